@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# holdfast_room(NAME [SOURCES a.c b.c] [ROOMS base env] [LIBS PkgConfig::LZ4])
+# One folder of src as a static library. SOURCES defaults to every .c in it.
+function(holdfast_room name)
+    cmake_parse_arguments(ROOM "" "" "SOURCES;ROOMS;LIBS" ${ARGN})
+    if(NOT ROOM_SOURCES)
+        file(GLOB ROOM_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+    endif()
+    add_library(hf_${name} STATIC ${ROOM_SOURCES})
+    target_include_directories(hf_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+    foreach(dep ${ROOM_ROOMS})
+        target_link_libraries(hf_${name} PUBLIC hf_${dep})
+    endforeach()
+    target_link_libraries(hf_${name} PUBLIC ${ROOM_LIBS})
+endfunction()
+
+# holdfast_unit_tests(NAME [ROOMS base env] [LIBS …] [TIMEOUT s])
+# Every test_*.c of tests/unit/NAME as a program of its own, linked with no other
+# rooms than those named, and registered with ctest as unit.NAME.<noun>.
+function(holdfast_unit_tests name)
+    cmake_parse_arguments(T "" "TIMEOUT" "ROOMS;LIBS;HELPERS" ${ARGN})
+    if(NOT T_TIMEOUT)
+        set(T_TIMEOUT 120)
+    endif()
+    string(REPLACE "/" "_" flat ${name})
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/test_*.c)
+    foreach(source ${sources})
+        get_filename_component(noun ${source} NAME_WE)
+        string(REPLACE "test_" "" noun ${noun})
+        set(target ${flat}_${noun}_test)
+        add_executable(${target} ${source} ${T_HELPERS})
+        target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src
+                                   ${CMAKE_SOURCE_DIR}/tests)
+        foreach(dep ${T_ROOMS})
+            target_link_libraries(${target} PRIVATE hf_${dep})
+        endforeach()
+        target_link_libraries(${target} PRIVATE ${T_LIBS} PkgConfig::CMOCKA)
+        add_test(NAME unit.${flat}.${noun} COMMAND ${target})
+        set_tests_properties(unit.${flat}.${noun} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS unit)
+    endforeach()
+endfunction()
