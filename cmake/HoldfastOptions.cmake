@@ -20,7 +20,7 @@ endif()
 
 add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-                    -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2
+                    -Wno-format-truncation -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2
                     -fno-strict-aliasing -fno-omit-frame-pointer -g)
 if(HOLDFAST_SANITIZE)
     add_compile_options(-fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=all)
