@@ -6,7 +6,7 @@ pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 pkg_check_modules(LZ4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
-pkg_check_modules(MSGPACK REQUIRED IMPORTED_TARGET msgpack)
+pkg_search_module(MSGPACK REQUIRED IMPORTED_TARGET msgpack-c msgpack) # trixie, bookworm
 pkg_check_modules(RAFT REQUIRED IMPORTED_TARGET raft)
 
 # raft_step() of exactly this version, behind the guards of src/consensus: 0.15

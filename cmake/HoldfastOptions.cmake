@@ -20,8 +20,11 @@ endif()
 
 add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-                    -Wno-format-truncation -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2
+                    -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2
                     -fno-strict-aliasing -fno-omit-frame-pointer -g)
+if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+    add_compile_options(-Wno-format-truncation) # messages are cut on purpose
+endif()
 if(HOLDFAST_SANITIZE)
     add_compile_options(-fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${HOLDFAST_SANITIZE})
