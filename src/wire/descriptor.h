@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * descriptor — the truth about a range as it travels and as it is kept: id, span,
+ * epoch, members. Replicated in the range itself.
+ *
+ * Limits     DESCRIPTOR_MEMBERS_MAX members.
+ */
+#ifndef WIRE_DESCRIPTOR_H_
+#define WIRE_DESCRIPTOR_H_
+
+#include "base/buf.h"
+#include "wire/msg.h"
+#include "wire/pack.h"
+
+enum { DESCRIPTOR_MEMBERS_MAX = 16 };
+
+enum member_role { MEMBER_VOTER = 1, MEMBER_LEARNER = 2 };
+enum { MEMBER_ROLE_LAST = MEMBER_LEARNER };
+
+struct member {
+    uint64_t replica_id; /* > 0, never used again */
+    uint64_t store_id;   /* > 0 */
+    enum member_role role;
+    uint8_t store_uuid[STORE_UUID_LEN];
+    struct slice address; /* "host:port", borrowed */
+};
+
+struct descriptor {
+    uint64_t range_id;
+    struct slice start;  /* borrowed; empty: from the first key */
+    struct slice end;    /* borrowed; empty: to the last key */
+    uint64_t conf_epoch; /* grows at each change of members */
+    uint64_t span_epoch; /* grows at each split or merge */
+    uint32_t member_count;
+    struct member members[DESCRIPTOR_MEMBERS_MAX];
+};
+
+/* Append one msgpack value. */
+void member_encode(struct buf *buf, const struct member *member);
+void descriptor_encode(struct buf *buf, const struct descriptor *descriptor);
+
+/* Read one value from the cursor, which goes bad if it is not acceptable: ids of
+ * 0, unknown role, an address of 0 or over ADDRESS_MAX bytes, too many members, a
+ * replica or store named twice, start not below end. *ret_x is rubbish then. */
+void member_read(struct unpack *u, struct member *ret_member);
+void descriptor_read(struct unpack *u, struct descriptor *ret_descriptor);
+
+/* All of `in` is one descriptor: 0, or ERR_CORRUPT with *ret_descriptor untouched. */
+int descriptor_decode(struct slice in, struct descriptor *ret_descriptor, struct err *err);
+
+/* The member with that replica id, NULL if there is none. */
+const struct member *descriptor_member(const struct descriptor *descriptor, uint64_t replica_id);
+
+/* Is `key` in [start, end)? */
+bool descriptor_has_key(const struct descriptor *descriptor, struct slice key);
+
+#endif

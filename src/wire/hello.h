@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * hello — the first words on a connection, and the ones that only concern the
+ * connection itself.
+ *
+ *   who connects                         who accepted
+ *     hello {nonce A}          ──▶
+ *                              ◀──   hello_ack {nonce B, proof of the secret}
+ *     auth {proof}             ──▶   (purpose PEER or SNAPSHOT with a secret only)
+ *     … requests or peer messages …
+ *
+ * At any time: ping ──▶, ◀── pong with the same token; error: the last message of
+ * one who is about to close. A proof is hello_proof(): it covers both hellos
+ * whole, so that nothing in them can be exchanged on the way.
+ */
+#ifndef WIRE_HELLO_H_
+#define WIRE_HELLO_H_
+
+#include "base/buf.h"
+#include "wire/msg.h"
+
+enum hello_purpose { HELLO_CLIENT = 1, HELLO_PEER = 2, HELLO_SNAPSHOT = 3 };
+enum { HELLO_PURPOSE_LAST = HELLO_SNAPSHOT };
+enum { HELLO_NONCE_LEN = 16, HELLO_PROOF_LEN = 32, HELLO_NAME_MAX = 255 };
+
+struct hello {
+    uint32_t protocol_min;
+    uint32_t protocol_max;
+    enum hello_purpose purpose;
+    uint64_t cluster_id; /* 0: not known (a client that asks, a store not yet born) */
+    struct slice name;   /* of the client or program, for people */
+    uint64_t store_id;   /* 0 for clients */
+    uint64_t boot;       /* grows at each start of that store; 0 for clients */
+    uint8_t store_uuid[STORE_UUID_LEN]; /* zeroes for clients */
+    uint8_t nonce[HELLO_NONCE_LEN];
+};
+
+struct hello_ack {
+    uint32_t protocol;   /* the one to speak from now on */
+    uint64_t cluster_id; /* 0: not born yet */
+    uint64_t store_id;
+    uint64_t boot;
+    uint8_t store_uuid[STORE_UUID_LEN];
+    uint8_t nonce[HELLO_NONCE_LEN];
+    bool has_proof; /* there is a secret, and this proves it: answer with auth */
+    uint8_t proof[HELLO_PROOF_LEN];
+};
+
+struct auth {
+    uint8_t proof[HELLO_PROOF_LEN];
+};
+
+struct error_msg {
+    int code;          /* negative ERR_* */
+    struct slice text; /* for people */
+};
+
+/* ping and pong */
+struct ping {
+    uint64_t token;
+};
+
+void hello_encode(struct buf *buf, const struct hello *hello);
+int hello_decode(struct slice body, struct hello *ret_hello, struct err *err);
+
+void hello_ack_encode(struct buf *buf, const struct hello_ack *ack);
+int hello_ack_decode(struct slice body, struct hello_ack *ret_ack, struct err *err);
+
+void auth_encode(struct buf *buf, const struct auth *auth);
+int auth_decode(struct slice body, struct auth *ret_auth, struct err *err);
+
+/* `text` is cut at TEXT_MAX bytes. */
+void error_msg_encode(struct buf *buf, const struct error_msg *error);
+int error_msg_decode(struct slice body, struct error_msg *ret_error, struct err *err);
+
+void ping_encode(struct buf *buf, const struct ping *ping);
+void pong_encode(struct buf *buf, const struct ping *ping);
+
+/* Either of the two. */
+int ping_decode(struct slice body, struct ping *ret_ping, struct err *err);
+
+/* The version to speak with who sent `hello`: 0 and *ret_protocol, or
+ * ERR_UNSUPPORTED with a message that names both ranges. */
+int hello_negotiate(const struct hello *hello, uint32_t *ret_protocol, struct err *err);
+
+enum hello_side { HELLO_CONNECTED, HELLO_ACCEPTED };
+
+/* HMAC-SHA256 with the cluster's secret over the side that proves, and every field
+ * of hello and ack (but the ack's proof). Compare with hello_proof_equal(). */
+void hello_proof(struct slice secret, enum hello_side side, const struct hello *hello,
+                 const struct hello_ack *ack, uint8_t ret_proof[HELLO_PROOF_LEN]);
+
+/* In time that does not depend on where they differ. */
+bool hello_proof_equal(const uint8_t a[HELLO_PROOF_LEN], const uint8_t b[HELLO_PROOF_LEN]);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * request — what a client asks of a store. Requests are independent; responses
+ * (response.h) come in any order and carry the request's id.
+ *
+ * Ownership  encoding borrows during the call; decoded slices and lists are
+ *            borrowed from the body.
+ * Errors     the decoder checks form, sizes and enumerations; limits that are
+ *            configured (keys, values, pages) are for the server to test.
+ * Limits     REQUEST_KEYS_MAX keys in a MULTI_GET; keys KEY_WIRE_MAX bytes.
+ */
+#ifndef WIRE_REQUEST_H_
+#define WIRE_REQUEST_H_
+
+#include "base/buf.h"
+#include "wire/descriptor.h"
+#include "wire/msg.h"
+#include "wire/pack.h"
+
+enum { REQUEST_KEYS_MAX = 10000, KEY_WIRE_MAX = 4096 };
+
+/* Part of the protocol: never renumber, only append. */
+enum request_kind {
+    REQUEST_WRITE = 1,
+    REQUEST_GET = 2,
+    REQUEST_MULTI_GET = 3,
+    REQUEST_SCAN = 4,
+    REQUEST_STATUS = 5,   /* also the way to learn the route: descriptor and leader */
+    REQUEST_IDENTIFY = 6, /* answered by a store that is not born, too */
+    REQUEST_BOOTSTRAP = 7,
+    REQUEST_TRANSFER_LEADER = 8,
+    REQUEST_CHANGE_MEMBER = 9,
+    REQUEST_FLUSH = 10,
+    REQUEST_STATS = 11,
+};
+enum { REQUEST_KIND_LAST = REQUEST_STATS };
+
+enum consistency {
+    READ_LINEARIZABLE = 0,
+    READ_LEASE = 1, /* only where the operator enabled it */
+    READ_STALE = 2, /* any replica, not older than max_age_ms */
+    READ_AT = 3,    /* as of at_version */
+};
+enum { CONSISTENCY_LAST = READ_AT };
+
+/* WRITE: the command as encoded by command.h; not looked into here. */
+struct request_write {
+    struct slice command;
+};
+
+/* How GET, MULTI_GET and SCAN read. */
+struct request_read {
+    uint32_t keyspace;
+    enum consistency consistency;
+    uint64_t max_age_ms; /* STALE */
+    uint64_t at_version; /* AT; > 0 */
+};
+
+struct request_get {
+    struct request_read read;
+    struct slice key;
+};
+
+struct request_multi_get {
+    struct request_read read;
+    struct pack_list keys; /* request_key_append(), request_key_next() */
+};
+
+struct request_scan {
+    struct request_read read; /* a later page: AT the first page's version */
+    struct slice start;       /* included; empty: from the first key */
+    struct slice end;         /* excluded; empty: to the last key */
+    bool is_reverse;          /* from the end downwards */
+    bool is_keys_only;
+    uint32_t limit_keys;  /* 0: the server's */
+    uint32_t limit_bytes; /* 0: the server's */
+};
+
+struct request_bootstrap {
+    uint64_t cluster_id; /* > 0 */
+    uint32_t member_count;
+    struct member members[DESCRIPTOR_MEMBERS_MAX];
+};
+
+struct request_transfer_leader {
+    uint64_t target_replica; /* 0: whoever is best */
+};
+
+enum member_change { MEMBER_ADD_LEARNER = 1, MEMBER_PROMOTE = 2, MEMBER_REMOVE = 3 };
+enum { MEMBER_CHANGE_LAST = MEMBER_REMOVE };
+
+struct request_change_member {
+    enum member_change action;
+    uint64_t replica_id;  /* PROMOTE, REMOVE; 0 for ADD_LEARNER */
+    struct member member; /* ADD_LEARNER; its role does not count */
+};
+
+struct request {
+    uint64_t id; /* > 0; the client's, unique on the connection */
+    uint64_t trace_id;
+    uint64_t range_id;   /* 0: not known; the store looks at the key */
+    uint64_t span_epoch; /* as the client knows it; 0: not known */
+    uint32_t timeout_ms; /* left when it was sent; > 0 */
+    enum request_kind kind;
+    union {
+        struct request_write write;
+        struct request_get get;
+        struct request_multi_get multi_get;
+        struct request_scan scan;
+        struct request_bootstrap bootstrap;
+        struct request_transfer_leader transfer_leader;
+        struct request_change_member change_member;
+    };
+};
+
+void request_encode(struct buf *buf, const struct request *request);
+int request_decode(struct slice body, struct request *ret_request, struct err *err);
+
+/* Does it leave everything as it was, so that it may be sent again at will? */
+bool request_is_read_only(enum request_kind kind);
+
+/* For people: "get", "transfer_leader"; "unknown" for anything else. */
+const char *request_kind_name(uint32_t kind);
+
+/* Append one key to a buf that becomes the `raw` of a list of keys. */
+void request_key_append(struct buf *raw, struct slice key);
+
+/* The next key of a list that request_decode() accepted (a cursor over its raw). */
+struct slice request_key_next(struct unpack *cursor);
+
+#endif
