@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * consensus — one member of one Raft group.
+ *
+ * Pure: what happened comes in as a call with the time as data; what must be done
+ * goes out through one table of functions. No clock, no I/O, no thread, and the
+ * only randomness is the seed. Underneath is raft_step() of libraft 0.22.1 behind
+ * the guards of README.md; nothing of the library shows here.
+ *
+ *   receive, tick, propose ──▶ ┌───────────┐ ──▶ persist ──▶ (disk) ──▶ on_persisted
+ *   on_persisted, on_fetched   │ consensus │ ──▶ send      ──▶ (peers) ──▶ receive
+ *   on_applied, on_snapshot_*  └───────────┘ ──▶ committed ──▶ (apply) ──▶ on_applied
+ *
+ * What the owner does at the end of a loop turn: consensus_flush() for each group
+ * that got reads; arm a timer for consensus_next_timeout(); look at
+ * consensus_needs_reopen().
+ *
+ * Units      times are milliseconds of the owner's monotonic clock; calls never
+ *            bring an earlier `now_ms` than the one before. Indexes start at 1.
+ * Ownership  the owner's `ctx`, table and log outlive the consensus. All slices,
+ *            in both directions, are borrowed for the call only.
+ * Threads    all calls from one thread. Functions of the table run inside a call
+ *            and must not call this consensus again (queries excepted:
+ *            consensus_status, _term, _is_leader …). A read's callback may call
+ *            anything but consensus_free().
+ * Errors     0 or a negative ERR_*. A peer's nonsense is ERR_INVALID and changes
+ *            nothing. If the library itself fails, consensus_needs_reopen()
+ *            becomes true and every later input is refused with ERR_STATE: free
+ *            it and start another from what is on disk.
+ * Invariants (C1) no message leaves before the term and vote that it depends on
+ *            are durable. (C2) the commit index never falls. (C3) persist is
+ *            called before the messages of the same step are filled. (C4) writes
+ *            carry growing ids, and the log after a write ends at its last entry.
+ *            (C5) at most one uncommitted CHANGE is proposed by a leader.
+ * Limits     CONS_* below; beyond a bound ERR_BUSY, or for messages: dropped (Raft
+ *            repeats what matters).
+ */
+#ifndef CONSENSUS_CONSENSUS_H_
+#define CONSENSUS_CONSENSUS_H_
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "consensus/config.h"
+#include "consensus/message.h"
+
+struct consensus;
+
+enum {
+    CONS_PROPOSE_MAX = 1024,    /* entries in one proposal */
+    CONS_READS_MAX = 65536,     /* reads waiting in one group */
+    CONS_HELD_MAX = 128,        /* messages waiting for a durable term or for entries from disk */
+    CONS_WRITES_MAX = 8192,     /* writes not yet durable; then proposals are ERR_BUSY */
+    CONS_PROMOTE_LAG_MAX = 256, /* a learner this close to the end of the log may be promoted */
+};
+
+enum cons_state { CONS_FOLLOWER = 1, CONS_CANDIDATE = 2, CONS_LEADER = 3 };
+
+/* One write for the log. To be written as one record, in the order of ids.
+ * First the log loses everything at and above `first_index` (if n > 0), then
+ * entries[0..n) stand at first_index, ... */
+struct cons_write {
+    uint64_t id;
+    bool has_hard_state;
+    uint64_t term; /* valid if has_hard_state, and then durable together with the entries */
+    uint64_t vote; /* replica id, 0 for none */
+    uint64_t first_index;
+    const struct cons_entry *entries;
+    uint32_t n;
+    uint64_t commit_hint; /* safe to record with it (storage.md); 0: none */
+};
+
+/* What consensus asks of its owner. All are required unless said otherwise. */
+struct cons_ops {
+    /* Make durable. At return log_term() and log_entries() must already show the
+     * entries (they may be in memory only). Answer later, never from inside, with
+     * consensus_on_persisted(); an answer for id N covers every id below. The
+     * owner cannot refuse: if it fails to write, the process or the replica ends. */
+    void (*persist)(void *ctx, const struct cons_write *write);
+
+    /* Term of the entry at `index`, 0 if the log does not hold it. Must not block:
+     * it is answered from the index of the log. */
+    uint64_t (*log_term)(void *ctx, uint64_t index);
+
+    /* Fill `entries` with up to `n` entries from `first` on, stopping before the
+     * one that takes the sum of their bytes over `bytes_max` (the first is always
+     * given). *ret_n > 0 on success. ERR_WOULD_BLOCK if the first is not in
+     * memory; ERR_NOT_FOUND if it is not in the log. The data must stay valid until
+     * the call into consensus that is going on returns. */
+    int (*log_entries)(void *ctx, uint64_t first, uint32_t n, size_t bytes_max,
+                       struct cons_entry *entries, uint32_t *ret_n);
+
+    /* Read [first, first + n) from disk for `peer`, pinned against truncation, and
+     * call consensus_on_fetched() with the same token, whatever the outcome. */
+    void (*log_fetch)(void *ctx, uint64_t token, uint64_t peer, uint64_t first, uint32_t n);
+
+    /* Carry `msg` to replica msg->to. May drop it. */
+    void (*send)(void *ctx, const struct cons_msg *msg);
+
+    /* Optional (NULL: always true). False if nothing that is sent to `peer` now
+     * would arrive: entries for it are dropped before they are read. */
+    bool (*peer_ready)(void *ctx, uint64_t peer);
+
+    /* The commit index went from `from` to `to` > `from`. Apply in order, up to
+     * consensus_apply_limit(). */
+    void (*committed)(void *ctx, uint64_t from, uint64_t to);
+
+    /* The latest configuration (it acts from the moment that it is appended) is now
+     * `config`, of the CHANGE at `index`; a truncation brings an older one back.
+     * Called again with is_committed when that one commits. */
+    void (*config_changed)(void *ctx, const struct cons_config *config, uint64_t index,
+                           bool is_committed);
+
+    /* State, term or known leader changed; leader is 0 if unknown. */
+    void (*role_changed)(void *ctx, enum cons_state state, uint64_t term, uint64_t leader);
+
+    /* Put the snapshot of `base`, whose data were received before, in the place of
+     * the applied state: one engine edit, then the log starts anew at base->index
+     * + 1. Keep the old log on disk until the edit is durable. When both are durable:
+     * consensus_on_snapshot_installed(). Until then the log shows nothing. To give
+     * up, free this consensus and start from what is on disk. */
+    void (*install_snapshot)(void *ctx, const struct cons_base *base, uint64_t from);
+
+    /* `target` needs a snapshot: stream the applied state to it out of band, then
+     * consensus_snapshot_sent(), or consensus_snapshot_failed(). Not asked again for
+     * the same target before one of the two. A change of role ends all streams:
+     * then do neither. */
+    void (*need_snapshot)(void *ctx, uint64_t target);
+};
+
+struct cons_options {
+    uint64_t replica_id; /* of this member, [1, CONS_ID_MAX] */
+    uint64_t group_id;
+    uint64_t store_id;
+    uint64_t first_write_id;       /* ids of writes start here; 0 means 1. An owner that starts
+                                      a member again gives one above the last instance's */
+    uint32_t election_timeout_ms;  /* > heartbeat_ms */
+    uint32_t heartbeat_ms;         /* above the round trip, > 0 */
+    bool no_pre_vote;              /* for tests */
+    uint32_t max_inflight_entries; /* window per follower; 0: 2048; <= 4096 */
+    uint32_t append_bytes_max;     /* of one APPEND message; 0: 512 KiB */
+    uint32_t inflight_bytes_max;   /* per follower; 0: 8 MiB */
+    uint64_t seed;
+    const struct cons_ops *ops; /* borrowed, outlives */
+    void *ctx;                  /* for the table */
+};
+
+/* A CHANGE entry that the log holds. */
+struct cons_change {
+    uint64_t index;
+    struct slice data;
+};
+
+/* What is on disk. `base` is the applied state after replay; the log may begin
+ * below base.index + 1 (then older entries serve slow members), never above, and
+ * must reach base.index at least unless it is empty. A group is born on all its
+ * members with the same base (say index 10, term 5) and an empty log. */
+struct cons_start {
+    uint64_t term;
+    uint64_t vote;
+    struct cons_base base;
+    uint64_t first_index;              /* of the log; base.index + 1 if it is empty */
+    uint64_t last_index;               /* first_index - 1 if it is empty */
+    const struct cons_change *changes; /* every CHANGE in the log, by index; borrowed */
+    size_t n_changes;
+};
+
+/* `opts` is copied. ERR_INVALID or ERR_NOMEM. */
+int consensus_new(struct consensus **ret_c, const struct cons_options *opts, struct err *err);
+
+/* Free everything, whatever is in flight; waiting reads get no callback. NULL is
+ * fine. Calls nothing of the table. */
+void consensus_free(struct consensus *c);
+
+/* Begin, once. ERR_CORRUPT if what is on disk does not fit together, with the
+ * reason; then only consensus_free() may follow. May persist and send at once: a
+ * sole voter begins a new term and leads. */
+int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_start *start,
+                    struct err *err);
+
+/* Every write with an id up to `write_id` is durable. Unknown ids are ignored. */
+void consensus_on_persisted(struct consensus *c, uint64_t now_ms, uint64_t write_id);
+
+/* Answer to log_fetch. `status` 0: entries[0..n) are those asked for, n may be less;
+ * other: dropped. Dropped too if term, role or log have moved on. */
+void consensus_on_fetched(struct consensus *c, uint64_t now_ms, uint64_t token, int status,
+                          const struct cons_entry *entries, uint32_t n);
+
+/* The owner has applied everything up to `index` (<= consensus_apply_limit()). */
+void consensus_on_applied(struct consensus *c, uint64_t now_ms, uint64_t index);
+
+/* The snapshot asked for by install_snapshot is durable, and so is the log that
+ * begins behind it. Also sets the applied index. */
+void consensus_on_snapshot_installed(struct consensus *c, uint64_t now_ms, uint64_t index);
+
+/* Time has passed. Harmless when early. */
+void consensus_tick(struct consensus *c, uint64_t now_ms);
+
+/* When consensus_tick() is next due; always later than `now_ms`. */
+uint64_t consensus_next_timeout(const struct consensus *c, uint64_t now_ms);
+
+/* End of a loop turn: send a probe for the reads that came in it. Reads complete
+ * here, and in every other input that brings them about. */
+void consensus_flush(struct consensus *c, uint64_t now_ms);
+
+/* A message for this replica. The bytes may be anybody's: everything is checked.
+ * ERR_INVALID with the reason: forged, malformed or in conflict with what is
+ * committed; nothing has changed. 0 for what is merely late or of no use. */
+int consensus_receive(struct consensus *c, uint64_t now_ms, const struct cons_msg *msg,
+                      struct err *err);
+
+/* Append `n` COMMANDs (only `data` is read), the first at *ret_first_index, in term
+ * consensus_term(). An error is definite: nothing was appended. ERR_NOT_LEADER;
+ * ERR_BUSY while leadership is handed over or CONS_WRITES_MAX is reached.
+ * Committed if committed() reaches the index while log_term() there is that term. */
+int consensus_propose(struct consensus *c, uint64_t now_ms, const struct slice *data, uint32_t n,
+                      uint64_t *ret_first_index);
+
+enum cons_change_kind { CONS_ADD_LEARNER = 1, CONS_PROMOTE = 2, CONS_REMOVE = 3 };
+
+/* Change the membership by one member. `store_id` only for CONS_ADD_LEARNER. Refused:
+ * ERR_NOT_LEADER; ERR_BUSY (try again later: another change or administrative entry
+ * is not applied yet, the member is not caught up, too few live voters); ERR_EXISTS,
+ * ERR_NOT_FOUND; ERR_INVALID (would never be allowed: say, the last voter); `err`
+ * tells which rule. A leader that is to be removed hands over first where the rules
+ * ask for it (ERR_BUSY until then). */
+int consensus_propose_change(struct consensus *c, uint64_t now_ms, enum cons_change_kind kind,
+                             uint64_t replica_id, uint64_t store_id, uint64_t *ret_index,
+                             struct err *err);
+
+/* True if an administrative entry (split, merge step) may be proposed now: leader, an
+ * entry of the own term is applied, every CHANGE in the log too, no hand-over. The
+ * owner keeps count of its own administrative entries. */
+bool consensus_is_admin_ready(const struct consensus *c);
+
+/* Hand leadership to `target`, 0 for the best follower. Proposals are ERR_BUSY until
+ * it is done (role_changed) or given up after an election timeout. ERR_NOT_LEADER;
+ * ERR_BUSY if one is going on; ERR_NOT_FOUND if there is no such live voter. */
+int consensus_transfer(struct consensus *c, uint64_t now_ms, uint64_t target);
+
+/* Start an election now instead of at the timer (after a split; on one node's first
+ * start). Nothing happens on a leader or a learner. */
+void consensus_campaign(struct consensus *c, uint64_t now_ms);
+
+/* The engine's state at `base` is durable (flushed): the log may be cut. Up to
+ * `trailing_max` entries at and below base.index are kept for live members that lag
+ * and for running streams. 0; ERR_BUSY when it cannot be now (installing); nothing
+ * happens (0) if the index is not newer than the last. Afterwards see
+ * consensus_log_floor(). */
+int consensus_compact(struct consensus *c, uint64_t now_ms, const struct cons_base *base,
+                      uint32_t trailing_max);
+
+/* Entries at and below this index are not needed by consensus; the owner may drop
+ * those that are flushed as well: it keeps what is above min(floor, flushed). */
+uint64_t consensus_log_floor(const struct consensus *c);
+
+/* The stream for `target` is there: `base` is the state that it carried. */
+void consensus_snapshot_sent(struct consensus *c, uint64_t now_ms, uint64_t target,
+                             const struct cons_base *base);
+
+/* The index of the stream for `target`, once known: the log above it is kept for it. */
+void consensus_snapshot_started(struct consensus *c, uint64_t target, uint64_t index);
+
+/* The stream for `target` broke: it will be asked for again if needed. */
+void consensus_snapshot_failed(struct consensus *c, uint64_t target);
+
+/* A linearizable read (Raft §6.4), on the leader.
+ *
+ *   IDLE ──read()──▶ QUEUED ──flush──▶ PROBING ──majority──▶ CATCHUP ──applied──▶ IDLE
+ *                      ▲                  │ (unanswered: new                  cb(0)
+ *                      └──────────────────┘  number)
+ *   any ── leadership lost, deadline ──▶ IDLE, cb(ERR_NOT_LEADER, ERR_TIMEOUT)
+ */
+struct cons_read;
+
+/* `status` 0: the state applied now holds everything acknowledged before the read
+ * was started; `index` is the confirmed commit index. The read may be freed or
+ * started again from inside. Runs exactly once per started read unless the consensus
+ * is freed. */
+typedef void (*cons_read_cb)(struct cons_read *read, int status, uint64_t index);
+
+enum cons_read_state { CONS_READ_IDLE, CONS_READ_QUEUED, CONS_READ_PROBING, CONS_READ_CATCHUP };
+
+/* Caller allocates, zeroed, and leaves in place until `cb`. */
+struct cons_read {
+    void *data;           /* caller's */
+    uint64_t deadline_ms; /* absolute; checked by tick */
+    bool confirm_only;    /* complete without waiting for apply (for a follower's read) */
+    cons_read_cb cb;
+    /* private */
+    enum cons_read_state state;
+    uint64_t index;
+    struct list in_reads;
+};
+
+/* Start a read. ERR_NOT_LEADER, or ERR_BUSY when CONS_READS_MAX wait; then cb is never
+ * called. cb is never called from inside. Call consensus_flush() at the end of the
+ * loop turn. */
+int consensus_read(struct consensus *c, struct cons_read *read);
+
+/* Withdraw a read that was started: cb will not be called. */
+void consensus_read_cancel(struct consensus *c, struct cons_read *read);
+
+/* How one member stands, as the leader sees it. */
+struct cons_member_status {
+    uint64_t replica_id;
+    uint64_t store_id;
+    enum cons_role role;
+    uint64_t match;    /* highest index known to be on it; 0 unless we lead */
+    bool is_live;      /* heard of within an election timeout; self is */
+    bool is_streaming; /* a snapshot is under way to it */
+};
+
+struct cons_status {
+    uint64_t replica_id;
+    uint64_t group_id;
+    enum cons_state state;
+    uint64_t term;
+    uint64_t durable_term;
+    uint64_t vote;
+    uint64_t leader; /* replica id, 0 unknown */
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t last_index;
+    uint64_t last_stored;
+    uint64_t snapshot_index;
+    uint64_t log_floor;
+    uint64_t config_index;           /* of the latest configuration */
+    uint64_t config_committed_index; /* of the last committed */
+    uint64_t transferee;             /* 0: no hand-over going on */
+    bool is_installing;
+    bool is_ready; /* leader that has committed an entry of its own term */
+    uint32_t reads_waiting;
+    uint32_t messages_held;
+    uint64_t messages_dropped; /* by a bound or a guard */
+    uint64_t messages_invalid;
+    uint32_t n_members;
+    struct cons_member_status members[CONS_MEMBERS_MAX];
+};
+
+void consensus_status(const struct consensus *c, uint64_t now_ms, struct cons_status *ret_status);
+
+uint64_t consensus_term(const struct consensus *c);
+bool consensus_is_leader(const struct consensus *c);
+
+/* Known leader's replica id, 0 if unknown; *ret_store_id (may be NULL) its store. */
+uint64_t consensus_leader(const struct consensus *c, uint64_t *ret_store_id);
+
+uint64_t consensus_commit(const struct consensus *c);
+uint64_t consensus_last_index(const struct consensus *c);
+
+/* Apply up to here: committed, held and durable here. */
+uint64_t consensus_apply_limit(const struct consensus *c);
+
+/* The latest configuration (appended) and the index of its CHANGE. */
+const struct cons_config *consensus_config(const struct consensus *c, uint64_t *ret_index);
+
+/* The configuration at `index`: that of the last CHANGE at or below it. For apply and
+ * for snapshots; `index` must not be below the last compaction. */
+const struct cons_config *consensus_config_at(const struct consensus *c, uint64_t index,
+                                              uint64_t *ret_config_index);
+
+/* True after the library failed: free and start again from disk. *ret_reason (may be
+ * NULL) is a static text. */
+bool consensus_needs_reopen(const struct consensus *c, const char **ret_reason);
+
+/* Assert all invariants. */
+void consensus_check(const struct consensus *c);
+
+#endif
