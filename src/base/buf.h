@@ -20,6 +20,7 @@ struct buf {
     bool failed; /* sticky: an append did not fit */
 };
 
+/* An empty buf that may grow to `max` bytes (> 0). Allocates nothing yet. */
 void buf_init(struct buf *buf, size_t max);
 
 /* Free the bytes; accepts a zeroed buf. The buf is empty but usable after. */
@@ -35,6 +36,7 @@ int buf_reserve(struct buf *buf, size_t len);
  * The pointer is valid until the next append. */
 uint8_t *buf_extend(struct buf *buf, size_t len);
 
+/* Append a copy of what is given; on failure nothing is added and `failed` set. */
 void buf_append(struct buf *buf, const void *data, size_t len);
 void buf_append_slice(struct buf *buf, struct slice s);
 void buf_append_u8(struct buf *buf, uint8_t v);
@@ -42,6 +44,9 @@ void buf_append_u32(struct buf *buf, uint32_t v);       /* little-endian */
 void buf_append_u64(struct buf *buf, uint64_t v);       /* little-endian */
 void buf_append_varint(struct buf *buf, uint64_t v);    /* LEB128 */
 void buf_append_str(struct buf *buf, const char *text); /* without the NUL */
+
+/* Append formatted text, without the NUL (there is one behind it for debuggers,
+ * not counted in `len`). */
 void buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static inline struct slice buf_slice(const struct buf *buf)

@@ -88,6 +88,7 @@ static inline struct reader reader_of(struct slice s)
     return (struct reader){.pos = s.data, .left = s.len};
 }
 
+/* The next fixed-width integer, little-endian; 0 and `bad` if too little is left. */
 uint8_t read_u8(struct reader *r);
 uint16_t read_u16(struct reader *r);
 uint32_t read_u32(struct reader *r);

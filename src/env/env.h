@@ -83,6 +83,7 @@ struct env_timer {
     size_t heap_index; /* 1-based place in the heap; 0 while not active */
 };
 
+/* Does not start it. `cb` runs on the loop with the timer no longer active. */
 void env_timer_init(struct env_timer *timer, struct env *env, env_timer_cb cb, void *data);
 
 /* (Re)start: fires once at `due_us` or as soon after as the loop gets to it. */
@@ -108,6 +109,7 @@ struct env_task {
     struct list in_tasks; /* private */
 };
 
+/* Does not post it. */
 void env_task_init(struct env_task *task, env_task_cb cb, void *data);
 
 /* Queue it, unless it is queued already. A task queued by a task runs in the
@@ -146,7 +148,11 @@ struct env_work {
     bool is_active; /* from submit until just before complete() is called */
 };
 
+/* Does not submit it. */
 void env_work_init(struct env_work *work, env_work_cb execute, env_work_cb complete, void *data);
+
+/* Queue it at the end of `lane`; the memory is the env's until complete(). It must
+ * not be active already. */
 void env_work_submit(struct env *env, enum env_lane lane, struct env_work *work);
 
 /* ---- files (blocking; any thread) --------------------------------------
@@ -170,6 +176,8 @@ enum env_open_flags {
     ENV_OPEN_TRUNCATE = 1 << 4,  /* with WRITE: cut to length 0 */
 };
 
+/* Flags of enum env_open_flags; READ or WRITE or both. ERR_NOT_FOUND, ERR_EXISTS,
+ * ERR_IO, ERR_NO_SPACE. */
 int env_file_open(struct env *env, const char *path, int flags, struct env_file **ret_file,
                   struct err *err);
 
@@ -188,9 +196,12 @@ int env_file_write(struct env_file *file, uint64_t offset, const void *data, siz
 /* fdatasync: bytes and length are durable. Never retry a failed one. */
 int env_file_sync(struct env_file *file, struct err *err);
 
+/* Length as the process sees it now; cutting or zero-extending to a length. */
 int env_file_size(struct env_file *file, uint64_t *ret_size, struct err *err);
 int env_file_truncate(struct env_file *file, uint64_t size, struct err *err);
 
+/* `to` is replaced at once if it is there (rename), ERR_EXISTS (link). A name is
+ * durable only after env_dir_sync(). */
 int env_file_rename(struct env *env, const char *from, const char *to, struct err *err);
 int env_file_unlink(struct env *env, const char *path, struct err *err);
 int env_file_link(struct env *env, const char *from, const char *to, struct err *err);
@@ -250,8 +261,10 @@ int env_listen(struct env *env, const char *address, env_accept_cb cb, void *dat
 const char *env_listener_address(const struct env_listener *listener);
 void env_listener_close(struct env_listener *listener);
 
+/* Start to connect: on_open or on_close follows. On an error return none does. */
 int env_connect(struct env *env, const char *address, const struct env_conn_handler *handler,
                 void *data, struct env_conn **ret_conn, struct err *err);
+/* Take an incoming connection: from here on `handler` hears of it. */
 void env_conn_accept(struct env_conn *conn, const struct env_conn_handler *handler, void *data);
 
 /* Hand over `len` bytes at `bytes` (from malloc; env frees them). Order is kept.
