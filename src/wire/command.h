@@ -37,8 +37,9 @@ enum op_kind {
     OP_APPEND,      /* value at the end of the present one; absent counts as empty */
     OP_GET_AND_SET, /* put, and return what was there */
     OP_CHECK,       /* the condition alone */
+    OP_KIND_FIRST = OP_PUT,
+    OP_KIND_LAST = OP_CHECK,
 };
-enum { OP_KIND_FIRST = OP_PUT, OP_KIND_LAST = OP_CHECK };
 
 /* All conditions of a command are judged before any operation is done. */
 enum op_cond {
@@ -47,8 +48,8 @@ enum op_cond {
     COND_PRESENT,
     COND_VERSION, /* present, at exactly cond_version */
     COND_VALUE,   /* present, with exactly cond_value */
+    COND_LAST = COND_VALUE,
 };
-enum { COND_LAST = COND_VALUE };
 
 enum op_flag {
     OP_RETURN_PREVIOUS = 1 << 0, /* the result carries the value before */

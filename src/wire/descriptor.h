@@ -14,8 +14,11 @@
 
 enum { DESCRIPTOR_MEMBERS_MAX = 16 };
 
-enum member_role { MEMBER_VOTER = 1, MEMBER_LEARNER = 2 };
-enum { MEMBER_ROLE_LAST = MEMBER_LEARNER };
+enum member_role {
+    MEMBER_VOTER = 1,
+    MEMBER_LEARNER = 2,
+    MEMBER_ROLE_LAST = MEMBER_LEARNER,
+};
 
 struct member {
     uint64_t replica_id; /* > 0, never used again */
@@ -39,11 +42,18 @@ struct descriptor {
 void member_encode(struct buf *buf, const struct member *member);
 void descriptor_encode(struct buf *buf, const struct descriptor *descriptor);
 
+/* An array of members; `count` at most DESCRIPTOR_MEMBERS_MAX. */
+void members_encode(struct buf *buf, const struct member *members, uint32_t count);
+
 /* Read one value from the cursor, which goes bad if it is not acceptable: ids of
  * 0, unknown role, an address of 0 or over ADDRESS_MAX bytes, too many members, a
  * replica or store named twice, start not below end. *ret_x is rubbish then. */
 void member_read(struct unpack *u, struct member *ret_member);
 void descriptor_read(struct unpack *u, struct descriptor *ret_descriptor);
+
+/* An array into `members`, which has room for DESCRIPTOR_MEMBERS_MAX; returns how
+ * many, 0 if bad. */
+uint32_t members_read(struct unpack *u, struct member *members);
 
 /* All of `in` is one descriptor: 0, or ERR_CORRUPT with *ret_descriptor untouched. */
 int descriptor_decode(struct slice in, struct descriptor *ret_descriptor, struct err *err);

@@ -19,8 +19,12 @@
 #include "base/buf.h"
 #include "wire/msg.h"
 
-enum hello_purpose { HELLO_CLIENT = 1, HELLO_PEER = 2, HELLO_SNAPSHOT = 3 };
-enum { HELLO_PURPOSE_LAST = HELLO_SNAPSHOT };
+enum hello_purpose {
+    HELLO_CLIENT = 1,
+    HELLO_PEER = 2,
+    HELLO_SNAPSHOT = 3,
+    HELLO_PURPOSE_LAST = HELLO_SNAPSHOT,
+};
 enum { HELLO_NONCE_LEN = 16, HELLO_PROOF_LEN = 32, HELLO_NAME_MAX = 255 };
 
 struct hello {
@@ -86,9 +90,10 @@ int hello_negotiate(const struct hello *hello, uint32_t *ret_protocol, struct er
 enum hello_side { HELLO_CONNECTED, HELLO_ACCEPTED };
 
 /* HMAC-SHA256 with the cluster's secret over the side that proves, and every field
- * of hello and ack (but the ack's proof). Compare with hello_proof_equal(). */
-void hello_proof(struct slice secret, enum hello_side side, const struct hello *hello,
-                 const struct hello_ack *ack, uint8_t ret_proof[HELLO_PROOF_LEN]);
+ * of hello and ack (but the ack's proof). 0, or ERR_NOMEM with *ret_proof untouched:
+ * then nobody is proven. Compare with hello_proof_equal(). */
+int hello_proof(struct slice secret, enum hello_side side, const struct hello *hello,
+                const struct hello_ack *ack, uint8_t ret_proof[HELLO_PROOF_LEN]) MUST_USE;
 
 /* In time that does not depend on where they differ. */
 bool hello_proof_equal(const uint8_t a[HELLO_PROOF_LEN], const uint8_t b[HELLO_PROOF_LEN]);

@@ -32,16 +32,16 @@ enum request_kind {
     REQUEST_CHANGE_MEMBER = 9,
     REQUEST_FLUSH = 10,
     REQUEST_STATS = 11,
+    REQUEST_KIND_LAST = REQUEST_STATS,
 };
-enum { REQUEST_KIND_LAST = REQUEST_STATS };
 
 enum consistency {
     READ_LINEARIZABLE = 0,
     READ_LEASE = 1, /* only where the operator enabled it */
     READ_STALE = 2, /* any replica, not older than max_age_ms */
     READ_AT = 3,    /* as of at_version */
+    CONSISTENCY_LAST = READ_AT,
 };
-enum { CONSISTENCY_LAST = READ_AT };
 
 /* WRITE: the command as encoded by command.h; not looked into here. */
 struct request_write {
@@ -86,8 +86,12 @@ struct request_transfer_leader {
     uint64_t target_replica; /* 0: whoever is best */
 };
 
-enum member_change { MEMBER_ADD_LEARNER = 1, MEMBER_PROMOTE = 2, MEMBER_REMOVE = 3 };
-enum { MEMBER_CHANGE_LAST = MEMBER_REMOVE };
+enum member_change {
+    MEMBER_ADD_LEARNER = 1,
+    MEMBER_PROMOTE = 2,
+    MEMBER_REMOVE = 3,
+    MEMBER_CHANGE_LAST = MEMBER_REMOVE,
+};
 
 struct request_change_member {
     enum member_change action;

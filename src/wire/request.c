@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/request.h"
+
+#include "wire/frame.h"
+#include "wire/msg_internal.h"
+
+/* The head is the same for all kinds; what the kind adds is a map of its own
+ * (FIELD_DETAIL), read only when the kind is known. */
+#define AT(m) offsetof(struct request, m)
+static const struct msg_field head_fields[] = {
+    {1, MSG_U64, AT(id), 0},         {2, MSG_U64, AT(trace_id), 0},
+    {3, MSG_U64, AT(range_id), 0},   {4, MSG_U64, AT(span_epoch), 0},
+    {5, MSG_U32, AT(timeout_ms), 0}, {6, MSG_ENUM, AT(kind), REQUEST_KIND_LAST},
+};
+static const struct msg_table head_table = MSG_TABLE("request", head_fields);
+enum { FIELD_DETAIL = 7, FIELD_MEMBERS = 14, FIELD_MEMBER = 15 };
+
+#define READ_ROWS(m)                                                                               \
+    {1, MSG_U32, AT(m.read.keyspace), 0}, {2, MSG_ENUM, AT(m.read.consistency), CONSISTENCY_LAST}, \
+        {3, MSG_U64, AT(m.read.max_age_ms), 0},                                                    \
+    {                                                                                              \
+        4, MSG_U64, AT(m.read.at_version), 0                                                       \
+    }
+
+static const struct msg_field write_fields[] = {
+    {1, MSG_BIN, AT(write.command), FRAME_BODY_MAX},
+};
+static const struct msg_field get_fields[] = {
+    READ_ROWS(get),
+    {5, MSG_BIN, AT(get.key), KEY_WIRE_MAX},
+};
+static const struct msg_field multi_get_fields[] = {
+    READ_ROWS(multi_get),
+    {5, MSG_LIST, AT(multi_get.keys), REQUEST_KEYS_MAX},
+};
+static const struct msg_field scan_fields[] = {
+    READ_ROWS(scan),
+    {5, MSG_BIN, AT(scan.start), KEY_WIRE_MAX},
+    {6, MSG_BIN, AT(scan.end), KEY_WIRE_MAX},
+    {7, MSG_BOOL, AT(scan.is_reverse), 0},
+    {8, MSG_BOOL, AT(scan.is_keys_only), 0},
+    {9, MSG_U32, AT(scan.limit_keys), 0},
+    {10, MSG_U32, AT(scan.limit_bytes), 0},
+};
+static const struct msg_field bootstrap_fields[] = {
+    {1, MSG_U64, AT(bootstrap.cluster_id), 0},
+};
+static const struct msg_field transfer_leader_fields[] = {
+    {1, MSG_U64, AT(transfer_leader.target_replica), 0},
+};
+static const struct msg_field change_member_fields[] = {
+    {1, MSG_ENUM, AT(change_member.action), MEMBER_CHANGE_LAST},
+    {2, MSG_U64, AT(change_member.replica_id), 0},
+};
+
+/* By kind; a kind without a row of its own has no detail. */
+static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
+    [REQUEST_WRITE] = MSG_TABLE("write", write_fields),
+    [REQUEST_GET] = MSG_TABLE("get", get_fields),
+    [REQUEST_MULTI_GET] = MSG_TABLE("multi_get", multi_get_fields),
+    [REQUEST_SCAN] = MSG_TABLE("scan", scan_fields),
+    [REQUEST_STATUS] = {.name = "status"},
+    [REQUEST_IDENTIFY] = {.name = "identify"},
+    [REQUEST_BOOTSTRAP] = MSG_TABLE("bootstrap", bootstrap_fields),
+    [REQUEST_TRANSFER_LEADER] = MSG_TABLE("transfer_leader", transfer_leader_fields),
+    [REQUEST_CHANGE_MEMBER] = MSG_TABLE("change_member", change_member_fields),
+    [REQUEST_FLUSH] = {.name = "flush"},
+    [REQUEST_STATS] = {.name = "stats"},
+};
+
+bool request_is_read_only(enum request_kind kind)
+{
+    switch (kind) {
+    case REQUEST_GET:
+    case REQUEST_MULTI_GET:
+    case REQUEST_SCAN:
+    case REQUEST_STATUS:
+    case REQUEST_IDENTIFY:
+    case REQUEST_STATS:
+        return true;
+    case REQUEST_WRITE:
+    case REQUEST_BOOTSTRAP:
+    case REQUEST_TRANSFER_LEADER:
+    case REQUEST_CHANGE_MEMBER:
+    case REQUEST_FLUSH:
+        return false;
+    }
+    return false;
+}
+
+const char *request_kind_name(uint32_t kind)
+{
+    if (kind < ARRAY_LEN(details) && details[kind].name != NULL)
+        return details[kind].name;
+    return "unknown";
+}
+
+void request_key_append(struct buf *raw, struct slice key)
+{
+    pack_bin(raw, key);
+}
+
+struct slice request_key_next(struct unpack *cursor)
+{
+    return unpack_bin(cursor);
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+void request_encode(struct buf *buf, const struct request *request)
+{
+    ASSERT(request->id > 0 && request->timeout_ms > 0);
+    ASSERT(request->kind > 0 && request->kind <= REQUEST_KIND_LAST);
+    struct pack_fields f = msg_write_begin(buf, MSG_REQUEST);
+    msg_write_fields(&f, &head_table, request);
+    pack_field(&f, FIELD_DETAIL);
+    struct pack_fields d = pack_fields_begin(buf);
+    msg_write_fields(&d, &details[request->kind], request);
+    if (request->kind == REQUEST_BOOTSTRAP) {
+        pack_field(&d, FIELD_MEMBERS);
+        members_encode(buf, request->bootstrap.members, request->bootstrap.member_count);
+    } else if (request->kind == REQUEST_CHANGE_MEMBER &&
+               request->change_member.action == MEMBER_ADD_LEARNER) {
+        pack_field(&d, FIELD_MEMBER);
+        member_encode(buf, &request->change_member.member);
+    }
+    pack_fields_end(&d);
+    pack_fields_end(&f);
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+static void detail_read(struct unpack *u, struct request *request)
+{
+    const struct msg_table *table = &details[request->kind];
+    uint64_t seen = 0;
+    uint32_t pairs = unpack_map(u);
+    for (uint32_t i = 0; i < pairs && !u->bad; i++) {
+        uint64_t key = unpack_key(u, &seen);
+        if (request->kind == REQUEST_BOOTSTRAP && key == FIELD_MEMBERS)
+            request->bootstrap.member_count = members_read(u, request->bootstrap.members);
+        else if (request->kind == REQUEST_CHANGE_MEMBER && key == FIELD_MEMBER)
+            member_read(u, &request->change_member.member);
+        else
+            msg_read_field(u, key, table, request);
+    }
+}
+
+static int read_check(const struct request_read *read, struct err *err)
+{
+    if ((read->at_version > 0) != (read->consistency == READ_AT))
+        return err_set(err, ERR_INVALID, "version and consistency of a read disagree");
+    return 0;
+}
+
+/* Every element of the list is a key. */
+static int keys_check(const struct pack_list *keys, struct err *err)
+{
+    struct unpack u = unpack_of(keys->raw);
+    if (keys->count == 0)
+        return err_set(err, ERR_INVALID, "multi_get without keys");
+    for (uint32_t i = 0; i < keys->count; i++) {
+        struct slice key = unpack_bin_max(&u, KEY_WIRE_MAX);
+        if (u.bad || key.len == 0)
+            return err_set(err, ERR_INVALID, "key %u of multi_get is not acceptable", i);
+    }
+    return unpack_finish(&u, "list of keys", err);
+}
+
+static int change_member_check(const struct request_change_member *change, struct err *err)
+{
+    bool is_add = change->action == MEMBER_ADD_LEARNER;
+    if (change->action < MEMBER_ADD_LEARNER)
+        return err_set(err, ERR_INVALID, "change_member without an action");
+    if (is_add != (change->replica_id == 0) || is_add != (change->member.replica_id > 0))
+        return err_set(err, ERR_INVALID, "change_member names no member, or two");
+    return 0;
+}
+
+/* What only the kind can say about its detail. */
+static int detail_check(const struct request *request, struct err *err)
+{
+    switch (request->kind) {
+    case REQUEST_WRITE:
+        if (request->write.command.len == 0)
+            return err_set(err, ERR_INVALID, "write without a command");
+        return 0;
+    case REQUEST_GET:
+        if (request->get.key.len == 0)
+            return err_set(err, ERR_INVALID, "get of an empty key");
+        return read_check(&request->get.read, err);
+    case REQUEST_MULTI_GET: {
+        int rv = read_check(&request->multi_get.read, err);
+        return rv != 0 ? rv : keys_check(&request->multi_get.keys, err);
+    }
+    case REQUEST_SCAN:
+        return read_check(&request->scan.read, err);
+    case REQUEST_BOOTSTRAP:
+        if (request->bootstrap.cluster_id == 0 || request->bootstrap.member_count == 0)
+            return err_set(err, ERR_INVALID, "bootstrap without cluster id or members");
+        return 0;
+    case REQUEST_CHANGE_MEMBER:
+        return change_member_check(&request->change_member, err);
+    default:
+        return 0;
+    }
+}
+
+int request_decode(struct slice body, struct request *ret_request, struct err *err)
+{
+    struct unpack u;
+    uint32_t pairs;
+    uint32_t kind = msg_read_begin(&u, body, &pairs);
+    if (u.bad || kind != MSG_REQUEST)
+        return err_set(err, ERR_CORRUPT, "%s where a request was due", msg_kind_name(kind));
+    struct request request = {0};
+    struct slice detail = {0};
+    uint64_t seen = BIT(MSG_FIELD_KIND);
+    for (uint32_t i = 0; i < pairs && !u.bad; i++) {
+        uint64_t key = unpack_key(&u, &seen);
+        if (key == FIELD_DETAIL)
+            detail = msg_read_raw(&u);
+        else
+            msg_read_field(&u, key, &head_table, &request);
+    }
+    int rv = unpack_finish(&u, "request", err);
+    if (rv != 0)
+        return rv;
+    if (request.id == 0 || request.kind == 0 || request.timeout_ms == 0 || detail.len == 0)
+        return err_set(err, ERR_INVALID, "request without id, kind, deadline or detail");
+    u = unpack_of(detail);
+    detail_read(&u, &request);
+    rv = unpack_finish(&u, request_kind_name(request.kind), err);
+    if (rv == 0)
+        rv = detail_check(&request, err);
+    if (rv == 0)
+        *ret_request = request;
+    return rv;
+}

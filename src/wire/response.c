@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/response.h"
+
+#include "wire/frame.h"
+#include "wire/msg_internal.h"
+
+/* As in request.c: a head for all, and a map that belongs to the kind. */
+#define AT(m) offsetof(struct response, m)
+static const struct msg_field head_fields[] = {
+    {1, MSG_U64, AT(id), 0},
+    {2, MSG_U64, AT(trace_id), 0},
+    {3, MSG_CODE, AT(status), 0},
+    {4, MSG_U32, AT(retry_after_ms), 0},
+    {5, MSG_TEXT, AT(text), TEXT_MAX},
+    {6, MSG_U64, AT(leader.replica_id), 0},
+    {7, MSG_U64, AT(leader.store_id), 0},
+    {8, MSG_TEXT, AT(leader.address), ADDRESS_MAX},
+    {9, MSG_ENUM, AT(kind), REQUEST_KIND_LAST},
+};
+static const struct msg_table head_table = MSG_TABLE("response", head_fields);
+enum { FIELD_DETAIL = 10, FIELD_DESCRIPTOR = 14, FIELD_MEMBERS = 15 };
+
+static const struct msg_field write_fields[] = {
+    {1, MSG_BIN, AT(write.result), FRAME_BODY_MAX},
+};
+static const struct msg_field rows_fields[] = {
+    {1, MSG_LIST, AT(rows.rows), RESPONSE_ROWS_MAX},
+    {2, MSG_U64, AT(rows.version), 0},
+    {3, MSG_BOOL, AT(rows.has_more), 0},
+    {4, MSG_BIN, AT(rows.cursor), KEY_WIRE_MAX + 1},
+};
+static const struct msg_field status_fields[] = {
+    {1, MSG_U64, AT(status_of.cluster_id), 0},
+    {2, MSG_U64, AT(status_of.store_id), 0},
+    {3, MSG_U64, AT(status_of.replica_id), 0},
+    {4, MSG_U64, AT(status_of.term), 0},
+    {5, MSG_LIST, AT(status_of.stats), RESPONSE_STATS_MAX},
+};
+static const struct msg_field identify_fields[] = {
+    {1, MSG_U64, AT(identify.cluster_id), 0},
+    {2, MSG_U64, AT(identify.store_id), 0},
+    {3, MSG_BOOL, AT(identify.is_born), 0},
+    {4, MSG_FIXED, AT(identify.store_uuid), STORE_UUID_LEN},
+};
+static const struct msg_field stats_fields[] = {
+    {1, MSG_LIST, AT(stats.stats), RESPONSE_STATS_MAX},
+};
+
+/* By kind of the request; one without a row here has an empty detail. */
+static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
+    [REQUEST_WRITE] = MSG_TABLE("write response", write_fields),
+    [REQUEST_GET] = MSG_TABLE("get response", rows_fields),
+    [REQUEST_MULTI_GET] = MSG_TABLE("multi_get response", rows_fields),
+    [REQUEST_SCAN] = MSG_TABLE("scan response", rows_fields),
+    [REQUEST_STATUS] = MSG_TABLE("status response", status_fields),
+    [REQUEST_IDENTIFY] = MSG_TABLE("identify response", identify_fields),
+    [REQUEST_BOOTSTRAP] = {.name = "bootstrap response"},
+    [REQUEST_TRANSFER_LEADER] = {.name = "transfer_leader response"},
+    [REQUEST_CHANGE_MEMBER] = {.name = "change_member response"},
+    [REQUEST_FLUSH] = {.name = "flush response"},
+    [REQUEST_STATS] = MSG_TABLE("stats response", stats_fields),
+};
+
+/* ---- rows and stats ------------------------------------------------------ */
+
+#define ROW_AT(m) offsetof(struct row, m)
+static const struct msg_field row_fields[] = {
+    {1, MSG_CODE, ROW_AT(status), 0},
+    {2, MSG_BIN, ROW_AT(key), KEY_WIRE_MAX},
+    {3, MSG_BIN, ROW_AT(value), FRAME_BODY_MAX},
+    {4, MSG_U64, ROW_AT(version), 0},
+    {5, MSG_U64, ROW_AT(ttl_ms), 0},
+};
+static const struct msg_table row_table = MSG_TABLE("row", row_fields);
+
+enum { STAT_NAME = 1, STAT_NUMBER = 2, STAT_TEXT = 3 };
+
+void row_append(struct buf *raw, const struct row *row)
+{
+    ASSERT(row->status == 0 || row->value.len == 0);
+    struct pack_fields f = pack_fields_begin(raw);
+    msg_write_fields(&f, &row_table, row);
+    pack_fields_end(&f);
+}
+
+void row_next(struct unpack *cursor, struct row *ret_row)
+{
+    *ret_row = (struct row){0};
+    msg_read_map(cursor, &row_table, ret_row);
+}
+
+void stat_append_number(struct buf *raw, const char *name, uint64_t number)
+{
+    struct pack_fields f = pack_fields_begin(raw);
+    pack_field_str(&f, STAT_NAME, slice_str(name));
+    pack_field_uint(&f, STAT_NUMBER, number);
+    pack_fields_end(&f);
+}
+
+void stat_append_text(struct buf *raw, const char *name, struct slice text)
+{
+    struct pack_fields f = pack_fields_begin(raw);
+    pack_field_str(&f, STAT_NAME, slice_str(name));
+    pack_field(&f, STAT_TEXT);
+    pack_str(raw, slice_of(text.data, MIN(text.len, (size_t)TEXT_MAX)));
+    pack_fields_end(&f);
+}
+
+void stat_next(struct unpack *cursor, struct stat_item *ret_item)
+{
+    *ret_item = (struct stat_item){0};
+    uint64_t seen = 0;
+    uint32_t pairs = unpack_map(cursor);
+    for (uint32_t i = 0; i < pairs && !cursor->bad; i++) {
+        switch (unpack_key(cursor, &seen)) {
+        case STAT_NAME:
+            ret_item->name = unpack_str_max(cursor, TEXT_MAX);
+            break;
+        case STAT_NUMBER:
+            ret_item->number = unpack_uint(cursor);
+            break;
+        case STAT_TEXT:
+            ret_item->is_text = true;
+            ret_item->text = unpack_str_max(cursor, TEXT_MAX);
+            break;
+        default:
+            unpack_skip(cursor);
+        }
+    }
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+void response_encode(struct buf *buf, const struct response *response)
+{
+    ASSERT(response->id > 0 && response->status <= 0);
+    ASSERT((unsigned)response->kind <= REQUEST_KIND_LAST);
+    struct pack_fields f = msg_write_begin(buf, MSG_RESPONSE);
+    msg_write_fields(&f, &head_table, response);
+    if (response->kind != 0) {
+        pack_field(&f, FIELD_DETAIL);
+        struct pack_fields d = pack_fields_begin(buf);
+        msg_write_fields(&d, &details[response->kind], response);
+        if (response->kind == REQUEST_STATUS) {
+            pack_field(&d, FIELD_DESCRIPTOR);
+            descriptor_encode(buf, &response->status_of.descriptor);
+        } else if (response->kind == REQUEST_IDENTIFY && response->identify.member_count > 0) {
+            pack_field(&d, FIELD_MEMBERS);
+            members_encode(buf, response->identify.members, response->identify.member_count);
+        }
+        pack_fields_end(&d);
+    }
+    pack_fields_end(&f);
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+static void detail_read(struct unpack *u, struct response *response)
+{
+    const struct msg_table *table = &details[response->kind];
+    uint64_t seen = 0;
+    uint32_t pairs = unpack_map(u);
+    for (uint32_t i = 0; i < pairs && !u->bad; i++) {
+        uint64_t key = unpack_key(u, &seen);
+        if (response->kind == REQUEST_STATUS && key == FIELD_DESCRIPTOR)
+            descriptor_read(u, &response->status_of.descriptor);
+        else if (response->kind == REQUEST_IDENTIFY && key == FIELD_MEMBERS)
+            response->identify.member_count = members_read(u, response->identify.members);
+        else
+            msg_read_field(u, key, table, response);
+    }
+    if (response->kind == REQUEST_STATUS && response->status_of.descriptor.range_id == 0)
+        u->bad = true;
+}
+
+static int rows_check(const struct response *response, struct err *err)
+{
+    const struct pack_list *rows = &response->rows.rows;
+    struct unpack u = unpack_of(rows->raw);
+    struct row row;
+    for (uint32_t i = 0; i < rows->count && !u.bad; i++) {
+        row_next(&u, &row);
+        if (row.status != 0 && row.value.len > 0)
+            u.bad = true;
+    }
+    if (response->kind == REQUEST_GET && response->status == 0 && rows->count != 1)
+        return err_set(err, ERR_CORRUPT, "get response with %u rows", rows->count);
+    if (response->rows.has_more && response->rows.cursor.len == 0)
+        return err_set(err, ERR_CORRUPT, "scan response has more, but no cursor");
+    return unpack_finish(&u, "row", err);
+}
+
+static int stats_check(const struct pack_list *stats, struct err *err)
+{
+    struct unpack u = unpack_of(stats->raw);
+    struct stat_item item;
+    for (uint32_t i = 0; i < stats->count && !u.bad; i++)
+        stat_next(&u, &item);
+    return unpack_finish(&u, "stat", err);
+}
+
+static int detail_check(const struct response *response, struct err *err)
+{
+    switch (response->kind) {
+    case REQUEST_GET:
+    case REQUEST_MULTI_GET:
+    case REQUEST_SCAN:
+        return rows_check(response, err);
+    case REQUEST_STATUS:
+        return stats_check(&response->status_of.stats, err);
+    case REQUEST_STATS:
+        return stats_check(&response->stats.stats, err);
+    default:
+        return 0;
+    }
+}
+
+/* The head into *response; the detail stays raw, empty if there is none. */
+static int head_read(struct slice body, struct response *response, struct slice *ret_detail,
+                     struct err *err)
+{
+    struct unpack u;
+    uint32_t pairs;
+    uint32_t kind = msg_read_begin(&u, body, &pairs);
+    if (u.bad || kind != MSG_RESPONSE)
+        return err_set(err, ERR_CORRUPT, "%s where a response was due", msg_kind_name(kind));
+    struct slice detail = {0};
+    uint64_t seen = BIT(MSG_FIELD_KIND);
+    for (uint32_t i = 0; i < pairs && !u.bad; i++) {
+        uint64_t key = unpack_key(&u, &seen);
+        if (key == FIELD_DETAIL)
+            detail = msg_read_raw(&u);
+        else
+            msg_read_field(&u, key, &head_table, response);
+    }
+    int rv = unpack_finish(&u, "response", err);
+    if (rv != 0)
+        return rv;
+    if (response->id == 0 || (response->kind == 0) != (detail.len == 0))
+        return err_set(err, ERR_CORRUPT, "response without id, or kind and detail disagree");
+    *ret_detail = detail;
+    return 0;
+}
+
+int response_decode(struct slice body, struct response *ret_response, struct err *err)
+{
+    struct response response = {0};
+    struct slice detail = {0};
+    int rv = head_read(body, &response, &detail, err);
+    if (rv != 0)
+        return rv;
+    if (response.kind != 0) {
+        struct unpack u = unpack_of(detail);
+        detail_read(&u, &response);
+        rv = unpack_finish(&u, details[response.kind].name, err);
+        if (rv == 0)
+            rv = detail_check(&response, err);
+    }
+    if (rv == 0)
+        *ret_response = response;
+    return rv;
+}
+
+uint64_t response_peek_id(struct slice body)
+{
+    struct response response = {0};
+    struct slice detail;
+    return head_read(body, &response, &detail, NULL) == 0 ? response.id : 0;
+}

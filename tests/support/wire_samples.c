@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/wire_samples.h"
+
+#include "wire/command.h"
+#include "wire/hello.h"
+#include "wire/peer_msg.h"
+#include "wire/request.h"
+#include "wire/response.h"
+#include "wire/snapshot_msg.h"
+
+#define S(text) slice_of("" text, sizeof(text) - 1)
+
+/* Read every byte, so that a sanitizer sees a slice that points elsewhere. */
+static void touch(struct slice s)
+{
+    volatile uint8_t sum = 0;
+    for (size_t i = 0; i < s.len; i++)
+        sum = (uint8_t)(sum + s.data[i]);
+}
+
+/* ---- hello --------------------------------------------------------------- */
+
+static void hello_sample(struct buf *buf)
+{
+    struct hello hello = {.protocol_min = 1,
+                          .protocol_max = 3,
+                          .purpose = HELLO_PEER,
+                          .cluster_id = 0xfeedfacecafebeef,
+                          .name = S("node-1"),
+                          .store_id = 7,
+                          .boot = 300};
+    memset(hello.store_uuid, 0x11, sizeof hello.store_uuid);
+    memset(hello.nonce, 0x22, sizeof hello.nonce);
+    hello_encode(buf, &hello);
+}
+
+static int hello_try(struct slice body, struct err *err)
+{
+    struct hello hello;
+    int rv = hello_decode(body, &hello, err);
+    if (rv == 0)
+        touch(hello.name);
+    return rv;
+}
+
+static void hello_ack_sample(struct buf *buf)
+{
+    struct hello_ack ack = {
+        .protocol = 1, .cluster_id = 9, .store_id = 3, .boot = 2, .has_proof = true};
+    memset(ack.store_uuid, 0x33, sizeof ack.store_uuid);
+    memset(ack.nonce, 0x44, sizeof ack.nonce);
+    memset(ack.proof, 0x55, sizeof ack.proof);
+    hello_ack_encode(buf, &ack);
+}
+
+static int hello_ack_try(struct slice body, struct err *err)
+{
+    struct hello_ack ack;
+    return hello_ack_decode(body, &ack, err);
+}
+
+static void auth_sample(struct buf *buf)
+{
+    struct auth auth;
+    memset(auth.proof, 0x66, sizeof auth.proof);
+    auth_encode(buf, &auth);
+}
+
+static int auth_try(struct slice body, struct err *err)
+{
+    struct auth auth;
+    return auth_decode(body, &auth, err);
+}
+
+static void error_sample(struct buf *buf)
+{
+    error_msg_encode(buf,
+                     &(struct error_msg){.code = ERR_UNAUTHORIZED, .text = S("wrong cluster")});
+}
+
+static int error_try(struct slice body, struct err *err)
+{
+    struct error_msg error;
+    int rv = error_msg_decode(body, &error, err);
+    if (rv == 0)
+        touch(error.text);
+    return rv;
+}
+
+static void ping_sample(struct buf *buf)
+{
+    ping_encode(buf, &(struct ping){.token = 70000});
+}
+
+static int ping_try(struct slice body, struct err *err)
+{
+    struct ping ping;
+    return ping_decode(body, &ping, err);
+}
+
+/* ---- peers --------------------------------------------------------------- */
+
+static struct peer_msg peer_of(enum msg_kind kind)
+{
+    return (struct peer_msg){.kind = kind, .group = 1, .from_replica = 2, .to_replica = 300};
+}
+
+static void append_sample(struct buf *buf)
+{
+    static const struct peer_entry entries[] = {
+        {.term = 5, .type = PEER_ENTRY_COMMAND, .data = {(const uint8_t *)"command", 7}},
+        {.term = 5, .type = PEER_ENTRY_BARRIER},
+        {.term = 6, .type = PEER_ENTRY_CHANGE, .data = {(const uint8_t *)"change", 6}},
+    };
+    struct peer_msg msg = peer_of(MSG_APPEND_ENTRIES);
+    msg.append_entries = (struct append_entries){.version = 1,
+                                                 .term = 6,
+                                                 .prev_log_index = 1000,
+                                                 .prev_log_term = 5,
+                                                 .leader_commit = 990,
+                                                 .entry_count = ARRAY_LEN(entries),
+                                                 .entries = entries};
+    peer_msg_encode(buf, &msg);
+}
+
+static void append_result_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_APPEND_ENTRIES_RESULT);
+    msg.append_entries_result = (struct append_entries_result){.version = 1,
+                                                               .term = 6,
+                                                               .rejected = 8,
+                                                               .last_log_index = 70000,
+                                                               .features = 1,
+                                                               .capacity = 513};
+    peer_msg_encode(buf, &msg);
+}
+
+static void vote_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_REQUEST_VOTE);
+    msg.request_vote = (struct request_vote){.version = 2,
+                                             .term = 7,
+                                             .candidate_id = 2,
+                                             .last_log_index = 44,
+                                             .last_log_term = 6,
+                                             .disrupt_leader = true,
+                                             .pre_vote = true};
+    peer_msg_encode(buf, &msg);
+}
+
+static void vote_result_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_REQUEST_VOTE_RESULT);
+    msg.request_vote_result = (struct request_vote_result){.version = 3,
+                                                           .term = 7,
+                                                           .vote_granted = true,
+                                                           .pre_vote = true,
+                                                           .features = 1,
+                                                           .capacity = 2};
+    peer_msg_encode(buf, &msg);
+}
+
+static void install_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_INSTALL_SNAPSHOT);
+    msg.install_snapshot = (struct install_snapshot){.version = 1,
+                                                     .term = 9,
+                                                     .last_index = 500,
+                                                     .last_term = 8,
+                                                     .conf_index = 3,
+                                                     .configuration = S("configuration")};
+    peer_msg_encode(buf, &msg);
+}
+
+static void timeout_now_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_TIMEOUT_NOW);
+    msg.timeout_now =
+        (struct timeout_now){.version = 1, .term = 9, .last_log_index = 501, .last_log_term = 9};
+    peer_msg_encode(buf, &msg);
+}
+
+static void probe_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_PROBE);
+    msg.probe = (struct probe){.term = 9, .number = UINT64_MAX};
+    peer_msg_encode(buf, &msg);
+}
+
+static void probe_result_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_PROBE_RESULT);
+    msg.probe_result = (struct probe_result){.term = 9, .number = UINT64_MAX};
+    peer_msg_encode(buf, &msg);
+}
+
+static int peer_try(struct slice body, struct err *err)
+{
+    struct peer_entry entries[64];
+    struct peer_msg msg;
+    int rv = peer_msg_decode(body, entries, ARRAY_LEN(entries), &msg, err);
+    if (rv == 0 && msg.kind == MSG_APPEND_ENTRIES) {
+        for (uint32_t i = 0; i < msg.append_entries.entry_count; i++)
+            touch(msg.append_entries.entries[i].data);
+    }
+    if (rv == 0 && msg.kind == MSG_INSTALL_SNAPSHOT)
+        touch(msg.install_snapshot.configuration);
+    return rv;
+}
+
+/* ---- snapshots ----------------------------------------------------------- */
+
+static void snapshot_begin_sample(struct buf *buf)
+{
+    snapshot_begin_encode(buf, &(struct snapshot_begin){.group = 1,
+                                                        .from_replica = 2,
+                                                        .to_replica = 3,
+                                                        .stream = 4,
+                                                        .term = 9,
+                                                        .last_index = 500,
+                                                        .last_term = 8,
+                                                        .conf_index = 3,
+                                                        .configuration = S("configuration"),
+                                                        .meta = S("meta")});
+}
+
+static int snapshot_begin_try(struct slice body, struct err *err)
+{
+    struct snapshot_begin begin;
+    int rv = snapshot_begin_decode(body, &begin, err);
+    if (rv == 0) {
+        touch(begin.configuration);
+        touch(begin.meta);
+    }
+    return rv;
+}
+
+static void snapshot_chunk_sample(struct buf *buf)
+{
+    snapshot_chunk_encode(buf, &(struct snapshot_chunk){.stream = 4, .seq = 17, .data = S("rows")});
+}
+
+static int snapshot_chunk_try(struct slice body, struct err *err)
+{
+    struct snapshot_chunk chunk;
+    int rv = snapshot_chunk_decode(body, &chunk, err);
+    if (rv == 0)
+        touch(chunk.data);
+    return rv;
+}
+
+static void snapshot_end_sample(struct buf *buf)
+{
+    snapshot_end_encode(buf, &(struct snapshot_end){
+                                 .stream = 4, .chunks = 18, .bytes = 99999, .crc32c = UINT32_MAX});
+}
+
+static int snapshot_end_try(struct slice body, struct err *err)
+{
+    struct snapshot_end end;
+    return snapshot_end_decode(body, &end, err);
+}
+
+static void snapshot_ack_sample(struct buf *buf)
+{
+    snapshot_ack_encode(
+        buf, &(struct snapshot_ack){
+                 .stream = 4, .status = ERR_NO_SPACE, .bytes = 5000, .text = S("no space")});
+}
+
+static int snapshot_ack_try(struct slice body, struct err *err)
+{
+    struct snapshot_ack ack;
+    int rv = snapshot_ack_decode(body, &ack, err);
+    if (rv == 0)
+        touch(ack.text);
+    return rv;
+}
+
+/* ---- commands ------------------------------------------------------------ */
+
+static void command_sample(struct buf *buf)
+{
+    static const struct op ops[] = {
+        {.kind = OP_PUT,
+         .key = {(const uint8_t *)"a", 1},
+         .value = {(const uint8_t *)"one", 3},
+         .ttl_ms = 1000,
+         .cond = COND_VALUE,
+         .cond_value = {(const uint8_t *)"two", 3},
+         .flags = OP_RETURN_PREVIOUS},
+        {.kind = OP_INCREMENT, .key = {(const uint8_t *)"n", 1}, .delta = -300},
+        {.kind = OP_DELETE,
+         .key = {(const uint8_t *)"d", 1},
+         .cond = COND_VERSION,
+         .cond_version = 1u << 30},
+        {.kind = OP_CHECK, .key = {(const uint8_t *)"c", 1}, .cond = COND_ABSENT},
+    };
+    command_encode(buf, &(struct command){.session = 5,
+                                          .sequence = 6,
+                                          .lowest_unanswered = 4,
+                                          .first_sent_ms = 1700000000000,
+                                          .keyspace = 2,
+                                          .op_count = ARRAY_LEN(ops),
+                                          .ops = ops});
+}
+
+static int command_try(struct slice body, struct err *err)
+{
+    struct op ops[64];
+    struct command command;
+    int rv = command_decode(body, &command_limits_default, ops, ARRAY_LEN(ops), &command, err);
+    if (rv != 0)
+        return rv;
+    for (uint32_t i = 0; i < command.op_count; i++) {
+        touch(ops[i].key);
+        touch(ops[i].value);
+        touch(ops[i].cond_value);
+    }
+    ASSERT(command_op_count(body) == command.op_count);
+    ASSERT(command_check(&command, &command_limits_default, NULL) == 0);
+    return 0;
+}
+
+static void command_result_sample(struct buf *buf)
+{
+    static const struct op_result results[] = {
+        {.version = 77, .has_value = true, .value = {(const uint8_t *)"old", 3}},
+        {.version = 77, .number = -5, .expiry_ms = 123456789},
+        {.version = 0, .has_value = true},
+    };
+    command_result_encode(buf, &(struct command_result){.version = 77,
+                                                        .result_count = ARRAY_LEN(results),
+                                                        .results = results});
+}
+
+static int command_result_try(struct slice body, struct err *err)
+{
+    struct op_result results[64];
+    struct command_result result;
+    int rv = command_result_decode(body, results, ARRAY_LEN(results), &result, err);
+    if (rv != 0)
+        return rv;
+    for (uint32_t i = 0; i < result.result_count; i++)
+        touch(results[i].value);
+    ASSERT(command_result_count(body) == result.result_count);
+    return 0;
+}
+
+/* ---- requests and responses ---------------------------------------------- */
+
+static struct request request_of(enum request_kind kind)
+{
+    return (struct request){.id = 70,
+                            .trace_id = 0x1122334455667788,
+                            .range_id = 1,
+                            .span_epoch = 2,
+                            .timeout_ms = 5000,
+                            .kind = kind};
+}
+
+static const struct request_read read_sample = {
+    .keyspace = 1, .consistency = READ_AT, .at_version = 1u << 31, .max_age_ms = 100};
+
+static struct member member_sample(uint64_t id)
+{
+    struct member member = {
+        .replica_id = id, .store_id = id + 10, .role = MEMBER_VOTER, .address = S("10.0.0.1:7000")};
+    memset(member.store_uuid, (int)id, sizeof member.store_uuid);
+    return member;
+}
+
+static void request_write_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_WRITE);
+    request.write.command = S("command bytes");
+    request_encode(buf, &request);
+}
+
+static void request_get_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_GET);
+    request.get = (struct request_get){.read = read_sample, .key = S("key")};
+    request_encode(buf, &request);
+}
+
+static void request_multi_get_sample(struct buf *buf)
+{
+    struct buf keys;
+    buf_init(&keys, 1000);
+    request_key_append(&keys, S("k1"));
+    request_key_append(&keys, S("k2"));
+    struct request request = request_of(REQUEST_MULTI_GET);
+    request.multi_get =
+        (struct request_multi_get){.read = read_sample, .keys = {2, buf_slice(&keys)}};
+    request_encode(buf, &request);
+    buf_fini(&keys);
+}
+
+static void request_scan_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_SCAN);
+    request.scan = (struct request_scan){.read = read_sample,
+                                         .start = S("a"),
+                                         .end = S("b"),
+                                         .is_reverse = true,
+                                         .is_keys_only = true,
+                                         .limit_keys = 100,
+                                         .limit_bytes = 70000};
+    request_encode(buf, &request);
+}
+
+static void request_bootstrap_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_BOOTSTRAP);
+    request.bootstrap.cluster_id = 99;
+    request.bootstrap.member_count = 3;
+    for (uint32_t i = 0; i < 3; i++)
+        request.bootstrap.members[i] = member_sample(i + 1);
+    request_encode(buf, &request);
+}
+
+static void request_change_member_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_CHANGE_MEMBER);
+    request.change_member =
+        (struct request_change_member){.action = MEMBER_ADD_LEARNER, .member = member_sample(4)};
+    request_encode(buf, &request);
+}
+
+static void request_transfer_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_TRANSFER_LEADER);
+    request.transfer_leader.target_replica = 2;
+    request_encode(buf, &request);
+}
+
+static int request_try(struct slice body, struct err *err)
+{
+    struct request request;
+    int rv = request_decode(body, &request, err);
+    if (rv != 0)
+        return rv;
+    if (request.kind == REQUEST_WRITE)
+        touch(request.write.command);
+    if (request.kind == REQUEST_GET)
+        touch(request.get.key);
+    if (request.kind == REQUEST_SCAN) {
+        touch(request.scan.start);
+        touch(request.scan.end);
+    }
+    if (request.kind == REQUEST_MULTI_GET) {
+        struct unpack u = unpack_of(request.multi_get.keys.raw);
+        for (uint32_t i = 0; i < request.multi_get.keys.count; i++)
+            touch(request_key_next(&u));
+        ASSERT(unpack_finish(&u, "keys", NULL) == 0);
+    }
+    for (uint32_t i = 0; request.kind == REQUEST_BOOTSTRAP && i < request.bootstrap.member_count;
+         i++)
+        touch(request.bootstrap.members[i].address);
+    if (request.kind == REQUEST_CHANGE_MEMBER)
+        touch(request.change_member.member.address);
+    return 0;
+}
+
+static struct response response_of(enum request_kind kind)
+{
+    return (struct response){
+        .id = 70,
+        .trace_id = 0x1122334455667788,
+        .retry_after_ms = 20,
+        .text = S("why"),
+        .leader = {.replica_id = 2, .store_id = 12, .address = S("10.0.0.2:7000")},
+        .kind = kind};
+}
+
+static void response_write_sample(struct buf *buf)
+{
+    struct response response = response_of(REQUEST_WRITE);
+    response.status = ERR_CONDITION_FAILED;
+    response.write.result = S("result bytes");
+    response_encode(buf, &response);
+}
+
+static void response_scan_sample(struct buf *buf)
+{
+    struct buf rows;
+    buf_init(&rows, 1000);
+    row_append(&rows, &(struct row){.key = S("k1"), .value = S("v1"), .version = 5, .ttl_ms = 9});
+    row_append(&rows, &(struct row){.status = ERR_NOT_FOUND, .key = S("k2")});
+    struct response response = response_of(REQUEST_SCAN);
+    response.rows = (struct response_rows){
+        .rows = {2, buf_slice(&rows)}, .version = 700, .has_more = true, .cursor = S("k3")};
+    response_encode(buf, &response);
+    buf_fini(&rows);
+}
+
+static void response_status_sample(struct buf *buf)
+{
+    struct buf stats;
+    buf_init(&stats, 1000);
+    stat_append_number(&stats, "applied", 70000);
+    stat_append_text(&stats, "role", S("leader"));
+    struct response response = response_of(REQUEST_STATUS);
+    response.status_of = (struct response_status){.cluster_id = 99,
+                                                  .store_id = 11,
+                                                  .replica_id = 1,
+                                                  .term = 8,
+                                                  .stats = {2, buf_slice(&stats)}};
+    struct descriptor *d = &response.status_of.descriptor;
+    *d = (struct descriptor){.range_id = 1,
+                             .start = S("a"),
+                             .end = S("z"),
+                             .conf_epoch = 3,
+                             .span_epoch = 4,
+                             .member_count = 2};
+    d->members[0] = member_sample(1);
+    d->members[1] = member_sample(2);
+    response_encode(buf, &response);
+    buf_fini(&stats);
+}
+
+static void response_identify_sample(struct buf *buf)
+{
+    struct response response = response_of(REQUEST_IDENTIFY);
+    response.identify = (struct response_identify){
+        .cluster_id = 99, .store_id = 11, .is_born = true, .member_count = 1};
+    memset(response.identify.store_uuid, 0x77, STORE_UUID_LEN);
+    response.identify.members[0] = member_sample(1);
+    response_encode(buf, &response);
+}
+
+static void touch_stats(const struct pack_list *stats)
+{
+    struct unpack u = unpack_of(stats->raw);
+    for (uint32_t i = 0; i < stats->count; i++) {
+        struct stat_item item;
+        stat_next(&u, &item);
+        touch(item.name);
+        touch(item.text);
+    }
+    ASSERT(unpack_finish(&u, "stats", NULL) == 0);
+}
+
+static void touch_rows(const struct response_rows *rows)
+{
+    struct unpack u = unpack_of(rows->rows.raw);
+    for (uint32_t i = 0; i < rows->rows.count; i++) {
+        struct row row;
+        row_next(&u, &row);
+        touch(row.key);
+        touch(row.value);
+    }
+    ASSERT(unpack_finish(&u, "rows", NULL) == 0);
+    touch(rows->cursor);
+}
+
+static int response_try(struct slice body, struct err *err)
+{
+    struct response response;
+    int rv = response_decode(body, &response, err);
+    if (rv != 0)
+        return rv;
+    ASSERT(response_peek_id(body) == response.id);
+    touch(response.text);
+    touch(response.leader.address);
+    if (response.kind == REQUEST_WRITE)
+        touch(response.write.result);
+    if (response.kind == REQUEST_GET || response.kind == REQUEST_MULTI_GET ||
+        response.kind == REQUEST_SCAN)
+        touch_rows(&response.rows);
+    if (response.kind == REQUEST_STATUS) {
+        const struct descriptor *d = &response.status_of.descriptor;
+        touch_stats(&response.status_of.stats);
+        touch(d->start);
+        touch(d->end);
+        for (uint32_t i = 0; i < d->member_count; i++)
+            touch(d->members[i].address);
+    }
+    if (response.kind == REQUEST_STATS)
+        touch_stats(&response.stats.stats);
+    return 0;
+}
+
+const struct wire_sample wire_samples[] = {
+    {"hello", hello_sample, hello_try},
+    {"hello_ack", hello_ack_sample, hello_ack_try},
+    {"auth", auth_sample, auth_try},
+    {"error", error_sample, error_try},
+    {"ping", ping_sample, ping_try},
+    {"append_entries", append_sample, peer_try},
+    {"append_entries_result", append_result_sample, peer_try},
+    {"request_vote", vote_sample, peer_try},
+    {"request_vote_result", vote_result_sample, peer_try},
+    {"install_snapshot", install_sample, peer_try},
+    {"timeout_now", timeout_now_sample, peer_try},
+    {"probe", probe_sample, peer_try},
+    {"probe_result", probe_result_sample, peer_try},
+    {"snapshot_begin", snapshot_begin_sample, snapshot_begin_try},
+    {"snapshot_chunk", snapshot_chunk_sample, snapshot_chunk_try},
+    {"snapshot_end", snapshot_end_sample, snapshot_end_try},
+    {"snapshot_ack", snapshot_ack_sample, snapshot_ack_try},
+    {"command", command_sample, command_try},
+    {"command_result", command_result_sample, command_result_try},
+    {"write", request_write_sample, request_try},
+    {"get", request_get_sample, request_try},
+    {"multi_get", request_multi_get_sample, request_try},
+    {"scan", request_scan_sample, request_try},
+    {"bootstrap", request_bootstrap_sample, request_try},
+    {"change_member", request_change_member_sample, request_try},
+    {"transfer_leader", request_transfer_sample, request_try},
+    {"write_response", response_write_sample, response_try},
+    {"scan_response", response_scan_sample, response_try},
+    {"status_response", response_status_sample, response_try},
+    {"identify_response", response_identify_sample, response_try},
+};
+const size_t wire_samples_count = ARRAY_LEN(wire_samples);

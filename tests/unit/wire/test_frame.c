@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/check.h"
+
+#include <stdlib.h>
+
+#include "base/coding.h"
+#include "base/crc32c.h"
+#include "base/rng.h"
+#include "wire/frame.h"
+
+static void frame_add(struct buf *buf, const void *body, size_t len, bool compress)
+{
+    size_t start = frame_begin(buf);
+    buf_append(buf, body, len);
+    frame_end(buf, start, compress);
+    assert_false(buf->failed);
+}
+
+/* Feed `stream` in pieces of `step` bytes and expect `want` bodies in order. */
+static void expect_bodies(struct slice stream, size_t step, const struct slice *want, size_t count)
+{
+    struct frame_reader reader;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    size_t got = 0;
+    for (size_t at = 0; at < stream.len; at += step) {
+        size_t n = MIN(step, stream.len - at);
+        uint8_t *piece = malloc(n);
+        memcpy(piece, stream.data + at, n);
+        frame_reader_feed(&reader, slice_of(piece, n));
+        struct slice body;
+        int rv;
+        while ((rv = frame_reader_next(&reader, &body, NULL)) == 0) {
+            assert_true(got < count);
+            assert_true(slice_equal(body, want[got]));
+            got++;
+        }
+        assert_int_equal(rv, ERR_SHORT);
+        free(piece); /* nothing of it may be kept */
+    }
+    assert_int_equal(got, count);
+    assert_int_equal(reader.partial.len, 0);
+    frame_reader_fini(&reader);
+}
+
+static void test_stream_in_any_pieces(void **state)
+{
+    (void)state;
+    uint8_t *zeroes = calloc(1, 300000);
+    uint8_t *noise = malloc(50000);
+    struct rng rng;
+    rng_init(&rng, 1);
+    rng_fill(&rng, noise, 50000);
+    const struct slice bodies[] = {
+        slice_str(""),          slice_str("a"),         slice_str("hello"),
+        slice_of(zeroes, 4095), slice_of(zeroes, 4096), slice_of(zeroes, 300000),
+        slice_of(noise, 50000), slice_of(noise, 4096),  slice_str("last"),
+    };
+    for (int compress = 0; compress < 2; compress++) {
+        struct buf buf;
+        buf_init(&buf, 10 << 20);
+        for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
+            frame_add(&buf, bodies[i].data, bodies[i].len, compress);
+        static const size_t steps[] = {1, 2, 7, 8, 9, 10, 4096, 65536, 10 << 20};
+        for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+            expect_bodies(buf_slice(&buf), steps[i], bodies, ARRAY_LEN(bodies));
+        if (compress)
+            assert_true(buf.len < 70000); /* zeroes shrank, noise did not */
+        else
+            assert_true(buf.len > 360000);
+        buf_fini(&buf);
+    }
+    free(zeroes);
+    free(noise);
+}
+
+static void test_compression_only_where_it_pays(void **state)
+{
+    (void)state;
+    uint8_t *noise = malloc(100000);
+    struct rng rng;
+    rng_init(&rng, 2);
+    rng_fill(&rng, noise, 100000);
+    struct buf buf;
+    buf_init(&buf, 1 << 20);
+    frame_add(&buf, noise, 100000, true);
+    assert_int_equal(buf.len, 100000 + FRAME_PREFIX_LEN);
+    assert_int_equal(buf.data[8], 0);
+    buf_clear(&buf);
+    memset(noise, 'x', 100000);
+    frame_add(&buf, noise, FRAME_LZ4_MIN - 1, true);
+    assert_int_equal(buf.data[8], 0);
+    buf_clear(&buf);
+    frame_add(&buf, noise, FRAME_LZ4_MIN, true);
+    assert_int_equal(buf.data[8], FRAME_LZ4);
+    buf_fini(&buf);
+
+    /* No room for the scratch space: it goes plain, and nothing fails. */
+    buf_init(&buf, 100000 + FRAME_PREFIX_LEN);
+    frame_add(&buf, noise, 100000, true);
+    assert_int_equal(buf.data[8], 0);
+    buf_fini(&buf);
+    free(noise);
+}
+
+static void test_failed_buf_is_left_alone(void **state)
+{
+    (void)state;
+    struct buf buf;
+    buf_init(&buf, 12);
+    size_t start = frame_begin(&buf);
+    buf_append_str(&buf, "too long for that");
+    frame_end(&buf, start, true);
+    assert_true(buf.failed);
+    buf_fini(&buf);
+}
+
+/* Put the right checksum on a frame that was damaged on purpose. */
+static void seal(struct buf *buf)
+{
+    put_u32(buf->data + 4, crc32c(0, buf->data + 8, buf->len - 8));
+}
+
+static int read_one(struct slice raw, size_t body_max, struct err *err)
+{
+    struct frame_reader reader;
+    struct slice body = {0};
+    frame_reader_init(&reader, body_max);
+    frame_reader_feed(&reader, raw);
+    int rv = frame_reader_next(&reader, &body, err);
+    frame_reader_fini(&reader);
+    return rv;
+}
+
+/* Each row damages one thing in a good frame of 10 bytes of body. */
+static const struct {
+    const char *name;
+    size_t keep;   /* bytes handed to the reader */
+    size_t offset; /* byte overwritten ... */
+    uint8_t value; /* ... with this */
+    bool seal;     /* with a right checksum */
+    int want;
+} damage[] = {
+    {"untouched", 19, 18, '9', false, 0},
+    {"nothing", 0, 0, 11, false, ERR_SHORT},
+    {"one byte", 1, 0, 11, false, ERR_SHORT},
+    {"header only", 8, 0, 11, false, ERR_SHORT},
+    {"one byte short", 18, 0, 11, false, ERR_SHORT},
+    {"length zero", 19, 0, 0, false, ERR_CORRUPT},
+    {"length shorter", 19, 0, 10, false, ERR_CORRUPT},
+    {"length longer", 19, 0, 12, false, ERR_SHORT},
+    {"length over limit", 19, 1, 1, false, ERR_TOO_LARGE},
+    {"length enormous", 8, 3, 0xff, false, ERR_TOO_LARGE},
+    {"checksum", 19, 4, 0, false, ERR_CORRUPT},
+    {"flags unknown", 19, 8, 2, true, ERR_CORRUPT},
+    {"flags without seal", 19, 8, 1, false, ERR_CORRUPT},
+    {"plain called LZ4", 19, 8, 1, true, ERR_TOO_LARGE}, /* "0123" as a length */
+    {"body", 19, 12, 'x', false, ERR_CORRUPT},
+};
+
+static void test_damage(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(damage); i++) {
+        struct buf buf;
+        struct err err = {0};
+        buf_init(&buf, 100);
+        frame_add(&buf, "0123456789", 10, false);
+        buf.data[damage[i].offset] = damage[i].value;
+        if (damage[i].seal)
+            seal(&buf);
+        int rv = read_one(slice_of(buf.data, damage[i].keep), 100, &err);
+        if (rv != damage[i].want)
+            fail_msg("%s: got %s (%s)", damage[i].name, err_name(rv), err.msg);
+        buf_fini(&buf);
+    }
+}
+
+/* An LZ4 body that lies about its raw length, or whose block is damaged. */
+static void test_damaged_lz4(void **state)
+{
+    (void)state;
+    static uint8_t zeroes[8192];
+    static const struct {
+        const char *name;
+        uint32_t raw_len;
+        int want;
+    } rows[] = {
+        {"right", 8192, 0},
+        {"zero", 0, ERR_CORRUPT},
+        {"one less", 8191, ERR_CORRUPT},
+        {"one more", 8193, ERR_CORRUPT},
+        {"far more than LZ4 can do", 9000000, ERR_CORRUPT},
+        {"over the limit", 10000001, ERR_TOO_LARGE},
+        {"enormous", UINT32_MAX, ERR_TOO_LARGE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf buf;
+        struct err err = {0};
+        buf_init(&buf, 100000);
+        frame_add(&buf, zeroes, sizeof zeroes, true);
+        put_u32(buf.data + FRAME_PREFIX_LEN, rows[i].raw_len);
+        seal(&buf);
+        int rv = read_one(buf_slice(&buf), 10000000, &err);
+        if (rv != rows[i].want)
+            fail_msg("%s: got %s (%s)", rows[i].name, err_name(rv), err.msg);
+        buf_fini(&buf);
+    }
+    struct buf buf;
+    buf_init(&buf, 100000);
+    frame_add(&buf, zeroes, sizeof zeroes, true);
+    for (size_t at = FRAME_PREFIX_LEN; at < buf.len; at++) {
+        for (unsigned v = 0; v < 256; v++) {
+            uint8_t good = buf.data[at];
+            buf.data[at] = (uint8_t)v;
+            seal(&buf);
+            read_one(buf_slice(&buf), FRAME_BODY_MAX, NULL);
+            buf.data[at] = good;
+        }
+    }
+    buf_fini(&buf);
+}
+
+/* A header that claims much makes the reader keep no more than what arrived. */
+static void test_claims_cost_nothing(void **state)
+{
+    (void)state;
+    struct frame_reader reader;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    uint8_t head[9] = {0};
+    put_u32(head, FRAME_BODY_MAX);
+    frame_reader_feed(&reader, slice_of(head, sizeof head));
+    struct slice body;
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+    assert_true(reader.partial.cap <= 4096);
+    frame_reader_fini(&reader);
+}
+
+static void test_limit_can_be_raised(void **state)
+{
+    (void)state;
+    static uint8_t body[200];
+    struct buf buf;
+    buf_init(&buf, 1000);
+    frame_add(&buf, body, 100, false);
+    frame_add(&buf, body, 101, false);
+    assert_int_equal(read_one(buf_slice(&buf), 99, NULL), ERR_TOO_LARGE);
+    struct frame_reader reader;
+    struct slice got;
+    frame_reader_init(&reader, 100);
+    frame_reader_feed(&reader, buf_slice(&buf));
+    assert_int_equal(frame_reader_next(&reader, &got, NULL), 0);
+    frame_reader_limit(&reader, 101);
+    assert_int_equal(frame_reader_next(&reader, &got, NULL), 0);
+    assert_int_equal(got.len, 101);
+    assert_int_equal(frame_reader_next(&reader, &got, NULL), ERR_SHORT);
+    frame_reader_fini(&reader);
+    buf_fini(&buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stream_in_any_pieces),
+        cmocka_unit_test(test_compression_only_where_it_pays),
+        cmocka_unit_test(test_failed_buf_is_left_alone),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damaged_lz4),
+        cmocka_unit_test(test_claims_cost_nothing),
+        cmocka_unit_test(test_limit_can_be_raised),
+    };
+    return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
+}

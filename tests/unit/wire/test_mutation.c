@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every decoder against its own good body, cut at every length and damaged at
+ * every byte. What must hold: an error or an acceptable message, and never a read
+ * outside the bytes (they stand in an allocation of their exact length, so that
+ * the address sanitizer sees one byte too far). */
+#include "support/check.h"
+
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "support/wire_samples.h"
+#include "wire/msg.h"
+
+static int try_exact(const struct wire_sample *sample, const uint8_t *bytes, size_t len)
+{
+    uint8_t *exact = malloc(len > 0 ? len : 1);
+    assert_non_null(exact);
+    memcpy(exact, bytes, len);
+    struct err err = {0};
+    int rv = sample->decode(slice_of(exact, len), &err);
+    if (rv != 0)
+        assert_true(err.code == rv && err.msg[0] != 0);
+    free(exact);
+    return rv;
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < wire_samples_count; i++) {
+        struct buf buf;
+        buf_init(&buf, 1 << 16);
+        wire_samples[i].encode(&buf);
+        assert_false(buf.failed);
+        int rv = try_exact(&wire_samples[i], buf.data, buf.len);
+        if (rv != 0)
+            fail_msg("%s: %s", wire_samples[i].name, err_name(rv));
+        buf_fini(&buf);
+    }
+}
+
+static void test_truncated(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < wire_samples_count; i++) {
+        struct buf buf;
+        buf_init(&buf, 1 << 16);
+        wire_samples[i].encode(&buf);
+        for (size_t len = 0; len < buf.len; len++) {
+            if (try_exact(&wire_samples[i], buf.data, len) == 0)
+                fail_msg("%s accepted when cut to %zu of %zu bytes", wire_samples[i].name, len,
+                         buf.len);
+        }
+        buf_append_u8(&buf, 0);
+        if (try_exact(&wire_samples[i], buf.data, buf.len) == 0)
+            fail_msg("%s accepted with a byte after its end", wire_samples[i].name);
+        buf_fini(&buf);
+    }
+}
+
+static void test_every_byte_every_value(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < wire_samples_count; i++) {
+        struct buf buf;
+        buf_init(&buf, 1 << 16);
+        wire_samples[i].encode(&buf);
+        for (size_t at = 0; at < buf.len; at++) {
+            uint8_t good = buf.data[at];
+            for (unsigned v = 0; v < 256; v++) {
+                buf.data[at] = (uint8_t)v;
+                try_exact(&wire_samples[i], buf.data, buf.len);
+            }
+            buf.data[at] = good;
+        }
+        buf_fini(&buf);
+    }
+}
+
+/* Several bytes at once, pieces repeated and cut out; each body is also given to
+ * every other decoder. */
+static void test_shuffled(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 20);
+    for (unsigned round = 0; round < 20000; round++) {
+        const struct wire_sample *from = &wire_samples[rng_below(&rng, wire_samples_count)];
+        const struct wire_sample *to =
+            rng_chance(&rng, 1, 2) ? from : &wire_samples[rng_below(&rng, wire_samples_count)];
+        struct buf buf;
+        buf_init(&buf, 1 << 16);
+        from->encode(&buf);
+        for (uint64_t n = rng_below(&rng, 6); n > 0; n--)
+            buf.data[rng_below(&rng, buf.len)] = (uint8_t)rng_u64(&rng);
+        size_t a = rng_below(&rng, buf.len);
+        size_t n = rng_below(&rng, buf.len - a) + 1;
+        if (rng_chance(&rng, 1, 3)) {
+            memmove(buf.data + a, buf.data + a + n, buf.len - a - n);
+            buf.len -= n;
+        } else if (rng_chance(&rng, 1, 3)) {
+            assert_int_equal(buf_reserve(&buf, n), 0);
+            memmove(buf.data + a + n, buf.data + a, buf.len - a);
+            buf.len += n;
+        }
+        try_exact(to, buf.data, buf.len);
+        buf_fini(&buf);
+    }
+}
+
+static void test_kind(void **state)
+{
+    (void)state;
+    static const uint8_t good[] = {0x81, 0x00, 0x30};
+    static const uint8_t bad[][3] = {{0x80, 0x00, 0x30}, {0x81, 0x01, 0x30}, {0x81, 0x00, 0xff}};
+    uint32_t kind = 99;
+    assert_int_equal(msg_kind(slice_of(good, 3), &kind, NULL), 0);
+    assert_int_equal(kind, MSG_REQUEST);
+    assert_string_equal(msg_kind_name(kind), "request");
+    kind = 99;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(msg_kind(slice_of(bad[i], 3), &kind, NULL), ERR_CORRUPT);
+    assert_int_equal(msg_kind(slice_of(good, 2), &kind, NULL), ERR_CORRUPT);
+    assert_int_equal(kind, 99);
+    assert_string_equal(msg_kind_name(15), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_every_byte_every_value),
+        cmocka_unit_test(test_shuffled),
+        cmocka_unit_test(test_kind),
+    };
+    return cmocka_run_group_tests_name("mutation", tests, NULL, NULL);
+}
