@@ -99,12 +99,22 @@ struct env_uv_cond {
     pthread_cond_t cond; /* private */
 };
 
+/* Caller's memory; asserts, as all of these, instead of failing. */
 void env_uv_mutex_init(struct env_uv_mutex *mutex);
+
+/* Nobody holds it or waits for it. */
 void env_uv_mutex_fini(struct env_uv_mutex *mutex);
+
+/* Not recursive. */
 void env_uv_mutex_lock(struct env_uv_mutex *mutex);
+
+/* By the thread that locked it. */
 void env_uv_mutex_unlock(struct env_uv_mutex *mutex);
 
+/* Caller's memory. Deadlines are of the monotonic clock. */
 void env_uv_cond_init(struct env_uv_cond *cond);
+
+/* Nobody waits for it. */
 void env_uv_cond_fini(struct env_uv_cond *cond);
 
 /* `mutex` is held by the caller; spurious returns happen: test again. */
@@ -113,14 +123,22 @@ void env_uv_cond_wait(struct env_uv_cond *cond, struct env_uv_mutex *mutex);
 /* As above, until `deadline_us` of env_now_us() at most; false when it passed. */
 bool env_uv_cond_wait_until(struct env_uv_cond *cond, struct env_uv_mutex *mutex,
                             uint64_t deadline_us);
+
+/* Wake one of those who wait, or all of them. */
 void env_uv_cond_signal(struct env_uv_cond *cond);
 void env_uv_cond_broadcast(struct env_uv_cond *cond);
 
 /* A descriptor (an eventfd) that becomes readable by env_uv_notify_set() and stays
  * so until env_uv_notify_clear(): fits any event loop. Non-blocking, closed on exec. */
 int env_uv_notify_open(int *ret_fd, struct err *err);
+
+/* Any thread; harmless when it is set already. */
 void env_uv_notify_set(int fd);
+
+/* Harmless when it is not set. */
 void env_uv_notify_clear(int fd);
+
+/* A negative descriptor is fine. */
 void env_uv_notify_close(int fd);
 
 #endif

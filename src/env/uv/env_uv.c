@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The world and its turn.
+ *
+ *   libuv's timers ─▶ on_prepare: arm our timer; do not wait if there are tasks
+ *   ─▶ poll (sockets, inbox) ─▶ on_check: tasks in rounds, then the writes
+ *
+ * Tasks that timers or libuv's close callbacks post before the poll are not run
+ * there: the poll is made not to wait, so that they still see all input that is
+ * ready, and run in on_check like the others.
+ */
+#include "env/uv/env_uv.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "env/uv/real_internal.h"
+
+struct real_signal {
+    uv_signal_t handle;
+    env_uv_signal_cb cb;
+    void *data;
+    struct list in_signals;
+};
+
+/* ---- clocks, randomness, faults -------------------------------------------- */
+
+static uint64_t clock_read(clockid_t id, uint64_t per_second)
+{
+    struct timespec ts;
+    int status = clock_gettime(id, &ts);
+    ASSERT(status == 0);
+    return (uint64_t)ts.tv_sec * per_second +
+           (uint64_t)ts.tv_nsec / (UINT64_C(1000000000) / per_second);
+}
+
+static uint64_t op_now_us(struct env *env)
+{
+    (void)env;
+    return clock_read(CLOCK_MONOTONIC, 1000000);
+}
+
+static uint64_t op_wall_ms(struct env *env)
+{
+    (void)env;
+    return clock_read(CLOCK_REALTIME, 1000);
+}
+
+static uint64_t op_random(struct env *env)
+{
+    return rng_u64(&real_world_of(env)->rng);
+}
+
+/* The kernel's generator fails only where it does not exist. */
+static void op_random_bytes(struct env *env, void *data, size_t len)
+{
+    uint8_t *at = data;
+    while (len > 0) {
+        ssize_t n = getrandom(at, len, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            env_fatal(env, "getrandom: %s", strerror(errno));
+            return;
+        }
+        at += n;
+        len -= (size_t)n;
+    }
+}
+
+static void op_fatal(struct env *env, const char *message)
+{
+    const struct env_uv_options *options = &real_world_of(env)->options;
+    if (options->on_fatal != NULL) {
+        options->on_fatal(options->data, message);
+    } else {
+        fprintf(stderr, "fatal: %s\n", message);
+        fflush(stderr);
+    }
+    _exit(1);
+}
+
+static bool op_fault(struct env *env, const char *site)
+{
+    const struct env_uv_options *options = &real_world_of(env)->options;
+    return options->on_fault != NULL && options->on_fault(options->data, site);
+}
+
+/* ---- the turn --------------------------------------------------------------- */
+
+static void op_task_post(struct env *env, struct env_task *task)
+{
+    struct real_world *world = real_world_of(env);
+    if (!world->is_stopped)
+        list_push_back(&world->tasks, &task->in_tasks);
+}
+
+static void tasks_drop(struct list *tasks)
+{
+    while (list_pop_front(tasks) != NULL)
+        ;
+}
+
+/* Those that are queued now; what they post is the next round. */
+static void tasks_run_round(struct real_world *world)
+{
+    struct list round, *link;
+    list_init(&round);
+    while ((link = list_pop_front(&world->tasks)) != NULL)
+        list_push_back(&round, link);
+    while (!world->is_stopped && (link = list_pop_front(&round)) != NULL) {
+        struct env_task *task = list_entry(link, struct env_task, in_tasks);
+        task->cb(task);
+    }
+    tasks_drop(&round);
+}
+
+static bool has_turn_work(const struct real_world *world)
+{
+    return !list_is_empty(&world->tasks) || !list_is_empty(&world->flush);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle; /* being active is all that it does */
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct real_world *world = prepare->data;
+    real_timers_arm(&world->timers);
+    if (has_turn_work(world))
+        uv_idle_start(&world->idle, on_idle);
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct real_world *world = check->data;
+    int round = 0;
+    while (has_turn_work(world) && round < ENV_TASK_ROUNDS_MAX) {
+        do {
+            tasks_run_round(world);
+            round++;
+        } while (!list_is_empty(&world->tasks) && round < ENV_TASK_ROUNDS_MAX);
+        real_conns_flush(world);
+    }
+    if (!world->is_stopped)
+        uv_idle_stop(&world->idle); /* on_prepare looks again */
+}
+
+/* A write to a closed socket shall be an error, not the end of the process, and
+ * the process' own disposition is not ours to change. True if it was not blocked. */
+static bool sigpipe_block(void)
+{
+    sigset_t pipe_set, before;
+    sigemptyset(&pipe_set);
+    sigaddset(&pipe_set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_set, &before);
+    return sigismember(&before, SIGPIPE) == 0;
+}
+
+static void sigpipe_unblock(void)
+{
+    sigset_t pipe_set;
+    sigemptyset(&pipe_set);
+    sigaddset(&pipe_set, SIGPIPE);
+    struct timespec none = {0};
+    while (sigtimedwait(&pipe_set, NULL, &none) == SIGPIPE)
+        ; /* ours: forget it */
+    pthread_sigmask(SIG_UNBLOCK, &pipe_set, NULL);
+}
+
+void env_uv_run(struct env *env)
+{
+    struct real_world *world = real_world_of(env);
+    ASSERT(!world->is_running);
+    ASSERT(!world->is_stopped);
+    bool was_unblocked = sigpipe_block();
+    world->is_running = true;
+    uv_run(&world->loop, UV_RUN_DEFAULT);
+    world->is_running = false;
+    atomic_store(&world->is_quitting, false);
+    if (was_unblocked)
+        sigpipe_unblock();
+}
+
+void env_uv_quit(struct env *env)
+{
+    struct real_world *world = real_world_of(env);
+    atomic_store(&world->is_quitting, true);
+    real_inbox_wake(&world->inbox);
+}
+
+/* ---- signals ---------------------------------------------------------------- */
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct real_signal *signal = container_of(handle, struct real_signal, handle);
+    signal->cb(signal->data, signum);
+}
+
+static void on_signal_closed(uv_handle_t *handle)
+{
+    free(container_of((uv_signal_t *)handle, struct real_signal, handle));
+}
+
+int env_uv_on_signal(struct env *env, int signum, env_uv_signal_cb cb, void *data, struct err *err)
+{
+    struct real_world *world = real_world_of(env);
+    ASSERT(cb != NULL);
+    ASSERT(!world->is_stopped);
+    struct real_signal *signal = malloc(sizeof *signal);
+    if (signal == NULL)
+        return err_set(err, ERR_NOMEM, "handle signal %d: out of memory", signum);
+    *signal = (struct real_signal){.cb = cb, .data = data};
+    int status = uv_signal_init(&world->loop, &signal->handle);
+    if (status != 0) {
+        free(signal);
+        return err_set(err, ERR_IO, "handle signal %d: %s", signum, uv_strerror(status));
+    }
+    list_init(&signal->in_signals);
+    list_push_back(&world->signals, &signal->in_signals);
+    status = uv_signal_start(&signal->handle, on_signal, signum);
+    if (status == 0)
+        return 0;
+    list_remove(&signal->in_signals);
+    uv_close((uv_handle_t *)&signal->handle, on_signal_closed);
+    return err_set(err, ERR_IO, "handle signal %d: %s", signum, uv_strerror(status));
+}
+
+static void signals_stop(struct real_world *world)
+{
+    struct list *link;
+    while ((link = list_pop_front(&world->signals)) != NULL) {
+        struct real_signal *signal = list_entry(link, struct real_signal, in_signals);
+        uv_close((uv_handle_t *)&signal->handle, on_signal_closed);
+    }
+}
+
+/* ---- life ------------------------------------------------------------------- */
+
+/* From a callback it only closes: the running loop ends by itself then. */
+static void op_stop(struct env *env)
+{
+    struct real_world *world = real_world_of(env);
+    if (world->is_stopped)
+        return;
+    world->is_stopped = true;
+    real_lanes_stop(world);
+    real_inbox_stop(&world->inbox);
+    tasks_drop(&world->tasks);
+    real_conns_stop(world);
+    real_listeners_stop(world);
+    real_timers_stop(&world->timers);
+    signals_stop(world);
+    uv_close((uv_handle_t *)&world->prepare, NULL);
+    uv_close((uv_handle_t *)&world->check, NULL);
+    uv_close((uv_handle_t *)&world->idle, NULL);
+    if (!world->is_running)
+        uv_run(&world->loop, UV_RUN_DEFAULT);
+}
+
+static void world_fill_ops(struct real_world *world)
+{
+    struct env_ops *ops = &world->ops;
+    *ops = (struct env_ops){.now_us = op_now_us,
+                            .wall_ms = op_wall_ms,
+                            .random = op_random,
+                            .random_bytes = op_random_bytes,
+                            .fatal = op_fatal,
+                            .fault = op_fault,
+                            .stop = op_stop,
+                            .task_post = op_task_post};
+    real_timers_fill(ops);
+    real_lanes_fill(ops);
+    real_files_fill(ops);
+    real_folders_fill(ops);
+    real_conns_fill(ops);
+    real_dial_fill(ops);
+    real_listeners_fill(ops);
+    world->base.ops = ops;
+}
+
+static void world_init_turn(struct real_world *world)
+{
+    uv_prepare_init(&world->loop, &world->prepare);
+    uv_check_init(&world->loop, &world->check);
+    uv_idle_init(&world->loop, &world->idle);
+    world->prepare.data = world->check.data = world->idle.data = world;
+    uv_prepare_start(&world->prepare, on_prepare);
+    uv_check_start(&world->check, on_check);
+}
+
+static void handle_close(uv_handle_t *handle, void *data)
+{
+    (void)data;
+    uv_close(handle, NULL);
+}
+
+/* A world that could not be finished. */
+static void world_abandon(struct real_world *world)
+{
+    uv_walk(&world->loop, handle_close, NULL);
+    uv_run(&world->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&world->loop);
+    real_timers_fini(&world->timers);
+    free(world);
+}
+
+int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struct err *err)
+{
+    struct real_world *world = calloc(1, sizeof *world);
+    if (world == NULL)
+        return err_set(err, ERR_NOMEM, "start the event loop: out of memory");
+    world_fill_ops(world);
+    if (options != NULL)
+        world->options = *options;
+    list_init(&world->tasks);
+    list_init(&world->signals);
+    list_init(&world->conns);
+    list_init(&world->flush);
+    list_init(&world->listeners);
+    uint64_t seed;
+    op_random_bytes(&world->base, &seed, sizeof seed);
+    rng_init(&world->rng, seed);
+
+    int status = uv_loop_init(&world->loop);
+    if (status != 0) {
+        free(world);
+        return err_set(err, ERR_IO, "start the event loop: %s", uv_strerror(status));
+    }
+    if (real_timers_init(&world->timers, &world->loop) != 0 ||
+        real_inbox_init(&world->inbox, &world->loop) != 0) {
+        world_abandon(world);
+        return err_set(err, ERR_NOMEM, "start the event loop: out of memory or descriptors");
+    }
+    world_init_turn(world);
+    real_lanes_init(world, world->options.read_threads, world->options.compact_threads);
+    *ret_env = &world->base;
+    return 0;
+}
+
+void env_uv_free(struct env *env)
+{
+    if (env == NULL)
+        return;
+    struct real_world *world = real_world_of(env);
+    ASSERT(world->is_stopped);
+    ASSERT(!world->is_running);
+    uv_run(&world->loop, UV_RUN_DEFAULT); /* stopped from a callback: the rest */
+    int status = uv_loop_close(&world->loop);
+    ASSERT(status == 0);
+    real_inbox_fini(&world->inbox);
+    real_lanes_fini(world);
+    real_timers_fini(&world->timers);
+    free(world);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Files: blocking calls, any thread. The two loops at the top are the only place
+ * where short counts and EINTR are handled. A failed sync is reported, never
+ * tried again: after it nothing is known about what is on the disk.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "env/uv/real_internal.h"
+
+enum { FILE_MODE = 0640 };
+
+/* Linux moves at most this in one call, and a bound keeps size_t in ssize_t. */
+static const size_t IO_MAX = 1u << 30;
+
+struct real_file {
+    struct env_file base;
+    int fd;
+    char path[ENV_PATH_MAX];
+};
+
+static struct real_file *file_of(struct env_file *base)
+{
+    return container_of(base, struct real_file, base);
+}
+
+/* Bytes read, less than `len` only at the end of the file; or -errno. */
+static ssize_t read_full(int fd, uint64_t offset, uint8_t *data, size_t len)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pread(fd, data + done, MIN(len - done, IO_MAX), (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+/* 0 when all of it was written; or -errno. */
+static int write_full(int fd, uint64_t offset, const uint8_t *data, size_t len)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pwrite(fd, data + done, MIN(len - done, IO_MAX), (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static int open_flags(int flags)
+{
+    int rw = flags & (ENV_OPEN_READ | ENV_OPEN_WRITE);
+    int ret = O_CLOEXEC;
+    ASSERT(rw != 0);
+    if (rw == (ENV_OPEN_READ | ENV_OPEN_WRITE))
+        ret |= O_RDWR;
+    else if (rw == ENV_OPEN_WRITE)
+        ret |= O_WRONLY;
+    if (flags & ENV_OPEN_CREATE)
+        ret |= O_CREAT;
+    if (flags & ENV_OPEN_EXCLUSIVE)
+        ret |= O_EXCL;
+    if (flags & ENV_OPEN_TRUNCATE)
+        ret |= O_TRUNC;
+    return ret;
+}
+
+static bool is_range_valid(uint64_t offset, size_t len)
+{
+    return offset <= INT64_MAX && len <= (size_t)(INT64_MAX - (int64_t)offset);
+}
+
+static int op_file_open(struct env *env, const char *path, int flags, struct env_file **ret_file,
+                        struct err *err)
+{
+    size_t path_len = strlen(path);
+    if (path_len >= ENV_PATH_MAX)
+        return err_set(err, ERR_INVALID, "open %.40s…: path longer than %d bytes", path,
+                       ENV_PATH_MAX - 1);
+    struct real_file *file = malloc(sizeof *file);
+    if (file == NULL)
+        return err_set(err, ERR_NOMEM, "open %s: out of memory", path);
+    do {
+        file->fd = open(path, open_flags(flags), FILE_MODE);
+    } while (file->fd < 0 && errno == EINTR);
+    if (file->fd < 0) {
+        int code = err_set_errno(err, errno, "open %s", path);
+        free(file);
+        return code;
+    }
+    file->base.env = env;
+    memcpy(file->path, path, path_len + 1);
+    *ret_file = &file->base;
+    return 0;
+}
+
+static void op_file_close(struct env_file *base)
+{
+    struct real_file *file = file_of(base);
+    ASSERT(file->fd >= 0);
+    close(file->fd); /* what matters was synced; EINTR closes it too on Linux */
+    free(file);
+}
+
+static int op_file_read(struct env_file *base, uint64_t offset, void *data, size_t len,
+                        size_t *ret_len, struct err *err)
+{
+    struct real_file *file = file_of(base);
+    ASSERT(is_range_valid(offset, len));
+    ssize_t n = read_full(file->fd, offset, data, len);
+    if (n < 0)
+        return err_set_errno(err, (int)-n, "read %zu bytes at %llu of %s", len,
+                             (unsigned long long)offset, file->path);
+    ASSERT((size_t)n <= len);
+    *ret_len = (size_t)n;
+    return 0;
+}
+
+static int op_file_write(struct env_file *base, uint64_t offset, const void *data, size_t len,
+                         struct err *err)
+{
+    struct real_file *file = file_of(base);
+    ASSERT(is_range_valid(offset, len));
+    int status = write_full(file->fd, offset, data, len);
+    if (status == 0)
+        return 0;
+    return err_set_errno(err, -status, "write %zu bytes at %llu of %s", len,
+                         (unsigned long long)offset, file->path);
+}
+
+static int op_file_sync(struct env_file *base, struct err *err)
+{
+    struct real_file *file = file_of(base);
+    if (fdatasync(file->fd) == 0)
+        return 0;
+    return err_set_errno(err, errno, "sync %s", file->path);
+}
+
+static int op_file_size(struct env_file *base, uint64_t *ret_size, struct err *err)
+{
+    struct real_file *file = file_of(base);
+    struct stat st;
+    if (fstat(file->fd, &st) != 0)
+        return err_set_errno(err, errno, "stat %s", file->path);
+    ASSERT(st.st_size >= 0);
+    *ret_size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int op_file_truncate(struct env_file *base, uint64_t size, struct err *err)
+{
+    struct real_file *file = file_of(base);
+    ASSERT(is_range_valid(size, 0));
+    int status;
+    do {
+        status = ftruncate(file->fd, (off_t)size);
+    } while (status != 0 && errno == EINTR);
+    if (status == 0)
+        return 0;
+    return err_set_errno(err, errno, "truncate %s to %llu bytes", file->path,
+                         (unsigned long long)size);
+}
+
+static int op_file_rename(struct env *env, const char *from, const char *to, struct err *err)
+{
+    (void)env;
+    if (rename(from, to) == 0)
+        return 0;
+    return err_set_errno(err, errno, "rename %s to %s", from, to);
+}
+
+static int op_file_unlink(struct env *env, const char *path, struct err *err)
+{
+    (void)env;
+    if (unlink(path) == 0)
+        return 0;
+    return err_set_errno(err, errno, "remove %s", path);
+}
+
+static int op_file_link(struct env *env, const char *from, const char *to, struct err *err)
+{
+    (void)env;
+    if (link(from, to) == 0)
+        return 0;
+    return err_set_errno(err, errno, "link %s to %s", from, to);
+}
+
+static int op_file_stat(struct env *env, const char *path, uint64_t *ret_size, bool *ret_is_dir,
+                        struct err *err)
+{
+    (void)env;
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return err_set_errno(err, errno, "stat %s", path);
+    *ret_size = (uint64_t)st.st_size;
+    *ret_is_dir = S_ISDIR(st.st_mode);
+    return 0;
+}
+
+void real_files_fill(struct env_ops *ops)
+{
+    ops->file_open = op_file_open;
+    ops->file_close = op_file_close;
+    ops->file_read = op_file_read;
+    ops->file_write = op_file_write;
+    ops->file_sync = op_file_sync;
+    ops->file_size = op_file_size;
+    ops->file_truncate = op_file_truncate;
+    ops->file_rename = op_file_rename;
+    ops->file_unlink = op_file_unlink;
+    ops->file_link = op_file_link;
+    ops->file_stat = op_file_stat;
+}

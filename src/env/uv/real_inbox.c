@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What other threads send to the loop: finished work and posts. Two lists under
+ * one lock and one uv_async, sent only when nothing was announced yet, so that a
+ * burst costs one system call and one wake-up.
+ */
+#include <stdlib.h>
+
+#include "env/uv/real_internal.h"
+
+struct real_post {
+    env_uv_post_cb fn;
+    void *data;
+    struct list in_posts;
+};
+
+static void list_move(struct list *from, struct list *to)
+{
+    list_init(to);
+    if (list_is_empty(from))
+        return;
+    *to = *from;
+    to->next->prev = to;
+    to->prev->next = to;
+    list_init(from);
+}
+
+/* Sent under the lock, because stop closes the async under it. */
+static void inbox_announce(struct real_inbox *inbox)
+{
+    if (inbox->is_signalled || inbox->is_stopped)
+        return;
+    inbox->is_signalled = true;
+    uv_async_send(&inbox->async);
+}
+
+void real_inbox_wake(struct real_inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->mutex);
+    inbox_announce(inbox);
+    pthread_mutex_unlock(&inbox->mutex);
+}
+
+void real_inbox_complete(struct real_inbox *inbox, struct env_work *work)
+{
+    ASSERT(!list_is_linked(&work->in_lane));
+    pthread_mutex_lock(&inbox->mutex);
+    list_push_back(&inbox->completions, &work->in_lane);
+    inbox_announce(inbox);
+    pthread_mutex_unlock(&inbox->mutex);
+}
+
+int env_uv_post(struct env *env, env_uv_post_cb fn, void *data)
+{
+    struct real_inbox *inbox = &real_world_of(env)->inbox;
+    ASSERT(fn != NULL);
+    struct real_post *post = malloc(sizeof *post);
+    if (post == NULL)
+        return ERR_NOMEM;
+    *post = (struct real_post){.fn = fn, .data = data};
+    list_init(&post->in_posts);
+
+    pthread_mutex_lock(&inbox->mutex);
+    if (inbox->is_stopped) {
+        pthread_mutex_unlock(&inbox->mutex);
+        free(post);
+        return ERR_CANCELED;
+    }
+    list_push_back(&inbox->posts, &post->in_posts);
+    inbox_announce(inbox);
+    pthread_mutex_unlock(&inbox->mutex);
+    return 0;
+}
+
+static void drop_posts(struct list *posts)
+{
+    struct list *link;
+    while ((link = list_pop_front(posts)) != NULL)
+        free(list_entry(link, struct real_post, in_posts));
+}
+
+static void drop_completions(struct list *completions)
+{
+    struct list *link;
+    while ((link = list_pop_front(completions)) != NULL)
+        list_entry(link, struct env_work, in_lane)->is_active = false;
+}
+
+/* A callback may call env_stop(): what is left is dropped then. */
+static void on_async(uv_async_t *async)
+{
+    struct real_inbox *inbox = async->data;
+    struct real_world *world = container_of(inbox, struct real_world, inbox);
+    struct list completions, posts, *link;
+    pthread_mutex_lock(&inbox->mutex);
+    inbox->is_signalled = false;
+    list_move(&inbox->completions, &completions);
+    list_move(&inbox->posts, &posts);
+    pthread_mutex_unlock(&inbox->mutex);
+
+    while (!world->is_stopped && (link = list_pop_front(&completions)) != NULL) {
+        struct env_work *work = list_entry(link, struct env_work, in_lane);
+        ASSERT(work->is_active);
+        work->is_active = false;
+        work->complete(work);
+    }
+    while (!world->is_stopped && (link = list_pop_front(&posts)) != NULL) {
+        struct real_post *post = list_entry(link, struct real_post, in_posts);
+        env_uv_post_cb fn = post->fn;
+        void *data = post->data;
+        free(post);
+        fn(data);
+    }
+    drop_completions(&completions);
+    drop_posts(&posts);
+    if (atomic_load(&world->is_quitting))
+        uv_stop(&world->loop);
+}
+
+int real_inbox_init(struct real_inbox *inbox, uv_loop_t *loop)
+{
+    list_init(&inbox->completions);
+    list_init(&inbox->posts);
+    inbox->is_signalled = false;
+    inbox->is_stopped = false;
+    if (uv_async_init(loop, &inbox->async, on_async) != 0)
+        return ERR_IO;
+    inbox->async.data = inbox;
+    pthread_mutex_init(&inbox->mutex, NULL);
+    return 0;
+}
+
+/* No lane thread lives any more; other threads may still post. */
+void real_inbox_stop(struct real_inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->mutex);
+    inbox->is_stopped = true;
+    drop_completions(&inbox->completions);
+    drop_posts(&inbox->posts);
+    uv_close((uv_handle_t *)&inbox->async, NULL);
+    pthread_mutex_unlock(&inbox->mutex);
+}
+
+void real_inbox_fini(struct real_inbox *inbox)
+{
+    ASSERT(inbox->is_stopped);
+    ASSERT(list_is_empty(&inbox->posts));
+    pthread_mutex_destroy(&inbox->mutex);
+}

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "env/uv/env_uv.h"
+#include "support/check.h"
+
+enum { ENDS = 128 };
+
+struct fixture;
+
+/* One end of a connection and what it saw. */
+struct end {
+    struct fixture *f;
+    struct env_conn *conn; /* NULL once it ended */
+    struct buf received;
+    int opens, drains, reads;
+    int status;
+    char reason[128];
+    size_t close_at; /* close from on_read when so much arrived; 0: never */
+    bool must_echo;
+    bool must_pause;
+    size_t burst_len; /* written in on_open */
+};
+
+struct fixture {
+    struct env *env;
+    struct env_listener *listener;
+    struct end dialled[ENDS];
+    struct end accepted[ENDS];
+    size_t accept_count;
+    bool must_refuse;
+    struct end model; /* what an accepted end is made like */
+    struct env_timer timer;
+    bool (*is_done)(struct fixture *f);
+};
+
+static void check_done(struct fixture *f)
+{
+    if (f->is_done != NULL && f->is_done(f))
+        env_uv_quit(f->env);
+}
+
+static uint8_t *pattern_new(size_t at, size_t len)
+{
+    uint8_t *bytes = malloc(len);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)((at + i) * 7 + (at + i) / 251);
+    return bytes;
+}
+
+static void assert_pattern(const struct buf *buf)
+{
+    uint8_t *want = pattern_new(0, buf->len + 1);
+    assert_memory_equal(buf->data, want, buf->len);
+    free(want);
+}
+
+static void on_open(void *data)
+{
+    struct end *end = data;
+    end->opens++;
+    if (end->burst_len > 0)
+        env_conn_write(end->conn, pattern_new(0, end->burst_len), end->burst_len);
+    check_done(end->f);
+}
+
+static void on_read(void *data, struct slice bytes)
+{
+    struct end *end = data;
+    end->reads++;
+    assert_true(bytes.len > 0);
+    buf_append_slice(&end->received, bytes);
+    if (end->must_echo) {
+        uint8_t *copy = malloc(bytes.len);
+        memcpy(copy, bytes.data, bytes.len);
+        env_conn_write(end->conn, copy, bytes.len);
+    }
+    if (end->must_pause)
+        env_conn_pause(end->conn);
+    if (end->close_at > 0 && end->received.len >= end->close_at) {
+        env_conn_close(end->conn);
+        end->conn = NULL;
+    }
+    check_done(end->f);
+}
+
+static void on_drain(void *data)
+{
+    struct end *end = data;
+    end->drains++;
+    assert_int_equal(env_conn_pending(end->conn), 0);
+    check_done(end->f);
+}
+
+static void on_close(void *data, int status, const char *reason)
+{
+    struct end *end = data;
+    assert_int_equal(end->status, 0); /* once */
+    end->status = status;
+    snprintf(end->reason, sizeof end->reason, "%s", reason);
+    env_conn_close(end->conn); /* harmless here */
+    end->conn = NULL;
+    check_done(end->f);
+}
+
+static const struct env_conn_handler HANDLER = {
+    .on_open = on_open, .on_read = on_read, .on_drain = on_drain, .on_close = on_close};
+
+static void on_accept(void *data, struct env_conn *conn, const char *peer)
+{
+    struct fixture *f = data;
+    assert_non_null(strstr(peer, "127.0.0.1:"));
+    assert_true(env_conn_is_loopback(conn));
+    if (f->must_refuse) {
+        env_conn_close(conn);
+        f->accept_count++;
+        check_done(f);
+        return;
+    }
+    struct end *end = &f->accepted[f->accept_count++];
+    struct buf received = end->received;
+    *end = f->model;
+    end->received = received;
+    end->f = f;
+    end->conn = conn;
+    env_conn_accept(conn, &HANDLER, end);
+    check_done(f);
+}
+
+static void on_deadline(struct env_timer *timer)
+{
+    (void)timer;
+    fail_msg("the world came to rest before the test was done");
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_int_equal(env_uv_new(NULL, &f->env, NULL), 0);
+    assert_int_equal(env_listen(f->env, "127.0.0.1:0", on_accept, f, &f->listener, NULL), 0);
+    for (size_t i = 0; i < ENDS; i++) {
+        buf_init(&f->dialled[i].received, (size_t)64 << 20);
+        buf_init(&f->accepted[i].received, (size_t)64 << 20);
+        f->dialled[i].f = f;
+    }
+    env_timer_init(&f->timer, f->env, on_deadline, f);
+    env_timer_start(&f->timer, 60 * 1000 * 1000);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    env_stop(f->env);
+    env_uv_free(f->env);
+    for (size_t i = 0; i < ENDS; i++) {
+        buf_fini(&f->dialled[i].received);
+        buf_fini(&f->accepted[i].received);
+    }
+    free(f);
+    return 0;
+}
+
+static void dial(struct fixture *f, size_t i)
+{
+    assert_int_equal(env_connect(f->env, env_listener_address(f->listener), &HANDLER,
+                                 &f->dialled[i], &f->dialled[i].conn, NULL),
+                     0);
+}
+
+static bool is_echoed(struct fixture *f)
+{
+    return f->dialled[0].received.len == 3000;
+}
+
+static void test_writes_before_open_and_of_one_turn_keep_their_order(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_echoed;
+    f->model.must_echo = true;
+    dial(f, 0);
+    for (size_t at = 0; at < 3000; at += 10)
+        env_conn_write(f->dialled[0].conn, pattern_new(at, 10), 10);
+    env_conn_write(f->dialled[0].conn, malloc(1), 0); /* nothing */
+    assert_int_equal(env_conn_pending(f->dialled[0].conn), 3000);
+    env_uv_run(f->env);
+    assert_pattern(&f->dialled[0].received);
+    assert_int_equal(f->dialled[0].opens, 1);
+    assert_int_equal(f->dialled[0].drains, 1);
+    assert_int_equal(f->accepted[0].opens, 0);
+    assert_int_equal(env_conn_pending(f->dialled[0].conn), 0);
+}
+
+enum { BULK = 20 << 20 };
+
+static bool is_bulk_there(struct fixture *f)
+{
+    return f->accepted[0].received.len == BULK && f->dialled[0].drains == 1;
+}
+
+static void test_much_more_than_the_kernel_takes_arrives_whole(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_bulk_there;
+    dial(f, 0);
+    size_t step = 40000;
+    for (size_t at = 0; at < BULK; at += step) {
+        size_t len = MIN(step, BULK - at);
+        env_conn_write(f->dialled[0].conn, pattern_new(at, len), len);
+    }
+    env_uv_run(f->env);
+    assert_pattern(&f->accepted[0].received);
+}
+
+static bool is_paused_and_stuck(struct fixture *f)
+{
+    return f->accepted[0].reads == 1;
+}
+
+static void test_pause_holds_the_other_side_and_resume_lets_it_go(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_paused_and_stuck;
+    f->model.must_pause = true;
+    f->dialled[0].burst_len = BULK;
+    dial(f, 0);
+    env_uv_run(f->env);
+    /* Some turns more: nothing is read, and what the kernel does not hold waits. */
+    for (int i = 0; i < 20; i++) {
+        env_uv_quit(f->env);
+        env_uv_run(f->env);
+    }
+    assert_int_equal(f->accepted[0].reads, 1);
+    assert_true(env_conn_pending(f->dialled[0].conn) > 0);
+    assert_int_equal(f->dialled[0].drains, 0);
+    f->accepted[0].must_pause = false;
+    env_conn_resume(f->accepted[0].conn);
+    f->is_done = is_bulk_there;
+    env_uv_run(f->env);
+    assert_pattern(&f->accepted[0].received);
+}
+
+static bool is_other_closed(struct fixture *f)
+{
+    return f->dialled[0].status != 0;
+}
+
+static void test_close_inside_on_read_is_heard_by_the_other_side(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_other_closed;
+    f->model.close_at = 1;
+    dial(f, 0);
+    env_conn_write(f->dialled[0].conn, pattern_new(0, 5), 5);
+    env_uv_run(f->env);
+    assert_int_equal(f->dialled[0].status, ERR_EOF);
+    assert_non_null(strstr(f->dialled[0].reason, env_listener_address(f->listener)));
+    assert_int_equal(f->accepted[0].status, 0);
+}
+
+static void test_close_with_bytes_pending_frees_them(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_paused_and_stuck;
+    f->model.must_pause = true;
+    f->dialled[0].burst_len = BULK;
+    dial(f, 0);
+    env_uv_run(f->env);
+    env_conn_write(f->dialled[0].conn, pattern_new(0, 100), 100);
+    env_conn_close(f->dialled[0].conn);
+    env_conn_close(f->accepted[0].conn);
+    env_uv_quit(f->env);
+    env_uv_run(f->env);
+    assert_int_equal(f->dialled[0].status, 0);
+}
+
+static void test_refused_and_impossible_addresses(void **state)
+{
+    struct fixture *f = *state;
+    char address[ENV_ADDRESS_MAX];
+    snprintf(address, sizeof address, "%s", env_listener_address(f->listener));
+    env_listener_close(f->listener);
+    f->is_done = is_other_closed;
+    assert_int_equal(
+        env_connect(f->env, address, &HANDLER, &f->dialled[0], &f->dialled[0].conn, NULL), 0);
+    env_conn_write(f->dialled[0].conn, pattern_new(0, 10), 10);
+    env_uv_run(f->env);
+    assert_int_equal(f->dialled[0].status, ERR_IO);
+    assert_non_null(strstr(f->dialled[0].reason, address));
+    assert_non_null(strstr(f->dialled[0].reason, "refused"));
+
+    static const char *const BAD[] = {"",           "host",       "host:",      ":1",
+                                      "host:0",     "host:65536", "host:1x",    "::1:5",
+                                      "1.2.3.4:-1", "[::1]",      "h:99999999", "[]:4"};
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+        struct env_conn *conn = NULL;
+        struct err err = {0};
+        if (env_connect(f->env, BAD[i], &HANDLER, &f->dialled[1], &conn, &err) != ERR_INVALID)
+            fail_msg("'%s' was taken for an address", BAD[i]);
+        assert_true(err.msg[0] != '\0');
+    }
+}
+
+static bool is_named_open(struct fixture *f)
+{
+    return f->dialled[0].opens == 1 && f->dialled[1].status != 0;
+}
+
+static void test_names_are_resolved_and_unknown_ones_reported(void **state)
+{
+    struct fixture *f = *state;
+    const char *port = strrchr(env_listener_address(f->listener), ':');
+    char address[ENV_ADDRESS_MAX];
+    snprintf(address, sizeof address, "localhost%s", port);
+    f->is_done = is_named_open;
+    assert_int_equal(
+        env_connect(f->env, address, &HANDLER, &f->dialled[0], &f->dialled[0].conn, NULL), 0);
+    assert_int_equal(env_connect(f->env, "no-such-host.invalid:80", &HANDLER, &f->dialled[1],
+                                 &f->dialled[1].conn, NULL),
+                     0);
+    env_uv_run(f->env);
+    assert_int_equal(f->dialled[0].status, 0);
+    assert_true(f->dialled[1].status == ERR_IO || f->dialled[1].status == ERR_TIMEOUT);
+    assert_non_null(strstr(f->dialled[1].reason, "no-such-host.invalid"));
+
+    /* Closed while the name is being looked up: the answer finds nobody. */
+    assert_int_equal(
+        env_connect(f->env, address, &HANDLER, &f->dialled[2], &f->dialled[2].conn, NULL), 0);
+    env_conn_close(f->dialled[2].conn);
+}
+
+static void test_a_port_in_use_is_one_clear_line(void **state)
+{
+    struct fixture *f = *state;
+    const char *address = env_listener_address(f->listener);
+    struct env_listener *second = NULL;
+    struct err err = {0};
+    assert_int_equal(env_listen(f->env, address, on_accept, f, &second, &err), ERR_IO);
+    assert_non_null(strstr(err.msg, address));
+    assert_non_null(strstr(err.msg, "in use"));
+    assert_null(strchr(err.msg, '\n'));
+    assert_null(second);
+
+    char again[ENV_ADDRESS_MAX];
+    snprintf(again, sizeof again, "%s", address);
+    env_listener_close(f->listener);
+    assert_int_equal(env_listen(f->env, again, on_accept, f, &f->listener, NULL), 0);
+    assert_string_equal(env_listener_address(f->listener), again);
+}
+
+static bool is_refused(struct fixture *f)
+{
+    return f->accept_count == 1 && f->dialled[0].status != 0;
+}
+
+static void test_an_accept_callback_may_close(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_refused;
+    f->must_refuse = true;
+    dial(f, 0);
+    env_uv_run(f->env);
+    assert_int_equal(f->dialled[0].status, ERR_EOF);
+}
+
+static bool are_all_accepted(struct fixture *f)
+{
+    return f->accept_count == ENDS / 2;
+}
+
+/* Clients come by plain sockets, all descriptors are used up, then some are free
+ * again: everybody gets in at last. */
+static void test_running_out_of_descriptors_only_delays(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, tight;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (size_t i = 0; i < ENDS / 2; i++)
+        dial(f, i);
+    int spare = dup(0);
+    assert_true(spare >= 0);
+    close(spare);
+    tight = before;
+    tight.rlim_cur = (rlim_t)spare; /* no new descriptor at all */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    for (int i = 0; i < 20; i++) {
+        env_uv_quit(f->env);
+        env_uv_run(f->env);
+    }
+    assert_int_equal(f->accept_count, 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    f->is_done = are_all_accepted;
+    env_uv_run(f->env);
+    assert_int_equal(f->accept_count, ENDS / 2);
+}
+
+static void test_stop_drops_connections_in_every_state(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_paused_and_stuck;
+    f->model.must_pause = true;
+    f->dialled[0].burst_len = BULK;
+    dial(f, 0);
+    env_uv_run(f->env);
+    dial(f, 1); /* dialling */
+    assert_int_equal(
+        env_connect(f->env, "localhost:1", &HANDLER, &f->dialled[2], &f->dialled[2].conn, NULL),
+        0); /* resolving */
+    env_conn_write(f->dialled[1].conn, pattern_new(0, 10), 10);
+    env_stop(f->env);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(f->dialled[i].status, 0);
+    struct env_conn *conn;
+    assert_int_equal(env_connect(f->env, "127.0.0.1:1", &HANDLER, &f->dialled[3], &conn, NULL),
+                     ERR_CANCELED);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_writes_before_open_and_of_one_turn_keep_their_order),
+        TEST(test_much_more_than_the_kernel_takes_arrives_whole),
+        TEST(test_pause_holds_the_other_side_and_resume_lets_it_go),
+        TEST(test_close_inside_on_read_is_heard_by_the_other_side),
+        TEST(test_close_with_bytes_pending_frees_them),
+        TEST(test_refused_and_impossible_addresses),
+        TEST(test_names_are_resolved_and_unknown_ones_reported),
+        TEST(test_a_port_in_use_is_one_clear_line),
+        TEST(test_an_accept_callback_may_close),
+        TEST(test_running_out_of_descriptors_only_delays),
+        TEST(test_stop_drops_connections_in_every_state),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

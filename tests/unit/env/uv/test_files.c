@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "env/uv/env_uv.h"
+#include "support/check.h"
+
+struct fixture {
+    struct env *env;
+    char dir[64];
+    char path[96];  /* of file "a" in it */
+    char other[96]; /* of file "b" */
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_int_equal(env_uv_new(NULL, &f->env, NULL), 0);
+    snprintf(f->dir, sizeof f->dir, "/tmp/holdfast-files-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->path, sizeof f->path, "%s/a", f->dir);
+    snprintf(f->other, sizeof f->other, "%s/b", f->dir);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    char lock[96];
+    snprintf(lock, sizeof lock, "%s/LOCK", f->dir);
+    unlink(lock);
+    unlink(f->path);
+    unlink(f->other);
+    assert_int_equal(env_dir_remove(f->env, f->dir, NULL), 0);
+    env_stop(f->env);
+    env_uv_free(f->env);
+    free(f);
+    return 0;
+}
+
+static struct env_file *open_file(struct fixture *f, const char *path, int flags)
+{
+    struct env_file *file = NULL;
+    assert_int_equal(env_file_open(f->env, path, flags, &file, NULL), 0);
+    return file;
+}
+
+static void test_what_is_written_is_read(void **state)
+{
+    struct fixture *f = *state;
+    struct env_file *file = open_file(f, f->path, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+    char data[16] = {0};
+    size_t len = 99;
+    uint64_t size = 99;
+    assert_int_equal(env_file_write(file, 4, "hello", 5, NULL), 0);
+    assert_int_equal(env_file_sync(file, NULL), 0);
+    assert_int_equal(env_file_size(file, &size, NULL), 0);
+    assert_int_equal(size, 9);
+    assert_int_equal(env_file_read(file, 0, data, sizeof data, &len, NULL), 0);
+    assert_int_equal(len, 9);
+    assert_memory_equal(data, "\0\0\0\0hello", 9);
+    assert_int_equal(env_file_read(file, 9, data, sizeof data, &len, NULL), 0);
+    assert_int_equal(len, 0);
+    assert_int_equal(env_file_truncate(file, 6, NULL), 0);
+    assert_int_equal(env_file_read(file, 5, data, 4, &len, NULL), 0);
+    assert_int_equal(len, 1);
+    env_file_close(file);
+    env_file_close(NULL);
+    assert_int_equal(env_dir_sync(f->env, f->dir, NULL), 0);
+}
+
+static void test_open_flags_and_errors_name_the_file(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *name;
+        int flags;
+        bool exists;
+        int want;
+    } CASES[] = {
+        {"read what is not there", ENV_OPEN_READ, false, ERR_NOT_FOUND},
+        {"create", ENV_OPEN_WRITE | ENV_OPEN_CREATE, false, 0},
+        {"create what is there", ENV_OPEN_WRITE | ENV_OPEN_CREATE, true, 0},
+        {"exclusive", ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE, false, 0},
+        {"exclusive, there", ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE, true,
+         ERR_EXISTS},
+        {"truncate", ENV_OPEN_WRITE | ENV_OPEN_TRUNCATE, true, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        unlink(f->path);
+        if (CASES[i].exists) {
+            struct env_file *there = open_file(f, f->path, ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+            assert_int_equal(env_file_write(there, 0, "x", 1, NULL), 0);
+            env_file_close(there);
+        }
+        struct env_file *file = NULL;
+        struct err err = {0};
+        int code = env_file_open(f->env, f->path, CASES[i].flags, &file, &err);
+        if (code != CASES[i].want)
+            fail_msg("%s: got %s", CASES[i].name, err_name(code));
+        if (code != 0)
+            assert_non_null(strstr(err.msg, f->path));
+        uint64_t size;
+        bool is_dir;
+        bool is_there = env_file_stat(f->env, f->path, &size, &is_dir, NULL) == 0;
+        if (is_there && (CASES[i].flags & ENV_OPEN_TRUNCATE))
+            assert_int_equal(size, 0);
+        env_file_close(file);
+    }
+}
+
+static void test_a_write_to_a_file_open_for_reading_fails_and_names_it(void **state)
+{
+    struct fixture *f = *state;
+    env_file_close(open_file(f, f->path, ENV_OPEN_WRITE | ENV_OPEN_CREATE));
+    struct env_file *file = open_file(f, f->path, ENV_OPEN_READ);
+    struct err err = {0};
+    assert_int_equal(env_file_write(file, 512, "x", 1, &err), ERR_IO);
+    assert_non_null(strstr(err.msg, "write 1 bytes at 512 of"));
+    assert_non_null(strstr(err.msg, f->path));
+    env_file_close(file);
+}
+
+static void test_a_full_device_is_no_space(void **state)
+{
+    struct fixture *f = *state;
+    struct env_file *file = NULL;
+    if (env_file_open(f->env, "/dev/full", ENV_OPEN_WRITE, &file, NULL) != 0)
+        skip();
+    assert_int_equal(env_file_write(file, 0, "x", 1, NULL), ERR_NO_SPACE);
+    env_file_close(file);
+}
+
+static void test_rename_link_unlink_stat(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t size;
+    bool is_dir;
+    struct err err = {0};
+    struct env_file *file = open_file(f, f->path, ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+    assert_int_equal(env_file_write(file, 0, "abc", 3, NULL), 0);
+    env_file_close(file);
+    assert_int_equal(env_file_link(f->env, f->path, f->other, NULL), 0);
+    assert_int_equal(env_file_link(f->env, f->path, f->other, &err), ERR_EXISTS);
+    assert_int_equal(env_file_unlink(f->env, f->path, NULL), 0);
+    assert_int_equal(env_file_unlink(f->env, f->path, &err), ERR_NOT_FOUND);
+    assert_int_equal(env_file_rename(f->env, f->other, f->path, NULL), 0);
+    assert_int_equal(env_file_rename(f->env, f->other, f->path, &err), ERR_NOT_FOUND);
+    assert_int_equal(env_file_stat(f->env, f->path, &size, &is_dir, NULL), 0);
+    assert_int_equal(size, 3);
+    assert_false(is_dir);
+    assert_int_equal(env_file_stat(f->env, f->dir, &size, &is_dir, NULL), 0);
+    assert_true(is_dir);
+    assert_int_equal(env_file_stat(f->env, f->other, &size, &is_dir, NULL), ERR_NOT_FOUND);
+}
+
+static void test_folders_list_in_byte_order(void **state)
+{
+    struct fixture *f = *state;
+    char **names = NULL;
+    size_t count = 99;
+    assert_int_equal(env_dir_list(f->env, f->dir, &names, &count, NULL), 0);
+    assert_int_equal(count, 0);
+    free(names);
+    env_file_close(open_file(f, f->other, ENV_OPEN_WRITE | ENV_OPEN_CREATE));
+    env_file_close(open_file(f, f->path, ENV_OPEN_WRITE | ENV_OPEN_CREATE));
+    assert_int_equal(env_dir_list(f->env, f->dir, &names, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(names[0], "a");
+    assert_string_equal(names[1], "b");
+    free(names);
+    struct err err = {0};
+    assert_int_equal(env_dir_list(f->env, "/nowhere/at/all", &names, &count, &err), ERR_NOT_FOUND);
+    assert_non_null(strstr(err.msg, "/nowhere/at/all"));
+    assert_int_equal(env_dir_make(f->env, f->dir, &err), ERR_EXISTS);
+    assert_int_equal(env_dir_sync(f->env, "/nowhere/at/all", &err), ERR_NOT_FOUND);
+}
+
+static void test_a_folder_has_one_holder_and_says_who(void **state)
+{
+    struct fixture *f = *state;
+    struct env_lock *lock = NULL, *again = NULL;
+    struct err err = {0};
+    char want[32];
+    assert_int_equal(env_dir_lock(f->env, f->dir, &lock, NULL), 0);
+    assert_int_equal(env_dir_lock(f->env, f->dir, &again, &err), ERR_LOCKED);
+    snprintf(want, sizeof want, "process %ld", (long)getpid());
+    assert_non_null(strstr(err.msg, want));
+    assert_non_null(strstr(err.msg, f->dir));
+
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(env_dir_lock(f->env, f->dir, &again, NULL) == ERR_LOCKED ? 0 : 1);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+    env_dir_unlock(lock);
+    env_dir_unlock(NULL);
+    assert_int_equal(env_dir_lock(f->env, f->dir, &again, NULL), 0);
+    env_dir_unlock(again);
+    assert_int_equal(env_dir_lock(f->env, "/nowhere/at/all", &lock, &err), ERR_NOT_FOUND);
+}
+
+static void test_disk_space_and_long_paths(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t free_bytes = 0, total = 0;
+    assert_int_equal(env_disk_space(f->env, f->dir, &free_bytes, &total, NULL), 0);
+    assert_true(total > 0);
+    assert_true(free_bytes <= total);
+    struct err err = {0};
+    assert_int_equal(env_disk_space(f->env, "/nowhere/at/all", &free_bytes, &total, &err),
+                     ERR_NOT_FOUND);
+    char path[ENV_PATH_MAX + 1];
+    memset(path, 'x', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    struct env_file *file;
+    assert_int_equal(env_file_open(f->env, path, ENV_OPEN_READ, &file, &err), ERR_INVALID);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_is_written_is_read),
+        TEST(test_open_flags_and_errors_name_the_file),
+        TEST(test_a_write_to_a_file_open_for_reading_fails_and_names_it),
+        TEST(test_a_full_device_is_no_space),
+        TEST(test_rename_link_unlink_stat),
+        TEST(test_folders_list_in_byte_order),
+        TEST(test_a_folder_has_one_holder_and_says_who),
+        TEST(test_disk_space_and_long_paths),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
