@@ -3,7 +3,8 @@
  * descriptor — the truth about a range as it travels and as it is kept: id, span,
  * epoch, members. Replicated in the range itself.
  *
- * Limits     DESCRIPTOR_MEMBERS_MAX members.
+ * Units      the span's keys are on-disk keys: 0x02 | keyspace u32be | user key.
+ * Limits     DESCRIPTOR_MEMBERS_MAX members, DESCRIPTOR_KEY_MAX bytes a bound.
  */
 #ifndef WIRE_DESCRIPTOR_H_
 #define WIRE_DESCRIPTOR_H_
@@ -12,7 +13,10 @@
 #include "wire/msg.h"
 #include "wire/pack.h"
 
-enum { DESCRIPTOR_MEMBERS_MAX = 16 };
+enum {
+    DESCRIPTOR_MEMBERS_MAX = 16,
+    DESCRIPTOR_KEY_MAX = 4096 + 64, /* bytes of a bound: a user key and what stands before it */
+};
 
 enum member_role {
     MEMBER_VOTER = 1,

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * holdfast.h — the client library of Holdfast, a replicated, strongly consistent
+ * key-value store.
+ *
+ *     struct hf_options options;
+ *     struct hf_client *client;
+ *     hf_options_init(&options);
+ *     options.endpoints = "10.0.0.1:7000,10.0.0.2:7000";
+ *     if (hf_open(&options, &client) != HF_OK) …
+ *
+ *     struct hf_result *result = NULL;
+ *     if (hf_get(client, hf_str("name"), NULL, &result) == HF_OK)
+ *         fwrite(result->items[0].value.data, 1, result->items[0].value.len, stdout);
+ *     hf_result_free(result);
+ *     hf_close(client);
+ *
+ * Three meanings. Every call ends in one of three ways: HF_OK, it is done and
+ * durable on a majority; HF_ERR_UNDETERMINED, it left, no answer came, and it may or
+ * may not have taken effect (or may yet); any other code, it did not and will not
+ * take effect. The library finds the leader and tries again by itself within the
+ * deadline, but never in a way that could do a change twice.
+ *
+ * Blocking and asynchronous. Each operation comes in two forms. The blocking one
+ * returns the code, and the result through ret_result (NULL if you do not need it).
+ * The asynchronous one, x_async, returns HF_OK if the operation was accepted; then
+ * its result is delivered exactly once, as struct hf_then says: to a callback on the
+ * library's thread, or to a queue with a descriptor that fits poll(), epoll and any
+ * event loop. If it returns an error, nothing is delivered.
+ *
+ * Ownership. Keys, values and options that you pass in are copied before the call
+ * returns. A result is yours: release it with one hf_result_free(); everything that
+ * it points to lives as long as it does. Results may be set on failure too (message,
+ * present value of a failed condition): always release them.
+ *
+ * Threads. A client may be used by any number of threads at once. From inside a
+ * callback, start what you like asynchronously, but do not block: the blocking
+ * calls, hf_close() and hf_queue_wait() return HF_ERR_STATE there.
+ *
+ * Compatibility. C17 and C++. Structures that you fill begin with their size, set by
+ * their init function; structures that the library fills may grow at their end.
+ */
+#ifndef HOLDFAST_H_
+#define HOLDFAST_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- codes ------------------------------------------------------------------ */
+
+/* What a call may end with. Numbers never change. */
+enum hf_code {
+    HF_OK = 0,
+    HF_ERR_NOMEM = -1,             /* out of memory */
+    HF_ERR_INVALID = -2,           /* an argument that can never be right */
+    HF_ERR_NOT_FOUND = -3,         /* no such key */
+    HF_ERR_EXISTS = -4,            /* it is there already */
+    HF_ERR_CORRUPT = -6,           /* a checksum or a message is wrong */
+    HF_ERR_IO = -7,                /* the device or the network failed */
+    HF_ERR_NO_SPACE = -8,          /* the store's disk is full */
+    HF_ERR_BUSY = -9,              /* a bound was met (yours or the store's); try later */
+    HF_ERR_TIMEOUT = -10,          /* the deadline passed before anything took effect */
+    HF_ERR_CANCELED = -11,         /* the client was closed before it was sent */
+    HF_ERR_NOT_LEADER = -13,       /* the store does not lead */
+    HF_ERR_RANGE_CHANGED = -14,    /* the key moved to another range */
+    HF_ERR_CONDITION_FAILED = -15, /* the condition was not met; nothing was done */
+    HF_ERR_TOO_LARGE = -16,        /* key, value, batch or answer over its limit */
+    HF_ERR_UNDETERMINED = -17,     /* may or may not have taken effect, or may yet */
+    HF_ERR_UNAVAILABLE = -18,      /* no leader or no majority within the deadline */
+    HF_ERR_UNAUTHORIZED = -19,     /* another cluster, or not allowed */
+    HF_ERR_VERSION_GONE = -21,     /* a read of the past that is not kept any more */
+    HF_ERR_UNSUPPORTED = -22,      /* not known to this version of client or store */
+    HF_ERR_OVERFLOW = -24,         /* an increment left the 64-bit range */
+    HF_ERR_NOT_NUMBER = -25,       /* an increment of something that is no number */
+    HF_ERR_STATE = -26             /* not possible now, or not from here */
+};
+
+/* One sentence for a code; never NULL. */
+const char *hf_strerror(int code);
+
+/* A stable short name for a code: "NOT_FOUND"; "OK" for 0. */
+const char *hf_code_name(int code);
+
+/* "0.1.0" */
+const char *hf_version(void);
+
+/* ---- bytes ------------------------------------------------------------------ */
+
+/* Keys and values are any bytes. A key has 1 to 4,096, a value at most 8 MiB. */
+struct hf_bytes {
+    const void *data;
+    size_t len;
+};
+
+/* `len` bytes at `data`. */
+struct hf_bytes hf_bytes(const void *data, size_t len);
+
+/* The characters of `text` without its NUL; NULL is the empty string. */
+struct hf_bytes hf_str(const char *text);
+
+/* ---- results ---------------------------------------------------------------- */
+
+/* One key's part in a result. */
+struct hf_item {
+    int status;            /* HF_OK, HF_ERR_NOT_FOUND, or why it stopped a batch */
+    int has_value;         /* `value` was asked for and is there */
+    struct hf_bytes key;   /* get, multi-get and scan */
+    struct hf_bytes value; /* get, scan: the value. Changes: the one before, if asked for;
+                              a failed condition: the present one */
+    uint64_t version;      /* of the key; changes: the new one; 0: absent */
+    uint64_t ttl_ms;       /* left; 0: does not expire */
+    int64_t number;        /* increment: the new value */
+    uint64_t reserved[2];
+};
+
+/* A member of a range. */
+struct hf_member {
+    uint64_t replica_id;
+    uint64_t store_id;
+    int is_learner; /* replicates, does not vote */
+    uint8_t store_uuid[16];
+    const char *address; /* "host:port" */
+};
+
+/* A named figure or text of a store. */
+struct hf_stat {
+    const char *name;
+    const char *text; /* NULL: it is a number */
+    uint64_t number;
+};
+
+/* What a store says of itself and its range: hf_status(), hf_identify(), hf_stats(). */
+struct hf_info {
+    uint64_t cluster_id; /* 0: not bootstrapped */
+    uint64_t store_id;   /* who answered */
+    uint64_t replica_id;
+    uint64_t term;
+    int is_born; /* identify: belongs to a bootstrapped cluster */
+    uint8_t store_uuid[16];
+    uint64_t range_id;
+    uint64_t conf_epoch;
+    uint64_t span_epoch;
+    uint64_t leader_replica_id; /* 0: not known */
+    uint64_t leader_store_id;
+    const char *leader_address; /* "" if not known */
+    size_t member_count;
+    const struct hf_member *members;
+    size_t stat_count;
+    const struct hf_stat *stats;
+};
+
+/* The outcome of one operation. Read only; release with hf_result_free(). */
+struct hf_result {
+    int code;                    /* as the call returned it */
+    const char *message;         /* why, in words; "" if all is well */
+    uint64_t version;            /* changes: given to all their keys; reads: read at */
+    uint64_t trace_id;           /* what the store's log calls this request */
+    size_t failed_op;            /* batch: index of the operation that stopped it */
+    size_t count;                /* of items */
+    const struct hf_item *items; /* get and single changes: one; multi-get, batch: one for
+                                    each key, in order; scan: those found */
+    int has_more;                /* scan page: there is more, from `cursor` on */
+    struct hf_bytes cursor;      /* scan page: where the next one begins */
+    const struct hf_info *info;  /* NULL but for those that ask for it */
+};
+
+/* NULL is fine. */
+void hf_result_free(struct hf_result *result);
+
+/* ---- open and close ----------------------------------------------------------- */
+
+struct hf_client;
+
+/* How bad a line of the library's log is. */
+enum hf_log_level { HF_LOG_DEBUG = 0, HF_LOG_INFO = 1, HF_LOG_WARN = 2, HF_LOG_ERROR = 3 };
+
+struct hf_options {
+    size_t size;            /* set by hf_options_init() */
+    const char *endpoints;  /* "host:port,host:port": any stores of the cluster, one is
+                               enough; NULL: the variable HOLDFAST_ENDPOINTS is not read,
+                               it is an error */
+    const char *name;       /* for the stores' logs; NULL: "libholdfast" */
+    uint64_t cluster_id;    /* refuse any other; 0: that of the first store that answers */
+    uint32_t timeout_ms;    /* of every call that does not say otherwise; 0: 5,000 */
+    uint32_t in_flight_max; /* operations at once, then HF_ERR_BUSY; 0: 8,192 */
+    size_t bytes_max;       /* their keys and values together; 0: 64 MiB */
+    /* One line about something worth knowing, on the library's thread; NULL: none. */
+    void (*log)(void *data, int level, const char *line);
+    void *log_data;
+};
+
+void hf_options_init(struct hf_options *options);
+
+/* Start a client: its own thread and event loop. Does not wait for the cluster: a
+ * call that needs it does, until its deadline. HF_ERR_INVALID: no endpoints, or one
+ * that is no address; HF_ERR_NOMEM, HF_ERR_IO. */
+int hf_open(const struct hf_options *options, struct hf_client **ret_client);
+
+/* Stop it and free it. No call may be running or follow on other threads. Async
+ * operations in flight are delivered first: HF_ERR_CANCELED if they were not sent,
+ * HF_ERR_UNDETERMINED if a change had left. Queues must be freed before. NULL is fine.
+ * HF_ERR_STATE, and nothing happens, from inside a callback. */
+int hf_close(struct hf_client *client);
+
+/* ---- how to call --------------------------------------------------------------- */
+
+enum hf_consistency {
+    HF_LINEARIZABLE = 0, /* sees everything acknowledged before it began */
+    HF_LEASE = 1,        /* the same, if clocks keep their promise; where enabled */
+    HF_STALE = 2,        /* any replica, not older than max_age_ms */
+    HF_AT = 3            /* as of at_version */
+};
+
+/* Options of one call; NULL wherever it is asked for means all defaults. */
+struct hf_call {
+    size_t size;         /* set by hf_call_init() */
+    uint32_t timeout_ms; /* 0: the client's */
+    uint32_t keyspace;
+    int consistency;     /* enum hf_consistency; for reads */
+    uint64_t max_age_ms; /* HF_STALE */
+    uint64_t at_version; /* HF_AT */
+    uint64_t trace_id;   /* 0: drawn */
+};
+
+void hf_call_init(struct hf_call *call);
+
+/* Runs on the library's thread, exactly once; `result` is the receiver's to free, and
+ * may be NULL if there is no memory for it (`code` tells). */
+typedef void (*hf_callback)(void *data, int code, struct hf_result *result);
+
+struct hf_queue;
+
+/* Where the result of an asynchronous operation goes: to the callback, or, if `queue`
+ * is not NULL, to the queue. Copied by the call. */
+struct hf_then {
+    hf_callback callback;
+    struct hf_queue *queue;
+    void *data; /* handed to the callback, or out of the queue */
+};
+
+/* ---- completion queues ------------------------------------------------------------ */
+
+/* A queue belongs to one client and may be used by any thread. */
+int hf_queue_new(struct hf_client *client, struct hf_queue **ret_queue);
+
+/* Frees it and the results in it. No operation that points to it may be in flight
+ * (HF_ERR_STATE, and nothing happens). NULL is fine. */
+int hf_queue_free(struct hf_queue *queue);
+
+/* A descriptor that is readable while results wait. Only poll it. */
+int hf_queue_fd(const struct hf_queue *queue);
+
+/* The next result without waiting: 1 and the outputs, or 0 if there is none. */
+int hf_queue_poll(struct hf_queue *queue, void **ret_data, int *ret_code,
+                  struct hf_result **ret_result);
+
+/* The same, waiting up to `timeout_ms`: 1, or 0 when that has passed. */
+int hf_queue_wait(struct hf_queue *queue, uint32_t timeout_ms, void **ret_data, int *ret_code,
+                  struct hf_result **ret_result);
+
+/* ---- reading ---------------------------------------------------------------------- */
+
+/* One key. HF_ERR_NOT_FOUND if it is absent or has expired. */
+int hf_get(struct hf_client *client, struct hf_bytes key, const struct hf_call *call,
+           struct hf_result **ret_result);
+int hf_get_async(struct hf_client *client, struct hf_bytes key, const struct hf_call *call,
+                 const struct hf_then *then);
+
+/* Several keys (1 to 10,000), read at one version. HF_OK also if some are absent: each
+ * item has its own status. */
+int hf_multi_get(struct hf_client *client, const struct hf_bytes *keys, size_t count,
+                 const struct hf_call *call, struct hf_result **ret_result);
+int hf_multi_get_async(struct hf_client *client, const struct hf_bytes *keys, size_t count,
+                       const struct hf_call *call, const struct hf_then *then);
+
+/* ---- changing ---------------------------------------------------------------------- */
+
+enum hf_condition {
+    HF_ALWAYS = 0,
+    HF_IF_ABSENT = 1,
+    HF_IF_PRESENT = 2,
+    HF_IF_VERSION = 3, /* the key's version is `if_version` */
+    HF_IF_VALUE = 4    /* the key's value is `if_value` */
+};
+
+/* How to change; NULL wherever it is asked for means all defaults. A condition that is
+ * not met ends in HF_ERR_CONDITION_FAILED, and items[0] tells the present value and
+ * version. */
+struct hf_change {
+    size_t size;              /* set by hf_change_init() */
+    uint64_t ttl_ms;          /* 0: does not expire (increment, append: stays as it is) */
+    int keep_ttl;             /* put: the present expiry stays */
+    int return_previous;      /* items[0].value is the value before */
+    int condition;            /* enum hf_condition */
+    uint64_t if_version;      /* HF_IF_VERSION */
+    struct hf_bytes if_value; /* HF_IF_VALUE */
+};
+
+void hf_change_init(struct hf_change *change);
+
+/* Set a value. */
+int hf_put(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+           const struct hf_change *change, const struct hf_call *call,
+           struct hf_result **ret_result);
+int hf_put_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                 const struct hf_change *change, const struct hf_call *call,
+                 const struct hf_then *then);
+
+/* Remove a key. HF_OK also if it was absent. */
+int hf_delete(struct hf_client *client, struct hf_bytes key, const struct hf_change *change,
+              const struct hf_call *call, struct hf_result **ret_result);
+int hf_delete_async(struct hf_client *client, struct hf_bytes key, const struct hf_change *change,
+                    const struct hf_call *call, const struct hf_then *then);
+
+/* Set `value` only if the present value is `expected`. */
+int hf_cas(struct hf_client *client, struct hf_bytes key, struct hf_bytes expected,
+           struct hf_bytes value, const struct hf_call *call, struct hf_result **ret_result);
+int hf_cas_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes expected,
+                 struct hf_bytes value, const struct hf_call *call, const struct hf_then *then);
+
+/* Set `value` only if the present version is `version`; 0 means absent. */
+int hf_cas_version(struct hf_client *client, struct hf_bytes key, uint64_t version,
+                   struct hf_bytes value, const struct hf_call *call,
+                   struct hf_result **ret_result);
+int hf_cas_version_async(struct hf_client *client, struct hf_bytes key, uint64_t version,
+                         struct hf_bytes value, const struct hf_call *call,
+                         const struct hf_then *then);
+
+/* Set a value only where there is none, or only where there is one. */
+int hf_put_if_absent(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                     const struct hf_call *call, struct hf_result **ret_result);
+int hf_put_if_absent_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                           const struct hf_call *call, const struct hf_then *then);
+int hf_put_if_present(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                      const struct hf_call *call, struct hf_result **ret_result);
+int hf_put_if_present_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                            const struct hf_call *call, const struct hf_then *then);
+
+/* Add to a decimal number; an absent key counts as 0. items[0].number is the sum. */
+int hf_increment(struct hf_client *client, struct hf_bytes key, int64_t delta,
+                 const struct hf_change *change, const struct hf_call *call,
+                 struct hf_result **ret_result);
+int hf_increment_async(struct hf_client *client, struct hf_bytes key, int64_t delta,
+                       const struct hf_change *change, const struct hf_call *call,
+                       const struct hf_then *then);
+
+/* Add bytes to the end of a value; an absent key counts as empty. */
+int hf_append(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+              const struct hf_change *change, const struct hf_call *call,
+              struct hf_result **ret_result);
+int hf_append_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                    const struct hf_change *change, const struct hf_call *call,
+                    const struct hf_then *then);
+
+/* Set a value and return the one before (items[0].has_value tells if there was one). */
+int hf_get_and_set(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                   const struct hf_change *change, const struct hf_call *call,
+                   struct hf_result **ret_result);
+int hf_get_and_set_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                         const struct hf_change *change, const struct hf_call *call,
+                         const struct hf_then *then);
+
+/* ---- batches ------------------------------------------------------------------------ */
+
+/* Several changes and checks that happen all or not at all: at most 10,000, and 16 MiB
+ * together. All conditions are judged first. A batch may be built by one thread at a
+ * time and committed as often as you like. */
+struct hf_batch;
+
+int hf_batch_new(struct hf_batch **ret_batch);
+void hf_batch_free(struct hf_batch *batch);  /* NULL is fine */
+void hf_batch_clear(struct hf_batch *batch); /* empty it, to be filled again */
+size_t hf_batch_count(const struct hf_batch *batch);
+
+/* Add one operation. HF_ERR_INVALID, HF_ERR_TOO_LARGE and HF_ERR_NOMEM leave the batch
+ * as it was. */
+int hf_batch_put(struct hf_batch *batch, struct hf_bytes key, struct hf_bytes value,
+                 const struct hf_change *change);
+int hf_batch_delete(struct hf_batch *batch, struct hf_bytes key, const struct hf_change *change);
+int hf_batch_increment(struct hf_batch *batch, struct hf_bytes key, int64_t delta,
+                       const struct hf_change *change);
+int hf_batch_append(struct hf_batch *batch, struct hf_bytes key, struct hf_bytes value,
+                    const struct hf_change *change);
+int hf_batch_get_and_set(struct hf_batch *batch, struct hf_bytes key, struct hf_bytes value,
+                         const struct hf_change *change);
+
+/* Only the condition in `change`, which may not be HF_ALWAYS. */
+int hf_batch_check(struct hf_batch *batch, struct hf_bytes key, const struct hf_change *change);
+
+/* Do it. On HF_ERR_CONDITION_FAILED, result->failed_op tells which one, and items[0]
+ * its present value and version. HF_ERR_INVALID if it is empty. */
+int hf_batch_commit(struct hf_client *client, const struct hf_batch *batch,
+                    const struct hf_call *call, struct hf_result **ret_result);
+int hf_batch_commit_async(struct hf_client *client, const struct hf_batch *batch,
+                          const struct hf_call *call, const struct hf_then *then);
+
+/* ---- scanning ------------------------------------------------------------------------- */
+
+/* Which keys; NULL wherever it is asked for means all of them. */
+struct hf_span {
+    size_t size;            /* set by hf_span_init() */
+    struct hf_bytes start;  /* included; empty: from the first key */
+    struct hf_bytes end;    /* excluded; empty: to the last key */
+    struct hf_bytes prefix; /* if not empty: keys that begin so, and start and end are
+                               not used */
+    int reverse;            /* from the end downwards */
+    int keys_only;
+    uint32_t limit_keys;  /* a page's; 0: the store's (4 MiB of keys and values) */
+    uint32_t limit_bytes; /* a page's; 0: the store's */
+};
+
+void hf_span_init(struct hf_span *span);
+
+/* One page of keys in order. Go on with the same span, start (or end, if reverse) set
+ * to result->cursor, HF_AT and at_version = result->version, while has_more. */
+int hf_scan_page(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,
+                 struct hf_result **ret_result);
+int hf_scan_page_async(struct hf_client *client, const struct hf_span *span,
+                       const struct hf_call *call, const struct hf_then *then);
+
+/* All keys of a span, page by page, all at the version of the first page. One thread
+ * at a time. Frees with hf_scan_free(), before the client is closed. */
+struct hf_scan;
+
+int hf_scan_new(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,
+                struct hf_scan **ret_scan);
+
+/* The next key: 1 and *ret_item, which points into memory of the scan until the next
+ * call; 0 at the end; a negative code on failure (call again to go on). */
+int hf_scan_next(struct hf_scan *scan, struct hf_item *ret_item);
+
+/* Why hf_scan_next() failed, in words. */
+const char *hf_scan_message(const struct hf_scan *scan);
+
+/* The version that it reads at; 0 before the first page. */
+uint64_t hf_scan_version(const struct hf_scan *scan);
+void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
+
+/* ---- the cluster ------------------------------------------------------------------------ */
+
+/* These ask one store, `endpoint` ("host:port"), or, if it is NULL, any that answers.
+ * One that cannot be reached is HF_ERR_UNAVAILABLE at once. Answers are in result->info. */
+
+/* The range, its members and leader, and figures of the store. */
+int hf_status(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+              struct hf_result **ret_result);
+int hf_status_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                    const struct hf_then *then);
+
+/* Who a store is, born or not. */
+int hf_identify(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                struct hf_result **ret_result);
+int hf_identify_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                      const struct hf_then *then);
+
+/* Figures of the store. */
+int hf_stats(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+             struct hf_result **ret_result);
+int hf_stats_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                   const struct hf_then *then);
+
+/* Bring the store at `endpoint` to life as one of `members`, of which it must be one
+ * (by uuid); all members are told the same, one after another. `cluster_id` > 0.
+ * HF_ERR_EXISTS if it belongs to a cluster already. */
+int hf_bootstrap(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
+                 const struct hf_member *members, size_t count, const struct hf_call *call,
+                 struct hf_result **ret_result);
+int hf_bootstrap_async(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
+                       const struct hf_member *members, size_t count, const struct hf_call *call,
+                       const struct hf_then *then);
+
+/* Hand leadership to a replica; 0: to whichever is best. */
+int hf_transfer_leader(struct hf_client *client, uint64_t replica_id, const struct hf_call *call,
+                       struct hf_result **ret_result);
+int hf_transfer_leader_async(struct hf_client *client, uint64_t replica_id,
+                             const struct hf_call *call, const struct hf_then *then);
+
+/* Write a store's memory tables to its disk. */
+int hf_flush(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+             struct hf_result **ret_result);
+int hf_flush_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                   const struct hf_then *then);
+
+/* ---- what the client itself did ---------------------------------------------------------- */
+
+struct hf_client_stats {
+    size_t size;           /* sizeof, set by the caller */
+    uint64_t submitted;    /* operations accepted */
+    uint64_t done;         /* ended in HF_OK */
+    uint64_t failed;       /* ended in a definite error */
+    uint64_t undetermined; /* ended in HF_ERR_UNDETERMINED */
+    uint64_t busy;         /* not accepted: a bound was met */
+    uint64_t sendings;     /* requests sent, repeats included */
+    uint64_t not_leader;   /* refusals because another one leads */
+    uint64_t pushed_back;  /* refusals because the store was busy */
+    uint64_t connects;
+    uint64_t disconnects;
+    uint64_t bytes_out;
+    uint64_t bytes_in;
+    uint64_t in_flight; /* now */
+};
+
+/* A copy of the counters, as of a moment ago. */
+void hf_client_stats(struct hf_client *client, struct hf_client_stats *ret_stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * client — how a program talks to a cluster: finds the leader, keeps a connection
+ * for each store it needs, sends many requests at once, and tries again where
+ * that is safe. libholdfast, the gateways and the CLI stand on it; it runs on one
+ * loop of any env, in the simulator too.
+ *
+ *   client_submit() ─▶ fresh ─▶ pump (end of the turn) ─▶ encoded, one write a peer
+ *                        ▲          │ no route, no connection, pushed back
+ *                        └──────────┴─▶ parked, until a route, a peer or a timer
+ *   response ─▶ by its id to the op ─▶ done: cb │ refused: leader noted, fresh again
+ *
+ *   op   IDLE ──▶ QUEUED ──▶ SENT ──▶ IDLE (cb)
+ *                   ▲ ◀───────┘  refused for certain; or lost, and only a read
+ *
+ * Outcome    status 0: done. ERR_UNDETERMINED: a change that left and was not
+ *            answered (connection lost, deadline). Every other error is definite: it
+ *            did not and will not take effect. A change is sent again only after a
+ *            refusal that says so; a read whenever the deadline allows.
+ * Units      *_ms are milliseconds; deadlines are env time.
+ * Ownership  an op is the caller's memory and stays in place until its cb runs, and
+ *            so do the bytes that its request points to. A result is borrowed until
+ *            the cb returns. The client borrows env.
+ * Threads    all on the env's loop.
+ * Errors     client_submit(): when it returns an error, the cb is never called; else
+ *            exactly once, never from inside the call. The op may be submitted again
+ *            or freed from inside its cb; client_free() may not be called there.
+ * Invariants (C1) a change is in flight on at most one connection, and at most once.
+ *            (C2) an answer counts only for the very sending that it answers: each
+ *            sending has a fresh id.
+ *            (C3) ops in flight and their bytes are within the options' bounds.
+ * Limits     in_flight_max ops, bytes_max bytes of requests; CLIENT_PEERS_MAX stores;
+ *            CLIENT_CONN_BYTES_MAX unsent bytes a connection, then ops wait.
+ */
+#ifndef CLIENT_CLIENT_H_
+#define CLIENT_CLIENT_H_
+
+#include "env/env.h"
+#include "wire/request.h"
+#include "wire/response.h"
+
+struct client;
+struct client_op;
+struct client_peer;
+
+enum {
+    CLIENT_PEERS_MAX = 64,
+    CLIENT_IN_FLIGHT_MAX = 65536, /* the most that in_flight_max may say */
+    CLIENT_CONN_BYTES_MAX = 4 << 20,
+    CLIENT_TIMEOUT_MS = 5000, /* default */
+};
+
+struct client_options {
+    const char *const *endpoints; /* "host:port", borrowed during client_new() */
+    size_t endpoint_count;        /* 1 … CLIENT_PEERS_MAX / 2 */
+    const char *name;             /* for the server's log; NULL: none */
+    uint64_t cluster_id;          /* 0: that of the first store which answers */
+    uint32_t in_flight_max;       /* 0: 8192 */
+    size_t bytes_max;             /* 0: 64 MiB */
+    uint32_t connect_timeout_ms;  /* until the hello is answered; 0: 1000 */
+    uint32_t stall_ms;            /* silence after which a peer is suspect; 0: 1500 */
+    uint32_t backoff_min_ms;      /* first pause before trying again; 0: 10 */
+    uint32_t backoff_max_ms;      /* pauses double up to this; 0: 500 */
+};
+
+struct client_result {
+    int status;                      /* 0 or a negative ERR_* */
+    struct slice text;               /* why, for people; may be empty */
+    const struct response *response; /* NULL: no store gave the final word */
+};
+
+typedef void (*client_cb)(struct client_op *op, const struct client_result *result);
+
+enum client_op_state { CLIENT_OP_IDLE, CLIENT_OP_QUEUED, CLIENT_OP_SENT, CLIENT_OP_STATE_NR };
+
+/* One request. Zeroed, then filled by the caller. */
+struct client_op {
+    void *data;             /* caller's */
+    struct request request; /* kind and detail; 0 for trace_id draws one. The client sets
+                               id, range, epoch and time-out. Bytes borrowed until cb */
+    uint32_t timeout_ms;    /* 0: CLIENT_TIMEOUT_MS */
+    const char *endpoint;   /* ask this store and no other (borrowed until cb); NULL:
+                               whoever should know. If it cannot be reached, it fails at
+                               once with ERR_UNAVAILABLE */
+    client_cb cb;
+    /* private */
+    enum client_op_state state;
+    struct client *client;
+    struct client_peer *peer;  /* the one it was sent to, or must be sent to */
+    struct list in_queue;      /* client's fresh or parked, or its peer's sent */
+    struct env_timer deadline; /* active from submit to cb */
+    struct env_timer retry;    /* active while it pauses */
+    size_t bytes;              /* counted against bytes_max */
+    uint32_t slot;
+    uint32_t tries;    /* sendings so far */
+    uint32_t refusals; /* in a row; sets the pause */
+    int last_error;    /* of the last try; 0: none yet */
+    char last_text[96];
+};
+
+struct client_stats {
+    uint64_t submitted;
+    uint64_t done;   /* status 0 */
+    uint64_t failed; /* definite errors */
+    uint64_t undetermined;
+    uint64_t busy;         /* refused by client_submit(): a bound was met */
+    uint64_t sendings;     /* requests sent; more than ops where they were tried again */
+    uint64_t not_leader;   /* refusals of that kind */
+    uint64_t pushed_back;  /* refusals with ERR_BUSY */
+    uint64_t connects;     /* connections that came to stand */
+    uint64_t disconnects;  /* that ended, or never came to stand */
+    uint64_t late_answers; /* to sendings that nobody waits for any more */
+    uint64_t writes;       /* calls of env_conn_write() */
+    uint64_t bytes_out;
+    uint64_t bytes_in;
+    uint64_t in_flight; /* now */
+};
+
+/* Connects when there is something to send. ERR_INVALID: no or too many endpoints,
+ * or one that is no address; ERR_NOMEM. */
+int client_new(struct env *env, const struct client_options *options, struct client **ret_client,
+               struct err *err);
+
+/* Free at once, whatever is in flight: no callback follows, ops are the caller's
+ * again. Before or after env_stop(). NULL is fine. */
+void client_free(struct client *client);
+
+/* ERR_BUSY: a bound was met. ERR_INVALID, ERR_TOO_LARGE: not a request that could be
+ * sent. ERR_NOMEM. */
+int client_submit(struct client *client, struct client_op *op);
+
+/* Forget it: no callback follows, the op is the caller's again. False if it may have
+ * left and may take effect. */
+bool client_cancel(struct client_op *op);
+
+void client_stats_get(const struct client *client, struct client_stats *ret_stats);
+
+/* The cluster's id as learned or given; 0 while unknown. */
+uint64_t client_cluster_id(const struct client *client);
+
+/* Assert the invariants; for tests. */
+void client_check(const struct client *client);
+
+#endif
