@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * net_client — answering clients.
+ *
+ * A client is named by a number that is never used again, so that a reply that is
+ * late finds nobody instead of somebody else. The replies of a turn leave in one
+ * write. Back-pressure: at net_limits.requests_max requests in flight, or
+ * replies_pause bytes of replies waiting, its connection is not read until half of
+ * that is gone.
+ *
+ * Limits     replies_stuck_ms, replies_max, memory_max: the client is closed and
+ *            on_refused() says which.
+ */
+#ifndef NET_NET_CLIENT_H_
+#define NET_NET_CLIENT_H_
+
+#include "net/net.h"
+
+/* The one reply to one request: whole frames, copied. ERR_NOT_FOUND: the client
+ * is gone; nothing to be done. */
+int net_client_reply(struct net *net, uint64_t client, struct slice frames);
+
+/* Frames that answer no request; otherwise as above. */
+int net_client_push(struct net *net, uint64_t client, struct slice frames);
+
+/* Bytes of replies that wait for it; 0 if it is gone. Look here before making
+ * another large one. */
+size_t net_client_pending(const struct net *net, uint64_t client);
+
+/* Its address in text, "" if it is gone; valid until the next call on the loop. */
+const char *net_client_address(const struct net *net, uint64_t client);
+
+/* Tell it why, then close. Harmless if it is gone. on_client_gone() follows. */
+void net_client_close(struct net *net, uint64_t client, int status, const char *reason);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * net_peer — the one connection that we dial to a peer store, for the messages of
+ * all groups, kept alive and dialled again for ever.
+ *
+ *   net_peer_send() ─▶ urgent ─┐
+ *                      bulk   ─┴▶ end of turn: urgent first, then bulk while less
+ *                                 than NET_PEER_WINDOW waits in the env ─▶ one write
+ *
+ *   WAITING ─▶ DIALLING ─▶ GREETING (hello, ack, auth, ping) ─▶ UP
+ *      ▲____________|__________|_________________________________|
+ *
+ * Raft resends: a message that does not fit, or was queued when the connection
+ * ended, is gone, and the sender is told only the former. Messages of one class keep
+ * their order; urgent ones overtake bulk.
+ *
+ * Limits     net_limits.peer_bulk_max, peer_urgent_max; NET_PEERS_MAX peers.
+ */
+#ifndef NET_NET_PEER_H_
+#define NET_NET_PEER_H_
+
+#include "net/net.h"
+
+enum {
+    NET_PEERS_MAX = 1024,
+    NET_PEER_WINDOW = 256 << 10, /* bulk in the env, where nothing can overtake it */
+};
+
+enum net_class {
+    NET_URGENT, /* votes, probes, heartbeats, results */
+    NET_BULK,   /* entries */
+};
+
+/* Begin to dial `address`, where store `store_id` should answer: any other is
+ * refused. ERR_EXISTS, ERR_INVALID, ERR_BUSY (NET_PEERS_MAX), ERR_NOMEM. */
+int net_peer_add(struct net *net, uint64_t store_id, const char *address,
+                 struct net_peer **ret_peer, struct err *err);
+
+/* The peer with that id; NULL if none. */
+struct net_peer *net_peer_find(const struct net *net, uint64_t store_id);
+
+/* It moved: dial there from now on. Nothing happens if it is the same. */
+int net_peer_set_address(struct net_peer *peer, const char *address, struct err *err);
+
+/* Hang up for good and free it; incoming connections of that store end too. NULL
+ * is fine. on_peer_down() is not called. */
+void net_peer_remove(struct net_peer *peer);
+
+/* Whose, and where. */
+uint64_t net_peer_store_id(const struct net_peer *peer);
+const char *net_peer_address(const struct net_peer *peer);
+
+/* Queue whole frames (copied). ERR_UNAVAILABLE: not connected, dropped. ERR_BUSY:
+ * the bound of its class is met, dropped; one message above the bound passes while
+ * nothing else of its class waits. */
+int net_peer_send(struct net_peer *peer, enum net_class class, struct slice frames);
+
+/* Does the connection stand, accepted by the other side? */
+bool net_peer_is_up(const struct net_peer *peer);
+
+/* When anything last came from that store, on either connection; 0 for never. */
+uint64_t net_peer_heard_us(const struct net_peer *peer);
+
+/* Bytes queued here and in the env. */
+size_t net_peer_pending(const struct net_peer *peer);
+
+/* Round trip of the last ping; 0 while unknown. */
+uint64_t net_peer_rtt_us(const struct net_peer *peer);
+
+/* It is known that now is a good time: dial at once instead of waiting. */
+void net_peer_dial_now(struct net_peer *peer);
+
+#endif
