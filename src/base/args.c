@@ -69,7 +69,7 @@ static bool args_is_flag(const char *arg)
 }
 
 /* One flag at argv[*at], with its value if it has one; *at moves past both. */
-static int args_take(const struct args_flag *flags, size_t count, int argc, char *const *argv,
+static int args_take(const struct args_flag *flags, size_t count, int argc, const char *const *argv,
                      int *at, struct err *err)
 {
     const char *arg = argv[(*at)++];
@@ -97,7 +97,7 @@ static int args_take(const struct args_flag *flags, size_t count, int argc, char
     return args_set(flag, equals != NULL ? equals + 1 : argv[(*at)++], err);
 }
 
-int args_parse(const struct args_flag *flags, size_t flags_count, int argc, char *const *argv,
+int args_parse(const struct args_flag *flags, size_t flags_count, int argc, const char *const *argv,
                const char **ret_words, size_t words_max, size_t *ret_words_count, struct err *err)
 {
     size_t words = 0;

@@ -36,7 +36,7 @@ struct args_flag {
 
 /* Parse argv[0..argc). Words go to `ret_words` in order, at most `words_max`, and
  * *ret_words_count. A flag given twice: the last one counts. */
-int args_parse(const struct args_flag *flags, size_t flags_count, int argc, char *const *argv,
+int args_parse(const struct args_flag *flags, size_t flags_count, int argc, const char *const *argv,
                const char **ret_words, size_t words_max, size_t *ret_words_count, struct err *err);
 
 /* Append the table of flags, aligned, one line each. */

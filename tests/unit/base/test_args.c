@@ -30,7 +30,7 @@ static int parse(const char *line, struct options *o, char *ret_words, struct er
         {"wait", 0, ARGS_DURATION, &o->wait_us, NULL, "TIME", "how long"},
     };
     static char copy[256];
-    char *argv[16];
+    const char *argv[16];
     int argc = 0;
     snprintf(copy, sizeof copy, "%s", line);
     for (char *p = copy, *save; (p = strtok_r(p, " ", &save)) != NULL; p = NULL)
