@@ -15,8 +15,10 @@ static const struct msg_table member_table = MSG_TABLE("member", member_fields);
 
 #define DESCRIPTOR_AT(m) offsetof(struct descriptor, m)
 static const struct msg_field descriptor_fields[] = {
-    {1, MSG_U64, DESCRIPTOR_AT(range_id), 0},   {2, MSG_BIN, DESCRIPTOR_AT(start), DESCRIPTOR_KEY_MAX},
-    {3, MSG_BIN, DESCRIPTOR_AT(end), DESCRIPTOR_KEY_MAX},  {4, MSG_U64, DESCRIPTOR_AT(conf_epoch), 0},
+    {1, MSG_U64, DESCRIPTOR_AT(range_id), 0},
+    {2, MSG_BIN, DESCRIPTOR_AT(start), DESCRIPTOR_KEY_MAX},
+    {3, MSG_BIN, DESCRIPTOR_AT(end), DESCRIPTOR_KEY_MAX},
+    {4, MSG_U64, DESCRIPTOR_AT(conf_epoch), 0},
     {5, MSG_U64, DESCRIPTOR_AT(span_epoch), 0},
 };
 static const struct msg_table descriptor_table = MSG_TABLE("descriptor", descriptor_fields);

@@ -50,7 +50,7 @@ WORLD_HEADERS = re.compile(
 WORLD_CALLS = re.compile(
     r"(?<![\w.>])(?<!->)("
     # clocks and sleeping
-    r"clock_\w+|clock|time|gettimeofday|nanosleep|usleep|sleep|alarm|setitimer|timerfd_\w+"
+    r"clock_(?:gettime|getres|settime|nanosleep)|clock|time|gettimeofday|nanosleep|usleep|sleep|alarm|setitimer|timerfd_\w+"
     # randomness
     r"|s?rand|s?random|rand_r|[delmnj]rand48|getrandom|getentropy|arc4random\w*|RAND_\w+"
     # files

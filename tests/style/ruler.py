@@ -16,7 +16,7 @@ LINES_MAX = 1000  # of a file
 COLUMNS_MAX = 100
 FUNCTION_MAX = 70  # lines, signature and braces included
 FUNCTION_P90 = 45
-DOCUMENTED_MIN = 85  # percent of the prototypes in src and include; on its way to 95
+DOCUMENTED_MIN = 85  # percent of the prototypes that other rooms see; on its way to 95
 
 # Functions that may be longer, up to the number here, with the reason. An entry
 # that is not needed any more is an error.
@@ -81,7 +81,8 @@ def check(root, figures=False):
         problems += check_lines(path, text)
         problems += check_guard(path, text)
         problems += check_functions(path, text, lengths, used)
-        if path.endswith(".h") and path.startswith(("src/", "include/")):
+        is_public = path.endswith(".h") and not path.endswith("_internal.h")
+        if is_public and path.startswith(("src/", "include/")):
             for name, line, is_documented in source.prototypes(text):
                 documented.append(is_documented)
                 if not is_documented:

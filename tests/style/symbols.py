@@ -21,7 +21,7 @@ PURE = (
 
 WORLD = re.compile(
     r"^(uv_\w+|pthread_\w+|thrd_\w+|mtx_\w+|cnd_\w+|sem_\w+"
-    r"|clock_\w+|clock|time|gettimeofday|nanosleep|usleep|sleep|timerfd_\w+"
+    r"|clock_(gettime|getres|settime|nanosleep)|clock|time|gettimeofday|nanosleep|usleep|sleep|timerfd_\w+"
     r"|s?rand|s?random|rand_r|[delmnj]rand48|getrandom|getentropy|arc4random\w*|RAND_\w+"
     r"|fopen(64)?|fdopen|freopen(64)?|open(64)?|openat(64)?|creat(64)?|read|write|p?(read|write)v?(64)?"
     r"|fsync|fdatasync|rename\w*|unlink\w*|link|mkdir\w*|rmdir|opendir|readdir(64)?|[fl]?stat(64)?"

@@ -133,7 +133,7 @@ int sim_op_file_open(struct env *base, const char *path, int flags, struct env_f
     file->file.env = base;
     file->inode = inode;
     file->flags = flags;
-    strcpy(file->path, path); /* path_walk bounded it */
+    memcpy(file->path, path, strlen(path) + 1); /* path_walk bounded it */
     sim_inode_ref(inode);
     inode->opens++;
     env->open_handles++;
