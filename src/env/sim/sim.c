@@ -35,12 +35,12 @@ struct sim *sim_new(const struct sim_options *options, uint64_t seed)
         sim_options_init(&sim->options);
     sim->seed = seed;
     sim->hash = seed;
-    sim->next_conn_id = 1;
+    sim->next_wire_id = 1;
     rng_init(&sim->rng, sim_draw_seed(sim));
     rng_init(&sim->rng_sched, sim_draw_seed(sim));
     rng_init(&sim->rng_net, sim_draw_seed(sim));
     rng_init(&sim->rng_fault, sim_draw_seed(sim));
-    list_init(&sim->closing);
+    list_init(&sim->wires);
     return sim;
 }
 
@@ -57,9 +57,8 @@ void sim_free(struct sim *sim)
     sim_queue_fini(&sim->queue);
     for (size_t i = 0; i < sim->node_count; i++)
         sim_node_free(sim->nodes[i]);
-    ASSERT(list_is_empty(&sim->closing));
+    ASSERT(list_is_empty(&sim->wires));
     sim_sites_free(sim);
-    free(sim->scratch);
     free(sim);
 }
 
@@ -159,6 +158,8 @@ static struct sim_env *item_env(const struct sim_item *item)
     case SIM_ITEM_EXECUTE:
     case SIM_ITEM_COMPLETE:
         return item->target;
+    case SIM_ITEM_WIRE:
+        return sim_wire_env(item);
     default:
         return NULL;
     }
@@ -175,8 +176,9 @@ void sim_item_drop(const struct sim_item *item)
     case SIM_ITEM_CALL:
         free(item->target);
         break;
-    default:
-        ASSERT(false);
+    case SIM_ITEM_WIRE:
+        sim_wire_item_drop(item);
+        break;
     }
 }
 
@@ -206,8 +208,9 @@ static void item_deliver(struct sim *sim, const struct sim_item *item)
     case SIM_ITEM_CALL:
         run_call(sim, item->target);
         break;
-    default:
-        ASSERT(false);
+    case SIM_ITEM_WIRE:
+        sim_wire_item(item);
+        break;
     }
 }
 
@@ -250,7 +253,7 @@ bool sim_step(struct sim *sim)
     item_deliver(sim, &item);
     if (env != NULL) {
         turn_join(sim, env);
-        sim_env_run_tasks(env);
+        sim_env_turn_end(env);
     }
     sim->running = NULL;
     sim->is_stepping = false;

@@ -100,8 +100,17 @@ void sim_env_stop(struct sim_env *env)
     sim_lanes_drop(env);
     list_drop(&env->tasks);
     list_drop(&env->round);
+    sim_conns_drop(env, false);
     ASSERT(list_is_empty(&env->tasks));
     ASSERT(env->timer_count == 0);
+}
+
+void sim_env_turn_later(struct sim_env *env)
+{
+    if (env->sim->running == env || env->has_tasks_item)
+        return; /* the present turn, or one that is queued */
+    env->has_tasks_item = true;
+    sim_push(env->sim, 0, SIM_ITEM_TASKS, 0, env);
 }
 
 static void op_task_post(struct env *base, struct env_task *task)
@@ -110,11 +119,7 @@ static void op_task_post(struct env *base, struct env_task *task)
     if (sim_env_is_silent(env))
         return;
     list_push_back(&env->tasks, &task->in_tasks);
-    /* Posted from outside of any turn of this env: give it one. */
-    if (env->sim->running != env && !env->has_tasks_item) {
-        env->has_tasks_item = true;
-        sim_push(env->sim, 0, SIM_ITEM_TASKS, 0, env);
-    }
+    sim_env_turn_later(env);
 }
 
 /* One round: those queued now, not those that they queue. */
@@ -132,17 +137,18 @@ static void tasks_round(struct sim_env *env)
     list_drop(&env->round); /* it died: nothing runs any more */
 }
 
-void sim_env_run_tasks(struct sim_env *env)
+void sim_env_turn_end(struct sim_env *env)
 {
     for (int i = 0; i < ENV_TASK_ROUNDS_MAX; i++) {
         if (list_is_empty(&env->tasks) || sim_env_is_silent(env))
-            return;
+            break;
         tasks_round(env);
     }
-    if (!list_is_empty(&env->tasks) && !env->has_tasks_item && !sim_env_is_silent(env)) {
-        env->has_tasks_item = true;
-        sim_push(env->sim, 0, SIM_ITEM_TASKS, 0, env);
-    }
+    sim_env_flush(env);
+    if (sim_env_is_silent(env) || list_is_empty(&env->tasks) || env->has_tasks_item)
+        return;
+    env->has_tasks_item = true;
+    sim_push(env->sim, 0, SIM_ITEM_TASKS, 0, env);
 }
 
 struct sim_env *sim_env_new(struct sim_node *node)
@@ -167,6 +173,7 @@ struct sim_env *sim_env_new(struct sim_node *node)
     list_init(&env->tasks);
     list_init(&env->round);
     list_init(&env->conns);
+    list_init(&env->flush);
     list_init(&env->listeners);
     sim_lanes_init(env);
     list_push_front(&node->envs, &env->in_node);
@@ -211,4 +218,15 @@ const struct env_ops sim_env_ops = {
     .dir_lock = sim_op_dir_lock,
     .dir_unlock = sim_op_dir_unlock,
     .disk_space = sim_op_disk_space,
+    .listen = sim_op_listen,
+    .listener_address = sim_op_listener_address,
+    .listener_close = sim_op_listener_close,
+    .connect = sim_op_connect,
+    .conn_accept = sim_op_conn_accept,
+    .conn_write = sim_op_conn_write,
+    .conn_pending = sim_op_conn_pending,
+    .conn_pause = sim_op_conn_pause,
+    .conn_resume = sim_op_conn_resume,
+    .conn_close = sim_op_conn_close,
+    .conn_is_loopback = sim_op_conn_is_loopback,
 };

@@ -6,8 +6,8 @@
  *   sim_node       a machine: its disk, its address, its clocks' errors
  *   sim_env        one incarnation of a process there; an env to the code above
  *
- * An event in the queue names its target by pointer; targets outlive their
- * events: envs live until sim_free(), connections count references.
+ * An item in the queue names its target by pointer; targets outlive their
+ * items: envs live until sim_free(), wires count references.
  */
 #ifndef ENV_SIM_SIM_INTERNAL_H_
 #define ENV_SIM_SIM_INTERNAL_H_
@@ -18,8 +18,6 @@
 #include "env/sim/disk_internal.h"
 #include "env/sim/sim.h"
 
-struct sim_conn;
-
 enum {
     SIM_LANE_WIDTH_MAX = 4,   /* threads of the widest lane */
     SIM_TURN_EVENTS_MAX = 64, /* events of one node at one time in one turn */
@@ -27,15 +25,12 @@ enum {
 
 /* What an entry in the queue means. */
 enum sim_item_kind {
-    SIM_ITEM_WAKE,        /* env: its first timer may be due */
-    SIM_ITEM_TASKS,       /* env: tasks left over from the last turn */
-    SIM_ITEM_EXECUTE,     /* env, arg lane */
-    SIM_ITEM_COMPLETE,    /* env, arg lane and slot */
-    SIM_ITEM_CONN_APP,    /* conn: something for its owner */
-    SIM_ITEM_CONN_SEND,   /* conn: its kernel sends what it may */
-    SIM_ITEM_CONN_ARRIVE, /* conn: bytes, an end or an acknowledgement came in */
-    SIM_ITEM_CONN_STALL,  /* conn: time-out check */
-    SIM_ITEM_CALL,        /* sim_call */
+    SIM_ITEM_WAKE,     /* env: its first timer may be due */
+    SIM_ITEM_TASKS,    /* env: tasks left over from the last turn */
+    SIM_ITEM_EXECUTE,  /* env, arg lane */
+    SIM_ITEM_COMPLETE, /* env, arg lane and slot */
+    SIM_ITEM_WIRE,     /* wire; arg is an enum sim_wire_op and a side */
+    SIM_ITEM_CALL,     /* sim_call */
 };
 
 struct sim_item {
@@ -94,7 +89,8 @@ struct sim_env {
 
     struct sim_lane lanes[ENV_LANE_NR];
 
-    struct list conns; /* sim_conn.in_env */
+    struct list conns; /* sim_end.in_env */
+    struct list flush; /* sim_end.in_flush: written in this turn */
     struct list listeners;
     uint16_t next_port;
 };
@@ -138,7 +134,7 @@ struct sim {
     uint64_t order;  /* items pushed so far */
     uint64_t events; /* delivered so far */
     uint64_t hash;
-    uint64_t next_conn_id;
+    uint64_t next_wire_id;
     struct sim_env *running; /* whose callback is on the stack; NULL: none */
     bool is_stepping;
     struct rng rng;       /* the author's */
@@ -152,8 +148,7 @@ struct sim {
     size_t site_count;
     size_t site_cap;
     bool sites_forced;
-    struct list closing; /* connections closed on one or both sides, still referenced */
-    uint8_t *scratch;    /* coalesced reads */
+    struct list wires; /* sim_wire.in_wires */
 };
 
 struct sim_call {
@@ -207,7 +202,10 @@ void sim_env_set_drift(struct sim_env *env, int32_t ppm);
 
 /* Items of the queue. */
 void sim_env_wake(struct sim_env *env);
-void sim_env_run_tasks(struct sim_env *env);
+void sim_env_turn_end(struct sim_env *env);
+
+/* Something waits for the end of a turn: see to it that there is one. */
+void sim_env_turn_later(struct sim_env *env);
 
 /* env_ops */
 void sim_op_timer_start(struct env *env, struct env_timer *timer);
@@ -260,7 +258,7 @@ int sim_op_disk_space(struct env *env, const char *path, uint64_t *ret_free, uin
                       struct err *err);
 void sim_locks_drop(struct sim_env *env);
 
-/* ---- network (sim_net.c, sim_conn.c): env_ops and items ---- */
+/* ---- network (sim_net.c, sim_wire.c, sim_stream.c): env_ops and items ---- */
 
 int sim_op_listen(struct env *env, const char *address, env_accept_cb cb, void *data,
                   struct env_listener **ret_listener, struct err *err);
@@ -279,13 +277,20 @@ bool sim_op_conn_is_loopback(const struct env_conn *conn);
 /* The process is gone: its kernel ends its connections, or never will (`is_silent`). */
 void sim_conns_drop(struct sim_env *env, bool is_silent);
 
-/* An item of the queue for a connection. */
-void sim_conn_item(struct sim *sim, const struct sim_item *item);
+/* What waited for a link or a host looks again. */
+void sim_wires_kick(struct sim *sim);
 
-/* The node on whose behalf the item would be delivered; NULL: the network itself. */
-struct sim_env *sim_conn_env(const struct sim_item *item);
+/* An item of the queue for a wire. */
+void sim_wire_item(const struct sim_item *item);
 
-/* Give back the reference that a dropped item held. */
-void sim_conn_item_drop(const struct sim_item *item);
+/* The process to which it would be delivered; NULL: the network itself. */
+struct sim_env *sim_wire_env(const struct sim_item *item);
+
+/* Give back the reference that an item held. */
+void sim_wire_item_drop(const struct sim_item *item);
+
+/* Have `in_flush` of an end sent at the end of this turn, or of one to come. */
+void sim_env_flush_later(struct sim_env *env, struct list *in_flush);
+void sim_env_flush(struct sim_env *env);
 
 #endif

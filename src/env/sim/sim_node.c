@@ -14,6 +14,7 @@ static void node_boot(struct sim_node *node)
     node->is_dark = false;
     node->fatal[0] = '\0';
     sim_disk_revive(node->disk);
+    sim_wires_kick(node->sim);
 }
 
 struct sim_node *sim_node_new_on(struct sim *sim, const char *address, struct sim_disk *disk)
@@ -104,6 +105,7 @@ void sim_node_crash(struct sim_node *node, enum sim_crash how)
     struct sim_env *env = node->env;
     ASSERT(node->sim->running == NULL || node->sim->running != env);
     if (node->is_up) {
+        sim_conns_drop(env, how == SIM_CRASH_POWER);
         sim_env_stop(env);
         sim_locks_drop(env);
         env->is_dead = true;
