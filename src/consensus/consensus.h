@@ -26,7 +26,8 @@
  * Errors     0 or a negative ERR_*. A peer's nonsense is ERR_INVALID and changes
  *            nothing. If the library itself fails, consensus_needs_reopen()
  *            becomes true and every later input is refused with ERR_STATE: free
- *            it and start another from what is on disk.
+ *            it, wait until every write handed out is durable, and start another
+ *            from what is on disk.
  * Invariants (C1) no message leaves before the term and vote that it depends on
  *            are durable. (C2) the commit index never falls. (C3) persist is
  *            called before the messages of the same step are filled. (C4) writes
@@ -47,11 +48,12 @@
 struct consensus;
 
 enum {
-    CONS_PROPOSE_MAX = 1024,    /* entries in one proposal */
-    CONS_READS_MAX = 65536,     /* reads waiting in one group */
-    CONS_HELD_MAX = 128,        /* messages waiting for a durable term or for entries from disk */
-    CONS_WRITES_MAX = 8192,     /* writes not yet durable; then proposals are ERR_BUSY */
-    CONS_PROMOTE_LAG_MAX = 256, /* a learner this close to the end of the log may be promoted */
+    CONS_PROPOSE_MAX = 1024,      /* entries in one proposal */
+    CONS_READS_MAX = 65536,       /* reads waiting in one group */
+    CONS_HELD_MAX = 128,          /* messages waiting for a durable term or for entries from disk */
+    CONS_UNCOMMITTED_MAX = 65536, /* entries appended by a leader and not committed */
+    CONS_WRITES_MAX = 8192,       /* writes not yet durable; then proposals are ERR_BUSY */
+    CONS_PROMOTE_LAG_MAX = 256,   /* a learner this close to the end of the log may be promoted */
 };
 
 enum cons_state { CONS_FOLLOWER = 1, CONS_CANDIDATE = 2, CONS_LEADER = 3 };
@@ -289,6 +291,7 @@ struct cons_read {
     cons_read_cb cb;
     /* private */
     enum cons_read_state state;
+    int status;
     uint64_t index;
     struct list in_reads;
 };
@@ -338,7 +341,7 @@ struct cons_status {
     struct cons_member_status members[CONS_MEMBERS_MAX];
 };
 
-void consensus_status(const struct consensus *c, uint64_t now_ms, struct cons_status *ret_status);
+void consensus_status(const struct consensus *c, struct cons_status *ret_status);
 
 uint64_t consensus_term(const struct consensus *c);
 bool consensus_is_leader(const struct consensus *c);

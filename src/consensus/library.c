@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "consensus/consensus_internal.h"
+
+int library_config_make(const struct cons_config *config, struct raft_configuration *ret_conf)
+{
+    struct raft_configuration conf;
+    raft_configuration_init(&conf);
+    for (uint32_t i = 0; i < config->n; i++) {
+        const struct cons_member *m = &config->members[i];
+        char address[24];
+        snprintf(address, sizeof address, "%llu", (unsigned long long)m->store_id);
+        if (raft_configuration_add(&conf, m->replica_id, address, (int)m->role) != 0) {
+            raft_configuration_close(&conf);
+            return ERR_NOMEM; /* ids and stores are unique: checked before */
+        }
+    }
+    *ret_conf = conf;
+    return 0;
+}
+
+bool library_config_equal(const struct raft_configuration *conf, const struct cons_config *config)
+{
+    if (conf->n != config->n)
+        return false;
+    for (uint32_t i = 0; i < config->n; i++) {
+        const struct raft_server *s = &conf->servers[i];
+        const struct cons_member *m = &config->members[i];
+        if (s->id != m->replica_id || s->role != (int)m->role)
+            return false;
+        if (strtoull(s->address, NULL, 10) != m->store_id)
+            return false;
+    }
+    return true;
+}
+
+int library_metadata_make(const struct cons_base *base, struct raft_snapshot_metadata *ret_meta)
+{
+    struct raft_snapshot_metadata meta = {
+        .index = base->index,
+        .term = base->term,
+        .configuration_index = base->config_index,
+    };
+    int rv = library_config_make(&base->config, &meta.configuration);
+    if (rv != 0)
+        return rv;
+    *ret_meta = meta;
+    return 0;
+}
+
+int library_error(int rv)
+{
+    switch (rv) {
+    case 0:
+        return 0;
+    case RAFT_NOMEM:
+        return ERR_NOMEM;
+    case RAFT_NOTLEADER:
+        return ERR_NOT_LEADER;
+    case RAFT_CANTCHANGE:
+    case RAFT_BUSY:
+        return ERR_BUSY;
+    case RAFT_NOTFOUND:
+    case RAFT_BADID:
+        return ERR_NOT_FOUND;
+    default:
+        return ERR_INVALID;
+    }
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * peers — what a leader knows of the other members: when it last heard of them, how
+ * many bytes are on their way, whether a snapshot is.
+ */
+#include <stdlib.h>
+
+#include "consensus/consensus_internal.h"
+
+struct cons_peer *peer_find(const struct consensus *c, uint64_t id)
+{
+    for (uint32_t i = 0; i < c->n_peers; i++) {
+        if (c->peers[i].id == id)
+            return &c->peers[i];
+    }
+    return NULL;
+}
+
+bool peer_is_live(const struct consensus *c, uint64_t id)
+{
+    if (id == c->opts.replica_id)
+        return true;
+    const struct cons_peer *p = peer_find(c, id);
+    return p != NULL && p->is_heard && c->now_ms - p->heard_ms < c->opts.election_timeout_ms;
+}
+
+void peer_heard(struct consensus *c, uint64_t id)
+{
+    struct cons_peer *p = peer_find(c, id);
+    if (p == NULL)
+        return;
+    p->is_heard = true;
+    p->heard_ms = c->now_ms;
+}
+
+int peers_rebuild(struct consensus *c)
+{
+    const struct cons_config *config = &configs_latest(&c->configs)->config;
+    struct cons_peer *peers = calloc(config->n + 1, sizeof *peers);
+    uint32_t n = 0;
+
+    ASSERT(c->state == CONS_LEADER);
+    if (peers == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < config->n; i++) {
+        uint64_t id = config->members[i].replica_id;
+        if (id == c->opts.replica_id)
+            continue;
+        const struct cons_peer *old = peer_find(c, id);
+        if (old != NULL)
+            peers[n] = *old;
+        peers[n++].id = id;
+    }
+    free(c->peers);
+    c->peers = peers;
+    c->n_peers = n;
+    return 0;
+}
+
+void peers_clear(struct consensus *c)
+{
+    free(c->peers);
+    c->peers = NULL;
+    c->n_peers = 0;
+}
+
+uint64_t peer_match(const struct consensus *c, uint64_t id)
+{
+    raft_index match = 0;
+    if (c->state != CONS_LEADER)
+        return 0;
+    if (id == c->opts.replica_id)
+        return c->raft.last_stored;
+    return raft_match_index(&c->raft, id, &match) == 0 ? match : 0;
+}
+
+void peer_acked(struct consensus *c, struct cons_peer *p)
+{
+    uint64_t match = peer_match(c, p->id);
+    uint32_t k = 0;
+    while (k < p->n_sent && p->sent[k].last <= match) {
+        ASSERT(p->sent_bytes >= p->sent[k].bytes);
+        p->sent_bytes -= p->sent[k].bytes;
+        k++;
+    }
+    p->n_sent -= k;
+    memmove(p->sent, p->sent + k, p->n_sent * sizeof p->sent[0]);
+}
+
+void peer_rewind(struct cons_peer *p, uint64_t prev_index)
+{
+    if (prev_index >= p->sent_high)
+        return;
+    p->n_sent = 0;
+    p->sent_bytes = 0;
+    p->sent_high = prev_index;
+}
+
+void peer_sent(struct cons_peer *p, uint64_t last, uint64_t bytes)
+{
+    p->sent_high = last;
+    p->sent_bytes += bytes;
+    if (p->n_sent < CONS_SENT_MAX)
+        p->n_sent++;
+    else
+        bytes += p->sent[p->n_sent - 1].bytes; /* merge into the last run */
+    p->sent[p->n_sent - 1].last = last;
+    p->sent[p->n_sent - 1].bytes = bytes;
+    ASSERT(p->n_sent <= CONS_SENT_MAX);
+}

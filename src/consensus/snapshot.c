@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * snapshot — the applied state is the snapshot: compaction of the log, streams to
+ * members that need one, and taking one in.
+ *
+ * Sending: the library says INSTALL_SNAPSHOT ─▶ need_snapshot ─▶ (the owner streams)
+ * ─▶ consensus_snapshot_sent ─▶ RAFT_SNAPSHOT if newer, and the description is sent.
+ * What the library repeats meanwhile is dropped: one stream for each member.
+ *
+ * Taking in: the description arrives after the data ─▶ the library drops its log ─▶
+ * install_snapshot ─▶ (one engine edit) ─▶ consensus_on_snapshot_installed.
+ */
+#include <stdlib.h>
+
+#include "consensus/consensus_internal.h"
+
+enum { SNAPSHOT_MSG_VERSION = 1 };
+
+/* --- compaction */
+
+static int snapshot_step(struct consensus *c, const struct cons_base *base, unsigned trailing)
+{
+    struct raft_event event = step_make(c, RAFT_SNAPSHOT);
+
+    ASSERT(!c->is_installing);
+    ASSERT(base->index <= c->applied);
+    if (library_metadata_make(base, &event.snapshot.metadata) != 0)
+        return ERR_NOMEM;
+    event.snapshot.trailing = trailing; /* the configuration is the library's from here */
+    return step_event(c, &event, NULL) == 0 ? 0 : ERR_STATE;
+}
+
+/* How many entries to keep at and below `index`: what live members that lag and
+ * running streams still need. */
+static uint64_t snapshot_trailing(const struct consensus *c, uint64_t index, uint32_t max)
+{
+    uint64_t keep = MIN(CONS_TRAILING_MIN, max);
+    if (c->state != CONS_LEADER)
+        return max; /* whoever leads next may need them */
+    for (uint32_t i = 0; i < c->n_peers; i++) {
+        const struct cons_peer *p = &c->peers[i];
+        uint64_t from = peer_match(c, p->id);
+        if (p->is_streaming && p->stream_index > 0)
+            from = MAX(from, p->stream_index);
+        else if (!peer_is_live(c, p->id))
+            continue;
+        if (from < index)
+            keep = MAX(keep, MIN(index - from, (uint64_t)max));
+    }
+    return keep;
+}
+
+int consensus_compact(struct consensus *c, uint64_t now_ms, const struct cons_base *base,
+                      uint32_t trailing_max)
+{
+    int rv = 0;
+    if (!consensus_enter(c, now_ms))
+        return ERR_STATE;
+    ASSERT(base->index <= c->applied || c->is_installing);
+    bool is_newer = base->index > c->raft.trail.snapshot.index || !guard_on(c, GUARD_R18);
+    if (c->is_installing)
+        rv = ERR_BUSY;
+    else if (is_newer && base->index <= c->raft.last_stored) {
+        ASSERT(base->config_index == configs_at(&c->configs, base->index)->index);
+        uint64_t trailing = snapshot_trailing(c, base->index, trailing_max);
+        rv = snapshot_step(c, base, (unsigned)MIN(trailing, (uint64_t)UINT32_MAX));
+        if (rv == 0)
+            configs_compact(&c->configs, base->index);
+    }
+    consensus_leave(c);
+    return rv;
+}
+
+uint64_t consensus_log_floor(const struct consensus *c)
+{
+    return c->raft.trail.offset;
+}
+
+/* --- streams to others */
+
+void snapshot_request(struct consensus *c, uint64_t target)
+{
+    struct cons_peer *p = peer_find(c, target);
+    if (p == NULL || p->is_streaming || c->state != CONS_LEADER)
+        return;
+    p->is_streaming = true;
+    p->stream_index = 0;
+    c->opts.ops->need_snapshot(c->opts.ctx, target);
+}
+
+void consensus_snapshot_started(struct consensus *c, uint64_t target, uint64_t index)
+{
+    struct cons_peer *p = peer_find(c, target);
+    if (p != NULL && p->is_streaming)
+        p->stream_index = index;
+}
+
+void consensus_snapshot_failed(struct consensus *c, uint64_t target)
+{
+    struct cons_peer *p = peer_find(c, target);
+    if (p != NULL)
+        p->is_streaming = false;
+}
+
+void consensus_snapshot_sent(struct consensus *c, uint64_t now_ms, uint64_t target,
+                             const struct cons_base *base)
+{
+    if (!consensus_enter(c, now_ms))
+        return;
+    struct cons_peer *p = peer_find(c, target);
+    if (p == NULL || !p->is_streaming || c->state != CONS_LEADER || c->is_installing)
+        goto out;
+    p->is_streaming = false;
+    if (base->index > c->raft.trail.snapshot.index && base->index <= c->raft.last_stored) {
+        if (snapshot_step(c, base, UINT32_MAX) != 0) /* cuts nothing */
+            goto out;
+        configs_compact(&c->configs, base->index);
+    }
+    if (writes_gate(&c->writes) == 0 && c->state == CONS_LEADER) {
+        struct cons_msg msg = outbox_make(c, CONS_MSG_SNAPSHOT, target);
+        msg.version = SNAPSHOT_MSG_VERSION;
+        msg.snapshot = *base;
+        c->opts.ops->send(c->opts.ctx, &msg);
+    }
+out:
+    consensus_leave(c);
+}
+
+/* --- taking one in */
+
+void snapshot_begin_install(struct consensus *c, const struct raft_snapshot_metadata *meta,
+                            uint64_t from)
+{
+    struct cons_base base = {
+        .index = meta->index,
+        .term = meta->term,
+        .config_index = meta->configuration_index,
+        .config.n = meta->configuration.n,
+    };
+    ASSERT(!c->is_installing || !guard_on(c, GUARD_R12));
+    ASSERT(base.config.n <= CONS_MEMBERS_MAX);
+    for (uint32_t i = 0; i < base.config.n; i++) {
+        const struct raft_server *s = &meta->configuration.servers[i];
+        base.config.members[i] = (struct cons_member){
+            .replica_id = s->id,
+            .store_id = strtoull(s->address, NULL, 10),
+            .role = (enum cons_role)s->role,
+        };
+    }
+    c->is_installing = true;
+    c->install = base;
+    writes_forget_entries(&c->writes, base.index); /* they are of a log that is gone (T8) */
+    c->opts.ops->install_snapshot(c->opts.ctx, &c->install, from);
+}
+
+void consensus_on_snapshot_installed(struct consensus *c, uint64_t now_ms, uint64_t index)
+{
+    if (!consensus_enter(c, now_ms))
+        return;
+    ASSERT(c->is_installing);
+    ASSERT(index == c->install.index);
+    struct raft_event event = step_make(c, RAFT_PERSISTED_SNAPSHOT);
+    if (library_metadata_make(&c->install, &event.persisted_snapshot.metadata) != 0) {
+        consensus_break(c, "out of memory");
+    } else {
+        c->is_installing = false;
+        c->applied = index;
+        configs_init(&c->configs, &c->install);
+        event.persisted_snapshot.offset = 0;
+        event.persisted_snapshot.last = true;
+        step_event(c, &event, NULL);
+    }
+    consensus_leave(c);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * world — a randomised cluster of consensus members: network, disks, crashes, clients,
+ * operators, all drawn from one seed; and the checks.
+ *
+ * Two phases. Chaos: drop, duplicate, reorder, partition, crash with loss of a suffix of
+ * un-synced writes, late and batched persistence, snapshots, membership, transfer.
+ * Then everything is healed, and within a bound of virtual time the group must commit,
+ * answer a read, and bring every member up to date.
+ *
+ * Checked at each event: election safety, log matching, leader completeness, state
+ * machine safety, that what was acknowledged or read is seen by every later read, that
+ * no message between correct members is refused, and consensus_check().
+ */
+#ifndef TESTS_CONSENSUS_WORLD_H_
+#define TESTS_CONSENSUS_WORLD_H_
+
+#include "base/base.h"
+
+struct world_report {
+    bool is_failed;
+    char why[256];
+    uint64_t hash;
+    uint64_t events;
+    uint64_t commits;
+    uint64_t reads;
+    uint64_t crashes;
+    uint64_t installs;
+    uint64_t changes;
+    uint64_t elections;
+    uint64_t transfers;
+};
+
+/* Run one seed. `guards_off` as consensus_test_guards_off(). */
+void world_run(uint64_t seed, uint64_t guards_off, bool is_verbose,
+               struct world_report *ret_report);
+
+#endif
