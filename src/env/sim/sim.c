@@ -286,3 +286,18 @@ void sim_call_at(struct sim *sim, uint64_t time_us, void (*cb)(void *data), void
     *call = (struct sim_call){.cb = cb, .data = data};
     sim_push(sim, time_us > sim->now_us ? time_us - sim->now_us : 0, SIM_ITEM_CALL, 0, call);
 }
+
+void sim_check(const struct sim *sim)
+{
+    for (size_t i = 1; i < sim->queue.count; i++)
+        ASSERT(sim->queue.items[i].time_us >= sim->queue.items[0].time_us);
+    ASSERT(sim->queue.count == 0 || sim->queue.items[0].time_us >= sim->now_us);
+    for (size_t i = 0; i < sim->node_count; i++) {
+        const struct sim_node *node = sim->nodes[i];
+        ASSERT(node->is_up || node->env->is_stopped);
+        ASSERT(node->is_up || !node->is_paused);
+        ASSERT(node->is_paused || node->deferred_count == 0);
+        sim_disk_check(node->disk);
+    }
+    sim_wires_check(sim);
+}

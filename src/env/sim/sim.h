@@ -165,6 +165,9 @@ uint64_t sim_hash(const struct sim *sim);
 /* Mix a fact of the author's into the hash (say, a reply that a client saw). */
 void sim_hash_add(struct sim *sim, uint64_t value);
 
+/* Assert all invariants of the world, its disks and its connections. Slow: now and then. */
+void sim_check(const struct sim *sim);
+
 /* ---- nodes --------------------------------------------------------------- */
 
 enum sim_crash {

@@ -280,6 +280,8 @@ void sim_conns_drop(struct sim_env *env, bool is_silent);
 /* What waited for a link or a host looks again. */
 void sim_wires_kick(struct sim *sim);
 
+void sim_wires_check(const struct sim *sim);
+
 /* An item of the queue for a wire. */
 void sim_wire_item(const struct sim_item *item);
 

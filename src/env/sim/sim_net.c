@@ -288,6 +288,17 @@ static void wire_kick(struct sim_wire *wire)
     sim_stream_kick(server);
 }
 
+void sim_wires_check(const struct sim *sim)
+{
+    LIST_FOREACH(it, &sim->wires)
+    {
+        const struct sim_wire *wire = list_entry(it, struct sim_wire, in_wires);
+        ASSERT(wire->refs > 0 || wire->ends[0].env != NULL || wire->ends[1].env != NULL);
+        sim_stream_check(&wire->ends[0]);
+        sim_stream_check(&wire->ends[1]);
+    }
+}
+
 void sim_wires_kick(struct sim *sim)
 {
     LIST_FOREACH(it, &sim->wires)

@@ -81,6 +81,12 @@ static size_t end_unacked(struct sim_end *end)
     return sim_end_peer(end)->inflight_bytes + end->unconfirmed;
 }
 
+/* How often a sender looks if it gets anywhere: the time-out comes at most so much late. */
+static uint64_t stall_period(const struct sim *sim)
+{
+    return sim->options.stall_timeout_us / 4 + 1;
+}
+
 static void stall_watch(struct sim_end *end)
 {
     struct sim *sim = end->wire->sim;
@@ -89,7 +95,7 @@ static void stall_watch(struct sim_end *end)
     if (end->has_stall_item)
         return;
     end->has_stall_item = true;
-    sim_wire_push(end, SIM_WIRE_STALL, sim->options.stall_timeout_us);
+    sim_wire_push(end, SIM_WIRE_STALL, stall_period(sim));
 }
 
 /* The first of sendq, or the part of it that `room` allows. */
@@ -250,13 +256,41 @@ void sim_stream_stall(struct sim_end *end)
     bool is_stuck = end_is_deaf(peer) || sim_link_is_cut(peer->node, end->node);
     if (!is_stuck)
         end->progress_us = sim->now_us;
-    uint64_t since_us = sim->now_us - end->progress_us;
-    if (since_us >= limit_us) {
+    if (sim->now_us - end->progress_us >= limit_us) {
         sim_end_break(end, 0, ERR_TIMEOUT, "no acknowledgement from the peer");
         return;
     }
     end->has_stall_item = true;
-    sim_wire_push(end, SIM_WIRE_STALL, limit_us - since_us);
+    sim_wire_push(end, SIM_WIRE_STALL, stall_period(sim));
+}
+
+/* Bytes in a list of segments. */
+static size_t segs_bytes(const struct list *segs)
+{
+    size_t bytes = 0;
+    LIST_FOREACH(it, segs)
+    {
+        const struct sim_seg *seg = list_entry(it, struct sim_seg, in_queue);
+        ASSERT(seg->pos <= seg->len);
+        bytes += seg->len - seg->pos;
+    }
+    return bytes;
+}
+
+void sim_stream_check(const struct sim_end *end)
+{
+    ASSERT(end->pending == segs_bytes(&end->sendq));
+    ASSERT(end->inflight_bytes == segs_bytes(&end->inflight));
+    if (end->state == SIM_END_GONE) {
+        ASSERT(end->env == NULL);
+        ASSERT(end->conn == NULL);
+        ASSERT(end->pending == 0);
+        return;
+    }
+    ASSERT(end->env != NULL);
+    ASSERT(!end->env->is_stopped);
+    ASSERT(!end->has_handler || end->conn != NULL);
+    ASSERT(list_is_empty(&end->inflight) || end->has_arrive_item || end->is_arrive_blocked);
 }
 
 void sim_stream_kick(struct sim_end *end)

@@ -176,6 +176,9 @@ void sim_stream_arrive(struct sim_end *end);
 void sim_stream_credit(struct sim_end *end);
 void sim_stream_stall(struct sim_end *end);
 
+/* Assert all invariants of an end. */
+void sim_stream_check(const struct sim_end *end);
+
 /* Something healed or booted: what waited at this end may go on. */
 void sim_stream_kick(struct sim_end *end);
 

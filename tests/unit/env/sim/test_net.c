@@ -522,6 +522,7 @@ static uint64_t storm(uint64_t seed)
     struct rng *rng = sim_rng(f.sim);
     for (int i = 0; i < 300; i++) {
         run(&f, rng_below(rng, 20000));
+        sim_check(f.sim);
         switch (rng_below(rng, 16)) {
         case 0:
             sim_net_partition(f.sim, f.a, f.b, rng_chance(rng, 1, 2));
