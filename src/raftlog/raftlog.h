@@ -166,6 +166,11 @@ static inline uint64_t raftlog_append_cost(uint32_t n, uint64_t data_len)
  * log's own records have a reserve beyond it. */
 uint64_t raftlog_room(const struct raftlog *log);
 
+/* May an append of `cost` bytes (raftlog_append_cost()) be made now? One that is larger
+ * than a segment is let in when a whole segment is free. After false, on_room() tells
+ * when the answer changes. */
+bool raftlog_has_room(struct raftlog *log, uint64_t cost);
+
 /* The commit index of `group` is known to be `commit`: the next record of the group
  * carries it as its hint (bounded by what the log holds). */
 void raftlog_note_commit(struct raftlog *log, uint64_t group, uint64_t commit);

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Rewriting: the oldest segment is emptied and its file used again.
+ *   - every live entry of it is read, and copied to the head if the index still points
+ *     where it was read from (COPY records cut nothing);
+ *   - then, in one go: each group with records in it gets a record with its hard state,
+ *     hint and base, unless a later segment has the same; then TRIM says which segment
+ *     is the first from now on;
+ *   - when all that is synced, the segment goes.
+ * A crash anywhere leaves the old segment, or everything of it in later ones. Only the
+ * oldest goes, so the segments in use have no gap and what cuts entries off never goes
+ * before what it cut. */
+#include "raftlog/internal.h"
+
+enum { REWRITE_STATE_LEN = 96 }; /* bytes of a record with state alone, about */
+
+/* Is it worth it? What is copied must be small against what is won, either here or in
+ * the log as a whole; else copying would feed itself. */
+static bool rewrite_is_due(const struct raftlog *log)
+{
+    if (log->n_segments < 2 || log->n_damaged > 0)
+        return false;
+    const struct segment *s = log->segments[0];
+    if (!s->is_closed || s->synced < s->len)
+        return false;
+    if (log->options.no_rewrite && s->live_count > 0)
+        return false;
+    uint64_t cost = s->live_bytes + (uint64_t)s->n_items * REWRITE_STATE_LEN;
+    if (cost <= s->len / 4)
+        return true;
+    if (log->n_segments < 4)
+        return false;
+    uint64_t len = 0, live = (uint64_t)log->n_groups * REWRITE_STATE_LEN;
+    for (size_t i = 0; i < log->n_segments; i++) {
+        len += log->segments[i]->len;
+        live += log->segments[i]->live_bytes;
+    }
+    return 2 * live < len;
+}
+
+static size_t rewrite_step_bytes(const struct raftlog *log)
+{
+    return MIN((size_t)LOG_COPY_BYTES_MAX, log->options.segment_bytes / 8);
+}
+
+/* The next run of live entries in the oldest segment, by group and index. */
+static bool rewrite_find(struct raftlog *log, uint64_t *ret_group, uint64_t *ret_first,
+                         uint64_t *ret_last)
+{
+    struct rewrite *rw = &log->rewrite;
+    const struct segment *s = log->segments[0];
+    for (; rw->item < s->n_items; rw->item++, rw->index = 0) {
+        const struct group *g = group_find(log, s->items[rw->item].group);
+        if (g == NULL || s->live_count == 0)
+            continue;
+        uint64_t index = MAX(rw->index, g->base_index) + 1;
+        while (index <= group_last(g) && group_ref(g, index)->segment != s->number)
+            index++;
+        if (index > group_last(g))
+            continue;
+        *ret_group = g->id;
+        *ret_first = index;
+        while (index < group_last(g) && group_ref(g, index + 1)->segment == s->number &&
+               index + 1 - *ret_first < RECORD_COPY_MAX)
+            index++;
+        *ret_last = index;
+        return true;
+    }
+    return false;
+}
+
+static bool ref_equal(const struct ref *a, const struct ref *b)
+{
+    return a->segment == b->segment && a->offset == b->offset && a->term == b->term &&
+           a->len == b->len;
+}
+
+/* Copy what was read, as far as it is still what the index points at. */
+static void rewrite_copy(struct raftlog *log, const struct raftlog_read *read)
+{
+    struct group *g = group_find(log, read->group);
+    const struct ref *planned = read_refs(read);
+    uint64_t sources[RECORD_COPY_MAX];
+    ASSERT(read->n <= RECORD_COPY_MAX);
+    uint32_t n = 0;
+    for (uint32_t i = 0; g != NULL && i <= read->n; i++) {
+        const struct ref *now = i < read->n ? group_ref(g, read->first + i) : NULL;
+        if (now != NULL && ref_equal(now, &planned[i])) {
+            sources[n++] = (uint64_t)now->segment << 32 | now->offset;
+            continue;
+        }
+        if (n == 0)
+            continue;
+        g->hint = group_next_hint(g);
+        struct record_spec spec = {
+            .type = RECORD_COPY,
+            .flags = RECORD_BASE,
+            .group = g,
+            .first_index = read->first + i - n,
+            .entries = &read->entries[i - n],
+            .n = n,
+            .sources = sources,
+        };
+        append_record(log, &spec);
+        for (uint32_t k = 0; k < n; k++)
+            log->stats.rewritten_bytes += ref_bytes(&planned[i - n + k]);
+        n = 0;
+    }
+}
+
+static void rewrite_on_read(struct raftlog_read *read)
+{
+    struct raftlog *log = read->data;
+    struct rewrite *rw = &log->rewrite;
+    ASSERT(rw->state == REWRITE_READ);
+    if (read->status != 0) {
+        rw->state = REWRITE_STUCK;
+    } else {
+        rewrite_copy(log, read);
+        rw->index = read->first + read->n - 1;
+        rw->state = REWRITE_COPY;
+    }
+    raftlog_read_fini(read);
+    writer_post(log);
+}
+
+static void rewrite_on_trimmed(struct raftlog_write *write)
+{
+    struct raftlog *log = write->data;
+    ASSERT(log->rewrite.state == REWRITE_TRIM);
+    log->rewrite.state = REWRITE_IDLE;
+    segment_drop_oldest(log);
+    writer_post(log);
+}
+
+/* Nothing lives in the oldest segment: put the states of its groups behind it, and trim. */
+static void rewrite_trim(struct raftlog *log)
+{
+    struct rewrite *rw = &log->rewrite;
+    struct segment *s = log->segments[0];
+    ASSERT(s->live_count == 0);
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        struct group *g = group_find(log, s->items[i].group);
+        if (g == NULL)
+            continue;
+        bool is_kept = g->last_segment > s->number && g->mark_segment > s->number &&
+                       g->mark_base == g->base_index;
+        if (is_kept)
+            continue;
+        g->hint = group_next_hint(g);
+        append_record(
+            log, &(struct record_spec){.type = RECORD_APPEND, .flags = RECORD_BASE, .group = g});
+    }
+    log->first_live = s->number + 1;
+    append_record(log, &(struct record_spec){.type = RECORD_TRIM, .first_index = log->first_live});
+    rw->state = REWRITE_TRIM;
+    raftlog_append(log, &rw->barrier);
+}
+
+/* Copy one run more, or finish. */
+static void rewrite_go_on(struct raftlog *log)
+{
+    struct rewrite *rw = &log->rewrite;
+    uint64_t group, first, last;
+    if (log->n_damaged > 0) {
+        rw->state = REWRITE_STUCK;
+        return;
+    }
+    if (!rewrite_find(log, &group, &first, &last)) {
+        rewrite_trim(log);
+        return;
+    }
+    struct raftlog_read *read = &rw->read;
+    read->group = group;
+    read->first = first;
+    read->last = last;
+    read->bytes_max = rewrite_step_bytes(log);
+    if (raftlog_room(log) < 2 * read->bytes_max)
+        return; /* the next segment is being prepared, or the owner has to flush */
+    int rv = raftlog_read(log, read);
+    rw->state = rv == 0 ? REWRITE_READ : REWRITE_STUCK;
+}
+
+void rewrite_init(struct raftlog *log)
+{
+    log->rewrite.read.data = log;
+    log->rewrite.read.cb = rewrite_on_read;
+    log->rewrite.barrier.data = log;
+    log->rewrite.barrier.cb = rewrite_on_trimmed;
+}
+
+void rewrite_step(struct raftlog *log)
+{
+    struct rewrite *rw = &log->rewrite;
+    if (rw->state == REWRITE_IDLE && rewrite_is_due(log)) {
+        rw->state = REWRITE_COPY;
+        rw->item = 0;
+        rw->index = 0;
+    }
+    if (rw->state == REWRITE_COPY)
+        rewrite_go_on(log);
+}
+
+void rewrite_wake(struct raftlog *log)
+{
+    if (log->rewrite.state == REWRITE_STUCK)
+        log->rewrite.state = REWRITE_IDLE;
+    writer_post(log);
+}

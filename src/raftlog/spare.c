@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Files for segments to come: zero-filled, synced and named before they are needed, so
+ * that a full disk is met here, where nothing is lost by it, and a sync of the log
+ * writes no metadata. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "raftlog/internal.h"
+
+enum { SPARE_PIECE = 1 << 20 };
+
+static int spare_fill(struct prepare *p, struct env *env, const char *dir)
+{
+    int rv = env_file_open(env, p->path,
+                           ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE,
+                           &p->file, &p->err);
+    if (rv != 0)
+        return rv;
+    size_t piece = (size_t)MIN((uint64_t)SPARE_PIECE, p->size);
+    uint8_t *zeroes = calloc(1, piece);
+    if (zeroes == NULL)
+        return err_set(&p->err, ERR_NOMEM, "%zu bytes", piece);
+    for (uint64_t at = 0; at < p->size && rv == 0; at += piece)
+        rv = env_file_write(p->file, at, zeroes, (size_t)MIN((uint64_t)piece, p->size - at),
+                            &p->err);
+    free(zeroes);
+    if (rv != 0)
+        return rv;
+    p->is_sync = true;
+    rv = env_file_sync(p->file, &p->err);
+    if (rv == 0)
+        rv = env_dir_sync(env, dir, &p->err);
+    return rv;
+}
+
+static void spare_execute(struct env_work *work)
+{
+    struct prepare *p = container_of(work, struct prepare, work);
+    struct raftlog *log = work->data;
+    p->is_sync = false;
+    p->file = NULL;
+    p->err = (struct err){0};
+    if (env_fault(log->env, "raftlog.prepare"))
+        p->rv = err_set(&p->err, ERR_NO_SPACE, "injected");
+    else
+        p->rv = spare_fill(p, log->env, log->dir);
+    if (p->rv == 0)
+        return;
+    env_file_close(p->file);
+    p->file = NULL;
+    env_file_unlink(log->env, p->path, NULL);
+}
+
+/* The outcome; a full disk is asked again later, a failed sync of anything else ends
+ * the process. */
+static void spare_finish(struct raftlog *log)
+{
+    struct prepare *p = &log->prepare;
+    p->is_active = false;
+    if (p->rv == 0) {
+        spare_put(log, p->file_id, p->file, p->size);
+        p->file = NULL;
+        return;
+    }
+    log->stats.prepare_failures++;
+    if (p->is_sync && p->rv != ERR_NO_SPACE) {
+        env_fatal(log->env, "prepare log segment '%s': %s", p->path, p->err.msg);
+        return;
+    }
+    env_timer_start(&log->retry, log->options.retry_us);
+}
+
+static void spare_complete(struct env_work *work)
+{
+    struct raftlog *log = work->data;
+    spare_finish(log);
+    writer_post(log);
+}
+
+static void spare_on_retry(struct env_timer *timer)
+{
+    writer_post(timer->data);
+}
+
+void spare_init(struct raftlog *log)
+{
+    env_work_init(&log->prepare.work, spare_execute, spare_complete, log);
+    env_timer_init(&log->retry, log->env, spare_on_retry, log);
+    list_init(&log->reaps);
+}
+
+static void spare_plan(struct raftlog *log, uint64_t size)
+{
+    struct prepare *p = &log->prepare;
+    ASSERT(!p->is_active);
+    p->file_id = log->next_file_id++;
+    p->size = size;
+    segment_path(log, p->file_id, p->path);
+    p->is_active = true;
+}
+
+int spare_make(struct raftlog *log, struct err *err)
+{
+    spare_plan(log, log->options.segment_bytes);
+    struct prepare *p = &log->prepare;
+    spare_execute(&p->work);
+    p->is_active = false;
+    if (p->rv != 0)
+        return err_set(err, p->rv, "%s", p->err.msg);
+    spare_put(log, p->file_id, p->file, p->size);
+    p->file = NULL;
+    return 0;
+}
+
+void spare_kick(struct raftlog *log)
+{
+    if (log->prepare.is_active || env_timer_is_active(&log->retry))
+        return;
+    uint64_t size = log->options.segment_bytes;
+    size_t n_waiting = 0;
+    for (size_t i = log->n_segments; i > 0 && log->segments[i - 1]->file == NULL; i--) {
+        size = log->segments[i - 1]->capacity; /* at last that of the oldest waiting */
+        n_waiting++;
+    }
+    bool is_urgent = n_waiting > 0;
+    for (size_t i = 0; i < log->n_spares && is_urgent; i++)
+        is_urgent = log->spares[i].size < size;
+    if (!is_urgent) {
+        size = log->options.segment_bytes;
+        if (log->n_spares > n_waiting || segment_file_bytes(log) + size > log->options.limit_bytes)
+            return;
+    }
+    spare_plan(log, size);
+    env_work_submit(log->env, ENV_LANE_READ, &log->prepare.work);
+}
+
+void spare_put(struct raftlog *log, uint32_t file_id, struct env_file *file, uint64_t size)
+{
+    ASSERT(file != NULL);
+    if (log->n_spares == ARRAY_LEN(log->spares)) {
+        spare_reap(log, file_id, file);
+        return;
+    }
+    log->spares[log->n_spares++] = (struct spare){file_id, file, size};
+}
+
+static void reap_execute(struct env_work *work)
+{
+    struct reap *reap = container_of(work, struct reap, work);
+    env_file_close(reap->file);
+    reap->file = NULL;
+    /* If the name stays or comes back, the next open finds that it is not needed. */
+    env_file_unlink(reap->log->env, reap->path, NULL);
+}
+
+static void reap_complete(struct env_work *work)
+{
+    struct reap *reap = container_of(work, struct reap, work);
+    list_remove(&reap->in_reaps);
+    writer_post(reap->log);
+    free(reap);
+}
+
+void spare_reap(struct raftlog *log, uint32_t file_id, struct env_file *file)
+{
+    struct reap *reap = log_alloc(log, sizeof *reap);
+    reap->log = log;
+    reap->file = file;
+    segment_path(log, file_id, reap->path);
+    list_init(&reap->in_reaps);
+    list_push_back(&log->reaps, &reap->in_reaps);
+    env_work_init(&reap->work, reap_execute, reap_complete, log);
+    env_work_submit(log->env, ENV_LANE_READ, &reap->work);
+}
+
+void spare_stop(struct raftlog *log)
+{
+    env_timer_stop(&log->retry);
+    struct list *link;
+    while ((link = list_pop_front(&log->reaps)) != NULL) {
+        struct reap *reap = list_entry(link, struct reap, in_reaps);
+        env_file_close(reap->file);
+        free(reap);
+    }
+    env_file_close(log->prepare.file);
+    for (size_t i = 0; i < log->n_spares; i++)
+        env_file_close(log->spares[i].file);
+}
