@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/batch.h"
+
+#include "base/coding.h"
+
+enum { BATCH_HEAD = 1 + 8 + 8 + 4 + 4 };
+
+void lsm_batch_init(struct lsm_batch *batch)
+{
+    *batch = (struct lsm_batch){0};
+    buf_init(&batch->buf, LSM_BATCH_BYTES_MAX);
+}
+
+void lsm_batch_fini(struct lsm_batch *batch)
+{
+    buf_fini(&batch->buf);
+    batch->count = 0;
+}
+
+void lsm_batch_clear(struct lsm_batch *batch)
+{
+    buf_clear(&batch->buf);
+    batch->count = 0;
+}
+
+static void batch_add(struct lsm_batch *batch, enum entry_kind kind, struct slice key,
+                      uint64_t version, struct slice value, uint64_t expiry_ms)
+{
+    ASSERT(key.len > 0);
+    ASSERT(key.len <= LSM_KEY_MAX);
+    ASSERT(value.len <= LSM_VALUE_MAX);
+    uint8_t *p = buf_extend(&batch->buf, BATCH_HEAD + key.len + value.len);
+    if (p == NULL)
+        return;
+    p[0] = (uint8_t)kind;
+    put_u64(p + 1, version);
+    put_u64(p + 9, expiry_ms);
+    put_u32(p + 17, (uint32_t)key.len);
+    put_u32(p + 21, (uint32_t)value.len);
+    memcpy(p + BATCH_HEAD, key.data, key.len);
+    if (value.len > 0)
+        memcpy(p + BATCH_HEAD + key.len, value.data, value.len);
+    batch->count++;
+}
+
+void lsm_batch_put(struct lsm_batch *batch, struct slice key, uint64_t version, struct slice value,
+                   uint64_t expiry_ms)
+{
+    enum entry_kind kind = expiry_ms != 0 ? ENTRY_PUT_EXPIRES : ENTRY_PUT;
+    batch_add(batch, kind, key, version, value, expiry_ms);
+}
+
+void lsm_batch_delete(struct lsm_batch *batch, struct slice key, uint64_t version)
+{
+    batch_add(batch, ENTRY_DELETE, key, version, (struct slice){0}, 0);
+}
+
+bool lsm_batch_next(const struct lsm_batch *batch, size_t *pos, struct entry *ret_entry)
+{
+    ASSERT(*pos <= batch->buf.len);
+    if (*pos == batch->buf.len)
+        return false;
+    ASSERT(batch->buf.len - *pos >= BATCH_HEAD);
+    const uint8_t *p = batch->buf.data + *pos;
+    size_t key_len = get_u32(p + 17);
+    size_t value_len = get_u32(p + 21);
+    ASSERT(batch->buf.len - *pos - BATCH_HEAD >= key_len + value_len);
+    *ret_entry = (struct entry){
+        .kind = (enum entry_kind)p[0],
+        .version = get_u64(p + 1),
+        .expiry_ms = get_u64(p + 9),
+        .key = slice_of(p + BATCH_HEAD, key_len),
+        .value = slice_of(p + BATCH_HEAD + key_len, value_len),
+    };
+    *pos += BATCH_HEAD + key_len + value_len;
+    return true;
+}
+
+size_t lsm_batch_bytes(const struct lsm_batch *batch)
+{
+    return batch->buf.len - batch->count * BATCH_HEAD;
+}

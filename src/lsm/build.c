@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/build.h"
+
+#include <stdlib.h>
+
+#include "env/env.h"
+
+/* Is there, at below_level or deeper, a piece that shows `key`? Keys ascend, so each
+ * level is walked once. */
+static bool build_has_below(void *data, struct slice key)
+{
+    struct build *b = data;
+    if (b->below_level == 0)
+        return true;
+    for (unsigned level = b->below_level; level < LSM_LEVELS; level++) {
+        const struct version *v = b->below_version;
+        size_t *at = &b->below_at[level];
+        while (*at < v->count[level] && slice_compare(v->at[level][*at]->hi, key) <= 0)
+            (*at)++;
+        if (*at < v->count[level] && slice_compare(v->at[level][*at]->lo, key) <= 0)
+            return true;
+    }
+    return false;
+}
+
+void build_init(struct build *b, const struct build_env *with, struct cursor *source,
+                struct gc_table *gc, const struct version *below, unsigned below_level)
+{
+    ASSERT(source != NULL);
+    ASSERT(below_level == 0 || below != NULL);
+    *b = (struct build){
+        .with = *with,
+        .source = source,
+        .gc = gc_table_ref(gc),
+        .below_version = below,
+        .below_level = below_level,
+    };
+    gc_filter_init(&b->filter, b->gc, build_has_below, b);
+}
+
+static int open_table(struct build *b)
+{
+    char path[ENV_PATH_MAX];
+    b->table_number = atomic_fetch_add(b->with.number, 1);
+    int rv = disk_path(b->with.dir, DISK_TABLE, b->table_number, path);
+    if (rv != 0)
+        return err_set(&b->err, rv, "path too long under '%s'", b->with.dir);
+    rv = table_builder_open(&b->table, b->with.env, path, &b->with.table, &b->err);
+    return rv == 0 ? 0 : err_wrap(&b->err, rv, "build '%s'", path);
+}
+
+int build_open_piece(const struct build_env *with, uint64_t number, const struct table_info *info,
+                     struct piece **ret_piece, struct err *err)
+{
+    char path[ENV_PATH_MAX];
+    struct buf hi;
+    struct piece *p = NULL;
+    buf_init(&hi, LSM_KEY_MAX + 1);
+    buf_append_slice(&hi, buf_slice(&info->props.largest));
+    buf_append_u8(&hi, 0); /* the next key after the largest */
+    if (!hi.failed)
+        p = piece_new(buf_slice(&info->props.smallest), buf_slice(&hi));
+    buf_fini(&hi);
+    if (p == NULL)
+        return err_set(err, ERR_NOMEM, "piece");
+    p->id = number;
+    p->file = number;
+    p->file_size = info->size;
+    p->file_crc = info->crc;
+    p->bytes = info->size;
+    p->records = info->props.records;
+    p->deletes = info->props.deletes;
+    int rv = disk_path(with->dir, DISK_TABLE, number, path);
+    ASSERT(rv == 0);
+    rv = table_open(&p->table, with->env, with->cache, path, number, info->size, err);
+    if (rv == 0 && p->table->damage[0] != 0)
+        rv = err_set(err, ERR_CORRUPT, "table '%s' just written: %s", path, p->table->damage);
+    if (rv == 0)
+        *ret_piece = p;
+    else
+        piece_unref(p);
+    return rv;
+}
+
+static int add_output(struct build *b, struct piece *p)
+{
+    if (b->output_count == b->output_cap) {
+        size_t cap = MAX(b->output_cap * 2, (size_t)4);
+        struct build_output *more = realloc(b->outputs, cap * sizeof *more);
+        if (more == NULL)
+            return err_set(&b->err, ERR_NOMEM, "outputs");
+        b->outputs = more;
+        b->output_cap = cap;
+    }
+    b->outputs[b->output_count++] = (struct build_output){.piece = p};
+    return 0;
+}
+
+static int close_table(struct build *b)
+{
+    struct table_info info;
+    struct piece *piece = NULL;
+    int rv = table_builder_finish(b->table, &info, &b->err);
+    if (rv != 0)
+        return rv;
+    table_builder_free(b->table, false);
+    b->table = NULL;
+    b->bytes_out += info.size;
+    rv = build_open_piece(&b->with, b->table_number, &info, &piece, &b->err);
+    table_props_fini(&info.props);
+    if (rv == 0)
+        rv = add_output(b, piece);
+    if (rv != 0) {
+        char path[ENV_PATH_MAX];
+        piece_unref(piece);
+        if (disk_path(b->with.dir, DISK_TABLE, b->table_number, path) == 0)
+            env_file_unlink(b->with.env, path, NULL);
+    }
+    return rv;
+}
+
+/* A new file before `e`? Only between keys: one key's versions stay together. A span's
+ * start is a welcome place from half the size on. */
+static bool wants_cut(const struct build *b, bool is_new_key)
+{
+    if (b->table == NULL || b->with.table_bytes == 0 || !is_new_key)
+        return false;
+    uint64_t bytes = table_builder_bytes(b->table);
+    return bytes >= b->with.table_bytes ||
+           (b->filter.crossed_start && bytes >= b->with.table_bytes / 2);
+}
+
+static int step_entry(struct build *b)
+{
+    struct entry e = b->source->at;
+    struct slice last = buf_slice(&b->filter.key);
+    bool is_new_key = !b->filter.has_key || !slice_equal(last, e.key);
+    bool keep = gc_filter_pass(&b->filter, &e);
+    b->bytes_in += e.key.len + e.value.len + 16;
+    if (b->filter.key.failed)
+        return err_set(&b->err, ERR_NOMEM, "key of %zu bytes", e.key.len);
+    int rv = 0;
+    if (wants_cut(b, is_new_key))
+        rv = close_table(b);
+    if (rv == 0 && keep && b->table == NULL)
+        rv = open_table(b);
+    if (rv == 0 && keep)
+        rv = table_builder_add(b->table, &e, &b->err);
+    if (rv == 0)
+        cursor_next(b->source);
+    return rv;
+}
+
+static int finish(struct build *b)
+{
+    int rv = b->table != NULL ? close_table(b) : 0;
+    if (rv == 0 && b->output_count > 0)
+        rv = disk_sync_dir(b->with.env, b->with.dir, &b->err);
+    b->is_done = rv == 0;
+    return rv;
+}
+
+int build_step(struct build *b, uint64_t bytes)
+{
+    ASSERT(!b->is_done);
+    int rv = 0;
+    uint64_t stop_at = b->bytes_in + bytes;
+    if (!b->is_started)
+        cursor_first(b->source);
+    b->is_started = true;
+    while (rv == 0 && b->source->is_valid && b->bytes_in < stop_at)
+        rv = step_entry(b);
+    if (rv == 0 && !b->source->is_valid) {
+        rv = b->source->status;
+        if (rv == 0)
+            rv = finish(b);
+        else if (b->err.code == 0 && b->source->err != NULL)
+            b->err = *b->source->err;
+    } else if (rv == 0) {
+        return 1;
+    }
+    if (rv != 0 && rv != DISK_FATAL)
+        build_discard(b, false);
+    return rv;
+}
+
+void build_discard(struct build *b, bool keep)
+{
+    char path[ENV_PATH_MAX];
+    table_builder_free(b->table, keep);
+    b->table = NULL;
+    for (size_t i = 0; i < b->output_count; i++) {
+        if (!keep && disk_path(b->with.dir, DISK_TABLE, b->outputs[i].piece->file, path) == 0)
+            env_file_unlink(b->with.env, path, NULL); /* else the next open does */
+        piece_unref(b->outputs[i].piece);
+    }
+    b->output_count = 0;
+}
+
+void build_fini(struct build *b, bool keep)
+{
+    build_discard(b, keep);
+    free(b->outputs);
+    cursor_free(b->source);
+    gc_filter_fini(&b->filter);
+    gc_table_unref(b->gc);
+    *b = (struct build){0};
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/cache.h"
+
+#include <stdlib.h>
+
+enum {
+    SHARDS_MAX = 16,
+    SHARD_BYTES_MIN = 1 << 20, /* fewer shards rather than smaller ones */
+    BLOCK_BYTES_GUESS = 4096,  /* sizes the tables */
+    USES_MAX = 3,
+    SMALL_PERCENT = 10,
+};
+
+struct queue {
+    struct block *head; /* oldest */
+    struct block **tail;
+    size_t bytes;
+};
+
+struct shard {
+    atomic_bool is_locked; /* held for a few dozen instructions, never over I/O */
+    size_t budget;
+    struct queue small, main;
+    struct block **slots;
+    size_t slot_mask;
+    size_t count;
+    uint64_t *ghosts; /* a ring of names; 0 is none */
+    size_t ghost_mask;
+    uint64_t hits, misses;
+};
+
+struct cache {
+    size_t shard_mask;
+    struct shard shards[];
+};
+
+/* ---- blocks ------------------------------------------------------------- */
+
+struct block *block_new(size_t len)
+{
+    if (len > SIZE_MAX / 2)
+        return NULL;
+    struct block *block = malloc(sizeof *block + len);
+    if (block == NULL)
+        return NULL;
+    memset(block, 0, sizeof *block);
+    atomic_init(&block->refs, 1);
+    atomic_init(&block->uses, 0);
+    block->len = len;
+    return block;
+}
+
+struct block *block_ref(struct block *block)
+{
+    unsigned before = atomic_fetch_add_explicit(&block->refs, 1, memory_order_relaxed);
+    ASSERT(before > 0);
+    return block;
+}
+
+void block_unref(struct block *block)
+{
+    if (block == NULL)
+        return;
+    unsigned before = atomic_fetch_sub_explicit(&block->refs, 1, memory_order_acq_rel);
+    ASSERT(before > 0);
+    if (before == 1)
+        free(block);
+}
+
+static size_t block_charge(const struct block *block)
+{
+    return sizeof *block + block->len;
+}
+
+/* ---- shards ------------------------------------------------------------- */
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void shard_lock(struct shard *s)
+{
+    while (atomic_exchange_explicit(&s->is_locked, true, memory_order_acquire)) {
+        while (atomic_load_explicit(&s->is_locked, memory_order_relaxed))
+            cpu_relax();
+    }
+}
+
+static void shard_unlock(struct shard *s)
+{
+    ASSERT(atomic_load_explicit(&s->is_locked, memory_order_relaxed));
+    atomic_store_explicit(&s->is_locked, false, memory_order_release);
+}
+
+/* splitmix64's finish over both halves of the name; never 0. */
+static uint64_t name_hash(uint64_t file, uint64_t offset)
+{
+    uint64_t h = file * UINT64_C(0x9e3779b97f4a7c15) + offset;
+    h = (h ^ (h >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    h = (h ^ (h >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (h ^ (h >> 31)) | 1;
+}
+
+static size_t power_above(size_t n)
+{
+    size_t p = 16;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+static void queue_push(struct queue *q, struct block *block)
+{
+    block->next = NULL;
+    *q->tail = block;
+    q->tail = &block->next;
+    q->bytes += block_charge(block);
+}
+
+static struct block *queue_pop(struct queue *q)
+{
+    struct block *block = q->head;
+    ASSERT(block != NULL);
+    q->head = block->next;
+    if (q->head == NULL)
+        q->tail = &q->head;
+    ASSERT(q->bytes >= block_charge(block));
+    q->bytes -= block_charge(block);
+    return block;
+}
+
+static struct block **slot_of(struct shard *s, uint64_t hash)
+{
+    return &s->slots[(hash >> 20) & s->slot_mask];
+}
+
+static struct block *shard_find(struct shard *s, uint64_t hash, uint64_t file, uint64_t offset)
+{
+    struct block *b = *slot_of(s, hash);
+    while (b != NULL && (b->file != file || b->offset != offset))
+        b = b->hash_next;
+    return b;
+}
+
+/* Out of the table; the cache's reference is given up. */
+static void shard_drop(struct shard *s, struct block *block, uint64_t hash)
+{
+    struct block **link = slot_of(s, hash);
+    while (*link != block) {
+        ASSERT(*link != NULL);
+        link = &(*link)->hash_next;
+    }
+    *link = block->hash_next;
+    s->count--;
+    block_unref(block);
+}
+
+static void evict_small(struct shard *s)
+{
+    struct block *block = queue_pop(&s->small);
+    uint64_t hash = name_hash(block->file, block->offset);
+    if (atomic_load_explicit(&block->uses, memory_order_relaxed) > 0) {
+        atomic_store_explicit(&block->uses, 0, memory_order_relaxed);
+        block->in_main = true;
+        queue_push(&s->main, block);
+        return;
+    }
+    s->ghosts[(hash >> 20) & s->ghost_mask] = hash;
+    shard_drop(s, block, hash);
+}
+
+static void evict_main(struct shard *s)
+{
+    struct block *block = queue_pop(&s->main);
+    unsigned char uses = atomic_load_explicit(&block->uses, memory_order_relaxed);
+    if (uses > 0) {
+        atomic_store_explicit(&block->uses, (unsigned char)(uses - 1), memory_order_relaxed);
+        queue_push(&s->main, block);
+        return;
+    }
+    shard_drop(s, block, name_hash(block->file, block->offset));
+}
+
+/* Make room until the budget is kept. Ends: each round removes a block, moves one
+ * out of small, or takes away one of its finitely many uses. */
+static void shard_shrink(struct shard *s)
+{
+    while (s->small.bytes + s->main.bytes > s->budget) {
+        bool small_is_over = s->small.bytes > s->budget * SMALL_PERCENT / 100;
+        if (s->small.head != NULL && (small_is_over || s->main.head == NULL))
+            evict_small(s);
+        else
+            evict_main(s);
+    }
+}
+
+static int shard_init(struct shard *s, size_t budget)
+{
+    s->budget = budget;
+    s->small.tail = &s->small.head;
+    s->main.tail = &s->main.head;
+    size_t slots = power_above(budget / BLOCK_BYTES_GUESS);
+    s->slot_mask = slots - 1;
+    s->ghost_mask = slots - 1;
+    s->slots = calloc(slots, sizeof(*s->slots));
+    s->ghosts = calloc(slots, sizeof(*s->ghosts));
+    atomic_init(&s->is_locked, false);
+    return s->slots != NULL && s->ghosts != NULL ? 0 : -1;
+}
+
+struct cache *cache_new(size_t bytes)
+{
+    size_t shards = SHARDS_MAX;
+    while (shards > 1 && bytes / shards < SHARD_BYTES_MIN)
+        shards /= 2;
+    struct cache *cache = calloc(1, sizeof *cache + shards * sizeof(struct shard));
+    if (cache == NULL)
+        return NULL;
+    cache->shard_mask = shards - 1;
+    int rv = 0;
+    for (size_t i = 0; i < shards; i++)
+        rv |= shard_init(&cache->shards[i], bytes / shards);
+    if (rv != 0) {
+        cache_free(cache);
+        return NULL;
+    }
+    return cache;
+}
+
+static void queue_free(struct queue *q)
+{
+    while (q->head != NULL)
+        block_unref(queue_pop(q));
+}
+
+void cache_free(struct cache *cache)
+{
+    if (cache == NULL)
+        return;
+    for (size_t i = 0; i <= cache->shard_mask; i++) {
+        struct shard *s = &cache->shards[i];
+        queue_free(&s->small);
+        queue_free(&s->main);
+        free(s->slots);
+        free(s->ghosts);
+    }
+    free(cache);
+}
+
+struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset)
+{
+    uint64_t hash = name_hash(file, offset);
+    struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
+    shard_lock(s);
+    struct block *block = shard_find(s, hash, file, offset);
+    if (block != NULL) {
+        s->hits++;
+        block_ref(block);
+        unsigned char uses = atomic_load_explicit(&block->uses, memory_order_relaxed);
+        if (uses < USES_MAX)
+            atomic_store_explicit(&block->uses, (unsigned char)(uses + 1), memory_order_relaxed);
+    } else {
+        s->misses++;
+    }
+    shard_unlock(s);
+    return block;
+}
+
+void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block)
+{
+    uint64_t hash = name_hash(file, offset);
+    struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
+    if (block_charge(block) > s->budget)
+        return;
+    shard_lock(s);
+    if (shard_find(s, hash, file, offset) == NULL) {
+        block->file = file;
+        block->offset = offset;
+        block_ref(block);
+        struct block **slot = slot_of(s, hash);
+        block->hash_next = *slot;
+        *slot = block;
+        s->count++;
+        uint64_t *ghost = &s->ghosts[(hash >> 20) & s->ghost_mask];
+        block->in_main = *ghost == hash;
+        if (block->in_main)
+            *ghost = 0;
+        queue_push(block->in_main ? &s->main : &s->small, block);
+        shard_shrink(s);
+    }
+    shard_unlock(s);
+}
+
+void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
+{
+    *ret_stats = (struct cache_stats){0};
+    for (size_t i = 0; i <= cache->shard_mask; i++) {
+        struct shard *s = &cache->shards[i];
+        shard_lock(s);
+        ret_stats->bytes += s->small.bytes + s->main.bytes;
+        ret_stats->blocks += s->count;
+        ret_stats->hits += s->hits;
+        ret_stats->misses += s->misses;
+        shard_unlock(s);
+    }
+}
+
+static size_t queue_check(struct shard *s, struct queue *q, bool is_main)
+{
+    size_t bytes = 0, count = 0;
+    for (struct block *b = q->head; b != NULL; b = b->next) {
+        ASSERT(b->in_main == is_main);
+        ASSERT(shard_find(s, name_hash(b->file, b->offset), b->file, b->offset) == b);
+        bytes += block_charge(b);
+        count++;
+    }
+    ASSERT(bytes == q->bytes);
+    return count;
+}
+
+void cache_check(struct cache *cache)
+{
+    for (size_t i = 0; i <= cache->shard_mask; i++) {
+        struct shard *s = &cache->shards[i];
+        shard_lock(s);
+        size_t count = queue_check(s, &s->small, false) + queue_check(s, &s->main, true);
+        ASSERT(count == s->count);
+        ASSERT(s->small.bytes + s->main.bytes <= s->budget);
+        shard_unlock(s);
+    }
+}

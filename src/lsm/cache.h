@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cache — blocks in memory, shared by all readers, one budget.
+ *
+ * S3-FIFO (Yang et al., SOSP '23) in each shard: a block enters a small queue; only
+ * if it is used again before it leaves there does it move to the main one, so that
+ * a scan passes through a tenth of the memory. Blocks that left the small queue
+ * are remembered for a while (ghosts), and go to main directly when they come back.
+ *
+ *   insert ─▶ small (10 %) ──used again──▶ main (90 %, second chances) ─▶ gone
+ *                 └──not used──▶ ghost: only its name
+ *
+ * Ownership  blocks are counted references; the cache holds one for each block in
+ *            it, so that a block outlives its eviction while somebody reads it.
+ * Threads    any; a short lock for each shard.
+ * Limits     the budget is exceeded only by evicted blocks that are still in use.
+ */
+#ifndef LSM_CACHE_H_
+#define LSM_CACHE_H_
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+
+struct cache;
+
+/* One decoded block. `len` bytes at `data`. */
+struct block {
+    atomic_uint refs;
+    atomic_uchar uses; /* 0..3, private to the cache */
+    bool in_main;      /* private to the cache */
+    uint64_t file;     /* name: file number … */
+    uint64_t offset;   /* … and place in it */
+    struct block *hash_next;
+    struct block *next; /* in its queue */
+    size_t len;
+    uint8_t data[];
+};
+
+/* An own block with one reference and room for `len` bytes; NULL when memory is out. */
+struct block *block_new(size_t len);
+struct block *block_ref(struct block *block);
+void block_unref(struct block *block); /* NULL is fine */
+
+static inline struct slice block_slice(const struct block *block)
+{
+    return slice_of(block->data, block->len);
+}
+
+/* NULL when memory is out. A budget of 0 keeps nothing. */
+struct cache *cache_new(size_t bytes);
+
+/* Every table that uses it must be gone. NULL is fine. */
+void cache_free(struct cache *cache);
+
+/* The block, referenced for the caller, or NULL. */
+struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset);
+
+/* Offer `block`; the caller keeps its own reference. If one of that name is there
+ * already (another reader was faster) nothing happens. */
+void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block);
+
+struct cache_stats {
+    uint64_t bytes, blocks, hits, misses;
+};
+void cache_stats(struct cache *cache, struct cache_stats *ret_stats);
+
+/* Assert that queues, table and counts agree, and the budget is kept. */
+void cache_check(struct cache *cache);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * compact — what to compact next: pure functions of a version and the options.
+ *
+ * Level sizes are dynamic (as RocksDB's level_compaction_dynamic_level_bytes): the
+ * last level's real size sets the targets of those above it, each `level_ratio` times
+ * smaller, down to one of about `level_base_bytes`, which L0 compacts into. So most
+ * data is always in the last level and space is wasted by a tenth at most.
+ */
+#ifndef LSM_COMPACT_H_
+#define LSM_COMPACT_H_
+
+#include "lsm/version.h"
+
+struct pick_input {
+    unsigned level;
+    struct piece *piece; /* borrowed from the version */
+};
+
+struct pick {
+    unsigned level;  /* the one that had too much */
+    unsigned output; /* where it goes */
+    bool is_move;    /* one piece, nothing below: only the manifest changes */
+    struct pick_input *inputs;
+    size_t input_count, input_cap;
+    struct slice lo, hi; /* span of all inputs */
+};
+
+void pick_fini(struct pick *pick);
+
+/* 0 and the most urgent work; ERR_NOT_FOUND if nothing is due; ERR_NOMEM. `cursor`
+ * rotates among pieces that are equally good. */
+int pick_next(const struct version *version, const struct lsm_options *options, uint64_t *cursor,
+              struct pick *ret_pick);
+
+/* All pieces that overlap the span, of all levels, into the deepest that has any. */
+int pick_span(const struct version *version, const struct lsm_options *options, struct slice start,
+              struct slice end, struct pick *ret_pick);
+
+#endif

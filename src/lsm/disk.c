@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/disk.h"
+
+#include <stdio.h>
+
+void disk_name(enum disk_kind kind, uint64_t number, char out[DISK_NAME_MAX])
+{
+    static const char *const formats[] = {
+        [DISK_CURRENT] = "CURRENT",    [DISK_CURRENT_NEW] = "CURRENT.new",
+        [DISK_MANIFEST] = "MANIFEST-", [DISK_TABLE] = ".tbl",
+        [DISK_STAGE] = ".stage",
+    };
+    ASSERT(kind > DISK_OTHER && kind <= DISK_STAGE);
+    unsigned long long n = number;
+    if (kind == DISK_MANIFEST)
+        snprintf(out, DISK_NAME_MAX, "%s%06llu", formats[kind], n);
+    else if (kind == DISK_TABLE || kind == DISK_STAGE)
+        snprintf(out, DISK_NAME_MAX, "%06llu%s", n, formats[kind]);
+    else
+        snprintf(out, DISK_NAME_MAX, "%s", formats[kind]);
+}
+
+int disk_path(const char *dir, enum disk_kind kind, uint64_t number, char out[ENV_PATH_MAX])
+{
+    char name[DISK_NAME_MAX];
+    disk_name(kind, number, name);
+    int n = snprintf(out, ENV_PATH_MAX, "%s/%s", dir, name);
+    return n > 0 && n < ENV_PATH_MAX ? 0 : ERR_INVALID;
+}
+
+/* Decimal digits at the front of `text`; how many, 0 for none or too many. */
+static size_t parse_digits(const char *text, uint64_t *ret_number)
+{
+    uint64_t n = 0;
+    size_t i = 0;
+    for (; text[i] >= '0' && text[i] <= '9'; i++) {
+        if (i == 18)
+            return 0;
+        n = n * 10 + (uint64_t)(text[i] - '0');
+    }
+    *ret_number = n;
+    return i;
+}
+
+enum disk_kind disk_parse(const char *name, uint64_t *ret_number)
+{
+    static const char manifest[] = "MANIFEST-";
+    uint64_t number = 0;
+    if (strcmp(name, "CURRENT") == 0)
+        return DISK_CURRENT;
+    if (strcmp(name, "CURRENT.new") == 0)
+        return DISK_CURRENT_NEW;
+    if (strncmp(name, manifest, sizeof manifest - 1) == 0) {
+        const char *digits = name + sizeof manifest - 1;
+        size_t n = parse_digits(digits, &number);
+        if (n == 0 || digits[n] != 0)
+            return DISK_OTHER;
+        *ret_number = number;
+        return DISK_MANIFEST;
+    }
+    size_t n = parse_digits(name, &number);
+    if (n == 0)
+        return DISK_OTHER;
+    enum disk_kind kind = DISK_OTHER;
+    if (strcmp(name + n, ".tbl") == 0)
+        kind = DISK_TABLE;
+    else if (strcmp(name + n, ".stage") == 0)
+        kind = DISK_STAGE;
+    if (kind != DISK_OTHER)
+        *ret_number = number;
+    return kind;
+}
+
+int disk_sync(struct env *env, struct env_file *file, const char *path, struct err *err)
+{
+    struct err why = {0};
+    if (env_file_sync(file, &why) == 0)
+        return 0;
+    env_fatal(env, "sync of '%s' failed: %s", path, why.msg);
+    return err_set(err, DISK_FATAL, "sync of '%s' failed: %s", path, why.msg);
+}
+
+int disk_sync_dir(struct env *env, const char *dir, struct err *err)
+{
+    struct err why = {0};
+    if (env_dir_sync(env, dir, &why) == 0)
+        return 0;
+    env_fatal(env, "sync of folder '%s' failed: %s", dir, why.msg);
+    return err_set(err, DISK_FATAL, "sync of folder '%s' failed: %s", dir, why.msg);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tables and manifests as lines of text, for people.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "lsm/lsm_internal.h"
+
+enum { LINE_MAX = 512, SHOWN_MAX = 96 };
+
+/* Bytes as text: printable ones as they are, the rest as \xx; cut with "…". */
+static void show_bytes(struct slice s, char out[SHOWN_MAX * 4 + 8])
+{
+    static const char hex[] = "0123456789abcdef";
+    char *p = out;
+    for (size_t i = 0; i < s.len && i < SHOWN_MAX; i++) {
+        uint8_t c = s.data[i];
+        if (c >= 0x20 && c < 0x7f && c != '\\') {
+            *p++ = (char)c;
+        } else {
+            *p++ = '\\';
+            *p++ = hex[c >> 4];
+            *p++ = hex[c & 15];
+        }
+    }
+    if (s.len > SHOWN_MAX) {
+        memcpy(p, "...", 3);
+        p += 3;
+    }
+    *p = 0;
+}
+
+struct dump {
+    lsm_line_fn on_line;
+    void *data;
+};
+
+static void line(const struct dump *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void line(const struct dump *d, const char *fmt, ...)
+{
+    char text[LINE_MAX * 2];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    d->on_line(d->data, text);
+}
+
+static void dump_entry(const struct dump *d, const struct entry *e)
+{
+    char key[SHOWN_MAX * 4 + 8], value[SHOWN_MAX * 4 + 8];
+    unsigned long long version = e->version, expiry = e->expiry_ms;
+    show_bytes(e->key, key);
+    show_bytes(e->value, value);
+    if (e->kind == ENTRY_DELETE)
+        line(d, "%s @%llu delete", key, version);
+    else if (e->kind == ENTRY_PUT)
+        line(d, "%s @%llu put %zu bytes %s", key, version, e->value.len, value);
+    else
+        line(d, "%s @%llu put expires=%llu %zu bytes %s", key, version, expiry, e->value.len,
+             value);
+}
+
+static void dump_props(const struct dump *d, const struct table *t)
+{
+    char smallest[SHOWN_MAX * 4 + 8], largest[SHOWN_MAX * 4 + 8];
+    const struct table_props *p = &t->props;
+    show_bytes(buf_slice(&p->smallest), smallest);
+    show_bytes(buf_slice(&p->largest), largest);
+    line(d, "file_bytes=%llu records=%llu deletes=%llu expiring=%llu", (unsigned long long)t->size,
+         (unsigned long long)p->records, (unsigned long long)p->deletes,
+         (unsigned long long)p->expiring);
+    line(d, "version_min=%llu version_max=%llu key_bytes=%llu value_bytes=%llu",
+         (unsigned long long)p->version_min, (unsigned long long)p->version_max,
+         (unsigned long long)p->key_bytes, (unsigned long long)p->value_bytes);
+    line(d, "data_bytes=%llu data_blocks=%llu filter_bytes=%u", (unsigned long long)p->data_bytes,
+         (unsigned long long)p->data_blocks, t->footer.filter.len);
+    line(d, "smallest=%s", smallest);
+    line(d, "largest=%s", largest);
+}
+
+static void on_bad_block(void *data, const char *file, uint64_t offset, const char *text)
+{
+    (void)file;
+    line(data, "damage at %llu: %s", (unsigned long long)offset, text);
+}
+
+int lsm_dump_table(struct env *env, const char *path, bool records, lsm_line_fn on_line, void *data,
+                   struct err *err)
+{
+    struct dump d = {.on_line = on_line, .data = data};
+    struct table *t = NULL;
+    struct cursor *c = NULL;
+    struct cache *cache = cache_new(0);
+    int rv = cache == NULL ? err_set(err, ERR_NOMEM, "cache") : 0;
+    if (rv == 0)
+        rv = table_open(&t, env, cache, path, 0, 0, err);
+    if (rv == 0) {
+        rv = table_verify(t, NULL, on_bad_block, &d, err);
+        if (t->damage[0] == 0)
+            dump_props(&d, t);
+    }
+    if (t != NULL && t->damage[0] == 0 && records) {
+        c = table_cursor(t, (struct slice){0}, (struct slice){0}, LSM_READ_NO_FILL, err);
+        if (c == NULL)
+            rv = err_set(err, ERR_NOMEM, "cursor");
+        for (c != NULL ? cursor_first(c) : (void)0; c != NULL && c->is_valid; cursor_next(c))
+            dump_entry(&d, &c->at);
+    }
+    cursor_free(c);
+    table_unref(t);
+    cache_free(cache);
+    return rv;
+}
+
+static int dump_record(void *data, uint64_t seq, struct slice payload, struct err *err)
+{
+    const struct dump *d = data;
+    struct edit edit = {0};
+    int rv = edit_decode(payload, &edit, err);
+    if (rv != 0)
+        return rv;
+    line(d, "record %llu: %zu bytes, next_number=%llu next_order=%llu", (unsigned long long)seq,
+         payload.len, (unsigned long long)edit.next_number, (unsigned long long)edit.next_order);
+    for (size_t i = 0; i < edit.drop_count; i++)
+        line(d, "  drop L%u piece=%llu", edit.drops[i].level, (unsigned long long)edit.drops[i].id);
+    for (size_t i = 0; i < edit.add_count; i++) {
+        const struct piece *p = edit.adds[i].piece;
+        char lo[SHOWN_MAX * 4 + 8], hi[SHOWN_MAX * 4 + 8];
+        show_bytes(p->lo, lo);
+        show_bytes(p->hi, hi);
+        line(d, "  add L%u piece=%llu file=%llu bytes=%llu records=%llu%s [%s, %s)",
+             edit.adds[i].level, (unsigned long long)p->id, (unsigned long long)p->file,
+             (unsigned long long)p->bytes, (unsigned long long)p->records, p->is_cut ? " cut" : "",
+             lo, hi);
+    }
+    edit_fini(&edit);
+    return 0;
+}
+
+int lsm_dump_manifest(struct env *env, const char *dir, lsm_line_fn on_line, void *data,
+                      struct err *err)
+{
+    struct dump d = {.on_line = on_line, .data = data};
+    uint64_t number = 0;
+    bool is_torn = false;
+    int rv = manifest_current(env, dir, &number, err);
+    if (rv != 0)
+        return rv;
+    line(&d, "CURRENT names MANIFEST-%06llu", (unsigned long long)number);
+    rv = manifest_load(env, dir, number, dump_record, &d, &is_torn, err);
+    if (rv != 0 && err != NULL)
+        line(&d, "damage: %s", err->msg);
+    else if (is_torn)
+        line(&d, "the last record is torn (never acknowledged)");
+    return rv;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/lsm.h"
+
+#include <stdlib.h>
+
+#include "lsm/batch.h"
+#include "lsm/compact.h"
+#include "lsm/lsm_internal.h"
+
+enum { SLICE_MIN = 4 << 10, SLICE_MAX = 4 << 20 };
+
+void lsm_options_init(struct lsm_options *options)
+{
+    *options = (struct lsm_options){
+        .memtable_bytes = 64 << 20,
+        .memtables_max = 4,
+        .block_bytes = 8 << 10,
+        .restart_every = 16,
+        .filter_bits = 10,
+        .cache_bytes = 64 << 20,
+        .table_bytes = 64 << 20,
+        .l0_compact = 4,
+        .l0_slow = 12,
+        .l0_stop = 24,
+        .level_base_bytes = 256 << 20,
+        .level_ratio = 10,
+        .manifest_bytes = 1 << 20,
+        .retry_us_min = 100000,
+        .retry_us_max = 5000000,
+    };
+}
+
+struct build_env lsm_build_env(struct lsm *lsm)
+{
+    return (struct build_env){
+        .env = lsm->env,
+        .dir = lsm->dir,
+        .cache = lsm->cache,
+        .table =
+            {
+                .block_bytes = lsm->options.block_bytes,
+                .restart_every = lsm->options.restart_every,
+                .filter_bits = lsm->options.filter_bits,
+                .no_compression = lsm->options.no_compression,
+            },
+        .table_bytes = lsm->options.table_bytes,
+        .number = &lsm->next_number,
+    };
+}
+
+uint64_t lsm_slice_bytes(const struct lsm *lsm)
+{
+    return MIN(MAX(lsm->options.memtable_bytes, (size_t)SLICE_MIN), (size_t)SLICE_MAX);
+}
+
+void lsm_note_failure(struct lsm *lsm, int status, const struct err *err)
+{
+    if (status == ERR_CORRUPT && lsm->options.callbacks.on_corrupt != NULL)
+        lsm->options.callbacks.on_corrupt(lsm->data, lsm->dir, 0, err->msg);
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static bool has_room(const struct lsm *lsm)
+{
+    return lsm->frozen_count < lsm->options.memtables_max &&
+           lsm->version->count[0] < lsm->options.l0_stop;
+}
+
+int lsm_write(struct lsm *lsm, const struct lsm_batch *batch)
+{
+    struct entry e;
+    size_t pos = 0;
+    if (lsm->is_dead)
+        return ERR_IO;
+    if (batch->buf.failed)
+        return ERR_NOMEM;
+    if (batch->count == 0)
+        return 0;
+    if (memtable_bytes(lsm->active) >= lsm->options.memtable_bytes) {
+        if (!has_room(lsm)) {
+            lsm->was_refused = true;
+            return ERR_BUSY;
+        }
+        int rv = step_freeze(lsm);
+        if (rv != 0)
+            return rv;
+    }
+    size_t bytes = lsm_batch_bytes(batch);
+    if (memtable_reserve(lsm->active, batch->count, bytes) != 0)
+        return ERR_NOMEM;
+    size_t before = memtable_count(lsm->active);
+    memtable_write_begin(lsm->active);
+    while (lsm_batch_next(batch, &pos, &e))
+        memtable_add(lsm->active, &e);
+    ASSERT(memtable_count(lsm->active) == before + batch->count);
+    lsm->stats.writes += batch->count;
+    lsm->stats.write_bytes += bytes;
+    return 0;
+}
+
+static enum lsm_stall stall_now(const struct lsm *lsm)
+{
+    const struct lsm_options *o = &lsm->options;
+    size_t l0 = lsm->version->count[0];
+    if (lsm->frozen_count >= o->memtables_max || l0 >= o->l0_stop)
+        return LSM_STALL_STOP;
+    bool last_one = o->memtables_max > 1 && lsm->frozen_count + 1 >= o->memtables_max;
+    return last_one || l0 >= o->l0_slow ? LSM_STALL_SLOW : LSM_STALL_NONE;
+}
+
+void lsm_stall_update(struct lsm *lsm)
+{
+    enum lsm_stall now = stall_now(lsm);
+    bool tell = now != lsm->stall || (lsm->was_refused && has_room(lsm));
+    lsm->stall = now;
+    if (!tell)
+        return;
+    if (has_room(lsm))
+        lsm->was_refused = false;
+    env_task_post(lsm->env, &lsm->stall_task);
+}
+
+static void on_stall_task(struct env_task *task)
+{
+    struct lsm *lsm = task->data;
+    if (lsm->options.callbacks.on_stall != NULL)
+        lsm->options.callbacks.on_stall(lsm->data);
+}
+
+enum lsm_stall lsm_stall(const struct lsm *lsm)
+{
+    return stall_now(lsm);
+}
+
+int lsm_flush(struct lsm *lsm, struct lsm_flush_op *op, lsm_flush_cb cb)
+{
+    ASSERT(cb != NULL);
+    if (lsm->is_dead)
+        return ERR_IO;
+    int rv = step_freeze(lsm);
+    if (rv != 0)
+        return rv;
+    op->cb = cb;
+    op->freeze = lsm->frozen;
+    list_init(&op->in_flushes);
+    list_push_back(&lsm->flushes, &op->in_flushes);
+    return 0;
+}
+
+uint64_t lsm_frozen(const struct lsm *lsm)
+{
+    return lsm->frozen;
+}
+
+uint64_t lsm_flushed(const struct lsm *lsm)
+{
+    return lsm->flushed;
+}
+
+int lsm_set_gc(struct lsm *lsm, const struct lsm_gc_span *spans, size_t count)
+{
+    struct gc_table *table = gc_table_new(spans, count);
+    if (table == NULL)
+        return ERR_NOMEM;
+    gc_table_unref(lsm->gc);
+    lsm->gc = table;
+    return 0;
+}
+
+/* ---- care --------------------------------------------------------------- */
+
+static void level_stats(const struct lsm *lsm, struct lsm_stats *out)
+{
+    uint64_t targets[LSM_LEVELS];
+    lsm_level_targets(lsm->version, &lsm->options, targets);
+    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+        struct lsm_level_stats *l = &out->levels[level];
+        l->target_bytes = targets[level];
+        for (size_t i = 0; i < lsm->version->count[level]; i++) {
+            const struct piece *p = lsm->version->at[level][i];
+            l->files++;
+            l->bytes += p->bytes;
+            l->records += p->records;
+            l->deletes += p->deletes;
+            out->damaged_files += atomic_load_explicit(&p->table->is_bad, memory_order_relaxed);
+        }
+    }
+}
+
+void lsm_stats(const struct lsm *lsm, struct lsm_stats *ret_stats)
+{
+    struct cache_stats cache;
+    *ret_stats = lsm->stats;
+    level_stats(lsm, ret_stats);
+    ret_stats->memtable_bytes = memtable_bytes(lsm->active);
+    LIST_FOREACH(link, &lsm->steps)
+    {
+        const struct step *step = list_entry(link, struct step, in_steps);
+        if (step->kind == STEP_FLUSH)
+            ret_stats->memtable_bytes += memtable_bytes(step->mem);
+    }
+    ret_stats->memtables_frozen = lsm->frozen_count;
+    ret_stats->edits_pending = lsm->edit_count;
+    ret_stats->files_dead = lsm->files.count + (uint32_t)lsm->files.batch_count;
+    ret_stats->is_compacting = lsm->compaction != NULL;
+    cache_stats(lsm->cache, &cache);
+    ret_stats->cache_bytes = cache.bytes;
+    ret_stats->cache_hits = cache.hits;
+    ret_stats->cache_misses = cache.misses;
+}
+
+bool lsm_is_quiet(const struct lsm *lsm)
+{
+    struct pick pick;
+    uint64_t cursor = lsm->compact_cursor;
+    if (!list_is_empty(&lsm->steps) || lsm->committing != NULL || lsm->compaction != NULL ||
+        lsm->has_manual || lsm->files.count > 0 || lsm->files.batch != NULL)
+        return false;
+    if (lsm->options.no_auto_compaction)
+        return true;
+    int rv = pick_next(lsm->version, &lsm->options, &cursor, &pick);
+    if (rv == 0)
+        pick_fini(&pick);
+    return rv == ERR_NOT_FOUND;
+}
+
+/* Each table knows how many pieces of the version in force show it. */
+static void check_tables(const struct lsm *lsm)
+{
+    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+        for (size_t i = 0; i < lsm->version->count[level]; i++) {
+            const struct piece *p = lsm->version->at[level][i];
+            ASSERT(p->table->pieces > 0);
+            ASSERT(!p->table->is_dead);
+            ASSERT(p->id < atomic_load(&lsm->next_number));
+            ASSERT(p->order < lsm->next_order);
+            ASSERT(p->is_cut || p->file_size == p->table->size);
+        }
+    }
+}
+
+void lsm_check(const struct lsm *lsm)
+{
+    uint32_t frozen = 0, edits = 0;
+    uint64_t last_freeze = lsm->flushed;
+    version_check(lsm->version);
+    check_tables(lsm);
+    memtable_check(lsm->active);
+    cache_check(lsm->cache);
+    LIST_FOREACH(link, &lsm->steps)
+    {
+        const struct step *step = list_entry(link, struct step, in_steps);
+        ASSERT(step->state == STEP_WAITING || link == lsm->steps.next);
+        if (step->kind == STEP_FLUSH) {
+            ASSERT(step->freeze == ++last_freeze);
+            memtable_check(step->mem);
+            frozen++;
+        } else {
+            edits++;
+        }
+    }
+    ASSERT(last_freeze == lsm->frozen);
+    ASSERT(frozen == lsm->frozen_count);
+    ASSERT(edits == lsm->edit_count);
+    ASSERT(lsm->view == NULL || lsm->view->version == lsm->version);
+    LIST_FOREACH(link, &lsm->files.dead)
+    {
+        const struct table *t = list_entry(link, struct table, in_dead);
+        ASSERT(t->is_dead && t->pieces == 0);
+    }
+}
+
+/* ---- the end ------------------------------------------------------------ */
+
+/* What init and free agree on; lsm_open() fills the rest. */
+void lsm_setup(struct lsm *lsm)
+{
+    atomic_init(&lsm->views, 0);
+    atomic_init(&lsm->builders, 0);
+    atomic_init(&lsm->next_number, 1);
+    lsm->next_order = 1;
+    step_init(lsm);
+    commit_init(lsm);
+    compact_init(lsm);
+    files_init(lsm);
+    env_task_init(&lsm->stall_task, on_stall_task, lsm);
+    manifest_init(&lsm->manifest, lsm->env, lsm->dir);
+}
+
+static void free_steps(struct lsm *lsm)
+{
+    for (struct list *link; (link = list_pop_front(&lsm->steps)) != NULL;)
+        step_free(list_entry(link, struct step, in_steps), true);
+}
+
+void lsm_free(struct lsm *lsm)
+{
+    if (lsm == NULL)
+        return;
+    env_timer_stop(&lsm->step_retry.timer);
+    env_timer_stop(&lsm->commit_retry.timer);
+    env_timer_stop(&lsm->compact_retry.timer);
+    env_task_cancel(&lsm->stall_task);
+    lsm_view_drop(lsm);
+    free_steps(lsm);
+    edit_fini(&lsm->commit_edit);
+    version_unref(lsm->commit_version);
+    buf_fini(&lsm->commit_record);
+    buf_fini(&lsm->commit_snapshot);
+    compact_free(lsm);
+    buf_fini(&lsm->manual_start);
+    buf_fini(&lsm->manual_end);
+    ASSERT(atomic_load(&lsm->views) == 0);
+    ASSERT(atomic_load(&lsm->builders) == 0);
+    version_unref(lsm->version);
+    files_free(lsm);
+    memtable_unref(lsm->active);
+    gc_table_unref(lsm->gc);
+    manifest_fini(&lsm->manifest);
+    cache_free(lsm->cache);
+    free(lsm);
+}

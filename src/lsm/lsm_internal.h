@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lsm_internal — what the files of this room share: the engine's state and its four
+ * small machines, all on the loop, each handing work to a background lane.
+ *
+ *   steps    freezes and edits in their one order: the head is built, then committed
+ *            (step.c, edit.c; ENV_LANE_FLUSH)
+ *   commits  one manifest record at a time (commit.c; ENV_LANE_FLUSH)
+ *   compaction  one at a time (compact.c; ENV_LANE_COMPACT)
+ *   files    removal of dead tables (files.c; ENV_LANE_COMPACT)
+ */
+#ifndef LSM_LSM_INTERNAL_H_
+#define LSM_LSM_INTERNAL_H_
+
+#include "env/env.h"
+#include "lsm/build.h"
+#include "lsm/gc.h"
+#include "lsm/lsm.h"
+#include "lsm/manifest.h"
+#include "lsm/memtable.h"
+#include "lsm/version.h"
+
+/* ---- pauses ------------------------------------------------------------- */
+
+/* Failed work waits here and is tried again, each time after twice as long. */
+struct retry {
+    struct lsm *lsm;
+    struct env_timer timer;
+    uint64_t delay_us; /* of the next pause; 0: the last try went well */
+    void (*again)(struct lsm *lsm);
+};
+
+void retry_init(struct retry *retry, struct lsm *lsm, void (*again)(struct lsm *lsm));
+void retry_later(struct retry *retry, int status, const struct err *err);
+void retry_clear(struct retry *retry);
+static inline bool retry_is_waiting(const struct retry *retry)
+{
+    return env_timer_is_active(&retry->timer);
+}
+
+/* ---- commits ------------------------------------------------------------ */
+
+/* One manifest record. `prepare` runs on the loop when its turn has come and fills
+ * `edit` from the version then in force (nonzero: it is dropped, `done` hears it).
+ * `done` runs when the record is durable and the new version is in force (status 0). */
+struct commit {
+    struct list in_commits;
+    int (*prepare)(struct lsm *lsm, struct commit *commit, struct edit *edit);
+    void (*done)(struct lsm *lsm, struct commit *commit, int status);
+};
+
+void commit_init(struct lsm *lsm);
+void commit_submit(struct lsm *lsm, struct commit *commit);
+
+/* ---- steps -------------------------------------------------------------- */
+
+enum step_kind { STEP_FLUSH, STEP_EDIT };
+
+/*   WAITING ──head of the order──▶ BUILDING ──▶ COMMITTING ──▶ (gone)
+ *      ▲                              │
+ *      └───────── failed, pause ──────┘
+ */
+enum step_state { STEP_WAITING, STEP_BUILDING, STEP_COMMITTING, STEP_STATE_NR };
+
+struct step {
+    struct list in_steps;
+    enum step_kind kind;
+    enum step_state state;
+    struct commit commit;
+    struct memtable *mem; /* flush: the frozen one; edit: the puts, or NULL */
+    struct build build;
+    bool has_build;
+    uint64_t freeze; /* flush */
+    struct lsm_edit_item *edit;
+};
+
+/* An edit in the order; owned by its step. */
+struct staged; /* builder.h */
+struct lsm_edit_item {
+    struct lsm_edit_op *op;
+    struct lsm_span *spans;
+    size_t span_count;
+    uint8_t *keys; /* of the spans */
+    struct lsm_builder **builders;
+    size_t builder_count;
+    struct piece **ingest; /* one each staged file, once taken in */
+    size_t ingest_count;
+};
+
+void step_init(struct lsm *lsm);
+
+/* Freeze the active memtable as the next step. ERR_NOMEM: nothing happened. */
+int step_freeze(struct lsm *lsm);
+void step_run(struct lsm *lsm); /* start what can be started */
+void step_free(struct step *step, bool keep);
+void step_append(struct lsm *lsm, struct step *step);
+struct step *step_new(enum step_kind kind);
+
+/* edit.c: the edit's share of a step. `take_in` runs in the background. */
+int edit_take_in(struct lsm *lsm, struct step *step, struct err *err);
+int edit_prepare(struct lsm *lsm, struct step *step, struct edit *edit);
+void edit_done(struct lsm *lsm, struct step *step, int status);
+void edit_item_free(struct lsm_edit_item *item, bool keep);
+
+/* ---- compaction --------------------------------------------------------- */
+
+struct compaction; /* compact.c */
+void compact_init(struct lsm *lsm);
+void compact_run(struct lsm *lsm);
+void compact_free(struct lsm *lsm);
+
+/* Does a running compaction write into this span of this level? */
+bool compact_occupies(const struct lsm *lsm, unsigned level, struct slice start, struct slice end);
+
+/* ---- dead files --------------------------------------------------------- */
+
+struct files {
+    struct list dead; /* tables that the version in force does not show */
+    uint32_t count;
+    struct env_work work;
+    struct env_timer poll; /* views let go without telling */
+    struct table **batch;  /* being removed */
+    size_t batch_count;
+};
+
+void files_init(struct lsm *lsm);
+
+/* Count what `version` shows (at open), and what an edit changes. */
+void files_open(struct lsm *lsm, const struct version *version);
+void files_edit(struct lsm *lsm, const struct edit *edit, const struct version *before);
+void files_run(struct lsm *lsm);
+void files_free(struct lsm *lsm);
+
+/* ---- the engine --------------------------------------------------------- */
+
+struct lsm {
+    struct env *env;
+    char dir[ENV_PATH_MAX];
+    struct lsm_options options;
+    void *data;
+    struct cache *cache;
+    atomic_uint_fast64_t next_number; /* files and pieces; any thread takes */
+    uint64_t next_order;
+    bool is_dead; /* after env_fatal() */
+
+    struct version *version; /* in force */
+    struct memtable *active;
+    struct lsm_view *view; /* cached; NULL when stale */
+    atomic_uint views;     /* alive, the cached one among them */
+    atomic_uint builders;  /* alive */
+    struct gc_table *gc;
+
+    struct list steps;
+    uint32_t frozen_count, edit_count;
+    uint64_t frozen, flushed; /* numbers of the last freeze and the last durable */
+    struct list flushes;      /* lsm_flush_op that wait */
+    struct step *step_in_work;
+    struct env_work step_work;
+    int step_status;
+    struct err step_err;
+    struct retry step_retry;
+
+    struct manifest manifest;
+    struct list commits;
+    struct commit *committing;
+    struct edit commit_edit;
+    struct version *commit_version;
+    struct buf commit_record;   /* the edit, encoded */
+    struct buf commit_snapshot; /* the version after it, encoded; empty: append */
+    uint64_t commit_number;     /* of the manifest to begin */
+    uint64_t manifest_old;      /* to remove after a begin; 0: none */
+    struct env_work commit_work;
+    int commit_status;
+    struct err commit_err;
+    struct retry commit_retry;
+
+    struct compaction *compaction;
+    struct env_work compact_work;
+    struct retry compact_retry;
+    uint64_t compact_cursor; /* rotates the choice among equals */
+    bool has_manual;
+    struct buf manual_start, manual_end;
+
+    struct files files;
+    enum lsm_stall stall;
+    bool was_refused; /* an lsm_write() got ERR_BUSY since */
+    struct env_task stall_task;
+    struct lsm_stats stats;
+};
+
+/* Everything of a zeroed lsm (env, dir, options are set) that lsm_free() needs. */
+void lsm_setup(struct lsm *lsm);
+
+struct build_env lsm_build_env(struct lsm *lsm);
+
+/* Bytes of input that one turn of background work takes. */
+uint64_t lsm_slice_bytes(const struct lsm *lsm);
+
+/* A view is stale: the set of memtables or the version has changed. */
+void lsm_view_drop(struct lsm *lsm);
+
+/* Tell the owner if lsm_stall() has changed. */
+void lsm_stall_update(struct lsm *lsm);
+
+/* Background work failed with `status`: remember, and tell of damage. */
+void lsm_note_failure(struct lsm *lsm, int status, const struct err *err);
+
+/* Targets of each level; returns the level that L0 compacts into. */
+unsigned lsm_level_targets(const struct version *version, const struct lsm_options *options,
+                           uint64_t ret_targets[LSM_LEVELS]);
+
+struct lsm_view {
+    atomic_uint refs;
+    struct lsm *lsm;
+    struct version *version;
+    size_t mem_count;
+    struct {
+        struct memtable *mem;
+        uint32_t limit; /* last write that the view shows */
+    } mems[];           /* newest first; [0] was the active one */
+};
+
+#endif

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/memtable.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum {
+    HEIGHT_MAX = 12,       /* 4^12 nodes before the top level crowds */
+    CHUNK_FIRST = 4 << 10, /* small memtables stay small */
+    CHUNK_MAX = 256 << 10,
+    NODE_ALIGN = 8,
+};
+
+/* Key and value bytes follow next[height]. */
+struct node {
+    uint64_t version;
+    uint64_t expiry_ms;
+    uint32_t key_len;
+    uint32_t value_len;
+    uint32_t write; /* number of the write that brought it */
+    uint8_t kind;
+    uint8_t height;
+    _Atomic(struct node *) next[];
+};
+
+struct chunk {
+    struct chunk *next;
+    size_t cap;
+    size_t used;
+    _Alignas(NODE_ALIGN) uint8_t data[];
+};
+
+struct memtable {
+    atomic_uint refs;
+    struct chunk *chunks; /* the first is being filled */
+    size_t bytes;
+    size_t count;
+    uint32_t writes;
+    uint32_t seed; /* of node heights: the same writes build the same list */
+    _Atomic uint8_t height;
+    struct node *head;
+};
+
+static size_t node_size(size_t height, size_t payload)
+{
+    size_t size = sizeof(struct node) + height * sizeof(struct node *) + payload;
+    return (size + NODE_ALIGN - 1) & ~(size_t)(NODE_ALIGN - 1);
+}
+
+static int chunk_add(struct memtable *mem, size_t need)
+{
+    size_t cap = CHUNK_FIRST;
+    if (mem->chunks != NULL)
+        cap = MIN(mem->chunks->cap * 2, (size_t)CHUNK_MAX);
+    cap = MAX(cap, need);
+    struct chunk *chunk = malloc(sizeof *chunk + cap);
+    if (chunk == NULL)
+        return ERR_NOMEM;
+    *chunk = (struct chunk){.next = mem->chunks, .cap = cap};
+    if (mem->chunks != NULL)
+        mem->bytes += mem->chunks->cap - mem->chunks->used; /* what is left there is lost */
+    mem->chunks = chunk;
+    return 0;
+}
+
+static void *arena_take(struct memtable *mem, size_t size)
+{
+    struct chunk *chunk = mem->chunks;
+    ASSERT(chunk != NULL);
+    ASSERT(chunk->cap - chunk->used >= size);
+    void *p = chunk->data + chunk->used;
+    chunk->used += size;
+    mem->bytes += size;
+    return p;
+}
+
+struct memtable *memtable_new(void)
+{
+    struct memtable *mem = calloc(1, sizeof *mem);
+    if (mem == NULL)
+        return NULL;
+    atomic_init(&mem->refs, 1);
+    atomic_init(&mem->height, 1);
+    mem->seed = 0x9e3779b9;
+    if (chunk_add(mem, node_size(HEIGHT_MAX, 0)) != 0) {
+        free(mem);
+        return NULL;
+    }
+    mem->head = arena_take(mem, node_size(HEIGHT_MAX, 0));
+    memset(mem->head, 0, sizeof *mem->head);
+    for (size_t i = 0; i < HEIGHT_MAX; i++)
+        atomic_init(&mem->head->next[i], NULL);
+    mem->bytes = 0; /* an empty one counts as nothing, however many there are */
+    return mem;
+}
+
+struct memtable *memtable_ref(struct memtable *mem)
+{
+    unsigned before = atomic_fetch_add_explicit(&mem->refs, 1, memory_order_relaxed);
+    ASSERT(before > 0);
+    return mem;
+}
+
+void memtable_unref(struct memtable *mem)
+{
+    if (mem == NULL)
+        return;
+    unsigned before = atomic_fetch_sub_explicit(&mem->refs, 1, memory_order_acq_rel);
+    ASSERT(before > 0);
+    if (before > 1)
+        return;
+    for (struct chunk *c = mem->chunks, *next; c != NULL; c = next) {
+        next = c->next;
+        free(c);
+    }
+    free(mem);
+}
+
+int memtable_reserve(struct memtable *mem, size_t count, size_t bytes)
+{
+    ASSERT(count <= SIZE_MAX / node_size(HEIGHT_MAX, NODE_ALIGN));
+    size_t need = count * node_size(HEIGHT_MAX, NODE_ALIGN) + bytes;
+    ASSERT(need >= bytes);
+    if (mem->chunks->cap - mem->chunks->used >= need)
+        return 0;
+    return chunk_add(mem, need);
+}
+
+uint32_t memtable_write_begin(struct memtable *mem)
+{
+    ASSERT(mem->writes < MEMTABLE_WRITES_MAX);
+    return ++mem->writes;
+}
+
+uint32_t memtable_writes(const struct memtable *mem)
+{
+    return mem->writes;
+}
+
+size_t memtable_bytes(const struct memtable *mem)
+{
+    return mem->bytes;
+}
+
+size_t memtable_count(const struct memtable *mem)
+{
+    return mem->count;
+}
+
+static struct slice node_key(const struct node *n)
+{
+    return slice_of((const uint8_t *)&n->next[n->height], n->key_len);
+}
+
+static void node_entry(const struct node *n, struct entry *ret_entry)
+{
+    const uint8_t *key = (const uint8_t *)&n->next[n->height];
+    *ret_entry = (struct entry){
+        .key = slice_of(key, n->key_len),
+        .version = n->version,
+        .expiry_ms = n->expiry_ms,
+        .value = slice_of(key + n->key_len, n->value_len),
+        .kind = (enum entry_kind)n->kind,
+    };
+}
+
+static struct node *node_next(const struct node *n, size_t level)
+{
+    return atomic_load_explicit(&n->next[level], memory_order_acquire);
+}
+
+/* Last node < (key, version) on each level, from the top down; returns that of
+ * level 0. ret_prev may be NULL. */
+static struct node *find_before(const struct memtable *mem, struct slice key, uint64_t version,
+                                struct node **ret_prev)
+{
+    struct node *n = mem->head;
+    struct node *not_before = NULL; /* known to be >= from the level above */
+    for (size_t level = atomic_load_explicit(&mem->height, memory_order_acquire); level-- > 0;) {
+        for (;;) {
+            struct node *next = node_next(n, level);
+            if (next == NULL || next == not_before)
+                break;
+            if (entry_compare(node_key(next), next->version, key, version) >= 0) {
+                not_before = next;
+                break;
+            }
+            n = next;
+        }
+        if (ret_prev != NULL)
+            ret_prev[level] = n;
+    }
+    return n;
+}
+
+static size_t random_height(struct memtable *mem)
+{
+    size_t height = 1;
+    uint32_t x = mem->seed;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    mem->seed = x;
+    for (; height < HEIGHT_MAX && (x & 3) == 0; x >>= 2)
+        height++;
+    return height;
+}
+
+void memtable_add(struct memtable *mem, const struct entry *e)
+{
+    ASSERT(e->key.len > 0);
+    ASSERT(mem->writes > 0);
+    ASSERT(e->key.len <= UINT32_MAX && e->value.len <= UINT32_MAX);
+    struct node *prev[HEIGHT_MAX];
+    find_before(mem, e->key, e->version, prev);
+
+    size_t height = random_height(mem);
+    size_t now = atomic_load_explicit(&mem->height, memory_order_relaxed);
+    for (size_t i = now; i < height; i++)
+        prev[i] = mem->head;
+
+    struct node *n = arena_take(mem, node_size(height, e->key.len + e->value.len));
+    n->version = e->version;
+    n->expiry_ms = e->expiry_ms;
+    n->key_len = (uint32_t)e->key.len;
+    n->value_len = (uint32_t)e->value.len;
+    n->write = mem->writes;
+    n->kind = (uint8_t)e->kind;
+    n->height = (uint8_t)height;
+    uint8_t *p = (uint8_t *)&n->next[height];
+    memcpy(p, e->key.data, e->key.len);
+    if (e->value.len > 0)
+        memcpy(p + e->key.len, e->value.data, e->value.len);
+
+    for (size_t i = 0; i < height; i++) {
+        struct node *next = atomic_load_explicit(&prev[i]->next[i], memory_order_relaxed);
+        atomic_init(&n->next[i], next);
+        atomic_store_explicit(&prev[i]->next[i], n, memory_order_release);
+    }
+    /* After the links: a reader that sees the new height finds NULL or the node. */
+    if (height > now)
+        atomic_store_explicit(&mem->height, (uint8_t)height, memory_order_release);
+    mem->count++;
+}
+
+bool memtable_get(const struct memtable *mem, struct slice key, uint64_t version_max,
+                  uint32_t limit, struct entry *ret_entry)
+{
+    const struct node *n = node_next(find_before(mem, key, version_max, NULL), 0);
+    while (n != NULL && n->write > limit)
+        n = node_next(n, 0);
+    if (n == NULL || !slice_equal(node_key(n), key))
+        return false;
+    ASSERT(n->version <= version_max);
+    node_entry(n, ret_entry);
+    return true;
+}
+
+bool memtable_overlaps(const struct memtable *mem, struct slice start, struct slice end)
+{
+    const struct node *n = node_next(find_before(mem, start, UINT64_MAX, NULL), 0);
+    return n != NULL && (end.len == 0 || slice_compare(node_key(n), end) < 0);
+}
+
+void memtable_check(const struct memtable *mem)
+{
+    size_t count = 0;
+    const struct node *last = NULL;
+    for (const struct node *n = node_next(mem->head, 0); n != NULL; n = node_next(n, 0)) {
+        if (last != NULL) {
+            int c = entry_compare(node_key(last), last->version, node_key(n), n->version);
+            ASSERT(c <= 0);
+            ASSERT(c < 0 || last->write >= n->write);
+        }
+        ASSERT(n->height > 0 && n->height <= HEIGHT_MAX);
+        ASSERT(n->write <= mem->writes);
+        last = n;
+        count++;
+    }
+    ASSERT(count == mem->count);
+}
+
+/* ---- cursor ------------------------------------------------------------- */
+
+struct memtable_cursor {
+    struct cursor base;
+    const struct memtable *mem;
+    const struct node *node;
+    uint32_t limit;
+};
+
+static void stand_on(struct memtable_cursor *c, const struct node *n)
+{
+    c->node = n;
+    c->base.is_valid = n != NULL;
+    if (n != NULL)
+        node_entry(n, &c->base.at);
+}
+
+static void stand_forward(struct memtable_cursor *c, const struct node *n)
+{
+    while (n != NULL && n->write > c->limit)
+        n = node_next(n, 0);
+    stand_on(c, n);
+}
+
+static void mem_seek(struct cursor *base, struct slice key, uint64_t version)
+{
+    struct memtable_cursor *c = container_of(base, struct memtable_cursor, base);
+    stand_forward(c, node_next(find_before(c->mem, key, version, NULL), 0));
+}
+
+static void mem_next(struct cursor *base)
+{
+    struct memtable_cursor *c = container_of(base, struct memtable_cursor, base);
+    stand_forward(c, node_next(c->node, 0));
+}
+
+/* The node in front of `n`. Among several nodes of one (key, version) the search
+ * finds the place in front of the first, so the run of equals is walked by hand. */
+static const struct node *node_before(const struct memtable *mem, const struct node *n)
+{
+    const struct node *p = find_before(mem, node_key(n), n->version, NULL);
+    while (node_next(p, 0) != n)
+        p = node_next(p, 0);
+    return p;
+}
+
+static void stand_backward(struct memtable_cursor *c, const struct node *n)
+{
+    while (n != c->mem->head && n->write > c->limit)
+        n = node_before(c->mem, n);
+    stand_on(c, n == c->mem->head ? NULL : n);
+}
+
+static void mem_seek_before(struct cursor *base, struct slice key, uint64_t version)
+{
+    struct memtable_cursor *c = container_of(base, struct memtable_cursor, base);
+    stand_backward(c, find_before(c->mem, key, version, NULL));
+}
+
+static void mem_prev(struct cursor *base)
+{
+    struct memtable_cursor *c = container_of(base, struct memtable_cursor, base);
+    stand_backward(c, node_before(c->mem, c->node));
+}
+
+static void mem_last(struct cursor *base)
+{
+    struct memtable_cursor *c = container_of(base, struct memtable_cursor, base);
+    const struct node *n = c->mem->head;
+    for (size_t level = atomic_load_explicit(&c->mem->height, memory_order_acquire); level-- > 0;) {
+        for (const struct node *next; (next = node_next(n, level)) != NULL;)
+            n = next;
+    }
+    stand_backward(c, n);
+}
+
+static void mem_free(struct cursor *base)
+{
+    free(container_of(base, struct memtable_cursor, base));
+}
+
+static const struct cursor_ops memtable_cursor_ops = {
+    .seek = mem_seek,
+    .seek_before = mem_seek_before,
+    .last = mem_last,
+    .next = mem_next,
+    .prev = mem_prev,
+    .free = mem_free,
+};
+
+struct cursor *memtable_cursor(const struct memtable *mem, uint32_t limit)
+{
+    struct memtable_cursor *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->base.ops = &memtable_cursor_ops;
+    c->mem = mem;
+    c->limit = limit;
+    return &c->base;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lsm_open(): CURRENT ─▶ manifest ─▶ version ─▶ tables; then a new manifest, and what
+ * a crash left over is removed. Before CURRENT exists nothing was ever acknowledged:
+ * a folder with nothing but a first manifest in it is begun again; one with tables
+ * and no CURRENT has been damaged.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lsm/lsm_internal.h"
+
+/* The files of the folder. */
+struct listing {
+    char **names;
+    size_t count;
+    uint64_t number_max;
+    size_t tables;
+    bool has_current;
+};
+
+static int list_files(struct lsm *lsm, struct listing *out, struct err *err)
+{
+    int rv = env_dir_list(lsm->env, lsm->dir, &out->names, &out->count, err);
+    for (size_t i = 0; rv == 0 && i < out->count; i++) {
+        uint64_t number = 0;
+        enum disk_kind kind = disk_parse(out->names[i], &number);
+        out->number_max = MAX(out->number_max, number);
+        out->tables += kind == DISK_TABLE;
+        out->has_current |= kind == DISK_CURRENT;
+    }
+    return rv;
+}
+
+static int make_folder(struct lsm *lsm, struct err *err)
+{
+    int rv = env_dir_make(lsm->env, lsm->dir, err);
+    if (rv == ERR_EXISTS)
+        return 0;
+    if (rv != 0)
+        return rv;
+    char parent[ENV_PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", lsm->dir);
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        snprintf(parent, sizeof parent, ".");
+    else
+        slash[slash == parent ? 1 : 0] = 0;
+    return disk_sync_dir(lsm->env, parent, err);
+}
+
+static int replay(void *data, uint64_t seq, struct slice payload, struct err *err)
+{
+    struct lsm *lsm = data;
+    struct edit edit = {0};
+    struct version *next = NULL;
+    (void)seq;
+    int rv = edit_decode(payload, &edit, err);
+    if (rv != 0)
+        return rv;
+    rv = version_apply(lsm->version, &edit, &next, err);
+    if (rv == 0) {
+        version_unref(lsm->version);
+        lsm->version = next;
+        uint64_t number = MAX(edit.next_number, atomic_load(&lsm->next_number));
+        atomic_store(&lsm->next_number, number);
+        lsm->next_order = MAX(edit.next_order, lsm->next_order);
+    }
+    edit_fini(&edit);
+    return rv;
+}
+
+static struct table *find_open(const struct version *v, uint64_t file)
+{
+    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+        for (size_t i = 0; i < v->count[level]; i++) {
+            const struct piece *p = v->at[level][i];
+            if (p->file == file && p->table != NULL)
+                return p->table;
+        }
+    }
+    return NULL;
+}
+
+static int open_piece(struct lsm *lsm, struct piece *p, struct err *err)
+{
+    char path[ENV_PATH_MAX];
+    struct table *shared = p->is_cut ? find_open(lsm->version, p->file) : NULL;
+    if (shared != NULL) {
+        p->table = table_ref(shared);
+        return 0;
+    }
+    int rv = disk_path(lsm->dir, DISK_TABLE, p->file, path);
+    if (rv != 0)
+        return err_set(err, rv, "path too long under '%s'", lsm->dir);
+    rv = table_open(&p->table, lsm->env, lsm->cache, path, p->file, p->file_size, err);
+    if (rv == ERR_NOT_FOUND)
+        return err_set(err, ERR_CORRUPT, "table '%s' is missing", path);
+    if (rv == 0 && p->table->damage[0] != 0 && lsm->options.callbacks.on_corrupt != NULL)
+        lsm->options.callbacks.on_corrupt(lsm->data, p->table->name, 0, p->table->damage);
+    return rv;
+}
+
+static int open_tables(struct lsm *lsm, struct err *err)
+{
+    int rv = 0;
+    for (unsigned level = 0; rv == 0 && level < LSM_LEVELS; level++) {
+        for (size_t i = 0; rv == 0 && i < lsm->version->count[level]; i++)
+            rv = open_piece(lsm, lsm->version->at[level][i], err);
+    }
+    return rv;
+}
+
+static int load(struct lsm *lsm, const struct listing *files, struct err *err)
+{
+    uint64_t number = 0;
+    int rv = manifest_current(lsm->env, lsm->dir, &number, err);
+    if (rv == 0)
+        rv = manifest_load(lsm->env, lsm->dir, number, replay, lsm, NULL, err);
+    if (rv != 0)
+        return rv;
+    lsm->manifest.number = number;
+    uint64_t next = MAX(MAX(files->number_max, number) + 1, atomic_load(&lsm->next_number));
+    atomic_store(&lsm->next_number, next);
+    return open_tables(lsm, err);
+}
+
+/* A manifest of our own from the start: the old one's end may be torn, or stand only
+ * in the page cache. */
+static int begin_manifest(struct lsm *lsm, struct err *err)
+{
+    struct buf snapshot;
+    uint64_t number = atomic_fetch_add(&lsm->next_number, 1);
+    buf_init(&snapshot, MANIFEST_RECORD_MAX);
+    version_encode(lsm->version, atomic_load(&lsm->next_number), lsm->next_order, &snapshot);
+    int rv = snapshot.failed ? err_set(err, ERR_NOMEM, "manifest of %zu bytes", snapshot.len)
+                             : manifest_begin(&lsm->manifest, number, buf_slice(&snapshot), err);
+    buf_fini(&snapshot);
+    return rv;
+}
+
+/* Everything of ours that the version does not name. What cannot be removed now is
+ * met again at the next open. */
+static void remove_rest(struct lsm *lsm, const struct listing *files)
+{
+    char path[ENV_PATH_MAX];
+    for (size_t i = 0; i < files->count; i++) {
+        uint64_t number = 0;
+        enum disk_kind kind = disk_parse(files->names[i], &number);
+        bool is_wanted = kind == DISK_OTHER || kind == DISK_CURRENT ||
+                         (kind == DISK_MANIFEST && number == lsm->manifest.number) ||
+                         (kind == DISK_TABLE && find_open(lsm->version, number) != NULL);
+        if (!is_wanted && disk_path(lsm->dir, kind, number, path) == 0)
+            env_file_unlink(lsm->env, path, NULL);
+    }
+}
+
+static int check_options(const struct lsm_options *o, struct err *err)
+{
+    if (o->memtable_bytes == 0 || o->memtables_max == 0 || o->block_bytes == 0 ||
+        o->restart_every == 0 || o->table_bytes == 0 || o->l0_compact == 0 || o->l0_stop == 0 ||
+        o->level_base_bytes == 0 || o->level_ratio < 2 || o->retry_us_min == 0 ||
+        o->retry_us_max < o->retry_us_min || o->block_bytes > (4u << 20) || o->filter_bits > 30)
+        return err_set(err, ERR_INVALID, "an option of the engine is out of range");
+    return 0;
+}
+
+static struct lsm *lsm_new(struct env *env, const char *dir, const struct lsm_options *options)
+{
+    static const struct lsm_gc_span no_spans[1];
+    struct lsm *lsm = calloc(1, sizeof *lsm);
+    if (lsm == NULL)
+        return NULL;
+    lsm->env = env;
+    lsm->options = *options;
+    lsm->data = options->data;
+    memcpy(lsm->dir, dir, strlen(dir) + 1);
+    lsm_setup(lsm);
+    lsm->cache = cache_new(options->cache_bytes);
+    lsm->version = version_new();
+    lsm->active = memtable_new();
+    lsm->gc = gc_table_new(no_spans, 0);
+    if (lsm->cache == NULL || lsm->version == NULL || lsm->active == NULL || lsm->gc == NULL) {
+        lsm_free(lsm);
+        return NULL;
+    }
+    return lsm;
+}
+
+int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
+             const struct lsm_options *options, struct err *err)
+{
+    struct lsm *lsm = NULL;
+    struct listing files = {0};
+    int rv = check_options(options, err);
+    if (rv == 0 && strlen(dir) + DISK_NAME_MAX >= ENV_PATH_MAX)
+        rv = err_set(err, ERR_INVALID, "path too long");
+    if (rv == 0) {
+        lsm = lsm_new(env, dir, options);
+        rv = lsm == NULL ? err_set(err, ERR_NOMEM, "engine") : 0;
+    }
+    if (rv == 0)
+        rv = make_folder(lsm, err);
+    if (rv == 0)
+        rv = list_files(lsm, &files, err);
+    if (rv == 0 && files.has_current)
+        rv = load(lsm, &files, err);
+    else if (rv == 0 && files.tables > 0)
+        rv = err_set(err, ERR_CORRUPT, "there are tables, but no CURRENT");
+    else if (rv == 0)
+        atomic_store(&lsm->next_number, files.number_max + 1);
+    if (rv == 0)
+        rv = begin_manifest(lsm, err);
+    if (rv == 0) {
+        remove_rest(lsm, &files);
+        files_open(lsm, lsm->version);
+        lsm_check(lsm);
+        *ret_lsm = lsm;
+        lsm = NULL;
+        compact_run(*ret_lsm);
+    }
+    free(files.names);
+    lsm_free(lsm);
+    return rv == 0 ? 0 : err_wrap(err, rv, "open engine '%s'", dir);
+}

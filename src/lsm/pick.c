@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "lsm/compact.h"
+#include "lsm/lsm_internal.h"
+
+enum { LAST_LEVEL = LSM_LEVELS - 1 };
+
+unsigned lsm_level_targets(const struct version *v, const struct lsm_options *options,
+                           uint64_t ret_targets[LSM_LEVELS])
+{
+    uint64_t base = MAX(options->level_base_bytes, 1);
+    uint64_t ratio = MAX(options->level_ratio, 2u);
+    uint64_t largest = 0;
+    unsigned first = LAST_LEVEL; /* first level that has files */
+    for (unsigned level = LAST_LEVEL; level >= 1; level--) {
+        uint64_t bytes = version_level_bytes(v, level);
+        largest = MAX(largest, bytes);
+        if (v->count[level] > 0)
+            first = level;
+    }
+    memset(ret_targets, 0, LSM_LEVELS * sizeof ret_targets[0]);
+    /* Walk up from the last level until a target fits into the base. Files above that
+     * level (left from when the tree was larger, or ingested) still flow down. */
+    uint64_t target = MAX(largest, base);
+    unsigned level = LAST_LEVEL;
+    ret_targets[level] = target;
+    while (level > 1 && target > base) {
+        target /= ratio;
+        level--;
+        ret_targets[level] = MAX(target, 1);
+    }
+    /* L0 may not jump over a level that has files. */
+    return MIN(level, first);
+}
+
+void pick_fini(struct pick *pick)
+{
+    free(pick->inputs);
+    *pick = (struct pick){0};
+}
+
+static int pick_add(struct pick *pick, unsigned level, struct piece *p)
+{
+    if (pick->input_count == pick->input_cap) {
+        size_t cap = MAX(pick->input_cap * 2, (size_t)8);
+        struct pick_input *more = realloc(pick->inputs, cap * sizeof *more);
+        if (more == NULL)
+            return ERR_NOMEM;
+        pick->inputs = more;
+        pick->input_cap = cap;
+    }
+    pick->inputs[pick->input_count++] = (struct pick_input){.level = level, .piece = p};
+    if (pick->input_count == 1 || slice_compare(p->lo, pick->lo) < 0)
+        pick->lo = p->lo;
+    if (pick->input_count == 1 || slice_compare(p->hi, pick->hi) > 0)
+        pick->hi = p->hi;
+    return 0;
+}
+
+static bool is_bad(const struct piece *p)
+{
+    return atomic_load_explicit(&p->table->is_bad, memory_order_relaxed);
+}
+
+/* Every piece of `level` that overlaps the span; ERR_BUSY if one is damaged. */
+static int add_overlaps(struct pick *pick, const struct version *v, unsigned level,
+                        struct slice start, struct slice end)
+{
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < v->count[level]; i++) {
+        struct piece *p = v->at[level][i];
+        if (!piece_overlaps(p, start, end))
+            continue;
+        rv = is_bad(p) ? ERR_BUSY : pick_add(pick, level, p);
+    }
+    return rv;
+}
+
+/* All of L0: what is newer never sinks below what is older. */
+static int pick_l0(const struct version *v, unsigned base, struct pick *pick)
+{
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < v->count[0]; i++)
+        rv = is_bad(v->at[0][i]) ? ERR_BUSY : pick_add(pick, 0, v->at[0][i]);
+    if (rv == 0)
+        rv = add_overlaps(pick, v, base, pick->lo, pick->hi);
+    return rv;
+}
+
+static uint64_t overlap_bytes(const struct version *v, unsigned level, const struct piece *p,
+                              bool *ret_is_bad)
+{
+    uint64_t bytes = 0;
+    for (size_t i = version_find(v, level, p->lo); i < v->count[level]; i++) {
+        if (!piece_overlaps(v->at[level][i], p->lo, p->hi))
+            break;
+        bytes += v->at[level][i]->bytes;
+        *ret_is_bad |= is_bad(v->at[level][i]);
+    }
+    return bytes;
+}
+
+/* The piece that has to rewrite least below for what it brings. */
+static struct piece *best_piece(const struct version *v, unsigned level, unsigned output,
+                                uint64_t cursor)
+{
+    struct piece *best = NULL;
+    uint64_t best_score = UINT64_MAX;
+    size_t count = v->count[level];
+    for (size_t n = 0; n < count; n++) {
+        struct piece *p = v->at[level][(n + cursor) % count];
+        bool bad = is_bad(p);
+        uint64_t below = overlap_bytes(v, output, p, &bad);
+        uint64_t score = below / (p->bytes / 1024 + 1);
+        if (!bad && score < best_score) {
+            best = p;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+static int pick_level(const struct version *v, unsigned level, uint64_t cursor, struct pick *pick)
+{
+    struct piece *p = best_piece(v, level, level + 1, cursor);
+    if (p == NULL)
+        return ERR_BUSY;
+    int rv = pick_add(pick, level, p);
+    if (rv == 0)
+        rv = add_overlaps(pick, v, level + 1, p->lo, p->hi);
+    return rv;
+}
+
+struct score {
+    unsigned level;
+    uint64_t permille; /* of the target; 1000 and more is due */
+};
+
+static void scores(const struct version *v, const struct lsm_options *options, unsigned base,
+                   const uint64_t targets[LSM_LEVELS], struct score out[LSM_LEVELS - 1])
+{
+    out[0] = (struct score){0, v->count[0] * 1000 / MAX(options->l0_compact, 1u)};
+    for (unsigned level = 1; level < LAST_LEVEL; level++) {
+        uint64_t bytes = version_level_bytes(v, level);
+        uint64_t permille = 0;
+        if (level < base || targets[level] == 0)
+            permille = v->count[level] > 0 ? 1001 : 0; /* nothing belongs here */
+        else
+            permille = bytes * 1000 / targets[level];
+        out[level] = (struct score){level, permille};
+    }
+    /* Most urgent first; few, so by insertion. */
+    for (size_t i = 1; i < LSM_LEVELS - 1; i++) {
+        for (size_t j = i; j > 0 && out[j].permille > out[j - 1].permille; j--) {
+            struct score t = out[j];
+            out[j] = out[j - 1];
+            out[j - 1] = t;
+        }
+    }
+}
+
+int pick_next(const struct version *v, const struct lsm_options *options, uint64_t *cursor,
+              struct pick *ret_pick)
+{
+    uint64_t targets[LSM_LEVELS];
+    struct score order[LSM_LEVELS - 1];
+    unsigned base = lsm_level_targets(v, options, targets);
+    scores(v, options, base, targets, order);
+    int rv = ERR_NOT_FOUND;
+    for (size_t i = 0; i < ARRAY_LEN(order) && order[i].permille >= 1000; i++) {
+        struct pick pick = {.level = order[i].level};
+        pick.output = pick.level == 0 ? base : pick.level + 1;
+        rv = pick.level == 0 ? pick_l0(v, base, &pick) : pick_level(v, pick.level, *cursor, &pick);
+        if (rv == 0) {
+            pick.is_move = pick.input_count == 1 && pick.inputs[0].level == pick.level;
+            (*cursor)++;
+            *ret_pick = pick;
+            return 0;
+        }
+        pick_fini(&pick);
+        if (rv == ERR_NOMEM)
+            return rv;
+        rv = ERR_NOT_FOUND; /* damage there: try the next */
+    }
+    return rv;
+}
+
+static int pick_all(const struct version *v, struct slice start, struct slice end,
+                    struct pick *pick)
+{
+    int rv = 0;
+    for (unsigned level = 0; rv == 0 && level < LSM_LEVELS; level++) {
+        rv = add_overlaps(pick, v, level, start, end);
+        if (v->count[level] > 0 && level > 0)
+            pick->output = level;
+    }
+    return rv;
+}
+
+int pick_span(const struct version *v, const struct lsm_options *options, struct slice start,
+              struct slice end, struct pick *ret_pick)
+{
+    uint64_t targets[LSM_LEVELS];
+    struct pick pick = {0};
+    size_t before;
+    int rv = pick_all(v, start, end, &pick);
+    do { /* whole pieces: the span grows until nothing sticks out of it */
+        before = pick.input_count;
+        struct slice lo = pick.lo, hi = pick.hi;
+        if (rv != 0 || before == 0)
+            break;
+        pick.input_count = 0;
+        rv = pick_all(v, lo, hi, &pick);
+    } while (rv == 0 && pick.input_count != before);
+    if (rv == 0 && pick.input_count == 0)
+        rv = ERR_NOT_FOUND;
+    if (rv != 0) {
+        pick_fini(&pick);
+        return rv;
+    }
+    pick.level = pick.inputs[0].level;
+    if (pick.output == 0)
+        pick.output = lsm_level_targets(v, options, targets);
+    *ret_pick = pick;
+    return 0;
+}

@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/coding.h"
+#include "base/crc32c.h"
+#include "lsm/block.h"
+#include "lsm/filter.h"
+#include "lsm/lsm.h"
+
+/* ---- reading blocks ----------------------------------------------------- */
+
+static int bad_block(struct table *t, uint64_t offset, const char *what, struct err *err)
+{
+    atomic_store_explicit(&t->is_bad, true, memory_order_relaxed);
+    return err_set(err, ERR_CORRUPT, "table '%s': block at %llu: %s", t->name,
+                   (unsigned long long)offset, what);
+}
+
+static int decode_block(struct table *t, struct table_handle h, const uint8_t *raw,
+                        struct block **ret_block, struct err *err)
+{
+    struct slice payload = slice_of(raw, h.len);
+    uint8_t type = raw[h.len];
+    size_t plain_len;
+    if (get_u32(raw + h.len + 1) != table_block_crc(raw, (size_t)h.len + 1, h.offset))
+        return bad_block(t, h.offset, "bad crc", err);
+    if (table_block_plain_len(payload, type, &plain_len) != 0)
+        return bad_block(t, h.offset, "bad type or length", err);
+    struct block *block = block_new(plain_len);
+    if (block == NULL)
+        return err_set(err, ERR_NOMEM, "block of %zu bytes", plain_len);
+    if (table_block_plain(payload, type, block->data, plain_len) != 0) {
+        block_unref(block);
+        return bad_block(t, h.offset, "bad LZ4 data", err);
+    }
+    *ret_block = block;
+    return 0;
+}
+
+/* Bypasses the cache. */
+static int read_block(struct table *t, struct table_handle h, struct block **ret_block,
+                      struct err *err)
+{
+    size_t len = (size_t)h.len + TABLE_BLOCK_TAIL;
+    size_t got = 0;
+    if (h.offset > t->size || len > t->size - h.offset)
+        return bad_block(t, h.offset, "lies outside of the file", err);
+    uint8_t *raw = malloc(len);
+    if (raw == NULL)
+        return err_set(err, ERR_NOMEM, "block of %zu bytes", len);
+    int rv = env_file_read(t->file, h.offset, raw, len, &got, err);
+    if (rv != 0)
+        rv = err_wrap(err, rv, "table '%s': block at %llu", t->name, (unsigned long long)h.offset);
+    else if (got != len)
+        rv = bad_block(t, h.offset, "the file ends inside", err);
+    else
+        rv = decode_block(t, h, raw, ret_block, err);
+    free(raw);
+    return rv;
+}
+
+int table_block(struct table *t, struct table_handle h, unsigned flags, struct block **ret_block,
+                struct err *err)
+{
+    struct block *block = cache_get(t->cache, t->number, h.offset);
+    if (block != NULL) {
+        *ret_block = block;
+        return 0;
+    }
+    if (flags & LSM_READ_NO_IO)
+        return ERR_WOULD_BLOCK;
+    int rv = read_block(t, h, &block, err);
+    if (rv != 0)
+        return rv;
+    if (!(flags & LSM_READ_NO_FILL))
+        cache_put(t->cache, t->number, h.offset, block);
+    *ret_block = block;
+    return 0;
+}
+
+/* ---- open --------------------------------------------------------------- */
+
+/* ERR_CORRUPT: the frame is damaged. */
+static int load_frame(struct table *t, struct err *err)
+{
+    uint8_t raw[TABLE_FOOTER];
+    size_t got = 0;
+    struct block *props = NULL;
+    if (t->size < TABLE_FOOTER)
+        return err_set(err, ERR_CORRUPT, "%llu bytes are no table", (unsigned long long)t->size);
+    int rv = env_file_read(t->file, t->size - TABLE_FOOTER, raw, sizeof raw, &got, err);
+    if (rv != 0)
+        return rv;
+    rv = table_footer_decode(slice_of(raw, got), t->size, &t->footer, err);
+    if (rv == 0)
+        rv = read_block(t, t->footer.props, &props, err);
+    if (rv == 0)
+        rv = table_props_decode(block_slice(props), &t->props, err);
+    if (rv == 0)
+        rv = read_block(t, t->footer.top, &t->top, err);
+    block_unref(props);
+    if (rv != 0)
+        return rv;
+    struct block_iter it;
+    rv = block_iter_init(&it, block_slice(t->top));
+    block_iter_fini(&it);
+    return rv == 0 ? 0 : bad_block(t, t->footer.top.offset, "not an index", err);
+}
+
+static int check_size(struct table *t, uint64_t want, struct err *err)
+{
+    uint64_t have = 0;
+    int rv = env_file_size(t->file, &have, err);
+    if (rv != 0)
+        return rv;
+    t->size = want == 0 ? have : want;
+    if (have != t->size)
+        return err_set(err, ERR_CORRUPT, "%llu bytes long, the manifest says %llu",
+                       (unsigned long long)have, (unsigned long long)want);
+    return 0;
+}
+
+int table_open(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
+               uint64_t number, uint64_t size, struct err *err)
+{
+    struct err why = {0};
+    struct table *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return err_set(err, ERR_NOMEM, "table");
+    atomic_init(&t->refs, 1);
+    list_init(&t->in_dead);
+    t->env = env;
+    t->cache = cache;
+    t->number = number;
+    table_props_init(&t->props);
+    disk_name(DISK_TABLE, number, t->name);
+    int rv = env_file_open(env, path, ENV_OPEN_READ, &t->file, &why);
+    if (rv == 0)
+        rv = check_size(t, size, &why);
+    if (rv == 0)
+        rv = load_frame(t, &why);
+    if (rv == ERR_CORRUPT) {
+        snprintf(t->damage, sizeof t->damage, "%s", why.msg);
+        atomic_store_explicit(&t->is_bad, true, memory_order_relaxed);
+        block_unref(t->top);
+        t->top = NULL;
+    } else if (rv != 0) {
+        table_unref(t);
+        err_set(err, rv, "%s", why.msg);
+        return err_wrap(err, rv, "open table '%s'", path);
+    }
+    *ret_table = t;
+    return 0;
+}
+
+struct table *table_ref(struct table *t)
+{
+    unsigned before = atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    ASSERT(before > 0);
+    return t;
+}
+
+void table_unref(struct table *t)
+{
+    if (t == NULL)
+        return;
+    unsigned before = atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel);
+    ASSERT(before > 0);
+    if (before > 1)
+        return;
+    ASSERT(!list_is_linked(&t->in_dead));
+    env_file_close(t->file);
+    block_unref(t->top);
+    table_props_fini(&t->props);
+    free(t);
+}
+
+static int frame_status(const struct table *t, struct err *err)
+{
+    if (t->damage[0] == 0)
+        return 0;
+    return err_set(err, ERR_CORRUPT, "table '%s': %s", t->name, t->damage);
+}
+
+/* ---- get ---------------------------------------------------------------- */
+
+int table_may_contain(struct table *t, uint64_t hash, unsigned flags, struct err *err)
+{
+    struct block *filter = NULL;
+    int rv = frame_status(t, err);
+    if (rv != 0)
+        return rv;
+    if (t->footer.filter.len == 0)
+        return 1;
+    rv = table_block(t, t->footer.filter, flags & ~(unsigned)LSM_READ_NO_FILL, &filter, err);
+    if (rv != 0)
+        return rv;
+    if (filter_is_sane(block_slice(filter)))
+        rv = filter_may_contain(block_slice(filter), hash);
+    else
+        rv = bad_block(t, t->footer.filter.offset, "not a filter", err);
+    block_unref(filter);
+    return rv;
+}
+
+/* Seek in the index block and tell where the entry points; ERR_NOT_FOUND at its end. */
+static int index_seek(struct table *t, struct slice index, uint64_t offset, bool is_top,
+                      struct slice key, uint64_t version, struct table_handle *ret_handle,
+                      struct err *err)
+{
+    struct block_iter it;
+    int rv = block_iter_init(&it, index);
+    if (rv == 0)
+        block_iter_seek(&it, key, version);
+    if (it.is_corrupt) {
+        rv = bad_block(t, offset, "index entries make no sense", err);
+    } else if (!it.is_valid) {
+        rv = ERR_NOT_FOUND;
+    } else if (is_top) {
+        struct table_top top;
+        rv = table_top_decode(it.value, &top) ? 0 : bad_block(t, offset, "bad index entry", err);
+        *ret_handle = rv == 0 ? top.handle : *ret_handle;
+    } else if (!table_partition_decode(it.value, ret_handle)) {
+        rv = bad_block(t, offset, "bad index entry", err);
+    }
+    block_iter_fini(&it);
+    return rv;
+}
+
+static int data_seek(struct table *t, struct block *data, struct table_handle h, struct slice key,
+                     uint64_t version, struct entry *ret_entry, struct err *err)
+{
+    struct block_iter it;
+    struct entry found;
+    int rv = block_iter_init(&it, block_slice(data));
+    if (rv == 0)
+        block_iter_seek(&it, key, version);
+    if (it.is_corrupt)
+        rv = bad_block(t, h.offset, "entries make no sense", err);
+    else if (!it.is_valid || !slice_equal(ikey_key(block_iter_key(&it)), key))
+        rv = ERR_NOT_FOUND;
+    else if (!entry_decode(block_iter_key(&it), it.value, &found))
+        rv = bad_block(t, h.offset, "an entry makes no sense", err);
+    if (rv == 0) {
+        ASSERT(found.version <= version);
+        found.key = (struct slice){0}; /* stood in the iterator */
+        *ret_entry = found;
+    }
+    block_iter_fini(&it);
+    return rv;
+}
+
+int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned flags,
+              struct entry *ret_entry, struct block **ret_block, struct err *err)
+{
+    struct table_handle part_at = {0}, data_at = {0};
+    struct block *part = NULL, *data = NULL;
+    int rv = frame_status(t, err);
+    if (rv == 0)
+        rv = index_seek(t, block_slice(t->top), t->footer.top.offset, true, key, version_max,
+                        &part_at, err);
+    if (rv == 0)
+        rv = table_block(t, part_at, flags, &part, err);
+    if (rv == 0)
+        rv = index_seek(t, block_slice(part), part_at.offset, false, key, version_max, &data_at,
+                        err);
+    if (rv == 0)
+        rv = table_block(t, data_at, flags, &data, err);
+    if (rv == 0)
+        rv = data_seek(t, data, data_at, key, version_max, ret_entry, err);
+    block_unref(part);
+    if (rv == 0)
+        *ret_block = data;
+    else
+        block_unref(data);
+    return rv;
+}
+
+/* ---- estimates ---------------------------------------------------------- */
+
+void table_approximate(const struct table *t, struct slice start, struct slice end,
+                       uint64_t *ret_bytes, uint64_t *ret_records)
+{
+    struct block_iter it;
+    uint64_t bytes = 0, records = 0;
+    bool before = true; /* the partition begins before `start` */
+    *ret_bytes = *ret_records = 0;
+    if (t->damage[0] != 0)
+        return;
+    before = slice_compare(buf_slice(&t->props.smallest), start) < 0;
+    if (block_iter_init(&it, block_slice(t->top)) != 0)
+        return;
+    for (block_iter_first(&it); it.is_valid; block_iter_next(&it)) {
+        struct table_top top;
+        struct slice last = ikey_key(block_iter_key(&it));
+        if (!table_top_decode(it.value, &top))
+            break;
+        bool ends_before = slice_compare(last, start) < 0;
+        bool ends_after = end.len > 0 && slice_compare(last, end) >= 0;
+        if (!ends_before) {
+            unsigned share = 2 - (before ? 1 : 0) - (ends_after ? 1 : 0);
+            share = share == 0 ? 1 : share;
+            bytes += top.data_bytes * share / 2;
+            records += top.records * share / 2;
+        }
+        before = ends_before;
+        if (ends_after)
+            break;
+    }
+    block_iter_fini(&it);
+    *ret_bytes = bytes;
+    *ret_records = records;
+}
+
+/* ---- verify ------------------------------------------------------------- */
+
+struct verify {
+    struct table *table;
+    table_bad_fn on_bad;
+    void *data;
+    struct err *err; /* the first */
+    int rv;
+};
+
+/* An error counts and is told; the first one is kept. */
+static void verify_note(struct verify *v, uint64_t offset, int rv, const struct err *why)
+{
+    if (rv == 0)
+        return;
+    if (v->on_bad != NULL)
+        v->on_bad(v->data, v->table->name, offset, why->msg);
+    if (v->rv == 0)
+        v->rv = err_set(v->err, rv, "%s", why->msg);
+}
+
+static struct block *verify_block(struct verify *v, struct table_handle h)
+{
+    struct err why = {0};
+    struct block *block = NULL;
+    int rv = read_block(v->table, h, &block, &why);
+    verify_note(v, h.offset, rv, &why);
+    return block;
+}
+
+static void verify_partition(struct verify *v, struct table_handle at)
+{
+    struct block *part = verify_block(v, at);
+    struct block_iter it;
+    if (part == NULL)
+        return;
+    bool bad = block_iter_init(&it, block_slice(part)) != 0;
+    for (block_iter_first(&it); !bad && it.is_valid; block_iter_next(&it)) {
+        struct table_handle h;
+        bad = !table_partition_decode(it.value, &h);
+        if (!bad)
+            block_unref(verify_block(v, h));
+    }
+    if (bad || it.is_corrupt) {
+        struct err why = {0};
+        int rv = bad_block(v->table, at.offset, "index entries make no sense", &why);
+        verify_note(v, at.offset, rv, &why);
+    }
+    block_iter_fini(&it);
+    block_unref(part);
+}
+
+static void verify_blocks(struct verify *v)
+{
+    struct table *t = v->table;
+    struct block_iter it;
+    if (t->footer.filter.len > 0)
+        block_unref(verify_block(v, t->footer.filter));
+    block_unref(verify_block(v, t->footer.props));
+    block_unref(verify_block(v, t->footer.top));
+    bool bad = block_iter_init(&it, block_slice(t->top)) != 0;
+    for (block_iter_first(&it); !bad && it.is_valid; block_iter_next(&it)) {
+        struct table_top top;
+        bad = !table_top_decode(it.value, &top);
+        if (!bad)
+            verify_partition(v, top.handle);
+    }
+    if (bad || it.is_corrupt) {
+        struct err why = {0};
+        int rv = bad_block(t, t->footer.top.offset, "index entries make no sense", &why);
+        verify_note(v, t->footer.top.offset, rv, &why);
+    }
+    block_iter_fini(&it);
+}
+
+static void verify_whole(struct verify *v, uint32_t want)
+{
+    enum { CHUNK = 64 << 10 };
+    struct table *t = v->table;
+    struct err why = {0};
+    uint32_t crc = 0;
+    int rv = 0;
+    uint8_t *chunk = malloc(CHUNK);
+    if (chunk == NULL)
+        rv = err_set(&why, ERR_NOMEM, "verify '%s'", t->name);
+    uint64_t offset = 0;
+    while (rv == 0 && offset < t->size) {
+        size_t got = 0;
+        size_t len = (size_t)MIN(t->size - offset, (uint64_t)CHUNK);
+        rv = env_file_read(t->file, offset, chunk, len, &got, &why);
+        if (rv == 0 && got != len)
+            rv = bad_block(t, offset + got, "the file ends here", &why);
+        if (rv == 0)
+            crc = crc32c(crc, chunk, got);
+        offset += got;
+    }
+    if (rv == 0 && crc != want)
+        rv = err_set(&why, ERR_CORRUPT, "table '%s': the whole file's crc is not the manifest's",
+                     t->name);
+    verify_note(v, offset, rv, &why);
+    free(chunk);
+}
+
+int table_verify(struct table *t, const uint32_t *crc, table_bad_fn on_bad, void *data,
+                 struct err *err)
+{
+    struct verify v = {.table = t, .on_bad = on_bad, .data = data, .err = err};
+    struct err why = {0};
+    int rv = frame_status(t, &why);
+    if (rv != 0)
+        verify_note(&v, t->size, rv, &why);
+    else
+        verify_blocks(&v);
+    if (crc != NULL)
+        verify_whole(&v, *crc);
+    return v.rv;
+}
+
+/* ---- cursor ------------------------------------------------------------- */
+
+/* top ─▶ partition ─▶ data; each lower one is loaded for the entry that the upper one
+ * stands on. */
+struct table_cursor {
+    struct cursor base;
+    struct table *table;
+    struct slice lower, upper;
+    unsigned flags;
+    struct block_iter top, part, data;
+    struct block *part_block, *data_block;
+    struct table_handle part_at, data_at;
+};
+
+static void tc_fail(struct table_cursor *c, int status)
+{
+    ASSERT(status != 0);
+    c->base.status = status;
+    c->base.is_valid = false;
+}
+
+static void drop_data(struct table_cursor *c)
+{
+    block_iter_fini(&c->data);
+    block_unref(c->data_block);
+    c->data_block = NULL;
+}
+
+static void drop_part(struct table_cursor *c)
+{
+    drop_data(c);
+    block_iter_fini(&c->part);
+    block_unref(c->part_block);
+    c->part_block = NULL;
+}
+
+/* True and `part` ready to be moved if `top` stands on something loadable. */
+static bool load_part(struct table_cursor *c)
+{
+    struct table_top top;
+    drop_part(c);
+    if (!c->top.is_valid) {
+        if (c->top.is_corrupt)
+            tc_fail(c, bad_block(c->table, c->table->footer.top.offset,
+                                 "index entries make no sense", c->base.err));
+        return false;
+    }
+    if (!table_top_decode(c->top.value, &top)) {
+        tc_fail(c,
+                bad_block(c->table, c->table->footer.top.offset, "bad index entry", c->base.err));
+        return false;
+    }
+    c->part_at = top.handle;
+    int rv = table_block(c->table, top.handle, c->flags, &c->part_block, c->base.err);
+    if (rv == 0 && block_iter_init(&c->part, block_slice(c->part_block)) != 0)
+        rv = bad_block(c->table, c->part_at.offset, "not an index", c->base.err);
+    if (rv != 0)
+        tc_fail(c, rv);
+    return rv == 0;
+}
+
+static bool load_data(struct table_cursor *c)
+{
+    drop_data(c);
+    if (!c->part.is_valid) {
+        if (c->part.is_corrupt)
+            tc_fail(c, bad_block(c->table, c->part_at.offset, "index entries make no sense",
+                                 c->base.err));
+        return false;
+    }
+    if (!table_partition_decode(c->part.value, &c->data_at)) {
+        tc_fail(c, bad_block(c->table, c->part_at.offset, "bad index entry", c->base.err));
+        return false;
+    }
+    int rv = table_block(c->table, c->data_at, c->flags, &c->data_block, c->base.err);
+    if (rv == 0 && block_iter_init(&c->data, block_slice(c->data_block)) != 0)
+        rv = bad_block(c->table, c->data_at.offset, "not a block of entries", c->base.err);
+    if (rv != 0)
+        tc_fail(c, rv);
+    return rv == 0;
+}
+
+/* `data` ran off its end: stand on the first entry of the next block that has one. */
+static void settle_forward(struct table_cursor *c)
+{
+    while (c->base.status == 0 && c->data_block != NULL && !c->data.is_valid &&
+           !c->data.is_corrupt) {
+        block_iter_next(&c->part);
+        if (!c->part.is_valid && !c->part.is_corrupt) {
+            block_iter_next(&c->top);
+            if (!load_part(c))
+                return;
+            block_iter_first(&c->part);
+        }
+        if (!load_data(c))
+            return;
+        block_iter_first(&c->data);
+    }
+}
+
+static void settle_backward(struct table_cursor *c)
+{
+    while (c->base.status == 0 && c->data_block != NULL && !c->data.is_valid &&
+           !c->data.is_corrupt) {
+        block_iter_prev(&c->part);
+        if (!c->part.is_valid && !c->part.is_corrupt) {
+            block_iter_prev(&c->top);
+            if (!load_part(c))
+                return;
+            block_iter_last(&c->part);
+        }
+        if (!load_data(c))
+            return;
+        block_iter_last(&c->data);
+    }
+}
+
+/* Show where `data` stands, if that is inside the bounds. */
+static void show(struct table_cursor *c)
+{
+    c->base.is_valid = false;
+    if (c->base.status != 0 || c->data_block == NULL)
+        return;
+    if (c->data.is_corrupt) {
+        tc_fail(c, bad_block(c->table, c->data_at.offset, "entries make no sense", c->base.err));
+        return;
+    }
+    if (!c->data.is_valid)
+        return;
+    if (!entry_decode(block_iter_key(&c->data), c->data.value, &c->base.at)) {
+        tc_fail(c, bad_block(c->table, c->data_at.offset, "an entry makes no sense", c->base.err));
+        return;
+    }
+    struct slice key = c->base.at.key;
+    c->base.is_valid = slice_compare(key, c->lower) >= 0 &&
+                       (c->upper.len == 0 || slice_compare(key, c->upper) < 0);
+}
+
+static bool tc_begin(struct table_cursor *c)
+{
+    c->base.is_valid = false;
+    c->base.status = 0;
+    int rv = frame_status(c->table, c->base.err);
+    if (rv != 0)
+        tc_fail(c, rv);
+    return rv == 0;
+}
+
+/* Without looking at the bounds. */
+static void raw_seek(struct table_cursor *c, struct slice key, uint64_t version)
+{
+    block_iter_seek(&c->top, key, version);
+    if (!load_part(c))
+        return;
+    block_iter_seek(&c->part, key, version);
+    if (!load_data(c))
+        return;
+    block_iter_seek(&c->data, key, version);
+    settle_forward(c);
+}
+
+static void raw_last(struct table_cursor *c)
+{
+    block_iter_last(&c->top);
+    if (!load_part(c))
+        return;
+    block_iter_last(&c->part);
+    if (!load_data(c))
+        return;
+    block_iter_last(&c->data);
+    settle_backward(c);
+}
+
+static void raw_prev(struct table_cursor *c)
+{
+    block_iter_prev(&c->data);
+    settle_backward(c);
+}
+
+static void tc_seek(struct cursor *base, struct slice key, uint64_t version)
+{
+    struct table_cursor *c = container_of(base, struct table_cursor, base);
+    if (!tc_begin(c))
+        return;
+    if (slice_compare(key, c->lower) < 0) {
+        key = c->lower;
+        version = UINT64_MAX;
+    }
+    raw_seek(c, key, version);
+    show(c);
+}
+
+static void tc_seek_before(struct cursor *base, struct slice key, uint64_t version)
+{
+    struct table_cursor *c = container_of(base, struct table_cursor, base);
+    if (!tc_begin(c))
+        return;
+    if (c->upper.len > 0 && slice_compare(key, c->upper) >= 0) {
+        key = c->upper;
+        version = UINT64_MAX;
+    }
+    raw_seek(c, key, version);
+    if (c->base.status != 0)
+        return;
+    if (c->data_block != NULL && c->data.is_valid)
+        raw_prev(c);
+    else if (!c->data.is_corrupt)
+        raw_last(c);
+    show(c);
+}
+
+static void tc_last(struct cursor *base)
+{
+    struct table_cursor *c = container_of(base, struct table_cursor, base);
+    if (c->upper.len > 0) {
+        tc_seek_before(base, c->upper, UINT64_MAX);
+        return;
+    }
+    if (!tc_begin(c))
+        return;
+    raw_last(c);
+    show(c);
+}
+
+static void tc_next(struct cursor *base)
+{
+    struct table_cursor *c = container_of(base, struct table_cursor, base);
+    block_iter_next(&c->data);
+    settle_forward(c);
+    show(c);
+}
+
+static void tc_prev(struct cursor *base)
+{
+    struct table_cursor *c = container_of(base, struct table_cursor, base);
+    raw_prev(c);
+    show(c);
+}
+
+static void tc_free(struct cursor *base)
+{
+    struct table_cursor *c = container_of(base, struct table_cursor, base);
+    drop_part(c);
+    block_iter_fini(&c->top);
+    table_unref(c->table);
+    free(c);
+}
+
+static const struct cursor_ops table_cursor_ops = {
+    .seek = tc_seek,
+    .seek_before = tc_seek_before,
+    .last = tc_last,
+    .next = tc_next,
+    .prev = tc_prev,
+    .free = tc_free,
+};
+
+struct cursor *table_cursor(struct table *table, struct slice lower, struct slice upper,
+                            unsigned flags, struct err *err)
+{
+    struct table_cursor *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->base.ops = &table_cursor_ops;
+    c->base.err = err;
+    c->table = table_ref(table);
+    c->lower = lower;
+    c->upper = upper;
+    c->flags = flags;
+    if (table->top != NULL)
+        block_iter_init(&c->top, block_slice(table->top)); /* was sane at open */
+    return &c->base;
+}

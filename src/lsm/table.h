@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * table — one immutable table file, open for reading.
+ *
+ * The top index lives with the table; partitions, filter and data go through the
+ * cache under (file number, offset).
+ *
+ * Ownership  counted references; the last one closes the file. Removing it from
+ *            disk is the business of lsm's files.h.
+ * Threads    any.
+ * Errors     ERR_CORRUPT and ERR_IO name the file and the offset. A table whose
+ *            frame (size, footer, top index) is damaged opens all the same, and
+ *            every read of it is ERR_CORRUPT: a piece of one table must not keep
+ *            the whole store shut.
+ */
+#ifndef LSM_TABLE_H_
+#define LSM_TABLE_H_
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "lsm/cache.h"
+#include "lsm/cursor.h"
+#include "lsm/disk.h"
+#include "lsm/table_format.h"
+
+struct table {
+    atomic_uint refs;
+    struct env *env;
+    struct env_file *file;
+    struct cache *cache; /* borrowed; outlives every table */
+    uint64_t number;
+    uint64_t size;
+    char name[DISK_NAME_MAX];
+    struct block *top; /* NULL when damaged */
+    struct table_footer footer;
+    struct table_props props;
+    char damage[160];   /* why the frame cannot be used; "" when it can */
+    atomic_bool is_bad; /* damage was found in it: compaction leaves it alone */
+    uint32_t pieces;    /* loop: pieces of the current version that show it */
+    bool is_dead;       /* loop: in the list of files to remove */
+    struct list in_dead;
+};
+
+/* Open `path` as table `number` of `size` bytes (0: whatever it has). 0 also for a
+ * damaged frame (see `damage`). ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. */
+int table_open(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
+               uint64_t number, uint64_t size, struct err *err);
+struct table *table_ref(struct table *table);
+void table_unref(struct table *table); /* NULL is fine */
+
+/* Could it hold `key`? 1 yes, 0 certainly not, or an error. `flags` as in lsm.h. */
+int table_may_contain(struct table *table, uint64_t hash, unsigned flags, struct err *err);
+
+/* The newest entry of `key` with version <= version_max: 0 and the block that the
+ * entry points into (the caller unrefs it), or ERR_NOT_FOUND, ERR_WOULD_BLOCK,
+ * ERR_CORRUPT, ERR_IO, ERR_NOMEM. The entry's key is not set. */
+int table_get(struct table *table, struct slice key, uint64_t version_max, unsigned flags,
+              struct entry *ret_entry, struct block **ret_block, struct err *err);
+
+/* A cursor over entries with lower <= key < upper (empty upper: no bound). The table
+ * and the bounds must outlive it. `err` as in cursor.h. NULL when memory is out. */
+struct cursor *table_cursor(struct table *table, struct slice lower, struct slice upper,
+                            unsigned flags, struct err *err);
+
+/* Read a checked and decoded block, through the cache. */
+int table_block(struct table *table, struct table_handle handle, unsigned flags,
+                struct block **ret_block, struct err *err);
+
+/* Data bytes and records of keys in [start, end), from the top index alone; partly
+ * covered partitions count by half. */
+void table_approximate(const struct table *table, struct slice start, struct slice end,
+                       uint64_t *ret_bytes, uint64_t *ret_records);
+
+/* Read the whole file against `crc` (unless `crc` is NULL) and every block against
+ * its own. Calls `on_bad` for each damage. 0 or the first error. */
+typedef void (*table_bad_fn)(void *data, const char *file, uint64_t offset, const char *text);
+int table_verify(struct table *table, const uint32_t *crc, table_bad_fn on_bad, void *data,
+                 struct err *err);
+
+#endif

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One entry: add ─▶ data block; full ─▶ cut_data() writes it and leaves its index
+ * entry pending until the next key is known (a short separator), then into the
+ * partition; partition full ─▶ cut_partition() writes that and enters it in the top
+ * index. finish: last blocks, filter, properties, top index, footer, sync.
+ */
+#include "lsm/table_builder.h"
+
+#include <lz4.h>
+#include <stdlib.h>
+
+#include "base/coding.h"
+#include "base/crc32c.h"
+#include "env/env.h"
+#include "lsm/block.h"
+#include "lsm/disk.h"
+#include "lsm/filter.h"
+#include "lsm/lsm.h"
+
+enum { WRITE_BYTES = 256 << 10, INDEX_RESTART_EVERY = 4, OUT_MAX = 1 << 30 };
+
+struct table_builder {
+    struct env *env;
+    struct env_file *file;
+    char path[ENV_PATH_MAX];
+    struct table_options options;
+    struct block_builder data, part, top;
+    struct buf out; /* bytes that wait to be written at `written` */
+    uint64_t written;
+    uint32_t crc;
+    struct buf scratch; /* compressed block */
+    struct buf last_ikey;
+    struct buf hashes; /* u64 each, native */
+    bool index_is_pending;
+    struct table_handle pending; /* data block without an index entry yet */
+    uint64_t part_data_bytes, part_records;
+    uint64_t block_records;
+    struct table_props props;
+    bool is_finished;
+};
+
+static uint64_t offset_now(const struct table_builder *b)
+{
+    return b->written + b->out.len;
+}
+
+static int flush_out(struct table_builder *b, struct err *err)
+{
+    if (b->out.failed)
+        return err_set(err, ERR_NOMEM, "write buffer of '%s'", b->path);
+    if (b->out.len == 0)
+        return 0;
+    int rv = env_file_write(b->file, b->written, b->out.data, b->out.len, err);
+    if (rv != 0)
+        return rv;
+    b->crc = crc32c(b->crc, b->out.data, b->out.len);
+    b->written += b->out.len;
+    buf_clear(&b->out);
+    return 0;
+}
+
+/* LZ4 unless that saves less than an eighth. */
+static struct slice compress(struct table_builder *b, struct slice plain, uint8_t *ret_type)
+{
+    *ret_type = TABLE_BLOCK_PLAIN;
+    if (b->options.no_compression || plain.len > LZ4_MAX_INPUT_SIZE)
+        return plain;
+    int bound = LZ4_compressBound((int)plain.len);
+    buf_clear(&b->scratch);
+    uint8_t *p = buf_extend(&b->scratch, (size_t)bound + 4);
+    if (p == NULL)
+        return plain;
+    put_u32(p, (uint32_t)plain.len);
+    int n = LZ4_compress_default((const char *)plain.data, (char *)p + 4, (int)plain.len, bound);
+    if (n <= 0 || (size_t)n + 4 > plain.len - plain.len / 8)
+        return plain;
+    *ret_type = TABLE_BLOCK_LZ4;
+    return slice_of(p, (size_t)n + 4);
+}
+
+static int write_block(struct table_builder *b, struct slice plain, bool may_compress,
+                       struct table_handle *ret_handle, struct err *err)
+{
+    uint8_t type = TABLE_BLOCK_PLAIN;
+    struct slice payload = may_compress ? compress(b, plain, &type) : plain;
+    ASSERT(payload.len <= UINT32_MAX);
+    struct table_handle handle = {.offset = offset_now(b), .len = (uint32_t)payload.len};
+    uint8_t *p = buf_extend(&b->out, payload.len + TABLE_BLOCK_TAIL);
+    if (p == NULL)
+        return err_set(err, ERR_NOMEM, "block of %zu bytes", payload.len);
+    memcpy(p, payload.data, payload.len);
+    p[payload.len] = type;
+    put_u32(p + payload.len + 1, table_block_crc(p, payload.len + 1, handle.offset));
+    *ret_handle = handle;
+    return b->out.len >= WRITE_BYTES ? flush_out(b, err) : 0;
+}
+
+static int cut_partition(struct table_builder *b, struct err *err)
+{
+    struct slice plain;
+    struct table_handle handle;
+    struct slice last = buf_slice(&b->part.last_key);
+    int rv = block_builder_finish(&b->part, &plain);
+    if (rv != 0)
+        return err_set(err, rv, "index partition");
+    rv = write_block(b, plain, true, &handle, err);
+    if (rv != 0)
+        return rv;
+    uint8_t value[4 * VARINT_MAX];
+    size_t n = put_varint(value, handle.offset);
+    n += put_varint(value + n, handle.len);
+    n += put_varint(value + n, b->part_data_bytes);
+    n += put_varint(value + n, b->part_records);
+    block_builder_add(&b->top, last, slice_of(value, n), (struct slice){0});
+    block_builder_reset(&b->part);
+    b->part_data_bytes = 0;
+    b->part_records = 0;
+    return 0;
+}
+
+/* Enter the pending data block into the partition under `separator`. */
+static int index_pending(struct table_builder *b, struct slice separator, struct err *err)
+{
+    ASSERT(b->index_is_pending);
+    uint8_t value[2 * VARINT_MAX];
+    size_t n = put_varint(value, b->pending.offset);
+    n += put_varint(value + n, b->pending.len);
+    block_builder_add(&b->part, separator, slice_of(value, n), (struct slice){0});
+    b->part_data_bytes += b->pending.len + TABLE_BLOCK_TAIL;
+    b->part_records += b->block_records;
+    b->block_records = 0;
+    b->index_is_pending = false;
+    if (block_builder_bytes(&b->part) < b->options.block_bytes)
+        return 0;
+    return cut_partition(b, err);
+}
+
+/* A short encoded key >= last_ikey and < every key from `next` on: cut behind the
+ * first byte that differs, if that can be counted up; else the last key itself. */
+static struct slice separator(struct table_builder *b, struct slice next, uint8_t *room)
+{
+    struct slice last = ikey_key(buf_slice(&b->last_ikey));
+    size_t i = 0;
+    while (i < last.len && i < next.len && last.data[i] == next.data[i])
+        i++;
+    if (i >= last.len || i >= next.len || last.data[i] + 1 >= next.data[i] || i + 1 >= last.len)
+        return buf_slice(&b->last_ikey);
+    memcpy(room, last.data, i + 1);
+    room[i]++;
+    put_u64be(room + i + 1, UINT64_MAX);
+    return slice_of(room, i + 1 + IKEY_TRAILER);
+}
+
+static int cut_data(struct table_builder *b, struct err *err)
+{
+    struct slice plain;
+    int rv = block_builder_finish(&b->data, &plain);
+    if (rv != 0)
+        return err_set(err, rv, "data block");
+    b->block_records = b->data.count;
+    rv = write_block(b, plain, true, &b->pending, err);
+    if (rv != 0)
+        return rv;
+    b->index_is_pending = true;
+    b->props.data_blocks++;
+    b->props.data_bytes += b->pending.len + TABLE_BLOCK_TAIL;
+    block_builder_reset(&b->data);
+    return 0;
+}
+
+int table_builder_open(struct table_builder **ret_builder, struct env *env, const char *path,
+                       const struct table_options *options, struct err *err)
+{
+    ASSERT(options->block_bytes > 0);
+    ASSERT(strlen(path) < ENV_PATH_MAX);
+    struct table_builder *b = calloc(1, sizeof *b);
+    if (b == NULL)
+        return err_set(err, ERR_NOMEM, "table builder");
+    int rv = env_file_open(env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE,
+                           &b->file, err);
+    if (rv != 0) {
+        free(b);
+        return rv;
+    }
+    b->env = env;
+    b->options = *options;
+    memcpy(b->path, path, strlen(path) + 1);
+    block_builder_init(&b->data, options->restart_every);
+    block_builder_init(&b->part, INDEX_RESTART_EVERY);
+    block_builder_init(&b->top, INDEX_RESTART_EVERY);
+    buf_init(&b->out, OUT_MAX);
+    buf_init(&b->scratch, OUT_MAX);
+    buf_init(&b->last_ikey, LSM_KEY_MAX + IKEY_TRAILER);
+    buf_init(&b->hashes, SIZE_MAX / 2);
+    table_props_init(&b->props);
+    *ret_builder = b;
+    return 0;
+}
+
+static void count_entry(struct table_builder *b, const struct entry *e, bool is_new_key)
+{
+    struct table_props *props = &b->props;
+    if (props->records == 0)
+        buf_append_slice(&props->smallest, e->key);
+    props->records++;
+    props->deletes += e->kind == ENTRY_DELETE;
+    props->expiring += e->kind == ENTRY_PUT_EXPIRES;
+    props->version_min = MIN(props->version_min, e->version);
+    props->version_max = MAX(props->version_max, e->version);
+    props->key_bytes += e->key.len;
+    props->value_bytes += e->value.len;
+    if (is_new_key && b->options.filter_bits > 0) {
+        uint64_t hash = filter_hash(e->key);
+        buf_append(&b->hashes, &hash, sizeof hash);
+    }
+}
+
+int table_builder_add(struct table_builder *b, const struct entry *e, struct err *err)
+{
+    ASSERT(!b->is_finished);
+    ASSERT(e->key.len > 0 && e->key.len <= LSM_KEY_MAX);
+    bool is_new_key = true;
+    if (b->props.records > 0) {
+        struct slice last = buf_slice(&b->last_ikey);
+        ASSERT(entry_compare(ikey_key(last), ikey_version(last), e->key, e->version) < 0);
+        is_new_key = !slice_equal(ikey_key(last), e->key);
+    }
+    if (b->index_is_pending) {
+        uint8_t room[LSM_KEY_MAX + IKEY_TRAILER];
+        int rv = index_pending(b, separator(b, e->key, room), err);
+        if (rv != 0)
+            return rv;
+    }
+    buf_clear(&b->last_ikey);
+    ikey_append(&b->last_ikey, e->key, e->version);
+    uint8_t head[ENTRY_HEAD_MAX];
+    size_t head_len = entry_encode_head(e, head);
+    if (b->last_ikey.failed)
+        return err_set(err, ERR_NOMEM, "key of %zu bytes", e->key.len);
+    block_builder_add(&b->data, buf_slice(&b->last_ikey), slice_of(head, head_len), e->value);
+    count_entry(b, e, is_new_key);
+    return block_builder_bytes(&b->data) >= b->options.block_bytes ? cut_data(b, err) : 0;
+}
+
+uint64_t table_builder_bytes(const struct table_builder *b)
+{
+    return offset_now(b) + block_builder_bytes(&b->data);
+}
+
+uint64_t table_builder_records(const struct table_builder *b)
+{
+    return b->props.records;
+}
+
+static int write_filter(struct table_builder *b, struct table_handle *ret_handle, struct err *err)
+{
+    struct buf filter;
+    if (b->options.filter_bits == 0)
+        return 0;
+    if (b->hashes.failed)
+        return err_set(err, ERR_NOMEM, "filter hashes");
+    buf_init(&filter, OUT_MAX);
+    filter_build(&filter, (const uint64_t *)(const void *)b->hashes.data,
+                 b->hashes.len / sizeof(uint64_t), b->options.filter_bits);
+    int rv = filter.failed ? err_set(err, ERR_NOMEM, "filter")
+                           : write_block(b, buf_slice(&filter), false, ret_handle, err);
+    buf_fini(&filter);
+    return rv;
+}
+
+static int write_props(struct table_builder *b, struct table_handle *ret_handle, struct err *err)
+{
+    struct slice last = ikey_key(buf_slice(&b->last_ikey));
+    struct buf raw;
+    buf_append_slice(&b->props.largest, last);
+    buf_init(&raw, OUT_MAX);
+    table_props_encode(&b->props, &raw);
+    int rv = raw.failed || b->props.largest.failed || b->props.smallest.failed
+                 ? err_set(err, ERR_NOMEM, "properties")
+                 : write_block(b, buf_slice(&raw), false, ret_handle, err);
+    buf_fini(&raw);
+    return rv;
+}
+
+/* Everything behind the data. */
+static int write_tail(struct table_builder *b, struct err *err)
+{
+    struct table_footer footer = {0};
+    struct slice top;
+    int rv = write_filter(b, &footer.filter, err);
+    if (rv == 0)
+        rv = write_props(b, &footer.props, err);
+    if (rv == 0 && block_builder_finish(&b->top, &top) != 0)
+        rv = err_set(err, ERR_NOMEM, "top index");
+    if (rv == 0)
+        rv = write_block(b, top, true, &footer.top, err);
+    if (rv != 0)
+        return rv;
+    uint8_t *p = buf_extend(&b->out, TABLE_FOOTER);
+    if (p == NULL)
+        return err_set(err, ERR_NOMEM, "footer");
+    table_footer_encode(&footer, p);
+    return flush_out(b, err);
+}
+
+int table_builder_finish(struct table_builder *b, struct table_info *ret_info, struct err *err)
+{
+    ASSERT(!b->is_finished);
+    ASSERT(b->props.records > 0);
+    int rv = 0;
+    if (b->data.count > 0)
+        rv = cut_data(b, err);
+    if (rv == 0 && b->index_is_pending)
+        rv = index_pending(b, buf_slice(&b->last_ikey), err);
+    if (rv == 0 && b->part.count > 0)
+        rv = cut_partition(b, err);
+    if (rv == 0)
+        rv = write_tail(b, err);
+    if (rv == 0)
+        rv = disk_sync(b->env, b->file, b->path, err);
+    if (rv != 0)
+        return rv;
+    b->is_finished = true;
+    *ret_info = (struct table_info){.size = b->written, .crc = b->crc, .props = b->props};
+    table_props_init(&b->props);
+    return 0;
+}
+
+void table_builder_free(struct table_builder *b, bool keep)
+{
+    if (b == NULL)
+        return;
+    env_file_close(b->file);
+    if (!b->is_finished && !keep)
+        env_file_unlink(b->env, b->path, NULL); /* the next open would remove it */
+    block_builder_fini(&b->data);
+    block_builder_fini(&b->part);
+    block_builder_fini(&b->top);
+    buf_fini(&b->out);
+    buf_fini(&b->scratch);
+    buf_fini(&b->last_ikey);
+    buf_fini(&b->hashes);
+    table_props_fini(&b->props);
+    free(b);
+}

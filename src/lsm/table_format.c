@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/table_format.h"
+
+#include <lz4.h>
+
+#include "base/coding.h"
+#include "base/crc32c.h"
+#include "base/err.h"
+#include "lsm/lsm.h"
+
+enum {
+    FOOTER_SUMMED = TABLE_FOOTER - 12,
+    PLAIN_MAX = LSM_VALUE_MAX + LSM_KEY_MAX * 8 + (2 << 20),
+    LZ4_RATIO_MAX = 256, /* the format cannot expand more */
+};
+
+static uint8_t *put_handle(uint8_t *p, struct table_handle h)
+{
+    put_u64(p, h.offset);
+    put_u32(p + 8, h.len);
+    return p + 12;
+}
+
+void table_footer_encode(const struct table_footer *footer, uint8_t out[TABLE_FOOTER])
+{
+    uint8_t *p = out;
+    p = put_handle(p, footer->top);
+    p = put_handle(p, footer->filter);
+    p = put_handle(p, footer->props);
+    put_u32(p, TABLE_FORMAT);
+    put_u32(p + 4, 0);
+    p += 8;
+    ASSERT(p == out + FOOTER_SUMMED);
+    put_u32(p, crc32c(0, out, FOOTER_SUMMED));
+    put_u64(p + 4, TABLE_MAGIC);
+}
+
+static bool handle_is_sane(struct table_handle h, uint64_t file_size)
+{
+    uint64_t room = file_size - TABLE_FOOTER;
+    return h.offset <= room && (uint64_t)h.len + TABLE_BLOCK_TAIL <= room - h.offset;
+}
+
+static struct table_handle read_handle(struct reader *r)
+{
+    struct table_handle h;
+    h.offset = read_u64(r);
+    h.len = read_u32(r);
+    return h;
+}
+
+int table_footer_decode(struct slice raw, uint64_t file_size, struct table_footer *ret_footer,
+                        struct err *err)
+{
+    if (raw.len != TABLE_FOOTER || file_size < TABLE_FOOTER)
+        return err_set(err, ERR_CORRUPT, "footer of %zu bytes", raw.len);
+    struct reader r = reader_of(raw);
+    struct table_footer footer;
+    footer.top = read_handle(&r);
+    footer.filter = read_handle(&r);
+    footer.props = read_handle(&r);
+    uint32_t format = read_u32(&r);
+    uint32_t reserved = read_u32(&r);
+    uint32_t crc = read_u32(&r);
+    uint64_t magic = read_u64(&r);
+    ASSERT(!r.bad);
+    if (magic != TABLE_MAGIC)
+        return err_set(err, ERR_CORRUPT, "footer: bad magic");
+    if (crc != crc32c(0, raw.data, FOOTER_SUMMED))
+        return err_set(err, ERR_CORRUPT, "footer: bad crc");
+    if (format != TABLE_FORMAT || reserved != 0)
+        return err_set(err, ERR_CORRUPT, "footer: format %u is not known here", format);
+    if (!handle_is_sane(footer.top, file_size) || !handle_is_sane(footer.props, file_size) ||
+        (footer.filter.len > 0 && !handle_is_sane(footer.filter, file_size)))
+        return err_set(err, ERR_CORRUPT, "footer: a block lies outside of the file");
+    *ret_footer = footer;
+    return 0;
+}
+
+void table_props_init(struct table_props *props)
+{
+    *props = (struct table_props){.version_min = UINT64_MAX};
+    buf_init(&props->smallest, LSM_KEY_MAX);
+    buf_init(&props->largest, LSM_KEY_MAX);
+}
+
+void table_props_fini(struct table_props *props)
+{
+    buf_fini(&props->smallest);
+    buf_fini(&props->largest);
+}
+
+void table_props_encode(const struct table_props *props, struct buf *out)
+{
+    const uint64_t numbers[] = {
+        props->records,     props->deletes,     props->expiring,
+        props->version_min, props->version_max, props->key_bytes,
+        props->value_bytes, props->data_bytes,  props->data_blocks,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        buf_append_varint(out, numbers[i]);
+    buf_append_varint(out, props->smallest.len);
+    buf_append_slice(out, buf_slice(&props->smallest));
+    buf_append_varint(out, props->largest.len);
+    buf_append_slice(out, buf_slice(&props->largest));
+}
+
+int table_props_decode(struct slice raw, struct table_props *ret_props, struct err *err)
+{
+    struct reader r = reader_of(raw);
+    struct table_props props;
+    table_props_init(&props);
+    uint64_t *const numbers[] = {
+        &props.records,     &props.deletes,     &props.expiring,
+        &props.version_min, &props.version_max, &props.key_bytes,
+        &props.value_bytes, &props.data_bytes,  &props.data_blocks,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        *numbers[i] = read_varint(&r);
+    struct slice smallest = read_bytes_prefixed(&r);
+    struct slice largest = read_bytes_prefixed(&r);
+    if (r.bad || smallest.len == 0 || smallest.len > LSM_KEY_MAX || largest.len > LSM_KEY_MAX ||
+        slice_compare(smallest, largest) > 0 || props.records == 0)
+        return err_set(err, ERR_CORRUPT, "properties make no sense");
+    buf_append_slice(&props.smallest, smallest);
+    buf_append_slice(&props.largest, largest);
+    if (props.smallest.failed || props.largest.failed) {
+        table_props_fini(&props);
+        return err_set(err, ERR_NOMEM, "properties");
+    }
+    *ret_props = props;
+    return 0;
+}
+
+bool table_partition_decode(struct slice value, struct table_handle *ret_handle)
+{
+    struct reader r = reader_of(value);
+    uint64_t offset = read_varint(&r);
+    uint64_t len = read_varint(&r);
+    if (r.bad || len > UINT32_MAX)
+        return false;
+    *ret_handle = (struct table_handle){.offset = offset, .len = (uint32_t)len};
+    return true;
+}
+
+bool table_top_decode(struct slice value, struct table_top *ret_top)
+{
+    struct reader r = reader_of(value);
+    struct table_top top;
+    top.handle.offset = read_varint(&r);
+    uint64_t len = read_varint(&r);
+    top.data_bytes = read_varint(&r);
+    top.records = read_varint(&r);
+    if (r.bad || len > UINT32_MAX)
+        return false;
+    top.handle.len = (uint32_t)len;
+    *ret_top = top;
+    return true;
+}
+
+uint32_t table_block_crc(const uint8_t *payload_and_type, size_t len, uint64_t offset)
+{
+    uint8_t place[8];
+    put_u64(place, offset);
+    return crc32c(crc32c(0, payload_and_type, len), place, sizeof place);
+}
+
+int table_block_plain_len(struct slice payload, uint8_t type, size_t *ret_len)
+{
+    if (type == TABLE_BLOCK_PLAIN) {
+        *ret_len = payload.len;
+        return 0;
+    }
+    if (type != TABLE_BLOCK_LZ4 || payload.len < 4)
+        return ERR_CORRUPT;
+    uint32_t len = get_u32(payload.data);
+    if (len > PLAIN_MAX || len / LZ4_RATIO_MAX > payload.len)
+        return ERR_CORRUPT;
+    *ret_len = len;
+    return 0;
+}
+
+int table_block_plain(struct slice payload, uint8_t type, uint8_t *out, size_t out_len)
+{
+    if (type == TABLE_BLOCK_PLAIN) {
+        ASSERT(out_len == payload.len);
+        memcpy(out, payload.data, payload.len);
+        return 0;
+    }
+    ASSERT(payload.len >= 4);
+    ASSERT(out_len <= PLAIN_MAX);
+    if (payload.len - 4 > INT32_MAX)
+        return ERR_CORRUPT;
+    int n = LZ4_decompress_safe((const char *)payload.data + 4, (char *)out, (int)(payload.len - 4),
+                                (int)out_len);
+    return n >= 0 && (size_t)n == out_len ? 0 : ERR_CORRUPT;
+}
