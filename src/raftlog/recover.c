@@ -30,6 +30,7 @@ struct found {
 
 struct verdict {
     uint32_t end;       /* of what counts */
+    uint32_t last_from; /* where its last batch begins */
     uint64_t batch_max; /* of every good header, torn ones too */
     uint64_t first_live;
     uint32_t damage_at; /* 0: none */
@@ -192,6 +193,7 @@ static struct verdict judge(struct slice bytes, uint32_t seed, const struct head
         }
         if (bad_at == 0) {
             batch = record.batch;
+            v.last_from = record.batch_start;
             v.is_closed = record.type == RECORD_CLOSE;
         }
     } while (result != SCAN_END && !v.is_closed);
@@ -376,29 +378,34 @@ static int recovery_rotten(struct recovery *rec, const struct verdict *v)
 }
 
 /* Nothing of a torn batch may be read as new later, and everything before it must be on
- * the platter, not only in the page cache, before it is relied on. */
-static int recovery_seal_end(struct recovery *rec, struct segment *s)
+ * the platter, not only in the page cache, before it is relied on. The last batch is
+ * written once more: if its sync failed, the page cache may call those pages clean though
+ * they never got there, and a sync alone would not move them. */
+static int recovery_seal_end(struct recovery *rec, struct segment *s, const struct verdict *v)
 {
     struct raftlog *log = rec->log;
     struct slice bytes;
     int rv = recovery_load(rec, &rec->found[rec->n_segments - 1], &bytes);
     if (rv != 0)
         return rv;
-    size_t end = bytes.len;
-    while (end > s->len && bytes.data[end - 1] == 0)
-        end--;
-    if (!s->is_closed && end > s->len) {
+    size_t end = s->len;
+    if (!s->is_closed) {
+        end = bytes.len;
+        while (end > s->len && bytes.data[end - 1] == 0)
+            end--;
         memset(rec->bytes + s->len, 0, end - s->len);
-        rv = env_file_write(s->file, s->len, rec->bytes + s->len, end - s->len, rec->err);
     }
+    ASSERT(v->last_from <= s->len && s->len <= end);
+    if (!s->is_damaged)
+        rv = env_file_write(s->file, v->last_from, rec->bytes + v->last_from, end - v->last_from,
+                            rec->err);
     if (rv == 0)
         rv = env_file_sync(s->file, rec->err);
-    if (rv != 0) {
-        char path[ENV_PATH_MAX];
-        segment_path(log, s->file_id, path);
-        return err_wrap(rec->err, rv, "segment '%s'", path);
-    }
-    return 0;
+    if (rv == 0)
+        return 0;
+    char path[ENV_PATH_MAX];
+    segment_path(log, s->file_id, path);
+    return err_wrap(rec->err, rv, "segment '%s'", path);
 }
 
 static int recovery_replay(struct recovery *rec, const struct verdict *v)
@@ -435,7 +442,7 @@ static int recovery_continue(struct recovery *rec, const struct verdict *v)
     if (last->is_damaged)
         log->next_flags = HEAD_PREV_DAMAGED;
     rec->found[rec->n_segments - 1].file = last->file; /* borrowed for reading it again */
-    int rv = recovery_seal_end(rec, last);
+    int rv = recovery_seal_end(rec, last, v);
     rec->found[rec->n_segments - 1].file = NULL;
     return rv;
 }
