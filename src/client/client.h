@@ -24,7 +24,10 @@
  * Threads    all on the env's loop.
  * Errors     client_submit(): when it returns an error, the cb is never called; else
  *            exactly once, never from inside the call. The op may be submitted again
- *            or freed from inside its cb; client_free() may not be called there.
+ *            or freed from inside its cb; client_stop() may not be called there.
+ * Routing    by on-disk key (0x02 | keyspace | key) through a cache of spans; the
+ *            leader of a span is learned from refusals and by asking every known
+ *            store for its status at once.
  * Invariants (C1) a change is in flight on at most one connection, and at most once.
  *            (C2) an answer counts only for the very sending that it answers: each
  *            sending has a fresh id.
@@ -35,6 +38,7 @@
 #ifndef CLIENT_CLIENT_H_
 #define CLIENT_CLIENT_H_
 
+#include "base/log.h"
 #include "env/env.h"
 #include "wire/request.h"
 #include "wire/response.h"
@@ -51,6 +55,7 @@ enum {
 };
 
 struct client_options {
+    const struct logger *logger;  /* borrowed, outlives the client; NULL: none */
     const char *const *endpoints; /* "host:port", borrowed during client_new() */
     size_t endpoint_count;        /* 1 … CLIENT_PEERS_MAX / 2 */
     const char *name;             /* for the server's log; NULL: none */
@@ -78,6 +83,9 @@ struct client_op {
     void *data;             /* caller's */
     struct request request; /* kind and detail; 0 for trace_id draws one. The client sets
                                id, range, epoch and time-out. Bytes borrowed until cb */
+    struct slice key;       /* WRITE: the command's first key, which tells the range; borrowed
+                               until cb. Reads have theirs in the request */
+    uint32_t keyspace;      /* WRITE: the command's */
     uint32_t timeout_ms;    /* 0: CLIENT_TIMEOUT_MS */
     const char *endpoint;   /* ask this store and no other (borrowed until cb); NULL:
                                whoever should know. If it cannot be reached, it fails at
@@ -85,17 +93,22 @@ struct client_op {
     client_cb cb;
     /* private */
     enum client_op_state state;
-    struct client *client;
-    struct client_peer *peer;  /* the one it was sent to, or must be sent to */
-    struct list in_queue;      /* client's fresh or parked, or its peer's sent */
+    struct client *client;     /* borrowed */
+    struct client_peer *only;  /* the one of `endpoint`, or NULL */
+    struct client_peer *peer;  /* SENT: where to */
+    struct list in_queue;      /* client's fresh, parked or pausing, or its peer's sent */
     struct env_timer deadline; /* active from submit to cb */
     struct env_timer retry;    /* active while it pauses */
-    size_t bytes;              /* counted against bytes_max */
+    uint64_t deadline_us;
+    uint64_t sent_us;
+    uint64_t sent_id; /* of the last sending */
+    size_t bytes;     /* counted against bytes_max */
     uint32_t slot;
-    uint32_t tries;    /* sendings so far */
-    uint32_t refusals; /* in a row; sets the pause */
-    int last_error;    /* of the last try; 0: none yet */
-    char last_text[96];
+    uint32_t sendings;
+    uint32_t refusals;  /* in a row; they set the pause */
+    bool is_internal;   /* the client's own */
+    int last_error;     /* of the last try; 0: none yet */
+    char last_text[96]; /* why, for people */
 };
 
 struct client_stats {
@@ -121,8 +134,12 @@ struct client_stats {
 int client_new(struct env *env, const struct client_options *options, struct client **ret_client,
                struct err *err);
 
-/* Free at once, whatever is in flight: no callback follows, ops are the caller's
- * again. Before or after env_stop(). NULL is fine. */
+/* Close all connections and be still while the env goes on: no callback follows, and
+ * only client_free() may. Not from inside a cb. */
+void client_stop(struct client *client);
+
+/* After env_stop() or client_stop(). Frees at once, whatever is in flight: ops are the
+ * caller's again and must still be in place. NULL is fine. */
 void client_free(struct client *client);
 
 /* ERR_BUSY: a bound was met. ERR_INVALID, ERR_TOO_LARGE: not a request that could be

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * client_internal — what the files of the client share.
+ *
+ *   client.c    ops: submit, their states, deadlines, the final word
+ *   dispatch.c  where an op goes next: the pump, refusals, pauses
+ *   peer.c      one connection to one store
+ *   lookup.c    asking who leads
+ *
+ *   peer   IDLE ──▶ CONNECTING ──▶ READY
+ *            ▲          │            │ closed, refused, not understood
+ *            └── COOLING ◀───────────┘ until its timer
+ */
+#ifndef CLIENT_CLIENT_INTERNAL_H_
+#define CLIENT_CLIENT_INTERNAL_H_
+
+#include "client/client.h"
+#include "client/route.h"
+#include "wire/frame.h"
+
+enum { CLIENT_LOOKUPS_MAX = 8, CLIENT_NAME_MAX = 63, CLIENT_TEXT_MAX = 96 };
+
+enum peer_state { PEER_IDLE, PEER_CONNECTING, PEER_READY, PEER_COOLING, PEER_STATE_NR };
+
+struct client_peer {
+    struct client *client;
+    char address[ADDRESS_MAX + 1];
+    enum peer_state state;
+    struct env_conn *conn; /* the env's; NULL unless CONNECTING or READY */
+    struct frame_reader reader;
+    struct buf out;         /* frames of this turn */
+    struct list sent;       /* ops that wait for its answer, oldest first */
+    struct env_timer timer; /* CONNECTING: until the hello is answered; COOLING: its end */
+    uint64_t heard_us;      /* last bytes from it */
+    uint64_t pinged_us;     /* last ping since then; 0: none */
+    uint64_t hold_until_us; /* it asked not to be asked before */
+    uint32_t failures;      /* in a row */
+    bool is_suspect;        /* silent for too long with questions open */
+    bool is_full;           /* met CLIENT_CONN_BYTES_MAX; until it drained */
+    int last_error;
+    char last_text[CLIENT_TEXT_MAX];
+};
+
+struct client_slot {
+    struct client_op *op; /* NULL: free */
+    uint32_t generation;  /* of sendings through this slot */
+    uint32_t next_free;
+};
+
+struct client_lookup {
+    struct client_op op;
+    bool is_active;
+};
+
+struct client {
+    struct env *env;               /* borrowed */
+    struct client_options options; /* no endpoints, no name */
+    char name[CLIENT_NAME_MAX + 1];
+
+    struct client_peer *peers[CLIENT_PEERS_MAX]; /* owned, never removed */
+    uint32_t peer_count;
+    uint32_t peer_next; /* rotates where any will do */
+    struct route_cache routes;
+    uint64_t cluster_id;
+
+    struct client_slot *slots; /* owned */
+    uint32_t slot_count;
+    uint32_t slot_free; /* head of the free ones; slot_count: none */
+    uint32_t op_count;  /* the caller's ops that are not idle */
+    size_t op_bytes;
+
+    struct list fresh;   /* to be looked at by the pump */
+    struct list parked;  /* wait for a route or a peer */
+    struct list pausing; /* wait for their retry timer */
+    struct env_task pump;
+    struct env_timer tick; /* active while anything is sent: finds silent peers */
+    uint32_t sent_count;
+
+    struct client_lookup lookups[CLIENT_LOOKUPS_MAX];
+    uint32_t lookups_active;
+    uint32_t lookup_rounds; /* in a row without a leader; they set the pause */
+    struct env_timer lookup_pause;
+    bool wants_lookup;
+
+    int last_error; /* why no store could be asked, for those who wait */
+    char last_text[CLIENT_TEXT_MAX];
+    struct client_stats stats;
+};
+
+/* ---- client.c -------------------------------------------------------------- */
+
+/* Submit on behalf of the client itself: no bound but that of its slots. */
+int client_submit_internal(struct client *client, struct client_op *op);
+
+/* Move between lists and states; `to_list` is where it waits next. */
+void op_queue(struct client_op *op, struct list *to_list);
+void op_mark_sent(struct client_op *op, struct client_peer *peer);
+
+/* The final word: everything is released, then the cb runs; `op` is not touched
+ * after. */
+void op_finish(struct client_op *op, const struct client_result *result);
+void op_fail(struct client_op *op, int status, const char *text);
+
+/* Note why the last try came to nothing. */
+void op_note(struct client_op *op, int error, struct slice text);
+
+/* The op that this id was given to, NULL if nobody waits for it any more. */
+struct client_op *client_op_by_id(struct client *client, uint64_t id);
+bool op_is_read_only(const struct client_op *op);
+
+/* A fresh id for the next sending of the op in that slot. */
+uint64_t client_next_id(struct client *client, uint32_t slot);
+
+/* ---- dispatch.c ------------------------------------------------------------ */
+
+/* Run the pump at the end of this turn. */
+void client_poke(struct client *client);
+
+/* All that is parked gets another look. */
+void client_wake(struct client *client);
+
+/* An answer to a sending of `op`. */
+void dispatch_on_response(struct client_op *op, const struct response *response);
+
+/* The connection that it was sent on is gone. */
+void dispatch_on_lost(struct client_op *op, int error, const char *text);
+
+/* Where it belongs, NULL if that is not known. */
+struct route *dispatch_route(struct client_op *op);
+void client_pump_task(struct env_task *task);
+void op_retry_timer(struct env_timer *timer);
+
+/* Pause that grows with each refusal: between half of it and all. */
+uint64_t backoff_us(struct client *client, uint32_t refusals);
+
+/* ---- peer.c ---------------------------------------------------------------- */
+
+/* The peer of that address, made if there is room; NULL if not, or no memory. */
+struct client_peer *peer_get(struct client *client, struct slice address);
+void peer_free(struct client_peer *peer);
+
+/* Close its connection and be still; only peer_free() may follow. */
+void peer_stop(struct client_peer *peer);
+void peer_connect(struct client_peer *peer);
+
+/* Put the request of `op` among the frames of this turn. 0; ERR_BUSY: the
+ * connection is full, wait; ERR_NOMEM. */
+int peer_send(struct client_peer *peer, struct client_op *op);
+void peer_flush(struct client_peer *peer);
+
+/* Give up the connection; what was sent on it is lost. */
+void peer_fail(struct client_peer *peer, int error, const char *text);
+void peer_tick(struct client_peer *peer, uint64_t now_us);
+bool peer_is_usable(const struct client_peer *peer);
+void peer_check(const struct client_peer *peer);
+
+/* ---- lookup.c -------------------------------------------------------------- */
+
+/* Ask all stores who leads, but for those whose answer is awaited; at most once a
+ * pause. */
+void lookup_start(struct client *client);
+void lookup_pause_timer(struct env_timer *timer);
+
+#endif

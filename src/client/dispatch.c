@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where an op goes next. The happy path:
+ *  - the pump, at the end of a turn, takes each fresh op and finds its peer: the one
+ *    it names, the leader of its key's span, or any;
+ *  - the peer is connected and not full: the request joins the frames of this turn;
+ *  - all frames of a peer leave in one write;
+ *  - the answer ends the op.
+ * What may happen instead: no route or leader (parked, a lookup starts), the peer not
+ * connected yet or full (parked), push-back (pausing), a definite refusal (fresh
+ * again, or pausing when they repeat), a lost connection (a read is fresh again, a
+ * change is over: undetermined).
+ */
+#include <stdio.h>
+
+#include "client/client_internal.h"
+
+enum {
+    REFUSALS_AT_ONCE = 2,   /* so many times a refusal is followed without a pause */
+    BACKOFF_SHIFT_MAX = 10, /* pauses double at most so often */
+};
+
+uint64_t backoff_us(struct client *client, uint32_t refusals)
+{
+    const struct client_options *o = &client->options;
+    uint64_t ms = (uint64_t)o->backoff_min_ms << MIN(refusals, (uint32_t)BACKOFF_SHIFT_MAX);
+    uint64_t us = MIN(ms, (uint64_t)o->backoff_max_ms) * 1000;
+    ASSERT(us > 0);
+    return us / 2 + env_random(client->env) % (us / 2 + 1);
+}
+
+void client_poke(struct client *client)
+{
+    env_task_post(client->env, &client->pump);
+}
+
+void client_wake(struct client *client)
+{
+    if (list_is_empty(&client->parked))
+        return;
+    while (!list_is_empty(&client->parked)) {
+        struct list *link = list_pop_front(&client->parked);
+        list_push_back(&client->fresh, link);
+    }
+    client_poke(client);
+}
+
+/* ---- choosing --------------------------------------------------------------- */
+
+/* Must the leader answer this, or will any store do? */
+static bool op_needs_leader(const struct client_op *op)
+{
+    const struct request *r = &op->request;
+    switch (r->kind) {
+    case REQUEST_GET:
+        return r->get.read.consistency != READ_STALE;
+    case REQUEST_MULTI_GET:
+        return r->multi_get.read.consistency != READ_STALE;
+    case REQUEST_SCAN:
+        return r->scan.read.consistency != READ_STALE;
+    case REQUEST_WRITE:
+    case REQUEST_TRANSFER_LEADER:
+    case REQUEST_CHANGE_MEMBER:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The key that tells the range: the first one, or where a scan begins. */
+static struct slice op_key(const struct client_op *op, uint32_t *ret_keyspace)
+{
+    const struct request *r = &op->request;
+    struct unpack u;
+    switch (r->kind) {
+    case REQUEST_WRITE:
+        *ret_keyspace = op->keyspace;
+        return op->key;
+    case REQUEST_GET:
+        *ret_keyspace = r->get.read.keyspace;
+        return r->get.key;
+    case REQUEST_MULTI_GET:
+        *ret_keyspace = r->multi_get.read.keyspace;
+        u = unpack_of(r->multi_get.keys.raw);
+        return request_key_next(&u);
+    case REQUEST_SCAN:
+        *ret_keyspace = r->scan.read.keyspace;
+        return r->scan.is_reverse ? r->scan.end : r->scan.start;
+    default:
+        *ret_keyspace = 0;
+        return (struct slice){0};
+    }
+}
+
+struct route *dispatch_route(struct client_op *op)
+{
+    uint8_t raw[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
+    uint32_t keyspace;
+    struct slice key = op_key(op, &keyspace);
+    bool is_from_the_end = op->request.kind == REQUEST_SCAN && op->request.scan.is_reverse;
+    if (key.len > KEY_WIRE_MAX)
+        return NULL; /* a list of keys that is none: the store will say so */
+    if (is_from_the_end && key.len == 0)
+        keyspace++; /* just behind the last key of this one */
+    struct route *route = route_find(&op->client->routes, route_key(keyspace, key, raw));
+    if (route == NULL && is_from_the_end && op->client->routes.count > 0)
+        route = &op->client->routes.routes[op->client->routes.count - 1];
+    return route;
+}
+
+/* The next peer in turn that can be used, or else one that may be connected. */
+static struct client_peer *any_peer(struct client *client)
+{
+    struct client_peer *second = NULL;
+    for (uint32_t i = 0; i < client->peer_count; i++) {
+        struct client_peer *peer = client->peers[(client->peer_next + i) % client->peer_count];
+        if (peer->state == PEER_READY && !peer->is_suspect) {
+            client->peer_next = (client->peer_next + i + 1) % client->peer_count;
+            return peer;
+        }
+        if (second == NULL && (peer->state == PEER_IDLE || peer->state == PEER_CONNECTING))
+            second = peer;
+    }
+    return second;
+}
+
+/* Whom to ask; NULL: nobody is known, a lookup is needed. */
+static struct client_peer *op_peer(struct client_op *op)
+{
+    struct client *client = op->client;
+    if (op->only != NULL)
+        return op->only;
+    if (!op_needs_leader(op))
+        return any_peer(client);
+    struct route *route = dispatch_route(op);
+    if (route == NULL || route->leader == NULL)
+        return NULL;
+    if (route->leader->is_suspect || route->leader->state == PEER_COOLING) {
+        route->leader = NULL;
+        return NULL;
+    }
+    return route->leader;
+}
+
+/* ---- the pump ---------------------------------------------------------------- */
+
+static void op_park(struct client_op *op)
+{
+    op_queue(op, &op->client->parked);
+}
+
+static void op_pause(struct client_op *op, uint64_t until_us)
+{
+    op_queue(op, &op->client->pausing);
+    env_timer_start_at(&op->retry, until_us);
+}
+
+void op_retry_timer(struct env_timer *timer)
+{
+    struct client_op *op = timer->data;
+    ASSERT(op->state == CLIENT_OP_QUEUED);
+    op_queue(op, &op->client->fresh);
+    client_poke(op->client);
+}
+
+/* One op that can be sent to a peer that is connected. */
+static void op_send(struct client_op *op, struct client_peer *peer)
+{
+    struct client *client = op->client;
+    uint64_t now = env_now_us(client->env);
+    if (op->only == NULL && peer->hold_until_us > now) {
+        op_pause(op, peer->hold_until_us);
+        return;
+    }
+    int rv = peer_send(peer, op);
+    if (rv == ERR_BUSY)
+        op_park(op);
+    else if (rv != 0)
+        op_fail(op, rv, "out of memory");
+    else if (!env_timer_is_active(&client->tick))
+        env_timer_start(&client->tick, (uint64_t)client->options.stall_ms * 1000 / 4);
+}
+
+static void op_dispatch(struct client_op *op)
+{
+    struct client *client = op->client;
+    struct client_peer *peer = op_peer(op);
+    if (peer == NULL) {
+        client->wants_lookup = true;
+        op_park(op);
+        return;
+    }
+    switch (peer->state) {
+    case PEER_READY:
+        op_send(op, peer);
+        return;
+    case PEER_IDLE:
+        op_park(op);
+        peer_connect(peer);
+        return;
+    case PEER_CONNECTING:
+        op_park(op);
+        return;
+    case PEER_COOLING: /* only where it is the one that was asked for */
+        ASSERT(op->only == peer);
+        op_fail(op, ERR_UNAVAILABLE, peer->last_text);
+        return;
+    case PEER_STATE_NR:
+        break;
+    }
+    ASSERT(false);
+}
+
+void client_pump_task(struct env_task *task)
+{
+    struct client *client = task->data;
+    struct list batch; /* what comes in meanwhile has its turn in the next round */
+    list_init(&batch);
+    struct list *link;
+    while ((link = list_pop_front(&client->fresh)) != NULL)
+        list_push_back(&batch, link);
+    while (!list_is_empty(&batch)) {
+        struct client_op *op = list_first(&batch, struct client_op, in_queue);
+        op_dispatch(op);
+    }
+    for (uint32_t i = 0; i < client->peer_count; i++)
+        peer_flush(client->peers[i]);
+    if (client->wants_lookup)
+        lookup_start(client);
+}
+
+/* ---- what came back -------------------------------------------------------------- */
+
+/* Once more: at once the first times, then after a pause that grows. */
+static void op_again(struct client_op *op)
+{
+    struct client *client = op->client;
+    op->refusals++;
+    if (op->refusals <= REFUSALS_AT_ONCE) {
+        op_queue(op, &client->fresh);
+        client_poke(client);
+    } else {
+        uint64_t pause = backoff_us(client, op->refusals - REFUSALS_AT_ONCE);
+        op_pause(op, env_now_us(client->env) + pause);
+    }
+}
+
+/* It said that another one leads: believe it, unless we know better. */
+static void note_leader(struct client_op *op, struct client_peer *from,
+                        const struct leader_hint *hint)
+{
+    struct route *route = dispatch_route(op);
+    if (route == NULL)
+        return;
+    if (route->leader == from)
+        route->leader = NULL;
+    if (hint->replica_id == 0 || hint->address.len == 0)
+        return;
+    struct client_peer *leader = peer_get(op->client, hint->address);
+    if (leader != NULL && leader != from && !leader->is_suspect && leader->state != PEER_COOLING)
+        route->leader = leader;
+}
+
+/* The store pushed back: nobody bothers it before the time that it asked for. */
+static void on_busy(struct client_op *op, struct client_peer *from, const struct response *response)
+{
+    struct client *client = op->client;
+    uint64_t now = env_now_us(client->env);
+    uint64_t hint_us = (uint64_t)response->retry_after_ms * 1000;
+    client->stats.pushed_back++;
+    op->refusals++;
+    uint64_t until = now + MAX(hint_us, backoff_us(client, op->refusals));
+    if (hint_us > 0)
+        from->hold_until_us = MAX(from->hold_until_us, now + hint_us);
+    if (until >= op->deadline_us) {
+        struct client_result result = {
+            .status = ERR_BUSY, .text = response->text, .response = response};
+        op_finish(op, &result);
+        return;
+    }
+    op_pause(op, until);
+}
+
+/* Is it certain that nothing was done, and worth another try? */
+static bool is_refusal(const struct client_op *op, int status)
+{
+    switch (status) {
+    case ERR_NOT_LEADER:
+    case ERR_RANGE_CHANGED:
+    case ERR_UNAVAILABLE:
+        return true;
+    case ERR_UNDETERMINED:
+    case ERR_IO:
+        return op_is_read_only(op);
+    default:
+        return false;
+    }
+}
+
+void dispatch_on_response(struct client_op *op, const struct response *response)
+{
+    struct client *client = op->client;
+    struct client_peer *from = op->peer;
+    ASSERT(op->state == CLIENT_OP_SENT && from != NULL);
+    int status = response->status;
+    if (status != 0)
+        op_note(op, status, response->text.len > 0 ? response->text : slice_str(err_name(status)));
+    if (op->only == NULL && status == ERR_BUSY) {
+        on_busy(op, from, response);
+        return;
+    }
+    if (op->only != NULL || !is_refusal(op, status)) {
+        struct client_result result = {
+            .status = status, .text = response->text, .response = response};
+        op_finish(op, &result);
+        return;
+    }
+    if (status == ERR_NOT_LEADER) {
+        client->stats.not_leader++;
+        note_leader(op, from, &response->leader);
+    } else {
+        struct route *route = dispatch_route(op);
+        if (route != NULL && route->leader == from)
+            route->leader = NULL;
+    }
+    op_again(op);
+}
+
+void dispatch_on_lost(struct client_op *op, int error, const char *text)
+{
+    ASSERT(op->state == CLIENT_OP_SENT);
+    if (!op_is_read_only(op)) {
+        op_fail(op, ERR_UNDETERMINED, text);
+    } else if (op->only != NULL) {
+        op_fail(op, ERR_UNAVAILABLE, text);
+    } else {
+        op_note(op, error, slice_str(text));
+        op_again(op);
+    }
+}

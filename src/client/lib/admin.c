@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/lib_internal.h"
+
+/* A call of that kind to one store, or to whichever should know. The endpoint stands
+ * in call->data, with its NUL. */
+static int ask_new(struct hf_client *client, enum request_kind kind, const char *endpoint,
+                   const struct hf_call *options, struct call **ret_call)
+{
+    struct call *call = NULL;
+    if (endpoint != NULL && strlen(endpoint) > ADDRESS_MAX)
+        return HF_ERR_INVALID;
+    int rv = call_new(client, kind, options, &call);
+    if (rv != 0)
+        return rv;
+    if (endpoint != NULL) {
+        buf_append(&call->data, endpoint, strlen(endpoint) + 1);
+        if (call->data.failed) {
+            call_free(call);
+            return HF_ERR_NOMEM;
+        }
+        call->op.endpoint = (const char *)call->data.data;
+    }
+    *ret_call = call;
+    return 0;
+}
+
+/* Those that say no more than their kind. */
+static int ask(struct hf_client *client, enum request_kind kind, const char *endpoint,
+               const struct hf_call *options, const struct hf_then *then,
+               struct hf_result **ret_result)
+{
+    struct call *call;
+    int rv = ask_new(client, kind, endpoint, options, &call);
+    return rv != 0 ? rv : call_go(call, then, ret_result);
+}
+
+int hf_status(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+              struct hf_result **ret_result)
+{
+    return ask(client, REQUEST_STATUS, endpoint, call, NULL, ret_result);
+}
+
+int hf_status_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                    const struct hf_then *then)
+{
+    return ask(client, REQUEST_STATUS, endpoint, call, somewhere(then), NULL);
+}
+
+int hf_identify(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                struct hf_result **ret_result)
+{
+    return ask(client, REQUEST_IDENTIFY, endpoint, call, NULL, ret_result);
+}
+
+int hf_identify_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                      const struct hf_then *then)
+{
+    return ask(client, REQUEST_IDENTIFY, endpoint, call, somewhere(then), NULL);
+}
+
+int hf_stats(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+             struct hf_result **ret_result)
+{
+    return ask(client, REQUEST_STATS, endpoint, call, NULL, ret_result);
+}
+
+int hf_stats_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                   const struct hf_then *then)
+{
+    return ask(client, REQUEST_STATS, endpoint, call, somewhere(then), NULL);
+}
+
+int hf_flush(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+             struct hf_result **ret_result)
+{
+    return ask(client, REQUEST_FLUSH, endpoint, call, NULL, ret_result);
+}
+
+int hf_flush_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
+                   const struct hf_then *then)
+{
+    return ask(client, REQUEST_FLUSH, endpoint, call, somewhere(then), NULL);
+}
+
+/* ---- birth ------------------------------------------------------------------------------ */
+
+/* Copy the members; their addresses stand in call->keys, one after another. */
+static int members_fill(struct call *call, const struct hf_member *members, size_t count)
+{
+    struct request_bootstrap *to = &call->op.request.bootstrap;
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_member *from = &members[i];
+        size_t len = from->address != NULL ? strlen(from->address) : 0;
+        if (from->replica_id == 0 || from->store_id == 0 || len == 0 || len > ADDRESS_MAX)
+            return HF_ERR_INVALID;
+        buf_append(&call->keys, from->address, len);
+    }
+    if (call->keys.failed)
+        return HF_ERR_NOMEM;
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct member *member = &to->members[i];
+        *member = (struct member){
+            .replica_id = members[i].replica_id,
+            .store_id = members[i].store_id,
+            .role = members[i].is_learner ? MEMBER_LEARNER : MEMBER_VOTER,
+            .address = slice_of(call->keys.data + at, strlen(members[i].address)),
+        };
+        memcpy(member->store_uuid, members[i].store_uuid, sizeof member->store_uuid);
+        at += member->address.len;
+    }
+    to->member_count = (uint32_t)count;
+    return 0;
+}
+
+static int bootstrap(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
+                     const struct hf_member *members, size_t count, const struct hf_call *options,
+                     const struct hf_then *then, struct hf_result **ret_result)
+{
+    struct call *call = NULL;
+    if (endpoint == NULL || cluster_id == 0 || members == NULL || count == 0 ||
+        count > DESCRIPTOR_MEMBERS_MAX)
+        return HF_ERR_INVALID;
+    int rv = ask_new(client, REQUEST_BOOTSTRAP, endpoint, options, &call);
+    if (rv == 0)
+        rv = members_fill(call, members, count);
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    call->op.request.bootstrap.cluster_id = cluster_id;
+    return call_go(call, then, ret_result);
+}
+
+int hf_bootstrap(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
+                 const struct hf_member *members, size_t count, const struct hf_call *call,
+                 struct hf_result **ret_result)
+{
+    return bootstrap(client, endpoint, cluster_id, members, count, call, NULL, ret_result);
+}
+
+int hf_bootstrap_async(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
+                       const struct hf_member *members, size_t count, const struct hf_call *call,
+                       const struct hf_then *then)
+{
+    return bootstrap(client, endpoint, cluster_id, members, count, call, somewhere(then), NULL);
+}
+
+/* ---- leadership ---------------------------------------------------------------------------- */
+
+static int transfer(struct hf_client *client, uint64_t replica_id, const struct hf_call *options,
+                    const struct hf_then *then, struct hf_result **ret_result)
+{
+    struct call *call;
+    int rv = ask_new(client, REQUEST_TRANSFER_LEADER, NULL, options, &call);
+    if (rv != 0)
+        return rv;
+    call->op.request.transfer_leader.target_replica = replica_id;
+    return call_go(call, then, ret_result);
+}
+
+int hf_transfer_leader(struct hf_client *client, uint64_t replica_id, const struct hf_call *call,
+                       struct hf_result **ret_result)
+{
+    return transfer(client, replica_id, call, NULL, ret_result);
+}
+
+int hf_transfer_leader_async(struct hf_client *client, uint64_t replica_id,
+                             const struct hf_call *call, const struct hf_then *then)
+{
+    return transfer(client, replica_id, call, somewhere(then), NULL);
+}

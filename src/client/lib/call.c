@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "client/lib/lib_internal.h"
+
+enum { CALL_OVERHEAD = 256, KEYS_MAX = 16 << 10, DATA_MAX = 17 << 20 };
+
+bool client_is_own_thread(const struct hf_client *client)
+{
+    return env_uv_thread_is_self(client->thread);
+}
+
+int call_set_read(struct request_read *read, const struct hf_call *options)
+{
+    if (options == NULL)
+        return 0;
+    if (options->consistency < HF_LINEARIZABLE || options->consistency > HF_AT)
+        return HF_ERR_INVALID;
+    if ((options->at_version > 0) != (options->consistency == HF_AT))
+        return HF_ERR_INVALID;
+    *read = (struct request_read){
+        .keyspace = options->keyspace,
+        .consistency = (enum consistency)options->consistency,
+        .max_age_ms = options->max_age_ms,
+        .at_version = options->at_version,
+    };
+    return 0;
+}
+
+int call_new(struct hf_client *client, enum request_kind kind, const struct hf_call *options,
+             struct call **ret_call)
+{
+    if (client == NULL || (options != NULL && options->size < sizeof *options))
+        return HF_ERR_INVALID;
+    struct call *call = calloc(1, sizeof *call);
+    if (call == NULL)
+        return HF_ERR_NOMEM;
+    call->client = client;
+    call->op.request.kind = kind;
+    call->op.timeout_ms = client->timeout_ms;
+    if (options != NULL) {
+        call->op.request.trace_id = options->trace_id;
+        call->op.keyspace = options->keyspace;
+        if (options->timeout_ms > 0)
+            call->op.timeout_ms = options->timeout_ms;
+    }
+    list_init(&call->in_list);
+    buf_init(&call->data, DATA_MAX);
+    buf_init(&call->keys, KEYS_MAX);
+    *ret_call = call;
+    return 0;
+}
+
+void call_free(struct call *call)
+{
+    if (call == NULL)
+        return;
+    ASSERT(!list_is_linked(&call->in_list));
+    ASSERT(call->op.state == CLIENT_OP_IDLE);
+    buf_fini(&call->data);
+    buf_fini(&call->keys);
+    free(call);
+}
+
+int call_keep(struct call *call, struct hf_bytes bytes)
+{
+    if (bytes.len > KEY_WIRE_MAX)
+        return HF_ERR_TOO_LARGE;
+    if (bytes.len > 0 && bytes.data == NULL)
+        return HF_ERR_INVALID;
+    buf_append(&call->keys, bytes.data, bytes.len);
+    return call->keys.failed ? HF_ERR_NOMEM : 0;
+}
+
+/* ---- the way out --------------------------------------------------------------- */
+
+/* The end of a call: out of the counts, to whoever wants the result. The client's lock
+ * is not held. */
+static void call_deliver(struct call *call, int code, struct hf_result *result)
+{
+    struct hf_client *client = call->client;
+    struct hf_then then = call->then;
+    struct waiter *waiter = call->waiter;
+    env_uv_mutex_lock(&client->lock);
+    ASSERT(client->call_count > 0 && client->call_bytes >= call->bytes);
+    client->call_count--;
+    client->call_bytes -= call->bytes;
+    if (waiter != NULL) {
+        waiter->code = code;
+        waiter->result = result;
+        waiter->is_done = true;
+        env_uv_cond_signal(&waiter->cond); /* under the lock: it may be gone right after */
+    }
+    env_uv_mutex_unlock(&client->lock);
+    call_free(call);
+    if (waiter != NULL)
+        return;
+    if (then.queue != NULL)
+        queue_push(then.queue, then.data, code, result);
+    else
+        then.callback(then.data, code, result);
+}
+
+static void on_done(struct client_op *op, const struct client_result *answer)
+{
+    struct call *call = op->data;
+    int code;
+    struct hf_result *result = result_of(call, answer, &code);
+    list_remove(&call->in_list);
+    call_deliver(call, code, result);
+}
+
+static void call_deliver_code(struct call *call, int code, const char *message)
+{
+    call_deliver(call, code, result_plain(code, message));
+}
+
+/* ---- the way in ------------------------------------------------------------------ */
+
+static void call_submit(struct call *call)
+{
+    struct hf_client *client = call->client;
+    call->op.data = call;
+    call->op.cb = on_done;
+    list_push_back(&client->calls, &call->in_list);
+    int rv = client_submit(client->core, &call->op);
+    if (rv == 0)
+        return;
+    list_remove(&call->in_list);
+    call_deliver_code(call, rv, "not a request that can be sent");
+}
+
+void call_inbox_run(void *data)
+{
+    struct hf_client *client = data;
+    struct list batch;
+    struct list *link;
+    list_init(&batch);
+    env_uv_mutex_lock(&client->lock);
+    client->is_posted = false;
+    while ((link = list_pop_front(&client->inbox)) != NULL)
+        list_push_back(&batch, link);
+    env_uv_mutex_unlock(&client->lock);
+    while ((link = list_pop_front(&batch)) != NULL)
+        call_submit(list_entry(link, struct call, in_list));
+}
+
+void call_drain(struct hf_client *client)
+{
+    struct list *link;
+    while ((link = list_pop_front(&client->calls)) != NULL) {
+        struct call *call = list_entry(link, struct call, in_list);
+        bool is_safe = client_cancel(&call->op);
+        call_deliver_code(call, is_safe ? HF_ERR_CANCELED : HF_ERR_UNDETERMINED,
+                          "the client was closed");
+    }
+    for (;;) { /* a callback may have started more: none is accepted any more */
+        env_uv_mutex_lock(&client->lock);
+        ASSERT(client->is_closing);
+        link = list_pop_front(&client->inbox);
+        env_uv_mutex_unlock(&client->lock);
+        if (link == NULL)
+            return;
+        call_deliver_code(list_entry(link, struct call, in_list), HF_ERR_CANCELED,
+                          "the client was closed");
+    }
+}
+
+/* Into the inbox, if the bounds allow. */
+static int inbox_add(struct call *call)
+{
+    struct hf_client *client = call->client;
+    int rv = 0;
+    env_uv_mutex_lock(&client->lock);
+    if (client->is_closing) {
+        rv = HF_ERR_STATE;
+    } else if (client->call_count >= client->limits.in_flight_max ||
+               call->bytes > client->limits.bytes_max - client->call_bytes) {
+        client->busy++;
+        rv = HF_ERR_BUSY;
+    } else if (!client->is_posted) {
+        rv = env_uv_post(client->env, call_inbox_run, client);
+        client->is_posted = rv == 0;
+    }
+    if (rv == 0) {
+        client->call_count++;
+        client->call_bytes += call->bytes;
+        list_push_back(&client->inbox, &call->in_list);
+    }
+    env_uv_mutex_unlock(&client->lock);
+    return rv;
+}
+
+static int call_accept(struct call *call)
+{
+    call->bytes = call->data.len + call->keys.len + CALL_OVERHEAD;
+    struct hf_queue *queue = call->then.queue;
+    int rv = queue != NULL ? queue_begin(queue) : 0;
+    if (rv != 0)
+        return rv;
+    rv = inbox_add(call); /* where it succeeds, the call may be gone by now */
+    if (rv != 0 && queue != NULL)
+        queue_abandon(queue);
+    return rv;
+}
+
+int call_start(struct call *call, const struct hf_then *then)
+{
+    int rv = HF_ERR_INVALID;
+    if (then != NULL && (then->callback != NULL || then->queue != NULL)) {
+        call->then = *then;
+        rv = call_accept(call);
+    }
+    if (rv != 0)
+        call_free(call);
+    return rv;
+}
+
+int call_wait(struct call *call, struct hf_result **ret_result)
+{
+    struct hf_client *client = call->client;
+    if (client_is_own_thread(client)) {
+        call_free(call);
+        return HF_ERR_STATE;
+    }
+    struct waiter waiter = {0};
+    env_uv_cond_init(&waiter.cond);
+    call->waiter = &waiter;
+    int code = call_accept(call);
+    if (code != 0) {
+        call_free(call);
+    } else {
+        env_uv_mutex_lock(&client->lock);
+        while (!waiter.is_done)
+            env_uv_cond_wait(&waiter.cond, &client->lock);
+        env_uv_mutex_unlock(&client->lock);
+        code = waiter.code;
+        if (ret_result != NULL)
+            *ret_result = waiter.result;
+        else
+            hf_result_free(waiter.result);
+    }
+    env_uv_cond_fini(&waiter.cond);
+    return code;
+}
+
+int call_go(struct call *call, const struct hf_then *then, struct hf_result **ret_result)
+{
+    return then != NULL ? call_start(call, then) : call_wait(call, ret_result);
+}

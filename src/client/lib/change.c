@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/lib_internal.h"
+
+void hf_change_init(struct hf_change *change)
+{
+    *change = (struct hf_change){.size = sizeof *change};
+}
+
+int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct hf_change *how)
+{
+    *op = (struct op){.kind = kind, .key = slice_of_bytes(key)};
+    if (!bytes_are_fine(key))
+        return HF_ERR_INVALID;
+    if (how == NULL)
+        return 0;
+    if (how->size < sizeof *how || how->condition < HF_ALWAYS || how->condition > HF_IF_VALUE ||
+        !bytes_are_fine(how->if_value))
+        return HF_ERR_INVALID;
+    op->cond = (enum op_cond)how->condition;
+    op->ttl_ms = how->ttl_ms;
+    op->flags = (how->return_previous ? (uint32_t)OP_RETURN_PREVIOUS : 0) |
+                (how->keep_ttl ? (uint32_t)OP_KEEP_TTL : 0);
+    if (op->cond == COND_VERSION && how->if_version == 0)
+        op->cond = COND_ABSENT; /* version 0 is that of an absent key */
+    if (op->cond == COND_VERSION)
+        op->cond_version = how->if_version;
+    if (op->cond == COND_VALUE)
+        op->cond_value = slice_of_bytes(how->if_value);
+    return 0;
+}
+
+int command_go(struct hf_client *client, struct slice ops, uint32_t count, struct slice key,
+               const struct hf_call *options, const struct hf_then *then,
+               struct hf_result **ret_result)
+{
+    struct command command = {.op_count = count};
+    struct call *call = NULL;
+    int rv = call_new(client, REQUEST_WRITE, options, &call);
+    if (rv == 0)
+        rv = call_keep(call, (struct hf_bytes){.data = key.data, .len = key.len});
+    if (rv == 0) {
+        command.keyspace = call->op.keyspace;
+        command_encode_ops(&call->data, &command, ops);
+        rv = call->data.failed ? HF_ERR_NOMEM : 0;
+    }
+    if (rv == 0 && call->data.len > command_limits_default.command_max)
+        rv = HF_ERR_TOO_LARGE;
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    call->op.request.write.command = buf_slice(&call->data);
+    call->op.key = buf_slice(&call->keys);
+    return call_go(call, then, ret_result);
+}
+
+/* What all the functions below come down to: one operation as a command of its own.
+ * `value` and `delta` count only where the kind has them. */
+static int change(struct hf_client *client, enum op_kind kind, struct hf_bytes key,
+                  struct hf_bytes value, int64_t delta, const struct hf_change *how,
+                  const struct hf_call *options, const struct hf_then *then,
+                  struct hf_result **ret_result)
+{
+    struct op op;
+    int rv = op_fill(&op, kind, key, how);
+    if (rv != 0 || !bytes_are_fine(value))
+        return HF_ERR_INVALID;
+    op.value = slice_of_bytes(value);
+    op.delta = delta;
+    const struct command command = {.op_count = 1, .ops = &op};
+    rv = command_check(&command, &command_limits_default, NULL);
+    if (rv != 0)
+        return rv;
+    struct buf ops;
+    buf_init(&ops, command_limits_default.command_max);
+    command_encode_op(&ops, &op);
+    rv = ops.failed ? HF_ERR_TOO_LARGE
+                    : command_go(client, buf_slice(&ops), 1, op.key, options, then, ret_result);
+    buf_fini(&ops);
+    return rv;
+}
+
+static const struct hf_bytes nothing = {0};
+
+int hf_put(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+           const struct hf_change *how, const struct hf_call *call, struct hf_result **ret_result)
+{
+    return change(client, OP_PUT, key, value, 0, how, call, NULL, ret_result);
+}
+
+int hf_put_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                 const struct hf_change *how, const struct hf_call *call,
+                 const struct hf_then *then)
+{
+    return change(client, OP_PUT, key, value, 0, how, call, somewhere(then), NULL);
+}
+
+int hf_delete(struct hf_client *client, struct hf_bytes key, const struct hf_change *how,
+              const struct hf_call *call, struct hf_result **ret_result)
+{
+    return change(client, OP_DELETE, key, nothing, 0, how, call, NULL, ret_result);
+}
+
+int hf_delete_async(struct hf_client *client, struct hf_bytes key, const struct hf_change *how,
+                    const struct hf_call *call, const struct hf_then *then)
+{
+    return change(client, OP_DELETE, key, nothing, 0, how, call, somewhere(then), NULL);
+}
+
+/* ---- puts with a condition ---------------------------------------------------------- */
+
+static int put_if(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                  const struct hf_change *how, const struct hf_call *call,
+                  const struct hf_then *then, struct hf_result **ret_result)
+{
+    return change(client, OP_PUT, key, value, 0, how, call, then, ret_result);
+}
+
+static struct hf_change condition(int kind)
+{
+    return (struct hf_change){.size = sizeof(struct hf_change), .condition = kind};
+}
+
+static struct hf_change condition_value(struct hf_bytes expected)
+{
+    struct hf_change how = condition(HF_IF_VALUE);
+    how.if_value = expected;
+    return how;
+}
+
+static struct hf_change condition_version(uint64_t version)
+{
+    struct hf_change how = condition(HF_IF_VERSION);
+    how.if_version = version;
+    return how;
+}
+
+int hf_cas(struct hf_client *client, struct hf_bytes key, struct hf_bytes expected,
+           struct hf_bytes value, const struct hf_call *call, struct hf_result **ret_result)
+{
+    struct hf_change how = condition_value(expected);
+    return put_if(client, key, value, &how, call, NULL, ret_result);
+}
+
+int hf_cas_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes expected,
+                 struct hf_bytes value, const struct hf_call *call, const struct hf_then *then)
+{
+    struct hf_change how = condition_value(expected);
+    return put_if(client, key, value, &how, call, somewhere(then), NULL);
+}
+
+int hf_cas_version(struct hf_client *client, struct hf_bytes key, uint64_t version,
+                   struct hf_bytes value, const struct hf_call *call, struct hf_result **ret_result)
+{
+    struct hf_change how = condition_version(version);
+    return put_if(client, key, value, &how, call, NULL, ret_result);
+}
+
+int hf_cas_version_async(struct hf_client *client, struct hf_bytes key, uint64_t version,
+                         struct hf_bytes value, const struct hf_call *call,
+                         const struct hf_then *then)
+{
+    struct hf_change how = condition_version(version);
+    return put_if(client, key, value, &how, call, somewhere(then), NULL);
+}
+
+int hf_put_if_absent(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                     const struct hf_call *call, struct hf_result **ret_result)
+{
+    struct hf_change how = condition(HF_IF_ABSENT);
+    return put_if(client, key, value, &how, call, NULL, ret_result);
+}
+
+int hf_put_if_absent_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                           const struct hf_call *call, const struct hf_then *then)
+{
+    struct hf_change how = condition(HF_IF_ABSENT);
+    return put_if(client, key, value, &how, call, somewhere(then), NULL);
+}
+
+int hf_put_if_present(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                      const struct hf_call *call, struct hf_result **ret_result)
+{
+    struct hf_change how = condition(HF_IF_PRESENT);
+    return put_if(client, key, value, &how, call, NULL, ret_result);
+}
+
+int hf_put_if_present_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                            const struct hf_call *call, const struct hf_then *then)
+{
+    struct hf_change how = condition(HF_IF_PRESENT);
+    return put_if(client, key, value, &how, call, somewhere(then), NULL);
+}
+
+/* ---- on the present value -------------------------------------------------------------- */
+
+int hf_increment(struct hf_client *client, struct hf_bytes key, int64_t delta,
+                 const struct hf_change *how, const struct hf_call *call,
+                 struct hf_result **ret_result)
+{
+    return change(client, OP_INCREMENT, key, nothing, delta, how, call, NULL, ret_result);
+}
+
+int hf_increment_async(struct hf_client *client, struct hf_bytes key, int64_t delta,
+                       const struct hf_change *how, const struct hf_call *call,
+                       const struct hf_then *then)
+{
+    return change(client, OP_INCREMENT, key, nothing, delta, how, call, somewhere(then), NULL);
+}
+
+int hf_append(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+              const struct hf_change *how, const struct hf_call *call,
+              struct hf_result **ret_result)
+{
+    return change(client, OP_APPEND, key, value, 0, how, call, NULL, ret_result);
+}
+
+int hf_append_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                    const struct hf_change *how, const struct hf_call *call,
+                    const struct hf_then *then)
+{
+    return change(client, OP_APPEND, key, value, 0, how, call, somewhere(then), NULL);
+}
+
+int hf_get_and_set(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                   const struct hf_change *how, const struct hf_call *call,
+                   struct hf_result **ret_result)
+{
+    return change(client, OP_GET_AND_SET, key, value, 0, how, call, NULL, ret_result);
+}
+
+int hf_get_and_set_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
+                         const struct hf_change *how, const struct hf_call *call,
+                         const struct hf_then *then)
+{
+    return change(client, OP_GET_AND_SET, key, value, 0, how, call, somewhere(then), NULL);
+}

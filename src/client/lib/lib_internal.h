@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lib_internal — libholdfast around the client's core: a thread with a loop, an
+ * inbox into it, and ways out for results.
+ *
+ *   any thread                    the library's thread
+ *   call_new() ─▶ call_start() ─▶ inbox ─▶ client_submit() … client_cb
+ *        ▲                                       │ result_of_response()
+ *        └── waiter (blocking) ◀─────────────────┼─▶ callback
+ *                                                └─▶ queue, its eventfd
+ *
+ *   holdfast.c  open, close, the thread      call.c    one operation on its way
+ *   result.c    what the caller gets         queue.c   completion queues
+ *   read.c, change.c, batch.c, scan.c, admin.c: the operations of holdfast.h
+ *
+ * Ownership  a call owns copies of all that it sends; it is the starter's until
+ *            call_start() succeeds, then the library's.
+ * Threads    `lock` guards what is marked so; all else belongs to the thread.
+ */
+#ifndef CLIENT_LIB_LIB_INTERNAL_H_
+#define CLIENT_LIB_LIB_INTERNAL_H_
+
+#include "base/log.h"
+#include "client/client.h"
+#include "env/uv/env_uv.h"
+#include "wire/command.h"
+
+/* Everything else of the shared object is hidden. */
+#pragma GCC visibility push(default)
+#include "holdfast.h"
+#pragma GCC visibility pop
+
+struct hf_client {
+    /* fixed after hf_open() */
+    struct client_options core_options;
+    struct client_options limits; /* in_flight_max and bytes_max as given, or defaults */
+    char *endpoints;              /* owned; cut into pieces at the commas */
+    char *name;                   /* owned */
+    const char *pieces[CLIENT_PEERS_MAX / 2];
+    uint32_t timeout_ms;
+    void (*log)(void *data, int level, const char *line);
+    void *log_data;
+    struct logger logger;
+    struct env_uv_thread *thread;
+
+    struct env_uv_mutex lock;
+    struct env_uv_cond changed; /* the thread's start; blocking calls have their own */
+    struct env *env;            /* set before is_started */
+    bool is_started;            /* guarded: the thread runs, or has failed */
+    bool is_closing;            /* guarded */
+    int start_error;            /* guarded */
+    struct list inbox;          /* guarded: calls that the thread has not seen */
+    bool is_posted;             /* guarded: it will look */
+    uint32_t call_count;        /* guarded: accepted, not delivered */
+    size_t call_bytes;          /* guarded */
+    uint64_t busy;              /* guarded: calls that were not accepted */
+
+    struct client *core;
+    struct list calls; /* submitted to the core */
+};
+
+/* Who waits for a blocking call. */
+struct waiter {
+    struct env_uv_cond cond;
+    bool is_done; /* guarded by the client's lock */
+    int code;
+    struct hf_result *result;
+};
+
+struct call {
+    struct client_op op;
+    struct hf_client *client; /* borrowed */
+    struct list in_list;      /* inbox or calls */
+    struct hf_then then;
+    struct waiter *waiter; /* NULL: asynchronous */
+    struct buf data;       /* owned: command, or encoded keys */
+    struct buf keys;       /* owned: the key of a get, the bounds of a scan, an endpoint */
+    size_t bytes;          /* counted against bytes_max */
+};
+
+/* ---- call.c ----------------------------------------------------------------- */
+
+/* A call of that kind with what `options` say (NULL: defaults). HF_ERR_INVALID,
+ * HF_ERR_NOMEM. */
+int call_new(struct hf_client *client, enum request_kind kind, const struct hf_call *options,
+             struct call **ret_call);
+
+/* NULL is fine. Only before it was started. */
+void call_free(struct call *call);
+
+/* Fill the `read` part of a request from options. */
+int call_set_read(struct request_read *read, const struct hf_call *options);
+
+/* Copy into call->keys; a slice of it is taken by call_key() once all are in. */
+int call_keep(struct call *call, struct hf_bytes bytes);
+
+/* Send it on its way. Asynchronous: HF_OK and the result goes to `then`, or an error
+ * and nothing does. The call is consumed either way. */
+int call_start(struct call *call, const struct hf_then *then);
+
+/* Blocking: the outcome's code; its result to *ret_result, or freed if that is NULL. */
+int call_wait(struct call *call, struct hf_result **ret_result);
+
+/* One of the two: how x() and x_async() share what stands before. */
+int call_go(struct call *call, const struct hf_then *then, struct hf_result **ret_result);
+
+/* On the thread: take in what was started. */
+void call_inbox_run(void *data);
+
+/* On the thread, after env_stop(): deliver all that is left. */
+void call_drain(struct hf_client *client);
+
+/* Is this the library's own thread? Blocking there would wait for ever. */
+bool client_is_own_thread(const struct hf_client *client);
+
+/* ---- result.c ---------------------------------------------------------------- */
+
+/* What the caller gets for the answer to `call`; NULL if there is no memory. The code is
+ * in *ret_code, which may differ from result->status where the answer is unusable. */
+struct hf_result *result_of(const struct call *call, const struct client_result *result,
+                            int *ret_code);
+
+/* One with a code and a message only. */
+struct hf_result *result_plain(int code, const char *message);
+
+static inline struct slice slice_of_bytes(struct hf_bytes bytes)
+{
+    return slice_of(bytes.data, bytes.len);
+}
+
+/* Can these be the bytes that they claim to be? */
+static inline bool bytes_are_fine(struct hf_bytes bytes)
+{
+    return bytes.len == 0 || bytes.data != NULL;
+}
+
+/* An asynchronous call without a place for its result is refused, not turned into a
+ * blocking one. */
+static inline const struct hf_then *somewhere(const struct hf_then *then)
+{
+    static const struct hf_then nowhere;
+    return then != NULL ? then : &nowhere;
+}
+
+/* ---- change.c ------------------------------------------------------------------ */
+
+/* Fill `op` from what the caller said; slices are borrowed. HF_ERR_INVALID. */
+int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct hf_change *how);
+
+/* Send a command of `count` operations that stand encoded in `ops`, the first on `key`. */
+int command_go(struct hf_client *client, struct slice ops, uint32_t count, struct slice key,
+               const struct hf_call *options, const struct hf_then *then,
+               struct hf_result **ret_result);
+
+/* ---- queue.c --------------------------------------------------------------------- */
+
+/* A call that points to the queue begins: room for its result is made, or
+ * HF_ERR_NOMEM. */
+int queue_begin(struct hf_queue *queue);
+
+/* It came to nothing; or its result arrives. */
+void queue_abandon(struct hf_queue *queue);
+void queue_push(struct hf_queue *queue, void *data, int code, struct hf_result *result);
+
+#endif

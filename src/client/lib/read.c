@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/lib/lib_internal.h"
+
+void hf_span_init(struct hf_span *span)
+{
+    *span = (struct hf_span){.size = sizeof *span};
+}
+
+/* ---- get ---------------------------------------------------------------------------- */
+
+static int get(struct hf_client *client, struct hf_bytes key, const struct hf_call *options,
+               const struct hf_then *then, struct hf_result **ret_result)
+{
+    struct call *call = NULL;
+    int rv = key.len > 0 ? call_new(client, REQUEST_GET, options, &call) : HF_ERR_INVALID;
+    if (rv == 0)
+        rv = call_keep(call, key);
+    if (rv == 0)
+        rv = call_set_read(&call->op.request.get.read, options);
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    call->op.request.get.key = buf_slice(&call->keys);
+    return call_go(call, then, ret_result);
+}
+
+int hf_get(struct hf_client *client, struct hf_bytes key, const struct hf_call *call,
+           struct hf_result **ret_result)
+{
+    return get(client, key, call, NULL, ret_result);
+}
+
+int hf_get_async(struct hf_client *client, struct hf_bytes key, const struct hf_call *call,
+                 const struct hf_then *then)
+{
+    return get(client, key, call, somewhere(then), NULL);
+}
+
+/* ---- multi-get ------------------------------------------------------------------------ */
+
+static int keys_fill(struct call *call, const struct hf_bytes *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].len == 0 || keys[i].data == NULL)
+            return HF_ERR_INVALID;
+        if (keys[i].len > KEY_WIRE_MAX)
+            return HF_ERR_TOO_LARGE;
+        request_key_append(&call->data, slice_of_bytes(keys[i]));
+        if (call->data.len > command_limits_default.command_max || call->data.failed)
+            return HF_ERR_TOO_LARGE;
+    }
+    return 0;
+}
+
+static int multi_get(struct hf_client *client, const struct hf_bytes *keys, size_t count,
+                     const struct hf_call *options, const struct hf_then *then,
+                     struct hf_result **ret_result)
+{
+    struct call *call = NULL;
+    if (keys == NULL || count == 0)
+        return HF_ERR_INVALID;
+    if (count > REQUEST_KEYS_MAX)
+        return HF_ERR_TOO_LARGE;
+    int rv = call_new(client, REQUEST_MULTI_GET, options, &call);
+    if (rv == 0)
+        rv = keys_fill(call, keys, count);
+    if (rv == 0)
+        rv = call_set_read(&call->op.request.multi_get.read, options);
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    call->op.request.multi_get.keys =
+        (struct pack_list){.count = (uint32_t)count, .raw = buf_slice(&call->data)};
+    return call_go(call, then, ret_result);
+}
+
+int hf_multi_get(struct hf_client *client, const struct hf_bytes *keys, size_t count,
+                 const struct hf_call *call, struct hf_result **ret_result)
+{
+    return multi_get(client, keys, count, call, NULL, ret_result);
+}
+
+int hf_multi_get_async(struct hf_client *client, const struct hf_bytes *keys, size_t count,
+                       const struct hf_call *call, const struct hf_then *then)
+{
+    return multi_get(client, keys, count, call, somewhere(then), NULL);
+}
+
+/* ---- scan, a page at a time -------------------------------------------------------------- */
+
+/* The first key that is above all which begin with `prefix`: its last byte that can
+ * grow does so, what follows is cut off. Empty if there is none: to the last key. */
+static size_t prefix_end(uint8_t *key, size_t len)
+{
+    while (len > 0 && key[len - 1] == 0xff)
+        len--;
+    if (len > 0)
+        key[len - 1]++;
+    return len;
+}
+
+/* Copy the bounds of `span` and point the request at them. */
+static int span_fill(struct call *call, const struct hf_span *span)
+{
+    struct request_scan *scan = &call->op.request.scan;
+    if (span == NULL)
+        return 0;
+    if (span->size < sizeof *span)
+        return HF_ERR_INVALID;
+    bool is_prefix = span->prefix.len > 0;
+    struct hf_bytes first = is_prefix ? span->prefix : span->start;
+    struct hf_bytes second = is_prefix ? span->prefix : span->end;
+    int rv = call_keep(call, first);
+    if (rv == 0)
+        rv = call_keep(call, second);
+    if (rv != 0)
+        return rv;
+    size_t end_len = second.len;
+    if (is_prefix)
+        end_len = prefix_end(call->keys.data + first.len, second.len);
+    scan->start = slice_of(call->keys.data, first.len);
+    scan->end = end_len > 0 ? slice_of(call->keys.data + first.len, end_len) : (struct slice){0};
+    scan->is_reverse = span->reverse != 0;
+    scan->is_keys_only = span->keys_only != 0;
+    scan->limit_keys = span->limit_keys;
+    scan->limit_bytes = span->limit_bytes;
+    return 0;
+}
+
+static int scan_page(struct hf_client *client, const struct hf_span *span,
+                     const struct hf_call *options, const struct hf_then *then,
+                     struct hf_result **ret_result)
+{
+    struct call *call = NULL;
+    int rv = call_new(client, REQUEST_SCAN, options, &call);
+    if (rv == 0)
+        rv = span_fill(call, span);
+    if (rv == 0)
+        rv = call_set_read(&call->op.request.scan.read, options);
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    return call_go(call, then, ret_result);
+}
+
+int hf_scan_page(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,
+                 struct hf_result **ret_result)
+{
+    return scan_page(client, span, call, NULL, ret_result);
+}
+
+int hf_scan_page_async(struct hf_client *client, const struct hf_span *span,
+                       const struct hf_call *call, const struct hf_then *then)
+{
+    return scan_page(client, span, call, somewhere(then), NULL);
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One connection to one store: hello and its answer, frames out, frames in, and what
+ * to do when it is silent or gone.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/client_internal.h"
+#include "wire/hello.h"
+
+enum {
+    COOLING_MIN_MS = 50,
+    COOLING_SHIFT_MAX = 4, /* up to 800 ms */
+    OUT_MAX = FRAME_BODY_MAX + CLIENT_CONN_BYTES_MAX,
+};
+
+static const uint32_t peer_next_states[PEER_STATE_NR] = {
+    [PEER_IDLE] = BIT(PEER_CONNECTING) | BIT(PEER_COOLING),
+    [PEER_CONNECTING] = BIT(PEER_READY) | BIT(PEER_COOLING),
+    [PEER_READY] = BIT(PEER_COOLING),
+    [PEER_COOLING] = BIT(PEER_IDLE),
+};
+
+/* The only place that writes peer->state. */
+static void peer_move(struct client_peer *peer, enum peer_state to)
+{
+    ASSERT(peer_next_states[peer->state] & BIT(to));
+    peer->state = to;
+    peer_check(peer);
+}
+
+void peer_check(const struct client_peer *peer)
+{
+    ASSERT(peer->state < PEER_STATE_NR);
+    bool has_conn = peer->state == PEER_CONNECTING || peer->state == PEER_READY;
+    ASSERT(has_conn || list_is_empty(&peer->sent));
+    ASSERT(peer->conn == NULL || has_conn);
+    ASSERT(peer->out.len == 0 || has_conn);
+}
+
+bool peer_is_usable(const struct client_peer *peer)
+{
+    return peer->state == PEER_READY && !peer->is_suspect && !peer->is_full;
+}
+
+/* ---- writing ------------------------------------------------------------------ */
+
+void peer_flush(struct client_peer *peer)
+{
+    if (peer->out.len == 0)
+        return;
+    ASSERT(peer->conn != NULL && !peer->out.failed);
+    size_t len;
+    uint8_t *bytes = buf_take(&peer->out, &len);
+    peer->client->stats.writes++;
+    peer->client->stats.bytes_out += len;
+    env_conn_write(peer->conn, bytes, len);
+}
+
+/* Undo a frame that did not fit into memory. */
+static void out_rewind(struct client_peer *peer, size_t start)
+{
+    peer->out.len = start;
+    peer->out.failed = false;
+}
+
+int peer_send(struct client_peer *peer, struct client_op *op)
+{
+    ASSERT(peer->state == PEER_READY);
+    struct client *client = peer->client;
+    if (peer->out.len + env_conn_pending(peer->conn) >= CLIENT_CONN_BYTES_MAX) {
+        peer->is_full = true;
+        peer_flush(peer); /* so that there is something whose end is told */
+        return ERR_BUSY;
+    }
+    uint64_t now = env_now_us(client->env);
+    struct route *route = op->only == NULL ? dispatch_route(op) : NULL;
+    op->request.id = client_next_id(client, op->slot);
+    op->request.timeout_ms =
+        op->deadline_us > now + 1000 ? (uint32_t)((op->deadline_us - now) / 1000) : 1;
+    op->request.range_id = route != NULL ? route->range_id : 0;
+    op->request.span_epoch = route != NULL ? route->span_epoch : 0;
+    size_t start = frame_begin(&peer->out);
+    request_encode(&peer->out, &op->request);
+    frame_end(&peer->out, start, true);
+    if (peer->out.failed) {
+        out_rewind(peer, start);
+        return ERR_NOMEM;
+    }
+    op->sent_id = op->request.id;
+    client->stats.sendings++;
+    op_mark_sent(op, peer);
+    return 0;
+}
+
+static void peer_say(struct client_peer *peer, void (*encode)(struct buf *, const struct ping *),
+                     uint64_t token)
+{
+    size_t start = frame_begin(&peer->out);
+    encode(&peer->out, &(struct ping){.token = token});
+    frame_end(&peer->out, start, false);
+    if (peer->out.failed)
+        out_rewind(peer, start);
+    client_poke(peer->client);
+}
+
+/* ---- the end of a connection ----------------------------------------------------- */
+
+/* Drop what the connection had; its ops are told. */
+static void peer_drop(struct client_peer *peer, int error, const char *text)
+{
+    struct client *client = peer->client;
+    client->stats.disconnects++;
+    peer->conn = NULL;
+    peer->failures++;
+    peer->is_suspect = false;
+    peer->is_full = false;
+    peer->hold_until_us = 0;
+    peer->last_error = error;
+    snprintf(peer->last_text, sizeof peer->last_text, "%s: %s", peer->address, text);
+    LOG_WARN(client->options.logger, "store_lost", "address=%s failures=%u reason=\"%s\"",
+             peer->address, peer->failures, text);
+    buf_fini(&peer->out);
+    frame_reader_fini(&peer->reader);
+    env_timer_stop(&peer->timer);
+    route_forget_leader(&client->routes, peer);
+
+    struct list lost;
+    list_init(&lost);
+    struct list *link;
+    while ((link = list_pop_front(&peer->sent)) != NULL)
+        list_push_back(&lost, link);
+    peer_move(peer, PEER_COOLING);
+    uint64_t ms = (uint64_t)COOLING_MIN_MS << MIN(peer->failures - 1, (uint32_t)COOLING_SHIFT_MAX);
+    env_timer_start(&peer->timer, ms * 500 + env_random(client->env) % (ms * 500 + 1));
+    while (!list_is_empty(&lost)) {
+        struct client_op *op = list_first(&lost, struct client_op, in_queue);
+        dispatch_on_lost(op, error, peer->last_text);
+    }
+    client->last_error = error;
+    snprintf(client->last_text, sizeof client->last_text, "%s", peer->last_text);
+    client_wake(client);
+}
+
+void peer_fail(struct client_peer *peer, int error, const char *text)
+{
+    ASSERT(peer->state == PEER_CONNECTING || peer->state == PEER_READY);
+    env_conn_close(peer->conn);
+    peer_drop(peer, error, text);
+}
+
+static void peer_timer(struct env_timer *timer)
+{
+    struct client_peer *peer = timer->data;
+    if (peer->state == PEER_CONNECTING) {
+        peer_fail(peer, ERR_TIMEOUT, "no answer to the hello");
+        return;
+    }
+    ASSERT(peer->state == PEER_COOLING);
+    peer_move(peer, PEER_IDLE);
+}
+
+/* ---- reading ---------------------------------------------------------------------- */
+
+static int on_hello_ack(struct client_peer *peer, struct slice body, struct err *err)
+{
+    struct client *client = peer->client;
+    struct hello_ack ack;
+    int rv = hello_ack_decode(body, &ack, err);
+    if (rv != 0)
+        return rv;
+    if (ack.protocol < PROTOCOL_VERSION_MIN || ack.protocol > PROTOCOL_VERSION_MAX)
+        return err_set(err, ERR_UNSUPPORTED, "speaks protocol version %u", ack.protocol);
+    if (client->cluster_id != 0 && ack.cluster_id != 0 && ack.cluster_id != client->cluster_id)
+        return err_set(err, ERR_UNAUTHORIZED, "belongs to another cluster (%016llx, not %016llx)",
+                       (unsigned long long)ack.cluster_id, (unsigned long long)client->cluster_id);
+    if (client->cluster_id == 0)
+        client->cluster_id = ack.cluster_id;
+    env_timer_stop(&peer->timer);
+    frame_reader_limit(&peer->reader, FRAME_BODY_MAX);
+    peer->failures = 0;
+    client->stats.connects++;
+    peer_move(peer, PEER_READY);
+    LOG_DEBUG(client->options.logger, "store_connected", "address=%s store=%llu", peer->address,
+              (unsigned long long)ack.store_id);
+    client_wake(client);
+    return 0;
+}
+
+static int on_error_msg(struct slice body, struct err *err)
+{
+    struct error_msg error;
+    int rv = error_msg_decode(body, &error, err);
+    if (rv != 0)
+        return rv;
+    return err_set(err, error.code, "%.*s", (int)error.text.len, (const char *)error.text.data);
+}
+
+static int on_response(struct client_peer *peer, struct slice body, struct err *err)
+{
+    struct response response;
+    int rv = response_decode(body, &response, err);
+    if (rv != 0)
+        return rv;
+    struct client_op *op = client_op_by_id(peer->client, response.id);
+    if (op == NULL || op->peer != peer) {
+        peer->client->stats.late_answers++;
+        return 0;
+    }
+    bool is_whole =
+        response.kind == op->request.kind || (response.kind == 0 && response.status != 0);
+    if (!is_whole)
+        return err_set(err, ERR_CORRUPT, "answer to a %s is one to a %s",
+                       request_kind_name(op->request.kind), request_kind_name(response.kind));
+    dispatch_on_response(op, &response);
+    return 0;
+}
+
+static int on_ping(struct client_peer *peer, struct slice body, struct err *err)
+{
+    struct ping ping;
+    int rv = ping_decode(body, &ping, err);
+    if (rv == 0)
+        peer_say(peer, pong_encode, ping.token);
+    return rv;
+}
+
+static int on_body(struct client_peer *peer, struct slice body, struct err *err)
+{
+    uint32_t kind;
+    int rv = msg_kind(body, &kind, err);
+    if (rv != 0)
+        return rv;
+    if (kind == MSG_ERROR)
+        return on_error_msg(body, err);
+    if (peer->state == PEER_CONNECTING && kind == MSG_HELLO_ACK)
+        return on_hello_ack(peer, body, err);
+    if (peer->state == PEER_READY && kind == MSG_RESPONSE)
+        return on_response(peer, body, err);
+    if (peer->state == PEER_READY && kind == MSG_PING)
+        return on_ping(peer, body, err);
+    if (peer->state == PEER_READY && kind == MSG_PONG)
+        return 0;
+    return err_set(err, ERR_UNSUPPORTED, "unexpected message %s (%u)", msg_kind_name(kind), kind);
+}
+
+static void on_read(void *data, struct slice bytes)
+{
+    struct client_peer *peer = data;
+    struct client *client = peer->client;
+    struct err err = {0};
+    struct slice body;
+    client->stats.bytes_in += bytes.len;
+    peer->heard_us = env_now_us(client->env);
+    peer->pinged_us = 0;
+    if (peer->is_suspect) {
+        peer->is_suspect = false;
+        client_wake(client);
+    }
+    frame_reader_feed(&peer->reader, bytes);
+    for (;;) {
+        int rv = frame_reader_next(&peer->reader, &body, &err);
+        if (rv == ERR_SHORT)
+            return;
+        if (rv == 0)
+            rv = on_body(peer, body, &err);
+        if (rv != 0) {
+            peer_fail(peer, rv, err.msg);
+            return;
+        }
+    }
+}
+
+static void on_drain(void *data)
+{
+    struct client_peer *peer = data;
+    if (!peer->is_full)
+        return;
+    peer->is_full = false;
+    client_wake(peer->client);
+}
+
+static void on_close(void *data, int status, const char *reason)
+{
+    struct client_peer *peer = data;
+    ASSERT(status < 0);
+    peer_drop(peer, status, reason != NULL ? reason : err_name(status));
+}
+
+/* ---- life --------------------------------------------------------------------------- */
+
+static const struct env_conn_handler peer_handler = {
+    .on_read = on_read,
+    .on_drain = on_drain,
+    .on_close = on_close,
+};
+
+static void hello_say(struct client_peer *peer)
+{
+    struct client *client = peer->client;
+    struct hello hello = {
+        .protocol_min = PROTOCOL_VERSION_MIN,
+        .protocol_max = PROTOCOL_VERSION_MAX,
+        .purpose = HELLO_CLIENT,
+        .cluster_id = client->cluster_id,
+        .name = slice_str(client->name),
+    };
+    env_random_bytes(client->env, hello.nonce, sizeof hello.nonce);
+    size_t start = frame_begin(&peer->out);
+    hello_encode(&peer->out, &hello);
+    frame_end(&peer->out, start, false);
+    if (peer->out.failed)
+        out_rewind(peer, start); /* no hello, no answer: the timer ends it */
+    peer_flush(peer);
+}
+
+void peer_connect(struct client_peer *peer)
+{
+    ASSERT(peer->state == PEER_IDLE);
+    struct client *client = peer->client;
+    struct err err = {0};
+    buf_init(&peer->out, OUT_MAX);
+    frame_reader_init(&peer->reader, FRAME_BODY_MAX_HELLO);
+    int rv = env_connect(client->env, peer->address, &peer_handler, peer, &peer->conn, &err);
+    if (rv != 0) {
+        peer_drop(peer, rv, err.msg);
+        return;
+    }
+    peer_move(peer, PEER_CONNECTING);
+    peer->heard_us = env_now_us(client->env);
+    env_timer_start(&peer->timer, (uint64_t)client->options.connect_timeout_ms * 1000);
+    hello_say(peer);
+}
+
+static struct client_peer *peer_new(struct client *client, struct slice address)
+{
+    struct client_peer *peer = calloc(1, sizeof *peer);
+    if (peer == NULL)
+        return NULL;
+    peer->client = client;
+    memcpy(peer->address, address.data, address.len);
+    list_init(&peer->sent);
+    env_timer_init(&peer->timer, client->env, peer_timer, peer);
+    return peer;
+}
+
+struct client_peer *peer_get(struct client *client, struct slice address)
+{
+    for (uint32_t i = 0; i < client->peer_count; i++) {
+        if (slice_equal(slice_str(client->peers[i]->address), address))
+            return client->peers[i];
+    }
+    if (client->peer_count == CLIENT_PEERS_MAX || address.len == 0 || address.len > ADDRESS_MAX)
+        return NULL;
+    struct client_peer *peer = peer_new(client, address);
+    if (peer != NULL)
+        client->peers[client->peer_count++] = peer;
+    return peer;
+}
+
+void peer_free(struct client_peer *peer)
+{
+    ASSERT(list_is_empty(&peer->sent));
+    env_timer_stop(&peer->timer);
+    buf_fini(&peer->out);
+    frame_reader_fini(&peer->reader);
+    free(peer); /* not the connection: the env's, and gone by now */
+}
+
+void peer_stop(struct client_peer *peer)
+{
+    if (peer->conn != NULL)
+        env_conn_close(peer->conn);
+    peer->conn = NULL;
+    env_timer_stop(&peer->timer);
+}
+
+/* ---- silence -------------------------------------------------------------------------- */
+
+/* Do not wait for it any more: its reads go elsewhere. Changes stay: sending them again
+ * could do them twice. */
+static void peer_suspect(struct client_peer *peer)
+{
+    struct client *client = peer->client;
+    peer->is_suspect = true;
+    LOG_WARN(client->options.logger, "store_silent", "address=%s", peer->address);
+    route_forget_leader(&client->routes, peer);
+    LIST_FOREACH(it, &peer->sent)
+    {
+        struct client_op *op = list_entry(it, struct client_op, in_queue);
+        if (op_is_read_only(op) && op->only == NULL) {
+            op_note(op, ERR_UNAVAILABLE, slice_str("the store does not answer"));
+            op_queue(op, &client->fresh);
+        }
+    }
+    client_poke(client);
+    client_wake(client);
+}
+
+void peer_tick(struct client_peer *peer, uint64_t now_us)
+{
+    if (peer->state != PEER_READY || list_is_empty(&peer->sent) || peer->is_suspect)
+        return;
+    const struct client_op *oldest = list_first(&peer->sent, struct client_op, in_queue);
+    uint64_t since = MAX(peer->heard_us, oldest->sent_us);
+    uint64_t quiet = now_us > since ? now_us - since : 0;
+    uint64_t stall = (uint64_t)peer->client->options.stall_ms * 1000;
+    if (quiet >= stall) {
+        peer_suspect(peer);
+    } else if (quiet >= stall / 3 && peer->pinged_us == 0) {
+        peer->pinged_us = now_us;
+        peer_say(peer, ping_encode, now_us);
+    }
+}

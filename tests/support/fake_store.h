@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fake_store — stores that speak the client's protocol, on any env, and behave as
+ * badly as they are told: for tests of the client without a cluster. All stores of a
+ * fake cluster share one sorted map: what one applied, the others know.
+ */
+#ifndef TESTS_SUPPORT_FAKE_STORE_H_
+#define TESTS_SUPPORT_FAKE_STORE_H_
+
+#include "env/env.h"
+#include "wire/command.h"
+#include "wire/frame.h"
+#include "wire/request.h"
+#include "wire/response.h"
+
+enum { FAKE_STORES_MAX = 5, FAKE_CLUSTER_ID = 77 };
+
+struct fake_entry {
+    uint8_t *key; /* owned, with the value behind it */
+    size_t key_len;
+    size_t value_len;
+    uint64_t version;
+};
+
+struct fake_store;
+
+struct fake_cluster {
+    struct fake_entry *entries; /* owned; sorted by key */
+    size_t count;
+    size_t cap;
+    uint64_t version;
+    uint64_t term;
+    struct fake_store *leader; /* NULL: nobody leads */
+    struct fake_store *stores[FAKE_STORES_MAX];
+    uint32_t store_count;
+    uint64_t applied; /* commands that were done */
+};
+
+/* What a store does with requests that read or change data. */
+enum fake_mood {
+    FAKE_SERVE,
+    FAKE_SWALLOW,    /* reads and never answers; pings neither */
+    FAKE_RESET,      /* closes the connection, nothing done */
+    FAKE_DO_RESET,   /* does it, then closes the connection without an answer */
+    FAKE_BUSY,       /* pushes back with busy_ms */
+    FAKE_UNDECIDED,  /* says so: undetermined, and does it not */
+    FAKE_NO_MAJORITY /* says unavailable */
+};
+
+struct fake_store {
+    struct fake_cluster *cluster; /* borrowed */
+    struct env *env;              /* borrowed */
+    struct env_listener *listener;
+    char address[ENV_ADDRESS_MAX];
+    uint64_t id; /* store and replica */
+    enum fake_mood mood;
+    uint32_t busy_ms;
+    uint32_t moods_left; /* requests that `mood` is for; 0: all. Then it serves */
+    uint64_t cluster_id; /* in its hello_ack */
+    bool is_ignorant;    /* as a follower, it names no leader */
+    bool is_deaf;        /* does not even answer the hello */
+    uint64_t retry_hint_ms;
+    struct list conns;
+    /* seen so far */
+    uint64_t hellos;
+    uint64_t requests; /* but STATUS */
+    uint64_t statuses;
+    uint64_t batch_max; /* most requests in one piece of input */
+    uint64_t last_timeout_ms;
+};
+
+void fake_cluster_init(struct fake_cluster *cluster);
+
+/* After env_stop() of all its envs: frees stores and data. */
+void fake_cluster_fini(struct fake_cluster *cluster);
+
+/* One more store, listening at `address`. */
+struct fake_store *fake_store_new(struct fake_cluster *cluster, struct env *env,
+                                  const char *address);
+
+/* Close all its connections now. */
+void fake_store_disconnect(struct fake_store *store);
+
+/* The value of `key` as the cluster has it; NULL data if absent. */
+struct slice fake_cluster_get(struct fake_cluster *cluster, struct slice key);
+
+#endif
