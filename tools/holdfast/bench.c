@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * bench put, get, mixed, scan: a closed loop of N clients over one connection handle.
+ *
+ *   start ──▶ op ──callback──▶ record, next op … until the time is over ──▶ idle
+ *
+ * All counting happens in callbacks, that is on the library's one thread; the main
+ * thread starts the loop, waits for its end and reads the figures after it.
+ * Latency is from the call to the callback. Errors are counted, never hidden.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/hist.h"
+#include "base/rng.h"
+#include "commands.h"
+
+enum {
+    CLIENTS_MAX = 20000,
+    VALUE_POOL = 1 << 20, /* random bytes that values are cut from */
+    LOAD_BATCH = 500,
+    SECONDS_MAX = 86400,
+    KEY_TEXT = 32,
+};
+
+enum bench_kind { BENCH_PUT, BENCH_GET, BENCH_MIXED, BENCH_SCAN };
+
+struct bench;
+
+/* One simulated client: one operation at a time. */
+struct bench_client {
+    struct bench *bench;
+    struct rng rng;
+    uint64_t began_us;
+};
+
+struct bench {
+    struct cli *cli;
+    enum bench_kind kind;
+    /* flags */
+    uint64_t clients;
+    uint64_t duration_us;
+    uint64_t warmup_us;
+    uint64_t value_size;
+    uint64_t keys;
+    uint64_t page;
+    uint64_t reads_percent;
+    uint64_t seed;
+    const char *prefix;
+    bool is_no_load;
+    bool has_progress;
+    /* the run */
+    struct hf_client *client;
+    struct bench_client *all;
+    uint8_t *pool;
+    struct hf_call call;
+    uint64_t measure_us; /* figures count from here … */
+    uint64_t until_us;   /* … to here */
+    /* figures: the library's thread writes, the main thread reads at the end; the two
+     * counters that the progress line shows are atomic */
+    struct hist *hist;
+    uint64_t errors_by_code[32];
+    uint64_t errors;
+    uint64_t undetermined;
+    uint64_t last_good_us;
+    uint64_t longest_gap_us;
+    uint64_t done_total;   /* atomic */
+    uint64_t errors_total; /* atomic */
+    /* the end */
+    pthread_mutex_t lock;
+    pthread_cond_t is_over;
+    uint64_t active; /* under lock */
+};
+
+static size_t key_text(const struct bench *b, uint64_t index, char ret_key[KEY_TEXT * 4])
+{
+    int n = snprintf(ret_key, KEY_TEXT * 4, "%s%012" PRIu64, b->prefix, index);
+    ASSERT(n > 0 && n < KEY_TEXT * 4);
+    return (size_t)n;
+}
+
+static struct hf_bytes value_of(struct bench *b, struct rng *rng)
+{
+    uint64_t from = rng_below(rng, VALUE_POOL);
+    return hf_bytes(b->pool + from, b->value_size);
+}
+
+/* ---- the loop ------------------------------------------------------------------- */
+
+static void on_done(void *data, int code, struct hf_result *result);
+
+/* Begin the client's next operation: an hf_code. */
+static int start_op(struct bench_client *c)
+{
+    struct bench *b = c->bench;
+    char text[KEY_TEXT * 4];
+    struct hf_bytes key = hf_bytes(text, key_text(b, rng_below(&c->rng, b->keys), text));
+    struct hf_then then = {.callback = on_done, .data = c};
+    enum bench_kind kind = b->kind;
+    if (kind == BENCH_MIXED)
+        kind = rng_chance(&c->rng, b->reads_percent, 100) ? BENCH_GET : BENCH_PUT;
+    c->began_us = cli_now_us();
+    if (kind == BENCH_PUT)
+        return hf_put_async(b->client, key, value_of(b, &c->rng), NULL, &b->call, &then);
+    if (kind == BENCH_GET)
+        return hf_get_async(b->client, key, &b->call, &then);
+    struct hf_span span;
+    hf_span_init(&span);
+    span.start = key;
+    span.limit_keys = (uint32_t)b->page;
+    return hf_scan_page_async(b->client, &span, &b->call, &then);
+}
+
+static void client_ends(struct bench *b)
+{
+    pthread_mutex_lock(&b->lock);
+    ASSERT(b->active > 0);
+    b->active--;
+    if (b->active == 0)
+        pthread_cond_signal(&b->is_over);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void count_failure(struct bench *b, int code)
+{
+    b->errors++;
+    if (code == HF_ERR_UNDETERMINED)
+        b->undetermined++;
+    if (code < 0 && (size_t)-code < ARRAY_LEN(b->errors_by_code))
+        b->errors_by_code[-code]++;
+    __atomic_fetch_add(&b->errors_total, 1, __ATOMIC_RELAXED);
+}
+
+static void count_done(struct bench *b, const struct bench_client *c, uint64_t now_us)
+{
+    if (now_us < b->measure_us || now_us > b->until_us)
+        return;
+    hist_add(b->hist, now_us - c->began_us);
+    b->longest_gap_us = MAX(b->longest_gap_us, now_us - MIN(b->last_good_us, now_us));
+    b->last_good_us = now_us;
+    __atomic_fetch_add(&b->done_total, 1, __ATOMIC_RELAXED);
+}
+
+static void on_done(void *data, int code, struct hf_result *result)
+{
+    struct bench_client *c = data;
+    struct bench *b = c->bench;
+    uint64_t now_us = cli_now_us();
+    hf_result_free(result);
+    bool is_good = code == HF_OK || (code == HF_ERR_NOT_FOUND && b->kind != BENCH_PUT);
+    if (is_good)
+        count_done(b, c, now_us);
+    else
+        count_failure(b, code);
+    if (now_us >= b->until_us) {
+        client_ends(b);
+        return;
+    }
+    int rv = start_op(c);
+    if (rv != HF_OK) {
+        count_failure(b, rv);
+        client_ends(b);
+    }
+}
+
+static void wait_for_end(struct bench *b)
+{
+    uint64_t second = 0, done_before = 0, errors_before = 0;
+    pthread_mutex_lock(&b->lock);
+    while (b->active > 0) {
+        struct timespec when;
+        clock_gettime(CLOCK_REALTIME, &when);
+        when.tv_sec++;
+        (void)pthread_cond_timedwait(&b->is_over, &b->lock, &when);
+        if (!b->has_progress || b->active == 0)
+            continue;
+        uint64_t done = __atomic_load_n(&b->done_total, __ATOMIC_RELAXED);
+        uint64_t errors = __atomic_load_n(&b->errors_total, __ATOMIC_RELAXED);
+        fprintf(stderr, "%4" PRIu64 " s  %8" PRIu64 " ops/s  %6" PRIu64 " errors\n", ++second,
+                done - done_before, errors - errors_before);
+        done_before = done;
+        errors_before = errors;
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void run_loop(struct bench *b)
+{
+    uint64_t now_us = cli_now_us();
+    b->measure_us = now_us + b->warmup_us;
+    b->until_us = b->measure_us + b->duration_us;
+    b->last_good_us = b->measure_us;
+    b->active = b->clients;
+    for (uint64_t i = 0; i < b->clients; i++) {
+        struct bench_client *c = &b->all[i];
+        c->bench = b;
+        rng_init(&c->rng, b->seed + i);
+    }
+    for (uint64_t i = 0; i < b->clients; i++) {
+        int rv = start_op(&b->all[i]);
+        if (rv == HF_OK)
+            continue;
+        __atomic_fetch_add(&b->errors_total, 1, __ATOMIC_RELAXED);
+        client_ends(b);
+    }
+    wait_for_end(b);
+    b->longest_gap_us = MAX(b->longest_gap_us, b->until_us - MIN(b->last_good_us, b->until_us));
+}
+
+/* ---- before and after --------------------------------------------------------------- */
+
+/* Put every key once, so that reads find something. */
+static int load_keys(struct bench *b)
+{
+    struct hf_batch *batch = NULL;
+    struct rng rng;
+    int exit_code = EXIT_DONE;
+    rng_init(&rng, b->seed);
+    if (hf_batch_new(&batch) != HF_OK)
+        return cli_error(b->cli, "out of memory");
+    for (uint64_t i = 0; i < b->keys && exit_code == EXIT_DONE; i++) {
+        char text[KEY_TEXT * 4];
+        struct hf_bytes key = hf_bytes(text, key_text(b, i, text));
+        int rv = hf_batch_put(batch, key, value_of(b, &rng), NULL);
+        size_t count = hf_batch_count(batch);
+        bool is_full = count == LOAD_BATCH || count * (b->value_size + KEY_TEXT) > 1 << 20;
+        struct hf_result *result = NULL;
+        if (rv == HF_OK && (is_full || i + 1 == b->keys)) {
+            rv = hf_batch_commit(b->client, batch, NULL, &result);
+            hf_batch_clear(batch);
+        }
+        if (rv != HF_OK)
+            exit_code = cli_fail(b->cli, rv, result);
+        hf_result_free(result);
+    }
+    hf_batch_free(batch);
+    return exit_code;
+}
+
+static const char *const kind_names[] = {"put", "get", "mixed", "scan"};
+
+static void print_json(struct bench *b, double rate)
+{
+    struct json_writer w;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {"ops", b->hist->count},
+        {"p50_us", hist_permille(b->hist, 500)},
+        {"p90_us", hist_permille(b->hist, 900)},
+        {"p99_us", hist_permille(b->hist, 990)},
+        {"p999_us", hist_permille(b->hist, 999)},
+        {"max_us", b->hist->max},
+        {"mean_us", hist_mean(b->hist)},
+        {"errors", b->errors_total},
+        {"undetermined", b->undetermined},
+        {"longest_gap_ms", b->longest_gap_us / 1000},
+        {"clients", b->clients},
+        {"value_size", b->value_size},
+        {"keys", b->keys},
+    };
+    json_begin(&w, &b->cli->out);
+    json_object_begin(&w);
+    json_key(&w, "ok");
+    json_bool(&w, b->hist->count > 0);
+    json_key(&w, "op");
+    json_text(&w, kind_names[b->kind]);
+    json_key(&w, "ops_per_sec");
+    json_double(&w, rate);
+    json_key(&w, "seconds");
+    json_double(&w, (double)b->duration_us / 1e6);
+    for (size_t i = 0; i < ARRAY_LEN(figures); i++) {
+        json_key(&w, figures[i].name);
+        json_u64(&w, figures[i].value);
+    }
+    json_object_end(&w);
+    buf_append_str(&b->cli->out, "\n");
+}
+
+static void print_text(struct bench *b, double rate)
+{
+    struct buf *out = &b->cli->out;
+    buf_printf(
+        out, "%s: %" PRIu64 " clients, %.1f s, values of %" PRIu64 " bytes, %" PRIu64 " keys\n",
+        kind_names[b->kind], b->clients, (double)b->duration_us / 1e6, b->value_size, b->keys);
+    buf_printf(out, "  %.0f ops/s\n", rate);
+    buf_printf(out,
+               "  latency us: p50 %" PRIu64 "  p90 %" PRIu64 "  p99 %" PRIu64 "  p99.9 %" PRIu64
+               "  max %" PRIu64 "\n",
+               hist_permille(b->hist, 500), hist_permille(b->hist, 900),
+               hist_permille(b->hist, 990), hist_permille(b->hist, 999), b->hist->max);
+    buf_printf(out, "  longest time without a success: %" PRIu64 " ms\n", b->longest_gap_us / 1000);
+    buf_printf(out, "  errors: %" PRIu64 "\n", b->errors_total);
+    for (size_t i = 0; i < ARRAY_LEN(b->errors_by_code); i++) {
+        if (b->errors_by_code[i] > 0)
+            buf_printf(out, "    %s: %" PRIu64 "\n", hf_code_name(-(int)i), b->errors_by_code[i]);
+    }
+}
+
+static bool parse_flags(struct bench *b, int argc, const char *const *argv, int *ret_exit)
+{
+    const struct args_flag flags[] = {
+        {"clients", 'c', ARGS_U64, &b->clients, NULL, "N", "at a time, each one operation (64)"},
+        {"seconds", 's', ARGS_U64, &b->duration_us, NULL, "N", "how long (10)"},
+        {"warmup", 0, ARGS_DURATION, &b->warmup_us, NULL, "TIME", "not counted, before (0)"},
+        {"value-size", 'v', ARGS_SIZE, &b->value_size, NULL, "SIZE", "bytes of a value (100)"},
+        {"keys", 'k', ARGS_U64, &b->keys, NULL, "N", "different keys (100000)"},
+        {"page", 0, ARGS_U64, &b->page, NULL, "N", "scan: keys of a page (100)"},
+        {"reads", 0, ARGS_U64, &b->reads_percent, NULL, "PERCENT", "mixed: share of reads (90)"},
+        {"prefix", 0, ARGS_TEXT, &b->prefix, NULL, "P", "in front of every key (bench:)"},
+        {"seed", 0, ARGS_U64, &b->seed, NULL, "N", "of the choice of keys (1)"},
+        {"no-load", 0, ARGS_SWITCH, &b->is_no_load, NULL, NULL,
+         "do not put all keys before reading"},
+        {"progress", 0, ARGS_SWITCH, &b->has_progress, NULL, NULL,
+         "a line each second on standard error"},
+    };
+    struct cli_words words;
+    if (!cli_parse(b->cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, ret_exit))
+        return false;
+    if (b->clients < 1 || b->clients > CLIENTS_MAX || b->duration_us < 1 ||
+        b->duration_us > SECONDS_MAX || b->keys < 1 || b->value_size > VALUE_POOL ||
+        b->reads_percent > 100 || b->page < 1 || b->page > 10000 || strlen(b->prefix) > KEY_TEXT) {
+        *ret_exit = cli_usage(b->cli,
+                              "clients 1 to %d, seconds 1 to %d, values up to 1MiB, page 1 "
+                              "to 10000, reads 0 to 100, prefix up to %d bytes",
+                              CLIENTS_MAX, SECONDS_MAX, KEY_TEXT);
+        return false;
+    }
+    b->duration_us *= 1000000;
+    b->call = cli_call(b->cli);
+    return true;
+}
+
+static bool open_client(struct bench *b)
+{
+    char list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX];
+    struct hf_options options;
+    char joined[CLI_ENDPOINTS_MAX * CLI_ADDRESS_MAX] = "";
+    size_t count = cli_endpoints(b->cli, list), len = 0;
+    for (size_t i = 0; i < count; i++)
+        len +=
+            (size_t)snprintf(joined + len, sizeof joined - len, "%s%s", i > 0 ? "," : "", list[i]);
+    if (count == 0)
+        return false;
+    hf_options_init(&options);
+    options.endpoints = joined;
+    options.name = "holdfast-bench";
+    options.in_flight_max = (uint32_t)(b->clients + 64);
+    options.bytes_max = (b->value_size + 256) * (b->clients + 64) + (8 << 20);
+    int rv = hf_open(&options, &b->client);
+    if (rv != HF_OK)
+        cli_error(b->cli, "endpoints '%s': %s", joined, hf_strerror(rv));
+    return rv == HF_OK;
+}
+
+static int run_bench(struct bench *b)
+{
+    struct rng rng;
+    int exit_code = EXIT_DONE;
+    rng_init(&rng, b->seed ^ 0x5eed);
+    rng_fill(&rng, b->pool, 2 * VALUE_POOL);
+    hist_init(b->hist);
+    if (!open_client(b))
+        return EXIT_USAGE;
+    if (b->kind != BENCH_PUT && !b->is_no_load)
+        exit_code = load_keys(b);
+    if (exit_code == EXIT_DONE) {
+        run_loop(b);
+        double rate = (double)b->hist->count / ((double)b->duration_us / 1e6);
+        if (b->cli->is_json)
+            print_json(b, rate);
+        else
+            print_text(b, rate);
+        exit_code = b->hist->count > 0 ? EXIT_DONE : EXIT_ERROR;
+    }
+    hf_close(b->client);
+    return exit_code;
+}
+
+static int run_kind(struct cli *cli, int argc, const char *const *argv, enum bench_kind kind)
+{
+    struct bench b = {
+        .cli = cli,
+        .kind = kind,
+        .clients = 64,
+        .duration_us = 10,
+        .value_size = 100,
+        .keys = 100000,
+        .page = 100,
+        .reads_percent = 90,
+        .seed = 1,
+        .prefix = "bench:",
+    };
+    int exit_code;
+    if (!parse_flags(&b, argc, argv, &exit_code))
+        return exit_code;
+    b.all = calloc(b.clients, sizeof *b.all);
+    b.pool = malloc(2 * VALUE_POOL);
+    b.hist = malloc(sizeof *b.hist);
+    pthread_mutex_init(&b.lock, NULL);
+    pthread_cond_init(&b.is_over, NULL);
+    if (b.all == NULL || b.pool == NULL || b.hist == NULL)
+        exit_code = cli_error(cli, "out of memory");
+    else
+        exit_code = run_bench(&b);
+    pthread_cond_destroy(&b.is_over);
+    pthread_mutex_destroy(&b.lock);
+    free(b.hist);
+    free(b.pool);
+    free(b.all);
+    return exit_code;
+}
+
+static int run_put(struct cli *cli, int argc, const char *const *argv)
+{
+    return run_kind(cli, argc, argv, BENCH_PUT);
+}
+
+static int run_get(struct cli *cli, int argc, const char *const *argv)
+{
+    return run_kind(cli, argc, argv, BENCH_GET);
+}
+
+static int run_mixed(struct cli *cli, int argc, const char *const *argv)
+{
+    return run_kind(cli, argc, argv, BENCH_MIXED);
+}
+
+static int run_scan(struct cli *cli, int argc, const char *const *argv)
+{
+    return run_kind(cli, argc, argv, BENCH_SCAN);
+}
+
+const struct cli_command bench_commands[] = {
+    {"put", run_put, NULL, NULL, "write random keys",
+     "  holdfast bench put --clients 64 --seconds 10\n  holdfast bench put --json --progress"},
+    {"get", run_get, NULL, NULL, "read random keys, linearizably",
+     "  holdfast bench get --clients 64 --keys 10000"},
+    {"mixed", run_mixed, NULL, NULL, "reads and writes", "  holdfast bench mixed --reads 50"},
+    {"scan", run_scan, NULL, NULL, "read pages from random keys on",
+     "  holdfast bench scan --page 100 --clients 8"},
+    {0},
+};

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/text.h"
+
+enum { FLUSH_AT = 64 << 10, FLAGS_MAX = 32 };
+
+uint64_t cli_now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t cli_now_ms(void)
+{
+    return cli_now_us() / 1000;
+}
+
+void cli_pause_ms(unsigned ms)
+{
+    (void)poll(NULL, 0, (int)ms);
+}
+
+/* ---- output ----------------------------------------------------------------- */
+
+bool cli_flush(struct cli *cli, bool is_end)
+{
+    if (cli->out.failed && !cli->is_out_bad) {
+        fprintf(stderr, "%s: out of memory for the output\n", cli->path);
+        cli->is_out_bad = true;
+    }
+    if (cli->is_out_bad)
+        return false;
+    if (!is_end && cli->out.len < FLUSH_AT)
+        return true;
+    bool is_good = fwrite(cli->out.data, 1, cli->out.len, stdout) == cli->out.len;
+    is_good = is_good && (!is_end || fflush(stdout) == 0);
+    buf_clear(&cli->out);
+    if (!is_good) {
+        fprintf(stderr, "%s: standard output: %s\n", cli->path, strerror(errno));
+        cli->is_out_bad = true;
+    }
+    return is_good;
+}
+
+void cli_append_shown(struct buf *buf, struct slice bytes)
+{
+    bool is_text = text_is_utf8(bytes);
+    for (size_t i = 0; i < bytes.len; i++) {
+        uint8_t c = bytes.data[i];
+        if (c == '\\')
+            buf_append_str(buf, "\\\\");
+        else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !is_text))
+            buf_printf(buf, "\\x%02x", c);
+        else
+            buf_append_u8(buf, c);
+    }
+}
+
+void cli_table_init(struct cli_table *table, const char *const *heads, size_t columns)
+{
+    table->columns = columns;
+    buf_init(&table->cells, 1 << 24);
+    for (size_t i = 0; i < columns; i++)
+        cli_table_cell(table, "%s", heads[i]);
+}
+
+void cli_table_cell(struct cli_table *table, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    buf_append(&table->cells, text, strlen(text) + 1);
+}
+
+void cli_table_print(struct cli_table *table, struct buf *out)
+{
+    size_t widths[16] = {0};
+    ASSERT(table->columns <= ARRAY_LEN(widths));
+    const char *end = (const char *)table->cells.data + table->cells.len;
+    size_t column = 0;
+    for (const char *p = (const char *)table->cells.data; p != end; p += strlen(p) + 1) {
+        widths[column] = MAX(widths[column], strlen(p));
+        column = (column + 1) % table->columns;
+    }
+    ASSERT(column == 0);
+    for (const char *p = (const char *)table->cells.data; p != end; p += strlen(p) + 1) {
+        bool is_last = column + 1 == table->columns;
+        if (is_last)
+            buf_printf(out, "%s\n", p);
+        else
+            buf_printf(out, "%-*s  ", (int)widths[column], p);
+        column = is_last ? 0 : column + 1;
+    }
+    buf_fini(&table->cells);
+}
+
+/* ---- outcomes ----------------------------------------------------------------- */
+
+int cli_exit_of(int code)
+{
+    switch (code) {
+    case HF_OK:
+        return EXIT_DONE;
+    case HF_ERR_NOT_FOUND:
+    case HF_ERR_CONDITION_FAILED:
+        return EXIT_NO;
+    case HF_ERR_UNDETERMINED:
+        return EXIT_UNDETERMINED;
+    default:
+        return EXIT_ERROR;
+    }
+}
+
+/* One failure, as a line for people or one JSON object for programs. */
+static void say_failure(struct cli *cli, const char *name, const char *message)
+{
+    if (cli->is_json) {
+        struct json_writer w;
+        json_begin(&w, &cli->out);
+        json_object_begin(&w);
+        json_key(&w, "ok");
+        json_bool(&w, false);
+        json_key(&w, "code");
+        json_text(&w, name);
+        json_key(&w, "message");
+        json_text(&w, message);
+        json_object_end(&w);
+        buf_append_str(&cli->out, "\n");
+        cli_flush(cli, true);
+        return;
+    }
+    cli_flush(cli, true);
+    fprintf(stderr, "%s: %s\n", cli->path, message);
+}
+
+int cli_error(struct cli *cli, const char *fmt, ...)
+{
+    char message[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    say_failure(cli, "ERROR", message);
+    return EXIT_ERROR;
+}
+
+int cli_usage(struct cli *cli, const char *fmt, ...)
+{
+    char message[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    say_failure(cli, "USAGE", message);
+    if (!cli->is_json)
+        fprintf(stderr, "try: %s --help\n", cli->path);
+    return EXIT_USAGE;
+}
+
+int cli_fail(struct cli *cli, int code, const struct hf_result *result)
+{
+    ASSERT(code != HF_OK);
+    char message[1280];
+    const char *why = result != NULL && result->message[0] != 0 ? result->message : NULL;
+    if (why != NULL)
+        snprintf(message, sizeof message, "%s: %s", hf_code_name(code), why);
+    else
+        snprintf(message, sizeof message, "%s: %s", hf_code_name(code), hf_strerror(code));
+    say_failure(cli, hf_code_name(code), message);
+    return cli_exit_of(code);
+}
+
+/* ---- flags and commands --------------------------------------------------------- */
+
+static size_t common_flags(struct cli *cli, struct args_flag *ret_flags)
+{
+    const struct args_flag flags[] = {
+        {"endpoints", 'e', ARGS_TEXT, &cli->endpoints, NULL, "LIST",
+         "host:port,… of the cluster; default: the variable HOLDFAST_ENDPOINTS"},
+        {"timeout", 0, ARGS_DURATION, &cli->timeout_us, &cli->is_timeout_given, "TIME",
+         "deadline of each call (5s)"},
+        {"json", 0, ARGS_SWITCH, &cli->is_json, NULL, NULL, "print JSON"},
+        {"help", 'h', ARGS_SWITCH, &cli->is_help, NULL, NULL, "this text"},
+    };
+    memcpy(ret_flags, flags, sizeof flags);
+    return ARRAY_LEN(flags);
+}
+
+static void help_of_command(struct cli *cli, const struct args_flag *flags, size_t count)
+{
+    const struct cli_command *command = cli->command;
+    buf_printf(&cli->out, "usage: %s%s%s [FLAGS]\n\n%s\n\nflags:\n", cli->path,
+               command->words != NULL ? " " : "", command->words != NULL ? command->words : "",
+               command->summary);
+    args_help(flags, count, &cli->out);
+    if (command->examples != NULL)
+        buf_printf(&cli->out, "\nexamples:\n%s\n", command->examples);
+    buf_append_str(&cli->out, "\nexit codes: 0 done, 1 error, 2 usage, 3 not found or condition "
+                              "failed, 4 undetermined\n");
+}
+
+bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct args_flag *flags,
+               size_t flags_count, size_t words_min, size_t words_max, struct cli_words *words,
+               int *ret_exit)
+{
+    struct args_flag all[FLAGS_MAX];
+    struct err err = {0};
+    ASSERT(words_max <= CLI_WORDS_MAX);
+    ASSERT(flags_count + 8 <= FLAGS_MAX);
+    if (flags_count > 0)
+        memcpy(all, flags, flags_count * sizeof all[0]);
+    size_t count = flags_count + common_flags(cli, all + flags_count);
+    int rv = args_parse(all, count, argc, argv, words->at, words_max, &words->count, &err);
+    if (rv != 0) {
+        *ret_exit = cli_usage(cli, "%s", err.msg);
+        return false;
+    }
+    if (cli->is_help) {
+        help_of_command(cli, all, count);
+        *ret_exit = cli_flush(cli, true) ? EXIT_DONE : EXIT_ERROR;
+        return false;
+    }
+    if (words->count < words_min) {
+        *ret_exit = cli_usage(cli, "wants %s", cli->command->words);
+        return false;
+    }
+    if (cli->is_timeout_given && (cli->timeout_us < 1000 || cli->timeout_us > 3600000000)) {
+        *ret_exit = cli_usage(cli, "--timeout must be 1ms to 1h");
+        return false;
+    }
+    return true;
+}
+
+static const struct cli_command *find_command(const struct cli_command *table, const char *name)
+{
+    for (; table->name != NULL; table++) {
+        if (strcmp(table->name, name) == 0)
+            return table;
+    }
+    return NULL;
+}
+
+static int help_of_table(struct cli *cli, const struct cli_command *table)
+{
+    buf_printf(&cli->out, "usage: %s COMMAND [FLAGS]\n\ncommands:\n", cli->path);
+    size_t width = 0;
+    for (const struct cli_command *c = table; c->name != NULL; c++)
+        width = MAX(width, strlen(c->name));
+    for (const struct cli_command *c = table; c->name != NULL; c++)
+        buf_printf(&cli->out, "  %-*s  %s\n", (int)width, c->name, c->summary);
+    buf_append_str(&cli->out, "\nexamples:\n");
+    for (const struct cli_command *c = table; c->name != NULL; c++) {
+        const char *end = c->examples == NULL ? NULL : strchr(c->examples, '\n');
+        if (c->examples != NULL)
+            buf_printf(&cli->out, "%.*s\n",
+                       (int)(end != NULL ? end - c->examples : (int)strlen(c->examples)),
+                       c->examples);
+    }
+    buf_printf(&cli->out, "\n%s COMMAND --help tells more.\n", cli->path);
+    return cli_flush(cli, true) ? EXIT_DONE : EXIT_ERROR;
+}
+
+/* How many of argv stand before the first word: common flags with their values. */
+static int leading_flags(int argc, const char *const *argv)
+{
+    int n = 0;
+    while (n < argc && argv[n][0] == '-' && argv[n][1] != 0) {
+        bool takes_value = strcmp(argv[n], "--endpoints") == 0 || strcmp(argv[n], "-e") == 0 ||
+                           strcmp(argv[n], "--timeout") == 0;
+        n += takes_value ? 2 : 1;
+    }
+    return MIN(n, argc);
+}
+
+static bool wants_help(int argc, const char *const *argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
+int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
+                 const char *const *argv)
+{
+    int lead = leading_flags(argc, argv);
+    if (lead == argc) {
+        if (argc == 0 || wants_help(argc, argv))
+            return help_of_table(cli, table);
+        return cli_usage(cli, "no command");
+    }
+    const struct cli_command *command = find_command(table, argv[lead]);
+    if (command == NULL)
+        return cli_usage(cli, "no command '%s'", argv[lead]);
+    size_t len = strlen(cli->path);
+    snprintf(cli->path + len, sizeof cli->path - len, "%s%s", len > 0 ? " " : "", command->name);
+    const char **rest = calloc((size_t)argc + 1, sizeof *rest);
+    ASSERT(rest != NULL);
+    for (int i = 0; i < argc; i++) {
+        if (i != lead)
+            rest[i - (i > lead)] = argv[i];
+    }
+    cli->command = command;
+    int exit_code = command->children != NULL ? cli_dispatch(cli, command->children, argc - 1, rest)
+                                              : command->run(cli, argc - 1, rest);
+    free(rest);
+    cli->path[len] = 0;
+    return exit_code;
+}
+
+/* ---- the client ------------------------------------------------------------------ */
+
+size_t cli_endpoints(struct cli *cli, char ret_list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX])
+{
+    const char *text = cli->endpoints != NULL ? cli->endpoints : getenv("HOLDFAST_ENDPOINTS");
+    if (text == NULL || text[0] == 0) {
+        cli_usage(cli, "no endpoints: give --endpoints or set HOLDFAST_ENDPOINTS");
+        return 0;
+    }
+    size_t count = 0;
+    while (*text != 0) {
+        size_t len = strcspn(text, ",");
+        struct slice one = text_trim(slice_of(text, len));
+        if (one.len == 0 || one.len >= CLI_ADDRESS_MAX || count == CLI_ENDPOINTS_MAX) {
+            cli_usage(cli, "endpoints must be host:port,host:port, at most %d", CLI_ENDPOINTS_MAX);
+            return 0;
+        }
+        memcpy(ret_list[count], one.data, one.len);
+        ret_list[count++][one.len] = 0;
+        text += len + (text[len] == ',' ? 1 : 0);
+    }
+    return count;
+}
+
+struct hf_client *cli_client(struct cli *cli)
+{
+    if (cli->client != NULL)
+        return cli->client;
+    const char *text = cli->endpoints != NULL ? cli->endpoints : getenv("HOLDFAST_ENDPOINTS");
+    if (text == NULL || text[0] == 0) {
+        cli_usage(cli, "no endpoints: give --endpoints or set HOLDFAST_ENDPOINTS");
+        return NULL;
+    }
+    struct hf_options options;
+    hf_options_init(&options);
+    options.endpoints = text;
+    options.name = "holdfast-cli";
+    int rv = hf_open(&options, &cli->client);
+    if (rv != HF_OK) {
+        cli_error(cli, "endpoints '%s': %s", text, hf_strerror(rv));
+        cli->client = NULL;
+    }
+    return cli->client;
+}
+
+void cli_client_close(struct cli *cli)
+{
+    if (cli->client != NULL)
+        hf_close(cli->client);
+    cli->client = NULL;
+}
+
+struct hf_call cli_call(const struct cli *cli)
+{
+    struct hf_call call;
+    hf_call_init(&call);
+    if (cli->is_timeout_given)
+        call.timeout_ms = (uint32_t)(cli->timeout_us / 1000);
+    return call;
+}
+
+/* ---- files -------------------------------------------------------------------------- */
+
+bool cli_read_file(struct cli *cli, const char *path, struct buf *buf)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    FILE *file = is_stdin ? stdin : fopen(path, "rb");
+    if (file == NULL) {
+        cli_error(cli, "open '%s': %s", path, strerror(errno));
+        return false;
+    }
+    uint8_t chunk[16384];
+    size_t n;
+    while ((n = fread(chunk, 1, sizeof chunk, file)) > 0)
+        buf_append(buf, chunk, n);
+    bool is_bad = ferror(file) != 0;
+    int errnum = errno;
+    if (!is_stdin)
+        fclose(file);
+    if (is_bad)
+        cli_error(cli, "read '%s': %s", path, strerror(errnum));
+    else if (buf->failed)
+        cli_error(cli, "'%s' is over %zu bytes", path, buf->max);
+    return !is_bad && !buf->failed;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli — what every command of the program `holdfast` stands on: flags that all
+ * have, the client, output as text or JSON, and the one table from outcomes to
+ * exit codes.
+ *
+ *   main ─▶ cli_dispatch(table) ─▶ command's run() ─▶ cli_parse() ─▶ … ─▶ exit code
+ *
+ * Ownership  the cli owns its client and its output buffer; texts of flags point
+ *            into argv.
+ * Threads    one, but for callbacks of libholdfast in bench.
+ * Errors     a command returns an exit code and has told the person why:
+ *            cli_fail() and its kin do both.
+ */
+#ifndef TOOLS_HOLDFAST_CLI_H_
+#define TOOLS_HOLDFAST_CLI_H_
+
+#include "base/args.h"
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "holdfast.h"
+
+/* Scripts rely on these: never change one. */
+enum cli_exit {
+    EXIT_DONE = 0,
+    EXIT_ERROR = 1,
+    EXIT_USAGE = 2,
+    EXIT_NO = 3, /* not found, or a condition not met */
+    EXIT_UNDETERMINED = 4,
+};
+
+enum { CLI_WORDS_MAX = 64, CLI_ENDPOINTS_MAX = 16, CLI_ADDRESS_MAX = 128 };
+
+struct cli;
+
+/* argv without the command's own name. Returns an exit code. */
+typedef int (*cli_run)(struct cli *cli, int argc, const char *const *argv);
+
+struct cli_command {
+    const char *name;                   /* NULL ends a table */
+    cli_run run;                        /* or … */
+    const struct cli_command *children; /* … a table of its own */
+    const char *words;                  /* "KEY VALUE" in the usage line; NULL: none */
+    const char *summary;                /* one line */
+    const char *examples;               /* lines of two blanks and a command */
+};
+
+struct cli {
+    /* flags that every command has */
+    const char *endpoints; /* --endpoints, else HOLDFAST_ENDPOINTS */
+    bool is_json;
+    bool is_help;
+    uint64_t timeout_us;
+    bool is_timeout_given;
+    /* state */
+    const struct cli_command *command; /* the one that runs */
+    char path[64];                     /* "holdfast cluster status" */
+    struct hf_client *client;          /* opened by cli_client() */
+    struct buf out;                    /* standard output, not written yet */
+    bool is_out_bad;                   /* standard output cannot be written */
+    bool is_shell;                     /* the client stays open between commands */
+};
+
+/* What cli_parse() leaves beside flags. */
+struct cli_words {
+    const char *at[CLI_WORDS_MAX];
+    size_t count;
+};
+
+/* Find the command that argv names in `table` and run it. Flags that all commands
+ * have may stand in front of its name. Returns the exit code. */
+int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
+                 const char *const *argv);
+
+/* Understand a command's argv: its own flags and the common ones, words_min to
+ * words_max words. False: help was shown or the usage is wrong, and the command
+ * returns *ret_exit. */
+bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct args_flag *flags,
+               size_t flags_count, size_t words_min, size_t words_max, struct cli_words *words,
+               int *ret_exit);
+
+/* Wrong usage, in words: returns EXIT_USAGE. */
+int cli_usage(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Something went wrong here (files, processes): returns EXIT_ERROR. */
+int cli_error(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* A call of libholdfast ended in `code`: says so and returns the exit code that
+ * belongs to it. `result` may be NULL. */
+int cli_fail(struct cli *cli, int code, const struct hf_result *result);
+
+/* The exit code for an hf_code. */
+int cli_exit_of(int code);
+
+/* The client, opened at the first call; NULL after saying why not. */
+struct hf_client *cli_client(struct cli *cli);
+void cli_client_close(struct cli *cli);
+
+/* The endpoints as separate texts; 0 after saying what is wrong. */
+size_t cli_endpoints(struct cli *cli, char ret_list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX]);
+
+/* A call's options with the command's --timeout. */
+struct hf_call cli_call(const struct cli *cli);
+
+static inline struct hf_bytes cli_bytes(struct slice s)
+{
+    return (struct hf_bytes){s.data, s.len};
+}
+
+static inline struct slice cli_slice(struct hf_bytes b)
+{
+    return slice_of(b.data, b.len);
+}
+
+/* Write what is in cli->out to standard output if there is more than a little of
+ * it, or at all (`is_end`). False (said once) when it cannot be written. */
+bool cli_flush(struct cli *cli, bool is_end);
+
+/* Append bytes for a person: what is no printable text as \xNN, and '\\' doubled. */
+void cli_append_shown(struct buf *buf, struct slice bytes);
+
+/* A table for people: columns padded to the widest cell. Cells are copied. */
+struct cli_table {
+    size_t columns;
+    struct buf cells; /* NUL-terminated, row by row */
+};
+void cli_table_init(struct cli_table *table, const char *const *heads, size_t columns);
+void cli_table_cell(struct cli_table *table, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cli_table_print(struct cli_table *table, struct buf *out); /* and frees it */
+
+/* Milliseconds of the monotonic clock, and a pause for programs that wait for other
+ * processes. */
+uint64_t cli_now_ms(void);
+uint64_t cli_now_us(void);
+void cli_pause_ms(unsigned ms);
+
+/* Read all of a stream or file ("-": standard input), at most `max` bytes. False after
+ * saying why. */
+bool cli_read_file(struct cli *cli, const char *path, struct buf *buf);
+
+#endif

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cluster bootstrap, cluster status; range transfer-leader.
+ *
+ * Bootstrap: ask every store who it is; all must answer. If none is born, draw a
+ * cluster id and tell all of them the same members. If some are (an earlier try was
+ * cut short), tell the others what those were told.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "base/text.h"
+#include "base/uuid.h"
+#include "commands.h"
+
+/* What a store said of itself. */
+struct store_view {
+    const char *address;
+    int code; /* of the call that asked it */
+    struct hf_result *result;
+};
+
+static void views_free(struct store_view *views, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        hf_result_free(views[i].result);
+}
+
+/* ---- bootstrap -------------------------------------------------------------------- */
+
+/* Members for a birth: every view is of an unborn store. */
+static void members_of_views(const struct store_view *views, size_t count,
+                             struct hf_member *ret_members)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_info *info = views[i].result->info;
+        uint64_t store_id = info->store_id != 0 ? info->store_id : i + 1;
+        ret_members[i] = (struct hf_member){
+            .replica_id = store_id, .store_id = store_id, .address = views[i].address};
+        memcpy(ret_members[i].store_uuid, info->store_uuid, sizeof info->store_uuid);
+    }
+}
+
+/* Two stores that claim one id, or one store under two addresses. */
+static int check_members(struct cli *cli, const struct hf_member *members, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = i + 1; k < count; k++) {
+            if (members[i].store_id == members[k].store_id)
+                return cli_error(cli, "%s and %s both are store %" PRIu64, members[i].address,
+                                 members[k].address, members[i].store_id);
+            if (memcmp(members[i].store_uuid, members[k].store_uuid, UUID_LEN) == 0)
+                return cli_error(cli, "%s and %s are the same store", members[i].address,
+                                 members[k].address);
+        }
+    }
+    return EXIT_DONE;
+}
+
+/* The view of a store that is born, NULL if none is. */
+static const struct hf_info *find_born(const struct store_view *views, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (views[i].result->info->is_born)
+            return views[i].result->info;
+    }
+    return NULL;
+}
+
+static bool is_member(const struct hf_member *members, size_t count, const uint8_t *uuid)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (memcmp(members[i].store_uuid, uuid, UUID_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int tell_all(struct cli *cli, struct hf_client *client, const struct store_view *views,
+                    size_t count, uint64_t cluster_id, const struct hf_member *members,
+                    size_t members_count)
+{
+    struct hf_call call = cli_call(cli);
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_info *info = views[i].result->info;
+        if (info->is_born && info->cluster_id == cluster_id)
+            continue;
+        if (info->is_born)
+            return cli_error(cli, "%s belongs to another cluster (%016" PRIx64 ")",
+                             views[i].address, info->cluster_id);
+        if (!is_member(members, members_count, info->store_uuid))
+            return cli_error(cli,
+                             "%s is no member of cluster %016" PRIx64 ": its folder is new; a lost "
+                             "store is replaced under a new id, never born again",
+                             views[i].address, cluster_id);
+        struct hf_result *result = NULL;
+        int rv = hf_bootstrap(client, views[i].address, cluster_id, members, members_count, &call,
+                              &result);
+        int exit_code = rv == HF_OK || rv == HF_ERR_EXISTS ? EXIT_DONE : cli_fail(cli, rv, result);
+        hf_result_free(result);
+        if (exit_code != EXIT_DONE)
+            return exit_code;
+    }
+    return EXIT_DONE;
+}
+
+static int draw_cluster_id(struct cli *cli, uint64_t *ret_id)
+{
+    uint64_t id = 0;
+    while (id == 0) {
+        if (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
+            return cli_error(cli, "no random bytes from the system");
+        id &= UINT64_MAX >> 4; /* ids stay below 2^60 on the wire */
+    }
+    *ret_id = id;
+    return EXIT_DONE;
+}
+
+static int bootstrap_views(struct cli *cli, struct hf_client *client,
+                           const struct store_view *views, size_t count, uint64_t *ret_cluster_id)
+{
+    const struct hf_info *born = find_born(views, count);
+    int exit_code;
+    if (born != NULL) {
+        exit_code = tell_all(cli, client, views, count, born->cluster_id, born->members,
+                             born->member_count);
+        *ret_cluster_id = born->cluster_id;
+        return exit_code;
+    }
+    struct hf_member members[CLI_ENDPOINTS_MAX];
+    members_of_views(views, count, members);
+    exit_code = check_members(cli, members, count);
+    if (exit_code == EXIT_DONE)
+        exit_code = draw_cluster_id(cli, ret_cluster_id);
+    if (exit_code == EXIT_DONE)
+        exit_code = tell_all(cli, client, views, count, *ret_cluster_id, members, count);
+    return exit_code;
+}
+
+int cluster_bootstrap_at(struct cli *cli, struct hf_client *client, const char *const *endpoints,
+                         size_t count, uint64_t *ret_cluster_id)
+{
+    ASSERT(count > 0 && count <= CLI_ENDPOINTS_MAX);
+    struct store_view views[CLI_ENDPOINTS_MAX] = {0};
+    struct hf_call call = cli_call(cli);
+    int exit_code = EXIT_DONE;
+    for (size_t i = 0; i < count && exit_code == EXIT_DONE; i++) {
+        views[i].address = endpoints[i];
+        int rv = hf_identify(client, endpoints[i], &call, &views[i].result);
+        if (rv != HF_OK) {
+            fprintf(stderr, "%s: ", endpoints[i]);
+            exit_code = cli_fail(cli, rv, views[i].result);
+        }
+    }
+    if (exit_code == EXIT_DONE)
+        exit_code = bootstrap_views(cli, client, views, count, ret_cluster_id);
+    views_free(views, count);
+    return exit_code;
+}
+
+static int run_bootstrap(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
+        return exit_code;
+    char list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX];
+    const char *endpoints[CLI_ENDPOINTS_MAX];
+    size_t count = cli_endpoints(cli, list);
+    struct hf_client *client = count > 0 ? cli_client(cli) : NULL;
+    if (client == NULL)
+        return EXIT_USAGE;
+    for (size_t i = 0; i < count; i++)
+        endpoints[i] = list[i];
+    uint64_t cluster_id = 0;
+    exit_code = cluster_bootstrap_at(cli, client, endpoints, count, &cluster_id);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    if (cli->is_json)
+        buf_printf(&cli->out, "{\"ok\":true,\"cluster_id\":\"%016" PRIx64 "\",\"stores\":%zu}\n",
+                   cluster_id, count);
+    else
+        buf_printf(&cli->out, "cluster %016" PRIx64 " of %zu stores is born\n", cluster_id, count);
+    return EXIT_DONE;
+}
+
+/* ---- status ------------------------------------------------------------------------ */
+
+static const struct hf_stat *find_stat(const struct hf_info *info, const char *name)
+{
+    for (size_t i = 0; i < info->stat_count; i++) {
+        if (strcmp(info->stats[i].name, name) == 0)
+            return &info->stats[i];
+    }
+    return NULL;
+}
+
+static void number_cell(struct cli_table *table, const struct hf_info *info, const char *name)
+{
+    const struct hf_stat *stat = info == NULL ? NULL : find_stat(info, name);
+    if (stat == NULL)
+        cli_table_cell(table, "-");
+    else if (stat->text != NULL)
+        cli_table_cell(table, "%s", stat->text);
+    else
+        cli_table_cell(table, "%" PRIu64, stat->number);
+}
+
+/* What a store is, as itself sees it. */
+static const char *role_of(const struct hf_info *info, const struct hf_member *member)
+{
+    if (info != NULL && info->leader_store_id == info->store_id && info->leader_replica_id != 0)
+        return "leader";
+    return member->is_learner ? "learner" : "voter";
+}
+
+static void print_status(struct cli *cli, const struct hf_info *any, struct store_view *views)
+{
+    static const char *const heads[] = {"STORE", "ADDRESS", "ROLE",    "STATE",
+                                        "TERM",  "COMMIT",  "APPLIED", "MEMORY"};
+    buf_printf(&cli->out, "cluster %016" PRIx64 ", range %" PRIu64 ", leader %s\n", any->cluster_id,
+               any->range_id, any->leader_address[0] != 0 ? any->leader_address : "unknown");
+    struct cli_table table;
+    cli_table_init(&table, heads, ARRAY_LEN(heads));
+    for (size_t i = 0; i < any->member_count; i++) {
+        const struct hf_info *info = views[i].code == HF_OK ? views[i].result->info : NULL;
+        cli_table_cell(&table, "%" PRIu64, any->members[i].store_id);
+        cli_table_cell(&table, "%s", any->members[i].address);
+        cli_table_cell(&table, "%s", role_of(info, &any->members[i]));
+        cli_table_cell(&table, "%s", info != NULL ? "up" : hf_code_name(views[i].code));
+        if (info != NULL)
+            cli_table_cell(&table, "%" PRIu64, info->term);
+        else
+            cli_table_cell(&table, "-");
+        number_cell(&table, info, "commit_index");
+        number_cell(&table, info, "applied_index");
+        number_cell(&table, info, "memory_bytes");
+    }
+    cli_table_print(&table, &cli->out);
+}
+
+static void json_stats(struct json_writer *w, const struct hf_info *info)
+{
+    json_key(w, "stats");
+    json_object_begin(w);
+    for (size_t i = 0; i < info->stat_count; i++) {
+        json_key(w, info->stats[i].name);
+        if (info->stats[i].text != NULL)
+            json_text(w, info->stats[i].text);
+        else
+            json_u64(w, info->stats[i].number);
+    }
+    json_object_end(w);
+}
+
+static void json_store(struct json_writer *w, const struct hf_member *member,
+                       const struct store_view *view)
+{
+    const struct hf_info *info = view->code == HF_OK ? view->result->info : NULL;
+    json_object_begin(w);
+    json_key(w, "store_id");
+    json_u64(w, member->store_id);
+    json_key(w, "replica_id");
+    json_u64(w, member->replica_id);
+    json_key(w, "address");
+    json_text(w, member->address);
+    json_key(w, "role");
+    json_text(w, role_of(info, member));
+    json_key(w, "up");
+    json_bool(w, info != NULL);
+    if (info != NULL) {
+        json_key(w, "term");
+        json_u64(w, info->term);
+        json_stats(w, info);
+    } else {
+        json_key(w, "code");
+        json_text(w, hf_code_name(view->code));
+    }
+    json_object_end(w);
+}
+
+static void print_status_json(struct cli *cli, const struct hf_info *any, struct store_view *views)
+{
+    struct json_writer w;
+    char cluster_id[17];
+    snprintf(cluster_id, sizeof cluster_id, "%016" PRIx64, any->cluster_id);
+    json_begin(&w, &cli->out);
+    json_object_begin(&w);
+    json_key(&w, "ok");
+    json_bool(&w, any->leader_replica_id != 0);
+    json_key(&w, "cluster_id");
+    json_text(&w, cluster_id);
+    json_key(&w, "range_id");
+    json_u64(&w, any->range_id);
+    json_key(&w, "leader_store_id");
+    json_u64(&w, any->leader_store_id);
+    json_key(&w, "leader_address");
+    json_text(&w, any->leader_address);
+    json_key(&w, "stores");
+    json_array_begin(&w);
+    for (size_t i = 0; i < any->member_count; i++)
+        json_store(&w, &any->members[i], &views[i]);
+    json_array_end(&w);
+    json_object_end(&w);
+    buf_append_str(&cli->out, "\n");
+}
+
+/* Ask every member of `any` for its own view, and show all of them. The newest word on
+ * who leads is that of the greatest term. */
+static int show_status(struct cli *cli, struct hf_client *client, const struct hf_info *any)
+{
+    struct store_view views[CLI_ENDPOINTS_MAX] = {0};
+    struct hf_call call = cli_call(cli);
+    if (!cli->is_timeout_given)
+        call.timeout_ms = 1000;
+    if (any->member_count > CLI_ENDPOINTS_MAX)
+        return cli_error(cli, "over %d members", CLI_ENDPOINTS_MAX);
+    const struct hf_info *best = any;
+    for (size_t i = 0; i < any->member_count; i++) {
+        views[i].address = any->members[i].address;
+        views[i].code = hf_status(client, views[i].address, &call, &views[i].result);
+        if (views[i].code != HF_OK)
+            continue;
+        const struct hf_info *info = views[i].result->info;
+        if (info->term > best->term || (info->term == best->term && best->leader_replica_id == 0))
+            best = info;
+    }
+    struct hf_info shown = *any;
+    shown.leader_replica_id = best->leader_replica_id;
+    shown.leader_store_id = best->leader_store_id;
+    shown.leader_address = best->leader_address;
+    if (cli->is_json)
+        print_status_json(cli, &shown, views);
+    else
+        print_status(cli, &shown, views);
+    views_free(views, any->member_count);
+    return shown.leader_replica_id != 0 ? EXIT_DONE : EXIT_ERROR;
+}
+
+static int run_status(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
+        return exit_code;
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_status(client, NULL, &call, &result);
+    exit_code = rv == HF_OK ? show_status(cli, client, result->info) : cli_fail(cli, rv, result);
+    hf_result_free(result);
+    return exit_code;
+}
+
+/* ---- range ---------------------------------------------------------------------------- */
+
+static int run_transfer_leader(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    uint64_t replica_id = 0;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 1, &words, &exit_code))
+        return exit_code;
+    if (words.count == 1 && text_parse_u64(slice_str(words.at[0]), &replica_id) != 0)
+        return cli_usage(cli, "REPLICA is a number, not '%s'", words.at[0]);
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_transfer_leader(client, replica_id, &call, &result);
+    if (rv != HF_OK)
+        exit_code = cli_fail(cli, rv, result);
+    else
+        buf_append_str(&cli->out, cli->is_json ? "{\"ok\":true}\n" : "OK\n");
+    hf_result_free(result);
+    return rv == HF_OK ? EXIT_DONE : exit_code;
+}
+
+const struct cli_command cluster_commands[] = {
+    {"bootstrap", run_bootstrap, NULL, NULL,
+     "give birth to a cluster: once, naming every initial store",
+     "  holdfast cluster bootstrap --endpoints db1:4101,db2:4101,db3:4101"},
+    {"status", run_status, NULL, NULL, "stores, their roles and how far they are",
+     "  holdfast cluster status\n  holdfast cluster status --json"},
+    {0},
+};
+
+const struct cli_command range_commands[] = {
+    {"transfer-leader", run_transfer_leader, NULL, "[REPLICA]",
+     "hand leadership to a replica, or to whichever is best",
+     "  holdfast range transfer-leader 2\n  holdfast range transfer-leader"},
+    {0},
+};

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * get put del cas incr append: one key at a time.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "commands.h"
+
+enum { VALUE_MAX = 8 << 20 };
+
+/* {"ok":true,"key":…, then what `item` has; `ret_w` stays open for more. */
+static void begin_item(struct cli *cli, struct json_writer *w, const char *key,
+                       const struct hf_item *item)
+{
+    json_begin(w, &cli->out);
+    json_object_begin(w);
+    json_key(w, "ok");
+    json_bool(w, true);
+    json_bytes_member(w, "key", slice_str(key));
+    json_key(w, "version");
+    json_u64(w, item->version);
+}
+
+static void end_item(struct cli *cli, struct json_writer *w)
+{
+    json_object_end(w);
+    buf_append_u8(&cli->out, '\n');
+}
+
+static bool parse_reading(struct cli *cli, const char *consistency, uint64_t max_age_us,
+                          uint64_t at_version, struct hf_call *call, int *ret_exit)
+{
+    static const char *const names[] = {
+        [HF_LINEARIZABLE] = "linearizable",
+        [HF_LEASE] = "lease",
+        [HF_STALE] = "stale",
+        [HF_AT] = "at",
+    };
+    *call = cli_call(cli);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(consistency, names[i]) == 0)
+            call->consistency = (int)i;
+    }
+    if (strcmp(consistency, names[call->consistency]) != 0) {
+        *ret_exit = cli_usage(cli, "--consistency is linearizable, lease, stale or at");
+        return false;
+    }
+    if (at_version > 0)
+        call->consistency = HF_AT;
+    call->max_age_ms = max_age_us / 1000;
+    call->at_version = at_version;
+    return true;
+}
+
+int kv_get(struct cli *cli, int argc, const char *const *argv)
+{
+    const char *consistency = "linearizable";
+    uint64_t max_age_us = 1000000, at_version = 0;
+    const struct args_flag flags[] = {
+        {"consistency", 0, ARGS_TEXT, &consistency, NULL, "NAME",
+         "linearizable (default), lease, or stale"},
+        {"max-age", 0, ARGS_DURATION, &max_age_us, NULL, "TIME", "stale: not older than this (1s)"},
+        {"at-version", 0, ARGS_U64, &at_version, NULL, "V", "as it was at this version"},
+    };
+    struct cli_words words;
+    struct hf_call call;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code) ||
+        !parse_reading(cli, consistency, max_age_us, at_version, &call, &exit_code))
+        return exit_code;
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_result *result = NULL;
+    int rv = hf_get(client, hf_str(words.at[0]), &call, &result);
+    if (rv != HF_OK) {
+        exit_code = cli_fail(cli, rv, result);
+    } else if (cli->is_json) {
+        struct json_writer w;
+        begin_item(cli, &w, words.at[0], &result->items[0]);
+        json_bytes_member(&w, "value", cli_slice(result->items[0].value));
+        json_key(&w, "ttl_ms");
+        json_u64(&w, result->items[0].ttl_ms);
+        end_item(cli, &w);
+        exit_code = EXIT_DONE;
+    } else {
+        buf_append_slice(&cli->out, cli_slice(result->items[0].value));
+        if (isatty(STDOUT_FILENO))
+            buf_append_u8(&cli->out, '\n');
+        exit_code = EXIT_DONE;
+    }
+    hf_result_free(result);
+    return exit_code;
+}
+
+/* ---- changes -------------------------------------------------------------------- */
+
+/* Flags that all changes share. */
+struct change_flags {
+    uint64_t ttl_us;
+    bool if_absent;
+    bool if_present;
+    uint64_t if_version;
+    bool is_version_given;
+    const char *if_value;
+};
+
+static size_t change_flags_fill(struct change_flags *c, struct args_flag *ret_flags)
+{
+    const struct args_flag flags[] = {
+        {"ttl", 0, ARGS_DURATION, &c->ttl_us, NULL, "TIME", "expire after this time"},
+        {"if-absent", 0, ARGS_SWITCH, &c->if_absent, NULL, NULL, "only if the key is not there"},
+        {"if-present", 0, ARGS_SWITCH, &c->if_present, NULL, NULL, "only if the key is there"},
+        {"if-version", 0, ARGS_U64, &c->if_version, &c->is_version_given, "V",
+         "only if the key has this version (0: absent)"},
+        {"if-value", 0, ARGS_TEXT, &c->if_value, NULL, "X", "only if the key has this value"},
+    };
+    memcpy(ret_flags, flags, sizeof flags);
+    return ARRAY_LEN(flags);
+}
+
+static bool change_from_flags(struct cli *cli, const struct change_flags *c,
+                              struct hf_change *ret_change, int *ret_exit)
+{
+    int conditions = c->if_absent + c->if_present + c->is_version_given + (c->if_value != NULL);
+    if (conditions > 1) {
+        *ret_exit = cli_usage(cli, "only one condition at a time");
+        return false;
+    }
+    hf_change_init(ret_change);
+    ret_change->ttl_ms = (c->ttl_us + 999) / 1000;
+    if (c->if_absent || (c->is_version_given && c->if_version == 0))
+        ret_change->condition = HF_IF_ABSENT;
+    else if (c->if_present)
+        ret_change->condition = HF_IF_PRESENT;
+    else if (c->is_version_given)
+        ret_change->condition = HF_IF_VERSION;
+    else if (c->if_value != NULL)
+        ret_change->condition = HF_IF_VALUE;
+    ret_change->if_version = c->if_version;
+    ret_change->if_value = hf_str(c->if_value);
+    return true;
+}
+
+/* A condition was not met: what stands there now is part of the answer. */
+static int fail_condition(struct cli *cli, const char *key, const struct hf_result *result)
+{
+    const struct hf_item *item = result != NULL && result->count > 0 ? &result->items[0] : NULL;
+    if (!cli->is_json || item == NULL)
+        return cli_fail(cli, HF_ERR_CONDITION_FAILED, result);
+    struct json_writer w;
+    json_begin(&w, &cli->out);
+    json_object_begin(&w);
+    json_key(&w, "ok");
+    json_bool(&w, false);
+    json_key(&w, "code");
+    json_text(&w, hf_code_name(HF_ERR_CONDITION_FAILED));
+    json_key(&w, "message");
+    json_text(&w, result->message);
+    json_bytes_member(&w, "key", slice_str(key));
+    json_key(&w, "version");
+    json_u64(&w, item->version);
+    if (item->has_value)
+        json_bytes_member(&w, "value", cli_slice(item->value));
+    end_item(cli, &w);
+    return EXIT_NO;
+}
+
+/* The end of every single change: says how it went, frees the result. */
+static int finish_change(struct cli *cli, const char *key, int rv, struct hf_result *result,
+                         bool is_number)
+{
+    int exit_code = EXIT_DONE;
+    if (rv == HF_ERR_CONDITION_FAILED) {
+        exit_code = fail_condition(cli, key, result);
+    } else if (rv != HF_OK) {
+        exit_code = cli_fail(cli, rv, result);
+    } else if (cli->is_json) {
+        struct json_writer w;
+        begin_item(cli, &w, key, &result->items[0]);
+        if (is_number) {
+            json_key(&w, "number");
+            json_i64(&w, result->items[0].number);
+        }
+        end_item(cli, &w);
+    } else if (is_number) {
+        buf_printf(&cli->out, "%" PRId64 "\n", result->items[0].number);
+    } else {
+        buf_append_str(&cli->out, "OK\n");
+    }
+    hf_result_free(result);
+    return exit_code;
+}
+
+int kv_put(struct cli *cli, int argc, const char *const *argv)
+{
+    struct change_flags c = {0};
+    struct args_flag flags[8];
+    size_t flags_count = change_flags_fill(&c, flags);
+    struct cli_words words;
+    struct hf_change change;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, flags_count, 1, 2, &words, &exit_code) ||
+        !change_from_flags(cli, &c, &change, &exit_code))
+        return exit_code;
+    struct buf value;
+    buf_init(&value, VALUE_MAX);
+    if (words.count == 1 && !cli_read_file(cli, "-", &value)) {
+        buf_fini(&value);
+        return EXIT_ERROR;
+    }
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL) {
+        buf_fini(&value);
+        return EXIT_USAGE;
+    }
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    struct hf_bytes bytes =
+        words.count == 2 ? hf_str(words.at[1]) : hf_bytes(value.data, value.len);
+    int rv = hf_put(client, hf_str(words.at[0]), bytes, &change, &call, &result);
+    buf_fini(&value);
+    return finish_change(cli, words.at[0], rv, result, false);
+}
+
+int kv_delete(struct cli *cli, int argc, const char *const *argv)
+{
+    struct change_flags c = {0};
+    struct args_flag flags[8];
+    size_t flags_count = change_flags_fill(&c, flags);
+    struct cli_words words;
+    struct hf_change change;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags + 1, flags_count - 1, 1, CLI_WORDS_MAX, &words,
+                   &exit_code) ||
+        !change_from_flags(cli, &c, &change, &exit_code))
+        return exit_code;
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    exit_code = EXIT_DONE;
+    for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++) {
+        struct hf_result *result = NULL;
+        int rv = hf_delete(client, hf_str(words.at[i]), &change, &call, &result);
+        exit_code = finish_change(cli, words.at[i], rv, result, false);
+    }
+    return exit_code;
+}
+
+int kv_cas(struct cli *cli, int argc, const char *const *argv)
+{
+    uint64_t version = 0;
+    bool is_version_given = false;
+    const struct args_flag flags[] = {
+        {"if-version", 0, ARGS_U64, &version, &is_version_given, "V",
+         "compare the version (0: absent) instead of a value"},
+    };
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 2, 3, &words, &exit_code))
+        return exit_code;
+    if (words.count != (is_version_given ? 2 : 3))
+        return cli_usage(cli, "wants KEY EXPECTED VALUE, or KEY VALUE --if-version V");
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    struct hf_bytes key = hf_str(words.at[0]);
+    int rv = is_version_given
+                 ? hf_cas_version(client, key, version, hf_str(words.at[1]), &call, &result)
+                 : hf_cas(client, key, hf_str(words.at[1]), hf_str(words.at[2]), &call, &result);
+    return finish_change(cli, words.at[0], rv, result, false);
+}
+
+int kv_increment(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 1, 2, &words, &exit_code))
+        return exit_code;
+    int64_t delta = 1;
+    if (words.count == 2 && text_parse_i64(slice_str(words.at[1]), &delta) != 0)
+        return cli_usage(cli, "DELTA must be a whole number, not '%s'", words.at[1]);
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_increment(client, hf_str(words.at[0]), delta, NULL, &call, &result);
+    return finish_change(cli, words.at[0], rv, result, true);
+}
+
+int kv_append(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code))
+        return exit_code;
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_append(client, hf_str(words.at[0]), hf_str(words.at[1]), NULL, &call, &result);
+    return finish_change(cli, words.at[0], rv, result, false);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * holdfast — the command line of a Holdfast cluster.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "commands.h"
+
+enum { OUT_MAX = 1 << 30 };
+
+static int run_version(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
+        return exit_code;
+    if (cli->is_json)
+        buf_printf(&cli->out, "{\"version\":\"%s\"}\n", hf_version());
+    else
+        buf_printf(&cli->out, "holdfast %s\n", hf_version());
+    return EXIT_DONE;
+}
+
+static const struct cli_command commands[] = {
+    {"get", kv_get, NULL, "KEY", "print a key's value, byte for byte",
+     "  holdfast get name\n  holdfast get name --json"},
+    {"put", kv_put, NULL, "KEY [VALUE]", "set a value; without VALUE, from standard input",
+     "  holdfast put name Ada\n  holdfast put logo < logo.png\n"
+     "  holdfast put lock mine --if-absent --ttl 30s"},
+    {"del", kv_delete, NULL, "KEY…", "remove keys", "  holdfast del name"},
+    {"cas", kv_cas, NULL, "KEY [EXPECTED] VALUE",
+     "set a value only if the present one is as expected",
+     "  holdfast cas name Ada Grace\n  holdfast cas name Grace --if-version 1234"},
+    {"incr", kv_increment, NULL, "KEY [DELTA]", "add to a number and print the sum",
+     "  holdfast incr visits\n  holdfast incr stock -5"},
+    {"append", kv_append, NULL, "KEY VALUE", "add bytes to the end of a value",
+     "  holdfast append journal 'one more line'"},
+    {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order",
+     "  holdfast scan user: --limit 20\n  holdfast scan --start b --end d --keys-only\n"
+     "  holdfast scan --reverse --json"},
+    {"batch", kv_batch, NULL, "[FILE]", "several operations, all or none",
+     "  printf 'put a 1\\ndel b\\nincr c 5\\n' | holdfast batch\n"
+     "  holdfast batch transfer.txt"},
+    {"import", records_import, NULL, "[FILE]", "put one record per line of JSON",
+     "  holdfast import words.ndjson\n  gzip -dc dump.gz | holdfast import"},
+    {"export", records_export, NULL, "[FILE]", "write records as lines of JSON, at one version",
+     "  holdfast export all.ndjson\n  holdfast export --prefix user: | gzip > users.gz"},
+    {"shell", shell_run, NULL, NULL, "the commands above, typed line by line", "  holdfast shell"},
+    {"cluster", NULL, cluster_commands, NULL, "birth and health of a cluster",
+     "  holdfast cluster status"},
+    {"range", NULL, range_commands, NULL, "ranges and their leaders",
+     "  holdfast range transfer-leader 2"},
+    {"local", NULL, local_commands, NULL, "a cluster on this machine",
+     "  holdfast local up --dir /tmp/hf --nodes 3"},
+    {"bench", NULL, bench_commands, NULL, "measure throughput and latency",
+     "  holdfast bench put --clients 64 --seconds 10"},
+    {"debug", NULL, debug_commands, NULL, "look into a stopped store's files",
+     "  holdfast debug log dump /var/lib/holdfast/log"},
+    {"version", run_version, NULL, NULL, "print the version", "  holdfast version"},
+    {0},
+};
+
+int main(int argc, char **argv)
+{
+    struct cli cli = {.path = "holdfast"};
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, and said so */
+    buf_init(&cli.out, OUT_MAX);
+    int exit_code;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        exit_code = run_version(&cli, 0, NULL);
+    else
+        exit_code = cli_dispatch(&cli, commands, argc - 1, (const char *const *)(argv + 1));
+    if (!cli_flush(&cli, true) && exit_code == EXIT_DONE)
+        exit_code = EXIT_ERROR;
+    cli_client_close(&cli);
+    buf_fini(&cli.out);
+    return exit_code;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "record.h"
+
+#include <stdio.h>
+
+#include "base/text.h"
+
+enum { KEY_MAX = 4096, VALUE_MAX = 8 << 20 };
+
+void record_init(struct record *record)
+{
+    buf_init(&record->key, KEY_MAX);
+    buf_init(&record->value, VALUE_MAX);
+    record->ttl_ms = 0;
+}
+
+void record_fini(struct record *record)
+{
+    buf_fini(&record->key);
+    buf_fini(&record->value);
+}
+
+int record_bytes_member(const struct json_node *nodes, const char *name, struct buf *buf,
+                        struct err *err)
+{
+    char name_b64[32];
+    snprintf(name_b64, sizeof name_b64, "%s_b64", name);
+    const struct json_node *plain = json_member(nodes, 0, name);
+    const struct json_node *coded = json_member(nodes, 0, name_b64);
+    if (plain != NULL && coded != NULL)
+        return err_set(err, ERR_INVALID, "both \"%s\" and \"%s\"", name, name_b64);
+    if (plain == NULL && coded == NULL)
+        return ERR_NOT_FOUND;
+    int rv = ERR_INVALID;
+    if (plain != NULL)
+        rv = json_node_string(plain, buf);
+    else if (coded->type == JSON_STRING)
+        rv = text_decode_base64(coded->raw, buf);
+    if (buf->failed)
+        return err_set(err, ERR_INVALID, "\"%s\" is over %zu bytes", name, buf->max);
+    if (rv != 0)
+        return err_set(err, ERR_INVALID, "\"%s\" is no %s", plain != NULL ? name : name_b64,
+                       plain != NULL ? "text" : "base64");
+    return 0;
+}
+
+int record_parse(struct record *record, struct slice line, struct err *err)
+{
+    struct json_node nodes[RECORD_NODES_MAX];
+    size_t count;
+    buf_clear(&record->key);
+    buf_clear(&record->value);
+    record->ttl_ms = 0;
+    int rv = json_parse(line, nodes, ARRAY_LEN(nodes), &count, err);
+    if (rv != 0)
+        return ERR_INVALID;
+    if (nodes[0].type != JSON_OBJECT)
+        return err_set(err, ERR_INVALID, "no JSON object");
+    rv = record_bytes_member(nodes, "key", &record->key, err);
+    if (rv == ERR_NOT_FOUND)
+        return err_set(err, ERR_INVALID, "no \"key\"");
+    if (rv == 0)
+        rv = record_bytes_member(nodes, "value", &record->value, err);
+    if (rv == ERR_NOT_FOUND)
+        return err_set(err, ERR_INVALID, "no \"value\"");
+    if (rv != 0)
+        return rv;
+    if (record->key.len == 0)
+        return err_set(err, ERR_INVALID, "the key is empty");
+    const struct json_node *ttl = json_member(nodes, 0, "ttl_ms");
+    if (ttl != NULL && json_node_u64(ttl, &record->ttl_ms) != 0)
+        return err_set(err, ERR_INVALID, "\"ttl_ms\" is no number");
+    return 0;
+}
+
+void record_append(struct buf *buf, struct slice key, struct slice value, uint64_t ttl_ms)
+{
+    struct json_writer w;
+    json_begin(&w, buf);
+    json_object_begin(&w);
+    json_bytes_member(&w, "key", key);
+    json_bytes_member(&w, "value", value);
+    if (ttl_ms > 0) {
+        json_key(&w, "ttl_ms");
+        json_u64(&w, ttl_ms);
+    }
+    json_object_end(&w);
+    buf_append_u8(buf, '\n');
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * import and export: any number of records, one JSON object a line.
+ *
+ * Import puts batches, one after another, so a later line of the same key wins. A
+ * batch whose outcome is unknown is sent again: putting the same values twice is
+ * harmless. Export reads all pages at the version of the first.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "commands.h"
+#include "record.h"
+
+enum {
+    IMPORT_BATCH_OPS = 1000,
+    IMPORT_BATCH_BYTES = 1 << 20,
+    RETRY_PAUSE_MS = 200,
+    PROGRESS_EVERY_MS = 1000,
+};
+
+struct import {
+    struct cli *cli;
+    struct hf_client *client;
+    struct hf_batch *batch;
+    size_t batch_bytes;
+    uint64_t retry_us;
+    uint64_t line;    /* number of the line being read */
+    uint64_t records; /* surely in the cluster */
+    uint64_t bytes;   /* of their keys and values */
+    uint64_t began_ms;
+    uint64_t shown_ms; /* when progress was last printed */
+};
+
+static void show_progress(uint64_t *shown_ms, uint64_t began_ms, const char *verb, uint64_t records)
+{
+    uint64_t now = cli_now_ms();
+    if (!isatty(STDERR_FILENO) || now - *shown_ms < PROGRESS_EVERY_MS)
+        return;
+    *shown_ms = now;
+    uint64_t rate = records * 1000 / MAX(now - began_ms, UINT64_C(1));
+    fprintf(stderr, "\r%s %" PRIu64 " records, %" PRIu64 "/s ", verb, records, rate);
+}
+
+static bool is_worth_retrying(int code)
+{
+    return code == HF_ERR_UNDETERMINED || code == HF_ERR_UNAVAILABLE || code == HF_ERR_TIMEOUT ||
+           code == HF_ERR_BUSY || code == HF_ERR_NOT_LEADER;
+}
+
+/* Commit what is collected; again and again for a while if that may help. */
+static int import_commit(struct import *im)
+{
+    size_t count = hf_batch_count(im->batch);
+    if (count == 0)
+        return EXIT_DONE;
+    uint64_t give_up_ms = cli_now_ms() + im->retry_us / 1000;
+    struct hf_call call = cli_call(im->cli);
+    for (;;) {
+        struct hf_result *result = NULL;
+        int rv = hf_batch_commit(im->client, im->batch, &call, &result);
+        if (rv != HF_OK && (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms)) {
+            int exit_code = cli_fail(im->cli, rv, result);
+            hf_result_free(result);
+            if (!im->cli->is_json)
+                fprintf(stderr, "%" PRIu64 " records are surely in, up to %zu more may be\n",
+                        im->records, count);
+            return exit_code;
+        }
+        hf_result_free(result);
+        if (rv == HF_OK)
+            break;
+        cli_pause_ms(RETRY_PAUSE_MS);
+    }
+    im->records += count;
+    im->bytes += im->batch_bytes;
+    im->batch_bytes = 0;
+    hf_batch_clear(im->batch);
+    show_progress(&im->shown_ms, im->began_ms, "imported", im->records);
+    return EXIT_DONE;
+}
+
+static int import_add(struct import *im, const struct record *record)
+{
+    struct hf_change change;
+    hf_change_init(&change);
+    change.ttl_ms = record->ttl_ms;
+    size_t bytes = record->key.len + record->value.len;
+    if (im->batch_bytes + bytes > IMPORT_BATCH_BYTES ||
+        hf_batch_count(im->batch) >= IMPORT_BATCH_OPS) {
+        int exit_code = import_commit(im);
+        if (exit_code != EXIT_DONE)
+            return exit_code;
+    }
+    int rv = hf_batch_put(im->batch, cli_bytes(buf_slice(&record->key)),
+                          cli_bytes(buf_slice(&record->value)), &change);
+    if (rv != HF_OK)
+        return cli_error(im->cli, "line %" PRIu64 ": %s", im->line, hf_strerror(rv));
+    im->batch_bytes += bytes;
+    return EXIT_DONE;
+}
+
+static int import_lines(struct import *im, FILE *file)
+{
+    struct record record;
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t len = 0;
+    int exit_code = EXIT_DONE;
+    record_init(&record);
+    while (exit_code == EXIT_DONE && (len = getline(&line, &cap, file)) >= 0) {
+        struct err err = {0};
+        im->line++;
+        struct slice text = text_trim(slice_of(line, (size_t)len));
+        if (text.len == 0)
+            continue;
+        if (text.len > RECORD_LINE_MAX)
+            exit_code = cli_error(im->cli, "line %" PRIu64 " is too long", im->line);
+        else if (record_parse(&record, text, &err) != 0)
+            exit_code = cli_error(im->cli, "line %" PRIu64 ": %s", im->line, err.msg);
+        else
+            exit_code = import_add(im, &record);
+    }
+    if (exit_code == EXIT_DONE && ferror(file))
+        exit_code = cli_error(im->cli, "read: %s", strerror(errno));
+    if (exit_code == EXIT_DONE)
+        exit_code = import_commit(im);
+    free(line);
+    record_fini(&record);
+    return exit_code;
+}
+
+static void show_summary(struct cli *cli, const char *verb, uint64_t records, uint64_t bytes,
+                         uint64_t took_ms, FILE *to)
+{
+    uint64_t rate = records * 1000 / MAX(took_ms, UINT64_C(1));
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K");
+    if (cli->is_json)
+        fprintf(to,
+                "{\"ok\":true,\"records\":%" PRIu64 ",\"bytes\":%" PRIu64
+                ",\"milliseconds\":%" PRIu64 "}\n",
+                records, bytes, took_ms);
+    else
+        fprintf(to, "%s %" PRIu64 " records, %" PRIu64 " bytes, in %.1f s (%" PRIu64 "/s)\n", verb,
+                records, bytes, (double)took_ms / 1000, rate);
+}
+
+int records_import(struct cli *cli, int argc, const char *const *argv)
+{
+    struct import im = {.cli = cli, .retry_us = 60000000};
+    const struct args_flag flags[] = {
+        {"retry", 0, ARGS_DURATION, &im.retry_us, NULL, "TIME",
+         "try a batch again for so long while there is no leader (1m)"},
+    };
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
+        return exit_code;
+    im.client = cli_client(cli);
+    if (im.client == NULL)
+        return EXIT_USAGE;
+    const char *path = words.count == 1 ? words.at[0] : "-";
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    if (file == NULL)
+        return cli_error(cli, "open '%s': %s", path, strerror(errno));
+    im.began_ms = im.shown_ms = cli_now_ms();
+    if (hf_batch_new(&im.batch) != HF_OK)
+        exit_code = cli_error(cli, "out of memory");
+    else
+        exit_code = import_lines(&im, file);
+    if (exit_code == EXIT_DONE)
+        show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, stdout);
+    hf_batch_free(im.batch);
+    if (file != stdin)
+        fclose(file);
+    return exit_code;
+}
+
+/* ---- export ------------------------------------------------------------------- */
+
+struct export
+{
+    struct cli *cli;
+    struct hf_scan *scan;
+    FILE *to;
+    struct buf lines;
+    uint64_t retry_us;
+    uint64_t records;
+    uint64_t bytes;
+};
+
+static bool export_write(struct export *ex, bool is_end)
+{
+    if (ex->lines.failed)
+        return false;
+    if (!is_end && ex->lines.len < 64 << 10)
+        return true;
+    bool is_good = fwrite(ex->lines.data, 1, ex->lines.len, ex->to) == ex->lines.len;
+    buf_clear(&ex->lines);
+    return is_good && (!is_end || fflush(ex->to) == 0);
+}
+
+static int export_all(struct export *ex)
+{
+    uint64_t began_ms = cli_now_ms(), shown_ms = began_ms;
+    uint64_t good_ms = began_ms; /* when a record last came */
+    for (;;) {
+        struct hf_item item;
+        int rv = hf_scan_next(ex->scan, &item);
+        if (rv == 0)
+            break;
+        if (rv < 0) {
+            if (is_worth_retrying(rv) && cli_now_ms() - good_ms < ex->retry_us / 1000) {
+                cli_pause_ms(RETRY_PAUSE_MS);
+                continue;
+            }
+            return cli_error(ex->cli, "after %" PRIu64 " records: %s: %s", ex->records,
+                             hf_code_name(rv), hf_scan_message(ex->scan));
+        }
+        record_append(&ex->lines, cli_slice(item.key), cli_slice(item.value), item.ttl_ms);
+        ex->records++;
+        ex->bytes += item.key.len + item.value.len;
+        if (ex->records % 1024 == 0) {
+            good_ms = cli_now_ms();
+            show_progress(&shown_ms, began_ms, "exported", ex->records);
+        }
+        if (!export_write(ex, false))
+            return cli_error(ex->cli, "write: %s", strerror(errno));
+    }
+    if (!export_write(ex, true))
+        return cli_error(ex->cli, "write: %s", strerror(errno));
+    show_summary(ex->cli, "exported", ex->records, ex->bytes, cli_now_ms() - began_ms, stderr);
+    return EXIT_DONE;
+}
+
+static int export_to(struct export *ex, const char *path)
+{
+    int exit_code;
+    ex->to = path == NULL || strcmp(path, "-") == 0 ? stdout : fopen(path, "wb");
+    if (ex->to == NULL)
+        return cli_error(ex->cli, "open '%s': %s", path, strerror(errno));
+    buf_init(&ex->lines, RECORD_LINE_MAX * 2);
+    exit_code = export_all(ex);
+    buf_fini(&ex->lines);
+    if (ex->to != stdout && fclose(ex->to) != 0 && exit_code == EXIT_DONE)
+        exit_code = cli_error(ex->cli, "write '%s': %s", path, strerror(errno));
+    return exit_code;
+}
+
+int records_export(struct cli *cli, int argc, const char *const *argv)
+{
+    struct export ex = {.cli = cli, .retry_us = 60000000};
+    const char *prefix = NULL, *start = NULL, *end = NULL;
+    const struct args_flag flags[] = {
+        {"prefix", 0, ARGS_TEXT, &prefix, NULL, "P", "keys that begin so"},
+        {"start", 0, ARGS_TEXT, &start, NULL, "KEY", "from this key on"},
+        {"end", 0, ARGS_TEXT, &end, NULL, "KEY", "up to, and without, this key"},
+        {"retry", 0, ARGS_DURATION, &ex.retry_us, NULL, "TIME",
+         "try a page again for so long while there is no leader (1m)"},
+    };
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
+        return exit_code;
+    if (prefix != NULL && (start != NULL || end != NULL))
+        return cli_usage(cli, "a prefix, or start and end");
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_span span;
+    hf_span_init(&span);
+    span.prefix = hf_str(prefix);
+    span.start = hf_str(start);
+    span.end = hf_str(end);
+    struct hf_call call = cli_call(cli);
+    int rv = hf_scan_new(client, &span, &call, &ex.scan);
+    if (rv != HF_OK)
+        return cli_fail(cli, rv, NULL);
+    exit_code = export_to(&ex, words.count == 1 ? words.at[0] : NULL);
+    hf_scan_free(ex.scan);
+    return exit_code;
+}
