@@ -268,3 +268,15 @@ int frame_reader_next(struct frame_reader *reader, struct slice *ret_body, struc
         rv = frame_open(reader, raw, ret_body, err);
     return rv == 0 ? 0 : reader_break(reader, rv);
 }
+
+struct slice frame_reader_take_back(struct frame_reader *reader)
+{
+    struct slice rest = reader->input;
+    reader->input = (struct slice){0};
+    return rest;
+}
+
+size_t frame_reader_held(const struct frame_reader *reader)
+{
+    return reader->has_frame ? 0 : reader->partial.len;
+}

@@ -81,4 +81,11 @@ void frame_reader_feed(struct frame_reader *reader, struct slice bytes);
  * up; ERR_TOO_LARGE, ERR_CORRUPT, ERR_NOMEM: close the connection. */
 int frame_reader_next(struct frame_reader *reader, struct slice *ret_body, struct err *err);
 
+/* Take back what was fed and not used yet, to feed it again later: for one who must
+ * stop between two frames. The body handed out last stays valid. */
+struct slice frame_reader_take_back(struct frame_reader *reader);
+
+/* Bytes kept of a frame that is not complete; 0 between frames. */
+size_t frame_reader_held(const struct frame_reader *reader);
+
 #endif

@@ -257,6 +257,39 @@ static void test_limit_can_be_raised(void **state)
     buf_fini(&buf);
 }
 
+static void test_what_was_fed_can_be_taken_back(void **state)
+{
+    (void)state;
+    struct buf buf;
+    buf_init(&buf, 1 << 20);
+    frame_add(&buf, "one", 3, false);
+    frame_add(&buf, "two", 3, false);
+    size_t whole = buf.len;
+    frame_add(&buf, "three", 5, false);
+    struct frame_reader reader;
+    struct slice body;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    frame_reader_feed(&reader, slice_of(buf.data, whole + 4));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), 0);
+    struct slice rest = frame_reader_take_back(&reader);
+    assert_true(slice_equal(body, slice_str("one")));
+    assert_int_equal(rest.len, whole / 2 + 4);
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+    assert_int_equal(frame_reader_held(&reader), 0);
+
+    frame_reader_feed(&reader, rest);
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), 0);
+    assert_true(slice_equal(body, slice_str("two")));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+    assert_int_equal(frame_reader_held(&reader), 4);
+    frame_reader_feed(&reader, slice_of(buf.data + whole + 4, buf.len - whole - 4));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), 0);
+    assert_true(slice_equal(body, slice_str("three")));
+    assert_int_equal(frame_reader_held(&reader), 0); /* complete */
+    frame_reader_fini(&reader);
+    buf_fini(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_damaged_lz4),
         cmocka_unit_test(test_claims_cost_nothing),
         cmocka_unit_test(test_limit_can_be_raised),
+        cmocka_unit_test(test_what_was_fed_can_be_taken_back),
     };
     return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
 }
