@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Clients: requests in, replies out, and the push back when one of them asks for
+ * more than it takes.
+ *
+ *   request ─▶ in_flight + 1 ─▶ on_request() … net_client_reply() ─▶ in_flight - 1
+ *
+ *   not read while   in_flight has met requests_max, until half of it is done
+ *              or    waiting replies have met replies_pause, until half has left
+ *   closed when      the latter lasts replies_stuck_ms, or replies_max is met, or
+ *                    it is the greediest when memory_max is met, or it was idle
+ */
+#include <stdlib.h>
+
+#include "net/net_internal.h"
+
+struct net_client {
+    struct net_link *link; /* owned by net, as this */
+    uint64_t number;
+    uint32_t in_flight;
+    bool is_full;       /* requests_max was met */
+    bool is_stuck;      /* replies_pause was met */
+    uint64_t stuck_us;  /* since then */
+    uint64_t active_us; /* last request or reply */
+    size_t memory;      /* what it counts for in stats.clients_memory */
+};
+
+static struct net_client *client_find(const struct net *net, uint64_t number)
+{
+    struct net_client *client = map_get(&net->clients, number);
+    if (client == NULL || client->link->state != LINK_OPEN)
+        return NULL;
+    return client;
+}
+
+/* ---- bounds ------------------------------------------------------------------------ */
+
+static struct net_client *clients_greediest(const struct net *net)
+{
+    struct net_client *greediest = NULL, *client;
+    uint32_t cursor = 0;
+    while ((client = map_next(&net->clients, &cursor, NULL)) != NULL) {
+        if (client->link->state == LINK_OPEN &&
+            (greediest == NULL || client->memory > greediest->memory))
+            greediest = client;
+    }
+    return greediest;
+}
+
+static void client_set_memory(struct net_client *client, size_t memory)
+{
+    struct net_stats *stats = &client->link->net->stats;
+    ASSERT(stats->clients_memory >= client->memory);
+    stats->clients_memory += memory - client->memory;
+    client->memory = memory;
+}
+
+static void client_doom(struct net_client *client, const char *why, size_t limit)
+{
+    net_link_doom(client->link, ERR_BUSY, "%s: limit %zu bytes", why, limit);
+    client_set_memory(client, 0);
+}
+
+/* What is held for it, and for all. */
+static void client_account(struct net_client *client)
+{
+    struct net_link *link = client->link;
+    const struct net_limits *limits = &link->net->limits;
+    if (link->state != LINK_OPEN)
+        return;
+    client_set_memory(client,
+                      net_link_pending(link) + link->held.len + frame_reader_held(&link->reader));
+    if (net_link_pending(link) > limits->replies_max)
+        client_doom(client, "too many replies wait for it", limits->replies_max);
+    while (link->net->stats.clients_memory > limits->memory_max) {
+        struct net_client *greediest = clients_greediest(link->net);
+        if (greediest == NULL)
+            return; /* those who hold it are on their way out */
+        client_doom(greediest, "it holds most of the clients' memory", limits->memory_max);
+    }
+}
+
+/* Both reasons not to read it, with hysteresis; and whether that changed. */
+static void client_push_back(struct net_client *client)
+{
+    struct net_link *link = client->link;
+    struct net *net = link->net;
+    const struct net_limits *limits = &net->limits;
+    if (link->state != LINK_OPEN)
+        return;
+    size_t waiting = net_link_pending(link);
+    bool was_paused = client->is_full || client->is_stuck;
+    client->is_full = client->is_full ? client->in_flight > limits->requests_max / 2
+                                      : client->in_flight >= limits->requests_max;
+    bool is_stuck =
+        client->is_stuck ? waiting > limits->replies_pause / 2 : waiting > limits->replies_pause;
+    if (is_stuck && !client->is_stuck)
+        client->stuck_us = env_now_us(net->env);
+    client->is_stuck = is_stuck;
+    bool is_paused = client->is_full || client->is_stuck;
+    if (is_paused == was_paused)
+        return;
+    if (is_paused) {
+        net->stats.clients_paused++;
+        net_link_pause(link);
+    } else {
+        net->stats.clients_paused--;
+        net_link_resume(link);
+    }
+}
+
+/* ---- the link's handler --------------------------------------------------------------- */
+
+static int on_frame(struct net_link *link, uint32_t kind, struct slice body, struct err *err)
+{
+    struct net_client *client = link->data;
+    struct net *net = link->net;
+    if (kind == MSG_PONG)
+        return 0;
+    if (kind != MSG_REQUEST)
+        return err_set(err, ERR_UNSUPPORTED, "message %u (%s) from a client", kind,
+                       msg_kind_name(kind));
+    client->in_flight++;
+    client->active_us = link->heard_us;
+    int code = net->hooks.on_request(net->data, client->number, body, err);
+    ASSERT(code <= 0);
+    if (code == 0)
+        client_push_back(client);
+    return code;
+}
+
+static void on_read(struct net_link *link)
+{
+    client_account(link->data);
+}
+
+static void on_drain(struct net_link *link)
+{
+    client_account(link->data);
+    client_push_back(link->data);
+}
+
+static void on_end(struct net_link *link, int status, const char *reason)
+{
+    struct net_client *client = link->data;
+    struct net *net = link->net;
+    uint64_t number = client->number;
+    ASSERT(client->link == link);
+    client_set_memory(client, 0);
+    if (client->is_full || client->is_stuck)
+        net->stats.clients_paused--;
+    map_remove(&net->clients, number);
+    net->stats.clients--;
+    free(client);
+    if (status != ERR_EOF)
+        net_refused(net, link->address, reason);
+    if (net->hooks.on_client_gone != NULL)
+        net->hooks.on_client_gone(net->data, number);
+}
+
+static const struct net_link_handler CLIENT_HANDLER = {
+    .on_frame = on_frame, .on_drain = on_drain, .on_read = on_read, .on_end = on_end};
+
+int net_client_begin(struct net_link *link, struct err *err)
+{
+    struct net *net = link->net;
+    struct net_client *client = calloc(1, sizeof *client);
+    uint64_t number = net->client_next++;
+    if (client == NULL || map_put(&net->clients, number, client) != 0) {
+        free(client);
+        return err_set(err, ERR_NOMEM, "out of memory");
+    }
+    client->link = link;
+    client->number = number;
+    client->active_us = link->heard_us;
+    net->stats.clients++;
+    net_link_hand_over(link, &CLIENT_HANDLER, client);
+    return 0;
+}
+
+void net_clients_sweep(struct net *net, uint64_t now_us)
+{
+    const struct net_limits *limits = &net->limits;
+    struct net_client *client;
+    uint32_t cursor = 0;
+    while ((client = map_next(&net->clients, &cursor, NULL)) != NULL) {
+        struct net_link *link = client->link;
+        client_account(client);
+        client_push_back(client); /* on_drain comes late: when nothing waits at all */
+        if (link->state != LINK_OPEN)
+            continue;
+        if (client->is_stuck &&
+            net_is_over(net, client->stuck_us, limits->replies_stuck_ms, now_us))
+            net_link_doom(link, ERR_BUSY, "replies wait for it since %u ms",
+                          limits->replies_stuck_ms);
+        else if (client->in_flight == 0 &&
+                 net_is_over(net, client->active_us, limits->idle_ms, now_us) &&
+                 net_is_over(net, link->heard_us, limits->idle_ms, now_us))
+            net_link_doom(link, ERR_TIMEOUT, "idle since %u ms", limits->idle_ms);
+    }
+}
+
+/* ---- calls ------------------------------------------------------------------------------ */
+
+int net_client_push(struct net *net, uint64_t number, struct slice frames)
+{
+    struct net_client *client = client_find(net, number);
+    if (client == NULL || net_link_send(client->link, frames) != 0)
+        return ERR_NOT_FOUND;
+    client_account(client);
+    client_push_back(client);
+    return 0;
+}
+
+int net_client_reply(struct net *net, uint64_t number, struct slice frames)
+{
+    struct net_client *client = client_find(net, number);
+    if (client == NULL)
+        return ERR_NOT_FOUND;
+    ASSERT(client->in_flight > 0);
+    client->in_flight--;
+    client->active_us = env_now_us(net->env);
+    return net_client_push(net, number, frames);
+}
+
+size_t net_client_pending(const struct net *net, uint64_t number)
+{
+    const struct net_client *client = client_find(net, number);
+    return client == NULL ? 0 : net_link_pending(client->link);
+}
+
+const char *net_client_address(const struct net *net, uint64_t number)
+{
+    const struct net_client *client = client_find(net, number);
+    return client == NULL ? "" : client->link->address;
+}
+
+void net_client_close(struct net *net, uint64_t number, int status, const char *reason)
+{
+    struct net_client *client = client_find(net, number);
+    ASSERT(status < 0);
+    if (client != NULL)
+        net_link_doom(client->link, status, "%s", reason);
+}
