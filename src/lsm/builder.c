@@ -47,6 +47,12 @@ static int stage_close(struct lsm_builder *b, struct err *err)
     return 0;
 }
 
+/* To the caller the end of the process is an I/O error like any other. */
+static int stage_error(int status, struct err *err)
+{
+    return err_wrap(err, status == DISK_FATAL ? ERR_IO : status, "stage");
+}
+
 static int check_order(struct lsm_builder *b, const struct entry *e, struct err *err)
 {
     if (e->key.len == 0 || e->key.len > LSM_KEY_MAX || e->value.len > LSM_VALUE_MAX)
@@ -79,7 +85,7 @@ static int builder_add(struct lsm_builder *b, const struct entry *e, struct err 
     b->last_version = e->version;
     b->records += rv == 0;
     b->is_failed = rv != 0;
-    return rv == 0 ? 0 : err_wrap(err, rv, "stage");
+    return rv == 0 ? 0 : stage_error(rv, err);
 }
 
 int lsm_builder_put(struct lsm_builder *builder, struct slice key, uint64_t version,
@@ -109,7 +115,7 @@ int lsm_builder_finish(struct lsm_builder *b, struct err *err)
     int rv = b->table != NULL ? stage_close(b, err) : 0;
     b->is_failed = rv != 0;
     b->is_finished = rv == 0;
-    return rv == 0 ? 0 : err_wrap(err, rv, "stage");
+    return rv == 0 ? 0 : stage_error(rv, err);
 }
 
 uint64_t lsm_builder_count(const struct lsm_builder *b)

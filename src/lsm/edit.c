@@ -158,6 +158,11 @@ static int take_in_file(struct lsm *lsm, struct staged *s, struct err *err)
         rv = disk_path(lsm->dir, DISK_TABLE, s->number, to);
     ASSERT(rv == 0);
     rv = env_file_rename(lsm->env, from, to, err);
+    if (rv == ERR_NOT_FOUND) { /* an earlier try said that it failed, but it was done */
+        uint64_t size;
+        bool is_dir;
+        rv = env_file_stat(lsm->env, to, &size, &is_dir, err);
+    }
     s->is_renamed = rv == 0;
     return rv;
 }

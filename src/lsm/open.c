@@ -221,5 +221,7 @@ int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
     }
     free(files.names);
     lsm_free(lsm);
+    if (rv == DISK_FATAL)
+        rv = ERR_IO;
     return rv == 0 ? 0 : err_wrap(err, rv, "open engine '%s'", dir);
 }

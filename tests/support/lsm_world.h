@@ -68,6 +68,8 @@ struct world {
     struct world_op *ops; /* all ever made, freed at the end */
     struct model staged;  /* of the edit under construction */
     size_t reads, busy, would_block, corrupt;
+    bool tolerate;   /* reads may fail by ERR_CORRUPT or ERR_IO, but never lie … */
+    size_t failures; /* … and these did */
 };
 
 /* Thresholds so small that everything happens all the time. */

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A disk that fills up, fails, or rots: nothing is lost, nothing false is served, and
+ * what went wrong is named.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "support/check.h"
+#include "support/lsm_world.h"
+
+static void must_open(struct world *w)
+{
+    struct err err = {0};
+    int rv = world_open(w, &err);
+    if (rv != 0)
+        fail_msg("open: %d %s", rv, err.msg);
+}
+
+static void must_equal(struct world *w, const char *where)
+{
+    struct model now;
+    world_now(w, &now);
+    const char *bad = world_compare(w, w->lsm, &now);
+    if (bad != NULL)
+        fail_msg("%s: %s", where, bad);
+    model_fini(&now);
+    lsm_check(w->lsm);
+}
+
+static void begin(struct world *w, uint64_t seed, unsigned steps)
+{
+    struct lsm_options options;
+    world_options(&options);
+    world_init(w, seed, &options);
+    must_open(w);
+    for (unsigned i = 0; i < steps; i++)
+        world_step(w);
+}
+
+/* Full, for a long while; then there is room again. */
+static void test_no_space(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct world w;
+        struct lsm_stats stats;
+        begin(&w, seed, 100);
+        struct sim_disk *disk = sim_node_disk(w.node);
+        sim_disk_set_capacity(disk, sim_disk_used(disk) + 300);
+        size_t acked = w.step_acked;
+        for (unsigned i = 0; i < 150; i++) {
+            world_step(&w);
+            world_run(&w, 20);
+        }
+        must_equal(&w, "while full");
+        lsm_stats(w.lsm, &stats);
+        assert_true(w.busy > 0);
+        assert_int_equal(lsm_stall(w.lsm), LSM_STALL_STOP);
+        assert_true(stats.retries > 0);
+        assert_int_equal(stats.retry_status, ERR_NO_SPACE);
+
+        sim_disk_set_capacity(disk, UINT64_C(1) << 40);
+        world_settle(&w);
+        assert_int_equal(w.step_acked, w.step_count);
+        assert_true(w.step_acked > acked);
+        lsm_stats(w.lsm, &stats);
+        assert_int_equal(stats.retry_status, 0);
+        must_equal(&w, "with room again");
+        world_crash(&w, SIM_CRASH_POWER);
+        sim_node_restart(w.node);
+        must_open(&w);
+        assert_int_equal(world_match(&w, w.lsm, "after it"), w.step_count);
+        world_fini(&w);
+    }
+}
+
+/* Full, and then the power goes. */
+static void test_no_space_crash(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world w;
+        begin(&w, seed, 60);
+        struct sim_disk *disk = sim_node_disk(w.node);
+        sim_disk_set_capacity(disk, sim_disk_used(disk) + rng_below(&w.rng, 3000));
+        for (unsigned i = 0; i < 40; i++)
+            world_step(&w);
+        world_crash(&w, SIM_CRASH_POWER);
+        sim_disk_set_capacity(disk, UINT64_C(1) << 40);
+        sim_node_restart(w.node);
+        must_open(&w);
+        world_match(&w, w.lsm, "full, then power loss");
+        world_fini(&w);
+    }
+}
+
+/* Writes fail now and then, in part done: tried again, in other files. */
+static void test_write_errors(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world w;
+        struct lsm_stats stats;
+        const struct sim_disk_options calm = {0}, bad = {.write_error_ppm = 100000};
+        begin(&w, seed, 20);
+        sim_disk_set_options(sim_node_disk(w.node), &bad);
+        for (unsigned i = 0; i < 100; i++) {
+            world_step(&w);
+            world_run(&w, 5);
+        }
+        must_equal(&w, "with write errors");
+        lsm_stats(w.lsm, &stats);
+        assert_true(stats.retries > 0);
+        if (seed % 2 == 0) {
+            sim_disk_set_options(sim_node_disk(w.node), &calm);
+            world_settle(&w);
+            lsm_stats(w.lsm, &stats);
+            if (w.step_acked != w.step_count)
+                fail_msg("seed %llu: acked %zu of %zu, waits for %d: %s, edits %u",
+                         (unsigned long long)seed, w.step_acked, w.step_count, stats.retry_status,
+                         stats.retry_text, stats.edits_pending);
+        }
+        world_crash(&w, SIM_CRASH_POWER);
+        sim_disk_set_options(sim_node_disk(w.node), &calm);
+        sim_node_restart(w.node);
+        must_open(&w);
+        world_match(&w, w.lsm, "after write errors");
+        world_fini(&w);
+    }
+}
+
+/* A failed sync ends the process; what was acknowledged before is there after. */
+static void test_sync_errors(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world w;
+        const struct sim_disk_options calm = {0}, bad = {.sync_error_ppm = 50000};
+        begin(&w, seed, 10);
+        sim_disk_set_options(sim_node_disk(w.node), &bad);
+        for (unsigned i = 0; i < 400 && !sim_node_is_dead(w.node); i++)
+            world_step(&w);
+        assert_true(sim_node_is_dead(w.node));
+        assert_non_null(strstr(sim_node_fatal_message(w.node), "sync"));
+        world_crash(&w, seed % 2 == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
+        sim_disk_set_options(sim_node_disk(w.node), &calm);
+        sim_node_restart(w.node);
+        must_open(&w);
+        world_match(&w, w.lsm, "after a failed sync");
+        world_fini(&w);
+    }
+}
+
+/* Reads fail now and then: that read hears it, with file and offset; none lies. */
+static void test_read_errors(void **state)
+{
+    (void)state;
+    struct world w;
+    const struct sim_disk_options calm = {0}, bad = {.read_error_ppm = 50000};
+    begin(&w, 7, 150);
+    world_settle(&w);
+    w.tolerate = true;
+    sim_disk_set_options(sim_node_disk(w.node), &bad);
+    for (unsigned i = 0; i < 40; i++) {
+        must_equal(&w, "with read errors");
+        world_step(&w);
+    }
+    assert_true(w.failures > 0);
+    sim_disk_set_options(sim_node_disk(w.node), &calm);
+    w.tolerate = false;
+    world_settle(&w);
+    must_equal(&w, "after read errors");
+    world_fini(&w);
+}
+
+/* A read that fails while opening is never taken for the end of anything. */
+static void test_open_read_errors(void **state)
+{
+    (void)state;
+    struct world w;
+    const struct sim_disk_options calm = {0}, bad = {.read_error_ppm = 100000};
+    size_t refused = 0;
+    begin(&w, 11, 150);
+    world_settle(&w);
+    for (unsigned i = 0; i < 30; i++) {
+        struct err err = {0};
+        world_crash(&w, SIM_CRASH_KILL);
+        sim_node_restart(w.node);
+        sim_disk_set_options(sim_node_disk(w.node), &bad);
+        int rv = world_open(&w, &err);
+        sim_disk_set_options(sim_node_disk(w.node), &calm);
+        if (rv != 0) {
+            assert_int_equal(rv, ERR_IO);
+            assert_true(strlen(err.msg) > 0);
+            refused++;
+            must_open(&w);
+        }
+        world_match(&w, w.lsm, "opened at last");
+    }
+    assert_true(refused > 0);
+    world_fini(&w);
+}
+
+/* ---- bit rot ------------------------------------------------------------ */
+
+struct flips {
+    struct world *w;
+    const struct model *want;
+    struct sim_disk *disk;
+    size_t tables, manifests, currents, refused, caught, harmless;
+};
+
+/* The engine on a disk with one bit flipped; `file` is where. */
+static void try_flip(struct flips *f, const char *path, uint64_t bit)
+{
+    struct lsm_options options = f->w->options;
+    struct lsm *lsm = NULL;
+    struct err err = {0};
+    struct sim_disk *disk = sim_disk_clone(f->disk);
+    const char *name = strrchr(path, '/') + 1;
+    options.callbacks = (struct lsm_callbacks){0};
+    options.no_auto_compaction = true;
+    assert_int_equal(sim_disk_flip_bit(disk, path, bit), 0);
+    struct sim *sim = sim_new(NULL, 1);
+    struct sim_node *node = sim_node_new_on(sim, "n1", disk);
+    int rv = lsm_open(&lsm, sim_node_env(node), "db", &options, &err);
+    if (rv != 0) {
+        if (rv != ERR_CORRUPT || strstr(err.msg, name) == NULL)
+            fail_msg("%s bit %llu: open: %d %s", path, (unsigned long long)bit, rv, err.msg);
+        f->refused++;
+    } else {
+        size_t before = f->w->failures;
+        const char *bad = world_compare(f->w, lsm, f->want);
+        if (bad != NULL)
+            fail_msg("%s bit %llu: %s", path, (unsigned long long)bit, bad);
+        struct lsm_view *view = lsm_view_take(lsm);
+        int status = lsm_verify(view, NULL, NULL, &err);
+        bool is_table = strstr(name, ".tbl") != NULL;
+        if (is_table && (status != ERR_CORRUPT || strstr(err.msg, name) == NULL))
+            fail_msg("%s bit %llu: verify: %d %s", path, (unsigned long long)bit, status, err.msg);
+        if (!is_table)
+            assert_int_equal(status, 0);
+        lsm_view_unref(view);
+        f->caught += f->w->failures > before;
+        f->harmless += f->w->failures == before;
+    }
+    sim_node_crash(node, SIM_CRASH_KILL);
+    lsm_free(lsm);
+    sim_free(sim);
+}
+
+static void flip_file(void *data, const char *path, uint64_t size)
+{
+    struct flips *f = data;
+    bool is_table = strstr(path, ".tbl") != NULL;
+    uint64_t step = is_table ? 8 * 7 + 3 : 8 * 3 + 1;
+    f->tables += is_table;
+    f->manifests += strstr(path, "MANIFEST") != NULL;
+    f->currents += strstr(path, "CURRENT") != NULL;
+    for (uint64_t bit = rng_below(&f->w->rng, step); bit < size * 8; bit += step)
+        try_flip(f, path, bit);
+}
+
+static void test_bit_flips(void **state)
+{
+    (void)state;
+    struct world w;
+    struct model want;
+    struct flips f = {.w = &w};
+    begin(&w, 5, 120);
+    world_settle(&w);
+    for (unsigned i = 0; i < 2; i++) { /* records behind the first in the manifest */
+        for (unsigned j = 0; j < 12; j++)
+            world_step(&w);
+        world_settle(&w);
+    }
+    world_prefix(&w, w.step_acked, &want);
+    f.disk = sim_disk_clone(sim_node_disk(w.node));
+    f.want = &want;
+    w.tolerate = true;
+    sim_disk_each_file(f.disk, flip_file, &f);
+    assert_true(f.tables >= 3);
+    assert_int_equal(f.manifests, 1);
+    assert_int_equal(f.currents, 1);
+    assert_true(f.refused > 100);
+    assert_true(f.caught > 100);
+    sim_disk_free(f.disk);
+    model_fini(&want);
+    world_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_space),     cmocka_unit_test(test_no_space_crash),
+        cmocka_unit_test(test_write_errors), cmocka_unit_test(test_sync_errors),
+        cmocka_unit_test(test_read_errors),  cmocka_unit_test(test_open_read_errors),
+        cmocka_unit_test(test_bit_flips),
+    };
+    return cmocka_run_group_tests_name("lsm_faults", tests, NULL, NULL);
+}
