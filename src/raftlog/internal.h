@@ -263,6 +263,9 @@ const struct close_item *segment_item(const struct segment *s, uint64_t group);
 /* Bytes of the CLOSE record that it would need now; with one group more. */
 uint64_t segment_close_len(const struct segment *s, uint32_t more);
 void segment_path(const struct raftlog *log, uint32_t file_id, char *out);
+
+/* "00000017.raftlog" is file 17. */
+bool segment_name_parse(const char *name, uint32_t *ret_id);
 void segment_pin(struct segment *s);
 void segment_unpin(struct raftlog *log, struct segment *s);
 

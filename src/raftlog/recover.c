@@ -59,19 +59,6 @@ static int found_order(const void *a, const void *b)
     return m < n ? -1 : m > n;
 }
 
-/* "00000017.raftlog" → 17. */
-static bool name_parse(const char *name, uint32_t *ret_id)
-{
-    uint32_t id = 0;
-    for (int i = 0; i < 8; i++) {
-        if (name[i] < '0' || name[i] > '9')
-            return false;
-        id = id * 10 + (uint32_t)(name[i] - '0');
-    }
-    *ret_id = id;
-    return strcmp(name + 8, ".raftlog") == 0;
-}
-
 static int found_read(struct recovery *rec, struct found *f)
 {
     struct raftlog *log = rec->log;
@@ -110,7 +97,7 @@ static int recovery_list(struct recovery *rec)
     log->next_file_id = 1;
     for (size_t i = 0; i < count && rv == 0; i++) {
         uint32_t id;
-        if (!name_parse(names[i], &id))
+        if (!segment_name_parse(names[i], &id))
             continue;
         log->next_file_id = MAX(log->next_file_id, id + 1);
         struct found *f = &rec->found[rec->n_found++];

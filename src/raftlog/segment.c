@@ -9,6 +9,18 @@ void segment_path(const struct raftlog *log, uint32_t file_id, char *out)
     snprintf(out, ENV_PATH_MAX, "%s/%08u.raftlog", log->dir, file_id);
 }
 
+bool segment_name_parse(const char *name, uint32_t *ret_id)
+{
+    uint32_t id = 0;
+    for (int i = 0; i < 8; i++) {
+        if (name[i] < '0' || name[i] > '9')
+            return false;
+        id = id * 10 + (uint32_t)(name[i] - '0');
+    }
+    *ret_id = id;
+    return strcmp(name + 8, ".raftlog") == 0;
+}
+
 struct segment *segment_find(const struct raftlog *log, uint64_t number)
 {
     if (log->n_segments == 0)

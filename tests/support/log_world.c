@@ -159,6 +159,13 @@ static bool group_matches(struct raftlog *log, uint64_t id, const struct model_g
     return rv == 0 && c.next == s.last_index + 1;
 }
 
+bool log_world_group_is_whole(const struct log_world *world, struct raftlog *log, uint64_t id,
+                              char *ret_why, size_t why_len)
+{
+    const struct model_group *g = &world->now.groups[id - 1];
+    return group_matches(log, id, g, g, ret_why, why_len);
+}
+
 static bool model_matches(struct raftlog *log, const struct model *m, const struct model *now,
                           char *why, size_t why_len)
 {
@@ -307,6 +314,8 @@ static void op_plan_write(struct log_world *world, struct op *op, const struct m
     uint64_t low = w->has_reset ? w->base_index : g->exists ? g->commit : 0;
     if (rng_chance(rng, 1, 2) && end > low)
         w->commit = rng_between(rng, low, end);
+    if (rng_chance(rng, 1, 10))
+        w->commit = end + rng_between(rng, 1, 4); /* of entries that are still to come */
 }
 
 static void op_plan(struct log_world *world, struct op *op)
@@ -325,7 +334,7 @@ static void op_plan(struct log_world *world, struct op *op)
     case 1:
     case 2:
         op->kind = OP_COMPACT;
-        op->arg = rng_between(rng, g->base, MAX(g->base, g->commit)) + 1;
+        op->arg = rng_between(rng, g->base, MAX(g->base, MIN(g->commit, model_last(g)))) + 1;
         break;
     case 3:
         op->kind = OP_COMMIT;

@@ -106,6 +106,10 @@ uint64_t log_world_match(const struct log_world *world, struct raftlog *log, cha
 /* Does the open log show exactly what all operations left, durable or not? */
 bool log_world_is_visible(const struct log_world *world, char *ret_why, size_t why_len);
 
+/* The same for one group of any log that was opened on (a copy of) the world's disk. */
+bool log_world_group_is_whole(const struct log_world *world, struct raftlog *log, uint64_t id,
+                              char *ret_why, size_t why_len);
+
 /* The bytes of an entry. */
 void model_entry_bytes(const struct model_entry *entry, uint8_t *out);
 
