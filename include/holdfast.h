@@ -202,7 +202,8 @@ int hf_open(const struct hf_options *options, struct hf_client **ret_client);
 
 /* Stop it and free it. No call may be running or follow on other threads. Async
  * operations in flight are delivered first: HF_ERR_CANCELED if they were not sent,
- * HF_ERR_UNDETERMINED if a change had left. Queues must be freed before. NULL is fine.
+ * HF_ERR_UNDETERMINED if a change had left. Queues stay: they can still be polled, and
+ * must be freed. NULL is fine.
  * HF_ERR_STATE, and nothing happens, from inside a callback. */
 int hf_close(struct hf_client *client);
 
@@ -258,7 +259,8 @@ int hf_queue_fd(const struct hf_queue *queue);
 int hf_queue_poll(struct hf_queue *queue, void **ret_data, int *ret_code,
                   struct hf_result **ret_result);
 
-/* The same, waiting up to `timeout_ms`: 1, or 0 when that has passed. */
+/* The same, waiting up to `timeout_ms`: 1, or 0 when that has passed. Not after
+ * hf_close(). */
 int hf_queue_wait(struct hf_queue *queue, uint32_t timeout_ms, void **ret_data, int *ret_code,
                   struct hf_result **ret_result);
 

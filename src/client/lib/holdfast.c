@@ -130,6 +130,7 @@ static void tell_started(struct hf_client *client, int error)
     env_uv_mutex_lock(&client->lock);
     client->is_started = true;
     client->start_error = error;
+    client->is_closing = error != 0; /* nobody has the client: nothing can come in */
     env_uv_cond_broadcast(&client->changed);
     env_uv_mutex_unlock(&client->lock);
 }
@@ -232,7 +233,6 @@ int hf_open(const struct hf_options *options, struct hf_client **ret_client)
     while (!client->is_started)
         env_uv_cond_wait(&client->changed, &client->lock);
     rv = client->start_error;
-    client->is_closing = rv != 0;
     env_uv_mutex_unlock(&client->lock);
     if (rv != 0) {
         env_uv_thread_join(client->thread);

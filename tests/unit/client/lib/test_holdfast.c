@@ -1,0 +1,671 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public interface against fake stores on loopback, in the real world. */
+#include "support/check.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "env/uv/env_uv.h"
+#include "holdfast.h"
+#include "support/fake_store.h"
+
+enum { STORES = 3 };
+
+/* Stores on a loop and a thread of their own. */
+struct fixture {
+    struct env_uv_thread *thread;
+    struct env_uv_mutex lock;
+    struct env_uv_cond changed;
+    struct env *env;
+    struct fake_cluster cluster; /* the thread's */
+    bool is_up;                  /* guarded */
+    uint32_t asked;              /* guarded: wishes posted and done */
+    char endpoints[400];
+    struct hf_client *client;
+};
+
+static void stores_main(void *data)
+{
+    struct fixture *f = data;
+    ASSERT(env_uv_new(NULL, &f->env, NULL) == 0);
+    fake_cluster_init(&f->cluster);
+    for (int i = 0; i < STORES; i++) {
+        struct fake_store *store = fake_store_new(&f->cluster, f->env, "127.0.0.1:0");
+        size_t len = strlen(f->endpoints);
+        snprintf(f->endpoints + len, sizeof f->endpoints - len, "%s%s", i > 0 ? ", " : "",
+                 store->address);
+    }
+    f->cluster.leader = f->cluster.stores[1];
+    env_uv_mutex_lock(&f->lock);
+    f->is_up = true;
+    env_uv_cond_signal(&f->changed);
+    env_uv_mutex_unlock(&f->lock);
+    env_uv_run(f->env);
+    env_stop(f->env);
+    fake_cluster_fini(&f->cluster);
+    env_uv_free(f->env);
+}
+
+static void open_client(struct fixture *f, struct hf_options *options)
+{
+    options->endpoints = f->endpoints;
+    assert_int_equal(hf_open(options, &f->client), HF_OK);
+}
+
+static void stores_start(struct fixture *f)
+{
+    memset(f, 0, sizeof *f);
+    env_uv_mutex_init(&f->lock);
+    env_uv_cond_init(&f->changed);
+    assert_int_equal(env_uv_thread_start("stores", stores_main, f, &f->thread, NULL), 0);
+    env_uv_mutex_lock(&f->lock);
+    while (!f->is_up)
+        env_uv_cond_wait(&f->changed, &f->lock);
+    env_uv_mutex_unlock(&f->lock);
+}
+
+static void start(struct fixture *f)
+{
+    struct hf_options options;
+    stores_start(f);
+    hf_options_init(&options);
+    open_client(f, &options);
+}
+
+static void finish(struct fixture *f)
+{
+    assert_int_equal(hf_close(f->client), HF_OK);
+    env_uv_quit(f->env);
+    env_uv_thread_join(f->thread);
+    env_uv_cond_fini(&f->changed);
+    env_uv_mutex_fini(&f->lock);
+}
+
+/* Give the leader a mood, on its own thread, and wait until it has it. */
+struct mood_wish {
+    struct fixture *f;
+    enum fake_mood mood;
+    uint32_t count;
+    bool is_done; /* guarded */
+};
+
+static void mood_set(void *data)
+{
+    struct mood_wish *wish = data;
+    struct fixture *f = wish->f;
+    f->cluster.leader->mood = wish->mood;
+    f->cluster.leader->moods_left = wish->count;
+    env_uv_mutex_lock(&f->lock);
+    wish->is_done = true;
+    env_uv_cond_broadcast(&f->changed);
+    env_uv_mutex_unlock(&f->lock);
+}
+
+static void leader_mood(struct fixture *f, enum fake_mood mood, uint32_t count)
+{
+    struct mood_wish wish = {.f = f, .mood = mood, .count = count};
+    assert_int_equal(env_uv_post(f->env, mood_set, &wish), 0);
+    env_uv_mutex_lock(&f->lock);
+    while (!wish.is_done)
+        env_uv_cond_wait(&f->changed, &f->lock);
+    env_uv_mutex_unlock(&f->lock);
+}
+
+static void want_value(struct fixture *f, const char *key, const char *want)
+{
+    struct hf_result *result = NULL;
+    int code = hf_get(f->client, hf_str(key), NULL, &result);
+    if (want == NULL) {
+        assert_int_equal(code, HF_ERR_NOT_FOUND);
+    } else {
+        assert_int_equal(code, HF_OK);
+        assert_int_equal(result->count, 1);
+        assert_int_equal(result->items[0].value.len, strlen(want));
+        assert_memory_equal(result->items[0].value.data, want, strlen(want));
+        assert_memory_equal(result->items[0].key.data, key, strlen(key));
+    }
+    hf_result_free(result);
+}
+
+/* ---- one call after another ----------------------------------------------------------- */
+
+static void test_changes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    start(&f);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("one"), NULL, NULL, &r), HF_OK);
+    assert_true(r->version > 0 && r->count == 1 && r->items[0].version == r->version);
+    assert_string_equal(r->message, "");
+    uint64_t version = r->version;
+    hf_result_free(r);
+    want_value(&f, "k", "one");
+    assert_int_equal(hf_cas_version(f.client, hf_str("k"), version, hf_str("two"), NULL, NULL),
+                     HF_OK);
+    want_value(&f, "k", "two");
+    assert_int_equal(hf_cas(f.client, hf_str("k"), hf_str("two"), hf_str("three"), NULL, NULL),
+                     HF_OK);
+    assert_int_equal(hf_put_if_present(f.client, hf_str("k"), hf_str("four"), NULL, NULL), HF_OK);
+    assert_int_equal(hf_put_if_absent(f.client, hf_str("m"), hf_str("new"), NULL, NULL), HF_OK);
+    assert_int_equal(hf_cas_version(f.client, hf_str("z"), 0, hf_str("born"), NULL, NULL), HF_OK);
+    assert_int_equal(hf_append(f.client, hf_str("m"), hf_str("er"), NULL, NULL, NULL), HF_OK);
+    want_value(&f, "m", "newer");
+    r = NULL;
+    assert_int_equal(hf_get_and_set(f.client, hf_str("k"), hf_str("five"), NULL, NULL, &r), HF_OK);
+    assert_true(r->items[0].has_value);
+    assert_memory_equal(r->items[0].value.data, "four", 4);
+    hf_result_free(r);
+    assert_int_equal(hf_increment(f.client, hf_str("n"), 5, NULL, NULL, NULL), HF_OK);
+    r = NULL;
+    assert_int_equal(hf_increment(f.client, hf_str("n"), -7, NULL, NULL, &r), HF_OK);
+    assert_int_equal(r->items[0].number, -2);
+    hf_result_free(r);
+    assert_int_equal(hf_delete(f.client, hf_str("k"), NULL, NULL, NULL), HF_OK);
+    want_value(&f, "k", NULL);
+    finish(&f);
+}
+
+static void test_failed_condition_tells_the_present(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    start(&f);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("one"), NULL, NULL, NULL), HF_OK);
+    assert_int_equal(hf_cas(f.client, hf_str("k"), hf_str("no"), hf_str("x"), NULL, &r),
+                     HF_ERR_CONDITION_FAILED);
+    assert_int_equal(r->code, HF_ERR_CONDITION_FAILED);
+    assert_int_equal(r->count, 1);
+    assert_true(r->items[0].has_value && r->items[0].version > 0);
+    assert_memory_equal(r->items[0].value.data, "one", 3);
+    hf_result_free(r);
+    r = NULL;
+    assert_int_equal(hf_put_if_present(f.client, hf_str("q"), hf_str("x"), NULL, &r),
+                     HF_ERR_CONDITION_FAILED);
+    assert_false(r->items[0].has_value);
+    assert_int_equal(r->items[0].version, 0);
+    hf_result_free(r);
+    finish(&f);
+}
+
+static void test_batch(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_batch *batch;
+    struct hf_result *r = NULL;
+    struct hf_change present;
+    start(&f);
+    assert_int_equal(hf_batch_new(&batch), HF_OK);
+    assert_int_equal(hf_batch_commit(f.client, batch, NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_batch_put(batch, hf_str("a"), hf_str("1"), NULL), HF_OK);
+    assert_int_equal(hf_batch_increment(batch, hf_str("n"), 3, NULL), HF_OK);
+    assert_int_equal(hf_batch_put(batch, hf_str(""), hf_str("1"), NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_batch_check(batch, hf_str("a"), NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_batch_count(batch), 2);
+    assert_int_equal(hf_batch_commit(f.client, batch, NULL, &r), HF_OK);
+    assert_int_equal(r->count, 2);
+    assert_int_equal(r->items[1].number, 3);
+    assert_true(r->items[0].version == r->version && r->items[1].version == r->version);
+    hf_result_free(r);
+
+    hf_change_init(&present);
+    present.condition = HF_IF_PRESENT;
+    hf_batch_clear(batch);
+    r = NULL;
+    assert_int_equal(hf_batch_delete(batch, hf_str("a"), NULL), HF_OK);
+    assert_int_equal(hf_batch_check(batch, hf_str("missing"), &present), HF_OK);
+    assert_int_equal(hf_batch_commit(f.client, batch, NULL, &r), HF_ERR_CONDITION_FAILED);
+    assert_int_equal(r->failed_op, 1);
+    hf_result_free(r);
+    want_value(&f, "a", "1"); /* nothing of it was done */
+    hf_batch_free(batch);
+    finish(&f);
+}
+
+static void test_batch_bounds(void **state)
+{
+    (void)state;
+    struct hf_batch *batch;
+    static uint8_t large[8 << 20];
+    assert_int_equal(hf_batch_new(&batch), HF_OK);
+    for (int i = 0; i < 10000; i++)
+        assert_int_equal(hf_batch_delete(batch, hf_str("k"), NULL), HF_OK);
+    assert_int_equal(hf_batch_delete(batch, hf_str("k"), NULL), HF_ERR_TOO_LARGE);
+    hf_batch_clear(batch);
+    assert_int_equal(hf_batch_put(batch, hf_str("k"), hf_bytes(large, sizeof large), NULL), HF_OK);
+    assert_int_equal(hf_batch_put(batch, hf_str("k"), hf_bytes(large, sizeof large), NULL),
+                     HF_ERR_TOO_LARGE);
+    assert_int_equal(hf_batch_count(batch), 1);
+    assert_int_equal(hf_batch_put(batch, hf_str("k"), hf_bytes(large, sizeof large + 1), NULL),
+                     HF_ERR_TOO_LARGE);
+    assert_int_equal(hf_batch_put(batch, hf_str("small"), hf_str("v"), NULL), HF_OK);
+    hf_batch_free(batch);
+}
+
+static void test_multi_get_and_scan(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    start(&f);
+    for (int i = 0; i < 25; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%02d", i);
+        assert_int_equal(hf_put(f.client, hf_str(key), hf_str(key), NULL, NULL, NULL), HF_OK);
+    }
+    assert_int_equal(hf_put(f.client, hf_str("l"), hf_str("other"), NULL, NULL, NULL), HF_OK);
+    struct hf_bytes keys[] = {hf_str("k03"), hf_str("none"), hf_str("l")};
+    assert_int_equal(hf_multi_get(f.client, keys, 3, NULL, &r), HF_OK);
+    assert_int_equal(r->count, 3);
+    assert_int_equal(r->items[1].status, HF_ERR_NOT_FOUND);
+    assert_memory_equal(r->items[2].value.data, "other", 5);
+    assert_memory_equal(r->items[0].key.data, "k03", 3);
+    hf_result_free(r);
+    for (int reverse = 0; reverse < 2; reverse++) {
+        struct hf_span span;
+        struct hf_scan *scan;
+        struct hf_item item;
+        hf_span_init(&span);
+        span.prefix = hf_str("k");
+        span.limit_keys = 10; /* three pages */
+        span.reverse = reverse;
+        assert_int_equal(hf_scan_new(f.client, &span, NULL, &scan), HF_OK);
+        for (int i = 0; i < 25; i++) {
+            char want[16];
+            snprintf(want, sizeof want, "k%02d", reverse ? 24 - i : i);
+            assert_int_equal(hf_scan_next(scan, &item), 1);
+            assert_int_equal(item.key.len, 3);
+            assert_memory_equal(item.key.data, want, 3);
+            assert_memory_equal(item.value.data, want, 3);
+        }
+        assert_int_equal(hf_scan_next(scan, &item), 0);
+        assert_int_equal(hf_scan_next(scan, &item), 0);
+        assert_true(hf_scan_version(scan) > 0);
+        hf_scan_free(scan);
+    }
+    r = NULL;
+    assert_int_equal(hf_scan_page(f.client, NULL, NULL, &r), HF_OK);
+    assert_int_equal(r->count, 26);
+    hf_result_free(r);
+    finish(&f);
+}
+
+static void test_cluster_calls(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    start(&f);
+    assert_int_equal(hf_status(f.client, NULL, NULL, &r), HF_OK);
+    assert_non_null(r->info);
+    assert_int_equal(r->info->cluster_id, FAKE_CLUSTER_ID);
+    assert_int_equal(r->info->member_count, STORES);
+    assert_int_equal(r->info->leader_replica_id, 2);
+    assert_string_equal(r->info->leader_address, r->info->members[1].address);
+    assert_int_equal(r->info->stat_count, 2);
+    assert_string_equal(r->info->stats[0].name, "applied");
+    assert_non_null(r->info->stats[1].text);
+    const char *third = r->info->members[2].address;
+    struct hf_result *identity = NULL;
+    assert_int_equal(hf_identify(f.client, third, NULL, &identity), HF_OK);
+    assert_int_equal(identity->info->store_id, 3);
+    struct hf_member self = {.replica_id = 3, .store_id = 3, .address = third};
+    assert_int_equal(hf_bootstrap(f.client, third, 9, &self, 1, NULL, NULL), HF_ERR_EXISTS);
+    assert_int_equal(hf_bootstrap(f.client, third, 0, &self, 1, NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_transfer_leader(f.client, 3, NULL, NULL), HF_OK);
+    assert_int_equal(hf_flush(f.client, third, NULL, NULL), HF_OK);
+    assert_int_equal(hf_status(f.client, "127.0.0.1:1", NULL, NULL), HF_ERR_UNAVAILABLE);
+    hf_result_free(identity);
+    hf_result_free(r);
+    finish(&f);
+}
+
+/* ---- what cannot be right ------------------------------------------------------------------ */
+
+static void test_arguments(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_call call;
+    struct hf_change change;
+    struct hf_then nowhere = {0};
+    static uint8_t large[4097];
+    start(&f);
+    assert_int_equal(hf_get(f.client, hf_str(""), NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_get(f.client, hf_bytes(large, 4097), NULL, NULL), HF_ERR_TOO_LARGE);
+    assert_int_equal(hf_get(f.client, hf_bytes(large, 4096), NULL, NULL), HF_ERR_NOT_FOUND);
+    assert_int_equal(hf_get(f.client, hf_bytes(NULL, 5), NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &nowhere), HF_ERR_INVALID);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_bytes(NULL, 5), NULL, NULL, NULL),
+                     HF_ERR_INVALID);
+    assert_int_equal(hf_multi_get(f.client, NULL, 0, NULL, NULL), HF_ERR_INVALID);
+    memset(&call, 0, sizeof call); /* not initialised: no size */
+    assert_int_equal(hf_get(f.client, hf_str("k"), &call, NULL), HF_ERR_INVALID);
+    hf_call_init(&call);
+    call.consistency = 9;
+    assert_int_equal(hf_get(f.client, hf_str("k"), &call, NULL), HF_ERR_INVALID);
+    call.consistency = HF_AT;
+    assert_int_equal(hf_get(f.client, hf_str("k"), &call, NULL), HF_ERR_INVALID);
+    hf_change_init(&change);
+    change.condition = 99;
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), &change, NULL, NULL),
+                     HF_ERR_INVALID);
+    hf_change_init(&change);
+    change.ttl_ms = 5;
+    assert_int_equal(hf_delete(f.client, hf_str("k"), &change, NULL, NULL), HF_ERR_INVALID);
+    finish(&f);
+}
+
+static void test_open_refuses_nonsense(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      ",",
+                                      "host",
+                                      "host:",
+                                      ":5",
+                                      "host:0",
+                                      "host:65536",
+                                      "host:12x",
+                                      "a:1,,b:2",
+                                      "a b:1",
+                                      "host:99999999999999"};
+    struct hf_options options;
+    struct hf_client *client = NULL;
+    hf_options_init(&options);
+    assert_int_equal(hf_open(&options, &client), HF_ERR_INVALID);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        options.endpoints = bad[i];
+        if (hf_open(&options, &client) != HF_ERR_INVALID)
+            fail_msg("'%s' was accepted", bad[i]);
+    }
+    options.endpoints = "host:1";
+    options.size = 3;
+    assert_int_equal(hf_open(&options, &client), HF_ERR_INVALID);
+    assert_null(client);
+    assert_int_equal(hf_close(NULL), HF_OK);
+}
+
+static void test_codes(void **state)
+{
+    (void)state;
+    for (int code = 0; code > ERR_LAST; code--) {
+        assert_true(strlen(hf_strerror(code)) > 3);
+        assert_string_equal(hf_code_name(code), err_name(code));
+    }
+    assert_string_equal(hf_strerror(-999), "unknown error");
+    assert_true(strlen(hf_version()) >= 5);
+}
+
+/* ---- asynchronous -------------------------------------------------------------------------- */
+
+struct tally {
+    struct env_uv_mutex lock;
+    struct env_uv_cond changed;
+    struct hf_client *client;
+    int done;   /* guarded */
+    int failed; /* guarded */
+    int nested; /* guarded: what a blocking call and a close inside a callback said */
+    int nested_close;
+};
+
+static void tally_init(struct tally *t, struct hf_client *client)
+{
+    memset(t, 0, sizeof *t);
+    t->client = client;
+    env_uv_mutex_init(&t->lock);
+    env_uv_cond_init(&t->changed);
+}
+
+static void tally_wait(struct tally *t, int want)
+{
+    env_uv_mutex_lock(&t->lock);
+    while (t->done < want)
+        env_uv_cond_wait(&t->changed, &t->lock);
+    env_uv_mutex_unlock(&t->lock);
+}
+
+static void tally_fini(struct tally *t)
+{
+    env_uv_cond_fini(&t->changed);
+    env_uv_mutex_fini(&t->lock);
+}
+
+static void tally_add(void *data, int code, struct hf_result *result)
+{
+    struct tally *t = data;
+    hf_result_free(result);
+    env_uv_mutex_lock(&t->lock);
+    t->done++;
+    t->failed += code != HF_OK;
+    env_uv_cond_signal(&t->changed);
+    env_uv_mutex_unlock(&t->lock);
+}
+
+/* The first result starts another op, and finds that it must not block. */
+static void tally_nested(void *data, int code, struct hf_result *result)
+{
+    struct tally *t = data;
+    struct hf_then then = {.callback = tally_add, .data = t};
+    t->nested = hf_get(t->client, hf_str("k"), NULL, NULL);
+    t->nested_close = hf_close(t->client);
+    if (hf_put_async(t->client, hf_str("k"), hf_str("v"), NULL, NULL, &then) != HF_OK)
+        abort();
+    tally_add(data, code, result);
+}
+
+static void test_callbacks(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct tally t;
+    start(&f);
+    tally_init(&t, f.client);
+    struct hf_then then = {.callback = tally_add, .data = &t};
+    for (int i = 0; i < 2000; i++)
+        assert_int_equal(hf_increment_async(f.client, hf_str("n"), 1, NULL, NULL, &then), HF_OK);
+    tally_wait(&t, 2000);
+    assert_int_equal(t.failed, 0);
+    want_value(&f, "n", "2000");
+    then.callback = tally_nested;
+    assert_int_equal(hf_put_async(f.client, hf_str("k"), hf_str("v"), NULL, NULL, &then), HF_OK);
+    tally_wait(&t, 2002);
+    assert_int_equal(t.nested, HF_ERR_STATE);
+    assert_int_equal(t.nested_close, HF_ERR_STATE);
+    finish(&f);
+    tally_fini(&t);
+}
+
+static void test_queue(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_queue *queue;
+    start(&f);
+    assert_int_equal(hf_queue_new(f.client, &queue), HF_OK);
+    assert_int_equal(hf_queue_poll(queue, NULL, NULL, NULL), 0);
+    assert_int_equal(hf_queue_wait(queue, 1, NULL, NULL, NULL), 0);
+    int tags[100];
+    for (int i = 0; i < 100; i++) {
+        struct hf_then then = {.queue = queue, .data = &tags[i]};
+        tags[i] = 0;
+        assert_int_equal(hf_put_async(f.client, hf_str("k"), hf_str("v"), NULL, NULL, &then),
+                         HF_OK);
+    }
+    int got = 0;
+    while (got < 100) {
+        struct pollfd fd = {.fd = hf_queue_fd(queue), .events = POLLIN};
+        assert_int_equal(poll(&fd, 1, 10000), 1);
+        void *data;
+        int code;
+        struct hf_result *result;
+        while (hf_queue_poll(queue, &data, &code, &result) == 1) {
+            assert_int_equal(code, HF_OK);
+            assert_true(result->version > 0);
+            hf_result_free(result);
+            ++*(int *)data;
+            got++;
+        }
+    }
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(tags[i], 1);
+    struct pollfd quiet = {.fd = hf_queue_fd(queue), .events = POLLIN};
+    assert_int_equal(poll(&quiet, 1, 0), 0);
+    /* Results that nobody fetched go with the queue; one in flight keeps it. */
+    leader_mood(&f, FAKE_SWALLOW, 0);
+    struct hf_then then = {.queue = queue};
+    assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &then), HF_OK);
+    assert_int_equal(hf_queue_free(queue), HF_ERR_STATE);
+    finish(&f); /* closing delivers it */
+    assert_int_equal(hf_queue_free(queue), HF_OK);
+}
+
+static void test_bounds(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct tally t;
+    struct hf_options options;
+    stores_start(&f);
+    hf_options_init(&options);
+    options.in_flight_max = 5;
+    options.timeout_ms = 300;
+    open_client(&f, &options);
+    tally_init(&t, f.client);
+    leader_mood(&f, FAKE_SWALLOW, 0);
+    struct hf_then then = {.callback = tally_add, .data = &t};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &then), HF_OK);
+    assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &then), HF_ERR_BUSY);
+    assert_int_equal(hf_get(f.client, hf_str("k"), NULL, NULL), HF_ERR_BUSY);
+    tally_wait(&t, 5);
+    assert_int_equal(t.failed, 5);
+    struct hf_client_stats stats = {.size = sizeof stats};
+    hf_client_stats(f.client, &stats);
+    assert_int_equal(stats.busy, 2);
+    assert_int_equal(stats.failed, 5);
+    assert_int_equal(stats.in_flight, 0);
+    finish(&f);
+    tally_fini(&t);
+}
+
+static void test_close_tells_those_in_flight(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_queue *queue;
+    int code;
+    start(&f);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
+    assert_int_equal(hf_queue_new(f.client, &queue), HF_OK);
+    leader_mood(&f, FAKE_SWALLOW, 0);
+    struct hf_then then = {.queue = queue};
+    assert_int_equal(hf_put_async(f.client, hf_str("k"), hf_str("w"), NULL, NULL, &then), HF_OK);
+    struct hf_client_stats stats = {.size = sizeof stats};
+    do {
+        hf_client_stats(f.client, &stats); /* a turn of the loop each time */
+    } while (stats.sendings < 3);
+    finish(&f);
+    assert_int_equal(hf_queue_poll(queue, NULL, &code, NULL), 1);
+    assert_int_equal(code, HF_ERR_UNDETERMINED);
+    assert_int_equal(hf_queue_free(queue), HF_OK);
+}
+
+static void test_lost_change_is_undetermined(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    start(&f);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
+    leader_mood(&f, FAKE_DO_RESET, 1);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("w"), NULL, NULL, &r),
+                     HF_ERR_UNDETERMINED);
+    assert_true(strlen(r->message) > 0);
+    hf_result_free(r);
+    want_value(&f, "k", "w"); /* this time it was done */
+    finish(&f);
+}
+
+/* ---- many threads ------------------------------------------------------------------------------
+ */
+
+static void worker(void *data)
+{
+    struct fixture *f = data;
+    for (int i = 0; i < 200; i++) {
+        int code = hf_increment(f->client, hf_str("sum"), 1, NULL, NULL, NULL);
+        if (code != HF_OK)
+            abort();
+        struct hf_result *r = NULL;
+        code = hf_get(f->client, hf_str("sum"), NULL, &r);
+        if (code != HF_OK || r->items[0].value.len == 0)
+            abort();
+        hf_result_free(r);
+    }
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct env_uv_thread *threads[8];
+    start(&f);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(env_uv_thread_start("worker", worker, &f, &threads[i], NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        env_uv_thread_join(threads[i]);
+    want_value(&f, "sum", "1600");
+    finish(&f);
+}
+
+static void on_log(void *data, int level, const char *line)
+{
+    int *lines = data;
+    if (level >= HF_LOG_DEBUG && level <= HF_LOG_ERROR && line[0] != 0)
+        ++*lines;
+}
+
+static void test_log(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_options options;
+    int lines = 0; /* read after the close: no race */
+    stores_start(&f);
+    hf_options_init(&options);
+    options.log = on_log;
+    options.log_data = &lines;
+    open_client(&f, &options);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
+    finish(&f);
+    assert_true(lines > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_failed_condition_tells_the_present),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_batch_bounds),
+        cmocka_unit_test(test_multi_get_and_scan),
+        cmocka_unit_test(test_cluster_calls),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_open_refuses_nonsense),
+        cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_close_tells_those_in_flight),
+        cmocka_unit_test(test_lost_change_is_undetermined),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_log),
+    };
+    return cmocka_run_group_tests_name("holdfast", tests, NULL, NULL);
+}
