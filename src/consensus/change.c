@@ -131,7 +131,7 @@ int change_submit(struct consensus *c, const struct cons_config *config, uint64_
     uint8_t bytes[CONS_CONFIG_LEN_MAX];
     uint64_t index = log_last_index(c) + 1;
 
-    if (guard_on(c, GUARD_TSIZE)) {
+    if (guard_on(c, GUARD_TSIZE) && guard_on(c, GUARD_T14)) {
         int rv = change_check_shape(&configs_latest(&c->configs)->config, config, err);
         if (rv != 0)
             return rv;

@@ -281,12 +281,6 @@ int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_star
     c->term = s->term;
     if (c->broken == NULL && start_step(c, s, term, vote) != 0)
         consensus_break(c, "library refused to start");
-    /* Below the last CHANGE of the log every other is committed; the library keeps the
-     * base's configuration as what to go back to (R2b). */
-    if (c->broken == NULL && c->configs.n >= 2 && guard_on(c, GUARD_T2B)) {
-        struct cons_config_at at = c->configs.list[c->configs.n - 2];
-        configs_commit_library(c, &at);
-    }
     consensus_leave(c);
     if (c->broken != NULL)
         return err_set(err, ERR_CORRUPT, "start of a replica: %s", c->broken);

@@ -153,7 +153,7 @@ static int parse_guards(const char *text, uint64_t *ret_mask)
     uint64_t mask = 0;
     if (strlen(text) >= sizeof copy)
         return -1;
-    strcpy(copy, text);
+    memcpy(copy, text, strlen(text) + 1);
     for (char *save, *t = strtok_r(copy, ",", &save); t != NULL; t = strtok_r(NULL, ",", &save)) {
         int g = 0;
         while (g < GUARD_NR && strcmp(guard_name((enum cons_guard)g), t) != 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
+#include "consensus/history.h"
 #include "consensus/member.h"
 
 enum {
@@ -14,8 +15,7 @@ enum {
     BORN_INDEX = 10,
     BORN_TERM = 5,
     GROUP_ID = 77,
-    TABLE_SIZE = 1 << 16, /* entries known by (index, term) */
-    LIVE_TIMEOUTS = 60,   /* election timeouts that the healed cluster is given */
+    LIVE_TIMEOUTS = 60, /* election timeouts that the healed cluster is given */
 };
 
 enum event_kind {
@@ -61,18 +61,6 @@ struct slot {
     uint64_t timer_at;
     bool is_persisting;
     bool is_apply_due;
-};
-
-struct known {
-    uint64_t index;
-    uint64_t term;
-    uint64_t chain;
-};
-
-struct committed {
-    uint64_t term;
-    uint64_t chain;
-    uint64_t seen_term; /* term of the first member that applied it */
 };
 
 struct knobs {
@@ -122,13 +110,7 @@ struct world {
     struct slot slots[WORLD_MEMBERS_MAX];
     uint32_t n_slots;
     bool cut[WORLD_MEMBERS_MAX][WORLD_MEMBERS_MAX];
-    uint64_t *leaders; /* by term: replica id */
-    uint64_t n_leaders;
-    struct known *table;
-    struct committed *committed; /* by index */
-    uint64_t n_committed;        /* highest index known */
-    struct cons_config config;   /* of the highest applied CHANGE */
-    uint64_t config_index;
+    struct history history;
     uint64_t floor; /* every later read must see this index */
     struct sim_read *reads;
     uint64_t live_index;
@@ -152,6 +134,13 @@ static void world_fail(struct world *w, const char *fmt, ...)
     va_end(args);
 }
 
+/* NULL is fine. */
+static void world_judge(struct world *w, const char *violation)
+{
+    if (violation != NULL)
+        world_fail(w, "%s", violation);
+}
+
 static void world_hash(struct world *w, uint64_t v)
 {
     uint64_t h = w->report.hash ^ v;
@@ -164,8 +153,6 @@ static void world_hash(struct world *w, uint64_t v)
         if ((w)->is_verbose)                                                                       \
             fprintf(stderr, __VA_ARGS__);                                                          \
     } while (0)
-
-typedef unsigned long long ull;
 
 /* --- events */
 
@@ -250,77 +237,6 @@ static bool slot_is_up(const struct slot *s)
     return s->is_used && !s->is_destroyed && s->m.c != NULL;
 }
 
-/* --- checks */
-
-/* Log matching: an (index, term) has one history in the whole world. */
-static void check_entry(struct world *w, uint64_t index, const struct mentry *e)
-{
-    uint64_t h = index * UINT64_C(0x9e3779b97f4a7c15) ^ e->term * UINT64_C(0xc2b2ae3d27d4eb4f);
-    for (uint32_t i = 0; i < 64; i++) {
-        struct known *k = &w->table[(h + i) & (TABLE_SIZE - 1)];
-        if (k->index == 0)
-            *k = (struct known){.index = index, .term = e->term, .chain = e->chain};
-        if (k->index != index || k->term != e->term)
-            continue;
-        if (k->chain != e->chain)
-            world_fail(w, "log matching: two histories at %llu^%llu", (ull)index, (ull)e->term);
-        return;
-    }
-}
-
-static void check_applied(struct world *w, struct member *m, uint64_t index, const struct mentry *e)
-{
-    if (w->report.is_failed)
-        return;
-    if (index > w->n_committed) {
-        uint64_t n = index + 1;
-        w->committed = realloc(w->committed, n * sizeof *w->committed);
-        ASSERT(w->committed != NULL);
-        memset(w->committed + w->n_committed + 1, 0,
-               (index - w->n_committed) * sizeof *w->committed);
-        w->n_committed = index;
-    }
-    struct committed *k = &w->committed[index];
-    if (k->term == 0) {
-        *k = (struct committed){.term = e->term, .chain = m->state.chain, .seen_term = m->term};
-        w->report.commits++;
-    } else if (k->term != e->term || k->chain != m->state.chain) {
-        world_fail(w, "state machine safety: %llu applied %llu^%llu, but %llu^%llu was before",
-                   (ull)m->opts.replica_id, (ull)index, (ull)e->term, (ull)index, (ull)k->term);
-    }
-    if (e->type == CONS_CHANGE && index > w->config_index) {
-        w->config_index = index;
-        cons_config_decode(slice_of(e->data->data, e->data->len), &w->config, NULL);
-    }
-}
-
-/* Leader completeness: what was committed in earlier terms is in a new leader's log. */
-static void check_leader(struct world *w, struct member *m, uint64_t term)
-{
-    uint64_t id = m->opts.replica_id;
-    if (term >= w->n_leaders) {
-        uint64_t n = term * 2 + 64;
-        w->leaders = realloc(w->leaders, n * sizeof *w->leaders);
-        ASSERT(w->leaders != NULL);
-        memset(w->leaders + w->n_leaders, 0, (n - w->n_leaders) * sizeof *w->leaders);
-        w->n_leaders = n;
-    }
-    if (w->leaders[term] != 0 && w->leaders[term] != id)
-        world_fail(w, "election safety: %llu and %llu both lead term %llu", (ull)w->leaders[term],
-                   (ull)id, (ull)term);
-    w->leaders[term] = id;
-    for (uint64_t i = w->n_committed; i > m->log.first; i--) {
-        const struct committed *k = &w->committed[i];
-        const struct mentry *e = mlog_get(&m->log, i);
-        if (k->term == 0 || k->seen_term >= term)
-            continue;
-        if (e == NULL || e->term != k->term)
-            world_fail(w, "leader completeness: leader %llu of term %llu lacks %llu^%llu", (ull)id,
-                       (ull)term, (ull)i, (ull)k->term);
-        return; /* log matching covers the rest */
-    }
-}
-
 /* --- the members' surroundings */
 
 static void host_send(void *data, struct member *m, const struct cons_msg *msg);
@@ -340,8 +256,9 @@ static void host_wrote(void *data, struct member *m, const struct cons_write *wr
  * term and index again, and nobody has seen the first ones. */
 static void host_durable(void *data, struct member *m, uint64_t index, const struct mentry *e)
 {
+    struct world *w = data;
     (void)m;
-    check_entry(data, index, e);
+    world_judge(w, history_durable(&w->history, index, e));
 }
 
 static void host_role(void *data, struct member *m, enum cons_state state, uint64_t term)
@@ -352,13 +269,14 @@ static void host_role(void *data, struct member *m, enum cons_state state, uint6
     if (state != CONS_LEADER)
         return;
     w->report.elections++;
-    check_leader(w, m, term);
+    world_judge(w, history_leads(&w->history, m, term));
 }
 
 static void host_applied(void *data, struct member *m, uint64_t index, const struct mentry *e)
 {
     struct world *w = data;
-    check_applied(w, m, index, e);
+    if (!w->report.is_failed)
+        world_judge(w, history_applied(&w->history, m, index, e));
     /* The leader answers its client: from now on every read must see it. */
     if (m->c != NULL && m->role == CONS_LEADER && e->term == m->term)
         w->floor = MAX(w->floor, index);
@@ -689,9 +607,9 @@ static void chaos_destroy(struct world *w, uint32_t slot)
 {
     struct slot *s = &w->slots[slot];
     uint64_t id = s->m.opts.replica_id;
-    if (w->config_index == 0 || cons_config_find(&w->config, id) != NULL)
+    if (w->history.config_index == 0 || cons_config_find(&w->history.config, id) != NULL)
         return;
-    if (s->m.config_index == 0 || s->m.config_index >= w->config_index)
+    if (s->m.config_index == 0 || s->m.config_index >= w->history.config_index)
         return; /* not yet a member, or the removal is its own knowledge only */
     if (slot_is_up(s))
         slot_crash(w, slot);
@@ -926,10 +844,7 @@ static void world_bear(struct world *w)
     for (uint32_t i = 0; i < n; i++)
         base.config.members[i] =
             (struct cons_member){.replica_id = i + 1, .store_id = 100 + i, .role = CONS_VOTER};
-    w->committed = calloc(BORN_INDEX + 1, sizeof *w->committed);
-    w->table = calloc(TABLE_SIZE, sizeof *w->table);
-    ASSERT(w->committed != NULL && w->table != NULL);
-    w->n_committed = BORN_INDEX;
+    history_init(&w->history, BORN_INDEX);
     w->floor = BORN_INDEX;
     for (uint32_t i = 0; i < n; i++)
         member_bear(&w->slots[world_add_slot(w)].m, &base, BORN_TERM, 0);
@@ -1026,9 +941,7 @@ static void world_free(struct world *w)
         free(r);
     }
     free(w->heap);
-    free(w->leaders);
-    free(w->table);
-    free(w->committed);
+    history_fini(&w->history);
     free(w);
 }
 
@@ -1047,6 +960,7 @@ void world_run(uint64_t seed, uint64_t guards_off, bool is_verbose, struct world
     world_until(w, w->now + w->k.et * rng_between(&w->rng, 20, 60));
     if (!w->report.is_failed)
         world_settle_down(w);
+    w->report.commits = w->history.n_commits;
     *ret_report = w->report;
     world_free(w);
 }
