@@ -64,32 +64,37 @@ static void append_advance(struct cons_msg *msg, const struct cons_entry *entrie
     ASSERT(msg->append.prev_term <= msg->term);
 }
 
+static struct cons_fetch *fetch_find(const struct consensus *c, uint64_t peer)
+{
+    for (uint32_t i = 0; c->outbox.fetches != NULL && i < CONS_FETCHES_MAX; i++) {
+        struct cons_fetch *f = &c->outbox.fetches[i];
+        if (f->token != 0 && f->peer == peer)
+            return f;
+    }
+    return NULL;
+}
+
+static struct cons_fetch *fetch_slot(struct cons_outbox *o)
+{
+    if (o->fetches == NULL)
+        o->fetches = calloc(CONS_FETCHES_MAX, sizeof *o->fetches);
+    for (uint32_t i = 0; o->fetches != NULL && i < CONS_FETCHES_MAX; i++) {
+        if (o->fetches[i].token == 0)
+            return &o->fetches[i];
+    }
+    return NULL;
+}
+
 static void append_fetch(struct consensus *c, const struct cons_msg *msg, uint32_t n)
 {
-    struct cons_outbox *o = &c->outbox;
-    if (o->fetches == NULL) {
-        o->fetches = calloc(CONS_FETCHES_MAX, sizeof *o->fetches);
-        if (o->fetches == NULL) {
-            c->n_dropped++;
-            return;
-        }
-    }
-    struct cons_fetch *slot = NULL;
-    for (uint32_t i = 0; i < CONS_FETCHES_MAX; i++) {
-        struct cons_fetch *f = &o->fetches[i];
-        if (f->token != 0 && f->peer == msg->to) {
-            c->n_dropped++; /* one for each follower: it will ask again */
-            return;
-        }
-        if (f->token == 0 && slot == NULL)
-            slot = f;
-    }
+    struct cons_fetch *slot = fetch_slot(&c->outbox);
+    ASSERT(fetch_find(c, msg->to) == NULL);
     if (slot == NULL) {
-        c->n_dropped++;
+        c->n_dropped++; /* it will be asked for again */
         return;
     }
     *slot = (struct cons_fetch){
-        .token = ++o->next_token,
+        .token = ++c->outbox.next_token,
         .peer = msg->to,
         .term = msg->term,
         .prev_index = msg->append.prev_index,
@@ -98,6 +103,29 @@ static void append_fetch(struct consensus *c, const struct cons_msg *msg, uint32
         .version = msg->version,
     };
     c->opts.ops->log_fetch(c->opts.ctx, slot->token, slot->peer, slot->prev_index + 1, n);
+}
+
+/* Entries for this follower are being read. What follows them waits for them, what begins
+ * before them takes their place, and a heartbeat must not run ahead of them: it would be
+ * refused, and replication would go back. True if `msg` may go, with `*n` entries. */
+static bool append_behind_fetch(struct consensus *c, struct cons_msg *msg, uint32_t *n)
+{
+    struct cons_fetch *f = fetch_find(c, msg->to);
+    if (f == NULL)
+        return true;
+    if (msg->append.prev_index <= f->prev_index) {
+        if (*n > 0)
+            f->token = 0; /* the answer will be ignored */
+        return true;
+    }
+    if (*n > 0 && msg->append.prev_index == f->prev_index + f->n &&
+        f->n + *n <= CONS_APPEND_ENTRIES_MAX)
+        f->n += *n;
+    msg->append.prev_index = f->prev_index;
+    msg->append.prev_term = f->prev_term;
+    *n = 0;
+    const struct cons_peer *p = peer_find(c, msg->to);
+    return p != NULL && c->now_ms - p->append_ms >= c->opts.heartbeat_ms;
 }
 
 /* The entries cannot go now: a heartbeat must, or the follower would stand for election. */
@@ -148,6 +176,8 @@ static void append_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
         c->n_dropped++;
         return;
     }
+    if (!append_behind_fetch(c, msg, &n))
+        return;
     if (n == 0) {
         append_send(c, p, msg, NULL, 0);
         return;

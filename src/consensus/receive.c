@@ -12,7 +12,7 @@
 enum { RECEIVE_ENTRIES_ON_STACK = 64 };
 
 /* The library copies it for the leader it follows, and we never ask for it. */
-static char peer_address[] = "peer";
+static const char peer_address[] = "peer";
 
 static void receive_step(struct consensus *c, const struct cons_msg *msg, struct raft_message *m)
 {

@@ -331,6 +331,15 @@ static void host_send(void *data, struct member *m, const struct cons_msg *msg)
     uint32_t from = slot_index(w, m);
     uint32_t copies = 1;
 
+    TRACE(w, "%llu: %llu -> %llu %s term %llu", (ull)w->now, (ull)msg->from, (ull)msg->to,
+          cons_msg_name(msg->type), (ull)msg->term);
+    if (msg->type == CONS_MSG_APPEND)
+        TRACE(w, " prev %llu^%llu n %u commit %llu", (ull)msg->append.prev_index,
+              (ull)msg->append.prev_term, msg->append.n, (ull)msg->append.commit);
+    if (msg->type == CONS_MSG_APPEND_RESULT)
+        TRACE(w, " rejected %llu last %llu", (ull)msg->append_result.rejected,
+              (ull)msg->append_result.last_index);
+    TRACE(w, "\n");
     if (to < 0 || w->slots[to].is_destroyed || w->cut[from][to])
         return;
     if (!w->is_healed) {
@@ -829,7 +838,7 @@ static void world_knobs(struct world *w)
     k->cached = rng_chance(r, 1, 2) ? 1 << 20 : (uint32_t)rng_between(r, 1, 30);
     k->batch_max = (uint32_t)rng_between(r, 1, 8);
     k->payload_max = (uint32_t)rng_between(r, 1, 200);
-    k->window = (uint32_t)rng_between(r, 2, 64);
+    k->window = (uint32_t)rng_between(r, 4, 64);
     k->chaos_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 12), 1);
     k->client_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 24), 1);
 }

@@ -231,12 +231,12 @@ static bool case_append_at_leader(struct rig *r, uint64_t off)
 /* A vote result at a follower: the library reads a byte of a pointer. */
 static bool case_vote_result_at_follower(struct rig *r, uint64_t off)
 {
-    void *noise[30000];
+    static void *noise[32000];
     size_t n = 0;
     bool is_safe = true;
     while (n < ARRAY_LEN(noise)) {
         rig_open(r, 2, off, NULL, 6, 0, 0, 0);
-        for (size_t i = 0; i < 50; i++)
+        for (size_t i = 0; i < 8; i++)
             noise[n++] = malloc(5); /* so that addresses differ */
         rig_append(r, 1, 6, 10, 5, 10, NULL, 0);
         rig_vote_result(r, 3, 9, false);
