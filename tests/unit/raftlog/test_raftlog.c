@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The calls one by one: order of callbacks, reading, room, a full disk, a failed sync,
+ * budget and pins. */
+#include "raftlog/raftlog.h"
+
+#include <stdlib.h>
+
+#include "env/sim/sim.h"
+#include "support/check.h"
+
+struct fixture {
+    struct sim *sim;
+    struct sim_node *node;
+    struct raftlog *log;
+    struct raftlog_options options;
+    uint64_t next_cb; /* numbers of the writes that called back, in order */
+    int on_room;
+};
+
+static void on_room(void *data)
+{
+    ((struct fixture *)data)->on_room++;
+}
+
+static void open_log(struct fixture *f)
+{
+    struct err err = {0};
+    if (raftlog_open(&f->log, sim_node_env(f->node), "/log", &f->options, &err) != 0)
+        fail_msg("%s", err.msg);
+}
+
+static void setup(struct fixture *f)
+{
+    memset(f, 0, sizeof *f);
+    raftlog_options_init(&f->options);
+    f->options.segment_bytes = 4096;
+    f->options.budget_bytes = 32 << 10;
+    f->options.limit_bytes = 64 << 10;
+    f->options.cache_bytes = 4096;
+    f->options.callbacks.on_room = on_room;
+    f->options.data = f;
+    f->sim = sim_new(NULL, 1);
+    f->node = sim_node_new(f->sim, "n1");
+    f->next_cb = 1;
+    open_log(f);
+}
+
+static void teardown(struct fixture *f)
+{
+    raftlog_check(f->log);
+    sim_node_crash(f->node, SIM_CRASH_KILL);
+    raftlog_free(f->log);
+    sim_free(f->sim);
+}
+
+static void restart(struct fixture *f)
+{
+    sim_node_crash(f->node, SIM_CRASH_POWER);
+    raftlog_free(f->log);
+    sim_node_restart(f->node);
+    open_log(f);
+    raftlog_check(f->log);
+}
+
+static void run(struct fixture *f)
+{
+    sim_run_until(f->sim, sim_now_us(f->sim) + 1000000);
+}
+
+static uint8_t blob[64 << 10];
+
+/* Append `n` entries of `len` bytes to the end of group `id`, in term 1. */
+static void append(struct fixture *f, uint64_t id, uint32_t n, size_t len, uint64_t commit)
+{
+    struct raftlog_entry entries[16];
+    struct raftlog_group_state s = {0};
+    raftlog_group_state(f->log, id, &s);
+    for (uint32_t i = 0; i < n; i++) {
+        memset(blob, (int)(s.last_index + 1), len);
+        entries[i] = (struct raftlog_entry){1, 1, slice_of(blob, len)};
+    }
+    struct raftlog_write w = {
+        .group = id, .first_index = s.last_index + 1, .entries = entries, .n = n, .commit = commit};
+    raftlog_append(f->log, &w);
+    run(f);
+}
+
+struct numbered {
+    struct raftlog_write write;
+    struct fixture *fixture;
+    uint64_t number;
+};
+
+static void on_numbered(struct raftlog_write *write)
+{
+    struct numbered *n = container_of(write, struct numbered, write);
+    assert_true(n->number == n->fixture->next_cb);
+    n->fixture->next_cb++;
+}
+
+/* Callbacks come in order, none from inside, barriers among them. */
+static void test_callback_order(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct numbered writes[40];
+    memset(writes, 0, sizeof writes);
+    for (uint64_t i = 0; i < ARRAY_LEN(writes); i++) {
+        struct numbered *n = &writes[i];
+        n->fixture = &f;
+        n->number = i + 1;
+        n->write.cb = on_numbered;
+        n->write.group = i % 5 == 4 ? 0 : 1 + i % 3;
+        n->write.has_hard_state = true;
+        n->write.term = i + 1;
+        raftlog_append(f.log, &n->write);
+        if (i % 7 == 0)
+            sim_step(f.sim);
+    }
+    run(&f);
+    assert_true(f.next_cb == ARRAY_LEN(writes) + 1);
+    teardown(&f);
+}
+
+static void test_get_and_term(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct raftlog_entry entry;
+    uint64_t term;
+    assert_int_equal(raftlog_get(f.log, 1, 1, &entry), ERR_NOT_FOUND);
+    for (int i = 0; i < 60; i++)
+        append(&f, 1, 1, 200, 0);
+    assert_int_equal(raftlog_get(f.log, 1, 60, &entry), 0);
+    assert_int_equal(entry.data.len, 200);
+    assert_int_equal(entry.data.data[0], 60);
+    assert_int_equal(raftlog_get(f.log, 1, 1, &entry), ERR_WOULD_BLOCK); /* out of the cache */
+    assert_int_equal(raftlog_get(f.log, 1, 61, &entry), ERR_NOT_FOUND);
+    assert_int_equal(raftlog_term(f.log, 1, 1, &term), 0);
+    assert_int_equal(raftlog_term(f.log, 1, 0, &term), 0); /* the base */
+    assert_true(term == 0);
+    assert_int_equal(raftlog_term(f.log, 1, 61, &term), ERR_NOT_FOUND);
+    raftlog_compact(f.log, 1, 31);
+    assert_int_equal(raftlog_term(f.log, 1, 30, &term), 0);
+    assert_int_equal(raftlog_term(f.log, 1, 29, &term), ERR_NOT_FOUND);
+    teardown(&f);
+}
+
+struct reading {
+    struct raftlog_read read;
+    int calls;
+};
+
+static void on_read(struct raftlog_read *read)
+{
+    container_of(read, struct reading, read)->calls++;
+}
+
+/* A read shows the log as it was when it began, whatever happens to it meanwhile. */
+static void test_read_is_pinned(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    for (int i = 0; i < 60; i++)
+        append(&f, 1, 1, 200, 0);
+    struct reading r = {.read = {.group = 1, .first = 1, .last = 60, .bytes_max = 1 << 20}};
+    r.read.cb = on_read;
+    assert_int_equal(raftlog_read(f.log, &r.read), 0);
+    raftlog_note_commit(f.log, 1, 60);
+    raftlog_compact(f.log, 1, 61);
+    append(&f, 1, 1, 200, 60); /* and time passes: old segments go */
+    assert_int_equal(r.calls, 1);
+    assert_int_equal(r.read.status, 0);
+    assert_int_equal(r.read.n, 60);
+    for (uint32_t i = 0; i < r.read.n; i++) {
+        assert_int_equal(r.read.entries[i].data.len, 200);
+        assert_int_equal(r.read.entries[i].data.data[199], i + 1);
+    }
+    struct raftlog_stats stats;
+    raftlog_stats(f.log, &stats);
+    assert_true(stats.segments_dropped > 0 && stats.segments <= 3);
+    assert_int_equal(raftlog_read(f.log, &r.read), ERR_NOT_FOUND);
+    raftlog_read_fini(&r.read);
+    teardown(&f);
+}
+
+static void test_read_is_bounded(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    for (int i = 0; i < 20; i++)
+        append(&f, 1, 1, 100, 0);
+    static const struct {
+        size_t bytes_max;
+        uint32_t want;
+    } rows[] = {{0, 1}, {100, 1}, {199, 1}, {200, 2}, {1000, 10}, {1 << 20, 20}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reading r = {.read = {.group = 1, .first = 1, .last = 20, .cb = on_read}};
+        r.read.bytes_max = rows[i].bytes_max;
+        assert_int_equal(raftlog_read(f.log, &r.read), 0);
+        run(&f);
+        assert_int_equal(r.read.n, rows[i].want);
+        raftlog_read_fini(&r.read);
+    }
+    teardown(&f);
+}
+
+/* Damage that comes after open: the reader hears, the group is marked, the rest works. */
+static void test_read_damage(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    for (int i = 0; i < 30; i++)
+        append(&f, 1 + (uint64_t)i % 2, 1, 200, 0);
+    assert_int_equal(sim_disk_flip_bit(sim_node_disk(f.node), "/log/00000001.raftlog", 8 * 250), 0);
+    struct reading r = {.read = {.group = 1, .first = 1, .last = 2, .bytes_max = 1 << 20}};
+    r.read.cb = on_read;
+    assert_int_equal(raftlog_read(f.log, &r.read), 0);
+    run(&f);
+    assert_int_equal(r.read.status, ERR_CORRUPT);
+    assert_int_equal(r.read.n, 0);
+    assert_non_null(strstr(r.read.err.msg, "00000001.raftlog"));
+    struct raftlog_group_state s;
+    assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+    assert_true(s.is_damaged);
+    assert_int_equal(raftlog_group_state(f.log, 2, &s), 0);
+    assert_false(s.is_damaged);
+    append(&f, 2, 1, 200, 0);
+    raftlog_remove_group(f.log, 1); /* as the owner does once the replica is replaced */
+    raftlog_read_fini(&r.read);
+    teardown(&f);
+}
+
+/* An entry may be larger than a segment: it gets a file of its own size. */
+static void test_oversize(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    append(&f, 1, 1, 100, 0);
+    assert_true(raftlog_has_room(f.log, raftlog_append_cost(1, 20000)));
+    append(&f, 1, 1, 20000, 0);
+    append(&f, 1, 1, 100, 0);
+    restart(&f);
+    struct raftlog_group_state s;
+    assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+    assert_true(s.last_index == 3);
+    struct reading r = {.read = {.group = 1, .first = 2, .last = 2, .cb = on_read}};
+    assert_int_equal(raftlog_read(f.log, &r.read), 0);
+    run(&f);
+    assert_int_equal(r.read.status, 0);
+    assert_int_equal(r.read.entries[0].data.len, 20000);
+    raftlog_read_fini(&r.read);
+    teardown(&f);
+}
+
+/* A full disk shows as less room, never as a failed write; with space, room is back. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct sim_disk *disk = sim_node_disk(f.node);
+    run(&f);
+    sim_disk_set_capacity(disk, sim_disk_used(disk));
+    uint64_t cost = raftlog_append_cost(1, 300);
+    int n = 0;
+    while (raftlog_has_room(f.log, cost)) {
+        append(&f, 1, 1, 300, 0);
+        assert_true(++n < 100);
+    }
+    assert_true(n > 5);
+    struct raftlog_stats stats;
+    raftlog_stats(f.log, &stats);
+    assert_true(stats.pending_bytes == 0 && stats.prepare_failures > 0);
+    assert_false(sim_node_is_dead(f.node));
+    /* A hard state still finds its place in the reserve. */
+    struct raftlog_write vote = {.group = 1, .has_hard_state = true, .term = 9, .vote = 2};
+    raftlog_append(f.log, &vote);
+    run(&f);
+    raftlog_stats(f.log, &stats);
+    assert_true(stats.pending_bytes == 0);
+    f.on_room = 0;
+    sim_disk_set_capacity(disk, SIM_DISK_CAPACITY_DEFAULT);
+    run(&f);
+    assert_true(f.on_room > 0 && raftlog_has_room(f.log, cost));
+    append(&f, 1, 1, 300, 0);
+    restart(&f);
+    struct raftlog_group_state s;
+    assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+    assert_true(s.last_index == (uint64_t)n + 1 && s.term == 9 && s.vote == 2);
+    teardown(&f);
+}
+
+/* Opening on a full disk works: there is just no room. */
+static void test_open_on_full_disk(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    sim_node_crash(f.node, SIM_CRASH_POWER);
+    raftlog_free(f.log);
+    sim_node_wipe(f.node);
+    sim_disk_set_capacity(sim_node_disk(f.node), 1000);
+    sim_node_restart(f.node);
+    open_log(&f);
+    assert_true(raftlog_room(f.log) == 0);
+    assert_false(raftlog_has_room(f.log, 200));
+    sim_disk_set_capacity(sim_node_disk(f.node), SIM_DISK_CAPACITY_DEFAULT);
+    run(&f);
+    assert_true(f.on_room == 1 && raftlog_has_room(f.log, 200));
+    teardown(&f);
+}
+
+/* A failed sync ends the process; the callback never comes. */
+static void test_failed_sync(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    run(&f);
+    struct sim_disk_options faults = {.sync_error_ppm = 1000000};
+    sim_disk_set_options(sim_node_disk(f.node), &faults);
+    struct numbered n = {.fixture = &f, .number = 1};
+    n.write.group = 1;
+    n.write.has_hard_state = true;
+    n.write.term = 1;
+    n.write.cb = on_numbered;
+    raftlog_append(f.log, &n.write);
+    run(&f);
+    assert_true(f.next_cb == 1);
+    assert_true(sim_node_is_dead(f.node));
+    assert_non_null(strstr(sim_node_fatal_message(f.node), "/log/0000"));
+    teardown(&f);
+}
+
+/* Over the budget the owner hears, sees who pins, compacts, and is under it again. */
+static void test_budget(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    append(&f, 7, 1, 50, 0); /* the nearly idle one: it alone must not pin anything */
+    for (int i = 0; !raftlog_is_over_budget(f.log); i++) {
+        append(&f, 1, 1, 300, 0);
+        if (i % 4 == 0)
+            append(&f, 2, 1, 300, 0);
+        assert_true(i < 200);
+    }
+    assert_true(f.on_room > 0);
+    struct raftlog_pin pins[2];
+    assert_int_equal(raftlog_pins(f.log, pins, 2), 2);
+    assert_true(pins[0].segment <= pins[1].segment);
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct raftlog_group_state s;
+        assert_int_equal(raftlog_group_state(f.log, id, &s), 0);
+        raftlog_note_commit(f.log, id, s.last_index);
+        raftlog_compact(f.log, id, s.last_index + 1);
+    }
+    run(&f);
+    assert_false(raftlog_is_over_budget(f.log));
+    struct raftlog_stats stats;
+    raftlog_stats(f.log, &stats);
+    assert_true(stats.rewritten_bytes > 0 && stats.segments <= 2);
+    restart(&f);
+    struct raftlog_group_state s;
+    assert_int_equal(raftlog_group_state(f.log, 7, &s), 0);
+    assert_true(s.last_index == 1 && s.base_index == 0);
+    teardown(&f);
+}
+
+static int each_types(void *data, uint64_t index, const struct raftlog_entry *entry)
+{
+    (void)index;
+    uint64_t *sum = data;
+    sum[entry->type] += entry->data.len;
+    sum[0]++;
+    return 0;
+}
+
+static void test_each_by_type(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct raftlog_entry entries[3] = {
+        {1, 1, slice_str("command")}, {1, 2, {0}}, {1, 3, slice_str("change")}};
+    struct raftlog_write w = {.group = 4, .first_index = 1, .entries = entries, .n = 3};
+    raftlog_append(f.log, &w);
+    run(&f);
+    restart(&f);
+    uint64_t sum[4] = {0};
+    assert_int_equal(raftlog_each(f.log, 4, 1, 3, 3, each_types, sum, NULL), 0);
+    assert_true(sum[0] == 3 && sum[1] == 0 && sum[3] == 6);
+    assert_int_equal(raftlog_each(f.log, 4, 1, 1, 0, each_types, sum, NULL), 0);
+    assert_true(sum[0] == 4 && sum[1] == 7);
+    teardown(&f);
+}
+
+/* What the hint does: bounded by the log, frozen during an install, begun anew by it. */
+static void test_hint(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct raftlog_group_state s;
+    append(&f, 1, 3, 10, 9);
+    raftlog_group_state(f.log, 1, &s);
+    assert_true(s.hint == 3);
+    append(&f, 1, 1, 10, 0);
+    raftlog_group_state(f.log, 1, &s);
+    assert_true(s.hint == 4);
+    raftlog_freeze_hint(f.log, 1, true);
+    append(&f, 1, 2, 10, 0);
+    raftlog_append_hints(f.log);
+    raftlog_group_state(f.log, 1, &s);
+    assert_true(s.hint == 4);
+    struct raftlog_write reset = {
+        .group = 1, .has_reset = true, .base_index = 100, .base_term = 1, .commit = 120};
+    raftlog_append(f.log, &reset);
+    run(&f);
+    restart(&f);
+    raftlog_group_state(f.log, 1, &s);
+    assert_true(s.hint == 100 && s.base_index == 100 && s.base_term == 1 && s.last_index == 100);
+    append(&f, 1, 1, 10, 0);
+    raftlog_note_commit(f.log, 1, 101);
+    raftlog_append_hints(f.log);
+    run(&f);
+    restart(&f);
+    raftlog_group_state(f.log, 1, &s);
+    assert_true(s.hint == 101);
+    teardown(&f);
+}
+
+/* Two logs' options that can never be right. */
+static void test_bad_options(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct raftlog_options bad = f.options;
+    struct raftlog *log = NULL;
+    bad.segment_bytes = 100;
+    assert_int_equal(raftlog_open(&log, sim_node_env(f.node), "/other", &bad, NULL), ERR_INVALID);
+    bad = f.options;
+    bad.limit_bytes = bad.segment_bytes;
+    assert_int_equal(raftlog_open(&log, sim_node_env(f.node), "/other", &bad, NULL), ERR_INVALID);
+    assert_null(log);
+    teardown(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_callback_order), cmocka_unit_test(test_get_and_term),
+        cmocka_unit_test(test_read_is_pinned), cmocka_unit_test(test_read_is_bounded),
+        cmocka_unit_test(test_read_damage),    cmocka_unit_test(test_oversize),
+        cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_open_on_full_disk),
+        cmocka_unit_test(test_failed_sync),    cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_each_by_type),   cmocka_unit_test(test_hint),
+        cmocka_unit_test(test_bad_options),
+    };
+    return cmocka_run_group_tests_name("raftlog", tests, NULL, NULL);
+}
