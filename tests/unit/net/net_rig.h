@@ -32,6 +32,7 @@ struct rig_store {
     struct net_options options;
     struct rig_seen seen[RIG_SEEN_MAX]; /* peer messages, or requests */
     size_t seen_count;
+    uint64_t last_seq[RIG_STORES][2]; /* for a test that counts */
     struct net_identity up_who;
     int ups, downs, attempts_failed, gone, refused;
     int down_status;
