@@ -266,14 +266,12 @@ static void conn_flush(struct real_conn *conn)
 /* Those that a callback writes to while this runs wait for the next round. */
 void real_conns_flush(struct real_world *world)
 {
-    struct list *last = world->flush.prev;
-    struct list *link;
-    while ((link = list_pop_front(&world->flush)) != NULL) {
-        bool is_last = link == last;
+    struct list round, *link;
+    list_init(&round);
+    while ((link = list_pop_front(&world->flush)) != NULL)
+        list_push_back(&round, link);
+    while ((link = list_pop_front(&round)) != NULL)
         conn_flush(list_entry(link, struct real_conn, in_flush));
-        if (is_last)
-            break;
-    }
 }
 
 static void op_conn_write(struct env_conn *base, uint8_t *bytes, size_t len)

@@ -24,6 +24,7 @@ struct end {
     size_t close_at; /* close from on_read when so much arrived; 0: never */
     bool must_echo;
     bool must_pause;
+    bool must_refill; /* write again in on_drain */
     size_t burst_len; /* written in on_open */
 };
 
@@ -95,6 +96,13 @@ static void on_drain(void *data)
     struct end *end = data;
     end->drains++;
     assert_int_equal(env_conn_pending(end->conn), 0);
+    if (end->must_refill) {
+        struct end *next = end + 1;
+        env_conn_write(end->conn, pattern_new(0, 10), 10);
+        if (next->conn != NULL)
+            env_conn_close(next->conn); /* perhaps queued behind this one */
+        next->conn = NULL;
+    }
     check_done(end->f);
 }
 
@@ -355,6 +363,32 @@ static void test_a_port_in_use_is_one_clear_line(void **state)
     assert_string_equal(env_listener_address(f->listener), again);
 }
 
+static bool are_two_open(struct fixture *f)
+{
+    return f->dialled[0].opens + f->dialled[1].opens == 2;
+}
+
+static bool has_drained_often(struct fixture *f)
+{
+    return f->dialled[0].drains > 1000;
+}
+
+static void test_writing_again_on_drain_does_not_hold_the_loop(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = are_two_open;
+    dial(f, 0);
+    dial(f, 1);
+    env_uv_run(f->env);
+    f->dialled[0].must_refill = true;
+    f->is_done = has_drained_often;
+    env_conn_write(f->dialled[0].conn, pattern_new(0, 10), 10);
+    env_conn_write(f->dialled[1].conn, pattern_new(0, 10), 10);
+    env_uv_run(f->env);
+    assert_true(f->accepted[0].received.len + f->accepted[1].received.len > 0);
+    f->dialled[0].must_refill = false;
+}
+
 static bool is_refused(struct fixture *f)
 {
     return f->accept_count == 1 && f->dialled[0].status != 0;
@@ -434,6 +468,7 @@ int main(void)
         TEST(test_refused_and_impossible_addresses),
         TEST(test_names_are_resolved_and_unknown_ones_reported),
         TEST(test_a_port_in_use_is_one_clear_line),
+        TEST(test_writing_again_on_drain_does_not_hold_the_loop),
         TEST(test_an_accept_callback_may_close),
         TEST(test_running_out_of_descriptors_only_delays),
         TEST(test_stop_drops_connections_in_every_state),
