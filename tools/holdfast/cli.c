@@ -42,7 +42,8 @@ bool cli_flush(struct cli *cli, bool is_end)
         return false;
     if (!is_end && cli->out.len < FLUSH_AT)
         return true;
-    bool is_good = fwrite(cli->out.data, 1, cli->out.len, stdout) == cli->out.len;
+    bool is_good =
+        cli->out.len == 0 || fwrite(cli->out.data, 1, cli->out.len, stdout) == cli->out.len;
     is_good = is_good && (!is_end || fflush(stdout) == 0);
     buf_clear(&cli->out);
     if (!is_good) {
@@ -173,12 +174,10 @@ int cli_fail(struct cli *cli, int code, const struct hf_result *result)
 {
     ASSERT(code != HF_OK);
     char message[1280];
-    const char *why = result != NULL && result->message[0] != 0 ? result->message : NULL;
-    if (why != NULL)
-        snprintf(message, sizeof message, "%s: %s", hf_code_name(code), why);
-    else
-        snprintf(message, sizeof message, "%s: %s", hf_code_name(code), hf_strerror(code));
-    say_failure(cli, hf_code_name(code), message);
+    bool has_words = result != NULL && result->message[0] != 0;
+    const char *why = has_words ? result->message : hf_strerror(code);
+    snprintf(message, sizeof message, "%s: %s", hf_code_name(code), why);
+    say_failure(cli, hf_code_name(code), cli->is_json ? why : message);
     return cli_exit_of(code);
 }
 
@@ -298,9 +297,11 @@ int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
 {
     int lead = leading_flags(argc, argv);
     if (lead == argc) {
-        if (argc == 0 || wants_help(argc, argv))
-            return help_of_table(cli, table);
-        return cli_usage(cli, "no command");
+        bool is_asked = wants_help(argc, argv);
+        if (argc > 0 && !is_asked)
+            return cli_usage(cli, "no command");
+        int exit_code = help_of_table(cli, table);
+        return is_asked ? exit_code : EXIT_USAGE;
     }
     const struct cli_command *command = find_command(table, argv[lead]);
     if (command == NULL)

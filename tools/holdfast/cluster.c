@@ -148,10 +148,8 @@ int cluster_bootstrap_at(struct cli *cli, struct hf_client *client, const char *
     for (size_t i = 0; i < count && exit_code == EXIT_DONE; i++) {
         views[i].address = endpoints[i];
         int rv = hf_identify(client, endpoints[i], &call, &views[i].result);
-        if (rv != HF_OK) {
-            fprintf(stderr, "%s: ", endpoints[i]);
+        if (rv != HF_OK)
             exit_code = cli_fail(cli, rv, views[i].result);
-        }
     }
     if (exit_code == EXIT_DONE)
         exit_code = bootstrap_views(cli, client, views, count, ret_cluster_id);
