@@ -32,15 +32,14 @@ def find_tool():
 
 
 def check(root, tool):
-    problems = []
     paths = source.files(root)
     style = f"--style=file:{os.path.join(root, '.clang-format')}"
-    for path in paths:
-        full = os.path.join(root, path)
-        want = subprocess.run([tool, style, full], capture_output=True, check=True).stdout
-        with open(full, "rb") as f:
-            if f.read() != want:
-                problems.append(f"{path}: not as .clang-format says; run: clang-format -i {path}")
+    command = [tool, style, "--dry-run"] + [os.path.join(root, path) for path in paths]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    wrong = {os.path.relpath(line.split(":")[0], root)
+             for line in said.split("\n") if "[-Wclang-format-violations]" in line}
+    problems = [f"{path}: not as .clang-format says; run: clang-format -i {path}"
+                for path in sorted(wrong)]
     return problems, len(paths)
 
 
