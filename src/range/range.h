@@ -51,7 +51,7 @@ struct range;
 #define RANGE_ENTRY_WORK_MAX ((size_t)64 << 20)
 #define RANGE_RESULT_MAX ((size_t)16 << 20)
 enum {
-    RANGE_FREEZES_MAX = 64,    /* frozen memtables with this range's meta, not yet durable */
+    RANGE_FREEZES_MAX = 8,     /* told apart while not durable; beyond, two count as one */
     RANGE_USER_KEY_PREFIX = 5, /* bytes that stand before a user key on disk */
 };
 

@@ -90,9 +90,11 @@ struct range_read {
     struct lsm_view *view;
     uint64_t judge_ms;      /* expired at or before */
     struct unpack next_key; /* MULTI_GET: where it goes on */
-    uint32_t keys_left;
-    uint32_t steps;
-    size_t bytes;
+    uint32_t keys_left;     /* MULTI_GET: behind there */
+    struct buf lower;       /* SCAN: bounds on disk of what is left */
+    struct buf upper;
+    uint32_t steps; /* records looked at */
+    size_t bytes;   /* of keys and values in rows */
     int status;
 };
 

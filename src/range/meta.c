@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "range/meta.h"
+
+#include "base/coding.h"
+
+enum { META_FORMAT = 1, LOCAL_PREFIX = 0x00, LOCAL_META = 'm', LOCAL_SPAN_KEY_LEN = 9 };
+
+/* Why these numbers cannot be, or NULL. */
+static const char *meta_problem(const struct range_meta *m)
+{
+    if (m->applied_index == 0 || m->applied_term == 0)
+        return "applied index or term 0";
+    if (m->conf_index > m->applied_index)
+        return "configuration from beyond the applied index";
+    if (m->time_ms > RANGE_TIME_MAX)
+        return "range time out of bounds";
+    if (m->safe_version > m->last_version && m->safe_version - m->last_version > 1)
+        return "safe point above the last version";
+    return NULL;
+}
+
+void range_meta_init(struct range_meta *meta)
+{
+    *meta = (struct range_meta){0};
+    buf_init(&meta->conf, RANGE_CONF_MAX);
+    buf_init(&meta->sessions, RANGE_SESSIONS_MAX);
+}
+
+void range_meta_fini(struct range_meta *meta)
+{
+    range_descriptor_fini(&meta->descriptor);
+    buf_fini(&meta->conf);
+    buf_fini(&meta->sessions);
+}
+
+int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
+{
+    ASSERT(meta->descriptor.start == NULL);
+    ASSERT(meta->conf.len == 0);
+    struct range_meta copy = *from;
+    copy.descriptor = (struct range_descriptor){0};
+    buf_init(&copy.conf, RANGE_CONF_MAX);
+    buf_init(&copy.sessions, RANGE_SESSIONS_MAX);
+    buf_append_slice(&copy.conf, buf_slice(&from->conf));
+    buf_append_slice(&copy.sessions, buf_slice(&from->sessions));
+    int rv = range_descriptor_copy(&copy.descriptor, &from->descriptor);
+    if (rv == 0 && (copy.conf.failed || copy.sessions.failed))
+        rv = ERR_NOMEM;
+    if (rv != 0) {
+        range_meta_fini(&copy);
+        return rv;
+    }
+    *meta = copy;
+    return 0;
+}
+
+void range_meta_encode(const struct range_meta *meta, struct buf *out)
+{
+    range_meta_check(meta);
+    buf_append_u8(out, META_FORMAT);
+    buf_append_u64(out, meta->applied_index);
+    buf_append_u64(out, meta->applied_term);
+    buf_append_u64(out, meta->time_ms);
+    buf_append_u64(out, meta->last_version);
+    buf_append_u64(out, meta->safe_version);
+    buf_append_u64(out, meta->retention_ms);
+    buf_append_u64(out, meta->floor_ms);
+    buf_append_u64(out, meta->history_hash);
+    buf_append_u64(out, meta->conf_index);
+
+    struct buf descriptor;
+    buf_init(&descriptor, RANGE_DESCRIPTOR_MAX);
+    range_descriptor_encode(&meta->descriptor, &descriptor);
+    out->failed |= descriptor.failed;
+    buf_append_varint(out, descriptor.len);
+    buf_append_slice(out, buf_slice(&descriptor));
+    buf_fini(&descriptor);
+    buf_append_varint(out, meta->conf.len);
+    buf_append_slice(out, buf_slice(&meta->conf));
+    buf_append_varint(out, meta->sessions.len);
+    buf_append_slice(out, buf_slice(&meta->sessions));
+}
+
+static void read_numbers(struct reader *r, struct range_meta *m)
+{
+    m->applied_index = read_u64(r);
+    m->applied_term = read_u64(r);
+    m->time_ms = read_u64(r);
+    m->last_version = read_u64(r);
+    m->safe_version = read_u64(r);
+    m->retention_ms = read_u64(r);
+    m->floor_ms = read_u64(r);
+    m->history_hash = read_u64(r);
+    m->conf_index = read_u64(r);
+}
+
+int range_meta_decode(struct slice in, struct range_meta *ret_meta, struct err *err)
+{
+    ASSERT(ret_meta->descriptor.start == NULL);
+    struct reader r = reader_of(in);
+    struct range_meta m;
+    range_meta_init(&m);
+
+    uint8_t format = read_u8(&r);
+    if (!r.bad && format != META_FORMAT)
+        return err_set(err, ERR_UNSUPPORTED, "meta record of format %u", format);
+    read_numbers(&r, &m);
+    struct slice descriptor = read_bytes_prefixed(&r);
+    struct slice conf = read_bytes_prefixed(&r);
+    struct slice sessions = read_bytes_prefixed(&r);
+    if (r.bad || r.left != 0)
+        return err_set(err, ERR_CORRUPT, "meta record: cut short or bytes behind it");
+    if (conf.len > RANGE_CONF_MAX || sessions.len > RANGE_SESSIONS_MAX)
+        return err_set(err, ERR_CORRUPT, "meta record: a part is over its limit");
+    const char *problem = meta_problem(&m);
+    if (problem != NULL)
+        return err_set(err, ERR_CORRUPT, "meta record: %s", problem);
+
+    int rv = range_descriptor_decode(descriptor, &m.descriptor, err);
+    if (rv != 0)
+        return err_wrap(err, rv, "meta record");
+    buf_append_slice(&m.conf, conf);
+    buf_append_slice(&m.sessions, sessions);
+    if (m.conf.failed || m.sessions.failed) {
+        range_meta_fini(&m);
+        return err_set(err, ERR_NOMEM, "meta record");
+    }
+    *ret_meta = m;
+    return 0;
+}
+
+void range_meta_check(const struct range_meta *meta)
+{
+    ASSERT(meta_problem(meta) == NULL);
+    ASSERT(!meta->conf.failed);
+    ASSERT(!meta->sessions.failed);
+    range_descriptor_check(&meta->descriptor);
+}
+
+void range_meta_key(uint64_t replica_id, uint8_t out[RANGE_LOCAL_KEY_LEN])
+{
+    ASSERT(replica_id != 0);
+    out[0] = LOCAL_PREFIX;
+    put_u64be(out + 1, replica_id);
+    out[9] = LOCAL_META;
+}
+
+bool range_meta_key_parse(struct slice key, uint64_t *ret_replica_id)
+{
+    if (key.len != RANGE_LOCAL_KEY_LEN || key.data[0] != LOCAL_PREFIX || key.data[9] != LOCAL_META)
+        return false;
+    if (get_u64be(key.data + 1) == 0)
+        return false;
+    *ret_replica_id = get_u64be(key.data + 1);
+    return true;
+}
+
+struct range_span range_local_span(uint64_t replica_id, uint8_t buf[2 * RANGE_LOCAL_KEY_LEN])
+{
+    ASSERT(replica_id != 0);
+    ASSERT(replica_id < UINT64_MAX);
+    uint8_t *end = buf + RANGE_LOCAL_KEY_LEN;
+    buf[0] = LOCAL_PREFIX;
+    put_u64be(buf + 1, replica_id);
+    end[0] = LOCAL_PREFIX;
+    put_u64be(end + 1, replica_id + 1);
+    return (struct range_span){
+        .start = slice_of(buf, LOCAL_SPAN_KEY_LEN),
+        .end = slice_of(end, LOCAL_SPAN_KEY_LEN),
+    };
+}

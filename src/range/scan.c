@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "range/range_internal.h"
+#include "range/read_internal.h"
+
+enum { INLINE_STEPS_MAX = 4 * RANGE_INLINE_MAX };
+
+/* On disk: the first key of the keyspace behind `keyspace`. */
+static void append_keyspace_end(struct buf *out, uint32_t keyspace)
+{
+    uint8_t prefix[RANGE_USER_KEY_PREFIX];
+    range_key_prefix(keyspace, prefix);
+    if (keyspace == UINT32_MAX) {
+        buf_append_u8(out, prefix[0] + 1);
+        return;
+    }
+    range_key_prefix(keyspace + 1, prefix);
+    buf_append(out, prefix, sizeof prefix);
+}
+
+int read_scan_begin(const struct range *range, struct range_read *read)
+{
+    uint8_t prefix[RANGE_USER_KEY_PREFIX];
+    if (read->end.len > 0 && slice_compare(read->start, read->end) > 0)
+        return err_set(&read->err, ERR_INVALID, "the scan ends before it starts");
+    if (read->start.len > command_limits_default.key_max ||
+        read->end.len > command_limits_default.key_max)
+        return err_set(&read->err, ERR_TOO_LARGE, "a bound is longer than a key can be");
+    range_key_prefix(read->keyspace, prefix);
+    buf_clear(&read->lower);
+    buf_clear(&read->upper);
+    buf_append(&read->lower, prefix, sizeof prefix);
+    buf_append_slice(&read->lower, read->start);
+    if (read->end.len > 0) {
+        buf_append(&read->upper, prefix, sizeof prefix);
+        buf_append_slice(&read->upper, read->end);
+    } else {
+        append_keyspace_end(&read->upper, read->keyspace);
+    }
+    if (read->lower.failed || read->upper.failed)
+        return ERR_NOMEM;
+    struct range_span span = range_descriptor_span(range_descriptor(range));
+    if (slice_compare(buf_slice(&read->lower), span.start) < 0 ||
+        slice_compare(buf_slice(&read->upper), span.end) > 0)
+        return ERR_RANGE_CHANGED;
+    if (read->limit_keys == 0 || read->limit_keys > RANGE_SCAN_KEYS_MAX)
+        read->limit_keys = RANGE_SCAN_KEYS_MAX;
+    if (read->limit_bytes == 0 || read->limit_bytes > RANGE_PAGE_MAX)
+        read->limit_bytes = RANGE_PAGE_MAX;
+    return 0;
+}
+
+static struct slice user_key(struct slice key)
+{
+    ASSERT(key.len >= RANGE_USER_KEY_PREFIX);
+    return slice_of(key.data + RANGE_USER_KEY_PREFIX, key.len - RANGE_USER_KEY_PREFIX);
+}
+
+/* What is left begins behind `key`. */
+static void scan_passed(struct range_read *read, struct slice key)
+{
+    struct buf *bound = read->is_reverse ? &read->upper : &read->lower;
+    buf_clear(bound);
+    buf_append_slice(bound, key);
+    if (!read->is_reverse)
+        buf_append_u8(bound, 0);
+}
+
+/* Would the record at the iterator pass a limit of the page? */
+static bool page_is_full(const struct range_read *read, const struct lsm_iter *iter)
+{
+    if (read->row_count >= read->limit_keys || read->steps >= RANGE_STEPS_MAX)
+        return true;
+    size_t len = lsm_iter_key(iter).len + (read->is_keys_only ? 0 : lsm_iter_value(iter).len);
+    return read->row_count > 0 && len > read->limit_bytes - MIN(read->bytes, read->limit_bytes);
+}
+
+/* Forward, the next page starts at the record that did not fit; in reverse, it ends
+ * before the last one that was passed. */
+static void end_page(struct range_read *read, const struct lsm_iter *iter)
+{
+    struct slice key = read->is_reverse ? buf_slice(&read->upper) : lsm_iter_key(iter);
+    read->has_more = true;
+    buf_append_slice(&read->cursor, user_key(key));
+}
+
+static int scan_record(struct range_read *read, const struct lsm_iter *iter)
+{
+    bool is_visible;
+    struct slice key = lsm_iter_key(iter);
+    struct slice value = read->is_keys_only ? slice_of(NULL, 0) : lsm_iter_value(iter);
+    int rv = read_judge(read, lsm_iter_expiry_ms(iter), &is_visible);
+    if (rv != 0)
+        return rv;
+    if (is_visible)
+        read_add_row(read, user_key(key), value, lsm_iter_version(iter), lsm_iter_expiry_ms(iter));
+    read->steps++;
+    scan_passed(read, key);
+    return read->lower.failed || read->upper.failed ? ERR_NOMEM : 0;
+}
+
+static bool is_long(const struct range_read *read)
+{
+    return read->row_count >= RANGE_INLINE_MAX || read->steps >= INLINE_STEPS_MAX;
+}
+
+int read_scan(struct range_read *read, unsigned flags)
+{
+    struct lsm_iter *iter = lsm_iter_new(read->view, buf_slice(&read->lower),
+                                         buf_slice(&read->upper), read->version, flags);
+    int rv = 0;
+    if (iter == NULL)
+        return ERR_NOMEM;
+    bool more = read->is_reverse ? lsm_iter_last(iter) : lsm_iter_first(iter);
+    while (more && rv == 0) {
+        if (page_is_full(read, iter)) {
+            end_page(read, iter);
+            break;
+        }
+        if ((flags & LSM_READ_NO_IO) != 0 && is_long(read))
+            rv = ERR_WOULD_BLOCK;
+        else
+            rv = scan_record(read, iter);
+        if (rv == 0)
+            more = read->is_reverse ? lsm_iter_prev(iter) : lsm_iter_next(iter);
+    }
+    if (rv == 0 && !more)
+        rv = lsm_iter_status(iter, &read->err);
+    lsm_iter_free(iter);
+    return rv;
+}

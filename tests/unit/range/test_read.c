@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "range_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wire/request.h"
+#include "wire/response.h"
+
+enum { T0 = 1000 };
+
+static void test_get(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    struct row row;
+    world_open(&w, &(struct world_options){.seed = 1});
+    world_put(&w, T0, "a", "1", 500);
+    range_read_init(&read);
+    read.kind = RANGE_READ_GET;
+    read.key = slice_str("a");
+    for (int i = 0; i < 2; i++) { /* an op can be used again */
+        assert_int_equal(world_read(&w, &read), 0);
+        struct unpack rows = unpack_of(buf_slice(&read.rows));
+        assert_int_equal(read.row_count, 1);
+        row_next(&rows, &row);
+        assert_int_equal(row.status, 0);
+        assert_true(slice_equal(row.value, slice_str("1")));
+        assert_true(row.version == (uint64_t)T0 << RANGE_VERSION_COUNTER_BITS);
+        assert_true(read.version == row.version);
+        assert_true(row.ttl_ms == 500);
+    }
+    read.key = slice_str("");
+    assert_int_equal(world_read(&w, &read), ERR_INVALID);
+    range_read_fini(&read);
+    world_close(&w);
+}
+
+static void test_multi_get(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    struct buf keys;
+    char name[16];
+    world_open(&w, &(struct world_options){.seed = 1, .memtable_bytes = 4096, .cache_bytes = 1});
+    buf_init(&keys, 1 << 20);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "k%03d", i % 1000);
+        if (i % 3 != 0)
+            world_put(&w, T0 + (uint64_t)i, name, name, 0);
+        request_key_append(&keys, slice_str(name));
+    }
+    world_flush(&w);
+    range_read_init(&read);
+    read.kind = RANGE_READ_MULTI_GET;
+    read.keys = (struct pack_list){.count = 300, .raw = buf_slice(&keys)};
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_true(w.slow_reads > 0); /* more than is done on the loop */
+    assert_int_equal(read.row_count, 300);
+    struct unpack rows = unpack_of(buf_slice(&read.rows));
+    for (int i = 0; i < 300; i++) {
+        struct row row;
+        row_next(&rows, &row);
+        snprintf(name, sizeof name, "k%03d", i % 1000);
+        assert_int_equal(row.status, i % 3 == 0 ? ERR_NOT_FOUND : 0);
+        assert_true(i % 3 == 0 || slice_equal(row.value, slice_str(name)));
+    }
+    assert_int_equal(unpack_finish(&rows, "rows", NULL), 0);
+    range_read_fini(&read);
+    buf_fini(&keys);
+    world_close(&w);
+}
+
+/* A leader whose clock has passed an expiry that range time has not. */
+static void test_needs_stamp(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    struct buf none;
+    buf_init(&none, 64);
+    world_open(&w, &(struct world_options){.seed = 1});
+    world_put(&w, T0, "a", "1", 500);
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.now_ms = T0 + 499;
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_int_equal(read.row_count, 1);
+    read.now_ms = T0 + 500;
+    assert_int_equal(world_read(&w, &read), ERR_STATE);
+    assert_true(read.needs_stamp);
+    read.now_ms = 0; /* a follower has nothing but range time */
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_int_equal(read.row_count, 1);
+    assert_false(read.needs_stamp);
+    uint64_t version = read.version;
+
+    struct slice stamp = world_entry(T0 + 500, &none);
+    world_apply(&w, stamp, NULL);
+    free((void *)stamp.data);
+    read.now_ms = T0 + 500;
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_int_equal(read.row_count, 0);
+    read.at_version = version; /* a later page of the read before still finds it */
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_int_equal(read.row_count, 1);
+    range_read_fini(&read);
+    world_close(&w);
+}
+
+/* ---- scans ------------------------------------------------------------------------ */
+
+/* Keys a0 a1 … a4, b0 … b4, c0 … c4, "value" of 5 bytes. */
+static void fill(struct world *w)
+{
+    for (char c = 'a'; c <= 'c'; c++) {
+        for (char d = '0'; d <= '4'; d++) {
+            char key[3] = {c, d, 0};
+            world_put(w, T0, key, "value", 0);
+        }
+    }
+}
+
+static const struct {
+    const char *name;
+    const char *start;
+    const char *end;
+    bool is_reverse;
+    uint32_t limit_keys;
+    uint32_t limit_bytes;
+    const char *want;
+    const char *want_cursor; /* NULL: the end was reached */
+} scans[] = {
+    {"all", "", "", false, 0, 0, "a0a1a2a3a4b0b1b2b3b4c0c1c2c3c4", NULL},
+    {"all, reverse", "", "", true, 0, 0, "c4c3c2c1c0b4b3b2b1b0a4a3a2a1a0", NULL},
+    {"prefix", "b", "c", false, 0, 0, "b0b1b2b3b4", NULL},
+    {"prefix, reverse", "b", "c", true, 0, 0, "b4b3b2b1b0", NULL},
+    {"from key, included", "b3", "", false, 0, 0, "b3b4c0c1c2c3c4", NULL},
+    {"to key, excluded", "", "a2", false, 0, 0, "a0a1", NULL},
+    {"between keys", "a9", "b05", false, 0, 0, "b0", NULL},
+    {"nothing there", "x", "y", false, 0, 0, "", NULL},
+    {"start is end", "b", "b", false, 0, 0, "", NULL},
+    {"three", "", "", false, 3, 0, "a0a1a2", "a3"},
+    {"three, reverse", "", "", true, 3, 0, "c4c3c2", "c2"},
+    {"exactly all", "b", "c", false, 5, 0, "b0b1b2b3b4", NULL},
+    {"exactly all, reverse", "b", "c", true, 5, 0, "b4b3b2b1b0", NULL},
+    {"two by bytes", "", "", false, 0, 80, "a0a1", "a2"},
+    {"one at least", "", "", false, 0, 1, "a0", "a1"},
+};
+
+static void test_scan(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(scans) * 2; i++) {
+        size_t n = i / 2;
+        struct world w;
+        struct range_read read;
+        char got[64] = "";
+        size_t len = 0;
+        world_open(&w, &(struct world_options){.seed = 1});
+        fill(&w);
+        range_read_init(&read);
+        read.kind = RANGE_READ_SCAN;
+        read.start = slice_str(scans[n].start);
+        read.end = slice_str(scans[n].end);
+        read.is_reverse = scans[n].is_reverse;
+        read.is_keys_only = i % 2 == 1;
+        read.limit_keys = scans[n].limit_keys;
+        read.limit_bytes = scans[n].limit_bytes;
+        assert_int_equal(world_read(&w, &read), 0);
+        struct unpack rows = unpack_of(buf_slice(&read.rows));
+        for (uint32_t k = 0; k < read.row_count; k++) {
+            struct row row;
+            row_next(&rows, &row);
+            assert_int_equal(row.key.len, 2);
+            assert_int_equal(row.value.len, read.is_keys_only ? 0 : 5);
+            memcpy(got + len, row.key.data, 2);
+            len += 2;
+            got[len] = 0;
+        }
+        /* Without values more keys go into as many bytes. */
+        bool is_exact = !read.is_keys_only || scans[n].limit_bytes == 0;
+        if (is_exact ? strcmp(got, scans[n].want) != 0 : strlen(got) < strlen(scans[n].want))
+            fail_msg("%s: %s", scans[n].name, got);
+        assert_int_equal(read.has_more, scans[n].want_cursor != NULL);
+        if (read.has_more && is_exact)
+            assert_true(slice_equal(buf_slice(&read.cursor), slice_str(scans[n].want_cursor)));
+        range_read_fini(&read);
+        world_close(&w);
+    }
+}
+
+static void test_scan_refusals(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    uint8_t *big = calloc(1, command_limits_default.key_max + 1);
+    world_open(&w, &(struct world_options){.seed = 1});
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.start = slice_str("b");
+    read.end = slice_str("a");
+    assert_int_equal(world_read(&w, &read), ERR_INVALID);
+    read.end = slice_of(big, command_limits_default.key_max + 1);
+    big[0] = 'c';
+    assert_int_equal(world_read(&w, &read), ERR_TOO_LARGE);
+    free(big);
+    range_read_fini(&read);
+    world_close(&w);
+}
+
+/* Keyspaces do not see each other, the last one has an end too. */
+static void test_keyspaces(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    static const uint32_t spaces[] = {0, 1, UINT32_MAX};
+    world_open(&w, &(struct world_options){.seed = 1});
+    world_put(&w, T0, "a", "1", 0);
+    for (size_t i = 0; i < ARRAY_LEN(spaces); i++) {
+        range_read_init(&read);
+        read.kind = RANGE_READ_SCAN;
+        read.keyspace = spaces[i];
+        assert_int_equal(range_read_start(w.range, &read), 0);
+        assert_int_equal(read.row_count, 0);
+        assert_int_equal(range_check_key(w.range, spaces[i], slice_str("a")), 0);
+        range_read_fini(&read);
+    }
+    world_close(&w);
+}
+
+/* A page is bounded in the records it looks at, not only in what it returns. */
+static void test_expired_do_not_hold_up(void **state)
+{
+    (void)state;
+    enum { KEYS = RANGE_STEPS_MAX + 10, BATCH = 2000 };
+    struct world w;
+    struct range_read read;
+    struct buf commands, none;
+    char name[16];
+    buf_init(&commands, ENTRY_PAYLOAD_MAX);
+    buf_init(&none, 64);
+    world_open(&w, &(struct world_options){.seed = 1});
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(name, sizeof name, "k%06d", i);
+        struct op op = {.kind = OP_PUT, .key = slice_str(name), .ttl_ms = 1};
+        world_command(&commands, &op, 1);
+        if (i % BATCH == BATCH - 1 || i == KEYS - 1) {
+            struct slice payload = world_entry(T0, &commands);
+            world_apply(&w, payload, NULL);
+            free((void *)payload.data);
+            buf_clear(&commands);
+        }
+    }
+    struct slice stamp = world_entry(T0 + 1, &none);
+    world_apply(&w, stamp, NULL);
+    free((void *)stamp.data);
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_int_equal(read.row_count, 0);
+    assert_true(read.has_more);
+    snprintf(name, sizeof name, "k%06d", RANGE_STEPS_MAX);
+    assert_true(slice_equal(buf_slice(&read.cursor), slice_str(name)));
+    read.start = slice_str(name);
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_false(read.has_more);
+    range_read_fini(&read);
+    buf_fini(&commands);
+    world_close(&w);
+}
+
+/* A crash while a read is on the lane: everything can be freed. */
+static void on_read(struct range_read *read, int status)
+{
+    (void)read;
+    (void)status;
+    fail();
+}
+
+static void test_torn_down_in_flight(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    char name[16];
+    world_open(&w, &(struct world_options){.seed = 1});
+    for (int i = 0; i < 2 * RANGE_INLINE_MAX; i++) {
+        snprintf(name, sizeof name, "k%03d", i % 1000);
+        world_put(&w, T0, name, "v", 0);
+    }
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.keyspace = WORLD_KEYSPACE;
+    read.cb = on_read;
+    assert_int_equal(range_read_start(w.range, &read), ERR_WOULD_BLOCK);
+    assert_true(range_is_busy(w.range));
+    sim_node_crash(w.node, SIM_CRASH_POWER);
+    range_read_fini(&read);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_multi_get),
+        cmocka_unit_test(test_needs_stamp),
+        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_scan_refusals),
+        cmocka_unit_test(test_keyspaces),
+        cmocka_unit_test(test_expired_do_not_hold_up),
+        cmocka_unit_test(test_torn_down_in_flight),
+    };
+    return cmocka_run_group_tests_name("read", tests, NULL, NULL);
+}
