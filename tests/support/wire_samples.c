@@ -582,36 +582,144 @@ static int response_try(struct slice body, struct err *err)
     return 0;
 }
 
+/* ---- there and back ------------------------------------------------------ */
+
+static void hello_again(struct slice body, struct buf *buf)
+{
+    struct hello m;
+    ASSERT(hello_decode(body, &m, NULL) == 0);
+    hello_encode(buf, &m);
+}
+
+static void hello_ack_again(struct slice body, struct buf *buf)
+{
+    struct hello_ack m;
+    ASSERT(hello_ack_decode(body, &m, NULL) == 0);
+    hello_ack_encode(buf, &m);
+}
+
+static void auth_again(struct slice body, struct buf *buf)
+{
+    struct auth m;
+    ASSERT(auth_decode(body, &m, NULL) == 0);
+    auth_encode(buf, &m);
+}
+
+static void error_again(struct slice body, struct buf *buf)
+{
+    struct error_msg m;
+    ASSERT(error_msg_decode(body, &m, NULL) == 0);
+    error_msg_encode(buf, &m);
+}
+
+static void snapshot_begin_again(struct slice body, struct buf *buf)
+{
+    struct snapshot_begin m;
+    ASSERT(snapshot_begin_decode(body, &m, NULL) == 0);
+    snapshot_begin_encode(buf, &m);
+}
+
+static void snapshot_chunk_again(struct slice body, struct buf *buf)
+{
+    struct snapshot_chunk m;
+    ASSERT(snapshot_chunk_decode(body, &m, NULL) == 0);
+    snapshot_chunk_encode(buf, &m);
+}
+
+static void snapshot_end_again(struct slice body, struct buf *buf)
+{
+    struct snapshot_end m;
+    ASSERT(snapshot_end_decode(body, &m, NULL) == 0);
+    snapshot_end_encode(buf, &m);
+}
+
+static void snapshot_ack_again(struct slice body, struct buf *buf)
+{
+    struct snapshot_ack m;
+    ASSERT(snapshot_ack_decode(body, &m, NULL) == 0);
+    snapshot_ack_encode(buf, &m);
+}
+
+static void request_again(struct slice body, struct buf *buf)
+{
+    struct request m;
+    ASSERT(request_decode(body, &m, NULL) == 0);
+    request_encode(buf, &m);
+}
+
+static void response_again(struct slice body, struct buf *buf)
+{
+    struct response m;
+    ASSERT(response_decode(body, &m, NULL) == 0);
+    response_encode(buf, &m);
+}
+
+static void ping_again(struct slice body, struct buf *buf)
+{
+    struct ping m;
+    uint32_t kind = 0;
+    ASSERT(ping_decode(body, &m, NULL) == 0);
+    ASSERT(msg_kind(body, &kind, NULL) == 0);
+    if (kind == MSG_PING)
+        ping_encode(buf, &m);
+    else
+        pong_encode(buf, &m);
+}
+
+static void peer_again(struct slice body, struct buf *buf)
+{
+    struct peer_entry entries[64];
+    struct peer_msg m;
+    ASSERT(peer_msg_decode(body, entries, ARRAY_LEN(entries), &m, NULL) == 0);
+    peer_msg_encode(buf, &m);
+}
+
+static void command_again(struct slice body, struct buf *buf)
+{
+    struct op ops[64];
+    struct command m;
+    ASSERT(command_decode(body, &command_limits_default, ops, ARRAY_LEN(ops), &m, NULL) == 0);
+    command_encode(buf, &m);
+}
+
+static void command_result_again(struct slice body, struct buf *buf)
+{
+    struct op_result results[64];
+    struct command_result m;
+    ASSERT(command_result_decode(body, results, ARRAY_LEN(results), &m, NULL) == 0);
+    command_result_encode(buf, &m);
+}
+
 const struct wire_sample wire_samples[] = {
-    {"hello", hello_sample, hello_try},
-    {"hello_ack", hello_ack_sample, hello_ack_try},
-    {"auth", auth_sample, auth_try},
-    {"error", error_sample, error_try},
-    {"ping", ping_sample, ping_try},
-    {"append_entries", append_sample, peer_try},
-    {"append_entries_result", append_result_sample, peer_try},
-    {"request_vote", vote_sample, peer_try},
-    {"request_vote_result", vote_result_sample, peer_try},
-    {"install_snapshot", install_sample, peer_try},
-    {"timeout_now", timeout_now_sample, peer_try},
-    {"probe", probe_sample, peer_try},
-    {"probe_result", probe_result_sample, peer_try},
-    {"snapshot_begin", snapshot_begin_sample, snapshot_begin_try},
-    {"snapshot_chunk", snapshot_chunk_sample, snapshot_chunk_try},
-    {"snapshot_end", snapshot_end_sample, snapshot_end_try},
-    {"snapshot_ack", snapshot_ack_sample, snapshot_ack_try},
-    {"command", command_sample, command_try},
-    {"command_result", command_result_sample, command_result_try},
-    {"write", request_write_sample, request_try},
-    {"get", request_get_sample, request_try},
-    {"multi_get", request_multi_get_sample, request_try},
-    {"scan", request_scan_sample, request_try},
-    {"bootstrap", request_bootstrap_sample, request_try},
-    {"change_member", request_change_member_sample, request_try},
-    {"transfer_leader", request_transfer_sample, request_try},
-    {"write_response", response_write_sample, response_try},
-    {"scan_response", response_scan_sample, response_try},
-    {"status_response", response_status_sample, response_try},
-    {"identify_response", response_identify_sample, response_try},
+    {"hello", hello_sample, hello_try, hello_again},
+    {"hello_ack", hello_ack_sample, hello_ack_try, hello_ack_again},
+    {"auth", auth_sample, auth_try, auth_again},
+    {"error", error_sample, error_try, error_again},
+    {"ping", ping_sample, ping_try, ping_again},
+    {"append_entries", append_sample, peer_try, peer_again},
+    {"append_entries_result", append_result_sample, peer_try, peer_again},
+    {"request_vote", vote_sample, peer_try, peer_again},
+    {"request_vote_result", vote_result_sample, peer_try, peer_again},
+    {"install_snapshot", install_sample, peer_try, peer_again},
+    {"timeout_now", timeout_now_sample, peer_try, peer_again},
+    {"probe", probe_sample, peer_try, peer_again},
+    {"probe_result", probe_result_sample, peer_try, peer_again},
+    {"snapshot_begin", snapshot_begin_sample, snapshot_begin_try, snapshot_begin_again},
+    {"snapshot_chunk", snapshot_chunk_sample, snapshot_chunk_try, snapshot_chunk_again},
+    {"snapshot_end", snapshot_end_sample, snapshot_end_try, snapshot_end_again},
+    {"snapshot_ack", snapshot_ack_sample, snapshot_ack_try, snapshot_ack_again},
+    {"command", command_sample, command_try, command_again},
+    {"command_result", command_result_sample, command_result_try, command_result_again},
+    {"write", request_write_sample, request_try, request_again},
+    {"get", request_get_sample, request_try, request_again},
+    {"multi_get", request_multi_get_sample, request_try, request_again},
+    {"scan", request_scan_sample, request_try, request_again},
+    {"bootstrap", request_bootstrap_sample, request_try, request_again},
+    {"change_member", request_change_member_sample, request_try, request_again},
+    {"transfer_leader", request_transfer_sample, request_try, request_again},
+    {"write_response", response_write_sample, response_try, response_again},
+    {"scan_response", response_scan_sample, response_try, response_again},
+    {"status_response", response_status_sample, response_try, response_again},
+    {"identify_response", response_identify_sample, response_try, response_again},
 };
 const size_t wire_samples_count = ARRAY_LEN(wire_samples);

@@ -15,6 +15,8 @@ struct wire_sample {
     /* Decode and, if that succeeds, look at all that was decoded: read every
      * borrowed byte, walk every list. */
     int (*decode)(struct slice body, struct err *err);
+    /* Append what was decoded from a body that decode() accepts. */
+    void (*recode)(struct slice body, struct buf *buf);
 };
 
 extern const struct wire_sample wire_samples[];

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/check.h"
+
+#include <stdlib.h>
+
+#include "wire/frame.h"
+#include "wire/request.h"
+
+static struct request some_request(enum request_kind kind)
+{
+    return (struct request){.id = UINT64_MAX,
+                            .trace_id = UINT64_MAX,
+                            .range_id = UINT64_MAX,
+                            .span_epoch = UINT64_MAX,
+                            .timeout_ms = UINT32_MAX,
+                            .kind = kind};
+}
+
+static int there_and_back(const struct request *in, struct request *out, struct buf *buf)
+{
+    buf_init(buf, FRAME_BODY_MAX);
+    request_encode(buf, in);
+    assert_false(buf->failed);
+    return request_decode(buf_slice(buf), out, NULL);
+}
+
+static void test_head_of_all_kinds(void **state)
+{
+    (void)state;
+    static const enum request_kind kinds[] = {REQUEST_STATUS, REQUEST_IDENTIFY,
+                                              REQUEST_FLUSH,  REQUEST_STATS,
+                                              REQUEST_SCAN,   REQUEST_TRANSFER_LEADER};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct request in = some_request(kinds[i]);
+        struct request out;
+        struct buf buf;
+        assert_int_equal(there_and_back(&in, &out, &buf), 0);
+        assert_true(out.id == in.id && out.trace_id == in.trace_id);
+        assert_true(out.range_id == in.range_id && out.span_epoch == in.span_epoch);
+        assert_true(out.timeout_ms == UINT32_MAX && out.kind == kinds[i]);
+        assert_string_not_equal(request_kind_name(out.kind), "unknown");
+        buf_fini(&buf);
+    }
+}
+
+static void test_reads(void **state)
+{
+    (void)state;
+    uint8_t key[KEY_WIRE_MAX] = {0};
+    struct request in = some_request(REQUEST_SCAN);
+    struct request out;
+    struct buf buf;
+    in.scan = (struct request_scan){
+        .read = {.keyspace = UINT32_MAX, .consistency = READ_STALE, .max_age_ms = UINT64_MAX},
+        .start = {key, sizeof key},
+        .end = {key, sizeof key},
+        .is_reverse = true,
+        .is_keys_only = true,
+        .limit_keys = UINT32_MAX,
+        .limit_bytes = UINT32_MAX};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.scan.read.keyspace == UINT32_MAX && out.scan.read.max_age_ms == UINT64_MAX);
+    assert_int_equal(out.scan.read.consistency, READ_STALE);
+    assert_true(out.scan.is_reverse && out.scan.is_keys_only);
+    assert_true(out.scan.limit_keys == UINT32_MAX && out.scan.limit_bytes == UINT32_MAX);
+    assert_true(out.scan.start.len == sizeof key && out.scan.end.len == sizeof key);
+    buf_fini(&buf);
+    in = some_request(REQUEST_GET);
+    in.get = (struct request_get){.read = {.consistency = READ_AT}, .key = slice_str("k")};
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID); /* at what version? */
+    buf_fini(&buf);
+    in.get.read = (struct request_read){.at_version = 5};
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    struct buf raw;
+    struct buf buf;
+    struct request out;
+    buf_init(&raw, 1 << 20);
+    for (uint32_t i = 0; i < REQUEST_KEYS_MAX; i++)
+        request_key_append(&raw, slice_of(&i, sizeof i));
+    struct request in = some_request(REQUEST_MULTI_GET);
+    in.multi_get.keys = (struct pack_list){.count = REQUEST_KEYS_MAX, .raw = buf_slice(&raw)};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_int_equal(out.multi_get.keys.count, REQUEST_KEYS_MAX);
+    struct unpack u = unpack_of(out.multi_get.keys.raw);
+    for (uint32_t i = 0; i < REQUEST_KEYS_MAX; i++)
+        assert_true(slice_equal(request_key_next(&u), slice_of(&i, sizeof i)));
+    buf_fini(&buf);
+
+    /* Lists that are none: with an empty key, with a number, without anything. */
+    static const struct {
+        uint8_t raw[4];
+        size_t len;
+        uint32_t count;
+    } bad[] = {{{0xc4, 0}, 2, 1}, {{5}, 1, 1}, {{0xc4, 1, 'k', 5}, 4, 2}, {{0}, 0, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        in.multi_get.keys =
+            (struct pack_list){.count = bad[i].count, .raw = {bad[i].raw, bad[i].len}};
+        assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+        buf_fini(&buf);
+    }
+    buf_fini(&raw);
+}
+
+static void test_members(void **state)
+{
+    (void)state;
+    struct request in = some_request(REQUEST_BOOTSTRAP);
+    struct request out;
+    struct buf buf;
+    in.bootstrap = (struct request_bootstrap){.cluster_id = UINT64_MAX, .member_count = 1};
+    in.bootstrap.members[0] = (struct member){
+        .replica_id = 1, .store_id = 2, .role = MEMBER_VOTER, .address = slice_str("h:1")};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.bootstrap.cluster_id == UINT64_MAX && out.bootstrap.member_count == 1);
+    assert_true(slice_equal(out.bootstrap.members[0].address, slice_str("h:1")));
+    buf_fini(&buf);
+    in.bootstrap.cluster_id = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+    in = some_request(REQUEST_CHANGE_MEMBER);
+    in.change_member = (struct request_change_member){.action = MEMBER_REMOVE, .replica_id = 3};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.change_member.action == MEMBER_REMOVE && out.change_member.replica_id == 3);
+    buf_fini(&buf);
+    in.change_member.replica_id = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+}
+
+static const struct {
+    const char *name;
+    uint8_t raw[24];
+    size_t len;
+    int want;
+} rows[] = {
+    {"stats", {0x84, 0, 48, 1, 1, 5, 9, 6, 11}, 9, ERR_INVALID}, /* no detail */
+    {"stats with detail", {0x85, 0, 48, 1, 1, 5, 9, 6, 11, 7, 0x80}, 11, 0},
+    {"detail first", {0x85, 0, 48, 7, 0x80, 1, 1, 5, 9, 6, 11}, 11, 0},
+    {"no id", {0x84, 0, 48, 5, 9, 6, 11, 7, 0x80}, 9, ERR_INVALID},
+    {"no deadline", {0x84, 0, 48, 1, 1, 6, 11, 7, 0x80}, 9, ERR_INVALID},
+    {"no kind", {0x84, 0, 48, 1, 1, 5, 9, 7, 0x80}, 9, ERR_INVALID},
+    {"kind unknown", {0x85, 0, 48, 1, 1, 5, 9, 6, 12, 7, 0x80}, 11, ERR_CORRUPT},
+    {"detail is no map", {0x85, 0, 48, 1, 1, 5, 9, 6, 11, 7, 0x90}, 11, ERR_CORRUPT},
+    {"get of nothing", {0x85, 0, 48, 1, 1, 5, 9, 6, 2, 7, 0x80}, 11, ERR_INVALID},
+    {"get", {0x85, 0, 48, 1, 1, 5, 9, 6, 2, 7, 0x81, 5, 0xc4, 1, 'k'}, 15, 0},
+    {"get, key twice",
+     {0x85, 0, 48, 1, 1, 5, 9, 6, 2, 7, 0x82, 5, 0xc4, 1, 'k', 5, 0xc4, 1, 'k'},
+     19,
+     ERR_CORRUPT},
+    {"consistency unknown",
+     {0x85, 0, 48, 1, 1, 5, 9, 6, 2, 7, 0x82, 2, 4, 5, 0xc4, 1, 'k'},
+     17,
+     ERR_CORRUPT},
+    {"a response", {0x85, 0, 49, 1, 1, 5, 9, 6, 11, 7, 0x80}, 11, ERR_CORRUPT},
+};
+
+static void test_damage(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct request out = {.id = 99};
+        struct err err = {0};
+        int rv = request_decode(slice_of(rows[i].raw, rows[i].len), &out, &err);
+        if (rv != rows[i].want)
+            fail_msg("%s: %s (%s)", rows[i].name, err_name(rv), err.msg);
+        if (rv != 0)
+            assert_int_equal(out.id, 99);
+    }
+}
+
+static void test_which_only_read(void **state)
+{
+    (void)state;
+    for (unsigned kind = 1; kind <= REQUEST_KIND_LAST; kind++) {
+        bool want = kind == REQUEST_GET || kind == REQUEST_MULTI_GET || kind == REQUEST_SCAN ||
+                    kind == REQUEST_STATUS || kind == REQUEST_IDENTIFY || kind == REQUEST_STATS;
+        assert_int_equal(request_is_read_only((enum request_kind)kind), want);
+    }
+    assert_string_equal(request_kind_name(0), "unknown");
+    assert_string_equal(request_kind_name(REQUEST_KIND_LAST + 1), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_head_of_all_kinds),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_members),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_which_only_read),
+    };
+    return cmocka_run_group_tests_name("request", tests, NULL, NULL);
+}

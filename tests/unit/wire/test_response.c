@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/check.h"
+
+#include <stdlib.h>
+
+#include "wire/frame.h"
+#include "wire/response.h"
+
+static int there_and_back(const struct response *in, struct response *out, struct buf *buf)
+{
+    buf_init(buf, FRAME_BODY_MAX);
+    response_encode(buf, in);
+    assert_false(buf->failed);
+    return response_decode(buf_slice(buf), out, NULL);
+}
+
+static void test_head(void **state)
+{
+    (void)state;
+    char text[TEXT_MAX + 1];
+    memset(text, 't', sizeof text);
+    struct response in = {.id = UINT64_MAX,
+                          .trace_id = UINT64_MAX,
+                          .status = -26,
+                          .retry_after_ms = UINT32_MAX,
+                          .text = slice_of(text, sizeof text),
+                          .leader = {UINT64_MAX, UINT64_MAX, slice_of(text, ADDRESS_MAX)}};
+    struct response out;
+    struct buf buf;
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.id == UINT64_MAX && out.trace_id == UINT64_MAX && out.status == -26);
+    assert_true(out.retry_after_ms == UINT32_MAX && out.text.len == TEXT_MAX);
+    assert_true(out.leader.replica_id == UINT64_MAX && out.leader.store_id == UINT64_MAX);
+    assert_int_equal(out.leader.address.len, ADDRESS_MAX);
+    assert_true(response_peek_id(buf_slice(&buf)) == UINT64_MAX);
+    assert_int_equal(response_peek_id(slice_of(buf.data, buf.len - 1)), 0);
+    buf_fini(&buf);
+}
+
+static void test_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 5000 };
+    struct buf raw;
+    struct buf buf;
+    struct response out;
+    buf_init(&raw, FRAME_BODY_MAX);
+    for (uint32_t i = 0; i < ROWS; i++)
+        row_append(&raw, &(struct row){.key = slice_of(&i, sizeof i),
+                                       .value = slice_of(&i, i % 4),
+                                       .version = UINT64_MAX - i,
+                                       .ttl_ms = i});
+    struct response in = {.id = 1, .kind = REQUEST_SCAN};
+    in.rows = (struct response_rows){.rows = {ROWS, buf_slice(&raw)},
+                                     .version = UINT64_MAX,
+                                     .has_more = true,
+                                     .cursor = slice_str("c")};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.rows.rows.count == ROWS && out.rows.version == UINT64_MAX);
+    assert_true(out.rows.has_more && out.rows.cursor.len == 1);
+    struct unpack u = unpack_of(out.rows.rows.raw);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        struct row row;
+        row_next(&u, &row);
+        assert_true(slice_equal(row.key, slice_of(&i, sizeof i)));
+        assert_true(row.value.len == i % 4 && row.version == UINT64_MAX - i && row.ttl_ms == i);
+    }
+    buf_fini(&buf);
+    in.rows.cursor = (struct slice){0}; /* more, but from where? */
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_CORRUPT);
+    buf_fini(&buf);
+    in.kind = REQUEST_GET; /* one key, many rows */
+    in.rows.has_more = false;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_CORRUPT);
+    buf_fini(&buf);
+    buf_fini(&raw);
+}
+
+static void test_stats(void **state)
+{
+    (void)state;
+    struct buf raw;
+    struct buf buf;
+    struct response out;
+    struct stat_item item;
+    buf_init(&raw, 1000);
+    stat_append_number(&raw, "zero", 0);
+    stat_append_number(&raw, "most", UINT64_MAX);
+    stat_append_text(&raw, "empty", (struct slice){0});
+    struct response in = {.id = 1, .kind = REQUEST_STATS};
+    in.stats.stats = (struct pack_list){.count = 3, .raw = buf_slice(&raw)};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    struct unpack u = unpack_of(out.stats.stats.raw);
+    stat_next(&u, &item);
+    assert_true(!item.is_text && item.number == 0 && slice_equal(item.name, slice_str("zero")));
+    stat_next(&u, &item);
+    assert_true(!item.is_text && item.number == UINT64_MAX);
+    stat_next(&u, &item);
+    assert_true(item.is_text && item.text.len == 0);
+    assert_int_equal(unpack_finish(&u, "stats", NULL), 0);
+    buf_fini(&buf);
+    buf_fini(&raw);
+}
+
+static const struct {
+    const char *name;
+    uint8_t raw[24];
+    size_t len;
+    int want;
+} rows[] = {
+    {"least", {0x82, 0, 49, 1, 1}, 5, 0},
+    {"no id", {0x81, 0, 49}, 3, ERR_CORRUPT},
+    {"kind without detail", {0x83, 0, 49, 1, 1, 9, 1}, 7, ERR_CORRUPT},
+    {"detail without kind", {0x83, 0, 49, 1, 1, 10, 0x80}, 7, ERR_CORRUPT},
+    {"write", {0x84, 0, 49, 1, 1, 9, 1, 10, 0x80}, 9, 0},
+    {"status above 0", {0x83, 0, 49, 1, 1, 3, 1}, 7, ERR_CORRUPT},
+    {"status of a later version", {0x83, 0, 49, 1, 1, 3, 0xd1, 0xff, 0x00}, 9, 0},
+    {"get without a row", {0x84, 0, 49, 1, 1, 9, 2, 10, 0x80}, 9, ERR_CORRUPT},
+    {"failed get without a row", {0x85, 0, 49, 1, 1, 3, 0xff, 9, 2, 10, 0x80}, 11, 0},
+    {"get", {0x84, 0, 49, 1, 1, 9, 2, 10, 0x81, 1, 0x91, 0x80}, 12, 0},
+    {"row is no map", {0x84, 0, 49, 1, 1, 9, 2, 10, 0x81, 1, 0x91, 5}, 12, ERR_CORRUPT},
+    {"status without descriptor", {0x84, 0, 49, 1, 1, 9, 5, 10, 0x80}, 9, ERR_CORRUPT},
+    {"a request", {0x82, 0, 48, 1, 1}, 5, ERR_CORRUPT},
+};
+
+static void test_damage(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct response out = {.id = 99};
+        struct err err = {0};
+        int rv = response_decode(slice_of(rows[i].raw, rows[i].len), &out, &err);
+        if (rv != rows[i].want)
+            fail_msg("%s: %s (%s)", rows[i].name, err_name(rv), err.msg);
+        if (rv != 0)
+            assert_int_equal(out.id, 99);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_stats),
+        cmocka_unit_test(test_damage),
+    };
+    return cmocka_run_group_tests_name("response", tests, NULL, NULL);
+}
