@@ -119,15 +119,15 @@ static int close_table(struct build *b)
     return rv;
 }
 
-/* A new file before `e`? Only between keys: one key's versions stay together. A span's
- * start is a welcome place from half the size on. */
+/* A new file before `e`? Only between keys: one key's versions stay together. The end of
+ * a span is a welcome place from half the size on. */
 static bool wants_cut(const struct build *b, bool is_new_key)
 {
     if (b->table == NULL || b->with.table_bytes == 0 || !is_new_key)
         return false;
     uint64_t bytes = table_builder_bytes(b->table);
     return bytes >= b->with.table_bytes ||
-           (b->filter.crossed_start && bytes >= b->with.table_bytes / 2);
+           (b->filter.crossed_end && bytes >= b->with.table_bytes / 2);
 }
 
 static int step_entry(struct build *b)

@@ -89,7 +89,7 @@ static const struct lsm_gc_span *filter_span(struct gc_filter *f, struct slice k
     while (f->span < t->count && t->spans[f->span].end.len > 0 &&
            slice_compare(t->spans[f->span].end, key) <= 0)
         f->span++;
-    f->crossed_start = f->span != was;
+    f->crossed_end = f->span != was;
     if (f->span == t->count || slice_compare(key, t->spans[f->span].start) < 0)
         return NULL;
     return &t->spans[f->span];
@@ -117,7 +117,7 @@ bool gc_filter_pass(struct gc_filter *f, struct entry *e)
 {
     bool is_new = !f->has_key || !slice_equal(buf_slice(&f->key), e->key);
     bool keep = true;
-    f->crossed_start = false;
+    f->crossed_end = false;
     if (is_new) {
         ASSERT(!f->has_key || slice_compare(buf_slice(&f->key), e->key) < 0);
         buf_clear(&f->key);

@@ -47,7 +47,7 @@ struct gc_filter {
     bool has_key;
     bool is_settled;    /* the one that readers at S see has passed */
     uint64_t dropped;   /* entries dropped so far */
-    bool crossed_start; /* the present key is the first at or above a span's start */
+    bool crossed_end; /* the present key is the first beyond the end of a span */
 };
 
 void gc_filter_init(struct gc_filter *filter, const struct gc_table *table, gc_below_fn has_below,

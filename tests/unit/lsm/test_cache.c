@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/cache.h"
+
+#include <pthread.h>
+
+#include "base/rng.h"
+#include "support/check.h"
+
+enum { BLOCK = 4000 };
+
+static void put(struct cache *cache, uint64_t file, uint64_t offset)
+{
+    struct block *block = block_new(BLOCK);
+    assert_non_null(block);
+    memset(block->data, (int)offset, BLOCK);
+    cache_put(cache, file, offset, block);
+    block_unref(block);
+}
+
+static bool has(struct cache *cache, uint64_t file, uint64_t offset)
+{
+    struct block *block = cache_get(cache, file, offset);
+    bool found = block != NULL;
+    if (found)
+        assert_int_equal(block->data[17], (uint8_t)offset);
+    block_unref(block);
+    return found;
+}
+
+/* Never over budget; and the cache of nothing keeps nothing. */
+static void test_budget(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(100 * BLOCK);
+    struct cache_stats stats;
+    for (uint64_t i = 0; i < 1000; i++) {
+        put(cache, 1, i);
+        cache_check(cache);
+    }
+    cache_stats(cache, &stats);
+    assert_true(stats.bytes <= 100 * BLOCK);
+    assert_true(stats.blocks >= 80);
+    cache_free(cache);
+    cache = cache_new(0);
+    put(cache, 1, 1);
+    assert_false(has(cache, 1, 1));
+    cache_free(cache);
+}
+
+/* A working set that was used twice outlives a scan ten times the cache. */
+static void test_scan_resistance(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(100 * BLOCK);
+    unsigned kept = 0;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint64_t i = 0; i < 40; i++) {
+            if (!has(cache, 1, i))
+                put(cache, 1, i);
+        }
+    }
+    for (uint64_t i = 0; i < 1000; i++)
+        put(cache, 2, i);
+    for (uint64_t i = 0; i < 40; i++)
+        kept += has(cache, 1, i);
+    assert_true(kept >= 38);
+    cache_check(cache);
+    cache_free(cache);
+}
+
+/* An evicted block lives on for who reads it. */
+static void test_pinned(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(10 * BLOCK);
+    put(cache, 1, 7);
+    struct block *pinned = cache_get(cache, 1, 7);
+    assert_non_null(pinned);
+    for (uint64_t i = 100; i < 200; i++)
+        put(cache, 1, i);
+    assert_int_equal(pinned->data[BLOCK - 1], 7);
+    cache_free(cache);
+    assert_int_equal(pinned->data[0], 7);
+    block_unref(pinned);
+}
+
+/* The first of two blocks of one name stays. */
+static void test_same_name(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(10 * BLOCK);
+    struct cache_stats stats;
+    put(cache, 1, 7);
+    put(cache, 1, 7);
+    cache_stats(cache, &stats);
+    assert_int_equal(stats.blocks, 1);
+    cache_check(cache);
+    cache_free(cache);
+}
+
+static void *hammer(void *data)
+{
+    struct cache *cache = data;
+    struct rng rng;
+    rng_init(&rng, (uint64_t)(uintptr_t)&rng);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint64_t offset = rng_below(&rng, 300);
+        if (!has(cache, 1, offset))
+            put(cache, 1, offset);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(100 * BLOCK);
+    pthread_t threads[3];
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hammer, cache), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    cache_check(cache);
+    cache_free(cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_budget),  cmocka_unit_test(test_scan_resistance),
+        cmocka_unit_test(test_pinned),  cmocka_unit_test(test_same_name),
+        cmocka_unit_test(test_threads),
+    };
+    return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "lsm/memtable.h"
+#include "support/check.h"
+
+static void add(struct memtable *mem, const char *key, uint64_t version, const char *value)
+{
+    struct entry e = {.key = slice_str(key),
+                      .version = version,
+                      .kind = value != NULL ? ENTRY_PUT : ENTRY_DELETE};
+    if (value != NULL)
+        e.value = slice_str(value);
+    assert_int_equal(memtable_reserve(mem, 1, e.key.len + e.value.len), 0);
+    memtable_write_begin(mem);
+    memtable_add(mem, &e);
+}
+
+/* Writes 1 to 7; the last is a second write of (b, 5). */
+static struct memtable *sample(void)
+{
+    struct memtable *mem = memtable_new();
+    assert_non_null(mem);
+    add(mem, "b", 5, "b5");
+    add(mem, "a", 1, "a1");
+    add(mem, "c", 9, "c9");
+    add(mem, "b", 7, NULL);
+    add(mem, "a", 3, "a3");
+    add(mem, "bb", 2, "bb2");
+    add(mem, "b", 5, "again");
+    memtable_check(mem);
+    return mem;
+}
+
+static const struct {
+    const char *key;
+    uint64_t version;
+    uint32_t limit;
+    const char *want; /* NULL: not there; "" a delete */
+} gets[] = {
+    {"a", UINT64_MAX, 7, "a3"}, {"a", 3, 7, "a3"},          {"a", 2, 7, "a1"},
+    {"a", 0, 7, NULL},          {"a", UINT64_MAX, 4, "a1"}, {"a", UINT64_MAX, 1, NULL},
+    {"b", UINT64_MAX, 7, ""},   {"b", 6, 7, "again"},       {"b", 6, 6, "b5"},
+    {"b", 5, 1, "b5"},          {"b", UINT64_MAX, 3, "b5"}, {"bb", 2, 7, "bb2"},
+    {"aa", 9, 7, NULL},         {"d", 9, 7, NULL},          {"c", 8, 7, NULL},
+    {"c", 9, 2, NULL},
+};
+
+/* Each get sees the newest write of a version among those up to its limit. */
+static void test_get(void **state)
+{
+    (void)state;
+    struct memtable *mem = sample();
+    for (size_t i = 0; i < ARRAY_LEN(gets); i++) {
+        struct entry e = {0};
+        bool found = memtable_get(mem, slice_str(gets[i].key), gets[i].version, gets[i].limit, &e);
+        if (found != (gets[i].want != NULL))
+            fail_msg("row %zu: found %d", i, found);
+        if (found && !slice_equal(e.value, slice_str(gets[i].want)))
+            fail_msg("row %zu: %.*s", i, (int)e.value.len, e.value.data);
+        if (found)
+            assert_int_equal(e.kind == ENTRY_DELETE, gets[i].want[0] == 0);
+    }
+    memtable_unref(mem);
+}
+
+static void show(char *out, size_t size, const struct cursor *c)
+{
+    size_t n = strlen(out);
+    snprintf(out + n, size - n, "%.*s%llu ", (int)c->at.key.len, c->at.key.data,
+             (unsigned long long)c->at.version);
+}
+
+static void walk(const struct memtable *mem, uint32_t limit, const char *forward,
+                 const char *backward)
+{
+    char got[200] = "";
+    struct cursor *c = memtable_cursor(mem, limit);
+    for (cursor_first(c); c->is_valid; cursor_next(c))
+        show(got, sizeof got, c);
+    assert_string_equal(got, forward);
+    got[0] = 0;
+    for (cursor_last(c); c->is_valid; cursor_prev(c))
+        show(got, sizeof got, c);
+    assert_string_equal(got, backward);
+    cursor_free(c);
+}
+
+static void test_walk(void **state)
+{
+    (void)state;
+    struct memtable *mem = sample();
+    walk(mem, 7, "a3 a1 b7 b5 b5 bb2 c9 ", "c9 bb2 b5 b5 b7 a1 a3 ");
+    walk(mem, 3, "a1 b5 c9 ", "c9 b5 a1 ");
+    walk(mem, 0, "", "");
+    struct cursor *c = memtable_cursor(mem, 7);
+    cursor_seek(c, slice_str("b"), 6);
+    assert_true(c->is_valid && slice_equal(c->at.value, slice_str("again")));
+    cursor_seek_before(c, slice_str("b"), 5);
+    assert_true(c->is_valid && c->at.version == 7);
+    cursor_seek_before(c, slice_str("a"), 3);
+    assert_false(c->is_valid);
+    cursor_free(c);
+    assert_true(memtable_overlaps(mem, slice_str("ba"), slice_str("bc")));
+    assert_false(memtable_overlaps(mem, slice_str("ba"), slice_str("bb")));
+    assert_true(memtable_overlaps(mem, slice_str("c"), slice_str("")));
+    assert_false(memtable_overlaps(mem, slice_str("d"), slice_str("")));
+    memtable_unref(mem);
+}
+
+/* Memory is counted, and large entries fit. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    struct memtable *mem = memtable_new();
+    assert_int_equal(memtable_bytes(mem), 0);
+    char *big = malloc(1 << 20);
+    assert_non_null(big);
+    memset(big, 'x', (1 << 20) - 1);
+    big[(1 << 20) - 1] = 0;
+    add(mem, "k", 1, big);
+    assert_true(memtable_bytes(mem) > 1 << 20);
+    for (unsigned i = 0; i < 5000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%u", i);
+        add(mem, key, i, "value");
+    }
+    assert_int_equal(memtable_count(mem), 5001);
+    assert_true(memtable_bytes(mem) < (1 << 20) + 5000 * 160 + (512 << 10));
+    memtable_check(mem);
+    free(big);
+    memtable_unref(mem);
+}
+
+/* ---- one writer, several readers ---------------------------------------- */
+
+enum { THREADS = 3, WRITES = 20000, KEYS = 500 };
+
+struct readers {
+    struct memtable *mem;
+    _Atomic uint32_t published; /* writes known to be complete */
+    _Atomic bool is_done;
+};
+
+static uint64_t key_number(struct slice key)
+{
+    return get_u64be(key.data);
+}
+
+/* Order holds, nothing beyond the limit shows, and what was published is there. */
+static void *reader_main(void *data)
+{
+    struct readers *r = data;
+    uint64_t rounds = 0;
+    do {
+        uint32_t limit = r->published;
+        struct cursor *c = memtable_cursor(r->mem, limit);
+        uint64_t last = 0, last_version = UINT64_MAX, count = 0;
+        for (cursor_first(c); c->is_valid; cursor_next(c), count++) {
+            uint64_t key = key_number(c->at.key);
+            ASSERT(c->at.version <= limit);
+            ASSERT(count == 0 || key > last || (key == last && c->at.version < last_version));
+            ASSERT(get_u64(c->at.value.data) == (key ^ c->at.version));
+            last = key;
+            last_version = c->at.version;
+        }
+        ASSERT(count == limit);
+        cursor_free(c);
+        rounds++;
+    } while (!r->is_done);
+    ASSERT(rounds > 0);
+    return NULL;
+}
+
+static void write_one(struct readers *r, struct rng *rng, uint64_t version)
+{
+    uint8_t key[8], value[8];
+    uint64_t number = rng_below(rng, KEYS);
+    put_u64be(key, number);
+    put_u64(value, number ^ version);
+    struct entry e = {.key = slice_of(key, 8),
+                      .version = version,
+                      .kind = ENTRY_PUT,
+                      .value = slice_of(value, 8)};
+    assert_int_equal(memtable_reserve(r->mem, 1, 16), 0);
+    uint32_t write = memtable_write_begin(r->mem);
+    memtable_add(r->mem, &e);
+    r->published = write;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    struct readers r = {.mem = memtable_new()};
+    struct rng rng;
+    pthread_t threads[THREADS];
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, reader_main, &r), 0);
+    for (uint64_t i = 1; i <= WRITES; i++)
+        write_one(&r, &rng, i);
+    r.is_done = true;
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    memtable_check(r.mem);
+    memtable_unref(r.mem);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_threads),
+    };
+    return cmocka_run_group_tests_name("memtable", tests, NULL, NULL);
+}

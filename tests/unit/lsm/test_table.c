@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/table.h"
+
+#include <stdio.h>
+
+#include "env/sim/sim.h"
+#include "lsm/filter.h"
+#include "lsm/lsm.h"
+#include "lsm/table_builder.h"
+#include "support/check.h"
+
+enum { KEYS = 300 };
+
+struct place {
+    struct sim *sim;
+    struct env *env;
+    struct cache *cache;
+    struct table_info info;
+};
+
+/* Keys k000, k002 …: each with versions 20 and 10; every tenth a delete at 20. */
+static void place_init(struct place *p, size_t block_bytes, unsigned filter_bits)
+{
+    const struct table_options options = {block_bytes, 4, filter_bits, false};
+    struct table_builder *b = NULL;
+    struct err err = {0};
+    p->sim = sim_new(NULL, 1);
+    p->env = sim_node_env(sim_node_new(p->sim, "n1"));
+    p->cache = cache_new(1 << 20);
+    assert_int_equal(table_builder_open(&b, p->env, "t.tbl", &options, &err), 0);
+    for (unsigned i = 0; i < KEYS; i++) {
+        char key[16], value[64];
+        snprintf(key, sizeof key, "k%03u", i * 2);
+        int len = snprintf(value, sizeof value, "value of %u, value of %u", i, i);
+        struct entry e = {.key = slice_str(key), .version = 20, .kind = ENTRY_PUT};
+        e.kind = i % 10 == 0 ? ENTRY_DELETE : ENTRY_PUT;
+        e.value = slice_of(value, i % 10 == 0 ? 0 : (size_t)len);
+        assert_int_equal(table_builder_add(b, &e, &err), 0);
+        e = (struct entry){
+            .key = e.key, .version = 10, .kind = ENTRY_PUT_EXPIRES, .expiry_ms = i + 1};
+        assert_int_equal(table_builder_add(b, &e, &err), 0);
+    }
+    assert_int_equal(table_builder_finish(b, &p->info, &err), 0);
+    table_builder_free(b, false);
+}
+
+static void place_fini(struct place *p)
+{
+    table_props_fini(&p->info.props);
+    cache_free(p->cache);
+    sim_free(p->sim);
+}
+
+static struct table *must_open(struct place *p)
+{
+    struct table *t = NULL;
+    struct err err = {0};
+    int rv = table_open(&t, p->env, p->cache, "t.tbl", 1, p->info.size, &err);
+    if (rv != 0 || t->damage[0] != 0)
+        fail_msg("open: %d %s %s", rv, err.msg, rv == 0 ? t->damage : "");
+    return t;
+}
+
+static int get(struct table *t, const char *key, uint64_t version, unsigned flags,
+               struct entry *ret_entry)
+{
+    struct block *pin = NULL;
+    struct err err = {0};
+    int rv = table_get(t, slice_str(key), version, flags, ret_entry, &pin, &err);
+    block_unref(pin); /* the test looks at nothing that it points to */
+    return rv;
+}
+
+static void test_props(void **state)
+{
+    (void)state;
+    struct place p;
+    place_init(&p, 256, 10);
+    struct table *t = must_open(&p);
+    assert_int_equal(t->props.records, 2 * KEYS);
+    assert_int_equal(t->props.deletes, KEYS / 10);
+    assert_int_equal(t->props.expiring, KEYS);
+    assert_int_equal(t->props.version_min, 10);
+    assert_int_equal(t->props.version_max, 20);
+    assert_true(t->props.data_blocks > 10);
+    assert_true(slice_equal(buf_slice(&t->props.smallest), slice_str("k000")));
+    assert_true(slice_equal(buf_slice(&t->props.largest), slice_str("k598")));
+    assert_int_equal(table_verify(t, &p.info.crc, NULL, NULL, NULL), 0);
+    table_unref(t);
+    place_fini(&p);
+}
+
+/* Every key, between the keys, at versions above, at, between and below. */
+static void test_get(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 100, 256, 4096, 1 << 20};
+    for (size_t s = 0; s < ARRAY_LEN(sizes); s++) {
+        struct place p;
+        place_init(&p, sizes[s], s % 2 == 0 ? 10 : 0);
+        struct table *t = must_open(&p);
+        for (unsigned i = 0; i < 2 * KEYS + 2; i++) {
+            struct entry e = {0};
+            char key[16];
+            bool there = i % 2 == 0 && i < 2 * KEYS;
+            snprintf(key, sizeof key, "k%03u", i);
+            int may = table_may_contain(t, filter_hash(slice_str(key)), 0, NULL);
+            assert_true(may == 1 || (may == 0 && !there));
+            assert_int_equal(get(t, key, UINT64_MAX, 0, &e), there ? 0 : ERR_NOT_FOUND);
+            if (!there)
+                continue;
+            assert_int_equal(e.version, 20);
+            assert_int_equal(e.kind, i / 2 % 10 == 0 ? ENTRY_DELETE : ENTRY_PUT);
+            assert_int_equal(get(t, key, 19, 0, &e), 0);
+            assert_int_equal(e.version, 10);
+            assert_int_equal(e.expiry_ms, i / 2 + 1);
+            assert_int_equal(get(t, key, 9, 0, &e), ERR_NOT_FOUND);
+        }
+        table_unref(t);
+        place_fini(&p);
+    }
+}
+
+/* Without I/O: would block when cold, answers when warm. */
+static void test_no_io(void **state)
+{
+    (void)state;
+    struct place p;
+    struct entry e = {0};
+    place_init(&p, 256, 10);
+    struct table *t = must_open(&p);
+    uint64_t hash = filter_hash(slice_str("k100"));
+    assert_int_equal(table_may_contain(t, hash, LSM_READ_NO_IO, NULL), ERR_WOULD_BLOCK);
+    assert_int_equal(get(t, "k100", 20, LSM_READ_NO_IO, &e), ERR_WOULD_BLOCK);
+    assert_int_equal(get(t, "k100", 20, 0, &e), 0);
+    assert_int_equal(table_may_contain(t, hash, 0, NULL), 1);
+    assert_int_equal(get(t, "k100", 20, LSM_READ_NO_IO, &e), 0);
+    assert_int_equal(table_may_contain(t, hash, LSM_READ_NO_IO, NULL), 1);
+    table_unref(t);
+    place_fini(&p);
+}
+
+/* Bounds narrower than the table hide what is outside, both ways. */
+static void test_cursor_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lower, *upper;
+        unsigned first, count; /* of keys */
+    } rows[] = {{"", "", 0, KEYS},       {"k100", "", 50, 250},   {"", "k100", 0, 50},
+                {"k101", "k103", 51, 1}, {"k101", "k102", 51, 0}, {"x", "", 0, 0}};
+    struct place p;
+    place_init(&p, 200, 10);
+    struct table *t = must_open(&p);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cursor *c =
+            table_cursor(t, slice_str(rows[i].lower), slice_str(rows[i].upper), 0, NULL);
+        unsigned forward = 0, backward = 0;
+        char key[16];
+        snprintf(key, sizeof key, "k%03u", rows[i].first * 2);
+        cursor_first(c);
+        assert_true(!c->is_valid || slice_equal(c->at.key, slice_str(key)));
+        for (; c->is_valid; cursor_next(c))
+            forward++;
+        for (cursor_last(c); c->is_valid; cursor_prev(c))
+            backward++;
+        if (forward != 2 * rows[i].count || backward != forward)
+            fail_msg("row %zu: %u forward, %u backward", i, forward, backward);
+        cursor_free(c);
+    }
+    table_unref(t);
+    place_fini(&p);
+}
+
+static void test_approximate(void **state)
+{
+    (void)state;
+    struct place p;
+    uint64_t all, half, records, none;
+    place_init(&p, 128, 10);
+    struct table *t = must_open(&p);
+    table_approximate(t, slice_str("k"), slice_str("l"), &all, &records);
+    assert_int_equal(all, t->props.data_bytes);
+    assert_int_equal(records, 2 * KEYS);
+    table_approximate(t, slice_str("k"), slice_str("k300"), &half, &records);
+    assert_true(half > all / 4 && half < all * 3 / 4);
+    table_approximate(t, slice_str("x"), slice_str("y"), &none, &records);
+    assert_int_equal(none, 0);
+    table_unref(t);
+    place_fini(&p);
+}
+
+/* Each row damages one field of a good footer. */
+static void test_footer_damage(void **state)
+{
+    (void)state;
+    const struct table_footer good = {{900, 20}, {500, 64}, {700, 30}};
+    uint8_t raw[TABLE_FOOTER];
+    struct table_footer got;
+    table_footer_encode(&good, raw);
+    assert_int_equal(table_footer_decode(slice_of(raw, sizeof raw), 1000, &got, NULL), 0);
+    assert_true(got.top.offset == 900 && got.filter.len == 64 && got.props.len == 30);
+    assert_int_equal(table_footer_decode(slice_of(raw, sizeof raw - 1), 1000, &got, NULL),
+                     ERR_CORRUPT);
+    assert_int_equal(table_footer_decode(slice_of(raw, sizeof raw), 970, &got, NULL), ERR_CORRUPT);
+    for (size_t bit = 0; bit < sizeof raw * 8; bit++) {
+        raw[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(table_footer_decode(slice_of(raw, sizeof raw), 1000, &got, NULL),
+                         ERR_CORRUPT);
+        raw[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+}
+
+/* A missing file is an error; a damaged frame opens, says why, and reads fail. */
+static void test_open(void **state)
+{
+    (void)state;
+    struct place p;
+    struct table *t = NULL;
+    struct err err = {0};
+    struct entry e;
+    place_init(&p, 256, 10);
+    assert_int_equal(table_open(&t, p.env, p.cache, "u.tbl", 1, 5, &err), ERR_NOT_FOUND);
+    assert_int_equal(table_open(&t, p.env, p.cache, "t.tbl", 1, p.info.size + 1, &err), 0);
+    assert_true(t->damage[0] != 0);
+    assert_int_equal(get(t, "k100", 20, 0, &e), ERR_CORRUPT);
+    assert_int_equal(table_may_contain(t, 1, LSM_READ_NO_IO, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.msg, "000001.tbl"));
+    struct cursor *c = table_cursor(t, slice_str(""), slice_str(""), 0, &err);
+    cursor_first(c);
+    assert_false(c->is_valid);
+    assert_int_equal(c->status, ERR_CORRUPT);
+    cursor_last(c);
+    assert_int_equal(c->status, ERR_CORRUPT);
+    cursor_free(c);
+    assert_int_equal(table_verify(t, NULL, NULL, NULL, &err), ERR_CORRUPT);
+    table_unref(t);
+    place_fini(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_props),       cmocka_unit_test(test_get),
+        cmocka_unit_test(test_no_io),       cmocka_unit_test(test_cursor_bounds),
+        cmocka_unit_test(test_approximate), cmocka_unit_test(test_footer_damage),
+        cmocka_unit_test(test_open),
+    };
+    return cmocka_run_group_tests_name("table", tests, NULL, NULL);
+}
