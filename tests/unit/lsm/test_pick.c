@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lsm/compact.h"
+#include "lsm/lsm_internal.h"
+#include "support/check.h"
+
+static struct lsm_options options(void)
+{
+    struct lsm_options o;
+    lsm_options_init(&o);
+    o.l0_compact = 3;
+    o.level_base_bytes = 1000;
+    o.level_ratio = 10;
+    return o;
+}
+
+/* A piece over a table that never touches a disk. */
+static void add(struct edit *edit, unsigned level, uint64_t id, const char *lo, const char *hi,
+                uint64_t bytes)
+{
+    struct piece *p = piece_new(slice_str(lo), slice_str(hi));
+    struct table *t = calloc(1, sizeof *t);
+    assert_non_null(p);
+    assert_non_null(t);
+    atomic_init(&t->refs, 1);
+    list_init(&t->in_dead);
+    table_props_init(&t->props);
+    t->number = id;
+    p->table = t;
+    p->id = p->file = p->order = id;
+    p->bytes = bytes;
+    edit_add(edit, level, p);
+}
+
+static struct version *build(struct edit *edit)
+{
+    struct version *empty = version_new(), *v = NULL;
+    struct err err = {0};
+    if (version_apply(empty, edit, &v, &err) != 0)
+        fail_msg("%s", err.msg);
+    version_unref(empty);
+    edit_fini(edit);
+    version_check(v);
+    return v;
+}
+
+static void test_targets(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned level;
+        uint64_t bytes; /* of one piece there */
+        unsigned want_base;
+        uint64_t want[LSM_LEVELS];
+    } rows[] = {
+        {0, 0, 6, {0, 0, 0, 0, 0, 0, 1000}},
+        {6, 1000, 6, {0, 0, 0, 0, 0, 0, 1000}},
+        {6, 1001, 5, {0, 0, 0, 0, 0, 100, 1001}},
+        {6, 50000, 4, {0, 0, 0, 0, 500, 5000, 50000}},
+        {2, 10, 2, {0, 0, 0, 0, 0, 0, 1000}}, /* left high up: L0 may not pass it */
+        {6,
+         UINT64_C(1) << 50,
+         1,
+         {0, 11258999068, 112589990684, 1125899906842, 11258999068426, 112589990684262,
+          UINT64_C(1) << 50}},
+    };
+    struct lsm_options o = options();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct edit edit = {0};
+        uint64_t got[LSM_LEVELS];
+        if (rows[i].level > 0)
+            add(&edit, rows[i].level, 1, "a", "b", rows[i].bytes);
+        struct version *v = build(&edit);
+        unsigned base = lsm_level_targets(v, &o, got);
+        if (base != rows[i].want_base)
+            fail_msg("row %zu: base %u", i, base);
+        for (unsigned level = 0; level < LSM_LEVELS; level++) {
+            if (got[level] != rows[i].want[level])
+                fail_msg("row %zu: L%u %llu", i, level, (unsigned long long)got[level]);
+        }
+        version_unref(v);
+    }
+}
+
+static void show(const struct pick *p, char out[100])
+{
+    snprintf(out, 100, "L%u>L%u%s:", p->level, p->output, p->is_move ? " move" : "");
+    for (size_t i = 0; i < p->input_count; i++)
+        snprintf(out + strlen(out), 100 - strlen(out), " %llu",
+                 (unsigned long long)p->inputs[i].piece->id);
+}
+
+static void expect(const struct version *v, const char *want)
+{
+    struct lsm_options o = options();
+    struct pick pick;
+    uint64_t cursor = 0;
+    char got[100] = "nothing";
+    if (pick_next(v, &o, &cursor, &pick) == 0) {
+        show(&pick, got);
+        pick_fini(&pick);
+    }
+    assert_string_equal(got, want);
+}
+
+static void test_l0(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    add(&edit, 0, 1, "a", "c", 10);
+    add(&edit, 0, 2, "x", "z", 10);
+    add(&edit, 6, 10, "b", "d", 10);
+    add(&edit, 6, 11, "e", "f", 10);
+    add(&edit, 6, 12, "zz", "zzz", 10);
+    struct version *v = build(&edit);
+    expect(v, "nothing"); /* two are not enough */
+    version_unref(v);
+    add(&edit, 0, 1, "a", "c", 10);
+    add(&edit, 0, 2, "x", "z", 10);
+    add(&edit, 0, 3, "a", "b", 10);
+    add(&edit, 6, 10, "b", "d", 10);
+    add(&edit, 6, 11, "e", "f", 10);
+    add(&edit, 6, 12, "zz", "zzz", 10);
+    v = build(&edit);
+    expect(v, "L0>L6: 3 2 1 10 11"); /* all of L0, newest first; what its span touches */
+    atomic_store(&v->at[0][1]->table->is_bad, true);
+    expect(v, "nothing"); /* damage is left alone */
+    version_unref(v);
+}
+
+static void test_levels(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    add(&edit, 6, 1, "a", "m", 9000); /* targets: L5 900 */
+    add(&edit, 5, 2, "a", "c", 500);
+    add(&edit, 5, 3, "p", "q", 500);
+    struct version *v = build(&edit);
+    expect(v, "L5>L6 move: 3"); /* nothing below it: only a new place */
+    atomic_store(&v->at[5][1]->table->is_bad, true);
+    expect(v, "L5>L6: 2 1");
+    atomic_store(&v->at[6][0]->table->is_bad, true);
+    expect(v, "nothing");
+    version_unref(v);
+    add(&edit, 2, 1, "a", "m", 10); /* no level 2 in a tree of this size */
+    add(&edit, 6, 2, "a", "c", 500);
+    v = build(&edit);
+    expect(v, "L2>L3 move: 1");
+    version_unref(v);
+}
+
+static void test_span(void **state)
+{
+    (void)state;
+    struct lsm_options o = options();
+    struct edit edit = {0};
+    struct pick pick;
+    char got[100];
+    add(&edit, 0, 1, "a", "c", 10);
+    add(&edit, 5, 2, "b", "e", 10);
+    add(&edit, 5, 3, "e", "g", 10);
+    add(&edit, 6, 4, "d", "f", 10);
+    add(&edit, 6, 5, "x", "z", 10);
+    struct version *v = build(&edit);
+    assert_int_equal(pick_span(v, &o, slice_str("a"), slice_str("b"), &pick), 0);
+    show(&pick, got);
+    assert_string_equal(got, "L0>L6: 1 2 3 4"); /* grows until nothing sticks out */
+    pick_fini(&pick);
+    assert_int_equal(pick_span(v, &o, slice_str("h"), slice_str("i"), &pick), ERR_NOT_FOUND);
+    version_unref(v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_l0),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_span),
+    };
+    return cmocka_run_group_tests_name("pick", tests, NULL, NULL);
+}
