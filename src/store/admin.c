@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What operators ask of a store: who it is, bootstrap, status, hand-over, flush.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "net/net_peer.h"
+#include "store/service.h"
+#include "store/store_internal.h"
+
+_Static_assert((int)IDENTITY_MEMBERS_MAX <= (int)DESCRIPTOR_MEMBERS_MAX, "members fit an answer");
+
+/* ---- who are you --------------------------------------------------------------- */
+
+static void fill_member(const struct identity_member *from, struct member *to)
+{
+    *to = (struct member){
+        .replica_id = from->replica_id,
+        .store_id = from->store_id,
+        .role = MEMBER_VOTER,
+        .address = slice_str(from->address),
+    };
+    memcpy(to->store_uuid, from->uuid, sizeof to->store_uuid);
+}
+
+static void on_identify(struct store *store, const struct answer_to *to)
+{
+    const struct identity *id = &store->identity;
+    struct response response = {
+        .kind = REQUEST_IDENTIFY,
+        .identify =
+            {
+                .cluster_id = id->cluster_id,
+                .store_id = id->store_id,
+                .is_born = identity_is_bootstrapped(id),
+                .member_count = (uint32_t)id->member_count,
+            },
+    };
+    memcpy(response.identify.store_uuid, id->uuid, sizeof id->uuid);
+    for (size_t i = 0; i < id->member_count; i++)
+        fill_member(&id->members[i], &response.identify.members[i]);
+    service_answer(store, to, &response);
+}
+
+/* ---- bootstrap --------------------------------------------------------------------- */
+
+static int take_members(const struct request_bootstrap *boot, struct identity_member *members,
+                        struct err *err)
+{
+    if (boot->member_count == 0 || boot->member_count > IDENTITY_MEMBERS_MAX)
+        return err_set(err, ERR_INVALID, "%u members, limit %d", boot->member_count,
+                       IDENTITY_MEMBERS_MAX);
+    for (uint32_t i = 0; i < boot->member_count; i++) {
+        const struct member *from = &boot->members[i];
+        struct identity_member *m = &members[i];
+        if (from->address.len == 0 || from->address.len >= sizeof m->address)
+            return err_set(err, ERR_INVALID, "an address of %zu bytes", from->address.len);
+        *m = (struct identity_member){.replica_id = from->replica_id, .store_id = from->store_id};
+        memcpy(m->uuid, from->store_uuid, sizeof m->uuid);
+        memcpy(m->address, from->address.data, from->address.len);
+    }
+    return 0;
+}
+
+static int bootstrap(struct store *store, const struct request_bootstrap *boot, struct err *err)
+{
+    struct identity_member members[IDENTITY_MEMBERS_MAX];
+    if (store->state == STORE_DAMAGED)
+        return err_set(err, ERR_CORRUPT, "this store is damaged");
+    int rv = take_members(boot, members, err);
+    if (rv != 0)
+        return rv;
+    bool was_bootstrapped = identity_is_bootstrapped(&store->identity);
+    rv = identity_bootstrap(store->env, store->data_dir, &store->identity, boot->cluster_id,
+                            members, boot->member_count, err);
+    if (rv != 0 || was_bootstrapped)
+        return rv;
+    net_set_cluster(store->net, store->identity.cluster_id);
+    rv = store_birth(store, err);
+    if (rv == 0)
+        rv = store_dial_peers(store, err);
+    return rv;
+}
+
+static void on_bootstrap(struct store *store, const struct answer_to *to,
+                         const struct request *request)
+{
+    struct err err = {0};
+    int rv = bootstrap(store, &request->bootstrap, &err);
+    if (rv == ERR_IO || rv == ERR_NO_SPACE) {
+        store_fail(store, "bootstrap", &err);
+        return;
+    }
+    service_answer_status(store, to, rv, rv == 0 ? NULL : err.msg);
+}
+
+/* ---- figures ---- */
+
+enum { FIGURES_BYTES_MAX = 1 << 20 };
+
+struct figures {
+    struct buf raw;
+    uint32_t count;
+};
+
+static void add_number(struct figures *out, const char *name, uint64_t number)
+{
+    stat_append_number(&out->raw, name, number);
+    out->count++;
+}
+
+static void add_text(struct figures *out, const char *name, struct slice text)
+{
+    stat_append_text(&out->raw, name, text);
+    out->count++;
+}
+
+static struct pack_list figures_list(const struct figures *f)
+{
+    return (struct pack_list){.count = f->count, .raw = buf_slice(&f->raw)};
+}
+
+/* ---- status --------------------------------------------------------------------------- */
+
+static void stats_of_members(const struct cons_status *s, struct figures *out)
+{
+    for (uint32_t i = 0; i < s->n_members; i++) {
+        const struct cons_member_status *m = &s->members[i];
+        char name[64];
+        snprintf(name, sizeof name, "replica.%llu.match", (unsigned long long)m->replica_id);
+        add_number(out, name, m->match);
+        snprintf(name, sizeof name, "replica.%llu.live", (unsigned long long)m->replica_id);
+        add_number(out, name, m->is_live);
+    }
+}
+
+static const char *role_text(const struct cons_status *s)
+{
+    if (s->state == CONS_LEADER)
+        return s->is_ready ? "leader" : "new leader";
+    return s->state == CONS_CANDIDATE ? "candidate" : "follower";
+}
+
+static void stats_of_replica(const struct store *store, struct figures *out)
+{
+    const struct replica *r = store->replica;
+    struct cons_status s;
+    if (r == NULL)
+        return;
+    add_number(out, "raft.applied", range_meta(r->range)->applied_index);
+    add_number(out, "raft.flushed", range_flushed_index(r->range));
+    add_number(out, "range.time_ms", range_meta(r->range)->time_ms);
+    add_number(out, "queue.writes", r->write_count);
+    add_number(out, "queue.reads", r->read_count);
+    if (r->cons == NULL)
+        return;
+    consensus_status(r->cons, store_now_ms(store), &s);
+    add_text(out, "raft.role", slice_str(role_text(&s)));
+    add_number(out, "raft.leader", s.leader);
+    add_number(out, "raft.term", s.term);
+    add_number(out, "raft.commit", s.commit);
+    add_number(out, "raft.last", s.last_index);
+    add_number(out, "raft.snapshot", s.snapshot_index);
+    stats_of_members(&s, out);
+}
+
+static void stats_of_rooms(const struct store *store, struct figures *out)
+{
+    add_text(out, "store.state", slice_str(store_state_name(store->state)));
+    add_text(out, "store.disk", slice_str(watermark_name(store->mark)));
+    if (store->log == NULL || store->lsm == NULL)
+        return;
+    struct raftlog_stats log;
+    struct lsm_stats lsm;
+    struct net_stats net;
+    raftlog_stats(store->log, &log);
+    lsm_stats(store->lsm, &lsm);
+    net_stats(store->net, &net);
+    uint64_t table_bytes = 0;
+    for (int i = 0; i < LSM_LEVELS; i++)
+        table_bytes += lsm.levels[i].bytes;
+    add_number(out, "log.file_bytes", log.file_bytes);
+    add_number(out, "log.live_bytes", log.live_bytes);
+    add_number(out, "log.cache_bytes", log.cache_bytes);
+    add_number(out, "log.room_bytes", raftlog_room(store->log));
+    add_number(out, "log.appends", log.appends);
+    add_number(out, "log.syncs", log.batches);
+    add_number(out, "log.sync_us_sum", log.sync_us_sum);
+    add_number(out, "log.sync_us_max", log.sync_us_max);
+    add_number(out, "engine.memtable_bytes", lsm.memtable_bytes);
+    add_number(out, "engine.memtables_frozen", lsm.memtables_frozen);
+    add_number(out, "engine.table_bytes", table_bytes);
+    add_number(out, "engine.cache_bytes", lsm.cache_bytes);
+    add_number(out, "engine.flushes", lsm.flushes);
+    add_number(out, "engine.compactions", lsm.compactions);
+    add_number(out, "net.clients", net.clients);
+    add_number(out, "net.clients_paused", net.clients_paused);
+    add_number(out, "net.clients_memory", net.clients_memory);
+}
+
+static void fill_descriptor(const struct store *store, struct descriptor *ret)
+{
+    const struct range_descriptor *d = range_descriptor(store->replica->range);
+    *ret = (struct descriptor){
+        .range_id = d->range_id,
+        .conf_epoch = d->epoch.conf,
+        .span_epoch = d->epoch.span,
+    };
+    for (uint32_t i = 0; i < d->replica_count && i < DESCRIPTOR_MEMBERS_MAX; i++) {
+        const struct identity_member *m =
+            identity_member_by_replica(&store->identity, d->replicas[i].replica_id);
+        if (m == NULL)
+            continue;
+        struct member *to = &ret->members[ret->member_count++];
+        fill_member(m, to);
+        to->role = d->replicas[i].role == RANGE_ROLE_VOTER ? MEMBER_VOTER : MEMBER_LEARNER;
+    }
+}
+
+static void on_status(struct store *store, const struct answer_to *to)
+{
+    struct figures figures = {0};
+    if (store->replica == NULL) {
+        service_answer_status(store, to, ERR_STATE,
+                              store->state == STORE_DAMAGED ? "this store is damaged"
+                                                            : "this store is not bootstrapped");
+        return;
+    }
+    buf_init(&figures.raw, FIGURES_BYTES_MAX);
+    stats_of_rooms(store, &figures);
+    stats_of_replica(store, &figures);
+    struct response response = {
+        .kind = REQUEST_STATUS,
+        .status_of =
+            {
+                .cluster_id = store->identity.cluster_id,
+                .store_id = store->opt.store_id,
+                .replica_id = store->replica->replica_id,
+                .stats = figures_list(&figures),
+            },
+    };
+    if (store->replica->cons != NULL)
+        response.status_of.term = consensus_term(store->replica->cons);
+    fill_descriptor(store, &response.status_of.descriptor);
+    service_answer(store, to, &response);
+    buf_fini(&figures.raw);
+}
+
+static void on_stats(struct store *store, const struct answer_to *to)
+{
+    struct figures figures = {0};
+    buf_init(&figures.raw, FIGURES_BYTES_MAX);
+    stats_of_rooms(store, &figures);
+    stats_of_replica(store, &figures);
+    struct response response = {
+        .kind = REQUEST_STATS,
+        .stats = {.stats = figures_list(&figures)},
+    };
+    service_answer(store, to, &response);
+    buf_fini(&figures.raw);
+}
+
+/* ---- hand-over and flush ------------------------------------------------------------------ */
+
+struct transfer_op {
+    struct list in_transfers;
+    struct answer_to to;
+    uint64_t term;
+};
+
+static void on_transfer(struct store *store, const struct answer_to *to,
+                        const struct request *request)
+{
+    struct replica *r = store->replica;
+    if (r == NULL || !replica_is_leader(r)) {
+        service_answer_status(store, to, ERR_NOT_LEADER, NULL);
+        return;
+    }
+    struct transfer_op *op = calloc(1, sizeof *op);
+    int rv = op == NULL ? ERR_BUSY
+                        : consensus_transfer(r->cons, store_now_ms(store),
+                                             request->transfer_leader.target_replica);
+    if (rv != 0) {
+        free(op);
+        service_answer_status(store, to, rv,
+                              rv == ERR_NOT_FOUND ? "no such live voter to hand over to" : NULL);
+        return;
+    }
+    op->to = *to;
+    op->term = consensus_term(r->cons);
+    list_init(&op->in_transfers);
+    list_push_back(&store->transfers, &op->in_transfers);
+    store_wake(store);
+}
+
+/* Answer those whose hand-over is done, was given up, or took too long. */
+void admin_tick(struct store *store)
+{
+    const struct replica *r = store->replica;
+    uint64_t now_us = env_now_us(store->env);
+    LIST_FOREACH(it, &store->transfers)
+    {
+        struct transfer_op *op = list_entry(it, struct transfer_op, in_transfers);
+        struct cons_status s = {0};
+        if (r->cons != NULL)
+            consensus_status(r->cons, store_now_ms(store), &s);
+        bool is_done = s.state != CONS_LEADER || s.term != op->term;
+        bool is_over = s.transferee == 0 || op->to.deadline_us <= now_us;
+        if (!is_done && !is_over)
+            continue;
+        list_remove(&op->in_transfers);
+        service_answer_status(store, &op->to, is_done ? 0 : ERR_TIMEOUT,
+                              is_done ? NULL : "the hand-over did not happen in time");
+        free(op);
+    }
+}
+
+struct flush_op {
+    struct list in_flushes;
+    struct store *store;
+    struct answer_to to;
+    struct lsm_flush_op flush;
+};
+
+static void on_flushed(struct lsm_flush_op *flush, int status)
+{
+    struct flush_op *op = flush->data;
+    list_remove(&op->in_flushes);
+    service_answer_status(op->store, &op->to, status, NULL);
+    free(op);
+}
+
+static void on_flush(struct store *store, const struct answer_to *to)
+{
+    struct flush_op *op = calloc(1, sizeof *op);
+    int rv = op == NULL ? ERR_BUSY : 0;
+    if (rv == 0 && (store->lsm == NULL || !list_is_empty(&store->flushes)))
+        rv = ERR_BUSY;
+    if (rv == 0) {
+        op->store = store;
+        op->to = *to;
+        op->flush.data = op;
+        list_init(&op->in_flushes);
+        rv = lsm_flush(store->lsm, &op->flush, on_flushed);
+    }
+    if (rv != 0) {
+        free(op);
+        service_answer_status(store, to, rv, NULL);
+        return;
+    }
+    list_push_back(&store->flushes, &op->in_flushes);
+}
+
+void admin_free(struct store *store)
+{
+    struct list *link;
+    while ((link = list_pop_front(&store->transfers)) != NULL)
+        free(list_entry(link, struct transfer_op, in_transfers));
+    while ((link = list_pop_front(&store->flushes)) != NULL)
+        free(list_entry(link, struct flush_op, in_flushes));
+}
+
+void admin_on_request(struct store *store, const struct answer_to *to,
+                      const struct request *request)
+{
+    switch (request->kind) {
+    case REQUEST_IDENTIFY:
+        on_identify(store, to);
+        break;
+    case REQUEST_BOOTSTRAP:
+        on_bootstrap(store, to, request);
+        break;
+    case REQUEST_STATUS:
+        on_status(store, to);
+        break;
+    case REQUEST_STATS:
+        on_stats(store, to);
+        break;
+    case REQUEST_TRANSFER_LEADER:
+        on_transfer(store, to, request);
+        break;
+    case REQUEST_FLUSH:
+        on_flush(store, to);
+        break;
+    default:
+        service_answer_status(store, to, ERR_UNSUPPORTED,
+                              "this version does not change the members of a running cluster");
+        break;
+    }
+}

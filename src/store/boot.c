@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From a folder to a running replica.
+ *
+ *   born before:  engine, log ─▶ range_load ─▶ replay up to the hint ─▶ consensus
+ *   birth:        identity has the members ─▶ engine edit with the meta record
+ *                 ─▶ log begins behind the birth index ─▶ identity "born" ─▶ replay …
+ *
+ * A crash before "born" is noted repeats the birth: no vote was given before it. A
+ * crash after it that lost engine or log is refused: a replica without its log
+ * would vote away acknowledged writes (consensus.md, Born once).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/service.h"
+#include "store/store_internal.h"
+
+static const struct identity_member *own_member(const struct store *store)
+{
+    const struct identity_member *m =
+        identity_member_by_store(&store->identity, store->opt.store_id);
+    ASSERT(m != NULL);
+    return m;
+}
+
+/* ---- birth -------------------------------------------------------------------- */
+
+static void birth_config(const struct store *store, struct cons_config *config,
+                         struct range_replica *replicas)
+{
+    const struct identity *id = &store->identity;
+    ASSERT(id->member_count <= RANGE_REPLICAS_MAX);
+    memset(config, 0, sizeof *config);
+    config->n = (uint32_t)id->member_count;
+    for (size_t i = 0; i < id->member_count; i++) {
+        config->members[i] = (struct cons_member){
+            .replica_id = id->members[i].replica_id,
+            .store_id = id->members[i].store_id,
+            .role = CONS_VOTER,
+        };
+        replicas[i] = (struct range_replica){
+            .replica_id = id->members[i].replica_id,
+            .store_id = id->members[i].store_id,
+            .role = RANGE_ROLE_VOTER,
+        };
+    }
+}
+
+static int birth_meta(const struct store *store, struct range_meta *ret_meta, struct err *err)
+{
+    struct cons_config config;
+    struct range_replica replicas[IDENTITY_MEMBERS_MAX];
+    uint8_t conf[CONS_CONFIG_LEN_MAX];
+    birth_config(store, &config, replicas);
+    int rv = cons_config_validate(&config, err);
+    if (rv != 0)
+        return err_wrap(err, rv, "first members");
+    struct range_birth birth = {
+        .range_id = STORE_RANGE_ID,
+        .epoch = {.conf = 1, .span = 1},
+        .span = range_span_all(),
+        .replicas = replicas,
+        .replica_count = config.n,
+        .index = STORE_BIRTH_INDEX,
+        .term = STORE_BIRTH_TERM,
+        .conf = slice_of(conf, cons_config_encode(&config, conf)),
+    };
+    return range_birth_meta(&birth, ret_meta, err);
+}
+
+static void birth_log_done(struct raftlog_write *op)
+{
+    struct store *store = op->data;
+    struct err err = {0};
+    int rv = identity_set_born(store->env, store->data_dir, &store->identity, &err);
+    if (rv != 0) {
+        store_fail(store, "birth", &err);
+        return;
+    }
+    LOG_INFO(store->logger, "born", "store=%llu replica=%llu cluster=%016llx",
+             (unsigned long long)store->opt.store_id,
+             (unsigned long long)store->replica->replica_id,
+             (unsigned long long)store->identity.cluster_id);
+    replica_run(store->replica);
+}
+
+static void birth_edit_done(struct lsm_edit_op *op, int status)
+{
+    struct store *store = op->data;
+    struct err err = {0};
+    struct range *range = NULL;
+    uint64_t replica_id = own_member(store)->replica_id;
+    int rv = status;
+    if (rv != 0)
+        err_set(&err, rv, "the engine refused the first record");
+    struct range_meta meta;
+    range_meta_init(&meta);
+    if (rv == 0)
+        rv = birth_meta(store, &meta, &err);
+    if (rv == 0)
+        rv = range_new(store->env, store->lsm, replica_id, &meta, &range, &err);
+    range_meta_fini(&meta);
+    if (rv == 0)
+        rv = replica_new(store, replica_id, range, &store->replica, &err);
+    if (rv != 0) {
+        store_fail(store, "birth", &err);
+        return;
+    }
+    store->birth_log = (struct raftlog_write){
+        .data = store,
+        .group = replica_id,
+        .has_hard_state = true,
+        .term = STORE_BIRTH_TERM,
+        .has_reset = true,
+        .base_index = STORE_BIRTH_INDEX,
+        .base_term = STORE_BIRTH_TERM,
+        .cb = birth_log_done,
+    };
+    raftlog_append(store->log, &store->birth_log);
+}
+
+int store_birth(struct store *store, struct err *err)
+{
+    ASSERT(store->replica == NULL);
+    ASSERT(!store->identity.is_born);
+    struct range_meta meta;
+    struct lsm_batch puts;
+    range_meta_init(&meta);
+    lsm_batch_init(&puts);
+    int rv = birth_meta(store, &meta, err);
+    if (rv == 0)
+        rv = range_meta_put(&meta, own_member(store)->replica_id, &puts);
+    store->birth_edit = (struct lsm_edit_op){.data = store, .puts = &puts, .cb = birth_edit_done};
+    if (rv == 0)
+        rv = lsm_edit(store->lsm, &store->birth_edit);
+    store->birth_edit.puts = NULL;
+    range_meta_fini(&meta);
+    lsm_batch_fini(&puts);
+    if (rv == 0)
+        store_move(store, STORE_REPLAYING);
+    return rv == 0 ? 0 : err_wrap(err, rv, "make the first range");
+}
+
+/* ---- a replica that was born before ----------------------------------------------- */
+
+static int check_log(struct store *store, uint64_t replica_id, struct err *err)
+{
+    struct raftlog_group_state state;
+    const char *damage = raftlog_damage(store->log);
+    int rv = raftlog_group_state(store->log, replica_id, &state);
+    if (rv == 0 && !state.is_damaged)
+        return 0;
+    if (*damage != 0)
+        return err_set(err, ERR_CORRUPT, "the log is damaged: %s", damage);
+    return err_set(err, ERR_STATE,
+                   "folder '%s' lost its log: replica %llu must not come back without it; remove "
+                   "it from the cluster and add this store anew under another store id",
+                   store->data_dir, (unsigned long long)replica_id);
+}
+
+static int load_replica(struct store *store, struct err *err)
+{
+    uint64_t replica_id = own_member(store)->replica_id;
+    struct range *range = NULL;
+    int rv = range_load(store->env, store->lsm, replica_id, &range, err);
+    if (rv == ERR_NOT_FOUND)
+        return err_set(err, ERR_STATE,
+                       "folder '%s' lost its engine: replica %llu must not come back without it; "
+                       "remove it from the cluster and add this store anew under another store id",
+                       store->data_dir, (unsigned long long)replica_id);
+    if (rv != 0)
+        return err_wrap(err, rv, "load replica %llu", (unsigned long long)replica_id);
+    rv = check_log(store, replica_id, err);
+    if (rv == 0)
+        rv = replica_new(store, replica_id, range, &store->replica, err);
+    if (rv != 0) {
+        range_free(range);
+        return rv;
+    }
+    store_move(store, STORE_REPLAYING);
+    replica_run(store->replica);
+    return 0;
+}
+
+/* Damage found now is noted for life, so that this id never votes again. */
+static int note_damage(struct store *store, struct err *err)
+{
+    struct err ignored = {0};
+    char reason[ERR_MSG_MAX];
+    snprintf(reason, sizeof reason, "%s", err->msg);
+    int rv = identity_mark_damaged(store->env, store->data_dir, reason, &ignored);
+    if (rv != 0)
+        LOG_ERROR(store->logger, "damage_not_noted", "error=\"%s\"", ignored.msg);
+    LOG_ERROR(store->logger, "damaged", "store=%llu error=\"%s\"",
+              (unsigned long long)store->opt.store_id, reason);
+    store_move(store, STORE_DAMAGED);
+    return 0;
+}
+
+/* ---- opening -------------------------------------------------------------------------- */
+
+static int open_rooms(struct store *store, struct err *err)
+{
+    char path[ENV_PATH_MAX];
+    snprintf(path, sizeof path, "%s/engine", store->data_dir);
+    int rv = lsm_open(&store->lsm, store->env, path, &store->opt.lsm, err);
+    if (rv != 0)
+        return err_wrap(err, rv, "open engine");
+    snprintf(path, sizeof path, "%s/log", store->data_dir);
+    rv = raftlog_open(&store->log, store->env, path, &store->opt.log, err);
+    return rv == 0 ? 0 : err_wrap(err, rv, "open log");
+}
+
+static int open_folder(struct store *store, struct err *err)
+{
+    int rv = env_dir_make(store->env, store->data_dir, err);
+    if (rv != 0 && rv != ERR_EXISTS)
+        return err_wrap(err, rv, "make folder '%s'", store->data_dir);
+    rv = env_dir_lock(store->env, store->data_dir, &store->lock, err);
+    if (rv != 0)
+        return err_wrap(err, rv, "lock folder '%s'", store->data_dir);
+    return identity_open(store->env, store->data_dir, store->opt.store_id, &store->identity, err);
+}
+
+/* A wall clock years off would stamp every version wrongly, for ever. */
+static int check_clock(struct store *store, struct err *err)
+{
+    uint64_t wall_ms = env_wall_ms(store->env);
+    if (wall_ms < STORE_CLOCK_MIN_MS || wall_ms > STORE_CLOCK_MAX_MS)
+        return err_set(err, ERR_STATE,
+                       "the system clock shows %llu s since 1970, which cannot be right: set it",
+                       (unsigned long long)(wall_ms / 1000));
+    if (store->replica == NULL)
+        return 0;
+    uint64_t time_ms = range_meta(store->replica->range)->time_ms;
+    if (time_ms > wall_ms + store->opt.max_clock_offset_ms)
+        return err_set(err, ERR_STATE, "the system clock is %llu s behind the range's time: set it",
+                       (unsigned long long)((time_ms - wall_ms) / 1000));
+    return 0;
+}
+
+int store_boot(struct store *store, struct err *err)
+{
+    char reason[ERR_MSG_MAX];
+    int rv = open_folder(store, err);
+    if (rv != 0)
+        return rv;
+    if (identity_is_damaged(store->env, store->data_dir, reason, sizeof reason)) {
+        LOG_ERROR(store->logger, "damaged", "store=%llu error=\"%s\"",
+                  (unsigned long long)store->opt.store_id, reason);
+        store_move(store, STORE_DAMAGED);
+        return 0;
+    }
+    rv = open_rooms(store, err);
+    if (rv != 0)
+        return rv;
+    if (!identity_is_bootstrapped(&store->identity))
+        return check_clock(store, err);
+    if (!store->identity.is_born)
+        rv = store_birth(store, err);
+    else
+        rv = load_replica(store, err);
+    if (rv == ERR_CORRUPT)
+        return note_damage(store, err);
+    return rv == 0 ? check_clock(store, err) : rv;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Slow watchfulness: disk space, the log's length, what the engine may forget.
+ */
+#include "store/store_internal.h"
+
+enum { LOG_KEPT_FOR_LAGGARDS = 64 << 20 /* bytes */ };
+
+static void care_watermark(struct store *store)
+{
+    uint64_t free_bytes = 0;
+    uint64_t total_bytes = 0;
+    if (env_disk_space(store->env, store->data_dir, &free_bytes, &total_bytes, NULL) != 0)
+        return;
+    /* What the log has prepared is room for writes, though the disk counts it as used. */
+    enum watermark mark = watermark_next(store->mark, free_bytes, &store->opt.water);
+    if (mark == store->mark)
+        return;
+    LOG_WARN(store->logger, "disk_space", "mark=%s was=%s free=%llu", watermark_name(mark),
+             watermark_name(store->mark), (unsigned long long)free_bytes);
+    store->mark = mark;
+}
+
+static void forced_flush_done(struct lsm_flush_op *op, int status)
+{
+    struct store *store = op->data;
+    (void)status;
+    store->is_flush_forced = false;
+}
+
+/* The log is cut behind the flushed index: a log over its budget asks for a flush. */
+static void care_log_budget(struct store *store)
+{
+    if (store->is_flush_forced || !raftlog_is_over_budget(store->log))
+        return;
+    if (store->replica == NULL || !range_is_dirty(store->replica->range))
+        return;
+    store->forced_flush.data = store;
+    if (lsm_flush(store->lsm, &store->forced_flush, forced_flush_done) == 0)
+        store->is_flush_forced = true;
+}
+
+void store_care(struct store *store)
+{
+    if (store->log == NULL)
+        return;
+    care_watermark(store);
+    care_log_budget(store);
+    store_compact_log(store);
+}
+
+/* How many entries below the flushed index are kept for members that lag. */
+static uint32_t trailing_entries(const struct store *store, uint64_t replica_id)
+{
+    struct raftlog_group_state state;
+    if (raftlog_group_state(store->log, replica_id, &state) != 0 ||
+        state.last_index < state.first_index)
+        return 0;
+    uint64_t count = state.last_index - state.first_index + 1;
+    uint64_t entry_bytes = MAX(state.bytes / count, 1);
+    uint64_t keep = MIN((uint64_t)LOG_KEPT_FOR_LAGGARDS, store->opt.log.budget_bytes / 4);
+    return (uint32_t)MIN(keep / entry_bytes, (uint64_t)UINT32_MAX);
+}
+
+void store_compact_log(struct store *store)
+{
+    struct replica *r = store->replica;
+    struct cons_status status;
+    if (r == NULL || r->state != REPLICA_RUNNING || r->cons == NULL)
+        return;
+    uint64_t flushed = range_flushed_index(r->range);
+    consensus_status(r->cons, store_now_ms(store), &status);
+    if (flushed > status.snapshot_index && !status.is_installing) {
+        struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};
+        base.config = *consensus_config_at(r->cons, flushed, &base.config_index);
+        consensus_compact(r->cons, store_now_ms(store), &base,
+                          trailing_entries(store, r->replica_id));
+    }
+    uint64_t floor = consensus_log_floor(r->cons);
+    uint64_t keep = MIN(floor, flushed);
+    if (keep > 0)
+        raftlog_compact(store->log, r->replica_id, keep + 1);
+}

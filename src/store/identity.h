@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * identity — who a store is: the file STORE in its data folder.
+ *
+ * A store draws a uuid when its folder is made and keeps it for life. The members
+ * of its cluster are recorded when the cluster is bootstrapped: each is known by
+ * (replica id, store id, uuid), so a wiped disk that comes back under its old
+ * store id is told apart and refused (it would vote away acknowledged writes).
+ *
+ *   identity_open(): no STORE, empty folder ──▶ new uuid, synced ──▶ unbootstrapped
+ *   identity_bootstrap(): cluster id + members, synced ──▶ member for life
+ *
+ * Ownership  the caller's struct, no pointers inside.
+ * Threads    blocking file calls; only at start and at bootstrap.
+ * Errors     ERR_CORRUPT for a damaged file, ERR_STATE for a folder that holds a
+ *            log or an engine but no STORE file: never taken for an empty one.
+ * Invariants (I1) the file is replaced as a whole: written aside, synced, renamed,
+ *            folder synced. (I2) once set, uuid, store id and cluster id never
+ *            change; members change only by identity_bootstrap().
+ * Limits     IDENTITY_MEMBERS_MAX members.
+ */
+#ifndef STORE_IDENTITY_H_
+#define STORE_IDENTITY_H_
+
+#include "env/env.h"
+
+enum {
+    IDENTITY_MEMBERS_MAX = 16,
+    IDENTITY_UUID_LEN = 16,
+    IDENTITY_UUID_TEXT = 37, /* with the NUL */
+};
+
+struct identity_member {
+    uint64_t replica_id;
+    uint64_t store_id;
+    uint8_t uuid[IDENTITY_UUID_LEN];
+    char address[ENV_ADDRESS_MAX];
+};
+
+struct identity {
+    uint8_t uuid[IDENTITY_UUID_LEN];
+    uint64_t store_id;
+    uint64_t cluster_id;  /* 0 until bootstrapped */
+    uint64_t boot_number; /* grows by one at each start */
+    bool is_born;         /* engine and log of the first replica were made */
+    struct identity_member members[IDENTITY_MEMBERS_MAX];
+    size_t member_count;
+};
+
+/* Load `dir`/STORE, or make it in a folder that holds nothing of a store yet.
+ * Raises and saves the boot number. ERR_INVALID if the folder belongs to another
+ * store id than `store_id`. */
+int identity_open(struct env *env, const char *dir, uint64_t store_id,
+                  struct identity *ret_identity, struct err *err);
+
+/* Record the cluster and its members for life. ERR_EXISTS if another cluster is
+ * recorded already; 0 without writing if the very same is. */
+int identity_bootstrap(struct env *env, const char *dir, struct identity *identity,
+                       uint64_t cluster_id, const struct identity_member *members, size_t count,
+                       struct err *err);
+
+/* Engine and log of the first replica are durable: from now on, a folder without them
+ * has lost them and is refused. */
+int identity_set_born(struct env *env, const char *dir, struct identity *identity, struct err *err);
+
+/* Note for life that what this folder holds is damaged, and why (file DAMAGED). */
+int identity_mark_damaged(struct env *env, const char *dir, const char *reason, struct err *err);
+
+/* True, and the reason, if it was so noted. */
+bool identity_is_damaged(struct env *env, const char *dir, char *ret_reason, size_t reason_size);
+
+/* The member with this store id or replica id; NULL if there is none. */
+const struct identity_member *identity_member_by_store(const struct identity *identity,
+                                                       uint64_t store_id);
+const struct identity_member *identity_member_by_replica(const struct identity *identity,
+                                                         uint64_t replica_id);
+
+static inline bool identity_is_bootstrapped(const struct identity *identity)
+{
+    return identity->cluster_id != 0;
+}
+
+/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" into `out`. */
+void identity_uuid_text(const uint8_t uuid[IDENTITY_UUID_LEN], char out[IDENTITY_UUID_TEXT]);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Messages between the replicas of a range, over net's connections to peer stores.
+ * A message may come only from the store that its sender lives on.
+ */
+#include "net/net_peer.h"
+#include "store/service.h"
+#include "store/store_internal.h"
+
+/* ---- who may speak ------------------------------------------------------------- */
+
+static int check_uuid(const struct store *store, const struct net_identity *who, struct err *err)
+{
+    char known[IDENTITY_UUID_TEXT];
+    char said[IDENTITY_UUID_TEXT];
+    const struct identity_member *m = identity_member_by_store(&store->identity, who->store_id);
+    if (m == NULL)
+        return err_set(err, ERR_UNAUTHORIZED, "store %llu is not a member of this cluster",
+                       (unsigned long long)who->store_id);
+    if (memcmp(m->uuid, who->store_uuid, sizeof m->uuid) == 0)
+        return 0;
+    identity_uuid_text(m->uuid, known);
+    identity_uuid_text(who->store_uuid, said);
+    return err_set(err, ERR_UNAUTHORIZED,
+                   "store %llu is known here by uuid %s and now says %s: its folder was wiped or "
+                   "replaced. It must not come back under its old id, for it forgot its votes: "
+                   "remove replica %llu from the cluster and add the store anew under another id",
+                   (unsigned long long)who->store_id, known, said,
+                   (unsigned long long)m->replica_id);
+}
+
+int store_check_peer(void *data, const struct net_identity *who, struct err *err)
+{
+    const struct store *store = data;
+    if (!identity_is_bootstrapped(&store->identity))
+        return err_set(err, ERR_STATE, "store %llu is not bootstrapped yet",
+                       (unsigned long long)store->opt.store_id);
+    int rv = check_uuid(store, who, err);
+    if (rv == 0 && who->cluster_id != store->identity.cluster_id)
+        rv = err_set(err, ERR_STATE, "store %llu is not bootstrapped yet",
+                     (unsigned long long)who->store_id);
+    return rv;
+}
+
+void store_on_peer_up(void *data, const struct net_identity *who)
+{
+    struct store *store = data;
+    LOG_INFO(store->logger, "peer_up", "store=%llu boot=%llu", (unsigned long long)who->store_id,
+             (unsigned long long)who->boot);
+}
+
+/* A store that was refused for good before it ever was a member can do nothing
+ * useful: it says why and ends, so that its operator sees it. */
+void store_on_peer_down(void *data, uint64_t store_id, bool was_up, int status, const char *reason)
+{
+    struct store *store = data;
+    bool is_final = status == ERR_UNAUTHORIZED || status == ERR_UNSUPPORTED;
+    if (was_up || is_final)
+        LOG_WARN(store->logger, "peer_down", "store=%llu status=%s reason=\"%s\"",
+                 (unsigned long long)store_id, err_name(status), reason);
+    if (is_final && !was_up && store->state == STORE_UNBORN)
+        env_fatal(store->env, "store %llu refuses us: %s", (unsigned long long)store_id, reason);
+}
+
+/* ---- out ------------------------------------------------------------------------- */
+
+static struct net_peer *peer_of(const struct store *store, uint64_t replica_id)
+{
+    const struct identity_member *m = identity_member_by_replica(&store->identity, replica_id);
+    return m == NULL ? NULL : net_peer_find(store->net, m->store_id);
+}
+
+void store_send(struct store *store, const struct cons_msg *msg)
+{
+    struct net_peer *peer = peer_of(store, msg->to);
+    if (peer == NULL || !net_peer_is_up(peer))
+        return;
+    buf_clear(&store->frames);
+    raft_wire_encode(store->wire, msg, &store->frames);
+    if (store->frames.failed)
+        return;
+    enum net_class class = cons_msg_is_urgent(msg) ? NET_URGENT : NET_BULK;
+    net_peer_send(peer, class, buf_slice(&store->frames)); /* Raft repeats what is dropped */
+    if (env_fault(store->env, "store.send.twice"))
+        net_peer_send(peer, class, buf_slice(&store->frames));
+}
+
+bool store_peer_ready(struct store *store, uint64_t replica_id)
+{
+    struct net_peer *peer = peer_of(store, replica_id);
+    return peer != NULL && net_peer_is_up(peer);
+}
+
+int store_dial_peers(struct store *store, struct err *err)
+{
+    for (size_t i = 0; i < store->opt.peer_count; i++) {
+        const struct store_peer *p = &store->opt.peers[i];
+        struct net_peer *peer;
+        if (p->store_id == store->opt.store_id)
+            continue;
+        int rv = net_peer_add(store->net, p->store_id, p->address, &peer, err);
+        if (rv != 0 && rv != ERR_EXISTS)
+            return rv;
+    }
+    for (size_t i = 0; i < store->identity.member_count; i++) {
+        const struct identity_member *m = &store->identity.members[i];
+        struct net_peer *peer;
+        if (m->store_id == store->opt.store_id)
+            continue;
+        int rv = net_peer_add(store->net, m->store_id, m->address, &peer, err);
+        if (rv != 0 && rv != ERR_EXISTS)
+            return rv;
+    }
+    return 0;
+}
+
+/* ---- in --------------------------------------------------------------------------- */
+
+/* Entries that the log has no room for are cut off before consensus takes them on: the
+ * leader hears no answer and tries again when there is space. */
+static bool has_room_for(const struct store *store, const struct cons_msg *msg)
+{
+    if (msg->type != CONS_MSG_APPEND || msg->append.n == 0)
+        return true;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < msg->append.n; i++)
+        bytes += msg->append.entries[i].data.len;
+    return raftlog_room(store->log) >= raftlog_append_cost(msg->append.n, bytes);
+}
+
+/* The data of an install must be here, whole, before consensus hears of it. */
+static bool has_data_for(const struct replica *r, const struct cons_msg *msg)
+{
+    return msg->type != CONS_MSG_SNAPSHOT ||
+           snapshot_in_has(r, msg->snapshot.index, msg->snapshot.term);
+}
+
+static int check_route(const struct store *store, const struct cons_msg *msg, uint64_t from_store,
+                       struct err *err)
+{
+    const struct identity_member *m = identity_member_by_replica(&store->identity, msg->from);
+    if (m != NULL && m->store_id == from_store)
+        return 0;
+    return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
+                   (unsigned long long)from_store, (unsigned long long)msg->from);
+}
+
+int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct slice body,
+                          struct err *err)
+{
+    struct store *store = data;
+    struct replica *r = store->replica;
+    struct cons_msg msg;
+    if (!peer_msg_is_kind(kind))
+        return err_set(err, ERR_UNSUPPORTED, "message kind %u between stores", kind);
+    int rv = raft_wire_decode(store->wire, body, &msg, err);
+    if (rv != 0)
+        return rv;
+    rv = check_route(store, &msg, from_store, err);
+    if (rv != 0)
+        return rv;
+    bool is_ours = r != NULL && msg.group_id == r->range_id && msg.to == r->replica_id;
+    if (!is_ours || r->cons == NULL || r->state == REPLICA_DAMAGED)
+        return 0;
+    if (!has_room_for(store, &msg) || !has_data_for(r, &msg))
+        return 0;
+    struct err reason = {0};
+    rv = consensus_receive(r->cons, store_now_ms(store), &msg, &reason);
+    if (rv != 0)
+        LOG_WARN(store->logger, "message_refused", "from=%llu kind=%s reason=\"%s\"",
+                 (unsigned long long)msg.from, cons_msg_name(msg.type), reason.msg);
+    store_wake(store);
+    return 0;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/replica.h"
+
+#include <stdlib.h>
+
+#include "store/service.h"
+#include "store/store_internal.h"
+
+enum { ENTRY_COMMANDS_MAX = 4096 };
+
+static const uint32_t replica_successors[] = {
+    [REPLICA_REPLAYING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_DAMAGED),
+    [REPLICA_RUNNING] = BIT(REPLICA_INSTALLING) | BIT(REPLICA_DAMAGED),
+    [REPLICA_INSTALLING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_DAMAGED),
+    [REPLICA_DAMAGED] = 0,
+};
+
+void replica_move(struct replica *r, enum replica_state to)
+{
+    ASSERT(replica_successors[r->state] & BIT(to));
+    ASSERT(to != REPLICA_RUNNING || r->cons != NULL);
+    r->state = to;
+}
+
+int replica_new(struct store *store, uint64_t replica_id, struct range *range,
+                struct replica **ret_replica, struct err *err)
+{
+    ASSERT(range != NULL);
+    struct replica *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return err_set(err, ERR_NOMEM, "replica of %zu bytes", sizeof *r);
+    r->store = store;
+    r->replica_id = replica_id;
+    r->range_id = range_descriptor(range)->range_id;
+    r->range = range;
+    r->state = REPLICA_REPLAYING;
+    r->next_write_id = 1;
+    list_init(&r->writes);
+    list_init(&r->proposals);
+    list_init(&r->stamp_reads);
+    list_init(&r->batches);
+    list_init(&r->reading);
+    list_init(&r->log_writes);
+    list_init(&r->fetches);
+    list_init(&r->streams);
+    list_init(&r->dropped_streams);
+    entry_builder_init(&r->builder, store->opt.entry_bytes_max, ENTRY_COMMANDS_MAX);
+    replica_apply_init(r);
+    *ret_replica = r;
+    return 0;
+}
+
+void replica_free(struct replica *r)
+{
+    if (r == NULL)
+        return;
+    replica_read_free(r);
+    replica_write_free(r);
+    snapshot_out_free(r);
+    snapshot_in_free(r);
+    replica_apply_free(r);
+    replica_log_free(r);
+    consensus_free(r->cons);
+    range_free(r->range);
+    free(r);
+}
+
+void replica_run(struct replica *r)
+{
+    struct raftlog_group_state state;
+    ASSERT(r->state == REPLICA_REPLAYING);
+    int rv = raftlog_group_state(r->store->log, r->replica_id, &state);
+    ASSERT(rv == 0);
+    r->replay_to = MAX(state.hint, range_meta(r->range)->applied_index);
+    LOG_INFO(r->store->logger, "replay", "replica=%llu from=%llu to=%llu last=%llu term=%llu",
+             (unsigned long long)r->replica_id,
+             (unsigned long long)range_meta(r->range)->applied_index,
+             (unsigned long long)r->replay_to, (unsigned long long)state.last_index,
+             (unsigned long long)state.term);
+    replica_apply_wake(r);
+}
+
+/* Consensus starts from what is on disk: nothing may be on its way there. */
+static void try_start(struct replica *r)
+{
+    struct err err = {0};
+    if (!list_is_empty(&r->log_writes))
+        return;
+    int rv = replica_start_consensus(r, &err);
+    if (rv != 0) {
+        replica_damage(r, "start consensus", &err);
+        return;
+    }
+    r->wants_reopen = false;
+    if (r->state != REPLICA_RUNNING)
+        replica_move(r, REPLICA_RUNNING);
+    store_on_replica_running(r->store);
+}
+
+/* The hint on disk may end above the log of a replica that took in a snapshot just
+ * before it died: its log begins anew behind the state. */
+static bool log_fits_state(struct replica *r)
+{
+    const struct range_meta *meta = range_meta(r->range);
+    uint64_t term = 0;
+    int rv = raftlog_term(r->store->log, r->replica_id, meta->applied_index, &term);
+    return rv == 0 && term == meta->applied_term;
+}
+
+void replica_on_replayed(struct replica *r)
+{
+    ASSERT(r->state == REPLICA_REPLAYING);
+    if (r->cons != NULL || !list_is_empty(&r->log_writes))
+        return;
+    if (!log_fits_state(r)) {
+        const struct range_meta *meta = range_meta(r->range);
+        replica_log_reset(r, meta->applied_index, meta->applied_term);
+        return;
+    }
+    try_start(r);
+}
+
+bool replica_is_leader(const struct replica *r)
+{
+    return r->state == REPLICA_RUNNING && r->cons != NULL && !r->wants_reopen &&
+           consensus_is_leader(r->cons);
+}
+
+static const char *role_name(enum cons_state role)
+{
+    switch (role) {
+    case CONS_LEADER:
+        return "leader";
+    case CONS_CANDIDATE:
+        return "candidate";
+    default:
+        return "follower";
+    }
+}
+
+void replica_on_role(void *ctx, enum cons_state role, uint64_t term, uint64_t leader)
+{
+    struct replica *r = ctx;
+    if (!r->is_role_known || r->role != role || r->role_term != term)
+        LOG_INFO(r->store->logger, "role", "range=%llu replica=%llu role=%s term=%llu leader=%llu",
+                 (unsigned long long)r->range_id, (unsigned long long)r->replica_id,
+                 role_name(role), (unsigned long long)term, (unsigned long long)leader);
+    bool was_leader = r->is_role_known && r->role == CONS_LEADER;
+    r->is_role_known = true;
+    r->role = role;
+    r->role_term = term;
+    if (was_leader && role != CONS_LEADER)
+        r->lost_leadership = true;
+    store_wake(r->store);
+}
+
+/* What had to wait until consensus was done with its call. */
+static void after_leadership(struct replica *r)
+{
+    if (!r->lost_leadership)
+        return;
+    r->lost_leadership = false;
+    snapshot_out_stop_all(r);
+    if (!replica_is_leader(r))
+        replica_write_fail_queue(r, ERR_NOT_LEADER);
+}
+
+void replica_restart_consensus(struct replica *r)
+{
+    replica_write_fail_queue(r, ERR_NOT_LEADER);
+    replica_read_fail_all(r, ERR_NOT_LEADER);
+    snapshot_out_stop_all(r);
+    consensus_free(r->cons);
+    r->cons = NULL;
+    r->generation++;
+    r->is_role_known = false;
+    r->wants_reopen = true;
+    store_wake(r->store);
+}
+
+/* The library gave up: free the instance, start another from what is on disk once
+ * the writes on their way have arrived there. */
+static void check_reopen(struct replica *r)
+{
+    const char *reason = NULL;
+    if (r->cons != NULL && consensus_needs_reopen(r->cons, &reason)) {
+        LOG_WARN(r->store->logger, "reopen", "range=%llu reason=\"%s\"",
+                 (unsigned long long)r->range_id, reason);
+        replica_restart_consensus(r);
+    }
+    bool is_installing = r->state == REPLICA_INSTALLING && r->in != NULL;
+    if (r->wants_reopen && r->cons == NULL && !is_installing && r->apply == APPLY_IDLE)
+        try_start(r);
+}
+
+uint64_t replica_turn(struct replica *r)
+{
+    uint64_t now = store_now_ms(r->store);
+    if (r->state == REPLICA_DAMAGED) {
+        if (r->cons != NULL)
+            replica_end(r);
+        return UINT64_MAX;
+    }
+    after_leadership(r);
+    replica_log_turn(r);
+    if (r->state == REPLICA_RUNNING)
+        replica_propose(r);
+    replica_read_flush(r);
+    if (r->cons != NULL)
+        consensus_flush(r->cons, now);
+    if (r->cons != NULL && r->state == REPLICA_RUNNING)
+        snapshot_out_turn(r);
+    check_reopen(r);
+    return r->cons == NULL ? UINT64_MAX : consensus_next_timeout(r->cons, now);
+}
+
+void replica_tick(struct replica *r)
+{
+    uint64_t now_us = env_now_us(r->store->env);
+    if (r->state == REPLICA_DAMAGED)
+        return;
+    if (r->cons != NULL)
+        consensus_tick(r->cons, now_us / 1000);
+    replica_write_tick(r, now_us);
+    replica_read_tick(r, now_us);
+    snapshot_out_tick(r, now_us);
+    snapshot_in_tick(r, now_us);
+}
+
+void replica_damage(struct replica *r, const char *what, const struct err *err)
+{
+    if (r->state == REPLICA_DAMAGED)
+        return;
+    LOG_ERROR(r->store->logger, "damaged", "range=%llu replica=%llu during=\"%s\" error=\"%s\"",
+              (unsigned long long)r->range_id, (unsigned long long)r->replica_id, what, err->msg);
+    replica_move(r, REPLICA_DAMAGED);
+    store_on_damage(r->store, what, err);
+}
+
+/* Called from outside any call of consensus: everybody who waits is told. */
+void replica_end(struct replica *r)
+{
+    replica_write_fail_queue(r, ERR_CORRUPT);
+    replica_proposals_skip(r, UINT64_MAX);
+    replica_read_fail_all(r, ERR_CORRUPT);
+    snapshot_out_stop_all(r);
+    consensus_free(r->cons);
+    r->cons = NULL;
+    r->generation++;
+}

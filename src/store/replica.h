@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * replica — one range's member on this store: its consensus, its state machine,
+ * and what waits between them.
+ *
+ *   REPLAYING ──hint reached──▶ RUNNING ◀──────────────┐
+ *                                 │ install_snapshot()  │ durable
+ *                                 ▼                     │
+ *                             INSTALLING ──────────────┘
+ *   REPLAYING, RUNNING, INSTALLING ──damage──▶ DAMAGED (for life)
+ *
+ * Apply, in every state but DAMAGED and INSTALLING:
+ *
+ *   IDLE ─▶ (entry in the log's cache) ─▶ range_apply() ─▶ IDLE …
+ *     ├─▶ LOG_READ   entries come from disk
+ *     ├─▶ PREFETCH   the entry needs keys from disk
+ *     └─▶ STALLED    the engine pushes back, or memory is short
+ *
+ * Ownership  the store owns the replica; the replica owns its consensus, range,
+ *            queues and streams.
+ * Invariants (P1) range's applied index <= what consensus lets be applied, or the
+ *            log's hint while replaying. (P2) proposals stand in order of index.
+ *            (P3) a write is answered exactly once.
+ * Limits     store_options: entries_in_flight, queue_writes_max, queue_bytes_max,
+ *            queue_reads_max.
+ */
+#ifndef STORE_REPLICA_H_
+#define STORE_REPLICA_H_
+
+#include "consensus/consensus.h"
+#include "net/net.h"
+#include "raftlog/raftlog.h"
+#include "range/range.h"
+#include "range/read.h"
+#include "range/snapshot.h"
+#include "store/identity.h"
+#include "wire/request.h"
+
+struct store;
+struct replica;
+
+enum { REPLICA_STREAMS_MAX = 2 };
+
+/* Who is to be answered. */
+struct answer_to {
+    uint64_t client; /* net's */
+    uint64_t request_id;
+    uint64_t trace_id;
+    uint64_t deadline_us;
+};
+
+/* A write between its arrival and its answer. One allocation with its bytes. */
+struct write_op {
+    struct list in_writes; /* replica's queue; unlinked once proposed */
+    struct answer_to to;
+    uint64_t first_sent_ms;
+    size_t len;
+    uint8_t command[]; /* encoded */
+};
+
+/* Entries proposed and not yet known to be applied or lost. */
+struct proposal {
+    struct list in_proposals;
+    struct replica *replica;
+    uint64_t index;
+    uint64_t term;
+    struct list reads; /* reads that wait for range time to move */
+    uint32_t count;
+    struct write_op *by_position[]; /* as in the entry; NULL where answered already */
+};
+
+/* A read between its arrival and its answer. One allocation with its bytes. */
+struct read_op {
+    struct list in_reads;
+    struct replica *replica;
+    struct answer_to to;
+    struct request request; /* borrows from body */
+    struct range_read read;
+    bool is_reading; /* range_read is in flight */
+    uint8_t body[];
+};
+
+/* Reads of one turn: confirmed together. */
+struct read_batch {
+    struct list in_batches;
+    struct replica *replica;
+    struct cons_read confirm;
+    struct list reads;
+    uint32_t count;
+};
+
+enum apply_state { APPLY_IDLE, APPLY_LOG_READ, APPLY_PREFETCH, APPLY_STALLED };
+enum replica_state { REPLICA_REPLAYING, REPLICA_RUNNING, REPLICA_INSTALLING, REPLICA_DAMAGED };
+
+/* A write handed to the log; kept in a list until durable. */
+struct log_write {
+    struct list in_log_writes;
+    struct replica *replica;
+    struct raftlog_write op;
+    uint64_t write_id;   /* consensus'; 0: the store's own reset */
+    uint64_t generation; /* of the consensus instance */
+};
+
+/* Entries on their way from disk to a follower. */
+struct log_fetch {
+    struct list in_fetches;
+    struct replica *replica;
+    struct raftlog_read op;
+    uint64_t token;
+    uint64_t generation;
+    bool is_failed; /* could not even begin: answered at the end of the turn */
+};
+
+struct replica {
+    struct store *store;
+    uint64_t replica_id;
+    uint64_t range_id;
+    enum replica_state state;
+    struct range *range;
+    struct consensus *cons; /* NULL while replaying */
+    uint64_t generation;    /* of the consensus instance; grows at each start */
+    uint64_t next_write_id;
+    bool is_role_known;
+    enum cons_state role;
+    uint64_t role_term;
+    bool lost_leadership; /* told by consensus, dealt with at the end of the turn */
+
+    struct list writes; /* to be proposed */
+    uint32_t write_count;
+    size_t write_bytes;
+    struct list proposals; /* proposed, in order of index */
+    uint32_t proposal_count;
+    struct entry_builder builder;
+    bool needs_stamp; /* propose an entry even without writes */
+    struct list stamp_reads;
+
+    enum apply_state apply;
+    uint64_t replay_to; /* the log's hint at open */
+    struct raftlog_read apply_read;
+    bool has_apply_read; /* it holds entries */
+    struct env_task pump;
+    struct env_timer apply_retry;
+
+    struct list batches; /* asked of consensus */
+    struct read_batch *open_batch;
+    struct list reading; /* read_ops in range_read, off the loop */
+    uint32_t read_count;
+
+    struct list log_writes;
+    struct list fetches;
+    bool wants_reopen;
+
+    struct list streams;         /* snapshots that we send */
+    struct list dropped_streams; /* of them: given up, a read is in flight */
+    struct snapshot_in *in;      /* the one that we take in */
+};
+
+/* ---- replica.c: life ---------------------------------------------------------- */
+
+int replica_new(struct store *store, uint64_t replica_id, struct range *range,
+                struct replica **ret_replica, struct err *err);
+
+/* After env_stop(); answers nobody. NULL is fine. */
+void replica_free(struct replica *r);
+
+/* Replay the log up to its hint, then start consensus. */
+void replica_run(struct replica *r);
+
+/* End of a loop turn: propose, confirm reads. Returns when it must be called again at
+ * the latest, in milliseconds of store_now_ms(). */
+uint64_t replica_turn(struct replica *r);
+void replica_tick(struct replica *r);
+
+/* From apply: the hint is reached. */
+void replica_on_replayed(struct replica *r);
+
+/* Damage at rest: never vote, answer or apply again under this id. */
+void replica_damage(struct replica *r, const char *what, const struct err *err);
+
+/* Part of it, to be called from outside consensus: answer everybody who waits and end
+ * consensus. */
+void replica_end(struct replica *r);
+
+/* End consensus and start it again from what is on disk, once nothing is on its way
+ * there. From outside consensus. */
+void replica_restart_consensus(struct replica *r);
+
+/* The one place that writes r->state. */
+void replica_move(struct replica *r, enum replica_state to);
+
+bool replica_is_leader(const struct replica *r);
+
+/* From consensus: state, term or leader changed. */
+void replica_on_role(void *ctx, enum cons_state role, uint64_t term, uint64_t leader);
+
+/* ---- replica_log.c: consensus' table over the log -------------------------------- */
+
+extern const struct cons_ops replica_cons_ops;
+
+/* Make the log begin behind (index, term): `cb` when durable. */
+void replica_log_reset(struct replica *r, uint64_t index, uint64_t term);
+void replica_log_free(struct replica *r);
+
+/* Answer the fetches that could not begin. */
+void replica_log_turn(struct replica *r);
+
+/* What is on disk and in memory, for consensus_start(). */
+int replica_start_consensus(struct replica *r, struct err *err);
+
+/* ---- replica_apply.c ---------------------------------------------------------------- */
+
+void replica_apply_init(struct replica *r);
+void replica_apply_free(struct replica *r);
+
+/* There may be something to apply. Cheap; the work is done in a task. */
+void replica_apply_wake(struct replica *r);
+
+/* lsm_stall() changed. */
+void replica_on_stall(struct replica *r);
+
+/* ---- replica_write.c ------------------------------------------------------------------ */
+
+/* Take a write. Takes over `op` in any case and answers it in time. */
+void replica_write(struct replica *r, struct write_op *op);
+void replica_propose(struct replica *r);
+
+/* Entry `index` of `term` was applied: who hears its results; NULL if nobody waits.
+ * Proposals that it overtook are answered as not done. */
+struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t term);
+
+/* `op` (of a proposal) is applied. */
+void replica_write_answer_result(struct replica *r, struct write_op *op,
+                                 const struct command_result *result);
+
+/* All of the entry is answered. */
+void replica_proposal_done(struct replica *r, struct proposal *p);
+
+/* The state jumped to `index` by a snapshot: what became of these is not known. */
+void replica_proposals_skip(struct replica *r, uint64_t index);
+void replica_write_tick(struct replica *r, uint64_t now_us);
+
+/* Everything queued and not proposed is answered with `status`. */
+void replica_write_fail_queue(struct replica *r, int status);
+void replica_write_free(struct replica *r);
+
+/* ---- replica_read.c ---------------------------------------------------------------------- */
+
+/* Take a read. Takes over `op` and answers it in time. */
+void replica_read(struct replica *r, struct read_op *op);
+void replica_read_flush(struct replica *r);
+void replica_read_tick(struct replica *r, uint64_t now_us);
+
+/* Range time has moved: start these again, or fail them. */
+void replica_read_stamped(struct replica *r, struct list *reads, int status);
+void replica_read_fail_all(struct replica *r, int status);
+void replica_read_free(struct replica *r);
+
+/* After env_stop(), or once it is answered. */
+void read_op_free(struct read_op *op);
+
+/* ---- snapshot_out.c, snapshot_in.c -------------------------------------------------------- */
+
+/* Note the wish (from inside consensus); the turn opens the stream. */
+void snapshot_out_start(struct replica *r, uint64_t target);
+void snapshot_out_turn(struct replica *r);
+
+/* Leadership is lost, or the replica ends: drop all streams. */
+void snapshot_out_stop_all(struct replica *r);
+void snapshot_out_tick(struct replica *r, uint64_t now_us);
+void snapshot_out_free(struct replica *r);
+
+/* net_hooks.on_stream; data is the store. */
+int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
+                          struct err *err);
+
+/* Is the whole data of this state staged here? */
+bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term);
+void snapshot_in_install(struct replica *r, const struct cons_base *base);
+
+/* The log begins anew behind the state that came in. */
+void snapshot_in_on_reset(struct replica *r);
+
+/* Apply has come to rest: an install that waited for that goes on. */
+void snapshot_in_on_quiet(struct replica *r);
+void snapshot_in_tick(struct replica *r, uint64_t now_us);
+void snapshot_in_free(struct replica *r);
+
+#endif

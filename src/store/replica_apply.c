@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The apply pump: committed entries to the state machine, in order, a bounded
+ * number a turn. See the picture in replica.h.
+ */
+#include "store/service.h"
+#include "store/store_internal.h"
+
+enum {
+    APPLY_ENTRIES_MAX = 1024,   /* in one run of the pump */
+    APPLY_BYTES_MAX = 4 << 20,  /* of them */
+    APPLY_READ_BYTES = 1 << 20, /* of one read from disk */
+    APPLY_READ_ENTRIES = 4096,
+    APPLY_RETRY_US = 10 * 1000,
+};
+
+static uint64_t apply_limit(const struct replica *r)
+{
+    switch (r->state) {
+    case REPLICA_REPLAYING:
+        return r->replay_to;
+    case REPLICA_RUNNING:
+        return r->cons == NULL ? 0 : consensus_apply_limit(r->cons);
+    default:
+        return 0;
+    }
+}
+
+static uint64_t applied_index(const struct replica *r)
+{
+    return range_meta(r->range)->applied_index;
+}
+
+static void on_result(void *data, uint32_t position, const struct command_result *result)
+{
+    struct proposal *p = data;
+    ASSERT(position < p->count);
+    struct write_op *op = p->by_position[position];
+    if (op == NULL)
+        return; /* answered as undetermined when its deadline passed */
+    p->by_position[position] = NULL;
+    replica_write_answer_result(p->replica, op, result);
+}
+
+static int apply_command(struct replica *r, uint64_t index, const struct raftlog_entry *e,
+                         struct err *err)
+{
+    struct proposal *p = replica_proposal_at(r, index, e->term);
+    struct range_sink sink = {.data = p, .on_result = on_result};
+    int rv = range_apply(r->range, index, e->term, e->data, p == NULL ? NULL : &sink, err);
+    if (rv == 0 && p != NULL)
+        replica_proposal_done(r, p);
+    return rv;
+}
+
+static int apply_change(struct replica *r, uint64_t index, const struct raftlog_entry *e,
+                        struct err *err)
+{
+    struct cons_config config;
+    struct range_replica replicas[RANGE_REPLICAS_MAX];
+    int rv = cons_config_decode(e->data, &config, err);
+    if (rv != 0)
+        return rv;
+    if (config.n > RANGE_REPLICAS_MAX)
+        return err_set(err, ERR_INVALID, "%u members, limit %d", config.n, RANGE_REPLICAS_MAX);
+    for (uint32_t i = 0; i < config.n; i++) {
+        replicas[i] = (struct range_replica){
+            .replica_id = config.members[i].replica_id,
+            .store_id = config.members[i].store_id,
+            .role = config.members[i].role == CONS_VOTER ? RANGE_ROLE_VOTER : RANGE_ROLE_LEARNER,
+        };
+    }
+    return range_apply_change(r->range, index, e->term, e->data, replicas, config.n, err);
+}
+
+static int apply_entry(struct replica *r, uint64_t index, const struct raftlog_entry *e,
+                       struct err *err)
+{
+    ASSERT(index == applied_index(r) + 1);
+    if (e->type == CONS_COMMAND)
+        return apply_command(r, index, e, err);
+    struct proposal *p = replica_proposal_at(r, index, e->term);
+    ASSERT(p == NULL);
+    if (e->type == CONS_CHANGE)
+        return apply_change(r, index, e, err);
+    range_apply_barrier(r->range, index, e->term);
+    return 0;
+}
+
+static void on_prefetched(void *data, int status, const struct err *err)
+{
+    struct replica *r = data;
+    ASSERT(r->apply == APPLY_PREFETCH);
+    r->apply = APPLY_IDLE;
+    if (status != 0 && status != ERR_NOMEM) {
+        replica_damage(r, "read for apply", err);
+        return;
+    }
+    replica_apply_wake(r);
+}
+
+static void stall(struct replica *r)
+{
+    r->apply = APPLY_STALLED;
+    env_timer_start(&r->apply_retry, APPLY_RETRY_US);
+}
+
+/* The entry could not be applied: arrange for another try, or give the replica up. */
+static void handle_apply_error(struct replica *r, int rv, const struct err *err)
+{
+    switch (rv) {
+    case ERR_WOULD_BLOCK:
+        r->apply = APPLY_PREFETCH;
+        if (range_prefetch(r->range, on_prefetched, r) != 0)
+            stall(r);
+        return;
+    case ERR_BUSY:
+    case ERR_NOMEM:
+        stall(r);
+        return;
+    default:
+        replica_damage(r, "apply", err);
+    }
+}
+
+static void on_log_read(struct raftlog_read *op)
+{
+    struct replica *r = op->data;
+    ASSERT(r->apply == APPLY_LOG_READ);
+    r->apply = APPLY_IDLE;
+    if (op->status == ERR_NOMEM) {
+        raftlog_read_fini(op);
+        stall(r);
+        return;
+    }
+    if (op->status != 0) {
+        replica_damage(r, "read the log", &op->err);
+        return;
+    }
+    r->has_apply_read = true;
+    replica_apply_wake(r);
+}
+
+static void start_log_read(struct replica *r, uint64_t first, uint64_t limit)
+{
+    ASSERT(first <= limit);
+    raftlog_read_fini(&r->apply_read);
+    r->has_apply_read = false;
+    r->apply_read = (struct raftlog_read){
+        .data = r,
+        .group = r->replica_id,
+        .first = first,
+        .last = MIN(limit, first + APPLY_READ_ENTRIES - 1),
+        .bytes_max = APPLY_READ_BYTES,
+        .cb = on_log_read,
+    };
+    int rv = raftlog_read(r->store->log, &r->apply_read);
+    if (rv == 0) {
+        r->apply = APPLY_LOG_READ;
+        return;
+    }
+    struct err err = {0};
+    err_set(&err, rv, "entry %llu is not in the log", (unsigned long long)first);
+    handle_apply_error(r, rv == ERR_NOMEM ? ERR_NOMEM : ERR_CORRUPT, &err);
+}
+
+/* The next entry, from what was read from disk or from the cache. False: wait. */
+static bool next_entry(struct replica *r, uint64_t index, uint64_t limit, struct raftlog_entry *ret)
+{
+    struct raftlog_read *read = &r->apply_read;
+    if (r->has_apply_read && index >= read->first && index - read->first < read->n) {
+        *ret = read->entries[index - read->first];
+        return true;
+    }
+    int rv = raftlog_get(r->store->log, r->replica_id, index, ret);
+    if (rv == 0)
+        return true;
+    start_log_read(r, index, limit);
+    return false;
+}
+
+static void confirm_applied(struct replica *r, uint64_t before)
+{
+    uint64_t now_applied = applied_index(r);
+    if (r->state == REPLICA_RUNNING && r->cons != NULL && now_applied > before)
+        consensus_on_applied(r->cons, store_now_ms(r->store), now_applied);
+}
+
+static void finish_replay(struct replica *r)
+{
+    if (r->state == REPLICA_REPLAYING && r->apply == APPLY_IDLE && applied_index(r) >= r->replay_to)
+        replica_on_replayed(r);
+}
+
+static void pump_run(struct env_task *task)
+{
+    struct replica *r = task->data;
+    uint64_t limit = apply_limit(r);
+    uint64_t before = r->range == NULL ? 0 : applied_index(r);
+    size_t bytes = 0;
+    for (int n = 0; r->apply == APPLY_IDLE && applied_index(r) < limit; n++) {
+        struct raftlog_entry e;
+        struct err err = {0};
+        uint64_t index = applied_index(r) + 1;
+        if (n == APPLY_ENTRIES_MAX || bytes >= APPLY_BYTES_MAX) {
+            replica_apply_wake(r);
+            break;
+        }
+        if (!next_entry(r, index, limit, &e))
+            break;
+        int rv = apply_entry(r, index, &e, &err);
+        if (rv != 0) {
+            handle_apply_error(r, rv, &err);
+            break;
+        }
+        bytes += e.data.len;
+    }
+    if (r->state == REPLICA_DAMAGED)
+        return;
+    confirm_applied(r, before);
+    finish_replay(r);
+    snapshot_in_on_quiet(r);
+    store_wake(r->store);
+}
+
+static void retry_fired(struct env_timer *timer)
+{
+    struct replica *r = timer->data;
+    if (r->apply == APPLY_STALLED)
+        r->apply = APPLY_IDLE;
+    replica_apply_wake(r);
+}
+
+void replica_on_stall(struct replica *r)
+{
+    if (r->apply == APPLY_STALLED) {
+        env_timer_stop(&r->apply_retry);
+        r->apply = APPLY_IDLE;
+    }
+    replica_apply_wake(r);
+}
+
+void replica_apply_wake(struct replica *r)
+{
+    if (r->state != REPLICA_DAMAGED)
+        env_task_post(r->store->env, &r->pump);
+}
+
+void replica_apply_init(struct replica *r)
+{
+    env_task_init(&r->pump, pump_run, r);
+    env_timer_init(&r->apply_retry, r->store->env, retry_fired, r);
+}
+
+void replica_apply_free(struct replica *r)
+{
+    raftlog_read_fini(&r->apply_read);
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A read: all that come in one turn are confirmed together by one ReadIndex
+ * (consensus.md, Linearizable reads), then each reads the engine. A read that finds
+ * a record whose expiry the wall clock has passed, but range time has not, waits
+ * until an entry has moved range time.
+ */
+#include <stdlib.h>
+
+#include "store/service.h"
+#include "store/store_internal.h"
+
+void read_op_free(struct read_op *op)
+{
+    range_read_fini(&op->read);
+    free(op);
+}
+
+static void read_finish(struct read_op *op, int status, const char *text)
+{
+    struct replica *r = op->replica;
+    ASSERT(r->read_count > 0);
+    ASSERT(!list_is_linked(&op->in_reads));
+    r->read_count--;
+    if (status == 0)
+        service_answer_read(r->store, &op->to, op->request.kind, &op->read);
+    else
+        service_answer_status(r->store, &op->to, status, text);
+    read_op_free(op);
+}
+
+static void read_ended(struct read_op *op, int status)
+{
+    struct replica *r = op->replica;
+    if (status == ERR_STATE && op->read.needs_stamp) {
+        list_push_back(&r->stamp_reads, &op->in_reads);
+        r->needs_stamp = true;
+        store_wake(r->store);
+        return;
+    }
+    const char *text = op->read.err.code != 0 ? op->read.err.msg : NULL;
+    if (status == ERR_CORRUPT || status == ERR_IO)
+        LOG_ERROR(r->store->logger, "read_failed", "range=%llu error=\"%s\"",
+                  (unsigned long long)r->range_id, op->read.err.msg);
+    read_finish(op, status, text);
+}
+
+static void on_range_read(struct range_read *read, int status)
+{
+    struct read_op *op = read->data;
+    list_remove(&op->in_reads);
+    read_ended(op, status);
+}
+
+/* Leadership is confirmed and apply has caught up: read the engine. */
+static void read_begin(struct read_op *op)
+{
+    struct replica *r = op->replica;
+    if (op->to.deadline_us <= env_now_us(r->store->env)) {
+        read_finish(op, ERR_TIMEOUT, "the deadline passed before the read was confirmed");
+        return;
+    }
+    int rv = range_read_start(r->range, &op->read);
+    if (rv == ERR_WOULD_BLOCK) {
+        list_push_back(&r->reading, &op->in_reads);
+        return;
+    }
+    read_ended(op, rv);
+}
+
+static void batch_free(struct read_batch *batch)
+{
+    list_remove(&batch->in_batches);
+    free(batch);
+}
+
+static void batch_finish(struct read_batch *batch, int status)
+{
+    struct list *link;
+    while ((link = list_pop_front(&batch->reads)) != NULL) {
+        struct read_op *op = list_entry(link, struct read_op, in_reads);
+        if (status == 0)
+            read_begin(op);
+        else
+            read_finish(op, status, NULL);
+    }
+    batch_free(batch);
+}
+
+static void on_confirmed(struct cons_read *confirm, int status, uint64_t index)
+{
+    struct read_batch *batch = confirm->data;
+    ASSERT(status != 0 || range_meta(batch->replica->range)->applied_index >= index);
+    batch_finish(batch, status);
+}
+
+static struct read_batch *open_batch(struct replica *r)
+{
+    if (r->open_batch != NULL)
+        return r->open_batch;
+    struct read_batch *batch = calloc(1, sizeof *batch);
+    if (batch == NULL)
+        return NULL;
+    list_init(&batch->in_batches);
+    list_init(&batch->reads);
+    batch->replica = r;
+    batch->confirm.data = batch;
+    batch->confirm.cb = on_confirmed;
+    r->open_batch = batch;
+    return batch;
+}
+
+static void fill_range_read(struct read_op *op)
+{
+    const struct request *req = &op->request;
+    const struct request_read *how = &req->get.read; /* the first member of all three */
+    struct range_read *read = &op->read;
+    range_read_init(read);
+    read->data = op;
+    read->cb = on_range_read;
+    read->now_ms = env_wall_ms(op->replica->store->env);
+    if (req->kind == REQUEST_GET) {
+        read->kind = RANGE_READ_GET;
+        read->key = req->get.key;
+    } else if (req->kind == REQUEST_MULTI_GET) {
+        how = &req->multi_get.read;
+        read->kind = RANGE_READ_MULTI_GET;
+        read->keys = req->multi_get.keys;
+    } else {
+        ASSERT(req->kind == REQUEST_SCAN);
+        how = &req->scan.read;
+        read->kind = RANGE_READ_SCAN;
+        read->start = req->scan.start;
+        read->end = req->scan.end;
+        read->is_reverse = req->scan.is_reverse;
+        read->is_keys_only = req->scan.is_keys_only;
+        read->limit_keys = req->scan.limit_keys;
+        read->limit_bytes = req->scan.limit_bytes;
+    }
+    read->keyspace = how->keyspace;
+    read->at_version = how->consistency == READ_AT ? how->at_version : 0;
+}
+
+void replica_read(struct replica *r, struct read_op *op)
+{
+    op->replica = r;
+    list_init(&op->in_reads);
+    r->read_count++;
+    fill_range_read(op);
+    if (!replica_is_leader(r)) {
+        read_finish(op, ERR_NOT_LEADER, NULL);
+        return;
+    }
+    struct read_batch *batch = NULL;
+    if (r->read_count <= r->store->opt.queue_reads_max)
+        batch = open_batch(r);
+    if (batch == NULL) {
+        read_finish(op, ERR_BUSY, "too many reads are waiting");
+        return;
+    }
+    list_push_back(&batch->reads, &op->in_reads);
+    batch->count++;
+    uint64_t deadline_ms = op->to.deadline_us / 1000 + 1;
+    batch->confirm.deadline_ms = MAX(batch->confirm.deadline_ms, deadline_ms);
+    store_wake(r->store);
+}
+
+void replica_read_flush(struct replica *r)
+{
+    struct read_batch *batch = r->open_batch;
+    if (batch == NULL)
+        return;
+    r->open_batch = NULL;
+    list_push_back(&r->batches, &batch->in_batches);
+    int rv = r->cons == NULL ? ERR_NOT_LEADER : consensus_read(r->cons, &batch->confirm);
+    if (rv != 0)
+        batch_finish(batch, rv);
+}
+
+void replica_read_stamped(struct replica *r, struct list *reads, int status)
+{
+    struct list again;
+    struct list *link;
+    list_init(&again);
+    while ((link = list_pop_front(reads)) != NULL)
+        list_push_back(&again, link);
+    while ((link = list_pop_front(&again)) != NULL) {
+        struct read_op *op = list_entry(link, struct read_op, in_reads);
+        ASSERT(op->replica == r);
+        if (status == 0)
+            read_begin(op);
+        else
+            read_finish(op, status == ERR_UNDETERMINED ? ERR_TIMEOUT : status, NULL);
+    }
+}
+
+static void expire(struct list *reads, uint64_t now_us)
+{
+    LIST_FOREACH(it, reads)
+    {
+        struct read_op *op = list_entry(it, struct read_op, in_reads);
+        if (op->to.deadline_us > now_us)
+            continue;
+        list_remove(&op->in_reads);
+        read_finish(op, ERR_TIMEOUT, "no majority confirmed the read in time");
+    }
+}
+
+void replica_read_tick(struct replica *r, uint64_t now_us)
+{
+    LIST_FOREACH(it, &r->batches)
+    expire(&list_entry(it, struct read_batch, in_batches)->reads, now_us);
+    expire(&r->stamp_reads, now_us);
+    LIST_FOREACH(p, &r->proposals)
+    expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us);
+}
+
+static void free_all(struct list *reads)
+{
+    struct list *link;
+    while ((link = list_pop_front(reads)) != NULL)
+        read_op_free(list_entry(link, struct read_op, in_reads));
+}
+
+void replica_read_free(struct replica *r)
+{
+    struct list *link;
+    while ((link = list_pop_front(&r->batches)) != NULL) {
+        struct read_batch *batch = list_entry(link, struct read_batch, in_batches);
+        free_all(&batch->reads);
+        free(batch);
+    }
+    if (r->open_batch != NULL) {
+        free_all(&r->open_batch->reads);
+        free(r->open_batch);
+        r->open_batch = NULL;
+    }
+    free_all(&r->reading);
+    free_all(&r->stamp_reads);
+}
+
+void replica_read_fail_all(struct replica *r, int status)
+{
+    struct list *link;
+    replica_read_flush(r);
+    while (!list_is_empty(&r->batches)) {
+        struct read_batch *batch = list_first(&r->batches, struct read_batch, in_batches);
+        if (r->cons != NULL && batch->confirm.state != CONS_READ_IDLE)
+            consensus_read_cancel(r->cons, &batch->confirm);
+        list_remove(&batch->in_batches);
+        while ((link = list_pop_front(&batch->reads)) != NULL)
+            read_finish(list_entry(link, struct read_op, in_reads), status, NULL);
+        free(batch);
+    }
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A write: queued ─▶ copied into an entry at the end of the turn ─▶ proposed ─▶
+ * applied ─▶ answered. What may go wrong:
+ *  - not the leader, queue full, deadline passed while queued: definite, not done;
+ *  - leadership lost after proposing: the entry may yet commit. It is decided when
+ *    its index is applied: the same term there, done; another term, not done;
+ *  - the deadline passes after proposing: undetermined.
+ */
+#include <stdlib.h>
+
+#include "store/service.h"
+#include "store/store_internal.h"
+
+static void write_answer(struct replica *r, struct write_op *op, int status, const char *text)
+{
+    ASSERT(!list_is_linked(&op->in_writes));
+    service_answer_status(r->store, &op->to, status, text);
+    free(op);
+}
+
+static void queue_remove(struct replica *r, struct write_op *op)
+{
+    ASSERT(r->write_count > 0);
+    ASSERT(r->write_bytes >= op->len);
+    list_remove(&op->in_writes);
+    r->write_count--;
+    r->write_bytes -= op->len;
+}
+
+void replica_write_answer_result(struct replica *r, struct write_op *op,
+                                 const struct command_result *result)
+{
+    ASSERT(!list_is_linked(&op->in_writes));
+    service_answer_write(r->store, &op->to, result);
+    free(op);
+}
+
+void replica_write(struct replica *r, struct write_op *op)
+{
+    const struct store_options *opt = &r->store->opt;
+    if (!replica_is_leader(r)) {
+        write_answer(r, op, ERR_NOT_LEADER, NULL);
+        return;
+    }
+    if (r->write_count >= opt->queue_writes_max ||
+        op->len > opt->queue_bytes_max - r->write_bytes) {
+        write_answer(r, op, ERR_BUSY, "too many writes are waiting");
+        return;
+    }
+    list_push_back(&r->writes, &op->in_writes);
+    r->write_count++;
+    r->write_bytes += op->len;
+    store_wake(r->store);
+}
+
+void replica_write_fail_queue(struct replica *r, int status)
+{
+    while (!list_is_empty(&r->writes)) {
+        struct write_op *op = list_first(&r->writes, struct write_op, in_writes);
+        queue_remove(r, op);
+        write_answer(r, op, status, NULL);
+    }
+    ASSERT(r->write_count == 0);
+    ASSERT(r->write_bytes == 0);
+    replica_read_stamped(r, &r->stamp_reads, status);
+    r->needs_stamp = false;
+}
+
+/* Move what fits from the queue into the builder and onto `taken`. */
+static uint32_t build_entry(struct replica *r, struct list *taken)
+{
+    uint64_t now_us = env_now_us(r->store->env);
+    uint32_t count = 0;
+    while (!list_is_empty(&r->writes)) {
+        struct write_op *op = list_first(&r->writes, struct write_op, in_writes);
+        if (op->to.deadline_us <= now_us) {
+            queue_remove(r, op);
+            write_answer(r, op, ERR_TIMEOUT, "the deadline passed in the queue");
+            continue;
+        }
+        int rv = entry_builder_add(&r->builder, slice_of(op->command, op->len), op->first_sent_ms);
+        if (rv == ERR_BUSY)
+            break;
+        queue_remove(r, op);
+        if (rv != 0) {
+            write_answer(r, op, rv, NULL);
+            continue;
+        }
+        list_push_back(taken, &op->in_writes);
+        count++;
+    }
+    ASSERT(count == entry_builder_count(&r->builder));
+    return count;
+}
+
+static void fail_taken(struct replica *r, struct list *taken, int status)
+{
+    struct list *link;
+    while ((link = list_pop_front(taken)) != NULL)
+        write_answer(r, list_entry(link, struct write_op, in_writes), status, NULL);
+    replica_read_stamped(r, &r->stamp_reads, status);
+    r->needs_stamp = false;
+}
+
+static struct proposal *proposal_new(struct replica *r, struct list *taken, uint32_t count)
+{
+    struct proposal *p = malloc(sizeof *p + count * sizeof p->by_position[0]);
+    if (p == NULL)
+        return NULL;
+    list_init(&p->in_proposals);
+    list_init(&p->reads);
+    p->replica = r;
+    p->count = count;
+    struct list *link;
+    for (uint32_t i = 0; i < count; i++) {
+        link = list_pop_front(taken);
+        ASSERT(link != NULL);
+        p->by_position[i] = list_entry(link, struct write_op, in_writes);
+    }
+    ASSERT(list_is_empty(taken));
+    while ((link = list_pop_front(&r->stamp_reads)) != NULL)
+        list_push_back(&p->reads, link);
+    r->needs_stamp = false;
+    return p;
+}
+
+/* Keep proposals in order of index: a new term may begin below entries of an old
+ * one that are not decided yet. */
+static void proposal_insert(struct replica *r, struct proposal *p)
+{
+    struct list *at = r->proposals.prev;
+    while (at != &r->proposals && list_entry(at, struct proposal, in_proposals)->index > p->index)
+        at = at->prev;
+    list_push_front(at, &p->in_proposals);
+    r->proposal_count++;
+}
+
+/* Close what the builder holds and hand it to consensus. False: stop for now. */
+static bool propose_entry(struct replica *r, struct list *taken, uint32_t count)
+{
+    uint8_t *payload = NULL;
+    size_t len = 0;
+    uint64_t index = 0;
+    uint64_t wall_ms = env_wall_ms(r->store->env);
+    int rv =
+        entry_builder_take(&r->builder, wall_ms, range_meta(r->range)->time_ms, &payload, &len);
+    if (rv != 0) {
+        fail_taken(r, taken, rv);
+        return false;
+    }
+    uint64_t term = consensus_term(r->cons);
+    struct slice data = slice_of(payload, len);
+    struct proposal *p = proposal_new(r, taken, count);
+    if (p == NULL) {
+        free(payload);
+        fail_taken(r, taken, ERR_NOMEM);
+        return false;
+    }
+    rv = consensus_propose(r->cons, store_now_ms(r->store), &data, 1, &index);
+    free(payload);
+    p->index = index;
+    p->term = term;
+    proposal_insert(r, p);
+    if (rv == 0)
+        return true;
+    for (uint32_t i = 0; i < p->count; i++)
+        write_answer(r, p->by_position[i], rv, NULL);
+    replica_read_stamped(r, &p->reads, rv);
+    p->count = 0;
+    replica_proposal_done(r, p);
+    return false;
+}
+
+static bool may_propose(const struct replica *r)
+{
+    return r->state == REPLICA_RUNNING && replica_is_leader(r) &&
+           r->proposal_count < r->store->opt.entries_in_flight &&
+           (!list_is_empty(&r->writes) || r->needs_stamp) &&
+           lsm_stall(r->store->lsm) != LSM_STALL_STOP;
+}
+
+void replica_propose(struct replica *r)
+{
+    while (may_propose(r)) {
+        struct list taken;
+        list_init(&taken);
+        uint32_t count = build_entry(r, &taken);
+        if (count == 0 && !r->needs_stamp)
+            break;
+        if (!propose_entry(r, &taken, count))
+            break;
+    }
+}
+
+struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t term)
+{
+    while (!list_is_empty(&r->proposals)) {
+        struct proposal *p = list_first(&r->proposals, struct proposal, in_proposals);
+        ASSERT(p->index >= index);
+        if (p->index > index)
+            return NULL;
+        if (p->term == term)
+            return p;
+        for (uint32_t i = 0; i < p->count; i++) {
+            if (p->by_position[i] != NULL)
+                write_answer(r, p->by_position[i], ERR_NOT_LEADER, "another leader took its place");
+        }
+        replica_read_stamped(r, &p->reads, ERR_NOT_LEADER);
+        p->count = 0;
+        replica_proposal_done(r, p);
+    }
+    return NULL;
+}
+
+void replica_proposal_done(struct replica *r, struct proposal *p)
+{
+    ASSERT(r->proposal_count > 0);
+    list_remove(&p->in_proposals);
+    r->proposal_count--;
+    replica_read_stamped(r, &p->reads, 0);
+    for (uint32_t i = 0; i < p->count; i++)
+        ASSERT(p->by_position[i] == NULL);
+    free(p);
+}
+
+static void proposal_answer_all(struct replica *r, struct proposal *p, int status, const char *text)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        struct write_op *op = p->by_position[i];
+        p->by_position[i] = NULL;
+        if (op != NULL)
+            write_answer(r, op, status, text);
+    }
+}
+
+void replica_proposals_skip(struct replica *r, uint64_t index)
+{
+    while (!list_is_empty(&r->proposals)) {
+        struct proposal *p = list_first(&r->proposals, struct proposal, in_proposals);
+        if (p->index > index)
+            break;
+        proposal_answer_all(r, p, ERR_UNDETERMINED, "overtaken by a snapshot");
+        replica_read_stamped(r, &p->reads, ERR_NOT_LEADER);
+        replica_proposal_done(r, p);
+    }
+}
+
+static void tick_queue(struct replica *r, uint64_t now_us)
+{
+    LIST_FOREACH(it, &r->writes)
+    {
+        struct write_op *op = list_entry(it, struct write_op, in_writes);
+        if (op->to.deadline_us > now_us)
+            continue;
+        queue_remove(r, op);
+        write_answer(r, op, ERR_TIMEOUT, "the deadline passed in the queue");
+    }
+}
+
+void replica_write_tick(struct replica *r, uint64_t now_us)
+{
+    tick_queue(r, now_us);
+    LIST_FOREACH(it, &r->proposals)
+    {
+        struct proposal *p = list_entry(it, struct proposal, in_proposals);
+        for (uint32_t i = 0; i < p->count; i++) {
+            struct write_op *op = p->by_position[i];
+            if (op == NULL || op->to.deadline_us > now_us)
+                continue;
+            p->by_position[i] = NULL;
+            write_answer(r, op, ERR_UNDETERMINED, "the deadline passed before a majority answered");
+        }
+    }
+}
+
+void replica_write_free(struct replica *r)
+{
+    struct list *link;
+    while ((link = list_pop_front(&r->writes)) != NULL)
+        free(list_entry(link, struct write_op, in_writes));
+    while ((link = list_pop_front(&r->proposals)) != NULL) {
+        struct proposal *p = list_entry(link, struct proposal, in_proposals);
+        for (uint32_t i = 0; i < p->count; i++)
+            free(p->by_position[i]);
+        while ((link = list_pop_front(&p->reads)) != NULL)
+            read_op_free(list_entry(link, struct read_op, in_reads));
+        free(p);
+    }
+    entry_builder_fini(&r->builder);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/service.h"
+
+#include <stdlib.h>
+
+#include "net/net_client.h"
+#include "store/store_internal.h"
+#include "wire/frame.h"
+
+/* ---- answers ------------------------------------------------------------------- */
+
+static void fill_leader(const struct store *store, struct leader_hint *ret)
+{
+    const struct replica *r = store->replica;
+    uint64_t store_id = 0;
+    if (r == NULL || r->cons == NULL)
+        return;
+    uint64_t leader = consensus_leader(r->cons, &store_id);
+    const struct identity_member *m = identity_member_by_replica(&store->identity, leader);
+    if (leader == 0 || m == NULL)
+        return;
+    *ret = (struct leader_hint){
+        .replica_id = leader,
+        .store_id = m->store_id,
+        .address = slice_str(m->address),
+    };
+}
+
+void service_answer(struct store *store, const struct answer_to *to, struct response *response)
+{
+    struct buf frame;
+    response->id = to->request_id;
+    response->trace_id = to->trace_id;
+    if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
+        fill_leader(store, &response->leader);
+    buf_init(&frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
+    size_t start = frame_begin(&frame);
+    response_encode(&frame, response);
+    frame_end(&frame, start, true);
+    if (frame.failed)
+        net_client_close(store->net, to->client, ERR_NOMEM, "out of memory for an answer");
+    else
+        net_client_reply(store->net, to->client,
+                         buf_slice(&frame)); /* a client that is gone: fine */
+    buf_fini(&frame);
+}
+
+void service_answer_status(struct store *store, const struct answer_to *to, int status,
+                           const char *text)
+{
+    struct response response = {.status = status};
+    if (text != NULL)
+        response.text = slice_of(text, MIN(strlen(text), (size_t)TEXT_MAX));
+    if (status == ERR_BUSY)
+        response.retry_after_ms = STORE_RETRY_MS;
+    service_answer(store, to, &response);
+}
+
+void service_answer_write(struct store *store, const struct answer_to *to,
+                          const struct command_result *result)
+{
+    struct buf raw;
+    buf_init(&raw, FRAME_BODY_MAX);
+    command_result_encode(&raw, result);
+    struct response response = {
+        .status = raw.failed ? ERR_NOMEM : result->status,
+        .kind = REQUEST_WRITE,
+        .write = {.result = buf_slice(&raw)},
+    };
+    if (raw.failed) /* it is applied: without its result, all that can be said is this */
+        service_answer_status(store, to, ERR_UNDETERMINED, "out of memory for the result");
+    else
+        service_answer(store, to, &response);
+    buf_fini(&raw);
+}
+
+void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
+                         const struct range_read *read)
+{
+    struct response response = {
+        .kind = kind,
+        .rows =
+            {
+                .rows = {.count = read->row_count, .raw = buf_slice(&read->rows)},
+                .version = read->version,
+                .has_more = read->has_more,
+                .cursor = buf_slice(&read->cursor),
+            },
+    };
+    service_answer(store, to, &response);
+}
+
+/* ---- requests --------------------------------------------------------------------- */
+
+/* The replica that may answer for data, or NULL and the answer is on its way. */
+static struct replica *data_replica(struct store *store, const struct answer_to *to,
+                                    const struct request *request)
+{
+    struct replica *r = store->replica;
+    switch (store->state) {
+    case STORE_UNBORN:
+        service_answer_status(store, to, ERR_STATE, "this store is not bootstrapped");
+        return NULL;
+    case STORE_DAMAGED:
+        service_answer_status(store, to, ERR_CORRUPT, "this store is damaged");
+        return NULL;
+    case STORE_REPLAYING:
+        service_answer_status(store, to, ERR_NOT_LEADER, "this store is starting");
+        return NULL;
+    default:
+        break;
+    }
+    if (r == NULL) {
+        service_answer_status(store, to, ERR_NOT_LEADER, "this store is stopping");
+        return NULL;
+    }
+    const struct range_descriptor *d = range_descriptor(r->range);
+    bool is_other = request->range_id != 0 && request->range_id != d->range_id;
+    bool is_old = request->span_epoch != 0 && request->span_epoch != d->epoch.span;
+    if (is_other || is_old) {
+        service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
+        return NULL;
+    }
+    return r;
+}
+
+static bool command_grows(const struct command *command)
+{
+    for (uint32_t i = 0; i < command->op_count; i++) {
+        enum op_kind kind = command->ops[i].kind;
+        if (kind != OP_DELETE && kind != OP_CHECK)
+            return true;
+    }
+    return false;
+}
+
+/* Is there room on this disk? Deletes go on longer than puts. */
+static int check_space(const struct store *store, const struct command *command, size_t len)
+{
+    if (store->mark >= WATERMARK_READ_ONLY)
+        return ERR_NO_SPACE;
+    if (store->mark >= WATERMARK_NO_PUTS && command_grows(command))
+        return ERR_NO_SPACE;
+    uint64_t queued = store->replica->write_bytes + len;
+    if (raftlog_room(store->log) < raftlog_append_cost(1, queued))
+        return ERR_NO_SPACE;
+    return 0;
+}
+
+/* What would be refused at apply is refused here already, as a courtesy. */
+static int check_write(struct store *store, struct replica *r, const struct command *command,
+                       size_t len, struct err *err)
+{
+    if (store->drain.cb != NULL)
+        return ERR_NOT_LEADER;
+    if (command->session != 0)
+        return err_set(err, ERR_UNSUPPORTED, "sessions are not supported by this version");
+    uint64_t wall_ms = env_wall_ms(store->env);
+    if (command->first_sent_ms > wall_ms + store->opt.max_clock_offset_ms)
+        return err_set(err, ERR_INVALID, "first_sent is ahead of this store's clock");
+    for (uint32_t i = 0; i < command->op_count; i++) {
+        int rv = range_check_key(r->range, command->keyspace, command->ops[i].key);
+        if (rv != 0)
+            return rv;
+    }
+    int rv = check_space(store, command, len);
+    if (rv != 0)
+        return err_set(err, rv, "the disk of store %llu is full",
+                       (unsigned long long)store->opt.store_id);
+    return 0;
+}
+
+static void on_write(struct store *store, const struct answer_to *to, const struct request *request)
+{
+    struct slice raw = request->write.command;
+    struct command command;
+    struct err err = {0};
+    struct replica *r = data_replica(store, to, request);
+    if (r == NULL)
+        return;
+    if (!replica_is_leader(r)) {
+        service_answer_status(store, to, ERR_NOT_LEADER, NULL);
+        return;
+    }
+    int rv = command_decode(raw, &store->opt.limits, store->ops, COMMAND_OPS_MAX, &command, &err);
+    if (rv == ERR_CORRUPT)
+        rv = ERR_INVALID; /* a malformed request is the client's mistake, not damage */
+    if (rv == 0)
+        rv = check_write(store, r, &command, raw.len, &err);
+    struct write_op *op = rv == 0 ? malloc(sizeof *op + raw.len) : NULL;
+    if (rv == 0 && op == NULL)
+        rv = ERR_BUSY;
+    if (rv != 0) {
+        service_answer_status(store, to, rv, err.code != 0 ? err.msg : NULL);
+        return;
+    }
+    *op = (struct write_op){.to = *to, .first_sent_ms = command.first_sent_ms, .len = raw.len};
+    list_init(&op->in_writes);
+    memcpy(op->command, raw.data, raw.len);
+    replica_write(r, op);
+}
+
+static int check_consistency(const struct request_read *how, struct err *err)
+{
+    switch (how->consistency) {
+    case READ_LINEARIZABLE:
+    case READ_AT:
+        return 0;
+    case READ_LEASE:
+        return err_set(err, ERR_UNSUPPORTED, "lease reads are not enabled in this cluster");
+    default:
+        return err_set(err, ERR_UNSUPPORTED, "stale reads are not supported by this version");
+    }
+}
+
+static const struct request_read *how_to_read(const struct request *request)
+{
+    switch (request->kind) {
+    case REQUEST_GET:
+        return &request->get.read;
+    case REQUEST_MULTI_GET:
+        return &request->multi_get.read;
+    default:
+        ASSERT(request->kind == REQUEST_SCAN);
+        return &request->scan.read;
+    }
+}
+
+/* 0 stands for the most that is allowed. */
+static uint32_t bounded(uint32_t asked, uint32_t most)
+{
+    return asked == 0 ? most : MIN(asked, most);
+}
+
+static void bound_page(const struct store *store, struct request_scan *scan)
+{
+    scan->limit_keys = bounded(scan->limit_keys, store->opt.scan_keys_max);
+    scan->limit_bytes = bounded(scan->limit_bytes, store->opt.scan_bytes_max);
+}
+
+static void on_read(struct store *store, const struct answer_to *to, const struct request *request,
+                    struct slice body)
+{
+    struct err err = {0};
+    struct replica *r = data_replica(store, to, request);
+    if (r == NULL)
+        return;
+    if (!replica_is_leader(r)) {
+        service_answer_status(store, to, ERR_NOT_LEADER, NULL);
+        return;
+    }
+    int rv = check_consistency(how_to_read(request), &err);
+    struct read_op *op = rv == 0 ? malloc(sizeof *op + body.len) : NULL;
+    if (rv == 0 && op == NULL)
+        rv = ERR_BUSY;
+    if (rv != 0) {
+        service_answer_status(store, to, rv, err.code != 0 ? err.msg : NULL);
+        return;
+    }
+    op->to = *to;
+    memcpy(op->body, body.data, body.len);
+    rv = request_decode(slice_of(op->body, body.len), &op->request, NULL);
+    ASSERT(rv == 0); /* the same bytes were accepted a moment ago */
+    if (request->kind == REQUEST_SCAN)
+        bound_page(store, &op->request.scan);
+    replica_read(r, op);
+}
+
+int service_on_request(void *data, uint64_t client, struct slice body, struct err *err)
+{
+    struct store *store = data;
+    struct request request;
+    int rv = request_decode(body, &request, err);
+    if (rv != 0)
+        return rv;
+    struct answer_to to = {
+        .client = client,
+        .request_id = request.id,
+        .trace_id = request.trace_id,
+        .deadline_us = env_now_us(store->env) + (uint64_t)request.timeout_ms * 1000,
+    };
+    switch (request.kind) {
+    case REQUEST_WRITE:
+        on_write(store, &to, &request);
+        break;
+    case REQUEST_GET:
+    case REQUEST_MULTI_GET:
+    case REQUEST_SCAN:
+        on_read(store, &to, &request, body);
+        break;
+    default:
+        admin_on_request(store, &to, &request);
+        break;
+    }
+    return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * service — what clients ask of this store, and the answers.
+ *
+ *   net ─▶ service_on_request() ─▶ replica_write() / replica_read() / admin.c
+ *                                        └──▶ service_answer_*() ─▶ net
+ *
+ * Invariants (A1) each request is answered once, or its connection is gone.
+ *            (A2) a status other than 0 and ERR_UNDETERMINED means that nothing
+ *            has happened and nothing will.
+ */
+#ifndef STORE_SERVICE_H_
+#define STORE_SERVICE_H_
+
+#include "store/replica.h"
+#include "wire/command.h"
+#include "wire/response.h"
+
+struct store;
+
+/* net_hooks.on_request. */
+int service_on_request(void *data, uint64_t client, struct slice body, struct err *err);
+
+/* An answer without content; `text` may be NULL. NOT_LEADER carries the hint. */
+void service_answer_status(struct store *store, const struct answer_to *to, int status,
+                           const char *text);
+void service_answer_write(struct store *store, const struct answer_to *to,
+                          const struct command_result *result);
+void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
+                         const struct range_read *read);
+
+/* Encode and send. `response->id` and trace id are taken from `to`. */
+void service_answer(struct store *store, const struct answer_to *to, struct response *response);
+
+/* ---- admin.c ------------------------------------------------------------------- */
+
+void admin_on_request(struct store *store, const struct answer_to *to,
+                      const struct request *request);
+
+/* Answer what waited and is decided now. */
+void admin_tick(struct store *store);
+void admin_free(struct store *store);
+
+#endif

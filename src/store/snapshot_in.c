@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Taking in a range's state:
+ *
+ *   GREETED ─begin─▶ READY ─chunk─▶ WRITING ─▶ READY … ─end─▶ COMPLETE
+ *      COMPLETE ─install_snapshot()─▶ QUIESCE ─apply at rest─▶ EDITING ─durable─▶
+ *      RESETTING ─log begins anew─▶ gone, consensus goes on
+ *   up to COMPLETE: closed, no progress, another stream ─▶ DROPPING ─▶ gone
+ *
+ * Until EDITING everything is in a staging folder: the replica serves and applies
+ * on, and a crash forgets it. The log is kept until the edit is durable.
+ */
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "net/net_stream.h"
+#include "store/service.h"
+#include "store/store_internal.h"
+#include "wire/snapshot_msg.h"
+
+enum {
+    IN_STUCK_US = 10 * 1000 * 1000,
+    IN_KEPT_US = 30 * 1000 * 1000, /* complete, waiting for the leader's word */
+};
+
+enum in_state {
+    IN_GREETED,
+    IN_READY,
+    IN_WRITING,
+    IN_COMPLETE,
+    IN_QUIESCE,
+    IN_EDITING,
+    IN_RESETTING,
+    IN_DROPPING,
+    IN_NR,
+};
+
+static const uint32_t in_successors[IN_NR] = {
+    [IN_GREETED] = BIT(IN_READY) | BIT(IN_DROPPING),
+    [IN_READY] = BIT(IN_WRITING) | BIT(IN_COMPLETE) | BIT(IN_DROPPING),
+    [IN_WRITING] = BIT(IN_READY) | BIT(IN_DROPPING),
+    [IN_COMPLETE] = BIT(IN_QUIESCE) | BIT(IN_DROPPING),
+    [IN_QUIESCE] = BIT(IN_EDITING),
+    [IN_EDITING] = BIT(IN_RESETTING),
+    [IN_RESETTING] = 0,
+    [IN_DROPPING] = 0,
+};
+
+struct snapshot_in {
+    struct replica *replica;
+    enum in_state state;
+    struct net_stream *stream; /* NULL once it is closed */
+    struct range_install *install;
+    bool is_writing; /* a chunk is in flight, also while DROPPING */
+    uint64_t number;
+    uint64_t index;
+    uint64_t term;
+    uint64_t chunks;
+    uint64_t bytes;
+    uint32_t crc;
+    uint64_t progress_us;
+};
+
+static void in_move(struct snapshot_in *in, enum in_state to)
+{
+    ASSERT(in_successors[in->state] & BIT(to));
+    in->state = to;
+    in->progress_us = env_now_us(in->replica->store->env);
+}
+
+static void in_release(struct snapshot_in *in)
+{
+    ASSERT(in->replica->in == in);
+    in->replica->in = NULL;
+    range_install_free(in->install);
+    free(in);
+}
+
+/* ---- giving up --------------------------------------------------------------------- */
+
+static void on_aborted(void *data, int status, const struct err *err)
+{
+    (void)status;
+    (void)err;
+    in_release(data);
+}
+
+static void in_abort(struct snapshot_in *in)
+{
+    ASSERT(in->state == IN_DROPPING);
+    if (in->is_writing)
+        return; /* its callback comes back here */
+    if (in->install == NULL || range_install_abort(in->install, on_aborted, in) != 0)
+        in_release(in);
+}
+
+static void in_drop(struct snapshot_in *in, int status, const char *reason)
+{
+    struct store *store = in->replica->store;
+    if (in->state == IN_DROPPING)
+        return;
+    if (status != 0)
+        LOG_WARN(store->logger, "snapshot_dropped", "index=%llu bytes=%llu reason=\"%s\"",
+                 (unsigned long long)in->index, (unsigned long long)in->bytes, reason);
+    net_stream_close(in->stream, status, reason);
+    in->stream = NULL;
+    in_move(in, IN_DROPPING);
+    in_abort(in);
+}
+
+/* ---- receiving ------------------------------------------------------------------------ */
+
+static void send_ack(struct snapshot_in *in)
+{
+    struct buf *frames = &in->replica->store->frames;
+    struct snapshot_ack ack = {.stream = in->number, .bytes = in->bytes};
+    buf_clear(frames);
+    size_t start = frame_begin(frames);
+    snapshot_ack_encode(frames, &ack);
+    frame_end(frames, start, false);
+    if (!frames->failed && in->stream != NULL)
+        net_stream_send(in->stream, buf_slice(frames)); /* the next one says more */
+}
+
+static int take_begin(struct snapshot_in *in, struct slice body, struct err *err)
+{
+    struct replica *r = in->replica;
+    struct snapshot_begin begin;
+    int rv = snapshot_begin_decode(body, &begin, err);
+    if (rv != 0)
+        return rv;
+    if (in->state != IN_GREETED)
+        return err_set(err, ERR_CORRUPT, "a second begin");
+    if (begin.group != r->range_id || begin.to_replica != r->replica_id)
+        return err_set(err, ERR_NOT_FOUND, "replica %llu of range %llu is not here",
+                       (unsigned long long)begin.to_replica, (unsigned long long)begin.group);
+    if (begin.term < consensus_term(r->cons))
+        return err_set(err, ERR_NOT_LEADER, "from an old term");
+    if (r->store->mark >= WATERMARK_NO_PUTS)
+        return err_set(err, ERR_NO_SPACE, "the disk is full");
+    rv = range_install_new(r->store->env, r->store->lsm, r->replica_id, r->range, begin.meta,
+                           &in->install, err);
+    if (rv != 0)
+        return rv;
+    const struct range_meta *meta = range_install_meta(in->install);
+    in->number = begin.stream;
+    in->index = meta->applied_index;
+    in->term = meta->applied_term;
+    if (in->index != begin.last_index || in->term != begin.last_term)
+        return err_set(err, ERR_CORRUPT, "its head and its meta differ");
+    in_move(in, IN_READY);
+    return 0;
+}
+
+static void on_chunk_written(void *data, int status, const struct err *err)
+{
+    struct snapshot_in *in = data;
+    ASSERT(in->is_writing);
+    in->is_writing = false;
+    if (in->state == IN_DROPPING) {
+        in_abort(in);
+        return;
+    }
+    if (status != 0) {
+        in_drop(in, status, err->msg);
+        return;
+    }
+    in_move(in, IN_READY);
+    send_ack(in);
+    if (in->stream != NULL)
+        net_stream_resume(in->stream);
+}
+
+static int take_chunk(struct snapshot_in *in, struct slice body, struct err *err)
+{
+    struct snapshot_chunk chunk;
+    int rv = snapshot_chunk_decode(body, &chunk, err);
+    if (rv != 0)
+        return rv;
+    if (in->state != IN_READY || chunk.stream != in->number || chunk.seq != in->chunks)
+        return err_set(err, ERR_CORRUPT, "a chunk out of place");
+    rv = range_install_chunk(in->install, chunk.data, on_chunk_written, in);
+    if (rv != 0)
+        return err_set(err, rv, "chunk %llu was refused", (unsigned long long)chunk.seq);
+    in->is_writing = true;
+    in->chunks++;
+    in->bytes += chunk.data.len;
+    in->crc = crc32c(in->crc, chunk.data.data, chunk.data.len);
+    in_move(in, IN_WRITING);
+    net_stream_pause(in->stream);
+    return 0;
+}
+
+static int take_end(struct snapshot_in *in, struct slice body, struct err *err)
+{
+    struct snapshot_end end;
+    int rv = snapshot_end_decode(body, &end, err);
+    if (rv != 0)
+        return rv;
+    if (in->state != IN_READY || end.stream != in->number || end.chunks != in->chunks ||
+        end.bytes != in->bytes || end.crc32c != in->crc || !range_install_is_complete(in->install))
+        return err_set(err, ERR_CORRUPT, "the end does not fit what came before");
+    in_move(in, IN_COMPLETE);
+    LOG_INFO(in->replica->store->logger, "snapshot_received", "index=%llu term=%llu bytes=%llu",
+             (unsigned long long)in->index, (unsigned long long)in->term,
+             (unsigned long long)in->bytes);
+    send_ack(in);
+    return 0;
+}
+
+static int on_frame(void *data, uint32_t kind, struct slice body, struct err *err)
+{
+    struct snapshot_in *in = data;
+    if (in->replica->cons == NULL)
+        return err_set(err, ERR_STATE, "the replica is not running");
+    switch (kind) {
+    case MSG_SNAPSHOT_BEGIN:
+        return take_begin(in, body, err);
+    case MSG_SNAPSHOT_CHUNK:
+        return take_chunk(in, body, err);
+    case MSG_SNAPSHOT_END:
+        return take_end(in, body, err);
+    default:
+        return err_set(err, ERR_UNSUPPORTED, "message kind %u on a snapshot stream", kind);
+    }
+}
+
+static void on_close(void *data, int status, const char *reason)
+{
+    struct snapshot_in *in = data;
+    in->stream = NULL;
+    if (in->state < IN_COMPLETE)
+        in_drop(in, status, reason);
+}
+
+static const struct net_stream_handler in_handler = {.on_frame = on_frame, .on_close = on_close};
+
+int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
+                          struct err *err)
+{
+    struct store *store = data;
+    struct replica *r = store->replica;
+    (void)from;
+    if (r == NULL || r->state != REPLICA_RUNNING || r->cons == NULL)
+        return err_set(err, ERR_STATE, "store %llu takes no snapshot now",
+                       (unsigned long long)store->opt.store_id);
+    if (r->in != NULL) {
+        if (r->in->state == IN_COMPLETE)
+            in_drop(r->in, ERR_CANCELED, "another stream has begun");
+        return err_set(err, ERR_BUSY, "another snapshot is being taken in");
+    }
+    struct snapshot_in *in = calloc(1, sizeof *in);
+    if (in == NULL)
+        return err_set(err, ERR_BUSY, "out of memory for a snapshot");
+    in->replica = r;
+    in->stream = stream;
+    in->state = IN_GREETED;
+    in->progress_us = env_now_us(store->env);
+    r->in = in;
+    net_stream_accept(stream, &in_handler, in);
+    return 0;
+}
+
+/* ---- installing ---------------------------------------------------------------------------- */
+
+bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term)
+{
+    const struct snapshot_in *in = r->in;
+    return r->state == REPLICA_RUNNING && in != NULL && in->state == IN_COMPLETE &&
+           in->index == index && in->term == term;
+}
+
+void snapshot_in_install(struct replica *r, const struct cons_base *base)
+{
+    ASSERT(snapshot_in_has(r, base->index, base->term));
+    ASSERT(base->index > range_meta(r->range)->applied_index);
+    raftlog_freeze_hint(r->store->log, r->replica_id, true);
+    in_move(r->in, IN_QUIESCE);
+    replica_move(r, REPLICA_INSTALLING);
+    replica_apply_wake(r);
+}
+
+/* The engine refused: what is on disk is what was before. */
+static void install_failed(struct snapshot_in *in, int status, const struct err *err)
+{
+    struct replica *r = in->replica;
+    LOG_ERROR(r->store->logger, "snapshot_not_installed", "index=%llu status=%s error=\"%s\"",
+              (unsigned long long)in->index, err_name(status), err == NULL ? "" : err->msg);
+    raftlog_freeze_hint(r->store->log, r->replica_id, false);
+    in_release(in);
+    replica_restart_consensus(r);
+}
+
+static void on_installed(void *data, int status, const struct err *err)
+{
+    struct snapshot_in *in = data;
+    struct replica *r = in->replica;
+    ASSERT(in->state == IN_EDITING);
+    if (status != 0) {
+        install_failed(in, status, err);
+        return;
+    }
+    ASSERT(range_meta(r->range)->applied_index == in->index);
+    in_move(in, IN_RESETTING);
+    replica_proposals_skip(r, in->index);
+    replica_log_reset(r, in->index, in->term);
+}
+
+void snapshot_in_on_quiet(struct replica *r)
+{
+    struct snapshot_in *in = r->in;
+    if (in == NULL || in->state != IN_QUIESCE || r->apply != APPLY_IDLE)
+        return;
+    in_move(in, IN_EDITING);
+    int rv = range_install_finish(in->install, on_installed, in);
+    ASSERT(rv == 0);
+}
+
+void snapshot_in_on_reset(struct replica *r)
+{
+    struct snapshot_in *in = r->in;
+    if (in == NULL || in->state != IN_RESETTING)
+        return;
+    uint64_t index = in->index;
+    LOG_INFO(r->store->logger, "snapshot_installed", "range=%llu index=%llu",
+             (unsigned long long)r->range_id, (unsigned long long)index);
+    in_release(in);
+    if (r->cons == NULL) {
+        replica_restart_consensus(r);
+        return;
+    }
+    replica_move(r, REPLICA_RUNNING);
+    consensus_on_snapshot_installed(r->cons, store_now_ms(r->store), index);
+    replica_apply_wake(r);
+}
+
+void snapshot_in_tick(struct replica *r, uint64_t now_us)
+{
+    struct snapshot_in *in = r->in;
+    if (in == NULL || in->state > IN_COMPLETE)
+        return;
+    uint64_t patience = in->state == IN_COMPLETE ? IN_KEPT_US : IN_STUCK_US;
+    if (now_us >= in->progress_us + patience)
+        in_drop(in, ERR_TIMEOUT, "no progress");
+}
+
+void snapshot_in_free(struct replica *r)
+{
+    if (r->in != NULL)
+        in_release(r->in);
+}

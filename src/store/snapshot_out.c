@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A range's applied state to a member that the log can no longer serve:
+ *
+ *   WANTED ─turn─▶ OPENING ─on_open─▶ READING ─chunk─▶ (sent) ─▶ READING …
+ *                                        │    └─▶ BLOCKED ─on_room─▶ (sent)
+ *                                        └ last chunk ─▶ ENDED ─ack of all─▶ gone
+ *   any ─ closed, refused, role lost, no progress ─▶ gone
+ *
+ * Only when the other side has every byte does consensus send the description.
+ */
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "net/net_stream.h"
+#include "store/service.h"
+#include "store/store_internal.h"
+#include "wire/snapshot_msg.h"
+
+enum {
+    OUT_STUCK_US = 10 * 1000 * 1000,
+    OUT_BYTES_PER_S = 64 << 20,
+};
+
+enum out_state { OUT_WANTED, OUT_OPENING, OUT_READING, OUT_BLOCKED, OUT_ENDED, OUT_NR };
+
+static const uint32_t out_successors[OUT_NR] = {
+    [OUT_WANTED] = BIT(OUT_OPENING),
+    [OUT_OPENING] = BIT(OUT_READING),
+    [OUT_READING] = BIT(OUT_BLOCKED) | BIT(OUT_ENDED) | BIT(OUT_READING),
+    [OUT_BLOCKED] = BIT(OUT_READING) | BIT(OUT_ENDED),
+    [OUT_ENDED] = 0,
+};
+
+struct snapshot_out {
+    struct list in_streams;
+    struct replica *replica;
+    uint64_t target; /* replica id */
+    enum out_state state;
+    bool is_dropped; /* freed when the read in flight comes back */
+    uint64_t number;
+    struct net_stream *stream;
+    struct range_snapshot *snapshot;
+    struct slice chunk; /* READING's last: borrowed from the snapshot */
+    bool chunk_is_last;
+    uint64_t chunks;
+    uint64_t bytes;
+    uint32_t crc;
+    uint64_t progress_us;
+    struct env_timer pace;
+};
+
+static void out_move(struct snapshot_out *o, enum out_state to)
+{
+    ASSERT(out_successors[o->state] & BIT(to));
+    o->state = to;
+    o->progress_us = env_now_us(o->replica->store->env);
+}
+
+static void out_release(struct snapshot_out *o)
+{
+    env_timer_stop(&o->pace);
+    list_remove(&o->in_streams);
+    range_snapshot_free(o->snapshot);
+    free(o);
+}
+
+/* End the stream on our side; nothing more is heard of it. */
+static void out_drop(struct snapshot_out *o, int status, const char *reason)
+{
+    net_stream_close(o->stream, status, reason);
+    o->stream = NULL;
+    env_timer_stop(&o->pace);
+    list_remove(&o->in_streams);
+    if (o->snapshot != NULL && range_snapshot_is_busy(o->snapshot)) {
+        o->is_dropped = true;
+        list_push_back(&o->replica->dropped_streams, &o->in_streams);
+        return;
+    }
+    out_release(o);
+}
+
+static void out_fail(struct snapshot_out *o, int status, const char *reason)
+{
+    struct replica *r = o->replica;
+    uint64_t target = o->target;
+    LOG_WARN(r->store->logger, "snapshot_failed", "range=%llu target=%llu bytes=%llu reason=\"%s\"",
+             (unsigned long long)r->range_id, (unsigned long long)target,
+             (unsigned long long)o->bytes, reason);
+    out_drop(o, status, reason);
+    if (r->cons != NULL)
+        consensus_snapshot_failed(r->cons, target);
+    store_wake(r->store);
+}
+
+static int out_base(const struct snapshot_out *o, struct cons_base *ret, struct err *err)
+{
+    ret->index = range_snapshot_index(o->snapshot);
+    ret->term = range_snapshot_term(o->snapshot);
+    ret->config_index = range_snapshot_conf_index(o->snapshot);
+    return cons_config_decode(range_snapshot_conf(o->snapshot), &ret->config, err);
+}
+
+/* ---- sending ---------------------------------------------------------------------- */
+
+static int send_begin(struct snapshot_out *o)
+{
+    struct replica *r = o->replica;
+    struct buf *frames = &r->store->frames;
+    struct snapshot_begin begin = {
+        .group = r->range_id,
+        .from_replica = r->replica_id,
+        .to_replica = o->target,
+        .stream = o->number,
+        .term = consensus_term(r->cons),
+        .last_index = range_snapshot_index(o->snapshot),
+        .last_term = range_snapshot_term(o->snapshot),
+        .conf_index = range_snapshot_conf_index(o->snapshot),
+        .configuration = range_snapshot_conf(o->snapshot),
+        .meta = range_snapshot_meta(o->snapshot),
+    };
+    buf_clear(frames);
+    size_t start = frame_begin(frames);
+    snapshot_begin_encode(frames, &begin);
+    frame_end(frames, start, true);
+    return frames->failed ? ERR_NOMEM : net_stream_send(o->stream, buf_slice(frames));
+}
+
+static int send_chunk(struct snapshot_out *o)
+{
+    struct buf *frames = &o->replica->store->frames;
+    struct snapshot_chunk chunk = {.stream = o->number, .seq = o->chunks, .data = o->chunk};
+    buf_clear(frames);
+    size_t start = frame_begin(frames);
+    snapshot_chunk_encode(frames, &chunk);
+    frame_end(frames, start, true);
+    if (frames->failed)
+        return ERR_NOMEM;
+    int rv = net_stream_send(o->stream, buf_slice(frames));
+    if (rv != 0)
+        return rv;
+    o->chunks++;
+    o->bytes += o->chunk.len;
+    o->crc = crc32c(o->crc, o->chunk.data, o->chunk.len);
+    return 0;
+}
+
+static int send_end(struct snapshot_out *o)
+{
+    struct buf *frames = &o->replica->store->frames;
+    struct snapshot_end end = {
+        .stream = o->number, .chunks = o->chunks, .bytes = o->bytes, .crc32c = o->crc};
+    buf_clear(frames);
+    size_t start = frame_begin(frames);
+    snapshot_end_encode(frames, &end);
+    frame_end(frames, start, false);
+    return frames->failed ? ERR_NOMEM : net_stream_send(o->stream, buf_slice(frames));
+}
+
+static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
+                     const struct err *err);
+
+static void read_next(struct snapshot_out *o)
+{
+    ASSERT(o->state == OUT_READING);
+    range_snapshot_next(o->snapshot, on_chunk, o);
+}
+
+static void pace_due(struct env_timer *timer)
+{
+    read_next(timer->data);
+}
+
+static void push(struct snapshot_out *o)
+{
+    int rv = o->chunk.len == 0 ? 0 : send_chunk(o);
+    if (rv == 0)
+        o->chunk = (struct slice){0};
+    if (rv == 0 && o->chunk_is_last)
+        rv = send_end(o);
+    if (rv == ERR_BUSY) {
+        if (o->state == OUT_READING)
+            out_move(o, OUT_BLOCKED);
+        return;
+    }
+    if (rv != 0) {
+        out_fail(o, rv, "cannot send");
+        return;
+    }
+    out_move(o, o->chunk_is_last ? OUT_ENDED : OUT_READING);
+    if (!o->chunk_is_last)
+        env_timer_start(&o->pace, (uint64_t)RANGE_CHUNK_MAX * 1000000 / OUT_BYTES_PER_S);
+}
+
+static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
+                     const struct err *err)
+{
+    struct snapshot_out *o = data;
+    if (o->is_dropped) {
+        out_release(o);
+        return;
+    }
+    if (status != 0) {
+        struct replica *r = o->replica;
+        out_fail(o, status, err->msg);
+        if (status == ERR_CORRUPT)
+            replica_damage(r, "read for a snapshot", err);
+        return;
+    }
+    o->chunk = chunk;
+    o->chunk_is_last = is_last;
+    push(o);
+}
+
+/* ---- the stream's side ---------------------------------------------------------------- */
+
+static void on_open(void *data, const struct net_identity *who)
+{
+    struct snapshot_out *o = data;
+    (void)who;
+    if (o->replica->cons == NULL || send_begin(o) != 0) {
+        out_fail(o, ERR_CANCELED, "cannot begin");
+        return;
+    }
+    out_move(o, OUT_READING);
+    read_next(o);
+}
+
+static void out_complete(struct snapshot_out *o)
+{
+    struct replica *r = o->replica;
+    struct cons_base base;
+    struct err err = {0};
+    uint64_t target = o->target;
+    int rv = out_base(o, &base, &err);
+    if (rv != 0 || r->cons == NULL) {
+        out_fail(o, ERR_CANCELED, "no longer of use");
+        return;
+    }
+    LOG_INFO(r->store->logger, "snapshot_sent", "range=%llu target=%llu index=%llu bytes=%llu",
+             (unsigned long long)r->range_id, (unsigned long long)target,
+             (unsigned long long)base.index, (unsigned long long)o->bytes);
+    out_drop(o, 0, NULL);
+    consensus_snapshot_sent(r->cons, store_now_ms(r->store), target, &base);
+    store_wake(r->store);
+}
+
+static int on_frame(void *data, uint32_t kind, struct slice body, struct err *err)
+{
+    struct snapshot_out *o = data;
+    struct snapshot_ack ack;
+    if (kind != MSG_SNAPSHOT_ACK)
+        return err_set(err, ERR_UNSUPPORTED, "message kind %u on a snapshot stream", kind);
+    int rv = snapshot_ack_decode(body, &ack, err);
+    if (rv != 0)
+        return rv;
+    if (ack.stream != o->number)
+        return err_set(err, ERR_CORRUPT, "an answer for another stream");
+    if (ack.status != 0)
+        return err_set(err, ack.status, "refused by the receiver");
+    o->progress_us = env_now_us(o->replica->store->env);
+    if (o->state == OUT_ENDED && ack.bytes == o->bytes)
+        out_complete(o);
+    return 0;
+}
+
+static void on_room(void *data)
+{
+    struct snapshot_out *o = data;
+    if (o->state == OUT_BLOCKED)
+        push(o);
+}
+
+static void on_close(void *data, int status, const char *reason)
+{
+    struct snapshot_out *o = data;
+    o->stream = NULL;
+    out_fail(o, status, reason);
+}
+
+static const struct net_stream_handler out_handler = {
+    .on_open = on_open, .on_frame = on_frame, .on_room = on_room, .on_close = on_close};
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+void snapshot_out_start(struct replica *r, uint64_t target)
+{
+    struct snapshot_out *o = calloc(1, sizeof *o);
+    if (o == NULL) {
+        env_fatal(r->store->env, "out of memory for a snapshot stream");
+        return;
+    }
+    o->replica = r;
+    o->target = target;
+    o->state = OUT_WANTED;
+    o->progress_us = env_now_us(r->store->env);
+    list_init(&o->in_streams);
+    env_timer_init(&o->pace, r->store->env, pace_due, o);
+    list_push_back(&r->streams, &o->in_streams);
+    store_wake(r->store);
+}
+
+static void out_open(struct snapshot_out *o)
+{
+    struct replica *r = o->replica;
+    struct err err = {0};
+    const struct identity_member *m = identity_member_by_replica(&r->store->identity, o->target);
+    if (m == NULL) {
+        out_fail(o, ERR_NOT_FOUND, "its address is not known");
+        return;
+    }
+    o->number = ++r->store->stream_number;
+    out_move(o, OUT_OPENING);
+    int rv = range_snapshot_new(r->range, &o->snapshot, &err);
+    if (rv == 0)
+        rv = net_stream_open(r->store->net, m->store_id, m->address, &out_handler, o, &o->stream,
+                             &err);
+    if (rv != 0) {
+        out_fail(o, rv, err.msg);
+        return;
+    }
+    consensus_snapshot_started(r->cons, o->target, range_snapshot_index(o->snapshot));
+}
+
+void snapshot_out_turn(struct replica *r)
+{
+    uint32_t running = 0;
+    LIST_FOREACH(it, &r->streams)
+    {
+        struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
+        if (o->state != OUT_WANTED) {
+            running++;
+            continue;
+        }
+        if (running++ < REPLICA_STREAMS_MAX)
+            out_open(o);
+    }
+}
+
+void snapshot_out_stop_all(struct replica *r)
+{
+    while (!list_is_empty(&r->streams))
+        out_drop(list_first(&r->streams, struct snapshot_out, in_streams), ERR_CANCELED,
+                 "the sender no longer leads");
+}
+
+void snapshot_out_tick(struct replica *r, uint64_t now_us)
+{
+    LIST_FOREACH(it, &r->streams)
+    {
+        struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
+        if (now_us >= o->progress_us + OUT_STUCK_US) {
+            out_fail(o, ERR_TIMEOUT, "no progress");
+            return; /* the list may have changed; the next tick goes on */
+        }
+    }
+}
+
+void snapshot_out_free(struct replica *r)
+{
+    struct list *link;
+    while ((link = list_pop_front(&r->streams)) != NULL)
+        out_release(list_entry(link, struct snapshot_out, in_streams));
+    while ((link = list_pop_front(&r->dropped_streams)) != NULL)
+        out_release(list_entry(link, struct snapshot_out, in_streams));
+}

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "net/net_client.h"
+#include "store/service.h"
+#include "store/store_internal.h"
+
+static const uint32_t store_successors[] = {
+    [STORE_UNBORN] = BIT(STORE_REPLAYING) | BIT(STORE_DAMAGED) | BIT(STORE_DRAINING),
+    [STORE_REPLAYING] = BIT(STORE_RUNNING) | BIT(STORE_DAMAGED) | BIT(STORE_DRAINING),
+    [STORE_RUNNING] = BIT(STORE_DAMAGED) | BIT(STORE_DRAINING),
+    [STORE_DAMAGED] = BIT(STORE_DRAINING),
+    [STORE_DRAINING] = BIT(STORE_DAMAGED),
+};
+
+static const char *const store_state_names[] = {"unborn", "replaying", "running", "damaged",
+                                                "draining"};
+
+const char *store_state_name(enum store_state state)
+{
+    ASSERT((size_t)state < ARRAY_LEN(store_state_names));
+    return store_state_names[state];
+}
+
+void store_move(struct store *store, enum store_state to)
+{
+    ASSERT(store_successors[store->state] & BIT(to));
+    LOG_INFO(store->logger, "store", "state=%s was=%s", store_state_name(to),
+             store_state_name(store->state));
+    store->state = to;
+}
+
+void store_fail(struct store *store, const char *what, const struct err *err)
+{
+    LOG_ERROR(store->logger, "fatal", "during=\"%s\" error=\"%s\"", what, err->msg);
+    env_fatal(store->env, "%s: %s", what, err->msg);
+}
+
+void store_on_replica_running(struct store *store)
+{
+    if (store->state == STORE_REPLAYING)
+        store_move(store, STORE_RUNNING);
+    store_wake(store);
+}
+
+void store_on_damage(struct store *store, const char *what, const struct err *err)
+{
+    struct err note = {0};
+    char reason[ERR_MSG_MAX];
+    snprintf(reason, sizeof reason, "%s: %s", what, err->msg);
+    if (identity_mark_damaged(store->env, store->data_dir, reason, &note) != 0)
+        store_fail(store, "note damage", &note);
+    if (store->state != STORE_DAMAGED)
+        store_move(store, STORE_DAMAGED);
+    store_wake(store);
+}
+
+/* ---- what the engine and the log tell --------------------------------------------- */
+
+static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
+{
+    struct store *store = data;
+    if (store->replica != NULL)
+        range_on_freeze(store->replica->range, freeze, batch);
+}
+
+static void set_gc(struct store *store)
+{
+    struct lsm_gc_span spans[2] = {
+        {.start = slice_of("\x00", 1), .end = slice_of("\x01", 1), .safe_version = UINT64_MAX},
+        range_gc_span(store->replica->range),
+    };
+    lsm_set_gc(store->lsm, spans, ARRAY_LEN(spans)); /* out of memory: the old one stays */
+}
+
+static void on_flushed(void *data, uint64_t freeze)
+{
+    struct store *store = data;
+    if (store->replica == NULL || !range_on_flushed(store->replica->range, freeze))
+        return;
+    set_gc(store);
+    store_compact_log(store);
+}
+
+static void on_corrupt(void *data, const char *file, uint64_t offset, const char *text)
+{
+    struct store *store = data;
+    struct err err = {0};
+    err_set(&err, ERR_CORRUPT, "%s at %llu: %s", file, (unsigned long long)offset, text);
+    if (store->replica != NULL)
+        replica_damage(store->replica, "engine", &err);
+}
+
+static void on_stall(void *data)
+{
+    struct store *store = data;
+    if (store->replica != NULL)
+        replica_on_stall(store->replica);
+    store_wake(store);
+}
+
+static void on_log_room(void *data)
+{
+    store_wake(data);
+}
+
+static void on_log_damage(void *data, uint64_t group, const char *text)
+{
+    struct store *store = data;
+    struct err err = {0};
+    err_set(&err, ERR_CORRUPT, "%s", text);
+    if (store->replica != NULL && store->replica->replica_id == group)
+        replica_damage(store->replica, "log", &err);
+}
+
+static void on_refused(void *data, const char *address, const char *reason)
+{
+    struct store *store = data;
+    LOG_WARN(store->logger, "connection_refused", "peer=%s reason=\"%s\"", address, reason);
+}
+
+/* ---- turns and ticks ------------------------------------------------------------------- */
+
+static void drain_step(struct store *store);
+
+static void store_turn(struct env_task *task)
+{
+    struct store *store = task->data;
+    uint64_t now = store_now_ms(store);
+    uint64_t due = now + STORE_CARE_MS;
+    if (store->replica != NULL)
+        due = MIN(due, replica_turn(store->replica));
+    bool is_waiting = store->replica != NULL &&
+                      (store->replica->write_count > 0 || store->replica->proposal_count > 0 ||
+                       store->replica->read_count > 0);
+    if (is_waiting || !list_is_empty(&store->transfers) || store->drain.cb != NULL)
+        due = MIN(due, now + STORE_TICK_MS);
+    due = MAX(due, now + 1);
+    if (!env_timer_is_active(&store->timer) || store->timer.due_us > due * 1000)
+        env_timer_start_at(&store->timer, due * 1000);
+}
+
+static void store_tick(struct env_timer *timer)
+{
+    struct store *store = timer->data;
+    if (store->replica != NULL)
+        replica_tick(store->replica);
+    admin_tick(store);
+    drain_step(store);
+    store_wake(store);
+}
+
+static void store_care_due(struct env_timer *timer)
+{
+    struct store *store = timer->data;
+    store_care(store);
+    env_timer_start(timer, (uint64_t)STORE_CARE_MS * 1000);
+}
+
+/* ---- draining ------------------------------------------------------------------------------ */
+
+static void drain_done(struct store *store)
+{
+    store_drain_cb cb = store->drain.cb;
+    if (cb == NULL)
+        return;
+    store->drain.cb = NULL;
+    store->drain.is_over = true;
+    cb(store->drain.data);
+}
+
+static void drain_hints_done(struct raftlog_write *write)
+{
+    drain_done(write->data);
+}
+
+static void drain_flushed(struct lsm_flush_op *op, int status)
+{
+    struct store *store = op->data;
+    (void)status;
+    if (store->drain.cb == NULL)
+        return;
+    raftlog_append_hints(store->log);
+    store->drain.barrier = (struct raftlog_write){.data = store, .cb = drain_hints_done};
+    raftlog_append(store->log, &store->drain.barrier);
+}
+
+/* Hand over, then flush, then the log's hints: a later start replays nothing. */
+static void drain_step(struct store *store)
+{
+    struct replica *r = store->replica;
+    uint64_t now_us = env_now_us(store->env);
+    if (store->drain.cb == NULL || store->drain.is_flushing)
+        return;
+    bool is_late = now_us >= store->drain.deadline_us;
+    if (r != NULL && replica_is_leader(r) && !is_late && consensus_config(r->cons, NULL)->n > 1) {
+        consensus_transfer(r->cons, store_now_ms(store), 0); /* BUSY while it goes on */
+        return;
+    }
+    store->drain.is_flushing = true;
+    if (is_late || store->lsm == NULL || store->log == NULL) {
+        drain_done(store);
+        return;
+    }
+    store->drain.flush.data = store;
+    if (lsm_flush(store->lsm, &store->drain.flush, drain_flushed) != 0)
+        drain_done(store);
+}
+
+static void drain_timeout(struct env_timer *timer)
+{
+    drain_done(timer->data);
+}
+
+void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, void *data)
+{
+    ASSERT(cb != NULL);
+    ASSERT(store->drain.cb == NULL && !store->drain.is_over);
+    uint64_t now_us = env_now_us(store->env);
+    store->drain.cb = cb;
+    store->drain.data = data;
+    store->drain.deadline_us = now_us + (uint64_t)timeout_ms * 500;
+    env_timer_init(&store->drain.timer, store->env, drain_timeout, store);
+    env_timer_start(&store->drain.timer, (uint64_t)timeout_ms * 1000);
+    store_move(store, STORE_DRAINING);
+    net_stop_listening(store->net);
+    if (store->replica != NULL)
+        replica_write_fail_queue(store->replica, ERR_NOT_LEADER);
+    store_wake(store);
+}
+
+/* ---- open and free --------------------------------------------------------------------------- */
+
+void store_options_init(struct store_options *options)
+{
+    *options = (struct store_options){
+        .election_timeout_ms = 1000,
+        .heartbeat_ms = 100,
+        .max_clock_offset_ms = 10000,
+        .limits = command_limits_default,
+        .scan_keys_max = 10000,
+        .scan_bytes_max = 4 << 20,
+        .entry_bytes_max = 1 << 20,
+        .entries_in_flight = 256,
+        .queue_writes_max = 16384,
+        .queue_bytes_max = (size_t)64 << 20,
+        .queue_reads_max = 16384,
+        .water = {.no_replicas_bytes = (uint64_t)2 << 30,
+                  .no_puts_bytes = (uint64_t)1 << 30,
+                  .read_only_bytes = (uint64_t)256 << 20},
+        .connections_max = 4096,
+        .reply_bytes_max = (size_t)8 << 20,
+        .reply_bytes_hard = (size_t)64 << 20,
+    };
+    lsm_options_init(&options->lsm);
+    raftlog_options_init(&options->log);
+}
+
+static int copy_text(char *out, size_t size, const char *text, const char *what, struct err *err)
+{
+    if (text == NULL || *text == 0)
+        return err_set(err, ERR_INVALID, "no %s is given", what);
+    if (strlen(text) >= size)
+        return err_set(err, ERR_TOO_LARGE, "%s is longer than %zu bytes", what, size - 1);
+    memcpy(out, text, strlen(text) + 1);
+    return 0;
+}
+
+static int copy_options(struct store *store, const struct store_options *options, struct err *err)
+{
+    store->opt = *options;
+    if (options->store_id == 0)
+        return err_set(err, ERR_INVALID, "no store id is given");
+    if (options->secret.len > STORE_SECRET_MAX)
+        return err_set(err, ERR_TOO_LARGE, "the cluster secret is longer than %d bytes",
+                       STORE_SECRET_MAX);
+    int rv =
+        copy_text(store->data_dir, sizeof store->data_dir, options->data_dir, "data folder", err);
+    if (rv == 0)
+        rv = copy_text(store->listen, sizeof store->listen, options->listen, "address to listen on",
+                       err);
+    if (rv != 0)
+        return rv;
+    memcpy(store->secret, options->secret.data, options->secret.len);
+    store->opt.data_dir = store->data_dir;
+    store->opt.listen = store->listen;
+    store->opt.secret = slice_of(store->secret, options->secret.len);
+    store->opt.lsm.callbacks = (struct lsm_callbacks){.on_freeze = on_freeze,
+                                                      .on_flushed = on_flushed,
+                                                      .on_corrupt = on_corrupt,
+                                                      .on_stall = on_stall};
+    store->opt.lsm.data = store;
+    store->opt.log.callbacks =
+        (struct raftlog_callbacks){.on_room = on_log_room, .on_damage = on_log_damage};
+    store->opt.log.data = store;
+    return 0;
+}
+
+static int open_net(struct store *store, struct err *err)
+{
+    struct net_options options = {
+        .address = store->listen,
+        .name = "holdfastd",
+        .self =
+            {
+                .cluster_id = store->identity.cluster_id,
+                .store_id = store->opt.store_id,
+                .boot = store->identity.boot_number,
+            },
+        .secret = store->opt.secret,
+        .limits =
+            {
+                .connections_max = store->opt.connections_max,
+                .replies_pause = store->opt.reply_bytes_max,
+                .replies_max = store->opt.reply_bytes_hard,
+            },
+        .hooks =
+            {
+                .check_peer = store_check_peer,
+                .on_peer_up = store_on_peer_up,
+                .on_peer_down = store_on_peer_down,
+                .on_peer_message = store_on_peer_message,
+                .on_request = service_on_request,
+                .on_stream = snapshot_in_on_stream,
+                .on_refused = on_refused,
+            },
+        .data = store,
+    };
+    memcpy(options.self.store_uuid, store->identity.uuid, sizeof options.self.store_uuid);
+    int rv = net_new(store->env, &options, &store->net, err);
+    return rv == 0 ? store_dial_peers(store, err) : err_wrap(err, rv, "listen");
+}
+
+static void init_parts(struct store *store)
+{
+    env_task_init(&store->turn, store_turn, store);
+    env_timer_init(&store->timer, store->env, store_tick, store);
+    env_timer_init(&store->care, store->env, store_care_due, store);
+    list_init(&store->transfers);
+    list_init(&store->flushes);
+    buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
+}
+
+int store_open(struct store **ret_store, struct env *env, const struct store_options *options,
+               struct err *err)
+{
+    struct store *store = calloc(1, sizeof *store);
+    if (store == NULL)
+        return err_set(err, ERR_NOMEM, "store of %zu bytes", sizeof *store);
+    store->env = env;
+    store->logger = options->logger;
+    init_parts(store);
+    store->wire = malloc(sizeof *store->wire);
+    store->ops = malloc(COMMAND_OPS_MAX * sizeof *store->ops);
+    int rv = store->wire == NULL || store->ops == NULL ? ERR_NOMEM : 0;
+    if (rv == 0)
+        rv = copy_options(store, options, err);
+    if (rv == 0)
+        rv = store_boot(store, err);
+    if (rv == 0)
+        rv = open_net(store, err);
+    if (rv != 0) {
+        *ret_store = store; /* background work may be on its way: freed after env_stop() */
+        return rv;
+    }
+    store_care(store);
+    env_timer_start(&store->care, (uint64_t)STORE_CARE_MS * 1000);
+    store_wake(store);
+    *ret_store = store;
+    return 0;
+}
+
+void store_free(struct store *store)
+{
+    if (store == NULL)
+        return;
+    admin_free(store);
+    replica_free(store->replica);
+    net_free(store->net);
+    raftlog_free(store->log);
+    lsm_free(store->lsm);
+    env_dir_unlock(store->lock);
+    buf_fini(&store->frames);
+    free(store->wire);
+    free(store->ops);
+    free(store);
+}
+
+/* ---- looking in
+ * ---------------------------------------------------------------------------------- */
+
+const char *store_address(const struct store *store)
+{
+    return net_address(store->net);
+}
+
+enum store_state store_state(const struct store *store)
+{
+    return store->state;
+}
+
+const struct consensus *store_consensus(const struct store *store)
+{
+    return store->replica == NULL ? NULL : store->replica->cons;
+}
+
+struct range *store_range(const struct store *store)
+{
+    return store->replica == NULL ? NULL : store->replica->range;
+}
+
+struct lsm *store_lsm(const struct store *store)
+{
+    return store->lsm;
+}
+
+struct raftlog *store_log(const struct store *store)
+{
+    return store->log;
+}
+
+const struct identity *store_identity(const struct store *store)
+{
+    return &store->identity;
+}
+
+void store_check(const struct store *store)
+{
+    ASSERT(store->env != NULL);
+    if (store->lsm != NULL)
+        lsm_check(store->lsm);
+    if (store->log != NULL)
+        raftlog_check(store->log);
+    if (store->net != NULL)
+        net_check(store->net);
+    const struct replica *r = store->replica;
+    if (r == NULL)
+        return;
+    range_check(r->range);
+    if (r->cons == NULL)
+        return;
+    consensus_check(r->cons);
+    ASSERT(r->state == REPLICA_INSTALLING ||
+           range_meta(r->range)->applied_index <= consensus_apply_limit(r->cons) ||
+           consensus_last_index(r->cons) == range_meta(r->range)->applied_index);
+}

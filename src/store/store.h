@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * store — all replicas of one data folder behind one listening address: ties
+ * consensus, log, engine, state machine and connections together on one loop.
+ *
+ *   client ─▶ request ─▶ queue of the replica ─▶ one entry ─▶ consensus ─▶ log, peers
+ *                                                                  │ committed
+ *   client ◀─ response ◀───────────────────── apply ◀──────────────┘
+ *
+ * Life of a store
+ *
+ *   open ─▶ UNBORN ─bootstrap─▶ RUNNING ─drain─▶ DRAINED ─▶ store_free()
+ *      └──▶ REPLAYING ───────────▲
+ *
+ *   UNBORN answers IDENTIFY and BOOTSTRAP only. REPLAYING brings the engine to the
+ *   log's commit hint. A damaged replica never runs: the store says so and serves
+ *   nothing for it.
+ *
+ * Units      times in milliseconds where named _ms; sizes in bytes.
+ * Ownership  the store borrows env, options' texts during the call, and the
+ *            logger for life.
+ * Threads    loop only.
+ * Errors     store_open() returns one clear line; later failures that must end
+ *            the process go through env_fatal().
+ * Invariants (T1) a write is answered as done only after it is applied here, so
+ *            committed. (T2) a proposal is answered as not done only if its entry
+ *            can never commit. (T3) nothing is read before the range's own-term
+ *            entry is applied and leadership was confirmed after the read came.
+ *            (T4) one folder, one process: the folder is locked.
+ * Limits     those of struct store_options; every queue answers BUSY at its bound.
+ */
+#ifndef STORE_STORE_H_
+#define STORE_STORE_H_
+
+#include "base/log.h"
+#include "env/env.h"
+#include "lsm/lsm.h"
+#include "raftlog/raftlog.h"
+#include "store/identity.h"
+#include "store/watermark.h"
+#include "wire/command.h"
+
+struct store;
+struct range;
+struct consensus;
+
+enum {
+    STORE_SECRET_MAX = 256, /* bytes of the cluster secret */
+};
+
+/* A member as the configuration lists it, before any uuid is known. */
+struct store_peer {
+    uint64_t store_id;
+    char address[ENV_ADDRESS_MAX];
+};
+
+struct store_options {
+    const char *data_dir;  /* made if missing (its parent must exist) */
+    const char *listen;    /* "host:port" */
+    const char *advertise; /* what others dial; NULL: `listen` */
+    uint64_t store_id;
+    struct store_peer peers[IDENTITY_MEMBERS_MAX]; /* the initial members, this store too */
+    size_t peer_count;
+    struct slice secret;    /* empty: peers from loopback only */
+    struct lsm_options lsm; /* callbacks are the store's */
+    struct raftlog_options log;
+    uint32_t election_timeout_ms; /* 1000 */
+    uint32_t heartbeat_ms;        /* 100 */
+    uint32_t max_clock_offset_ms; /* 10 s */
+    struct command_limits limits;
+    uint32_t scan_keys_max;     /* of a page: 10,000 */
+    uint32_t scan_bytes_max;    /* 4 MiB */
+    uint32_t entry_bytes_max;   /* of one log entry, unless one command is larger: 1 MiB */
+    uint32_t entries_in_flight; /* proposals not yet applied: 256 */
+    uint32_t queue_writes_max;  /* writes waiting to be proposed: 16,384 */
+    size_t queue_bytes_max;     /* of them: 64 MiB */
+    uint32_t queue_reads_max;   /* reads waiting: 16,384 */
+    struct watermark_limits water;
+    uint32_t connections_max; /* of clients: 4,096 */
+    size_t reply_bytes_max;   /* waiting for one client before it is pushed back: 8 MiB */
+    size_t reply_bytes_hard;  /* … before it is closed: 64 MiB */
+    const struct logger *logger;
+};
+
+/* The defaults named above; paths and ids are the caller's to fill. */
+void store_options_init(struct store_options *options);
+
+/* Open or make the folder, recover, listen, dial the peers. Blocking; then
+ * everything goes on by itself. Errors are one line for people: folder locked by
+ * another process, port in use, damaged file, wrong store id … On an error too,
+ * *ret_store is set (NULL when memory is out) and freed by store_free() after
+ * env_stop(): work of the rooms below may be on its way. */
+int store_open(struct store **ret_store, struct env *env, const struct store_options *options,
+               struct err *err);
+
+/* After env_stop(). NULL is fine. Frees everything at once, without I/O. */
+void store_free(struct store *store);
+
+/* Graceful end: refuse new writes, hand over leadership, flush, write the hints;
+ * `cb` once, when done or after `timeout_ms`. */
+typedef void (*store_drain_cb)(void *data);
+void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, void *data);
+
+/* "host:port" as bound (a port 0 is resolved). */
+const char *store_address(const struct store *store);
+
+enum store_state { STORE_UNBORN, STORE_REPLAYING, STORE_RUNNING, STORE_DAMAGED, STORE_DRAINING };
+enum store_state store_state(const struct store *store);
+const char *store_state_name(enum store_state state);
+
+/* For tests, the simulator's checks and metrics; NULL before the replica runs. */
+const struct consensus *store_consensus(const struct store *store);
+struct range *store_range(const struct store *store);
+struct lsm *store_lsm(const struct store *store);
+struct raftlog *store_log(const struct store *store);
+const struct identity *store_identity(const struct store *store);
+
+/* Assert all invariants of the store and the rooms below. */
+void store_check(const struct store *store);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * store_internal — what the files of this room share. The store owns everything
+ * named here; all of it lives on the store's loop.
+ */
+#ifndef STORE_STORE_INTERNAL_H_
+#define STORE_STORE_INTERNAL_H_
+
+#include "net/net.h"
+#include "net/net_stream.h"
+#include "store/raft_wire.h"
+#include "store/replica.h"
+#include "store/store.h"
+#include "wire/frame.h"
+#include "wire/request.h"
+#include "wire/response.h"
+
+/* The first data range and where its group is born on all members alike
+ * (consensus.md, Life cycle): behind index 10 of term 5, with an empty log. */
+enum {
+    STORE_RANGE_ID = 2,
+    STORE_BIRTH_INDEX = 10,
+    STORE_BIRTH_TERM = 5,
+};
+
+enum {
+    STORE_TICK_MS = 10,
+    STORE_CARE_MS = 250, /* watermarks, log budget */
+    STORE_RETRY_MS = 100,
+};
+
+/* 2020 and 2100: outside, the clock is not set. */
+#define STORE_CLOCK_MIN_MS (UINT64_C(1577836800) * 1000)
+#define STORE_CLOCK_MAX_MS (UINT64_C(4102444800) * 1000)
+
+struct store_drain {
+    store_drain_cb cb; /* NULL when none is asked for */
+    void *data;
+    uint64_t deadline_us;
+    bool is_flushing;
+    bool is_over;
+    struct env_timer timer;
+    struct lsm_flush_op flush;
+    struct raftlog_write barrier; /* behind the last hints */
+};
+
+struct store {
+    struct env *env;
+    const struct logger *logger;
+    struct store_options opt; /* texts point at the copies below */
+    char data_dir[ENV_PATH_MAX];
+    char listen[ENV_ADDRESS_MAX];
+    char advertise[ENV_ADDRESS_MAX];
+    uint8_t secret[STORE_SECRET_MAX];
+
+    struct identity identity;
+    struct env_lock *lock;
+    struct lsm *lsm;
+    struct raftlog *log;
+    struct net *net;
+    struct replica *replica; /* NULL until born */
+    struct raft_wire *wire;
+    struct buf frames; /* one message on its way out */
+    struct op *ops;    /* COMMAND_OPS_MAX: of a command being checked */
+    enum store_state state;
+
+    struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
+    struct env_timer timer; /* consensus' next time-out, and the tick */
+    struct env_timer care;
+    enum watermark mark;
+
+    struct lsm_flush_op forced_flush; /* the log is over its budget */
+    bool is_flush_forced;
+    struct store_drain drain;
+    struct lsm_edit_op birth_edit;
+    struct raftlog_write birth_log;
+    struct list transfers;  /* admin: hand-overs that clients wait for */
+    struct list flushes;    /* admin: flushes that clients wait for */
+    uint64_t stream_number; /* of the last snapshot stream */
+};
+
+/* Milliseconds of the monotonic clock: consensus' time. */
+static inline uint64_t store_now_ms(const struct store *store)
+{
+    return env_now_us(store->env) / 1000;
+}
+
+/* Something happened that the end of this turn must look at. */
+static inline void store_wake(struct store *store)
+{
+    env_task_post(store->env, &store->turn);
+}
+
+/* The one place that writes store->state. */
+void store_move(struct store *store, enum store_state to);
+
+/* This process must not go on: logs and ends it. */
+void store_fail(struct store *store, const char *what, const struct err *err);
+
+/* Consensus of the replica runs (again). */
+void store_on_replica_running(struct store *store);
+
+/* The replica is damaged: note it for life, tell everybody. */
+void store_on_damage(struct store *store, const char *what, const struct err *err);
+
+/* ---- boot.c: from a folder to a running replica ----------------------------- */
+
+/* Open engine and log, find the replica, begin its replay. Blocking. */
+int store_boot(struct store *store, struct err *err);
+
+/* The members are recorded in the identity: make the replica (once) and run it. */
+int store_birth(struct store *store, struct err *err);
+
+/* ---- peers.c: messages between replicas ------------------------------------- */
+
+/* net_hooks. */
+int store_check_peer(void *data, const struct net_identity *who, struct err *err);
+void store_on_peer_up(void *data, const struct net_identity *who);
+void store_on_peer_down(void *data, uint64_t store_id, bool was_up, int status, const char *reason);
+int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct slice body,
+                          struct err *err);
+
+/* Dial every store that the configuration or the identity names. */
+int store_dial_peers(struct store *store, struct err *err);
+
+/* Send one message of consensus to the store of replica msg->to. */
+void store_send(struct store *store, const struct cons_msg *msg);
+
+/* Would entries for this replica go out now? */
+bool store_peer_ready(struct store *store, uint64_t replica_id);
+
+/* ---- care.c: slow watchfulness ----------------------------------------------- */
+
+void store_care(struct store *store);
+
+/* The durable applied index grew: let consensus and log forget what is behind. */
+void store_compact_log(struct store *store);
+
+#endif
