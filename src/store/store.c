@@ -254,6 +254,8 @@ void store_options_init(struct store_options *options)
         .connections_max = 4096,
         .reply_bytes_max = (size_t)8 << 20,
         .reply_bytes_hard = (size_t)64 << 20,
+        .reply_stall_ms = 30000,
+        .requests_max = 4096,
     };
     lsm_options_init(&options->lsm);
     raftlog_options_init(&options->log);
@@ -316,6 +318,8 @@ static int open_net(struct store *store, struct err *err)
                 .connections_max = store->opt.connections_max,
                 .replies_pause = store->opt.reply_bytes_max,
                 .replies_max = store->opt.reply_bytes_hard,
+                .replies_stuck_ms = store->opt.reply_stall_ms,
+                .requests_max = store->opt.requests_max,
             },
         .hooks =
             {

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * holdfastd — one node: reads its configuration, opens its store, serves until it is
+ * told to stop (SIGTERM or SIGINT: hand over, flush, exit 0; a second one: at once).
+ * Exit status: 0 stopped in order, 1 an error (one line on standard error), 2 usage.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "env/uv/env_uv.h"
+#include "server/config.h"
+#include "server/options.h"
+#include "store/store.h"
+
+#define HOLDFAST_VERSION "0.1.0"
+enum { RETRY_PAUSE_MS = 100, HELP_MAX = 1 << 16 };
+
+struct server {
+    struct config config;
+    struct logger logger;
+    uint8_t secret[STORE_SECRET_MAX];
+    size_t secret_len;
+    struct env *env;
+    struct store *store;
+    bool is_stopping;
+};
+
+/* ---- log lines ----------------------------------------------------------------- */
+
+static void format_time(char *out, size_t size)
+{
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    size_t n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, size - n, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
+static void write_line(const char *line, size_t len)
+{
+    ssize_t n = write(STDERR_FILENO, line, len); /* one call a line: lines never mix */
+    (void)n; /* a log that cannot be written must not stop the store */
+}
+
+static void sink_text(const struct server *s, const char *time, enum log_level level,
+                      const char *line)
+{
+    char out[LOG_LINE_MAX + 128];
+    int n = snprintf(out, sizeof out, "%s %-5s store=%llu %s\n", time, log_level_name(level),
+                     (unsigned long long)s->config.store_id, line);
+    write_line(out, MIN((size_t)n, sizeof out - 1));
+}
+
+static void sink_json(const struct server *s, const char *time, enum log_level level,
+                      const char *line)
+{
+    struct buf out;
+    struct json_writer w;
+    const char *space = strchr(line, ' ');
+    size_t event_len = space == NULL ? strlen(line) : (size_t)(space - line);
+    buf_init(&out, LOG_LINE_MAX * 8);
+    buf_printf(&out, "{\"time\":\"%s\",\"level\":\"%s\",\"store\":%llu,\"event\":", time,
+               log_level_name(level), (unsigned long long)s->config.store_id);
+    json_begin(&w, &out);
+    json_string(&w, slice_of(line, event_len));
+    buf_append_str(&out, ",\"message\":");
+    json_begin(&w, &out);
+    json_text(&w, space == NULL ? "" : space + 1);
+    buf_append_str(&out, "}\n");
+    if (!out.failed)
+        write_line((const char *)out.data, out.len);
+    buf_fini(&out);
+}
+
+static void log_sink_stderr(void *data, enum log_level level, const char *line)
+{
+    const struct server *s = data;
+    char time[40];
+    format_time(time, sizeof time);
+    if (s->config.log_format == CONFIG_LOG_JSON)
+        sink_json(s, time, level, line);
+    else
+        sink_text(s, time, level, line);
+}
+
+/* ---- configuration ---------------------------------------------------------------- */
+
+static int fail(const struct err *err)
+{
+    fprintf(stderr, "holdfastd: %s\n", err->msg);
+    return 1;
+}
+
+static int read_file(const char *path, uint8_t *out, size_t max, size_t *ret_len, struct err *err)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return err_set_errno(err, errno, "open '%s'", path);
+    size_t len = fread(out, 1, max, file);
+    bool is_bad = ferror(file) != 0;
+    bool is_long = !is_bad && len == max && fgetc(file) != EOF;
+    fclose(file);
+    if (is_bad)
+        return err_set(err, ERR_IO, "cannot read '%s'", path);
+    if (is_long)
+        return err_set(err, ERR_TOO_LARGE, "'%s' is longer than %zu bytes", path, max);
+    *ret_len = len;
+    return 0;
+}
+
+static int read_config(struct server *s, const struct config_command *command, struct err *err)
+{
+    static uint8_t text[CONFIG_TEXT_MAX]; /* the main's own */
+    size_t len = 0;
+    int rv = 0;
+    config_init(&s->config);
+    if (command->file != NULL)
+        rv = read_file(command->file, text, sizeof text, &len, err);
+    if (rv == 0)
+        rv = config_parse(&s->config, slice_of(text, len),
+                          command->file == NULL ? "" : command->file, err);
+    if (rv == 0)
+        rv = config_apply(&s->config, command, err);
+    return rv == 0 ? config_finish(&s->config, err) : rv;
+}
+
+static int read_secret(struct server *s, struct err *err)
+{
+    size_t len = 0;
+    if (s->config.cluster_secret_file[0] == 0)
+        return 0;
+    int rv = read_file(s->config.cluster_secret_file, s->secret, sizeof s->secret, &len, err);
+    if (rv != 0)
+        return err_wrap(err, rv, "cluster secret");
+    while (len > 0 && (s->secret[len - 1] == '\n' || s->secret[len - 1] == '\r'))
+        len--;
+    if (len == 0)
+        return err_set(err, ERR_INVALID, "the cluster secret in '%s' is empty",
+                       s->config.cluster_secret_file);
+    s->secret_len = len;
+    return 0;
+}
+
+/* ---- life ---------------------------------------------------------------------------- */
+
+static void on_drained(void *data)
+{
+    struct server *s = data;
+    env_uv_quit(s->env);
+}
+
+static void on_signal(void *data, int signum)
+{
+    struct server *s = data;
+    LOG_INFO(&s->logger, "signal", "number=%d", signum);
+    if (s->is_stopping) {
+        env_uv_quit(s->env);
+        return;
+    }
+    s->is_stopping = true;
+    store_drain(s->store, (uint32_t)(s->config.stop_us / 1000), on_drained, s);
+}
+
+static void close_all(struct server *s)
+{
+    if (s->env == NULL)
+        return;
+    env_stop(s->env);
+    store_free(s->store);
+    env_uv_free(s->env);
+    s->store = NULL;
+    s->env = NULL;
+}
+
+static int open_once(struct server *s, struct err *err)
+{
+    struct store_options options;
+    struct env_uv_options env_options = {.read_threads = (unsigned)s->config.read_threads};
+    int rv = env_uv_new(&env_options, &s->env, err);
+    if (rv != 0)
+        return rv;
+    options_of_config(&s->config, slice_of(s->secret, s->secret_len), &s->logger, &options);
+    rv = store_open(&s->store, s->env, &options, err);
+    if (rv == 0)
+        rv = env_uv_on_signal(s->env, SIGTERM, on_signal, s, err);
+    if (rv == 0)
+        rv = env_uv_on_signal(s->env, SIGINT, on_signal, s, err);
+    return rv;
+}
+
+static uint64_t monotonic_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* A folder that is locked, or a port in use, may come free within the wait that the
+ * operator allows (a supervisor that restarts quickly). */
+static int open_store(struct server *s, struct err *err)
+{
+    uint64_t until_us = monotonic_us() + s->config.wait_us;
+    for (;;) {
+        int rv = open_once(s, err);
+        if (rv == 0)
+            return 0;
+        close_all(s);
+        bool may_clear = rv == ERR_LOCKED || rv == ERR_IO || rv == ERR_BUSY;
+        if (!may_clear || monotonic_us() >= until_us)
+            return rv;
+        struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static int serve(struct server *s)
+{
+    struct err err = {0};
+    if (read_secret(s, &err) != 0)
+        return fail(&err);
+    if (open_store(s, &err) != 0)
+        return fail(&err);
+    LOG_INFO(&s->logger, "listening", "address=%s version=%s", store_address(s->store),
+             HOLDFAST_VERSION);
+    env_uv_run(s->env);
+    LOG_INFO(&s->logger, "stopped", "in order");
+    close_all(s);
+    return 0;
+}
+
+static int print_buf(struct buf *buf)
+{
+    size_t n = fwrite(buf->data, 1, buf->len, stdout);
+    bool ok = n == buf->len && !buf->failed && fflush(stdout) == 0;
+    buf_fini(buf);
+    return ok ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    static struct server server; /* the main's own */
+    struct config_command command;
+    struct err err = {0};
+    struct buf out;
+    buf_init(&out, HELP_MAX);
+    if (config_command_parse(&command, argc - 1, (const char *const *)argv + 1, &err) != 0) {
+        fprintf(stderr, "holdfastd: %s (see holdfastd --help)\n", err.msg);
+        return 2;
+    }
+    if (command.is_help) {
+        config_help(&out);
+        return print_buf(&out);
+    }
+    if (command.is_version) {
+        buf_printf(&out, "holdfastd %s\n", HOLDFAST_VERSION);
+        return print_buf(&out);
+    }
+    if (read_config(&server, &command, &err) != 0)
+        return fail(&err);
+    if (command.is_check) {
+        config_print(&server.config, &out);
+        return print_buf(&out);
+    }
+    server.logger =
+        (struct logger){.level = server.config.log_level, .sink = log_sink_stderr, .data = &server};
+    return serve(&server);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/options.h"
+
+#include <stdio.h>
+
+_Static_assert((int)CONFIG_MEMBERS_MAX <= (int)IDENTITY_MEMBERS_MAX, "members fit");
+_Static_assert((int)CONFIG_ADDRESS_MAX <= (int)ENV_ADDRESS_MAX, "addresses fit");
+
+static void set_members(const struct config *config, struct store_options *options)
+{
+    ASSERT(config->member_count <= CONFIG_MEMBERS_MAX);
+    options->peer_count = config->member_count;
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        struct store_peer *peer = &options->peers[i];
+        peer->store_id = config->members[i].store_id;
+        snprintf(peer->address, sizeof peer->address, "%s", config->members[i].address);
+    }
+}
+
+static void set_engine(const struct config *config, struct store_options *options)
+{
+    options->lsm.memtable_bytes = config->memtable_bytes;
+    options->lsm.memtables_max = (unsigned)config->memtables_max;
+    options->lsm.cache_bytes = config->block_cache_bytes;
+    options->lsm.table_bytes = config->table_bytes;
+    options->lsm.level_base_bytes = config->level_base_bytes;
+    options->log.segment_bytes = config->log_segment_bytes;
+    options->log.budget_bytes = config->log_budget_bytes;
+    options->log.limit_bytes = 2 * config->log_budget_bytes;
+    options->log.cache_bytes = config->log_cache_bytes;
+}
+
+static void set_limits(const struct config *config, struct store_options *options)
+{
+    options->limits.key_max = config->key_bytes_max;
+    options->limits.value_max = config->value_bytes_max;
+    options->limits.command_max = config->batch_bytes_max;
+    options->limits.ops_max = config->batch_ops_max;
+    options->scan_bytes_max = (uint32_t)config->scan_page_bytes;
+    options->connections_max = (uint32_t)config->connections_max;
+    options->requests_max = (uint32_t)config->client_requests_max;
+    options->reply_bytes_max = config->client_queue_bytes;
+    options->reply_bytes_hard = config->client_queue_bytes * 8;
+    options->reply_stall_ms = (uint32_t)(config->client_stall_us / 1000);
+    options->queue_bytes_max = config->requests_bytes_max;
+    options->water.no_replicas_bytes = config->disk_low_bytes;
+    options->water.no_puts_bytes = config->disk_full_bytes;
+    options->water.read_only_bytes = config->disk_reserve_bytes;
+}
+
+void options_of_config(const struct config *config, struct slice secret,
+                       const struct logger *logger, struct store_options *ret_options)
+{
+    store_options_init(ret_options);
+    ret_options->data_dir = config->data_dir;
+    ret_options->listen = config->listen;
+    ret_options->advertise = config->advertise;
+    ret_options->store_id = config->store_id;
+    ret_options->secret = secret;
+    ret_options->logger = logger;
+    ret_options->election_timeout_ms = (uint32_t)(config->election_timeout_us / 1000);
+    ret_options->heartbeat_ms = (uint32_t)(config->heartbeat_us / 1000);
+    ret_options->max_clock_offset_ms = (uint32_t)(config->max_clock_offset_us / 1000);
+    set_members(config, ret_options);
+    set_engine(config, ret_options);
+    set_limits(config, ret_options);
+}
