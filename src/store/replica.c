@@ -231,6 +231,10 @@ void replica_damage(struct replica *r, const char *what, const struct err *err)
 {
     if (r->state == REPLICA_DAMAGED)
         return;
+    if (err->code == ERR_IO) { /* the device failed now; what is on it may be fine */
+        store_fail(r->store, what, err);
+        return;
+    }
     LOG_ERROR(r->store->logger, "damaged", "range=%llu replica=%llu during=\"%s\" error=\"%s\"",
               (unsigned long long)r->range_id, (unsigned long long)r->replica_id, what, err->msg);
     replica_move(r, REPLICA_DAMAGED);

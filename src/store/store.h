@@ -79,6 +79,8 @@ struct store_options {
     uint32_t connections_max; /* of clients: 4,096 */
     size_t reply_bytes_max;   /* waiting for one client before it is pushed back: 8 MiB */
     size_t reply_bytes_hard;  /* … before it is closed: 64 MiB */
+    uint32_t reply_stall_ms;  /* … and for how long it may be stuck: 30 s */
+    uint32_t requests_max;    /* in flight on one connection: 4,096 */
     const struct logger *logger;
 };
 
