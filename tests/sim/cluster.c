@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/cluster.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "consensus/consensus.h"
+#include "range/range.h"
+
+enum { CLUSTER_PORT = 7000, BOOTSTRAP_LIMIT_US = 30 * 1000 * 1000 };
+
+void cluster_fail(struct cluster *c, const char *fmt, ...)
+{
+    if (c->is_failed)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(c->why, sizeof c->why, fmt, args);
+    va_end(args);
+    c->is_failed = true;
+}
+
+/* ---- stores ---------------------------------------------------------------------- */
+
+static void log_line(void *data, enum log_level level, const char *line)
+{
+    struct cluster_node *n = data;
+    printf("%12.6f %s %-5s %s\n", (double)sim_now_us(n->cluster->sim) / 1e6, n->host,
+           log_level_name(level), line);
+}
+
+/* Thresholds that a busy week would reach are reached every second. */
+static void draw_knobs(struct cluster *c, struct store_options *o, struct rng *rng)
+{
+    o->lsm.memtable_bytes = (size_t)1 << rng_between(rng, 10, 16);
+    o->lsm.memtables_max = (unsigned)rng_between(rng, 2, 4);
+    o->lsm.table_bytes = (size_t)1 << rng_between(rng, 11, 16);
+    o->lsm.level_base_bytes = o->lsm.table_bytes * rng_between(rng, 1, 4);
+    o->lsm.level_ratio = (unsigned)rng_between(rng, 2, 10);
+    o->lsm.block_bytes = (size_t)1 << rng_between(rng, 8, 12);
+    o->lsm.cache_bytes = (size_t)1 << rng_between(rng, 12, 20);
+    o->log.segment_bytes = (size_t)1 << rng_between(rng, 14, 18);
+    o->log.budget_bytes = o->log.segment_bytes * rng_between(rng, 4, 12);
+    o->log.limit_bytes = o->log.budget_bytes * 4;
+    o->log.cache_bytes = (size_t)1 << rng_between(rng, 12, 20);
+    o->log.batch_bytes_max = (size_t)1 << rng_between(rng, 10, 16);
+    o->entry_bytes_max = 1u << rng_between(rng, 6, 14);
+    o->entries_in_flight = (uint32_t)rng_between(rng, 1, 64);
+    o->queue_writes_max = (uint32_t)rng_between(rng, 4, 4096);
+    o->election_timeout_ms = (uint32_t)rng_between(rng, 150, 1000);
+    o->heartbeat_ms = o->election_timeout_ms / (uint32_t)rng_between(rng, 5, 12);
+    o->water = (struct watermark_limits){0};
+    (void)c;
+}
+
+static void node_options(struct cluster_node *n, struct store_options *o)
+{
+    struct cluster *c = n->cluster;
+    struct rng rng;
+    store_options_init(o);
+    rng_init(&rng, c->opt.seed * 31 + 7);
+    draw_knobs(c, o, &rng);
+    o->data_dir = "data";
+    o->listen = n->address;
+    o->store_id = (uint64_t)(n - c->nodes) + 1;
+    o->secret = slice_str("a secret of the simulated cluster");
+    o->logger = c->opt.is_verbose ? &n->logger : NULL;
+    o->peer_count = c->opt.nodes;
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        o->peers[i].store_id = i + 1;
+        snprintf(o->peers[i].address, sizeof o->peers[i].address, "%s", c->nodes[i].address);
+    }
+}
+
+static void node_down(struct cluster_node *n, enum sim_crash how, uint64_t restart_us)
+{
+    sim_node_crash(n->node, how);
+    store_free(n->store);
+    n->store = NULL;
+    n->restart_us = restart_us;
+}
+
+static void node_up(struct cluster_node *n)
+{
+    struct cluster *c = n->cluster;
+    struct store_options options;
+    struct err err = {0};
+    ASSERT(n->store == NULL);
+    sim_node_restart(n->node);
+    node_options(n, &options);
+    int rv = store_open(&n->store, sim_node_env(n->node), &options, &err);
+    if (rv == 0 && !sim_node_is_dead(n->node)) {
+        n->restart_us = 0;
+        return;
+    }
+    if (c->opt.is_verbose)
+        printf("%12.6f %s open failed: %s %s\n", (double)sim_now_us(c->sim) / 1e6, n->host, err.msg,
+               sim_node_fatal_message(n->node));
+    n->opens_failed++;
+    bool may_fail = c->opt.faults & (FAULT_DISK | FAULT_SPACE);
+    if (!may_fail && rv != 0)
+        cluster_fail(c, "%s cannot open: %s", n->host, err.msg);
+    node_down(n, SIM_CRASH_KILL, sim_now_us(c->sim) + rng_between(&c->rng, 100000, 2000000));
+}
+
+void cluster_crash(struct cluster *c, uint32_t i, enum sim_crash how, uint64_t restart_us)
+{
+    struct cluster_node *n = &c->nodes[i];
+    ASSERT(i < c->opt.nodes);
+    if (n->store == NULL)
+        return;
+    c->crashes++;
+    node_down(n, how, restart_us);
+}
+
+/* Nodes that died of their own (a failed sync, a crash point), and those whose time
+ * has come. */
+static void tend_nodes(struct cluster *c)
+{
+    uint64_t now = sim_now_us(c->sim);
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        struct cluster_node *n = &c->nodes[i];
+        if (n->store != NULL && sim_node_is_dead(n->node)) {
+            const char *message = sim_node_fatal_message(n->node);
+            if (c->opt.is_verbose)
+                printf("%12.6f %s died: %s\n", (double)now / 1e6, n->host, message);
+            if (!(c->opt.faults & (FAULT_DISK | FAULT_SPACE)))
+                cluster_fail(c, "%s died without a disk fault: %s", n->host, message);
+            enum sim_crash how = rng_chance(&c->rng, 1, 2) ? SIM_CRASH_KILL : SIM_CRASH_POWER;
+            cluster_crash(c, i, how, now + rng_between(&c->rng, 100000, 2000000));
+        }
+        if (n->store == NULL && n->restart_us <= now)
+            node_up(n);
+    }
+}
+
+/* ---- invariants ---------------------------------------------------------------------- */
+
+static uint64_t *slot_at(uint64_t **array, uint64_t *cap, uint64_t index)
+{
+    if (index >= *cap) {
+        uint64_t next = MAX(index + 1, *cap == 0 ? 4096 : *cap * 2);
+        *array = realloc(*array, next * sizeof **array);
+        ASSERT(*array != NULL);
+        memset(*array + *cap, 0, (next - *cap) * sizeof **array);
+        *cap = next;
+    }
+    return *array + index;
+}
+
+static void check_one(struct cluster *c, struct cluster_node *n)
+{
+    const struct consensus *cons = store_consensus(n->store);
+    struct range *range = store_range(n->store);
+    if (range != NULL) {
+        const struct range_meta *meta = range_meta(range);
+        uint64_t *hash = slot_at(&c->hash_at, &c->hash_cap, meta->applied_index);
+        if (*hash == 0)
+            *hash = meta->history_hash;
+        if (*hash != meta->history_hash)
+            cluster_fail(c, "replicas differ at index %llu (%s)",
+                         (unsigned long long)meta->applied_index, n->host);
+    }
+    if (cons != NULL && consensus_is_leader(cons)) {
+        uint64_t *leader = slot_at(&c->leader_of, &c->leader_cap, consensus_term(cons));
+        uint64_t id = (uint64_t)(n - c->nodes) + 1;
+        if (*leader == 0)
+            *leader = id;
+        if (*leader != id)
+            cluster_fail(c, "two leaders in term %llu: %llu and %llu",
+                         (unsigned long long)consensus_term(cons), (unsigned long long)*leader,
+                         (unsigned long long)id);
+    }
+}
+
+static void check_all(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        struct cluster_node *n = &c->nodes[i];
+        if (n->store != NULL && !sim_node_is_dead(n->node))
+            check_one(c, n);
+    }
+}
+
+static void check_deep(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        struct cluster_node *n = &c->nodes[i];
+        if (n->store != NULL && !sim_node_is_dead(n->node))
+            store_check(n->store);
+    }
+}
+
+bool cluster_run_until(struct cluster *c, uint64_t time_us)
+{
+    while (!c->is_failed && sim_now_us(c->sim) < time_us) {
+        uint64_t next = time_us;
+        for (uint32_t i = 0; i < c->opt.nodes; i++) {
+            if (c->nodes[i].store == NULL)
+                next = MIN(next, c->nodes[i].restart_us);
+        }
+        for (int steps = 0; steps < 4096 && !c->is_failed && sim_now_us(c->sim) < next; steps++) {
+            if (!sim_step(c->sim))
+                sim_run_until(c->sim, next);
+            check_all(c);
+            tend_nodes(c);
+        }
+        check_deep(c);
+    }
+    return !c->is_failed;
+}
+
+/* ---- birth -------------------------------------------------------------------------------- */
+
+struct boot {
+    struct cluster *c;
+    struct client_op ops[CLUSTER_NODES_MAX];
+    struct member members[CLUSTER_NODES_MAX];
+    uint32_t done;
+    uint32_t failed;
+};
+
+static void on_identified(struct client_op *op, const struct client_result *result)
+{
+    struct boot *b = op->data;
+    size_t i = (size_t)(op - b->ops);
+    b->done++;
+    if (result->status != 0 || result->response == NULL) {
+        b->failed++;
+        return;
+    }
+    b->members[i] = (struct member){
+        .replica_id = i + 1,
+        .store_id = result->response->identify.store_id,
+        .role = MEMBER_VOTER,
+        .address = slice_str(b->c->nodes[i].address),
+    };
+    memcpy(b->members[i].store_uuid, result->response->identify.store_uuid, STORE_UUID_LEN);
+}
+
+static void on_bootstrapped(struct client_op *op, const struct client_result *result)
+{
+    struct boot *b = op->data;
+    b->done++;
+    b->failed += result->status != 0;
+}
+
+static bool boot_waits(void *data)
+{
+    struct boot *b = data;
+    return b->done < b->c->opt.nodes;
+}
+
+static void boot_ask_all(struct boot *b, enum request_kind kind, client_cb cb)
+{
+    struct cluster *c = b->c;
+    b->done = 0;
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        struct client_op *op = &b->ops[i];
+        memset(op, 0, sizeof *op);
+        op->data = b;
+        op->endpoint = c->nodes[i].address;
+        op->timeout_ms = 20000;
+        op->cb = cb;
+        op->request.kind = kind;
+        if (kind == REQUEST_BOOTSTRAP) {
+            op->request.bootstrap.cluster_id = 0xc1;
+            op->request.bootstrap.member_count = c->opt.nodes;
+            memcpy(op->request.bootstrap.members, b->members, c->opt.nodes * sizeof b->members[0]);
+        }
+        int rv = client_submit(c->client, op);
+        ASSERT(rv == 0);
+    }
+    sim_run_while(c->sim, boot_waits, b, sim_now_us(c->sim) + BOOTSTRAP_LIMIT_US);
+}
+
+static void bootstrap(struct cluster *c)
+{
+    struct boot *b = calloc(1, sizeof *b);
+    ASSERT(b != NULL);
+    b->c = c;
+    boot_ask_all(b, REQUEST_IDENTIFY, on_identified);
+    if (b->failed == 0 && b->done == c->opt.nodes)
+        boot_ask_all(b, REQUEST_BOOTSTRAP, on_bootstrapped);
+    if (b->failed != 0 || b->done != c->opt.nodes)
+        cluster_fail(c, "bootstrap: %u of %u answered, %u failed", b->done, c->opt.nodes,
+                     b->failed);
+    else
+        free(b);
+}
+
+static void open_client(struct cluster *c)
+{
+    const char *endpoints[CLUSTER_NODES_MAX];
+    struct err err = {0};
+    for (uint32_t i = 0; i < c->opt.nodes; i++)
+        endpoints[i] = c->nodes[i].address;
+    struct client_options options = {
+        .endpoints = endpoints,
+        .endpoint_count = c->opt.nodes,
+        .name = "sim",
+        .connect_timeout_ms = 500,
+        .stall_ms = 500,
+    };
+    int rv = client_new(sim_node_env(c->client_node), &options, &c->client, &err);
+    if (rv != 0)
+        cluster_fail(c, "client: %s", err.msg);
+}
+
+void cluster_open(struct cluster *c, const struct cluster_options *opt)
+{
+    struct sim_options calm;
+    ASSERT(opt->nodes >= 1 && opt->nodes <= CLUSTER_NODES_MAX);
+    *c = (struct cluster){.opt = *opt};
+    rng_init(&c->rng, opt->seed ^ UINT64_C(0x5eed0fc105e7));
+    sim_options_init(&calm);
+    c->sim = sim_new(&calm, opt->seed);
+    for (uint32_t i = 0; i < opt->nodes; i++) {
+        struct cluster_node *n = &c->nodes[i];
+        n->cluster = c;
+        snprintf(n->host, sizeof n->host, "n%u", i + 1);
+        snprintf(n->address, sizeof n->address, "%s:%d", n->host, CLUSTER_PORT);
+        n->logger = (struct logger){.level = LOG_LEVEL_DEBUG, .sink = log_line, .data = n};
+        n->node = sim_node_new(c->sim, n->host);
+    }
+    for (uint32_t i = 0; i < opt->nodes; i++) {
+        struct store_options options;
+        struct err err = {0};
+        node_options(&c->nodes[i], &options);
+        int rv = store_open(&c->nodes[i].store, sim_node_env(c->nodes[i].node), &options, &err);
+        if (rv != 0)
+            cluster_fail(c, "first open: %s", err.msg);
+    }
+    c->client_node = sim_node_new(c->sim, "client");
+    open_client(c);
+    if (!c->is_failed)
+        bootstrap(c);
+}
+
+void cluster_close(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        if (c->nodes[i].store != NULL)
+            node_down(&c->nodes[i], SIM_CRASH_KILL, 0);
+    }
+    sim_node_crash(c->client_node, SIM_CRASH_KILL);
+    client_free(c->client);
+    sim_free(c->sim);
+    free(c->hash_at);
+    free(c->leader_of);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------
+ */
+
+/* Every node runs and all have applied the same. */
+static bool is_settled(const struct cluster *c)
+{
+    uint64_t applied = 0;
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        const struct cluster_node *n = &c->nodes[i];
+        if (n->is_lost)
+            continue;
+        if (n->store == NULL || store_state(n->store) != STORE_RUNNING)
+            return false;
+        uint64_t at = range_meta(store_range(n->store))->applied_index;
+        if (applied != 0 && at != applied)
+            return false;
+        applied = at;
+    }
+    return applied != 0;
+}
+
+static void compare_states(struct cluster *c)
+{
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        struct cluster_node *n = &c->nodes[i];
+        struct err err = {0};
+        uint64_t hash = 0;
+        if (n->is_lost)
+            continue;
+        int rv = range_hash(store_range(n->store), &hash, &err);
+        if (rv != 0)
+            cluster_fail(c, "%s: hash of the state: %s", n->host, err.msg);
+        else if (first != 0 && hash != first)
+            cluster_fail(c, "%s: its state differs from the others", n->host);
+        first = hash;
+        sim_hash_add(c->sim, hash);
+    }
+}
+
+bool cluster_settle(struct cluster *c, uint64_t limit_us)
+{
+    uint64_t until = sim_now_us(c->sim) + limit_us;
+    while (!c->is_failed && !is_settled(c) && sim_now_us(c->sim) < until)
+        cluster_run_until(c, sim_now_us(c->sim) + 100000);
+    if (!c->is_failed && !is_settled(c))
+        cluster_fail(c, "not settled %llu s after the faults stopped",
+                     (unsigned long long)(limit_us / 1000000));
+    if (!c->is_failed)
+        compare_states(c);
+    return !c->is_failed;
+}

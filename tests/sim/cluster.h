@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cluster — a whole cluster in one simulated world: real stores and the real client
+ * library on N + 1 simulated nodes, driven by one seed.
+ *
+ * Invariants checked after every event: one leader a term; replicas that applied
+ * the same index have the same history; nothing but a crash ends a store.
+ */
+#ifndef TESTS_SIM_CLUSTER_H_
+#define TESTS_SIM_CLUSTER_H_
+
+#include "base/log.h"
+#include "client/client.h"
+#include "env/sim/sim.h"
+#include "sim/history.h"
+#include "store/store.h"
+
+enum { CLUSTER_NODES_MAX = 9, CLUSTER_WHY_MAX = 1024 };
+
+enum fault_kind {
+    FAULT_KILL = 1 << 0,      /* kill -9 */
+    FAULT_POWER = 1 << 1,     /* power loss: un-synced data lost, torn writes */
+    FAULT_PAUSE = 1 << 2,     /* SIGSTOP */
+    FAULT_PARTITION = 1 << 3, /* links cut, one way or both */
+    FAULT_NET = 1 << 4,       /* resets, spikes, odd segments, doubled messages */
+    FAULT_DISK = 1 << 5,      /* EIO, slow syncs, death at a chosen disk call */
+    FAULT_CLOCK = 1 << 6,     /* wall clock skew, drift */
+    FAULT_SPACE = 1 << 7,     /* a disk fills up and gets room again */
+    FAULT_ALL = 0xff,
+};
+
+struct cluster_options {
+    uint64_t seed;
+    uint32_t nodes;
+    uint32_t processes; /* client processes */
+    uint32_t keys;
+    uint64_t duration_us; /* of the phase with faults */
+    uint32_t faults;      /* of enum fault_kind */
+    bool is_verbose;      /* print the stores' logs */
+};
+
+struct cluster_node {
+    struct cluster *cluster;
+    struct sim_node *node;
+    struct store *store; /* NULL while it is down */
+    char address[64];
+    char host[32];
+    uint64_t restart_us; /* when to start it again; 0: it is up */
+    uint64_t opens_failed;
+    struct logger logger;
+    bool is_lost; /* damaged for good: stays down */
+};
+
+struct cluster {
+    struct cluster_options opt;
+    struct sim *sim;
+    struct rng rng;
+    struct cluster_node nodes[CLUSTER_NODES_MAX];
+    struct sim_node *client_node;
+    struct client *client;
+    uint64_t *hash_at; /* history hash by applied index; 0: not seen */
+    uint64_t hash_cap;
+    uint64_t *leader_of; /* replica by term */
+    uint64_t leader_cap;
+    bool is_failed;
+    char why[CLUSTER_WHY_MAX];
+    uint64_t crashes;
+};
+
+/* Build the world and bootstrap the cluster in it. */
+void cluster_open(struct cluster *c, const struct cluster_options *opt);
+void cluster_close(struct cluster *c);
+
+/* Let time pass until `time_us`, with all checks. False: a rule is broken (c->why). */
+bool cluster_run_until(struct cluster *c, uint64_t time_us);
+
+/* Bring a node down; it is started again at `restart_us`. */
+void cluster_crash(struct cluster *c, uint32_t i, enum sim_crash how, uint64_t restart_us);
+
+/* Everything heals, everybody is started; true once all live replicas agree. */
+bool cluster_settle(struct cluster *c, uint64_t limit_us);
+
+void cluster_fail(struct cluster *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- workload.c, nemesis.c ------------------------------------------------------ */
+
+struct workload;
+struct workload *workload_new(struct cluster *c, struct history *history);
+void workload_free(struct workload *w);
+
+/* No new operations from now on. */
+void workload_stop(struct workload *w);
+bool workload_is_idle(const struct workload *w);
+uint64_t workload_done(const struct workload *w);
+
+/* After everything is quiet: each key is read once more; false if one cannot be. */
+bool workload_final_reads(struct workload *w);
+
+/* Inflict the next faults that are due; returns when it wants to be called again. */
+uint64_t nemesis_step(struct cluster *c);
+void nemesis_heal(struct cluster *c);
+
+#endif
