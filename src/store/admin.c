@@ -155,7 +155,7 @@ static void stats_of_replica(const struct store *store, struct figures *out)
     add_number(out, "queue.reads", r->read_count);
     if (r->cons == NULL)
         return;
-    consensus_status(r->cons, store_now_ms(store), &s);
+    consensus_status(r->cons, &s);
     add_text(out, "raft.role", slice_str(role_text(&s)));
     add_number(out, "raft.leader", s.leader);
     add_number(out, "raft.term", s.term);
@@ -304,7 +304,7 @@ void admin_tick(struct store *store)
         struct transfer_op *op = list_entry(it, struct transfer_op, in_transfers);
         struct cons_status s = {0};
         if (r->cons != NULL)
-            consensus_status(r->cons, store_now_ms(store), &s);
+            consensus_status(r->cons, &s);
         bool is_done = s.state != CONS_LEADER || s.term != op->term;
         bool is_over = s.transferee == 0 || op->to.deadline_us <= now_us;
         if (!is_done && !is_over)

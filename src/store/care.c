@@ -69,7 +69,7 @@ void store_compact_log(struct store *store)
     if (r == NULL || r->state != REPLICA_RUNNING || r->cons == NULL)
         return;
     uint64_t flushed = range_flushed_index(r->range);
-    consensus_status(r->cons, store_now_ms(store), &status);
+    consensus_status(r->cons, &status);
     if (flushed > status.snapshot_index && !status.is_installing) {
         struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};
         base.config = *consensus_config_at(r->cons, flushed, &base.config_index);
