@@ -47,6 +47,7 @@ struct answer_to {
     uint64_t request_id;
     uint64_t trace_id;
     uint64_t deadline_us;
+    enum request_kind kind;
 };
 
 /* A write between its arrival and its answer. One allocation with its bytes. */

@@ -49,6 +49,8 @@ void service_answer_status(struct store *store, const struct answer_to *to, int 
                            const char *text)
 {
     struct response response = {.status = status};
+    if (status == 0)
+        response.kind = to->kind;
     if (text != NULL)
         response.text = slice_of(text, MIN(strlen(text), (size_t)TEXT_MAX));
     if (status == ERR_BUSY)
@@ -277,6 +279,7 @@ int service_on_request(void *data, uint64_t client, struct slice body, struct er
         .client = client,
         .request_id = request.id,
         .trace_id = request.trace_id,
+        .kind = request.kind,
         .deadline_us = env_now_us(store->env) + (uint64_t)request.timeout_ms * 1000,
     };
     switch (request.kind) {

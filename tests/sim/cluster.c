@@ -244,6 +244,9 @@ static void on_bootstrapped(struct client_op *op, const struct client_result *re
     struct boot *b = op->data;
     b->done++;
     b->failed += result->status != 0;
+    if (result->status != 0 && b->c->opt.is_verbose)
+        printf("bootstrap: %s %.*s\n", err_name(result->status), (int)result->text.len,
+               (const char *)result->text.data);
 }
 
 static bool boot_waits(void *data)
