@@ -196,6 +196,7 @@ bool cluster_run_until(struct cluster *c, uint64_t time_us)
 {
     while (!c->is_failed && sim_now_us(c->sim) < time_us) {
         uint64_t next = time_us;
+        tend_nodes(c);
         for (uint32_t i = 0; i < c->opt.nodes; i++) {
             if (c->nodes[i].store == NULL)
                 next = MIN(next, c->nodes[i].restart_us);
