@@ -212,11 +212,31 @@ static int open_rooms(struct store *store, struct err *err)
     return rv == 0 ? 0 : err_wrap(err, rv, "open log");
 }
 
+/* The folder's name must survive a loss of power as well as what is in it. */
+static int sync_parent(struct store *store, struct err *err)
+{
+    char parent[ENV_PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", store->data_dir);
+    size_t len = strlen(parent);
+    while (len > 1 && parent[len - 1] == '/')
+        parent[--len] = 0;
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        snprintf(parent, sizeof parent, ".");
+    else
+        slash[slash == parent ? 1 : 0] = 0;
+    int rv = env_dir_sync(store->env, parent, err);
+    return rv == 0 ? 0 : err_wrap(err, rv, "sync folder '%s'", parent);
+}
+
 static int open_folder(struct store *store, struct err *err)
 {
     int rv = env_dir_make(store->env, store->data_dir, err);
     if (rv != 0 && rv != ERR_EXISTS)
         return err_wrap(err, rv, "make folder '%s'", store->data_dir);
+    rv = sync_parent(store, err);
+    if (rv != 0)
+        return rv;
     rv = env_dir_lock(store->env, store->data_dir, &store->lock, err);
     if (rv != 0)
         return err_wrap(err, rv, "lock folder '%s'", store->data_dir);
