@@ -93,8 +93,9 @@ void workload_stop(struct workload *w);
 bool workload_is_idle(const struct workload *w);
 uint64_t workload_done(const struct workload *w);
 
-/* After everything is quiet: each key is read once more; false if one cannot be. */
-bool workload_final_reads(struct workload *w);
+/* After everything is quiet: each key is read, written and read once more; false if
+ * something cannot be done. */
+bool workload_final_ops(struct workload *w);
 
 /* Inflict the next faults that are due; returns when it wants to be called again. */
 uint64_t nemesis_step(struct cluster *c);

@@ -88,8 +88,8 @@ static void run_phases(struct cluster *c, struct workload *w)
     }
     if (!workload_is_idle(w))
         cluster_fail(c, "a client was never answered");
-    else if (!workload_final_reads(w) && !c->is_failed)
-        cluster_fail(c, "not readable after the faults stopped");
+    else if (!workload_final_ops(w))
+        cluster_fail(c, "no service after the faults stopped");
     else
         cluster_settle(c, SETTLE_US);
 }

@@ -123,6 +123,9 @@ static void on_done(struct client_op *op, const struct client_result *result)
     struct workload *w = p->w;
     struct history_op *h = &w->history->ops[p->at];
     h->return_us = sim_now_us(w->c->sim);
+    if (result->status != 0 && w->c->opt.is_verbose)
+        printf("%12.6f client process %u: %s %.*s\n", (double)h->return_us / 1e6, p->id,
+               err_name(result->status), (int)result->text.len, (const char *)result->text.data);
     if (h->kind == HISTORY_READ)
         note_read(h, result);
     else
@@ -184,6 +187,7 @@ static void submit(struct process *p, const struct history_op *h)
     p->op.data = p;
     p->op.cb = on_done;
     p->op.timeout_ms = TIMEOUT_MS;
+    p->op.key = slice_str(p->key);
     if (h->kind == HISTORY_READ) {
         p->op.request.kind = REQUEST_GET;
         p->op.request.get.key = slice_str(p->key);
@@ -191,6 +195,7 @@ static void submit(struct process *p, const struct history_op *h)
         fill_change(p, h);
     }
     int rv = client_submit(w->c->client, &p->op);
+    ASSERT(rv == 0 || rv == ERR_BUSY);
     if (rv != 0) {
         w->history->ops[p->at].outcome = HISTORY_FAILED;
         w->history->ops[p->at].return_us = sim_now_us(w->c->sim);
@@ -267,19 +272,29 @@ uint64_t workload_done(const struct workload *w)
     return w->done;
 }
 
-bool workload_final_reads(struct workload *w)
+/* One operation at a time by one process; false if it cannot be done. */
+static bool final_op(struct workload *w, enum history_kind kind, uint32_t key)
 {
     struct process *p = &w->processes[0];
-    w->is_final = true;
     uint64_t limit = sim_now_us(w->c->sim) + (uint64_t)FINAL_LIMIT_S * 1000000;
+    struct history_op h = {.process = p->id, .key = key, .kind = kind};
+    h.invoke_us = sim_now_us(w->c->sim);
+    if (kind == HISTORY_WRITE)
+        h.value = ++w->next_value;
+    submit(p, &h);
+    while (p->is_busy && sim_now_us(w->c->sim) < limit) {
+        if (!cluster_run_until(w->c, sim_now_us(w->c->sim) + 1000))
+            return false;
+    }
+    return !p->is_busy && w->final_failed == 0;
+}
+
+bool workload_final_ops(struct workload *w)
+{
+    w->is_final = true;
     for (uint32_t key = 0; key < w->c->opt.keys; key++) {
-        struct history_op h = {.process = p->id, .key = key, .kind = HISTORY_READ};
-        h.invoke_us = sim_now_us(w->c->sim);
-        submit(p, &h);
-        while (p->is_busy && sim_now_us(w->c->sim) < limit)
-            if (!cluster_run_until(w->c, sim_now_us(w->c->sim) + 1000))
-                return false;
-        if (p->is_busy || w->final_failed > 0)
+        if (!final_op(w, HISTORY_READ, key) || !final_op(w, HISTORY_WRITE, key) ||
+            !final_op(w, HISTORY_READ, key))
             return false;
     }
     return true;
