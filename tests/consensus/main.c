@@ -3,11 +3,12 @@
  * holdfast-consensus-sim — run a randomised cluster of group members on many seeds.
  *
  *   holdfast-consensus-sim --seeds A..B [--guards-off T1,T2] [--jobs N] [--verbose]
- *                          [--trace] [--verify]
+ *                          [--trace] [--verify] [--expect-failure]
  *
  * Each seed runs in a child process, so an assertion is a failure of its seed alone.
  * Ends with "N passed, M failed"; exit 1 if any failed. --verify runs each seed twice
- * and compares the hashes. --trace prints what happens in each run.
+ * and compares the hashes. --trace prints what happens in each run. --expect-failure is
+ * for the test of the tests: stop at the first seed that fails; exit 1 if none does.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ struct options {
     bool is_verbose;
     bool is_trace;
     bool is_verify;
+    bool is_failure_wanted;
 };
 
 /* Shared between the parent and one worker. */
@@ -95,6 +97,8 @@ static void worker(const struct options *o, struct progress *p)
         alarm(SEED_ALARM_S); /* a loop without end is a failure too */
         run_seed(o, p->seed, p);
         p->seed += o->jobs;
+        if (o->is_failure_wanted && p->failed > 0)
+            break;
     }
     fflush(stdout);
     exit(0); /* leaks are looked for here */
@@ -143,6 +147,8 @@ static void run_all(const struct options *o, struct progress *p)
         p[i].failed++;
         report_failure(o, p[i].seed, why);
         p[i].seed += o->jobs;
+        if (o->is_failure_wanted)
+            p[i].seed = o->last + 1;
         pids[i] = worker_start(o, &p[i]);
     }
 }
@@ -169,7 +175,7 @@ static int parse_guards(const char *text, uint64_t *ret_mask)
 static int usage(void)
 {
     fprintf(stderr, "usage: holdfast-consensus-sim --seeds A..B [--guards-off T1,T2] [--jobs N] "
-                    "[--verbose] [--trace] [--verify]\n");
+                    "[--verbose] [--trace] [--verify] [--expect-failure]\n");
     return 2;
 }
 
@@ -183,6 +189,8 @@ static int parse(int argc, char **argv, struct options *o)
             o->is_trace = true;
         } else if (strcmp(argv[i], "--verify") == 0) {
             o->is_verify = true;
+        } else if (strcmp(argv[i], "--expect-failure") == 0) {
+            o->is_failure_wanted = true;
         } else if (strcmp(argv[i], "--seeds") == 0 && value != NULL) {
             if (sscanf(value, "%" SCNu64 "..%" SCNu64, &o->first, &o->last) != 2)
                 return usage();
@@ -229,5 +237,5 @@ int main(int argc, char **argv)
            sum.sum.events, sum.sum.commits, sum.sum.reads, sum.sum.crashes, sum.sum.installs,
            sum.sum.changes, sum.sum.elections, sum.sum.transfers);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", sum.passed, sum.failed);
-    return sum.failed == 0 ? 0 : 1;
+    return (sum.failed == 0) == !o.is_failure_wanted ? 0 : 1;
 }
