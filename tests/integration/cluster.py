@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster of real processes for a test, driven through the program `holdfast`.
+
+Environment: HOLDFAST_BIN, the folder with holdfast, holdfastd and torture.
+Every wait is bounded, and whatever a test leaves running is killed at its end.
+"""
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+BIN = os.environ.get("HOLDFAST_BIN", "build/release/bin")
+SKIPPED = 77  # exit status: what the test needs is not on this machine
+
+# Small thresholds: rotation, flush and compaction within seconds.
+SMALL = """
+memtable_bytes = 1MiB
+table_bytes = 512KiB
+level_base_bytes = 2MiB
+block_cache_bytes = 4MiB
+log_segment_bytes = 1MiB
+log_budget_bytes = 8MiB
+log_cache_bytes = 1MiB
+disk_low_bytes = 96MiB
+disk_full_bytes = 64MiB
+disk_reserve_bytes = 32MiB
+election_timeout = 500ms
+heartbeat = 50ms
+"""
+
+
+def check(condition, *message):
+    """A test's only assertion: says what is wrong and ends the test."""
+    if not condition:
+        raise AssertionError(" ".join(str(part) for part in message))
+
+
+def free_ports(count):
+    """The first of `count` consecutive ports that are all free now."""
+    base = 20000 + os.getpid() * 16 % 20000
+    for first in range(base, 60000, 16):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    sock = stack.enter_context(socket.socket())
+                    sock.bind(("127.0.0.1", port))
+                return first
+            except OSError:
+                continue
+    raise RuntimeError("no free ports")
+
+
+def wait_until(what, seconds, condition):
+    """Poll until condition() is true; its value."""
+    until = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        check(time.monotonic() < until, "after", seconds, "s still not:", what)
+        time.sleep(0.05)
+
+
+class Cluster:
+    def __init__(self, nodes=3, conf=SMALL, folder=None):
+        self.made_folder = folder is None
+        self.dir = folder or tempfile.mkdtemp(prefix="holdfast-test-")
+        self.nodes = nodes
+        self.port = free_ports(nodes)
+        self.endpoints = ",".join(self.address(i) for i in range(1, nodes + 1))
+        self.conf = os.path.join(self.dir, "test.conf")
+        with open(self.conf, "w", encoding="utf-8") as f:
+            f.write(conf)
+
+    def __enter__(self):
+        try:
+            self.up("--nodes", str(self.nodes), "--port-base", str(self.port), "--conf", self.conf)
+        except BaseException:
+            self.end(failed=True)
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.end(failed=kind is not None)
+
+    def end(self, failed):
+        subprocess.run([f"{BIN}/holdfast", "local", "kill", "all", "--dir", self.dir],
+                       capture_output=True, timeout=60, check=False)
+        if failed:
+            for i in range(1, self.nodes + 1):
+                print(f"---- the end of node {i}'s log", file=sys.stderr)
+                print(self.log(i)[-3000:], file=sys.stderr)
+        if self.made_folder:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def address(self, i):
+        return f"127.0.0.1:{self.port + i - 1}"
+
+    def path(self, i, name=""):
+        return os.path.join(self.dir, f"node-{i}", name)
+
+    def log(self, i):
+        try:
+            with open(self.path(i, "log"), encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    # ---- the program ---------------------------------------------------------
+
+    def run(self, *args, stdin="", timeout=60, endpoints=None):
+        """Run `holdfast ARGS`; bytes in and out if stdin is bytes."""
+        env = dict(os.environ, HOLDFAST_ENDPOINTS=endpoints or self.endpoints)
+        is_text = isinstance(stdin, str)
+        return subprocess.run([f"{BIN}/holdfast", *args], input=stdin, capture_output=True,
+                              text=is_text, timeout=timeout, env=env, check=False)
+
+    def ok(self, *args, **more):
+        """… which must succeed; its standard output."""
+        done = self.run(*args, **more)
+        check(done.returncode == 0, "holdfast", args, "exit", done.returncode, done.stdout[-500:],
+              done.stderr[-2000:])
+        return done.stdout
+
+    def json(self, *args, **more):
+        return json.loads(self.ok(*args, "--json", **more))
+
+    def local(self, verb, *args):
+        return self.ok("local", verb, *args, "--dir", self.dir, timeout=120)
+
+    def up(self, *args):
+        return self.local("up", *args)
+
+    def local_status(self):
+        return json.loads(self.local("status", "--json"))
+
+    def leader(self):
+        """The number of the node that leads, once there is one."""
+        return wait_until("a leader", 20, lambda: self.local_status()["leader"])
+
+    def applied(self, i):
+        """How far node i has applied; None while it does not answer."""
+        done = self.run("cluster", "status", "--json", "--timeout", "2s")
+        try:
+            for store in json.loads(done.stdout)["stores"]:
+                if store["store_id"] == i and store["up"]:
+                    return store["stats"].get("applied_index")
+        except (ValueError, KeyError):
+            pass
+        return None
+
+    # ---- torture ----------------------------------------------------------------
+
+    def torture(self, seconds, clients=64, reads=20, timeout="5s", seed=1):
+        """Start clients that write and remember; finish with .result()."""
+        return Torture(self, seconds, clients, reads, timeout, seed)
+
+
+class Torture:
+    def __init__(self, cluster, seconds, clients, reads, timeout, seed):
+        self.cluster = cluster
+        self.out = os.path.join(cluster.dir, f"promises-{seed}")
+        self.seconds = seconds
+        self.process = subprocess.Popen(
+            [f"{BIN}/torture", "run", "--endpoints", cluster.endpoints, "--clients", str(clients),
+             "--seconds", str(seconds), "--reads", str(reads), "--timeout", timeout,
+             "--seed", str(seed), "--out", self.out],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def result(self):
+        """Wait for the end of writing: figures; wrong reads fail the test."""
+        out, err = self.process.communicate(timeout=self.seconds + 60)
+        check(self.process.returncode == 0, "torture:", out, err[-2000:])
+        return json.loads(out)
+
+    def verify(self):
+        """Every acknowledged write is there."""
+        done = subprocess.run([f"{BIN}/torture", "verify", self.out, "--endpoints",
+                               self.cluster.endpoints],
+                              capture_output=True, text=True, timeout=300, check=False)
+        check(done.returncode == 0, "verify:", done.stdout, done.stderr[-2000:])
+        figures = json.loads(done.stdout)
+        check(figures["acked"] > 0, "nothing was acknowledged: the test proves nothing")
+        return figures
+
+
+def main(*tests):
+    """Run the test functions; the program's exit status is the verdict."""
+    names = sys.argv[1:]
+    for test in tests:
+        if names and test.__name__ not in names:
+            continue
+        began = time.monotonic()
+        print(f"{test.__name__} …", flush=True)
+        test()
+        print(f"{test.__name__} ok, {time.monotonic() - began:.1f} s", flush=True)

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * torture — clients that write while a test breaks things, and remember exactly what
+ * was promised to them.
+ *
+ *   torture run --endpoints E --clients N --seconds S --out FILE [--reads PERCENT]
+ *   torture verify --endpoints E FILE
+ *
+ * Each client owns a key and puts 1, 2, 3 … there, one operation at a time. After a
+ * write whose outcome is unknown it moves on to a fresh key, because that write may
+ * still happen. So of each key is known: the last value acknowledged, the last one
+ * sent, and nobody else writes it:
+ *   - a read of a key whose last write was acknowledged must give exactly that value;
+ *   - at the end, every key must be within [acknowledged, sent].
+ * The file has a line for each key: "KEY ACKED SENT". run prints one JSON object with
+ * figures, with wrong reads among them; exit 1 if there was any. verify: exit 1 if a
+ * promise was broken.
+ *
+ * Threads  everything of a client happens on the library's thread; main waits.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/args.h"
+#include "base/base.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "holdfast.h"
+
+enum { KEY_MAX = 64, CLIENTS_MAX = 4096 };
+
+struct torture;
+
+struct client {
+    struct torture *t;
+    unsigned number;
+    unsigned generation; /* of its key; grows after an unknown outcome */
+    uint64_t acked;
+    uint64_t sent;
+    bool is_reading;
+    uint64_t began_us;
+    struct rng rng;
+};
+
+struct torture {
+    const char *endpoints;
+    const char *out_path;
+    uint64_t clients;
+    uint64_t seconds;
+    uint64_t reads_percent;
+    uint64_t timeout_us;
+    uint64_t seed;
+    struct hf_client *hf;
+    FILE *out;
+    uint64_t until_us;
+    /* figures, of the library's thread */
+    uint64_t acked;
+    uint64_t reads;
+    uint64_t undetermined;
+    uint64_t refused;
+    uint64_t wrong;
+    uint64_t last_good_us;
+    uint64_t longest_gap_us;
+    uint64_t longest_op_us;
+    pthread_mutex_t lock;
+    pthread_cond_t is_over;
+    uint64_t active; /* under lock */
+};
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static struct hf_bytes client_key(const struct client *c, char text[KEY_MAX])
+{
+    int n = snprintf(text, KEY_MAX, "torture:%" PRIu64 ":%04u:%06u", c->t->seed, c->number,
+                     c->generation);
+    return hf_bytes(text, (size_t)n);
+}
+
+/* What is known of the present key, for verify. */
+static void write_down(struct client *c)
+{
+    char key[KEY_MAX];
+    client_key(c, key);
+    if (c->sent > 0)
+        fprintf(c->t->out, "%s %" PRIu64 " %" PRIu64 "\n", key, c->acked, c->sent);
+}
+
+static void client_ends(struct client *c)
+{
+    struct torture *t = c->t;
+    pthread_mutex_lock(&t->lock);
+    write_down(c);
+    ASSERT(t->active > 0);
+    if (--t->active == 0)
+        pthread_cond_signal(&t->is_over);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void on_done(void *data, int code, struct hf_result *result);
+
+static int start_op(struct client *c)
+{
+    struct torture *t = c->t;
+    char key_text[KEY_MAX], value[32];
+    struct hf_bytes key = client_key(c, key_text);
+    struct hf_then then = {.callback = on_done, .data = c};
+    struct hf_call call;
+    hf_call_init(&call);
+    call.timeout_ms = (uint32_t)(t->timeout_us / 1000);
+    c->began_us = now_us();
+    /* only a key whose last write was acknowledged can be judged */
+    c->is_reading = c->acked > 0 && rng_chance(&c->rng, t->reads_percent, 100);
+    if (c->is_reading)
+        return hf_get_async(t->hf, key, &call, &then);
+    c->sent++;
+    int n = snprintf(value, sizeof value, "%" PRIu64, c->sent);
+    return hf_put_async(t->hf, key, hf_bytes(value, (size_t)n), NULL, &call, &then);
+}
+
+static bool value_is(const struct hf_result *result, uint64_t want)
+{
+    uint64_t got = 0;
+    struct hf_bytes v = result->items[0].value;
+    return text_parse_u64(slice_of(v.data, v.len), &got) == 0 && got == want;
+}
+
+static void on_read(struct client *c, int code, const struct hf_result *result)
+{
+    struct torture *t = c->t;
+    char key[KEY_MAX];
+    if (code == HF_OK && value_is(result, c->acked)) {
+        t->reads++;
+        return;
+    }
+    if (code != HF_OK && code != HF_ERR_NOT_FOUND) {
+        t->refused++;
+        return;
+    }
+    client_key(c, key);
+    t->wrong++;
+    fprintf(stderr, "WRONG READ: %s must be %" PRIu64 " and is '%.*s' (%s)\n", key, c->acked,
+            code == HF_OK ? (int)result->items[0].value.len : 0,
+            code == HF_OK ? (const char *)result->items[0].value.data : "", hf_code_name(code));
+}
+
+static void on_write(struct client *c, int code)
+{
+    struct torture *t = c->t;
+    if (code == HF_OK) {
+        c->acked = c->sent;
+        t->acked++;
+    } else if (code == HF_ERR_UNDETERMINED) {
+        t->undetermined++;
+        write_down(c);
+        c->generation++;
+        c->acked = c->sent = 0;
+    } else {
+        t->refused++; /* definite: the value never was and never will be there */
+        c->sent--;
+    }
+}
+
+static void on_done(void *data, int code, struct hf_result *result)
+{
+    struct client *c = data;
+    struct torture *t = c->t;
+    uint64_t now = now_us();
+    t->longest_op_us = MAX(t->longest_op_us, now - c->began_us);
+    if (c->is_reading)
+        on_read(c, code, result);
+    else
+        on_write(c, code);
+    hf_result_free(result);
+    if (code == HF_OK) {
+        t->longest_gap_us = MAX(t->longest_gap_us, now - t->last_good_us);
+        t->last_good_us = now;
+    }
+    if (now >= t->until_us || start_op(c) != HF_OK)
+        client_ends(c);
+}
+
+static void print_figures(const struct torture *t)
+{
+    printf("{\"acked\":%" PRIu64 ",\"reads\":%" PRIu64 ",\"undetermined\":%" PRIu64
+           ",\"refused\":%" PRIu64 ",\"wrong\":%" PRIu64 ",\"longest_gap_ms\":%" PRIu64
+           ",\"longest_op_ms\":%" PRIu64 "}\n",
+           t->acked, t->reads, t->undetermined, t->refused, t->wrong, t->longest_gap_us / 1000,
+           t->longest_op_us / 1000);
+}
+
+static int run(struct torture *t)
+{
+    struct client *all = calloc(t->clients, sizeof *all);
+    t->out = fopen(t->out_path, "w");
+    if (all == NULL || t->out == NULL) {
+        fprintf(stderr, "cannot write '%s'\n", t->out_path);
+        free(all);
+        return 2;
+    }
+    t->last_good_us = now_us();
+    t->until_us = t->last_good_us + t->seconds * 1000000;
+    t->active = t->clients;
+    for (unsigned i = 0; i < t->clients; i++) {
+        all[i] = (struct client){.t = t, .number = i};
+        rng_init(&all[i].rng, t->seed * CLIENTS_MAX + i);
+    }
+    for (unsigned i = 0; i < t->clients; i++) {
+        if (start_op(&all[i]) != HF_OK)
+            client_ends(&all[i]);
+    }
+    pthread_mutex_lock(&t->lock);
+    while (t->active > 0)
+        pthread_cond_wait(&t->is_over, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+    bool is_written = fclose(t->out) == 0;
+    print_figures(t);
+    free(all);
+    return t->wrong == 0 && is_written ? 0 : 1;
+}
+
+/* ---- verify --------------------------------------------------------------------- */
+
+/* 0 fine, 1 a broken promise, -1 cannot tell. */
+static int check_key(struct hf_client *hf, const char *key, uint64_t acked, uint64_t sent)
+{
+    struct hf_result *result = NULL;
+    struct hf_call call;
+    hf_call_init(&call);
+    call.timeout_ms = 20000;
+    int code = hf_get(hf, hf_str(key), &call, &result);
+    uint64_t got = 0;
+    int rv = 0;
+    if (code == HF_OK) {
+        struct hf_bytes v = result->items[0].value;
+        if (text_parse_u64(slice_of(v.data, v.len), &got) != 0)
+            got = UINT64_MAX;
+    }
+    if (code != HF_OK && code != HF_ERR_NOT_FOUND) {
+        fprintf(stderr, "cannot read %s: %s\n", key, hf_code_name(code));
+        rv = -1;
+    } else if (got < acked || got > sent) {
+        fprintf(stderr, "LOST: %s is %" PRIu64 ", acknowledged %" PRIu64 ", sent %" PRIu64 "\n",
+                key, got, acked, sent);
+        rv = 1;
+    }
+    hf_result_free(result);
+    return rv;
+}
+
+static int verify(struct hf_client *hf, const char *path)
+{
+    FILE *in = fopen(path, "r");
+    if (in == NULL) {
+        fprintf(stderr, "cannot read '%s'\n", path);
+        return 2;
+    }
+    char key[KEY_MAX];
+    uint64_t acked, sent, keys = 0, writes = 0, lost = 0, unknown = 0;
+    while (fscanf(in, "%63s %" SCNu64 " %" SCNu64, key, &acked, &sent) == 3) {
+        int rv = check_key(hf, key, acked, sent);
+        keys++;
+        writes += acked;
+        lost += rv > 0;
+        unknown += rv < 0;
+    }
+    fclose(in);
+    printf("{\"keys\":%" PRIu64 ",\"acked\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"unknown\":%" PRIu64
+           "}\n",
+           keys, writes, lost, unknown);
+    return lost == 0 && unknown == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct torture t = {.clients = 64, .seconds = 5, .timeout_us = 5000000, .seed = 1};
+    const struct args_flag flags[] = {
+        {"endpoints", 0, ARGS_TEXT, &t.endpoints, NULL, "LIST", "the cluster"},
+        {"clients", 0, ARGS_U64, &t.clients, NULL, "N", "at a time"},
+        {"seconds", 0, ARGS_U64, &t.seconds, NULL, "N", "how long"},
+        {"reads", 0, ARGS_U64, &t.reads_percent, NULL, "PERCENT", "share of reads"},
+        {"timeout", 0, ARGS_DURATION, &t.timeout_us, NULL, "TIME", "of an operation"},
+        {"seed", 0, ARGS_U64, &t.seed, NULL, "N", "names the keys, too"},
+        {"out", 0, ARGS_TEXT, &t.out_path, NULL, "FILE", "what was promised"},
+    };
+    const char *words[2];
+    size_t count = 0;
+    struct err err = {0};
+    int rv = args_parse(flags, ARRAY_LEN(flags), argc - 1, (const char *const *)(argv + 1), words,
+                        2, &count, &err);
+    bool is_run = count == 1 && strcmp(words[0], "run") == 0 && t.out_path != NULL;
+    bool is_verify = count == 2 && strcmp(words[0], "verify") == 0;
+    if (rv != 0 || (!is_run && !is_verify) || t.clients < 1 || t.clients > CLIENTS_MAX) {
+        fprintf(stderr, "usage: torture run --out FILE … | torture verify FILE … (%s)\n", err.msg);
+        return 2;
+    }
+    struct hf_options options;
+    hf_options_init(&options);
+    options.endpoints = t.endpoints;
+    options.name = "torture";
+    if (hf_open(&options, &t.hf) != HF_OK) {
+        fprintf(stderr, "bad endpoints\n");
+        return 2;
+    }
+    pthread_mutex_init(&t.lock, NULL);
+    pthread_cond_init(&t.is_over, NULL);
+    rv = is_run ? run(&t) : verify(t.hf, words[1]);
+    hf_close(t.hf);
+    return rv;
+}
