@@ -232,7 +232,7 @@ static void append_apply(struct raftlog *log, struct group *g, const struct raft
 void append_write(struct raftlog *log, struct raftlog_write *w)
 {
     struct group *g = group_obtain(log, w->group);
-    ASSERT(!g->is_damaged);
+    ASSERT(!g->is_lost);
     append_apply(log, g, w);
     struct record_spec spec = {
         .type = RECORD_APPEND,

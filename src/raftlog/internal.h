@@ -46,8 +46,9 @@ struct group {
     uint64_t hint;   /* in the last record */
     uint64_t base_index;
     uint64_t base_term;
-    uint64_t bytes; /* of its entries, with headers */
-    bool is_damaged;
+    uint64_t bytes;        /* of its entries, with headers */
+    bool is_damaged;       /* something of it could not be read back */
+    bool is_lost;          /* so at open: what memory has of it is worth nothing */
     bool is_frozen;        /* hint does not move */
     bool is_born;          /* a record of it is in the log */
     uint32_t last_segment; /* of its last record (hard state) */

@@ -204,7 +204,7 @@ void raftlog_append_hints(struct raftlog *log)
     for (size_t i = 0; i < log->n_groups; i++) {
         struct group *g = log->groups[i];
         uint64_t hint = group_next_hint(g);
-        if (g->is_damaged || hint <= g->hint)
+        if (g->is_lost || hint <= g->hint)
             continue;
         g->hint = hint;
         append_record(log, &(struct record_spec){.type = RECORD_APPEND, .group = g});
@@ -221,7 +221,7 @@ void raftlog_freeze_hint(struct raftlog *log, uint64_t group, bool frozen)
 void raftlog_compact(struct raftlog *log, uint64_t group, uint64_t first_kept)
 {
     struct group *g = group_find(log, group);
-    if (g == NULL || g->is_damaged || first_kept <= g->base_index + 1)
+    if (g == NULL || g->is_lost || first_kept <= g->base_index + 1)
         return;
     ASSERT(first_kept <= group_last(g) + 1);
     group_compact(log, g, first_kept);

@@ -53,8 +53,9 @@ enum {
 struct raftlog_callbacks {
     /* raftlog_room() has grown after it was short, or raftlog_is_over_budget() changed. */
     void (*on_room)(void *data);
-    /* Reading back found damage in `group` (of a disk that was fine at open): it is
-     * damaged from now on. */
+    /* Reading back found damage in `group`, of a disk that was fine at open: what could
+     * not be read is not served, the rest works on, but the replica must be replaced:
+     * until its group is removed no old segment goes. */
     void (*on_damage)(void *data, uint64_t group, const char *text);
 };
 
@@ -102,7 +103,8 @@ struct raftlog_group_state {
     uint64_t first_index; /* base_index + 1 */
     uint64_t last_index;  /* base_index if it holds nothing */
     uint64_t bytes;       /* of its entries, with overhead */
-    bool is_damaged;      /* entries and hard state must not be relied on */
+    bool is_damaged;      /* at open: nothing of it can be relied on, and it must not be
+                             appended to; later: see on_damage() */
 };
 
 /* The least group id above `after` (0 to begin); false at the end. */
@@ -153,7 +155,7 @@ struct raftlog_write {
 
 /* Entries and state are visible at return, durable when `cb` runs (never from
  * inside). Cannot fail: beyond raftlog_room() it waits in memory for space. The group must
- * not be damaged. */
+ * not have been found damaged at open. */
 void raftlog_append(struct raftlog *log, struct raftlog_write *write);
 
 /* Bytes on disk that an append of `n` entries with `data_len` bytes in sum takes at most. */

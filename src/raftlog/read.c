@@ -25,7 +25,7 @@ struct read_plan {
 int raftlog_term(const struct raftlog *log, uint64_t group, uint64_t index, uint64_t *ret_term)
 {
     const struct group *g = group_find(log, group);
-    if (g == NULL || g->is_damaged)
+    if (g == NULL || g->is_lost)
         return ERR_NOT_FOUND;
     const struct ref *ref = group_ref(g, index);
     if (ref != NULL)
@@ -47,7 +47,7 @@ int raftlog_get(struct raftlog *log, uint64_t group, uint64_t index,
                 struct raftlog_entry *ret_entry)
 {
     const struct group *g = group_find(log, group);
-    const struct ref *ref = g == NULL || g->is_damaged ? NULL : group_ref(g, index);
+    const struct ref *ref = g == NULL || g->is_lost ? NULL : group_ref(g, index);
     if (ref == NULL)
         return ERR_NOT_FOUND;
     struct slice raw = read_cached(log, ref);
@@ -229,7 +229,7 @@ int raftlog_read(struct raftlog *log, struct raftlog_read *read)
     ASSERT(read->cb != NULL && read->log == NULL);
     raftlog_read_fini(read);
     const struct group *g = group_find(log, read->group);
-    if (g == NULL || g->is_damaged || read->first > read->last || !group_ref(g, read->first) ||
+    if (g == NULL || g->is_lost || read->first > read->last || !group_ref(g, read->first) ||
         !group_ref(g, read->last))
         return ERR_NOT_FOUND;
     uint64_t bytes;
@@ -325,7 +325,7 @@ int raftlog_each(struct raftlog *log, uint64_t group, uint64_t first, uint64_t l
     const struct group *g = group_find(log, group);
     if (g == NULL)
         return ERR_NOT_FOUND;
-    if (g->is_damaged)
+    if (g->is_lost)
         return err_set(err, ERR_CORRUPT, "group %llu is damaged", (unsigned long long)group);
     for (uint64_t index = MAX(first, g->base_index + 1); index <= last && rv == 0; index++) {
         const struct ref *found = group_ref(g, index);

@@ -346,16 +346,39 @@ static int recovery_sequence(struct recovery *rec, const struct verdict *v)
     return 0;
 }
 
-/* A file whose head is neither zero nor good was damaged. Where it can only be a leftover
- * that does not matter. */
+/* Can `f`, whose head does not say so, be the segment behind the newest? A record of a
+ * second batch was written only after the head was synced; a rotten head was a head. */
+static int recovery_probe(struct recovery *rec, const struct found *f, bool *ret_may_be)
+{
+    struct slice bytes;
+    int rv = recovery_load(rec, f, &bytes);
+    if (rv != 0)
+        return rv;
+    const struct head *newest = &rec->found[rec->n_segments - 1].head;
+    struct scan scan = scan_of(bytes, record_seed(newest->salt, newest->number + 1));
+    struct record record = {0};
+    enum scan_result result;
+    *ret_may_be = false;
+    while ((result = scan_next(&scan, &record)) != SCAN_END && !*ret_may_be)
+        *ret_may_be = result != SCAN_GAP && (f->kind == FOUND_ROTTEN || record.batch_start > 0);
+    return 0;
+}
+
+/* A file without a good head was being made, or is a leftover, or is a segment whose head
+ * was damaged. The newest one could be missed without a trace: look into the file. (An
+ * older one leaves a gap.) */
 static int recovery_rotten(struct recovery *rec, const struct verdict *v)
 {
-    for (size_t i = rec->n_segments; i < rec->n_found; i++) {
+    bool is_open_ended = v != NULL && !v->is_closed && v->damage_at == 0;
+    for (size_t i = rec->n_segments; i < rec->n_found && !is_open_ended; i++) {
         const struct found *f = &rec->found[i];
-        if (f->kind != FOUND_ROTTEN)
-            continue;
-        bool may_be_newest = v == NULL || v->is_closed || v->damage_at != 0;
-        if (may_be_newest) {
+        bool may_be = v == NULL && f->kind == FOUND_ROTTEN;
+        int rv = 0;
+        if (v != NULL && f->size > HEAD_LEN && f->size < UINT32_MAX)
+            rv = recovery_probe(rec, f, &may_be);
+        if (rv != 0)
+            return rv;
+        if (may_be) {
             char path[ENV_PATH_MAX];
             segment_path(rec->log, f->file_id, path);
             return err_set(rec->err, ERR_CORRUPT, "segment '%s' at 0: unreadable head", path);

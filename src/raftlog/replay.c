@@ -201,6 +201,7 @@ void replay_finish(struct raftlog *log)
             group_set_damaged(log, g);
         }
         if (g->is_damaged) {
+            g->is_lost = true;
             g->head = 0;
             g->count = 0;
             g->hint = g->base_index;
