@@ -161,7 +161,9 @@ struct route *route_put(struct route_cache *cache, const struct descriptor *desc
             (cache->count - at) * sizeof *cache->routes);
     cache->routes[at] = route;
     cache->count++;
-    route_cache_check(cache);
+    const struct route *put = &cache->routes[at];
+    ASSERT(at == 0 || slice_compare(route_end(put - 1), route_start(put)) <= 0);
+    ASSERT(at + 1 == cache->count || slice_compare(route_end(put), route_start(put + 1)) <= 0);
     return &cache->routes[at];
 }
 

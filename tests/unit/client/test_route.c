@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/check.h"
+
+#include <stdio.h>
+
+#include "base/rng.h"
+#include "client/route.h"
+
+/* Peers are only compared here. */
+static struct client_peer *peer(uintptr_t n)
+{
+    return (struct client_peer *)n;
+}
+
+static struct route *put(struct route_cache *cache, uint64_t id, const char *start, const char *end,
+                         uint64_t span_epoch)
+{
+    struct descriptor d = {.range_id = id,
+                           .start = slice_str(start),
+                           .end = slice_str(end),
+                           .conf_epoch = 1,
+                           .span_epoch = span_epoch};
+    return route_put(cache, &d);
+}
+
+/* The range that holds each of these keys, 0 for none: "a1 b1 c2 m0". */
+static void check_map(struct route_cache *cache, const char *want)
+{
+    route_cache_check(cache);
+    for (const char *p = want; *p != 0; p += p[2] == 0 ? 2 : 3) {
+        const struct route *route = route_find(cache, slice_of(p, 1));
+        uint64_t id = route != NULL ? route->range_id : 0;
+        if (id != (uint64_t)(p[1] - '0'))
+            fail_msg("%s: key %c is in %llu", want, p[0], (unsigned long long)id);
+    }
+}
+
+static void test_split_and_merge(void **state)
+{
+    (void)state;
+    struct route_cache cache = {0};
+    check_map(&cache, "a0 z0");
+    assert_non_null(put(&cache, 1, "", "", 1));
+    check_map(&cache, "a1 m1 z1");
+    assert_non_null(put(&cache, 1, "", "m", 2)); /* a split: the rest is not known */
+    check_map(&cache, "a1 l1 m0 z0");
+    assert_non_null(put(&cache, 2, "m", "", 2));
+    check_map(&cache, "a1 l1 m2 z2");
+    assert_null(put(&cache, 1, "", "", 1)); /* old news change nothing */
+    check_map(&cache, "a1 l1 m2 z2");
+    assert_non_null(put(&cache, 1, "", "", 3)); /* merged */
+    check_map(&cache, "a1 m1 z1");
+    assert_int_equal(cache.count, 1);
+    route_cache_fini(&cache);
+    check_map(&cache, "a0");
+}
+
+static void test_overlaps(void **state)
+{
+    (void)state;
+    struct route_cache cache = {0};
+    put(&cache, 1, "b", "d", 1);
+    put(&cache, 2, "d", "f", 1);
+    put(&cache, 3, "f", "h", 1);
+    check_map(&cache, "a0 b1 c1 d2 e2 f3 g3 h0");
+    put(&cache, 4, "c", "g", 1); /* touches all three */
+    check_map(&cache, "a0 b0 c4 f4 g0 h0");
+    put(&cache, 5, "a", "c", 1); /* touches none */
+    check_map(&cache, "a5 b5 c4 f4 g0");
+    assert_int_equal(cache.count, 2);
+    route_cache_fini(&cache);
+}
+
+static void test_leader(void **state)
+{
+    (void)state;
+    struct route_cache cache = {0};
+    struct route *route = put(&cache, 1, "", "m", 1);
+    route->leader = peer(1);
+    route->term = 7;
+    put(&cache, 2, "m", "", 1)->leader = peer(2);
+    route = put(&cache, 1, "", "k", 2); /* the same range, smaller: still its leader */
+    assert_ptr_equal(route->leader, peer(1));
+    assert_int_equal(route->term, 7);
+    route_forget_leader(&cache, peer(2));
+    assert_null(route_find(&cache, slice_str("z"))->leader);
+    assert_ptr_equal(route_find(&cache, slice_str("a"))->leader, peer(1));
+    route_cache_fini(&cache);
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    uint8_t out[16];
+    struct slice key = route_key(0x01020304, slice_str("ab"), out);
+    assert_int_equal(key.len, 7);
+    assert_memory_equal(key.data,
+                        "\x02\x01\x02\x03\x04"
+                        "ab",
+                        7);
+    key = route_key(0, (struct slice){0}, out);
+    assert_int_equal(key.len, ROUTE_KEY_PREFIX);
+}
+
+/* Thousands of spans in random order; the bound is kept, and all answers are right. */
+static void test_many(void **state)
+{
+    (void)state;
+    struct route_cache cache = {0};
+    struct rng rng;
+    rng_init(&rng, 4);
+    for (int i = 0; i < 3 * ROUTE_MAX; i++) {
+        char start[8];
+        char end[8];
+        unsigned at = (unsigned)rng_below(&rng, 8000);
+        snprintf(start, sizeof start, "%05u", at);
+        snprintf(end, sizeof end, "%05u", at + 1);
+        assert_non_null(put(&cache, at + 1, start, end, 1));
+        const struct route *route = route_find(&cache, slice_str(start));
+        assert_int_equal(route->range_id, at + 1);
+        assert_true(cache.count <= ROUTE_MAX);
+    }
+    route_cache_check(&cache);
+    route_cache_fini(&cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_split_and_merge),
+        cmocka_unit_test(test_overlaps),
+        cmocka_unit_test(test_leader),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_many),
+    };
+    return cmocka_run_group_tests_name("route", tests, NULL, NULL);
+}
