@@ -151,8 +151,8 @@ static void receive_append_result(struct consensus *c, const struct cons_msg *ms
 
     if (c->state != CONS_LEADER)
         return; /* the library would not even look at the term */
-    if (msg->term <= c->term && peer_find(c, msg->from) == NULL)
-        return;
+    if (peer_find(c, msg->from) == NULL)
+        return; /* no member: not even its term counts */
     if (msg->term == c->term) {
         peer_heard(c, msg->from);
         if (a->rejected > 0 && a->rejected <= peer_match(c, msg->from) && guard_on(c, GUARD_T3)) {

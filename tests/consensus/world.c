@@ -15,7 +15,7 @@ enum {
     BORN_INDEX = 10,
     BORN_TERM = 5,
     GROUP_ID = 77,
-    LIVE_TIMEOUTS = 60, /* election timeouts that the healed cluster is given */
+    LIVE_TIMEOUTS = 100, /* election timeouts that the healed cluster is given */
 };
 
 enum event_kind {
@@ -521,6 +521,17 @@ static void client_read(struct world *w, uint32_t slot)
     consensus_flush(w->slots[slot].m.c, w->now);
 }
 
+/* No member of the leader's configuration lags far behind. */
+static bool world_keeps_up(const struct world *w, const struct member *leader)
+{
+    for (uint32_t i = 0; i < leader->config.n; i++) {
+        int slot = slot_of(w, leader->config.members[i].replica_id);
+        if (slot < 0 || w->slots[slot].m.state.base.index + 50 < leader->state.base.index)
+            return false;
+    }
+    return true;
+}
+
 static void client_write(struct world *w, uint32_t slot)
 {
     uint8_t bytes[256];
@@ -529,8 +540,11 @@ static void client_write(struct world *w, uint32_t slot)
     uint32_t n = 1 + (uint32_t)rng_below(&w->rng, w->k.batch_max);
     const struct consensus *c = w->slots[slot].m.c;
 
-    /* Clients wait for answers: small windows must not be flooded for ever. */
+    /* Clients wait for answers, and in the end for the slowest learner: a window of four
+     * entries must not be flooded for ever. */
     if (consensus_last_index(c) - consensus_commit(c) > (w->is_healed ? 50 : 500))
+        return;
+    if (w->is_healed && w->live_index != 0 && !world_keeps_up(w, &w->slots[slot].m))
         return;
     rng_fill(&w->rng, bytes, 8);
     memset(bytes + 8, bytes[0], sizeof bytes - 8);
