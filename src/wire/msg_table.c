@@ -134,16 +134,25 @@ static void read_field(struct unpack *u, const struct msg_field *field, void *at
     }
 }
 
+/* Most tables have their keys from 1 on without a gap. */
+static const struct msg_field *table_find(const struct msg_table *table, uint64_t key)
+{
+    if (key - 1 < table->count && table->fields[key - 1].key == key)
+        return &table->fields[key - 1];
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->fields[i].key == key)
+            return &table->fields[i];
+    }
+    return NULL;
+}
+
 void msg_read_field(struct unpack *u, uint64_t key, const struct msg_table *table, void *into)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        const struct msg_field *field = &table->fields[i];
-        if (field->key == key) {
-            read_field(u, field, (uint8_t *)into + field->offset);
-            return;
-        }
-    }
-    unpack_skip(u);
+    const struct msg_field *field = table_find(table, key);
+    if (field != NULL)
+        read_field(u, field, (uint8_t *)into + field->offset);
+    else
+        unpack_skip(u);
 }
 
 void msg_read_map(struct unpack *u, const struct msg_table *table, void *into)

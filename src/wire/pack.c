@@ -7,10 +7,17 @@
 
 /* ---- packing ------------------------------------------------------------ */
 
-/* msgpack-c's sink. Failure is sticky in the buf, so it never stops the packer. */
-static int buf_sink(void *data, const char *bytes, size_t len)
+/* msgpack-c's sink. Failure is sticky in the buf, so it never stops the packer. Inlined
+ * with the packer, `len` is a constant, and so a packed number is a test and a store. */
+static inline int buf_sink(void *data, const char *bytes, size_t len)
 {
-    buf_append(data, bytes, len);
+    struct buf *buf = data;
+    if (buf->failed || len > buf->cap - buf->len) {
+        buf_append(buf, bytes, len);
+        return 0;
+    }
+    memcpy(buf->data + buf->len, bytes, len);
+    buf->len += len;
     return 0;
 }
 
@@ -78,7 +85,7 @@ void pack_list(struct buf *buf, const struct pack_list *list)
 struct pack_fields pack_fields_begin(struct buf *buf)
 {
     struct pack_fields fields = {.buf = buf, .at = buf->len};
-    buf_append_u8(buf, 0);
+    buf_sink(buf, "", 1);
     return fields;
 }
 
@@ -166,22 +173,35 @@ struct head {
     uint64_t len;    /* of what follows: bytes, elements, pairs */
 };
 
-static uint64_t take_be(struct unpack *u, size_t width)
+/* `width` is 1, 2, 4 or 8. */
+static inline uint64_t load_be(const uint8_t *p, size_t width)
 {
-    ASSERT(width <= 8);
+    switch (width) {
+    case 1:
+        return p[0];
+    case 2:
+        return (uint64_t)p[0] << 8 | p[1];
+    case 4:
+        return get_u32be(p);
+    default:
+        ASSERT(width == 8);
+        return get_u64be(p);
+    }
+}
+
+static inline uint64_t take_be(struct unpack *u, size_t width)
+{
     if (u->bad || width > u->left) {
         u->bad = true;
         return 0;
     }
-    uint64_t v = 0;
-    for (size_t i = 0; i < width; i++)
-        v = v << 8 | u->pos[i];
+    uint64_t v = load_be(u->pos, width);
     u->pos += width;
     u->left -= width;
     return v;
 }
 
-static struct slice take_bytes(struct unpack *u, uint64_t len)
+static inline struct slice take_bytes(struct unpack *u, uint64_t len)
 {
     if (u->bad || len > u->left) {
         u->bad = true;
@@ -255,7 +275,7 @@ static struct head head_long(struct unpack *u, uint8_t b)
 
 /* Read the head of the next value; SHAPE_BAD and `bad` set on any failure. A
  * count is compared with the bytes left: each element takes at least one. */
-static struct head take_head(struct unpack *u)
+static inline struct head take_head(struct unpack *u)
 {
     uint8_t b = (uint8_t)take_be(u, 1);
     if (u->bad)
@@ -280,7 +300,7 @@ static struct head take_head(struct unpack *u)
 }
 
 /* As take_head(), but any other shape is bad. */
-static struct head take_shape(struct unpack *u, enum shape want)
+static inline struct head take_shape(struct unpack *u, enum shape want)
 {
     struct head h = take_head(u);
     if (h.shape == want)
@@ -312,6 +332,10 @@ uint64_t unpack_key(struct unpack *u, uint64_t *seen)
 
 uint64_t unpack_uint(struct unpack *u)
 {
+    if (!u->bad && u->left > 0 && u->pos[0] <= 0x7f) { /* most are small */
+        u->left--;
+        return *u->pos++;
+    }
     return take_shape(u, SHAPE_UINT).number;
 }
 
