@@ -333,6 +333,16 @@ static void state_apply(struct member *m, uint64_t index)
         m->host->applied(m->host_data, m, index, e);
 }
 
+/* A log that ends below the applied state, or disagrees with it, is thrown away: power
+ * failed between the edit that took a snapshot in and the log's new beginning. */
+static bool log_fits(const struct mlog *log, const struct cons_base *base)
+{
+    const struct mentry *e = mlog_get(log, base->index);
+    if (e != NULL)
+        return e->term == base->term;
+    return log->first == base->index + 1;
+}
+
 int member_start(struct member *m, uint64_t now_ms)
 {
     struct cons_change changes[64];
@@ -345,9 +355,11 @@ int member_start(struct member *m, uint64_t now_ms)
     m->role = CONS_FOLLOWER;
     m->term = s.term;
     m->leader = 0;
-    if (m->log.n > 0 && mlog_last(&m->log) < m->state.base.index) {
-        mlog_reset(&m->log, m->state.base.index + 1); /* it ends below what is applied */
-        m->log_chain = m->state.chain;
+    if (!log_fits(&m->log, &m->state.base)) {
+        mlog_reset(&m->log, m->state.base.index + 1);
+        mlog_reset(&m->disk.log, m->state.base.index + 1);
+        m->log_chain = m->disk.log_chain = m->state.chain;
+        m->disk.hint = m->state.base.index;
     }
     while (m->state.base.index < MIN(m->disk.hint, mlog_last(&m->log)))
         state_apply(m, m->state.base.index + 1);
@@ -404,7 +416,9 @@ void member_crash(struct member *m, uint32_t survive)
         disk_take(m);
     member_drop_writes(m);
     mlog_reset(&m->log, 1);
-    m->is_installing = false;
+    if (m->is_installing && m->is_edit_durable)
+        m->disk.state = m->staged;
+    m->is_installing = m->is_edit_durable = false;
     m->n_requests = 0;
     m->staged = (struct mstate){0};
 }
@@ -464,7 +478,7 @@ void member_flush(struct member *m, uint64_t now_ms, uint32_t trailing)
 void member_install(struct member *m, uint64_t now_ms)
 {
     ASSERT(m->is_installing);
-    m->is_installing = false;
+    m->is_installing = m->is_edit_durable = false;
     m->disk.state = m->staged;
     m->disk.log_chain = m->staged.chain;
     m->disk.hint = m->staged.base.index;

@@ -104,6 +104,7 @@ struct member {
     struct mstate state; /* applied */
     struct mstate staged;
     bool is_installing;
+    bool is_edit_durable;  /* a crash finds the new state, and still the old log */
     struct mwrite *writes; /* queue, oldest first */
     struct mwrite **writes_tail;
     uint32_t n_writes;

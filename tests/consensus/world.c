@@ -441,6 +441,7 @@ static void slot_crash(struct world *w, uint32_t slot)
     uint32_t survive = (uint32_t)rng_below(&w->rng, s->m.n_writes + 1);
     TRACE(w, "%llu: %llu crashes, %u of %u writes survive\n", (ull)w->now,
           (ull)s->m.opts.replica_id, survive, s->m.n_writes);
+    s->m.is_edit_durable = s->m.is_installing && rng_chance(&w->rng, 1, 2);
     member_crash(&s->m, survive);
     s->life++;
     s->is_persisting = s->is_apply_due = false;
