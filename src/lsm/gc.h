@@ -45,8 +45,8 @@ struct gc_filter {
     struct buf key;   /* the present key */
     uint64_t version; /* last version seen of it */
     bool has_key;
-    bool is_settled;    /* the one that readers at S see has passed */
-    uint64_t dropped;   /* entries dropped so far */
+    bool is_settled;  /* the one that readers at S see has passed */
+    uint64_t dropped; /* entries dropped so far */
     bool crossed_end; /* the present key is the first beyond the end of a span */
 };
 
