@@ -15,6 +15,15 @@ struct fake_conn {
     bool is_closed; /* by us; freed when its handler returns */
 };
 
+/* An answer that waits for its time; dropped if its connection went first. */
+struct fake_late {
+    struct fake_conn *conn;
+    struct env_timer timer;
+    struct list in_late;
+    uint8_t *bytes;
+    size_t len;
+};
+
 /* ---- data ---------------------------------------------------------------------- */
 
 static struct slice entry_key(const struct fake_entry *e)
@@ -185,17 +194,52 @@ static int command_do(struct fake_cluster *cluster, struct slice raw, struct buf
 
 /* ---- answers ------------------------------------------------------------------------ */
 
-static void say(struct fake_conn *c, void (*encode)(struct buf *, const void *), const void *what)
+static uint8_t *frame_of(void (*encode)(struct buf *, const void *), const void *what,
+                         size_t *ret_len)
 {
     struct buf buf;
-    size_t len;
     buf_init(&buf, FRAME_BODY_MAX);
     size_t start = frame_begin(&buf);
     encode(&buf, what);
     frame_end(&buf, start, true);
     ASSERT(!buf.failed);
-    uint8_t *bytes = buf_take(&buf, &len);
+    return buf_take(&buf, ret_len);
+}
+
+static void say(struct fake_conn *c, void (*encode)(struct buf *, const void *), const void *what)
+{
+    size_t len;
+    uint8_t *bytes = frame_of(encode, what, &len);
     env_conn_write(c->conn, bytes, len);
+}
+
+static void late_free(struct fake_late *late)
+{
+    env_timer_stop(&late->timer);
+    list_remove(&late->in_late);
+    free(late->bytes);
+    free(late);
+}
+
+static void on_late(struct env_timer *timer)
+{
+    struct fake_late *late = timer->data;
+    env_conn_write(late->conn->conn, late->bytes, late->len);
+    late->bytes = NULL;
+    late_free(late);
+}
+
+static void say_late(struct fake_conn *c, const struct response *response,
+                     void (*encode)(struct buf *, const void *))
+{
+    struct fake_late *late = calloc(1, sizeof *late);
+    ASSERT(late != NULL);
+    late->conn = c;
+    late->bytes = frame_of(encode, response, &late->len);
+    list_init(&late->in_late);
+    list_push_back(&c->store->late, &late->in_late);
+    env_timer_init(&late->timer, c->store->env, on_late, late);
+    env_timer_start(&late->timer, (uint64_t)c->store->busy_ms * 1000);
 }
 
 static void encode_response(struct buf *buf, const void *what)
@@ -350,6 +394,10 @@ static bool mood_handles(struct fake_conn *c, const struct request *request, str
     case FAKE_RESET:
         conn_close(c);
         return true;
+    case FAKE_LATE:
+        answer_fill(store, request, to, raw);
+        say_late(c, to, encode_response);
+        return true;
     case FAKE_BUSY:
         to->status = ERR_BUSY;
         to->retry_after_ms = store->busy_ms;
@@ -427,6 +475,12 @@ static void on_body(struct fake_conn *c, struct slice body, uint64_t *batch)
 
 static void conn_free(struct fake_conn *c)
 {
+    LIST_FOREACH(it, &c->store->late)
+    {
+        struct fake_late *late = list_entry(it, struct fake_late, in_late);
+        if (late->conn == c)
+            late_free(late);
+    }
     list_remove(&c->in_conns);
     frame_reader_fini(&c->reader);
     free(c);
@@ -494,6 +548,7 @@ struct fake_store *fake_store_new(struct fake_cluster *cluster, struct env *env,
     store->env = env;
     store->cluster_id = FAKE_CLUSTER_ID;
     list_init(&store->conns);
+    list_init(&store->late);
     if (env_listen(env, address, on_accept, store, &store->listener, &err) != 0)
         base_assert_fail(__FILE__, __LINE__, __func__, err.msg);
     snprintf(store->address, sizeof store->address, "%s", env_listener_address(store->listener));

@@ -43,6 +43,7 @@ enum fake_mood {
     FAKE_RESET,      /* closes the connection, nothing done */
     FAKE_DO_RESET,   /* does it, then closes the connection without an answer */
     FAKE_BUSY,       /* pushes back with busy_ms */
+    FAKE_LATE,       /* does it and answers after busy_ms */
     FAKE_UNDECIDED,  /* says so: undetermined, and does it not */
     FAKE_NO_MAJORITY /* says unavailable */
 };
@@ -59,8 +60,8 @@ struct fake_store {
     uint64_t cluster_id; /* in its hello_ack */
     bool is_ignorant;    /* as a follower, it names no leader */
     bool is_deaf;        /* does not even answer the hello */
-    uint64_t retry_hint_ms;
     struct list conns;
+    struct list late; /* answers that wait for their time */
     /* seen so far */
     uint64_t hellos;
     uint64_t requests; /* but STATUS */

@@ -394,6 +394,27 @@ static void test_deadlines(void **state)
     finish(&f);
 }
 
+/* An answer to an op that gave up is not one to the op that has its place now. */
+static void test_late_answers_are_nobodys(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f, 1, NULL);
+    assert_int_equal(await(&f, put(&f, "a", "of a", 0)), 0);
+    assert_int_equal(await(&f, put(&f, "b", "of b", 0)), 0);
+    f.cluster.stores[0]->mood = FAKE_LATE;
+    f.cluster.stores[0]->busy_ms = 300;
+    assert_int_equal(await(&f, get(&f, "a", 100)), ERR_UNAVAILABLE);
+    struct probe_op *b = get(&f, "b", 2000); /* its answer comes 100 ms after that of a */
+    assert_int_equal(await(&f, b), 0);
+    assert_string_equal(b->value, "of b");
+    assert_int_equal(stats_of(&f).late_answers, 1);
+    assert_int_equal(await(&f, put(&f, "a", "new", 100)), ERR_UNDETERMINED);
+    run_ms(&f, 1000);
+    assert_int_equal(stats_of(&f).late_answers, 2);
+    finish(&f);
+}
+
 static void test_nobody_there(void **state)
 {
     (void)state;
@@ -662,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_crash_of_the_leader),
         cmocka_unit_test(test_silent_leader),
         cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_late_answers_are_nobodys),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_deaf_store_is_given_up),
         cmocka_unit_test(test_foreign_cluster_is_refused),
