@@ -324,7 +324,7 @@ void cluster_open(struct cluster *c, const struct cluster_options *opt)
         struct cluster_node *n = &c->nodes[i];
         n->cluster = c;
         snprintf(n->host, sizeof n->host, "n%u", i + 1);
-        snprintf(n->address, sizeof n->address, "%s:%d", n->host, CLUSTER_PORT);
+        snprintf(n->address, sizeof n->address, "n%u:%d", i + 1, CLUSTER_PORT);
         n->logger = (struct logger){.level = LOG_LEVEL_DEBUG, .sink = log_line, .data = n};
         n->node = sim_node_new(c->sim, n->host);
     }
