@@ -71,9 +71,17 @@ static void in_move(struct snapshot_in *in, enum in_state to)
 static void in_release(struct snapshot_in *in)
 {
     ASSERT(in->replica->in == in);
+    ASSERT(in->stream == NULL);
     in->replica->in = NULL;
     range_install_free(in->install);
     free(in);
+}
+
+/* Nothing more is heard of the stream after this. */
+static void in_hang_up(struct snapshot_in *in, int status, const char *reason)
+{
+    net_stream_close(in->stream, status, reason);
+    in->stream = NULL;
 }
 
 /* ---- giving up --------------------------------------------------------------------- */
@@ -102,8 +110,7 @@ static void in_drop(struct snapshot_in *in, int status, const char *reason)
     if (status != 0)
         LOG_WARN(store->logger, "snapshot_dropped", "index=%llu bytes=%llu reason=\"%s\"",
                  (unsigned long long)in->index, (unsigned long long)in->bytes, reason);
-    net_stream_close(in->stream, status, reason);
-    in->stream = NULL;
+    in_hang_up(in, status, reason);
     in_move(in, IN_DROPPING);
     in_abort(in);
 }
@@ -287,6 +294,7 @@ static void install_failed(struct snapshot_in *in, int status, const struct err 
     LOG_ERROR(r->store->logger, "snapshot_not_installed", "index=%llu status=%s error=\"%s\"",
               (unsigned long long)in->index, err_name(status), err == NULL ? "" : err->msg);
     raftlog_freeze_hint(r->store->log, r->replica_id, false);
+    in_hang_up(in, status, "it could not be installed");
     in_release(in);
     replica_restart_consensus(r);
 }
@@ -324,6 +332,7 @@ void snapshot_in_on_reset(struct replica *r)
     uint64_t index = in->index;
     LOG_INFO(r->store->logger, "snapshot_installed", "range=%llu index=%llu",
              (unsigned long long)r->range_id, (unsigned long long)index);
+    in_hang_up(in, 0, NULL);
     in_release(in);
     if (r->cons == NULL) {
         replica_restart_consensus(r);
@@ -346,6 +355,8 @@ void snapshot_in_tick(struct replica *r, uint64_t now_us)
 
 void snapshot_in_free(struct replica *r)
 {
-    if (r->in != NULL)
-        in_release(r->in);
+    if (r->in == NULL)
+        return;
+    r->in->stream = NULL; /* net frees what env_stop() has ended */
+    in_release(r->in);
 }

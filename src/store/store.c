@@ -382,10 +382,10 @@ void store_free(struct store *store)
     if (store == NULL)
         return;
     admin_free(store);
-    replica_free(store->replica);
     net_free(store->net);
-    raftlog_free(store->log);
-    lsm_free(store->lsm);
+    raftlog_free(store->log); /* before the replica, whose reads it may hold */
+    replica_free(store->replica);
+    lsm_free(store->lsm); /* after it: it holds views */
     env_dir_unlock(store->lock);
     buf_fini(&store->frames);
     free(store->wire);
