@@ -174,7 +174,6 @@ static void fetch_done(struct raftlog_read *op)
 static void log_fetch(void *ctx, uint64_t token, uint64_t peer, uint64_t first, uint32_t n)
 {
     struct replica *r = ctx;
-    (void)peer;
     struct log_fetch *f = calloc(1, sizeof *f);
     if (f == NULL) {
         env_fatal(r->store->env, "out of memory for a read of the log");
@@ -192,6 +191,8 @@ static void log_fetch(void *ctx, uint64_t token, uint64_t peer, uint64_t first, 
     list_init(&f->in_fetches);
     int rv = raftlog_read(r->store->log, &f->op);
     f->is_failed = rv != 0;
+    LOG_DEBUG(r->store->logger, "log_fetch", "peer=%llu first=%llu n=%u status=%s",
+              (unsigned long long)peer, (unsigned long long)first, n, err_name(rv));
     list_push_back(&r->fetches, &f->in_fetches);
     store_wake(r->store);
 }

@@ -137,14 +137,14 @@ static bool command_grows(const struct command *command)
 }
 
 /* Is there room on this disk? Deletes go on longer than puts. */
-static int check_space(const struct store *store, const struct command *command, size_t len)
+static int check_space(struct store *store, const struct command *command, size_t len)
 {
     if (store->mark >= WATERMARK_READ_ONLY)
         return ERR_NO_SPACE;
     if (store->mark >= WATERMARK_NO_PUTS && command_grows(command))
         return ERR_NO_SPACE;
     uint64_t queued = store->replica->write_bytes + len;
-    if (raftlog_room(store->log) < raftlog_append_cost(1, queued))
+    if (!raftlog_has_room(store->log, raftlog_append_cost(1, queued)))
         return ERR_NO_SPACE;
     return 0;
 }

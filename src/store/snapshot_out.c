@@ -297,6 +297,8 @@ void snapshot_out_start(struct replica *r, uint64_t target)
     list_init(&o->in_streams);
     env_timer_init(&o->pace, r->store->env, pace_due, o);
     list_push_back(&r->streams, &o->in_streams);
+    LOG_DEBUG(r->store->logger, "snapshot_wanted", "range=%llu target=%llu",
+              (unsigned long long)r->range_id, (unsigned long long)target);
     store_wake(r->store);
 }
 

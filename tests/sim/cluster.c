@@ -395,14 +395,39 @@ static void compare_states(struct cluster *c)
     }
 }
 
+/* Where everybody stands, for the report of a failure. */
+static void describe(const struct cluster *c, char *out, size_t size)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < c->opt.nodes && at < size; i++) {
+        const struct cluster_node *n = &c->nodes[i];
+        struct cons_status s = {0};
+        if (n->store == NULL || store_consensus(n->store) == NULL) {
+            at += (size_t)snprintf(out + at, size - at, " %s %s;", n->host,
+                                   n->store == NULL ? "down" : "no consensus");
+            continue;
+        }
+        consensus_status(store_consensus(n->store), &s);
+        at += (size_t)snprintf(
+            out + at, size - at,
+            " %s state %d term %llu commit %llu last %llu stored %llu applied %llu/%llu;", n->host,
+            (int)s.state, (unsigned long long)s.term, (unsigned long long)s.commit,
+            (unsigned long long)s.last_index, (unsigned long long)s.last_stored,
+            (unsigned long long)s.applied,
+            (unsigned long long)range_meta(store_range(n->store))->applied_index);
+    }
+}
+
 bool cluster_settle(struct cluster *c, uint64_t limit_us)
 {
+    char where[CLUSTER_WHY_MAX - 64];
     uint64_t until = sim_now_us(c->sim) + limit_us;
     while (!c->is_failed && !is_settled(c) && sim_now_us(c->sim) < until)
         cluster_run_until(c, sim_now_us(c->sim) + 100000);
-    if (!c->is_failed && !is_settled(c))
-        cluster_fail(c, "not settled %llu s after the faults stopped",
-                     (unsigned long long)(limit_us / 1000000));
+    if (!c->is_failed && !is_settled(c)) {
+        describe(c, where, sizeof where);
+        cluster_fail(c, "not settled:%s", where);
+    }
     if (!c->is_failed)
         compare_states(c);
     return !c->is_failed;
