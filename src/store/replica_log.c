@@ -96,12 +96,19 @@ void replica_log_reset(struct replica *r, uint64_t index, uint64_t term)
 
 /* ---- reading ---------------------------------------------------------------- */
 
+/* While a snapshot is being installed the old log is kept, but consensus must not see
+ * it. Once the install is over or has failed, what the log holds is true again. */
+static bool is_log_hidden(const struct replica *r)
+{
+    return r->state == REPLICA_INSTALLING && r->in != NULL;
+}
+
 static uint64_t log_term(void *ctx, uint64_t index)
 {
     struct replica *r = ctx;
     uint64_t term = 0;
-    if (r->state == REPLICA_INSTALLING)
-        return 0; /* the old log is kept, but it is not to be seen */
+    if (is_log_hidden(r))
+        return 0;
     int rv = raftlog_term(r->store->log, r->replica_id, index, &term);
     return rv == 0 ? term : 0;
 }
@@ -113,7 +120,7 @@ static int log_entries(void *ctx, uint64_t first, uint32_t n, size_t bytes_max,
     size_t bytes = 0;
     uint32_t count = 0;
     ASSERT(n > 0);
-    if (r->state == REPLICA_INSTALLING)
+    if (is_log_hidden(r))
         return ERR_NOT_FOUND;
     while (count < n) {
         struct raftlog_entry e;
