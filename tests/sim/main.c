@@ -17,7 +17,11 @@
 
 #include "sim/cluster.h"
 
-enum { SETTLE_US = 60 * 1000 * 1000, DRAIN_US = 20 * 1000 * 1000 };
+enum {
+    SETTLE_US = 60 * 1000 * 1000,
+    DRAIN_US = 20 * 1000 * 1000,
+    RECOVER_US = 5 * 1000 * 1000, /* a full disk is looked at again now and then */
+};
 
 struct sim_args {
     uint64_t first;
@@ -88,6 +92,8 @@ static void run_phases(struct cluster *c, struct workload *w)
     }
     if (!workload_is_idle(w))
         cluster_fail(c, "a client was never answered");
+    else if (!cluster_run_until(c, sim_now_us(c->sim) + RECOVER_US))
+        return;
     else if (!workload_final_ops(w))
         cluster_fail(c, "no service after the faults stopped");
     else
