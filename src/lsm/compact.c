@@ -206,7 +206,8 @@ static int pick_work(struct lsm *lsm, struct pick *ret_pick)
     }
     if (lsm->options.no_auto_compaction)
         return ERR_NOT_FOUND;
-    return pick_next(lsm->version, &lsm->options, &lsm->compact_cursor, ret_pick);
+    int rv = pick_next(lsm->version, &lsm->options, &lsm->compact_cursor, ret_pick);
+    return rv == ERR_NOT_FOUND ? pick_garbage(lsm->version, lsm->gc, ret_pick) : rv;
 }
 
 void compact_run(struct lsm *lsm)

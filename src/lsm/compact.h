@@ -33,6 +33,14 @@ void pick_fini(struct pick *pick);
 int pick_next(const struct version *version, const struct lsm_options *options, uint64_t *cursor,
               struct pick *ret_pick);
 
+/* The piece with the largest share of what may be forgotten, if that is a fifth of it
+ * or more: deletes, old versions and expired values, all at or below the safe version;
+ * or what a cut hides. It goes down a level, or is written anew in the last. Each is
+ * picked a bounded number of times: in the last level nothing of it remains. 0,
+ * ERR_NOT_FOUND, ERR_NOMEM. */
+struct gc_table;
+int pick_garbage(const struct version *version, const struct gc_table *gc, struct pick *ret_pick);
+
 /* All pieces that overlap the span, of all levels, into the deepest that has any. */
 int pick_span(const struct version *version, const struct lsm_options *options, struct slice start,
               struct slice end, struct pick *ret_pick);

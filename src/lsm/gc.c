@@ -69,6 +69,38 @@ void gc_table_unref(struct gc_table *t)
     free(t);
 }
 
+/* First span whose end is above `key`. */
+static size_t gc_table_find(const struct gc_table *t, struct slice key)
+{
+    size_t lo = 0, hi = t->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct lsm_gc_span *s = &t->spans[mid];
+        if (s->end.len > 0 && slice_compare(s->end, key) <= 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+bool gc_table_covers(const struct gc_table *t, struct slice start, struct slice end,
+                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms)
+{
+    ASSERT(end.len > 0);
+    uint64_t safe = UINT64_MAX, range_time = UINT64_MAX;
+    for (size_t i = gc_table_find(t, start); slice_compare(start, end) < 0; i++) {
+        if (i == t->count || slice_compare(t->spans[i].start, start) > 0)
+            return false;
+        safe = MIN(safe, t->spans[i].safe_version);
+        range_time = MIN(range_time, t->spans[i].range_time_ms);
+        start = t->spans[i].end.len > 0 ? t->spans[i].end : end;
+    }
+    *ret_safe_version = safe;
+    *ret_range_time_ms = range_time;
+    return true;
+}
+
 void gc_filter_init(struct gc_filter *f, const struct gc_table *table, gc_below_fn has_below,
                     void *data)
 {

@@ -33,6 +33,11 @@ struct gc_table *gc_table_new(const struct lsm_gc_span *spans, size_t count);
 struct gc_table *gc_table_ref(struct gc_table *table);
 void gc_table_unref(struct gc_table *table); /* NULL is fine */
 
+/* The least safe version and range time of the spans that cover [start, end) without
+ * a gap; false if there is a gap. */
+bool gc_table_covers(const struct gc_table *table, struct slice start, struct slice end,
+                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms);
+
 /* Does a deeper level hold anything that `key` could be in? Asked in key order. */
 typedef bool (*gc_below_fn)(void *data, struct slice key);
 

@@ -165,6 +165,7 @@ int lsm_set_gc(struct lsm *lsm, const struct lsm_gc_span *spans, size_t count)
         return ERR_NOMEM;
     gc_table_unref(lsm->gc);
     lsm->gc = table;
+    compact_run(lsm);
     return 0;
 }
 
@@ -220,6 +221,8 @@ bool lsm_is_quiet(const struct lsm *lsm)
     if (lsm->options.no_auto_compaction)
         return true;
     int rv = pick_next(lsm->version, &lsm->options, &cursor, &pick);
+    if (rv == ERR_NOT_FOUND)
+        rv = pick_garbage(lsm->version, lsm->gc, &pick);
     if (rv == 0)
         pick_fini(&pick);
     return rv == ERR_NOT_FOUND;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "lsm/compact.h"
+#include "lsm/gc.h"
 #include "lsm/lsm_internal.h"
 
 enum { LAST_LEVEL = LSM_LEVELS - 1 };
@@ -184,6 +185,54 @@ int pick_next(const struct version *v, const struct lsm_options *options, uint64
         rv = ERR_NOT_FOUND; /* damage there: try the next */
     }
     return rv;
+}
+
+/* Permille of the piece that a compaction would be rid of. */
+static uint64_t garbage(const struct piece *p, const struct gc_table *gc)
+{
+    const struct table_props *props = &p->table->props;
+    uint64_t safe = 0, range_time = 0;
+    if (is_bad(p) || props->records == 0)
+        return 0;
+    uint64_t hidden = p->is_cut ? 1000 - MIN(p->bytes * 1000 / p->file_size, 1000) : 0;
+    if (hidden >= 500)
+        return hidden;
+    if (!gc_table_covers(gc, p->lo, p->hi, &safe, &range_time) || props->version_max > safe)
+        return 0;
+    uint64_t records = props->deletes + (props->records - props->keys);
+    if (props->expiring > 0 && props->expiry_max <= range_time)
+        records += props->expiring;
+    return MIN(records, props->records) * 1000 / props->records;
+}
+
+int pick_garbage(const struct version *v, const struct gc_table *gc, struct pick *ret_pick)
+{
+    enum { GARBAGE_PERMILLE = 200 };
+    struct pick pick = {0};
+    struct piece *best = NULL;
+    uint64_t most = GARBAGE_PERMILLE - 1;
+    for (unsigned level = 1; level < LSM_LEVELS; level++) {
+        for (size_t i = 0; i < v->count[level]; i++) {
+            uint64_t share = garbage(v->at[level][i], gc);
+            if (share <= most)
+                continue;
+            most = share;
+            best = v->at[level][i];
+            pick.level = level;
+        }
+    }
+    if (best == NULL)
+        return ERR_NOT_FOUND;
+    pick.output = MIN(pick.level + 1, (unsigned)LAST_LEVEL);
+    int rv = pick_add(&pick, pick.level, best);
+    if (rv == 0 && pick.output != pick.level)
+        rv = add_overlaps(&pick, v, pick.output, best->lo, best->hi);
+    if (rv == 0) {
+        *ret_pick = pick;
+        return 0;
+    }
+    pick_fini(&pick);
+    return rv == ERR_BUSY ? ERR_NOT_FOUND : rv;
 }
 
 static int pick_all(const struct version *v, struct slice start, struct slice end,

@@ -206,6 +206,8 @@ static void count_entry(struct table_builder *b, const struct entry *e, bool is_
     props->records++;
     props->deletes += e->kind == ENTRY_DELETE;
     props->expiring += e->kind == ENTRY_PUT_EXPIRES;
+    props->expiry_max = MAX(props->expiry_max, e->expiry_ms);
+    props->keys += is_new_key;
     props->version_min = MIN(props->version_min, e->version);
     props->version_max = MAX(props->version_max, e->version);
     props->key_bytes += e->key.len;

@@ -93,9 +93,9 @@ void table_props_fini(struct table_props *props)
 void table_props_encode(const struct table_props *props, struct buf *out)
 {
     const uint64_t numbers[] = {
-        props->records,     props->deletes,     props->expiring,
-        props->version_min, props->version_max, props->key_bytes,
-        props->value_bytes, props->data_bytes,  props->data_blocks,
+        props->records,     props->deletes,    props->expiring,    props->version_min,
+        props->version_max, props->key_bytes,  props->value_bytes, props->data_bytes,
+        props->data_blocks, props->expiry_max, props->keys,
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         buf_append_varint(out, numbers[i]);
@@ -111,16 +111,17 @@ int table_props_decode(struct slice raw, struct table_props *ret_props, struct e
     struct table_props props;
     table_props_init(&props);
     uint64_t *const numbers[] = {
-        &props.records,     &props.deletes,     &props.expiring,
-        &props.version_min, &props.version_max, &props.key_bytes,
-        &props.value_bytes, &props.data_bytes,  &props.data_blocks,
+        &props.records,     &props.deletes,    &props.expiring,    &props.version_min,
+        &props.version_max, &props.key_bytes,  &props.value_bytes, &props.data_bytes,
+        &props.data_blocks, &props.expiry_max, &props.keys,
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         *numbers[i] = read_varint(&r);
     struct slice smallest = read_bytes_prefixed(&r);
     struct slice largest = read_bytes_prefixed(&r);
     if (r.bad || smallest.len == 0 || smallest.len > LSM_KEY_MAX || largest.len > LSM_KEY_MAX ||
-        slice_compare(smallest, largest) > 0 || props.records == 0)
+        slice_compare(smallest, largest) > 0 || props.records == 0 || props.keys == 0 ||
+        props.keys > props.records)
         return err_set(err, ERR_CORRUPT, "properties make no sense");
     buf_append_slice(&props.smallest, smallest);
     buf_append_slice(&props.largest, largest);

@@ -54,7 +54,9 @@ int table_footer_decode(struct slice raw, uint64_t file_size, struct table_foote
 struct table_props {
     uint64_t records;
     uint64_t deletes;
-    uint64_t expiring; /* puts with an expiry */
+    uint64_t expiring;   /* puts with an expiry … */
+    uint64_t expiry_max; /* … and the greatest of them */
+    uint64_t keys;       /* different ones */
     uint64_t version_min;
     uint64_t version_max;
     uint64_t key_bytes;

@@ -47,9 +47,9 @@ static void test_no_space(void **state)
         struct lsm_stats stats;
         begin(&w, seed, 100);
         struct sim_disk *disk = sim_node_disk(w.node);
-        sim_disk_set_capacity(disk, sim_disk_used(disk) + 300);
         size_t acked = w.step_acked;
-        for (unsigned i = 0; i < 150; i++) {
+        for (unsigned i = 0; i < 150; i++) { /* others take what we free */
+            sim_disk_set_capacity(disk, sim_disk_used(disk) + 300);
             world_step(&w);
             world_run(&w, 20);
         }

@@ -172,13 +172,71 @@ static void test_span(void **state)
     version_unref(v);
 }
 
+/* A table of 100 records with these counts, as the only piece of `level`. */
+static const struct {
+    const char *name;
+    unsigned level;
+    uint64_t deletes, keys, expiring, expiry_max, version_max;
+    const char *lo, *hi;
+    uint64_t cut_to; /* bytes that show of 1000; 0: not cut */
+    const char *want;
+} garbage[] = {
+    {"clean", 6, 0, 100, 0, 0, 5, "b", "c", 0, "nothing"},
+    {"few deletes", 6, 19, 100, 0, 0, 5, "b", "c", 0, "nothing"},
+    {"deletes, last level", 6, 20, 100, 0, 0, 5, "b", "c", 0, "L6>L6: 1"},
+    {"deletes, above it", 4, 20, 100, 0, 0, 5, "b", "c", 0, "L4>L5: 1"},
+    {"not yet safe", 6, 90, 100, 0, 0, 11, "b", "c", 0, "nothing"},
+    {"old versions", 6, 0, 70, 0, 0, 10, "b", "c", 0, "L6>L6: 1"},
+    {"expired", 6, 0, 100, 30, 50, 5, "b", "c", 0, "L6>L6: 1"},
+    {"one not yet expired", 6, 0, 100, 30, 51, 5, "b", "c", 0, "nothing"},
+    {"in a gap of the spans", 6, 90, 100, 0, 0, 5, "x", "y", 0, "nothing"},
+    {"over a gap", 6, 90, 100, 0, 0, 5, "b", "y", 0, "nothing"},
+    {"over two spans, both safe", 6, 90, 100, 0, 0, 5, "b", "n", 0, "L6>L6: 1"},
+    {"over two spans, one not safe", 6, 90, 100, 0, 0, 9, "b", "n", 0, "nothing"},
+    {"cut, most is hidden", 6, 0, 100, 0, 0, 99, "x", "y", 400, "L6>L6: 1"},
+    {"cut, most shows", 6, 0, 100, 0, 0, 99, "x", "y", 600, "nothing"},
+};
+
+static void test_garbage(void **state)
+{
+    (void)state;
+    struct lsm_gc_span spans[] = {{slice_str("a"), slice_str("m"), 10, 50},
+                                  {slice_str("m"), slice_str("p"), 8, 50}};
+    struct gc_table *gc = gc_table_new(spans, ARRAY_LEN(spans));
+    for (size_t i = 0; i < ARRAY_LEN(garbage); i++) {
+        struct edit edit = {0};
+        struct pick pick;
+        char got[100] = "nothing";
+        add(&edit, garbage[i].level, 1, garbage[i].lo, garbage[i].hi, 1000);
+        struct version *v = build(&edit);
+        struct piece *p = v->at[garbage[i].level][0];
+        struct table_props *props = &p->table->props;
+        props->records = 100;
+        props->deletes = garbage[i].deletes;
+        props->keys = garbage[i].keys;
+        props->expiring = garbage[i].expiring;
+        props->expiry_max = garbage[i].expiry_max;
+        props->version_max = garbage[i].version_max;
+        p->file_size = 1000;
+        p->is_cut = garbage[i].cut_to > 0;
+        p->bytes = p->is_cut ? garbage[i].cut_to : 1000;
+        if (pick_garbage(v, gc, &pick) == 0) {
+            show(&pick, got);
+            pick_fini(&pick);
+        }
+        if (strcmp(got, garbage[i].want) != 0)
+            fail_msg("%s: %s", garbage[i].name, got);
+        version_unref(v);
+    }
+    gc_table_unref(gc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_l0),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_span),
+        cmocka_unit_test(test_targets), cmocka_unit_test(test_l0),
+        cmocka_unit_test(test_levels),  cmocka_unit_test(test_span),
+        cmocka_unit_test(test_garbage),
     };
     return cmocka_run_group_tests_name("pick", tests, NULL, NULL);
 }
