@@ -188,6 +188,9 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     add_number(out, "log.syncs", log.batches);
     add_number(out, "log.sync_us_sum", log.sync_us_sum);
     add_number(out, "log.sync_us_max", log.sync_us_max);
+    add_number(out, "memory_bytes",
+               lsm.memtable_bytes + lsm.cache_bytes + log.cache_bytes + log.pending_bytes +
+                   net.clients_memory);
     add_number(out, "engine.memtable_bytes", lsm.memtable_bytes);
     add_number(out, "engine.memtables_frozen", lsm.memtables_frozen);
     add_number(out, "engine.table_bytes", table_bytes);

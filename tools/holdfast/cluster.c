@@ -231,8 +231,8 @@ static void print_status(struct cli *cli, const struct hf_info *any, struct stor
             cli_table_cell(&table, "%" PRIu64, info->term);
         else
             cli_table_cell(&table, "-");
-        number_cell(&table, info, "commit_index");
-        number_cell(&table, info, "applied_index");
+        number_cell(&table, info, "raft.commit");
+        number_cell(&table, info, "raft.applied");
         number_cell(&table, info, "memory_bytes");
     }
     cli_table_print(&table, &cli->out);
