@@ -62,8 +62,10 @@ uint8_t *buf_extend(struct buf *buf, size_t len)
 
 void buf_append(struct buf *buf, const void *data, size_t len)
 {
+    if (len == 0)
+        return; /* an empty buf has no place to point at */
     uint8_t *at = buf_extend(buf, len);
-    if (at != NULL && len > 0)
+    if (at != NULL)
         memcpy(at, data, len);
 }
 

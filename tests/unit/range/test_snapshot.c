@@ -334,14 +334,17 @@ static void test_old_or_foreign(void **state)
 
 /* ---- crashes ---------------------------------------------------------------------------- */
 
-/* Take in `s` but lose power after `steps` events; true if it was through before. */
-static bool install_with_crash(struct world *w, const struct stream *s, int steps)
+/* Take in `s` but lose power after `steps` events, or in the midst of the `disk_call`th
+ * mutating file call (0: none); true if it was through before. */
+static bool install_with_crash(struct world *w, const struct stream *s, int steps,
+                               uint64_t disk_call)
 {
     struct range_install *in = install_begin(w, s);
+    sim_node_crash_after(w->node, disk_call);
     int status = 0;
     uint32_t next = 0;
     bool is_finishing = false;
-    while (steps-- > 0 && !(is_finishing && status != PENDING)) {
+    while (steps-- > 0 && !(is_finishing && status != PENDING) && !sim_node_is_dead(w->node)) {
         if (status != PENDING) {
             status = PENDING;
             if (next < s->count) {
@@ -358,41 +361,57 @@ static bool install_with_crash(struct world *w, const struct stream *s, int step
     sim_node_crash(w->node, SIM_CRASH_POWER);
     range_install_free(in);
     world_crash(w, SIM_CRASH_POWER);
-    return is_finishing && status != PENDING;
+    return is_finishing && status == 0;
+}
+
+/* One install that is cut off there; what is left must be the old state or the new,
+ * and the install can be done again. Returns true if it was through before the cut. */
+static bool cut_install(int steps, uint64_t disk_call, int *olds, int *news)
+{
+    struct source s;
+    struct world to;
+    struct stream stream;
+    source_open(&s, 8, 0);
+    world_open(&to, &(struct world_options){.seed = 9, .replica_id = 2});
+    source_grow(&s, 20, &to);
+    world_flush(&to);
+    uint64_t old_hash = hash_of(&to);
+    source_grow(&s, 40, NULL);
+    stream_make(&stream, &s.w);
+    bool is_through = install_with_crash(&to, &stream, steps, disk_call);
+    bool is_new = hash_of(&to) == hash_of(&s.w);
+    if (!is_new)
+        assert_true(hash_of(&to) == old_hash);
+    assert_true(is_new || !is_through);
+    *news += is_new;
+    *olds += !is_new;
+    if (!is_new)
+        install_all(&to, &stream);
+    assert_true(hash_of(&to) == hash_of(&s.w));
+    stream_fini(&stream);
+    world_close(&to);
+    world_close(&s.w);
+    return is_through;
 }
 
 static void test_crash_at_every_step(void **state)
 {
     (void)state;
-    bool is_through = false;
+    int olds = 0, news = 0, steps = 0;
+    while (!cut_install(steps, 0, &olds, &news))
+        assert_true(++steps < 200);
+    assert_true(olds > 5);
+    assert_true(news > 0);
+}
+
+static void test_crash_at_every_disk_call(void **state)
+{
+    (void)state;
     int olds = 0, news = 0;
-    for (int steps = 0; !is_through && steps < 200; steps++) {
-        struct source s;
-        struct world to;
-        struct stream stream;
-        source_open(&s, 8, 0);
-        world_open(&to, &(struct world_options){.seed = 9, .replica_id = 2});
-        source_grow(&s, 20, &to);
-        world_flush(&to);
-        uint64_t old_hash = hash_of(&to);
-        source_grow(&s, 40, NULL);
-        stream_make(&stream, &s.w);
-        is_through = install_with_crash(&to, &stream, steps);
-        bool is_new = hash_of(&to) == hash_of(&s.w);
-        if (!is_new)
-            assert_true(hash_of(&to) == old_hash);
-        assert_true(is_new || !is_through);
-        news += is_new;
-        olds += !is_new;
-        if (!is_new) /* and it can be done again */
-            install_all(&to, &stream);
-        assert_true(hash_of(&to) == hash_of(&s.w));
-        stream_fini(&stream);
-        world_close(&to);
-        world_close(&s.w);
-    }
-    assert_true(is_through);
-    assert_true(olds > 0);
+    uint64_t call = 1;
+    while (!cut_install(10000, call, &olds, &news))
+        assert_true(++call < 200);
+    assert_true(olds > 2);
     assert_true(news > 0);
 }
 
@@ -406,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_damaged_and_misplaced),
         cmocka_unit_test(test_old_or_foreign),
         cmocka_unit_test(test_crash_at_every_step),
+        cmocka_unit_test(test_crash_at_every_disk_call),
     };
     return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
 }
