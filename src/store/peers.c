@@ -32,6 +32,10 @@ static int check_uuid(const struct store *store, const struct net_identity *who,
 int store_check_peer(void *data, const struct net_identity *who, struct err *err)
 {
     const struct store *store = data;
+    /* A store that is not born yet lets a born one judge: only that one knows the uuid
+     * that it should have, and says so if the folder was wiped. */
+    if (!identity_is_bootstrapped(&store->identity) && who->cluster_id != 0)
+        return 0;
     if (!identity_is_bootstrapped(&store->identity))
         return err_set(err, ERR_STATE, "store %llu is not bootstrapped yet",
                        (unsigned long long)store->opt.store_id);
