@@ -149,7 +149,7 @@ class Cluster:
         try:
             for store in json.loads(done.stdout)["stores"]:
                 if store["store_id"] == i and store["up"]:
-                    return store["stats"].get("applied_index")
+                    return store["stats"].get("raft.applied")
         except (ValueError, KeyError):
             pass
         return None

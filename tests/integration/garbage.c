@@ -37,8 +37,9 @@ enum { SEND_MAX = 1 << 16, BURST = 16, IO_MS = 2000, CONNECT_TRIES = 50 };
 struct garbage {
     struct rng rng;
     struct addrinfo *address;
-    struct buf out;  /* frames to send */
-    struct buf body; /* a message before mutation */
+    struct buf out;         /* frames to send */
+    struct buf body;        /* a message before mutation */
+    struct frame_reader in; /* what the other side says on this connection */
     uint64_t frames;
     uint64_t connections;
     uint64_t closed_by_peer;
@@ -208,18 +209,36 @@ static int dial(const struct garbage *g)
     return -1;
 }
 
-/* Send all of g->out and read whatever comes. True while the other side holds on. */
+/* Did the other side say that it is about to close? */
+static bool has_said_error(struct garbage *g, struct slice bytes)
+{
+    struct slice body;
+    uint32_t kind;
+    frame_reader_feed(&g->in, bytes);
+    for (;;) {
+        int rv = frame_reader_next(&g->in, &body, NULL);
+        if (rv == ERR_SHORT)
+            return false;
+        if (rv != 0 || (msg_kind(body, &kind, NULL) == 0 && kind == MSG_ERROR))
+            return true;
+    }
+}
+
+/* Send all of g->out and read what comes meanwhile, and one answer more if it
+ * `wants_answer`. True while the other side holds on. */
 static bool exchange(struct garbage *g, int fd, bool wants_answer)
 {
     size_t sent = 0;
     uint8_t sink[SEND_MAX];
     while (sent < g->out.len || wants_answer) {
-        struct pollfd p = {.fd = fd, .events = POLLIN | (sent < g->out.len ? POLLOUT : 0)};
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (sent < g->out.len)
+            p.events |= POLLOUT;
         if (poll(&p, 1, IO_MS) <= 0)
             return sent == g->out.len;
         if (p.revents & (POLLIN | POLLERR | POLLHUP)) {
             ssize_t n = recv(fd, sink, sizeof sink, MSG_DONTWAIT);
-            if (n == 0 || (n < 0 && (p.revents & (POLLERR | POLLHUP))))
+            if (n <= 0 || has_said_error(g, slice_of(sink, (size_t)n)))
                 return false;
             wants_answer = false;
         }
@@ -240,6 +259,7 @@ static bool one_connection(struct garbage *g)
     if (fd < 0)
         return false;
     g->connections++;
+    frame_reader_init(&g->in, FRAME_BODY_MAX);
     bool is_open = true;
     uint64_t greeting = rng_below(&g->rng, 4);
     if (greeting < 3) {
@@ -258,6 +278,7 @@ static bool one_connection(struct garbage *g)
         is_open = exchange(g, fd, false);
     }
     g->closed_by_peer += !is_open;
+    frame_reader_fini(&g->in);
     close(fd);
     return true;
 }

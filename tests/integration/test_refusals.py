@@ -17,9 +17,9 @@ def serve(*args, timeout=20):
     return done.returncode, done.stdout + done.stderr
 
 
-def refuses(want, *args):
+def refuses(want, *args, status=1):
     code, text = serve(*args)
-    check(code == 1, "exit", code, text[-1500:])
+    check(code == status, "exit", code, text[-1500:])
     last = text.strip().splitlines()[-1] if text.strip() else ""
     check(any(word in text for word in want), "says", repr(last), "and none of", want)
 
@@ -36,7 +36,7 @@ def test_bad_configuration():
             f.write("store_id = 1\nmemtable_byte = 5\n")
         refuses(["c:2: unknown key 'memtable_byte'"], "--config", conf)
         refuses(["No such file"], "--config", os.path.join(folder, "nothing"))
-        refuses(["unknown flag"], "--nonsense")
+        refuses(["unknown flag"], "--nonsense", status=2)
 
 
 def test_check_config():
@@ -77,7 +77,9 @@ def test_wiped_folder():
         c.local("kill", str(lost))
         shutil.rmtree(c.path(lost, "data"))
         c.run("local", "restart", str(lost), "--dir", c.dir, timeout=60)
-        wait_until("it says why", 20, lambda: "uuid" in c.log(lost) or "wiped" in c.log(lost))
+        state = lambda: c.local_status()["nodes"][lost - 1]["state"]
+        wait_until("it ended", 20, lambda: state() == "stopped")
+        check("folder was wiped" in c.log(lost), "and says why")
         c.ok("put", "k", "w")
         # the two others alone carry the cluster: without one of them nothing may succeed
         other = next(i for i in (1, 2, 3) if i not in (lost, leader))

@@ -215,8 +215,8 @@ static const char *role_of(const struct hf_info *info, const struct hf_member *m
 
 static void print_status(struct cli *cli, const struct hf_info *any, struct store_view *views)
 {
-    static const char *const heads[] = {"STORE", "ADDRESS", "ROLE",    "STATE",
-                                        "TERM",  "COMMIT",  "APPLIED", "MEMORY"};
+    static const char *const heads[] = {"STORE",  "ADDRESS", "ROLE",   "STATE", "TERM",
+                                        "COMMIT", "APPLIED", "MEMORY", "DISK"};
     buf_printf(&cli->out, "cluster %016" PRIx64 ", range %" PRIu64 ", leader %s\n", any->cluster_id,
                any->range_id, any->leader_address[0] != 0 ? any->leader_address : "unknown");
     struct cli_table table;
@@ -234,6 +234,7 @@ static void print_status(struct cli *cli, const struct hf_info *any, struct stor
         number_cell(&table, info, "raft.commit");
         number_cell(&table, info, "raft.applied");
         number_cell(&table, info, "memory_bytes");
+        number_cell(&table, info, "store.disk");
     }
     cli_table_print(&table, &cli->out);
 }
