@@ -107,6 +107,7 @@ static void commit_complete(struct env_work *work)
     commit_run(lsm);
     files_run(lsm);
     lsm_stall_update(lsm);
+    lsm_note_damage(lsm, "found by a read"); /* if any was */
     compact_run(lsm);
 }
 

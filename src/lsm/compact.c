@@ -131,7 +131,8 @@ static void compact_complete(struct env_work *work)
         struct err why = c->build.err;
         int status = c->status;
         compact_end(lsm, false);
-        lsm_note_failure(lsm, status, &why);
+        if (status == ERR_CORRUPT)
+            lsm_note_damage(lsm, why.msg);
         retry_later(&lsm->compact_retry, status, &why);
         return;
     }

@@ -53,10 +53,23 @@ uint64_t lsm_slice_bytes(const struct lsm *lsm)
     return MIN(MAX(lsm->options.memtable_bytes, (size_t)SLICE_MIN), (size_t)SLICE_MAX);
 }
 
-void lsm_note_failure(struct lsm *lsm, int status, const struct err *err)
+static void tell_damage(struct lsm *lsm, struct table *t, const char *text)
 {
-    if (status == ERR_CORRUPT && lsm->options.callbacks.on_corrupt != NULL)
-        lsm->options.callbacks.on_corrupt(lsm->data, lsm->dir, 0, err->msg);
+    if (t->is_told || !atomic_load_explicit(&t->is_bad, memory_order_acquire))
+        return;
+    uint64_t offset = atomic_load_explicit(&t->bad_offset, memory_order_relaxed);
+    t->is_told = true;
+    if (lsm->options.callbacks.on_corrupt != NULL)
+        lsm->options.callbacks.on_corrupt(lsm->data, t->name, offset,
+                                          t->damage[0] != 0 ? t->damage : text);
+}
+
+void lsm_note_damage(struct lsm *lsm, const char *text)
+{
+    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+        for (size_t i = 0; i < lsm->version->count[level]; i++)
+            tell_damage(lsm, lsm->version->at[level][i]->table, text);
+    }
 }
 
 /* ---- writing ------------------------------------------------------------ */

@@ -91,8 +91,10 @@ struct lsm_callbacks {
     /* Memtable `freeze` is durable. In freeze order, numbers 1, 2, 3 … from each
      * open on. Also called for memtables that turned out empty. */
     void (*on_flushed)(void *data, uint64_t freeze);
-    /* Background work (flush, compaction, edit, open) found damage at rest. Reads
-     * tell their own caller instead, by ERR_CORRUPT and a message. */
+    /* Background work (compaction, edit, open) found `file` of the folder damaged at
+     * `offset`; once for each file. It is left where it is, and compaction goes round it,
+     * until an edit excises what it shows. Reads tell their own caller instead, by
+     * ERR_CORRUPT and a message. */
     void (*on_corrupt)(void *data, const char *file, uint64_t offset, const char *text);
     /* lsm_stall() changed, or there is room again after ERR_BUSY. */
     void (*on_stall)(void *data);
@@ -139,10 +141,10 @@ void lsm_free(struct lsm *lsm);
 /* ---- writing ----------------------------------------------------------- */
 
 /* Insert the batch into the active memtable; freeze that first when it is full.
- * Views taken before see nothing of it, views taken after all of it. ERR_BUSY:
- * `memtables_max` are frozen and the active one is full, or L0 has l0_stop files
- * (nothing was inserted, on_stall() tells when to try again). ERR_NOMEM. ERR_IO
- * after env_fatal(). */
+ * Views taken before see nothing of it, views taken after all of it. ERR_BUSY: the
+ * active one is full, and `memtables_max` are frozen or L0 has `l0_stop` files; nothing
+ * was inserted, on_stall() tells when to try again. ERR_NOMEM. ERR_IO after
+ * env_fatal(). */
 int lsm_write(struct lsm *lsm, const struct lsm_batch *batch);
 
 /* How hard to push writers back. STOP still accepts what lsm_write() accepts. */
@@ -188,9 +190,10 @@ struct lsm_gc_span {
 };
 
 /* Replace the whole table (copied): `spans` sorted, not overlapping (asserted).
- * Keys outside every span keep all versions and all deletes. Output files also
- * break near a span's start. A running compaction goes on with the table it began
- * with. ERR_NOMEM: the old table stays. */
+ * Keys outside every span keep all versions and all deletes. Output files also break
+ * near a span's end. When a fifth of a file may be forgotten it is compacted for that
+ * alone. A running compaction goes on with the table it began with. ERR_NOMEM: the old
+ * table stays. */
 int lsm_set_gc(struct lsm *lsm, const struct lsm_gc_span *spans, size_t count);
 
 /* ---- reading ----------------------------------------------------------- */

@@ -202,8 +202,9 @@ void lsm_view_drop(struct lsm *lsm);
 /* Tell the owner if lsm_stall() has changed. */
 void lsm_stall_update(struct lsm *lsm);
 
-/* Background work failed with `status`: remember, and tell of damage. */
-void lsm_note_failure(struct lsm *lsm, int status, const struct err *err);
+/* Tell the owner of every table of the version that is known to be damaged since the
+ * last time; `text` is what was just found. */
+void lsm_note_damage(struct lsm *lsm, const char *text);
 
 /* Targets of each level; returns the level that L0 compacts into. */
 unsigned lsm_level_targets(const struct version *version, const struct lsm_options *options,

@@ -96,8 +96,6 @@ static int open_piece(struct lsm *lsm, struct piece *p, struct err *err)
     rv = table_open(&p->table, lsm->env, lsm->cache, path, p->file, p->file_size, err);
     if (rv == ERR_NOT_FOUND)
         return err_set(err, ERR_CORRUPT, "table '%s' is missing", path);
-    if (rv == 0 && p->table->damage[0] != 0 && lsm->options.callbacks.on_corrupt != NULL)
-        lsm->options.callbacks.on_corrupt(lsm->data, p->table->name, 0, p->table->damage);
     return rv;
 }
 
@@ -215,6 +213,7 @@ int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
         remove_rest(lsm, &files);
         files_open(lsm, lsm->version);
         lsm_check(lsm);
+        lsm_note_damage(lsm, "");
         *ret_lsm = lsm;
         lsm = NULL;
         compact_run(*ret_lsm);

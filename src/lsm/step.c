@@ -154,7 +154,8 @@ static void step_commit_done(struct lsm *lsm, struct commit *commit, int status)
 /* The build did not come to its end: clean up, wait, begin again. */
 static void step_fail(struct lsm *lsm, struct step *step, int status)
 {
-    lsm_note_failure(lsm, status, &lsm->step_err);
+    if (status == ERR_CORRUPT)
+        lsm_note_damage(lsm, lsm->step_err.msg);
     if (step->has_build)
         build_fini(&step->build, false);
     step->has_build = false;

@@ -14,7 +14,8 @@
 
 static int bad_block(struct table *t, uint64_t offset, const char *what, struct err *err)
 {
-    atomic_store_explicit(&t->is_bad, true, memory_order_relaxed);
+    atomic_store_explicit(&t->bad_offset, offset, memory_order_relaxed);
+    atomic_store_explicit(&t->is_bad, true, memory_order_release);
     return err_set(err, ERR_CORRUPT, "table '%s': block at %llu: %s", t->name,
                    (unsigned long long)offset, what);
 }

@@ -35,10 +35,12 @@ struct table {
     struct block *top; /* NULL when damaged */
     struct table_footer footer;
     struct table_props props;
-    char damage[160];   /* why the frame cannot be used; "" when it can */
-    atomic_bool is_bad; /* damage was found in it: compaction leaves it alone */
-    uint32_t pieces;    /* loop: pieces of the current version that show it */
-    bool is_dead;       /* loop: in the list of files to remove */
+    char damage[160];                /* why the frame cannot be used; "" when it can */
+    atomic_bool is_bad;              /* damage was found in it: compaction leaves it alone */
+    atomic_uint_fast64_t bad_offset; /* where, once is_bad */
+    bool is_told;                    /* loop: the owner heard of it */
+    uint32_t pieces;                 /* loop: pieces of the current version that show it */
+    bool is_dead;                    /* loop: in the list of files to remove */
     struct list in_dead;
 };
 

@@ -162,8 +162,8 @@ static void on_flushed(void *data, uint64_t freeze)
 static void on_corrupt(void *data, const char *file, uint64_t offset, const char *text)
 {
     struct world *w = data;
-    (void)file;
     (void)offset;
+    assert_non_null(strstr(file, ".tbl"));
     assert_true(strlen(text) > 0);
     w->corrupt++;
 }

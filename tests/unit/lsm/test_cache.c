@@ -102,7 +102,7 @@ static void *hammer(void *data)
 {
     struct cache *cache = data;
     struct rng rng;
-    rng_init(&rng, (uint64_t)(uintptr_t)&rng);
+    rng_init(&rng, 1);
     for (unsigned i = 0; i < 20000; i++) {
         uint64_t offset = rng_below(&rng, 300);
         if (!has(cache, 1, offset))
