@@ -47,9 +47,10 @@ void entry_builder_init(struct entry_builder *builder, size_t bytes_max, uint32_
 /* Accepts a zeroed builder. */
 void entry_builder_fini(struct entry_builder *builder);
 
-/* Copy one command in. ERR_BUSY: it does not fit beside what is there; take this
- * entry, then add again. ERR_TOO_LARGE: over ENTRY_COMMAND_MAX. ERR_INVALID: a
- * first_sent that no clock can show. ERR_NOMEM. */
+/* Copy one command in, which command_decode() has accepted: one of a later format
+ * would stop every replica at apply. ERR_BUSY: it does not fit beside what is there;
+ * take this entry, then add again. ERR_TOO_LARGE: over ENTRY_COMMAND_MAX.
+ * ERR_INVALID: a first_sent that no clock can show. ERR_NOMEM. */
 int entry_builder_add(struct entry_builder *builder, struct slice command, uint64_t first_sent_ms);
 
 static inline uint32_t entry_builder_count(const struct entry_builder *builder)
