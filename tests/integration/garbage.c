@@ -5,6 +5,10 @@
  * messages, expansion bombs, and now and then a request that is well formed.
  *
  *   garbage ADDRESS --frames N --seed S
+ *   garbage ADDRESS --hog KEY
+ *
+ * The hog asks for KEY as fast as it can and never reads an answer, until the other
+ * side closes the connection; exit 1 if that does not happen within HOG_MS.
  *
  * Half of the connections say hello as a client, a quarter as a peer (who cannot prove
  * the secret), a quarter not at all. Administrative requests that mutation happens to
@@ -12,12 +16,14 @@
  * frames left and how many connections the other side closed; exit 1 if it could not
  * connect any more.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/args.h"
@@ -32,7 +38,7 @@
 #include "wire/peer_msg.h"
 #include "wire/request.h"
 
-enum { SEND_MAX = 1 << 16, BURST = 16, IO_MS = 2000, CONNECT_TRIES = 50 };
+enum { SEND_MAX = 1 << 16, BURST = 16, IO_MS = 2000, CONNECT_TRIES = 50, HOG_MS = 60000 };
 
 struct garbage {
     struct rng rng;
@@ -283,6 +289,58 @@ static bool one_connection(struct garbage *g)
     return true;
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Requests for `key`, without end and without reading. True when it was closed. */
+static bool hog(struct garbage *g, int fd, const char *key, uint64_t *ret_requests)
+{
+    uint64_t until_ms = now_ms() + HOG_MS;
+    size_t sent = 0;
+    buf_clear(&g->out);
+    while (now_ms() < until_ms) {
+        if (sent == g->out.len) {
+            struct request request = {.id = ++*ret_requests, .timeout_ms = 60000};
+            request.kind = REQUEST_GET;
+            request.get.key = slice_str(key);
+            sent = 0;
+            buf_clear(&g->out);
+            size_t start = frame_begin(&g->out);
+            request_encode(&g->out, &request);
+            frame_end(&g->out, start, false);
+        }
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        if (poll(&p, 1, 1000) == 0)
+            continue; /* pushed back */
+        ssize_t n = send(fd, g->out.data + sent, g->out.len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno != EAGAIN)
+            return true;
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    return false;
+}
+
+static int run_hog(struct garbage *g, const char *key)
+{
+    uint64_t requests = 0;
+    int fd = dial(g);
+    if (fd < 0)
+        return 1;
+    frame_reader_init(&g->in, FRAME_BODY_MAX);
+    size_t start = frame_begin(&g->out);
+    make_hello(g, &g->out, HELLO_CLIENT);
+    frame_end(&g->out, start, false);
+    bool is_closed = exchange(g, fd, true) && hog(g, fd, key, &requests);
+    printf("{\"requests\":%" PRIu64 ",\"closed\":%s}\n", requests, is_closed ? "true" : "false");
+    frame_reader_fini(&g->in);
+    close(fd);
+    return is_closed ? 0 : 1;
+}
+
 static struct addrinfo *resolve(const char *address)
 {
     char host[128];
@@ -295,12 +353,24 @@ static struct addrinfo *resolve(const char *address)
     return getaddrinfo(host, colon + 1, &hints, &found) == 0 ? found : NULL;
 }
 
+static int run_frames(struct garbage *g, uint64_t frames)
+{
+    bool is_good = true;
+    while (g->frames < frames && is_good)
+        is_good = one_connection(g);
+    printf("{\"frames\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"closed\":%" PRIu64 "}\n",
+           g->frames, g->connections, g->closed_by_peer);
+    return is_good ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t frames = 1000, seed = 1;
+    const char *hog_key = NULL;
     const struct args_flag flags[] = {
         {"frames", 0, ARGS_U64, &frames, NULL, "N", "at least so many"},
         {"seed", 0, ARGS_U64, &seed, NULL, "N", ""},
+        {"hog", 0, ARGS_TEXT, &hog_key, NULL, "KEY", "ask for it and never read"},
     };
     const char *words[1];
     size_t count = 0;
@@ -310,19 +380,15 @@ int main(int argc, char **argv)
     if (rv == 0 && count == 1)
         g.address = resolve(words[0]);
     if (g.address == NULL) {
-        fprintf(stderr, "usage: garbage HOST:PORT [--frames N] [--seed S]\n");
+        fprintf(stderr, "usage: garbage HOST:PORT [--frames N] [--seed S] [--hog KEY]\n");
         return 2;
     }
     rng_init(&g.rng, seed);
     buf_init(&g.out, 1 << 20);
     buf_init(&g.body, 1 << 16);
-    bool is_good = true;
-    while (g.frames < frames && is_good)
-        is_good = one_connection(&g);
-    printf("{\"frames\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"closed\":%" PRIu64 "}\n",
-           g.frames, g.connections, g.closed_by_peer);
+    rv = hog_key != NULL ? run_hog(&g, hog_key) : run_frames(&g, frames);
     freeaddrinfo(g.address);
     buf_fini(&g.out);
     buf_fini(&g.body);
-    return is_good ? 0 : 1;
+    return rv;
 }

@@ -32,6 +32,11 @@ void cli_pause_ms(unsigned ms)
 
 /* ---- output ----------------------------------------------------------------- */
 
+bool cli_write(FILE *file, struct slice bytes)
+{
+    return bytes.len == 0 || fwrite(bytes.data, 1, bytes.len, file) == bytes.len;
+}
+
 bool cli_flush(struct cli *cli, bool is_end)
 {
     if (cli->out.failed && !cli->is_out_bad) {
@@ -42,8 +47,7 @@ bool cli_flush(struct cli *cli, bool is_end)
         return false;
     if (!is_end && cli->out.len < FLUSH_AT)
         return true;
-    bool is_good =
-        cli->out.len == 0 || fwrite(cli->out.data, 1, cli->out.len, stdout) == cli->out.len;
+    bool is_good = cli_write(stdout, buf_slice(&cli->out));
     is_good = is_good && (!is_end || fflush(stdout) == 0);
     buf_clear(&cli->out);
     if (!is_good) {

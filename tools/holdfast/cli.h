@@ -15,6 +15,8 @@
 #ifndef TOOLS_HOLDFAST_CLI_H_
 #define TOOLS_HOLDFAST_CLI_H_
 
+#include <stdio.h>
+
 #include "base/args.h"
 #include "base/base.h"
 #include "base/buf.h"
@@ -117,6 +119,9 @@ static inline struct slice cli_slice(struct hf_bytes b)
 /* Write what is in cli->out to standard output if there is more than a little of
  * it, or at all (`is_end`). False (said once) when it cannot be written. */
 bool cli_flush(struct cli *cli, bool is_end);
+
+/* All of `bytes` to `file`, none being fine; false with errno set. */
+bool cli_write(FILE *file, struct slice bytes);
 
 /* Append bytes for a person: what is no printable text as \xNN, and '\\' doubled. */
 void cli_append_shown(struct buf *buf, struct slice bytes);

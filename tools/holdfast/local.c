@@ -190,7 +190,7 @@ bool local_set_extra(struct local *local, const char *path)
     snprintf(to, sizeof to, "%s/extra.conf", local->dir);
     if (is_good) {
         FILE *file = fopen(to, "w");
-        is_good = file != NULL && fwrite(text.data, 1, text.len, file) == text.len;
+        is_good = file != NULL && cli_write(file, buf_slice(&text));
         is_good = file != NULL && fclose(file) == 0 && is_good;
         if (!is_good)
             cli_error(local->cli, "write '%s': %s", to, strerror(errno));

@@ -200,7 +200,7 @@ static bool export_write(struct export *ex, bool is_end)
         return false;
     if (!is_end && ex->lines.len < 64 << 10)
         return true;
-    bool is_good = fwrite(ex->lines.data, 1, ex->lines.len, ex->to) == ex->lines.len;
+    bool is_good = cli_write(ex->to, buf_slice(&ex->lines));
     buf_clear(&ex->lines);
     return is_good && (!is_end || fflush(ex->to) == 0);
 }

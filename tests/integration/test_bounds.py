@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Memory stays inside its configured bounds, and one client's greed is its own harm."""
+import json
+import subprocess
+
+from cluster import BIN, SMALL, Cluster, check, main
+
+TIGHT = SMALL + """
+requests_bytes_max = 32MiB
+client_queue_bytes = 4MiB
+client_stall = 2s
+"""
+
+# SMALL's memtables, caches and the queues above, twice over, and what a process has anyway;
+# sanitizers keep freed memory and shadows of it.
+RSS_MAX_KIB = 400 * 1024
+SANITIZED_KIB = 1200 * 1024
+
+
+def peak_kib(c, i):
+    pid = c.local_status()["nodes"][i - 1]["pid"]
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+
+
+def is_sanitized():
+    with open(f"{BIN}/holdfastd", "rb") as f:
+        return b"__asan_init" in f.read()
+
+
+def test_memory():
+    limit = SANITIZED_KIB if is_sanitized() else RSS_MAX_KIB
+    with Cluster(conf=TIGHT) as c:
+        for seed in range(3):
+            c.ok("bench", "put", "--seconds", "4", "--clients", "64", "--value-size", "64KiB",
+                 "--keys", "2000", "--seed", str(seed), "--timeout", "20s", timeout=120)
+        c.ok("bench", "scan", "--seconds", "2", "--clients", "8", "--no-load", timeout=120)
+        for i in (1, 2, 3):
+            peak = peak_kib(c, i)
+            print(f"   node {i}: {peak // 1024} MiB at most")
+            check(peak < limit, "node", i, "took", peak, "KiB, limit", limit)
+
+
+def test_client_that_never_reads():
+    limit = SANITIZED_KIB if is_sanitized() else RSS_MAX_KIB
+    with Cluster(conf=TIGHT) as c:
+        c.ok("put", "big", stdin="x" * (1 << 20))
+        leader = c.leader()
+        torture = c.torture(seconds=8, clients=16, reads=50)
+        hog = subprocess.run([f"{BIN}/garbage", c.address(leader), "--hog", "big"],
+                             capture_output=True, text=True, timeout=90, check=False)
+        check(hog.returncode == 0, "it was never closed:", hog.stdout)
+        print("  ", json.loads(hog.stdout))
+        figures = torture.result()
+        print("  ", figures)
+        check(figures["refused"] + figures["undetermined"] == 0, "others noticed:", figures)
+        torture.verify()
+        check(peak_kib(c, leader) < limit, "memory:", peak_kib(c, leader), "KiB")
+        check("reason" in c.log(leader), "no reason in the log")
+
+
+if __name__ == "__main__":
+    main(test_memory, test_client_that_never_reads)
