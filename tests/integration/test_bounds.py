@@ -45,7 +45,7 @@ def test_memory():
 def test_client_that_never_reads():
     limit = SANITIZED_KIB if is_sanitized() else RSS_MAX_KIB
     with Cluster(conf=TIGHT) as c:
-        c.ok("put", "big", stdin="x" * (1 << 20))
+        c.ok("put", "big", stdin="x" * (16 << 10))
         leader = c.leader()
         torture = c.torture(seconds=8, clients=16, reads=50)
         hog = subprocess.run([f"{BIN}/garbage", c.address(leader), "--hog", "big"],
