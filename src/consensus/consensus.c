@@ -332,6 +332,11 @@ void consensus_flush(struct consensus *c, uint64_t now_ms)
     consensus_leave(c);
 }
 
+void consensus_set_candidacy(struct consensus *c, bool may_stand)
+{
+    c->is_abstaining = !may_stand;
+}
+
 void consensus_campaign(struct consensus *c, uint64_t now_ms)
 {
     if (!consensus_enter(c, now_ms))

@@ -244,6 +244,11 @@ int consensus_transfer(struct consensus *c, uint64_t now_ms, uint64_t target);
  * start). Nothing happens on a leader or a learner. */
 void consensus_campaign(struct consensus *c, uint64_t now_ms);
 
+/* May this member stand for election? True at the start. While false it asks nobody
+ * for a vote and takes no hand-over; its own votes for others, and leadership that it
+ * holds, are left as they are. Like losing the requests on their way: always safe. */
+void consensus_set_candidacy(struct consensus *c, bool may_stand);
+
 /* The engine's state at `base` is durable (flushed): the log may be cut. Up to
  * `trailing_max` entries at and below base.index are kept for live members that lag
  * and for running streams. 0; ERR_BUSY when it cannot be now (installing); nothing

@@ -166,6 +166,7 @@ struct consensus {
     uint64_t lead_index;      /* last index at our election: nothing is served before it commits */
     bool has_barrier;         /* an entry of the own term was submitted since our election */
     uint64_t leader_heard_ms; /* virtual: last sign of a leader or candidate we follow */
+    bool is_abstaining;       /* asks for no votes */
     bool is_installing;
     struct cons_base install; /* valid while installing */
     struct cons_peer *peers;  /* owned; while leading: every member but ourselves */

@@ -398,6 +398,10 @@ static void library_vote(struct consensus *c, const struct raft_message *m,
 {
     const struct raft_request_vote *v = &m->request_vote;
     struct cons_msg msg = outbox_make(c, CONS_MSG_VOTE, m->server_id);
+    /* The library must time out all the same: a follower that goes on believing in its
+     * leader would refuse its vote to everybody else. */
+    if (c->is_abstaining)
+        return;
     bool is_told_to = source != NULL && source->type == CONS_MSG_TIMEOUT_NOW;
 
     msg.version = v->version;

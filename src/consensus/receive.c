@@ -266,6 +266,8 @@ static void receive_timeout_now(struct consensus *c, const struct cons_msg *msg)
     struct raft_message m;
     const struct cons_config *config = &configs_latest(&c->configs)->config;
 
+    if (c->is_abstaining)
+        return; /* the one who hands over gives up after an election time-out */
     /* A sole voter would lead in its present term (T-solo). */
     if (cons_config_is_sole_voter(config, c->opts.replica_id) && guard_on(c, GUARD_TSOLO))
         return;

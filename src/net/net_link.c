@@ -143,6 +143,7 @@ static int link_take_frame(struct net_link *link, struct slice body, struct err 
         code = ping_decode(body, &ping, err);
         if (code != 0 || net_link_pending(link) > NET_PONGS_MAX)
             return code;
+        ping.wall_ms = env_wall_ms(link->net->env);
         size_t start = frame_begin(&link->out);
         pong_encode(&link->out, &ping);
         frame_end(&link->out, start, false);

@@ -44,6 +44,8 @@ struct net_peer {
     uint32_t failures; /* in a row */
     uint64_t heard_us; /* on connections that are gone, or that it dialled */
     uint64_t rtt_us;
+    uint64_t clock_ms; /* its wall clock … */
+    uint64_t clock_us; /* … at this time of ours; 0: not known */
     struct env_timer redial;
 };
 
@@ -144,6 +146,18 @@ static void on_open(struct net_link *link)
     net_greet_hello(link, HELLO_PEER);
 }
 
+/* It read its clock half a round trip ago, give or take that half. */
+static void note_clock(struct net_peer *peer, uint64_t wall_ms, uint64_t now_us)
+{
+    if (wall_ms == 0 || wall_ms > INT64_MAX)
+        return;
+    if (peer->rtt_us > (uint64_t)NET_CLOCK_RTT_MAX_MS * 1000)
+        return;
+    ASSERT(peer->rtt_us <= now_us);
+    peer->clock_ms = wall_ms;
+    peer->clock_us = now_us - peer->rtt_us / 2;
+}
+
 static int on_pong(struct net_link *link, struct slice body, struct err *err)
 {
     struct net_peer *peer = link->data;
@@ -152,8 +166,10 @@ static int on_pong(struct net_link *link, struct slice body, struct err *err)
     int code = ping_decode(body, &pong, err);
     if (code != 0)
         return code;
-    if (pong.token == link->pinged_us)
+    if (pong.token == link->pinged_us) {
         peer->rtt_us = link->heard_us - pong.token;
+        note_clock(peer, pong.wall_ms, link->heard_us);
+    }
     peer->failures = 0;
     if (peer->state == PEER_UP)
         return 0;
@@ -385,6 +401,20 @@ size_t net_peer_pending(const struct net_peer *peer)
 uint64_t net_peer_rtt_us(const struct net_peer *peer)
 {
     return peer->rtt_us;
+}
+
+bool net_peer_clock_offset_ms(const struct net_peer *peer, int64_t *ret_offset_ms)
+{
+    struct env *env = peer->net->env;
+    uint64_t now_us = env_now_us(env);
+    ASSERT(now_us >= peer->clock_us);
+    uint64_t age_ms = (now_us - peer->clock_us) / 1000;
+    if (peer->clock_us == 0 || age_ms > NET_CLOCK_AGE_MAX_MS)
+        return false;
+    uint64_t own_ms = MIN(env_wall_ms(env), (uint64_t)INT64_MAX);
+    uint64_t its_ms = MIN(peer->clock_ms + age_ms, (uint64_t)INT64_MAX);
+    *ret_offset_ms = (int64_t)its_ms - (int64_t)own_ms;
+    return true;
 }
 
 void net_peers_free(struct net *net)

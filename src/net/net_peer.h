@@ -23,7 +23,9 @@
 
 enum {
     NET_PEERS_MAX = 1024,
-    NET_PEER_WINDOW = 256 << 10, /* bulk in the env, where nothing can overtake it */
+    NET_PEER_WINDOW = 256 << 10,  /* bulk in the env, where nothing can overtake it */
+    NET_CLOCK_RTT_MAX_MS = 2000,  /* a pong that took longer says too little of a clock */
+    NET_CLOCK_AGE_MAX_MS = 10000, /* an older one is forgotten */
 };
 
 enum net_class {
@@ -66,6 +68,12 @@ size_t net_peer_pending(const struct net_peer *peer);
 
 /* Round trip of the last ping; 0 while unknown. */
 uint64_t net_peer_rtt_us(const struct net_peer *peer);
+
+/* How far the peer's wall clock is ahead of ours (negative: behind), estimated from
+ * its last pong that came quickly: right to half of that round trip. A step of our own
+ * clock shows at once, one of the peer's with its next pong. False, and nothing
+ * written, while there is no such pong younger than NET_CLOCK_AGE_MAX_MS. */
+bool net_peer_clock_offset_ms(const struct net_peer *peer, int64_t *ret_offset_ms);
 
 /* It is known that now is a good time: dial at once instead of waiting. */
 void net_peer_dial_now(struct net_peer *peer);

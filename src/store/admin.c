@@ -165,10 +165,22 @@ static void stats_of_replica(const struct store *store, struct figures *out)
     stats_of_members(&s, out);
 }
 
+/* Nothing while too few of the voters' clocks are known. */
+static void add_clock(const struct store *store, struct figures *out)
+{
+    char text[32];
+    if (!store->clock.is_known)
+        return;
+    snprintf(text, sizeof text, "%lld", (long long)store->clock.offset_ms);
+    add_text(out, "clock.offset_ms", slice_str(text));
+    add_text(out, "clock.state", slice_str(store->clock.is_off ? "off" : "good"));
+}
+
 static void stats_of_rooms(const struct store *store, struct figures *out)
 {
     add_text(out, "store.state", slice_str(store_state_name(store->state)));
     add_text(out, "store.disk", slice_str(watermark_name(store->mark)));
+    add_clock(store, out);
     if (store->log == NULL || store->lsm == NULL)
         return;
     struct raftlog_stats log;

@@ -254,7 +254,7 @@ static int check_clock(struct store *store, struct err *err)
     if (store->replica == NULL)
         return 0;
     uint64_t time_ms = range_meta(store->replica->range)->time_ms;
-    if (time_ms > wall_ms + store->opt.max_clock_offset_ms)
+    if (time_ms > wall_ms + CLOCK_FATAL_MS)
         return err_set(err, ERR_STATE, "the system clock is %llu s behind the range's time: set it",
                        (unsigned long long)((time_ms - wall_ms) / 1000));
     return 0;

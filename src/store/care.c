@@ -44,6 +44,7 @@ void store_care(struct store *store)
 {
     if (store->log == NULL)
         return;
+    store_check_clock(store);
     care_watermark(store);
     care_log_budget(store);
     store_compact_log(store);

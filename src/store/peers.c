@@ -51,6 +51,7 @@ void store_on_peer_up(void *data, const struct net_identity *who)
     struct store *store = data;
     LOG_INFO(store->logger, "peer_up", "store=%llu boot=%llu", (unsigned long long)who->store_id,
              (unsigned long long)who->boot);
+    store_check_clock(store); /* before it can give us its vote */
 }
 
 /* A store that was refused for good before it ever was a member can do nothing

@@ -182,6 +182,11 @@ static bool may_propose(const struct replica *r)
 
 void replica_propose(struct replica *r)
 {
+    if (!may_propose(r))
+        return;
+    store_watch_clock(r->store);
+    if (r->store->clock.is_off) /* no stamp of a wrong clock: one who takes over will write */
+        replica_write_fail_queue(r, ERR_NOT_LEADER);
     while (may_propose(r)) {
         struct list taken;
         list_init(&taken);

@@ -43,6 +43,7 @@ void store_on_replica_running(struct store *store)
 {
     if (store->state == STORE_REPLAYING)
         store_move(store, STORE_RUNNING);
+    store_check_clock(store); /* consensus began anew, and knows nothing of it */
     store_wake(store);
 }
 

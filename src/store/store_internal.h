@@ -8,6 +8,7 @@
 
 #include "net/net.h"
 #include "net/net_stream.h"
+#include "store/clock.h"
 #include "store/raft_wire.h"
 #include "store/replica.h"
 #include "store/store.h"
@@ -68,6 +69,7 @@ struct store {
     struct env_timer timer; /* consensus' next time-out, and the tick */
     struct env_timer care;
     enum watermark mark;
+    struct clock clock; /* ours against those of the voters */
 
     struct lsm_flush_op forced_flush; /* the log is over its budget */
     bool is_flush_forced;
@@ -132,6 +134,16 @@ bool store_peer_ready(struct store *store, uint64_t replica_id);
 /* ---- care.c: slow watchfulness ----------------------------------------------- */
 
 void store_care(struct store *store);
+
+/* ---- clock.c: our wall clock against the majority's --------------------------- */
+
+/* Compare, and draw the consequences: a wrong clock does not stand for election and
+ * hands leadership over; at the start a very wrong one ends the process. From outside
+ * consensus. */
+void store_check_clock(struct store *store);
+
+/* The same, if our clock was set since: before each turn's stamps. */
+void store_watch_clock(struct store *store);
 
 /* The durable applied index grew: let consensus and log forget what is behind. */
 void store_compact_log(struct store *store);

@@ -62,6 +62,7 @@ struct error_msg {
 /* ping and pong */
 struct ping {
     uint64_t token;
+    uint64_t wall_ms; /* in a pong: the answering side's wall clock; 0: not told */
 };
 
 void hello_encode(struct buf *buf, const struct hello *hello);

@@ -149,6 +149,17 @@ static uint64_t *slot_at(uint64_t **array, uint64_t *cap, uint64_t index)
     return *array + index;
 }
 
+/* A clock that is hours ahead of the majority's never stamps: range time would stay
+ * there for ever. */
+static void check_time(struct cluster *c, const struct cluster_node *n,
+                       const struct range_meta *meta)
+{
+    uint64_t true_ms = env_wall_ms(sim_node_env(c->client_node));
+    if (meta->time_ms > true_ms + 3600 * 1000 / 2)
+        cluster_fail(c, "range time on %s is %llu s ahead", n->host,
+                     (unsigned long long)((meta->time_ms - true_ms) / 1000));
+}
+
 static void check_one(struct cluster *c, struct cluster_node *n)
 {
     const struct consensus *cons = store_consensus(n->store);
@@ -161,6 +172,8 @@ static void check_one(struct cluster *c, struct cluster_node *n)
         if (*hash != meta->history_hash)
             cluster_fail(c, "replicas differ at index %llu (%s)",
                          (unsigned long long)meta->applied_index, n->host);
+        if (c->opt.faults & FAULT_HOURS)
+            check_time(c, n, meta);
     }
     if (cons != NULL && consensus_is_leader(cons)) {
         uint64_t *leader = slot_at(&c->leader_of, &c->leader_cap, consensus_term(cons));

@@ -27,6 +27,8 @@ enum fault_kind {
     FAULT_CLOCK = 1 << 6,     /* wall clock skew, drift */
     FAULT_SPACE = 1 << 7,     /* a disk fills up and gets room again */
     FAULT_ALL = 0xff,
+    FAULT_HOURS = 1 << 8, /* a minority's wall clocks are hours off, to the end of the run;
+                           * never drawn, only asked for */
 };
 
 struct cluster_options {

@@ -246,6 +246,7 @@ static const struct {
     {"pause", FAULT_PAUSE}, {"partition", FAULT_PARTITION},
     {"net", FAULT_NET},     {"disk", FAULT_DISK},
     {"clock", FAULT_CLOCK}, {"space", FAULT_SPACE},
+    {"hours", FAULT_HOURS},
 };
 
 static bool parse_faults(const char *text, uint32_t *ret)
@@ -284,7 +285,7 @@ static int usage(FILE *out)
 {
     fprintf(out, "usage: holdfast-sim [--seed S | --seeds A..B] [--nodes N] [--seconds S]\n"
                  "                    [--faults all|none|kill,power,pause,partition,net,disk,"
-                 "clock,space]\n"
+                 "clock,space,hours]\n"
                  "                    [--jobs N] [--twice] [--verbose]\n"
                  "Runs whole clusters in a simulated world; --twice runs each seed twice and\n"
                  "compares the hashes. Exit status 0 only if no seed failed.\n");

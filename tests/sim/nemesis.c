@@ -80,6 +80,18 @@ static void hit_disk(struct cluster *c)
         sim_node_crash_after(n->node, rng_between(&c->rng, 1, 200));
 }
 
+/* One of those whose clocks may be wrong: fewer than half. */
+static void hit_hours(struct cluster *c)
+{
+    uint32_t minority = (c->opt.nodes - 1) / 2;
+    if (minority == 0)
+        return;
+    struct cluster_node *n = &c->nodes[rng_below(&c->rng, minority)];
+    int64_t hours = (int64_t)rng_between(&c->rng, 1, 20);
+    bool is_ahead = rng_chance(&c->rng, 2, 3);
+    sim_node_set_wall_skew(n->node, (is_ahead ? hours : -hours) * 3600 * 1000);
+}
+
 static void hit_clock(struct cluster *c)
 {
     struct cluster_node *n = &c->nodes[pick_node(c)];
@@ -134,6 +146,8 @@ static void hit(struct cluster *c, enum fault_kind kind)
 uint64_t nemesis_step(struct cluster *c)
 {
     uint32_t allowed = c->opt.faults & FAULT_ALL;
+    if ((c->opt.faults & FAULT_HOURS) && rng_chance(&c->rng, 1, 4))
+        hit_hours(c);
     if (allowed != 0) {
         enum fault_kind kind = FAULT_KILL;
         do {
@@ -156,7 +170,8 @@ void nemesis_heal(struct cluster *c)
         struct cluster_node *n = &c->nodes[i];
         resume(n);
         sim_node_crash_after(n->node, 0);
-        sim_node_set_wall_skew(n->node, 0);
+        if (!(c->opt.faults & FAULT_HOURS)) /* else the others must do */
+            sim_node_set_wall_skew(n->node, 0);
         sim_disk_set_options(sim_node_disk(n->node), &calm_disk);
         sim_disk_set_capacity(sim_node_disk(n->node), SIM_DISK_CAPACITY_DEFAULT);
         if (n->store == NULL)

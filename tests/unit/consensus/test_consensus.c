@@ -430,6 +430,38 @@ static void test_transfer(void **state)
     rig_close(&r);
 }
 
+/* One who abstains asks for no votes and takes no hand-over, but votes: it does not go
+ * on believing in a leader that is gone. */
+static void test_abstain(void **state)
+{
+    (void)state;
+    rig_open(&r, 2, 0, NULL, 6, 0, 0, 0);
+    consensus_set_candidacy(r.m.c, false);
+    rig_append(&r, 1, 6, 10, 5, 10, NULL, 0);
+    assert_true(consensus_leader(r.m.c, NULL) == 1);
+    rig_timeout_now(&r, 1, 6, 10, 5);
+    for (int i = 0; i < 10; i++)
+        rig_tick(&r, RIG_ET);
+    consensus_campaign(r.m.c, r.now);
+    rig_persist(&r);
+    assert_null(rig_last(&r, CONS_MSG_VOTE, 0));
+    assert_true(consensus_leader(r.m.c, NULL) == 0);
+
+    uint64_t term = consensus_term(r.m.c) + 1;
+    rig_vote(&r, 3, term, 10, 5);
+    rig_persist(&r);
+    const struct cons_msg *m = rig_last(&r, CONS_MSG_VOTE_RESULT, 3);
+    assert_non_null(m);
+    assert_true(m->vote_result.granted && m->term == term);
+
+    consensus_set_candidacy(r.m.c, true);
+    for (int i = 0; i < 10; i++)
+        rig_tick(&r, RIG_ET);
+    rig_persist(&r);
+    assert_non_null(rig_last(&r, CONS_MSG_VOTE, 3));
+    rig_close(&r);
+}
+
 /* --- snapshots */
 
 static void test_compact(void **state)
@@ -697,6 +729,7 @@ int main(void)
         cmocka_unit_test(test_promote_silent),
         cmocka_unit_test(test_last_voter),
         cmocka_unit_test(test_transfer),
+        cmocka_unit_test(test_abstain),
         cmocka_unit_test(test_compact),
         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_install),

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/clock.h"
+
+#include <stdlib.h>
+
+#include "net/net_peer.h"
+#include "store/store_internal.h"
+
+_Static_assert((int)CLOCK_VOTERS_MAX >= (int)CONS_MEMBERS_MAX, "every voter has a place");
+_Static_assert((int)CLOCK_VOTERS_MAX >= (int)IDENTITY_MEMBERS_MAX, "every member has a place");
+
+/* ---- the judgement ---------------------------------------------------------------- */
+
+static int compare(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Both are clocks' differences: far from the ends of the type. */
+static uint64_t distance(int64_t a, int64_t b)
+{
+    return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
+}
+
+bool clock_judge(struct clock *clock, int64_t *offsets, uint32_t known, uint32_t voters,
+                 uint32_t offset_max_ms)
+{
+    bool was_off = clock->is_off;
+    ASSERT(known <= voters && voters <= CLOCK_VOTERS_MAX);
+    if (known == 0 || known <= voters / 2) {
+        /* Who was off stays so: nothing says that it is mended. */
+        clock->is_known = clock->is_outvoted = false;
+        return false;
+    }
+    qsort(offsets, known, sizeof offsets[0], compare);
+    uint32_t wrong_max = (voters - 1) / 2;
+    int64_t reference = offsets[MIN((known - 1) / 2, known - wrong_max - 1)];
+    uint64_t off = distance(reference, 0);
+    uint32_t agree = 0;
+    for (uint32_t i = 0; i < known; i++)
+        agree += distance(offsets[i], reference) <= offset_max_ms;
+    uint32_t limit = was_off ? offset_max_ms - offset_max_ms / 8 : offset_max_ms;
+    clock->is_known = true;
+    clock->offset_ms = -reference;
+    clock->is_off = off > limit;
+    clock->is_outvoted = off > offset_max_ms && agree > voters / 2;
+    clock->was_good = clock->was_good || (!clock->is_off && agree > voters / 2);
+    return clock->is_off != was_off;
+}
+
+/* ---- what the voters' clocks show ----------------------------------------------------- */
+
+/* Our own clock is 0 ahead of itself. */
+static bool offset_of(const struct store *store, uint64_t store_id, int64_t *ret_offset_ms)
+{
+    if (store_id == store->opt.store_id) {
+        *ret_offset_ms = 0;
+        return true;
+    }
+    const struct net_peer *peer = net_peer_find(store->net, store_id);
+    return peer != NULL && net_peer_clock_offset_ms(peer, ret_offset_ms);
+}
+
+/* The stores of all voters: by consensus, or as they were at the birth. */
+static uint32_t list_voters(const struct store *store, uint64_t *stores)
+{
+    const struct replica *r = store->replica;
+    uint32_t n = 0;
+    if (r != NULL && r->cons != NULL) {
+        const struct cons_config *config = consensus_config(r->cons, NULL);
+        for (uint32_t i = 0; i < config->n; i++) {
+            if (config->members[i].role == CONS_VOTER)
+                stores[n++] = config->members[i].store_id;
+        }
+        return n;
+    }
+    for (size_t i = 0; i < store->identity.member_count; i++)
+        stores[n++] = store->identity.members[i].store_id;
+    return n;
+}
+
+static bool judge(struct store *store)
+{
+    uint64_t stores[CLOCK_VOTERS_MAX];
+    int64_t offsets[CLOCK_VOTERS_MAX];
+    uint32_t known = 0;
+    uint32_t voters = list_voters(store, stores);
+    for (uint32_t i = 0; i < voters; i++)
+        known += offset_of(store, stores[i], &offsets[known]);
+    return clock_judge(&store->clock, offsets, known, voters, store->opt.max_clock_offset_ms);
+}
+
+/* ---- consequences --------------------------------------------------------------------- */
+
+/* The live voter with most of the log among those whose clocks are right; 0: none. */
+static uint64_t choose_successor(const struct store *store)
+{
+    struct cons_status s;
+    uint64_t best = 0;
+    uint64_t best_match = 0;
+    consensus_status(store->replica->cons, &s);
+    for (uint32_t i = 0; i < s.n_members; i++) {
+        const struct cons_member_status *m = &s.members[i];
+        int64_t offset = 0;
+        if (m->role != CONS_VOTER || !m->is_live || m->store_id == store->opt.store_id)
+            continue;
+        if (!offset_of(store, m->store_id, &offset) ||
+            distance(offset, -store->clock.offset_ms) > store->opt.max_clock_offset_ms)
+            continue;
+        if (best != 0 && m->match <= best_match)
+            continue;
+        best = m->replica_id;
+        best_match = m->match;
+    }
+    return best;
+}
+
+/* Is there nobody else? The rest of a majority may lack entries that only we have: then
+ * we must lead for as long as it takes to hand them over. */
+static bool is_needed(struct store *store)
+{
+    struct clock *clock = &store->clock;
+    uint64_t now_ms = store_now_ms(store);
+    if (consensus_leader(store->replica->cons, NULL) != 0) {
+        clock->since_ms = 0;
+        return false;
+    }
+    if (clock->since_ms == 0)
+        clock->since_ms = now_ms;
+    uint64_t patience_ms = (uint64_t)CLOCK_LEADERLESS_TIMEOUTS * store->opt.election_timeout_ms;
+    return now_ms - clock->since_ms >= patience_ms;
+}
+
+static void act(struct store *store)
+{
+    struct replica *r = store->replica;
+    if (r == NULL || r->cons == NULL)
+        return;
+    bool is_off = store->clock.is_off;
+    consensus_set_candidacy(r->cons, !is_off || is_needed(store));
+    if (!is_off || !replica_is_leader(r))
+        return;
+    uint64_t successor = choose_successor(store);
+    if (successor != 0)
+        consensus_transfer(r->cons, store_now_ms(store), successor); /* BUSY while it goes on */
+}
+
+static int64_t own_step_ms(const struct store *store)
+{
+    uint64_t wall_ms = MIN(env_wall_ms(store->env), (uint64_t)INT64_MAX);
+    return (int64_t)wall_ms - (int64_t)store_now_ms(store);
+}
+
+void store_watch_clock(struct store *store)
+{
+    if (distance(own_step_ms(store), store->clock.step_ms) > CLOCK_STEP_MS)
+        store_check_clock(store);
+}
+
+void store_check_clock(struct store *store)
+{
+    struct clock *clock = &store->clock;
+    if (store->net == NULL || store->state == STORE_UNBORN || store->state == STORE_DAMAGED)
+        return;
+    clock->step_ms = own_step_ms(store);
+    bool has_changed = judge(store);
+    if (clock->is_outvoted && !clock->was_good && distance(clock->offset_ms, 0) > CLOCK_FATAL_MS) {
+        env_fatal(store->env,
+                  "the system clock is %lld s %s those of a majority of the stores: set it",
+                  (long long)(distance(clock->offset_ms, 0) / 1000),
+                  clock->offset_ms > 0 ? "ahead of" : "behind");
+        return;
+    }
+    if (has_changed && clock->is_off)
+        LOG_WARN(store->logger, "clock_off", "offset_ms=%lld limit_ms=%u consequence=\"%s\"",
+                 (long long)clock->offset_ms, store->opt.max_clock_offset_ms,
+                 "this store does not lead");
+    else if (has_changed)
+        LOG_INFO(store->logger, "clock_good", "offset_ms=%lld", (long long)clock->offset_ms);
+    act(store);
+}
