@@ -54,8 +54,11 @@ static int take_members(const struct request_bootstrap *boot, struct identity_me
     for (uint32_t i = 0; i < boot->member_count; i++) {
         const struct member *from = &boot->members[i];
         struct identity_member *m = &members[i];
-        if (from->address.len == 0 || from->address.len >= sizeof m->address)
+        if (from->address.len == 0 || from->address.len >= sizeof m->address ||
+            memchr(from->address.data, 0, from->address.len) != NULL)
             return err_set(err, ERR_INVALID, "an address of %zu bytes", from->address.len);
+        if (from->role != MEMBER_VOTER)
+            return err_set(err, ERR_INVALID, "the first members are all voters");
         *m = (struct identity_member){.replica_id = from->replica_id, .store_id = from->store_id};
         memcpy(m->uuid, from->store_uuid, sizeof m->uuid);
         memcpy(m->address, from->address.data, from->address.len);
@@ -71,7 +74,12 @@ static int bootstrap(struct store *store, const struct request_bootstrap *boot, 
     int rv = take_members(boot, members, err);
     if (rv != 0)
         return rv;
+    rv = store_check_members(members, boot->member_count, err);
+    if (rv != 0)
+        return rv;
     bool was_bootstrapped = identity_is_bootstrapped(&store->identity);
+    if (!was_bootstrapped && store->state != STORE_UNBORN)
+        return err_set(err, ERR_STATE, "this store is stopping");
     rv = identity_bootstrap(store->env, store->data_dir, &store->identity, boot->cluster_id,
                             members, boot->member_count, err);
     if (rv != 0 || was_bootstrapped)
@@ -80,6 +88,8 @@ static int bootstrap(struct store *store, const struct request_bootstrap *boot, 
     rv = store_birth(store, err);
     if (rv == 0)
         rv = store_dial_peers(store, err);
+    if (rv != 0) /* recorded for life, but not born: the next start does it */
+        store_fail(store, "bootstrap", err);
     return rv;
 }
 

@@ -26,25 +26,42 @@ static const struct identity_member *own_member(const struct store *store)
 
 /* ---- birth -------------------------------------------------------------------- */
 
-static void birth_config(const struct store *store, struct cons_config *config,
-                         struct range_replica *replicas)
+static void birth_config(const struct identity_member *members, size_t count,
+                         struct cons_config *config, struct range_replica *replicas)
 {
-    const struct identity *id = &store->identity;
-    ASSERT(id->member_count <= RANGE_REPLICAS_MAX);
+    ASSERT(count <= RANGE_REPLICAS_MAX);
     memset(config, 0, sizeof *config);
-    config->n = (uint32_t)id->member_count;
-    for (size_t i = 0; i < id->member_count; i++) {
+    config->n = (uint32_t)count;
+    for (size_t i = 0; i < count; i++) {
         config->members[i] = (struct cons_member){
-            .replica_id = id->members[i].replica_id,
-            .store_id = id->members[i].store_id,
+            .replica_id = members[i].replica_id,
+            .store_id = members[i].store_id,
             .role = CONS_VOTER,
         };
         replicas[i] = (struct range_replica){
-            .replica_id = id->members[i].replica_id,
-            .store_id = id->members[i].store_id,
+            .replica_id = members[i].replica_id,
+            .store_id = members[i].store_id,
             .role = RANGE_ROLE_VOTER,
         };
     }
+}
+
+int store_check_members(const struct identity_member *members, size_t count, struct err *err)
+{
+    struct cons_config config;
+    struct range_replica replicas[IDENTITY_MEMBERS_MAX];
+    ASSERT(count > 0);
+    ASSERT(count <= IDENTITY_MEMBERS_MAX);
+    birth_config(members, count, &config, replicas);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (memcmp(members[i].uuid, members[k].uuid, sizeof members[i].uuid) == 0)
+                return err_set(err, ERR_INVALID, "stores %llu and %llu have the same uuid",
+                               (unsigned long long)members[k].store_id,
+                               (unsigned long long)members[i].store_id);
+        }
+    }
+    return cons_config_validate(&config, err);
 }
 
 static int birth_meta(const struct store *store, struct range_meta *ret_meta, struct err *err)
@@ -52,7 +69,7 @@ static int birth_meta(const struct store *store, struct range_meta *ret_meta, st
     struct cons_config config;
     struct range_replica replicas[IDENTITY_MEMBERS_MAX];
     uint8_t conf[CONS_CONFIG_LEN_MAX];
-    birth_config(store, &config, replicas);
+    birth_config(store->identity.members, store->identity.member_count, &config, replicas);
     int rv = cons_config_validate(&config, err);
     if (rv != 0)
         return err_wrap(err, rv, "first members");
@@ -262,16 +279,17 @@ static int check_clock(struct store *store, struct err *err)
 
 int store_boot(struct store *store, struct err *err)
 {
-    char reason[ERR_MSG_MAX];
     int rv = open_folder(store, err);
     if (rv != 0)
         return rv;
-    if (identity_is_damaged(store->env, store->data_dir, reason, sizeof reason)) {
+    rv = identity_check_damage(store->env, store->data_dir, err);
+    if (rv == ERR_CORRUPT) {
         LOG_ERROR(store->logger, "damaged", "store=%llu error=\"%s\"",
-                  (unsigned long long)store->opt.store_id, reason);
+                  (unsigned long long)store->opt.store_id, err->msg);
         store_move(store, STORE_DAMAGED);
-        return 0;
     }
+    if (rv != 0)
+        return rv == ERR_CORRUPT ? 0 : rv;
     rv = open_rooms(store, err);
     if (rv != 0)
         return rv;

@@ -280,20 +280,23 @@ int identity_mark_damaged(struct env *env, const char *dir, const char *reason, 
     return rv == 0 ? 0 : err_wrap(err, rv, "write '%s'", path);
 }
 
-bool identity_is_damaged(struct env *env, const char *dir, char *ret_reason, size_t reason_size)
+int identity_check_damage(struct env *env, const char *dir, struct err *err)
 {
     char path[ENV_PATH_MAX];
+    char reason[ERR_MSG_MAX / 2];
     size_t len = 0;
     struct env_file *file = NULL;
-    ASSERT(reason_size > 0);
     path_in(path, dir, identity_name_damaged);
-    if (env_file_open(env, path, ENV_OPEN_READ, &file, NULL) != 0)
-        return false;
-    ret_reason[0] = 0;
-    if (env_file_read(file, 0, ret_reason, reason_size - 1, &len, NULL) == 0)
-        ret_reason[len] = 0;
+    int rv = env_file_open(env, path, ENV_OPEN_READ, &file, err);
+    if (rv == ERR_NOT_FOUND)
+        return 0;
+    if (rv == 0)
+        rv = env_file_read(file, 0, reason, sizeof reason - 1, &len, err);
     env_file_close(file);
-    return true;
+    if (rv != 0)
+        return err_wrap(err, rv, "look at '%s'", path);
+    reason[len] = 0;
+    return err_set(err, ERR_CORRUPT, "noted as damaged in '%s': %s", path, reason);
 }
 
 const struct identity_member *identity_member_by_store(const struct identity *identity,

@@ -66,8 +66,9 @@ int identity_set_born(struct env *env, const char *dir, struct identity *identit
 /* Note for life that what this folder holds is damaged, and why (file DAMAGED). */
 int identity_mark_damaged(struct env *env, const char *dir, const char *reason, struct err *err);
 
-/* True, and the reason, if it was so noted. */
-bool identity_is_damaged(struct env *env, const char *dir, char *ret_reason, size_t reason_size);
+/* ERR_CORRUPT, and the reason in `err`, if it was so noted; 0 if it was not. Any other
+ * error: that cannot be told, and the folder must not be used. */
+int identity_check_damage(struct env *env, const char *dir, struct err *err);
 
 /* The member with this store id or replica id; NULL if there is none. */
 const struct identity_member *identity_member_by_store(const struct identity *identity,

@@ -37,7 +37,8 @@ enum {
 struct store_drain {
     store_drain_cb cb; /* NULL when none is asked for */
     void *data;
-    uint64_t deadline_us;
+    uint64_t deadline_us; /* to hand over; what is left after it is for the flush */
+    bool is_closing;      /* no more requests for data */
     bool is_flushing;
     bool is_over;
     struct env_timer timer;
@@ -109,6 +110,10 @@ void store_on_damage(struct store *store, const char *what, const struct err *er
 
 /* Open engine and log, find the replica, begin its replay. Blocking. */
 int store_boot(struct store *store, struct err *err);
+
+/* Could a group be born with these members? To be asked before they are recorded for
+ * life. ERR_INVALID tells why not. */
+int store_check_members(const struct identity_member *members, size_t count, struct err *err);
 
 /* The members are recorded in the identity: make the replica (once) and run it. */
 int store_birth(struct store *store, struct err *err);
