@@ -122,20 +122,20 @@ int store_dial_peers(struct store *store, struct err *err)
 /* ---- in --------------------------------------------------------------------------- */
 
 /* Entries that the log has no room for are cut off before consensus takes them on: the
- * leader hears of the ones that fit and sends the rest again. False: none fits. */
-static bool fit_entries(struct store *store, struct cons_msg *msg)
+ * leader hears of the ones that fit and sends the rest again. Without any it is a
+ * heartbeat still: a full disk is no reason to call an election. */
+static void fit_entries(struct store *store, struct cons_msg *msg)
 {
     uint64_t bytes = 0;
     uint32_t n = 0;
-    if (msg->type != CONS_MSG_APPEND || msg->append.n == 0)
-        return true;
+    if (msg->type != CONS_MSG_APPEND)
+        return;
     for (; n < msg->append.n; n++) {
         bytes += msg->append.entries[n].data.len;
         if (!raftlog_has_room(store->log, raftlog_append_cost(n + 1, bytes)))
             break;
     }
     msg->append.n = n;
-    return n > 0;
 }
 
 /* The data of an install must be here, whole, before consensus hears of it. */
@@ -172,8 +172,9 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
     bool is_ours = r != NULL && msg.group_id == r->range_id && msg.to == r->replica_id;
     if (!is_ours || r->cons == NULL || r->state == REPLICA_DAMAGED)
         return 0;
-    if (!has_data_for(r, &msg) || !fit_entries(store, &msg))
+    if (!has_data_for(r, &msg))
         return 0;
+    fit_entries(store, &msg);
     struct err reason = {0};
     rv = consensus_receive(r->cons, store_now_ms(store), &msg, &reason);
     if (rv != 0)
