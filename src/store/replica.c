@@ -160,6 +160,7 @@ static void after_leadership(struct replica *r)
     if (!r->lost_leadership)
         return;
     r->lost_leadership = false;
+    replica_proposals_stale(r);
     snapshot_out_stop_all(r);
     if (!replica_is_leader(r))
         replica_write_fail_queue(r, ERR_NOT_LEADER);
@@ -167,6 +168,7 @@ static void after_leadership(struct replica *r)
 
 void replica_restart_consensus(struct replica *r)
 {
+    replica_proposals_stale(r);
     replica_write_fail_queue(r, ERR_NOT_LEADER);
     replica_read_fail_all(r, ERR_NOT_LEADER);
     snapshot_out_stop_all(r);
@@ -197,8 +199,7 @@ uint64_t replica_turn(struct replica *r)
 {
     uint64_t now = store_now_ms(r->store);
     if (r->state == REPLICA_DAMAGED) {
-        if (r->cons != NULL)
-            replica_end(r);
+        replica_end(r); /* whoever came to wait since, too */
         return UINT64_MAX;
     }
     after_leadership(r);
@@ -231,7 +232,7 @@ void replica_damage(struct replica *r, const char *what, const struct err *err)
 {
     if (r->state == REPLICA_DAMAGED)
         return;
-    if (err->code == ERR_IO) { /* the device failed now; what is on it may be fine */
+    if (err->code != ERR_CORRUPT) { /* what is on the disk may be fine: nothing is noted */
         store_fail(r->store, what, err);
         return;
     }

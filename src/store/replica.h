@@ -65,6 +65,7 @@ struct proposal {
     struct replica *replica;
     uint64_t index;
     uint64_t term;
+    bool is_stale;     /* of an earlier leadership: it counts no more as in flight */
     struct list reads; /* reads that wait for range time to move */
     uint32_t count;
     struct write_op *by_position[]; /* as in the entry; NULL where answered already */
@@ -129,10 +130,11 @@ struct replica {
     struct list writes; /* to be proposed */
     uint32_t write_count;
     size_t write_bytes;
-    struct list proposals; /* proposed, in order of index */
-    uint32_t proposal_count;
+    struct list proposals;   /* proposed, in order of index */
+    uint32_t proposal_count; /* those that are not stale */
     struct entry_builder builder;
-    bool needs_stamp; /* propose an entry even without writes */
+    bool needs_stamp;  /* propose an entry even without writes */
+    uint64_t stamp_ms; /* … with a stamp not below this */
     struct list stamp_reads;
 
     enum apply_state apply;
@@ -239,6 +241,10 @@ void replica_proposal_done(struct replica *r, struct proposal *p);
 /* The state jumped to `index` by a snapshot: what became of these is not known. */
 void replica_proposals_skip(struct replica *r, uint64_t index);
 void replica_write_tick(struct replica *r, uint64_t now_us);
+
+/* Leadership was lost: what is proposed is decided by others now, and must not keep a
+ * later leadership from proposing at the same indexes. */
+void replica_proposals_stale(struct replica *r);
 
 /* Everything queued and not proposed is answered with `status`. */
 void replica_write_fail_queue(struct replica *r, int status);

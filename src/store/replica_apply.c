@@ -118,8 +118,11 @@ static void handle_apply_error(struct replica *r, int rv, const struct err *err)
     case ERR_NOMEM:
         stall(r);
         return;
-    default:
-        replica_damage(r, "apply", err);
+    default: {
+        struct err note = *err;
+        err_wrap(&note, rv, "entry %llu", (unsigned long long)applied_index(r) + 1);
+        replica_damage(r, "apply", &note);
+    }
     }
 }
 

@@ -17,7 +17,8 @@ static void log_write_done(struct raftlog_write *op)
 {
     struct log_write *w = op->data;
     struct replica *r = w->replica;
-    bool is_current = w->generation == r->generation && r->cons != NULL;
+    bool is_current = w->generation == r->generation && r->cons != NULL &&
+                      r->state != REPLICA_DAMAGED; /* it must not send what waits for this */
     uint64_t id = w->write_id;
     list_remove(&w->in_log_writes);
     free(w);

@@ -29,12 +29,20 @@ static void read_finish(struct read_op *op, int status, const char *text)
     read_op_free(op);
 }
 
+/* Are there other voters, who may go on without this replica? The only one that has the
+ * rest of the data goes on serving that (storage.md, Torn or rotten). */
+static bool has_others(const struct replica *r)
+{
+    return r->cons != NULL && cons_config_voters(consensus_config(r->cons, NULL)) > 1;
+}
+
 static void read_ended(struct read_op *op, int status)
 {
     struct replica *r = op->replica;
     if (status == ERR_STATE && op->read.needs_stamp) {
         list_push_back(&r->stamp_reads, &op->in_reads);
         r->needs_stamp = true;
+        r->stamp_ms = MAX(r->stamp_ms, op->read.now_ms);
         store_wake(r->store);
         return;
     }
@@ -42,6 +50,8 @@ static void read_ended(struct read_op *op, int status)
     if (status == ERR_CORRUPT || status == ERR_IO)
         LOG_ERROR(r->store->logger, "read_failed", "range=%llu error=\"%s\"",
                   (unsigned long long)r->range_id, op->read.err.msg);
+    if (status == ERR_CORRUPT && has_others(r))
+        replica_damage(r, "read", &op->read.err);
     read_finish(op, status, text);
 }
 
@@ -172,9 +182,9 @@ void replica_read_flush(struct replica *r)
         return;
     r->open_batch = NULL;
     list_push_back(&r->batches, &batch->in_batches);
-    int rv = r->cons == NULL ? ERR_NOT_LEADER : consensus_read(r->cons, &batch->confirm);
-    if (rv != 0)
-        batch_finish(batch, rv);
+    int rv = r->cons == NULL ? ERR_STATE : consensus_read(r->cons, &batch->confirm);
+    if (rv != 0) /* ERR_STATE: consensus gave up since; another may lead */
+        batch_finish(batch, rv == ERR_STATE ? ERR_NOT_LEADER : rv);
 }
 
 void replica_read_stamped(struct replica *r, struct list *reads, int status)

@@ -110,6 +110,7 @@ static struct proposal *proposal_new(struct replica *r, struct list *taken, uint
         return NULL;
     list_init(&p->in_proposals);
     list_init(&p->reads);
+    p->is_stale = false;
     p->replica = r;
     p->count = count;
     struct list *link;
@@ -122,6 +123,7 @@ static struct proposal *proposal_new(struct replica *r, struct list *taken, uint
     while ((link = list_pop_front(&r->stamp_reads)) != NULL)
         list_push_back(&p->reads, link);
     r->needs_stamp = false;
+    r->stamp_ms = 0;
     return p;
 }
 
@@ -142,7 +144,7 @@ static bool propose_entry(struct replica *r, struct list *taken, uint32_t count)
     uint8_t *payload = NULL;
     size_t len = 0;
     uint64_t index = 0;
-    uint64_t wall_ms = env_wall_ms(r->store->env);
+    uint64_t wall_ms = MAX(env_wall_ms(r->store->env), r->stamp_ms);
     int rv =
         entry_builder_take(&r->builder, wall_ms, range_meta(r->range)->time_ms, &payload, &len);
     if (rv != 0) {
@@ -218,11 +220,26 @@ struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t
     return NULL;
 }
 
+static void proposal_uncount(struct replica *r, struct proposal *p)
+{
+    if (p->is_stale)
+        return;
+    ASSERT(r->proposal_count > 0);
+    r->proposal_count--;
+    p->is_stale = true;
+}
+
+void replica_proposals_stale(struct replica *r)
+{
+    LIST_FOREACH(it, &r->proposals)
+    proposal_uncount(r, list_entry(it, struct proposal, in_proposals));
+    ASSERT(r->proposal_count == 0);
+}
+
 void replica_proposal_done(struct replica *r, struct proposal *p)
 {
-    ASSERT(r->proposal_count > 0);
     list_remove(&p->in_proposals);
-    r->proposal_count--;
+    proposal_uncount(r, p);
     replica_read_stamped(r, &p->reads, 0);
     for (uint32_t i = 0; i < p->count; i++)
         ASSERT(p->by_position[i] == NULL);
@@ -263,19 +280,31 @@ static void tick_queue(struct replica *r, uint64_t now_us)
     }
 }
 
+/* True while somebody waits for it. */
+static bool tick_proposal(struct replica *r, struct proposal *p, uint64_t now_us)
+{
+    bool has_waiting = false;
+    for (uint32_t i = 0; i < p->count; i++) {
+        struct write_op *op = p->by_position[i];
+        if (op != NULL && op->to.deadline_us > now_us)
+            has_waiting = true;
+        if (op == NULL || op->to.deadline_us > now_us)
+            continue;
+        p->by_position[i] = NULL;
+        write_answer(r, op, ERR_UNDETERMINED, "the deadline passed before a majority answered");
+    }
+    return has_waiting;
+}
+
 void replica_write_tick(struct replica *r, uint64_t now_us)
 {
     tick_queue(r, now_us);
     LIST_FOREACH(it, &r->proposals)
     {
         struct proposal *p = list_entry(it, struct proposal, in_proposals);
-        for (uint32_t i = 0; i < p->count; i++) {
-            struct write_op *op = p->by_position[i];
-            if (op == NULL || op->to.deadline_us > now_us)
-                continue;
-            p->by_position[i] = NULL;
-            write_answer(r, op, ERR_UNDETERMINED, "the deadline passed before a majority answered");
-        }
+        bool has_waiting = tick_proposal(r, p, now_us);
+        if (p->is_stale && !has_waiting && list_is_empty(&p->reads))
+            replica_proposal_done(r, p); /* its index may never be applied */
     }
 }
 

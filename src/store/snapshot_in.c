@@ -304,6 +304,8 @@ static void on_installed(void *data, int status, const struct err *err)
     struct snapshot_in *in = data;
     struct replica *r = in->replica;
     ASSERT(in->state == IN_EDITING);
+    if (r->state == REPLICA_DAMAGED)
+        return; /* for life: freed with the replica */
     if (status != 0) {
         install_failed(in, status, err);
         return;
@@ -317,7 +319,8 @@ static void on_installed(void *data, int status, const struct err *err)
 void snapshot_in_on_quiet(struct replica *r)
 {
     struct snapshot_in *in = r->in;
-    if (in == NULL || in->state != IN_QUIESCE || r->apply != APPLY_IDLE)
+    if (in == NULL || in->state != IN_QUIESCE || r->apply != APPLY_IDLE ||
+        r->state == REPLICA_DAMAGED)
         return;
     in_move(in, IN_EDITING);
     int rv = range_install_finish(in->install, on_installed, in);
@@ -327,7 +330,7 @@ void snapshot_in_on_quiet(struct replica *r)
 void snapshot_in_on_reset(struct replica *r)
 {
     struct snapshot_in *in = r->in;
-    if (in == NULL || in->state != IN_RESETTING)
+    if (in == NULL || in->state != IN_RESETTING || r->state == REPLICA_DAMAGED)
         return;
     uint64_t index = in->index;
     LOG_INFO(r->store->logger, "snapshot_installed", "range=%llu index=%llu",

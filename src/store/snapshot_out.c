@@ -341,9 +341,13 @@ void snapshot_out_turn(struct replica *r)
 
 void snapshot_out_stop_all(struct replica *r)
 {
-    while (!list_is_empty(&r->streams))
-        out_drop(list_first(&r->streams, struct snapshot_out, in_streams), ERR_CANCELED,
-                 "the sender no longer leads");
+    while (!list_is_empty(&r->streams)) {
+        struct snapshot_out *o = list_first(&r->streams, struct snapshot_out, in_streams);
+        uint64_t target = o->target;
+        out_drop(o, ERR_CANCELED, "the sender no longer leads");
+        if (r->cons != NULL) /* which may lead anew already, and wait for this one */
+            consensus_snapshot_failed(r->cons, target);
+    }
 }
 
 void snapshot_out_tick(struct replica *r, uint64_t now_us)
