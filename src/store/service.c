@@ -112,7 +112,7 @@ static struct replica *data_replica(struct store *store, const struct answer_to 
     default:
         break;
     }
-    if (r == NULL) {
+    if (r == NULL || store->drain.is_closing) {
         service_answer_status(store, to, ERR_NOT_LEADER, "this store is stopping");
         return NULL;
     }
@@ -153,7 +153,7 @@ static int check_space(struct store *store, const struct command *command, size_
 static int check_write(struct store *store, struct replica *r, const struct command *command,
                        size_t len, struct err *err)
 {
-    if (store->drain.cb != NULL)
+    if (store->state == STORE_DRAINING)
         return ERR_NOT_LEADER;
     if (command->session != 0)
         return err_set(err, ERR_UNSUPPORTED, "sessions are not supported by this version");

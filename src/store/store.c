@@ -134,9 +134,9 @@ static void store_turn(struct env_task *task)
     uint64_t due = now + STORE_CARE_MS;
     if (store->replica != NULL)
         due = MIN(due, replica_turn(store->replica));
-    bool is_waiting = store->replica != NULL &&
-                      (store->replica->write_count > 0 || store->replica->proposal_count > 0 ||
-                       store->replica->read_count > 0);
+    bool is_waiting = store->replica != NULL && (store->replica->write_count > 0 ||
+                                                 !list_is_empty(&store->replica->proposals) ||
+                                                 store->replica->read_count > 0);
     if (is_waiting || !list_is_empty(&store->transfers) || store->drain.cb != NULL)
         due = MIN(due, now + STORE_TICK_MS);
     due = MAX(due, now + 1);
@@ -189,20 +189,32 @@ static void drain_flushed(struct lsm_flush_op *op, int status)
     raftlog_append(store->log, &store->drain.barrier);
 }
 
-/* Hand over, then flush, then the log's hints: a later start replays nothing. */
-static void drain_step(struct store *store)
+/* Is there somebody whom the store should not leave without an answer? */
+static bool drain_must_wait(struct store *store)
 {
     struct replica *r = store->replica;
-    uint64_t now_us = env_now_us(store->env);
+    if (r == NULL || r->state == REPLICA_DAMAGED)
+        return false;
+    if (replica_is_leader(r) && cons_config_voters(consensus_config(r->cons, NULL)) > 1) {
+        consensus_transfer(r->cons, store_now_ms(store), 0); /* BUSY while it goes on */
+        return true;
+    }
+    store->drain.is_closing = true; /* there is nobody to hand over to, or it is done */
+    return !list_is_empty(&r->proposals) || r->read_count > 0;
+}
+
+/* Hand over and answer what is on its way, then flush, then the log's hints: a later
+ * start replays nothing. */
+static void drain_step(struct store *store)
+{
     if (store->drain.cb == NULL || store->drain.is_flushing)
         return;
-    bool is_late = now_us >= store->drain.deadline_us;
-    if (r != NULL && replica_is_leader(r) && !is_late && consensus_config(r->cons, NULL)->n > 1) {
-        consensus_transfer(r->cons, store_now_ms(store), 0); /* BUSY while it goes on */
+    bool is_late = env_now_us(store->env) >= store->drain.deadline_us;
+    if (!is_late && drain_must_wait(store))
         return;
-    }
+    store->drain.is_closing = true;
     store->drain.is_flushing = true;
-    if (is_late || store->lsm == NULL || store->log == NULL) {
+    if (store->lsm == NULL || store->log == NULL) {
         drain_done(store);
         return;
     }
