@@ -94,9 +94,10 @@ struct real_inbox {
     pthread_mutex_t mutex;
     struct list completions; /* env_work.in_lane */
     struct list posts;       /* real_post.in_posts */
-    bool is_signalled;       /* the async was sent and not handled yet */
+    bool is_signalled;       /* the loop was woken, or is about to be, and did not look yet */
     bool is_stopped;
-    uv_async_t async;
+    int fd; /* eventfd that wakes the loop */
+    uv_poll_t poll;
 };
 
 /* ERR_IO when there is no descriptor for it. */
