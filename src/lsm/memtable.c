@@ -4,11 +4,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/pages.h"
+
 enum {
     HEIGHT_MAX = 12,       /* 4^12 nodes before the top level crowds */
     CHUNK_FIRST = 4 << 10, /* small memtables stay small */
-    CHUNK_MAX = 256 << 10,
+    CHUNK_MAX = PAGES_LARGE,
     NODE_ALIGN = 8,
+    NODE_LINE = 64, /* bytes that a cache fetches at once */
 };
 
 /* Key and value bytes follow next[height]. */
@@ -49,14 +52,15 @@ static size_t node_size(size_t height, size_t payload)
 
 static int chunk_add(struct memtable *mem, size_t need)
 {
-    size_t cap = CHUNK_FIRST;
+    size_t size = CHUNK_FIRST;
+    ASSERT(need < SIZE_MAX - sizeof(struct chunk));
     if (mem->chunks != NULL)
-        cap = MIN(mem->chunks->cap * 2, (size_t)CHUNK_MAX);
-    cap = MAX(cap, need);
-    struct chunk *chunk = malloc(sizeof *chunk + cap);
+        size = MIN((mem->chunks->cap + sizeof(struct chunk)) * 2, (size_t)CHUNK_MAX);
+    size = MAX(size, sizeof(struct chunk) + need);
+    struct chunk *chunk = size == PAGES_LARGE ? pages_alloc() : malloc(size);
     if (chunk == NULL)
         return ERR_NOMEM;
-    *chunk = (struct chunk){.next = mem->chunks, .cap = cap};
+    *chunk = (struct chunk){.next = mem->chunks, .cap = size - sizeof *chunk};
     if (mem->chunks != NULL)
         mem->bytes += mem->chunks->cap - mem->chunks->used; /* what is left there is lost */
     mem->chunks = chunk;
@@ -169,6 +173,15 @@ static struct node *node_next(const struct node *n, size_t level)
     return atomic_load_explicit(&n->next[level], memory_order_acquire);
 }
 
+/* Begin to fetch what a search will look at: links and, mostly, the key. */
+static void node_prefetch(const struct node *n)
+{
+    if (n == NULL)
+        return;
+    __builtin_prefetch(n);
+    __builtin_prefetch((const uint8_t *)n + NODE_LINE);
+}
+
 /* Last node < (key, version) on each level, from the top down; returns that of
  * level 0. ret_prev may be NULL. */
 static struct node *find_before(const struct memtable *mem, struct slice key, uint64_t version,
@@ -179,6 +192,8 @@ static struct node *find_before(const struct memtable *mem, struct slice key, ui
     for (size_t level = atomic_load_explicit(&mem->height, memory_order_acquire); level-- > 0;) {
         for (;;) {
             struct node *next = node_next(n, level);
+            if (level > 0) /* where to go if `next` is too far: fetched while it is compared */
+                node_prefetch(node_next(n, level - 1));
             if (next == NULL || next == not_before)
                 break;
             if (entry_compare(node_key(next), next->version, key, version) >= 0) {

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pages — blocks of memory that stand on large pages where the system has them.
+ *
+ * A structure of tens of megabytes that is searched at random spends most of its
+ * time in translating addresses while it stands on small pages. What is asked here
+ * changes how memory is mapped, never what a program can observe of it.
+ *
+ * Ownership  the caller's; freed with free().
+ * Threads    any.
+ * Limits     one block is PAGES_LARGE bytes, all of them usable.
+ */
+#ifndef BASE_PAGES_H_
+#define BASE_PAGES_H_
+
+#include <stddef.h>
+
+enum { PAGES_LARGE = 2 << 20 };
+
+/* A block of PAGES_LARGE bytes, aligned to its size; NULL when memory is out. */
+void *pages_alloc(void);
+
+#endif
