@@ -409,8 +409,10 @@ void admin_on_request(struct store *store, const struct answer_to *to,
         on_flush(store, to);
         break;
     default:
-        service_answer_status(store, to, ERR_UNSUPPORTED,
-                              "this version does not change the members of a running cluster");
+        service_answer_status(
+            store, to, ERR_UNSUPPORTED,
+            "this version does not change the members of a running cluster: export, "
+            "bootstrap a new one with the members wanted, import");
         break;
     }
 }

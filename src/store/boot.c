@@ -170,10 +170,11 @@ static int check_log(struct store *store, uint64_t replica_id, struct err *err)
         return 0;
     if (*damage != 0)
         return err_set(err, ERR_CORRUPT, "the log is damaged: %s", damage);
-    return err_set(err, ERR_STATE,
-                   "folder '%s' lost its log: replica %llu must not come back without it; remove "
-                   "it from the cluster and add this store anew under another store id",
-                   store->data_dir, (unsigned long long)replica_id);
+    return err_set(
+        err, ERR_STATE,
+        "folder '%s' lost its log: replica %llu forgot its votes and must not come back; "
+        "the others go on without it. Way out: OPERATIONS.md, A lost folder",
+        store->data_dir, (unsigned long long)replica_id);
 }
 
 static int load_replica(struct store *store, struct err *err)
@@ -184,7 +185,7 @@ static int load_replica(struct store *store, struct err *err)
     if (rv == ERR_NOT_FOUND)
         return err_set(err, ERR_STATE,
                        "folder '%s' lost its engine: replica %llu must not come back without it; "
-                       "remove it from the cluster and add this store anew under another store id",
+                       "the others go on without it. Way out: OPERATIONS.md, A lost folder",
                        store->data_dir, (unsigned long long)replica_id);
     if (rv != 0)
         return err_wrap(err, rv, "load replica %llu", (unsigned long long)replica_id);

@@ -21,12 +21,13 @@ static int check_uuid(const struct store *store, const struct net_identity *who,
         return 0;
     identity_uuid_text(m->uuid, known);
     identity_uuid_text(who->store_uuid, said);
-    return err_set(err, ERR_UNAUTHORIZED,
-                   "store %llu is known here by uuid %s and now says %s: its folder was wiped or "
-                   "replaced. It must not come back under its old id, for it forgot its votes: "
-                   "remove replica %llu from the cluster and add the store anew under another id",
-                   (unsigned long long)who->store_id, known, said,
-                   (unsigned long long)m->replica_id);
+    /* Short: the other side is told no more than a line of it. */
+    return err_set(
+        err, ERR_UNAUTHORIZED,
+        "store %llu: its folder was wiped or replaced (uuid %.8s, known %.8s). It forgot "
+        "its votes and must not come back; the others go on without it. Way out: export, "
+        "bootstrap a new cluster, import (OPERATIONS.md, A lost folder)",
+        (unsigned long long)who->store_id, said, known);
 }
 
 int store_check_peer(void *data, const struct net_identity *who, struct err *err)
