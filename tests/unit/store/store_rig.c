@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "consensus/consensus.h"
+#include "support/check.h"
+#include "wire/command.h"
+#include "wire/hello.h"
+
+static const char *const HOSTS[RIG_STORES_MAX] = {"a", "b", "c"};
+static const char *const ADDRESSES[RIG_STORES_MAX] = {"a:7000", "b:7000", "c:7000"};
+
+/* ---- the client ---------------------------------------------------------------- */
+
+static void take_response(struct rig *rig, struct slice body)
+{
+    struct response r;
+    struct err err = {0};
+    if (response_decode(body, &r, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_in_range(r.id, 1, rig->asked);
+    struct rig_answer *a = &rig->answers[r.id];
+    a->count++;
+    a->status = r.status;
+    a->retry_after_ms = r.retry_after_ms;
+    a->leader_store = r.leader.store_id;
+    snprintf(a->text, sizeof a->text, "%.*s", (int)r.text.len, (const char *)r.text.data);
+    if (r.kind == REQUEST_IDENTIFY)
+        a->identify = r.identify;
+    if (r.kind == REQUEST_GET && r.rows.rows.count == 1) {
+        struct unpack cursor = unpack_of(r.rows.rows.raw);
+        struct row row;
+        row_next(&cursor, &row);
+        snprintf(a->value, sizeof a->value, "%.*s", (int)row.value.len,
+                 (const char *)row.value.data);
+    }
+}
+
+static void on_read(void *data, struct slice bytes)
+{
+    struct rig_conn *c = data;
+    struct slice body;
+    uint32_t kind = 0;
+    frame_reader_feed(&c->reader, bytes);
+    while (frame_reader_next(&c->reader, &body, NULL) == 0) {
+        assert_int_equal(msg_kind(body, &kind, NULL), 0);
+        if (kind == MSG_RESPONSE)
+            take_response(c->rig, body);
+    }
+}
+
+static void on_close(void *data, int status, const char *reason)
+{
+    struct rig_conn *c = data;
+    (void)status;
+    (void)reason;
+    c->conn = NULL;
+}
+
+static void conn_write(struct rig_conn *c, const struct buf *buf)
+{
+    assert_false(buf->failed);
+    assert_non_null(c->conn);
+    uint8_t *bytes = malloc(buf->len);
+    assert_non_null(bytes);
+    memcpy(bytes, buf->data, buf->len);
+    env_conn_write(c->conn, bytes, buf->len);
+}
+
+static void conn_close(struct rig_conn *c)
+{
+    if (c->conn != NULL)
+        env_conn_close(c->conn);
+    c->conn = NULL;
+    frame_reader_fini(&c->reader);
+}
+
+static void conn_open(struct rig *rig, size_t i)
+{
+    static const struct env_conn_handler HANDLER = {.on_read = on_read, .on_close = on_close};
+    struct rig_conn *c = &rig->conns[i];
+    struct env *env = sim_node_env(rig->outside);
+    struct hello hello = {.protocol_min = PROTOCOL_VERSION_MIN,
+                          .protocol_max = PROTOCOL_VERSION_MAX,
+                          .purpose = HELLO_CLIENT,
+                          .name = slice_str("rig")};
+    struct buf buf;
+    conn_close(c);
+    c->rig = rig;
+    frame_reader_init(&c->reader, FRAME_BODY_MAX);
+    assert_int_equal(env_connect(env, ADDRESSES[i], &HANDLER, c, &c->conn, NULL), 0);
+    buf_init(&buf, 4096);
+    size_t start = frame_begin(&buf);
+    hello_encode(&buf, &hello);
+    frame_end(&buf, start, false);
+    conn_write(c, &buf);
+    buf_fini(&buf);
+}
+
+struct rig_answer *rig_ask(struct rig *rig, size_t i, struct request *request)
+{
+    struct buf buf;
+    assert_true(rig->asked + 1 < RIG_ASKED_MAX);
+    request->id = ++rig->asked;
+    if (request->timeout_ms == 0)
+        request->timeout_ms = 5000;
+    buf_init(&buf, FRAME_BODY_MAX);
+    size_t start = frame_begin(&buf);
+    request_encode(&buf, request);
+    frame_end(&buf, start, false);
+    conn_write(&rig->conns[i], &buf);
+    buf_fini(&buf);
+    return &rig->answers[request->id];
+}
+
+static struct rig_answer *ask_write(struct rig *rig, size_t i, const struct op *op,
+                                    uint32_t timeout_ms)
+{
+    struct command command = {.op_count = 1, .ops = op};
+    struct buf raw;
+    buf_init(&raw, FRAME_BODY_MAX);
+    command_encode(&raw, &command);
+    struct request request = {
+        .kind = REQUEST_WRITE, .timeout_ms = timeout_ms, .write = {buf_slice(&raw)}};
+    struct rig_answer *answer = rig_ask(rig, i, &request);
+    buf_fini(&raw);
+    return answer;
+}
+
+struct rig_answer *rig_put(struct rig *rig, size_t i, const char *key, const char *value,
+                           uint32_t timeout_ms)
+{
+    struct op op = {.kind = OP_PUT, .key = slice_str(key), .value = slice_str(value)};
+    return ask_write(rig, i, &op, timeout_ms);
+}
+
+struct rig_answer *rig_delete(struct rig *rig, size_t i, const char *key)
+{
+    struct op op = {.kind = OP_DELETE, .key = slice_str(key)};
+    return ask_write(rig, i, &op, 0);
+}
+
+struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms)
+{
+    struct request request = {
+        .kind = REQUEST_GET, .timeout_ms = timeout_ms, .get = {.key = slice_str(key)}};
+    return rig_ask(rig, i, &request);
+}
+
+struct rig_answer *rig_simple(struct rig *rig, size_t i, enum request_kind kind)
+{
+    struct request request = {.kind = kind};
+    return rig_ask(rig, i, &request);
+}
+
+void rig_assert_answered(const struct rig *rig)
+{
+    for (uint64_t id = 1; id <= rig->asked; id++) {
+        if (rig->answers[id].count != 1)
+            fail_msg("request %llu has %d answers", (unsigned long long)id, rig->answers[id].count);
+    }
+}
+
+/* ---- the stores ------------------------------------------------------------------- */
+
+void rig_open(struct rig *rig, size_t count)
+{
+    memset(rig, 0, sizeof *rig);
+    assert_true(count <= RIG_STORES_MAX);
+    rig->count = count;
+    rig->sim = sim_new(NULL, 7);
+    rig->outside = sim_node_new(rig->sim, "outside");
+    for (size_t i = 0; i < count; i++)
+        rig->nodes[i] = sim_node_new(rig->sim, HOSTS[i]);
+    store_options_init(&rig->options);
+    rig->options.secret = slice_str("a secret of the rig");
+    rig->options.log.segment_bytes = 1 << 20;
+    rig->options.log.budget_bytes = 16 << 20;
+    rig->options.log.limit_bytes = 32 << 20;
+    rig->options.peer_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct store_peer *peer = &rig->options.peers[i];
+        peer->store_id = i + 1;
+        snprintf(peer->address, sizeof peer->address, "%s", ADDRESSES[i]);
+    }
+}
+
+void rig_crash(struct rig *rig, size_t i, enum sim_crash how)
+{
+    sim_node_crash(rig->nodes[i], how);
+    store_free(rig->stores[i]);
+    rig->stores[i] = NULL;
+}
+
+void rig_close(struct rig *rig)
+{
+    for (size_t i = 0; i < rig->count; i++) {
+        if (rig->stores[i] != NULL && !sim_node_is_dead(rig->nodes[i]))
+            store_check(rig->stores[i]);
+        rig_crash(rig, i, SIM_CRASH_KILL);
+        conn_close(&rig->conns[i]);
+    }
+    sim_free(rig->sim);
+}
+
+void rig_run(struct rig *rig, uint64_t us)
+{
+    sim_run_until(rig->sim, sim_now_us(rig->sim) + us);
+}
+
+int rig_start(struct rig *rig, size_t i, struct err *err)
+{
+    struct store_options options = rig->options;
+    assert_null(rig->stores[i]);
+    if (!sim_node_is_up(rig->nodes[i]))
+        sim_node_restart(rig->nodes[i]);
+    options.data_dir = "data";
+    options.listen = ADDRESSES[i];
+    options.store_id = i + 1;
+    int rv = store_open(&rig->stores[i], sim_node_env(rig->nodes[i]), &options, err);
+    if (rv != 0)
+        rig_crash(rig, i, SIM_CRASH_KILL);
+    else
+        conn_open(rig, i);
+    return rv;
+}
+
+void rig_bootstrap_request(struct rig *rig, struct request *request)
+{
+    *request = (struct request){.kind = REQUEST_BOOTSTRAP};
+    request->bootstrap.cluster_id = RIG_CLUSTER;
+    request->bootstrap.member_count = (uint32_t)rig->count;
+    for (size_t i = 0; i < rig->count; i++) {
+        struct member *m = &request->bootstrap.members[i];
+        *m = (struct member){.replica_id = i + 1,
+                             .store_id = i + 1,
+                             .role = MEMBER_VOTER,
+                             .address = slice_str(ADDRESSES[i])};
+        memcpy(m->store_uuid, store_identity(rig->stores[i])->uuid, sizeof m->store_uuid);
+    }
+}
+
+size_t rig_leader(const struct rig *rig)
+{
+    for (size_t i = 0; i < rig->count; i++) {
+        const struct consensus *c = rig->stores[i] == NULL ? NULL : store_consensus(rig->stores[i]);
+        if (c != NULL && consensus_is_leader(c))
+            return i;
+    }
+    return rig->count;
+}
+
+size_t rig_start_cluster(struct rig *rig)
+{
+    struct request request;
+    struct err err = {0};
+    for (size_t i = 0; i < rig->count; i++) {
+        if (rig_start(rig, i, &err) != 0)
+            fail_msg("%s", err.msg);
+    }
+    rig_bootstrap_request(rig, &request);
+    for (size_t i = 0; i < rig->count; i++)
+        assert_int_equal(rig_ask(rig, i, &request)->status, 0);
+    for (int tries = 0; tries < 100 && rig_leader(rig) == rig->count; tries++)
+        rig_run(rig, 100 * RIG_MS);
+    rig_run(rig, 500 * RIG_MS); /* its first entry is applied everywhere */
+    size_t leader = rig_leader(rig);
+    assert_true(leader < rig->count);
+    rig_assert_answered(rig);
+    return leader;
+}
+
+static void on_drained(void *data)
+{
+    struct rig *rig = data;
+    rig->drained++;
+}
+
+void rig_drain(struct rig *rig, size_t i, uint32_t timeout_ms)
+{
+    store_drain(rig->stores[i], timeout_ms, on_drained, rig);
+}

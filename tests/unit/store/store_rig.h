@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * store_rig — whole stores in a simulated world, and a client that says exactly what
+ * it is told and counts the answers: one for each request, never two.
+ */
+#ifndef TESTS_UNIT_STORE_STORE_RIG_H_
+#define TESTS_UNIT_STORE_STORE_RIG_H_
+
+#include "env/sim/sim.h"
+#include "store/store.h"
+#include "wire/frame.h"
+#include "wire/request.h"
+#include "wire/response.h"
+
+enum { RIG_STORES_MAX = 3, RIG_ASKED_MAX = 256, RIG_TEXT_MAX = 256 };
+#define RIG_MS UINT64_C(1000)
+#define RIG_CLUSTER UINT64_C(0xc1)
+
+struct rig_answer {
+    int count;
+    int status;
+    uint32_t retry_after_ms;
+    uint64_t leader_store;
+    char text[RIG_TEXT_MAX];
+    char value[RIG_TEXT_MAX]; /* of a GET's row */
+    struct response_identify identify;
+};
+
+struct rig;
+
+struct rig_conn {
+    struct rig *rig;
+    struct env_conn *conn; /* NULL: not there */
+    struct frame_reader reader;
+};
+
+struct rig {
+    struct sim *sim;
+    struct sim_node *nodes[RIG_STORES_MAX];
+    struct store *stores[RIG_STORES_MAX]; /* NULL while down */
+    struct store_options options;         /* of all; id and address are set at the start */
+    struct sim_node *outside;
+    struct rig_conn conns[RIG_STORES_MAX];
+    struct rig_answer answers[RIG_ASKED_MAX]; /* by request id */
+    uint64_t asked;
+    size_t count;
+    int drained;
+};
+
+/* A world with `count` stores; nothing runs. Change options before rig_start(). */
+void rig_open(struct rig *rig, size_t count);
+void rig_close(struct rig *rig);
+
+/* Open store `i` and connect to it; what store_open() said. */
+int rig_start(struct rig *rig, size_t i, struct err *err);
+void rig_crash(struct rig *rig, size_t i, enum sim_crash how);
+void rig_run(struct rig *rig, uint64_t us);
+
+/* Start all, bootstrap them, and wait for a leader: its place. */
+size_t rig_start_cluster(struct rig *rig);
+
+/* The store that leads now; `count` if none does. */
+size_t rig_leader(const struct rig *rig);
+
+/* Send to store `i`; its id is set. Returns where the answer will be. */
+struct rig_answer *rig_ask(struct rig *rig, size_t i, struct request *request);
+struct rig_answer *rig_put(struct rig *rig, size_t i, const char *key, const char *value,
+                           uint32_t timeout_ms);
+struct rig_answer *rig_delete(struct rig *rig, size_t i, const char *key);
+struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms);
+struct rig_answer *rig_simple(struct rig *rig, size_t i, enum request_kind kind);
+
+/* The bootstrap request that names all stores as they say they are. */
+void rig_bootstrap_request(struct rig *rig, struct request *request);
+
+/* Everything asked has been answered once. */
+void rig_assert_answered(const struct rig *rig);
+
+void rig_drain(struct rig *rig, size_t i, uint32_t timeout_ms);
+
+#endif

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store_rig.h"
+#include "support/check.h"
+
+/* ---- birth -------------------------------------------------------------------- */
+
+/* A store that is not born says who it is, and nothing else. */
+static void test_unborn(void **state)
+{
+    static const enum request_kind kinds[] = {REQUEST_STATUS, REQUEST_TRANSFER_LEADER};
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    assert_int_equal(rig_start(&rig, 0, NULL), 0);
+    struct rig_answer *who = rig_simple(&rig, 0, REQUEST_IDENTIFY);
+    struct rig_answer *put = rig_put(&rig, 0, "k", "v", 1000);
+    struct rig_answer *get = rig_get(&rig, 0, "k", 1000);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        rig_simple(&rig, 0, kinds[i]);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(who->status, 0);
+    assert_int_equal(who->identify.store_id, 1);
+    assert_int_equal(who->identify.cluster_id, 0);
+    assert_false(who->identify.is_born);
+    assert_int_equal(put->status, ERR_STATE);
+    assert_int_equal(get->status, ERR_STATE);
+    assert_int_equal(store_state(rig.stores[0]), STORE_UNBORN);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* What cannot be born is refused before anything is recorded. */
+static void test_bootstrap_refused(void **state)
+{
+    struct rig rig;
+    struct request good, bad;
+    (void)state;
+    rig_open(&rig, 1);
+    assert_int_equal(rig_start(&rig, 0, NULL), 0);
+    rig_bootstrap_request(&rig, &good);
+
+    bad = good;
+    bad.bootstrap.members[0].replica_id = UINT64_MAX;
+    struct rig_answer *id = rig_ask(&rig, 0, &bad);
+    bad = good;
+    bad.bootstrap.members[0].role = MEMBER_LEARNER;
+    struct rig_answer *role = rig_ask(&rig, 0, &bad);
+    bad = good;
+    bad.bootstrap.members[0].store_uuid[0] ^= 1;
+    struct rig_answer *uuid = rig_ask(&rig, 0, &bad);
+    bad = good;
+    bad.bootstrap.members[0].address = slice_of("a\0b:1", 5);
+    struct rig_answer *address = rig_ask(&rig, 0, &bad);
+    bad = good;
+    bad.bootstrap.member_count = 2;
+    bad.bootstrap.members[1] = good.bootstrap.members[0];
+    bad.bootstrap.members[1].replica_id = 2;
+    bad.bootstrap.members[1].store_id = 2;
+    struct rig_answer *twin = rig_ask(&rig, 0, &bad);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(id->status, ERR_INVALID);
+    assert_int_equal(role->status, ERR_INVALID);
+    assert_int_equal(uuid->status, ERR_INVALID);
+    assert_int_equal(address->status, ERR_INVALID);
+    assert_int_equal(twin->status, ERR_INVALID);
+    assert_int_equal(store_state(rig.stores[0]), STORE_UNBORN);
+
+    struct rig_answer *now = rig_ask(&rig, 0, &good);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(now->status, 0);
+    assert_int_equal(store_state(rig.stores[0]), STORE_RUNNING);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static void test_bootstrap_twice(void **state)
+{
+    struct rig rig;
+    struct request same, other;
+    (void)state;
+    rig_open(&rig, 1);
+    rig_start_cluster(&rig);
+    rig_bootstrap_request(&rig, &same);
+    other = same;
+    other.bootstrap.cluster_id++;
+    struct rig_answer *again = rig_ask(&rig, 0, &same);
+    struct rig_answer *refused = rig_ask(&rig, 0, &other);
+    struct rig_answer *put = rig_put(&rig, 0, "k", "v", 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(again->status, 0);
+    assert_int_equal(refused->status, ERR_EXISTS);
+    assert_int_equal(put->status, 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* A loss of power or a kill after each disk call of a birth: the next start is born all
+ * the same, or asks to be bootstrapped again. */
+static void test_birth_crashes(void **state)
+{
+    bool was_whole = false;
+    (void)state;
+    for (uint64_t n = 1; !was_whole; n++) {
+        struct rig rig;
+        struct request boot;
+        rig_open(&rig, 1);
+        assert_int_equal(rig_start(&rig, 0, NULL), 0);
+        rig_run(&rig, 100 * RIG_MS);
+        rig_bootstrap_request(&rig, &boot);
+        sim_node_crash_after(rig.nodes[0], n);
+        rig_ask(&rig, 0, &boot);
+        rig_run(&rig, 400 * RIG_MS);
+        was_whole = store_state(rig.stores[0]) == STORE_RUNNING;
+        rig_crash(&rig, 0, n % 2 == 0 ? SIM_CRASH_KILL : SIM_CRASH_POWER);
+        struct err err = {0};
+        if (rig_start(&rig, 0, &err) != 0)
+            fail_msg("call %llu: %s", (unsigned long long)n, err.msg);
+        rig_run(&rig, 100 * RIG_MS);
+        struct rig_answer *again = rig_ask(&rig, 0, &boot);
+        rig_run(&rig, 4000 * RIG_MS);
+        struct rig_answer *put = rig_put(&rig, 0, "k", "v", 1000);
+        rig_run(&rig, 200 * RIG_MS);
+        assert_int_equal(again->status, 0);
+        assert_int_equal(put->status, 0);
+        rig_close(&rig);
+    }
+}
+
+/* ---- answers --------------------------------------------------------------------- */
+
+static void test_write_and_read(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t other = (leader + 1) % 3;
+    rig_put(&rig, leader, "k", "one", 1000);
+    rig_run(&rig, 100 * RIG_MS);
+    struct rig_answer *get = rig_get(&rig, leader, "k", 1000);
+    struct rig_answer *no_put = rig_put(&rig, other, "k", "two", 1000);
+    struct rig_answer *no_get = rig_get(&rig, other, "k", 1000);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(get->status, 0);
+    assert_string_equal(get->value, "one");
+    assert_int_equal(no_put->status, ERR_NOT_LEADER);
+    assert_int_equal(no_put->leader_store, leader + 1);
+    assert_int_equal(no_get->status, ERR_NOT_LEADER);
+    assert_int_equal(no_get->leader_store, leader + 1);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* Alone, the leader can promise nothing: what it proposed is undetermined at the
+ * deadline, what it did not is not done; no read is served. */
+static void test_deadlines(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.entries_in_flight = 1;
+    size_t leader = rig_start_cluster(&rig);
+    for (size_t i = 0; i < 3; i++)
+        if (i != leader)
+            sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[i], false);
+    struct rig_answer *proposed = rig_put(&rig, leader, "k", "v", 300);
+    rig_run(&rig, 20 * RIG_MS);
+    struct rig_answer *queued = rig_put(&rig, leader, "k", "w", 300);
+    struct rig_answer *get = rig_get(&rig, leader, "k", 300);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(proposed->count + queued->count + get->count, 0);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(proposed->status, ERR_UNDETERMINED);
+    assert_int_equal(queued->status, ERR_TIMEOUT);
+    assert_int_equal(get->status, ERR_TIMEOUT);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static void test_queue_bounds(void **state)
+{
+    struct rig rig;
+    struct rig_answer *puts[5];
+    struct rig_answer *gets[4];
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.entries_in_flight = 1;
+    rig.options.queue_writes_max = 2;
+    rig.options.queue_reads_max = 3;
+    size_t leader = rig_start_cluster(&rig);
+    for (size_t i = 0; i < 3; i++)
+        if (i != leader)
+            sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[i], false);
+    for (size_t i = 0; i < ARRAY_LEN(puts); i++) {
+        puts[i] = rig_put(&rig, leader, "k", "v", 400);
+        rig_run(&rig, 20 * RIG_MS);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(gets); i++)
+        gets[i] = rig_get(&rig, leader, "k", 400);
+    rig_run(&rig, 20 * RIG_MS);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(puts[i]->count, 0); /* one in flight, two wait */
+    for (size_t i = 3; i < ARRAY_LEN(puts); i++) {
+        assert_int_equal(puts[i]->status, ERR_BUSY);
+        assert_true(puts[i]->retry_after_ms > 0);
+    }
+    assert_int_equal(gets[2]->count, 0);
+    assert_int_equal(gets[3]->status, ERR_BUSY);
+    rig_run(&rig, 1000 * RIG_MS);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* A leader that was cut off with all its places taken leads again later: what it had
+ * proposed is decided, and it can propose. */
+static void test_lost_proposals(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.entries_in_flight = 2;
+    size_t first = rig_start_cluster(&rig);
+    for (size_t i = 0; i < 3; i++)
+        if (i != first)
+            sim_net_partition(rig.sim, rig.nodes[first], rig.nodes[i], false);
+    struct rig_answer *a = rig_put(&rig, first, "k", "a", 20000);
+    rig_run(&rig, 20 * RIG_MS);
+    struct rig_answer *b = rig_put(&rig, first, "k", "b", 20000);
+    rig_run(&rig, 20 * RIG_MS);
+    struct rig_answer *queued = rig_put(&rig, first, "k", "c", 20000);
+    rig_run(&rig, 6000 * RIG_MS);
+    assert_int_equal(queued->status, ERR_NOT_LEADER);
+    assert_int_equal(a->count + b->count, 0); /* they may commit yet */
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 2000 * RIG_MS);
+    size_t second = rig_leader(&rig);
+    assert_true(second < 3 && second != first);
+    struct request hand_over = {.kind = REQUEST_TRANSFER_LEADER,
+                                .transfer_leader = {.target_replica = first + 1}};
+    struct rig_answer *over = rig_ask(&rig, second, &hand_over);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(over->status, 0);
+    assert_int_equal(rig_leader(&rig), first);
+    assert_int_equal(a->status, ERR_NOT_LEADER); /* another entry stands there */
+    struct rig_answer *d = rig_put(&rig, first, "k", "d", 1000);
+    rig_run(&rig, 300 * RIG_MS);
+    assert_int_equal(d->status, 0);
+    struct rig_answer *get = rig_get(&rig, first, "k", 1000);
+    rig_run(&rig, 300 * RIG_MS);
+    assert_string_equal(get->value, "d");
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* Full disk: puts are refused first, deletes later; each clears by itself. */
+static void test_watermarks(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    rig_start_cluster(&rig);
+    struct sim_disk *disk = sim_node_disk(rig.nodes[0]);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) + ((uint64_t)512 << 20));
+    rig_run(&rig, 600 * RIG_MS);
+    struct rig_answer *put = rig_put(&rig, 0, "k", "v", 1000);
+    struct rig_answer *del = rig_delete(&rig, 0, "k");
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(put->status, ERR_NO_SPACE);
+    assert_int_equal(del->status, 0);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) + ((uint64_t)64 << 20));
+    rig_run(&rig, 600 * RIG_MS);
+    del = rig_delete(&rig, 0, "k");
+    struct rig_answer *get = rig_get(&rig, 0, "k", 1000);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(del->status, ERR_NO_SPACE);
+    assert_int_equal(get->status, 0);
+    sim_disk_set_capacity(disk, SIM_DISK_CAPACITY_DEFAULT);
+    rig_run(&rig, 600 * RIG_MS);
+    put = rig_put(&rig, 0, "k", "v", 1000);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(put->status, 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* ---- the end ------------------------------------------------------------------------ */
+
+static void test_drain_leader(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    for (int i = 0; i < 8; i++)
+        rig_put(&rig, leader, "k", "v", 5000);
+    rig_get(&rig, leader, "k", 5000);
+    rig_run(&rig, 1 * RIG_MS);
+    rig_drain(&rig, leader, 4000);
+    struct rig_answer *late = rig_put(&rig, leader, "k", "w", 5000);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(rig.drained, 1);
+    assert_int_equal(late->status, ERR_NOT_LEADER);
+    assert_true(rig_leader(&rig) != leader);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* Alone there is nobody to hand over to: what is on its way is answered, and the next
+ * start finds all of it flushed. */
+static void test_drain_alone(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    rig_start_cluster(&rig);
+    struct rig_answer *put = rig_put(&rig, 0, "k", "v", 5000);
+    rig_run(&rig, 1 * RIG_MS);
+    rig_drain(&rig, 0, 4000);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(rig.drained, 1);
+    assert_int_equal(put->count, 1);
+    struct rig_answer *late = rig_get(&rig, 0, "k", 500);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(late->status, ERR_NOT_LEADER);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* A bootstrap that comes while an unborn store stops must not give birth to it. */
+static void test_drain_unborn(void **state)
+{
+    struct rig rig;
+    struct request boot;
+    (void)state;
+    rig_open(&rig, 1);
+    assert_int_equal(rig_start(&rig, 0, NULL), 0);
+    rig_run(&rig, 100 * RIG_MS);
+    rig_bootstrap_request(&rig, &boot);
+    rig_drain(&rig, 0, 1000);
+    struct rig_answer *refused = rig_ask(&rig, 0, &boot);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(rig.drained, 1);
+    assert_int_equal(refused->status, ERR_STATE);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* ---- what must never come back ---------------------------------------------------------- */
+
+static void test_wiped(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig_start_cluster(&rig);
+    rig_crash(&rig, 2, SIM_CRASH_KILL);
+    sim_node_wipe(rig.nodes[2]);
+    assert_int_equal(rig_start(&rig, 2, NULL), 0);
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_true(sim_node_is_dead(rig.nodes[2]));
+    assert_non_null(strstr(sim_node_fatal_message(rig.nodes[2]), "wiped or replaced"));
+    rig_close(&rig);
+}
+
+static void remove_folder(struct env *env, const char *dir)
+{
+    char **names = NULL;
+    size_t count = 0;
+    assert_int_equal(env_dir_list(env, dir, &names, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++) {
+        char path[ENV_PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        assert_int_equal(env_file_unlink(env, path, NULL), 0);
+    }
+    free(names);
+    assert_int_equal(env_dir_remove(env, dir, NULL), 0);
+}
+
+static void test_lost_rooms(void **state)
+{
+    static const char *const rooms[] = {"data/log", "data/engine"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rooms); i++) {
+        struct rig rig;
+        struct err err = {0};
+        rig_open(&rig, 1);
+        rig_start_cluster(&rig);
+        rig_crash(&rig, 0, SIM_CRASH_KILL);
+        sim_node_restart(rig.nodes[0]);
+        remove_folder(sim_node_env(rig.nodes[0]), rooms[i]);
+        assert_int_equal(rig_start(&rig, 0, &err), ERR_STATE);
+        assert_non_null(strstr(err.msg, "lost its"));
+        rig_close(&rig);
+    }
+}
+
+static void flip_tables(void *data, const char *path, uint64_t size)
+{
+    char(*paths)[ENV_PATH_MAX] = data;
+    (void)size;
+    if (strstr(path, "engine/") == NULL || strstr(path, ".tbl") == NULL)
+        return;
+    for (size_t i = 0; i < 8; i++) {
+        if (paths[i][0] != 0)
+            continue;
+        snprintf(paths[i], ENV_PATH_MAX, "%s", path);
+        return;
+    }
+}
+
+/* A block that is damaged at rest: the replica is given up for life, the others go on. */
+static void test_damage(void **state)
+{
+    struct rig rig;
+    char paths[8][ENV_PATH_MAX] = {{0}};
+    (void)state;
+    rig_open(&rig, 3);
+    size_t bad = rig_start_cluster(&rig);
+    rig_put(&rig, bad, "k", "v", 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    rig_simple(&rig, bad, REQUEST_FLUSH);
+    rig_run(&rig, 500 * RIG_MS);
+    struct sim_disk *disk = sim_node_disk(rig.nodes[bad]);
+    sim_disk_each_file(disk, flip_tables, paths);
+    assert_true(paths[0][0] != 0);
+    for (size_t i = 0; i < 8 && paths[i][0] != 0; i++)
+        assert_int_equal(sim_disk_flip_bit(disk, paths[i], 12 * 8), 0);
+    struct rig_answer *read = rig_get(&rig, bad, "k", 1000);
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_not_equal(read->status, 0);
+    assert_int_equal(store_state(rig.stores[bad]), STORE_DAMAGED);
+    size_t leader = rig_leader(&rig);
+    assert_true(leader < 3 && leader != bad);
+    struct rig_answer *get = rig_get(&rig, leader, "k", 1000);
+    rig_run(&rig, 300 * RIG_MS);
+    assert_string_equal(get->value, "v");
+    rig_crash(&rig, bad, SIM_CRASH_POWER);
+    assert_int_equal(rig_start(&rig, bad, NULL), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(store_state(rig.stores[bad]), STORE_DAMAGED);
+    assert_null(store_consensus(rig.stores[bad]));
+    struct rig_answer *refused = rig_get(&rig, bad, "k", 1000);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_not_equal(refused->status, 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unborn),          cmocka_unit_test(test_bootstrap_refused),
+        cmocka_unit_test(test_bootstrap_twice), cmocka_unit_test(test_birth_crashes),
+        cmocka_unit_test(test_write_and_read),  cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_queue_bounds),    cmocka_unit_test(test_lost_proposals),
+        cmocka_unit_test(test_watermarks),      cmocka_unit_test(test_drain_leader),
+        cmocka_unit_test(test_drain_alone),     cmocka_unit_test(test_drain_unborn),
+        cmocka_unit_test(test_wiped),           cmocka_unit_test(test_lost_rooms),
+        cmocka_unit_test(test_damage),
+    };
+    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
