@@ -76,6 +76,12 @@ static struct net_peer *peer_of(const struct store *store, uint64_t replica_id)
     return m == NULL ? NULL : net_peer_find(store->net, m->store_id);
 }
 
+const char *store_address_of(const struct store *store, const struct identity_member *member)
+{
+    const struct net_peer *peer = net_peer_find(store->net, member->store_id);
+    return peer == NULL ? member->address : net_peer_address(peer);
+}
+
 void store_send(struct store *store, const struct cons_msg *msg)
 {
     struct net_peer *peer = peer_of(store, msg->to);

@@ -22,7 +22,7 @@ static void fill_leader(const struct store *store, struct leader_hint *ret)
     *ret = (struct leader_hint){
         .replica_id = leader,
         .store_id = m->store_id,
-        .address = slice_str(m->address),
+        .address = slice_str(store_address_of(store, m)),
     };
 }
 

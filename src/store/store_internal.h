@@ -130,6 +130,9 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
 /* Dial every store that the configuration or the identity names. */
 int store_dial_peers(struct store *store, struct err *err);
 
+/* Where a member is reached now: a configuration read later than its birth counts. */
+const char *store_address_of(const struct store *store, const struct identity_member *member);
+
 /* Send one message of consensus to the store of replica msg->to. */
 void store_send(struct store *store, const struct cons_msg *msg);
 
