@@ -288,6 +288,7 @@ static bool is_refusal(const struct client_op *op, int status)
     case ERR_NOT_LEADER:
     case ERR_RANGE_CHANGED:
     case ERR_UNAVAILABLE:
+    case ERR_STATE: /* not bootstrapped, or wiped: another store may be of use */
         return true;
     case ERR_UNDETERMINED:
     case ERR_IO:

@@ -245,9 +245,9 @@ void replica_damage(struct replica *r, const char *what, const struct err *err)
 /* Called from outside any call of consensus: everybody who waits is told. */
 void replica_end(struct replica *r)
 {
-    replica_write_fail_queue(r, ERR_CORRUPT);
+    replica_write_fail_queue(r, ERR_UNAVAILABLE); /* others may serve it */
     replica_proposals_skip(r, UINT64_MAX);
-    replica_read_fail_all(r, ERR_CORRUPT);
+    replica_read_fail_all(r, ERR_UNAVAILABLE);
     snapshot_out_stop_all(r);
     consensus_free(r->cons);
     r->cons = NULL;

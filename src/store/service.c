@@ -22,7 +22,7 @@ static void fill_leader(const struct store *store, struct leader_hint *ret)
     *ret = (struct leader_hint){
         .replica_id = leader,
         .store_id = m->store_id,
-        .address = slice_str(store_address_of(store, m)),
+        .address = slice_str(m->address),
     };
 }
 
@@ -104,7 +104,7 @@ static struct replica *data_replica(struct store *store, const struct answer_to 
         service_answer_status(store, to, ERR_STATE, "this store is not bootstrapped");
         return NULL;
     case STORE_DAMAGED:
-        service_answer_status(store, to, ERR_CORRUPT, "this store is damaged");
+        service_answer_status(store, to, ERR_UNAVAILABLE, "this store is damaged");
         return NULL;
     case STORE_REPLAYING:
         service_answer_status(store, to, ERR_NOT_LEADER, "this store is starting");
