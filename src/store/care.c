@@ -4,8 +4,6 @@
  */
 #include "store/store_internal.h"
 
-enum { LOG_KEPT_FOR_LAGGARDS = 64 << 20 /* bytes */ };
-
 static void care_watermark(struct store *store)
 {
     uint64_t free_bytes = 0;
@@ -59,7 +57,7 @@ static uint32_t trailing_entries(const struct store *store, uint64_t replica_id)
         return 0;
     uint64_t count = state.last_index - state.first_index + 1;
     uint64_t entry_bytes = MAX(state.bytes / count, 1);
-    uint64_t keep = MIN((uint64_t)LOG_KEPT_FOR_LAGGARDS, store->opt.log.budget_bytes / 4);
+    uint64_t keep = MIN(store->opt.log_kept_bytes, store->opt.log.budget_bytes / 4);
     return (uint32_t)MIN(keep / entry_bytes, (uint64_t)UINT32_MAX);
 }
 

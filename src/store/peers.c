@@ -76,10 +76,28 @@ static struct net_peer *peer_of(const struct store *store, uint64_t replica_id)
     return m == NULL ? NULL : net_peer_find(store->net, m->store_id);
 }
 
-const char *store_address_of(const struct store *store, const struct identity_member *member)
+static void send_late(struct store *store)
 {
-    const struct net_peer *peer = net_peer_find(store->net, member->store_id);
-    return peer == NULL ? member->address : net_peer_address(peer);
+    if (store->late.to == 0 || env_fault(store->env, "store.send.late"))
+        return;
+    struct net_peer *peer = peer_of(store, store->late.to);
+    store->late.to = 0;
+    if (peer != NULL && net_peer_is_up(peer))
+        net_peer_send(peer, store->late.class, buf_slice(&store->late.frame));
+}
+
+/* Keep it back, to be sent behind a later message, be it to the same store or another. */
+static bool delay(struct store *store, uint64_t to, enum net_class class)
+{
+    if (store->late.to != 0 || !env_fault(store->env, "store.send.late"))
+        return false;
+    buf_clear(&store->late.frame);
+    buf_append(&store->late.frame, store->frames.data, store->frames.len);
+    if (store->late.frame.failed)
+        return false;
+    store->late.to = to;
+    store->late.class = class;
+    return true;
 }
 
 void store_send(struct store *store, const struct cons_msg *msg)
@@ -92,9 +110,12 @@ void store_send(struct store *store, const struct cons_msg *msg)
     if (store->frames.failed)
         return;
     enum net_class class = cons_msg_is_urgent(msg) ? NET_URGENT : NET_BULK;
+    if (env_fault(store->env, "store.send.drop") || delay(store, msg->to, class))
+        return;
     net_peer_send(peer, class, buf_slice(&store->frames)); /* Raft repeats what is dropped */
     if (env_fault(store->env, "store.send.twice"))
         net_peer_send(peer, class, buf_slice(&store->frames));
+    send_late(store);
 }
 
 bool store_peer_ready(struct store *store, uint64_t replica_id)

@@ -315,8 +315,8 @@ static void out_open(struct snapshot_out *o)
     out_move(o, OUT_OPENING);
     int rv = range_snapshot_new(r->range, &o->snapshot, &err);
     if (rv == 0)
-        rv = net_stream_open(r->store->net, m->store_id, store_address_of(r->store, m),
-                             &out_handler, o, &o->stream, &err);
+        rv = net_stream_open(r->store->net, m->store_id, m->address, &out_handler, o, &o->stream,
+                             &err);
     if (rv != 0) {
         out_fail(o, rv, err.msg);
         return;

@@ -261,6 +261,7 @@ void store_options_init(struct store_options *options)
         .queue_writes_max = 16384,
         .queue_bytes_max = (size_t)64 << 20,
         .queue_reads_max = 16384,
+        .log_kept_bytes = (uint64_t)64 << 20,
         .water = {.no_replicas_bytes = (uint64_t)2 << 30,
                   .no_puts_bytes = (uint64_t)1 << 30,
                   .read_only_bytes = (uint64_t)256 << 20},
@@ -359,6 +360,7 @@ static void init_parts(struct store *store)
     list_init(&store->transfers);
     list_init(&store->flushes);
     buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
+    buf_init(&store->late.frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
 }
 
 int store_open(struct store **ret_store, struct env *env, const struct store_options *options,
@@ -401,6 +403,7 @@ void store_free(struct store *store)
     lsm_free(store->lsm); /* after it: it holds views */
     env_dir_unlock(store->lock);
     buf_fini(&store->frames);
+    buf_fini(&store->late.frame);
     free(store->wire);
     free(store->ops);
     free(store);

@@ -75,6 +75,8 @@ struct store_options {
     uint32_t queue_writes_max;  /* writes waiting to be proposed: 16,384 */
     size_t queue_bytes_max;     /* of them: 64 MiB */
     uint32_t queue_reads_max;   /* reads waiting: 16,384 */
+    uint64_t log_kept_bytes;    /* of log below the flushed index, for members that lag;
+                                   those behind it get a snapshot: 64 MiB */
     struct watermark_limits water;
     uint32_t connections_max; /* of clients: 4,096 */
     size_t reply_bytes_max;   /* waiting for one client before it is pushed back: 8 MiB */

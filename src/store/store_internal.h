@@ -7,6 +7,7 @@
 #define STORE_STORE_INTERNAL_H_
 
 #include "net/net.h"
+#include "net/net_peer.h"
 #include "net/net_stream.h"
 #include "store/clock.h"
 #include "store/raft_wire.h"
@@ -46,6 +47,13 @@ struct store_drain {
     struct raftlog_write barrier; /* behind the last hints */
 };
 
+/* Fault point store.send.late: a message that is overtaken by others. */
+struct late_message {
+    uint64_t to; /* replica; 0: none */
+    enum net_class class;
+    struct buf frame;
+};
+
 struct store {
     struct env *env;
     const struct logger *logger;
@@ -63,7 +71,8 @@ struct store {
     struct replica *replica; /* NULL until born */
     struct raft_wire *wire;
     struct buf frames; /* one message on its way out */
-    struct op *ops;    /* COMMAND_OPS_MAX: of a command being checked */
+    struct late_message late;
+    struct op *ops; /* COMMAND_OPS_MAX: of a command being checked */
     enum store_state state;
 
     struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
@@ -129,9 +138,6 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
 
 /* Dial every store that the configuration or the identity names. */
 int store_dial_peers(struct store *store, struct err *err);
-
-/* Where a member is reached now: a configuration read later than its birth counts. */
-const char *store_address_of(const struct store *store, const struct identity_member *member);
 
 /* Send one message of consensus to the store of replica msg->to. */
 void store_send(struct store *store, const struct cons_msg *msg);
