@@ -26,46 +26,23 @@ void cluster_fail(struct cluster *c, const char *fmt, ...)
 static void log_line(void *data, enum log_level level, const char *line)
 {
     struct cluster_node *n = data;
+    n->cluster->snapshots += strstr(line, "snapshot_installed") != NULL;
+    n->cluster->fetches += strstr(line, "log_fetch") != NULL;
+    if (!n->cluster->opt.is_verbose)
+        return;
     printf("%12.6f %s %-5s %s\n", (double)sim_now_us(n->cluster->sim) / 1e6, n->host,
            log_level_name(level), line);
-}
-
-/* Thresholds that a busy week would reach are reached every second. */
-static void draw_knobs(struct cluster *c, struct store_options *o, struct rng *rng)
-{
-    o->lsm.memtable_bytes = (size_t)1 << rng_between(rng, 10, 16);
-    o->lsm.memtables_max = (unsigned)rng_between(rng, 2, 4);
-    o->lsm.table_bytes = (size_t)1 << rng_between(rng, 11, 16);
-    o->lsm.level_base_bytes = o->lsm.table_bytes * rng_between(rng, 1, 4);
-    o->lsm.level_ratio = (unsigned)rng_between(rng, 2, 10);
-    o->lsm.block_bytes = (size_t)1 << rng_between(rng, 8, 12);
-    o->lsm.cache_bytes = (size_t)1 << rng_between(rng, 12, 20);
-    o->log.segment_bytes = (size_t)1 << rng_between(rng, 14, 18);
-    o->log.budget_bytes = o->log.segment_bytes * rng_between(rng, 4, 12);
-    o->log.limit_bytes = o->log.budget_bytes * 4;
-    o->log.cache_bytes = (size_t)1 << rng_between(rng, 12, 20);
-    o->log.batch_bytes_max = (size_t)1 << rng_between(rng, 10, 16);
-    o->entry_bytes_max = 1u << rng_between(rng, 6, 14);
-    o->entries_in_flight = (uint32_t)rng_between(rng, 1, 64);
-    o->queue_writes_max = (uint32_t)rng_between(rng, 4, 4096);
-    o->election_timeout_ms = (uint32_t)rng_between(rng, 150, 1000);
-    o->heartbeat_ms = o->election_timeout_ms / (uint32_t)rng_between(rng, 5, 12);
-    o->water = (struct watermark_limits){0};
-    (void)c;
 }
 
 static void node_options(struct cluster_node *n, struct store_options *o)
 {
     struct cluster *c = n->cluster;
-    struct rng rng;
-    store_options_init(o);
-    rng_init(&rng, c->opt.seed * 31 + 7);
-    draw_knobs(c, o, &rng);
+    cluster_knobs(&c->opt, o);
     o->data_dir = "data";
     o->listen = n->address;
     o->store_id = (uint64_t)(n - c->nodes) + 1;
     o->secret = slice_str("a secret of the simulated cluster");
-    o->logger = c->opt.is_verbose ? &n->logger : NULL;
+    o->logger = &n->logger;
     o->peer_count = c->opt.nodes;
     for (uint32_t i = 0; i < c->opt.nodes; i++) {
         o->peers[i].store_id = i + 1;
@@ -79,6 +56,41 @@ static void node_down(struct cluster_node *n, enum sim_crash how, uint64_t resta
     store_free(n->store);
     n->store = NULL;
     n->restart_us = restart_us;
+    n->is_draining = n->is_drained = false;
+}
+
+/* Its disk was spoiled, and it has found out: from here on it must not serve. */
+static void node_lost(struct cluster_node *n, const char *how)
+{
+    struct cluster *c = n->cluster;
+    if (c->opt.is_verbose && !n->is_lost)
+        printf("%12.6f %s lost: %s\n", (double)sim_now_us(c->sim) / 1e6, n->host, how);
+    if (!n->is_rotten && !n->is_wiped)
+        cluster_fail(c, "%s thinks its sound disk is damaged: %s", n->host, how);
+    n->is_lost = true;
+}
+
+static bool is_device_error(int rv)
+{
+    return rv == ERR_IO || rv == ERR_NO_SPACE || rv == ERR_NOMEM;
+}
+
+static void open_failed(struct cluster_node *n, int rv, const struct err *err)
+{
+    struct cluster *c = n->cluster;
+    uint64_t now = sim_now_us(c->sim);
+    if (c->opt.is_verbose)
+        printf("%12.6f %s open failed: %s %s\n", (double)now / 1e6, n->host, err->msg,
+               sim_node_fatal_message(n->node));
+    n->opens_failed++;
+    node_down(n, SIM_CRASH_KILL, now + rng_between(&c->rng, 100000, 2000000));
+    bool is_clock = rv == ERR_STATE && (c->opt.faults & (FAULT_CLOCK | FAULT_HOURS));
+    if (n->is_rotten && rv != 0 && !is_device_error(rv) && !is_clock)
+        node_lost(n, err->msg);
+    if (n->is_rotten || rv == 0 || is_clock)
+        return;
+    if (!is_device_error(rv) || !(c->opt.faults & (FAULT_DISK | FAULT_SPACE)))
+        cluster_fail(c, "%s cannot open: %s", n->host, err->msg);
 }
 
 static void node_up(struct cluster_node *n)
@@ -87,21 +99,20 @@ static void node_up(struct cluster_node *n)
     struct store_options options;
     struct err err = {0};
     ASSERT(n->store == NULL);
+    if (n->wants_flip) {
+        n->wants_flip = false;
+        n->is_rotten = sim_disk_flip_bit(sim_node_disk(n->node), n->flip_path, n->flip_bit) == 0;
+        if (c->opt.is_verbose)
+            printf("%12.6f %s bit %llu of %s flipped\n", (double)sim_now_us(c->sim) / 1e6, n->host,
+                   (unsigned long long)n->flip_bit, n->flip_path);
+    }
     sim_node_restart(n->node);
     node_options(n, &options);
     int rv = store_open(&n->store, sim_node_env(n->node), &options, &err);
-    if (rv == 0 && !sim_node_is_dead(n->node)) {
+    if (rv == 0 && !sim_node_is_dead(n->node))
         n->restart_us = 0;
-        return;
-    }
-    if (c->opt.is_verbose)
-        printf("%12.6f %s open failed: %s %s\n", (double)sim_now_us(c->sim) / 1e6, n->host, err.msg,
-               sim_node_fatal_message(n->node));
-    n->opens_failed++;
-    bool may_fail = c->opt.faults & (FAULT_DISK | FAULT_SPACE);
-    if (!may_fail && rv != 0)
-        cluster_fail(c, "%s cannot open: %s", n->host, err.msg);
-    node_down(n, SIM_CRASH_KILL, sim_now_us(c->sim) + rng_between(&c->rng, 100000, 2000000));
+    else
+        open_failed(n, rv, &err);
 }
 
 void cluster_crash(struct cluster *c, uint32_t i, enum sim_crash how, uint64_t restart_us)
@@ -114,22 +125,45 @@ void cluster_crash(struct cluster *c, uint32_t i, enum sim_crash how, uint64_t r
     node_down(n, how, restart_us);
 }
 
-/* Nodes that died of their own (a failed sync, a crash point), and those whose time
- * has come. */
+/* It died of its own: a failed sync, a crash point, or somebody refused it. */
+static void node_died(struct cluster_node *n)
+{
+    struct cluster *c = n->cluster;
+    uint64_t now = sim_now_us(c->sim);
+    const char *message = sim_node_fatal_message(n->node);
+    if (c->opt.is_verbose)
+        printf("%12.6f %s died: %s\n", (double)now / 1e6, n->host, message);
+    if (n->is_wiped && strstr(message, "refuses us") != NULL)
+        node_lost(n, message);
+    else if (!n->is_rotten && !(c->opt.faults & (FAULT_DISK | FAULT_SPACE)))
+        cluster_fail(c, "%s died without a disk fault: %s", n->host, message);
+    enum sim_crash how = rng_chance(&c->rng, 1, 2) ? SIM_CRASH_KILL : SIM_CRASH_POWER;
+    cluster_crash(c, (uint32_t)(n - c->nodes), how, now + rng_between(&c->rng, 100000, 2000000));
+}
+
+/* A spoiled store may find out, or never meet the spoiled place; what it must not do
+ * is to serve after it has. */
+static void check_spoiled(struct cluster_node *n)
+{
+    enum store_state state = store_state(n->store);
+    if (state == STORE_DAMAGED)
+        node_lost(n, "damaged");
+    if ((n->is_lost || n->is_wiped) && (state == STORE_RUNNING || state == STORE_REPLAYING))
+        cluster_fail(n->cluster, "%s is spoiled and serves again", n->host);
+}
+
+/* Nodes that died, those that drained, and those whose time has come. */
 static void tend_nodes(struct cluster *c)
 {
     uint64_t now = sim_now_us(c->sim);
     for (uint32_t i = 0; i < c->opt.nodes; i++) {
         struct cluster_node *n = &c->nodes[i];
-        if (n->store != NULL && sim_node_is_dead(n->node)) {
-            const char *message = sim_node_fatal_message(n->node);
-            if (c->opt.is_verbose)
-                printf("%12.6f %s died: %s\n", (double)now / 1e6, n->host, message);
-            if (!(c->opt.faults & (FAULT_DISK | FAULT_SPACE)))
-                cluster_fail(c, "%s died without a disk fault: %s", n->host, message);
-            enum sim_crash how = rng_chance(&c->rng, 1, 2) ? SIM_CRASH_KILL : SIM_CRASH_POWER;
-            cluster_crash(c, i, how, now + rng_between(&c->rng, 100000, 2000000));
-        }
+        if (n->store != NULL && sim_node_is_dead(n->node))
+            node_died(n);
+        else if (n->store != NULL)
+            check_spoiled(n);
+        if (n->store != NULL && n->is_drained)
+            node_down(n, SIM_CRASH_KILL, now + rng_between(&c->rng, 1000, 500000));
         if (n->store == NULL && n->restart_us <= now)
             node_up(n);
     }
@@ -368,8 +402,7 @@ void cluster_close(struct cluster *c)
     free(c->leader_of);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 
 /* Every node runs and all have applied the same. */
 static bool is_settled(const struct cluster *c)
@@ -379,6 +412,8 @@ static bool is_settled(const struct cluster *c)
         const struct cluster_node *n = &c->nodes[i];
         if (n->is_lost)
             continue;
+        if (n->is_wiped)
+            return false; /* it has not been refused yet */
         if (n->store == NULL || store_state(n->store) != STORE_RUNNING)
             return false;
         uint64_t at = range_meta(store_range(n->store))->applied_index;
@@ -399,6 +434,8 @@ static void compare_states(struct cluster *c)
         if (n->is_lost)
             continue;
         int rv = range_hash(store_range(n->store), &hash, &err);
+        if (n->is_rotten && rv != 0)
+            continue; /* nobody had looked there yet */
         if (rv != 0)
             cluster_fail(c, "%s: hash of the state: %s", n->host, err.msg);
         else if (first != 0 && hash != first)
@@ -417,7 +454,8 @@ static void describe(const struct cluster *c, char *out, size_t size)
         struct cons_status s = {0};
         if (n->store == NULL || store_consensus(n->store) == NULL) {
             at += (size_t)snprintf(out + at, size - at, " %s %s;", n->host,
-                                   n->store == NULL ? "down" : "no consensus");
+                                   n->store == NULL ? "down"
+                                                    : store_state_name(store_state(n->store)));
             continue;
         }
         consensus_status(store_consensus(n->store), &s);

@@ -26,16 +26,21 @@ enum fault_kind {
     FAULT_DISK = 1 << 5,      /* EIO, slow syncs, death at a chosen disk call */
     FAULT_CLOCK = 1 << 6,     /* wall clock skew, drift */
     FAULT_SPACE = 1 << 7,     /* a disk fills up and gets room again */
-    FAULT_ALL = 0xff,
-    FAULT_HOURS = 1 << 8, /* a minority's wall clocks are hours off, to the end of the run;
-                           * never drawn, only asked for */
+    FAULT_ADMIN = 1 << 8,     /* hand-overs, flushes, graceful stops */
+    FAULT_ROT = 1 << 9,       /* bits flip at rest, a disk is wiped: in a minority */
+    FAULT_KINDS = 10,
+    FAULT_ALL = (1 << FAULT_KINDS) - 1,
+    FAULT_HOURS = 1 << 10, /* a minority's wall clocks are hours off, to the end of the run;
+                            * never drawn, only asked for */
 };
 
 struct cluster_options {
     uint64_t seed;
     uint32_t nodes;
-    uint32_t processes; /* client processes */
-    uint32_t keys;
+    uint32_t processes;   /* client processes */
+    uint32_t keys;        /* registers; there are two of each other class */
+    uint32_t value_max;   /* bytes of padding */
+    uint32_t pace_ms;     /* between two troubles, at most */
     uint64_t duration_us; /* of the phase with faults */
     uint32_t faults;      /* of enum fault_kind */
     bool is_verbose;      /* print the stores' logs */
@@ -50,7 +55,16 @@ struct cluster_node {
     uint64_t restart_us; /* when to start it again; 0: it is up */
     uint64_t opens_failed;
     struct logger logger;
-    bool is_lost; /* damaged for good: stays down */
+    struct client_op admin; /* what an operator asks of it */
+    bool is_admin_busy;
+    bool is_draining;
+    bool is_drained;
+    bool is_rotten;      /* bits of its disk were flipped */
+    bool is_wiped;       /* it came back with an empty disk */
+    bool is_lost;        /* it found that out: it must never serve again */
+    bool wants_flip;     /* while it is down */
+    char flip_path[128]; /* where */
+    uint64_t flip_bit;
 };
 
 struct cluster {
@@ -67,6 +81,9 @@ struct cluster {
     bool is_failed;
     char why[CLUSTER_WHY_MAX];
     uint64_t crashes;
+    uint64_t snapshots; /* taken in */
+    uint64_t fetches;   /* of entries that had left the log's cache */
+    uint32_t spoiled;   /* nodes rotten or wiped: never more than a minority */
 };
 
 /* Build the world and bootstrap the cluster in it. */
@@ -82,6 +99,9 @@ void cluster_crash(struct cluster *c, uint32_t i, enum sim_crash how, uint64_t r
 /* Everything heals, everybody is started; true once all live replicas agree. */
 bool cluster_settle(struct cluster *c, uint64_t limit_us);
 
+/* knobs.c: thresholds that a busy week would reach are reached every second. */
+void cluster_knobs(const struct cluster_options *opt, struct store_options *ret);
+
 void cluster_fail(struct cluster *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* ---- workload.c, nemesis.c ------------------------------------------------------ */
@@ -94,9 +114,10 @@ void workload_free(struct workload *w);
 void workload_stop(struct workload *w);
 bool workload_is_idle(const struct workload *w);
 uint64_t workload_done(const struct workload *w);
+uint64_t workload_writes_done(const struct workload *w);
 
-/* After everything is quiet: each key is read, written and read once more; false if
- * something cannot be done. */
+/* After everything is quiet: each register is read and written, and all is scanned;
+ * false if something cannot be done. */
 bool workload_final_ops(struct workload *w);
 
 /* Inflict the next faults that are due; returns when it wants to be called again. */

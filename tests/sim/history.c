@@ -12,41 +12,45 @@ void history_init(struct history *h)
 
 void history_fini(struct history *h)
 {
+    for (size_t i = 0; i < h->count; i++)
+        free(h->ops[i].seen);
     free(h->ops);
     *h = (struct history){0};
 }
 
-size_t history_begin(struct history *h, const struct history_op *op)
+size_t history_add(struct history *h, const struct history_op *op)
 {
     if (h->count == h->cap) {
         h->cap = h->cap == 0 ? 256 : h->cap * 2;
         h->ops = realloc(h->ops, h->cap * sizeof *h->ops);
         ASSERT(h->ops != NULL);
     }
+    ASSERT(op->key < KEYS_MAX);
     h->ops[h->count] = *op;
-    h->ops[h->count].outcome = HISTORY_PENDING;
-    h->ops[h->count].return_us = UINT64_MAX;
     return h->count++;
 }
 
-static const char *const kind_names[] = {"read", "write", "delete", "cas"};
+static const char *const kind_names[] = {"read", "write",  "delete",   "cas",
+                                         "swap", "append", "increment"};
 static const char *const outcome_names[] = {"pending", "ok", "failed", "mismatch"};
 
 static void print_op(char *out, size_t size, const struct history_op *op)
 {
     snprintf(out, size,
-             "process %u key %u %s %s value %" PRIu64 " version %" PRIu64 ".%" PRIu64
-             " expected %" PRIu64 ".%" PRIu64 " [%" PRIu64 ", %" PRIu64 "]",
-             op->process, op->key, kind_names[op->kind], outcome_names[op->outcome], op->value,
-             op->version >> 20, op->version & 0xfffff, op->expected >> 20, op->expected & 0xfffff,
-             op->invoke_us, op->return_us);
+             "process %u request %u key %u %s %s value %" PRIu64 " seen %.40s version %" PRIu64
+             ".%" PRIu64 " read at %" PRIu64 ".%" PRIu64 " expected %" PRIu64 ".%" PRIu64
+             " expiry %" PRIu64 " [%" PRIu64 ", %" PRIu64 "]",
+             op->process, op->request, op->key, kind_names[op->kind], outcome_names[op->outcome],
+             op->value, op->seen == NULL ? "-" : op->seen, op->version >> 20, op->version & 0xfffff,
+             op->read_version >> 20, op->read_version & 0xfffff, op->expected_version >> 20,
+             op->expected_version & 0xfffff, op->expiry_ms, op->invoke_us, op->return_us);
 }
 
 static bool blame(char *why, size_t size, const char *rule, const struct history_op *a,
                   const struct history_op *b)
 {
-    char x[256];
-    char y[256] = "";
+    char x[400];
+    char y[400] = "";
     print_op(x, sizeof x, a);
     if (b != NULL)
         print_op(y, sizeof y, b);
@@ -117,34 +121,65 @@ static bool check_real_time(const struct history_op **ops, size_t n, char *why, 
     return ok;
 }
 
-static const struct history_op *writer_of(const struct history *h, const struct history_op *seen)
+/* Does it put a unique number there? */
+static bool writes_number(const struct history_op *op)
 {
+    return op->kind == HISTORY_WRITE || op->kind == HISTORY_CAS || op->kind == HISTORY_SWAP;
+}
+
+static bool has_unique_values(const struct history_op *op)
+{
+    return key_class(op->key) == KEY_REGISTER || key_class(op->key) == KEY_TTL;
+}
+
+static struct history_op *writer_of(struct history *h, uint32_t key, const char *seen)
+{
+    uint64_t value = strtoull(seen, NULL, 10);
     for (size_t i = 0; i < h->count; i++) {
-        const struct history_op *w = &h->ops[i];
-        bool wrote = w->kind == HISTORY_WRITE || w->kind == HISTORY_CAS;
+        struct history_op *w = &h->ops[i];
         bool may = w->outcome == HISTORY_OK || w->outcome == HISTORY_PENDING;
-        if (w->key == seen->key && wrote && may && w->value == seen->value)
+        if (w->key == key && writes_number(w) && may && w->value == value)
             return w;
     }
     return NULL;
 }
 
-/* What was seen was written, by something that had begun, under that version. */
-static bool check_values(const struct history *h, const struct history_op **ops, size_t n,
-                         char *why, size_t size)
+/* A write of unknown outcome that was seen is done, and so is all of its request. */
+static bool mark_seen(struct history *h, struct history_op *w, const struct history_op *by,
+                      char *why, size_t size)
 {
-    for (size_t i = 0; i < n; i++) {
-        const struct history_op *op = ops[i];
-        bool saw = op->kind == HISTORY_READ || op->outcome == HISTORY_MISMATCH;
-        if (!saw)
+    for (size_t i = 0; i < h->count; i++) {
+        struct history_op *o = &h->ops[i];
+        if (o->request != w->request)
             continue;
-        const struct history_op *w = writer_of(h, op);
+        if (o->version != 0 && o->version != by->version)
+            return blame(why, size, "one request, two versions", o, by);
+        o->version = by->version;
+    }
+    return true;
+}
+
+/* What was seen was written, by something that had begun, under that version. */
+static bool check_values(struct history *h, char *why, size_t size)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        const struct history_op *op = &h->ops[i];
+        bool saw = op->outcome == HISTORY_MISMATCH ||
+                   (op->outcome == HISTORY_OK && op->kind == HISTORY_READ) ||
+                   (op->outcome == HISTORY_OK && op->kind == HISTORY_SWAP);
+        if (!saw || op->seen == NULL || !has_unique_values(op))
+            continue;
+        struct history_op *w = writer_of(h, op->key, op->seen);
         if (w == NULL)
             return blame(why, size, "value from nowhere", op, NULL);
         if (w->invoke_us > op->return_us)
             return blame(why, size, "read before it was written", op, w);
-        if (w->outcome == HISTORY_OK && w->version != op->version)
+        if (op->kind == HISTORY_SWAP && op->outcome == HISTORY_OK)
+            continue; /* its version is not of what it saw */
+        if (w->version != 0 && w->version != op->version)
             return blame(why, size, "value under another version", op, w);
+        if (w->version == 0 && !mark_seen(h, w, op, why, size))
+            return false;
     }
     return true;
 }
@@ -162,7 +197,8 @@ static bool check_versions(const struct history_op **ops, size_t n, char *why, s
         const struct history_op *before = ops[i - 1];
         if (before->version == op->version)
             return blame(why, size, "one version, two writers", op, before);
-        if (op->kind == HISTORY_CAS && before->version > op->expected)
+        if (op->kind == HISTORY_CAS && op->expected_version != 0 &&
+            before->version > op->expected_version)
             return blame(why, size, "compared with an old version", op, before);
     }
     return true;
@@ -176,8 +212,7 @@ static bool check_key(const struct history *h, uint32_t key, const struct histor
         if (h->ops[i].key == key && is_witness(&h->ops[i]))
             ops[n++] = &h->ops[i];
     }
-    return check_values(h, ops, n, why, size) && check_real_time(ops, n, why, size) &&
-           check_versions(ops, n, why, size);
+    return check_real_time(ops, n, why, size) && check_versions(ops, n, why, size);
 }
 
 /* A read that found nothing: some deletion, or nothing at all yet, must explain it. */
@@ -185,8 +220,8 @@ static bool check_absent(const struct history *h, char *why, size_t size)
 {
     for (size_t i = 0; i < h->count; i++) {
         const struct history_op *op = &h->ops[i];
-        bool absent = op->kind == HISTORY_READ && op->outcome == HISTORY_OK && op->version == 0;
-        if (!absent)
+        bool absent = op->kind == HISTORY_READ && op->outcome == HISTORY_OK && op->seen == NULL;
+        if (!absent || key_class(op->key) == KEY_TTL)
             continue;
         const struct history_op *w = NULL; /* the last write that had ended before it */
         bool deleted = false;
@@ -194,7 +229,7 @@ static bool check_absent(const struct history *h, char *why, size_t size)
             const struct history_op *o = &h->ops[j];
             if (o->key != op->key || o->outcome == HISTORY_FAILED)
                 continue;
-            bool wrote = (o->kind == HISTORY_WRITE || o->kind == HISTORY_CAS) &&
+            bool wrote = o->kind != HISTORY_READ && o->kind != HISTORY_DELETE &&
                          o->outcome == HISTORY_OK && o->return_us < op->invoke_us;
             if (wrote && (w == NULL || o->version > w->version))
                 w = o;
@@ -211,15 +246,133 @@ static bool check_absent(const struct history *h, char *why, size_t size)
     return true;
 }
 
-bool history_check(const struct history *h, char *why, size_t why_size)
+/* ---- requests that read several keys ------------------------------------------------ */
+
+/* Everything in a read is of one version: the newest at or below it of each key, and no
+ * older than what had ended before the read began. */
+static bool check_snapshot(const struct history *h, const struct history_op *read, char *why,
+                           size_t size)
 {
-    uint32_t keys = 0;
-    for (size_t i = 0; i < h->count; i++)
-        keys = MAX(keys, h->ops[i].key + 1);
+    bool is_ttl = key_class(read->key) == KEY_TTL;
+    uint64_t least = read->seen == NULL ? 0 : read->version;
+    uint64_t deleted = 0;
+    const struct history_op *missed = NULL;
+    if (read->version > read->read_version)
+        return blame(why, size, "newer than the version that was read", read, NULL);
+    for (size_t i = 0; i < h->count; i++) {
+        const struct history_op *o = &h->ops[i];
+        bool is_done = o->outcome == HISTORY_OK && changes(o);
+        if (is_done && o->return_us < read->invoke_us && o->version > read->read_version)
+            return blame(why, size, "read below what had ended before", read, o);
+        if (o->key != read->key || !changes(o) || o->outcome == HISTORY_FAILED)
+            continue;
+        if (o->kind == HISTORY_DELETE) {
+            uint64_t at = o->outcome == HISTORY_PENDING ? read->read_version : o->version;
+            deleted = at <= read->read_version ? MAX(deleted, at) : deleted;
+        } else if (o->version > least && o->version <= read->read_version &&
+                   (missed == NULL || o->version > missed->version)) {
+            missed = o;
+        }
+    }
+    bool may_be_gone = read->seen == NULL && (is_ttl || (missed && deleted > missed->version));
+    if (missed != NULL && !may_be_gone)
+        return blame(why, size, "not the newest at that version", read, missed);
+    return true;
+}
+
+static bool check_snapshots(const struct history *h, char *why, size_t size)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        const struct history_op *op = &h->ops[i];
+        bool is_read = op->kind == HISTORY_READ && op->outcome == HISTORY_OK;
+        if (is_read && op->read_version != 0 && !check_snapshot(h, op, why, size))
+            return false;
+    }
+    return true;
+}
+
+/* ---- time to live --------------------------------------------------------------------- */
+
+static uint64_t wall_ms(const struct history *h, uint64_t time_us)
+{
+    return h->wall_begin_ms + time_us / 1000;
+}
+
+/* The earliest expiry of whatever the key may have held while `read` ran: 0 if that
+ * cannot be told. */
+static uint64_t least_expiry(const struct history *h, const struct history_op *read)
+{
+    const struct history_op *last = NULL;
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < h->count; i++) {
+        const struct history_op *o = &h->ops[i];
+        bool is_done = o->key == read->key && changes(o) && o->outcome == HISTORY_OK;
+        if (is_done && o->return_us < read->invoke_us &&
+            (last == NULL || o->version > last->version))
+            last = o;
+    }
+    if (last == NULL)
+        return 0;
+    for (size_t i = 0; i < h->count; i++) {
+        const struct history_op *o = &h->ops[i];
+        bool may = o->key == read->key && changes(o) && o->outcome != HISTORY_FAILED &&
+                   o->invoke_us <= read->return_us;
+        if (!may || (o->outcome == HISTORY_OK && o->version < last->version))
+            continue;
+        if (o->kind == HISTORY_DELETE || o->outcome == HISTORY_PENDING || o->expiry_ms == 0)
+            return 0;
+        least = MIN(least, o->expiry_ms);
+    }
+    return least;
+}
+
+static bool check_absent_ttl(const struct history *h, const struct history_op *read, char *why,
+                             size_t size)
+{
+    uint64_t expiry = least_expiry(h, read);
+    if (h->has_true_clocks && expiry > wall_ms(h, read->return_us) + 1)
+        return blame(why, size, "expired too early", read, NULL);
+    for (size_t i = 0; i < h->count; i++) { /* gone is gone */
+        const struct history_op *o = &h->ops[i];
+        bool is_later = o->key == read->key && o->kind == HISTORY_READ &&
+                        o->outcome == HISTORY_OK && o->seen != NULL &&
+                        o->invoke_us > read->return_us;
+        if (!is_later)
+            continue;
+        const struct history_op *w = writer_of((struct history *)h, o->key, o->seen);
+        if (w != NULL && w->outcome == HISTORY_OK && w->return_us < read->invoke_us)
+            return blame(why, size, "an expired value came back", o, read);
+    }
+    return true;
+}
+
+static bool check_ttl(const struct history *h, char *why, size_t size)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        const struct history_op *op = &h->ops[i];
+        if (key_class(op->key) != KEY_TTL || op->kind != HISTORY_READ || op->outcome != HISTORY_OK)
+            continue;
+        if (op->seen == NULL) {
+            if (!check_absent_ttl(h, op, why, size))
+                return false;
+            continue;
+        }
+        const struct history_op *w = writer_of((struct history *)h, op->key, op->seen);
+        bool is_late = w != NULL && w->expiry_ms != 0 && h->has_true_clocks &&
+                       w->expiry_ms + 1 < wall_ms(h, op->invoke_us);
+        if (is_late)
+            return blame(why, size, "read after its expiry", op, w);
+    }
+    return true;
+}
+
+bool history_check(struct history *h, char *why, size_t why_size)
+{
     const struct history_op **ops = malloc((h->count + 1) * sizeof *ops);
     ASSERT(ops != NULL);
-    bool ok = check_absent(h, why, why_size);
-    for (uint32_t key = 0; ok && key < keys; key++)
+    bool ok = check_values(h, why, why_size) && check_absent(h, why, why_size) &&
+              check_snapshots(h, why, why_size) && check_ttl(h, why, why_size);
+    for (uint32_t key = 0; ok && key < KEYS_MAX; key++)
         ok = check_key(h, key, ops, why, why_size);
     free(ops);
     return ok;

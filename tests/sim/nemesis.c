@@ -3,6 +3,10 @@
  * What goes wrong, and when: drawn from the run's seed. Each run has a random
  * subset of the allowed troubles at random strengths (swarm).
  */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "raftlog/record.h"
 #include "sim/cluster.h"
 
 static uint32_t pick_node(struct cluster *c)
@@ -15,13 +19,35 @@ static uint64_t in_us(struct cluster *c, uint64_t lo_ms, uint64_t hi_ms)
     return sim_now_us(c->sim) + rng_between(&c->rng, lo_ms, hi_ms) * 1000;
 }
 
+/* How long a trouble lasts: where they come fast, each is short. */
+static uint64_t span(const struct cluster *c)
+{
+    return MIN(MAX((uint64_t)c->opt.pace_ms * 2, 200), 4000);
+}
+
+static uint32_t nodes_down(const struct cluster *c)
+{
+    uint32_t down = c->spoiled;
+    for (uint32_t i = 0; i < c->opt.nodes; i++)
+        down += c->nodes[i].store == NULL && !c->nodes[i].is_rotten && !c->nodes[i].is_wiped;
+    return down;
+}
+
+/* Mostly short; where a majority goes on, at times so long that its log is cut meanwhile. */
+static uint64_t outage(struct cluster *c)
+{
+    bool may_be_long = nodes_down(c) < (c->opt.nodes - 1) / 2;
+    return may_be_long && rng_chance(&c->rng, 1, 3) ? in_us(c, 5000, 15000) : in_us(c, 10, span(c));
+}
+
 static void hit_crash(struct cluster *c, enum sim_crash how)
 {
-    bool all = rng_chance(&c->rng, 1, 8);
+    bool all = rng_chance(&c->rng, 1, 10);
     uint32_t one = pick_node(c);
+    uint64_t until = all ? in_us(c, 10, MIN(span(c), 1000)) : outage(c);
     for (uint32_t i = 0; i < c->opt.nodes; i++) {
         if (all || i == one)
-            cluster_crash(c, i, how, in_us(c, 10, 3000));
+            cluster_crash(c, i, how, until + rng_below(&c->rng, 1000));
     }
 }
 
@@ -38,7 +64,7 @@ static void hit_pause(struct cluster *c)
     if (n->store == NULL || sim_node_is_paused(n->node))
         return;
     sim_node_pause(n->node);
-    sim_call_at(c->sim, in_us(c, 50, 4000), resume, n);
+    sim_call_at(c->sim, in_us(c, 50, span(c)), resume, n);
 }
 
 static void heal_net(void *data)
@@ -64,8 +90,8 @@ static void hit_partition(struct cluster *c)
             sim_net_partition(c->sim, a->node, b->node, one_way);
         break;
     }
-    if (rng_chance(&c->rng, 1, 2))
-        sim_call_at(c->sim, in_us(c, 100, 4000), heal_net, c);
+    if (c->opt.pace_ms < 1000 || rng_chance(&c->rng, 1, 2))
+        sim_call_at(c->sim, in_us(c, 100, span(c)), heal_net, c);
 }
 
 static void hit_net(struct cluster *c)
@@ -113,6 +139,137 @@ static void hit_space(struct cluster *c)
     sim_call_at(c->sim, in_us(c, 200, 5000), space_back, n);
 }
 
+/* ---- operators ---------------------------------------------------------------- */
+
+static void on_admin(struct client_op *op, const struct client_result *result)
+{
+    struct cluster_node *n = op->data;
+    n->is_admin_busy = false;
+    sim_hash_add(n->cluster->sim, (uint64_t)(int64_t)result->status);
+}
+
+static void ask(struct cluster_node *n, enum request_kind kind)
+{
+    struct cluster *c = n->cluster;
+    if (n->is_admin_busy)
+        return;
+    n->admin = (struct client_op){
+        .data = n,
+        .endpoint = n->address,
+        .timeout_ms = 2000,
+        .cb = on_admin,
+        .request.kind = kind,
+    };
+    if (kind == REQUEST_TRANSFER_LEADER)
+        n->admin.request.transfer_leader.target_replica = rng_below(&c->rng, c->opt.nodes + 1);
+    n->is_admin_busy = client_submit(c->client, &n->admin) == 0;
+}
+
+static void on_drained(void *data)
+{
+    struct cluster_node *n = data;
+    n->is_drained = true;
+}
+
+static void hit_admin(struct cluster *c)
+{
+    struct cluster_node *n = &c->nodes[pick_node(c)];
+    switch (rng_below(&c->rng, 4)) {
+    case 0:
+        ask(n, REQUEST_FLUSH);
+        break;
+    case 1:
+        if (n->store != NULL && !n->is_draining && !sim_node_is_dead(n->node) &&
+            store_state(n->store) == STORE_RUNNING) {
+            n->is_draining = true;
+            store_drain(n->store, (uint32_t)rng_between(&c->rng, 50, 3000), on_drained, n);
+        }
+        break;
+    default: /* whoever leads obeys, the others refuse */
+        for (uint32_t i = 0; i < c->opt.nodes; i++)
+            ask(&c->nodes[i], REQUEST_TRANSFER_LEADER);
+        break;
+    }
+}
+
+/* ---- rot ------------------------------------------------------------------------- */
+
+/* The log's last segment: a flip in its last batch looks like a torn write, and what
+ * is cut off there is lost (raftlog/README.md). One disk alone cannot tell. */
+static void last_segment(struct cluster_node *n, char *out, size_t size)
+{
+    struct env *env = sim_node_env(n->node);
+    char **names = NULL;
+    size_t count = 0;
+    uint64_t last = 0;
+    out[0] = 0;
+    if (env_dir_list(env, "data/log", &names, &count, NULL) != 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        char path[ENV_PATH_MAX];
+        uint8_t bytes[HEAD_LEN];
+        struct env_file *file = NULL;
+        struct head head;
+        size_t len = 0;
+        snprintf(path, sizeof path, "data/log/%s", names[i]);
+        if (env_file_open(env, path, ENV_OPEN_READ, &file, NULL) != 0)
+            continue;
+        int rv = env_file_read(file, 0, bytes, sizeof bytes, &len, NULL);
+        env_file_close(file);
+        if (rv != 0 || len != sizeof bytes || !head_decode(bytes, &head) || head.number < last)
+            continue;
+        last = head.number;
+        snprintf(out, size, "%s", path);
+    }
+    free(names);
+}
+
+struct flip {
+    struct cluster_node *node;
+    const char *spared;
+    uint32_t files;
+};
+
+static void flip_file(void *data, const char *path, uint64_t size)
+{
+    struct flip *f = data;
+    struct cluster_node *n = f->node;
+    bool is_spared = strstr(path, f->spared) != NULL || strstr(path, "LOCK") != NULL;
+    if (size == 0 || is_spared || strlen(path) >= sizeof n->flip_path)
+        return;
+    if (!rng_chance(&n->cluster->rng, 1, ++f->files))
+        return;
+    snprintf(n->flip_path, sizeof n->flip_path, "%s", path);
+    n->flip_bit = rng_below(&n->cluster->rng, size * 8);
+    n->wants_flip = true;
+}
+
+static bool may_spoil(const struct cluster *c, const struct cluster_node *n)
+{
+    return c->spoiled < (c->opt.nodes - 1) / 2 && !n->is_rotten && !n->is_wiped &&
+           n->store != NULL && !sim_node_is_dead(n->node) && store_state(n->store) == STORE_RUNNING;
+}
+
+static void hit_rot(struct cluster *c)
+{
+    struct cluster_node *n = &c->nodes[pick_node(c)];
+    char spared[ENV_PATH_MAX];
+    struct flip flip = {.node = n, .spared = spared};
+    if (!may_spoil(c, n))
+        return;
+    c->spoiled++;
+    if (rng_chance(&c->rng, 1, 4)) {
+        cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_KILL, in_us(c, 10, 2000));
+        sim_node_wipe(n->node);
+        n->is_wiped = true;
+        return;
+    }
+    last_segment(n, spared, sizeof spared);
+    cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_KILL, in_us(c, 10, 2000));
+    if (spared[0] != 0)
+        sim_disk_each_file(sim_node_disk(n->node), flip_file, &flip);
+}
+
 static void hit(struct cluster *c, enum fault_kind kind)
 {
     switch (kind) {
@@ -137,8 +294,14 @@ static void hit(struct cluster *c, enum fault_kind kind)
     case FAULT_CLOCK:
         hit_clock(c);
         break;
-    default:
+    case FAULT_SPACE:
         hit_space(c);
+        break;
+    case FAULT_ADMIN:
+        hit_admin(c);
+        break;
+    default:
+        hit_rot(c);
         break;
     }
 }
@@ -151,11 +314,11 @@ uint64_t nemesis_step(struct cluster *c)
     if (allowed != 0) {
         enum fault_kind kind = FAULT_KILL;
         do {
-            kind = (enum fault_kind)BIT(rng_below(&c->rng, 8));
+            kind = (enum fault_kind)BIT(rng_below(&c->rng, FAULT_KINDS));
         } while (!(allowed & kind));
         hit(c, kind);
     }
-    return in_us(c, 20, 2000);
+    return in_us(c, 1, c->opt.pace_ms);
 }
 
 void nemesis_heal(struct cluster *c)

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How the stores of a run are configured: drawn from its seed, with thresholds so low
+ * that each of them is met all the time.
+ */
+#include "sim/cluster.h"
+
+static size_t power(struct rng *rng, uint64_t lo, uint64_t hi)
+{
+    return (size_t)1 << rng_between(rng, lo, hi);
+}
+
+static void draw_engine(struct lsm_options *o, struct rng *rng)
+{
+    o->memtable_bytes = power(rng, 10, 16);
+    o->memtables_max = (unsigned)rng_between(rng, 1, 4);
+    o->table_bytes = power(rng, 11, 16);
+    o->level_base_bytes = o->table_bytes * rng_between(rng, 1, 4);
+    o->level_ratio = (unsigned)rng_between(rng, 2, 10);
+    o->block_bytes = power(rng, 8, 12);
+    o->manifest_bytes = power(rng, 10, 20);
+    o->filter_bits = rng_chance(rng, 1, 4) ? 0 : 10;
+    o->l0_compact = (unsigned)rng_between(rng, 2, 4);
+    o->l0_slow = o->l0_compact + (unsigned)rng_between(rng, 1, 8);
+    o->l0_stop = o->l0_slow + (unsigned)rng_between(rng, 1, 12);
+    /* With no cache to speak of every read is a cold one. */
+    o->cache_bytes = rng_chance(rng, 1, 2) ? rng_below(rng, 4096) : power(rng, 12, 20);
+}
+
+static void draw_log(struct raftlog_options *o, struct rng *rng, bool is_large)
+{
+    o->segment_bytes = is_large ? power(rng, 18, 20) : power(rng, 14, 18);
+    o->budget_bytes = o->segment_bytes * rng_between(rng, 4, 12);
+    o->limit_bytes = o->budget_bytes * 4;
+    o->cache_bytes = rng_chance(rng, 1, 2) ? rng_below(rng, 4096) : power(rng, 12, 20);
+    o->batch_bytes_max = power(rng, 10, 16);
+}
+
+void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
+{
+    struct rng rng;
+    store_options_init(o);
+    rng_init(&rng, opt->seed * 31 + 7);
+    draw_engine(&o->lsm, &rng);
+    draw_log(&o->log, &rng, opt->value_max > 4096);
+    o->log_kept_bytes = rng_chance(&rng, 1, 3) ? 0 : rng_below(&rng, 1 << 16);
+    o->entry_bytes_max = 1u << rng_between(&rng, 6, 14);
+    o->entries_in_flight = (uint32_t)rng_between(&rng, 1, 64);
+    o->queue_writes_max = (uint32_t)rng_between(&rng, 4, 4096);
+    o->queue_reads_max = (uint32_t)rng_between(&rng, 4, 4096);
+    o->election_timeout_ms = (uint32_t)rng_between(&rng, 150, 1000);
+    o->heartbeat_ms = o->election_timeout_ms / (uint32_t)rng_between(&rng, 5, 12);
+    o->water = (struct watermark_limits){0};
+}

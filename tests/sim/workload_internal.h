@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the workload share: workload.c runs the processes, request.c
+ * draws their requests and notes what the answers say.
+ */
+#ifndef TESTS_SIM_WORKLOAD_INTERNAL_H_
+#define TESTS_SIM_WORKLOAD_INTERNAL_H_
+
+#include "sim/cluster.h"
+#include "wire/command.h"
+
+enum { BATCH_MAX = 4, GETS_MAX = 5, LIST_LEN_MAX = 600 };
+
+struct process {
+    struct workload *w;
+    uint32_t id;
+    struct client_op op;
+    struct env_timer think;
+    bool is_busy;
+    uint64_t invoke_us;
+
+    /* a change: one history operation for each of `ops`, from place `at` on */
+    size_t at;
+    uint32_t op_count;
+    struct op ops[BATCH_MAX];
+    struct history_op plan[BATCH_MAX];
+    struct buf values[BATCH_MAX];
+    struct buf command;
+
+    /* a read of several keys */
+    uint32_t get_count;
+    uint32_t get_keys[GETS_MAX];
+    struct buf keys_raw;
+    uint32_t limit_keys;
+    bool is_reverse;
+
+    /* a register as last seen, to compare with; and how long the lists are */
+    uint32_t last_key;
+    uint64_t last_version;
+    uint64_t last_value;
+    struct buf last_bytes;
+    size_t list_len;
+};
+
+struct workload {
+    struct cluster *c;
+    struct history *history;
+    struct rng rng;
+    struct process *processes;
+    uint64_t next_value;
+    uint32_t next_request;
+    uint64_t done;
+    uint64_t writes_done;
+    uint32_t keys[KEY_CLASS_NR]; /* how many of each class */
+    char names[KEYS_MAX][16];
+    bool is_stopped;
+    uint32_t final_failed;
+};
+
+/* Names sort as the classes do not: rows must come in order of names. */
+void request_names(struct workload *w);
+
+/* Draw the next request of a process; fills p->op and begins its history. */
+void request_draw(struct process *p);
+
+/* Particular ones, for the end of a run. */
+void request_get_one(struct process *p, uint32_t key);
+void request_put_one(struct process *p, uint32_t key);
+void request_scan_all(struct process *p);
+
+/* Note the answer. False if it failed or its outcome is unknown. */
+bool request_note(struct process *p, const struct client_result *result);
+
+/* It could not even be submitted. */
+void request_refused(struct process *p);
+
+#endif
