@@ -75,9 +75,9 @@ static const struct key_row rows[] = {
      "recent log entries kept in memory"},
     {"read_threads", KEY_NUMBER, AT(read_threads), 1, 64, 2, "threads for reads from disk"},
 
-    {"election_timeout", KEY_DURATION, AT(election_timeout_us), 50 * MS, 600 * SEC, 1000 * MS,
+    {"election_timeout", KEY_DURATION, AT(election_timeout_us), 50 * MS, 600 * SEC, 600 * MS,
      "silence of a leader after which others stand for election"},
-    {"heartbeat", KEY_DURATION, AT(heartbeat_us), 5 * MS, 60 * SEC, 100 * MS,
+    {"heartbeat", KEY_DURATION, AT(heartbeat_us), 5 * MS, 60 * SEC, 60 * MS,
      "a leader's sign of life; at most half of election_timeout"},
     {"max_clock_offset", KEY_DURATION, AT(max_clock_offset_us), 10 * MS, 3600 * SEC, 10 * SEC,
      "a clock further from the majority's refuses to lead"},

@@ -250,8 +250,8 @@ void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, vo
 void store_options_init(struct store_options *options)
 {
     *options = (struct store_options){
-        .election_timeout_ms = 1000,
-        .heartbeat_ms = 100,
+        .election_timeout_ms = 600,
+        .heartbeat_ms = 60,
         .max_clock_offset_ms = 10000,
         .limits = command_limits_default,
         .scan_keys_max = 10000,
