@@ -210,6 +210,7 @@ struct raftlog {
     struct rewrite rewrite;
     struct env_task task;
     uint64_t short_cost; /* raftlog_has_room() said no to it; 0: nobody waits */
+    bool is_starved;     /* the last preparation of a file failed */
     bool was_over;
 
     uint64_t cache_bytes; /* of all chunks */

@@ -182,6 +182,11 @@ bool raftlog_has_room(struct raftlog *log, uint64_t cost)
     return false;
 }
 
+bool raftlog_is_starved(const struct raftlog *log)
+{
+    return log->is_starved;
+}
+
 bool raftlog_is_over_budget(const struct raftlog *log)
 {
     uint64_t used = 0;

@@ -173,6 +173,11 @@ uint64_t raftlog_room(const struct raftlog *log);
  * when the answer changes. */
 bool raftlog_has_room(struct raftlog *log, uint64_t cost);
 
+/* Did the last attempt to make a file for the log fail? Then no room is on its way but
+ * what another attempt or a compaction brings: the disk is full. Without it, a lack of
+ * room means that files are not made as fast as they are filled, and waiting helps. */
+bool raftlog_is_starved(const struct raftlog *log);
+
 /* The commit index of `group` is known to be `commit`: the next record of the group
  * carries it as its hint (bounded by what the log holds). */
 void raftlog_note_commit(struct raftlog *log, uint64_t group, uint64_t commit);

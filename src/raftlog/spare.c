@@ -58,6 +58,7 @@ static void spare_finish(struct raftlog *log)
 {
     struct prepare *p = &log->prepare;
     p->is_active = false;
+    log->is_starved = p->rv != 0;
     if (p->rv == 0) {
         spare_put(log, p->file_id, p->file, p->size);
         p->file = NULL;

@@ -174,12 +174,22 @@ static bool propose_entry(struct replica *r, struct list *taken, uint32_t count)
     return false;
 }
 
+/* Room in the log for the next entry. If not, on_room() wakes the store. */
+static bool has_room(const struct replica *r)
+{
+    if (list_is_empty(&r->writes))
+        return true; /* a stamp alone: from the log's reserve */
+    const struct write_op *first = list_entry(r->writes.next, const struct write_op, in_writes);
+    size_t bytes = MAX(first->len, MIN(r->write_bytes, r->store->opt.entry_bytes_max));
+    return raftlog_has_room(r->store->log, raftlog_append_cost(1, bytes));
+}
+
 static bool may_propose(const struct replica *r)
 {
     return r->state == REPLICA_RUNNING && replica_is_leader(r) &&
            r->proposal_count < r->store->opt.entries_in_flight &&
            (!list_is_empty(&r->writes) || r->needs_stamp) &&
-           lsm_stall(r->store->lsm) != LSM_STALL_STOP;
+           lsm_stall(r->store->lsm) != LSM_STALL_STOP && has_room(r);
 }
 
 void replica_propose(struct replica *r)

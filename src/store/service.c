@@ -144,9 +144,9 @@ static int check_space(struct store *store, const struct command *command, size_
     if (store->mark >= WATERMARK_NO_PUTS && command_grows(command))
         return ERR_NO_SPACE;
     uint64_t queued = store->replica->write_bytes + len;
-    if (!raftlog_has_room(store->log, raftlog_append_cost(1, queued)))
-        return ERR_NO_SPACE;
-    return 0;
+    if (!raftlog_is_starved(store->log))
+        return 0; /* if the log's next file is not ready yet, writes wait in the queue */
+    return raftlog_has_room(store->log, raftlog_append_cost(1, queued)) ? 0 : ERR_NO_SPACE;
 }
 
 /* What would be refused at apply is refused here already, as a courtesy. */

@@ -280,6 +280,7 @@ static void test_full_disk(void **state)
     struct raftlog_stats stats;
     raftlog_stats(f.log, &stats);
     assert_true(stats.pending_bytes == 0 && stats.prepare_failures > 0);
+    assert_true(raftlog_is_starved(f.log));
     assert_false(sim_node_is_dead(f.node));
     /* A hard state still finds its place in the reserve. */
     struct raftlog_write vote = {.group = 1, .has_hard_state = true, .term = 9, .vote = 2};
@@ -291,6 +292,7 @@ static void test_full_disk(void **state)
     sim_disk_set_capacity(disk, SIM_DISK_CAPACITY_DEFAULT);
     run(&f);
     assert_true(f.on_room > 0 && raftlog_has_room(f.log, cost));
+    assert_false(raftlog_is_starved(f.log));
     append(&f, 1, 1, 300, 0);
     restart(&f);
     struct raftlog_group_state s;

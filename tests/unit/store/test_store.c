@@ -286,6 +286,30 @@ static void test_watermarks(void **state)
     rig_close(&rig);
 }
 
+/* Writes that come faster than the log's next files are made wait; no disk is full. */
+static void test_burst(void **state)
+{
+    enum { PUTS = 200, VALUE_LEN = 4 << 10 };
+    struct rig rig;
+    char value[VALUE_LEN + 1];
+    (void)state;
+    memset(value, 'v', VALUE_LEN);
+    value[VALUE_LEN] = 0;
+    rig_open(&rig, 1);
+    rig.options.log.segment_bytes = 1 << 16;
+    rig.options.entry_bytes_max = 1 << 14;
+    rig_start_cluster(&rig);
+    rig_run(&rig, 600 * RIG_MS);
+    struct rig_answer *puts[PUTS];
+    for (size_t i = 0; i < PUTS; i++)
+        puts[i] = rig_put(&rig, 0, "k", value, 5000);
+    rig_run(&rig, 4000 * RIG_MS);
+    for (size_t i = 0; i < PUTS; i++)
+        assert_int_equal(puts[i]->status, 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* ---- the end ------------------------------------------------------------------------ */
 
 static void test_drain_leader(void **state)
@@ -456,10 +480,10 @@ int main(void)
         cmocka_unit_test(test_bootstrap_twice), cmocka_unit_test(test_birth_crashes),
         cmocka_unit_test(test_write_and_read),  cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_queue_bounds),    cmocka_unit_test(test_lost_proposals),
-        cmocka_unit_test(test_watermarks),      cmocka_unit_test(test_drain_leader),
-        cmocka_unit_test(test_drain_alone),     cmocka_unit_test(test_drain_unborn),
-        cmocka_unit_test(test_wiped),           cmocka_unit_test(test_lost_rooms),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_watermarks),      cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_drain_leader),    cmocka_unit_test(test_drain_alone),
+        cmocka_unit_test(test_drain_unborn),    cmocka_unit_test(test_wiped),
+        cmocka_unit_test(test_lost_rooms),      cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
