@@ -192,8 +192,7 @@ void env_uv_run(struct env *env)
 void env_uv_quit(struct env *env)
 {
     struct real_world *world = real_world_of(env);
-    atomic_store(&world->is_quitting, true);
-    real_inbox_wake(&world->inbox);
+    real_inbox_quit(&world->inbox, &world->is_quitting);
 }
 
 /* ---- signals ---------------------------------------------------------------- */

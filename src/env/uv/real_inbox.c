@@ -10,6 +10,7 @@
  * every write to the log.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -33,29 +34,35 @@ static void list_move(struct list *from, struct list *to)
     list_init(from);
 }
 
-/* Under the lock: is it the caller who must wake the loop, once it has let go? */
+/* Under the lock: is it the caller who must wake the loop, once it has let go? Who
+ * must is counted, for real_inbox_fini() waits for it. */
 static bool inbox_announce(struct real_inbox *inbox)
 {
     bool must_wake = !inbox->is_signalled && !inbox->is_stopped;
     inbox->is_signalled = true;
+    if (must_wake)
+        atomic_fetch_add_explicit(&inbox->wakers, 1, memory_order_relaxed);
     return must_wake;
 }
 
-/* The descriptor lives until real_inbox_fini(), so a loop that was stopped since is
- * no harm. */
-static void inbox_signal(const struct real_inbox *inbox)
+/* Without the lock. The loop may have been woken by another, and be through with
+ * the world, so nothing is touched after the count is given back. */
+static void inbox_signal(struct real_inbox *inbox)
 {
     static const uint64_t one = 1;
     ssize_t n;
+    ASSERT(atomic_load_explicit(&inbox->wakers, memory_order_relaxed) > 0);
     do {
         n = write(inbox->fd, &one, sizeof one);
     } while (n < 0 && errno == EINTR);
     ASSERT(n == (ssize_t)sizeof one); /* a counter that only we read cannot be full */
+    atomic_fetch_sub_explicit(&inbox->wakers, 1, memory_order_release);
 }
 
-void real_inbox_wake(struct real_inbox *inbox)
+void real_inbox_quit(struct real_inbox *inbox, atomic_bool *is_quitting)
 {
     pthread_mutex_lock(&inbox->mutex);
+    atomic_store(is_quitting, true);
     bool must_wake = inbox_announce(inbox);
     pthread_mutex_unlock(&inbox->mutex);
     if (must_wake)
@@ -159,6 +166,7 @@ int real_inbox_init(struct real_inbox *inbox, uv_loop_t *loop)
     list_init(&inbox->posts);
     inbox->is_signalled = false;
     inbox->is_stopped = false;
+    atomic_init(&inbox->wakers, 0);
     inbox->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (inbox->fd < 0)
         return ERR_IO;
@@ -187,6 +195,9 @@ void real_inbox_fini(struct real_inbox *inbox)
 {
     ASSERT(inbox->is_stopped);
     ASSERT(list_is_empty(&inbox->posts));
+    /* None is added any more, and each is one system call from its end. */
+    while (atomic_load_explicit(&inbox->wakers, memory_order_acquire) > 0)
+        sched_yield();
     pthread_mutex_destroy(&inbox->mutex);
     close(inbox->fd);
 }

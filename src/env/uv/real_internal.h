@@ -96,15 +96,18 @@ struct real_inbox {
     struct list posts;       /* real_post.in_posts */
     bool is_signalled;       /* the loop was woken, or is about to be, and did not look yet */
     bool is_stopped;
-    int fd; /* eventfd that wakes the loop */
+    atomic_uint wakers; /* threads between their announcement and the write to `fd` */
+    int fd;             /* eventfd that wakes the loop */
     uv_poll_t poll;
 };
 
 /* ERR_IO when there is no descriptor for it. */
 int real_inbox_init(struct real_inbox *inbox, uv_loop_t *loop);
 
-/* Make the loop turn even if nothing is sent. Any thread. */
-void real_inbox_wake(struct real_inbox *inbox);
+/* Set *is_quitting, which the loop looks at after each turn of the inbox, and make it
+ * turn. Any thread. Both under the lock: a loop that sees the flag early, and frees the
+ * world, must still wait for this call to let go. */
+void real_inbox_quit(struct real_inbox *inbox, atomic_bool *is_quitting);
 
 /* From a lane's thread: complete() is due. */
 void real_inbox_complete(struct real_inbox *inbox, struct env_work *work);
@@ -112,7 +115,8 @@ void real_inbox_complete(struct real_inbox *inbox, struct env_work *work);
 /* Drop what is there and refuse what comes. After the lanes have stopped. */
 void real_inbox_stop(struct real_inbox *inbox);
 
-/* When the loop is through with the handle, and no thread posts any more. */
+/* When the loop is through with the handle. Waits for threads that still wake it; none
+ * posts any more. */
 void real_inbox_fini(struct real_inbox *inbox);
 
 /* ---- files (real_files.c, real_folders.c) ------------------------------------ */

@@ -443,6 +443,56 @@ static void test_notify_is_readable_from_set_to_clear(void **state)
     env_uv_mutex_unlock(&f->mutex);
 }
 
+/* A world that wakes itself all the time, and is freed as soon as its run ends. */
+struct guest {
+    struct env *env;
+    struct env_uv_mutex mutex;
+    struct env_uv_cond cond;
+    bool is_up;
+};
+
+static void guest_wake_again(void *data)
+{
+    struct guest *guest = data;
+    assert_int_equal(env_uv_post(guest->env, guest_wake_again, guest), 0);
+}
+
+static void guest_main(void *data)
+{
+    struct guest *guest = data;
+    assert_int_equal(env_uv_new(NULL, &guest->env, NULL), 0);
+    guest_wake_again(guest);
+    env_uv_mutex_lock(&guest->mutex);
+    guest->is_up = true;
+    env_uv_cond_signal(&guest->cond);
+    env_uv_mutex_unlock(&guest->mutex);
+    env_uv_run(guest->env);
+    env_stop(guest->env);
+    env_uv_free(guest->env);
+}
+
+/* Whoever quits a busy loop may be overtaken by the world's end: its wake-up must not
+ * reach a descriptor that was closed, or is somebody else's by now (TSan's part). */
+static void test_quit_races_with_the_end_that_it_brings(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        struct guest guest = {0};
+        struct env_uv_thread *thread;
+        env_uv_mutex_init(&guest.mutex);
+        env_uv_cond_init(&guest.cond);
+        assert_int_equal(env_uv_thread_start("guest", guest_main, &guest, &thread, NULL), 0);
+        env_uv_mutex_lock(&guest.mutex);
+        while (!guest.is_up)
+            env_uv_cond_wait(&guest.cond, &guest.mutex);
+        env_uv_mutex_unlock(&guest.mutex);
+        env_uv_quit(guest.env);
+        env_uv_thread_join(thread);
+        env_uv_cond_fini(&guest.cond);
+        env_uv_mutex_fini(&guest.mutex);
+    }
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -457,6 +507,7 @@ int main(void)
         TEST(test_posts_of_many_threads_run_in_each_ones_order),
         TEST(test_posts_after_stop_are_refused),
         TEST(test_quit_before_run_returns_from_the_next_run),
+        cmocka_unit_test(test_quit_races_with_the_end_that_it_brings),
         TEST(test_signals_come_to_the_loop),
         cmocka_unit_test(test_fatal_says_why_and_exits_with_1),
         cmocka_unit_test(test_faults_strike_only_where_the_hook_says),
