@@ -244,15 +244,32 @@ bool range_is_dirty(const struct range *range)
     return range->is_dirty;
 }
 
+size_t range_user_key(uint32_t keyspace, struct slice key, uint8_t *out)
+{
+    ASSERT(key.len <= RANGE_KEY_MAX - RANGE_USER_KEY_PREFIX);
+    range_key_prefix(keyspace, out);
+    if (key.len > 0)
+        memcpy(out + RANGE_USER_KEY_PREFIX, key.data, key.len);
+    return RANGE_USER_KEY_PREFIX + key.len;
+}
+
+size_t range_keyspace_end(uint32_t keyspace, uint8_t *out)
+{
+    if (keyspace < UINT32_MAX) {
+        range_key_prefix(keyspace + 1, out);
+        return RANGE_USER_KEY_PREFIX;
+    }
+    range_key_prefix(keyspace, out);
+    out[0]++; /* behind the last keyspace: what is behind all of them */
+    return 1;
+}
+
 int range_check_key(const struct range *range, uint32_t keyspace, struct slice key)
 {
     uint8_t raw[RANGE_KEY_MAX];
     if (key.len > sizeof raw - RANGE_USER_KEY_PREFIX)
         return ERR_RANGE_CHANGED;
-    range_key_prefix(keyspace, raw);
-    if (key.len > 0)
-        memcpy(raw + RANGE_USER_KEY_PREFIX, key.data, key.len);
-    struct slice on_disk = slice_of(raw, RANGE_USER_KEY_PREFIX + key.len);
+    struct slice on_disk = slice_of(raw, range_user_key(keyspace, key, raw));
     struct range_span span = range_descriptor_span(&range->meta.descriptor);
     return range_span_contains(span, on_disk) ? 0 : ERR_RANGE_CHANGED;
 }

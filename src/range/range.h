@@ -124,6 +124,14 @@ uint64_t range_flushed_term(const struct range *range);
 /* Is there applied state that is in no frozen memtable yet? */
 bool range_is_dirty(const struct range *range);
 
+/* The on-disk form of a user key of at most RANGE_KEY_MAX - RANGE_USER_KEY_PREFIX bytes
+ * into `out`, which has room for it; its length. */
+size_t range_user_key(uint32_t keyspace, struct slice key, uint8_t *out);
+
+/* The first on-disk key behind all user keys of the keyspace, at most
+ * RANGE_USER_KEY_PREFIX bytes; its length. */
+size_t range_keyspace_end(uint32_t keyspace, uint8_t *out);
+
 /* Whether a user key belongs to the span of now: 0 or ERR_RANGE_CHANGED. A courtesy
  * at propose; it is judged again at apply. */
 int range_check_key(const struct range *range, uint32_t keyspace, struct slice key);

@@ -152,12 +152,9 @@ static const char *role_text(const struct cons_status *s)
     return s->state == CONS_CANDIDATE ? "candidate" : "follower";
 }
 
-static void stats_of_replica(const struct store *store, struct figures *out)
+static void stats_of_replica(const struct replica *r, struct figures *out)
 {
-    const struct replica *r = store->replica;
     struct cons_status s;
-    if (r == NULL)
-        return;
     add_number(out, "raft.applied", range_meta(r->range)->applied_index);
     add_number(out, "raft.flushed", range_flushed_index(r->range));
     add_number(out, "range.time_ms", range_meta(r->range)->time_ms);
@@ -224,9 +221,9 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     add_number(out, "net.clients_memory", net.clients_memory);
 }
 
-static void fill_descriptor(const struct store *store, struct descriptor *ret)
+static void fill_descriptor(const struct replica *r, struct descriptor *ret)
 {
-    const struct range_descriptor *d = range_descriptor(store->replica->range);
+    const struct range_descriptor *d = range_descriptor(r->range);
     *ret = (struct descriptor){
         .range_id = d->range_id,
         .conf_epoch = d->epoch.conf,
@@ -234,50 +231,70 @@ static void fill_descriptor(const struct store *store, struct descriptor *ret)
     };
     for (uint32_t i = 0; i < d->replica_count && i < DESCRIPTOR_MEMBERS_MAX; i++) {
         const struct identity_member *m =
-            identity_member_by_replica(&store->identity, d->replicas[i].replica_id);
+            identity_member_by_store(&r->store->identity, d->replicas[i].store_id);
         if (m == NULL)
             continue;
         struct member *to = &ret->members[ret->member_count++];
         fill_member(m, to);
+        to->replica_id = d->replicas[i].replica_id;
         to->role = d->replicas[i].role == RANGE_ROLE_VOTER ? MEMBER_VOTER : MEMBER_LEARNER;
     }
 }
 
-static void on_status(struct store *store, const struct answer_to *to)
+/* The range that an operator asks about; the first one here, if none is named. */
+static struct replica *asked_replica(const struct store *store, const struct request *request)
+{
+    if (request->range_id != 0)
+        return replicas_of_range(&store->replicas, request->range_id);
+    return replicas_by_span(&store->replicas, 0);
+}
+
+static const char *why_no_replica(const struct store *store, const struct request *request)
+{
+    if (store->state == STORE_DAMAGED)
+        return "this store is damaged";
+    if (store->state == STORE_UNBORN)
+        return "this store is not bootstrapped";
+    return request->range_id != 0 ? "no replica of this range is here" : "no replica is here";
+}
+
+static void on_status(struct store *store, struct answer_to *to, const struct request *request)
 {
     struct figures figures = {0};
-    if (store->replica == NULL) {
-        service_answer_status(store, to, ERR_STATE,
-                              store->state == STORE_DAMAGED ? "this store is damaged"
-                                                            : "this store is not bootstrapped");
+    const struct replica *r = asked_replica(store, request);
+    if (r == NULL) {
+        service_answer_status(store, to, ERR_STATE, why_no_replica(store, request));
         return;
     }
+    to->range_id = r->range_id;
     buf_init(&figures.raw, FIGURES_BYTES_MAX);
     stats_of_rooms(store, &figures);
-    stats_of_replica(store, &figures);
+    stats_of_replica(r, &figures);
     struct response response = {
         .kind = REQUEST_STATUS,
         .status_of =
             {
                 .cluster_id = store->identity.cluster_id,
                 .store_id = store->opt.store_id,
-                .replica_id = store->replica->replica_id,
+                .replica_id = r->replica_id,
                 .stats = figures_list(&figures),
             },
     };
-    if (store->replica->cons != NULL)
-        response.status_of.term = consensus_term(store->replica->cons);
-    fill_descriptor(store, &response.status_of.descriptor);
+    if (r->cons != NULL)
+        response.status_of.term = consensus_term(r->cons);
+    fill_descriptor(r, &response.status_of.descriptor);
     service_answer(store, to, &response);
     buf_fini(&figures.raw);
 }
 
-static void on_stats(struct store *store, const struct answer_to *to)
+static void on_stats(struct store *store, const struct answer_to *to, const struct request *request)
 {
     struct figures figures = {0};
+    const struct replica *r = asked_replica(store, request);
     buf_init(&figures.raw, FIGURES_BYTES_MAX);
     stats_of_rooms(store, &figures);
-    stats_of_replica(store, &figures);
+    if (r != NULL)
+        stats_of_replica(r, &figures);
     struct response response = {
         .kind = REQUEST_STATS,
         .stats = {.stats = figures_list(&figures)},
@@ -294,10 +311,11 @@ struct transfer_op {
     uint64_t term;
 };
 
-static void on_transfer(struct store *store, const struct answer_to *to,
-                        const struct request *request)
+static void on_transfer(struct store *store, struct answer_to *to, const struct request *request)
 {
-    struct replica *r = store->replica;
+    struct replica *r = asked_replica(store, request);
+    if (r != NULL)
+        to->range_id = r->range_id;
     if (r == NULL || !replica_is_leader(r)) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         return;
@@ -322,13 +340,13 @@ static void on_transfer(struct store *store, const struct answer_to *to,
 /* Answer those whose hand-over is done, was given up, or took too long. */
 void admin_tick(struct store *store)
 {
-    const struct replica *r = store->replica;
     uint64_t now_us = env_now_us(store->env);
     LIST_FOREACH(it, &store->transfers)
     {
         struct transfer_op *op = list_entry(it, struct transfer_op, in_transfers);
+        const struct replica *r = replicas_of_range(&store->replicas, op->to.range_id);
         struct cons_status s = {0};
-        if (r->cons != NULL)
+        if (r != NULL && r->cons != NULL)
             consensus_status(r->cons, &s);
         bool is_done = s.state != CONS_LEADER || s.term != op->term;
         bool is_over = s.transferee == 0 || op->to.deadline_us <= now_us;
@@ -386,8 +404,7 @@ void admin_free(struct store *store)
         free(list_entry(link, struct flush_op, in_flushes));
 }
 
-void admin_on_request(struct store *store, const struct answer_to *to,
-                      const struct request *request)
+void admin_on_request(struct store *store, struct answer_to *to, const struct request *request)
 {
     switch (request->kind) {
     case REQUEST_IDENTIFY:
@@ -397,10 +414,10 @@ void admin_on_request(struct store *store, const struct answer_to *to,
         on_bootstrap(store, to, request);
         break;
     case REQUEST_STATUS:
-        on_status(store, to);
+        on_status(store, to, request);
         break;
     case REQUEST_STATS:
-        on_stats(store, to);
+        on_stats(store, to, request);
         break;
     case REQUEST_TRANSFER_LEADER:
         on_transfer(store, to, request);

@@ -24,6 +24,25 @@ static const struct identity_member *own_member(const struct store *store)
     return m;
 }
 
+/* The store owns the replica then; on failure `range` is freed. */
+static int store_add_replica(struct store *store, uint64_t replica_id, struct range *range,
+                             struct replica **ret_replica, struct err *err)
+{
+    struct replica *r;
+    int rv = replica_new(store, replica_id, range, &r, err);
+    if (rv != 0) {
+        range_free(range);
+        return rv;
+    }
+    rv = replicas_add(&store->replicas, r, err);
+    if (rv != 0) {
+        replica_free(r);
+        return rv;
+    }
+    *ret_replica = r;
+    return 0;
+}
+
 /* ---- birth -------------------------------------------------------------------- */
 
 static void birth_config(const struct identity_member *members, size_t count,
@@ -74,7 +93,7 @@ static int birth_meta(const struct store *store, struct range_meta *ret_meta, st
     if (rv != 0)
         return err_wrap(err, rv, "first members");
     struct range_birth birth = {
-        .range_id = STORE_RANGE_ID,
+        .range_id = STORE_FIRST_RANGE_ID,
         .epoch = {.conf = 1, .span = 1},
         .span = range_span_all(),
         .replicas = replicas,
@@ -88,7 +107,8 @@ static int birth_meta(const struct store *store, struct range_meta *ret_meta, st
 
 static void birth_log_done(struct raftlog_write *op)
 {
-    struct store *store = op->data;
+    struct replica *r = op->data;
+    struct store *store = r->store;
     struct err err = {0};
     int rv = identity_set_born(store->env, store->data_dir, &store->identity, &err);
     if (rv != 0) {
@@ -96,10 +116,9 @@ static void birth_log_done(struct raftlog_write *op)
         return;
     }
     LOG_INFO(store->logger, "born", "store=%llu replica=%llu cluster=%016llx",
-             (unsigned long long)store->opt.store_id,
-             (unsigned long long)store->replica->replica_id,
+             (unsigned long long)store->opt.store_id, (unsigned long long)r->replica_id,
              (unsigned long long)store->identity.cluster_id);
-    replica_run(store->replica);
+    replica_run(r);
 }
 
 static void birth_edit_done(struct lsm_edit_op *op, int status)
@@ -107,6 +126,7 @@ static void birth_edit_done(struct lsm_edit_op *op, int status)
     struct store *store = op->data;
     struct err err = {0};
     struct range *range = NULL;
+    struct replica *r = NULL;
     uint64_t replica_id = own_member(store)->replica_id;
     int rv = status;
     if (rv != 0)
@@ -119,13 +139,13 @@ static void birth_edit_done(struct lsm_edit_op *op, int status)
         rv = range_new(store->env, store->lsm, replica_id, &meta, &range, &err);
     range_meta_fini(&meta);
     if (rv == 0)
-        rv = replica_new(store, replica_id, range, &store->replica, &err);
+        rv = store_add_replica(store, replica_id, range, &r, &err);
     if (rv != 0) {
         store_fail(store, "birth", &err);
         return;
     }
     store->birth_log = (struct raftlog_write){
-        .data = store,
+        .data = r,
         .group = replica_id,
         .has_hard_state = true,
         .term = STORE_BIRTH_TERM,
@@ -139,7 +159,7 @@ static void birth_edit_done(struct lsm_edit_op *op, int status)
 
 int store_birth(struct store *store, struct err *err)
 {
-    ASSERT(store->replica == NULL);
+    ASSERT(replicas_count(&store->replicas) == 0);
     ASSERT(!store->identity.is_born);
     struct range_meta meta;
     struct lsm_batch puts;
@@ -177,27 +197,41 @@ static int check_log(struct store *store, uint64_t replica_id, struct err *err)
         store->data_dir, (unsigned long long)replica_id);
 }
 
-static int load_replica(struct store *store, struct err *err)
+static int load_replica(struct store *store, uint64_t replica_id, struct err *err)
 {
-    uint64_t replica_id = own_member(store)->replica_id;
     struct range *range = NULL;
+    struct replica *r;
     int rv = range_load(store->env, store->lsm, replica_id, &range, err);
-    if (rv == ERR_NOT_FOUND)
-        return err_set(err, ERR_STATE,
-                       "folder '%s' lost its engine: replica %llu must not come back without it; "
-                       "the others go on without it. Way out: OPERATIONS.md, A lost folder",
-                       store->data_dir, (unsigned long long)replica_id);
     if (rv != 0)
         return err_wrap(err, rv, "load replica %llu", (unsigned long long)replica_id);
     rv = check_log(store, replica_id, err);
-    if (rv == 0)
-        rv = replica_new(store, replica_id, range, &store->replica, err);
     if (rv != 0) {
         range_free(range);
         return rv;
     }
+    return store_add_replica(store, replica_id, range, &r, err);
+}
+
+static int load_replicas(struct store *store, struct err *err)
+{
+    uint64_t *ids = NULL;
+    size_t count = 0;
+    int rv = range_list(store->lsm, &ids, &count, err);
+    if (rv == 0 && count == 0)
+        rv = err_set(err, ERR_STATE,
+                     "folder '%s' lost its engine: replica %llu must not come back without it; "
+                     "the others go on without it. Way out: OPERATIONS.md, A lost folder",
+                     store->data_dir, (unsigned long long)own_member(store)->replica_id);
+    for (size_t i = 0; rv == 0 && i < count; i++)
+        rv = load_replica(store, ids[i], err);
+    free(ids);
+    if (rv != 0)
+        return rv;
     store_move(store, STORE_REPLAYING);
-    replica_run(store->replica);
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        replica_run(r);
     return 0;
 }
 
@@ -269,9 +303,11 @@ static int check_clock(struct store *store, struct err *err)
         return err_set(err, ERR_STATE,
                        "the system clock shows %llu s since 1970, which cannot be right: set it",
                        (unsigned long long)(wall_ms / 1000));
-    if (store->replica == NULL)
-        return 0;
-    uint64_t time_ms = range_meta(store->replica->range)->time_ms;
+    uint64_t time_ms = 0;
+    uint32_t cursor = 0;
+    const struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        time_ms = MAX(time_ms, range_meta(r->range)->time_ms);
     if (time_ms > wall_ms + CLOCK_FATAL_MS)
         return err_set(err, ERR_STATE, "the system clock is %llu s behind the range's time: set it",
                        (unsigned long long)((time_ms - wall_ms) / 1000));
@@ -299,7 +335,7 @@ int store_boot(struct store *store, struct err *err)
     if (!store->identity.is_born)
         rv = store_birth(store, err);
     else
-        rv = load_replica(store, err);
+        rv = load_replicas(store, err);
     if (rv == ERR_CORRUPT)
         return note_damage(store, err);
     return rv == 0 ? check_clock(store, err) : rv;

@@ -26,12 +26,23 @@ static void forced_flush_done(struct lsm_flush_op *op, int status)
     store->is_flush_forced = false;
 }
 
+static bool is_any_dirty(const struct store *store)
+{
+    uint32_t cursor = 0;
+    const struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (range_is_dirty(r->range))
+            return true;
+    }
+    return false;
+}
+
 /* The log is cut behind the flushed index: a log over its budget asks for a flush. */
 static void care_log_budget(struct store *store)
 {
     if (store->is_flush_forced || !raftlog_is_over_budget(store->log))
         return;
-    if (store->replica == NULL || !range_is_dirty(store->replica->range))
+    if (!is_any_dirty(store))
         return;
     store->forced_flush.data = store;
     if (lsm_flush(store->lsm, &store->forced_flush, forced_flush_done) == 0)
@@ -45,7 +56,11 @@ void store_care(struct store *store)
     store_check_clock(store);
     care_watermark(store);
     care_log_budget(store);
-    store_compact_log(store);
+    snapshot_in_tick_greeted(store);
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        store_compact_log(r);
 }
 
 /* How many entries below the flushed index are kept for members that lag. */
@@ -61,11 +76,11 @@ static uint32_t trailing_entries(const struct store *store, uint64_t replica_id)
     return (uint32_t)MIN(keep / entry_bytes, (uint64_t)UINT32_MAX);
 }
 
-void store_compact_log(struct store *store)
+void store_compact_log(struct replica *r)
 {
-    struct replica *r = store->replica;
+    struct store *store = r->store;
     struct cons_status status;
-    if (r == NULL || r->state != REPLICA_RUNNING || r->cons == NULL)
+    if (r->state != REPLICA_RUNNING || r->cons == NULL)
         return;
     uint64_t flushed = range_flushed_index(r->range);
     consensus_status(r->cons, &status);

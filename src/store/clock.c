@@ -63,22 +63,35 @@ static bool offset_of(const struct store *store, uint64_t store_id, int64_t *ret
     return peer != NULL && net_peer_clock_offset_ms(peer, ret_offset_ms);
 }
 
-/* The stores of all voters: by consensus, or as they were at the birth. */
+static uint32_t add_voter(uint64_t *stores, uint32_t n, uint64_t store_id)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (stores[i] == store_id)
+            return n;
+    }
+    if (n < CLOCK_VOTERS_MAX)
+        stores[n++] = store_id;
+    return n;
+}
+
+/* The stores of all voters of our ranges: by consensus, or as they were at the birth. */
 static uint32_t list_voters(const struct store *store, uint64_t *stores)
 {
-    const struct replica *r = store->replica;
     uint32_t n = 0;
-    if (r != NULL && r->cons != NULL) {
+    uint32_t cursor = 0;
+    const struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (r->cons == NULL)
+            continue;
         const struct cons_config *config = consensus_config(r->cons, NULL);
         for (uint32_t i = 0; i < config->n; i++) {
             if (config->members[i].role == CONS_VOTER)
-                stores[n++] = config->members[i].store_id;
+                n = add_voter(stores, n, config->members[i].store_id);
         }
-        return n;
     }
-    for (size_t i = 0; i < store->identity.member_count; i++)
-        stores[n++] = store->identity.members[i].store_id;
-    return n;
+    for (size_t i = 0; n == 0 && i < store->identity.member_count; i++)
+        stores[i] = store->identity.members[i].store_id;
+    return n == 0 ? (uint32_t)store->identity.member_count : n;
 }
 
 static bool judge(struct store *store)
@@ -95,12 +108,13 @@ static bool judge(struct store *store)
 /* ---- consequences --------------------------------------------------------------------- */
 
 /* The live voter with most of the log among those whose clocks are right; 0: none. */
-static uint64_t choose_successor(const struct store *store)
+static uint64_t choose_successor(const struct replica *r)
 {
+    const struct store *store = r->store;
     struct cons_status s;
     uint64_t best = 0;
     uint64_t best_match = 0;
-    consensus_status(store->replica->cons, &s);
+    consensus_status(r->cons, &s);
     for (uint32_t i = 0; i < s.n_members; i++) {
         const struct cons_member_status *m = &s.members[i];
         int64_t offset = 0;
@@ -119,30 +133,29 @@ static uint64_t choose_successor(const struct store *store)
 
 /* Is there nobody else? The rest of a majority may lack entries that only we have: then
  * we must lead for as long as it takes to hand them over. */
-static bool is_needed(struct store *store)
+static bool is_needed(struct replica *r)
 {
-    struct clock *clock = &store->clock;
-    uint64_t now_ms = store_now_ms(store);
-    if (consensus_leader(store->replica->cons, NULL) != 0) {
-        clock->since_ms = 0;
+    uint64_t now_ms = store_now_ms(r->store);
+    if (consensus_leader(r->cons, NULL) != 0) {
+        r->leaderless_ms = 0;
         return false;
     }
-    if (clock->since_ms == 0)
-        clock->since_ms = now_ms;
-    uint64_t patience_ms = (uint64_t)CLOCK_LEADERLESS_TIMEOUTS * store->opt.election_timeout_ms;
-    return now_ms - clock->since_ms >= patience_ms;
+    if (r->leaderless_ms == 0)
+        r->leaderless_ms = now_ms;
+    uint64_t patience_ms = (uint64_t)CLOCK_LEADERLESS_TIMEOUTS * r->store->opt.election_timeout_ms;
+    return now_ms - r->leaderless_ms >= patience_ms;
 }
 
-static void act(struct store *store)
+static void act(struct replica *r)
 {
-    struct replica *r = store->replica;
-    if (r == NULL || r->cons == NULL)
+    struct store *store = r->store;
+    if (r->cons == NULL)
         return;
     bool is_off = store->clock.is_off;
-    consensus_set_candidacy(r->cons, !is_off || is_needed(store));
+    consensus_set_candidacy(r->cons, !is_off || is_needed(r));
     if (!is_off || !replica_is_leader(r))
         return;
-    uint64_t successor = choose_successor(store);
+    uint64_t successor = choose_successor(r);
     if (successor != 0)
         consensus_transfer(r->cons, store_now_ms(store), successor); /* BUSY while it goes on */
 }
@@ -179,5 +192,8 @@ void store_check_clock(struct store *store)
                  "this store does not lead");
     else if (has_changed)
         LOG_INFO(store->logger, "clock_good", "offset_ms=%lld", (long long)clock->offset_ms);
-    act(store);
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        act(r);
 }

@@ -33,7 +33,6 @@ struct clock {
     bool is_outvoted;  /* more than half of the voters agree with the reference, we do not */
     bool was_good;     /* and agreed with more than half, since this process began */
     int64_t offset_ms; /* how far ours is ahead of the reference */
-    uint64_t since_ms; /* without a leader since then; 0: there is one */
     int64_t step_ms;   /* our wall clock less the monotonic one, when last judged */
 };
 

@@ -70,39 +70,59 @@ void store_on_peer_down(void *data, uint64_t store_id, bool was_up, int status, 
 
 /* ---- out ------------------------------------------------------------------------- */
 
-static struct net_peer *peer_of(const struct store *store, uint64_t replica_id)
+/* By the latest configuration; before consensus runs, by the descriptor. */
+static uint64_t store_id_of(const struct replica *r, uint64_t replica_id)
 {
-    const struct identity_member *m = identity_member_by_replica(&store->identity, replica_id);
-    return m == NULL ? NULL : net_peer_find(store->net, m->store_id);
+    const struct range_replica *known =
+        range_descriptor_find(range_descriptor(r->range), replica_id);
+    const struct cons_config *config = r->cons == NULL ? NULL : consensus_config(r->cons, NULL);
+    for (uint32_t i = 0; config != NULL && i < config->n; i++) {
+        if (config->members[i].replica_id == replica_id)
+            return config->members[i].store_id;
+    }
+    return known == NULL ? 0 : known->store_id;
+}
+
+const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id)
+{
+    uint64_t store_id = store_id_of(r, replica_id);
+    return store_id == 0 ? NULL : identity_member_by_store(&r->store->identity, store_id);
+}
+
+static struct net_peer *peer_of(const struct replica *r, uint64_t replica_id)
+{
+    uint64_t store_id = store_id_of(r, replica_id);
+    return store_id == 0 ? NULL : net_peer_find(r->store->net, store_id);
 }
 
 static void send_late(struct store *store)
 {
-    if (store->late.to == 0 || env_fault(store->env, "store.send.late"))
+    if (store->late.to_store == 0 || env_fault(store->env, "store.send.late"))
         return;
-    struct net_peer *peer = peer_of(store, store->late.to);
-    store->late.to = 0;
+    struct net_peer *peer = net_peer_find(store->net, store->late.to_store);
+    store->late.to_store = 0;
     if (peer != NULL && net_peer_is_up(peer))
         net_peer_send(peer, store->late.class, buf_slice(&store->late.frame));
 }
 
 /* Keep it back, to be sent behind a later message, be it to the same store or another. */
-static bool delay(struct store *store, uint64_t to, enum net_class class)
+static bool delay(struct store *store, uint64_t to_store, enum net_class class)
 {
-    if (store->late.to != 0 || !env_fault(store->env, "store.send.late"))
+    if (store->late.to_store != 0 || !env_fault(store->env, "store.send.late"))
         return false;
     buf_clear(&store->late.frame);
     buf_append(&store->late.frame, store->frames.data, store->frames.len);
     if (store->late.frame.failed)
         return false;
-    store->late.to = to;
+    store->late.to_store = to_store;
     store->late.class = class;
     return true;
 }
 
-void store_send(struct store *store, const struct cons_msg *msg)
+void store_send(struct replica *r, const struct cons_msg *msg)
 {
-    struct net_peer *peer = peer_of(store, msg->to);
+    struct store *store = r->store;
+    struct net_peer *peer = peer_of(r, msg->to);
     if (peer == NULL || !net_peer_is_up(peer))
         return;
     buf_clear(&store->frames);
@@ -110,7 +130,7 @@ void store_send(struct store *store, const struct cons_msg *msg)
     if (store->frames.failed)
         return;
     enum net_class class = cons_msg_is_urgent(msg) ? NET_URGENT : NET_BULK;
-    if (env_fault(store->env, "store.send.drop") || delay(store, msg->to, class))
+    if (env_fault(store->env, "store.send.drop") || delay(store, store_id_of(r, msg->to), class))
         return;
     net_peer_send(peer, class, buf_slice(&store->frames)); /* Raft repeats what is dropped */
     if (env_fault(store->env, "store.send.twice"))
@@ -118,9 +138,9 @@ void store_send(struct store *store, const struct cons_msg *msg)
     send_late(store);
 }
 
-bool store_peer_ready(struct store *store, uint64_t replica_id)
+bool store_peer_ready(struct replica *r, uint64_t replica_id)
 {
-    struct net_peer *peer = peer_of(store, replica_id);
+    struct net_peer *peer = peer_of(r, replica_id);
     return peer != NULL && net_peer_is_up(peer);
 }
 
@@ -173,11 +193,10 @@ static bool has_data_for(const struct replica *r, const struct cons_msg *msg)
            snapshot_in_has(r, msg->snapshot.index, msg->snapshot.term);
 }
 
-static int check_route(const struct store *store, const struct cons_msg *msg, uint64_t from_store,
+static int check_route(const struct replica *r, const struct cons_msg *msg, uint64_t from_store,
                        struct err *err)
 {
-    const struct identity_member *m = identity_member_by_replica(&store->identity, msg->from);
-    if (m != NULL && m->store_id == from_store)
+    if (store_id_of(r, msg->from) == from_store)
         return 0;
     return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
                    (unsigned long long)from_store, (unsigned long long)msg->from);
@@ -187,18 +206,19 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
                           struct err *err)
 {
     struct store *store = data;
-    struct replica *r = store->replica;
     struct cons_msg msg;
     if (!peer_msg_is_kind(kind))
         return err_set(err, ERR_UNSUPPORTED, "message kind %u between stores", kind);
     int rv = raft_wire_decode(store->wire, body, &msg, err);
     if (rv != 0)
         return rv;
-    rv = check_route(store, &msg, from_store, err);
+    struct replica *r = replicas_get(&store->replicas, msg.to);
+    if (r == NULL || msg.group_id != r->range_id)
+        return 0;
+    rv = check_route(r, &msg, from_store, err);
     if (rv != 0)
         return rv;
-    bool is_ours = r != NULL && msg.group_id == r->range_id && msg.to == r->replica_id;
-    if (!is_ours || r->cons == NULL || r->state == REPLICA_DAMAGED)
+    if (r->cons == NULL || r->state == REPLICA_DAMAGED)
         return 0;
     if (!has_data_for(r, &msg))
         return 0;
@@ -208,6 +228,6 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
     if (rv != 0)
         LOG_WARN(store->logger, "message_refused", "from=%llu kind=%s reason=\"%s\"",
                  (unsigned long long)msg.from, cons_msg_name(msg.type), reason.msg);
-    store_wake(store);
+    replica_wake(r);
     return 0;
 }

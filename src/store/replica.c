@@ -22,6 +22,13 @@ void replica_move(struct replica *r, enum replica_state to)
     r->state = to;
 }
 
+static void timer_due(struct env_timer *timer)
+{
+    struct replica *r = timer->data;
+    replica_tick(r);
+    replica_wake(r);
+}
+
 int replica_new(struct store *store, uint64_t replica_id, struct range *range,
                 struct replica **ret_replica, struct err *err)
 {
@@ -35,6 +42,8 @@ int replica_new(struct store *store, uint64_t replica_id, struct range *range,
     r->range = range;
     r->state = REPLICA_REPLAYING;
     r->next_write_id = 1;
+    list_init(&r->in_woken);
+    env_timer_init(&r->timer, store->env, timer_due, r);
     list_init(&r->writes);
     list_init(&r->proposals);
     list_init(&r->stamp_reads);
@@ -54,6 +63,8 @@ void replica_free(struct replica *r)
 {
     if (r == NULL)
         return;
+    env_timer_stop(&r->timer);
+    list_remove(&r->in_woken);
     replica_read_free(r);
     replica_write_free(r);
     snapshot_out_free(r);
@@ -94,7 +105,7 @@ static void try_start(struct replica *r)
     r->wants_reopen = false;
     if (r->state != REPLICA_RUNNING)
         replica_move(r, REPLICA_RUNNING);
-    store_on_replica_running(r->store);
+    store_on_replica_running(r);
 }
 
 /* The hint on disk may end above the log of a replica that took in a snapshot just
@@ -151,7 +162,7 @@ void replica_on_role(void *ctx, enum cons_state role, uint64_t term, uint64_t le
     r->role_term = term;
     if (was_leader && role != CONS_LEADER)
         r->lost_leadership = true;
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 /* What had to wait until consensus was done with its call. */
@@ -177,7 +188,7 @@ void replica_restart_consensus(struct replica *r)
     r->generation++;
     r->is_role_known = false;
     r->wants_reopen = true;
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 /* The library gave up: free the instance, start another from what is on disk once
@@ -195,12 +206,25 @@ static void check_reopen(struct replica *r)
         try_start(r);
 }
 
-uint64_t replica_turn(struct replica *r)
+/* When it must be looked at again at the latest. */
+static void set_timer(struct replica *r, uint64_t now_ms)
+{
+    uint64_t due = now_ms + STORE_CARE_MS;
+    if (r->cons != NULL)
+        due = MIN(due, consensus_next_timeout(r->cons, now_ms));
+    if (r->write_count > 0 || !list_is_empty(&r->proposals) || r->read_count > 0)
+        due = MIN(due, now_ms + STORE_TICK_MS);
+    due = MAX(due, now_ms + 1);
+    if (!env_timer_is_active(&r->timer) || r->timer.due_us > due * 1000)
+        env_timer_start_at(&r->timer, due * 1000);
+}
+
+void replica_turn(struct replica *r)
 {
     uint64_t now = store_now_ms(r->store);
     if (r->state == REPLICA_DAMAGED) {
         replica_end(r); /* whoever came to wait since, too */
-        return UINT64_MAX;
+        return;
     }
     after_leadership(r);
     replica_log_turn(r);
@@ -212,7 +236,7 @@ uint64_t replica_turn(struct replica *r)
     if (r->cons != NULL && r->state == REPLICA_RUNNING)
         snapshot_out_turn(r);
     check_reopen(r);
-    return r->cons == NULL ? UINT64_MAX : consensus_next_timeout(r->cons, now);
+    set_timer(r, now);
 }
 
 void replica_tick(struct replica *r)

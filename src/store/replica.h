@@ -47,6 +47,7 @@ struct answer_to {
     uint64_t request_id;
     uint64_t trace_id;
     uint64_t deadline_us;
+    uint64_t range_id; /* that the answer is about; 0: none */
     enum request_kind kind;
 };
 
@@ -115,6 +116,8 @@ struct log_fetch {
 
 struct replica {
     struct store *store;
+    struct list in_woken;   /* store's */
+    struct env_timer timer; /* consensus' next time-out, and the tick */
     uint64_t replica_id;
     uint64_t range_id;
     enum replica_state state;
@@ -125,7 +128,8 @@ struct replica {
     bool is_role_known;
     enum cons_state role;
     uint64_t role_term;
-    bool lost_leadership; /* told by consensus, dealt with at the end of the turn */
+    bool lost_leadership;   /* told by consensus, dealt with at the end of the turn */
+    uint64_t leaderless_ms; /* our clock is wrong: without a leader since then; 0: there is one */
 
     struct list writes; /* to be proposed */
     uint32_t write_count;
@@ -169,9 +173,8 @@ void replica_free(struct replica *r);
 /* Replay the log up to its hint, then start consensus. */
 void replica_run(struct replica *r);
 
-/* End of a loop turn: propose, confirm reads. Returns when it must be called again at
- * the latest, in milliseconds of store_now_ms(). */
-uint64_t replica_turn(struct replica *r);
+/* End of a loop turn: propose, confirm reads, set the timer. */
+void replica_turn(struct replica *r);
 void replica_tick(struct replica *r);
 
 /* From apply: the hint is reached. */
@@ -291,5 +294,9 @@ void snapshot_in_on_reset(struct replica *r);
 void snapshot_in_on_quiet(struct replica *r);
 void snapshot_in_tick(struct replica *r, uint64_t now_us);
 void snapshot_in_free(struct replica *r);
+
+/* The same for streams that have not said yet whose they are. */
+void snapshot_in_tick_greeted(struct store *store);
+void snapshot_in_free_greeted(struct store *store);
 
 #endif

@@ -223,7 +223,7 @@ static void pump_run(struct env_task *task)
     confirm_applied(r, before);
     finish_replay(r);
     snapshot_in_on_quiet(r);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 static void retry_fired(struct env_timer *timer)

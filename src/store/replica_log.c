@@ -27,7 +27,7 @@ static void log_write_done(struct raftlog_write *op)
     if (id == 0)
         snapshot_in_on_reset(r);
     replica_apply_wake(r);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 static struct log_write *log_write_new(struct replica *r, uint64_t write_id)
@@ -145,7 +145,7 @@ static void fetch_answer(struct log_fetch *f, int status, const struct cons_entr
     struct replica *r = f->replica;
     if (f->generation == r->generation && r->cons != NULL)
         consensus_on_fetched(r->cons, store_now_ms(r->store), f->token, status, entries, n);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 static void fetch_free(struct log_fetch *f)
@@ -202,7 +202,7 @@ static void log_fetch(void *ctx, uint64_t token, uint64_t peer, uint64_t first, 
     LOG_DEBUG(r->store->logger, "log_fetch", "peer=%llu first=%llu n=%u status=%s",
               (unsigned long long)peer, (unsigned long long)first, n, err_name(rv));
     list_push_back(&r->fetches, &f->in_fetches);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 void replica_log_turn(struct replica *r)
@@ -232,13 +232,13 @@ void replica_log_free(struct replica *r)
 static void cons_send(void *ctx, const struct cons_msg *msg)
 {
     struct replica *r = ctx;
-    store_send(r->store, msg);
+    store_send(r, msg);
 }
 
 static bool cons_peer_ready(void *ctx, uint64_t peer)
 {
     struct replica *r = ctx;
-    return store_peer_ready(r->store, peer);
+    return store_peer_ready(r, peer);
 }
 
 static void cons_committed(void *ctx, uint64_t from, uint64_t to)

@@ -43,7 +43,7 @@ static void read_ended(struct read_op *op, int status)
         list_push_back(&r->stamp_reads, &op->in_reads);
         r->needs_stamp = true;
         r->stamp_ms = MAX(r->stamp_ms, op->read.now_ms);
-        store_wake(r->store);
+        replica_wake(r);
         return;
     }
     const char *text = op->read.err.code != 0 ? op->read.err.msg : NULL;
@@ -172,7 +172,7 @@ void replica_read(struct replica *r, struct read_op *op)
     batch->count++;
     uint64_t deadline_ms = op->to.deadline_us / 1000 + 1;
     batch->confirm.deadline_ms = MAX(batch->confirm.deadline_ms, deadline_ms);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 void replica_read_flush(struct replica *r)

@@ -51,7 +51,7 @@ void replica_write(struct replica *r, struct write_op *op)
     list_push_back(&r->writes, &op->in_writes);
     r->write_count++;
     r->write_bytes += op->len;
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 void replica_write_fail_queue(struct replica *r, int status)

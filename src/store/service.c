@@ -9,14 +9,14 @@
 
 /* ---- answers ------------------------------------------------------------------- */
 
-static void fill_leader(const struct store *store, struct leader_hint *ret)
+static void fill_leader(const struct store *store, uint64_t range_id, struct leader_hint *ret)
 {
-    const struct replica *r = store->replica;
+    const struct replica *r = replicas_of_range(&store->replicas, range_id);
     uint64_t store_id = 0;
     if (r == NULL || r->cons == NULL)
         return;
     uint64_t leader = consensus_leader(r->cons, &store_id);
-    const struct identity_member *m = identity_member_by_replica(&store->identity, leader);
+    const struct identity_member *m = identity_member_by_store(&store->identity, store_id);
     if (leader == 0 || m == NULL)
         return;
     *ret = (struct leader_hint){
@@ -32,7 +32,7 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     response->id = to->request_id;
     response->trace_id = to->trace_id;
     if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
-        fill_leader(store, &response->leader);
+        fill_leader(store, to->range_id, &response->leader);
     buf_init(&frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
     size_t start = frame_begin(&frame);
     response_encode(&frame, response);
@@ -94,33 +94,70 @@ void service_answer_read(struct store *store, const struct answer_to *to, enum r
 
 /* ---- requests --------------------------------------------------------------------- */
 
-/* The replica that may answer for data, or NULL and the answer is on its way. */
-static struct replica *data_replica(struct store *store, const struct answer_to *to,
-                                    const struct request *request)
+/* Does the store serve data now? If not, the answer is on its way. */
+static bool is_serving(struct store *store, const struct answer_to *to)
 {
-    struct replica *r = store->replica;
     switch (store->state) {
     case STORE_UNBORN:
         service_answer_status(store, to, ERR_STATE, "this store is not bootstrapped");
-        return NULL;
+        return false;
     case STORE_DAMAGED:
         service_answer_status(store, to, ERR_UNAVAILABLE, "this store is damaged");
-        return NULL;
+        return false;
     case STORE_REPLAYING:
         service_answer_status(store, to, ERR_NOT_LEADER, "this store is starting");
-        return NULL;
+        return false;
     default:
         break;
     }
-    if (r == NULL || store->drain.is_closing) {
+    if (store->drain.is_closing)
         service_answer_status(store, to, ERR_NOT_LEADER, "this store is stopping");
+    return !store->drain.is_closing;
+}
+
+/* Where a request begins that does not name its range: a user key, of which there may be
+ * none (the first or, downwards, the last of the keyspace). */
+struct place {
+    uint32_t keyspace;
+    struct slice key;
+    bool is_below; /* at the keys below it */
+};
+
+static struct replica *replica_at(const struct store *store, const struct place *place)
+{
+    uint8_t raw[RANGE_USER_KEY_PREFIX + KEY_WIRE_MAX];
+    bool is_at_end = place->is_below && place->key.len == 0;
+    if (place->key.len > KEY_WIRE_MAX)
+        return NULL;
+    /* The end of a keyspace is the start of the next; there is none behind the last. */
+    size_t len = range_user_key(place->keyspace, place->key, raw);
+    if (is_at_end)
+        len = range_keyspace_end(place->keyspace, raw);
+    struct slice key = slice_of(raw, len);
+    return place->is_below ? replicas_below_key(&store->replicas, key)
+                           : replicas_at_key(&store->replicas, key);
+}
+
+/* The replica that may answer for data, or NULL and the answer is on its way. */
+static struct replica *data_replica(struct store *store, struct answer_to *to,
+                                    const struct request *request, const struct place *place)
+{
+    struct replica *r;
+    if (request->range_id != 0)
+        r = replicas_of_range(&store->replicas, request->range_id);
+    else
+        r = replica_at(store, place);
+    if (r == NULL) {
+        service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
         return NULL;
     }
-    const struct range_descriptor *d = range_descriptor(r->range);
-    bool is_other = request->range_id != 0 && request->range_id != d->range_id;
-    bool is_old = request->span_epoch != 0 && request->span_epoch != d->epoch.span;
-    if (is_other || is_old) {
+    to->range_id = r->range_id;
+    if (request->span_epoch != 0 && request->span_epoch != range_descriptor(r->range)->epoch.span) {
         service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
+        return NULL;
+    }
+    if (!replica_is_leader(r)) {
+        service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         return NULL;
     }
     return r;
@@ -137,13 +174,14 @@ static bool command_grows(const struct command *command)
 }
 
 /* Is there room on this disk? Deletes go on longer than puts. */
-static int check_space(struct store *store, const struct command *command, size_t len)
+static int check_space(const struct replica *r, const struct command *command, size_t len)
 {
+    struct store *store = r->store;
     if (store->mark >= WATERMARK_READ_ONLY)
         return ERR_NO_SPACE;
     if (store->mark >= WATERMARK_NO_PUTS && command_grows(command))
         return ERR_NO_SPACE;
-    uint64_t queued = store->replica->write_bytes + len;
+    uint64_t queued = r->write_bytes + len;
     if (!raftlog_is_starved(store->log))
         return 0; /* if the log's next file is not ready yet, writes wait in the queue */
     return raftlog_has_room(store->log, raftlog_append_cost(1, queued)) ? 0 : ERR_NO_SPACE;
@@ -165,30 +203,30 @@ static int check_write(struct store *store, struct replica *r, const struct comm
         if (rv != 0)
             return rv;
     }
-    int rv = check_space(store, command, len);
+    int rv = check_space(r, command, len);
     if (rv != 0)
         return err_set(err, rv, "the disk of store %llu is full",
                        (unsigned long long)store->opt.store_id);
     return 0;
 }
 
-static void on_write(struct store *store, const struct answer_to *to, const struct request *request)
+static void on_write(struct store *store, struct answer_to *to, const struct request *request)
 {
     struct slice raw = request->write.command;
     struct command command;
     struct err err = {0};
-    struct replica *r = data_replica(store, to, request);
-    if (r == NULL)
+    if (!is_serving(store, to))
         return;
-    if (!replica_is_leader(r)) {
-        service_answer_status(store, to, ERR_NOT_LEADER, NULL);
+    int rv = command_decode(raw, &store->opt.limits, store->ops, COMMAND_OPS_MAX, &command, &err);
+    if (rv != 0) { /* a malformed request is the client's mistake, not damage */
+        service_answer_status(store, to, rv == ERR_CORRUPT ? ERR_INVALID : rv, err.msg);
         return;
     }
-    int rv = command_decode(raw, &store->opt.limits, store->ops, COMMAND_OPS_MAX, &command, &err);
-    if (rv == ERR_CORRUPT)
-        rv = ERR_INVALID; /* a malformed request is the client's mistake, not damage */
-    if (rv == 0)
-        rv = check_write(store, r, &command, raw.len, &err);
+    struct place place = {.keyspace = command.keyspace, .key = command.ops[0].key};
+    struct replica *r = data_replica(store, to, request, &place);
+    if (r == NULL)
+        return;
+    rv = check_write(store, r, &command, raw.len, &err);
     struct write_op *op = rv == 0 ? malloc(sizeof *op + raw.len) : NULL;
     if (rv == 0 && op == NULL)
         rv = ERR_BUSY;
@@ -240,17 +278,32 @@ static void bound_page(const struct store *store, struct request_scan *scan)
     scan->limit_bytes = bounded(scan->limit_bytes, store->opt.scan_bytes_max);
 }
 
-static void on_read(struct store *store, const struct answer_to *to, const struct request *request,
+static struct place where_to_read(const struct request *request)
+{
+    struct place place = {.keyspace = how_to_read(request)->keyspace};
+    if (request->kind == REQUEST_GET)
+        place.key = request->get.key;
+    if (request->kind == REQUEST_MULTI_GET && request->multi_get.keys.count > 0) {
+        struct unpack cursor = unpack_of(request->multi_get.keys.raw);
+        place.key = request_key_next(&cursor);
+    }
+    if (request->kind == REQUEST_SCAN) {
+        place.is_below = request->scan.is_reverse;
+        place.key = place.is_below ? request->scan.end : request->scan.start;
+    }
+    return place;
+}
+
+static void on_read(struct store *store, struct answer_to *to, const struct request *request,
                     struct slice body)
 {
     struct err err = {0};
-    struct replica *r = data_replica(store, to, request);
+    struct place place = where_to_read(request);
+    if (!is_serving(store, to))
+        return;
+    struct replica *r = data_replica(store, to, request, &place);
     if (r == NULL)
         return;
-    if (!replica_is_leader(r)) {
-        service_answer_status(store, to, ERR_NOT_LEADER, NULL);
-        return;
-    }
     int rv = check_consistency(how_to_read(request), &err);
     struct read_op *op = rv == 0 ? malloc(sizeof *op + body.len) : NULL;
     if (rv == 0 && op == NULL)

@@ -34,8 +34,7 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
 
 /* ---- admin.c ------------------------------------------------------------------- */
 
-void admin_on_request(struct store *store, const struct answer_to *to,
-                      const struct request *request);
+void admin_on_request(struct store *store, struct answer_to *to, const struct request *request);
 
 /* Answer what waited and is decided now. */
 void admin_tick(struct store *store);

@@ -7,6 +7,9 @@
  *      RESETTING ─log begins anew─▶ gone, consensus goes on
  *   up to COMPLETE: closed, no progress, another stream ─▶ DROPPING ─▶ gone
  *
+ * A stream says with its first word whose it is: until then it is the store's, and
+ * then the replica's.
+ *
  * Until EDITING everything is in a staging folder: the replica serves and applies
  * on, and a crash forgets it. The log is kept until the edit is durable.
  */
@@ -47,7 +50,9 @@ static const uint32_t in_successors[IN_NR] = {
 };
 
 struct snapshot_in {
-    struct replica *replica;
+    struct store *store;
+    struct replica *replica; /* NULL while GREETED */
+    struct list in_greeted;  /* store's, while GREETED */
     enum in_state state;
     struct net_stream *stream; /* NULL once it is closed */
     struct range_install *install;
@@ -65,14 +70,18 @@ static void in_move(struct snapshot_in *in, enum in_state to)
 {
     ASSERT(in_successors[in->state] & BIT(to));
     in->state = to;
-    in->progress_us = env_now_us(in->replica->store->env);
+    in->progress_us = env_now_us(in->store->env);
 }
 
 static void in_release(struct snapshot_in *in)
 {
-    ASSERT(in->replica->in == in);
     ASSERT(in->stream == NULL);
-    in->replica->in = NULL;
+    ASSERT(in->replica == NULL || in->replica->in == in);
+    if (in->replica != NULL)
+        in->replica->in = NULL;
+    list_remove(&in->in_greeted);
+    ASSERT(in->store->snapshots_in > 0);
+    in->store->snapshots_in--;
     range_install_free(in->install);
     free(in);
 }
@@ -104,11 +113,10 @@ static void in_abort(struct snapshot_in *in)
 
 static void in_drop(struct snapshot_in *in, int status, const char *reason)
 {
-    struct store *store = in->replica->store;
     if (in->state == IN_DROPPING)
         return;
     if (status != 0)
-        LOG_WARN(store->logger, "snapshot_dropped", "index=%llu bytes=%llu reason=\"%s\"",
+        LOG_WARN(in->store->logger, "snapshot_dropped", "index=%llu bytes=%llu reason=\"%s\"",
                  (unsigned long long)in->index, (unsigned long long)in->bytes, reason);
     in_hang_up(in, status, reason);
     in_move(in, IN_DROPPING);
@@ -119,7 +127,7 @@ static void in_drop(struct snapshot_in *in, int status, const char *reason)
 
 static void send_ack(struct snapshot_in *in)
 {
-    struct buf *frames = &in->replica->store->frames;
+    struct buf *frames = &in->store->frames;
     struct snapshot_ack ack = {.stream = in->number, .bytes = in->bytes};
     buf_clear(frames);
     size_t start = frame_begin(frames);
@@ -129,22 +137,43 @@ static void send_ack(struct snapshot_in *in)
         net_stream_send(in->stream, buf_slice(frames)); /* the next one says more */
 }
 
+/* Now it is known whose it is. */
+static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, struct err *err)
+{
+    struct replica *r = replicas_get(&in->store->replicas, begin->to_replica);
+    if (r == NULL || begin->group != r->range_id)
+        return err_set(err, ERR_NOT_FOUND, "replica %llu of range %llu is not here",
+                       (unsigned long long)begin->to_replica, (unsigned long long)begin->group);
+    if (r->state != REPLICA_RUNNING || r->cons == NULL)
+        return err_set(err, ERR_STATE, "replica %llu takes no snapshot now",
+                       (unsigned long long)begin->to_replica);
+    if (begin->term < consensus_term(r->cons))
+        return err_set(err, ERR_NOT_LEADER, "from an old term");
+    if (r->store->mark >= WATERMARK_NO_PUTS)
+        return err_set(err, ERR_NO_SPACE, "the disk is full");
+    if (r->in != NULL) {
+        if (r->in->state == IN_COMPLETE)
+            in_drop(r->in, ERR_CANCELED, "another stream has begun");
+        return err_set(err, ERR_BUSY, "another snapshot is being taken in");
+    }
+    list_remove(&in->in_greeted);
+    in->replica = r;
+    r->in = in;
+    return 0;
+}
+
 static int take_begin(struct snapshot_in *in, struct slice body, struct err *err)
 {
-    struct replica *r = in->replica;
     struct snapshot_begin begin;
     int rv = snapshot_begin_decode(body, &begin, err);
     if (rv != 0)
         return rv;
-    if (in->state != IN_GREETED)
+    if (in->state != IN_GREETED || in->replica != NULL)
         return err_set(err, ERR_CORRUPT, "a second begin");
-    if (begin.group != r->range_id || begin.to_replica != r->replica_id)
-        return err_set(err, ERR_NOT_FOUND, "replica %llu of range %llu is not here",
-                       (unsigned long long)begin.to_replica, (unsigned long long)begin.group);
-    if (begin.term < consensus_term(r->cons))
-        return err_set(err, ERR_NOT_LEADER, "from an old term");
-    if (r->store->mark >= WATERMARK_NO_PUTS)
-        return err_set(err, ERR_NO_SPACE, "the disk is full");
+    rv = bind(in, &begin, err);
+    if (rv != 0)
+        return rv;
+    struct replica *r = in->replica;
     rv = range_install_new(r->store->env, r->store->lsm, r->replica_id, r->range, begin.meta,
                            &in->install, err);
     if (rv != 0)
@@ -208,7 +237,7 @@ static int take_end(struct snapshot_in *in, struct slice body, struct err *err)
         end.bytes != in->bytes || end.crc32c != in->crc || !range_install_is_complete(in->install))
         return err_set(err, ERR_CORRUPT, "the end does not fit what came before");
     in_move(in, IN_COMPLETE);
-    LOG_INFO(in->replica->store->logger, "snapshot_received", "index=%llu term=%llu bytes=%llu",
+    LOG_INFO(in->store->logger, "snapshot_received", "index=%llu term=%llu bytes=%llu",
              (unsigned long long)in->index, (unsigned long long)in->term,
              (unsigned long long)in->bytes);
     send_ack(in);
@@ -218,7 +247,7 @@ static int take_end(struct snapshot_in *in, struct slice body, struct err *err)
 static int on_frame(void *data, uint32_t kind, struct slice body, struct err *err)
 {
     struct snapshot_in *in = data;
-    if (in->replica->cons == NULL)
+    if (in->replica != NULL && in->replica->cons == NULL)
         return err_set(err, ERR_STATE, "the replica is not running");
     switch (kind) {
     case MSG_SNAPSHOT_BEGIN:
@@ -242,28 +271,41 @@ static void on_close(void *data, int status, const char *reason)
 
 static const struct net_stream_handler in_handler = {.on_frame = on_frame, .on_close = on_close};
 
+/* Those that wait for their leader's word make room for one whose leader is here. */
+static void drop_one_complete(struct store *store)
+{
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (r->in != NULL && r->in->state == IN_COMPLETE) {
+            in_drop(r->in, ERR_CANCELED, "another stream has begun");
+            return;
+        }
+    }
+}
+
 int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
                           struct err *err)
 {
     struct store *store = data;
-    struct replica *r = store->replica;
     (void)from;
-    if (r == NULL || r->state != REPLICA_RUNNING || r->cons == NULL)
+    if (replicas_count(&store->replicas) == 0)
         return err_set(err, ERR_STATE, "store %llu takes no snapshot now",
                        (unsigned long long)store->opt.store_id);
-    if (r->in != NULL) {
-        if (r->in->state == IN_COMPLETE)
-            in_drop(r->in, ERR_CANCELED, "another stream has begun");
-        return err_set(err, ERR_BUSY, "another snapshot is being taken in");
+    if (store->snapshots_in >= STORE_SNAPSHOTS_IN_MAX) {
+        drop_one_complete(store);
+        return err_set(err, ERR_BUSY, "%u snapshots are being taken in", store->snapshots_in);
     }
     struct snapshot_in *in = calloc(1, sizeof *in);
     if (in == NULL)
         return err_set(err, ERR_BUSY, "out of memory for a snapshot");
-    in->replica = r;
+    in->store = store;
     in->stream = stream;
     in->state = IN_GREETED;
     in->progress_us = env_now_us(store->env);
-    r->in = in;
+    list_init(&in->in_greeted);
+    list_push_back(&store->greeted, &in->in_greeted);
+    store->snapshots_in++;
     net_stream_accept(stream, &in_handler, in);
     return 0;
 }
@@ -346,20 +388,40 @@ void snapshot_in_on_reset(struct replica *r)
     replica_apply_wake(r);
 }
 
-void snapshot_in_tick(struct replica *r, uint64_t now_us)
+static void in_tick(struct snapshot_in *in, uint64_t now_us)
 {
-    struct snapshot_in *in = r->in;
-    if (in == NULL || in->state > IN_COMPLETE)
-        return;
     uint64_t patience = in->state == IN_COMPLETE ? IN_KEPT_US : IN_STUCK_US;
     if (now_us >= in->progress_us + patience)
         in_drop(in, ERR_TIMEOUT, "no progress");
 }
 
+void snapshot_in_tick(struct replica *r, uint64_t now_us)
+{
+    if (r->in != NULL && r->in->state <= IN_COMPLETE)
+        in_tick(r->in, now_us);
+}
+
+void snapshot_in_tick_greeted(struct store *store)
+{
+    uint64_t now_us = env_now_us(store->env);
+    LIST_FOREACH(it, &store->greeted)
+    in_tick(list_entry(it, struct snapshot_in, in_greeted), now_us);
+}
+
+/* net frees the streams that env_stop() has ended. */
 void snapshot_in_free(struct replica *r)
 {
     if (r->in == NULL)
         return;
-    r->in->stream = NULL; /* net frees what env_stop() has ended */
+    r->in->stream = NULL;
     in_release(r->in);
+}
+
+void snapshot_in_free_greeted(struct store *store)
+{
+    while (!list_is_empty(&store->greeted)) {
+        struct snapshot_in *in = list_first(&store->greeted, struct snapshot_in, in_greeted);
+        in->stream = NULL;
+        in_release(in);
+    }
 }

@@ -90,7 +90,7 @@ static void out_fail(struct snapshot_out *o, int status, const char *reason)
     out_drop(o, status, reason);
     if (r->cons != NULL)
         consensus_snapshot_failed(r->cons, target);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 static int out_base(const struct snapshot_out *o, struct cons_base *ret, struct err *err)
@@ -242,7 +242,7 @@ static void out_complete(struct snapshot_out *o)
              (unsigned long long)base.index, (unsigned long long)o->bytes);
     out_drop(o, 0, NULL);
     consensus_snapshot_sent(r->cons, store_now_ms(r->store), target, &base);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 static int on_frame(void *data, uint32_t kind, struct slice body, struct err *err)
@@ -299,14 +299,14 @@ void snapshot_out_start(struct replica *r, uint64_t target)
     list_push_back(&r->streams, &o->in_streams);
     LOG_DEBUG(r->store->logger, "snapshot_wanted", "range=%llu target=%llu",
               (unsigned long long)r->range_id, (unsigned long long)target);
-    store_wake(r->store);
+    replica_wake(r);
 }
 
 static void out_open(struct snapshot_out *o)
 {
     struct replica *r = o->replica;
     struct err err = {0};
-    const struct identity_member *m = identity_member_by_replica(&r->store->identity, o->target);
+    const struct identity_member *m = store_member_of(r, o->target);
     if (m == NULL) {
         out_fail(o, ERR_NOT_FOUND, "its address is not known");
         return;

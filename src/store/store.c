@@ -39,11 +39,32 @@ void store_fail(struct store *store, const char *what, const struct err *err)
     env_fatal(store->env, "%s: %s", what, err->msg);
 }
 
-void store_on_replica_running(struct store *store)
+static bool is_any_replaying(const struct store *store)
 {
-    if (store->state == STORE_REPLAYING)
+    uint32_t cursor = 0;
+    const struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (r->state == REPLICA_REPLAYING)
+            return true;
+    }
+    return false;
+}
+
+void store_on_replica_running(struct replica *r)
+{
+    struct store *store = r->store;
+    if (store->state == STORE_REPLAYING && !is_any_replaying(store))
         store_move(store, STORE_RUNNING);
     store_check_clock(store); /* consensus began anew, and knows nothing of it */
+    replica_wake(r);
+}
+
+void store_wake_all(struct store *store)
+{
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        replica_wake(r);
     store_wake(store);
 }
 
@@ -56,7 +77,7 @@ void store_on_damage(struct store *store, const char *what, const struct err *er
         store_fail(store, "note damage", &note);
     if (store->state != STORE_DAMAGED)
         store_move(store, STORE_DAMAGED);
-    store_wake(store);
+    store_wake_all(store);
 }
 
 /* ---- what the engine and the log tell --------------------------------------------- */
@@ -64,48 +85,68 @@ void store_on_damage(struct store *store, const char *what, const struct err *er
 static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
 {
     struct store *store = data;
-    if (store->replica != NULL)
-        range_on_freeze(store->replica->range, freeze, batch);
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        range_on_freeze(r->range, freeze, batch);
 }
 
+/* Out of memory: the engine forgets by what it was told before. */
 static void set_gc(struct store *store)
 {
-    struct lsm_gc_span spans[2] = {
-        {.start = slice_of("\x00", 1), .end = slice_of("\x01", 1), .safe_version = UINT64_MAX},
-        range_gc_span(store->replica->range),
-    };
-    lsm_set_gc(store->lsm, spans, ARRAY_LEN(spans)); /* out of memory: the old one stays */
+    uint32_t count = replicas_count(&store->replicas);
+    struct lsm_gc_span *spans = malloc((count + 1) * sizeof *spans);
+    if (spans == NULL)
+        return;
+    spans[0] = (struct lsm_gc_span){
+        .start = slice_of("\x00", 1), .end = slice_of("\x01", 1), .safe_version = UINT64_MAX};
+    for (uint32_t i = 0; i < count; i++)
+        spans[i + 1] = range_gc_span(replicas_by_span(&store->replicas, i)->range);
+    lsm_set_gc(store->lsm, spans, count + 1);
+    free(spans);
 }
 
 static void on_flushed(void *data, uint64_t freeze)
 {
     struct store *store = data;
-    if (store->replica == NULL || !range_on_flushed(store->replica->range, freeze))
-        return;
-    set_gc(store);
-    store_compact_log(store);
+    uint32_t cursor = 0;
+    bool has_grown = false;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (!range_on_flushed(r->range, freeze))
+            continue;
+        has_grown = true;
+        store_compact_log(r);
+    }
+    if (has_grown)
+        set_gc(store);
 }
 
+/* A file is shared by all that have records in it. */
 static void on_corrupt(void *data, const char *file, uint64_t offset, const char *text)
 {
     struct store *store = data;
     struct err err = {0};
+    uint32_t cursor = 0;
+    struct replica *r;
     err_set(&err, ERR_CORRUPT, "%s at %llu: %s", file, (unsigned long long)offset, text);
-    if (store->replica != NULL)
-        replica_damage(store->replica, "engine", &err);
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        replica_damage(r, "engine", &err);
 }
 
 static void on_stall(void *data)
 {
     struct store *store = data;
-    if (store->replica != NULL)
-        replica_on_stall(store->replica);
-    store_wake(store);
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        replica_on_stall(r);
+    store_wake_all(store);
 }
 
 static void on_log_room(void *data)
 {
-    store_wake(data);
+    store_wake_all(data);
 }
 
 static void on_log_damage(void *data, uint64_t group, const char *text)
@@ -113,8 +154,9 @@ static void on_log_damage(void *data, uint64_t group, const char *text)
     struct store *store = data;
     struct err err = {0};
     err_set(&err, ERR_CORRUPT, "%s", text);
-    if (store->replica != NULL && store->replica->replica_id == group)
-        replica_damage(store->replica, "log", &err);
+    struct replica *r = replicas_get(&store->replicas, group);
+    if (r != NULL)
+        replica_damage(r, "log", &err);
 }
 
 static void on_refused(void *data, const char *address, const char *reason)
@@ -127,28 +169,25 @@ static void on_refused(void *data, const char *address, const char *reason)
 
 static void drain_step(struct store *store);
 
+/* A replica that is woken again meanwhile has its turn in the next run of the task. */
 static void store_turn(struct env_task *task)
 {
     struct store *store = task->data;
-    uint64_t now = store_now_ms(store);
-    uint64_t due = now + STORE_CARE_MS;
-    if (store->replica != NULL)
-        due = MIN(due, replica_turn(store->replica));
-    bool is_waiting = store->replica != NULL && (store->replica->write_count > 0 ||
-                                                 !list_is_empty(&store->replica->proposals) ||
-                                                 store->replica->read_count > 0);
-    if (is_waiting || !list_is_empty(&store->transfers) || store->drain.cb != NULL)
-        due = MIN(due, now + STORE_TICK_MS);
-    due = MAX(due, now + 1);
-    if (!env_timer_is_active(&store->timer) || store->timer.due_us > due * 1000)
-        env_timer_start_at(&store->timer, due * 1000);
+    struct list woken;
+    struct list *link;
+    list_init(&woken);
+    while ((link = list_pop_front(&store->woken)) != NULL)
+        list_push_back(&woken, link);
+    while ((link = list_pop_front(&woken)) != NULL)
+        replica_turn(list_entry(link, struct replica, in_woken));
+    bool is_waiting = !list_is_empty(&store->transfers) || store->drain.cb != NULL;
+    if (is_waiting && !env_timer_is_active(&store->timer))
+        env_timer_start(&store->timer, (uint64_t)STORE_TICK_MS * 1000);
 }
 
 static void store_tick(struct env_timer *timer)
 {
     struct store *store = timer->data;
-    if (store->replica != NULL)
-        replica_tick(store->replica);
     admin_tick(store);
     drain_step(store);
     store_wake(store);
@@ -189,18 +228,32 @@ static void drain_flushed(struct lsm_flush_op *op, int status)
     raftlog_append(store->log, &store->drain.barrier);
 }
 
-/* Is there somebody whom the store should not leave without an answer? */
-static bool drain_must_wait(struct store *store)
+/* Is there somebody whom this replica should not leave without an answer? */
+static bool drain_replica(struct replica *r, bool *leads)
 {
-    struct replica *r = store->replica;
-    if (r == NULL || r->state == REPLICA_DAMAGED)
+    if (r->state == REPLICA_DAMAGED)
         return false;
     if (replica_is_leader(r) && cons_config_voters(consensus_config(r->cons, NULL)) > 1) {
-        consensus_transfer(r->cons, store_now_ms(store), 0); /* BUSY while it goes on */
+        consensus_transfer(r->cons, store_now_ms(r->store), 0); /* BUSY while it goes on */
+        *leads = true;
         return true;
     }
-    store->drain.is_closing = true; /* there is nobody to hand over to, or it is done */
     return !list_is_empty(&r->proposals) || r->read_count > 0;
+}
+
+static bool drain_must_wait(struct store *store)
+{
+    bool leads = false;
+    bool must_wait = false;
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (drain_replica(r, &leads))
+            must_wait = true;
+    }
+    if (!leads) /* there is nobody to hand over to, or it is done */
+        store->drain.is_closing = true;
+    return must_wait;
 }
 
 /* Hand over and answer what is on its way, then flush, then the log's hints: a later
@@ -240,9 +293,11 @@ void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, vo
     env_timer_start(&store->drain.timer, (uint64_t)timeout_ms * 1000);
     store_move(store, STORE_DRAINING);
     net_stop_listening(store->net);
-    if (store->replica != NULL)
-        replica_write_fail_queue(store->replica, ERR_NOT_LEADER);
-    store_wake(store);
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        replica_write_fail_queue(r, ERR_NOT_LEADER);
+    store_wake_all(store);
 }
 
 /* ---- open and free --------------------------------------------------------------------------- */
@@ -357,6 +412,9 @@ static void init_parts(struct store *store)
     env_task_init(&store->turn, store_turn, store);
     env_timer_init(&store->timer, store->env, store_tick, store);
     env_timer_init(&store->care, store->env, store_care_due, store);
+    replicas_init(&store->replicas);
+    list_init(&store->woken);
+    list_init(&store->greeted);
     list_init(&store->transfers);
     list_init(&store->flushes);
     buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
@@ -387,7 +445,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     }
     store_care(store);
     env_timer_start(&store->care, (uint64_t)STORE_CARE_MS * 1000);
-    store_wake(store);
+    store_wake_all(store);
     *ret_store = store;
     return 0;
 }
@@ -399,7 +457,12 @@ void store_free(struct store *store)
     admin_free(store);
     net_free(store->net);
     raftlog_free(store->log); /* before the replica, whose reads it may hold */
-    replica_free(store->replica);
+    uint32_t cursor = 0;
+    struct replica *r;
+    snapshot_in_free_greeted(store);
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        replica_free(r);
+    replicas_fini(&store->replicas);
     lsm_free(store->lsm); /* after it: it holds views */
     env_dir_unlock(store->lock);
     buf_fini(&store->frames);
@@ -409,8 +472,7 @@ void store_free(struct store *store)
     free(store);
 }
 
-/* ---- looking in
- * ---------------------------------------------------------------------------------- */
+/* ---- looking in ------------------------------------------------------------------- */
 
 const char *store_address(const struct store *store)
 {
@@ -424,12 +486,14 @@ enum store_state store_state(const struct store *store)
 
 const struct consensus *store_consensus(const struct store *store)
 {
-    return store->replica == NULL ? NULL : store->replica->cons;
+    const struct replica *r = replicas_of_range(&store->replicas, STORE_FIRST_RANGE_ID);
+    return r == NULL ? NULL : r->cons;
 }
 
 struct range *store_range(const struct store *store)
 {
-    return store->replica == NULL ? NULL : store->replica->range;
+    const struct replica *r = replicas_of_range(&store->replicas, STORE_FIRST_RANGE_ID);
+    return r == NULL ? NULL : r->range;
 }
 
 struct lsm *store_lsm(const struct store *store)
@@ -447,6 +511,17 @@ const struct identity *store_identity(const struct store *store)
     return &store->identity;
 }
 
+static void check_replica(const struct replica *r)
+{
+    range_check(r->range);
+    if (r->cons == NULL)
+        return;
+    consensus_check(r->cons);
+    ASSERT(r->state == REPLICA_INSTALLING ||
+           range_meta(r->range)->applied_index <= consensus_apply_limit(r->cons) ||
+           consensus_last_index(r->cons) == range_meta(r->range)->applied_index);
+}
+
 void store_check(const struct store *store)
 {
     ASSERT(store->env != NULL);
@@ -456,14 +531,9 @@ void store_check(const struct store *store)
         raftlog_check(store->log);
     if (store->net != NULL)
         net_check(store->net);
-    const struct replica *r = store->replica;
-    if (r == NULL)
-        return;
-    range_check(r->range);
-    if (r->cons == NULL)
-        return;
-    consensus_check(r->cons);
-    ASSERT(r->state == REPLICA_INSTALLING ||
-           range_meta(r->range)->applied_index <= consensus_apply_limit(r->cons) ||
-           consensus_last_index(r->cons) == range_meta(r->range)->applied_index);
+    replicas_check(&store->replicas);
+    uint32_t cursor = 0;
+    const struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        check_replica(r);
 }

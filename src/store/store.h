@@ -45,7 +45,8 @@ struct range;
 struct consensus;
 
 enum {
-    STORE_SECRET_MAX = 256, /* bytes of the cluster secret */
+    STORE_SECRET_MAX = 256,   /* bytes of the cluster secret */
+    STORE_FIRST_RANGE_ID = 2, /* the first data range, of which a cluster is born */
 };
 
 /* A member as the configuration lists it, before any uuid is known. */
@@ -112,7 +113,8 @@ enum store_state { STORE_UNBORN, STORE_REPLAYING, STORE_RUNNING, STORE_DAMAGED, 
 enum store_state store_state(const struct store *store);
 const char *store_state_name(enum store_state state);
 
-/* For tests, the simulator's checks and metrics; NULL before the replica runs. */
+/* For tests, the simulator's checks and metrics: of the first data range; NULL before
+ * its replica runs. */
 const struct consensus *store_consensus(const struct store *store);
 struct range *store_range(const struct store *store);
 struct lsm *store_lsm(const struct store *store);

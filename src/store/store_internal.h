@@ -12,6 +12,7 @@
 #include "store/clock.h"
 #include "store/raft_wire.h"
 #include "store/replica.h"
+#include "store/replicas.h"
 #include "store/store.h"
 #include "wire/frame.h"
 #include "wire/request.h"
@@ -20,7 +21,6 @@
 /* The first data range and where its group is born on all members alike
  * (consensus.md, Life cycle): behind index 10 of term 5, with an empty log. */
 enum {
-    STORE_RANGE_ID = 2,
     STORE_BIRTH_INDEX = 10,
     STORE_BIRTH_TERM = 5,
 };
@@ -29,6 +29,7 @@ enum {
     STORE_TICK_MS = 10,
     STORE_CARE_MS = 250, /* watermarks, log budget */
     STORE_RETRY_MS = 100,
+    STORE_SNAPSHOTS_IN_MAX = 4, /* streams taken in at a time */
 };
 
 /* 2020 and 2100: outside, the clock is not set. */
@@ -49,7 +50,7 @@ struct store_drain {
 
 /* Fault point store.send.late: a message that is overtaken by others. */
 struct late_message {
-    uint64_t to; /* replica; 0: none */
+    uint64_t to_store; /* 0: none */
     enum net_class class;
     struct buf frame;
 };
@@ -68,7 +69,8 @@ struct store {
     struct lsm *lsm;
     struct raftlog *log;
     struct net *net;
-    struct replica *replica; /* NULL until born */
+    struct replicas replicas; /* none until born */
+    struct list woken;        /* replicas that the end of this turn must look at */
     struct raft_wire *wire;
     struct buf frames; /* one message on its way out */
     struct late_message late;
@@ -76,7 +78,7 @@ struct store {
     enum store_state state;
 
     struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
-    struct env_timer timer; /* consensus' next time-out, and the tick */
+    struct env_timer timer; /* the tick, while operators wait or it drains */
     struct env_timer care;
     enum watermark mark;
     struct clock clock; /* ours against those of the voters */
@@ -86,6 +88,8 @@ struct store {
     struct store_drain drain;
     struct lsm_edit_op birth_edit;
     struct raftlog_write birth_log;
+    struct list greeted;    /* snapshot streams whose replica is not known yet */
+    uint32_t snapshots_in;  /* all that are being taken in */
     struct list transfers;  /* admin: hand-overs that clients wait for */
     struct list flushes;    /* admin: flushes that clients wait for */
     uint64_t stream_number; /* of the last snapshot stream */
@@ -97,11 +101,22 @@ static inline uint64_t store_now_ms(const struct store *store)
     return env_now_us(store->env) / 1000;
 }
 
-/* Something happened that the end of this turn must look at. */
+/* Something happened to the store that the end of this turn must look at. */
 static inline void store_wake(struct store *store)
 {
     env_task_post(store->env, &store->turn);
 }
+
+/* The same, of one replica. */
+static inline void replica_wake(struct replica *r)
+{
+    if (!list_is_linked(&r->in_woken))
+        list_push_back(&r->store->woken, &r->in_woken);
+    store_wake(r->store);
+}
+
+/* … and of all. */
+void store_wake_all(struct store *store);
 
 /* The one place that writes store->state. */
 void store_move(struct store *store, enum store_state to);
@@ -110,7 +125,7 @@ void store_move(struct store *store, enum store_state to);
 void store_fail(struct store *store, const char *what, const struct err *err);
 
 /* Consensus of the replica runs (again). */
-void store_on_replica_running(struct store *store);
+void store_on_replica_running(struct replica *r);
 
 /* The replica is damaged: note it for life, tell everybody. */
 void store_on_damage(struct store *store, const char *what, const struct err *err);
@@ -139,11 +154,15 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
 /* Dial every store that the configuration or the identity names. */
 int store_dial_peers(struct store *store, struct err *err);
 
-/* Send one message of consensus to the store of replica msg->to. */
-void store_send(struct store *store, const struct cons_msg *msg);
+/* Send one message of r's consensus to the store of replica msg->to. */
+void store_send(struct replica *r, const struct cons_msg *msg);
 
-/* Would entries for this replica go out now? */
-bool store_peer_ready(struct store *store, uint64_t replica_id);
+/* Would entries of `r` for this other replica go out now? */
+bool store_peer_ready(struct replica *r, uint64_t replica_id);
+
+/* The member of the cluster on whose store replica `replica_id` of the range of `r`
+ * lives, as far as `r` knows; NULL: it is in no configuration, or its store is not known. */
+const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id);
 
 /* ---- care.c: slow watchfulness ----------------------------------------------- */
 
@@ -160,6 +179,6 @@ void store_check_clock(struct store *store);
 void store_watch_clock(struct store *store);
 
 /* The durable applied index grew: let consensus and log forget what is behind. */
-void store_compact_log(struct store *store);
+void store_compact_log(struct replica *r);
 
 #endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/replicas.h"
+
+#include <stdlib.h>
+
+#include "store/replica.h"
+
+static struct range_span span_of(const struct replica *r)
+{
+    return range_descriptor_span(range_descriptor(r->range));
+}
+
+void replicas_init(struct replicas *set)
+{
+    memset(set, 0, sizeof *set);
+    map_init(&set->by_id);
+    map_init(&set->by_range);
+}
+
+void replicas_fini(struct replicas *set)
+{
+    map_fini(&set->by_id);
+    map_fini(&set->by_range);
+    free(set->spans);
+    memset(set, 0, sizeof *set);
+}
+
+uint32_t replicas_count(const struct replicas *set)
+{
+    return set->by_id.count;
+}
+
+/* How many spans start at or below `key`. */
+static uint32_t spans_up_to(const struct replicas *set, struct slice key)
+{
+    uint32_t low = 0;
+    uint32_t high = replicas_count(set);
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (slice_compare(span_of(set->spans[mid]).start, key) <= 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* Does the span meet that of a neighbour, if it is to stand at `at`? */
+static bool is_free(const struct replicas *set, uint32_t at, struct range_span span)
+{
+    if (at > 0 && slice_compare(span.start, span_of(set->spans[at - 1]).end) < 0)
+        return false;
+    return at == replicas_count(set) || slice_compare(span_of(set->spans[at]).start, span.end) >= 0;
+}
+
+static int make_room(struct replicas *set)
+{
+    if (replicas_count(set) < set->cap)
+        return 0;
+    uint32_t cap = set->cap == 0 ? 8 : set->cap * 2;
+    struct replica **spans = realloc(set->spans, cap * sizeof *spans);
+    if (spans == NULL)
+        return ERR_NOMEM;
+    set->spans = spans;
+    set->cap = cap;
+    return 0;
+}
+
+static int check_add(const struct replicas *set, const struct replica *r, uint32_t at,
+                     struct err *err)
+{
+    if (map_get(&set->by_id, r->replica_id) != NULL)
+        return err_set(err, ERR_EXISTS, "replica %llu is here already",
+                       (unsigned long long)r->replica_id);
+    if (map_get(&set->by_range, r->range_id) != NULL)
+        return err_set(err, ERR_EXISTS, "a replica of range %llu is here already",
+                       (unsigned long long)r->range_id);
+    if (!is_free(set, at, span_of(r)))
+        return err_set(err, ERR_EXISTS, "the span of range %llu overlaps that of another",
+                       (unsigned long long)r->range_id);
+    if (replicas_count(set) >= REPLICAS_MAX)
+        return err_set(err, ERR_BUSY, "%d replicas are here, the limit", REPLICAS_MAX);
+    return 0;
+}
+
+int replicas_add(struct replicas *set, struct replica *r, struct err *err)
+{
+    uint32_t count = replicas_count(set);
+    uint32_t at = spans_up_to(set, span_of(r).start);
+    int rv = check_add(set, r, at, err);
+    if (rv != 0)
+        return rv;
+    if (make_room(set) != 0 || map_put(&set->by_range, r->range_id, r) != 0)
+        return err_set(err, ERR_NOMEM, "a place for replica %llu",
+                       (unsigned long long)r->replica_id);
+    if (map_put(&set->by_id, r->replica_id, r) != 0) {
+        map_remove(&set->by_range, r->range_id);
+        return err_set(err, ERR_NOMEM, "a place for replica %llu",
+                       (unsigned long long)r->replica_id);
+    }
+    memmove(&set->spans[at + 1], &set->spans[at], (count - at) * sizeof set->spans[0]);
+    set->spans[at] = r;
+    ASSERT(replicas_count(set) == count + 1);
+    return 0;
+}
+
+void replicas_remove(struct replicas *set, struct replica *r)
+{
+    uint32_t count = replicas_count(set);
+    uint32_t at = 0;
+    while (at < count && set->spans[at] != r)
+        at++;
+    ASSERT(at < count);
+    ASSERT(map_get(&set->by_id, r->replica_id) == r);
+    memmove(&set->spans[at], &set->spans[at + 1], (count - at - 1) * sizeof set->spans[0]);
+    map_remove(&set->by_id, r->replica_id);
+    map_remove(&set->by_range, r->range_id);
+    ASSERT(replicas_count(set) == count - 1);
+}
+
+struct replica *replicas_get(const struct replicas *set, uint64_t replica_id)
+{
+    return map_get(&set->by_id, replica_id);
+}
+
+struct replica *replicas_of_range(const struct replicas *set, uint64_t range_id)
+{
+    return map_get(&set->by_range, range_id);
+}
+
+struct replica *replicas_at_key(const struct replicas *set, struct slice key)
+{
+    uint32_t at = spans_up_to(set, key);
+    if (at == 0 || !range_span_contains(span_of(set->spans[at - 1]), key))
+        return NULL;
+    return set->spans[at - 1];
+}
+
+struct replica *replicas_below_key(const struct replicas *set, struct slice key)
+{
+    uint32_t at = spans_up_to(set, key);
+    if (at > 0 && slice_compare(span_of(set->spans[at - 1]).start, key) == 0)
+        at--;
+    if (at == 0 || slice_compare(key, span_of(set->spans[at - 1]).end) > 0)
+        return NULL;
+    return set->spans[at - 1];
+}
+
+struct replica *replicas_each(const struct replicas *set, uint32_t *cursor)
+{
+    return map_next(&set->by_id, cursor, NULL);
+}
+
+struct replica *replicas_by_span(const struct replicas *set, uint32_t position)
+{
+    return position < replicas_count(set) ? set->spans[position] : NULL;
+}
+
+void replicas_check(const struct replicas *set)
+{
+    uint32_t count = replicas_count(set);
+    map_check(&set->by_id);
+    map_check(&set->by_range);
+    ASSERT(set->by_range.count == count);
+    ASSERT(count <= set->cap);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct replica *r = set->spans[i];
+        ASSERT(map_get(&set->by_id, r->replica_id) == r);
+        ASSERT(map_get(&set->by_range, r->range_id) == r);
+        if (i > 0)
+            ASSERT(slice_compare(span_of(set->spans[i - 1]).end, span_of(r).start) <= 0);
+    }
+}
