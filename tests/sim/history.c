@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/history.h"
+#include "sim/history_index.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -121,37 +121,21 @@ static bool check_real_time(const struct history_op **ops, size_t n, char *why, 
     return ok;
 }
 
-/* Does it put a unique number there? */
-static bool writes_number(const struct history_op *op)
-{
-    return op->kind == HISTORY_WRITE || op->kind == HISTORY_CAS || op->kind == HISTORY_SWAP;
-}
-
 static bool has_unique_values(const struct history_op *op)
 {
     return key_class(op->key) == KEY_REGISTER || key_class(op->key) == KEY_TTL;
 }
 
-static struct history_op *writer_of(struct history *h, uint32_t key, const char *seen)
-{
-    uint64_t value = strtoull(seen, NULL, 10);
-    for (size_t i = 0; i < h->count; i++) {
-        struct history_op *w = &h->ops[i];
-        bool may = w->outcome == HISTORY_OK || w->outcome == HISTORY_PENDING;
-        if (w->key == key && writes_number(w) && may && w->value == value)
-            return w;
-    }
-    return NULL;
-}
-
-/* A write of unknown outcome that was seen is done, and so is all of its request. */
-static bool mark_seen(struct history *h, struct history_op *w, const struct history_op *by,
+/* A write of unknown outcome that was seen is done, and so is all of its request, whose
+ * operations stand side by side. */
+static bool mark_seen(struct history *h, const struct history_op *w, const struct history_op *by,
                       char *why, size_t size)
 {
-    for (size_t i = 0; i < h->count; i++) {
+    size_t first = (size_t)(w - h->ops);
+    while (first > 0 && h->ops[first - 1].request == w->request)
+        first--;
+    for (size_t i = first; i < h->count && h->ops[i].request == w->request; i++) {
         struct history_op *o = &h->ops[i];
-        if (o->request != w->request)
-            continue;
         if (o->version != 0 && o->version != by->version)
             return blame(why, size, "one request, two versions", o, by);
         o->version = by->version;
@@ -160,7 +144,7 @@ static bool mark_seen(struct history *h, struct history_op *w, const struct hist
 }
 
 /* What was seen was written, by something that had begun, under that version. */
-static bool check_values(struct history *h, char *why, size_t size)
+static bool check_values(struct history *h, const struct history_index *x, char *why, size_t size)
 {
     for (size_t i = 0; i < h->count; i++) {
         const struct history_op *op = &h->ops[i];
@@ -169,7 +153,7 @@ static bool check_values(struct history *h, char *why, size_t size)
                    (op->outcome == HISTORY_OK && op->kind == HISTORY_SWAP);
         if (!saw || op->seen == NULL || !has_unique_values(op))
             continue;
-        struct history_op *w = writer_of(h, op->key, op->seen);
+        const struct history_op *w = history_writer(x, op->key, op->seen);
         if (w == NULL)
             return blame(why, size, "value from nowhere", op, NULL);
         if (w->invoke_us > op->return_us)
@@ -204,43 +188,30 @@ static bool check_versions(const struct history_op **ops, size_t n, char *why, s
     return true;
 }
 
-static bool check_key(const struct history *h, uint32_t key, const struct history_op **ops,
+static bool check_key(const struct history_index *x, uint32_t key, const struct history_op **ops,
                       char *why, size_t size)
 {
+    const struct history_line *all = &x->keys[key].all;
     size_t n = 0;
-    for (size_t i = 0; i < h->count; i++) {
-        if (h->ops[i].key == key && is_witness(&h->ops[i]))
-            ops[n++] = &h->ops[i];
+    for (size_t i = 0; i < all->count; i++) {
+        if (is_witness(all->ops[i]))
+            ops[n++] = all->ops[i];
     }
     return check_real_time(ops, n, why, size) && check_versions(ops, n, why, size);
 }
 
 /* A read that found nothing: some deletion, or nothing at all yet, must explain it. */
-static bool check_absent(const struct history *h, char *why, size_t size)
+static bool check_absent(const struct history *h, const struct history_index *x, char *why,
+                         size_t size)
 {
     for (size_t i = 0; i < h->count; i++) {
         const struct history_op *op = &h->ops[i];
         bool absent = op->kind == HISTORY_READ && op->outcome == HISTORY_OK && op->seen == NULL;
         if (!absent || key_class(op->key) == KEY_TTL)
             continue;
-        const struct history_op *w = NULL; /* the last write that had ended before it */
-        bool deleted = false;
-        for (size_t j = 0; j < h->count; j++) {
-            const struct history_op *o = &h->ops[j];
-            if (o->key != op->key || o->outcome == HISTORY_FAILED)
-                continue;
-            bool wrote = o->kind != HISTORY_READ && o->kind != HISTORY_DELETE &&
-                         o->outcome == HISTORY_OK && o->return_us < op->invoke_us;
-            if (wrote && (w == NULL || o->version > w->version))
-                w = o;
-        }
-        for (size_t j = 0; w != NULL && j < h->count && !deleted; j++) {
-            const struct history_op *o = &h->ops[j];
-            bool may = o->outcome == HISTORY_PENDING || o->version > w->version;
-            deleted = o->key == op->key && o->kind == HISTORY_DELETE &&
-                      o->outcome != HISTORY_FAILED && may && o->invoke_us < op->return_us;
-        }
-        if (w != NULL && !deleted)
+        const struct history_key *k = &x->keys[op->key];
+        const struct history_op *w = history_newest_before(&k->writes_by_return, op->invoke_us);
+        if (w != NULL && history_delete_begun(k, op->return_us) <= w->version)
             return blame(why, size, "an acknowledged write is gone", op, w);
     }
     return true;
@@ -250,42 +221,33 @@ static bool check_absent(const struct history *h, char *why, size_t size)
 
 /* Everything in a read is of one version: the newest at or below it of each key, and no
  * older than what had ended before the read began. */
-static bool check_snapshot(const struct history *h, const struct history_op *read, char *why,
+static bool check_snapshot(const struct history_index *x, const struct history_op *read, char *why,
                            size_t size)
 {
+    const struct history_key *k = &x->keys[read->key];
     bool is_ttl = key_class(read->key) == KEY_TTL;
     uint64_t least = read->seen == NULL ? 0 : read->version;
-    uint64_t deleted = 0;
-    const struct history_op *missed = NULL;
     if (read->version > read->read_version)
         return blame(why, size, "newer than the version that was read", read, NULL);
-    for (size_t i = 0; i < h->count; i++) {
-        const struct history_op *o = &h->ops[i];
-        bool is_done = o->outcome == HISTORY_OK && changes(o);
-        if (is_done && o->return_us < read->invoke_us && o->version > read->read_version)
-            return blame(why, size, "read below what had ended before", read, o);
-        if (o->key != read->key || !changes(o) || o->outcome == HISTORY_FAILED)
-            continue;
-        if (o->kind == HISTORY_DELETE) {
-            uint64_t at = o->outcome == HISTORY_PENDING ? read->read_version : o->version;
-            deleted = at <= read->read_version ? MAX(deleted, at) : deleted;
-        } else if (o->version > least && o->version <= read->read_version &&
-                   (missed == NULL || o->version > missed->version)) {
-            missed = o;
-        }
-    }
-    bool may_be_gone = read->seen == NULL && (is_ttl || (missed && deleted > missed->version));
-    if (missed != NULL && !may_be_gone)
-        return blame(why, size, "not the newest at that version", read, missed);
+    const struct history_op *ended = history_newest_before(&x->changes_by_return, read->invoke_us);
+    if (ended != NULL && ended->version > read->read_version)
+        return blame(why, size, "read below what had ended before", read, ended);
+    const struct history_op *newest = history_newest_at(&k->writes_by_version, read->read_version);
+    if (newest == NULL || newest->version <= least)
+        return true;
+    bool is_deleted = history_delete_at(k, read->read_version) > newest->version;
+    if (read->seen != NULL || (!is_ttl && !is_deleted))
+        return blame(why, size, "not the newest at that version", read, newest);
     return true;
 }
 
-static bool check_snapshots(const struct history *h, char *why, size_t size)
+static bool check_snapshots(const struct history *h, const struct history_index *x, char *why,
+                            size_t size)
 {
     for (size_t i = 0; i < h->count; i++) {
         const struct history_op *op = &h->ops[i];
         bool is_read = op->kind == HISTORY_READ && op->outcome == HISTORY_OK;
-        if (is_read && op->read_version != 0 && !check_snapshot(h, op, why, size))
+        if (is_read && op->read_version != 0 && !check_snapshot(x, op, why, size))
             return false;
     }
     return true;
@@ -300,64 +262,53 @@ static uint64_t wall_ms(const struct history *h, uint64_t time_us)
 
 /* The earliest expiry of whatever the key may have held while `read` ran: 0 if that
  * cannot be told. */
-static uint64_t least_expiry(const struct history *h, const struct history_op *read)
+static uint64_t least_expiry(const struct history_key *k, const struct history_op *read)
 {
-    const struct history_op *last = NULL;
+    const struct history_op *last = history_newest_before(&k->changes_by_return, read->invoke_us);
     uint64_t least = UINT64_MAX;
-    for (size_t i = 0; i < h->count; i++) {
-        const struct history_op *o = &h->ops[i];
-        bool is_done = o->key == read->key && changes(o) && o->outcome == HISTORY_OK;
-        if (is_done && o->return_us < read->invoke_us &&
-            (last == NULL || o->version > last->version))
-            last = o;
-    }
-    if (last == NULL)
+    if (last == NULL || k->first_pending_us <= read->return_us)
         return 0;
-    for (size_t i = 0; i < h->count; i++) {
-        const struct history_op *o = &h->ops[i];
-        bool may = o->key == read->key && changes(o) && o->outcome != HISTORY_FAILED &&
-                   o->invoke_us <= read->return_us;
-        if (!may || (o->outcome == HISTORY_OK && o->version < last->version))
+    size_t i = history_begun(&k->done_by_invoke, read->return_us);
+    while (i > 0 && k->done_by_invoke.reach[i - 1] >= last->invoke_us) {
+        const struct history_op *o = k->done_by_invoke.ops[--i];
+        if (o->outcome == HISTORY_OK && o->version < last->version)
             continue;
-        if (o->kind == HISTORY_DELETE || o->outcome == HISTORY_PENDING || o->expiry_ms == 0)
+        if (o->kind == HISTORY_DELETE || o->expiry_ms == 0)
             return 0;
         least = MIN(least, o->expiry_ms);
     }
     return least;
 }
 
-static bool check_absent_ttl(const struct history *h, const struct history_op *read, char *why,
-                             size_t size)
+static bool check_absent_ttl(const struct history *h, const struct history_index *x,
+                             const struct history_op *read, char *why, size_t size)
 {
-    uint64_t expiry = least_expiry(h, read);
+    const struct history_key *k = &x->keys[read->key];
+    uint64_t expiry = least_expiry(k, read);
     if (h->has_true_clocks && expiry > wall_ms(h, read->return_us) + 1)
         return blame(why, size, "expired too early", read, NULL);
-    for (size_t i = 0; i < h->count; i++) { /* gone is gone */
-        const struct history_op *o = &h->ops[i];
-        bool is_later = o->key == read->key && o->kind == HISTORY_READ &&
-                        o->outcome == HISTORY_OK && o->seen != NULL &&
-                        o->invoke_us > read->return_us;
-        if (!is_later)
-            continue;
-        const struct history_op *w = writer_of((struct history *)h, o->key, o->seen);
-        if (w != NULL && w->outcome == HISTORY_OK && w->return_us < read->invoke_us)
-            return blame(why, size, "an expired value came back", o, read);
+    const struct history_op *back = history_oldest_seen_after(k, read->return_us);
+    if (back != NULL) { /* gone is gone */
+        const struct history_op *w = history_writer(x, back->key, back->seen);
+        if (w->return_us < read->invoke_us)
+            return blame(why, size, "an expired value came back", back, read);
     }
     return true;
 }
 
-static bool check_ttl(const struct history *h, char *why, size_t size)
+static bool check_ttl(const struct history *h, const struct history_index *x, char *why,
+                      size_t size)
 {
     for (size_t i = 0; i < h->count; i++) {
         const struct history_op *op = &h->ops[i];
         if (key_class(op->key) != KEY_TTL || op->kind != HISTORY_READ || op->outcome != HISTORY_OK)
             continue;
         if (op->seen == NULL) {
-            if (!check_absent_ttl(h, op, why, size))
+            if (!check_absent_ttl(h, x, op, why, size))
                 return false;
             continue;
         }
-        const struct history_op *w = writer_of((struct history *)h, op->key, op->seen);
+        const struct history_op *w = history_writer(x, op->key, op->seen);
         bool is_late = w != NULL && w->expiry_ms != 0 && h->has_true_clocks &&
                        w->expiry_ms + 1 < wall_ms(h, op->invoke_us);
         if (is_late)
@@ -369,11 +320,15 @@ static bool check_ttl(const struct history *h, char *why, size_t size)
 bool history_check(struct history *h, char *why, size_t why_size)
 {
     const struct history_op **ops = malloc((h->count + 1) * sizeof *ops);
+    struct history_index *x = history_index_writers(h);
     ASSERT(ops != NULL);
-    bool ok = check_values(h, why, why_size) && check_absent(h, why, why_size) &&
-              check_snapshots(h, why, why_size) && check_ttl(h, why, why_size);
+    bool ok = check_values(h, x, why, why_size);
+    history_index_lines(x, h); /* by the versions that are known by now */
+    ok = ok && check_absent(h, x, why, why_size) && check_snapshots(h, x, why, why_size) &&
+         check_ttl(h, x, why, why_size);
     for (uint32_t key = 0; ok && key < KEYS_MAX; key++)
-        ok = check_key(h, key, ops, why, why_size);
+        ok = check_key(x, key, ops, why, why_size);
+    history_index_free(x);
     free(ops);
     return ok;
 }
