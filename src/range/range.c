@@ -40,7 +40,7 @@ int range_birth_meta(const struct range_birth *birth, struct range_meta *ret_met
     m.conf_index = birth->index;
     m.time_ms = birth->time_ms;
     m.last_version = birth->time_ms << RANGE_VERSION_COUNTER_BITS;
-    m.retention_ms = RANGE_RETENTION_MS_DEFAULT;
+    m.retention_ms = birth->retention_ms == 0 ? RANGE_RETENTION_MS_DEFAULT : birth->retention_ms;
     int rv = range_descriptor_init(&m.descriptor, birth->range_id, birth->epoch, birth->span,
                                    birth->replicas, birth->replica_count, err);
     if (rv != 0)

@@ -64,10 +64,11 @@ struct range_birth {
     struct range_span span;
     const struct range_replica *replicas;
     size_t replica_count;
-    uint64_t index;    /* "applied" at birth on all replicas alike: 10 */
-    uint64_t term;     /* of that index: 5 */
-    uint64_t time_ms;  /* where range time starts; alike on all replicas */
-    struct slice conf; /* Raft configuration as of `index`; opaque */
+    uint64_t index;        /* "applied" at birth on all replicas alike: 10 */
+    uint64_t term;         /* of that index: 5 */
+    uint64_t time_ms;      /* where range time starts; alike on all replicas */
+    struct slice conf;     /* Raft configuration as of `index`; opaque */
+    uint64_t retention_ms; /* how long old versions can be read; 0: 10 min */
 };
 
 /* [0x02, 0x03): every user key of every keyspace. */

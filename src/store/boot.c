@@ -100,6 +100,7 @@ static int birth_meta(const struct store *store, struct range_meta *ret_meta, st
         .replica_count = config.n,
         .index = STORE_BIRTH_INDEX,
         .term = STORE_BIRTH_TERM,
+        .retention_ms = store->opt.retention_ms,
         .conf = slice_of(conf, cons_config_encode(&config, conf)),
     };
     return range_birth_meta(&birth, ret_meta, err);

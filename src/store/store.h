@@ -78,6 +78,8 @@ struct store_options {
     uint32_t queue_reads_max;   /* reads waiting: 16,384 */
     uint64_t log_kept_bytes;    /* of log below the flushed index, for members that lag;
                                    those behind it get a snapshot: 64 MiB */
+    uint64_t retention_ms;      /* how long old versions can be read; of a range that is made
+                                   from now on, and the same on all its stores: 10 min */
     struct watermark_limits water;
     uint32_t connections_max; /* of clients: 4,096 */
     size_t reply_bytes_max;   /* waiting for one client before it is pushed back: 8 MiB */
