@@ -102,8 +102,7 @@ static void raise_safe_point(struct range_meta *meta)
     meta->safe_version = MAX(meta->safe_version, safe);
 }
 
-/* The one place that moves the applied index. */
-static void advance(struct range *range, uint64_t index, uint64_t term)
+void range_advance(struct range *range, uint64_t index, uint64_t term)
 {
     struct range_meta *meta = &range->meta;
     ASSERT(index == meta->applied_index + 1);
@@ -135,7 +134,7 @@ static void apply_commit(struct range *range, const struct apply *a)
     struct range_meta *meta = &range->meta;
     ASSERT(a->last_version > meta->last_version);
     ASSERT(a->time_ms >= meta->time_ms);
-    advance(range, a->index, a->term);
+    range_advance(range, a->index, a->term);
     meta->time_ms = a->time_ms;
     meta->last_version = a->last_version;
     meta->history_hash = a->history_hash;
@@ -174,7 +173,7 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
 void range_apply_barrier(struct range *range, uint64_t index, uint64_t term)
 {
     struct range_meta *meta = &range->meta;
-    advance(range, index, term);
+    range_advance(range, index, term);
     meta->history_hash = hash_head(meta->history_hash, index, term);
 }
 
@@ -197,7 +196,7 @@ int range_apply_change(struct range *range, uint64_t index, uint64_t term, struc
     }
     buf_fini(&meta->conf);
     meta->conf = copy;
-    advance(range, index, term);
+    range_advance(range, index, term);
     meta->conf_index = index;
     meta->history_hash = hash_head(meta->history_hash, index, term);
     meta->history_hash = hash_mix(meta->history_hash, crc32c(0, conf.data, conf.len));

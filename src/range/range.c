@@ -82,6 +82,7 @@ static void note_flushed(struct range *range)
     };
     range->freeze_count = 0;
     range->is_dirty = false;
+    range->is_unborn = false;
 }
 
 int range_new(struct env *env, struct lsm *lsm, uint64_t replica_id, const struct range_meta *meta,
@@ -105,6 +106,21 @@ int range_new(struct env *env, struct lsm *lsm, uint64_t replica_id, const struc
     eval_init(&range->eval, hash_key);
     prefetch_init(&range->prefetch, PREFETCH_BYTES_MAX);
     note_flushed(range);
+    range_check(range);
+    *ret_range = range;
+    return 0;
+}
+
+int range_new_split(struct env *env, struct lsm *lsm, uint64_t replica_id,
+                    const struct range_meta *meta, struct range **ret_range, struct err *err)
+{
+    struct range *range;
+    int rv = range_new(env, lsm, replica_id, meta, &range, err);
+    if (rv != 0)
+        return rv;
+    range->flushed = (struct range_freeze){0};
+    range->is_dirty = true;
+    range->is_unborn = true;
     range_check(range);
     *ret_range = range;
     return 0;
@@ -310,6 +326,7 @@ bool range_on_flushed(struct range *range, uint64_t freeze)
     ASSERT(last->index > range->flushed.index);
     ASSERT(last->index <= range->meta.applied_index);
     range->flushed = *last;
+    range->is_unborn = false;
     range->freeze_count -= done;
     memmove(range->freezes, range->freezes + done, range->freeze_count * sizeof range->freezes[0]);
     return true;
@@ -348,7 +365,8 @@ void range_check(const struct range *range)
     range_meta_check(&range->meta);
     ASSERT(range->replica_id != 0);
     ASSERT(range->meta.last_version >> RANGE_VERSION_COUNTER_BITS >= range->meta.time_ms);
-    ASSERT(range->flushed.index > 0);
+    ASSERT((range->flushed.index > 0) != range->is_unborn);
+    ASSERT(!range->is_unborn || range->is_dirty || range->freeze_count > 0);
     ASSERT(range->flushed.index <= range->meta.applied_index);
     ASSERT(range->flushed.term <= range->meta.applied_term);
     ASSERT(range->flushed.safe_version <= range->meta.safe_version);

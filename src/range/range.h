@@ -51,6 +51,8 @@ struct range;
 #define RANGE_ENTRY_WORK_MAX ((size_t)64 << 20)
 #define RANGE_RESULT_MAX ((size_t)16 << 20)
 enum {
+    RANGE_BIRTH_INDEX = 10,    /* "applied" on all replicas of a new range alike … */
+    RANGE_BIRTH_TERM = 5,      /* … in this term, with an empty log (consensus.md, Life cycle) */
     RANGE_FREEZES_MAX = 8,     /* told apart while not durable; beyond, two count as one */
     RANGE_USER_KEY_PREFIX = 5, /* bytes that stand before a user key on disk */
 };
@@ -64,8 +66,8 @@ struct range_birth {
     struct range_span span;
     const struct range_replica *replicas;
     size_t replica_count;
-    uint64_t index;        /* "applied" at birth on all replicas alike: 10 */
-    uint64_t term;         /* of that index: 5 */
+    uint64_t index;        /* RANGE_BIRTH_INDEX */
+    uint64_t term;         /* RANGE_BIRTH_TERM */
     uint64_t time_ms;      /* where range time starts; alike on all replicas */
     struct slice conf;     /* Raft configuration as of `index`; opaque */
     uint64_t retention_ms; /* how long old versions can be read; 0: 10 min */
@@ -85,6 +87,12 @@ int range_meta_put(const struct range_meta *meta, uint64_t replica_id, struct ls
 /* The replica whose durable state is `meta` (copied). ERR_NOMEM. */
 int range_new(struct env *env, struct lsm *lsm, uint64_t replica_id, const struct range_meta *meta,
               struct range **ret_range, struct err *err);
+
+/* The right half that an applied split brings: `meta` (copied) becomes durable with the
+ * next freeze, together with what the split has made of the left. Until then its
+ * flushed index is 0. ERR_NOMEM. */
+int range_new_split(struct env *env, struct lsm *lsm, uint64_t replica_id,
+                    const struct range_meta *meta, struct range **ret_range, struct err *err);
 
 /* The same from its meta record in the engine; blocking, for start-up. Its applied
  * and flushed index are the durable one; the log behind it is to be replayed.
@@ -118,7 +126,8 @@ static inline const struct range_descriptor *range_descriptor(const struct range
     return &range_meta(range)->descriptor;
 }
 
-/* The applied index that is durable in the engine, with its term. */
+/* The applied index that is durable in the engine, with its term; 0 while nothing of
+ * the range is. */
 uint64_t range_flushed_index(const struct range *range);
 uint64_t range_flushed_term(const struct range *range);
 

@@ -27,6 +27,7 @@ struct range {
     uint64_t replica_id;
     struct range_meta meta;      /* at the applied index */
     bool is_dirty;               /* meta has grown since the last freeze */
+    bool is_unborn;              /* nothing of it is durable: made by a split that is not */
     bool is_installing;          /* from finish() of an install to its end: nothing applies */
     uint32_t busy;               /* background works that use this range */
     struct range_freeze flushed; /* freeze is not used */
@@ -41,6 +42,9 @@ struct range {
 /* The on-disk form of a user key, in front of which RANGE_USER_KEY_PREFIX bytes of
  * `out` are filled. */
 void range_key_prefix(uint32_t keyspace, uint8_t out[RANGE_USER_KEY_PREFIX]);
+
+/* The one place that moves the applied index. */
+void range_advance(struct range *range, uint64_t index, uint64_t term);
 
 /* A background work begins and ends. */
 void range_busy(struct range *range);

@@ -170,6 +170,8 @@ static void read_reset(struct range_read *read)
     buf_clear(&read->cursor);
     read->row_count = 0;
     read->has_more = false;
+    read->is_range_end = false;
+    read->is_cut = false;
     read->needs_stamp = false;
     read->err.code = 0;
     read->err.msg[0] = 0;

@@ -78,7 +78,8 @@ struct range_read {
     struct buf rows;    /* row_append() after row_append() */
     uint32_t row_count; /* one for each key; those of the page */
     uint64_t version;   /* at which it was read */
-    bool has_more;      /* SCAN: go on at `cursor` with at_version = version */
+    bool has_more;      /* SCAN: go on at `cursor`, with at_version = version … */
+    bool is_range_end;  /* … unless this: what follows is another range's */
     struct buf cursor;  /* the next page's start, or its end if reverse */
     bool needs_stamp;   /* with ERR_STATE */
     struct err err;     /* what failed */
@@ -93,6 +94,7 @@ struct range_read {
     uint32_t keys_left;     /* MULTI_GET: behind there */
     struct buf lower;       /* SCAN: bounds on disk of what is left */
     struct buf upper;
+    bool is_cut;    /* SCAN: it goes on beyond this range */
     uint32_t steps; /* records looked at */
     size_t bytes;   /* of keys and values in rows */
     int status;

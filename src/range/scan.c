@@ -17,6 +17,31 @@ static void append_keyspace_end(struct buf *out, uint32_t keyspace)
     buf_append(out, prefix, sizeof prefix);
 }
 
+/* A scan goes on from range to range: it must begin inside this one. */
+static bool begins_inside(const struct range *range, const struct range_read *read)
+{
+    struct range_span span = range_descriptor_span(range_descriptor(range));
+    struct slice lower = buf_slice(&read->lower);
+    struct slice upper = buf_slice(&read->upper);
+    if (!read->is_reverse)
+        return range_span_contains(span, lower);
+    return slice_compare(span.start, upper) < 0 && slice_compare(upper, span.end) <= 0;
+}
+
+/* What lies beyond the range is left for a next page, which another range answers. */
+static void clamp(const struct range *range, struct range_read *read)
+{
+    struct range_span span = range_descriptor_span(range_descriptor(range));
+    bool is_cut = read->is_reverse ? slice_compare(buf_slice(&read->lower), span.start) < 0
+                                   : slice_compare(buf_slice(&read->upper), span.end) > 0;
+    struct buf *bound = read->is_reverse ? &read->lower : &read->upper;
+    read->is_cut = is_cut;
+    if (!is_cut)
+        return;
+    buf_clear(bound);
+    buf_append_slice(bound, read->is_reverse ? span.start : span.end);
+}
+
 int read_scan_begin(const struct range *range, struct range_read *read)
 {
     uint8_t prefix[RANGE_USER_KEY_PREFIX];
@@ -38,10 +63,11 @@ int read_scan_begin(const struct range *range, struct range_read *read)
     }
     if (read->lower.failed || read->upper.failed)
         return ERR_NOMEM;
-    struct range_span span = range_descriptor_span(range_descriptor(range));
-    if (slice_compare(buf_slice(&read->lower), span.start) < 0 ||
-        slice_compare(buf_slice(&read->upper), span.end) > 0)
+    if (!begins_inside(range, read))
         return ERR_RANGE_CHANGED;
+    clamp(range, read);
+    if (read->lower.failed || read->upper.failed)
+        return ERR_NOMEM;
     if (read->limit_keys == 0 || read->limit_keys > RANGE_SCAN_KEYS_MAX)
         read->limit_keys = RANGE_SCAN_KEYS_MAX;
     if (read->limit_bytes == 0 || read->limit_bytes > RANGE_PAGE_MAX)
@@ -80,6 +106,15 @@ static void end_page(struct range_read *read, const struct lsm_iter *iter)
 {
     struct slice key = read->is_reverse ? buf_slice(&read->upper) : lsm_iter_key(iter);
     read->has_more = true;
+    buf_append_slice(&read->cursor, user_key(key));
+}
+
+/* The range is done, the scan is not. */
+static void end_range(struct range_read *read)
+{
+    struct slice key = buf_slice(read->is_reverse ? &read->lower : &read->upper);
+    read->has_more = true;
+    read->is_range_end = true;
     buf_append_slice(&read->cursor, user_key(key));
 }
 
@@ -126,5 +161,7 @@ int read_scan(struct range_read *read, unsigned flags)
     if (rv == 0 && !more)
         rv = lsm_iter_status(iter, &read->err);
     lsm_iter_free(iter);
+    if (rv == 0 && !more && read->is_cut)
+        end_range(read);
     return rv;
 }

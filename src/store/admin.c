@@ -359,6 +359,17 @@ void admin_tick(struct store *store)
     }
 }
 
+static void on_split(struct store *store, struct answer_to *to, const struct request *request)
+{
+    struct replica *r = asked_replica(store, request);
+    if (r != NULL)
+        to->range_id = r->range_id;
+    if (r == NULL)
+        service_answer_status(store, to, ERR_RANGE_CHANGED, why_no_replica(store, request));
+    else
+        replica_split(r, to, request);
+}
+
 struct flush_op {
     struct list in_flushes;
     struct store *store;
@@ -424,6 +435,9 @@ void admin_on_request(struct store *store, struct answer_to *to, const struct re
         break;
     case REQUEST_FLUSH:
         on_flush(store, to);
+        break;
+    case REQUEST_SPLIT:
+        on_split(store, to, request);
         break;
     default:
         service_answer_status(

@@ -24,25 +24,6 @@ static const struct identity_member *own_member(const struct store *store)
     return m;
 }
 
-/* The store owns the replica then; on failure `range` is freed. */
-static int store_add_replica(struct store *store, uint64_t replica_id, struct range *range,
-                             struct replica **ret_replica, struct err *err)
-{
-    struct replica *r;
-    int rv = replica_new(store, replica_id, range, &r, err);
-    if (rv != 0) {
-        range_free(range);
-        return rv;
-    }
-    rv = replicas_add(&store->replicas, r, err);
-    if (rv != 0) {
-        replica_free(r);
-        return rv;
-    }
-    *ret_replica = r;
-    return 0;
-}
-
 /* ---- birth -------------------------------------------------------------------- */
 
 static void birth_config(const struct identity_member *members, size_t count,
@@ -98,8 +79,8 @@ static int birth_meta(const struct store *store, struct range_meta *ret_meta, st
         .span = range_span_all(),
         .replicas = replicas,
         .replica_count = config.n,
-        .index = STORE_BIRTH_INDEX,
-        .term = STORE_BIRTH_TERM,
+        .index = RANGE_BIRTH_INDEX,
+        .term = RANGE_BIRTH_TERM,
         .retention_ms = store->opt.retention_ms,
         .conf = slice_of(conf, cons_config_encode(&config, conf)),
     };
@@ -140,7 +121,7 @@ static void birth_edit_done(struct lsm_edit_op *op, int status)
         rv = range_new(store->env, store->lsm, replica_id, &meta, &range, &err);
     range_meta_fini(&meta);
     if (rv == 0)
-        rv = store_add_replica(store, replica_id, range, &r, &err);
+        rv = replica_add(store, replica_id, range, &r, &err);
     if (rv != 0) {
         store_fail(store, "birth", &err);
         return;
@@ -149,10 +130,10 @@ static void birth_edit_done(struct lsm_edit_op *op, int status)
         .data = r,
         .group = replica_id,
         .has_hard_state = true,
-        .term = STORE_BIRTH_TERM,
+        .term = RANGE_BIRTH_TERM,
         .has_reset = true,
-        .base_index = STORE_BIRTH_INDEX,
-        .base_term = STORE_BIRTH_TERM,
+        .base_index = RANGE_BIRTH_INDEX,
+        .base_term = RANGE_BIRTH_TERM,
         .cb = birth_log_done,
     };
     raftlog_append(store->log, &store->birth_log);
@@ -210,7 +191,7 @@ static int load_replica(struct store *store, uint64_t replica_id, struct err *er
         range_free(range);
         return rv;
     }
-    return store_add_replica(store, replica_id, range, &r, err);
+    return replica_add(store, replica_id, range, &r, err);
 }
 
 static int load_replicas(struct store *store, struct err *err)

@@ -213,6 +213,9 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
     if (rv != 0)
         return rv;
     struct replica *r = replicas_get(&store->replicas, msg.to);
+    bool is_starting = r != NULL && r->state == REPLICA_REPLAYING;
+    if (r == NULL || is_starting)
+        early_keep(store, &msg, from_store, kind, body);
     if (r == NULL || msg.group_id != r->range_id)
         return 0;
     rv = check_route(r, &msg, from_store, err);

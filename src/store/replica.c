@@ -59,6 +59,24 @@ int replica_new(struct store *store, uint64_t replica_id, struct range *range,
     return 0;
 }
 
+int replica_add(struct store *store, uint64_t replica_id, struct range *range,
+                struct replica **ret_replica, struct err *err)
+{
+    struct replica *r;
+    int rv = replica_new(store, replica_id, range, &r, err);
+    if (rv != 0) {
+        range_free(range);
+        return rv;
+    }
+    rv = replicas_add(&store->replicas, r, err);
+    if (rv != 0) {
+        replica_free(r);
+        return rv;
+    }
+    *ret_replica = r;
+    return 0;
+}
+
 void replica_free(struct replica *r)
 {
     if (r == NULL)
@@ -106,6 +124,10 @@ static void try_start(struct replica *r)
     if (r->state != REPLICA_RUNNING)
         replica_move(r, REPLICA_RUNNING);
     store_on_replica_running(r);
+    if (r->wants_campaign)
+        consensus_campaign(r->cons, store_now_ms(r->store));
+    r->wants_campaign = false;
+    early_deliver(r);
 }
 
 /* The hint on disk may end above the log of a replica that took in a snapshot just

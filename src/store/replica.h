@@ -131,6 +131,9 @@ struct replica {
     bool lost_leadership;   /* told by consensus, dealt with at the end of the turn */
     uint64_t leaderless_ms; /* our clock is wrong: without a leader since then; 0: there is one */
 
+    uint64_t admin_index; /* of the last administrative entry proposed here */
+    bool wants_campaign;  /* as soon as consensus runs: a split has just made it */
+
     struct list writes; /* to be proposed */
     uint32_t write_count;
     size_t write_bytes;
@@ -165,6 +168,10 @@ struct replica {
 /* ---- replica.c: life ---------------------------------------------------------- */
 
 int replica_new(struct store *store, uint64_t replica_id, struct range *range,
+                struct replica **ret_replica, struct err *err);
+
+/* The same, and its place in the store, which owns it then. On failure `range` is freed. */
+int replica_add(struct store *store, uint64_t replica_id, struct range *range,
                 struct replica **ret_replica, struct err *err);
 
 /* After env_stop(); answers nobody. NULL is fine. */
@@ -203,8 +210,15 @@ void replica_on_role(void *ctx, enum cons_state role, uint64_t term, uint64_t le
 
 extern const struct cons_ops replica_cons_ops;
 
-/* Make the log begin behind (index, term): `cb` when durable. */
+/* Make the log begin behind (index, term); replica_on_replayed() or snapshot_in_on_reset()
+ * when durable. */
 void replica_log_reset(struct replica *r, uint64_t index, uint64_t term);
+
+/* The same for a new replica, with `term` as its hard state. */
+void replica_log_begin(struct replica *r, uint64_t index, uint64_t term);
+
+/* Put a hint for `index` into the log, before whatever is appended next. */
+void replica_log_hint(struct replica *r, uint64_t index);
 void replica_log_free(struct replica *r);
 
 /* Answer the fetches that could not begin. */
@@ -234,6 +248,13 @@ void replica_propose(struct replica *r);
  * Proposals that it overtook are answered as not done. */
 struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t term);
 
+/* Propose an entry that is no batch of commands; `to` hears what comes of it, by
+ * replica_admin_done(). An error: it was not proposed, and nobody was answered. */
+int replica_propose_admin(struct replica *r, const struct answer_to *to, struct slice payload);
+
+/* The administrative entry of `p` is applied, or was refused at apply. */
+void replica_admin_done(struct replica *r, struct proposal *p, int status, const char *text);
+
 /* `op` (of a proposal) is applied. */
 void replica_write_answer_result(struct replica *r, struct write_op *op,
                                  const struct command_result *result);
@@ -252,6 +273,15 @@ void replica_proposals_stale(struct replica *r);
 /* Everything queued and not proposed is answered with `status`. */
 void replica_write_fail_queue(struct replica *r, int status);
 void replica_write_free(struct replica *r);
+
+/* ---- replica_admin.c: entries that change the range itself ----------------------------------- */
+
+/* Take a SPLIT (decoded) and answer it when it is applied or refused. */
+void replica_split(struct replica *r, const struct answer_to *to, const struct request *request);
+
+/* Apply an administrative entry. Errors as range_apply(). */
+int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct slice payload,
+                        struct err *err);
 
 /* ---- replica_read.c ---------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  * The apply pump: committed entries to the state machine, in order, a bounded
  * number a turn. See the picture in replica.h.
  */
+#include "range/admin.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -77,6 +78,8 @@ static int apply_entry(struct replica *r, uint64_t index, const struct raftlog_e
                        struct err *err)
 {
     ASSERT(index == applied_index(r) + 1);
+    if (e->type == CONS_COMMAND && range_admin_is(e->data))
+        return replica_apply_admin(r, index, e->term, e->data, err);
     if (e->type == CONS_COMMAND)
         return apply_command(r, index, e, err);
     struct proposal *p = replica_proposal_at(r, index, e->term);

@@ -95,6 +95,29 @@ void replica_log_reset(struct replica *r, uint64_t index, uint64_t term)
     raftlog_append(r->store->log, &w->op);
 }
 
+void replica_log_begin(struct replica *r, uint64_t index, uint64_t term)
+{
+    struct log_write *w = log_write_new(r, 0);
+    ASSERT(index > 0 && term > 0);
+    if (w == NULL)
+        return;
+    w->op.has_hard_state = true;
+    w->op.term = term;
+    w->op.has_reset = true;
+    w->op.base_index = index;
+    w->op.base_term = term;
+    raftlog_append(r->store->log, &w->op);
+}
+
+void replica_log_hint(struct replica *r, uint64_t index)
+{
+    struct log_write *w = log_write_new(r, 0);
+    if (w == NULL)
+        return;
+    w->op.commit = index;
+    raftlog_append(r->store->log, &w->op);
+}
+
 /* ---- reading ---------------------------------------------------------------- */
 
 /* While a snapshot is being installed the old log is kept, but consensus must not see

@@ -210,6 +210,46 @@ void replica_propose(struct replica *r)
     }
 }
 
+int replica_propose_admin(struct replica *r, const struct answer_to *to, struct slice payload)
+{
+    struct list taken;
+    struct write_op *op = calloc(1, sizeof *op);
+    if (op == NULL)
+        return ERR_BUSY;
+    op->to = *to;
+    list_init(&op->in_writes);
+    list_init(&taken);
+    list_push_back(&taken, &op->in_writes);
+    struct proposal *p = proposal_new(r, &taken, 1);
+    if (p == NULL) {
+        free(op);
+        return ERR_BUSY;
+    }
+    p->term = consensus_term(r->cons);
+    int rv = consensus_propose(r->cons, store_now_ms(r->store), &payload, 1, &p->index);
+    if (rv != 0) {
+        free(op);
+        while (!list_is_empty(&p->reads)) /* they wait for a stamp: of the next entry then */
+            list_push_back(&r->stamp_reads, list_pop_front(&p->reads));
+        r->needs_stamp = r->needs_stamp || !list_is_empty(&r->stamp_reads);
+        free(p);
+        return rv;
+    }
+    r->admin_index = p->index;
+    proposal_insert(r, p);
+    return 0;
+}
+
+void replica_admin_done(struct replica *r, struct proposal *p, int status, const char *text)
+{
+    struct write_op *op = p->by_position[0];
+    ASSERT(p->count == 1);
+    p->by_position[0] = NULL;
+    if (op != NULL)
+        write_answer(r, op, status, text);
+    replica_proposal_done(r, p);
+}
+
 struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t term)
 {
     while (!list_is_empty(&r->proposals)) {

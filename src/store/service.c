@@ -87,6 +87,7 @@ void service_answer_read(struct store *store, const struct answer_to *to, enum r
                 .version = read->version,
                 .has_more = read->has_more,
                 .cursor = buf_slice(&read->cursor),
+                .is_range_end = read->is_range_end,
             },
     };
     service_answer(store, to, &response);

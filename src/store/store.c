@@ -485,16 +485,32 @@ enum store_state store_state(const struct store *store)
     return store->state;
 }
 
+const struct consensus *store_consensus_of(const struct store *store, uint64_t range_id)
+{
+    const struct replica *r = replicas_of_range(&store->replicas, range_id);
+    return r == NULL ? NULL : r->cons;
+}
+
+struct range *store_range_of(const struct store *store, uint64_t range_id)
+{
+    const struct replica *r = replicas_of_range(&store->replicas, range_id);
+    return r == NULL ? NULL : r->range;
+}
+
 const struct consensus *store_consensus(const struct store *store)
 {
-    const struct replica *r = replicas_of_range(&store->replicas, STORE_FIRST_RANGE_ID);
-    return r == NULL ? NULL : r->cons;
+    return store_consensus_of(store, STORE_FIRST_RANGE_ID);
 }
 
 struct range *store_range(const struct store *store)
 {
-    const struct replica *r = replicas_of_range(&store->replicas, STORE_FIRST_RANGE_ID);
-    return r == NULL ? NULL : r->range;
+    return store_range_of(store, STORE_FIRST_RANGE_ID);
+}
+
+uint64_t store_range_at(const struct store *store, uint32_t position)
+{
+    const struct replica *r = replicas_by_span(&store->replicas, position);
+    return r == NULL ? 0 : r->range_id;
 }
 
 struct lsm *store_lsm(const struct store *store)

@@ -119,6 +119,13 @@ const char *store_state_name(enum store_state state);
  * its replica runs. */
 const struct consensus *store_consensus(const struct store *store);
 struct range *store_range(const struct store *store);
+
+/* The same of any range; NULL if it has no replica here. */
+const struct consensus *store_consensus_of(const struct store *store, uint64_t range_id);
+struct range *store_range_of(const struct store *store, uint64_t range_id);
+
+/* Ids of the ranges with a replica here, in the order of their spans; 0 behind the last. */
+uint64_t store_range_at(const struct store *store, uint32_t position);
 struct lsm *store_lsm(const struct store *store);
 struct raftlog *store_log(const struct store *store);
 const struct identity *store_identity(const struct store *store);

@@ -18,13 +18,6 @@
 #include "wire/request.h"
 #include "wire/response.h"
 
-/* The first data range and where its group is born on all members alike
- * (consensus.md, Life cycle): behind index 10 of term 5, with an empty log. */
-enum {
-    STORE_BIRTH_INDEX = 10,
-    STORE_BIRTH_TERM = 5,
-};
-
 enum {
     STORE_TICK_MS = 10,
     STORE_CARE_MS = 250, /* watermarks, log budget */
@@ -53,6 +46,19 @@ struct late_message {
     uint64_t to_store; /* 0: none */
     enum net_class class;
     struct buf frame;
+};
+
+enum { EARLY_VOTES_MAX = 64, EARLY_BODY_MAX = 256 };
+
+/* early.c: a request for a vote of a replica that is not here yet. */
+struct early_vote {
+    uint64_t to; /* replica */
+    uint64_t from;
+    uint64_t from_store;
+    uint64_t until_us; /* of no use after; 0: free */
+    uint32_t kind;
+    uint32_t len;
+    uint8_t body[EARLY_BODY_MAX];
 };
 
 struct store {
@@ -88,6 +94,7 @@ struct store {
     struct store_drain drain;
     struct lsm_edit_op birth_edit;
     struct raftlog_write birth_log;
+    struct early_vote early[EARLY_VOTES_MAX];
     struct list greeted;    /* snapshot streams whose replica is not known yet */
     uint32_t snapshots_in;  /* all that are being taken in */
     struct list transfers;  /* admin: hand-overs that clients wait for */
@@ -163,6 +170,14 @@ bool store_peer_ready(struct replica *r, uint64_t replica_id);
 /* The member of the cluster on whose store replica `replica_id` of the range of `r`
  * lives, as far as `r` knows; NULL: it is in no configuration, or its store is not known. */
 const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id);
+
+/* ---- early.c: votes asked of replicas that are not here yet ------------------- */
+
+void early_keep(struct store *store, const struct cons_msg *msg, uint64_t from_store, uint32_t kind,
+                struct slice body);
+
+/* Consensus of `r` runs: hand it what was kept for it. */
+void early_deliver(struct replica *r);
 
 /* ---- care.c: slow watchfulness ----------------------------------------------- */
 

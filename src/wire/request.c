@@ -13,7 +13,7 @@ static const struct msg_field head_fields[] = {
     {5, MSG_U32, AT(timeout_ms), 0}, {6, MSG_ENUM, AT(kind), REQUEST_KIND_LAST},
 };
 static const struct msg_table head_table = MSG_TABLE("request", head_fields);
-enum { FIELD_DETAIL = 7, FIELD_MEMBERS = 14, FIELD_MEMBER = 15 };
+enum { FIELD_DETAIL = 7, FIELD_CHILDREN = 13, FIELD_MEMBERS = 14, FIELD_MEMBER = 15 };
 
 #define READ_ROWS(m)                                                                               \
     {1, MSG_U32, AT(m.read.keyspace), 0}, {2, MSG_ENUM, AT(m.read.consistency), CONSISTENCY_LAST}, \
@@ -53,6 +53,12 @@ static const struct msg_field change_member_fields[] = {
     {2, MSG_U64, AT(change_member.replica_id), 0},
 };
 
+static const struct msg_field split_fields[] = {
+    {1, MSG_BIN, AT(split.key), DESCRIPTOR_KEY_MAX},
+    {2, MSG_U64, AT(split.conf_epoch), 0},
+    {3, MSG_U64, AT(split.new_range_id), 0},
+};
+
 /* By kind; a kind without a row of its own has no detail. */
 static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_WRITE] = MSG_TABLE("write", write_fields),
@@ -66,6 +72,7 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_CHANGE_MEMBER] = MSG_TABLE("change_member", change_member_fields),
     [REQUEST_FLUSH] = {.name = "flush"},
     [REQUEST_STATS] = {.name = "stats"},
+    [REQUEST_SPLIT] = MSG_TABLE("split", split_fields),
 };
 
 bool request_is_read_only(enum request_kind kind)
@@ -83,6 +90,7 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_TRANSFER_LEADER:
     case REQUEST_CHANGE_MEMBER:
     case REQUEST_FLUSH:
+    case REQUEST_SPLIT:
         return false;
     }
     return false;
@@ -107,6 +115,17 @@ struct slice request_key_next(struct unpack *cursor)
 
 /* ---- writing ------------------------------------------------------------ */
 
+/* Store and replica in turn. */
+static void children_encode(struct buf *buf, const struct request_split *split)
+{
+    ASSERT(split->child_count <= DESCRIPTOR_MEMBERS_MAX);
+    pack_array(buf, 2 * split->child_count);
+    for (uint32_t i = 0; i < split->child_count; i++) {
+        pack_uint(buf, split->children[i].store_id);
+        pack_uint(buf, split->children[i].replica_id);
+    }
+}
+
 void request_encode(struct buf *buf, const struct request *request)
 {
     ASSERT(request->id > 0 && request->timeout_ms > 0);
@@ -123,12 +142,27 @@ void request_encode(struct buf *buf, const struct request *request)
                request->change_member.action == MEMBER_ADD_LEARNER) {
         pack_field(&d, FIELD_MEMBER);
         member_encode(buf, &request->change_member.member);
+    } else if (request->kind == REQUEST_SPLIT) {
+        pack_field(&d, FIELD_CHILDREN);
+        children_encode(buf, &request->split);
     }
     pack_fields_end(&d);
     pack_fields_end(&f);
 }
 
 /* ---- reading ------------------------------------------------------------ */
+
+static void children_read(struct unpack *u, struct request_split *split)
+{
+    uint32_t count = unpack_array(u);
+    if (count % 2 != 0 || count > 2 * DESCRIPTOR_MEMBERS_MAX)
+        u->bad = true;
+    split->child_count = u->bad ? 0 : count / 2;
+    for (uint32_t i = 0; i < split->child_count && !u->bad; i++) {
+        split->children[i].store_id = unpack_uint(u);
+        split->children[i].replica_id = unpack_uint(u);
+    }
+}
 
 static void detail_read(struct unpack *u, struct request *request)
 {
@@ -141,6 +175,8 @@ static void detail_read(struct unpack *u, struct request *request)
             request->bootstrap.member_count = members_read(u, request->bootstrap.members);
         else if (request->kind == REQUEST_CHANGE_MEMBER && key == FIELD_MEMBER)
             member_read(u, &request->change_member.member);
+        else if (request->kind == REQUEST_SPLIT && key == FIELD_CHILDREN)
+            children_read(u, &request->split);
         else
             msg_read_field(u, key, table, request);
     }
@@ -201,6 +237,11 @@ static int detail_check(const struct request *request, struct err *err)
         return 0;
     case REQUEST_CHANGE_MEMBER:
         return change_member_check(&request->change_member, err);
+    case REQUEST_SPLIT:
+        if (request->range_id == 0 || request->span_epoch == 0 || request->split.key.len == 0 ||
+            request->split.new_range_id == 0 || request->split.child_count == 0)
+            return err_set(err, ERR_INVALID, "split without range, epoch, key, ids or replicas");
+        return 0;
     default:
         return 0;
     }
@@ -224,6 +265,8 @@ int request_decode(struct slice body, struct request *ret_request, struct err *e
             msg_read_field(&u, key, &head_table, &request);
     }
     int rv = unpack_finish(&u, "request", err);
+    if (rv == 0 && request.kind != 0 && details[request.kind].name == NULL)
+        rv = err_set(err, ERR_CORRUPT, "request of kind %u", request.kind);
     if (rv != 0)
         return rv;
     if (request.id == 0 || request.kind == 0 || request.timeout_ms == 0 || detail.len == 0)

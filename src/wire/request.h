@@ -32,7 +32,9 @@ enum request_kind {
     REQUEST_CHANGE_MEMBER = 9,
     REQUEST_FLUSH = 10,
     REQUEST_STATS = 11,
-    REQUEST_KIND_LAST = REQUEST_STATS,
+    /* 12 and 13: `range check` */
+    REQUEST_SPLIT = 14, /* cut a range in two */
+    REQUEST_KIND_LAST = REQUEST_SPLIT,
 };
 
 enum consistency {
@@ -99,6 +101,20 @@ struct request_change_member {
     struct member member; /* ADD_LEARNER; its role does not count */
 };
 
+/* SPLIT: of the range that the request names, at exactly its span epoch. The right half
+ * gets a new range id, and a new replica id for each member, which must never have been
+ * used before and will not be again. */
+struct request_split {
+    struct slice key;    /* the first on-disk key of the right half */
+    uint64_t conf_epoch; /* as the client knows it */
+    uint64_t new_range_id;
+    uint32_t child_count;
+    struct request_child {
+        uint64_t store_id;
+        uint64_t replica_id;
+    } children[DESCRIPTOR_MEMBERS_MAX];
+};
+
 struct request {
     uint64_t id; /* > 0; the client's, unique on the connection */
     uint64_t trace_id;
@@ -114,6 +130,7 @@ struct request {
         struct request_bootstrap bootstrap;
         struct request_transfer_leader transfer_leader;
         struct request_change_member change_member;
+        struct request_split split;
     };
 };
 

@@ -28,6 +28,7 @@ static const struct msg_field rows_fields[] = {
     {2, MSG_U64, AT(rows.version), 0},
     {3, MSG_BOOL, AT(rows.has_more), 0},
     {4, MSG_BIN, AT(rows.cursor), KEY_WIRE_MAX + 1},
+    {5, MSG_BOOL, AT(rows.is_range_end), 0},
 };
 static const struct msg_field status_fields[] = {
     {1, MSG_U64, AT(status_of.cluster_id), 0},

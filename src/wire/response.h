@@ -43,6 +43,7 @@ struct response_rows {
     uint64_t version;      /* at which it was read */
     bool has_more;         /* SCAN: a limit was met; go on at `cursor` */
     struct slice cursor;   /* SCAN: the next page's start, or its end if reverse */
+    bool is_range_end;     /* SCAN: the rest is another range's, with versions of its own */
 };
 
 /* WRITE: as command_result_encode() wrote it; not looked into here. Also there

@@ -435,6 +435,16 @@ static void request_transfer_sample(struct buf *buf)
     request_encode(buf, &request);
 }
 
+static void request_split_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_SPLIT);
+    request.split = (struct request_split){
+        .key = S("middle"), .conf_epoch = 3, .new_range_id = 8, .child_count = 3};
+    for (uint32_t i = 0; i < 3; i++)
+        request.split.children[i] = (struct request_child){.store_id = i + 1, .replica_id = i + 20};
+    request_encode(buf, &request);
+}
+
 static int request_try(struct slice body, struct err *err)
 {
     struct request request;
@@ -460,6 +470,8 @@ static int request_try(struct slice body, struct err *err)
         touch(request.bootstrap.members[i].address);
     if (request.kind == REQUEST_CHANGE_MEMBER)
         touch(request.change_member.member.address);
+    if (request.kind == REQUEST_SPLIT)
+        touch(request.split.key);
     return 0;
 }
 
@@ -717,6 +729,7 @@ const struct wire_sample wire_samples[] = {
     {"bootstrap", request_bootstrap_sample, request_try, request_again},
     {"change_member", request_change_member_sample, request_try, request_again},
     {"transfer_leader", request_transfer_sample, request_try, request_again},
+    {"split", request_split_sample, request_try, request_again},
     {"write_response", response_write_sample, response_try, response_again},
     {"scan_response", response_scan_sample, response_try, response_again},
     {"status_response", response_status_sample, response_try, response_again},

@@ -133,6 +133,33 @@ static void test_members(void **state)
     buf_fini(&buf);
 }
 
+static void test_split(void **state)
+{
+    (void)state;
+    struct request in = some_request(REQUEST_SPLIT);
+    struct request out;
+    struct buf buf;
+    in.split = (struct request_split){.key = slice_str("k"),
+                                      .conf_epoch = UINT64_MAX,
+                                      .new_range_id = 5,
+                                      .child_count = DESCRIPTOR_MEMBERS_MAX};
+    for (uint32_t i = 0; i < DESCRIPTOR_MEMBERS_MAX; i++)
+        in.split.children[i] = (struct request_child){.store_id = i, .replica_id = UINT64_MAX - i};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(slice_equal(out.split.key, in.split.key) && out.split.conf_epoch == UINT64_MAX);
+    assert_true(out.split.new_range_id == 5 && out.split.child_count == DESCRIPTOR_MEMBERS_MAX);
+    assert_true(out.split.children[3].store_id == 3);
+    assert_true(out.split.children[3].replica_id == UINT64_MAX - 3);
+    buf_fini(&buf);
+    in.split.child_count = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+    in.split.child_count = 1;
+    in.split.key.len = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+}
+
 static const struct {
     const char *name;
     uint8_t raw[24];
@@ -193,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_reads),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_members),
+        cmocka_unit_test(test_split),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_which_only_read),
     };

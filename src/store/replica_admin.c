@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Entries that change the range itself. One at a time is un-applied in the log
+ * (consensus.md, Membership policy), checked when it is proposed; what it does is
+ * judged at apply, alike on every replica.
+ *
+ * Split, at apply:
+ *  - the left's span ends at the key now, the right's meta is made from its own;
+ *  - the left's hint goes to the log before the right's first record, so that a
+ *    replay of the right always finds that it was made;
+ *  - the right's log begins behind its birth index, if it does not stand there from
+ *    an earlier life of this process;
+ *  - the right replica runs, and stands for election at once where the left leads.
+ * Both metas become durable with one memtable: after a crash there is the left of
+ * before, whose log still holds the split, or there are both.
+ */
+#include <stdlib.h>
+
+#include "range/admin.h"
+#include "store/service.h"
+#include "store/store_internal.h"
+
+/* ---- proposing ----------------------------------------------------------------------- */
+
+/* May an administrative entry be proposed now? */
+static int check_admin(const struct replica *r, struct err *err)
+{
+    const struct store *store = r->store;
+    if (!replica_is_leader(r) || store->state == STORE_DRAINING || store->clock.is_off)
+        return ERR_NOT_LEADER;
+    if (store->mark >= WATERMARK_READ_ONLY)
+        return err_set(err, ERR_NO_SPACE, "the disk of store %llu is full",
+                       (unsigned long long)store->opt.store_id);
+    if (!consensus_is_admin_ready(r->cons) || r->admin_index > range_meta(r->range)->applied_index)
+        return err_set(err, ERR_BUSY, "another change of this range is going on");
+    if (!raftlog_has_room(store->log, raftlog_append_cost(1, RANGE_ADMIN_MAX)))
+        return err_set(err, ERR_BUSY, "the log has no room now");
+    return 0;
+}
+
+static void fill_split(const struct request *request, struct range_admin *admin)
+{
+    const struct request_split *from = &request->split;
+    admin->kind = RANGE_ADMIN_SPLIT;
+    admin->epoch = (struct range_epoch){.conf = from->conf_epoch, .span = request->span_epoch};
+    admin->split.key = from->key;
+    admin->split.range_id = from->new_range_id;
+    admin->split.count = from->child_count;
+    for (uint32_t i = 0; i < from->child_count; i++) {
+        admin->split.children[i] = (struct range_child){
+            .store_id = from->children[i].store_id,
+            .replica_id = from->children[i].replica_id,
+        };
+    }
+}
+
+static int propose_admin(struct replica *r, const struct answer_to *to, struct range_admin *admin)
+{
+    struct buf payload;
+    uint64_t time_ms = range_meta(r->range)->time_ms;
+    admin->stamp_ms = MIN(MAX(env_wall_ms(r->store->env), time_ms), RANGE_TIME_MAX);
+    buf_init(&payload, RANGE_ADMIN_MAX);
+    range_admin_encode(admin, &payload);
+    int rv = payload.failed ? ERR_BUSY : replica_propose_admin(r, to, buf_slice(&payload));
+    buf_fini(&payload);
+    return rv;
+}
+
+void replica_split(struct replica *r, const struct answer_to *to, const struct request *request)
+{
+    struct range_admin admin = {0};
+    struct err err = {0};
+    fill_split(request, &admin);
+    int rv = check_admin(r, &err);
+    if (rv == 0 && admin.split.key.len > RANGE_KEY_MAX)
+        rv = err_set(&err, ERR_TOO_LARGE, "a key of %zu bytes", admin.split.key.len);
+    if (rv == 0)
+        rv = range_split_judge(range_descriptor(r->range), &admin, &err);
+    if (rv == 0)
+        rv = propose_admin(r, to, &admin);
+    if (rv != 0)
+        service_answer_status(r->store, to, rv, err.code != 0 ? err.msg : NULL);
+    replica_wake(r);
+}
+
+/* ---- applying a split ------------------------------------------------------------------ */
+
+static struct slice right_config(const struct range_descriptor *d, const struct range_split *split,
+                                 uint8_t out[CONS_CONFIG_LEN_MAX])
+{
+    struct range_replica replicas[RANGE_REPLICAS_MAX];
+    struct cons_config config = {.n = (uint32_t)range_split_replicas(d, split, replicas)};
+    for (uint32_t i = 0; i < config.n; i++) {
+        config.members[i] = (struct cons_member){
+            .replica_id = replicas[i].replica_id,
+            .store_id = replicas[i].store_id,
+            .role = replicas[i].role == RANGE_ROLE_VOTER ? CONS_VOTER : CONS_LEARNER,
+        };
+    }
+    return slice_of(out, cons_config_encode(&config, out));
+}
+
+static uint64_t child_here(const struct store *store, const struct range_split *split)
+{
+    for (uint32_t i = 0; i < split->count; i++) {
+        if (split->children[i].store_id == store->opt.store_id)
+            return split->children[i].replica_id;
+    }
+    return 0;
+}
+
+/* The left's hint covers the split before anything of the right is in the log. */
+static void begin_right_log(struct replica *left, struct replica *right, uint64_t index)
+{
+    struct raftlog_group_state state;
+    struct raftlog *log = left->store->log;
+    if (raftlog_group_state(log, right->replica_id, &state) == 0)
+        return; /* the split is replayed, and the right has lived on since */
+    replica_log_hint(left, index);
+    replica_log_begin(right, RANGE_BIRTH_INDEX, RANGE_BIRTH_TERM);
+}
+
+static int add_right(struct replica *left, uint64_t index, uint64_t replica_id,
+                     const struct range_meta *meta, struct err *err)
+{
+    struct store *store = left->store;
+    struct range *range;
+    struct replica *right;
+    int rv = range_new_split(store->env, store->lsm, replica_id, meta, &range, err);
+    if (rv == 0)
+        rv = replica_add(store, replica_id, range, &right, err);
+    if (rv != 0)
+        return rv;
+    begin_right_log(left, right, index);
+    right->wants_campaign = replica_is_leader(left);
+    replica_run(right);
+    return 0;
+}
+
+/* Does the right half stand here already? Then this is a replay of a split whose right
+ * half has become durable by itself since. */
+static bool is_here(const struct store *store, const struct range_split *split)
+{
+    return replicas_get(&store->replicas, child_here(store, split)) != NULL;
+}
+
+static int apply_split(struct replica *r, uint64_t index, uint64_t term,
+                       const struct range_admin *admin, int *ret_status, struct err *err)
+{
+    const struct range_descriptor *d = range_descriptor(r->range);
+    struct slice conf = {0};
+    struct range_meta right;
+    uint8_t raw[CONS_CONFIG_LEN_MAX];
+    range_meta_init(&right);
+    if (range_split_judge(d, admin, NULL) == 0)
+        conf = right_config(d, &admin->split, raw);
+    int rv = range_apply_split(r->range, index, term, admin, conf, &right, ret_status, err);
+    uint64_t child = child_here(r->store, &admin->split);
+    if (rv == 0 && *ret_status == 0 && child != 0 && !is_here(r->store, &admin->split))
+        rv = add_right(r, index, child, &right, err);
+    range_meta_fini(&right);
+    if (rv == 0 && *ret_status == 0)
+        LOG_INFO(r->store->logger, "split", "range=%llu new=%llu index=%llu",
+                 (unsigned long long)r->range_id, (unsigned long long)admin->split.range_id,
+                 (unsigned long long)index);
+    return rv;
+}
+
+int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct slice payload,
+                        struct err *err)
+{
+    struct range_admin admin;
+    struct err why = {0};
+    int status = 0;
+    struct proposal *p = replica_proposal_at(r, index, term);
+    int rv = range_admin_decode(payload, &admin, err);
+    if (rv == 0)
+        rv = apply_split(r, index, term, &admin, &status, &why);
+    if (rv != 0) {
+        if (err->code == 0)
+            *err = why;
+        return rv;
+    }
+    if (p != NULL)
+        replica_admin_done(r, p, status, status == 0 ? NULL : why.msg);
+    return 0;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A range is cut in two: what is refused, what each half serves, and crashes. */
+#include <stdio.h>
+
+#include "consensus/consensus.h"
+#include "range/range.h"
+#include "store_rig.h"
+#include "support/check.h"
+
+enum { KEYSPACE_PREFIX = 5, NEW_RANGE = 77 };
+
+static struct rig rig;
+
+static void fill_split(struct request *request, const char *key, uint64_t range_id,
+                       uint64_t new_range_id, uint8_t raw[64])
+{
+    const struct range_descriptor *d =
+        range_descriptor(store_range_of(rig.stores[rig_leader(&rig)], range_id));
+    memcpy(raw, "\x02\0\0\0\0", KEYSPACE_PREFIX);
+    memcpy(raw + KEYSPACE_PREFIX, key, strlen(key));
+    *request = (struct request){
+        .kind = REQUEST_SPLIT,
+        .range_id = range_id,
+        .span_epoch = d->epoch.span,
+        .split =
+            {
+                .key = slice_of(raw, KEYSPACE_PREFIX + strlen(key)),
+                .conf_epoch = d->epoch.conf,
+                .new_range_id = new_range_id,
+                .child_count = d->replica_count,
+            },
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        request->split.children[i].store_id = d->replicas[i].store_id;
+        request->split.children[i].replica_id = new_range_id * 100 + i;
+    }
+}
+
+static struct rig_answer *split(size_t at, const char *key, uint64_t range_id,
+                                uint64_t new_range_id)
+{
+    struct request request;
+    uint8_t raw[64];
+    fill_split(&request, key, range_id, new_range_id, raw);
+    return rig_ask(&rig, at, &request);
+}
+
+/* Which store leads the range; rig.count if none does. */
+static size_t leader_of(uint64_t range_id)
+{
+    for (size_t i = 0; i < rig.count; i++) {
+        const struct consensus *c =
+            rig.stores[i] == NULL ? NULL : store_consensus_of(rig.stores[i], range_id);
+        if (c != NULL && consensus_is_leader(c))
+            return i;
+    }
+    return rig.count;
+}
+
+static size_t wait_for_leader(uint64_t range_id)
+{
+    for (int tries = 0; tries < 100 && leader_of(range_id) == rig.count; tries++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_true(leader_of(range_id) < rig.count);
+    rig_run(&rig, 300 * RIG_MS); /* an entry of its term is applied */
+    return leader_of(range_id);
+}
+
+static void assert_value(size_t at, const char *key, const char *want)
+{
+    struct rig_answer *get = rig_get(&rig, at, key, 2000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(get->status, 0);
+    assert_string_equal(get->value, want);
+}
+
+static void test_both_halves_serve(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    rig_put(&rig, leader, "a", "1", 0);
+    rig_put(&rig, leader, "x", "2", 0);
+    rig_run(&rig, 500 * RIG_MS);
+    struct rig_answer *answer = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+    rig_run(&rig, 250 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_int_equal(leader_of(NEW_RANGE), leader); /* it stood at once, and won */
+    rig_run(&rig, 250 * RIG_MS);
+    for (size_t i = 0; i < rig.count; i++) {
+        assert_int_equal(store_range_at(rig.stores[i], 0), STORE_FIRST_RANGE_ID);
+        assert_int_equal(store_range_at(rig.stores[i], 1), NEW_RANGE);
+        assert_int_equal(store_range_at(rig.stores[i], 2), 0);
+        store_check(rig.stores[i]);
+    }
+    assert_value(leader, "a", "1");
+    assert_value(leader, "x", "2");
+    rig_put(&rig, leader, "lzz", "3", 0);
+    rig_put(&rig, leader, "m", "4", 0);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_value(leader, "lzz", "3");
+    assert_value(leader, "m", "4");
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static void test_what_is_refused(void **state)
+{
+    (void)state;
+    struct request request;
+    uint8_t raw[64];
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    fill_split(&request, "m", STORE_FIRST_RANGE_ID, NEW_RANGE, raw);
+    struct rig_answer *not_leader = rig_ask(&rig, (leader + 1) % 3, &request);
+    request.span_epoch++;
+    struct rig_answer *old = rig_ask(&rig, leader, &request);
+    request.span_epoch--;
+    request.split.conf_epoch++;
+    struct rig_answer *old_conf = rig_ask(&rig, leader, &request);
+    request.split.conf_epoch--;
+    request.range_id = 9;
+    struct rig_answer *elsewhere = rig_ask(&rig, leader, &request);
+    request.range_id = STORE_FIRST_RANGE_ID;
+    request.split.child_count--;
+    struct rig_answer *few = rig_ask(&rig, leader, &request);
+    request.split.child_count++;
+    request.split.children[0].replica_id = request.split.children[1].replica_id;
+    struct rig_answer *twice = rig_ask(&rig, leader, &request);
+    request.split.new_range_id = STORE_FIRST_RANGE_ID;
+    struct rig_answer *used = rig_ask(&rig, leader, &request);
+    request.split.key = slice_of("\x02", 1);
+    struct rig_answer *at_start = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(not_leader->status, ERR_NOT_LEADER);
+    assert_int_equal(old->status, ERR_RANGE_CHANGED);
+    assert_int_equal(old_conf->status, ERR_RANGE_CHANGED);
+    assert_int_equal(elsewhere->status, ERR_RANGE_CHANGED);
+    assert_int_equal(few->status, ERR_INVALID);
+    assert_int_equal(twice->status, ERR_INVALID);
+    assert_int_equal(used->status, ERR_INVALID);
+    assert_int_equal(at_start->status, ERR_RANGE_CHANGED);
+    assert_int_equal(store_range_at(rig.stores[leader], 1), 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* A write for a key that is the other half's by the time it is applied: not done. */
+static void test_writes_ordered_behind_the_split(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    struct rig_answer *answer = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+    struct rig_answer *left = rig_put(&rig, leader, "b", "1", 0);
+    struct rig_answer *right = rig_put(&rig, leader, "y", "2", 0);
+    struct rig_answer *again = split(leader, "c", STORE_FIRST_RANGE_ID, NEW_RANGE + 1);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_int_equal(left->status, 0);
+    assert_int_equal(right->status, ERR_RANGE_CHANGED);
+    assert_int_equal(again->status, ERR_BUSY); /* one at a time */
+    assert_value(leader, "b", "1");
+    struct rig_answer *none = rig_get(&rig, leader, "y", 2000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(none->status, 0);
+    assert_string_equal(none->value, "");
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* All stores lose power (or are killed) at any moment behind the split: both halves
+ * come back with all that was acknowledged, once the split was. */
+static void test_crashes(void **state)
+{
+    (void)state;
+    for (uint32_t n = 0; n < 24; n++) {
+        rig_open(&rig, 3);
+        rig.options.lsm.memtable_bytes = 1 << 10;
+        size_t leader = rig_start_cluster(&rig);
+        rig_put(&rig, leader, "a", "1", 0);
+        rig_put(&rig, leader, "x", "2", 0);
+        rig_run(&rig, 300 * RIG_MS);
+        struct rig_answer *answer = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+        rig_run(&rig, n * RIG_MS / 2);
+        if (n % 3 == 0) { /* the right half gets entries of its own, and is flushed */
+            wait_for_leader(NEW_RANGE);
+            for (int i = 0; i < 30; i++) {
+                rig_put(&rig, leader, "xx", "filler that makes the small memtable full", 0);
+                rig_run(&rig, 20 * RIG_MS);
+            }
+        }
+        bool was_acked = answer->count == 1 && answer->status == 0;
+        for (size_t i = 0; i < rig.count; i++)
+            rig_crash(&rig, i, n % 2 == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
+        for (size_t i = 0; i < rig.count; i++)
+            assert_int_equal(rig_start(&rig, i, NULL), 0);
+        size_t left = wait_for_leader(STORE_FIRST_RANGE_ID);
+        assert_value(left, "a", "1");
+        bool is_split = store_range_at(rig.stores[left], 1) == NEW_RANGE;
+        assert_true(is_split || !was_acked);
+        assert_value(is_split ? wait_for_leader(NEW_RANGE) : left, "x", "2");
+        rig_close(&rig);
+    }
+}
+
+/* A store that was away comes back and is brought through the split by the log. */
+static void test_a_store_that_missed_it(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t away = (leader + 1) % 3;
+    rig_put(&rig, leader, "x", "2", 0);
+    rig_run(&rig, 300 * RIG_MS);
+    rig_crash(&rig, away, SIM_CRASH_POWER);
+    struct rig_answer *answer = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    wait_for_leader(NEW_RANGE);
+    assert_int_equal(rig_start(&rig, away, NULL), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(store_range_at(rig.stores[away], 1), NEW_RANGE);
+    size_t other = (leader + 2) % 3;
+    rig_crash(&rig, other, SIM_CRASH_POWER);
+    rig_put(&rig, wait_for_leader(NEW_RANGE), "x", "3", 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_value(wait_for_leader(NEW_RANGE), "x", "3");
+    assert_int_equal(rig_start(&rig, other, NULL), 0);
+    rig_run(&rig, 100 * RIG_MS);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_both_halves_serve),
+        cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_writes_ordered_behind_the_split),
+        cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_a_store_that_missed_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
