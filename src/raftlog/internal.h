@@ -26,6 +26,7 @@ enum {
     LOG_HOLES_MAX = 1 << 20,        /* entries that recovery lets be missing for a while */
     LOG_READ_RUN_MAX = 1 << 20,     /* bytes fetched by one file read */
     LOG_READ_GAP_MAX = 256,         /* bytes worth reading to save a call */
+    LOG_GAP_MAX = 1 << 12,          /* segments gone between a spare and the newest */
     LOG_REPORT_MAX = 64 << 10,      /* bytes of the damage report */
 };
 

@@ -346,7 +346,34 @@ static int recovery_sequence(struct recovery *rec, const struct verdict *v)
     return 0;
 }
 
-/* Can `f`, whose head does not say so, be the segment behind the newest? A record of a
+/* Can `f` be the first segment of all, its head damaged? A head is written together with a
+ * record behind it; alone it is a write that was cut short, and nothing was acknowledged. */
+static int recovery_probe_first(struct recovery *rec, const struct found *f, bool *ret_may_be)
+{
+    struct slice bytes = {0};
+    int rv = recovery_load(rec, f, &bytes);
+    size_t at = HEAD_LEN;
+    while (at < bytes.len && bytes.data[at] == 0)
+        at++;
+    *ret_may_be = rv == 0 && at < bytes.len;
+    return rv;
+}
+
+/* The number of the segment that `bytes` are of, if it is a later one than the newest with
+ * a head: every segment has a record right behind its head. (Segments between may be gone,
+ * their files thrown away, while older ones lie about as spares.) */
+static uint64_t probe_number(struct slice bytes, const struct head *newest)
+{
+    struct record record;
+    struct slice behind = slice_of(bytes.data + HEAD_LEN, bytes.len - HEAD_LEN);
+    for (uint64_t number = newest->number + 1; number <= newest->number + LOG_GAP_MAX; number++) {
+        if (record_decode(behind, record_seed(newest->salt, number), &record))
+            return number;
+    }
+    return newest->number + 1;
+}
+
+/* Can `f`, whose head does not say so, be a segment behind the newest? A record of a
  * second batch was written only after the head was synced; a rotten head was a head. */
 static int recovery_probe(struct recovery *rec, const struct found *f, bool *ret_may_be)
 {
@@ -355,7 +382,7 @@ static int recovery_probe(struct recovery *rec, const struct found *f, bool *ret
     if (rv != 0)
         return rv;
     const struct head *newest = &rec->found[rec->n_segments - 1].head;
-    struct scan scan = scan_of(bytes, record_seed(newest->salt, newest->number + 1));
+    struct scan scan = scan_of(bytes, record_seed(newest->salt, probe_number(bytes, newest)));
     struct record record = {0};
     enum scan_result result;
     *ret_may_be = false;
@@ -370,12 +397,17 @@ static int recovery_probe(struct recovery *rec, const struct found *f, bool *ret
 static int recovery_rotten(struct recovery *rec, const struct verdict *v)
 {
     bool is_open_ended = v != NULL && !v->is_closed && v->damage_at == 0;
-    for (size_t i = rec->n_segments; i < rec->n_found && !is_open_ended; i++) {
+    for (size_t i = rec->n_segments; i < rec->n_found; i++) {
         const struct found *f = &rec->found[i];
         bool may_be = v == NULL && f->kind == FOUND_ROTTEN;
+        bool is_sized = f->size > HEAD_LEN && f->size < UINT32_MAX;
         int rv = 0;
-        if (v != NULL && f->size > HEAD_LEN && f->size < UINT32_MAX)
+        if (is_open_ended && f->kind == FOUND_EMPTY)
+            continue; /* none was begun behind the newest */
+        if (v != NULL && is_sized)
             rv = recovery_probe(rec, f, &may_be);
+        else if (may_be && is_sized)
+            rv = recovery_probe_first(rec, f, &may_be);
         if (rv != 0)
             return rv;
         if (may_be) {
@@ -390,7 +422,8 @@ static int recovery_rotten(struct recovery *rec, const struct verdict *v)
 /* Nothing of a torn batch may be read as new later, and everything before it must be on
  * the platter, not only in the page cache, before it is relied on. The last batch is
  * written once more: if its sync failed, the page cache may call those pages clean though
- * they never got there, and a sync alone would not move them. */
+ * they never got there, and a sync alone would not move them. For the same reason as much
+ * as a batch may hold is zeroed behind the end, even where zeroes are read. */
 static int recovery_seal_end(struct recovery *rec, struct segment *s, const struct verdict *v)
 {
     struct raftlog *log = rec->log;
@@ -400,8 +433,9 @@ static int recovery_seal_end(struct recovery *rec, struct segment *s, const stru
         return rv;
     size_t end = s->len;
     if (!s->is_closed) {
+        size_t least = MIN(bytes.len, s->len + log->options.batch_bytes_max);
         end = bytes.len;
-        while (end > s->len && bytes.data[end - 1] == 0)
+        while (end > least && bytes.data[end - 1] == 0)
             end--;
         memset(rec->bytes + s->len, 0, end - s->len);
     }

@@ -139,11 +139,24 @@ void spare_kick(struct raftlog *log)
 void spare_put(struct raftlog *log, uint32_t file_id, struct env_file *file, uint64_t size)
 {
     ASSERT(file != NULL);
-    if (log->n_spares == ARRAY_LEN(log->spares)) {
-        spare_reap(log, file_id, file);
+    if (log->n_spares < ARRAY_LEN(log->spares)) {
+        log->spares[log->n_spares++] = (struct spare){file_id, file, size};
         return;
     }
-    log->spares[log->n_spares++] = (struct spare){file_id, file, size};
+    /* One too many: the smallest goes. The new one may be the only one that is large enough
+     * for the segment that waits. */
+    struct spare *least = &log->spares[0];
+    for (size_t i = 1; i < log->n_spares; i++) {
+        if (log->spares[i].size < least->size)
+            least = &log->spares[i];
+    }
+    struct spare rest = {file_id, file, size};
+    if (least->size < size) {
+        struct spare kept = rest;
+        rest = *least;
+        *least = kept;
+    }
+    spare_reap(log, rest.file_id, rest.file);
 }
 
 static void reap_execute(struct env_work *work)

@@ -166,6 +166,13 @@ bool log_world_group_is_whole(const struct log_world *world, struct raftlog *log
     return group_matches(log, id, g, g, ret_why, why_len);
 }
 
+bool log_world_group_was_whole(const struct log_world *world, struct raftlog *log, uint64_t id,
+                               char *ret_why, size_t why_len)
+{
+    return group_matches(log, id, &world->before.groups[id - 1], &world->now.groups[id - 1],
+                         ret_why, why_len);
+}
+
 static bool model_matches(struct raftlog *log, const struct model *m, const struct model *now,
                           char *why, size_t why_len)
 {
@@ -216,13 +223,20 @@ bool log_world_is_visible(const struct log_world *world, char *ret_why, size_t w
 
 /* ---- work ------------------------------------------------------------------- */
 
-static void world_open(struct log_world *world)
+int log_world_open(struct log_world *world, struct err *err)
+{
+    assert_null(world->log);
+    int rv = raftlog_open(&world->log, sim_node_env(world->node), "/log", &world->options.log, err);
+    if (rv != 0)
+        world->log = NULL;
+    return rv;
+}
+
+static void world_must_open(struct log_world *world)
 {
     struct err err = {0};
-    int rv =
-        raftlog_open(&world->log, sim_node_env(world->node), "/log", &world->options.log, &err);
-    if (rv != 0)
-        fail_msg("open: %s", err.msg);
+    if (log_world_open(world, &err) != 0)
+        fail_msg("seed %llu: open: %s", (unsigned long long)world->options.seed, err.msg);
 }
 
 struct log_world *log_world_new(const struct log_world_options *options)
@@ -235,7 +249,7 @@ struct log_world *log_world_new(const struct log_world_options *options)
     rng_init(&world->rng, options->seed);
     world->sim = sim_new(NULL, options->seed);
     world->node = sim_node_new(world->sim, "n1");
-    world_open(world);
+    world_must_open(world);
     return world;
 }
 
@@ -253,6 +267,12 @@ static void world_ack(struct log_world *world, uint64_t number)
     assert_true(number > world->n_acked);
     while (world->n_acked < number)
         model_apply(&world->acked, &world->ops[world->n_acked++]);
+}
+
+void log_world_ack(struct log_world *world, uint64_t number)
+{
+    if (number > world->n_acked)
+        world_ack(world, number);
 }
 
 static void world_on_durable(struct raftlog_write *write)
@@ -365,23 +385,27 @@ static void op_run_write(struct log_world *world, struct op *op)
     memset(bytes, 0xee, sizeof bytes); /* borrowed during the call only */
 }
 
-void log_world_step(struct log_world *world)
+static struct op *op_new(struct log_world *world)
 {
-    if (world->n_ops == WORLD_OPS_MAX)
-        return;
     struct op *op = &world->ops[world->n_ops];
     memset(op, 0, sizeof *op);
     op->world = world;
     op->number = world->n_ops + 1;
-    op_plan(world, op);
+    return op;
+}
+
+static bool op_has_room(const struct log_world *world, const struct op *op)
+{
     uint64_t data_len = 0;
     for (uint32_t i = 0; i < op->write.n; i++)
         data_len += op->entries[i].len;
-    bool is_write = op->kind == OP_WRITE;
-    if (is_write && !raftlog_has_room(world->log, raftlog_append_cost(op->write.n, data_len))) {
-        sim_run_until(world->sim, sim_now_us(world->sim) + 1000);
-        return;
-    }
+    return op->kind != OP_WRITE ||
+           raftlog_has_room(world->log, raftlog_append_cost(op->write.n, data_len));
+}
+
+/* A planned operation happens, to the model and to the log. */
+static void op_run(struct log_world *world, struct op *op)
+{
     world->n_ops++;
     model_apply(&world->now, op);
     switch (op->kind) {
@@ -402,8 +426,55 @@ void log_world_step(struct log_world *world)
         break;
     }
     raftlog_check(world->log);
+}
+
+void log_world_step(struct log_world *world)
+{
+    if (world->n_ops == WORLD_OPS_MAX)
+        return;
+    struct op *op = op_new(world);
+    op_plan(world, op);
+    if (!op_has_room(world, op)) {
+        sim_run_until(world->sim, sim_now_us(world->sim) + 1000);
+        return;
+    }
+    op_run(world, op);
     if (rng_chance(&world->rng, 1, 3))
         sim_run_until(world->sim, sim_now_us(world->sim) + rng_below(&world->rng, 2000));
+}
+
+bool log_world_write_one(struct log_world *world)
+{
+    if (world->n_ops == WORLD_OPS_MAX)
+        return false;
+    struct op *op = op_new(world);
+    op->kind = OP_WRITE;
+    op->write.group = rng_between(&world->rng, 1, WORLD_GROUPS);
+    op_plan_write(world, op, &world->now.groups[op->write.group - 1]);
+    if (!op_has_room(world, op))
+        return false;
+    world->before = world->now;
+    op_run(world, op);
+    return true;
+}
+
+void log_world_compact_all(struct log_world *world)
+{
+    for (uint64_t id = 1; id <= WORLD_GROUPS; id++) {
+        const struct model_group *g = &world->now.groups[id - 1];
+        if (!g->exists || world->n_ops + 2 > WORLD_OPS_MAX)
+            continue;
+        struct op *op = op_new(world);
+        op->kind = OP_COMMIT;
+        op->write.group = id;
+        op->arg = model_last(g);
+        op_run(world, op);
+        op = op_new(world);
+        op->kind = OP_COMPACT;
+        op->write.group = id;
+        op->arg = model_last(g) + 1;
+        op_run(world, op);
+    }
 }
 
 static void world_on_barrier(struct raftlog_write *write)
@@ -432,14 +503,17 @@ void log_world_settle(struct log_world *world)
         world_ack(world, world->n_ops);
 }
 
-void log_world_reopen(struct log_world *world, enum sim_crash how)
+void log_world_crash(struct log_world *world, enum sim_crash how)
 {
-    char why[512];
     sim_node_crash(world->node, how);
     raftlog_free(world->log);
     world->log = NULL;
     sim_node_restart(world->node);
-    world_open(world);
+}
+
+void log_world_adopt(struct log_world *world)
+{
+    char why[512];
     raftlog_check(world->log);
     uint64_t k = log_world_match(world, world->log, why, sizeof why);
     if (k == UINT64_MAX)
@@ -458,4 +532,11 @@ void log_world_reopen(struct log_world *world, enum sim_crash how)
         g->is_frozen = false;
     }
     world->now = world->acked;
+}
+
+void log_world_reopen(struct log_world *world, enum sim_crash how)
+{
+    log_world_crash(world, how);
+    world_must_open(world);
+    log_world_adopt(world);
 }

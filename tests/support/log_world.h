@@ -74,8 +74,9 @@ struct log_world {
     struct sim_node *node;
     struct raftlog *log; /* NULL while closed */
     struct rng rng;
-    struct model now;   /* after all operations */
-    struct model acked; /* after operation `n_acked` */
+    struct model now;    /* after all operations */
+    struct model acked;  /* after operation `n_acked` */
+    struct model before; /* log_world_write_one() */
     struct op *ops;
     uint64_t n_ops;
     uint64_t n_acked;
@@ -90,13 +91,28 @@ void log_world_free(struct log_world *world);
 /* One random operation, if the log has room for it. */
 void log_world_step(struct log_world *world);
 
+/* One random write, with the state before it kept in `before`; false: no room. */
+bool log_world_write_one(struct log_world *world);
+
+/* Compact every group up to its last entry. */
+void log_world_compact_all(struct log_world *world);
+
 /* Let the world run until everything appended is durable. */
 void log_world_settle(struct log_world *world);
+
+/* A barrier of the caller's behind operation `number` is durable: so are all up to it. */
+void log_world_ack(struct log_world *world, uint64_t number);
 
 /* Kill or power loss, then open again and compare; what was not there is forgotten by
  * the model too. Fails the test if the log is not a prefix that holds all that was
  * acknowledged. */
 void log_world_reopen(struct log_world *world, enum sim_crash how);
+
+/* The three parts of it: the process ends and may begin again; open (0 or the error, and
+ * the log is NULL); compare, and make the log's state the model's. */
+void log_world_crash(struct log_world *world, enum sim_crash how);
+int log_world_open(struct log_world *world, struct err *err);
+void log_world_adopt(struct log_world *world);
 
 /* Does `log` hold what the operations up to some k in [n_acked, n_ops] left? Returns k,
  * or 0 - 1 with the reason in `ret_why` for the nearest. Damaged groups never match. */
@@ -109,6 +125,10 @@ bool log_world_is_visible(const struct log_world *world, char *ret_why, size_t w
 /* The same for one group of any log that was opened on (a copy of) the world's disk. */
 bool log_world_group_is_whole(const struct log_world *world, struct raftlog *log, uint64_t id,
                               char *ret_why, size_t why_len);
+
+/* … as it was before log_world_write_one(). */
+bool log_world_group_was_whole(const struct log_world *world, struct raftlog *log, uint64_t id,
+                               char *ret_why, size_t why_len);
 
 /* The bytes of an entry. */
 void model_entry_bytes(const struct model_entry *entry, uint8_t *out);

@@ -475,6 +475,34 @@ static void test_newest_head_lost(void **state)
     }
 }
 
+/* The very first write is cut short inside the head, and the process ends: nothing was
+ * acknowledged, the log begins. With a record behind the head it was one, and is damaged. */
+static void test_first_head_cut_short(void **state)
+{
+    (void)state;
+    for (int has_record = 0; has_record < 2; has_record++) {
+        struct fixture f;
+        setup(&f);
+        sim_node_crash(f.node, SIM_CRASH_KILL);
+        raftlog_free(f.log);
+        f.log = NULL;
+        sim_node_restart(f.node);
+        const char *path = "/log/00000001.raftlog";
+        for (uint64_t bit = 3; bit < (has_record ? 1000 : 300); bit += 5)
+            assert_int_equal(sim_disk_flip_bit(sim_node_disk(f.node), path, bit), 0);
+        struct err err = {0};
+        int rv = raftlog_open(&f.log, sim_node_env(f.node), "/log", &f.options, &err);
+        assert_int_equal(rv, has_record ? ERR_CORRUPT : 0);
+        if (has_record)
+            assert_non_null(strstr(err.msg, path));
+        else
+            append(&f, 1, 1, 100, 0);
+        sim_node_crash(f.node, SIM_CRASH_KILL);
+        raftlog_free(rv == 0 ? f.log : NULL);
+        sim_free(f.sim);
+    }
+}
+
 /* Two logs' options that can never be right. */
 static void test_bad_options(void **state)
 {
@@ -501,7 +529,8 @@ int main(void)
         cmocka_unit_test(test_full_disk),        cmocka_unit_test(test_open_on_full_disk),
         cmocka_unit_test(test_failed_sync),      cmocka_unit_test(test_budget),
         cmocka_unit_test(test_each_by_type),     cmocka_unit_test(test_hint),
-        cmocka_unit_test(test_newest_head_lost), cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_newest_head_lost), cmocka_unit_test(test_first_head_cut_short),
+        cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests_name("raftlog", tests, NULL, NULL);
 }
