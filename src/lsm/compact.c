@@ -217,8 +217,10 @@ void compact_run(struct lsm *lsm)
     if (lsm->is_dead || lsm->compaction != NULL || retry_is_waiting(&lsm->compact_retry))
         return;
     int rv = pick_work(lsm, &pick);
-    if (rv == ERR_NOT_FOUND)
+    if (rv == ERR_NOT_FOUND) {
+        retry_clear(&lsm->compact_retry); /* what failed before is wanted no more */
         return;
+    }
     struct compaction *c = rv == 0 ? calloc(1, sizeof *c) : NULL;
     if (c != NULL) {
         c->lsm = lsm;

@@ -238,6 +238,15 @@ void world_crash(struct world *w, enum sim_crash how)
     w->lsm = NULL;
 }
 
+void world_rebase(struct world *w, size_t steps)
+{
+    struct model base;
+    world_prefix(w, steps, &base);
+    model_fini(&w->base);
+    w->base = base;
+    forget_steps(w);
+}
+
 void world_prefix(const struct world *w, size_t n, struct model *ret)
 {
     model_copy(ret, &w->base);
@@ -585,55 +594,90 @@ static const char *compare_walk(struct world *w, struct lsm_view *view, const st
     return bad;
 }
 
+void world_iter_open(struct world *w, struct world_iter *it, struct lsm_view *view,
+                     const struct model *model, uint64_t version)
+{
+    size_t lo = rng_below(&w->rng, UNIVERSE), hi = rng_between(&w->rng, lo, UNIVERSE - 1);
+    *it = (struct world_iter){.version = version, .lo = lo, .hi = hi, .at = UNIVERSE};
+    model_copy(&it->model, model);
+    it->it = lsm_iter_new(view, slice_str(key_at(lo)), slice_str(key_at(hi)), version, 0);
+    assert_non_null(it->it);
+}
+
+void world_iter_close(struct world_iter *it)
+{
+    lsm_iter_free(it->it);
+    model_fini(&it->model);
+    it->it = NULL;
+}
+
+/* The first place from `from` on (backwards: before it) that the model shows. */
+static size_t iter_want(const struct world *w, const struct world_iter *it, size_t from,
+                        bool forward)
+{
+    for (size_t i = from; forward && i < it->hi; i++) {
+        if (model_get(&it->model, key_at(i), it->version, w->range_time_ms) != NULL)
+            return i;
+    }
+    for (size_t i = from; !forward && i > it->lo; i--) {
+        if (model_get(&it->model, key_at(i - 1), it->version, w->range_time_ms) != NULL)
+            return i - 1;
+    }
+    return UNIVERSE;
+}
+
+const char *world_iter_move(struct world *w, struct world_iter *it)
+{
+    size_t to = rng_below(&w->rng, UNIVERSE);
+    bool forward = rng_chance(&w->rng, 1, 2);
+    bool relative = it->at < UNIVERSE && rng_chance(&w->rng, 2, 3);
+    size_t from = forward ? MAX(to, it->lo) : MIN(to, it->hi);
+    bool on;
+    if (relative) {
+        from = forward ? it->at + 1 : it->at;
+        on = forward ? lsm_iter_next(it->it) : lsm_iter_prev(it->it);
+    } else {
+        on = forward ? lsm_iter_seek(it->it, slice_str(key_at(to)))
+                     : lsm_iter_seek_before(it->it, slice_str(key_at(to)));
+    }
+    while (on && !shown(w, it->it))
+        on = forward ? lsm_iter_next(it->it) : lsm_iter_prev(it->it);
+    it->at = UNIVERSE;
+    if (!on && walk_may_fail(w, it->it))
+        return NULL;
+    size_t want = iter_want(w, it, from, forward);
+    if (on != (want < UNIVERSE) ||
+        (on && !slice_equal(lsm_iter_key(it->it), slice_str(key_at(want)))))
+        return differ("a move went wrong", want < UNIVERSE ? key_at(want) : "(none)", it->version);
+    if (on) {
+        const struct model_record *r =
+            model_get(&it->model, key_at(want), it->version, w->range_time_ms);
+        if (!same_value(r, lsm_iter_value(it->it), lsm_iter_version(it->it),
+                        lsm_iter_expiry_ms(it->it)))
+            return differ("a move shows another value", key_at(want), it->version);
+        it->at = want;
+    }
+    return NULL;
+}
+
 /* Random moves between random bounds, each compared with the model. */
 static const char *compare_moves(struct world *w, struct lsm_view *view, const struct model *m,
                                  uint64_t version)
 {
-    size_t lo = rng_below(&w->rng, UNIVERSE), hi = rng_between(&w->rng, lo, UNIVERSE - 1);
-    size_t at = UNIVERSE; /* UNIVERSE: stands nowhere */
-    struct lsm_iter *it =
-        lsm_iter_new(view, slice_str(key_at(lo)), slice_str(key_at(hi)), version, 0);
+    struct world_iter it;
     const char *bad = NULL;
-    assert_non_null(it);
-    for (unsigned n = 0; bad == NULL && n < 20; n++) {
-        size_t to = rng_below(&w->rng, UNIVERSE);
-        bool forward = rng_chance(&w->rng, 1, 2);
-        bool relative = at < UNIVERSE && rng_chance(&w->rng, 2, 3);
-        size_t from = relative ? at : forward ? MAX(to, lo) : MIN(to, hi);
-        bool on;
-        if (relative)
-            on = forward ? lsm_iter_next(it) : lsm_iter_prev(it);
-        else
-            on = forward ? lsm_iter_seek(it, slice_str(key_at(to)))
-                         : lsm_iter_seek_before(it, slice_str(key_at(to)));
-        while (on && !shown(w, it))
-            on = forward ? lsm_iter_next(it) : lsm_iter_prev(it);
-        if (!on && walk_may_fail(w, it))
-            break;
-        size_t want = UNIVERSE;
-        for (size_t i = forward && relative ? from + 1 : from; forward && i < hi; i++) {
-            if (want == UNIVERSE && model_get(m, key_at(i), version, w->range_time_ms) != NULL)
-                want = i;
-        }
-        for (size_t i = from; !forward && i > lo && want == UNIVERSE; i--) {
-            if (model_get(m, key_at(i - 1), version, w->range_time_ms) != NULL)
-                want = i - 1;
-        }
-        if (on != (want < UNIVERSE) ||
-            (on && !slice_equal(lsm_iter_key(it), slice_str(key_at(want)))))
-            bad = differ("a move went wrong", want < UNIVERSE ? key_at(want) : "(none)", version);
-        at = on ? want : UNIVERSE;
-    }
-    lsm_iter_free(it);
+    world_iter_open(w, &it, view, m, version);
+    for (unsigned n = 0; bad == NULL && n < 20; n++)
+        bad = world_iter_move(w, &it);
+    world_iter_close(&it);
     return bad;
 }
 
-const char *world_compare(struct world *w, struct lsm *lsm, const struct model *model)
+const char *world_compare_view(struct world *w, struct lsm_view *view, const struct model *model,
+                               uint64_t safe_version)
 {
-    struct lsm_view *view = lsm_view_take(lsm);
-    assert_non_null(view);
     const char *bad = NULL;
-    uint64_t past = rng_between(&w->rng, w->safe_version, MAX(w->version, w->safe_version));
+    uint64_t past = rng_between(&w->rng, safe_version, MAX(w->version, safe_version));
     const uint64_t versions[] = {UINT64_MAX, past};
     for (size_t v = 0; bad == NULL && v < ARRAY_LEN(versions); v++) {
         for (size_t i = 0; bad == NULL && i < UNIVERSE; i++) {
@@ -648,6 +692,14 @@ const char *world_compare(struct world *w, struct lsm *lsm, const struct model *
         if (bad == NULL)
             bad = compare_moves(w, view, model, versions[v]);
     }
+    return bad;
+}
+
+const char *world_compare(struct world *w, struct lsm *lsm, const struct model *model)
+{
+    struct lsm_view *view = lsm_view_take(lsm);
+    assert_non_null(view);
+    const char *bad = world_compare_view(w, view, model, w->safe_version);
     lsm_view_unref(view);
     return bad;
 }

@@ -98,9 +98,33 @@ void world_now(const struct world *w, struct model *ret_model);
  * ways of walking, NO_IO. NULL, or a text saying where they differ. */
 const char *world_compare(struct world *w, struct lsm *lsm, const struct model *model);
 
+/* The same for a view that was taken when `model` was what a reader saw, and
+ * `safe_version` the safe version. */
+const char *world_compare_view(struct world *w, struct lsm_view *view, const struct model *model,
+                               uint64_t safe_version);
+
+/* An iterator between random bounds, and what it must show for as long as it is open. */
+struct world_iter {
+    struct lsm_iter *it; /* NULL: closed */
+    struct model model;
+    uint64_t version;
+    size_t lo, hi, at; /* places in the universe of keys */
+};
+
+/* It holds `view` for itself, and a copy of the model. */
+void world_iter_open(struct world *w, struct world_iter *it, struct lsm_view *view,
+                     const struct model *model, uint64_t version);
+
+/* One random move, there and in the model; NULL, or a text saying where they differ. */
+const char *world_iter_move(struct world *w, struct world_iter *it);
+void world_iter_close(struct world_iter *it); /* accepts a closed one */
+
 /* After a crash and an open of `lsm` on what it left: find the prefix of the order
  * that it shows, fail the test if there is none; returns its length. */
 size_t world_match(struct world *w, struct lsm *lsm, const char *where);
+
+/* The first `steps` of the order are what the next life begins with; the rest is gone. */
+void world_rebase(struct world *w, size_t steps);
 
 /* Build `ret` as the state after the first `n` steps. */
 void world_prefix(const struct world *w, size_t n, struct model *ret);

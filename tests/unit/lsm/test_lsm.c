@@ -28,19 +28,6 @@ static void must_equal(struct world *w, const char *where)
     lsm_check(w->lsm);
 }
 
-/* What the crash left becomes the base of the next life. */
-static void rebase(struct world *w, size_t steps)
-{
-    struct model base;
-    world_prefix(w, steps, &base);
-    model_fini(&w->base);
-    w->base = base;
-    for (size_t i = 0; i < w->step_count; i++)
-        model_fini(&w->steps[i].writes);
-    w->step_count = w->step_acked = 0;
-    model_fini(&w->active);
-}
-
 static void run_model(uint64_t seed, unsigned lives, unsigned steps)
 {
     struct world w;
@@ -75,7 +62,7 @@ static void run_model(uint64_t seed, unsigned lives, unsigned steps)
         world_crash(&w, life % 3 == 0 ? SIM_CRASH_KILL : SIM_CRASH_POWER);
         sim_node_restart(w.node);
         must_open(&w);
-        rebase(&w, world_match(&w, w.lsm, where));
+        world_rebase(&w, world_match(&w, w.lsm, where));
         world_crash(&w, SIM_CRASH_KILL);
         sim_node_restart(w.node);
     }
