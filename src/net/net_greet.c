@@ -82,7 +82,11 @@ static int answer_check(struct net_link *link, uint64_t store_id, const struct h
     if (code == 0 && ack->store_id != store_id)
         code = err_set(err, ERR_UNAUTHORIZED, "store %llu answers, not store %llu",
                        (unsigned long long)ack->store_id, (unsigned long long)store_id);
-    return code == 0 ? answer_check_proof(link, ack, err) : code;
+    if (code != 0)
+        return code;
+    code = answer_check_proof(link, ack, err);
+    link->greet.is_secret_foreign = code == ERR_UNAUTHORIZED;
+    return code;
 }
 
 static int answer_prove(struct net_link *link, const struct hello_ack *ack, struct err *err)

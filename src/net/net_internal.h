@@ -70,6 +70,7 @@ struct net_greet {
     struct hello hello;
     struct hello_ack ack;
     char name[HELLO_NAME_MAX];
+    bool is_secret_foreign; /* dialled: it could not prove our secret */
 };
 
 struct net_link {

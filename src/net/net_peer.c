@@ -42,6 +42,7 @@ struct net_peer {
     size_t bulk_len;
     size_t urgent_len; /* at most so much of what waits in the link is urgent */
     uint32_t failures; /* in a row */
+    bool has_other_secret;
     uint64_t heard_us; /* on connections that are gone, or that it dialled */
     uint64_t rtt_us;
     uint64_t clock_ms; /* its wall clock … */
@@ -216,6 +217,7 @@ static void on_end(struct net_link *link, int status, const char *reason)
     struct net_peer *peer = link->data;
     ASSERT(peer->link == link);
     peer->heard_us = MAX(peer->heard_us, link->is_standing ? link->heard_us : 0);
+    peer->has_other_secret = link->greet.is_secret_foreign;
     peer_note_down(peer, status, reason);
 }
 
@@ -378,6 +380,11 @@ int net_peer_send(struct net_peer *peer, enum net_class class, struct slice fram
 bool net_peer_is_up(const struct net_peer *peer)
 {
     return peer->state == PEER_UP && peer->link->state == LINK_OPEN;
+}
+
+bool net_peer_has_other_secret(const struct net_peer *peer)
+{
+    return peer->has_other_secret;
 }
 
 void net_peer_note_heard(struct net *net, uint64_t store_id, uint64_t now_us)

@@ -50,13 +50,35 @@ int store_check_peer(void *data, const struct net_identity *who, struct err *err
 void store_on_peer_up(void *data, const struct net_identity *who)
 {
     struct store *store = data;
+    store->has_met_peer = true;
     LOG_INFO(store->logger, "peer_up", "store=%llu boot=%llu", (unsigned long long)who->store_id,
              (unsigned long long)who->boot);
     store_check_clock(store); /* before it can give us its vote */
 }
 
+static bool has_other_secret(const struct store *store, uint64_t store_id)
+{
+    const struct net_peer *peer = net_peer_find(store->net, store_id);
+    return peer != NULL && net_peer_has_other_secret(peer);
+}
+
+/* Is our secret the wrong one? One store that differs may be wrong itself; so many that we
+ * could not be of a majority without them are not. In a pair nobody can tell. */
+static bool is_secret_outvoted(const struct store *store)
+{
+    bool is_born = store->identity.member_count > 0;
+    size_t count = is_born ? store->identity.member_count : store->opt.peer_count;
+    size_t foreign = 0;
+    for (size_t i = 0; i < count; i++)
+        foreign += has_other_secret(store, is_born ? store->identity.members[i].store_id
+                                                   : store->opt.peers[i].store_id);
+    return foreign > 0 && foreign >= MIN(count - 1, count / 2 + 1);
+}
+
 /* A store that was refused for good before it ever was a member can do nothing
- * useful: it says why and ends, so that its operator sees it. */
+ * useful: it says why and ends, so that its operator sees it. So does one with another
+ * cluster secret than the others, unless it has been at work with them: then they are
+ * the ones that changed. */
 void store_on_peer_down(void *data, uint64_t store_id, bool was_up, int status, const char *reason)
 {
     struct store *store = data;
@@ -64,6 +86,14 @@ void store_on_peer_down(void *data, uint64_t store_id, bool was_up, int status, 
     if (was_up || is_final)
         LOG_WARN(store->logger, "peer_down", "store=%llu status=%s reason=\"%s\"",
                  (unsigned long long)store_id, err_name(status), reason);
+    if (has_other_secret(store, store_id)) {
+        if (!store->has_met_peer && is_secret_outvoted(store))
+            env_fatal(store->env,
+                      "the cluster secret is not that of the other stores (store %llu: %s): set "
+                      "cluster_secret_file",
+                      (unsigned long long)store_id, reason);
+        return;
+    }
     if (is_final && !was_up && store->state == STORE_UNBORN)
         env_fatal(store->env, "store %llu refuses us: %s", (unsigned long long)store_id, reason);
 }

@@ -82,6 +82,7 @@ struct store {
     struct late_message late;
     struct op *ops; /* COMMAND_OPS_MAX: of a command being checked */
     enum store_state state;
+    bool has_met_peer; /* some peer was up since the start */
 
     struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
     struct env_timer timer; /* the tick, while operators wait or it drains */

@@ -143,6 +143,11 @@ static void test_write_and_read(void **state)
     struct rig_answer *get = rig_get(&rig, leader, "k", 1000);
     struct rig_answer *no_put = rig_put(&rig, other, "k", "two", 1000);
     struct rig_answer *no_get = rig_get(&rig, other, "k", 1000);
+    struct request stale = {
+        .kind = REQUEST_GET,
+        .timeout_ms = 1000,
+        .get = {.key = slice_str("k"), .read = {.consistency = READ_STALE, .max_age_ms = 1000}}};
+    struct rig_answer *no_stale = rig_ask(&rig, other, &stale);
     rig_run(&rig, 100 * RIG_MS);
     assert_int_equal(get->status, 0);
     assert_string_equal(get->value, "one");
@@ -150,6 +155,7 @@ static void test_write_and_read(void **state)
     assert_int_equal(no_put->leader_store, leader + 1);
     assert_int_equal(no_get->status, ERR_NOT_LEADER);
     assert_int_equal(no_get->leader_store, leader + 1);
+    assert_int_equal(no_stale->status, ERR_UNSUPPORTED); /* nor would the leader know better */
     rig_assert_answered(&rig);
     rig_close(&rig);
 }
@@ -354,6 +360,24 @@ static void test_drain_alone(void **state)
 }
 
 /* A bootstrap that comes while an unborn store stops must not give birth to it. */
+/* All are told to stop at once: the last one does not wait for those that have gone. */
+static void test_drain_all(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    for (size_t i = 0; i < 3; i++)
+        if (i != leader)
+            rig_crash(&rig, i, SIM_CRASH_KILL);
+    rig_put(&rig, leader, "k", "v", 5000); /* will never be known */
+    rig_run(&rig, 1 * RIG_MS);
+    rig_drain(&rig, leader, 10000);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(rig.drained, 1);
+    rig_close(&rig);
+}
+
 static void test_drain_unborn(void **state)
 {
     struct rig rig;
@@ -386,6 +410,78 @@ static void test_wiped(void **state)
     rig_run(&rig, 5000 * RIG_MS);
     assert_true(sim_node_is_dead(rig.nodes[2]));
     assert_non_null(strstr(sim_node_fatal_message(rig.nodes[2]), "wiped or replaced"));
+    rig_close(&rig);
+}
+
+/* Whose secret is not that of the others ends and says so; they do not. */
+static void test_other_secret(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t odd = (rig_start_cluster(&rig) + 1) % 3;
+    struct slice good = rig.options.secret;
+    struct slice others[] = {slice_str("another secret"), {0}};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        rig_crash(&rig, odd, SIM_CRASH_KILL);
+        sim_node_restart(rig.nodes[odd]);
+        rig.options.secret = others[i];
+        assert_int_equal(rig_start(&rig, odd, NULL), 0);
+        rig_run(&rig, 5000 * RIG_MS);
+        assert_true(sim_node_is_dead(rig.nodes[odd]));
+        assert_non_null(strstr(sim_node_fatal_message(rig.nodes[odd]), "cluster secret"));
+    }
+    for (size_t i = 0; i < 3; i++)
+        assert_true(sim_node_is_dead(rig.nodes[i]) == (i == odd));
+
+    /* Its secret set right, it is as good as any. */
+    rig_crash(&rig, odd, SIM_CRASH_KILL);
+    sim_node_restart(rig.nodes[odd]);
+    rig.options.secret = good;
+    assert_int_equal(rig_start(&rig, odd, NULL), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_false(sim_node_is_dead(rig.nodes[odd]));
+    rig_close(&rig);
+}
+
+/* One store that differs is no reason for anybody else to end, born or not. */
+static void test_other_secret_of_one(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    struct slice good = rig.options.secret;
+    for (size_t i = 0; i < 3; i++) {
+        rig.options.secret = i == 0 ? slice_str("another secret") : good;
+        assert_int_equal(rig_start(&rig, i, NULL), 0);
+    }
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_true(sim_node_is_dead(rig.nodes[0]));
+    assert_non_null(strstr(sim_node_fatal_message(rig.nodes[0]), "cluster secret"));
+    assert_false(sim_node_is_dead(rig.nodes[1]));
+    assert_false(sim_node_is_dead(rig.nodes[2]));
+    rig_close(&rig);
+}
+
+/* Two of three come back with another secret: they agree, and the one that was at work
+ * all the while does not take itself for the wrong one. */
+static void test_other_secret_of_two(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig_start_cluster(&rig);
+    rig.options.secret = slice_str("another secret");
+    for (size_t i = 1; i < 3; i++)
+        rig_crash(&rig, i, SIM_CRASH_KILL);
+    for (size_t i = 1; i < 3; i++) {
+        sim_node_restart(rig.nodes[i]);
+        assert_int_equal(rig_start(&rig, i, NULL), 0);
+    }
+    rig_run(&rig, 5000 * RIG_MS);
+    for (size_t i = 0; i < 3; i++)
+        assert_false(sim_node_is_dead(rig.nodes[i]));
+    assert_true(rig_leader(&rig) == 1 || rig_leader(&rig) == 2);
     rig_close(&rig);
 }
 
@@ -476,14 +572,26 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unborn),          cmocka_unit_test(test_bootstrap_refused),
-        cmocka_unit_test(test_bootstrap_twice), cmocka_unit_test(test_birth_crashes),
-        cmocka_unit_test(test_write_and_read),  cmocka_unit_test(test_deadlines),
-        cmocka_unit_test(test_queue_bounds),    cmocka_unit_test(test_lost_proposals),
-        cmocka_unit_test(test_watermarks),      cmocka_unit_test(test_burst),
-        cmocka_unit_test(test_drain_leader),    cmocka_unit_test(test_drain_alone),
-        cmocka_unit_test(test_drain_unborn),    cmocka_unit_test(test_wiped),
-        cmocka_unit_test(test_lost_rooms),      cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_unborn),
+        cmocka_unit_test(test_bootstrap_refused),
+        cmocka_unit_test(test_bootstrap_twice),
+        cmocka_unit_test(test_birth_crashes),
+        cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_queue_bounds),
+        cmocka_unit_test(test_lost_proposals),
+        cmocka_unit_test(test_watermarks),
+        cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_drain_leader),
+        cmocka_unit_test(test_drain_alone),
+        cmocka_unit_test(test_drain_unborn),
+        cmocka_unit_test(test_drain_all),
+        cmocka_unit_test(test_wiped),
+        cmocka_unit_test(test_other_secret),
+        cmocka_unit_test(test_other_secret_of_one),
+        cmocka_unit_test(test_other_secret_of_two),
+        cmocka_unit_test(test_lost_rooms),
+        cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
