@@ -302,15 +302,17 @@ static void on_read(struct store *store, struct answer_to *to, const struct requ
     struct place place = where_to_read(request);
     if (!is_serving(store, to))
         return;
+    int rv = check_consistency(how_to_read(request), &err); /* the same on every store */
+    if (rv != 0) {
+        service_answer_status(store, to, rv, err.msg);
+        return;
+    }
     struct replica *r = data_replica(store, to, request, &place);
     if (r == NULL)
         return;
-    int rv = check_consistency(how_to_read(request), &err);
-    struct read_op *op = rv == 0 ? malloc(sizeof *op + body.len) : NULL;
-    if (rv == 0 && op == NULL)
-        rv = ERR_BUSY;
-    if (rv != 0) {
-        service_answer_status(store, to, rv, err.code != 0 ? err.msg : NULL);
+    struct read_op *op = malloc(sizeof *op + body.len);
+    if (op == NULL) {
+        service_answer_status(store, to, ERR_BUSY, NULL);
         return;
     }
     op->to = *to;

@@ -228,10 +228,24 @@ static void drain_flushed(struct lsm_flush_op *op, int status)
     raftlog_append(store->log, &store->drain.barrier);
 }
 
+/* Could a majority of the voters agree on anything now? When all stores are stopped at
+ * once, the last ones have nobody to hand over to, and nothing that waits will be known. */
+static bool drain_has_majority(struct replica *r)
+{
+    const struct cons_config *config = consensus_config(r->cons, NULL);
+    uint32_t reached = 0;
+    for (uint32_t i = 0; i < config->n; i++) {
+        const struct cons_member *m = &config->members[i];
+        reached += m->role == CONS_VOTER &&
+                   (m->replica_id == r->replica_id || store_peer_ready(r, m->replica_id));
+    }
+    return reached > cons_config_voters(config) / 2;
+}
+
 /* Is there somebody whom this replica should not leave without an answer? */
 static bool drain_replica(struct replica *r, bool *leads)
 {
-    if (r->state == REPLICA_DAMAGED)
+    if (r->state == REPLICA_DAMAGED || r->cons == NULL || !drain_has_majority(r))
         return false;
     if (replica_is_leader(r) && cons_config_voters(consensus_config(r->cons, NULL)) > 1) {
         consensus_transfer(r->cons, store_now_ms(r->store), 0); /* BUSY while it goes on */
@@ -356,7 +370,8 @@ static int copy_options(struct store *store, const struct store_options *options
                        err);
     if (rv != 0)
         return rv;
-    memcpy(store->secret, options->secret.data, options->secret.len);
+    if (options->secret.len > 0)
+        memcpy(store->secret, options->secret.data, options->secret.len);
     store->opt.data_dir = store->data_dir;
     store->opt.listen = store->listen;
     store->opt.secret = slice_of(store->secret, options->secret.len);
