@@ -12,6 +12,7 @@
 #include "env/uv/env_uv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -301,6 +302,17 @@ static void handle_close(uv_handle_t *handle, void *data)
     uv_close(handle, NULL);
 }
 
+/* A program may have been started with standard streams closed. A socket in their place
+ * would get what others print there, and libuv takes closing it for a bug. What stands in
+ * for them cannot be used, so whoever tries hears of it as before. */
+static void keep_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+}
+
 /* A world that could not be finished. */
 static void world_abandon(struct real_world *world)
 {
@@ -316,6 +328,7 @@ int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struc
     struct real_world *world = calloc(1, sizeof *world);
     if (world == NULL)
         return err_set(err, ERR_NOMEM, "start the event loop: out of memory");
+    keep_standard_streams();
     world_fill_ops(world);
     if (options != NULL)
         world->options = *options;

@@ -393,6 +393,35 @@ static void test_fatal_says_why_and_exits_with_1(void **state)
     close(fds[1]);
 }
 
+/* 0 if a world lives and ends well without standard streams, and none of them can be
+ * used by mistake. */
+static int live_without_standard_streams(void)
+{
+    struct env *env;
+    char byte = 0;
+    for (int fd = 0; fd <= 2; fd++)
+        close(fd);
+    if (env_uv_new(NULL, &env, NULL) != 0)
+        return 1;
+    if (read(0, &byte, 1) >= 0 || write(1, &byte, 1) >= 0 || write(2, &byte, 1) >= 0)
+        return 2;
+    env_stop(env);
+    env_uv_free(env);
+    return 0;
+}
+
+static void test_standard_streams_may_be_closed(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(live_without_standard_streams());
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static bool on_fault(void *data, const char *site)
 {
     (void)data;
@@ -509,6 +538,7 @@ int main(void)
         TEST(test_quit_before_run_returns_from_the_next_run),
         cmocka_unit_test(test_quit_races_with_the_end_that_it_brings),
         TEST(test_signals_come_to_the_loop),
+        cmocka_unit_test(test_standard_streams_may_be_closed),
         cmocka_unit_test(test_fatal_says_why_and_exits_with_1),
         cmocka_unit_test(test_faults_strike_only_where_the_hook_says),
         TEST(test_notify_is_readable_from_set_to_clear),
