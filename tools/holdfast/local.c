@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "local.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,27 +107,43 @@ static bool make_folders(struct cli *cli, const char *dir)
     }
 }
 
+/* Nothing is written into a folder that is not ours. */
+static bool has_cluster(const struct local *local, const char *dir)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/local.conf", local->dir);
+    if (access(path, F_OK) == 0)
+        return true;
+    cli_error(local->cli, "no cluster in '%s': holdfast local up --dir %s", dir, dir);
+    return false;
+}
+
+/* A name that a configuration can hold. */
+static bool is_fine_dir(struct cli *cli, const char *dir)
+{
+    if (strlen(dir) < LOCAL_DIR_MAX && strpbrk(dir, "#\n") == NULL)
+        return true;
+    cli_error(cli, "'%s': use a shorter path without '#'", dir);
+    return false;
+}
+
 bool local_open(struct local *local, struct cli *cli, const char *dir, bool is_new_fine)
 {
     *local = (struct local){.cli = cli, .lock_fd = -1};
     char real[PATH_MAX];
-    if (is_new_fine && !make_folders(cli, dir))
+    if (is_new_fine && (!is_fine_dir(cli, dir) || !make_folders(cli, dir)))
         return false;
     if (realpath(dir, real) == NULL) {
         cli_error(cli, "folder '%s': %s", dir, strerror(errno));
         return false;
     }
-    if (strlen(real) >= sizeof local->dir || strpbrk(real, "#\n") != NULL) {
-        cli_error(cli, "'%s': use a shorter path without '#'", real);
+    if (!is_fine_dir(cli, real))
         return false;
-    }
     memcpy(local->dir, real, strlen(real) + 1);
+    if (!is_new_fine && !has_cluster(local, dir))
+        return false;
     if (!find_server(local) || !take_lock(local) || !read_conf(local))
         return false;
-    if (local->nodes == 0 && !is_new_fine) {
-        cli_error(cli, "no cluster in '%s': holdfast local up --dir %s", dir, dir);
-        return false;
-    }
     if (local->nodes > 0)
         fill_endpoints(local);
     return true;
@@ -139,12 +158,46 @@ void local_close(struct local *local)
     local->lock_fd = -1;
 }
 
+/* Could a node listen there? It would find out by itself, but only after another cluster
+ * had answered in its place. */
+static int check_port(struct local *local, unsigned node)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)(local->port_base + node - 1)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is_free = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                   bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+                   listen(fd, 1) == 0;
+    int errnum = errno;
+    if (fd >= 0)
+        close(fd);
+    if (is_free)
+        return EXIT_DONE;
+    char text[CLI_ADDRESS_MAX];
+    local_address(local, node, text);
+    return cli_error(local->cli, "node %u cannot listen on %s: %s", node, text, strerror(errnum));
+}
+
+int local_check_ports(struct local *local)
+{
+    for (unsigned i = 1; i <= local->nodes; i++) {
+        struct proc proc;
+        if (local_state(local, i, &proc) == PROC_STOPPED && check_port(local, i) != EXIT_DONE)
+            return EXIT_ERROR;
+    }
+    return EXIT_DONE;
+}
+
 bool local_create(struct local *local, unsigned nodes, unsigned port_base)
 {
     char path[PATH_MAX];
     ASSERT(local->nodes == 0);
     local->nodes = nodes;
     local->port_base = port_base;
+    if (local_check_ports(local) != EXIT_DONE)
+        return false;
     snprintf(path, sizeof path, "%s/local.conf", local->dir);
     FILE *file = fopen(path, "w");
     bool is_good =
@@ -234,6 +287,13 @@ static bool write_node_conf(const struct local *local, unsigned node, const char
     return fclose(file) == 0 && is_good;
 }
 
+/* The bytes of its log so far: what it says from now on is about this start. */
+static long log_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (long)st.st_size : 0;
+}
+
 int local_start(struct local *local, unsigned node)
 {
     struct proc proc;
@@ -241,6 +301,8 @@ int local_start(struct local *local, unsigned node)
     char conf[PATH_MAX], log[PATH_MAX], pid[PATH_MAX], folder[PATH_MAX];
     if (local_state(local, node, &proc) != PROC_STOPPED)
         return EXIT_DONE;
+    if (check_port(local, node) != EXIT_DONE)
+        return EXIT_ERROR;
     local_path(local, node, "", folder);
     local_path(local, node, "holdfast.conf", conf);
     local_path(local, node, "log", log);
@@ -249,6 +311,7 @@ int local_start(struct local *local, unsigned node)
         return EXIT_ERROR;
     if (!write_node_conf(local, node, conf))
         return cli_error(local->cli, "write '%s': %s", conf, strerror(errno));
+    local->log_from[node] = log_size(log);
     const char *const argv[] = {"holdfastd", "--config", conf, NULL};
     int rv = proc_start(local->exe, argv, log, &proc, &err);
     if (rv == 0)
@@ -264,9 +327,12 @@ static void show_log_tail(const struct local *local, unsigned node)
     if (file == NULL)
         return;
     long from = fseek(file, 0, SEEK_END) == 0 ? ftell(file) - LOG_TAIL : 0;
-    if (fseek(file, from > 0 ? from : 0, SEEK_SET) == 0) {
+    bool is_cut = from > local->log_from[node];
+    if (fseek(file, is_cut ? from : local->log_from[node], SEEK_SET) == 0) {
         size_t n = fread(text, 1, LOG_TAIL, file);
-        fprintf(stderr, "the end of %s:\n%.*s", path, (int)n, text);
+        text[n] = 0;
+        const char *end_of_cut = is_cut ? strchr(text, '\n') : NULL;
+        fprintf(stderr, "the end of %s:\n%s", path, end_of_cut != NULL ? end_of_cut + 1 : text);
     }
     fclose(file);
 }
@@ -285,25 +351,36 @@ static bool node_answers(struct local *local, struct hf_client *client, unsigned
     return rv == HF_OK;
 }
 
+int local_check_alive(struct local *local, uint32_t nodes)
+{
+    for (unsigned i = 1; i <= local->nodes; i++) {
+        char how[64];
+        struct proc proc;
+        if ((nodes & BIT(i)) == 0)
+            continue;
+        enum proc_state state = local_state(local, i, &proc);
+        bool has_ended = proc.pid > 1 && proc_has_ended(&proc, how, sizeof how);
+        if (!has_ended && state != PROC_STOPPED)
+            continue;
+        int exit_code =
+            cli_error(local->cli, "node %u ended at its start (%s)", i, has_ended ? how : "gone");
+        show_log_tail(local, i);
+        return exit_code;
+    }
+    return EXIT_DONE;
+}
+
 int local_wait_ready(struct local *local, uint32_t nodes, uint64_t until_ms)
 {
     struct hf_client *client = cli_client(local->cli);
     if (client == NULL)
         return EXIT_ERROR;
     for (unsigned i = 1; i <= local->nodes; i++) {
-        char how[64];
-        struct proc proc;
         if ((nodes & BIT(i)) == 0)
             continue;
         while (!node_answers(local, client, i)) {
-            enum proc_state state = local_state(local, i, &proc);
-            bool has_ended = proc.pid > 1 && proc_has_ended(&proc, how, sizeof how);
-            if (has_ended || state == PROC_STOPPED) {
-                int exit_code = cli_error(local->cli, "node %u ended at its start (%s)", i,
-                                          has_ended ? how : "gone");
-                show_log_tail(local, i);
-                return exit_code;
-            }
+            if (local_check_alive(local, BIT(i)) != EXIT_DONE)
+                return EXIT_ERROR;
             if (cli_now_ms() >= until_ms) {
                 int exit_code = cli_error(local->cli, "node %u does not answer yet", i);
                 show_log_tail(local, i);
@@ -312,20 +389,27 @@ int local_wait_ready(struct local *local, uint32_t nodes, uint64_t until_ms)
             cli_pause_ms(READY_STEP_MS);
         }
     }
-    return EXIT_DONE;
+    return local_check_alive(local, nodes);
 }
 
-int local_stop(struct local *local, unsigned node)
+/* One SIGTERM only: a second one means "at once, without handing over". */
+void local_ask_to_stop(struct local *local, unsigned node)
+{
+    struct proc proc;
+    if (local_state(local, node, &proc) == PROC_STOPPED)
+        return;
+    proc_signal(&proc, SIGTERM, NULL);
+    proc_signal(&proc, SIGCONT, NULL);
+}
+
+int local_wait_stopped(struct local *local, unsigned node)
 {
     struct proc proc;
     struct err err = {0};
-    enum proc_state state = local_state(local, node, &proc);
-    if (state == PROC_STOPPED)
+    int rv = 0;
+    if (local_state(local, node, &proc) == PROC_STOPPED)
         return EXIT_DONE;
-    int rv = proc_signal(&proc, SIGTERM, &err);
-    if (rv == 0 && state == PROC_PAUSED)
-        rv = proc_signal(&proc, SIGCONT, &err);
-    if (rv == 0 && !proc_wait_gone(&proc, LOCAL_STOP_MS)) {
+    if (!proc_wait_gone(&proc, LOCAL_STOP_MS)) {
         fprintf(stderr, "node %u did not stop within %d s: killed\n", node, LOCAL_STOP_MS / 1000);
         rv = proc_signal(&proc, SIGKILL, &err);
         if (rv == 0 && !proc_wait_gone(&proc, LOCAL_STOP_MS))

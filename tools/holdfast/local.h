@@ -29,6 +29,7 @@ struct local {
     unsigned nodes;          /* 0: no cluster here yet */
     unsigned port_base;
     int lock_fd;
+    long log_from[LOCAL_NODES_MAX + 1]; /* where the log of node I begins that we started */
     char endpoints[LOCAL_NODES_MAX * 32];
 };
 
@@ -37,7 +38,7 @@ struct local {
 bool local_open(struct local *local, struct cli *cli, const char *dir, bool is_new_fine);
 void local_close(struct local *local);
 
-/* Fix nodes and ports of a new cluster and write local.conf. */
+/* Fix nodes and ports of a new cluster and write local.conf, if the ports are free. */
 bool local_create(struct local *local, unsigned nodes, unsigned port_base);
 
 /* "DIR/node-I/NAME" */
@@ -50,16 +51,26 @@ void local_address(const struct local *local, unsigned node, char ret_address[CL
 /* The process of a node, as its file says, and what it does now. */
 enum proc_state local_state(const struct local *local, unsigned node, struct proc *ret_proc);
 
-/* Write the node's configuration and start its process, unless it runs. An exit code;
- * says why on failure. */
+/* Could all nodes that do not run listen? Else says which could not. Whoever else has such
+ * a port could pass for the node. */
+int local_check_ports(struct local *local);
+
+/* Write the node's configuration and start its process, unless it runs. An
+ * exit code; says why on failure. */
 int local_start(struct local *local, unsigned node);
 
 /* Wait until each node in the set `nodes` (BIT(i)) answers. Says which did not and
  * shows the end of its log. */
 int local_wait_ready(struct local *local, uint32_t nodes, uint64_t until_ms);
 
-/* SIGTERM, and SIGKILL when that takes too long. */
-int local_stop(struct local *local, unsigned node);
+/* Is each node in the set still a process of ours? Else says which is not. */
+int local_check_alive(struct local *local, uint32_t nodes);
+
+/* Ask a node to stop, if it runs: SIGTERM, and SIGCONT for one that is paused. */
+void local_ask_to_stop(struct local *local, unsigned node);
+
+/* Wait until a node that was asked has stopped, and SIGKILL when that takes too long. */
+int local_wait_stopped(struct local *local, unsigned node);
 
 /* Copy the file `path` to DIR/extra.conf. */
 bool local_set_extra(struct local *local, const char *path);

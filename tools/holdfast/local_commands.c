@@ -39,6 +39,7 @@ static bool begin(struct cli *cli, int argc, const char *const *argv, bool is_up
         {"conf", 0, ARGS_TEXT, &f->conf, NULL, "FILE", "more keys for every node's configuration"},
     };
     size_t count = is_up ? ARRAY_LEN(flags) : 2;
+    cli->is_offline = true;
     if (!cli_parse(cli, argc, argv, flags, count, words_min, words_max, words, ret_exit))
         return false;
     if (f->dir == NULL) {
@@ -180,8 +181,11 @@ static bool settle_shape(struct local *local, const struct local_flags *f)
     return true;
 }
 
+/* All or none: a port that is taken is told before the first one starts. */
 static int start_all(struct local *local)
 {
+    if (local_check_ports(local) != EXIT_DONE)
+        return EXIT_ERROR;
     for (unsigned i = 1; i <= local->nodes; i++) {
         struct proc proc;
         struct err err = {0};
@@ -242,6 +246,8 @@ static int bring_up(struct local *local, const struct local_flags *f)
         exit_code = bootstrap(local);
     if (exit_code == EXIT_DONE)
         exit_code = wait_serving(local, until_ms);
+    if (exit_code == EXIT_DONE)
+        exit_code = local_check_alive(local, UINT32_MAX);
     return exit_code;
 }
 
@@ -272,15 +278,10 @@ static int run_down(struct cli *cli, int argc, const char *const *argv)
     if (!begin(cli, argc, argv, false, 0, 0, &f, &local, &words, &exit_code))
         return exit_code;
     /* all at once: one after another would wait for majorities that are gone */
-    for (unsigned i = 1; i <= local.nodes; i++) {
-        struct proc proc;
-        if (local_state(&local, i, &proc) == PROC_STOPPED)
-            continue;
-        proc_signal(&proc, SIGTERM, NULL);
-        proc_signal(&proc, SIGCONT, NULL);
-    }
+    for (unsigned i = 1; i <= local.nodes; i++)
+        local_ask_to_stop(&local, i);
     for (unsigned i = 1; i <= local.nodes && exit_code == EXIT_DONE; i++)
-        exit_code = local_stop(&local, i);
+        exit_code = local_wait_stopped(&local, i);
     if (exit_code == EXIT_DONE)
         show_nodes(&local, 0);
     local_close(&local);
@@ -289,10 +290,12 @@ static int run_down(struct cli *cli, int argc, const char *const *argv)
 
 /* ---- one or several nodes --------------------------------------------------------------- */
 
-/* Words "1", "2 3", "leader", "all" as a set of bits; 0 after saying what is wrong. */
-static uint32_t nodes_of_words(struct local *local, const struct cli_words *words)
+/* Words "1", "2 3", "leader", "all" as a set of bits; 0 and *ret_exit after saying what
+ * is wrong. */
+static uint32_t nodes_of_words(struct local *local, const struct cli_words *words, int *ret_exit)
 {
     uint32_t set = 0;
+    *ret_exit = EXIT_DONE;
     for (size_t i = 0; i < words->count; i++) {
         uint64_t node = 0;
         if (strcmp(words->at[i], "all") == 0) {
@@ -302,13 +305,13 @@ static uint32_t nodes_of_words(struct local *local, const struct cli_words *word
         if (strcmp(words->at[i], "leader") == 0) {
             node = find_leader(local);
             if (node == 0) {
-                cli_error(local->cli, "no node says who leads");
+                *ret_exit = cli_error(local->cli, "no node says who leads");
                 return 0;
             }
         } else if (text_parse_u64(slice_str(words->at[i]), &node) != 0 || node < 1 ||
                    node > local->nodes) {
-            cli_usage(local->cli, "'%s' is no node: 1 to %u, leader or all", words->at[i],
-                      local->nodes);
+            *ret_exit = cli_usage(local->cli, "'%s' is no node: 1 to %u, leader or all",
+                                  words->at[i], local->nodes);
             return 0;
         }
         set |= BIT(node);
@@ -352,7 +355,8 @@ static int act_resume(struct local *local, unsigned node)
 
 static int act_restart(struct local *local, unsigned node)
 {
-    int exit_code = local_stop(local, node);
+    local_ask_to_stop(local, node);
+    int exit_code = local_wait_stopped(local, node);
     return exit_code == EXIT_DONE ? local_start(local, node) : exit_code;
 }
 
@@ -365,13 +369,14 @@ static int run_action(struct cli *cli, int argc, const char *const *argv, node_a
     int exit_code;
     if (!begin(cli, argc, argv, false, 1, LOCAL_NODES_MAX, &f, &local, &words, &exit_code))
         return exit_code;
-    uint32_t set = nodes_of_words(&local, &words);
-    exit_code = set != 0 ? EXIT_DONE : EXIT_USAGE;
-    for (unsigned i = 1; i <= local.nodes && exit_code == EXIT_DONE; i++) {
+    uint32_t set = nodes_of_words(&local, &words, &exit_code);
+    /* one that fails keeps nobody else from being acted on */
+    for (unsigned i = 1; i <= local.nodes; i++) {
         if ((set & BIT(i)) == 0)
             continue;
-        exit_code = act(&local, i);
-        if (exit_code == EXIT_DONE && !cli->is_json)
+        if (act(&local, i) != EXIT_DONE)
+            exit_code = EXIT_ERROR;
+        else if (!cli->is_json)
             buf_printf(&cli->out, "node %u %s\n", i, done);
     }
     if (exit_code == EXIT_DONE && act == act_restart)

@@ -18,7 +18,8 @@
 
 enum { WAIT_STEP_MS = 10, STAT_MAX = 1024 };
 
-/* State letter and start time of a process; false if there is none. */
+/* State letter and start time of a process; false if there is none. A process whose first
+ * thread has ended while others still hold its files and ports is no zombie yet. */
 static bool read_stat(pid_t pid, char *ret_state, uint64_t *ret_start_ticks)
 {
     char path[64], text[STAT_MAX];
@@ -36,12 +37,13 @@ static bool read_stat(pid_t pid, char *ret_state, uint64_t *ret_start_ticks)
     if (p == NULL)
         return false;
     char state;
+    long threads;
     unsigned long long start;
     if (sscanf(p + 1,
-               " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &state, &start) != 2)
+               " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
+               &state, &threads, &start) != 3)
         return false;
-    *ret_state = state;
+    *ret_state = state == 'Z' && threads > 1 ? 'R' : state;
     *ret_start_ticks = start;
     return true;
 }
