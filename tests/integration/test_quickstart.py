@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Every command of the program, on a cluster of three: results, JSON, exit codes."""
+import http.server
 import json
 import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
 
-from cluster import Cluster, check, main
+from cluster import BIN, Cluster, check, main
 
 
 def exit_is(cluster, code, *args, **more):
@@ -78,13 +84,24 @@ def batches(c):
     done = exit_is(c, 3, "batch", stdin="put b:1 changed\nabsent b:2\n")
     check("CONDITION_FAILED" in done.stderr, done.stderr)
     check(c.ok("get", "b:1") == "one", "all or none")
+    failed = json.loads(exit_is(c, 3, "batch", "--json", stdin="put b:1 x\nabsent b:2\n").stdout)
+    check(failed["operation"] == 2, failed)
     exit_is(c, 2, "batch", stdin="jump b:1\n")
     exit_is(c, 2, "batch", stdin="")
+    # what stands behind a NUL byte is not skipped in silence
+    done = exit_is(c, 2, "batch", stdin=b"put b:1 x\0y\nput b:3 z\n")
+    check(b"line 1" in done.stderr, done.stderr)
+    exit_is(c, 3, "get", "b:3")
+    check(c.ok("batch", stdin="incr b:n -5\n").splitlines()[0] == "1: 0", "a sum of 0 is shown")
 
 
 def shells(c):
     out = c.ok("shell", stdin="put sh \"a b\"\nget sh\n# comment\nincr sh:n 3\nscan sh\nquit\nget k\n")
     check("a b\n" in out and "3\n" in out and "sh:n\t3" in out, out)
+    done = exit_is(c, 0, "shell", stdin="put sh\nget 'open\nnonsense\nput sh:2 x\n  quit  \nput sh:3 x")
+    check("wants KEY VALUE" in done.stderr, "the next lines are no value", done.stderr)
+    check("a quote is not closed" in done.stderr and "'nonsense'" in done.stderr, done.stderr)
+    check(c.ok("scan", "sh:").splitlines() == ["sh:2\tx", "sh:n\t3"], "what came before quit")
 
 
 def clusters(c):
@@ -106,6 +123,83 @@ def usage(c):
     exit_is(c, 0, "local", "up", "--help")
     exit_is(c, 1, "put", "k" * 5000, "v")
     exit_is(c, 1, "get", "k", endpoints="127.0.0.1:1", timeout=30)
+    for args in (("--nonsense", "get", "k"), ("put", "k", "v", "--ttl", "5"), ("scan", "a", "b"),
+                 ("put", "k", "v", "--if-absent", "--if-present"), ("scan", "--limit", "-1"),
+                 ("scan", "--prefix", "a", "b"), ("get", "k", "--timeout", "0s"), ("get", "--json"),
+                 ("get", "k", "--consistency", "at"), ("debug", "log"), ("version", "x"),
+                 ("incr", "n", "9223372036854775808"), ("debug", "log", "dump", "-e", "x")):
+        exit_is(c, 2, *args)
+    exit_is(c, 2, "get", "k", "--endpoints", "")
+    exit_is(c, 2, "get", "k", "--endpoints", "nowhere")
+    for command in (("get", ""), ("put", "", "v"), ("del", ""), ("cas", "", "a", "b"), ("incr", ""),
+                    ("append", "", "v")):
+        done = exit_is(c, 1, *command)
+        check("the key is empty" in done.stderr, done.stderr)
+    for how in ("lease", "stale"):
+        done = exit_is(c, 1, "get", "k", "--consistency", how)
+        check("UNSUPPORTED" in done.stderr, done.stderr)
+
+
+def limits(c):
+    """The largest that is taken, and one more."""
+    value = bytes(8 << 20)
+    c.ok("put", "large", stdin=value, timeout=120)
+    check(c.ok("get", "large", stdin=b"", timeout=120) == value, "8 MiB")
+    exit_is(c, 1, "put", "large", stdin=value + b"x", timeout=120)
+    exit_is(c, 1, "append", "large", "x")
+    c.ok("del", "large")
+    c.ok("put", "k" * 4096, "v")
+    c.ok("del", "k" * 4096)
+    exit_is(c, 1, "put", "k" * 4097, "v")
+    c.ok("put", "empty", "")
+    check(c.ok("get", "empty") == "", "an empty value")
+    c.ok("batch", stdin="".join(f"put l:{i} v\n" for i in range(10000)), timeout=120)
+    exit_is(c, 1, "batch", stdin="".join(f"put l:{i} v\n" for i in range(10001)), timeout=120)
+    c.ok("batch", stdin="".join(f"del l:{i}\n" for i in range(10000)), timeout=120)
+
+
+def outputs(c):
+    """Standard output that cannot be written is an error, not silence."""
+    for how in ("> /dev/full", ">&-"):
+        done = subprocess.run(["sh", "-c", f'exec "$0" get name {how}', f"{BIN}/holdfast"],
+                              stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+                              env=dict(os.environ, HOLDFAST_ENDPOINTS=c.endpoints))
+        check(done.returncode == 1 and "standard output" in done.stderr, how, done)
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def strangers(c):
+    """A port where something else answers."""
+    with socket.socket() as web:
+        web.bind(("127.0.0.1", 0))
+        web.listen()
+        port = web.getsockname()[1]
+        done = exit_is(c, 1, "get", "name", "--timeout", "2s", endpoints=f"127.0.0.1:{port}")
+        check(len(done.stderr.splitlines()) == 1, done.stderr)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        done = exit_is(c, 1, "get", "name", "--timeout", "2s",
+                       endpoints=f"127.0.0.1:{web.server_port}")
+        check(len(done.stderr.splitlines()) == 1, done.stderr)
+        web.shutdown()
+
+
+def bad_records(c):
+    """An import that is cut short says exactly what is in."""
+    good = '{"key":"im:1","value":"v"}\n\n'
+    for line, want in (("nonsense", "line 3"), ('{"key":"a"}', 'no "value"'),
+                       ('{"value":"a"}', 'no "key"'), ('{"key":"","value":"v"}', "is empty"),
+                       ('{"key_b64":"?","value":"v"}', "base64"), ("[1]", "no JSON object"),
+                       ('{"key":"a","value":"%s"}' % ("x" * (9 << 20)), "over"),
+                       ("x" * (25 << 20), "too long")):
+        done = exit_is(c, 1, "import", stdin=good + line + "\n", timeout=120)
+        check(want in done.stderr and "line 3" in done.stderr and "(1 records are in)" in done.stderr,
+              line[:40], done.stderr[:500])
+    check(c.ok("get", "im:1") == "v", "what stands before the bad line")
 
 
 def restarts(c):
@@ -126,15 +220,56 @@ def dumps(c):
     logs = [f for f in folders if os.path.isdir(f) and "log" in os.path.basename(f)]
     check(logs, "no log folder in", folders)
     check(c.ok("debug", "log", "dump", logs[0]), "a log has records")
+    check(c.ok("debug", "manifest", "dump", os.path.join(data, "engine")), "a manifest has records")
+    damaged_dumps(c, logs[0], os.path.join(data, "engine"))
     c.up()
+
+
+def flip(path, offset):
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        byte = f.read(1)
+        f.seek(offset)
+        f.write(bytes([byte[0] ^ 0x10]))
+
+
+def damaged_dumps(c, log, engine):
+    """Damage is shown, named, and makes the exit code 1; on a copy."""
+    copy = os.path.join(c.dir, "copy")
+    shutil.copytree(log, os.path.join(copy, "log"))
+    shutil.copytree(engine, os.path.join(copy, "engine"))
+    segments = sorted(os.listdir(os.path.join(copy, "log")))
+    used = next(s for s in segments
+                if f"{s} @0 group 0: segment " in c.ok("debug", "log", "dump", log))
+    flip(os.path.join(copy, "log", used), 80)
+    done = exit_is(c, 1, "debug", "log", "dump", os.path.join(copy, "log"))
+    check("DAMAGED" in done.stdout and "damaged places" in done.stderr, done.stderr)
+    tables = [f for f in os.listdir(os.path.join(copy, "engine")) if f.endswith(".tbl")]
+    check(tables, "nothing was flushed at the stop")
+    table = os.path.join(copy, "engine", tables[0])
+    check("records=" in c.ok("debug", "sst", "dump", table), "a table")
+    c.ok("debug", "sst", "dump", table, "--records", "--json")
+    flip(table, 20)
+    check("bad crc" in exit_is(c, 1, "debug", "sst", "dump", table).stderr, "a damaged table")
+    with open(table, "wb"):
+        pass
+    exit_is(c, 1, "debug", "sst", "dump", table)
+    with open(os.path.join(copy, "engine", "CURRENT"), "w", encoding="ascii") as f:
+        f.write("nonsense\n")
+    exit_is(c, 1, "debug", "manifest", "dump", os.path.join(copy, "engine"))
+    for kind in ("log", "sst", "manifest"):
+        exit_is(c, 1, "debug", kind, "dump", os.path.join(copy, "nothing"))
+    os.makedirs(os.path.join(copy, "empty"))
+    exit_is(c, 1, "debug", "log", "dump", os.path.join(copy, "empty"))
 
 
 def test_quickstart():
     with Cluster() as c:
-        for part in (keys, conditions, numbers, scans, batches, shells, clusters, usage, restarts,
-                     dumps):
-            print("  ", part.__name__, flush=True)
+        for part in (keys, conditions, numbers, scans, batches, shells, clusters, usage, limits,
+                     outputs, strangers, bad_records, restarts, dumps):
+            began = time.monotonic()
             part(c)
+            print(f"   {part.__name__} {time.monotonic() - began:.1f} s", flush=True)
 
 
 def test_import_export():

@@ -7,6 +7,8 @@
  *
  * The second row are conditions: unless all hold, nothing happens. Words are quoted
  * as in the shell ('…', "…", \xNN); lines that begin with '#' are comments.
+ * Operations are counted from 1, in what is said about sums and about the one that
+ * stopped a batch.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +18,13 @@
 #include "split.h"
 
 enum { BATCH_TEXT_MAX = 64 << 20, BATCH_WORDS_MAX = 5 };
+
+/* What is collected from the lines. */
+struct typed {
+    struct cli *cli;
+    struct hf_batch *batch;
+    struct buf sums; /* a byte for each operation: is its result a number? */
+};
 
 /* Add one operation; an hf_code, or 1 when the words are no operation. */
 typedef int (*batch_op)(struct hf_batch *batch, const char *const *words, size_t count);
@@ -84,8 +93,9 @@ static const struct {
     {"version", op_check, 3, 3}, {"value", op_check, 3, 3},
 };
 
-static int add_line(struct cli *cli, struct hf_batch *batch, char *line, size_t number)
+static int add_line(struct typed *typed, char *line, size_t number)
 {
+    struct cli *cli = typed->cli;
     const char *words[BATCH_WORDS_MAX];
     size_t count;
     struct err err = {0};
@@ -98,34 +108,41 @@ static int add_line(struct cli *cli, struct hf_batch *batch, char *line, size_t 
             continue;
         if (count < ops[i].words_min || count > ops[i].words_max)
             return cli_usage(cli, "line %zu: wrong number of words after %s", number, words[0]);
-        int rv = ops[i].add(batch, words, count);
+        int rv = ops[i].add(typed->batch, words, count);
         if (rv > 0)
             return cli_usage(cli, "line %zu: '%s' is not what %s takes", number, words[count - 1],
                              words[0]);
+        buf_append_u8(&typed->sums, ops[i].add == op_increment);
         return rv == HF_OK ? EXIT_DONE : cli_error(cli, "line %zu: %s", number, hf_strerror(rv));
     }
     return cli_usage(cli, "line %zu: no operation '%s'", number, words[0]);
 }
 
-static int fill(struct cli *cli, struct hf_batch *batch, struct buf *text)
+/* `text` ends in the NUL that was added to it. */
+static int fill(struct typed *typed, struct buf *text)
 {
     char *line = (char *)text->data;
+    char *last = line + text->len - 1;
     int exit_code = EXIT_DONE;
-    for (size_t number = 1; line != NULL && exit_code == EXIT_DONE; number++) {
-        char *end = strchr(line, '\n');
-        if (end != NULL)
-            *end = 0;
-        exit_code = add_line(cli, batch, line, number);
-        line = end != NULL ? end + 1 : NULL;
+    for (size_t number = 1; line <= last && exit_code == EXIT_DONE; number++) {
+        char *end = memchr(line, '\n', (size_t)(last - line));
+        if (end == NULL)
+            end = last;
+        *end = 0;
+        if (strlen(line) != (size_t)(end - line))
+            return cli_usage(typed->cli, "line %zu: has a NUL byte", number);
+        exit_code = add_line(typed, line, number);
+        line = end + 1;
     }
     return exit_code;
 }
 
-static void show_result(struct cli *cli, const struct hf_result *result)
+static void show_result(const struct typed *typed, const struct hf_result *result)
 {
+    struct cli *cli = typed->cli;
     if (!cli->is_json) {
         for (size_t i = 0; i < result->count; i++) {
-            if (result->items[i].number != 0)
+            if (i < typed->sums.len && typed->sums.data[i] != 0)
                 buf_printf(&cli->out, "%zu: %" PRId64 "\n", i + 1, result->items[i].number);
         }
         buf_append_str(&cli->out, "OK\n");
@@ -153,23 +170,45 @@ static void show_result(struct cli *cli, const struct hf_result *result)
     buf_append_str(&cli->out, "\n");
 }
 
-static int commit(struct cli *cli, struct hf_batch *batch)
+/* Nothing was done: which operation stopped it is part of the answer. */
+static int fail(struct cli *cli, int code, const struct hf_result *result)
 {
+    if (code != HF_ERR_CONDITION_FAILED || result == NULL)
+        return cli_fail(cli, code, result);
+    if (!cli->is_json)
+        return cli_fail_as(cli, code, "operation %zu: %s", result->failed_op + 1, result->message);
+    struct json_writer w;
+    json_begin(&w, &cli->out);
+    json_object_begin(&w);
+    json_key(&w, "ok");
+    json_bool(&w, false);
+    json_key(&w, "code");
+    json_text(&w, hf_code_name(code));
+    json_key(&w, "message");
+    json_text(&w, result->message);
+    json_key(&w, "operation");
+    json_u64(&w, result->failed_op + 1);
+    json_object_end(&w);
+    buf_append_str(&cli->out, "\n");
+    return cli_exit_of(code);
+}
+
+static int commit(struct typed *typed)
+{
+    struct cli *cli = typed->cli;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
-    if (hf_batch_count(batch) == 0)
+    if (hf_batch_count(typed->batch) == 0)
         return cli_usage(cli, "nothing to do: no operations");
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
     int exit_code = EXIT_DONE;
-    int rv = hf_batch_commit(client, batch, &call, &result);
-    if (rv == HF_ERR_CONDITION_FAILED && result != NULL && !cli->is_json)
-        fprintf(stderr, "operation %zu stopped it\n", result->failed_op + 1);
+    int rv = hf_batch_commit(client, typed->batch, &call, &result);
     if (rv != HF_OK)
-        exit_code = cli_fail(cli, rv, result);
+        exit_code = fail(cli, rv, result);
     else
-        show_result(cli, result);
+        show_result(typed, result);
     hf_result_free(result);
     return exit_code;
 }
@@ -180,20 +219,22 @@ int kv_batch(struct cli *cli, int argc, const char *const *argv)
     int exit_code;
     if (!cli_parse(cli, argc, argv, NULL, 0, 0, 1, &words, &exit_code))
         return exit_code;
-    struct hf_batch *batch = NULL;
+    struct typed typed = {.cli = cli};
     struct buf text;
     buf_init(&text, BATCH_TEXT_MAX);
+    buf_init(&typed.sums, BATCH_TEXT_MAX);
     exit_code = EXIT_ERROR;
     if (cli_read_file(cli, words.count == 1 ? words.at[0] : "-", &text)) {
         buf_append_u8(&text, 0);
-        if (text.failed || hf_batch_new(&batch) != HF_OK)
+        if (text.failed || hf_batch_new(&typed.batch) != HF_OK)
             exit_code = cli_error(cli, "out of memory");
         else
-            exit_code = fill(cli, batch, &text);
+            exit_code = fill(&typed, &text);
     }
     if (exit_code == EXIT_DONE)
-        exit_code = commit(cli, batch);
-    hf_batch_free(batch);
+        exit_code = commit(&typed);
+    hf_batch_free(typed.batch);
+    buf_fini(&typed.sums);
     buf_fini(&text);
     return exit_code;
 }

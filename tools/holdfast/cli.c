@@ -128,6 +128,12 @@ int cli_exit_of(int code)
     }
 }
 
+/* The command as it was typed; between commands of the shell there is none. */
+static const char *shown_path(const struct cli *cli)
+{
+    return cli->path[0] != 0 ? cli->path : "holdfast";
+}
+
 /* One failure, as a line for people or one JSON object for programs. */
 static void say_failure(struct cli *cli, const char *name, const char *message)
 {
@@ -147,7 +153,7 @@ static void say_failure(struct cli *cli, const char *name, const char *message)
         return;
     }
     cli_flush(cli, true);
-    fprintf(stderr, "%s: %s\n", cli->path, message);
+    fprintf(stderr, "%s: %s\n", shown_path(cli), message);
 }
 
 int cli_error(struct cli *cli, const char *fmt, ...)
@@ -169,26 +175,36 @@ int cli_usage(struct cli *cli, const char *fmt, ...)
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
     say_failure(cli, "USAGE", message);
-    if (!cli->is_json)
+    if (!cli->is_json && cli->path[0] != 0)
         fprintf(stderr, "try: %s --help\n", cli->path);
     return EXIT_USAGE;
 }
 
-int cli_fail(struct cli *cli, int code, const struct hf_result *result)
+int cli_fail_as(struct cli *cli, int code, const char *fmt, ...)
 {
     ASSERT(code != HF_OK);
-    char message[1280];
-    bool has_words = result != NULL && result->message[0] != 0;
-    const char *why = has_words ? result->message : hf_strerror(code);
+    char why[1024], message[1280];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(why, sizeof why, fmt, args);
+    va_end(args);
     snprintf(message, sizeof message, "%s: %s", hf_code_name(code), why);
     say_failure(cli, hf_code_name(code), cli->is_json ? why : message);
     return cli_exit_of(code);
 }
 
+int cli_fail(struct cli *cli, int code, const struct hf_result *result)
+{
+    bool has_words = result != NULL && result->message[0] != 0;
+    return cli_fail_as(cli, code, "%s", has_words ? result->message : hf_strerror(code));
+}
+
 /* ---- flags and commands --------------------------------------------------------- */
 
+/* An offline command has only those behind the first two. */
 static size_t common_flags(struct cli *cli, struct args_flag *ret_flags)
 {
+    enum { TALKING = 2 };
     const struct args_flag flags[] = {
         {"endpoints", 'e', ARGS_TEXT, &cli->endpoints, NULL, "LIST",
          "host:port,… of the cluster; default: the variable HOLDFAST_ENDPOINTS"},
@@ -197,8 +213,9 @@ static size_t common_flags(struct cli *cli, struct args_flag *ret_flags)
         {"json", 0, ARGS_SWITCH, &cli->is_json, NULL, NULL, "print JSON"},
         {"help", 'h', ARGS_SWITCH, &cli->is_help, NULL, NULL, "this text"},
     };
-    memcpy(ret_flags, flags, sizeof flags);
-    return ARRAY_LEN(flags);
+    size_t skipped = cli->is_offline ? TALKING : 0;
+    memcpy(ret_flags, flags + skipped, sizeof flags - skipped * sizeof flags[0]);
+    return ARRAY_LEN(flags) - skipped;
 }
 
 static void help_of_command(struct cli *cli, const struct args_flag *flags, size_t count)
@@ -257,13 +274,18 @@ static const struct cli_command *find_command(const struct cli_command *table, c
 
 static int help_of_table(struct cli *cli, const struct cli_command *table)
 {
-    buf_printf(&cli->out, "usage: %s COMMAND [FLAGS]\n\ncommands:\n", cli->path);
+    const char *gap = cli->path[0] != 0 ? " " : "";
+    buf_printf(&cli->out, "usage: %s%sCOMMAND [FLAGS]\n\ncommands:\n", cli->path, gap);
     size_t width = 0;
+    bool has_examples = false;
     for (const struct cli_command *c = table; c->name != NULL; c++)
         width = MAX(width, strlen(c->name));
-    for (const struct cli_command *c = table; c->name != NULL; c++)
+    for (const struct cli_command *c = table; c->name != NULL; c++) {
         buf_printf(&cli->out, "  %-*s  %s\n", (int)width, c->name, c->summary);
-    buf_append_str(&cli->out, "\nexamples:\n");
+        has_examples = has_examples || c->examples != NULL;
+    }
+    if (has_examples)
+        buf_append_str(&cli->out, "\nexamples:\n");
     for (const struct cli_command *c = table; c->name != NULL; c++) {
         const char *end = c->examples == NULL ? NULL : strchr(c->examples, '\n');
         if (c->examples != NULL)
@@ -271,7 +293,7 @@ static int help_of_table(struct cli *cli, const struct cli_command *table)
                        (int)(end != NULL ? end - c->examples : (int)strlen(c->examples)),
                        c->examples);
     }
-    buf_printf(&cli->out, "\n%s COMMAND --help tells more.\n", cli->path);
+    buf_printf(&cli->out, "\n%s%sCOMMAND --help tells more.\n", cli->path, gap);
     return cli_flush(cli, true) ? EXIT_DONE : EXIT_ERROR;
 }
 
@@ -365,7 +387,8 @@ struct hf_client *cli_client(struct cli *cli)
     options.name = "holdfast-cli";
     int rv = hf_open(&options, &cli->client);
     if (rv != HF_OK) {
-        cli_error(cli, "endpoints '%s': %s", text, hf_strerror(rv));
+        cli_error(cli, "endpoints '%s': %s", text,
+                  rv == HF_ERR_INVALID ? "must be host:port,host:port" : hf_strerror(rv));
         cli->client = NULL;
     }
     return cli->client;

@@ -56,6 +56,7 @@ struct cli {
     bool is_help;
     uint64_t timeout_us;
     bool is_timeout_given;
+    bool is_offline; /* set before cli_parse(): no --endpoints, no --timeout */
     /* state */
     const struct cli_command *command; /* the one that runs */
     char path[64];                     /* "holdfast cluster status" */
@@ -92,6 +93,9 @@ int cli_error(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* A call of libholdfast ended in `code`: says so and returns the exit code that
  * belongs to it. `result` may be NULL. */
 int cli_fail(struct cli *cli, int code, const struct hf_result *result);
+
+/* The same with words of our own about what happened. */
+int cli_fail_as(struct cli *cli, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The exit code for an hf_code. */
 int cli_exit_of(int code);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * debug log dump, sst dump, manifest dump: a store's files as text. Reads only, and
- * best while the store is stopped.
+ * best while the store is stopped. Damage is shown and makes the exit code 1.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,10 +12,16 @@
 #include "lsm/lsm.h"
 #include "raftlog/raftlog.h"
 
+struct dumping {
+    struct cli *cli;
+    uint64_t records; /* of a log */
+    uint64_t damaged; /* of them */
+};
+
 /* What a dump calls with each line. */
 static void on_line(void *data, const char *line)
 {
-    struct cli *cli = data;
+    struct cli *cli = ((struct dumping *)data)->cli;
     if (cli->is_json) {
         struct json_writer w;
         json_begin(&w, &cli->out);
@@ -32,7 +38,10 @@ static void on_line(void *data, const char *line)
 
 static int on_record(void *data, const struct raftlog_dump_record *record)
 {
-    struct cli *cli = data;
+    struct dumping *dumping = data;
+    struct cli *cli = dumping->cli;
+    dumping->records++;
+    dumping->damaged += record->is_damage;
     if (cli->is_json) {
         struct json_writer w;
         json_begin(&w, &cli->out);
@@ -59,36 +68,45 @@ static int on_record(void *data, const struct raftlog_dump_record *record)
 }
 
 /* One of the three, on a world of its own. */
-typedef int (*dump_fn)(struct cli *cli, struct env *env, const char *path, struct err *err);
+typedef int (*dump_fn)(struct dumping *dumping, struct env *env, const char *path, struct err *err);
 
-static int dump_log(struct cli *cli, struct env *env, const char *path, struct err *err)
+static int dump_log(struct dumping *dumping, struct env *env, const char *path, struct err *err)
 {
-    return raftlog_dump(env, path, on_record, cli, err);
+    int rv = raftlog_dump(env, path, on_record, dumping, err);
+    if (rv == 0 && dumping->records == 0)
+        return err_set(err, ERR_NOT_FOUND, "no log segments in '%s'", path);
+    if (rv == 0 && dumping->damaged > 0)
+        return err_set(err, ERR_CORRUPT, "%" PRIu64 " damaged places in '%s'", dumping->damaged,
+                       path);
+    return rv;
 }
 
-static int dump_table(struct cli *cli, struct env *env, const char *path, struct err *err)
+static int dump_table(struct dumping *dumping, struct env *env, const char *path, struct err *err)
 {
-    return lsm_dump_table(env, path, false, on_line, cli, err);
+    return lsm_dump_table(env, path, false, on_line, dumping, err);
 }
 
-static int dump_table_records(struct cli *cli, struct env *env, const char *path, struct err *err)
+static int dump_table_records(struct dumping *dumping, struct env *env, const char *path,
+                              struct err *err)
 {
-    return lsm_dump_table(env, path, true, on_line, cli, err);
+    return lsm_dump_table(env, path, true, on_line, dumping, err);
 }
 
-static int dump_manifest(struct cli *cli, struct env *env, const char *path, struct err *err)
+static int dump_manifest(struct dumping *dumping, struct env *env, const char *path,
+                         struct err *err)
 {
-    return lsm_dump_manifest(env, path, on_line, cli, err);
+    return lsm_dump_manifest(env, path, on_line, dumping, err);
 }
 
 static int run_dump(struct cli *cli, dump_fn dump, const char *path)
 {
     struct err err = {0};
     struct env *env = NULL;
+    struct dumping dumping = {.cli = cli};
     int rv = env_uv_new(NULL, &env, &err);
     if (rv != 0)
         return cli_error(cli, "%s", err.msg);
-    rv = dump(cli, env, path, &err);
+    rv = dump(&dumping, env, path, &err);
     env_stop(env);
     env_uv_free(env);
     if (rv == 0)
@@ -100,6 +118,7 @@ static int run_path(struct cli *cli, int argc, const char *const *argv, dump_fn 
 {
     struct cli_words words;
     int exit_code;
+    cli->is_offline = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
         return exit_code;
     return run_dump(cli, dump, words.at[0]);
@@ -123,6 +142,7 @@ static int run_table(struct cli *cli, int argc, const char *const *argv)
     };
     struct cli_words words;
     int exit_code;
+    cli->is_offline = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
         return exit_code;
     return run_dump(cli, has_records ? dump_table_records : dump_table, words.at[0]);
@@ -136,13 +156,13 @@ static const struct cli_command log_commands[] = {
 
 static const struct cli_command sst_commands[] = {
     {"dump", run_table, NULL, "FILE", "a table file of the engine",
-     "  holdfast debug sst dump /var/lib/holdfast/lsm/000012.sst --records"},
+     "  holdfast debug sst dump /var/lib/holdfast/engine/000012.tbl --records"},
     {0},
 };
 
 static const struct cli_command manifest_commands[] = {
     {"dump", run_manifest, NULL, "DIR", "the engine's manifest",
-     "  holdfast debug manifest dump /var/lib/holdfast/lsm"},
+     "  holdfast debug manifest dump /var/lib/holdfast/engine"},
     {0},
 };
 
@@ -150,8 +170,8 @@ const struct cli_command debug_commands[] = {
     {"log", NULL, log_commands, NULL, "the Raft log",
      "  holdfast debug log dump /var/lib/holdfast/log"},
     {"sst", NULL, sst_commands, NULL, "table files",
-     "  holdfast debug sst dump /var/lib/holdfast/lsm/000012.sst"},
+     "  holdfast debug sst dump /var/lib/holdfast/engine/000012.tbl"},
     {"manifest", NULL, manifest_commands, NULL, "the manifest",
-     "  holdfast debug manifest dump /var/lib/holdfast/lsm"},
+     "  holdfast debug manifest dump /var/lib/holdfast/engine"},
     {0},
 };

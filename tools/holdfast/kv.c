@@ -50,9 +50,22 @@ static bool parse_reading(struct cli *cli, const char *consistency, uint64_t max
     }
     if (at_version > 0)
         call->consistency = HF_AT;
+    if (call->consistency == HF_AT && at_version == 0) {
+        *ret_exit = cli_usage(cli, "--consistency at wants --at-version");
+        return false;
+    }
     call->max_age_ms = max_age_us / 1000;
     call->at_version = at_version;
     return true;
+}
+
+/* The library's own check knows no words for it. */
+static bool check_key(struct cli *cli, const char *key, int *ret_exit)
+{
+    if (key[0] != 0)
+        return true;
+    *ret_exit = cli_fail_as(cli, HF_ERR_INVALID, "the key is empty");
+    return false;
 }
 
 int kv_get(struct cli *cli, int argc, const char *const *argv)
@@ -69,7 +82,8 @@ int kv_get(struct cli *cli, int argc, const char *const *argv)
     struct hf_call call;
     int exit_code;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code) ||
-        !parse_reading(cli, consistency, max_age_us, at_version, &call, &exit_code))
+        !parse_reading(cli, consistency, max_age_us, at_version, &call, &exit_code) ||
+        !check_key(cli, words.at[0], &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
@@ -203,8 +217,11 @@ int kv_put(struct cli *cli, int argc, const char *const *argv)
     struct cli_words words;
     struct hf_change change;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, flags, flags_count, 1, 2, &words, &exit_code) ||
-        !change_from_flags(cli, &c, &change, &exit_code))
+    /* in the shell, standard input is the next commands */
+    size_t words_min = cli->is_shell ? 2 : 1;
+    if (!cli_parse(cli, argc, argv, flags, flags_count, words_min, 2, &words, &exit_code) ||
+        !change_from_flags(cli, &c, &change, &exit_code) ||
+        !check_key(cli, words.at[0], &exit_code))
         return exit_code;
     struct buf value;
     buf_init(&value, VALUE_MAX);
@@ -245,6 +262,8 @@ int kv_delete(struct cli *cli, int argc, const char *const *argv)
     exit_code = EXIT_DONE;
     for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++) {
         struct hf_result *result = NULL;
+        if (!check_key(cli, words.at[i], &exit_code))
+            break;
         int rv = hf_delete(client, hf_str(words.at[i]), &change, &call, &result);
         exit_code = finish_change(cli, words.at[i], rv, result, false);
     }
@@ -265,6 +284,8 @@ int kv_cas(struct cli *cli, int argc, const char *const *argv)
         return exit_code;
     if (words.count != (is_version_given ? 2 : 3))
         return cli_usage(cli, "wants KEY EXPECTED VALUE, or KEY VALUE --if-version V");
+    if (!check_key(cli, words.at[0], &exit_code))
+        return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
@@ -286,6 +307,8 @@ int kv_increment(struct cli *cli, int argc, const char *const *argv)
     int64_t delta = 1;
     if (words.count == 2 && text_parse_i64(slice_str(words.at[1]), &delta) != 0)
         return cli_usage(cli, "DELTA must be a whole number, not '%s'", words.at[1]);
+    if (!check_key(cli, words.at[0], &exit_code))
+        return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
@@ -299,7 +322,8 @@ int kv_append(struct cli *cli, int argc, const char *const *argv)
 {
     struct cli_words words;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code))
+    if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code) ||
+        !check_key(cli, words.at[0], &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)

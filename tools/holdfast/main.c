@@ -13,6 +13,7 @@ static int run_version(struct cli *cli, int argc, const char *const *argv)
 {
     struct cli_words words;
     int exit_code;
+    cli->is_offline = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
         return exit_code;
     if (cli->is_json)

@@ -34,6 +34,7 @@ struct import {
     uint64_t bytes;   /* of their keys and values */
     uint64_t began_ms;
     uint64_t shown_ms; /* when progress was last printed */
+    struct buf text;   /* the line being read */
 };
 
 static void show_progress(uint64_t *shown_ms, uint64_t began_ms, const char *verb, uint64_t records)
@@ -64,11 +65,11 @@ static int import_commit(struct import *im)
         struct hf_result *result = NULL;
         int rv = hf_batch_commit(im->client, im->batch, &call, &result);
         if (rv != HF_OK && (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms)) {
-            int exit_code = cli_fail(im->cli, rv, result);
+            bool has_words = result != NULL && result->message[0] != 0;
+            int exit_code = cli_fail_as(
+                im->cli, rv, "%s (%" PRIu64 " records are surely in, up to %zu more may be)",
+                has_words ? result->message : hf_strerror(rv), im->records, count);
             hf_result_free(result);
-            if (!im->cli->is_json)
-                fprintf(stderr, "%" PRIu64 " records are surely in, up to %zu more may be\n",
-                        im->records, count);
             return exit_code;
         }
         hf_result_free(result);
@@ -82,6 +83,16 @@ static int import_commit(struct import *im)
     hf_batch_clear(im->batch);
     show_progress(&im->shown_ms, im->began_ms, "imported", im->records);
     return EXIT_DONE;
+}
+
+/* What was good before the line goes in, so that what is said of it is certain. */
+static int fail_line(struct import *im, const char *why)
+{
+    int exit_code = import_commit(im);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    return cli_error(im->cli, "line %" PRIu64 ": %s (%" PRIu64 " records are in)", im->line, why,
+                     im->records);
 }
 
 static int import_add(struct import *im, const struct record *record)
@@ -99,37 +110,46 @@ static int import_add(struct import *im, const struct record *record)
     int rv = hf_batch_put(im->batch, cli_bytes(buf_slice(&record->key)),
                           cli_bytes(buf_slice(&record->value)), &change);
     if (rv != HF_OK)
-        return cli_error(im->cli, "line %" PRIu64 ": %s", im->line, hf_strerror(rv));
+        return fail_line(im, hf_strerror(rv));
     im->batch_bytes += bytes;
     return EXIT_DONE;
+}
+
+/* The next line into im->text; false at the end, and when the file cannot be read. Of
+ * a line that is too long no more than the bound is kept. */
+static bool next_line(struct import *im, FILE *file)
+{
+    int c = EOF;
+    buf_clear(&im->text);
+    while ((c = getc_unlocked(file)) != EOF && c != '\n')
+        buf_append_u8(&im->text, (uint8_t)c);
+    im->line++;
+    return c == '\n' || (im->text.len > 0 && !ferror(file));
 }
 
 static int import_lines(struct import *im, FILE *file)
 {
     struct record record;
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t len = 0;
     int exit_code = EXIT_DONE;
     record_init(&record);
-    while (exit_code == EXIT_DONE && (len = getline(&line, &cap, file)) >= 0) {
+    buf_init(&im->text, RECORD_LINE_MAX);
+    while (exit_code == EXIT_DONE && next_line(im, file)) {
         struct err err = {0};
-        im->line++;
-        struct slice text = text_trim(slice_of(line, (size_t)len));
-        if (text.len == 0)
+        struct slice text = text_trim(buf_slice(&im->text));
+        if (im->text.failed)
+            exit_code = fail_line(im, "is too long");
+        else if (text.len == 0)
             continue;
-        if (text.len > RECORD_LINE_MAX)
-            exit_code = cli_error(im->cli, "line %" PRIu64 " is too long", im->line);
         else if (record_parse(&record, text, &err) != 0)
-            exit_code = cli_error(im->cli, "line %" PRIu64 ": %s", im->line, err.msg);
+            exit_code = fail_line(im, err.msg);
         else
             exit_code = import_add(im, &record);
     }
     if (exit_code == EXIT_DONE && ferror(file))
-        exit_code = cli_error(im->cli, "read: %s", strerror(errno));
+        exit_code = fail_line(im, strerror(errno));
     if (exit_code == EXIT_DONE)
         exit_code = import_commit(im);
-    free(line);
+    buf_fini(&im->text);
     record_fini(&record);
     return exit_code;
 }
@@ -219,8 +239,8 @@ static int export_all(struct export *ex)
                 cli_pause_ms(RETRY_PAUSE_MS);
                 continue;
             }
-            return cli_error(ex->cli, "after %" PRIu64 " records: %s: %s", ex->records,
-                             hf_code_name(rv), hf_scan_message(ex->scan));
+            return cli_fail_as(ex->cli, rv, "after %" PRIu64 " records: %s", ex->records,
+                               hf_scan_message(ex->scan));
         }
         record_append(&ex->lines, cli_slice(item.key), cli_slice(item.value), item.ttl_ms);
         ex->records++;

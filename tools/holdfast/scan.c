@@ -50,7 +50,7 @@ static int show_all(struct cli *cli, struct hf_scan *scan, const struct scan_fla
         if (rv == 0)
             break;
         if (rv < 0)
-            return cli_error(cli, "%s: %s", hf_code_name(rv), hf_scan_message(scan));
+            return cli_fail_as(cli, rv, "%s", hf_scan_message(scan));
         show_item(cli, &item, f->is_keys_only);
         if (!cli_flush(cli, false))
             return EXIT_ERROR;
@@ -73,6 +73,8 @@ int kv_scan(struct cli *cli, int argc, const char *const *argv)
     int exit_code;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
         return exit_code;
+    if (words.count == 1 && f.prefix != NULL)
+        return cli_usage(cli, "--prefix, or the prefix as a word, not both");
     if (words.count == 1)
         f.prefix = words.at[0];
     if (f.prefix != NULL && (f.start != NULL || f.end != NULL))

@@ -29,20 +29,30 @@ const struct cli_command kv_commands[] = {
     {0},
 };
 
-static void run_words(struct cli *cli, const char **words, size_t count, bool is_json)
+/* The flags behind the word `shell` itself hold for every line that has none of its own. */
+struct defaults {
+    bool is_json;
+    uint64_t timeout_us;
+    bool is_timeout_given;
+};
+
+static void run_words(struct cli *cli, const char **words, size_t count,
+                      const struct defaults *defaults)
 {
     if (strcmp(words[0], "help") == 0)
         words[0] = "--help";
     cli->is_help = false;
-    cli->is_json = is_json;
-    cli->is_timeout_given = false;
+    cli->is_json = defaults->is_json;
+    cli->timeout_us = defaults->timeout_us;
+    cli->is_timeout_given = defaults->is_timeout_given;
     cli_dispatch(cli, kv_commands, (int)count, words);
     if (cli->out.len > 0 && cli->out.data[cli->out.len - 1] != '\n')
         buf_append_u8(&cli->out, '\n');
     cli_flush(cli, true);
 }
 
-static void run_line(struct cli *cli, char *line, bool is_json)
+/* False: it was "quit". */
+static bool run_line(struct cli *cli, char *line, const struct defaults *defaults)
 {
     const char *words[CLI_WORDS_MAX];
     size_t count;
@@ -50,44 +60,44 @@ static void run_line(struct cli *cli, char *line, bool is_json)
     cli->path[0] = 0;
     if (split_words(line, words, ARRAY_LEN(words), &count, &err) != 0)
         cli_usage(cli, "%s", err.msg);
+    else if (count == 1 && (strcmp(words[0], "quit") == 0 || strcmp(words[0], "exit") == 0))
+        return false;
     else if (count > 0 && words[0][0] != '#')
-        run_words(cli, words, count, is_json);
-}
-static bool is_quit(const char *line)
-{
-    return strcmp(line, "quit") == 0 || strcmp(line, "exit") == 0;
+        run_words(cli, words, count, defaults);
+    return true;
 }
 
-static void run_terminal(struct cli *cli, bool is_json)
+static void run_terminal(struct cli *cli, const struct defaults *defaults)
 {
+    bool goes_on = true;
     using_history();
     stifle_history(HISTORY_MAX);
-    for (;;) {
+    while (goes_on) {
         char *line = readline("holdfast> ");
-        if (line == NULL || is_quit(line)) {
-            if (line == NULL)
-                printf("\n");
-            free(line);
+        if (line == NULL) {
+            printf("\n");
             return;
         }
         if (line[0] != 0)
             add_history(line);
-        run_line(cli, line, is_json);
+        goes_on = run_line(cli, line, defaults);
         free(line);
     }
 }
 
-static void run_lines(struct cli *cli, bool is_json)
+static void run_lines(struct cli *cli, const struct defaults *defaults)
 {
     char *line = NULL;
     size_t cap = 0;
     ssize_t len;
-    while ((len = getline(&line, &cap, stdin)) >= 0) {
+    bool goes_on = true;
+    while (goes_on && (len = getline(&line, &cap, stdin)) >= 0) {
         if (len > 0 && line[len - 1] == '\n')
-            line[len - 1] = 0;
-        if (is_quit(line))
-            break;
-        run_line(cli, line, is_json);
+            line[--len] = 0;
+        if (strlen(line) == (size_t)len)
+            goes_on = run_line(cli, line, defaults);
+        else
+            cli_usage(cli, "a line with a NUL byte");
     }
     free(line);
 }
@@ -100,12 +110,14 @@ int shell_run(struct cli *cli, int argc, const char *const *argv)
         return exit_code;
     if (cli_client(cli) == NULL)
         return EXIT_USAGE;
-    bool is_json = cli->is_json;
+    const struct defaults defaults = {.is_json = cli->is_json,
+                                      .timeout_us = cli->timeout_us,
+                                      .is_timeout_given = cli->is_timeout_given};
     cli->is_shell = true;
     if (isatty(STDIN_FILENO))
-        run_terminal(cli, is_json);
+        run_terminal(cli, &defaults);
     else
-        run_lines(cli, is_json);
+        run_lines(cli, &defaults);
     cli->is_shell = false;
     return EXIT_DONE;
 }
