@@ -156,27 +156,58 @@ class Cluster:
 
     # ---- torture ----------------------------------------------------------------
 
-    def torture(self, seconds, clients=64, reads=20, timeout="5s", seed=1):
+    def torture(self, seconds, clients=64, reads=20, timeout="5s", seed=1, pad=0):
         """Start clients that write and remember; finish with .result()."""
-        return Torture(self, seconds, clients, reads, timeout, seed)
+        return Torture(self, seconds, clients, reads, timeout, seed, pad)
+
+
+def longest_run(values, is_in):
+    """(begin, end) of the longest run of values that are in; None without any."""
+    best, begin = None, None
+    for i, value in enumerate([*values, None]):
+        if value is not None and is_in(value):
+            begin = i if begin is None else begin
+        elif begin is not None:
+            if best is None or i - begin > best[1] - best[0]:
+                best = (begin, i)
+            begin = None
+    return best
 
 
 class Torture:
-    def __init__(self, cluster, seconds, clients, reads, timeout, seed):
+    def __init__(self, cluster, seconds, clients, reads, timeout, seed, pad):
         self.cluster = cluster
         self.out = os.path.join(cluster.dir, f"promises-{seed}")
         self.seconds = seconds
         self.process = subprocess.Popen(
             [f"{BIN}/torture", "run", "--endpoints", cluster.endpoints, "--clients", str(clients),
              "--seconds", str(seconds), "--reads", str(reads), "--timeout", timeout,
-             "--seed", str(seed), "--out", self.out],
+             "--seed", str(seed), "--pad", str(pad), "--out", self.out],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def is_running(self):
+        return self.process.poll() is None
 
     def result(self):
         """Wait for the end of writing: figures; wrong reads fail the test."""
         out, err = self.process.communicate(timeout=self.seconds + 60)
         check(self.process.returncode == 0, "torture:", out, err[-2000:])
-        return json.loads(out)
+        figures = json.loads(out)
+        self.buckets = figures.pop("buckets")  # operations in each tenth of a second
+        return figures
+
+    def recovery_ms(self):
+        """After the longest silence: from its beginning until half of the rate before it
+        is there again, taken over half a second."""
+        rates = self.buckets
+        quiet = longest_run(rates, lambda rate: rate == 0)
+        if quiet is None:
+            return 0
+        before = sorted(rates[:quiet[0]])[quiet[0] // 2]
+        for i in range(quiet[1], len(rates) - 5):
+            if sum(rates[i:i + 5]) * 2 >= before * 5:
+                return (i - quiet[0]) * 100
+        return len(rates) * 100
 
     def verify(self):
         """Every acknowledged write is there."""

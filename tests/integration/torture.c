@@ -5,6 +5,7 @@
  *
  *   torture run --endpoints E --clients N --seconds S --out FILE [--reads PERCENT]
  *   torture verify --endpoints E FILE
+ *   torture hold --endpoints E --clients N KEY
  *
  * Each client owns a key and puts 1, 2, 3 … there, one operation at a time. After a
  * write whose outcome is unknown it moves on to a fresh key, because that write may
@@ -13,8 +14,13 @@
  *   - a read of a key whose last write was acknowledged must give exactly that value;
  *   - at the end, every key must be within [acknowledged, sent].
  * The file has a line for each key: "KEY ACKED SENT". run prints one JSON object with
- * figures, with wrong reads among them; exit 1 if there was any. verify: exit 1 if a
- * promise was broken.
+ * figures, with wrong reads among them, and how much was done in each tenth of a second;
+ * exit 1 if there was any wrong read. verify: exit 1 if a promise was broken.
+ *
+ * hold is for readers that talk to a node which sleeps: N clients connect and read KEY
+ * once; "ready"; a line of standard input says which value was acknowledged meanwhile;
+ * each sends HOLD_READS reads; "sent"; the answers are counted: the value, another one
+ * (wrong, exit 1), or none.
  *
  * Threads  everything of a client happens on the library's thread; main waits.
  */
@@ -31,7 +37,14 @@
 #include "base/text.h"
 #include "holdfast.h"
 
-enum { KEY_MAX = 64, CLIENTS_MAX = 4096 };
+enum {
+    KEY_MAX = 64,
+    CLIENTS_MAX = 4096,
+    PAD_MAX = 1 << 16,
+    BUCKET_US = 100000,
+    BUCKETS_MAX = 36000
+};
+enum { HOLD_CLIENTS_MAX = 64, HOLD_READS = 16 };
 
 struct torture;
 
@@ -54,6 +67,7 @@ struct torture {
     uint64_t reads_percent;
     uint64_t timeout_us;
     uint64_t seed;
+    uint64_t pad; /* bytes that every value has at least */
     struct hf_client *hf;
     FILE *out;
     uint64_t until_us;
@@ -66,6 +80,8 @@ struct torture {
     uint64_t last_good_us;
     uint64_t longest_gap_us;
     uint64_t longest_op_us;
+    uint64_t began_us;
+    uint32_t *buckets; /* operations that went well, by tenth of a second */
     pthread_mutex_t lock;
     pthread_cond_t is_over;
     uint64_t active; /* under lock */
@@ -110,7 +126,7 @@ static void on_done(void *data, int code, struct hf_result *result);
 static int start_op(struct client *c)
 {
     struct torture *t = c->t;
-    char key_text[KEY_MAX], value[32];
+    char key_text[KEY_MAX], value[PAD_MAX];
     struct hf_bytes key = client_key(c, key_text);
     struct hf_then then = {.callback = on_done, .data = c};
     struct hf_call call;
@@ -122,7 +138,7 @@ static int start_op(struct client *c)
     if (c->is_reading)
         return hf_get_async(t->hf, key, &call, &then);
     c->sent++;
-    int n = snprintf(value, sizeof value, "%" PRIu64, c->sent);
+    int n = snprintf(value, sizeof value, "%-*" PRIu64, (int)t->pad, c->sent);
     return hf_put_async(t->hf, key, hf_bytes(value, (size_t)n), NULL, &call, &then);
 }
 
@@ -130,7 +146,7 @@ static bool value_is(const struct hf_result *result, uint64_t want)
 {
     uint64_t got = 0;
     struct hf_bytes v = result->items[0].value;
-    return text_parse_u64(slice_of(v.data, v.len), &got) == 0 && got == want;
+    return text_parse_u64(text_trim(slice_of(v.data, v.len)), &got) == 0 && got == want;
 }
 
 static void on_read(struct client *c, int code, const struct hf_result *result)
@@ -183,6 +199,7 @@ static void on_done(void *data, int code, struct hf_result *result)
     if (code == HF_OK) {
         t->longest_gap_us = MAX(t->longest_gap_us, now - t->last_good_us);
         t->last_good_us = now;
+        t->buckets[MIN((now - t->began_us) / BUCKET_US, (uint64_t)BUCKETS_MAX - 1)]++;
     }
     if (now >= t->until_us || start_op(c) != HF_OK)
         client_ends(c);
@@ -192,21 +209,27 @@ static void print_figures(const struct torture *t)
 {
     printf("{\"acked\":%" PRIu64 ",\"reads\":%" PRIu64 ",\"undetermined\":%" PRIu64
            ",\"refused\":%" PRIu64 ",\"wrong\":%" PRIu64 ",\"longest_gap_ms\":%" PRIu64
-           ",\"longest_op_ms\":%" PRIu64 "}\n",
+           ",\"longest_op_ms\":%" PRIu64 ",\"buckets\":[",
            t->acked, t->reads, t->undetermined, t->refused, t->wrong, t->longest_gap_us / 1000,
            t->longest_op_us / 1000);
+    for (uint64_t i = 0; i < t->seconds * (1000000 / BUCKET_US); i++)
+        printf("%s%" PRIu32, i > 0 ? "," : "", t->buckets[i]);
+    printf("]}\n");
 }
 
 static int run(struct torture *t)
 {
     struct client *all = calloc(t->clients, sizeof *all);
+    t->buckets = calloc(BUCKETS_MAX, sizeof *t->buckets);
+    ASSERT(t->buckets != NULL);
     t->out = fopen(t->out_path, "w");
     if (all == NULL || t->out == NULL) {
         fprintf(stderr, "cannot write '%s'\n", t->out_path);
         free(all);
+        free(t->buckets);
         return 2;
     }
-    t->last_good_us = now_us();
+    t->last_good_us = t->began_us = now_us();
     t->until_us = t->last_good_us + t->seconds * 1000000;
     t->active = t->clients;
     for (unsigned i = 0; i < t->clients; i++) {
@@ -223,6 +246,7 @@ static int run(struct torture *t)
     pthread_mutex_unlock(&t->lock);
     bool is_written = fclose(t->out) == 0;
     print_figures(t);
+    free(t->buckets);
     free(all);
     return t->wrong == 0 && is_written ? 0 : 1;
 }
@@ -241,7 +265,7 @@ static int check_key(struct hf_client *hf, const char *key, uint64_t acked, uint
     int rv = 0;
     if (code == HF_OK) {
         struct hf_bytes v = result->items[0].value;
-        if (text_parse_u64(slice_of(v.data, v.len), &got) != 0)
+        if (text_parse_u64(text_trim(slice_of(v.data, v.len)), &got) != 0)
             got = UINT64_MAX;
     }
     if (code != HF_OK && code != HF_ERR_NOT_FOUND) {
@@ -279,6 +303,96 @@ static int verify(struct hf_client *hf, const char *path)
     return lost == 0 && unknown == 0 ? 0 : 1;
 }
 
+/* ---- hold ------------------------------------------------------------------------ */
+
+struct hold {
+    char want[KEY_MAX];
+    pthread_mutex_t lock;
+    pthread_cond_t is_over;
+    unsigned active, right, wrong, none; /* under lock */
+};
+
+static void on_held(void *data, int code, struct hf_result *result)
+{
+    struct hold *hold = data;
+    pthread_mutex_lock(&hold->lock);
+    if (code == HF_OK) {
+        struct hf_bytes v = result->items[0].value;
+        bool is_right = slice_equal(slice_of(v.data, v.len), slice_str(hold->want));
+        hold->right += is_right;
+        hold->wrong += !is_right;
+        if (!is_right)
+            fprintf(stderr, "OLD VALUE: '%.*s', must be '%s'\n", (int)v.len, (const char *)v.data,
+                    hold->want);
+    } else {
+        hold->wrong += code == HF_ERR_NOT_FOUND;
+        hold->none += code != HF_ERR_NOT_FOUND;
+    }
+    if (--hold->active == 0)
+        pthread_cond_signal(&hold->is_over);
+    pthread_mutex_unlock(&hold->lock);
+    hf_result_free(result);
+}
+
+static bool hold_open(const struct torture *t, const char *key, struct hf_client **ret_hf)
+{
+    struct hf_options options;
+    struct hf_result *result = NULL;
+    hf_options_init(&options);
+    options.endpoints = t->endpoints;
+    if (hf_open(&options, ret_hf) != HF_OK)
+        return false;
+    int code = hf_get(*ret_hf, hf_str(key), NULL, &result);
+    hf_result_free(result);
+    if (code != HF_OK)
+        fprintf(stderr, "the first read: %s\n", hf_code_name(code));
+    return code == HF_OK;
+}
+
+static int hold_read(const struct torture *t, struct hold *hold, struct hf_client **hf,
+                     const char *key)
+{
+    struct hf_then then = {.callback = on_held, .data = hold};
+    struct hf_call call;
+    hf_call_init(&call);
+    call.timeout_ms = (uint32_t)(t->timeout_us / 1000);
+    hold->active = (unsigned)t->clients * HOLD_READS;
+    for (unsigned i = 0; i < t->clients * HOLD_READS; i++) {
+        int code = hf_get_async(hf[i % t->clients], hf_str(key), &call, &then);
+        ASSERT(code == HF_OK);
+    }
+    printf("sent\n");
+    fflush(stdout);
+    pthread_mutex_lock(&hold->lock);
+    while (hold->active > 0)
+        pthread_cond_wait(&hold->is_over, &hold->lock);
+    pthread_mutex_unlock(&hold->lock);
+    printf("{\"right\":%u,\"wrong\":%u,\"none\":%u}\n", hold->right, hold->wrong, hold->none);
+    return hold->wrong == 0 ? 0 : 1;
+}
+
+static int hold(const struct torture *t, const char *key)
+{
+    struct hf_client *hf[HOLD_CLIENTS_MAX] = {0};
+    struct hold hold = {0};
+    int rv = 0;
+    pthread_mutex_init(&hold.lock, NULL);
+    pthread_cond_init(&hold.is_over, NULL);
+    for (unsigned i = 0; i < t->clients && rv == 0; i++)
+        rv = hold_open(t, key, &hf[i]) ? 0 : 2;
+    if (rv == 0) {
+        printf("ready\n");
+        fflush(stdout);
+        rv = fgets(hold.want, sizeof hold.want, stdin) != NULL ? 0 : 2;
+        hold.want[strcspn(hold.want, "\n")] = 0;
+    }
+    if (rv == 0)
+        rv = hold_read(t, &hold, hf, key);
+    for (unsigned i = 0; i < t->clients; i++)
+        hf_close(hf[i]);
+    return rv;
+}
+
 int main(int argc, char **argv)
 {
     struct torture t = {.clients = 64, .seconds = 5, .timeout_us = 5000000, .seed = 1};
@@ -288,6 +402,7 @@ int main(int argc, char **argv)
         {"seconds", 0, ARGS_U64, &t.seconds, NULL, "N", "how long"},
         {"reads", 0, ARGS_U64, &t.reads_percent, NULL, "PERCENT", "share of reads"},
         {"timeout", 0, ARGS_DURATION, &t.timeout_us, NULL, "TIME", "of an operation"},
+        {"pad", 0, ARGS_SIZE, &t.pad, NULL, "SIZE", "of a value at least"},
         {"seed", 0, ARGS_U64, &t.seed, NULL, "N", "names the keys, too"},
         {"out", 0, ARGS_TEXT, &t.out_path, NULL, "FILE", "what was promised"},
     };
@@ -298,10 +413,15 @@ int main(int argc, char **argv)
                         2, &count, &err);
     bool is_run = count == 1 && strcmp(words[0], "run") == 0 && t.out_path != NULL;
     bool is_verify = count == 2 && strcmp(words[0], "verify") == 0;
-    if (rv != 0 || (!is_run && !is_verify) || t.clients < 1 || t.clients > CLIENTS_MAX) {
-        fprintf(stderr, "usage: torture run --out FILE … | torture verify FILE … (%s)\n", err.msg);
+    bool is_hold = count == 2 && strcmp(words[0], "hold") == 0;
+    if (rv != 0 || (!is_run && !is_verify && !is_hold) || t.clients < 1 ||
+        t.clients > (is_hold ? HOLD_CLIENTS_MAX : CLIENTS_MAX) || t.pad >= PAD_MAX ||
+        t.seconds > BUCKETS_MAX / (1000000 / BUCKET_US)) {
+        fprintf(stderr, "usage: torture run --out FILE | verify FILE | hold KEY (%s)\n", err.msg);
         return 2;
     }
+    if (is_hold)
+        return hold(&t, words[1]);
     struct hf_options options;
     hf_options_init(&options);
     options.endpoints = t.endpoints;
