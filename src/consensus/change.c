@@ -29,7 +29,9 @@ static void window_adjust(struct consensus *c, const struct slice *data, uint32_
         bytes += data[i].len;
     c->entry_bytes = (c->entry_bytes * 7 + bytes / n) / 8 + 1;
     uint64_t window = MAX(c->opts.inflight_bytes_max / c->entry_bytes, WINDOW_MIN);
-    raft_set_max_inflight_entries(&c->raft, (unsigned)MIN(window, c->opts.max_inflight_entries));
+    window = MIN(window, (uint64_t)c->opts.max_inflight_entries);
+    if (guard_on(c, GUARD_WINDOW))
+        raft_set_max_inflight_entries(&c->raft, (unsigned)window);
 }
 
 static int submit_array(struct consensus *c, struct raft_entry *entries, uint32_t n)
@@ -156,10 +158,9 @@ bool consensus_is_admin_ready(const struct consensus *c)
         return false;
     if (guard_on(c, GUARD_T7B) && (!leader_is_ready(c) || c->applied < c->lead_index))
         return false;
-    if (!guard_on(c, GUARD_T7B))
-        return configs_latest(&c->configs)->index <= c->applied;
-    return configs_latest(&c->configs)->index <= c->applied &&
-           c->raft.configuration_uncommitted_index == 0;
+    if (guard_on(c, GUARD_ADMIN) && configs_latest(&c->configs)->index > c->applied)
+        return false;
+    return !guard_on(c, GUARD_T7B) || c->raft.configuration_uncommitted_index == 0;
 }
 
 /* Every live voter holds the last change, and enough of the resulting voters live. */

@@ -84,7 +84,7 @@ void configs_commit_library(struct consensus *c, const struct cons_config_at *at
     if (r->configuration_committed_index >= at->index)
         return;
     if (library_config_make(&at->config, &conf) != 0) {
-        consensus_break(c, "out of memory");
+        consensus_break(c, ERR_NOMEM, "out of memory");
         return;
     }
     if (r->configuration_uncommitted_index == at->index) {
@@ -102,6 +102,8 @@ void configs_commit_library(struct consensus *c, const struct cons_config_at *at
 
 void configs_commit(struct consensus *c, uint64_t from, uint64_t to)
 {
+    if (!guard_on(c, GUARD_CONFIG_STEP))
+        return;
     for (uint32_t i = 0; i < c->configs.n && c->broken == NULL; i++) {
         struct cons_config_at at = c->configs.list[i];
         if (at.index <= from || at.index > to)

@@ -53,15 +53,6 @@ int consensus_new(struct consensus **ret_c, const struct cons_options *opts, str
         free(c);
         return err_set(err, ERR_NOMEM, "library");
     }
-    c->raft.tracer = NULL; /* the default one formats every message into static buffers */
-    raft_seed(&c->raft, (unsigned)(opts->seed ^ opts->seed >> 32));
-    raft_set_election_timeout(&c->raft, opts->election_timeout_ms);
-    raft_set_heartbeat_timeout(&c->raft, opts->heartbeat_ms);
-    /* If its description is lost, and our snapshot has moved on meanwhile, the library
-     * hears no refusal that it understands and waits this long. */
-    raft_set_install_snapshot_timeout(&c->raft, INSTALL_TIMEOUTS * opts->election_timeout_ms);
-    raft_set_pre_vote(&c->raft, !opts->no_pre_vote);
-    raft_set_max_inflight_entries(&c->raft, c->opts.max_inflight_entries);
     *ret_c = c;
     return 0;
 }
@@ -78,19 +69,24 @@ void consensus_free(struct consensus *c)
     free(c);
 }
 
-void consensus_break(struct consensus *c, const char *reason)
+void consensus_break(struct consensus *c, int status, const char *reason)
 {
-    if (c->broken == NULL)
+    if (c->broken == NULL) {
         c->broken = reason;
+        c->broken_status = status;
+    }
     reads_fail(c, ERR_UNAVAILABLE);
 }
 
 bool consensus_enter(struct consensus *c, uint64_t now_ms)
 {
     ASSERT(!c->is_inside);
-    if (!c->is_started || c->broken != NULL)
+    if (!c->is_started || (c->broken != NULL && guard_on(c, GUARD_BREAK)))
         return false;
-    c->now_ms = MAX(c->now_ms, now_ms + c->skew_ms);
+    if (guard_on(c, GUARD_CLOCK))
+        c->now_ms = MAX(c->now_ms, now_ms + c->skew_ms);
+    else
+        c->now_ms = now_ms + c->skew_ms;
     c->is_inside = true;
     return true;
 }
@@ -106,7 +102,7 @@ static void leader_ensure_barrier(struct consensus *c)
         return;
     struct slice none = {0};
     if (submit_entries(c, CONS_BARRIER, &none, 1) != 0) {
-        consensus_break(c, "no barrier at election");
+        consensus_break(c, ERR_NOMEM, "no barrier at election");
         return;
     }
     c->lead_index = log_last_index(c);
@@ -126,6 +122,28 @@ void consensus_leave(struct consensus *c)
 }
 
 /* --- start */
+
+/* Before the first step: some have no usable default. */
+static void start_settings(struct consensus *c)
+{
+    const struct cons_options *o = &c->opts;
+    struct raft *r = &c->raft;
+
+    if (guard_on(c, GUARD_HEAP))
+        library_use_heap();
+    if (guard_on(c, GUARD_TRACER))
+        r->tracer = NULL; /* the default one formats every message into static buffers */
+    if (guard_on(c, GUARD_SEED))
+        raft_seed(r, (unsigned)(o->seed ^ o->seed >> 32));
+    raft_set_election_timeout(r, o->election_timeout_ms);
+    raft_set_heartbeat_timeout(r, o->heartbeat_ms);
+    /* If its description is lost, and our snapshot has moved on meanwhile, the library
+     * hears no refusal that it understands and waits this long. */
+    raft_set_install_snapshot_timeout(r, INSTALL_TIMEOUTS * o->election_timeout_ms);
+    raft_set_pre_vote(r, !o->no_pre_vote && guard_on(c, GUARD_PRE_VOTE));
+    if (guard_on(c, GUARD_WINDOW))
+        raft_set_max_inflight_entries(r, o->max_inflight_entries);
+}
 
 static int corrupt(struct err *err, const char *what)
 {
@@ -226,7 +244,7 @@ static void start_solo_term(struct consensus *c, uint64_t *term, uint64_t *vote)
     uint64_t id = writes_push(&c->writes, *term, 0, 0);
     struct cons_write write = {.id = id, .has_hard_state = true, .term = *term, .vote = *vote};
     if (id == 0)
-        consensus_break(c, "out of memory");
+        consensus_break(c, ERR_NOMEM, "out of memory");
     else
         c->opts.ops->persist(c->opts.ctx, &write);
 }
@@ -272,6 +290,7 @@ int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_star
         rv = start_configs(c, s, err);
     if (rv != 0)
         return rv;
+    start_settings(c);
     writes_init(&c->writes, c->opts.first_write_id, term, s->last_index);
     c->now_ms = now_ms;
     c->commit = c->applied = s->base.index;
@@ -279,12 +298,16 @@ int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_star
     c->is_inside = true;
     start_solo_term(c, &term, &vote);
     c->term = s->term;
-    if (c->broken == NULL && start_step(c, s, term, vote) != 0)
-        consensus_break(c, "library refused to start");
+    if (c->broken == NULL)
+        rv = start_step(c, s, term, vote);
+    if (rv != 0)
+        consensus_break(c, library_error(rv), "library refused to start");
     consensus_leave(c);
-    if (c->broken != NULL)
-        return err_set(err, ERR_CORRUPT, "start of a replica: %s", c->broken);
-    return 0;
+    if (c->broken == NULL)
+        return 0;
+    /* Only what is on disk can be damaged: a lack of memory says nothing of it. */
+    return err_set(err, c->broken_status == ERR_NOMEM ? ERR_NOMEM : ERR_CORRUPT,
+                   "start of a replica: %s", c->broken);
 }
 
 /* --- inputs */
@@ -362,7 +385,7 @@ uint64_t consensus_next_timeout(const struct consensus *c, uint64_t now_ms)
     if (c->transfer.target != 0 && !c->transfer.is_stepped)
         at = MIN(at, c->transfer.since_ms + c->opts.election_timeout_ms);
     at = at > c->skew_ms ? at - c->skew_ms : 0;
-    return MAX(at, now_ms + 1);
+    return guard_on(c, GUARD_TIMER) ? MAX(at, now_ms + 1) : at;
 }
 
 uint64_t log_last_index(const struct consensus *c)

@@ -175,8 +175,8 @@ int consensus_new(struct consensus **ret_c, const struct cons_options *opts, str
 void consensus_free(struct consensus *c);
 
 /* Begin, once. ERR_CORRUPT if what is on disk does not fit together, with the
- * reason; then only consensus_free() may follow. May persist and send at once: a
- * sole voter begins a new term and leads. */
+ * reason, or ERR_NOMEM; then only consensus_free() may follow. May persist and send at
+ * once: a sole voter begins a new term and leads. */
 int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_start *start,
                     struct err *err);
 

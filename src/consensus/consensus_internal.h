@@ -156,6 +156,7 @@ struct consensus {
     bool is_started;
     bool is_inside;     /* a call is going on */
     const char *broken; /* NULL, or why it must be reopened */
+    int broken_status;  /* then an ERR_* */
     uint64_t now_ms;    /* virtual: the owner's clock + skew, never falling */
     uint64_t skew_ms;   /* how far this group's clock was pushed ahead (campaign) */
     enum cons_state state;
@@ -193,7 +194,7 @@ bool consensus_enter(struct consensus *c, uint64_t now_ms);
 void consensus_leave(struct consensus *c);
 
 /* The library failed or memory ran out: nothing more is stepped. */
-void consensus_break(struct consensus *c, const char *reason);
+void consensus_break(struct consensus *c, int status, const char *reason);
 
 /* Last index of the log as the library sees it. */
 uint64_t log_last_index(const struct consensus *c);
@@ -202,6 +203,9 @@ uint64_t log_last_index(const struct consensus *c);
 uint64_t log_term_at(const struct consensus *c, uint64_t index);
 
 /* --- library.c */
+
+/* The library's memory: it ends the process rather than run out. */
+void library_use_heap(void);
 
 /* Build the library's configuration; free with raft_configuration_close() unless the
  * library took it. 0 or ERR_NOMEM. */

@@ -44,7 +44,29 @@ enum cons_guard {
     GUARD_READ_NUMBER, /* only answers to the latest attempt count */
     GUARD_READ_READY,  /* no read before the own term's first commit */
     GUARD_READ_TERM,   /* a probe is answered for the durable term alone */
+    GUARD_READ_CONFIG, /* the voters of the latest configuration answer, even uncommitted */
+    GUARD_READ_SELF,   /* we count ourselves only if we are one of them */
+    GUARD_READ_ROUND,  /* a read that comes while a probe is under way waits for the next */
+    GUARD_READ_APPLY,  /* a read waits until the confirmed index is applied */
     GUARD_LIVE,        /* a CHANGE needs live voters */
+    GUARD_ADMIN,       /* one CHANGE not yet applied at a time */
+    GUARD_MEMBER,      /* results count from members alone */
+    GUARD_ORDER,       /* entries are in our log before messages are filled from it */
+    GUARD_SPLIT,       /* as many entries leave as the library believes */
+    GUARD_FETCH,       /* entries read for an earlier leadership are dropped */
+    GUARD_INFLIGHT,    /* unacknowledged bytes are bounded */
+    GUARD_READY,       /* entries for a dead connection are dropped before they are read */
+    GUARD_EMPTY,       /* no empty message for each proposal */
+    GUARD_TRAILING,    /* the log is kept for members that lag and for streams */
+    GUARD_CONFIG_STEP, /* a CHANGE that commits is stepped at once */
+    GUARD_PRE_VOTE,    /* one who cannot win does not raise the term */
+    GUARD_WINDOW,      /* the library's default of 32 entries throttles */
+    GUARD_SEED,        /* members draw different time-outs */
+    GUARD_TRACER,      /* the default tracer formats into static buffers */
+    GUARD_CLOCK,       /* event.time never goes back */
+    GUARD_TIMER,       /* the next time-out is in the future */
+    GUARD_BREAK,       /* nothing is stepped after the library has failed */
+    GUARD_HEAP,        /* the library is never told that memory is out */
     GUARD_NR,
 };
 

@@ -35,7 +35,7 @@ void outbox_fini(struct cons_outbox *o)
 
 void outbox_forget(struct consensus *c)
 {
-    if (c->outbox.fetches != NULL)
+    if (c->outbox.fetches != NULL && guard_on(c, GUARD_FETCH))
         memset(c->outbox.fetches, 0, CONS_FETCHES_MAX * sizeof *c->outbox.fetches);
 }
 
@@ -141,7 +141,7 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
     while (n > 0) {
         struct cons_entry entries[CONS_FILL_MAX];
         uint32_t got = 0;
-        if (p->sent_bytes >= c->opts.inflight_bytes_max) {
+        if (p->sent_bytes >= c->opts.inflight_bytes_max && guard_on(c, GUARD_INFLIGHT)) {
             c->n_dropped++; /* what the follower misses it will refuse, and ask for */
             append_beat(c, p, msg);
             return;
@@ -164,6 +164,8 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
         append_send(c, p, msg, entries, got);
         append_advance(msg, entries, got);
         n -= got;
+        if (!guard_on(c, GUARD_SPLIT))
+            return;
     }
 }
 
@@ -182,7 +184,8 @@ static void append_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
         append_send(c, p, msg, NULL, 0);
         return;
     }
-    if (ops->peer_ready != NULL && !ops->peer_ready(c->opts.ctx, p->id)) {
+    if (ops->peer_ready != NULL && guard_on(c, GUARD_READY) &&
+        !ops->peer_ready(c->opts.ctx, p->id)) {
         c->n_dropped++;
         return;
     }
@@ -201,7 +204,9 @@ void consensus_on_fetched(struct consensus *c, uint64_t now_ms, uint64_t token, 
             continue;
         c->outbox.fetches[i].token = 0;
         struct cons_peer *p = peer_find(c, f.peer);
-        if (status != 0 || n == 0 || p == NULL || f.term != c->term || c->state != CONS_LEADER)
+        if (status != 0 || n == 0 || p == NULL || c->state != CONS_LEADER)
+            break;
+        if (f.term != c->term && guard_on(c, GUARD_FETCH))
             break;
         struct cons_msg msg = outbox_make(c, CONS_MSG_APPEND, f.peer);
         msg.version = f.version;
@@ -364,7 +369,7 @@ static void library_append(struct consensus *c, const struct raft_message *m,
     msg.append.commit = a->leader_commit;
     /* With a full window each SUBMIT emits an empty message; only heartbeats are of
      * use. */
-    if (a->n_entries == 0 && cause->type == RAFT_SUBMIT && p != NULL &&
+    if (a->n_entries == 0 && cause->type == RAFT_SUBMIT && p != NULL && guard_on(c, GUARD_EMPTY) &&
         c->now_ms - p->append_ms < c->opts.heartbeat_ms)
         return;
     outbox_leave(c, &msg, a->n_entries);

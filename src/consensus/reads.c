@@ -86,7 +86,7 @@ static void reads_catch_up(struct consensus *c)
     LIST_FOREACH(it, &c->reads.catchup)
     {
         struct cons_read *read = list_entry(it, struct cons_read, in_reads);
-        if (read->confirm_only || c->applied >= read->index)
+        if (read->confirm_only || c->applied >= read->index || !guard_on(c, GUARD_READ_APPLY))
             read_finish(&c->reads, read, 0);
     }
 }
@@ -120,6 +120,8 @@ static void round_begin(struct consensus *c)
     struct cons_round *round = &c->reads.round;
     const struct cons_config *config = &configs_latest(&c->configs)->config;
 
+    if (!guard_on(c, GUARD_READ_CONFIG))
+        config = &configs_at(&c->configs, c->commit)->config;
     round->is_active = true;
     round->number++;
     round->index = c->commit;
@@ -134,6 +136,8 @@ static void round_begin(struct consensus *c)
             round->acks |= BIT(round->n_voters);
         round->voters[round->n_voters++] = id;
     }
+    if (!guard_on(c, GUARD_READ_SELF))
+        round->acks |= BIT(round->n_voters); /* whoever we are */
     for (uint32_t i = 0; i < round->n_voters && guard_on(c, GUARD_READ_PROBE); i++) {
         if (round->voters[i] == c->opts.replica_id)
             continue;
@@ -172,13 +176,16 @@ void reads_advance(struct consensus *c)
         else if (c->now_ms - r->round.sent_ms >= c->opts.heartbeat_ms)
             round_begin(c);
     }
-    if (r->round.is_active || !is_ready || list_is_empty(&r->queued))
+    if (!is_ready || list_is_empty(&r->queued))
+        return;
+    if (r->round.is_active && guard_on(c, GUARD_READ_ROUND))
         return;
     LIST_FOREACH(it, &r->queued)
     {
         read_move(r, list_entry(it, struct cons_read, in_reads), CONS_READ_PROBING);
     }
-    round_begin(c);
+    if (!r->round.is_active)
+        round_begin(c);
 }
 
 void reads_fail(struct consensus *c, int status)

@@ -42,7 +42,7 @@ static void append_step(struct consensus *c, const struct cons_msg *msg, uint32_
     if (n > 0)
         token = raft_malloc(1); /* the library frees it if it drops the entries, else we do */
     if (entries == NULL || (n > 0 && token == NULL)) {
-        consensus_break(c, "out of memory");
+        consensus_break(c, ERR_NOMEM, "out of memory");
         raft_free(token);
         goto out;
     }
@@ -123,13 +123,11 @@ static void receive_append(struct consensus *c, const struct cons_msg *msg)
         append_step(c, &cut, 0, 0);
         return;
     }
-    if (a->n > 0 && writes_is_full(&c->writes)) {
-        c->n_dropped++;
-        return;
-    }
     c->leader_heard_ms = c->now_ms;
-    if (c->is_installing)
+    if (a->n > 0 && (c->is_installing || writes_is_full(&c->writes))) {
+        c->n_dropped++; /* but for the heartbeat in it: a slow disk calls no election */
         a->n = 0;
+    }
     if (a->prev_index < snapshot && guard_on(c, GUARD_T5)) {
         /* The library corrupts its trail or stalls (R7): begin at the snapshot. */
         uint64_t skip = snapshot - a->prev_index;
@@ -151,7 +149,7 @@ static void receive_append_result(struct consensus *c, const struct cons_msg *ms
 
     if (c->state != CONS_LEADER)
         return; /* the library would not even look at the term */
-    if (peer_find(c, msg->from) == NULL)
+    if (peer_find(c, msg->from) == NULL && guard_on(c, GUARD_MEMBER))
         return; /* no member: not even its term counts */
     if (msg->term == c->term) {
         peer_heard(c, msg->from);
@@ -219,6 +217,11 @@ static void receive_vote_result(struct consensus *c, const struct cons_msg *msg)
         c->n_dropped++; /* the library would read a byte of a pointer (R8) */
         return;
     }
+    if (cons_config_find(&configs_latest(&c->configs)->config, msg->from) == NULL &&
+        guard_on(c, GUARD_MEMBER)) {
+        c->n_dropped++; /* no member was asked: not even its term counts */
+        return;
+    }
     memset(&m, 0, sizeof m);
     m.type = RAFT_REQUEST_VOTE_RESULT;
     m.request_vote_result.version = msg->version;
@@ -255,7 +258,7 @@ static void receive_snapshot(struct consensus *c, const struct cons_msg *msg)
     m.install_snapshot.last_term = s->term;
     m.install_snapshot.conf_index = s->config_index;
     if (library_config_make(&s->config, &m.install_snapshot.conf) != 0) {
-        consensus_break(c, "out of memory");
+        consensus_break(c, ERR_NOMEM, "out of memory");
         return;
     }
     receive_step(c, msg, &m); /* the configuration is the library's, or came back in the update */

@@ -35,6 +35,8 @@ static int snapshot_step(struct consensus *c, const struct cons_base *base, unsi
 static uint64_t snapshot_trailing(const struct consensus *c, uint64_t index, uint32_t max)
 {
     uint64_t keep = MIN(CONS_TRAILING_MIN, max);
+    if (!guard_on(c, GUARD_TRAILING))
+        return keep;
     if (c->state != CONS_LEADER)
         return max; /* whoever leads next may need them */
     for (uint32_t i = 0; i < c->n_peers; i++) {
@@ -58,7 +60,7 @@ int consensus_compact(struct consensus *c, uint64_t now_ms, const struct cons_ba
         return ERR_STATE;
     ASSERT(base->index <= c->applied || c->is_installing);
     bool is_newer = base->index > c->raft.trail.snapshot.index || !guard_on(c, GUARD_R18);
-    if (c->is_installing)
+    if (c->is_installing && guard_on(c, GUARD_R18))
         rv = ERR_BUSY;
     else if (is_newer && base->index <= c->raft.last_stored) {
         ASSERT(base->config_index == configs_at(&c->configs, base->index)->index);
@@ -149,7 +151,8 @@ void snapshot_begin_install(struct consensus *c, const struct raft_snapshot_meta
     }
     c->is_installing = true;
     c->install = base;
-    writes_forget_entries(&c->writes, base.index); /* they are of a log that is gone (T8) */
+    if (guard_on(c, GUARD_T8))
+        writes_forget_entries(&c->writes, base.index); /* they are of a log that is gone */
     c->opts.ops->install_snapshot(c->opts.ctx, &c->install, from);
 }
 
@@ -161,7 +164,7 @@ void consensus_on_snapshot_installed(struct consensus *c, uint64_t now_ms, uint6
     ASSERT(index == c->install.index);
     struct raft_event event = step_make(c, RAFT_PERSISTED_SNAPSHOT);
     if (library_metadata_make(&c->install, &event.persisted_snapshot.metadata) != 0) {
-        consensus_break(c, "out of memory");
+        consensus_break(c, ERR_NOMEM, "out of memory");
     } else {
         c->is_installing = false;
         c->applied = index;

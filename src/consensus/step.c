@@ -57,9 +57,10 @@ static void step_persist(struct consensus *c, bool has_hard_state, uint64_t firs
                          const struct cons_entry *entries, uint32_t n)
 {
     uint64_t term = raft_current_term(&c->raft);
+    ASSERT(n == 0 || first > c->commit); /* what is committed stays */
     uint64_t id = writes_push(&c->writes, has_hard_state ? term : 0, first, n);
     if (id == 0) {
-        consensus_break(c, "too many writes under way");
+        consensus_break(c, ERR_BUSY, "too many writes under way");
         return;
     }
     uint64_t last = n > 0 ? first + n - 1 : log_last_index(c);
@@ -87,7 +88,7 @@ static void step_write_entries(struct consensus *c, const struct raft_update *u,
     if (n > STEP_ENTRIES_ON_STACK) {
         entries = malloc(n * sizeof *entries);
         if (entries == NULL) {
-            consensus_break(c, "out of memory");
+            consensus_break(c, ERR_NOMEM, "out of memory");
             raft_free(u->entries.batch[0].batch);
             return;
         }
@@ -103,7 +104,7 @@ static void step_write_entries(struct consensus *c, const struct raft_update *u,
             entries[i].data = (struct slice){0}; /* the library's filler */
     }
     if (step_configs(c, u->entries.index, entries, n) != 0)
-        consensus_break(c, "out of memory");
+        consensus_break(c, ERR_NOMEM, "out of memory");
     step_persist(c, has_hard_state, u->entries.index, entries, n);
     raft_free(u->entries.batch[0].batch);
     if (entries != few)
@@ -127,7 +128,7 @@ static void step_begin_leading(struct consensus *c)
     c->lead_index = log_last_index(c);
     c->has_barrier = false;
     if (peers_rebuild(c) != 0)
-        consensus_break(c, "out of memory");
+        consensus_break(c, ERR_NOMEM, "out of memory");
 }
 
 static void step_end_leading(struct consensus *c)
@@ -198,6 +199,16 @@ static void step_durable(struct consensus *c, const struct raft_event *event,
     }
 }
 
+/* 4. */
+static void step_messages(struct consensus *c, const struct raft_event *event,
+                          const struct raft_update *u, const struct cons_msg *source)
+{
+    if ((u->flags & (RAFT_UPDATE_MESSAGES)) == 0)
+        return;
+    for (unsigned i = 0; i < u->messages.n && c->broken == NULL; i++)
+        outbox_library(c, &u->messages.batch[i], event, source);
+}
+
 static bool step_may_fail(enum raft_event_type type)
 {
     return type == RAFT_SUBMIT || type == RAFT_TRANSFER;
@@ -207,7 +218,7 @@ int step_event(struct consensus *c, struct raft_event *event, const struct cons_
 {
     struct raft_update u;
     memset(&u, 0, sizeof u);
-    ASSERT(c->broken == NULL);
+    ASSERT(c->broken == NULL || !guard_on(c, GUARD_BREAK));
     ASSERT(event->time == c->now_ms);
 
     int rv = raft_step(&c->raft, event, &u);
@@ -219,15 +230,15 @@ int step_event(struct consensus *c, struct raft_event *event, const struct cons_
         /* Term and vote may have changed and would never be reported again. */
         if (u.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR))
             step_persist(c, true, 0, NULL, 0);
-        consensus_break(c, raft_strerror(rv));
+        consensus_break(c, library_error(rv), raft_strerror(rv));
         return rv;
     }
+    if (!guard_on(c, GUARD_ORDER))
+        step_messages(c, event, &u, source);
     step_durable(c, event, &u);
     step_sync(c);
-    if (u.flags & (RAFT_UPDATE_MESSAGES)) {
-        for (unsigned i = 0; i < u.messages.n && c->broken == NULL; i++)
-            outbox_library(c, &u.messages.batch[i], event, source);
-    }
+    if (guard_on(c, GUARD_ORDER))
+        step_messages(c, event, &u, source);
     if (c->broken == NULL)
         step_commit(c);
     if (c->broken == NULL)

@@ -205,6 +205,12 @@ static void on_send(void *ctx, const struct cons_msg *msg)
         m->host->send(m->host_data, m, msg);
 }
 
+static bool on_peer_ready(void *ctx, uint64_t peer)
+{
+    struct member *m = ctx;
+    return m->host->is_ready == NULL || m->host->is_ready(m->host_data, m, peer);
+}
+
 static void on_committed(void *ctx, uint64_t from, uint64_t to)
 {
     struct member *m = ctx;
@@ -250,6 +256,7 @@ static const struct cons_ops member_ops = {
     .log_entries = on_log_entries,
     .log_fetch = on_log_fetch,
     .send = on_send,
+    .peer_ready = on_peer_ready,
     .committed = on_committed,
     .config_changed = on_config_changed,
     .role_changed = on_role_changed,

@@ -538,6 +538,28 @@ static void test_install(void **state)
     rig_close(&r);
 }
 
+/* Old entries reach the disk while a snapshot is installed in their place: nothing is
+ * acknowledged before that is durable. */
+static void test_write_during_install(void **state)
+{
+    (void)state;
+    struct rig_entry es[10];
+    for (uint32_t i = 0; i < ARRAY_LEN(es); i++)
+        es[i] = (struct rig_entry){.term = 6};
+    rig_open(&r, 2, 0, NULL, 7, 0, 0, 0);
+    rig_append(&r, 1, 7, 10, 5, 10, es, ARRAY_LEN(es));
+    rig_snapshot(&r, 1, 7, 20, 7, "1V 2V 3V");
+    assert_true(r.m.is_installing);
+    rig_clear(&r);
+    member_persist_all(&r.m, r.now);
+    assert_true(status().last_stored < 20);
+    assert_null(rig_last(&r, CONS_MSG_APPEND_RESULT, 0));
+    member_install(&r.m, r.now);
+    assert_int_equal(status().last_stored, 20);
+    assert_int_equal(rig_last(&r, CONS_MSG_APPEND_RESULT, 1)->append_result.last_index, 20);
+    rig_close(&r);
+}
+
 /* --- entries from disk */
 
 static bool not_cached(void *data, struct member *m, uint64_t index)
@@ -674,6 +696,31 @@ static void test_start_with_changes(void **state)
     rig_close(&r);
 }
 
+/* The log still holds a CHANGE that the applied state is past: it is no pending one. */
+static void test_start_behind_change(void **state)
+{
+    (void)state;
+    static const struct rig_entry es[] = {{6, NULL}, {6, "2V 3V 1V 4L"}, {6, NULL}};
+    rig_open(&r, 1, 0, "2V 3V 1V", 5, 0, 0, 0);
+    rig_append(&r, 2, 6, 10, 5, 13, es, 3);
+    rig_persist(&r);
+    rig_append(&r, 2, 6, 13, 6, 13, NULL, 0);
+    member_apply(&r.m, r.now);
+    assert_int_equal(r.m.state.base.index, 13);
+    r.m.disk.state = r.m.state; /* flushed; nothing was cut */
+    member_crash(&r.m, 0);
+    assert_int_equal(member_start(&r.m, r.now), 0);
+    assert_int_equal(status().config_index, 12);
+    assert_int_equal(consensus_config(r.m.c, NULL)->n, 4);
+    rig_lead(&r, 2);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 7, 0, 14);
+    rig_append_result(&r, 4, 7, 0, 14);
+    assert_true(consensus_is_admin_ready(r.m.c));
+    assert_int_equal(change(CONS_PROMOTE, 4), 0);
+    rig_close(&r);
+}
+
 static void test_options(void **state)
 {
     (void)state;
@@ -691,6 +738,72 @@ static void test_options(void **state)
         assert_int_equal(consensus_new(&c, &bad[i], NULL), ERR_INVALID);
     assert_null(c);
     consensus_free(NULL);
+    rig_close(&r);
+}
+
+/* A disk that is far behind: entries are not taken on, but the leader is heard. */
+static void test_writes_full(void **state)
+{
+    (void)state;
+    static const struct rig_entry es[] = {{6, NULL}};
+    rig_open(&r, 2, 0, NULL, 6, 0, 0, 0);
+    for (uint64_t i = 0; i < CONS_WRITES_MAX; i++)
+        rig_append(&r, 1, 6, 10 + i, i == 0 ? 5 : 6, 10, es, 1);
+    uint64_t last = consensus_last_index(r.m.c);
+    assert_int_equal(last, 10 + CONS_WRITES_MAX);
+    rig_clear(&r);
+    for (int i = 0; i < 20; i++) {
+        rig_append(&r, 1, 6, last, 6, 10, es, 1);
+        rig_tick(&r, RIG_HB);
+    }
+    assert_int_equal(consensus_last_index(r.m.c), last);
+    assert_int_equal(status().state, CONS_FOLLOWER);
+    assert_int_equal(consensus_term(r.m.c), 6);
+    rig_persist(&r);
+    rig_append(&r, 1, 6, last, 6, 10, es, 1);
+    assert_int_equal(consensus_last_index(r.m.c), last + 1);
+    rig_close(&r);
+}
+
+/* R24: the library knows its leader until its own timer fires, however late, and after a
+ * restart it knows none. So a timer that is due must be run, and a vote may be given at
+ * once by one that has just started: no lease rests on it. */
+static void test_knowledge_without_clock(void **state)
+{
+    (void)state;
+    rig_open(&r, 2, 0, NULL, 6, 0, 0, 0);
+    rig_append(&r, 1, 6, 10, 5, 10, NULL, 0);
+    r.now += 100000;
+    rig_vote(&r, 3, 7, 50, 6);
+    rig_persist(&r);
+    assert_false(rig_last(&r, CONS_MSG_VOTE_RESULT, 3)->vote_result.granted);
+    rig_tick(&r, 0);
+    rig_persist(&r);
+    rig_vote(&r, 3, consensus_term(r.m.c) + 1, 50, 6);
+    rig_persist(&r);
+    assert_true(rig_last(&r, CONS_MSG_VOTE_RESULT, 3)->vote_result.granted);
+
+    rig_close(&r);
+    rig_open(&r, 2, 0, NULL, 6, 0, 0, 0);
+    rig_append(&r, 1, 6, 10, 5, 10, NULL, 0);
+    member_crash(&r.m, 0);
+    assert_int_equal(member_start(&r.m, r.now), 0);
+    rig_vote(&r, 3, 7, 50, 6);
+    rig_persist(&r);
+    assert_true(rig_last(&r, CONS_MSG_VOTE_RESULT, 3)->vote_result.granted);
+    rig_close(&r);
+}
+
+/* R13: the library's own catch-up of a learner that has everything never ends; ours looks
+ * at its match index. */
+static void test_learner_promoted_at_once(void **state)
+{
+    (void)state;
+    rig_open(&r, 1, 0, "1V 2V 4L", 5, 0, 0, 0);
+    rig_lead(&r, 2);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 4, 6, 0, 11);
+    assert_int_equal(change(CONS_PROMOTE, 4), 0);
     rig_close(&r);
 }
 
@@ -733,9 +846,14 @@ int main(void)
         cmocka_unit_test(test_compact),
         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_install),
+        cmocka_unit_test(test_write_during_install),
         cmocka_unit_test(test_fetch),
+        cmocka_unit_test(test_writes_full),
+        cmocka_unit_test(test_knowledge_without_clock),
+        cmocka_unit_test(test_learner_promoted_at_once),
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_start_with_changes),
+        cmocka_unit_test(test_start_behind_change),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_time),
     };
