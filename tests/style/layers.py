@@ -83,6 +83,9 @@ BANNED = re.compile(
     r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atoll|alloca|strdupa)\s*\("
 )
 
+# of the consensus library, broken (R20, R13)
+BROKEN = re.compile(r"\b(RAFT_CATCH_UP|raft_catch_up|catch_up)\b")
+
 CMOCKA_HEADER = "tests/support/check.h"
 
 
@@ -154,6 +157,9 @@ def check_calls(path, text, worldly):
         match = BANNED.search(line)
         if match:
             problems.append(f"{path}:{number}: {match.group(1)}() is not used here")
+        match = BROKEN.search(line)
+        if match and in_src:
+            problems.append(f"{path}:{number}: {match.group(1)} of the library is broken")
         match = WORLD_CALLS.search(line)
         if match and in_src and not worldly:
             problems.append(f"{path}:{number}: {match.group(1)}() is the world: use env/env.h")

@@ -33,6 +33,7 @@ class Layers(unittest.TestCase):
     ROWS = (
         ("clean", "src/lsm/a.c", '#include "env/env.h"\n#include <string.h>\n', None),
         ("upward", "src/lsm/a.c", '#include "range/range.h"\n', "lsm may not include range"),
+        ("broken event", "src/consensus/a.c", "int e = RAFT_CATCH_UP;\n", "is broken"),
         ("sideways", "src/lsm/a.c", '#include "raftlog/log.h"\n', "may not include raftlog"),
         ("base knows nobody", "src/base/a.h", '#include "env/env.h"\n', "base may not include env"),
         ("real world from a room", "src/net/a.c", '#include "env/uv/loop.h"\n', "env/uv"),
