@@ -61,6 +61,7 @@ void consensus_free(struct consensus *c)
 {
     if (c == NULL)
         return;
+    ASSERT(!c->is_inside);
     raft_close(&c->raft, NULL);
     writes_fini(&c->writes);
     configs_fini(&c->configs);
@@ -78,17 +79,23 @@ void consensus_break(struct consensus *c, int status, const char *reason)
     reads_fail(c, ERR_UNAVAILABLE);
 }
 
-bool consensus_enter(struct consensus *c, uint64_t now_ms)
+bool consensus_enter_quietly(struct consensus *c, uint64_t now_ms)
 {
     ASSERT(!c->is_inside);
     if (!c->is_started || (c->broken != NULL && guard_on(c, GUARD_BREAK)))
         return false;
-    if (guard_on(c, GUARD_CLOCK))
-        c->now_ms = MAX(c->now_ms, now_ms + c->skew_ms);
-    else
-        c->now_ms = now_ms + c->skew_ms;
+    uint64_t now = now_ms + (uint64_t)c->shift_ms;
+    if (!c->is_asleep && (now > c->now_ms || !guard_on(c, GUARD_CLOCK)))
+        c->now_ms = now;
     c->is_inside = true;
     return true;
+}
+
+bool consensus_enter(struct consensus *c, uint64_t now_ms)
+{
+    if (c->is_asleep)
+        sleep_end(c, now_ms);
+    return consensus_enter_quietly(c, now_ms);
 }
 
 /* A sole voter is elected without a barrier: an entry of our own term must be there
@@ -314,7 +321,7 @@ int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_star
 
 void consensus_on_persisted(struct consensus *c, uint64_t now_ms, uint64_t write_id)
 {
-    if (!consensus_enter(c, now_ms))
+    if (!consensus_enter_quietly(c, now_ms))
         return;
     if (write_id > c->writes.durable_id && write_id < c->writes.next_id) {
         bool use_guard = guard_on(c, GUARD_T8);
@@ -331,7 +338,7 @@ void consensus_on_persisted(struct consensus *c, uint64_t now_ms, uint64_t write
 
 void consensus_on_applied(struct consensus *c, uint64_t now_ms, uint64_t index)
 {
-    if (!consensus_enter(c, now_ms))
+    if (!consensus_enter_quietly(c, now_ms))
         return;
     ASSERT(index >= c->applied);
     ASSERT(index <= c->commit);
@@ -341,7 +348,7 @@ void consensus_on_applied(struct consensus *c, uint64_t now_ms, uint64_t index)
 
 void consensus_tick(struct consensus *c, uint64_t now_ms)
 {
-    if (!consensus_enter(c, now_ms))
+    if (c->is_asleep || !consensus_enter(c, now_ms))
         return;
     reads_expire(c, now_ms);
     step_timeout(c);
@@ -350,7 +357,8 @@ void consensus_tick(struct consensus *c, uint64_t now_ms)
 
 void consensus_flush(struct consensus *c, uint64_t now_ms)
 {
-    if (!consensus_enter(c, now_ms))
+    bool is_idle = c->is_asleep && c->reads.n == 0;
+    if (is_idle || !consensus_enter(c, now_ms))
         return;
     consensus_leave(c);
 }
@@ -367,7 +375,7 @@ void consensus_campaign(struct consensus *c, uint64_t now_ms)
     if (c->state != CONS_LEADER && raft_role(&c->raft) == RAFT_VOTER) {
         uint64_t due = raft_timeout(&c->raft);
         if (due > c->now_ms) {
-            c->skew_ms += due - c->now_ms;
+            c->shift_ms += (int64_t)(due - c->now_ms);
             c->now_ms = due;
         }
         step_timeout(c);
@@ -379,12 +387,15 @@ void consensus_campaign(struct consensus *c, uint64_t now_ms)
 
 uint64_t consensus_next_timeout(const struct consensus *c, uint64_t now_ms)
 {
-    if (!c->is_started || c->broken != NULL)
+    if (!c->is_started || c->broken != NULL || c->is_asleep)
         return UINT64_MAX;
     uint64_t at = MIN(raft_timeout(&c->raft), reads_next_timeout(c));
     if (c->transfer.target != 0 && !c->transfer.is_stepped)
         at = MIN(at, c->transfer.since_ms + c->opts.election_timeout_ms);
-    at = at > c->skew_ms ? at - c->skew_ms : 0;
+    if (at == UINT64_MAX)
+        return at;
+    int64_t due_ms = (int64_t)at - c->shift_ms;
+    at = due_ms > 0 ? (uint64_t)due_ms : 0;
     return guard_on(c, GUARD_TIMER) ? MAX(at, now_ms + 1) : at;
 }
 
@@ -544,6 +555,7 @@ void consensus_check(const struct consensus *c)
     ASSERT(c->writes.durable_term <= c->term);
     ASSERT(c->applied <= c->commit);
     ASSERT(c->outbox.n <= CONS_HELD_MAX);
+    ASSERT(!c->is_asleep || c->writes.n == 0);
     for (uint32_t i = 0; i < c->outbox.n; i++)
         ASSERT(c->outbox.held[i].gate > c->writes.durable_id);
     if (!c->is_installing) {

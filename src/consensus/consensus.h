@@ -130,6 +130,12 @@ struct cons_ops {
     void (*need_snapshot)(void *ctx, uint64_t target);
 };
 
+/* What all groups of a store have on its way to followers, in bytes. */
+struct cons_budget {
+    uint64_t max;
+    uint64_t used;
+};
+
 struct cons_options {
     uint64_t replica_id; /* of this member, [1, CONS_ID_MAX] */
     uint64_t group_id;
@@ -142,6 +148,7 @@ struct cons_options {
     uint32_t max_inflight_entries; /* window per follower; 0: 2048; <= 4096 */
     uint32_t append_bytes_max;     /* of one APPEND message; 0: 512 KiB */
     uint32_t inflight_bytes_max;   /* per follower; 0: 8 MiB */
+    struct cons_budget *inflight;  /* shared by a store's groups, outlives; NULL: no bound */
     uint64_t seed;
     const struct cons_ops *ops; /* borrowed, outlives */
     void *ctx;                  /* for the table */
@@ -243,6 +250,59 @@ int consensus_transfer(struct consensus *c, uint64_t now_ms, uint64_t target);
 /* Start an election now instead of at the timer (after a split; on one node's first
  * start). Nothing happens on a leader or a learner. */
 void consensus_campaign(struct consensus *c, uint64_t now_ms);
+
+/* --- sleep
+ *
+ * A group at rest can sleep: its clock stands still, no timer is needed. The leader sees
+ * that everybody has everything (consensus_rest()); the owner carries that to all members,
+ * and each sleeps if it agrees (consensus_sleep()); the leader last, when all have. Any
+ * message, proposal, hand-over, campaign or read wakes a member by itself; those of a
+ * leader whose store has fallen silent must all be woken by their owners, for nobody of
+ * them will notice. A follower asleep may be parked. */
+
+/* Where a group rests: `leader` leads `term`, and every log ends at `index`, committed. */
+struct cons_rest {
+    uint64_t leader; /* replica id */
+    uint64_t term;
+    uint64_t index;
+};
+
+/* On a leader: is there nothing left to do? Every member, learners too, is live and holds
+ * the last entry, which is committed and applied; no change, hand-over, snapshot, read
+ * or write is under way. */
+bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest);
+
+/* Sleep, if this member rests there too and knows it: it follows (or is) that leader, and
+ * all is committed, applied and durable here. 0, also if it sleeps already; ERR_BUSY if
+ * not: ask again later. While asleep consensus_tick() does nothing and
+ * consensus_next_timeout() is UINT64_MAX. */
+int consensus_sleep(struct consensus *c, uint64_t now_ms, const struct cons_rest *rest);
+
+/* Go on as if no time had passed. Harmless when awake. */
+void consensus_wake(struct consensus *c, uint64_t now_ms);
+bool consensus_is_asleep(const struct consensus *c);
+
+/* A member put away: malloc'ed, to be freed with free(). */
+struct cons_parked {
+    uint64_t term;
+    uint64_t vote;
+    uint64_t index; /* where its log ended: committed, applied, durable */
+    uint64_t index_term;
+    uint64_t config_index;
+    uint64_t next_write_id;
+    uint32_t n_members;
+    struct cons_member members[];
+};
+
+/* Free a sleeping follower and give what is needed to start it again. ERR_BUSY for one
+ * that is awake or leads, ERR_NOMEM; then nothing has changed. The owner keeps log and
+ * state as they are. */
+int consensus_park(struct consensus *c, struct cons_parked **ret_parked);
+
+/* Start it again, awake; as safe as a restart is, and under the same rule for leases.
+ * `parked` stays the caller's. Errors as of consensus_new() and consensus_start(). */
+int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, uint64_t now_ms,
+                     const struct cons_parked *parked, struct err *err);
 
 /* May this member stand for election? True at the start. While false it asks nobody
  * for a vote and takes no hand-over; its own votes for others, and leadership that it

@@ -9,6 +9,7 @@
  *   peers.c      the members as a leader sees them
  *   configs.c    configurations by index        change.c    membership, hand-over
  *   reads.c      linearizable reads             snapshot.c  compaction, streams, install
+ *   sleep.c      a clock that stands still, parked members
  *   library.c    our types to libraft's         guards.c    the switches of the test build
  */
 #ifndef CONSENSUS_CONSENSUS_INTERNAL_H_
@@ -157,8 +158,9 @@ struct consensus {
     bool is_inside;     /* a call is going on */
     const char *broken; /* NULL, or why it must be reopened */
     int broken_status;  /* then an ERR_* */
-    uint64_t now_ms;    /* virtual: the owner's clock + skew, never falling */
-    uint64_t skew_ms;   /* how far this group's clock was pushed ahead (campaign) */
+    uint64_t now_ms;    /* virtual: the owner's clock + shift, never falling */
+    int64_t shift_ms;   /* pushed ahead by campaigns, back by sleep */
+    bool is_asleep;     /* now_ms stands still */
     enum cons_state state;
     uint64_t term;
     uint64_t leader;
@@ -191,6 +193,9 @@ struct consensus {
 /* Bracket every input: take the time, and at the end run what became due (reads,
  * hand-over, callbacks). enter is false if the input must be refused. */
 bool consensus_enter(struct consensus *c, uint64_t now_ms);
+
+/* The same without waking one that sleeps: for what needs no clock. */
+bool consensus_enter_quietly(struct consensus *c, uint64_t now_ms);
 void consensus_leave(struct consensus *c);
 
 /* The library failed or memory ran out: nothing more is stepped. */
@@ -308,11 +313,14 @@ int peers_rebuild(struct consensus *c);
 void peers_clear(struct consensus *c);
 uint64_t peer_match(const struct consensus *c, uint64_t id);
 void peer_acked(struct consensus *c, struct cons_peer *p);
-void peer_sent(struct cons_peer *p, uint64_t last, uint64_t bytes);
+void peer_sent(const struct consensus *c, struct cons_peer *p, uint64_t last, uint64_t bytes);
+
+/* As much is on its way to it, or from this store to all, as may be. */
+bool peer_is_laden(const struct consensus *c, const struct cons_peer *p);
 
 /* Entries behind `prev_index` go out: if it lies below what was sent before, the library
  * has gone back, and what was on its way is taken for lost. */
-void peer_rewind(struct cons_peer *p, uint64_t prev_index);
+void peer_rewind(const struct consensus *c, struct cons_peer *p, uint64_t prev_index);
 
 /* --- validate.c */
 
@@ -344,6 +352,11 @@ void reads_fail(struct consensus *c, int status);
 void reads_expire(struct consensus *c, uint64_t now_ms);
 void reads_deliver(struct consensus *c);
 uint64_t reads_next_timeout(const struct consensus *c);
+
+/* --- sleep.c */
+
+/* Let the clock run on from where it stands. */
+void sleep_end(struct consensus *c, uint64_t now_ms);
 
 /* --- snapshot.c */
 

@@ -53,6 +53,7 @@ static const char *const names[GUARD_NR] = {
     [GUARD_SEED] = "SEED",
     [GUARD_TRACER] = "TRACER",
     [GUARD_CLOCK] = "CLOCK",
+    [GUARD_FREEZE] = "FREEZE",
     [GUARD_TIMER] = "TIMER",
     [GUARD_BREAK] = "BREAK",
     [GUARD_HEAP] = "HEAP",

@@ -64,6 +64,7 @@ enum cons_guard {
     GUARD_SEED,        /* members draw different time-outs */
     GUARD_TRACER,      /* the default tracer formats into static buffers */
     GUARD_CLOCK,       /* event.time never goes back */
+    GUARD_FREEZE,      /* no time passes while asleep */
     GUARD_TIMER,       /* the next time-out is in the future */
     GUARD_BREAK,       /* nothing is stepped after the library has failed */
     GUARD_HEAP,        /* the library is never told that memory is out */

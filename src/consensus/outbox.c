@@ -50,7 +50,7 @@ static void append_send(struct consensus *c, struct cons_peer *p, struct cons_ms
     for (uint32_t i = 0; i < n; i++)
         bytes += entries[i].data.len;
     if (n > 0)
-        peer_sent(p, msg->append.prev_index + n, bytes);
+        peer_sent(c, p, msg->append.prev_index + n, bytes);
     p->append_ms = c->now_ms;
     c->opts.ops->send(c->opts.ctx, msg);
 }
@@ -141,7 +141,7 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
     while (n > 0) {
         struct cons_entry entries[CONS_FILL_MAX];
         uint32_t got = 0;
-        if (p->sent_bytes >= c->opts.inflight_bytes_max && guard_on(c, GUARD_INFLIGHT)) {
+        if (peer_is_laden(c, p)) {
             c->n_dropped++; /* what the follower misses it will refuse, and ask for */
             append_beat(c, p, msg);
             return;
@@ -189,7 +189,7 @@ static void append_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
         c->n_dropped++;
         return;
     }
-    peer_rewind(p, msg->append.prev_index);
+    peer_rewind(c, p, msg->append.prev_index);
     append_fill(c, p, msg, n);
 }
 
@@ -214,7 +214,7 @@ void consensus_on_fetched(struct consensus *c, uint64_t now_ms, uint64_t token, 
         msg.append.prev_term = f.prev_term;
         msg.append.commit = raft_commit_index(&c->raft);
         n = MIN(n, MIN(f.n, (uint32_t)CONS_APPEND_ENTRIES_MAX));
-        peer_rewind(p, f.prev_index);
+        peer_rewind(c, p, f.prev_index);
         append_send(c, p, &msg, entries, n);
         append_advance(&msg, entries, n);
         if (f.n > n)

@@ -33,6 +33,25 @@ void peer_heard(struct consensus *c, uint64_t id)
     p->heard_ms = c->now_ms;
 }
 
+/* The only place that changes sent_bytes: the store's budget goes with it. */
+static void peer_set_sent(const struct consensus *c, struct cons_peer *p, uint64_t bytes)
+{
+    struct cons_budget *b = c->opts.inflight;
+    if (b != NULL) {
+        ASSERT(b->used >= p->sent_bytes);
+        b->used += bytes - p->sent_bytes;
+    }
+    p->sent_bytes = bytes;
+}
+
+bool peer_is_laden(const struct consensus *c, const struct cons_peer *p)
+{
+    const struct cons_budget *b = c->opts.inflight;
+    if (!guard_on(c, GUARD_INFLIGHT))
+        return false;
+    return p->sent_bytes >= c->opts.inflight_bytes_max || (b != NULL && b->used >= b->max);
+}
+
 int peers_rebuild(struct consensus *c)
 {
     const struct cons_config *config = &configs_latest(&c->configs)->config;
@@ -51,6 +70,10 @@ int peers_rebuild(struct consensus *c)
             peers[n] = *old;
         peers[n++].id = id;
     }
+    for (uint32_t i = 0; i < c->n_peers; i++) {
+        if (cons_config_find(config, c->peers[i].id) == NULL)
+            peer_set_sent(c, &c->peers[i], 0);
+    }
     free(c->peers);
     c->peers = peers;
     c->n_peers = n;
@@ -59,6 +82,8 @@ int peers_rebuild(struct consensus *c)
 
 void peers_clear(struct consensus *c)
 {
+    for (uint32_t i = 0; i < c->n_peers; i++)
+        peer_set_sent(c, &c->peers[i], 0);
     free(c->peers);
     c->peers = NULL;
     c->n_peers = 0;
@@ -80,26 +105,26 @@ void peer_acked(struct consensus *c, struct cons_peer *p)
     uint32_t k = 0;
     while (k < p->n_sent && p->sent[k].last <= match) {
         ASSERT(p->sent_bytes >= p->sent[k].bytes);
-        p->sent_bytes -= p->sent[k].bytes;
+        peer_set_sent(c, p, p->sent_bytes - p->sent[k].bytes);
         k++;
     }
     p->n_sent -= k;
     memmove(p->sent, p->sent + k, p->n_sent * sizeof p->sent[0]);
 }
 
-void peer_rewind(struct cons_peer *p, uint64_t prev_index)
+void peer_rewind(const struct consensus *c, struct cons_peer *p, uint64_t prev_index)
 {
     if (prev_index >= p->sent_high)
         return;
     p->n_sent = 0;
-    p->sent_bytes = 0;
+    peer_set_sent(c, p, 0);
     p->sent_high = prev_index;
 }
 
-void peer_sent(struct cons_peer *p, uint64_t last, uint64_t bytes)
+void peer_sent(const struct consensus *c, struct cons_peer *p, uint64_t last, uint64_t bytes)
 {
     p->sent_high = last;
-    p->sent_bytes += bytes;
+    peer_set_sent(c, p, p->sent_bytes + bytes);
     if (p->n_sent < CONS_SENT_MAX)
         p->n_sent++;
     else

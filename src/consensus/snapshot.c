@@ -56,7 +56,7 @@ int consensus_compact(struct consensus *c, uint64_t now_ms, const struct cons_ba
                       uint32_t trailing_max)
 {
     int rv = 0;
-    if (!consensus_enter(c, now_ms))
+    if (!consensus_enter_quietly(c, now_ms))
         return ERR_STATE;
     ASSERT(base->index <= c->applied || c->is_installing);
     bool is_newer = base->index > c->raft.trail.snapshot.index || !guard_on(c, GUARD_R18);

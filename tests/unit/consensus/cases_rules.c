@@ -184,6 +184,24 @@ static bool case_out_of_memory(struct rig *r, uint64_t off)
     return p != NULL;
 }
 
+/* Asleep for a minute: with the real clock the leader believes that all have left it. */
+static bool case_frozen_leader(struct rig *r, uint64_t off)
+{
+    struct cons_rest rest;
+    open_leader(r, off, NULL);
+    for (int i = 0; i < 10; i++) { /* the last heartbeat is not answered yet */
+        rig_append_result(r, 2, 6, 0, 11);
+        rig_append_result(r, 3, 6, 0, 11);
+        rig_tick(r, RIG_HB);
+    }
+    assert_true(consensus_rest(r->m.c, &rest));
+    assert_int_equal(consensus_sleep(r->m.c, r->now, &rest), 0);
+    r->now += 60000;
+    consensus_wake(r->m.c, r->now);
+    rig_tick(r, 1);
+    return consensus_is_leader(r->m.c);
+}
+
 /* --- settings of the library */
 
 static bool case_tracer(struct rig *r, uint64_t off)
@@ -528,6 +546,7 @@ const struct guard_row rule_rows[] = {
     {"clock goes back", BIT64(GUARD_CLOCK), case_clock_falls},
     {"time-out in the past", BIT64(GUARD_TIMER), case_timer_in_past},
     {"steps after a failure", BIT64(GUARD_BREAK), case_steps_after_failure},
+    {"R23: no time passes asleep", BIT64(GUARD_FREEZE), case_frozen_leader},
     {"out of memory", BIT64(GUARD_HEAP), case_out_of_memory},
     {"tracer", BIT64(GUARD_TRACER), case_tracer},
     {"seed", BIT64(GUARD_SEED), case_seed},

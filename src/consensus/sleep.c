@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sleep — a group that has nothing to do costs nothing: its clock stands still, and a
+ * follower of it can be put away in some 100 bytes.
+ *
+ *   AWAKE ──consensus_sleep()──▶ ASLEEP ──consensus_park()──▶ parked ─unpark─▶ AWAKE
+ *     ▲                            │                          (a restart)
+ *     └── consensus_wake(), or any input that is work ┘
+ *
+ * While asleep no time passes for it: with the real clock all members would stand for
+ * election when they wake, and those that sleep on would refuse them (R23).
+ */
+#include <stdlib.h>
+
+#include "consensus/consensus_internal.h"
+
+/* The log ends at what is committed, applied and durable, and nothing is on its way. */
+static bool is_settled(const struct consensus *c)
+{
+    uint64_t last = log_last_index(c);
+    return c->is_started && c->broken == NULL && !c->is_installing && last > 0 &&
+           c->commit == last && c->applied == last && c->raft.last_stored == last &&
+           c->writes.n == 0 && c->outbox.n == 0 && c->reads.n == 0;
+}
+
+bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
+{
+    uint64_t last = log_last_index(c);
+    if (c->state != CONS_LEADER || !is_settled(c) || !leader_is_ready(c))
+        return false;
+    if (c->transfer.target != 0 || c->raft.configuration_uncommitted_index != 0)
+        return false;
+    for (uint32_t i = 0; i < c->n_peers; i++) {
+        const struct cons_peer *p = &c->peers[i];
+        if (p->is_streaming || !peer_is_live(c, p->id) || peer_match(c, p->id) != last)
+            return false;
+    }
+    *ret_rest = (struct cons_rest){.leader = c->opts.replica_id, .term = c->term, .index = last};
+    return true;
+}
+
+static bool rests_at(const struct consensus *c, const struct cons_rest *rest)
+{
+    struct cons_rest own;
+    if (c->term != rest->term || log_last_index(c) != rest->index)
+        return false;
+    if (rest->leader == c->opts.replica_id)
+        return consensus_rest(c, &own);
+    return c->state == CONS_FOLLOWER && c->leader == rest->leader && is_settled(c);
+}
+
+int consensus_sleep(struct consensus *c, uint64_t now_ms, const struct cons_rest *rest)
+{
+    if (c->is_asleep)
+        return rests_at(c, rest) ? 0 : ERR_BUSY;
+    if (!consensus_enter(c, now_ms))
+        return ERR_STATE;
+    consensus_leave(c);
+    if (c->broken != NULL || !rests_at(c, rest))
+        return ERR_BUSY;
+    outbox_forget(c);
+    c->is_asleep = true;
+    return 0;
+}
+
+void sleep_end(struct consensus *c, uint64_t now_ms)
+{
+    ASSERT(c->is_asleep);
+    c->is_asleep = false;
+    if (guard_on(c, GUARD_FREEZE))
+        c->shift_ms = (int64_t)(c->now_ms - now_ms);
+}
+
+void consensus_wake(struct consensus *c, uint64_t now_ms)
+{
+    if (consensus_enter(c, now_ms))
+        consensus_leave(c);
+}
+
+bool consensus_is_asleep(const struct consensus *c)
+{
+    return c->is_asleep;
+}
+
+/* --- parked */
+
+int consensus_park(struct consensus *c, struct cons_parked **ret_parked)
+{
+    const struct cons_config_at *at = configs_latest(&c->configs);
+    if (!c->is_asleep || c->state != CONS_FOLLOWER)
+        return ERR_BUSY;
+    ASSERT(is_settled(c));
+    struct cons_parked *p = malloc(sizeof *p + at->config.n * sizeof p->members[0]);
+    if (p == NULL)
+        return ERR_NOMEM;
+    *p = (struct cons_parked){
+        .term = c->term,
+        .vote = raft_voted_for(&c->raft),
+        .index = c->commit,
+        .index_term = log_term_at(c, c->commit),
+        .config_index = at->index,
+        .next_write_id = c->writes.next_id,
+        .n_members = at->config.n,
+    };
+    ASSERT(p->index_term != 0);
+    memcpy(p->members, at->config.members, at->config.n * sizeof p->members[0]);
+    consensus_free(c);
+    *ret_parked = p;
+    return 0;
+}
+
+int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, uint64_t now_ms,
+                     const struct cons_parked *p, struct err *err)
+{
+    struct cons_options o = *opts;
+    struct consensus *c = NULL;
+    struct cons_start s = {
+        .term = p->term,
+        .vote = p->vote,
+        .base = {.index = p->index,
+                 .term = p->index_term,
+                 .config_index = p->config_index,
+                 .config.n = p->n_members},
+        .first_index = p->index + 1, /* of the log before it, the others have all */
+        .last_index = p->index,
+    };
+    ASSERT(p->n_members <= CONS_MEMBERS_MAX);
+    memcpy(s.base.config.members, p->members, p->n_members * sizeof p->members[0]);
+    o.first_write_id = MAX(o.first_write_id, p->next_write_id);
+    int rv = consensus_new(&c, &o, err);
+    if (rv != 0)
+        return rv;
+    *ret_c = c; /* the table's functions may look for it */
+    rv = consensus_start(c, now_ms, &s, err);
+    if (rv == 0)
+        return 0;
+    consensus_free(c);
+    *ret_c = NULL;
+    return rv;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sleep: who may, what wakes, that no time passes; parked members; the store's budget of
+ * bytes in flight.
+ */
+#include <stdlib.h>
+
+#include "rig.h"
+#include "support/check.h"
+
+static struct rig r; /* large; one test at a time */
+
+enum { LONG_MS = 60000 };
+
+/* Leader of term 6 over {1, 2, 3}, everything to 11 everywhere. */
+static struct cons_rest open_leader(void)
+{
+    struct cons_rest rest = {0};
+    rig_open(&r, 1, 0, NULL, 5, 0, 0, 0);
+    rig_lead(&r, 2);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 6, 0, 11);
+    rig_clear(&r);
+    assert_true(consensus_rest(r.m.c, &rest));
+    assert_true(rest.leader == 1 && rest.term == 6 && rest.index == 11);
+    return rest;
+}
+
+/* Follower of 1 in term 6 with 11..12, committed and applied if `commit` says so. */
+static struct cons_rest open_follower(uint64_t commit)
+{
+    static const struct rig_entry es[] = {{6, NULL}, {6, NULL}};
+    rig_open(&r, 2, 0, NULL, 6, 0, 0, 0);
+    rig_append(&r, 1, 6, 10, 5, 10, es, 2);
+    rig_persist(&r);
+    rig_append(&r, 1, 6, 12, 6, commit, NULL, 0);
+    member_apply(&r.m, r.now);
+    rig_clear(&r);
+    return (struct cons_rest){.leader = 1, .term = 6, .index = 12};
+}
+
+static void test_leader_rests(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_leader();
+    struct cons_rest none;
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    assert_true(consensus_is_asleep(r.m.c));
+    assert_true(consensus_next_timeout(r.m.c, r.now) == UINT64_MAX);
+    rig_tick(&r, LONG_MS);
+    consensus_flush(r.m.c, r.now);
+    assert_int_equal(r.n_sent, 0);
+    assert_true(consensus_is_asleep(r.m.c));
+    assert_true(rig_propose(&r, 1) == 12); /* work wakes it */
+    assert_false(consensus_is_asleep(r.m.c));
+    assert_true(consensus_is_leader(r.m.c));
+    assert_false(consensus_rest(r.m.c, &none));
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), ERR_BUSY);
+    rig_close(&r);
+}
+
+/* A leader that somebody does not follow closely has no rest. */
+static void test_leader_has_work(void **state)
+{
+    (void)state;
+    struct cons_rest rest;
+    uint64_t index = 0;
+    rig_open(&r, 1, 0, "1V 2V 3V 4L", 5, 0, 0, 0);
+    rig_lead(&r, 2);
+    assert_false(consensus_rest(r.m.c, &rest)); /* nothing of its term is committed */
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 6, 0, 11);
+    assert_false(consensus_rest(r.m.c, &rest)); /* the learner lags */
+    rig_append_result(&r, 4, 6, 0, 11);
+    assert_true(consensus_rest(r.m.c, &rest));
+    assert_int_equal(consensus_transfer(r.m.c, r.now, 2), 0);
+    assert_false(consensus_rest(r.m.c, &rest)); /* a hand-over */
+    for (int i = 0; i < 8; i++) {
+        rig_tick(&r, RIG_HB);
+        for (uint64_t id = 2; id <= 4; id++)
+            rig_append_result(&r, id, 6, 0, 11);
+    }
+    assert_true(consensus_rest(r.m.c, &rest));
+    assert_int_equal(consensus_propose_change(r.m.c, r.now, CONS_PROMOTE, 4, 0, &index, NULL), 0);
+    assert_false(consensus_rest(r.m.c, &rest)); /* a change */
+    rig_persist(&r);
+    for (uint64_t id = 2; id <= 4; id++)
+        rig_append_result(&r, id, 6, 0, 12);
+    assert_false(consensus_rest(r.m.c, &rest)); /* not applied */
+    member_apply(&r.m, r.now);
+    assert_true(consensus_rest(r.m.c, &rest));
+    r.now += RIG_ET;
+    consensus_tick(r.m.c, r.now);
+    rig_append_result(&r, 2, 6, 0, 12);
+    assert_false(consensus_rest(r.m.c, &rest)); /* 3 and 4 are silent */
+    rig_close(&r);
+}
+
+static void test_follower_rests(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_follower(12);
+    struct cons_rest other = rest;
+    other.term = 5;
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &other), ERR_BUSY);
+    other = rest;
+    other.index = 13;
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &other), ERR_BUSY);
+    other = rest;
+    other.leader = 3;
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &other), ERR_BUSY);
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    rig_tick(&r, LONG_MS);
+    assert_int_equal(r.n_sent, 0);
+    rig_append(&r, 1, 6, 12, 6, 12, NULL, 0); /* a heartbeat wakes it */
+    assert_false(consensus_is_asleep(r.m.c));
+    assert_int_equal(rig_count(&r, CONS_MSG_APPEND_RESULT), 1);
+    rig_close(&r);
+}
+
+/* It does not know yet that all is committed: if it slept, it might never apply it. */
+static void test_follower_does_not_know(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_follower(11);
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), ERR_BUSY);
+    rig_close(&r);
+}
+
+/* Everybody woke at once after an hour: nobody stands for election, and who asks is
+ * refused by the others as before. */
+static void test_follower_wakes_calmly(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_follower(12);
+    uint64_t due = consensus_next_timeout(r.m.c, r.now) - r.now;
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    r.now += LONG_MS;
+    consensus_wake(r.m.c, r.now);
+    assert_int_equal(consensus_next_timeout(r.m.c, r.now) - r.now, due);
+    rig_tick(&r, 1);
+    assert_int_equal(rig_count(&r, CONS_MSG_VOTE), 0);
+    rig_vote(&r, 3, 7, 12, 6);
+    rig_persist(&r);
+    assert_false(rig_last(&r, CONS_MSG_VOTE_RESULT, 3)->vote_result.granted);
+    consensus_campaign(r.m.c, r.now); /* if the leader is known to be dead */
+    rig_persist(&r);
+    assert_true(rig_count(&r, CONS_MSG_VOTE) > 0);
+    rig_close(&r);
+}
+
+struct seen {
+    struct cons_read read;
+    int calls;
+    int status;
+};
+
+static void seen_cb(struct cons_read *read, int status, uint64_t index)
+{
+    struct seen *s = container_of(read, struct seen, read);
+    (void)index;
+    s->calls++;
+    s->status = status;
+}
+
+static void test_read_wakes(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_leader();
+    struct seen s = {.read = {.cb = seen_cb, .deadline_ms = UINT64_MAX}};
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    r.now += LONG_MS;
+    assert_int_equal(consensus_read(r.m.c, &s.read), 0);
+    consensus_flush(r.m.c, r.now);
+    assert_false(consensus_is_asleep(r.m.c));
+    rig_probe_result(&r, 2, 6, rig_last(&r, CONS_MSG_PROBE, 2)->probe.number);
+    assert_int_equal(s.calls, 1);
+    assert_int_equal(s.status, 0);
+    rig_close(&r);
+}
+
+/* Compaction needs no clock. */
+static void test_compact_asleep(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_leader();
+    struct mstate st = member_state(&r.m);
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    r.now += LONG_MS;
+    assert_int_equal(consensus_compact(r.m.c, r.now, &st.base, 0), 0);
+    assert_true(consensus_is_asleep(r.m.c));
+    assert_int_equal(consensus_log_floor(r.m.c), 11);
+    consensus_wake(r.m.c, r.now);
+    assert_true(consensus_is_leader(r.m.c));
+    rig_close(&r);
+}
+
+static void test_park(void **state)
+{
+    (void)state;
+    static const struct rig_entry es[] = {{6, NULL}};
+    struct cons_parked *parked = NULL;
+    struct cons_rest rest = open_follower(12);
+    assert_int_equal(consensus_park(r.m.c, &parked), ERR_BUSY); /* awake */
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    assert_int_equal(consensus_park(r.m.c, &parked), 0);
+    r.m.c = NULL;
+    assert_true(sizeof *parked + parked->n_members * sizeof parked->members[0] <= 200);
+    r.now += LONG_MS;
+    struct cons_options opts = r.m.opts;
+    assert_int_equal(consensus_unpark(&r.m.c, &opts, r.now, parked, NULL), 0);
+    free(parked);
+    struct cons_status st;
+    consensus_status(r.m.c, &st);
+    assert_true(st.term == 6 && st.commit == 12 && st.applied == 12 && st.last_index == 12);
+    assert_int_equal(st.n_members, 3);
+    assert_true(consensus_next_timeout(r.m.c, r.now) >= r.now + RIG_ET);
+    rig_append(&r, 1, 6, 12, 6, 12, es, 1); /* and goes on where it was */
+    rig_persist(&r);
+    assert_int_equal(consensus_last_index(r.m.c), 13);
+    const struct cons_msg *m = rig_last(&r, CONS_MSG_APPEND_RESULT, 1);
+    assert_true(m != NULL && m->append_result.rejected == 0 && m->append_result.last_index == 13);
+    rig_close(&r);
+}
+
+static void test_leader_is_not_parked(void **state)
+{
+    (void)state;
+    struct cons_parked *parked = NULL;
+    struct cons_rest rest = open_leader();
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    assert_int_equal(consensus_park(r.m.c, &parked), ERR_BUSY);
+    assert_true(consensus_is_asleep(r.m.c));
+    rig_close(&r);
+}
+
+static uint32_t entries_sent(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r.n_sent; i++)
+        n += r.sent[i].type == CONS_MSG_APPEND ? r.sent[i].append.n : 0;
+    return n;
+}
+
+/* All groups of a store share its bytes in flight; what is acknowledged comes back. */
+static void test_budget(void **state)
+{
+    (void)state;
+    struct cons_budget budget = {.max = 100, .used = 100}; /* by others */
+    static const uint8_t bytes[60];
+    struct slice data = slice_of(bytes, sizeof bytes);
+    uint64_t first = 0;
+    struct cons_base base = {
+        .index = 10, .term = 5, .config_index = 10, .config = rig_config("1V 2V 3V")};
+    rig_init(&r, 1, 0);
+    r.m.opts.inflight = &budget;
+    member_bear(&r.m, &base, 5, 0);
+    member_start(&r.m, r.now);
+    budget.used = 0;
+    rig_lead(&r, 2);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 6, 0, 11);
+    rig_clear(&r);
+    budget.used = 100;
+    assert_int_equal(consensus_propose(r.m.c, r.now, &data, 1, &first), 0);
+    assert_int_equal(entries_sent(), 0);
+    assert_int_equal(budget.used, 100);
+    budget.used = 0;
+    rig_append_result(&r, 2, 6, 13, 11); /* refused: what was dropped is asked for */
+    rig_append_result(&r, 3, 6, 13, 11);
+    rig_tick(&r, RIG_HB);
+    assert_true(entries_sent() > 0);
+    assert_true(budget.used > 0 && budget.used % 60 == 0);
+    rig_append_result(&r, 2, 6, 0, 12);
+    rig_append_result(&r, 3, 6, 0, 12);
+    assert_int_equal(budget.used, 0);
+    assert_int_equal(consensus_propose(r.m.c, r.now, &data, 1, &first), 0);
+    assert_true(budget.used > 0);
+    rig_append_result(&r, 2, 9, 0, 0); /* leadership is lost */
+    assert_int_equal(budget.used, 0);
+    rig_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_leader_rests),          cmocka_unit_test(test_leader_has_work),
+        cmocka_unit_test(test_follower_rests),        cmocka_unit_test(test_follower_does_not_know),
+        cmocka_unit_test(test_follower_wakes_calmly), cmocka_unit_test(test_read_wakes),
+        cmocka_unit_test(test_compact_asleep),        cmocka_unit_test(test_park),
+        cmocka_unit_test(test_leader_is_not_parked),  cmocka_unit_test(test_budget),
+    };
+    return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
+}
