@@ -16,7 +16,7 @@ struct history_entry {
 struct history_committed {
     uint64_t term;
     uint64_t chain;
-    uint64_t seen_term; /* term of the first member that applied it */
+    uint64_t seen_term; /* term of the first member that knew */
 };
 
 static const char *violation(struct history *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -74,20 +74,39 @@ static void history_grow(struct history *h, uint64_t index)
     h->n_committed = index;
 }
 
-const char *history_applied(struct history *h, const struct member *m, uint64_t index,
-                            const struct mentry *e)
+/* `m` holds it for committed, with this history up to it. */
+static const char *history_note(struct history *h, const struct member *m, uint64_t index,
+                                uint64_t term, uint64_t chain)
 {
     history_grow(h, index);
     struct history_committed *k = &h->committed[index];
     if (k->term == 0) {
-        *k = (struct history_committed){
-            .term = e->term, .chain = m->state.chain, .seen_term = m->term};
+        *k = (struct history_committed){.term = term, .chain = chain, .seen_term = m->term};
         h->n_commits++;
-    } else if (k->term != e->term || k->chain != m->state.chain) {
-        return violation(h, "state machine safety: %llu applied %llu^%llu, another %llu^%llu",
-                         (ull)m->opts.replica_id, (ull)index, (ull)e->term, (ull)index,
-                         (ull)k->term);
+    } else if (k->term != term || k->chain != chain) {
+        return violation(h, "state machine safety: %llu committed %llu^%llu, another %llu^%llu",
+                         (ull)m->opts.replica_id, (ull)index, (ull)term, (ull)index, (ull)k->term);
     }
+    return NULL;
+}
+
+const char *history_commits(struct history *h, const struct member *m, uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from + 1; i <= to; i++) {
+        const struct mentry *e = mlog_get(&m->log, i);
+        const char *why = e == NULL ? NULL : history_note(h, m, i, e->term, e->chain);
+        if (why != NULL)
+            return why;
+    }
+    return NULL;
+}
+
+const char *history_applied(struct history *h, const struct member *m, uint64_t index,
+                            const struct mentry *e)
+{
+    const char *why = history_note(h, m, index, e->term, m->state.chain);
+    if (why != NULL)
+        return why;
     if (e->type == CONS_CHANGE && index > h->config_index) {
         h->config_index = index;
         cons_config_decode(slice_of(e->data->data, e->data->len), &h->config, NULL);

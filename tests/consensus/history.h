@@ -33,6 +33,9 @@ void history_fini(struct history *h);
 /* Log matching: this entry is on a disk. */
 const char *history_durable(struct history *h, uint64_t index, const struct mentry *e);
 
+/* State machine safety: `m` takes (from, to] of its log for committed. */
+const char *history_commits(struct history *h, const struct member *m, uint64_t from, uint64_t to);
+
 /* State machine safety: `m` has applied this entry. */
 const char *history_applied(struct history *h, const struct member *m, uint64_t index,
                             const struct mentry *e);

@@ -293,6 +293,8 @@ void member_fini(struct member *m)
 {
     consensus_free(m->c);
     m->c = NULL;
+    free(m->parked);
+    m->parked = NULL;
     member_drop_writes(m);
     mlog_reset(&m->log, 1);
     mlog_reset(&m->disk.log, 1);
@@ -390,6 +392,30 @@ int member_start(struct member *m, uint64_t now_ms)
     return consensus_start(m->c, now_ms, &s, NULL);
 }
 
+bool member_park(struct member *m)
+{
+    /* Guards that are left out would come back with it. */
+    if (m->guards_off != 0 || consensus_park(m->c, &m->parked) != 0)
+        return false;
+    ASSERT(m->writes == NULL);
+    m->c = NULL;
+    m->n_requests = 0;
+    return true;
+}
+
+int member_unpark(struct member *m, uint64_t now_ms)
+{
+    struct cons_parked *parked = m->parked;
+    ASSERT(m->c == NULL);
+    m->parked = NULL;
+    m->role = CONS_FOLLOWER;
+    m->leader = 0;
+    m->opts.first_write_id = m->next_write_id;
+    int rv = consensus_unpark(&m->c, &m->opts, now_ms, parked, NULL);
+    free(parked);
+    return rv;
+}
+
 /* The oldest queued write reaches the disk. */
 static void disk_take(struct member *m)
 {
@@ -419,6 +445,8 @@ void member_crash(struct member *m, uint32_t survive)
 {
     consensus_free(m->c);
     m->c = NULL;
+    free(m->parked);
+    m->parked = NULL;
     while (m->writes != NULL && survive-- > 0)
         disk_take(m);
     member_drop_writes(m);

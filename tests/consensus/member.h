@@ -98,7 +98,8 @@ struct member {
     void *host_data;
     struct cons_options opts;
     uint64_t guards_off;
-    struct consensus *c; /* NULL while down */
+    struct consensus *c; /* NULL while down or parked */
+    struct cons_parked *parked;
     struct mdisk disk;
     struct mlog log;     /* what consensus sees */
     uint64_t log_chain;  /* of what stood before log.first */
@@ -133,6 +134,10 @@ void member_disk_append(struct member *m, uint64_t term, enum cons_entry_type ty
 
 /* Open what is on the disk, replaying up to the hint. 0 or what consensus_start() said. */
 int member_start(struct member *m, uint64_t now_ms);
+
+/* Put a sleeping follower away; false if it may not be. And start it again. */
+bool member_park(struct member *m);
+int member_unpark(struct member *m, uint64_t now_ms);
 
 /* The power fails when `survive` of the queued writes are on the disk. */
 void member_crash(struct member *m, uint32_t survive);

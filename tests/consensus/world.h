@@ -4,13 +4,16 @@
  * operators, all drawn from one seed; and the checks.
  *
  * Two phases. Chaos: drop, duplicate, reorder, partition, crash with loss of a suffix of
- * un-synced writes, late and batched persistence, snapshots, membership, transfer.
- * Then everything is healed, and within a bound of virtual time the group must commit,
- * answer a read, and bring every member up to date.
+ * un-synced writes, pauses, loss of a member with its disk, late and batched persistence,
+ * snapshots, membership, transfer, groups and members that sleep, wake and are parked,
+ * members that missed their group's birth. Then everything is healed, operators replace the
+ * dead, and within a bound of virtual time the group must commit, answer a read, and bring
+ * every member up to date.
  *
  * Checked at each event: election safety, log matching, leader completeness, state
  * machine safety, that what was acknowledged or read is seen by every later read, that
- * no message between correct members is refused, and consensus_check().
+ * what a message promises (term, vote, entries) is on its sender's disk, that no message
+ * between correct members is refused, that nobody speaks asleep, and consensus_check().
  */
 #ifndef TESTS_CONSENSUS_WORLD_H_
 #define TESTS_CONSENSUS_WORLD_H_
@@ -29,6 +32,10 @@ struct world_report {
     uint64_t changes;
     uint64_t elections;
     uint64_t transfers;
+    uint64_t pauses;
+    uint64_t losses; /* of a member with its disk */
+    uint64_t sleeps;
+    uint64_t parks;
 };
 
 /* Run one seed. `guards_off` as consensus_test_guards_off(). */

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "consensus/world_internal.h"
+
+/* --- how much of what */
+
+static uint32_t draw(struct world *w, uint32_t max)
+{
+    return rng_chance(&w->rng, 1, 3) ? 0 : (uint32_t)rng_below(&w->rng, max + 1);
+}
+
+void world_knobs(struct world *w)
+{
+    struct knobs *k = &w->k;
+    struct rng *r = &w->rng;
+    k->et = (uint32_t)rng_between(r, 60, 400);
+    k->hb = MAX(k->et / (uint32_t)rng_between(r, 4, 10), 1);
+    k->delay_max = (uint32_t)rng_between(r, 1, rng_chance(r, 1, 4) ? k->et / 2 : k->hb);
+    k->drop = draw(w, 150);
+    k->duplicate = draw(w, 150);
+    k->disk_max = draw(w, rng_chance(r, 1, 4) ? k->et : k->hb);
+    k->apply_late = draw(w, 60);
+    k->crash = draw(w, 20);
+    k->partition = draw(w, 10);
+    k->flush = draw(w, 20);
+    k->membership = draw(w, 40);
+    k->transfer = draw(w, 10);
+    k->campaign = draw(w, 6);
+    k->pause = draw(w, 10);
+    k->damage = draw(w, 10);
+    k->sleep = draw(w, 40);
+    k->trailing = draw(w, 40);
+    k->cached = rng_chance(r, 1, 2) ? 1 << 20 : (uint32_t)rng_between(r, 1, 30);
+    k->batch_max = (uint32_t)rng_between(r, 1, 8);
+    k->payload_max = (uint32_t)rng_between(r, 1, 200);
+    k->window = (uint32_t)rng_between(r, 4, 64);
+    k->chaos_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 12), 1);
+    k->client_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 24), 1);
+}
+
+/* --- chaos */
+
+static void chaos_partition(struct world *w)
+{
+    memset(w->cut, 0, sizeof w->cut);
+    uint64_t kind = rng_below(&w->rng, 4);
+    uint32_t pick = (uint32_t)rng_below(&w->rng, w->n_slots);
+    for (uint32_t a = 0; a < w->n_slots; a++) {
+        for (uint32_t b = 0; b < w->n_slots; b++) {
+            if (kind == 1)
+                w->cut[a][b] = (a == pick) != (b == pick);
+            else if (kind == 2)
+                w->cut[a][b] = rng_chance(&w->rng, 1, 3);
+            else if (kind == 3)
+                w->cut[a][b] = (a <= pick) != (b <= pick);
+        }
+    }
+}
+
+static void chaos_add(struct world *w, uint32_t slot)
+{
+    uint64_t index = 0;
+    uint32_t next = w->n_slots;
+    if (next == WORLD_MEMBERS_MAX || w->slots[slot].m.config.n >= GROUP_MEMBERS_MAX)
+        return;
+    if (consensus_propose_change(w->slots[slot].m.c, w->now, CONS_ADD_LEARNER, next + 1, 100 + next,
+                                 &index, NULL) != 0)
+        return;
+    w->report.changes++;
+    slot_start(w, world_add_slot(w));
+}
+
+static void chaos_membership(struct world *w, uint32_t slot)
+{
+    struct member *m = &w->slots[slot].m;
+    uint64_t index = 0;
+    uint64_t kind = rng_below(&w->rng, 4);
+
+    if (kind == 0) {
+        chaos_add(w, slot);
+        return;
+    }
+    if (m->config.n == 0)
+        return;
+    uint64_t id = m->config.members[rng_below(&w->rng, m->config.n)].replica_id;
+    if (consensus_propose_change(m->c, w->now, kind == 1 ? CONS_REMOVE : CONS_PROMOTE, id, 0,
+                                 &index, NULL) == 0) {
+        w->report.changes++;
+        TRACE(w, "%llu: %llu changes membership (%s %llu) at %llu\n", (ull)w->now,
+              (ull)m->opts.replica_id, kind == 1 ? "remove" : "promote", (ull)id, (ull)index);
+    }
+}
+
+/* A replica whose removal is committed may be destroyed; or linger. */
+static void chaos_destroy(struct world *w, uint32_t slot)
+{
+    struct slot *s = &w->slots[slot];
+    uint64_t id = s->m.opts.replica_id;
+    if (w->history.config_index == 0 || cons_config_find(&w->history.config, id) != NULL)
+        return;
+    if (s->m.config_index == 0 || s->m.config_index >= w->history.config_index)
+        return; /* not yet a member, or the removal is its own knowledge only */
+    if (slot_is_up(s))
+        slot_crash(w, slot);
+    s->is_destroyed = true;
+}
+
+/* --- loss of a member with its disk */
+
+static bool is_majority_left(const struct world *w, const struct cons_config *config, uint32_t slot)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < config->n; i++) {
+        int at = slot_of(w, config->members[i].replica_id);
+        bool is_lost = at < 0 || at == (int)slot || w->slots[at].is_dead;
+        left += config->members[i].role == CONS_VOTER && !is_lost;
+    }
+    return left > cons_config_voters(config) / 2;
+}
+
+/* Only what a group survives: one member, of three voters at least, when all know the same
+ * configuration for good. */
+static bool may_lose(const struct world *w, uint32_t slot)
+{
+    const struct member *victim = &w->slots[slot].m;
+    if (w->n_dead > 0 || cons_config_find(&victim->config, victim->opts.replica_id) == NULL)
+        return false;
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        const struct slot *s = &w->slots[i];
+        const struct mdisk *d = &s->m.disk;
+        bool is_member = cons_config_find(&victim->config, s->m.opts.replica_id) != NULL;
+        if (s->is_destroyed || !is_member)
+            continue;
+        if (!slot_is_up(s) || s->m.config_index != victim->config_index)
+            return false;
+        if (s->m.config_index > MAX(mlog_last(&d->log), d->state.base.index))
+            return false;
+    }
+    return cons_config_voters(&victim->config) >= 3 && is_majority_left(w, &victim->config, slot);
+}
+
+static void chaos_lose(struct world *w, uint32_t slot)
+{
+    struct slot *s = &w->slots[slot];
+    TRACE(w, "%llu: %llu is lost with its disk\n", (ull)w->now, (ull)s->m.opts.replica_id);
+    slot_crash(w, slot);
+    s->is_destroyed = s->is_dead = true;
+    w->n_dead++;
+    w->report.losses++;
+}
+
+/* --- sleep */
+
+/* The leader's store carries the word to those of the members. */
+static void sleep_group(struct world *w, uint32_t slot, const struct cons_rest *rest)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        if (i != slot && (w->cut[slot][i] || rng_chance(&w->rng, 1, 10)))
+            continue;
+        world_push(w, w->now + world_delay(w), EVENT_REST, i)->rest = *rest;
+    }
+}
+
+static void chaos_sleep(struct world *w, uint32_t slot)
+{
+    struct slot *s = &w->slots[slot];
+    struct cons_rest rest;
+    if (consensus_is_asleep(s->m.c) && rng_chance(&w->rng, 1, 4)) {
+        consensus_wake(s->m.c, w->now);
+    } else if (consensus_is_asleep(s->m.c)) {
+        if (member_park(&s->m)) {
+            s->life++;
+            s->timer_at = 0;
+            s->is_persisting = s->is_apply_due = false;
+            w->report.parks++;
+        }
+    } else if (s->m.role == CONS_LEADER && consensus_rest(s->m.c, &rest)) {
+        sleep_group(w, slot, &rest);
+    } else if (s->m.role == CONS_FOLLOWER && s->m.leader != 0) {
+        rest = (struct cons_rest){
+            .leader = s->m.leader, .term = s->m.term, .index = consensus_last_index(s->m.c)};
+        w->report.sleeps += consensus_sleep(s->m.c, w->now, &rest) == 0; /* on its own */
+    }
+}
+
+static void chaos_on(struct world *w, uint32_t slot)
+{
+    struct slot *s = &w->slots[slot];
+    const struct knobs *k = &w->k;
+    uint64_t total = k->crash + k->flush + k->membership + k->transfer + k->campaign + k->pause +
+                     k->damage + k->sleep + 1;
+    uint64_t x = rng_below(&w->rng, total);
+
+    if (!slot_is_running(w, s))
+        return;
+    if (x < k->crash) {
+        slot_crash(w, slot);
+        world_push(w, w->now + 1 + rng_below(&w->rng, k->et * 3), EVENT_RESTART, slot);
+        return;
+    }
+    x -= k->crash;
+    if (x < k->flush) {
+        member_flush(&s->m, w->now, (uint32_t)rng_below(&w->rng, k->trailing + 1));
+    } else if ((x -= k->flush) < k->membership) {
+        if (s->m.role == CONS_LEADER)
+            chaos_membership(w, slot);
+        else
+            chaos_destroy(w, slot);
+    } else if ((x -= k->membership) < k->transfer) {
+        if (consensus_transfer(s->m.c, w->now, 0) == 0)
+            w->report.transfers++;
+    } else if ((x -= k->transfer) < k->campaign) {
+        consensus_campaign(s->m.c, w->now);
+    } else if ((x -= k->campaign) < k->pause) {
+        s->paused_until = w->now + 1 + rng_below(&w->rng, k->et * 4);
+        w->report.pauses++;
+    } else if ((x -= k->pause) < k->damage) {
+        if (may_lose(w, slot))
+            chaos_lose(w, slot);
+    } else if (x - k->damage < k->sleep) {
+        chaos_sleep(w, slot);
+    }
+    settle(w, slot);
+}
+
+void world_chaos(struct world *w)
+{
+    if (rng_below(&w->rng, 40) < w->k.partition)
+        chaos_partition(w);
+    uint32_t slot = (uint32_t)rng_below(&w->rng, w->n_slots);
+    if (w->slots[slot].m.parked != NULL)
+        slot_start(w, slot); /* the store has heard nothing of the leader's */
+    else
+        chaos_on(w, slot);
+    /* Most work is done by leaders: hit them more often. */
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        if (slot_is_running(w, &w->slots[i]) && w->slots[i].m.role == CONS_LEADER &&
+            rng_chance(&w->rng, 1, 4))
+            chaos_on(w, i);
+    }
+}
+
+/* --- operators, when all else is healed */
+
+static const struct cons_member *find_member(const struct world *w,
+                                             const struct cons_config *config, bool want_dead)
+{
+    for (uint32_t i = 0; i < config->n; i++) {
+        const struct cons_member *m = &config->members[i];
+        int at = slot_of(w, m->replica_id);
+        bool is_dead = at >= 0 && w->slots[at].is_dead;
+        if (is_dead == want_dead && (want_dead || m->role == CONS_LEARNER))
+            return m;
+    }
+    return NULL;
+}
+
+/* A new learner, then the dead one goes, then the learner votes. */
+static void operate_on(struct world *w, uint32_t slot)
+{
+    struct member *m = &w->slots[slot].m;
+    const struct cons_member *dead = find_member(w, &m->config, true);
+    const struct cons_member *learner = find_member(w, &m->config, false);
+    uint64_t index = 0;
+    if (dead == NULL && learner == NULL)
+        return;
+    if (dead != NULL && learner == NULL && w->n_slots < WORLD_MEMBERS_MAX &&
+        m->config.n < GROUP_MEMBERS_MAX) {
+        chaos_add(w, slot);
+    } else {
+        enum cons_change_kind kind = dead != NULL ? CONS_REMOVE : CONS_PROMOTE;
+        uint64_t id = dead != NULL ? dead->replica_id : learner->replica_id;
+        w->report.changes += consensus_propose_change(m->c, w->now, kind, id, 0, &index, NULL) == 0;
+    }
+    settle(w, slot);
+}
+
+void world_operate(struct world *w)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        if (slot_is_running(w, &w->slots[i]) && w->slots[i].m.role == CONS_LEADER)
+            operate_on(w, i);
+    }
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "consensus/world_internal.h"
+
+/* --- clients */
+
+static void read_done(struct cons_read *read, int status, uint64_t index)
+{
+    struct sim_read *r = container_of(read, struct sim_read, read);
+    struct world *w = r->w;
+    struct member *m = &w->slots[r->slot].m;
+
+    if (status == 0) {
+        w->report.reads++;
+        if (index < r->floor || (!read->confirm_only && m->state.base.index < r->floor))
+            world_fail(w, "stale read at %llu: sees %llu, %llu was acknowledged before",
+                       (ull)m->opts.replica_id, (ull)m->state.base.index, (ull)r->floor);
+        if (!read->confirm_only)
+            w->floor = MAX(w->floor, m->state.base.index);
+        if (w->is_healed)
+            w->live_reads++;
+    }
+    *r->prev = r->next;
+    if (r->next != NULL)
+        r->next->prev = r->prev;
+    free(r);
+}
+
+static void client_read(struct world *w, uint32_t slot)
+{
+    struct sim_read *r = calloc(1, sizeof *r);
+    ASSERT(r != NULL);
+    r->read.deadline_ms = w->now + w->k.et * 4;
+    r->read.confirm_only = rng_chance(&w->rng, 1, 5); /* for a follower's read */
+    r->read.cb = read_done;
+    r->w = w;
+    r->slot = slot;
+    r->floor = w->floor;
+    if (consensus_read(w->slots[slot].m.c, &r->read) != 0) {
+        free(r);
+        return;
+    }
+    r->next = w->reads;
+    r->prev = &w->reads;
+    if (r->next != NULL)
+        r->next->prev = &r->next;
+    w->reads = r;
+    consensus_flush(w->slots[slot].m.c, w->now);
+}
+
+/* No member of the leader's configuration lags far behind. */
+static bool world_keeps_up(const struct world *w, const struct member *leader)
+{
+    for (uint32_t i = 0; i < leader->config.n; i++) {
+        int slot = slot_of(w, leader->config.members[i].replica_id);
+        if (slot < 0 || w->slots[slot].m.state.base.index + 50 < leader->state.base.index)
+            return false;
+    }
+    return true;
+}
+
+static void client_write(struct world *w, uint32_t slot)
+{
+    uint8_t bytes[256];
+    struct slice data[32];
+    uint64_t first = 0;
+    uint32_t n = 1 + (uint32_t)rng_below(&w->rng, w->k.batch_max);
+    const struct consensus *c = w->slots[slot].m.c;
+
+    /* Clients wait for answers, and in the end for the slowest learner: a window of four
+     * entries must not be flooded for ever. */
+    if (consensus_last_index(c) - consensus_commit(c) > (w->is_healed ? 50 : 500))
+        return;
+    if (w->is_healed && w->live_index != 0 && !world_keeps_up(w, &w->slots[slot].m))
+        return;
+    rng_fill(&w->rng, bytes, 8);
+    memset(bytes + 8, bytes[0], sizeof bytes - 8);
+    for (uint32_t i = 0; i < n; i++)
+        data[i] = slice_of(bytes, 8 + rng_below(&w->rng, w->k.payload_max));
+    if (consensus_propose(w->slots[slot].m.c, w->now, data, n, &first) != 0)
+        return;
+    if (w->is_healed && w->live_index == 0) {
+        w->live_index = first + n - 1;
+        w->live_term = w->slots[slot].m.term;
+    }
+}
+
+void world_client(struct world *w)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        struct slot *s = &w->slots[i];
+        if (!slot_is_running(w, s) || s->m.role != CONS_LEADER)
+            continue;
+        if (rng_chance(&w->rng, 2, 3))
+            client_write(w, i);
+        if (rng_chance(&w->rng, 1, 2))
+            client_read(w, i);
+        settle(w, i);
+    }
+}
+
+void world_forget_reads(struct world *w, uint32_t slot)
+{
+    for (struct sim_read *r = w->reads, *next; r != NULL; r = next) {
+        next = r->next;
+        if (r->slot != slot)
+            continue;
+        *r->prev = r->next;
+        if (r->next != NULL)
+            r->next->prev = r->prev;
+        free(r);
+    }
+}
