@@ -364,6 +364,7 @@ static int consensus_make(struct replica *r, struct consensus **ret, struct err 
         .first_write_id = r->next_write_id,
         .election_timeout_ms = opt->election_timeout_ms,
         .heartbeat_ms = opt->heartbeat_ms,
+        .inflight = &r->store->inflight,
         .seed = env_random(r->store->env),
         .ops = &replica_cons_ops,
         .ctx = r,

@@ -39,6 +39,10 @@ static bool has_others(const struct replica *r)
 static void read_ended(struct read_op *op, int status)
 {
     struct replica *r = op->replica;
+    if (status == ERR_STATE && op->read.needs_stamp && !replica_is_leader(r)) {
+        read_finish(op, ERR_NOT_LEADER, NULL); /* nobody here will move range time */
+        return;
+    }
     if (status == ERR_STATE && op->read.needs_stamp) {
         list_push_back(&r->stamp_reads, &op->in_reads);
         r->needs_stamp = true;

@@ -445,6 +445,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
         return err_set(err, ERR_NOMEM, "store of %zu bytes", sizeof *store);
     store->env = env;
     store->logger = options->logger;
+    store->inflight.max = STORE_INFLIGHT_BYTES_MAX;
     init_parts(store);
     store->wire = malloc(sizeof *store->wire);
     store->ops = malloc(COMMAND_OPS_MAX * sizeof *store->ops);

@@ -22,7 +22,8 @@ enum {
     STORE_TICK_MS = 10,
     STORE_CARE_MS = 250, /* watermarks, log budget */
     STORE_RETRY_MS = 100,
-    STORE_SNAPSHOTS_IN_MAX = 4, /* streams taken in at a time */
+    STORE_INFLIGHT_BYTES_MAX = 64 << 20, /* entries on their way to followers */
+    STORE_SNAPSHOTS_IN_MAX = 4,          /* streams taken in at a time */
 };
 
 /* 2020 and 2100: outside, the clock is not set. */
@@ -75,8 +76,9 @@ struct store {
     struct lsm *lsm;
     struct raftlog *log;
     struct net *net;
-    struct replicas replicas; /* none until born */
-    struct list woken;        /* replicas that the end of this turn must look at */
+    struct replicas replicas;    /* none until born */
+    struct list woken;           /* replicas that the end of this turn must look at */
+    struct cons_budget inflight; /* entries on their way to followers, of all groups */
     struct raft_wire *wire;
     struct buf frames; /* one message on its way out */
     struct late_message late;
