@@ -69,6 +69,16 @@ static void chaos_add(struct world *w, uint32_t slot)
     slot_start(w, world_add_slot(w));
 }
 
+/* For an election timeout the leader takes one who has just died for alive. To go from
+ * three voters to two in that time is not survived by any group: operators do not. */
+static bool may_remove(const struct world *w, const struct cons_config *config, uint64_t id)
+{
+    const struct cons_member *m = cons_config_find(config, id);
+    int at = slot_of(w, id);
+    bool is_dead = at >= 0 && w->slots[at].is_dead;
+    return is_dead || m->role == CONS_LEARNER || cons_config_voters(config) > 3;
+}
+
 static void chaos_membership(struct world *w, uint32_t slot)
 {
     struct member *m = &w->slots[slot].m;
@@ -82,6 +92,8 @@ static void chaos_membership(struct world *w, uint32_t slot)
     if (m->config.n == 0)
         return;
     uint64_t id = m->config.members[rng_below(&w->rng, m->config.n)].replica_id;
+    if (kind == 1 && w->n_dead > 0 && !may_remove(w, &m->config, id))
+        return;
     if (consensus_propose_change(m->c, w->now, kind == 1 ? CONS_REMOVE : CONS_PROMOTE, id, 0,
                                  &index, NULL) == 0) {
         w->report.changes++;
