@@ -138,6 +138,11 @@ int env_file_sync(struct env_file *file, struct err *err)
     return file->env->ops->file_sync(file, err);
 }
 
+int env_file_write_back(struct env_file *file, uint64_t offset, size_t len, struct err *err)
+{
+    return file->env->ops->file_write_back(file, offset, len, err);
+}
+
 int env_file_size(struct env_file *file, uint64_t *ret_size, struct err *err)
 {
     return file->env->ops->file_size(file, ret_size, err);

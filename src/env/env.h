@@ -196,6 +196,13 @@ int env_file_write(struct env_file *file, uint64_t offset, const void *data, siz
 /* fdatasync: bytes and length are durable. Never retry a failed one. */
 int env_file_sync(struct env_file *file, struct err *err);
 
+/* Send what was written there on its way to the disk, and wait for what the call
+ * before this one on `file` sent. It makes NOTHING durable: it is for who writes much,
+ * so that his sync finds little left to do and other files' syncs do not queue behind
+ * all of it. Pieces of one file, in order, by one thread at a time. A failure is that
+ * of a sync: it will not be told again. */
+int env_file_write_back(struct env_file *file, uint64_t offset, size_t len, struct err *err);
+
 /* Length as the process sees it now; cutting or zero-extending to a length. */
 int env_file_size(struct env_file *file, uint64_t *ret_size, struct err *err);
 int env_file_truncate(struct env_file *file, uint64_t size, struct err *err);

@@ -35,6 +35,7 @@ struct env_ops {
     int (*file_write)(struct env_file *file, uint64_t offset, const void *data, size_t len,
                       struct err *err);
     int (*file_sync)(struct env_file *file, struct err *err);
+    int (*file_write_back)(struct env_file *file, uint64_t offset, size_t len, struct err *err);
     int (*file_size)(struct env_file *file, uint64_t *ret_size, struct err *err);
     int (*file_truncate)(struct env_file *file, uint64_t size, struct err *err);
     int (*file_rename)(struct env *env, const char *from, const char *to, struct err *err);

@@ -80,6 +80,16 @@ int disk_sync(struct env *env, struct env_file *file, const char *path, struct e
     return err_set(err, DISK_FATAL, "sync of '%s' failed: %s", path, why.msg);
 }
 
+int disk_write_back(struct env *env, struct env_file *file, const char *path, uint64_t offset,
+                    size_t len, struct err *err)
+{
+    struct err why = {0};
+    if (env_file_write_back(file, offset, len, &why) == 0)
+        return 0;
+    env_fatal(env, "sync of '%s' failed: %s", path, why.msg);
+    return err_set(err, DISK_FATAL, "sync of '%s' failed: %s", path, why.msg);
+}
+
 int disk_sync_dir(struct env *env, const char *dir, struct err *err)
 {
     struct err why = {0};

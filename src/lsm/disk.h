@@ -41,6 +41,8 @@ enum { DISK_FATAL = ERR_CANCELED };
 
 /* 0, or DISK_FATAL after env_fatal(). */
 int disk_sync(struct env *env, struct env_file *file, const char *path, struct err *err);
+int disk_write_back(struct env *env, struct env_file *file, const char *path, uint64_t offset,
+                    size_t len, struct err *err);
 int disk_sync_dir(struct env *env, const char *dir, struct err *err);
 
 #endif

@@ -45,6 +45,8 @@ static uint64_t offset_now(const struct table_builder *b)
     return b->written + b->out.len;
 }
 
+/* Write what waits, and send it to the disk at once: a whole table that went with the
+ * last sync would hold up the log's syncs behind it for as long. */
 static int flush_out(struct table_builder *b, struct err *err)
 {
     if (b->out.failed)
@@ -55,9 +57,11 @@ static int flush_out(struct table_builder *b, struct err *err)
     if (rv != 0)
         return rv;
     b->crc = crc32c(b->crc, b->out.data, b->out.len);
+    if (b->out.len >= WRITE_BYTES)
+        rv = disk_write_back(b->env, b->file, b->path, b->written, b->out.len, err);
     b->written += b->out.len;
     buf_clear(&b->out);
-    return 0;
+    return rv;
 }
 
 /* LZ4 unless that saves less than an eighth. */

@@ -8,7 +8,26 @@
 
 #include "raftlog/internal.h"
 
-enum { SPARE_PIECE = 1 << 20 };
+/* Small, and each on its way to the disk before the next but one: in one go, the file
+ * would stand before every sync of the log for as long as its writing takes. */
+enum { SPARE_PIECE = 128 << 10 };
+
+static int spare_zero(struct prepare *p, const uint8_t *zeroes, size_t piece)
+{
+    for (uint64_t at = 0; at < p->size; at += piece) {
+        size_t len = (size_t)MIN((uint64_t)piece, p->size - at);
+        p->is_sync = false;
+        int rv = env_file_write(p->file, at, zeroes, len, &p->err);
+        if (rv != 0)
+            return rv;
+        p->is_sync = true;
+        if (at + len < p->size)
+            rv = env_file_write_back(p->file, at, len, &p->err);
+        if (rv != 0)
+            return rv;
+    }
+    return 0;
+}
 
 static int spare_fill(struct prepare *p, struct env *env, const char *dir)
 {
@@ -21,13 +40,10 @@ static int spare_fill(struct prepare *p, struct env *env, const char *dir)
     uint8_t *zeroes = calloc(1, piece);
     if (zeroes == NULL)
         return err_set(&p->err, ERR_NOMEM, "%zu bytes", piece);
-    for (uint64_t at = 0; at < p->size && rv == 0; at += piece)
-        rv = env_file_write(p->file, at, zeroes, (size_t)MIN((uint64_t)piece, p->size - at),
-                            &p->err);
+    rv = spare_zero(p, zeroes, piece);
     free(zeroes);
     if (rv != 0)
         return rv;
-    p->is_sync = true;
     rv = env_file_sync(p->file, &p->err);
     if (rv == 0)
         rv = env_dir_sync(env, dir, &p->err);

@@ -205,6 +205,7 @@ const struct env_ops sim_env_ops = {
     .file_read = sim_op_file_read,
     .file_write = sim_op_file_write,
     .file_sync = sim_op_file_sync,
+    .file_write_back = sim_op_file_write_back,
     .file_size = sim_op_file_size,
     .file_truncate = sim_op_file_truncate,
     .file_rename = sim_op_file_rename,

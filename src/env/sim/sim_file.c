@@ -8,6 +8,8 @@
 
 #include "env/sim/sim_internal.h"
 
+enum { WRITE_BACK_SECTORS = 8 };
+
 struct sim_file {
     struct env_file file;
     struct sim_inode *inode; /* shared (ref) */
@@ -227,6 +229,15 @@ static void sync_charge(struct sim_disk *disk)
     disk->debt_us += is_slow ? disk->options.slow_sync_us : disk->options.sync_us;
 }
 
+/* A device error; or power or the process ends, as fate has it. */
+static void sync_fails(struct sim_env *env, struct sim_file *file, enum sim_fate fate)
+{
+    if (!env->disk->is_dead)
+        sim_bytes_sync_fail(file->inode, &env->disk->rng);
+    else if (fate == SIM_FATE_ALL)
+        sim_bytes_sync(file->inode);
+}
+
 int sim_op_file_sync(struct env_file *handle, struct err *err)
 {
     struct sim_file *file = file_of(handle);
@@ -237,14 +248,32 @@ int sim_op_file_sync(struct env_file *handle, struct err *err)
     sync_charge(env->disk);
     int rv = sim_disk_begin(env->disk, env->disk->options.sync_error_ppm, &fate);
     if (rv != 0) {
-        if (!env->disk->is_dead) /* a device error; else power or process end, as fate has it */
-            sim_bytes_sync_fail(file->inode, &env->disk->rng);
-        else if (fate == SIM_FATE_ALL)
-            sim_bytes_sync(file->inode);
+        sync_fails(env, file, fate);
         return call_failed(env, "sync", file->path, err);
     }
     sim_bytes_sync(file->inode);
     sim_disk_end(env->disk, "sync", file->path);
+    return 0;
+}
+
+/* Some sectors reach the platter, of whatever place: nobody may rely on any. */
+int sim_op_file_write_back(struct env_file *handle, uint64_t offset, size_t len, struct err *err)
+{
+    struct sim_file *file = file_of(handle);
+    struct sim_env *env = sim_env_of(handle->env);
+    enum sim_fate fate;
+    (void)offset;
+    ASSERT(len > 0);
+    if (env_is_gone(env))
+        return file_dead(err, file->path);
+    int rv = sim_disk_begin(env->disk, env->disk->options.sync_error_ppm, &fate);
+    if (rv != 0) {
+        sync_fails(env, file, fate);
+        return call_failed(env, "write back", file->path, err);
+    }
+    for (size_t i = 0; i < WRITE_BACK_SECTORS; i++)
+        sim_bytes_writeback(file->inode, &env->disk->rng);
+    sim_disk_end(env->disk, "write back", file->path);
     return 0;
 }
 

@@ -240,6 +240,7 @@ int sim_op_file_read(struct env_file *file, uint64_t offset, void *data, size_t 
 int sim_op_file_write(struct env_file *file, uint64_t offset, const void *data, size_t len,
                       struct err *err);
 int sim_op_file_sync(struct env_file *file, struct err *err);
+int sim_op_file_write_back(struct env_file *file, uint64_t offset, size_t len, struct err *err);
 int sim_op_file_size(struct env_file *file, uint64_t *ret_size, struct err *err);
 int sim_op_file_truncate(struct env_file *file, uint64_t size, struct err *err);
 int sim_op_file_rename(struct env *env, const char *from, const char *to, struct err *err);

@@ -20,6 +20,8 @@ static const size_t IO_MAX = 1u << 30;
 struct real_file {
     struct env_file base;
     int fd;
+    uint64_t sent_at; /* the piece that write_back() has begun and not waited for */
+    size_t sent_len;  /* 0: none */
     char path[ENV_PATH_MAX];
 };
 
@@ -104,6 +106,7 @@ static int op_file_open(struct env *env, const char *path, int flags, struct env
         return code;
     }
     file->base.env = env;
+    file->sent_len = 0;
     memcpy(file->path, path, path_len + 1);
     *ret_file = &file->base;
     return 0;
@@ -149,6 +152,32 @@ static int op_file_sync(struct env_file *base, struct err *err)
     if (fdatasync(file->fd) == 0)
         return 0;
     return err_set_errno(err, errno, "sync %s", file->path);
+}
+
+/* 0 where the file system knows no ranges: then there is nothing to be early with. */
+static int range_sync(const struct real_file *file, uint64_t offset, size_t len, unsigned flags,
+                      struct err *err)
+{
+    if (sync_file_range(file->fd, (off_t)offset, (off_t)len, flags) == 0 || errno == ENOSYS ||
+        errno == EOPNOTSUPP || errno == ESPIPE)
+        return 0;
+    return err_set_errno(err, errno, "write back %zu bytes at %llu of %s", len,
+                         (unsigned long long)offset, file->path);
+}
+
+static int op_file_write_back(struct env_file *base, uint64_t offset, size_t len, struct err *err)
+{
+    struct real_file *file = file_of(base);
+    ASSERT(is_range_valid(offset, len));
+    ASSERT(len > 0);
+    int rv = range_sync(file, offset, len, SYNC_FILE_RANGE_WRITE, err);
+    if (rv == 0 && file->sent_len > 0)
+        rv = range_sync(
+            file, file->sent_at, file->sent_len,
+            SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER, err);
+    file->sent_at = offset;
+    file->sent_len = len;
+    return rv;
 }
 
 static int op_file_size(struct env_file *base, uint64_t *ret_size, struct err *err)
@@ -219,6 +248,7 @@ void real_files_fill(struct env_ops *ops)
     ops->file_read = op_file_read;
     ops->file_write = op_file_write;
     ops->file_sync = op_file_sync;
+    ops->file_write_back = op_file_write_back;
     ops->file_size = op_file_size;
     ops->file_truncate = op_file_truncate;
     ops->file_rename = op_file_rename;

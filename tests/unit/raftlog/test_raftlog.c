@@ -30,13 +30,13 @@ static void open_log(struct fixture *f)
         fail_msg("%s", err.msg);
 }
 
-static void setup(struct fixture *f)
+static void setup_sized(struct fixture *f, uint32_t segment_bytes)
 {
     memset(f, 0, sizeof *f);
     raftlog_options_init(&f->options);
-    f->options.segment_bytes = 4096;
-    f->options.budget_bytes = 32 << 10;
-    f->options.limit_bytes = 64 << 10;
+    f->options.segment_bytes = segment_bytes;
+    f->options.budget_bytes = 8 * segment_bytes;
+    f->options.limit_bytes = 16 * segment_bytes;
     f->options.cache_bytes = 4096;
     f->options.callbacks.on_room = on_room;
     f->options.data = f;
@@ -44,6 +44,11 @@ static void setup(struct fixture *f)
     f->node = sim_node_new(f->sim, "n1");
     f->next_cb = 1;
     open_log(f);
+}
+
+static void setup(struct fixture *f)
+{
+    setup_sized(f, 4096);
 }
 
 static void teardown(struct fixture *f)
@@ -343,6 +348,45 @@ static void test_failed_sync(void **state)
     teardown(&f);
 }
 
+struct write_backs {
+    int count;
+    bool then_fail; /* every sync after the first */
+};
+
+static void on_write_back(void *data, struct sim_disk *disk, const char *op, const char *path)
+{
+    static const struct sim_disk_options faults = {.sync_error_ppm = 1000000};
+    struct write_backs *seen = data;
+    (void)path;
+    if (strcmp(op, "write back") != 0)
+        return;
+    seen->count++;
+    if (seen->then_fail)
+        sim_disk_set_options(disk, &faults);
+}
+
+/* A large file for a segment to come goes to the disk piece by piece, or every sync of the
+ * log would wait behind the whole of it; a piece that fails is a failed sync. */
+static void test_spares_are_paced(void **state)
+{
+    (void)state;
+    for (int then_fail = 0; then_fail < 2; then_fail++) {
+        struct fixture f;
+        struct write_backs seen = {.then_fail = then_fail != 0};
+        setup_sized(&f, 1 << 20);
+        sim_disk_watch(sim_node_disk(f.node), on_write_back, &seen);
+        append(&f, 1, 1, 100, 0);
+        assert_true(sim_node_is_dead(f.node) == seen.then_fail);
+        if (seen.then_fail) {
+            assert_non_null(strstr(sim_node_fatal_message(f.node), "prepare log segment"));
+            assert_non_null(strstr(sim_node_fatal_message(f.node), "write back"));
+        } else {
+            assert_true(seen.count >= 7);
+        }
+        teardown(&f);
+    }
+}
+
 /* Over the budget the owner hears, sees who pins, compacts, and is under it again. */
 static void test_budget(void **state)
 {
@@ -523,13 +567,21 @@ static void test_bad_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_callback_order),   cmocka_unit_test(test_get_and_term),
-        cmocka_unit_test(test_read_is_pinned),   cmocka_unit_test(test_read_is_bounded),
-        cmocka_unit_test(test_read_damage),      cmocka_unit_test(test_oversize),
-        cmocka_unit_test(test_full_disk),        cmocka_unit_test(test_open_on_full_disk),
-        cmocka_unit_test(test_failed_sync),      cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_each_by_type),     cmocka_unit_test(test_hint),
-        cmocka_unit_test(test_newest_head_lost), cmocka_unit_test(test_first_head_cut_short),
+        cmocka_unit_test(test_callback_order),
+        cmocka_unit_test(test_get_and_term),
+        cmocka_unit_test(test_read_is_pinned),
+        cmocka_unit_test(test_read_is_bounded),
+        cmocka_unit_test(test_read_damage),
+        cmocka_unit_test(test_oversize),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_open_on_full_disk),
+        cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_spares_are_paced),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_each_by_type),
+        cmocka_unit_test(test_hint),
+        cmocka_unit_test(test_newest_head_lost),
+        cmocka_unit_test(test_first_head_cut_short),
         cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests_name("raftlog", tests, NULL, NULL);

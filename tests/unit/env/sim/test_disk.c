@@ -446,6 +446,37 @@ static void test_kill_then_power(void **state)
     assert_true(lost < 50);
 }
 
+/* What was written back is as lost as the rest when the power fails, or as safe. */
+static void test_write_back_promises_nothing(void **state)
+{
+    (void)state;
+    char buf[16];
+    int lost = 0;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        struct fixture f;
+        static const struct sim_disk_options failing = {.sync_error_ppm = 1000000};
+        setup(&f, seed);
+        put_synced(f.env, "a", "1");
+        put(f.env, "a", 0, "2");
+        struct env_file *file = open_file(f.env, "a");
+        uint64_t ops = sim_disk_ops(f.disk);
+        assert_int_equal(env_file_write_back(file, 0, 1, NULL), 0);
+        assert_int_equal(sim_disk_ops(f.disk), ops + 1);
+        if (seed % 2 == 0) {
+            sim_disk_set_options(f.disk, &failing);
+            assert_int_equal(env_file_write_back(file, 0, 1, NULL), ERR_IO);
+        }
+        env_file_close(file);
+        assert_string_equal(get(f.env, "a", buf, sizeof buf), "2");
+        sim_node_crash(f.node, SIM_CRASH_POWER);
+        sim_node_restart(f.node);
+        lost += get(sim_node_env(f.node), "a", buf, sizeof buf)[0] == '1';
+        teardown(&f);
+    }
+    assert_true(lost > 0);
+    assert_true(lost < 50);
+}
+
 /* After a failed sync, a later one that succeeds does not bring the bytes back. */
 static void test_failed_sync(void **state)
 {
@@ -620,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_lost_folder),
         cmocka_unit_test(test_move_between_folders),
         cmocka_unit_test(test_kill_then_power),
+        cmocka_unit_test(test_write_back_promises_nothing),
         cmocka_unit_test(test_failed_sync),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_crash_point),

@@ -72,6 +72,33 @@ static void test_what_is_written_is_read(void **state)
     assert_int_equal(env_dir_sync(f->env, f->dir, NULL), 0);
 }
 
+/* Pieces may be written back in order, again, and past the end; only a sync counts. */
+static void test_write_back_changes_no_byte(void **state)
+{
+    struct fixture *f = *state;
+    struct env_file *file = open_file(f, f->path, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+    static uint8_t piece[64 << 10], data[sizeof piece];
+    size_t len = 0;
+    uint64_t size = 0;
+    for (uint64_t i = 0; i < 8; i++) {
+        memset(piece, (int)i, sizeof piece);
+        assert_int_equal(env_file_write(file, i * sizeof piece, piece, sizeof piece, NULL), 0);
+        assert_int_equal(env_file_write_back(file, i * sizeof piece, sizeof piece, NULL), 0);
+    }
+    assert_int_equal(env_file_write_back(file, 7 * sizeof piece, 2 * sizeof piece, NULL), 0);
+    assert_int_equal(env_file_write_back(file, 0, 1, NULL), 0);
+    assert_int_equal(env_file_sync(file, NULL), 0);
+    assert_int_equal(env_file_size(file, &size, NULL), 0);
+    assert_int_equal(size, 8 * sizeof piece);
+    for (uint64_t i = 0; i < 8; i++) {
+        memset(piece, (int)i, sizeof piece);
+        assert_int_equal(env_file_read(file, i * sizeof piece, data, sizeof data, &len, NULL), 0);
+        assert_int_equal(len, sizeof data);
+        assert_memory_equal(data, piece, sizeof piece);
+    }
+    env_file_close(file);
+}
+
 static void test_open_flags_and_errors_name_the_file(void **state)
 {
     struct fixture *f = *state;
@@ -227,6 +254,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_what_is_written_is_read),
+        TEST(test_write_back_changes_no_byte),
         TEST(test_open_flags_and_errors_name_the_file),
         TEST(test_a_write_to_a_file_open_for_reading_fails_and_names_it),
         TEST(test_a_full_device_is_no_space),
