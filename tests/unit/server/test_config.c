@@ -150,8 +150,8 @@ static void test_print_parses_back(void **state)
         REQUIRED,
         REQUIRED "members = 2=127.0.0.1:4102, 9=127.0.0.1:1\nwait = 5s\nlog_level = off\n"
                  "memtable_bytes = 100000\nelection_timeout = 1234567us\ndisk_reserve_bytes = 0\n",
-        "store_id = 7\ndata_dir = x\nlisten = 0.0.0.0:4101\nadvertise = db1:4101\n"
-        "members = 7=db1:4101, 8=db2:4101\ncluster_secret_file = /etc/secret\n",
+        ("store_id = 7\ndata_dir = x\nlisten = 0.0.0.0:4101\nadvertise = db1:4101\n"
+         "members = 7=db1:4101, 8=db2:4101\ncluster_secret_file = /etc/secret\n"),
     };
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         struct config c, again;
