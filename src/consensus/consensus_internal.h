@@ -33,6 +33,14 @@ enum {
     CONS_BASE_INDEX_MIN = 2, /* the library takes index 1 for "no snapshot needed" */
 };
 
+/* What a peer may name, of the numbers that we count on from. Half of what a message can
+ * carry: else one that names the last would make us send the one behind it. */
+#define CONS_COUNT_MAX (CONS_ID_MAX / 2)
+
+/* Nobody stands for election so often while a member is away. Further ahead is forged, and
+ * it would use up the terms of all. */
+#define CONS_TERM_STEP_MAX (UINT64_C(1) << 32)
+
 /* A write handed to persist() and not yet known to be durable. */
 struct cons_pending_write {
     uint64_t id;

@@ -113,7 +113,7 @@ static int validate_vote_result(const struct consensus *c, const struct cons_msg
 static int validate_snapshot(const struct consensus *c, const struct cons_msg *msg, struct err *err)
 {
     const struct cons_base *s = &msg->snapshot;
-    if (s->index < CONS_BASE_INDEX_MIN || !is_number(s->index))
+    if (s->index < CONS_BASE_INDEX_MIN || s->index > CONS_COUNT_MAX)
         return bad(err, msg, "index out of range");
     if (s->term == 0 || s->term > msg->term)
         return bad(err, msg, "term of the last entry out of range");
@@ -136,8 +136,10 @@ int validate_message(const struct consensus *c, const struct cons_msg *msg, stru
         return bad(err, msg, "not for this replica");
     if (msg->from == 0 || !is_number(msg->from) || msg->from == c->opts.replica_id)
         return bad(err, msg, "sender out of range");
-    if (msg->term == 0 || !is_number(msg->term))
+    if (msg->term == 0 || msg->term > CONS_COUNT_MAX)
         return bad(err, msg, "term out of range");
+    if (msg->term > c->term && msg->term - c->term > CONS_TERM_STEP_MAX)
+        return bad(err, msg, "term too far ahead");
     switch (msg->type) {
     case CONS_MSG_APPEND:
         return validate_append(c, msg, err);

@@ -64,6 +64,9 @@ DAMAGE(from_far, m->from = CONS_ID_MAX + 1)
 DAMAGE(from_self, m->from = 2)
 DAMAGE(term_zero, m->term = 0)
 DAMAGE(term_far, m->term = CONS_ID_MAX + 1)
+DAMAGE(term_last, m->term = CONS_ID_MAX)
+DAMAGE(term_ahead, m->term += (UINT64_C(1) << 32) - 2)
+DAMAGE(term_too_far_ahead, m->term += (UINT64_C(1) << 32) + 1)
 DAMAGE(type_zero, m->type = (enum cons_msg_type)0)
 DAMAGE(type_far, m->type = CONS_MSG_TYPE_NR)
 DAMAGE(prev_far, m->append.prev_index = CONS_ID_MAX + 1)
@@ -92,6 +95,7 @@ DAMAGE(granted_future, m->term = 8)
 DAMAGE(snapshot_zero, m->snapshot.index = 0)
 DAMAGE(snapshot_one, m->snapshot.index = m->snapshot.config_index = 1)
 DAMAGE(snapshot_far, m->snapshot.index = CONS_ID_MAX + 1)
+DAMAGE(snapshot_last, m->snapshot.index = CONS_ID_MAX)
 DAMAGE(snapshot_no_term, m->snapshot.term = 0)
 DAMAGE(snapshot_future, m->snapshot.term = 7)
 DAMAGE(snapshot_no_config, m->snapshot.config.n = 0)
@@ -125,6 +129,10 @@ static const struct {
     {"from ourselves", CONS_MSG_PROBE, from_self, ERR_INVALID},
     {"term zero", CONS_MSG_APPEND, term_zero, ERR_INVALID},
     {"term out of range", CONS_MSG_APPEND, term_far, ERR_INVALID},
+    {"the last term that a message can carry", CONS_MSG_PROBE, term_last, ERR_INVALID},
+    {"term of a long absence", CONS_MSG_PROBE, term_ahead, 0},
+    {"term that nobody reaches", CONS_MSG_PROBE, term_too_far_ahead, ERR_INVALID},
+    {"the last term, in a vote", CONS_MSG_VOTE, term_last, ERR_INVALID},
     {"type zero", CONS_MSG_PROBE, type_zero, ERR_INVALID},
     {"type unknown", CONS_MSG_PROBE, type_far, ERR_INVALID},
     {"previous index out of range", CONS_MSG_APPEND, prev_far, ERR_INVALID},
@@ -154,6 +162,8 @@ static const struct {
     {"snapshot at 0", CONS_MSG_SNAPSHOT, snapshot_zero, ERR_INVALID},
     {"snapshot at 1", CONS_MSG_SNAPSHOT, snapshot_one, ERR_INVALID},
     {"snapshot out of range", CONS_MSG_SNAPSHOT, snapshot_far, ERR_INVALID},
+    {"snapshot at the last index that a message can carry", CONS_MSG_SNAPSHOT, snapshot_last,
+     ERR_INVALID},
     {"snapshot of term zero", CONS_MSG_SNAPSHOT, snapshot_no_term, ERR_INVALID},
     {"snapshot of the future", CONS_MSG_SNAPSHOT, snapshot_future, ERR_INVALID},
     {"snapshot without members", CONS_MSG_SNAPSHOT, snapshot_no_config, ERR_INVALID},
