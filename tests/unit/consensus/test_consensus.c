@@ -560,6 +560,24 @@ static void test_write_during_install(void **state)
     rig_close(&r);
 }
 
+/* While it takes a snapshot in, a member answers its leader: else it would count as dead,
+ * and the log that it needs next would be cut. */
+static void test_alive_while_installing(void **state)
+{
+    (void)state;
+    rig_open(&r, 2, 0, NULL, 6, 0, 0, 0);
+    rig_snapshot(&r, 1, 6, 50, 6, "1V 2V 3V");
+    assert_true(r.m.is_installing);
+    for (int i = 0; i < 20; i++) {
+        rig_clear(&r);
+        rig_append(&r, 1, 6, 60, 6, 60, NULL, 0);
+        rig_tick(&r, RIG_HB);
+        assert_non_null(rig_last(&r, CONS_MSG_APPEND_RESULT, 1));
+    }
+    assert_int_equal(status().state, CONS_FOLLOWER);
+    rig_close(&r);
+}
+
 /* --- entries from disk */
 
 static bool not_cached(void *data, struct member *m, uint64_t index)
@@ -847,6 +865,7 @@ int main(void)
         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_install),
         cmocka_unit_test(test_write_during_install),
+        cmocka_unit_test(test_alive_while_installing),
         cmocka_unit_test(test_fetch),
         cmocka_unit_test(test_writes_full),
         cmocka_unit_test(test_knowledge_without_clock),
