@@ -58,15 +58,16 @@ void hist_merge(struct hist *hist, const struct hist *from)
     hist->max = MAX(hist->max, from->max);
 }
 
-uint64_t hist_permille(const struct hist *hist, unsigned permille)
+uint64_t hist_quantile(const struct hist *hist, uint32_t part, uint32_t of)
 {
-    ASSERT(permille <= 1000);
+    ASSERT(of > 0);
+    ASSERT(part <= of);
     if (hist->count == 0)
         return 0;
-    /* ceil(count * permille / 1000) without overflow, at least the first */
-    uint64_t whole = hist->count / 1000 * permille;
-    uint64_t part = (hist->count % 1000 * permille + 999) / 1000;
-    uint64_t rank = MAX(whole + part, UINT64_C(1));
+    /* ceil(count * part / of) without overflow, at least the first */
+    uint64_t whole = hist->count / of * part;
+    uint64_t rest = (hist->count % of * part + of - 1) / of;
+    uint64_t rank = MAX(whole + rest, UINT64_C(1));
     uint64_t seen = 0;
     for (size_t i = 0; i < HIST_BUCKETS; i++) {
         seen += hist->buckets[i];
@@ -75,6 +76,11 @@ uint64_t hist_permille(const struct hist *hist, unsigned permille)
     }
     ASSERT(false); /* (H1) */
     return 0;
+}
+
+uint64_t hist_permille(const struct hist *hist, unsigned permille)
+{
+    return hist_quantile(hist, permille, 1000);
 }
 
 uint64_t hist_mean(const struct hist *hist)

@@ -43,8 +43,11 @@ void hist_add_many(struct hist *hist, uint64_t value, uint64_t times);
 void hist_merge(struct hist *hist, const struct hist *from);
 
 /* The smallest recorded value (to the bucket's precision) such that at least
- * `permille`/1000 of all values are at or below it; 1000 gives the maximum. 0 if
+ * `part`/`of` of all values are at or below it; all of them give the maximum. 0 if
  * empty. */
+uint64_t hist_quantile(const struct hist *hist, uint32_t part, uint32_t of);
+
+/* The same with `of` 1000. */
 uint64_t hist_permille(const struct hist *hist, unsigned permille);
 
 /* Arithmetic mean, rounded down; 0 if empty. */

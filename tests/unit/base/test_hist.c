@@ -90,9 +90,26 @@ static void test_merge_is_union(void **state)
     free(h);
 }
 
+static void test_quantile(void **state)
+{
+    (void)state;
+    struct hist *h = malloc(sizeof *h);
+    hist_init(h);
+    assert_int_equal(hist_quantile(h, 9999, 10000), 0);
+    hist_add_many(h, 10, 9998);
+    hist_add(h, 50);
+    hist_add(h, 100);
+    assert_int_equal(hist_quantile(h, 9998, 10000), 10);
+    assert_int_equal(hist_quantile(h, 9999, 10000), 50);
+    assert_int_equal(hist_quantile(h, 1, 1), 100);
+    assert_int_equal(hist_quantile(h, 999, 1000), hist_permille(h, 999));
+    free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantile),
         cmocka_unit_test(test_against_sorted),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_merge_is_union),
