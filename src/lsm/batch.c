@@ -80,3 +80,41 @@ size_t lsm_batch_bytes(const struct lsm_batch *batch)
 {
     return batch->buf.len - batch->count * BATCH_HEAD;
 }
+
+void lsm_batch_stamp(struct lsm_batch *batch, uint64_t version)
+{
+    struct entry e;
+    for (size_t pos = 0, at = 0; lsm_batch_next(batch, &pos, &e); at = pos)
+        put_u64(batch->buf.data + at + 1, version);
+}
+
+/* Bytes of the record at the front of `raw`; 0 if it cannot be one. */
+static size_t record_len(struct slice raw)
+{
+    if (raw.len < BATCH_HEAD || raw.data[0] > ENTRY_PUT_EXPIRES)
+        return 0;
+    bool expires = get_u64(raw.data + 9) != 0;
+    size_t key_len = get_u32(raw.data + 17);
+    size_t value_len = get_u32(raw.data + 21);
+    if (key_len == 0 || key_len > LSM_KEY_MAX || value_len > LSM_VALUE_MAX ||
+        (raw.data[0] == ENTRY_DELETE && value_len > 0) ||
+        expires != (raw.data[0] == ENTRY_PUT_EXPIRES) || raw.len - BATCH_HEAD < key_len + value_len)
+        return 0;
+    return BATCH_HEAD + key_len + value_len;
+}
+
+int lsm_batch_load(struct lsm_batch *batch, struct slice raw)
+{
+    size_t count = 0, len = 0;
+    lsm_batch_clear(batch);
+    for (size_t pos = 0; pos < raw.len; pos += len, count++) {
+        len = record_len(slice_of(raw.data + pos, raw.len - pos));
+        if (len == 0)
+            return ERR_CORRUPT;
+    }
+    buf_append_slice(&batch->buf, raw);
+    if (batch->buf.failed)
+        return ERR_NOMEM;
+    batch->count = count;
+    return 0;
+}

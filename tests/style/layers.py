@@ -21,6 +21,7 @@ ROOMS = {
     "wire": ("base",),
     "lsm": ("base", "env"),
     "raftlog": ("base", "env"),
+    "db": ("base", "env", "lsm", "raftlog"),
     "consensus": ("base", "env", "raftlog", "wire"),
     "range": ("base", "env", "lsm", "wire"),
     "net": ("base", "env", "wire"),
