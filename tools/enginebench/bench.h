@@ -63,7 +63,8 @@ struct bench {
     struct env *env;
     struct db *db;
     struct run *loop_run; /* the one on the loop, while there is one */
-    uint8_t *pool;        /* values are cut from it */
+    bool is_opening;
+    uint8_t *pool; /* values are cut from it */
     struct result results[RESULTS_MAX];
     size_t result_count;
     /* over the life of the process */

@@ -128,9 +128,9 @@ static void on_ready(void *data)
 {
     struct bench *b = data;
     struct run *run = b->loop_run;
-    if (run == NULL) {
-        env_uv_quit(b->env); /* bench_open() waits */
-    } else if (run->is_waiting && run->batch.count > 0) {
+    if (b->is_opening) {
+        env_uv_quit(b->env);
+    } else if (run != NULL && run->is_waiting && run->batch.count > 0) {
         run->is_waiting = false;
         env_task_post(b->env, &run->task);
     }
@@ -254,7 +254,8 @@ static int run_loop(struct bench *b, const struct workload *w)
     if (rv == 0) {
         struct run *all[] = {&run};
         loop_begin(&run);
-        env_uv_run(b->env);
+        while (!run.is_over || run.is_waiting)
+            env_uv_run(b->env);
         loop_end(&run);
         add_result(b, w->name, all, 1, now_ns() - run.started_ns);
     }
@@ -282,12 +283,16 @@ static int run_crowd(struct bench *b, const struct workload *w, struct reader *r
         loop_begin(writer);
     if (rv == 0)
         rv = crowd_start(&c, readers, count);
-    if (c.left > 0)
+    while (c.left > 0)
         env_uv_run(b->env);
     for (size_t i = 0; i < count; i++)
         env_uv_thread_join(readers[i].thread);
-    if (writer != NULL)
+    if (writer != NULL) {
+        writer->todo = writer->done; /* ends when what is in flight is acknowledged */
+        while (!writer->is_over || writer->is_waiting)
+            env_uv_run(b->env);
         loop_end(writer);
+    }
     env_timer_stop(&c.timer);
     if (rv == 0)
         add_result(b, w->name, all, count, now_ns() - started_ns);
@@ -342,13 +347,14 @@ struct quiet {
     struct bench *bench;
     struct env_timer timer;
     struct lsm_flush_op flush;
-    bool is_flushed;
+    bool is_flushed, is_quiet;
 };
 
 static void on_quiet_poll(struct env_timer *timer)
 {
     struct quiet *q = timer->data;
-    if (q->is_flushed && lsm_is_quiet(db_lsm(q->bench->db)))
+    q->is_quiet = q->is_flushed && lsm_is_quiet(db_lsm(q->bench->db));
+    if (q->is_quiet)
         env_uv_quit(q->bench->env);
     else
         env_timer_start(timer, QUIET_POLL_US);
@@ -370,7 +376,8 @@ int run_until_quiet(struct bench *b, bool flush)
         return err_set(&b->err, rv, "flush");
     env_timer_init(&q.timer, b->env, on_quiet_poll, &q);
     env_timer_start(&q.timer, 0);
-    env_uv_run(b->env);
+    while (!q.is_quiet)
+        env_uv_run(b->env);
     env_timer_stop(&q.timer);
     return 0;
 }
@@ -412,8 +419,10 @@ int bench_open(struct bench *b)
     int rv = env_uv_new(NULL, &b->env, &err);
     if (rv == 0)
         rv = db_open(&b->db, b->env, b->set.dir, &options, &err);
-    if (rv == 0 && !db_is_ready(b->db) && db_status(b->db, &err) == 0)
+    b->is_opening = true;
+    while (rv == 0 && !db_is_ready(b->db) && db_status(b->db, &err) == 0)
         env_uv_run(b->env);
+    b->is_opening = false;
     if (rv == 0)
         rv = db_status(b->db, &err);
     if (rv != 0)

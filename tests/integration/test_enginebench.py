@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""holdfast-enginebench: every workload runs under every log setting, finds what it wrote,
+and says no to what makes no sense."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+BENCH = os.path.join(os.environ["HOLDFAST_BIN"], "holdfast-enginebench")
+ALL = ("fillseq,readseq,readreverse,fillrandom,overwrite,deleterandom,readrandom,readmissing,"
+       "seekrandom,readwhilewriting,readrandomwriterandom,mixed,flush,compact,waitforcompaction,"
+       "verify,readseq")
+
+
+def run(*flags):
+    return subprocess.run([BENCH, *flags], capture_output=True, text=True, timeout=120,
+                          check=False)
+
+
+def check(ok, text):
+    if not ok:
+        print(f"FAILED: {text}")
+        sys.exit(1)
+
+
+def every_workload(folder, num, flags):
+    done = run("--db", folder, "--num", str(num), "--write_buffer_size", "64KiB", "--threads", "2",
+               "--seek_nexts", "10", "--benchmarks", ALL, "--json", "--histogram", *flags)
+    check(done.returncode == 0, f"{flags}: {done.stderr}")
+    said = json.loads(done.stdout)
+    by_name = {}
+    for result in said["results"]:
+        by_name.setdefault(result["name"], result)
+    for name in ALL.split(","):
+        check(by_name[name]["ops"] > 0, f"{flags}: nothing done by {name}")
+    check(by_name["readseq"]["found"] == num * 2, f"{flags}: two threads see {num} keys each")
+    check(by_name["readmissing"]["found"] == 0, f"{flags}: found what is not there")
+    check(by_name["readrandom"]["found"] > 0, f"{flags}: found nothing")
+    check(by_name["fillrandom"]["p50_us"] <= by_name["fillrandom"]["max_us"], "percentiles")
+    check(said["write_amplification"] > 0, f"{flags}: nothing written")
+    return said
+
+
+def reopen(folder, num):
+    """What was acknowledged under a log is there for the next process."""
+    wrote = run("--db", folder, "--num", str(num), "--benchmarks", "fillseq", "--sync")
+    check(wrote.returncode == 0, wrote.stderr)
+    read = run("--db", folder, "--num", str(num), "--benchmarks", "readseq", "--use_existing_db",
+               "--json")
+    check(read.returncode == 0, read.stderr)
+    check(json.loads(read.stdout)["results"][0]["found"] == num, "records lost at reopen")
+
+
+def refusals(folder):
+    for flags in (["--benchmarks", "nonsense", "--db", folder], ["--benchmarks", "fillseq"],
+                  ["--db", folder, "--num", "0"], ["--db", folder, "--sync", "--disable_wal"],
+                  ["--db", folder, "--no_such_flag"], ["--db", folder, "a word"],
+                  ["--db", folder, "--compression_type", "zip"]):
+        done = run(*flags)
+        check(done.returncode != 0 and done.stderr.startswith("holdfast-enginebench: "),
+              f"{flags}: status {done.returncode}, says '{done.stderr}'")
+    check("readwhilewriting" in run("--help").stdout, "--help lists the workloads")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="enginebench-") as work:
+        every_workload(os.path.join(work, "none"), 20000, ["--disable_wal"])
+        every_workload(os.path.join(work, "unsynced"), 20000, [])
+        every_workload(os.path.join(work, "synced"), 200, ["--sync"])
+        reopen(os.path.join(work, "reopen"), 200)
+        refusals(os.path.join(work, "refusals"))
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()
