@@ -6,7 +6,10 @@
 #include "base/err.h"
 #include "lsm/lsm.h"
 
-enum { BLOCK_BYTES_MAX = LSM_VALUE_MAX + LSM_KEY_MAX * 4 + (1 << 20) };
+enum {
+    BLOCK_BYTES_MAX = LSM_VALUE_MAX + LSM_KEY_MAX * 4 + (1 << 20),
+    KEY_TAIL = 32,
+};
 
 /* ---- builder ------------------------------------------------------------ */
 
@@ -159,8 +162,38 @@ static inline bool take_varint(const uint8_t **p, const uint8_t *end, uint32_t *
     return false;
 }
 
+/* The three lengths in front of an entry; each is nearly always one byte. */
+struct head {
+    uint32_t shared, unshared, value_len;
+};
+
+static inline bool take_head(const uint8_t **p, const uint8_t *end, struct head *h)
+{
+    const uint8_t *at = *p;
+    if (end - at >= 3 && (at[0] | at[1] | at[2]) < 0x80) {
+        *h = (struct head){at[0], at[1], at[2]};
+        *p = at + 3;
+    } else if (!take_varint(p, end, &h->shared) || !take_varint(p, end, &h->unshared) ||
+               !take_varint(p, end, &h->value_len)) {
+        return false;
+    }
+    size_t left = (size_t)(end - *p);
+    return h->unshared <= left && h->value_len <= left - h->unshared &&
+           (size_t)h->shared + h->unshared > IKEY_TRAILER;
+}
+
+/* A key's tail is short: 32 bytes at once when both sides have the room. */
+static inline void copy_tail(uint8_t *to, size_t to_room, const uint8_t *from, size_t from_room,
+                             size_t len)
+{
+    if (len <= KEY_TAIL && to_room >= KEY_TAIL && from_room >= KEY_TAIL)
+        memcpy(to, from, KEY_TAIL);
+    else
+        memcpy(to, from, len);
+}
+
 /* Decode the entry at `offset`, whose predecessor's key stands in it->key. */
-static void parse_at(struct block_iter *it, size_t offset)
+static inline void parse_at(struct block_iter *it, size_t offset)
 {
     if (offset >= it->entries.len) {
         it->is_valid = false;
@@ -168,19 +201,18 @@ static void parse_at(struct block_iter *it, size_t offset)
     }
     const uint8_t *p = it->entries.data + offset;
     const uint8_t *end = it->entries.data + it->entries.len;
-    uint32_t shared, unshared, value_len;
-    if (!take_varint(&p, end, &shared) || !take_varint(&p, end, &unshared) ||
-        !take_varint(&p, end, &value_len) || shared > it->key_len || unshared > (size_t)(end - p) ||
-        value_len > (size_t)(end - p) - unshared || (size_t)shared + unshared <= IKEY_TRAILER ||
-        !key_reserve(it, (size_t)shared + unshared)) {
+    struct head h;
+    if (!take_head(&p, end, &h) || h.shared > it->key_len ||
+        !key_reserve(it, (size_t)h.shared + h.unshared)) {
         set_corrupt(it);
         return;
     }
-    memcpy(it->key + shared, p, unshared);
-    it->key_len = (size_t)shared + unshared;
-    it->value = slice_of(p + unshared, value_len);
+    copy_tail(it->key + h.shared, it->key_cap - h.shared, p, (size_t)(end - p), h.unshared);
+    it->shared = h.shared;
+    it->key_len = (size_t)h.shared + h.unshared;
+    it->value = slice_of(p + h.unshared, h.value_len);
     it->offset = offset;
-    it->next_offset = (size_t)(p + unshared + value_len - it->entries.data);
+    it->next_offset = (size_t)(p + h.unshared + h.value_len - it->entries.data);
     it->is_valid = true;
 }
 
@@ -196,7 +228,7 @@ static void go_restart(struct block_iter *it, uint32_t restart)
         parse_at(it, offset);
 }
 
-static void step(struct block_iter *it)
+static inline void step(struct block_iter *it)
 {
     size_t next = it->next_offset;
     if (it->restart + 1 < it->restart_count &&
@@ -242,26 +274,89 @@ void block_iter_prev(struct block_iter *it)
         step(it);
 }
 
-/* Compare the key at a restart point (stored whole) with the target. */
-static bool restart_is_before(struct block_iter *it, uint32_t restart, struct slice key,
-                              uint64_t version)
+/* What a seek looks for, and how far it agrees with the key that the walk stands on. */
+struct target {
+    struct slice key;
+    uint64_t version;
+    size_t same; /* leading bytes of it->key that are those of `key` */
+};
+
+static inline uint64_t load_be(const uint8_t *p)
 {
-    go_restart(it, restart);
-    if (!it->is_valid)
-        return false;
-    struct slice ikey = block_iter_key(it);
-    return entry_compare(ikey_key(ikey), ikey_version(ikey), key, version) < 0;
+    return get_u64be(p);
+}
+
+/* Order of `ikey` against the target, whose first `same` bytes are known to agree;
+ * *ret_same: how many do. */
+static inline int compare_from(struct slice ikey, const struct target *t, size_t same,
+                               size_t *ret_same)
+{
+    struct slice key = ikey_key(ikey);
+    size_t n = MIN(key.len, t->key.len), i = same;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t a = load_be(key.data + i), b = load_be(t->key.data + i);
+        if (a != b) {
+            *ret_same = i + (size_t)__builtin_clzll(a ^ b) / 8;
+            return a < b ? -1 : 1;
+        }
+    }
+    for (; i < n; i++) {
+        if (key.data[i] != t->key.data[i]) {
+            *ret_same = i;
+            return key.data[i] < t->key.data[i] ? -1 : 1;
+        }
+    }
+    *ret_same = n;
+    if (key.len != t->key.len)
+        return key.len < t->key.len ? -1 : 1;
+    uint64_t version = ikey_version(ikey);
+    return (version < t->version) - (version > t->version);
+}
+
+/* Is the key at a restart point (stored whole: read in place) before the target? */
+static bool restart_is_before(struct block_iter *it, uint32_t restart, const struct target *t)
+{
+    size_t offset = get_u32(it->restarts + 4 * (size_t)restart), same = 0;
+    struct head h;
+    if (offset < it->entries.len) {
+        const uint8_t *p = it->entries.data + offset;
+        if (take_head(&p, it->entries.data + it->entries.len, &h) && h.shared == 0)
+            return compare_from(slice_of(p, h.unshared), t, 0, &same) < 0;
+    }
+    set_corrupt(it);
+    return false;
+}
+
+/* Walk on from where the run begins to the first entry that is not before the target.
+ * The key before was smaller and differed at byte `same`. An entry that shares more than
+ * that with it is smaller as well: nothing to compare. */
+static void walk_run(struct block_iter *it, struct target *t)
+{
+    t->same = 0;
+    for (size_t before = 0; it->is_valid;) {
+        size_t key_len = it->key_len - IKEY_TRAILER;
+        bool is_smaller =
+            it->shared > t->same && t->same < MIN(before, key_len) && t->same < t->key.len;
+        if (!is_smaller) {
+            size_t from = MIN(MIN((size_t)it->shared, t->same), MIN(key_len, t->key.len));
+            if (compare_from(block_iter_key(it), t, from, &t->same) >= 0)
+                return;
+        }
+        before = key_len;
+        step(it);
+    }
 }
 
 void block_iter_seek(struct block_iter *it, struct slice key, uint64_t version)
 {
+    struct target t = {.key = key, .version = version};
     if (it->is_corrupt)
         return;
     /* Last restart whose key is < target; the answer is in its run or begins the next. */
     uint32_t lo = 0, hi = it->restart_count - 1;
     while (lo < hi && !it->is_corrupt) {
         uint32_t mid = lo + (hi - lo + 1) / 2;
-        if (restart_is_before(it, mid, key, version))
+        if (restart_is_before(it, mid, &t))
             lo = mid;
         else
             hi = mid - 1;
@@ -269,10 +364,5 @@ void block_iter_seek(struct block_iter *it, struct slice key, uint64_t version)
     if (it->is_corrupt)
         return;
     go_restart(it, lo);
-    while (it->is_valid) {
-        struct slice ikey = block_iter_key(it);
-        if (entry_compare(ikey_key(ikey), ikey_version(ikey), key, version) >= 0)
-            break;
-        step(it);
-    }
+    walk_run(it, &t);
 }

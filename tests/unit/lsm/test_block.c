@@ -155,12 +155,81 @@ static void test_damage(void **state)
     block_builder_fini(&b);
 }
 
+/* Random keys that are prefixes of each other, share much or little, at several versions:
+ * a seek must find what looking at every entry finds. */
+enum { RANDOM_KEYS = 60, RANDOM_KEY_MAX = 40 };
+
+struct random_key {
+    uint8_t bytes[RANDOM_KEY_MAX];
+    size_t len;
+    uint64_t version;
+};
+
+static void random_key(struct rng *rng, struct random_key *key)
+{
+    key->len = 1 + rng_below(rng, RANDOM_KEY_MAX);
+    for (size_t i = 0; i < key->len; i++)
+        key->bytes[i] = rng_chance(rng, 7, 8) ? 0xfe : (uint8_t)(0xfd + rng_below(rng, 3));
+    key->version = UINT64_MAX - rng_below(rng, 3);
+}
+
+static int by_order(const void *a, const void *b)
+{
+    const struct random_key *x = a, *y = b;
+    return entry_compare(slice_of(x->bytes, x->len), x->version, slice_of(y->bytes, y->len),
+                         y->version);
+}
+
+static void random_block(struct rng *rng, unsigned every)
+{
+    struct random_key keys[RANDOM_KEYS], seek;
+    struct block_builder b;
+    struct block_iter it;
+    struct slice block;
+    block_builder_init(&b, every);
+    for (size_t i = 0; i < RANDOM_KEYS; i++)
+        random_key(rng, &keys[i]);
+    qsort(keys, RANDOM_KEYS, sizeof keys[0], by_order);
+    for (size_t i = 0; i < RANDOM_KEYS; i++) {
+        char key[RANDOM_KEY_MAX + 1] = {0}, value[8];
+        memcpy(key, keys[i].bytes, keys[i].len); /* never a zero byte in it */
+        snprintf(value, sizeof value, "%zu", i);
+        add(&b, key, keys[i].version, value);
+    }
+    assert_int_equal(block_builder_finish(&b, &block), 0);
+    assert_int_equal(block_iter_init(&it, block), 0);
+    for (unsigned n = 0; n < 200; n++) {
+        char want[8] = "";
+        random_key(rng, &seek);
+        for (size_t i = RANDOM_KEYS; i-- > 0;) {
+            if (by_order(&keys[i], &seek) >= 0)
+                snprintf(want, sizeof want, "%zu", i);
+        }
+        block_iter_seek(&it, slice_of(seek.bytes, seek.len), seek.version);
+        assert_int_equal(it.is_valid, want[0] != 0);
+        /* Of equals the first is found. */
+        if (it.is_valid && !slice_equal(it.value, slice_str(want)))
+            fail_msg("every %u: found %.*s, want %s", every, (int)it.value.len,
+                     (const char *)it.value.data, want);
+    }
+    block_iter_fini(&it);
+    block_builder_fini(&b);
+}
+
+static void test_seek_random(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 1);
+    for (unsigned n = 0; n < 200; n++)
+        random_block(&rng, 1 + n % 17);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_seek),
-        cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_long_key),
+        cmocka_unit_test(test_seek),   cmocka_unit_test(test_seek_random),
+        cmocka_unit_test(test_walk),   cmocka_unit_test(test_long_key),
         cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests_name("block", tests, NULL, NULL);
