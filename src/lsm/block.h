@@ -51,7 +51,7 @@ struct block_iter {
     size_t offset;    /* of the present entry */
     size_t next_offset;
     uint32_t shared; /* bytes that the key has from the entry before; 0 at a restart */
-    uint8_t *key; /* inline_key, or malloc()ed */
+    uint8_t *key;    /* inline_key, or malloc()ed */
     size_t key_len;
     size_t key_cap;
     struct slice value;

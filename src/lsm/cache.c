@@ -31,6 +31,8 @@ struct shard {
 
 struct cache {
     size_t shard_mask;
+    size_t bytes;           /* the whole budget */
+    atomic_size_t reserved; /* of it, for blocks outside */
     struct shard shards[];
 };
 
@@ -65,11 +67,6 @@ void block_unref(struct block *block)
     ASSERT(before > 0);
     if (before == 1)
         free(block);
-}
-
-static size_t block_charge(const struct block *block)
-{
-    return sizeof *block + block->len;
 }
 
 /* ---- shards ------------------------------------------------------------- */
@@ -222,6 +219,8 @@ struct cache *cache_new(size_t bytes)
     if (cache == NULL)
         return NULL;
     cache->shard_mask = shards - 1;
+    cache->bytes = bytes;
+    atomic_init(&cache->reserved, 0);
     int rv = 0;
     for (size_t i = 0; i < shards; i++)
         rv |= shard_init(&cache->shards[i], bytes / shards);
@@ -275,10 +274,8 @@ void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block
 {
     uint64_t hash = name_hash(file, offset);
     struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
-    if (block_charge(block) > s->budget)
-        return;
     shard_lock(s);
-    if (shard_find(s, hash, file, offset) == NULL) {
+    if (block_charge(block) <= s->budget && shard_find(s, hash, file, offset) == NULL) {
         block->file = file;
         block->offset = offset;
         block_ref(block);
@@ -296,9 +293,50 @@ void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block
     shard_unlock(s);
 }
 
+/* What each shard gives of a reservation: the same when it comes back. */
+static size_t shard_share(const struct cache *cache, size_t bytes)
+{
+    return bytes / (cache->shard_mask + 1) + 1;
+}
+
+bool cache_reserve(struct cache *cache, size_t bytes)
+{
+    size_t share = shard_share(cache, bytes);
+    size_t most = cache->bytes / 2;
+    size_t all = share * (cache->shard_mask + 1);
+    size_t now = atomic_load_explicit(&cache->reserved, memory_order_relaxed);
+    do {
+        if (all > most || now > most - all)
+            return false;
+    } while (!atomic_compare_exchange_weak(&cache->reserved, &now, now + all));
+    for (size_t i = 0; i <= cache->shard_mask; i++) {
+        struct shard *s = &cache->shards[i];
+        shard_lock(s);
+        ASSERT(s->budget >= share);
+        s->budget -= share;
+        shard_shrink(s);
+        shard_unlock(s);
+    }
+    return true;
+}
+
+void cache_release(struct cache *cache, size_t bytes)
+{
+    size_t share = shard_share(cache, bytes);
+    for (size_t i = 0; i <= cache->shard_mask; i++) {
+        struct shard *s = &cache->shards[i];
+        shard_lock(s);
+        s->budget += share;
+        shard_unlock(s);
+    }
+    size_t before = atomic_fetch_sub(&cache->reserved, share * (cache->shard_mask + 1));
+    ASSERT(before >= share * (cache->shard_mask + 1));
+}
+
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
 {
-    *ret_stats = (struct cache_stats){0};
+    *ret_stats = (struct cache_stats){.reserved = atomic_load(&cache->reserved)};
+    ret_stats->bytes = ret_stats->reserved;
     for (size_t i = 0; i <= cache->shard_mask; i++) {
         struct shard *s = &cache->shards[i];
         shard_lock(s);

@@ -60,8 +60,21 @@ struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset);
  * already (another reader was faster) nothing happens. */
 void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block);
 
+/* Bytes of memory that a block stands for. */
+static inline size_t block_charge(const struct block *block)
+{
+    return sizeof *block + block->len;
+}
+
+/* Take `bytes` of the budget for blocks that stay outside of the cache (indexes and filters
+ * of open tables); false when those would have more than half of it. */
+bool cache_reserve(struct cache *cache, size_t bytes);
+void cache_release(struct cache *cache, size_t bytes);
+
 struct cache_stats {
-    uint64_t bytes, blocks, hits, misses;
+    uint64_t bytes;    /* of blocks in it, and reserved */
+    uint64_t reserved; /* of these */
+    uint64_t blocks, hits, misses;
 };
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats);
 

@@ -4,7 +4,6 @@
  */
 #include <stdio.h>
 
-#include "lsm/block.h"
 #include "lsm/lsm_internal.h"
 
 int lsm_verify(const struct lsm_view *view, lsm_bad_fn on_bad, void *data, struct err *err)
@@ -109,21 +108,15 @@ static void offer(struct middle *m, struct slice key)
 /* Walk the partitions of one table in key order until half of the bytes is behind. */
 static void middle_of_table(struct middle *m, const struct piece *p)
 {
-    struct block_iter it;
-    if (p->table->top == NULL || block_iter_init(&it, block_slice(p->table->top)) != 0)
-        return;
-    for (block_iter_first(&it); it.is_valid && m->out->len == 0; block_iter_next(&it)) {
-        struct table_top top;
-        struct slice last = ikey_key(block_iter_key(&it));
-        if (!table_top_decode(it.value, &top))
-            break;
-        if (slice_compare(last, span_max(p->lo, m->start)) < 0)
+    const struct table_parts *parts = &p->table->parts;
+    for (size_t i = 0; i < parts->count && m->out->len == 0; i++) {
+        const struct table_part *part = &parts->items[i];
+        if (slice_compare(part->key, span_max(p->lo, m->start)) < 0)
             continue;
-        m->seen += top.data_bytes;
+        m->seen += part->at.data_bytes;
         if (m->seen >= m->half)
-            offer(m, last);
+            offer(m, part->key);
     }
-    block_iter_fini(&it);
 }
 
 /* By the level that has most of the span: its pieces lie in key order. */

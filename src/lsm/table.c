@@ -82,6 +82,25 @@ int table_block(struct table *t, struct table_handle h, unsigned flags, struct b
     return 0;
 }
 
+/* A block of index or filter, from its pin, or read and pinned if there is room. A pinned
+ * one needs no reference: *ret_own is NULL then, else the reference to give back. */
+static int pinned_block(struct table *t, struct table_pin *pin, struct table_handle h,
+                        unsigned flags, struct block **ret_block, struct block **ret_own,
+                        struct err *err)
+{
+    *ret_own = NULL;
+    *ret_block = table_pin_get(pin);
+    if (*ret_block != NULL)
+        return 0;
+    int rv = table_block(t, h, flags | LSM_READ_NO_FILL, ret_block, err);
+    if (rv != 0)
+        return rv;
+    *ret_own = *ret_block;
+    if (!(flags & LSM_READ_NO_FILL) && !table_pin_set(pin, t->cache, *ret_block))
+        cache_put(t->cache, t->number, h.offset, *ret_block);
+    return 0;
+}
+
 /* ---- open --------------------------------------------------------------- */
 
 /* ERR_CORRUPT: the frame is damaged. */
@@ -89,7 +108,7 @@ static int load_frame(struct table *t, struct err *err)
 {
     uint8_t raw[TABLE_FOOTER];
     size_t got = 0;
-    struct block *props = NULL;
+    struct block *props = NULL, *top = NULL;
     if (t->size < TABLE_FOOTER)
         return err_set(err, ERR_CORRUPT, "%llu bytes are no table", (unsigned long long)t->size);
     int rv = env_file_read(t->file, t->size - TABLE_FOOTER, raw, sizeof raw, &got, err);
@@ -101,14 +120,14 @@ static int load_frame(struct table *t, struct err *err)
     if (rv == 0)
         rv = table_props_decode(block_slice(props), &t->props, err);
     if (rv == 0)
-        rv = read_block(t, t->footer.top, &t->top, err);
+        rv = read_block(t, t->footer.top, &top, err);
+    if (rv == 0)
+        rv = table_parts_load(&t->parts, block_slice(top), err);
     block_unref(props);
-    if (rv != 0)
-        return rv;
-    struct block_iter it;
-    rv = block_iter_init(&it, block_slice(t->top));
-    block_iter_fini(&it);
-    return rv == 0 ? 0 : bad_block(t, t->footer.top.offset, "not an index", err);
+    block_unref(top);
+    if (rv == ERR_CORRUPT)
+        return bad_block(t, t->footer.top.offset, "not an index", err);
+    return rv;
 }
 
 static int check_size(struct table *t, uint64_t want, struct err *err)
@@ -146,8 +165,6 @@ int table_open(struct table **ret_table, struct env *env, struct cache *cache, c
     if (rv == ERR_CORRUPT) {
         snprintf(t->damage, sizeof t->damage, "%s", why.msg);
         atomic_store_explicit(&t->is_bad, true, memory_order_relaxed);
-        block_unref(t->top);
-        t->top = NULL;
     } else if (rv != 0) {
         table_unref(t);
         err_set(err, rv, "%s", why.msg);
@@ -174,7 +191,8 @@ void table_unref(struct table *t)
         return;
     ASSERT(!list_is_linked(&t->in_dead));
     env_file_close(t->file);
-    block_unref(t->top);
+    table_parts_fini(&t->parts, t->cache);
+    table_pin_fini(&t->filter, t->cache);
     table_props_fini(&t->props);
     free(t);
 }
@@ -190,43 +208,38 @@ static int frame_status(const struct table *t, struct err *err)
 
 int table_may_contain(struct table *t, uint64_t hash, unsigned flags, struct err *err)
 {
-    struct block *filter = NULL;
+    struct block *filter = NULL, *own = NULL;
     int rv = frame_status(t, err);
     if (rv != 0)
         return rv;
     if (t->footer.filter.len == 0)
         return 1;
-    rv = table_block(t, t->footer.filter, flags & ~(unsigned)LSM_READ_NO_FILL, &filter, err);
+    rv = pinned_block(t, &t->filter, t->footer.filter, flags & ~(unsigned)LSM_READ_NO_FILL, &filter,
+                      &own, err);
     if (rv != 0)
         return rv;
     if (filter_is_sane(block_slice(filter)))
         rv = filter_may_contain(block_slice(filter), hash);
     else
         rv = bad_block(t, t->footer.filter.offset, "not a filter", err);
-    block_unref(filter);
+    block_unref(own);
     return rv;
 }
 
-/* Seek in the index block and tell where the entry points; ERR_NOT_FOUND at its end. */
-static int index_seek(struct table *t, struct slice index, uint64_t offset, bool is_top,
-                      struct slice key, uint64_t version, struct table_handle *ret_handle,
-                      struct err *err)
+/* Seek in a partition and tell where the entry points; ERR_NOT_FOUND at its end. */
+static int part_seek(struct table *t, struct slice part, uint64_t offset, struct slice key,
+                     uint64_t version, struct table_handle *ret_handle, struct err *err)
 {
     struct block_iter it;
-    int rv = block_iter_init(&it, index);
+    int rv = block_iter_init(&it, part);
     if (rv == 0)
         block_iter_seek(&it, key, version);
-    if (it.is_corrupt) {
+    if (it.is_corrupt)
         rv = bad_block(t, offset, "index entries make no sense", err);
-    } else if (!it.is_valid) {
+    else if (!it.is_valid)
         rv = ERR_NOT_FOUND;
-    } else if (is_top) {
-        struct table_top top;
-        rv = table_top_decode(it.value, &top) ? 0 : bad_block(t, offset, "bad index entry", err);
-        *ret_handle = rv == 0 ? top.handle : *ret_handle;
-    } else if (!table_partition_decode(it.value, ret_handle)) {
+    else if (!table_partition_decode(it.value, ret_handle))
         rv = bad_block(t, offset, "bad index entry", err);
-    }
     block_iter_fini(&it);
     return rv;
 }
@@ -257,22 +270,23 @@ static int data_seek(struct table *t, struct block *data, struct table_handle h,
 int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned flags,
               struct entry *ret_entry, struct block **ret_block, struct err *err)
 {
-    struct table_handle part_at = {0}, data_at = {0};
-    struct block *part = NULL, *data = NULL;
+    struct table_handle data_at = {0};
+    struct block *part = NULL, *own = NULL, *data = NULL;
     int rv = frame_status(t, err);
+    if (rv != 0)
+        return rv;
+    size_t i = table_parts_find(&t->parts, key, version_max);
+    if (i == t->parts.count)
+        return ERR_NOT_FOUND;
+    struct table_part *at = &t->parts.items[i];
+    rv = pinned_block(t, &at->pin, at->at.handle, flags, &part, &own, err);
     if (rv == 0)
-        rv = index_seek(t, block_slice(t->top), t->footer.top.offset, true, key, version_max,
-                        &part_at, err);
-    if (rv == 0)
-        rv = table_block(t, part_at, flags, &part, err);
-    if (rv == 0)
-        rv = index_seek(t, block_slice(part), part_at.offset, false, key, version_max, &data_at,
-                        err);
+        rv = part_seek(t, block_slice(part), at->at.handle.offset, key, version_max, &data_at, err);
+    block_unref(own);
     if (rv == 0)
         rv = table_block(t, data_at, flags, &data, err);
     if (rv == 0)
         rv = data_seek(t, data, data_at, key, version_max, ret_entry, err);
-    block_unref(part);
     if (rv == 0)
         *ret_block = data;
     else
@@ -285,33 +299,26 @@ int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned 
 void table_approximate(const struct table *t, struct slice start, struct slice end,
                        uint64_t *ret_bytes, uint64_t *ret_records)
 {
-    struct block_iter it;
     uint64_t bytes = 0, records = 0;
-    bool before = true; /* the partition begins before `start` */
     *ret_bytes = *ret_records = 0;
     if (t->damage[0] != 0)
         return;
-    before = slice_compare(buf_slice(&t->props.smallest), start) < 0;
-    if (block_iter_init(&it, block_slice(t->top)) != 0)
-        return;
-    for (block_iter_first(&it); it.is_valid; block_iter_next(&it)) {
-        struct table_top top;
-        struct slice last = ikey_key(block_iter_key(&it));
-        if (!table_top_decode(it.value, &top))
-            break;
-        bool ends_before = slice_compare(last, start) < 0;
-        bool ends_after = end.len > 0 && slice_compare(last, end) >= 0;
+    /* Does the partition begin before `start`? */
+    bool before = slice_compare(buf_slice(&t->props.smallest), start) < 0;
+    for (size_t i = 0; i < t->parts.count; i++) {
+        const struct table_part *part = &t->parts.items[i];
+        bool ends_before = slice_compare(part->key, start) < 0;
+        bool ends_after = end.len > 0 && slice_compare(part->key, end) >= 0;
         if (!ends_before) {
             unsigned share = 2 - (before ? 1 : 0) - (ends_after ? 1 : 0);
             share = share == 0 ? 1 : share;
-            bytes += top.data_bytes * share / 2;
-            records += top.records * share / 2;
+            bytes += part->at.data_bytes * share / 2;
+            records += part->at.records * share / 2;
         }
         before = ends_before;
         if (ends_after)
             break;
     }
-    block_iter_fini(&it);
     *ret_bytes = bytes;
     *ret_records = records;
 }
@@ -371,24 +378,12 @@ static void verify_partition(struct verify *v, struct table_handle at)
 static void verify_blocks(struct verify *v)
 {
     struct table *t = v->table;
-    struct block_iter it;
     if (t->footer.filter.len > 0)
         block_unref(verify_block(v, t->footer.filter));
     block_unref(verify_block(v, t->footer.props));
     block_unref(verify_block(v, t->footer.top));
-    bool bad = block_iter_init(&it, block_slice(t->top)) != 0;
-    for (block_iter_first(&it); !bad && it.is_valid; block_iter_next(&it)) {
-        struct table_top top;
-        bad = !table_top_decode(it.value, &top);
-        if (!bad)
-            verify_partition(v, top.handle);
-    }
-    if (bad || it.is_corrupt) {
-        struct err why = {0};
-        int rv = bad_block(t, t->footer.top.offset, "index entries make no sense", &why);
-        verify_note(v, t->footer.top.offset, rv, &why);
-    }
-    block_iter_fini(&it);
+    for (size_t i = 0; i < t->parts.count; i++)
+        verify_partition(v, t->parts.items[i].at.handle);
 }
 
 static void verify_whole(struct verify *v, uint32_t want)
@@ -436,14 +431,15 @@ int table_verify(struct table *t, const uint32_t *crc, table_bad_fn on_bad, void
 
 /* ---- cursor ------------------------------------------------------------- */
 
-/* top ─▶ partition ─▶ data; each lower one is loaded for the entry that the upper one
+/* parts ─▶ partition ─▶ data; each lower one is loaded for the entry that the upper one
  * stands on. */
 struct table_cursor {
     struct cursor base;
     struct table *table;
     struct slice lower, upper;
     unsigned flags;
-    struct block_iter top, part, data;
+    size_t part_index; /* in the table's parts; its count (or SIZE_MAX) for none */
+    struct block_iter part, data;
     struct block *part_block, *data_block;
     struct table_handle part_at, data_at;
 };
@@ -470,24 +466,19 @@ static void drop_part(struct table_cursor *c)
     c->part_block = NULL;
 }
 
-/* True and `part` ready to be moved if `top` stands on something loadable. */
+/* True and `part` ready to be moved if there is a partition `part_index`. */
 static bool load_part(struct table_cursor *c)
 {
-    struct table_top top;
+    struct block *own = NULL;
     drop_part(c);
-    if (!c->top.is_valid) {
-        if (c->top.is_corrupt)
-            tc_fail(c, bad_block(c->table, c->table->footer.top.offset,
-                                 "index entries make no sense", c->base.err));
+    if (c->part_index >= c->table->parts.count)
         return false;
-    }
-    if (!table_top_decode(c->top.value, &top)) {
-        tc_fail(c,
-                bad_block(c->table, c->table->footer.top.offset, "bad index entry", c->base.err));
-        return false;
-    }
-    c->part_at = top.handle;
-    int rv = table_block(c->table, top.handle, c->flags, &c->part_block, c->base.err);
+    struct table_part *part = &c->table->parts.items[c->part_index];
+    c->part_at = part->at.handle;
+    int rv =
+        pinned_block(c->table, &part->pin, c->part_at, c->flags, &c->part_block, &own, c->base.err);
+    if (rv == 0 && own == NULL)
+        block_ref(c->part_block);
     if (rv == 0 && block_iter_init(&c->part, block_slice(c->part_block)) != 0)
         rv = bad_block(c->table, c->part_at.offset, "not an index", c->base.err);
     if (rv != 0)
@@ -523,7 +514,7 @@ static void settle_forward(struct table_cursor *c)
            !c->data.is_corrupt) {
         block_iter_next(&c->part);
         if (!c->part.is_valid && !c->part.is_corrupt) {
-            block_iter_next(&c->top);
+            c->part_index++;
             if (!load_part(c))
                 return;
             block_iter_first(&c->part);
@@ -540,7 +531,7 @@ static void settle_backward(struct table_cursor *c)
            !c->data.is_corrupt) {
         block_iter_prev(&c->part);
         if (!c->part.is_valid && !c->part.is_corrupt) {
-            block_iter_prev(&c->top);
+            c->part_index--; /* below the first: SIZE_MAX */
             if (!load_part(c))
                 return;
             block_iter_last(&c->part);
@@ -585,7 +576,7 @@ static bool tc_begin(struct table_cursor *c)
 /* Without looking at the bounds. */
 static void raw_seek(struct table_cursor *c, struct slice key, uint64_t version)
 {
-    block_iter_seek(&c->top, key, version);
+    c->part_index = table_parts_find(&c->table->parts, key, version);
     if (!load_part(c))
         return;
     block_iter_seek(&c->part, key, version);
@@ -597,7 +588,7 @@ static void raw_seek(struct table_cursor *c, struct slice key, uint64_t version)
 
 static void raw_last(struct table_cursor *c)
 {
-    block_iter_last(&c->top);
+    c->part_index = c->table->parts.count - 1;
     if (!load_part(c))
         return;
     block_iter_last(&c->part);
@@ -677,7 +668,6 @@ static void tc_free(struct cursor *base)
 {
     struct table_cursor *c = container_of(base, struct table_cursor, base);
     drop_part(c);
-    block_iter_fini(&c->top);
     table_unref(c->table);
     free(c);
 }
@@ -703,7 +693,5 @@ struct cursor *table_cursor(struct table *table, struct slice lower, struct slic
     c->lower = lower;
     c->upper = upper;
     c->flags = flags;
-    if (table->top != NULL)
-        block_iter_init(&c->top, block_slice(table->top)); /* was sane at open */
     return &c->base;
 }

@@ -2,8 +2,9 @@
  *
  * table — one immutable table file, open for reading.
  *
- * The top index lives with the table; partitions, filter and data go through the
- * cache under (file number, offset).
+ * The top index lives with the table, and so do, once read and while they have less than
+ * half of the cache's budget, its partitions and the filter. The rest, and all data, goes
+ * through the cache under (file number, offset).
  *
  * Ownership  counted references; the last one closes the file. Removing it from
  *            disk is the business of lsm's files.h.
@@ -23,6 +24,7 @@
 #include "lsm/cursor.h"
 #include "lsm/disk.h"
 #include "lsm/table_format.h"
+#include "lsm/table_top.h"
 
 struct table {
     atomic_uint refs;
@@ -32,7 +34,8 @@ struct table {
     uint64_t number;
     uint64_t size;
     char name[DISK_NAME_MAX];
-    struct block *top; /* NULL when damaged */
+    struct table_parts parts; /* the top index; none when damaged */
+    struct table_pin filter;
     struct table_footer footer;
     struct table_props props;
     char damage[160];                /* why the frame cannot be used; "" when it can */

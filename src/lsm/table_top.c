@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/table_top.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "lsm/block.h"
+
+bool table_pin_set(struct table_pin *pin, struct cache *cache, struct block *block)
+{
+    struct block *none = NULL;
+    if (!cache_reserve(cache, block_charge(block)))
+        return false;
+    block_ref(block);
+    if (atomic_compare_exchange_strong(&pin->block, &none, block))
+        return true;
+    block_unref(block);
+    cache_release(cache, block_charge(block));
+    return false;
+}
+
+void table_pin_fini(struct table_pin *pin, struct cache *cache)
+{
+    struct block *block = atomic_exchange(&pin->block, NULL);
+    if (block == NULL)
+        return;
+    cache_release(cache, block_charge(block));
+    block_unref(block);
+}
+
+void table_parts_fini(struct table_parts *parts, struct cache *cache)
+{
+    for (size_t i = 0; i < parts->count; i++)
+        table_pin_fini(&parts->items[i].pin, cache);
+    free(parts->items);
+    free(parts->keys);
+    *parts = (struct table_parts){0};
+}
+
+/* Entries, and bytes of all keys; false if it is no top index. */
+static bool measure(struct slice top, size_t *ret_count, size_t *ret_bytes)
+{
+    struct block_iter it;
+    struct table_top at;
+    bool ok = block_iter_init(&it, top) == 0;
+    for (block_iter_first(&it); ok && it.is_valid; block_iter_next(&it)) {
+        ok = table_top_decode(it.value, &at);
+        *ret_count += 1;
+        *ret_bytes += it.key_len;
+    }
+    ok = ok && !it.is_corrupt && *ret_count > 0;
+    block_iter_fini(&it);
+    return ok;
+}
+
+int table_parts_load(struct table_parts *parts, struct slice top, struct err *err)
+{
+    struct block_iter it;
+    size_t count = 0, bytes = 0, n = 0;
+    if (!measure(top, &count, &bytes))
+        return err_set(err, ERR_CORRUPT, "not an index");
+    *parts = (struct table_parts){
+        .items = calloc(count, sizeof(*parts->items)),
+        .keys = malloc(bytes),
+    };
+    if (parts->items == NULL || parts->keys == NULL) {
+        table_parts_fini(parts, NULL);
+        return err_set(err, ERR_NOMEM, "index of %zu entries", count);
+    }
+    uint8_t *at = parts->keys;
+    block_iter_init(&it, top);
+    for (block_iter_first(&it); it.is_valid; block_iter_next(&it)) {
+        struct table_part *part = &parts->items[n++];
+        struct slice key = ikey_key(block_iter_key(&it));
+        memcpy(at, key.data, key.len);
+        part->key = slice_of(at, key.len);
+        part->version = ikey_version(block_iter_key(&it));
+        bool ok = table_top_decode(it.value, &part->at);
+        ASSERT(ok);
+        at += key.len;
+    }
+    block_iter_fini(&it);
+    parts->count = n;
+    ASSERT(n == count);
+    return 0;
+}
+
+size_t table_parts_find(const struct table_parts *parts, struct slice key, uint64_t version)
+{
+    size_t lo = 0, hi = parts->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct table_part *part = &parts->items[mid];
+        if (entry_compare(part->key, part->version, key, version) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
