@@ -132,7 +132,7 @@ static bool wants_cut(const struct build *b, bool is_new_key)
 
 static int step_entry(struct build *b)
 {
-    struct entry e = b->source->at;
+    struct entry e = *b->source->at;
     struct slice last = buf_slice(&b->filter.key);
     bool is_new_key = !b->filter.has_key || !slice_equal(last, e.key);
     bool keep = gc_filter_pass(&b->filter, &e);

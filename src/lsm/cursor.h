@@ -32,7 +32,7 @@ struct cursor_ops {
 
 struct cursor {
     const struct cursor_ops *ops;
-    struct entry at; /* valid only while is_valid, until the next move */
+    const struct entry *at; /* the source's own; only while is_valid, until the next move */
     bool is_valid;
     int status;
     struct err *err; /* may be NULL */

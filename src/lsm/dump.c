@@ -106,7 +106,7 @@ int lsm_dump_table(struct env *env, const char *path, bool records, lsm_line_fn 
         if (c == NULL)
             rv = err_set(err, ERR_NOMEM, "cursor");
         for (c != NULL ? cursor_first(c) : (void)0; c != NULL && c->is_valid; cursor_next(c))
-            dump_entry(&d, &c->at);
+            dump_entry(&d, c->at);
     }
     cursor_free(c);
     table_unref(t);

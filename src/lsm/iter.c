@@ -33,8 +33,10 @@ static struct cursor *open_sources(struct lsm_iter *it, unsigned flags)
     size_t room = it->view->mem_count + v->count[0] + LSM_LEVELS, n = 0;
     struct cursor **sources = calloc(room, sizeof(*sources));
     bool ok = sources != NULL;
-    for (size_t i = 0; ok && i < it->view->mem_count; i++)
-        ok = (sources[n++] = memtable_cursor(it->view->mems[i].mem, it->view->mems[i].limit));
+    for (size_t i = 0; ok && i < it->view->mem_count; i++) {
+        if (it->view->mems[i].limit > 0) /* else nothing of it is shown */
+            ok = (sources[n++] = memtable_cursor(it->view->mems[i].mem, it->view->mems[i].limit));
+    }
     for (size_t i = 0; ok && i < v->count[0]; i++)
         ok = (sources[n++] = piece_cursor(v->at[0][i], flags, &it->err));
     for (unsigned level = 1; ok && level < LSM_LEVELS; level++) {
@@ -112,8 +114,13 @@ static bool above_lower(const struct lsm_iter *it, struct slice key)
     return slice_compare(key, buf_slice(&it->lower)) >= 0;
 }
 
-static bool keep_key(struct lsm_iter *it, struct slice key)
+static inline bool keep_key(struct lsm_iter *it, struct slice key)
 {
+    if (key.len <= it->key.cap) {
+        memcpy(it->key.data, key.data, key.len);
+        it->key.len = key.len;
+        return true;
+    }
     buf_clear(&it->key);
     buf_append_slice(&it->key, key);
     return !it->key.failed;
@@ -128,7 +135,7 @@ static bool settle_forward(struct lsm_iter *it, bool has_last)
     struct cursor *m = it->merge;
     uint64_t last_version = it->at.version;
     for (; m->is_valid; cursor_next(m)) {
-        const struct entry *e = &m->at;
+        const struct entry *e = m->at;
         if (!below_upper(it, e->key))
             return iter_end(it, 0);
         bool same = has_last && slice_equal(e->key, buf_slice(&it->key));
@@ -199,7 +206,7 @@ static bool settle_backward(struct lsm_iter *it)
     struct cursor *m = it->merge;
     bool has = false;
     for (; m->is_valid; cursor_prev(m)) {
-        const struct entry *e = &m->at;
+        const struct entry *e = m->at;
         bool same = has && slice_equal(e->key, it->at.key);
         if (has && (!same || (it->all_versions && e->version != it->at.version))) {
             if (it->all_versions || it->at.kind != ENTRY_DELETE)

@@ -301,6 +301,7 @@ struct memtable_cursor {
     struct cursor base;
     const struct memtable *mem;
     const struct node *node;
+    struct entry entry;
     uint32_t limit;
 };
 
@@ -309,7 +310,7 @@ static void stand_on(struct memtable_cursor *c, const struct node *n)
     c->node = n;
     c->base.is_valid = n != NULL;
     if (n != NULL)
-        node_entry(n, &c->base.at);
+        node_entry(n, &c->entry);
 }
 
 static void stand_forward(struct memtable_cursor *c, const struct node *n)
@@ -391,6 +392,7 @@ struct cursor *memtable_cursor(const struct memtable *mem, uint32_t limit)
     if (c == NULL)
         return NULL;
     c->base.ops = &memtable_cursor_ops;
+    c->base.at = &c->entry;
     c->mem = mem;
     c->limit = limit;
     return &c->base;

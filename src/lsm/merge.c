@@ -7,7 +7,8 @@
 
 struct cursor *piece_cursor(struct piece *p, unsigned flags, struct err *err)
 {
-    return table_cursor(p->table, p->lo, p->hi, flags, err);
+    const struct slice none = {0}; /* a whole table has nothing outside of its piece */
+    return table_cursor(p->table, p->is_cut ? p->lo : none, p->is_cut ? p->hi : none, flags, err);
 }
 
 /* ---- one level ---------------------------------------------------------- */
@@ -162,18 +163,37 @@ struct merge_cursor {
     size_t count;
     size_t heap_count;
     bool is_forward;
-    uint32_t *heap; /* indexes of sources that are valid, the next one first */
+    struct slot *heap; /* sources that are valid, the next one first */
     struct cursor *sources[];
 };
 
-/* Does source `a` come before source `b` in the direction of travel? */
-static bool comes_first(const struct merge_cursor *m, uint32_t a, uint32_t b)
+struct slot {
+    uint64_t prefix; /* of the key that the source stands on: decides most comparisons */
+    uint32_t source;
+};
+
+/* The first 8 bytes as a number; a shorter key as if zeroes followed. */
+static inline uint64_t key_prefix(struct slice key)
 {
-    const struct entry *x = &m->sources[a]->at;
-    const struct entry *y = &m->sources[b]->at;
+    if (key.len >= 8)
+        return get_u64be(key.data);
+    uint64_t prefix = 0;
+    for (size_t i = 0; i < 8; i++)
+        prefix = prefix << 8 | (i < key.len ? key.data[i] : 0);
+    return prefix;
+}
+
+/* Does `a` come before `b` in the direction of travel? */
+static inline bool comes_first(const struct merge_cursor *m, const struct slot *a,
+                               const struct slot *b)
+{
+    if (a->prefix != b->prefix)
+        return (a->prefix < b->prefix) == m->is_forward;
+    const struct entry *x = m->sources[a->source]->at;
+    const struct entry *y = m->sources[b->source]->at;
     int c = entry_compare(x->key, x->version, y->key, y->version);
     if (c == 0)
-        c = a < b ? -1 : 1;
+        c = a->source < b->source ? -1 : 1;
     return m->is_forward ? c < 0 : c > 0;
 }
 
@@ -183,11 +203,11 @@ static void sift_down(struct merge_cursor *m, size_t i)
         size_t child = 2 * i + 1;
         if (child >= m->heap_count)
             return;
-        if (child + 1 < m->heap_count && comes_first(m, m->heap[child + 1], m->heap[child]))
+        if (child + 1 < m->heap_count && comes_first(m, &m->heap[child + 1], &m->heap[child]))
             child++;
-        if (!comes_first(m, m->heap[child], m->heap[i]))
+        if (!comes_first(m, &m->heap[child], &m->heap[i]))
             return;
-        uint32_t t = m->heap[i];
+        struct slot t = m->heap[i];
         m->heap[i] = m->heap[child];
         m->heap[child] = t;
         i = child;
@@ -198,7 +218,7 @@ static void merge_take(struct merge_cursor *m)
 {
     m->base.is_valid = m->base.status == 0 && m->heap_count > 0;
     if (m->base.is_valid)
-        m->base.at = m->sources[m->heap[0]]->at;
+        m->base.at = m->sources[m->heap[0].source]->at;
 }
 
 /* After every source was positioned. */
@@ -211,7 +231,8 @@ static void merge_rebuild(struct merge_cursor *m, bool is_forward)
         if (m->sources[i]->status != 0 && m->base.status == 0)
             m->base.status = m->sources[i]->status;
         if (m->sources[i]->is_valid)
-            m->heap[m->heap_count++] = (uint32_t)i;
+            m->heap[m->heap_count++] =
+                (struct slot){.prefix = key_prefix(m->sources[i]->at->key), .source = (uint32_t)i};
     }
     for (size_t i = m->heap_count / 2; i-- > 0;)
         sift_down(m, i);
@@ -245,12 +266,13 @@ static void merge_last(struct cursor *base)
 /* The source on top has moved. */
 static void merge_moved(struct merge_cursor *m)
 {
-    struct cursor *top = m->sources[m->heap[0]];
+    struct cursor *top = m->sources[m->heap[0].source];
     if (top->status != 0)
         m->base.status = top->status;
-    if (!top->is_valid) {
+    if (top->is_valid)
+        m->heap[0].prefix = key_prefix(top->at->key);
+    else
         m->heap[0] = m->heap[--m->heap_count];
-    }
     if (m->heap_count > 0)
         sift_down(m, 0);
     merge_take(m);
@@ -260,7 +282,7 @@ static void merge_next(struct cursor *base)
 {
     struct merge_cursor *m = container_of(base, struct merge_cursor, base);
     ASSERT(m->is_forward);
-    cursor_next(m->sources[m->heap[0]]);
+    cursor_next(m->sources[m->heap[0].source]);
     merge_moved(m);
 }
 
@@ -268,7 +290,7 @@ static void merge_prev(struct cursor *base)
 {
     struct merge_cursor *m = container_of(base, struct merge_cursor, base);
     ASSERT(!m->is_forward);
-    cursor_prev(m->sources[m->heap[0]]);
+    cursor_prev(m->sources[m->heap[0].source]);
     merge_moved(m);
 }
 
@@ -293,8 +315,10 @@ static const struct cursor_ops merge_cursor_ops = {
 struct cursor *merge_cursor(struct cursor **sources, size_t count, struct err *err)
 {
     ASSERT(count < UINT32_MAX);
+    if (count == 1)
+        return sources[0];
     struct merge_cursor *m = calloc(1, sizeof *m + count * sizeof(m->sources[0]));
-    uint32_t *heap = calloc(MAX(count, (size_t)1), sizeof *heap);
+    struct slot *heap = calloc(MAX(count, (size_t)1), sizeof *heap);
     if (m == NULL || heap == NULL) {
         for (size_t i = 0; i < count; i++)
             cursor_free(sources[i]);

@@ -9,97 +9,7 @@
 #include "lsm/block.h"
 #include "lsm/filter.h"
 #include "lsm/lsm.h"
-
-/* ---- reading blocks ----------------------------------------------------- */
-
-static int bad_block(struct table *t, uint64_t offset, const char *what, struct err *err)
-{
-    atomic_store_explicit(&t->bad_offset, offset, memory_order_relaxed);
-    atomic_store_explicit(&t->is_bad, true, memory_order_release);
-    return err_set(err, ERR_CORRUPT, "table '%s': block at %llu: %s", t->name,
-                   (unsigned long long)offset, what);
-}
-
-static int decode_block(struct table *t, struct table_handle h, const uint8_t *raw,
-                        struct block **ret_block, struct err *err)
-{
-    struct slice payload = slice_of(raw, h.len);
-    uint8_t type = raw[h.len];
-    size_t plain_len;
-    if (get_u32(raw + h.len + 1) != table_block_crc(raw, (size_t)h.len + 1, h.offset))
-        return bad_block(t, h.offset, "bad crc", err);
-    if (table_block_plain_len(payload, type, &plain_len) != 0)
-        return bad_block(t, h.offset, "bad type or length", err);
-    struct block *block = block_new(plain_len);
-    if (block == NULL)
-        return err_set(err, ERR_NOMEM, "block of %zu bytes", plain_len);
-    if (table_block_plain(payload, type, block->data, plain_len) != 0) {
-        block_unref(block);
-        return bad_block(t, h.offset, "bad LZ4 data", err);
-    }
-    *ret_block = block;
-    return 0;
-}
-
-/* Bypasses the cache. */
-static int read_block(struct table *t, struct table_handle h, struct block **ret_block,
-                      struct err *err)
-{
-    size_t len = (size_t)h.len + TABLE_BLOCK_TAIL;
-    size_t got = 0;
-    if (h.offset > t->size || len > t->size - h.offset)
-        return bad_block(t, h.offset, "lies outside of the file", err);
-    uint8_t *raw = malloc(len);
-    if (raw == NULL)
-        return err_set(err, ERR_NOMEM, "block of %zu bytes", len);
-    int rv = env_file_read(t->file, h.offset, raw, len, &got, err);
-    if (rv != 0)
-        rv = err_wrap(err, rv, "table '%s': block at %llu", t->name, (unsigned long long)h.offset);
-    else if (got != len)
-        rv = bad_block(t, h.offset, "the file ends inside", err);
-    else
-        rv = decode_block(t, h, raw, ret_block, err);
-    free(raw);
-    return rv;
-}
-
-int table_block(struct table *t, struct table_handle h, unsigned flags, struct block **ret_block,
-                struct err *err)
-{
-    struct block *block = cache_get(t->cache, t->number, h.offset);
-    if (block != NULL) {
-        *ret_block = block;
-        return 0;
-    }
-    if (flags & LSM_READ_NO_IO)
-        return ERR_WOULD_BLOCK;
-    int rv = read_block(t, h, &block, err);
-    if (rv != 0)
-        return rv;
-    if (!(flags & LSM_READ_NO_FILL))
-        cache_put(t->cache, t->number, h.offset, block);
-    *ret_block = block;
-    return 0;
-}
-
-/* A block of index or filter, from its pin, or read and pinned if there is room. A pinned
- * one needs no reference: *ret_own is NULL then, else the reference to give back. */
-static int pinned_block(struct table *t, struct table_pin *pin, struct table_handle h,
-                        unsigned flags, struct block **ret_block, struct block **ret_own,
-                        struct err *err)
-{
-    *ret_own = NULL;
-    *ret_block = table_pin_get(pin);
-    if (*ret_block != NULL)
-        return 0;
-    int rv = table_block(t, h, flags | LSM_READ_NO_FILL, ret_block, err);
-    if (rv != 0)
-        return rv;
-    *ret_own = *ret_block;
-    if (!(flags & LSM_READ_NO_FILL) && !table_pin_set(pin, t->cache, *ret_block))
-        cache_put(t->cache, t->number, h.offset, *ret_block);
-    return 0;
-}
+#include "lsm/table_read.h"
 
 /* ---- open --------------------------------------------------------------- */
 
@@ -116,17 +26,17 @@ static int load_frame(struct table *t, struct err *err)
         return rv;
     rv = table_footer_decode(slice_of(raw, got), t->size, &t->footer, err);
     if (rv == 0)
-        rv = read_block(t, t->footer.props, &props, err);
+        rv = table_read_block(t, t->footer.props, &props, err);
     if (rv == 0)
         rv = table_props_decode(block_slice(props), &t->props, err);
     if (rv == 0)
-        rv = read_block(t, t->footer.top, &top, err);
+        rv = table_read_block(t, t->footer.top, &top, err);
     if (rv == 0)
         rv = table_parts_load(&t->parts, block_slice(top), err);
     block_unref(props);
     block_unref(top);
     if (rv == ERR_CORRUPT)
-        return bad_block(t, t->footer.top.offset, "not an index", err);
+        return table_bad_block(t, t->footer.top.offset, "not an index", err);
     return rv;
 }
 
@@ -214,14 +124,14 @@ int table_may_contain(struct table *t, uint64_t hash, unsigned flags, struct err
         return rv;
     if (t->footer.filter.len == 0)
         return 1;
-    rv = pinned_block(t, &t->filter, t->footer.filter, flags & ~(unsigned)LSM_READ_NO_FILL, &filter,
-                      &own, err);
+    rv = table_pinned_block(t, &t->filter, t->footer.filter, flags & ~(unsigned)LSM_READ_NO_FILL,
+                            &filter, &own, err);
     if (rv != 0)
         return rv;
     if (filter_is_sane(block_slice(filter)))
         rv = filter_may_contain(block_slice(filter), hash);
     else
-        rv = bad_block(t, t->footer.filter.offset, "not a filter", err);
+        rv = table_bad_block(t, t->footer.filter.offset, "not a filter", err);
     block_unref(own);
     return rv;
 }
@@ -235,11 +145,11 @@ static int part_seek(struct table *t, struct slice part, uint64_t offset, struct
     if (rv == 0)
         block_iter_seek(&it, key, version);
     if (it.is_corrupt)
-        rv = bad_block(t, offset, "index entries make no sense", err);
+        rv = table_bad_block(t, offset, "index entries make no sense", err);
     else if (!it.is_valid)
         rv = ERR_NOT_FOUND;
     else if (!table_partition_decode(it.value, ret_handle))
-        rv = bad_block(t, offset, "bad index entry", err);
+        rv = table_bad_block(t, offset, "bad index entry", err);
     block_iter_fini(&it);
     return rv;
 }
@@ -253,11 +163,11 @@ static int data_seek(struct table *t, struct block *data, struct table_handle h,
     if (rv == 0)
         block_iter_seek(&it, key, version);
     if (it.is_corrupt)
-        rv = bad_block(t, h.offset, "entries make no sense", err);
+        rv = table_bad_block(t, h.offset, "entries make no sense", err);
     else if (!it.is_valid || !slice_equal(ikey_key(block_iter_key(&it)), key))
         rv = ERR_NOT_FOUND;
     else if (!entry_decode(block_iter_key(&it), it.value, &found))
-        rv = bad_block(t, h.offset, "an entry makes no sense", err);
+        rv = table_bad_block(t, h.offset, "an entry makes no sense", err);
     if (rv == 0) {
         ASSERT(found.version <= version);
         found.key = (struct slice){0}; /* stood in the iterator */
@@ -279,7 +189,7 @@ int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned 
     if (i == t->parts.count)
         return ERR_NOT_FOUND;
     struct table_part *at = &t->parts.items[i];
-    rv = pinned_block(t, &at->pin, at->at.handle, flags, &part, &own, err);
+    rv = table_pinned_block(t, &at->pin, at->at.handle, flags, &part, &own, err);
     if (rv == 0)
         rv = part_seek(t, block_slice(part), at->at.handle.offset, key, version_max, &data_at, err);
     block_unref(own);
@@ -348,7 +258,7 @@ static struct block *verify_block(struct verify *v, struct table_handle h)
 {
     struct err why = {0};
     struct block *block = NULL;
-    int rv = read_block(v->table, h, &block, &why);
+    int rv = table_read_block(v->table, h, &block, &why);
     verify_note(v, h.offset, rv, &why);
     return block;
 }
@@ -368,7 +278,7 @@ static void verify_partition(struct verify *v, struct table_handle at)
     }
     if (bad || it.is_corrupt) {
         struct err why = {0};
-        int rv = bad_block(v->table, at.offset, "index entries make no sense", &why);
+        int rv = table_bad_block(v->table, at.offset, "index entries make no sense", &why);
         verify_note(v, at.offset, rv, &why);
     }
     block_iter_fini(&it);
@@ -402,7 +312,7 @@ static void verify_whole(struct verify *v, uint32_t want)
         size_t len = (size_t)MIN(t->size - offset, (uint64_t)CHUNK);
         rv = env_file_read(t->file, offset, chunk, len, &got, &why);
         if (rv == 0 && got != len)
-            rv = bad_block(t, offset + got, "the file ends here", &why);
+            rv = table_bad_block(t, offset + got, "the file ends here", &why);
         if (rv == 0)
             crc = crc32c(crc, chunk, got);
         offset += got;
@@ -439,9 +349,11 @@ struct table_cursor {
     struct slice lower, upper;
     unsigned flags;
     size_t part_index; /* in the table's parts; its count (or SIZE_MAX) for none */
+    struct entry entry;
     struct block_iter part, data;
     struct block *part_block, *data_block;
     struct table_handle part_at, data_at;
+    struct table_ahead ahead;
 };
 
 static void tc_fail(struct table_cursor *c, int status)
@@ -475,12 +387,12 @@ static bool load_part(struct table_cursor *c)
         return false;
     struct table_part *part = &c->table->parts.items[c->part_index];
     c->part_at = part->at.handle;
-    int rv =
-        pinned_block(c->table, &part->pin, c->part_at, c->flags, &c->part_block, &own, c->base.err);
+    int rv = table_pinned_block(c->table, &part->pin, c->part_at, c->flags, &c->part_block, &own,
+                                c->base.err);
     if (rv == 0 && own == NULL)
         block_ref(c->part_block);
     if (rv == 0 && block_iter_init(&c->part, block_slice(c->part_block)) != 0)
-        rv = bad_block(c->table, c->part_at.offset, "not an index", c->base.err);
+        rv = table_bad_block(c->table, c->part_at.offset, "not an index", c->base.err);
     if (rv != 0)
         tc_fail(c, rv);
     return rv == 0;
@@ -491,17 +403,18 @@ static bool load_data(struct table_cursor *c)
     drop_data(c);
     if (!c->part.is_valid) {
         if (c->part.is_corrupt)
-            tc_fail(c, bad_block(c->table, c->part_at.offset, "index entries make no sense",
-                                 c->base.err));
+            tc_fail(c, table_bad_block(c->table, c->part_at.offset, "index entries make no sense",
+                                       c->base.err));
         return false;
     }
     if (!table_partition_decode(c->part.value, &c->data_at)) {
-        tc_fail(c, bad_block(c->table, c->part_at.offset, "bad index entry", c->base.err));
+        tc_fail(c, table_bad_block(c->table, c->part_at.offset, "bad index entry", c->base.err));
         return false;
     }
-    int rv = table_block(c->table, c->data_at, c->flags, &c->data_block, c->base.err);
+    int rv =
+        table_block_ahead(c->table, &c->ahead, c->data_at, c->flags, &c->data_block, c->base.err);
     if (rv == 0 && block_iter_init(&c->data, block_slice(c->data_block)) != 0)
-        rv = bad_block(c->table, c->data_at.offset, "not a block of entries", c->base.err);
+        rv = table_bad_block(c->table, c->data_at.offset, "not a block of entries", c->base.err);
     if (rv != 0)
         tc_fail(c, rv);
     return rv == 0;
@@ -542,25 +455,29 @@ static void settle_backward(struct table_cursor *c)
     }
 }
 
-/* Show where `data` stands, if that is inside the bounds. */
-static void show(struct table_cursor *c)
+/* Show where `data` stands, if that is inside the bound that lies ahead. */
+static void show(struct table_cursor *c, bool is_forward)
 {
     c->base.is_valid = false;
     if (c->base.status != 0 || c->data_block == NULL)
         return;
     if (c->data.is_corrupt) {
-        tc_fail(c, bad_block(c->table, c->data_at.offset, "entries make no sense", c->base.err));
+        tc_fail(c,
+                table_bad_block(c->table, c->data_at.offset, "entries make no sense", c->base.err));
         return;
     }
     if (!c->data.is_valid)
         return;
-    if (!entry_decode(block_iter_key(&c->data), c->data.value, &c->base.at)) {
-        tc_fail(c, bad_block(c->table, c->data_at.offset, "an entry makes no sense", c->base.err));
+    if (!entry_decode(block_iter_key(&c->data), c->data.value, &c->entry)) {
+        tc_fail(c, table_bad_block(c->table, c->data_at.offset, "an entry makes no sense",
+                                   c->base.err));
         return;
     }
-    struct slice key = c->base.at.key;
-    c->base.is_valid = slice_compare(key, c->lower) >= 0 &&
-                       (c->upper.len == 0 || slice_compare(key, c->upper) < 0);
+    struct slice key = c->entry.key;
+    if (is_forward)
+        c->base.is_valid = c->upper.len == 0 || slice_compare(key, c->upper) < 0;
+    else
+        c->base.is_valid = c->lower.len == 0 || slice_compare(key, c->lower) >= 0;
 }
 
 static bool tc_begin(struct table_cursor *c)
@@ -614,7 +531,7 @@ static void tc_seek(struct cursor *base, struct slice key, uint64_t version)
         version = UINT64_MAX;
     }
     raw_seek(c, key, version);
-    show(c);
+    show(c, true);
 }
 
 static void tc_seek_before(struct cursor *base, struct slice key, uint64_t version)
@@ -633,7 +550,7 @@ static void tc_seek_before(struct cursor *base, struct slice key, uint64_t versi
         raw_prev(c);
     else if (!c->data.is_corrupt)
         raw_last(c);
-    show(c);
+    show(c, false);
 }
 
 static void tc_last(struct cursor *base)
@@ -646,7 +563,7 @@ static void tc_last(struct cursor *base)
     if (!tc_begin(c))
         return;
     raw_last(c);
-    show(c);
+    show(c, false);
 }
 
 static void tc_next(struct cursor *base)
@@ -654,20 +571,21 @@ static void tc_next(struct cursor *base)
     struct table_cursor *c = container_of(base, struct table_cursor, base);
     block_iter_next(&c->data);
     settle_forward(c);
-    show(c);
+    show(c, true);
 }
 
 static void tc_prev(struct cursor *base)
 {
     struct table_cursor *c = container_of(base, struct table_cursor, base);
     raw_prev(c);
-    show(c);
+    show(c, false);
 }
 
 static void tc_free(struct cursor *base)
 {
     struct table_cursor *c = container_of(base, struct table_cursor, base);
     drop_part(c);
+    table_ahead_fini(&c->ahead);
     table_unref(c->table);
     free(c);
 }
@@ -688,6 +606,7 @@ struct cursor *table_cursor(struct table *table, struct slice lower, struct slic
     if (c == NULL)
         return NULL;
     c->base.ops = &table_cursor_ops;
+    c->base.at = &c->entry;
     c->base.err = err;
     c->table = table_ref(table);
     c->lower = lower;

@@ -70,8 +70,8 @@ static void test_get(void **state)
 static void show(char *out, size_t size, const struct cursor *c)
 {
     size_t n = strlen(out);
-    snprintf(out + n, size - n, "%.*s%llu ", (int)c->at.key.len, c->at.key.data,
-             (unsigned long long)c->at.version);
+    snprintf(out + n, size - n, "%.*s%llu ", (int)c->at->key.len, c->at->key.data,
+             (unsigned long long)c->at->version);
 }
 
 static void walk(const struct memtable *mem, uint32_t limit, const char *forward,
@@ -98,9 +98,9 @@ static void test_walk(void **state)
     walk(mem, 0, "", "");
     struct cursor *c = memtable_cursor(mem, 7);
     cursor_seek(c, slice_str("b"), 6);
-    assert_true(c->is_valid && slice_equal(c->at.value, slice_str("again")));
+    assert_true(c->is_valid && slice_equal(c->at->value, slice_str("again")));
     cursor_seek_before(c, slice_str("b"), 5);
-    assert_true(c->is_valid && c->at.version == 7);
+    assert_true(c->is_valid && c->at->version == 7);
     cursor_seek_before(c, slice_str("a"), 3);
     assert_false(c->is_valid);
     cursor_free(c);
@@ -160,12 +160,12 @@ static void *reader_main(void *data)
         struct cursor *c = memtable_cursor(r->mem, limit);
         uint64_t last = 0, last_version = UINT64_MAX, count = 0;
         for (cursor_first(c); c->is_valid; cursor_next(c), count++) {
-            uint64_t key = key_number(c->at.key);
-            ASSERT(c->at.version <= limit);
-            ASSERT(count == 0 || key > last || (key == last && c->at.version < last_version));
-            ASSERT(get_u64(c->at.value.data) == (key ^ c->at.version));
+            uint64_t key = key_number(c->at->key);
+            ASSERT(c->at->version <= limit);
+            ASSERT(count == 0 || key > last || (key == last && c->at->version < last_version));
+            ASSERT(get_u64(c->at->value.data) == (key ^ c->at->version));
             last = key;
-            last_version = c->at.version;
+            last_version = c->at->version;
         }
         ASSERT(count == limit);
         cursor_free(c);

@@ -159,7 +159,7 @@ static void test_cursor_bounds(void **state)
         char key[16];
         snprintf(key, sizeof key, "k%03u", rows[i].first * 2);
         cursor_first(c);
-        assert_true(!c->is_valid || slice_equal(c->at.key, slice_str(key)));
+        assert_true(!c->is_valid || slice_equal(c->at->key, slice_str(key)));
         for (; c->is_valid; cursor_next(c))
             forward++;
         for (cursor_last(c); c->is_valid; cursor_prev(c))

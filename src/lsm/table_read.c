@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/table_read.h"
+
+#include <stdlib.h>
+
+#include "base/coding.h"
+#include "env/env.h"
+#include "lsm/lsm.h"
+
+enum { RAW_INLINE = 16 << 10, AHEAD_MIN = 32 << 10, AHEAD_MAX = 256 << 10, AHEAD_GAP = 32 << 10 };
+
+int table_bad_block(struct table *t, uint64_t offset, const char *what, struct err *err)
+{
+    atomic_store_explicit(&t->bad_offset, offset, memory_order_relaxed);
+    atomic_store_explicit(&t->is_bad, true, memory_order_release);
+    return err_set(err, ERR_CORRUPT, "table '%s': block at %llu: %s", t->name,
+                   (unsigned long long)offset, what);
+}
+
+static int decode_block(struct table *t, struct table_handle h, const uint8_t *raw,
+                        struct block **ret_block, struct err *err)
+{
+    struct slice payload = slice_of(raw, h.len);
+    uint8_t type = raw[h.len];
+    size_t plain_len;
+    if (get_u32(raw + h.len + 1) != table_block_crc(raw, (size_t)h.len + 1, h.offset))
+        return table_bad_block(t, h.offset, "bad crc", err);
+    if (table_block_plain_len(payload, type, &plain_len) != 0)
+        return table_bad_block(t, h.offset, "bad type or length", err);
+    struct block *block = block_new(plain_len);
+    if (block == NULL)
+        return err_set(err, ERR_NOMEM, "block of %zu bytes", plain_len);
+    if (table_block_plain(payload, type, block->data, plain_len) != 0) {
+        block_unref(block);
+        return table_bad_block(t, h.offset, "bad LZ4 data", err);
+    }
+    *ret_block = block;
+    return 0;
+}
+
+int table_read_block(struct table *t, struct table_handle h, struct block **ret_block,
+                     struct err *err)
+{
+    uint8_t room[RAW_INLINE];
+    size_t len = (size_t)h.len + TABLE_BLOCK_TAIL;
+    size_t got = 0;
+    if (h.offset > t->size || len > t->size - h.offset)
+        return table_bad_block(t, h.offset, "lies outside of the file", err);
+    uint8_t *raw = len <= sizeof room ? room : malloc(len);
+    if (raw == NULL)
+        return err_set(err, ERR_NOMEM, "block of %zu bytes", len);
+    int rv = env_file_read(t->file, h.offset, raw, len, &got, err);
+    if (rv != 0)
+        rv = err_wrap(err, rv, "table '%s': block at %llu", t->name, (unsigned long long)h.offset);
+    else if (got != len)
+        rv = table_bad_block(t, h.offset, "the file ends inside", err);
+    else
+        rv = decode_block(t, h, raw, ret_block, err);
+    if (raw != room)
+        free(raw);
+    return rv;
+}
+
+int table_block(struct table *t, struct table_handle h, unsigned flags, struct block **ret_block,
+                struct err *err)
+{
+    struct block *block = cache_get(t->cache, t->number, h.offset);
+    if (block != NULL) {
+        *ret_block = block;
+        return 0;
+    }
+    if (flags & LSM_READ_NO_IO)
+        return ERR_WOULD_BLOCK;
+    int rv = table_read_block(t, h, &block, err);
+    if (rv != 0)
+        return rv;
+    if (!(flags & LSM_READ_NO_FILL))
+        cache_put(t->cache, t->number, h.offset, block);
+    *ret_block = block;
+    return 0;
+}
+
+int table_pinned_block(struct table *t, struct table_pin *pin, struct table_handle h,
+                       unsigned flags, struct block **ret_block, struct block **ret_own,
+                       struct err *err)
+{
+    *ret_own = NULL;
+    *ret_block = table_pin_get(pin);
+    if (*ret_block != NULL)
+        return 0;
+    int rv = table_block(t, h, flags | LSM_READ_NO_FILL, ret_block, err);
+    if (rv != 0)
+        return rv;
+    *ret_own = *ret_block;
+    if (!(flags & LSM_READ_NO_FILL) && !table_pin_set(pin, t->cache, *ret_block))
+        cache_put(t->cache, t->number, h.offset, *ret_block);
+    return 0;
+}
+
+/* ---- walking ------------------------------------------------------------ */
+
+void table_ahead_fini(struct table_ahead *a)
+{
+    free(a->data);
+    *a = (struct table_ahead){0};
+}
+
+static bool ahead_has(const struct table_ahead *a, uint64_t offset, size_t len)
+{
+    return offset >= a->offset && len <= a->len && offset - a->offset <= a->len - len;
+}
+
+/* Read the next window, which begins with the block. False: read the block alone (memory,
+ * a damaged place of the disk; what is wrong shows there). */
+static bool ahead_fill(struct table *t, struct table_ahead *a, uint64_t offset, size_t len)
+{
+    a->window = a->window == 0 ? AHEAD_MIN : MIN(a->window * 2, (size_t)AHEAD_MAX);
+    size_t want = MAX(a->window, len);
+    a->len = 0;
+    if (want > a->cap) {
+        free(a->data);
+        a->data = malloc(want);
+        a->cap = a->data != NULL ? want : 0;
+        if (a->data == NULL)
+            return false;
+    }
+    want = (size_t)MIN((uint64_t)want, t->size - offset);
+    size_t got = 0;
+    if (env_file_read(t->file, offset, a->data, want, &got, NULL) != 0)
+        return false;
+    a->offset = offset;
+    a->len = got;
+    return true;
+}
+
+int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handle h, unsigned flags,
+                      struct block **ret_block, struct err *err)
+{
+    size_t len = (size_t)h.len + TABLE_BLOCK_TAIL;
+    /* Index partitions lie between the blocks of data. */
+    bool in_row = a->next > 0 && h.offset >= a->next && h.offset - a->next <= AHEAD_GAP;
+    a->next = h.offset + len;
+    *ret_block = cache_get(t->cache, t->number, h.offset);
+    if (*ret_block != NULL)
+        return 0;
+    if (flags & LSM_READ_NO_IO)
+        return ERR_WOULD_BLOCK;
+    if (!in_row)
+        a->window = 0;
+    bool is_sane = h.offset <= t->size && len <= t->size - h.offset;
+    int rv;
+    if (is_sane && (ahead_has(a, h.offset, len) ||
+                    (in_row && ahead_fill(t, a, h.offset, len) && ahead_has(a, h.offset, len))))
+        rv = decode_block(t, h, a->data + (h.offset - a->offset), ret_block, err);
+    else
+        rv = table_read_block(t, h, ret_block, err);
+    if (rv == 0 && !(flags & LSM_READ_NO_FILL))
+        cache_put(t->cache, t->number, h.offset, *ret_block);
+    return rv;
+}
