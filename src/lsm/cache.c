@@ -17,11 +17,17 @@ struct queue {
     size_t bytes;
 };
 
+/* The hash beside the pointer: a block is looked at only if it is the one. */
+struct slot {
+    uint64_t hash;
+    struct block *block; /* NULL: empty */
+};
+
 struct shard {
     atomic_bool is_locked; /* held for a few dozen instructions, never over I/O */
     size_t budget;
     struct queue small, main;
-    struct block **slots;
+    struct slot *slots; /* open addressing, at most half full */
     size_t slot_mask;
     size_t count;
     uint64_t *ghosts; /* a ring of names; 0 is none */
@@ -126,33 +132,78 @@ static struct block *queue_pop(struct queue *q)
     q->head = block->next;
     if (q->head == NULL)
         q->tail = &q->head;
+    else
+        __builtin_prefetch(q->head); /* the next to go */
     ASSERT(q->bytes >= block_charge(block));
     q->bytes -= block_charge(block);
     return block;
 }
 
-static struct block **slot_of(struct shard *s, uint64_t hash)
+static size_t slot_home(const struct shard *s, uint64_t hash)
 {
-    return &s->slots[(hash >> 20) & s->slot_mask];
+    return (size_t)(hash >> 20) & s->slot_mask;
 }
 
-static struct block *shard_find(struct shard *s, uint64_t hash, uint64_t file, uint64_t offset)
+static struct block *shard_find(const struct shard *s, uint64_t hash, uint64_t file,
+                                uint64_t offset)
 {
-    struct block *b = *slot_of(s, hash);
-    while (b != NULL && (b->file != file || b->offset != offset))
-        b = b->hash_next;
-    return b;
+    for (size_t i = slot_home(s, hash); s->slots[i].block != NULL; i = (i + 1) & s->slot_mask) {
+        struct block *b = s->slots[i].block;
+        if (s->slots[i].hash == hash && b->file == file && b->offset == offset)
+            return b;
+    }
+    return NULL;
+}
+
+static void slot_put(struct slot *slots, size_t mask, uint64_t hash, struct block *block)
+{
+    size_t i = (size_t)(hash >> 20) & mask;
+    while (slots[i].block != NULL)
+        i = (i + 1) & mask;
+    slots[i] = (struct slot){.hash = hash, .block = block};
+}
+
+/* Room for one more name; false when memory is out. */
+static bool slots_reserve(struct shard *s)
+{
+    if (2 * (s->count + 1) <= s->slot_mask + 1)
+        return true;
+    size_t count = 2 * (s->slot_mask + 1);
+    struct slot *more = calloc(count, sizeof *more);
+    if (more == NULL)
+        return false;
+    for (size_t i = 0; i <= s->slot_mask; i++) {
+        if (s->slots[i].block != NULL)
+            slot_put(more, count - 1, s->slots[i].hash, s->slots[i].block);
+    }
+    free(s->slots);
+    s->slots = more;
+    s->slot_mask = count - 1;
+    return true;
+}
+
+/* Empty slot `i`; what stands behind it and belongs before moves up. */
+static void slot_empty(struct shard *s, size_t i)
+{
+    for (size_t j = (i + 1) & s->slot_mask; s->slots[j].block != NULL; j = (j + 1) & s->slot_mask) {
+        size_t home = slot_home(s, s->slots[j].hash);
+        if (((j - home) & s->slot_mask) < ((j - i) & s->slot_mask))
+            continue; /* its home lies behind the gap */
+        s->slots[i] = s->slots[j];
+        i = j;
+    }
+    s->slots[i].block = NULL;
 }
 
 /* Out of the table; the cache's reference is given up. */
 static void shard_drop(struct shard *s, struct block *block, uint64_t hash)
 {
-    struct block **link = slot_of(s, hash);
-    while (*link != block) {
-        ASSERT(*link != NULL);
-        link = &(*link)->hash_next;
+    size_t i = slot_home(s, hash);
+    while (s->slots[i].block != block) {
+        ASSERT(s->slots[i].block != NULL);
+        i = (i + 1) & s->slot_mask;
     }
-    *link = block->hash_next;
+    slot_empty(s, i);
     s->count--;
     block_unref(block);
 }
@@ -201,11 +252,11 @@ static int shard_init(struct shard *s, size_t budget)
     s->budget = budget;
     s->small.tail = &s->small.head;
     s->main.tail = &s->main.head;
-    size_t slots = power_above(budget / BLOCK_BYTES_GUESS);
-    s->slot_mask = slots - 1;
-    s->ghost_mask = slots - 1;
-    s->slots = calloc(slots, sizeof(*s->slots));
-    s->ghosts = calloc(slots, sizeof(*s->ghosts));
+    size_t blocks = power_above(budget / BLOCK_BYTES_GUESS);
+    s->slot_mask = 2 * blocks - 1;
+    s->ghost_mask = blocks - 1;
+    s->slots = calloc(2 * blocks, sizeof(*s->slots));
+    s->ghosts = calloc(blocks, sizeof(*s->ghosts));
     atomic_init(&s->is_locked, false);
     return s->slots != NULL && s->ghosts != NULL ? 0 : -1;
 }
@@ -275,13 +326,12 @@ void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block
     uint64_t hash = name_hash(file, offset);
     struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
     shard_lock(s);
-    if (block_charge(block) <= s->budget && shard_find(s, hash, file, offset) == NULL) {
+    if (block_charge(block) <= s->budget && shard_find(s, hash, file, offset) == NULL &&
+        slots_reserve(s)) {
         block->file = file;
         block->offset = offset;
         block_ref(block);
-        struct block **slot = slot_of(s, hash);
-        block->hash_next = *slot;
-        *slot = block;
+        slot_put(s->slots, s->slot_mask, hash, block);
         s->count++;
         uint64_t *ghost = &s->ghosts[(hash >> 20) & s->ghost_mask];
         block->in_main = *ghost == hash;

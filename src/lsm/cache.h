@@ -27,11 +27,10 @@ struct cache;
 /* One decoded block. `len` bytes at `data`. */
 struct block {
     atomic_uint refs;
-    atomic_uchar uses; /* 0..3, private to the cache */
-    bool in_main;      /* private to the cache */
-    uint64_t file;     /* name: file number … */
-    uint64_t offset;   /* … and place in it */
-    struct block *hash_next;
+    atomic_uchar uses;  /* 0..3, private to the cache */
+    bool in_main;       /* private to the cache */
+    uint64_t file;      /* name: file number … */
+    uint64_t offset;    /* … and place in it */
     struct block *next; /* in its queue */
     size_t len;
     uint8_t data[];

@@ -72,6 +72,14 @@ bool filter_is_sane(struct slice filter)
     return get_u32(foot) == (filter.len - FOOT) / LINE && foot[4] > 0 && foot[4] <= PROBES_MAX;
 }
 
+void filter_prefetch(struct slice filter, uint64_t hash)
+{
+    if (filter.len >= LINE + FOOT) {
+        uint32_t lines = (uint32_t)((filter.len - FOOT) / LINE);
+        __builtin_prefetch(filter.data + line_of(hash, lines) * LINE);
+    }
+}
+
 bool filter_may_contain(struct slice filter, uint64_t hash)
 {
     ASSERT(filter.len >= LINE + FOOT);

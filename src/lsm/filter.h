@@ -19,6 +19,9 @@ void filter_build(struct buf *out, const uint64_t *hashes, size_t count, unsigne
 /* Is this a filter? */
 bool filter_is_sane(struct slice filter);
 
+/* Begin to fetch the line that filter_may_contain() will look at. */
+void filter_prefetch(struct slice filter, uint64_t hash);
+
 /* False: the key is certainly not in the table. `filter` is sane. */
 bool filter_may_contain(struct slice filter, uint64_t hash);
 

@@ -136,6 +136,13 @@ int table_may_contain(struct table *t, uint64_t hash, unsigned flags, struct err
     return rv;
 }
 
+void table_prefetch_filter(struct table *t, uint64_t hash)
+{
+    struct block *filter = table_pin_get(&t->filter);
+    if (filter != NULL)
+        filter_prefetch(block_slice(filter), hash);
+}
+
 /* Seek in a partition and tell where the entry points; ERR_NOT_FOUND at its end. */
 static int part_seek(struct table *t, struct slice part, uint64_t offset, struct slice key,
                      uint64_t version, struct table_handle *ret_handle, struct err *err)

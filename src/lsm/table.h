@@ -57,6 +57,9 @@ void table_unref(struct table *table); /* NULL is fine */
 /* Could it hold `key`? 1 yes, 0 certainly not, or an error. `flags` as in lsm.h. */
 int table_may_contain(struct table *table, uint64_t hash, unsigned flags, struct err *err);
 
+/* Begin to fetch what table_may_contain() will look at, if it is in memory. */
+void table_prefetch_filter(struct table *table, uint64_t hash);
+
 /* The newest entry of `key` with version <= version_max: 0 and the block that the
  * entry points into (the caller unrefs it), or ERR_NOT_FOUND, ERR_WOULD_BLOCK,
  * ERR_CORRUPT, ERR_IO, ERR_NOMEM. The entry's key is not set. */

@@ -83,6 +83,8 @@ struct lsm_view *lsm_view_take(struct lsm *lsm)
 
 /* ---- get ---------------------------------------------------------------- */
 
+enum { GET_AHEAD = 16 };
+
 struct get {
     struct slice key;
     uint64_t version_max;
@@ -96,8 +98,6 @@ struct get {
 /* 0 found, ERR_NOT_FOUND: ask the next source. */
 static int get_piece(struct get *g, struct piece *p)
 {
-    if (slice_compare(g->key, p->lo) < 0 || slice_compare(g->key, p->hi) >= 0)
-        return ERR_NOT_FOUND;
     int rv = table_may_contain(p->table, g->hash, g->flags, g->err);
     if (rv == 0)
         return ERR_NOT_FOUND;
@@ -106,16 +106,35 @@ static int get_piece(struct get *g, struct piece *p)
     return table_get(p->table, g->key, g->version_max, g->flags, &g->found, &g->pin, g->err);
 }
 
+static bool piece_covers(const struct piece *p, struct slice key)
+{
+    return slice_compare(key, p->lo) >= 0 && slice_compare(key, p->hi) < 0;
+}
+
+/* The pieces that show the span of the key, newest first, GET_AHEAD at a time: their
+ * filters are fetched from memory side by side. */
 static int get_files(struct get *g, const struct version *v)
 {
-    g->hash = filter_hash(g->key);
+    struct piece *ahead[GET_AHEAD];
+    size_t l0 = 0;
+    unsigned level = 1;
     int rv = ERR_NOT_FOUND;
-    for (size_t i = 0; rv == ERR_NOT_FOUND && i < v->count[0]; i++)
-        rv = get_piece(g, v->at[0][i]);
-    for (unsigned level = 1; rv == ERR_NOT_FOUND && level < LSM_LEVELS; level++) {
-        size_t i = version_find(v, level, g->key);
-        if (i < v->count[level])
-            rv = get_piece(g, v->at[level][i]);
+    g->hash = filter_hash(g->key);
+    while (rv == ERR_NOT_FOUND && (l0 < v->count[0] || level < LSM_LEVELS)) {
+        size_t n = 0;
+        for (; n < GET_AHEAD && l0 < v->count[0]; l0++) {
+            if (piece_covers(v->at[0][l0], g->key))
+                ahead[n++] = v->at[0][l0];
+        }
+        for (; n < GET_AHEAD && level < LSM_LEVELS; level++) {
+            size_t i = version_find(v, level, g->key);
+            if (i < v->count[level] && piece_covers(v->at[level][i], g->key))
+                ahead[n++] = v->at[level][i];
+        }
+        for (size_t i = 0; i < n; i++)
+            table_prefetch_filter(ahead[i]->table, g->hash);
+        for (size_t i = 0; rv == ERR_NOT_FOUND && i < n; i++)
+            rv = get_piece(g, ahead[i]);
     }
     return rv;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/crc32c.h"
 #include "bench.h"
 #include "env/uv/env_uv.h"
 
@@ -29,7 +30,8 @@ static int run_init(struct run *run, struct bench *b, const struct workload *w, 
     uint64_t n = w->is_write || b->set.reads == UINT64_MAX ? b->set.num : b->set.reads;
     run->todo = b->set.duration_us > 0 ? UINT64_MAX : n / (w->is_write ? b->set.batch_size : 1);
     /* No workload may repeat another's choices: reads in the order of writes are easy. */
-    rng_init(&run->rng, seed + (b->result_count + 1) * UINT64_C(1000003));
+    uint64_t of_name = crc32c((uint32_t)b->result_count, w->name, strlen(w->name));
+    rng_init(&run->rng, seed ^ of_name << 32);
     lsm_batch_init(&run->batch);
     if (b->set.histogram) {
         run->hist = malloc(sizeof *run->hist);
