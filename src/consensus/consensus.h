@@ -103,6 +103,10 @@ struct cons_ops {
      * would arrive: entries for it are dropped before they are read. */
     bool (*peer_ready)(void *ctx, uint64_t peer);
 
+    /* Optional (NULL: never). True if `peer` is to be spared: it hears heartbeats and
+     * gets no entries. */
+    bool (*peer_spared)(void *ctx, uint64_t peer);
+
     /* The commit index went from `from` to `to` > `from`. Apply in order, up to
      * consensus_apply_limit(). */
     void (*committed)(void *ctx, uint64_t from, uint64_t to);

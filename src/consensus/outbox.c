@@ -189,6 +189,10 @@ static void append_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
         c->n_dropped++;
         return;
     }
+    if (ops->peer_spared != NULL && ops->peer_spared(c->opts.ctx, p->id)) {
+        append_beat(c, p, msg);
+        return;
+    }
     peer_rewind(c, p, msg->append.prev_index);
     append_fill(c, p, msg, n);
 }

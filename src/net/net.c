@@ -219,6 +219,11 @@ void net_set_cluster(struct net *net, uint64_t cluster_id)
     net->self.cluster_id = cluster_id;
 }
 
+void net_set_disk(struct net *net, uint32_t disk)
+{
+    net->disk = disk;
+}
+
 void net_stop_listening(struct net *net)
 {
     env_listener_close(net->listener);

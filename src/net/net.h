@@ -150,6 +150,10 @@ void net_set_cluster(struct net *net, uint64_t cluster_id);
 /* For a graceful stop: take no new connections. What stands is served on. */
 void net_stop_listening(struct net *net);
 
+/* What to tell every peer of our disk from now on, with each pong: a number that stores
+ * understand (net_peer_disk()); 0 for nothing. */
+void net_set_disk(struct net *net, uint32_t disk);
+
 /* Copied at the call. */
 void net_stats(const struct net *net, struct net_stats *ret_stats);
 

@@ -220,6 +220,7 @@ struct net {
     char name[HELLO_NAME_MAX + 1];
     uint8_t *secret; /* owned */
     size_t secret_len;
+    uint32_t disk; /* told in every pong */
 
     /* state */
     struct env_listener *listener;

@@ -144,6 +144,7 @@ static int link_take_frame(struct net_link *link, struct slice body, struct err 
         if (code != 0 || net_link_pending(link) > NET_PONGS_MAX)
             return code;
         ping.wall_ms = env_wall_ms(link->net->env);
+        ping.disk = link->net->disk;
         size_t start = frame_begin(&link->out);
         pong_encode(&link->out, &ping);
         frame_end(&link->out, start, false);

@@ -47,6 +47,7 @@ struct net_peer {
     uint64_t rtt_us;
     uint64_t clock_ms; /* its wall clock … */
     uint64_t clock_us; /* … at this time of ours; 0: not known */
+    uint32_t disk;     /* as it said last */
     struct env_timer redial;
 };
 
@@ -172,6 +173,7 @@ static int on_pong(struct net_link *link, struct slice body, struct err *err)
         note_clock(peer, pong.wall_ms, link->heard_us);
     }
     peer->failures = 0;
+    peer->disk = pong.disk;
     if (peer->state == PEER_UP)
         return 0;
     ASSERT(peer->state == PEER_DIALLING);
@@ -408,6 +410,11 @@ size_t net_peer_pending(const struct net_peer *peer)
 uint64_t net_peer_rtt_us(const struct net_peer *peer)
 {
     return peer->rtt_us;
+}
+
+uint32_t net_peer_disk(const struct net_peer *peer)
+{
+    return peer->state == PEER_UP ? peer->disk : 0;
 }
 
 bool net_peer_clock_offset_ms(const struct net_peer *peer, int64_t *ret_offset_ms)

@@ -79,6 +79,10 @@ uint64_t net_peer_rtt_us(const struct net_peer *peer);
  * written, while there is no such pong younger than NET_CLOCK_AGE_MAX_MS. */
 bool net_peer_clock_offset_ms(const struct net_peer *peer, int64_t *ret_offset_ms);
 
+/* What it last said of its disk (net_set_disk()); 0 while it is not up, or has said nothing. It
+ * is as old as its last pong: a ping interval and a round trip. */
+uint32_t net_peer_disk(const struct net_peer *peer);
+
 /* It is known that now is a good time: dial at once instead of waiting. */
 void net_peer_dial_now(struct net_peer *peer);
 

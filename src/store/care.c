@@ -2,6 +2,7 @@
  *
  * Slow watchfulness: disk space, the log's length, what the engine may forget.
  */
+#include "store/space.h"
 #include "store/store_internal.h"
 
 static void care_watermark(struct store *store)
@@ -17,6 +18,31 @@ static void care_watermark(struct store *store)
     LOG_WARN(store->logger, "disk_space", "mark=%s was=%s free=%llu", watermark_name(mark),
              watermark_name(store->mark), (unsigned long long)free_bytes);
     store->mark = mark;
+    net_set_disk(store->net, space_tell(mark));
+}
+
+/* The disks of a range's voters, as they told us; its leader alone needs to know. */
+static void care_space(struct replica *r)
+{
+    struct cons_status s;
+    struct space_voter voters[CONS_MEMBERS_MAX];
+    uint32_t n = 0;
+    enum watermark was = r->space;
+    r->space = WATERMARK_OK;
+    r->can_spare = false;
+    if (r->cons == NULL || !replica_is_leader(r))
+        return;
+    consensus_status(r->cons, &s);
+    for (uint32_t i = 0; i < s.n_members; i++) {
+        const struct cons_member_status *m = &s.members[i];
+        if (m->role == CONS_VOTER)
+            voters[n++] = (struct space_voter){m->is_live, store_mark_of(r->store, m->store_id)};
+    }
+    r->space = space_judge(voters, n);
+    r->can_spare = space_suffices(voters, n, WATERMARK_READ_ONLY);
+    if (r->space != was)
+        LOG_WARN(r->store->logger, "range_space", "range=%llu mark=%s was=%s",
+                 (unsigned long long)r->range_id, watermark_name(r->space), watermark_name(was));
 }
 
 static void forced_flush_done(struct lsm_flush_op *op, int status)
@@ -59,8 +85,10 @@ void store_care(struct store *store)
     snapshot_in_tick_greeted(store);
     uint32_t cursor = 0;
     struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        care_space(r);
         store_compact_log(r);
+    }
 }
 
 /* How many entries below the flushed index are kept for members that lag. */

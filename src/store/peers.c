@@ -5,6 +5,7 @@
  */
 #include "net/net_peer.h"
 #include "store/service.h"
+#include "store/space.h"
 #include "store/store_internal.h"
 
 /* ---- who may speak ------------------------------------------------------------- */
@@ -172,6 +173,22 @@ bool store_peer_ready(struct replica *r, uint64_t replica_id)
 {
     struct net_peer *peer = peer_of(r, replica_id);
     return peer != NULL && net_peer_is_up(peer);
+}
+
+enum watermark store_mark_of(const struct store *store, uint64_t store_id)
+{
+    if (store_id == store->opt.store_id)
+        return store->mark;
+    const struct net_peer *peer = net_peer_find(store->net, store_id);
+    return peer == NULL ? WATERMARK_OK : space_told(net_peer_disk(peer));
+}
+
+bool store_peer_spared(const struct replica *r, uint64_t replica_id)
+{
+    if (!r->can_spare)
+        return false;
+    const struct net_peer *peer = peer_of(r, replica_id);
+    return peer != NULL && space_told(net_peer_disk(peer)) >= WATERMARK_READ_ONLY;
 }
 
 int store_dial_peers(struct store *store, struct err *err)

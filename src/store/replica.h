@@ -34,6 +34,7 @@
 #include "range/read.h"
 #include "range/snapshot.h"
 #include "store/identity.h"
+#include "store/watermark.h"
 #include "wire/request.h"
 
 struct store;
@@ -129,6 +130,8 @@ struct replica {
     enum cons_state role;
     uint64_t role_term;
     bool lost_leadership;   /* told by consensus, dealt with at the end of the turn */
+    enum watermark space;   /* leader: what the voters' disks let the range write */
+    bool can_spare;         /* … and those at READ_ONLY are not needed for a majority */
     uint64_t leaderless_ms; /* our clock is wrong: without a leader since then; 0: there is one */
 
     uint64_t admin_index; /* of the last administrative entry proposed here */

@@ -264,6 +264,11 @@ static bool cons_peer_ready(void *ctx, uint64_t peer)
     return store_peer_ready(r, peer);
 }
 
+static bool cons_peer_spared(void *ctx, uint64_t peer)
+{
+    return store_peer_spared(ctx, peer);
+}
+
 static void cons_committed(void *ctx, uint64_t from, uint64_t to)
 {
     struct replica *r = ctx;
@@ -300,6 +305,7 @@ const struct cons_ops replica_cons_ops = {
     .log_fetch = log_fetch,
     .send = cons_send,
     .peer_ready = cons_peer_ready,
+    .peer_spared = cons_peer_spared,
     .committed = cons_committed,
     .config_changed = cons_config_changed,
     .role_changed = replica_on_role,

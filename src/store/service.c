@@ -174,18 +174,28 @@ static bool command_grows(const struct command *command)
     return false;
 }
 
-/* Is there room on this disk? Deletes go on longer than puts. */
+/* Is there room on this disk, and on those of a majority? Deletes go on longer than puts. */
 static int check_space(const struct replica *r, const struct command *command, size_t len)
 {
     struct store *store = r->store;
-    if (store->mark >= WATERMARK_READ_ONLY)
+    enum watermark mark = MAX(store->mark, r->space);
+    if (mark >= WATERMARK_READ_ONLY)
         return ERR_NO_SPACE;
-    if (store->mark >= WATERMARK_NO_PUTS && command_grows(command))
+    if (mark >= WATERMARK_NO_PUTS && command_grows(command))
         return ERR_NO_SPACE;
     uint64_t queued = r->write_bytes + len;
     if (!raftlog_is_starved(store->log))
         return 0; /* if the log's next file is not ready yet, writes wait in the queue */
     return raftlog_has_room(store->log, raftlog_append_cost(1, queued)) ? 0 : ERR_NO_SPACE;
+}
+
+static int space_refusal(const struct replica *r, int status, struct err *err)
+{
+    const struct store *store = r->store;
+    if (r->space <= store->mark)
+        return err_set(err, status, "the disk of store %llu is full",
+                       (unsigned long long)store->opt.store_id);
+    return err_set(err, status, "the disks of too many stores of the range are full");
 }
 
 /* What would be refused at apply is refused here already, as a courtesy. */
@@ -206,8 +216,7 @@ static int check_write(struct store *store, struct replica *r, const struct comm
     }
     int rv = check_space(r, command, len);
     if (rv != 0)
-        return err_set(err, rv, "the disk of store %llu is full",
-                       (unsigned long long)store->opt.store_id);
+        return space_refusal(r, rv, err);
     return 0;
 }
 

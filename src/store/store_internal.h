@@ -170,6 +170,12 @@ void store_send(struct replica *r, const struct cons_msg *msg);
 /* Would entries of `r` for this other replica go out now? */
 bool store_peer_ready(struct replica *r, uint64_t replica_id);
 
+/* Is its disk at the end, and it not needed for a majority? (space.h) */
+bool store_peer_spared(const struct replica *r, uint64_t replica_id);
+
+/* The mark of another store's disk as far as it has told us. */
+enum watermark store_mark_of(const struct store *store, uint64_t store_id);
+
 /* The member of the cluster on whose store replica `replica_id` of the range of `r`
  * lives, as far as `r` knows; NULL: it is in no configuration, or its store is not known. */
 const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id);

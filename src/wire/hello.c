@@ -45,6 +45,7 @@ static const struct msg_table error_table = MSG_TABLE("error", error_fields);
 static const struct msg_field ping_fields[] = {
     {1, MSG_U64, offsetof(struct ping, token), 0},
     {2, MSG_U64, offsetof(struct ping, wall_ms), 0},
+    {3, MSG_U32, offsetof(struct ping, disk), 0},
 };
 static const struct msg_table ping_table = MSG_TABLE("ping", ping_fields);
 

@@ -63,6 +63,7 @@ struct error_msg {
 struct ping {
     uint64_t token;
     uint64_t wall_ms; /* in a pong: the answering side's wall clock; 0: not told */
+    uint32_t disk;    /* in a pong: how its disk is, as stores understand it; 0: not told */
 };
 
 void hello_encode(struct buf *buf, const struct hello *hello);

@@ -51,6 +51,8 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     o->election_timeout_ms = (uint32_t)rng_between(&rng, 150, 1000);
     o->heartbeat_ms = o->election_timeout_ms / (uint32_t)rng_between(&rng, 5, 12);
     o->water = (struct watermark_limits){0};
+    if (rng_chance(&rng, 2, 3))
+        o->water = (struct watermark_limits){64 << 10, 32 << 10, 8 << 10};
     if (rng_chance(&rng, 1, 2)) /* else nothing is ever old enough to be thrown away */
         o->retention_ms = rng_between(&rng, 1, 5000);
 }

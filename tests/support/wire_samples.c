@@ -89,7 +89,7 @@ static int error_try(struct slice body, struct err *err)
 
 static void ping_sample(struct buf *buf)
 {
-    ping_encode(buf, &(struct ping){.token = 70000, .wall_ms = 1700000000000});
+    ping_encode(buf, &(struct ping){.token = 70000, .wall_ms = 1700000000000, .disk = 3});
 }
 
 static int ping_try(struct slice body, struct err *err)

@@ -292,6 +292,103 @@ static void test_watermarks(void **state)
     rig_close(&rig);
 }
 
+static void set_free(struct rig *rig, size_t i, uint64_t bytes)
+{
+    struct sim_disk *disk = sim_node_disk(rig->nodes[i]);
+    sim_disk_set_capacity(disk,
+                          bytes == 0 ? SIM_DISK_CAPACITY_DEFAULT : sim_disk_used(disk) + bytes);
+}
+
+static int put_status(struct rig *rig, size_t leader)
+{
+    struct rig_answer *put = rig_put(rig, leader, "k", "v", 1000);
+    rig_run(rig, 200 * RIG_MS);
+    assert_int_equal(put->count, 1);
+    return put->status;
+}
+
+/* The leader has room; puts are refused all the same when no majority has, and taken
+ * again as soon as one has. */
+static void test_followers_full(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t one = (leader + 1) % 3, other = (leader + 2) % 3;
+    set_free(&rig, one, (uint64_t)512 << 20);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(put_status(&rig, leader), 0); /* a majority has room */
+    set_free(&rig, other, (uint64_t)512 << 20);
+    rig_run(&rig, 3000 * RIG_MS);
+    struct rig_answer *put = rig_put(&rig, leader, "k", "v", 1000);
+    struct rig_answer *del = rig_delete(&rig, leader, "k");
+    struct rig_answer *get = rig_get(&rig, leader, "k", 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(put->status, ERR_NO_SPACE);
+    assert_non_null(strstr(put->text, "too many stores"));
+    assert_int_equal(del->status, 0);
+    assert_int_equal(get->status, 0);
+    set_free(&rig, one, (uint64_t)64 << 20);
+    set_free(&rig, other, (uint64_t)64 << 20);
+    rig_run(&rig, 3000 * RIG_MS);
+    del = rig_delete(&rig, leader, "k");
+    get = rig_get(&rig, leader, "k", 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(del->status, ERR_NO_SPACE);
+    assert_int_equal(get->status, 0);
+    set_free(&rig, other, 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(rig_leader(&rig), leader);
+    assert_int_equal(put_status(&rig, leader), 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static uint64_t last_index(const struct rig *rig, size_t i)
+{
+    uint64_t group = 0;
+    struct raftlog_group_state s;
+    assert_true(raftlog_next_group(store_log(rig->stores[i]), 0, &group));
+    assert_int_equal(raftlog_group_state(store_log(rig->stores[i]), group, &s), 0);
+    return s.last_index;
+}
+
+/* A follower whose disk is at its end gets no entries while the others suffice, calls no
+ * election, is used when it is needed, and catches up when it has space again. */
+static void test_follower_spared(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t full = (leader + 1) % 3, other = (leader + 2) % 3;
+    set_free(&rig, full, (uint64_t)64 << 20);
+    rig_run(&rig, 3000 * RIG_MS);
+    uint64_t before = last_index(&rig, full);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(put_status(&rig, leader), 0);
+    rig_run(&rig, 10000 * RIG_MS);
+    assert_int_equal(last_index(&rig, full), before);
+    assert_int_equal(rig_leader(&rig), leader);
+    sim_net_partition(rig.sim, rig.nodes[other], NULL, false);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_true(last_index(&rig, full) >= before + 5);
+    struct rig_answer *get = rig_get(&rig, leader, "k", 1000);
+    rig_run(&rig, 300 * RIG_MS);
+    assert_int_equal(get->status, 0);
+    assert_int_equal(put_status(&rig, leader), ERR_NO_SPACE);
+    set_free(&rig, full, 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(put_status(&rig, leader), 0);
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(last_index(&rig, full), last_index(&rig, rig_leader(&rig)));
+    assert_int_equal(last_index(&rig, other), last_index(&rig, rig_leader(&rig)));
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* Writes that come faster than the log's next files are made wait; no disk is full. */
 static void test_burst(void **state)
 {
@@ -582,6 +679,8 @@ int main(void)
         cmocka_unit_test(test_lost_proposals),
         cmocka_unit_test(test_watermarks),
         cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_followers_full),
+        cmocka_unit_test(test_follower_spared),
         cmocka_unit_test(test_drain_leader),
         cmocka_unit_test(test_drain_alone),
         cmocka_unit_test(test_drain_unborn),
