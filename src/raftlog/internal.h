@@ -128,6 +128,7 @@ struct flight {
     uint64_t offset;
     uint32_t seed;
     bool has_head;
+    uint64_t sent_us; /* handed to the lane */
     uint64_t took_us;
     int rv;
     struct err err;
@@ -214,7 +215,8 @@ struct raftlog {
     bool is_starved;     /* the last preparation of a file failed */
     bool was_over;
 
-    uint64_t cache_bytes; /* of all chunks */
+    uint64_t sync_worst_us; /* since raftlog_sync_worst_us() was asked */
+    uint64_t cache_bytes;   /* of all chunks */
     struct raftlog_stats stats;
 };
 

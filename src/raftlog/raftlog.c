@@ -287,6 +287,15 @@ void raftlog_stats(const struct raftlog *log, struct raftlog_stats *ret_stats)
         ret_stats->live_bytes += log->segments[i]->live_bytes;
 }
 
+uint64_t raftlog_sync_worst_us(struct raftlog *log)
+{
+    uint64_t worst_us = log->sync_worst_us;
+    if (log->flight.is_active)
+        worst_us = MAX(worst_us, env_now_us(log->env) - log->flight.sent_us);
+    log->sync_worst_us = 0;
+    return worst_us;
+}
+
 /* ---- check -------------------------------------------------------------------- */
 
 static void check_segments(const struct raftlog *log)

@@ -76,6 +76,7 @@ static void flight_complete(struct env_work *work)
         return; /* nothing is sent off any more: is_active stays */
     }
     f->is_active = false;
+    log->sync_worst_us = MAX(log->sync_worst_us, env_now_us(log->env) - f->sent_us);
     struct batch *b = f->batch;
     f->batch = NULL;
     struct chunk *c = b->chunk;
@@ -121,6 +122,7 @@ static void writer_kick(struct raftlog *log)
         f->offset = (uint64_t)b->chunk->start + b->from;
         f->seed = s->seed;
         f->has_head = f->offset == 0;
+        f->sent_us = env_now_us(log->env);
         env_work_submit(log->env, ENV_LANE_LOG, &f->work);
     }
 }

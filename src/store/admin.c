@@ -187,6 +187,7 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
 {
     add_text(out, "store.state", slice_str(store_state_name(store->state)));
     add_text(out, "store.disk", slice_str(watermark_name(store->mark)));
+    add_text(out, "store.disk_pace", slice_str(store->pace.is_slow ? "slow" : "good"));
     add_clock(store, out);
     if (store->log == NULL || store->lsm == NULL)
         return;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Slow watchfulness: disk space, the log's length, what the engine may forget.
+ * Slow watchfulness: disk space and pace, the log's length, what the engine may forget.
  */
 #include "store/space.h"
 #include "store/store_internal.h"
@@ -18,7 +18,74 @@ static void care_watermark(struct store *store)
     LOG_WARN(store->logger, "disk_space", "mark=%s was=%s free=%llu", watermark_name(mark),
              watermark_name(store->mark), (unsigned long long)free_bytes);
     store->mark = mark;
-    net_set_disk(store->net, space_tell(mark));
+}
+
+static bool is_fast(const struct store *store, const struct cons_member_status *m)
+{
+    const struct net_peer *peer = net_peer_find(store->net, m->store_id);
+    return m->role == CONS_VOTER && m->is_live && peer != NULL &&
+           space_told_pace_good(net_peer_disk(peer));
+}
+
+/* The voter with most of the log among those that have a disk and a clock fit to lead; 0:
+ * none. Without a majority of good disks nothing is won: a slow one is in every commit, and
+ * in every election. */
+static uint64_t choose_faster(const struct replica *r)
+{
+    const struct store *store = r->store;
+    struct cons_status s;
+    uint64_t best = 0, best_match = 0;
+    uint32_t voters = 0, fast = 0;
+    consensus_status(r->cons, &s);
+    for (uint32_t i = 0; i < s.n_members; i++) {
+        const struct cons_member_status *m = &s.members[i];
+        voters += m->role == CONS_VOTER;
+        if (!is_fast(store, m))
+            continue;
+        fast++;
+        if (store_mark_of(store, m->store_id) >= WATERMARK_NO_PUTS ||
+            !store_clock_is_right(store, m->store_id) || (best != 0 && m->match <= best_match))
+            continue;
+        best = m->replica_id;
+        best_match = m->match;
+    }
+    return fast > voters / 2 ? best : 0;
+}
+
+/* A leader's writes wait for its own disk: where others have better ones they lead. */
+static void hand_over(struct store *store)
+{
+    uint64_t now_ms = store_now_ms(store);
+    uint32_t cursor = 0;
+    struct replica *r;
+    bool is_handed = false;
+    if (store->pace_handed_ms != 0 && now_ms - store->pace_handed_ms < STORE_SLOW_HAND_OVER_MS)
+        return;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        uint64_t to = r->cons != NULL && replica_is_leader(r) ? choose_faster(r) : 0;
+        if (to == 0 || consensus_transfer(r->cons, now_ms, to) != 0)
+            continue;
+        LOG_WARN(store->logger, "hand_over", "range=%llu to=%llu reason=\"slow disk\"",
+                 (unsigned long long)r->range_id, (unsigned long long)to);
+        is_handed = true;
+    }
+    if (is_handed)
+        store->pace_handed_ms = now_ms;
+}
+
+static void care_pace(struct store *store)
+{
+    uint64_t worst_us = raftlog_sync_worst_us(store->log);
+    bool has_changed = pace_note(&store->pace, worst_us);
+    if (has_changed && store->pace.is_slow)
+        LOG_WARN(store->logger, "disk_slow", "sync_us=%llu normal_us=%llu limit_us=%llu",
+                 (unsigned long long)worst_us, (unsigned long long)store->pace.normal_us,
+                 (unsigned long long)pace_limit_us(&store->pace));
+    else if (has_changed)
+        LOG_INFO(store->logger, "disk_good", "sync_us=%llu", (unsigned long long)worst_us);
+    net_set_disk(store->net, space_tell(store->mark, store->pace.is_slow));
+    if (store->pace.is_slow)
+        hand_over(store);
 }
 
 /* The disks of a range's voters, as they told us; its leader alone needs to know. */
@@ -81,6 +148,7 @@ void store_care(struct store *store)
         return;
     store_check_clock(store);
     care_watermark(store);
+    care_pace(store);
     care_log_budget(store);
     snapshot_in_tick_greeted(store);
     uint32_t cursor = 0;

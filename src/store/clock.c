@@ -107,6 +107,13 @@ static bool judge(struct store *store)
 
 /* ---- consequences --------------------------------------------------------------------- */
 
+bool store_clock_is_right(const struct store *store, uint64_t store_id)
+{
+    int64_t offset = 0;
+    return offset_of(store, store_id, &offset) &&
+           distance(offset, -store->clock.offset_ms) <= store->opt.max_clock_offset_ms;
+}
+
 /* The live voter with most of the log among those whose clocks are right; 0: none. */
 static uint64_t choose_successor(const struct replica *r)
 {
@@ -117,11 +124,8 @@ static uint64_t choose_successor(const struct replica *r)
     consensus_status(r->cons, &s);
     for (uint32_t i = 0; i < s.n_members; i++) {
         const struct cons_member_status *m = &s.members[i];
-        int64_t offset = 0;
-        if (m->role != CONS_VOTER || !m->is_live || m->store_id == store->opt.store_id)
-            continue;
-        if (!offset_of(store, m->store_id, &offset) ||
-            distance(offset, -store->clock.offset_ms) > store->opt.max_clock_offset_ms)
+        if (m->role != CONS_VOTER || !m->is_live || m->store_id == store->opt.store_id ||
+            !store_clock_is_right(store, m->store_id))
             continue;
         if (best != 0 && m->match <= best_match)
             continue;

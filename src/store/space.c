@@ -21,14 +21,23 @@ enum watermark space_judge(const struct space_voter *voters, uint32_t count)
     return judged;
 }
 
-uint32_t space_tell(enum watermark mark)
+/* The low byte is a mark, and one; then a bit for a slow disk. */
+enum { TOLD_MARK = 0xff, TOLD_SLOW = 0x100 };
+
+uint32_t space_tell(enum watermark mark, bool is_slow)
 {
     ASSERT(mark < WATERMARK_NR);
-    return (uint32_t)mark + 1;
+    return ((uint32_t)mark + 1) | (is_slow ? (uint32_t)TOLD_SLOW : 0);
 }
 
 enum watermark space_told(uint32_t told)
 {
     uint32_t most = (uint32_t)WATERMARK_READ_ONLY + 1;
-    return told == 0 ? WATERMARK_OK : (enum watermark)(MIN(told, most) - 1);
+    uint32_t mark = told & TOLD_MARK;
+    return mark == 0 ? WATERMARK_OK : (enum watermark)(MIN(mark, most) - 1);
+}
+
+bool space_told_pace_good(uint32_t told)
+{
+    return told != 0 && (told & TOLD_SLOW) == 0;
 }

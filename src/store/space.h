@@ -33,9 +33,12 @@ enum watermark space_judge(const struct space_voter *voters, uint32_t count);
 /* Could the live voters that are below `mark` commit by themselves? */
 bool space_suffices(const struct space_voter *voters, uint32_t count, enum watermark mark);
 
-/* A mark as it is told to other stores; 0 says nothing, and a mark of a later version,
- * greater than all that are known here, is the greatest. */
-uint32_t space_tell(enum watermark mark);
+/* Mark and pace of a disk as they are told to other stores; 0 says nothing, and a mark of a
+ * later version, greater than all that are known here, is the greatest. */
+uint32_t space_tell(enum watermark mark, bool is_slow);
 enum watermark space_told(uint32_t told);
+
+/* Is it known to be fast enough to lead? */
+bool space_told_pace_good(uint32_t told);
 
 #endif

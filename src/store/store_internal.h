@@ -10,6 +10,7 @@
 #include "net/net_peer.h"
 #include "net/net_stream.h"
 #include "store/clock.h"
+#include "store/pace.h"
 #include "store/raft_wire.h"
 #include "store/replica.h"
 #include "store/replicas.h"
@@ -22,6 +23,7 @@ enum {
     STORE_TICK_MS = 10,
     STORE_CARE_MS = 250, /* watermarks, log budget */
     STORE_RETRY_MS = 100,
+    STORE_SLOW_HAND_OVER_MS = 10000,     /* between hand-overs for a slow disk */
     STORE_INFLIGHT_BYTES_MAX = 64 << 20, /* entries on their way to followers */
     STORE_SNAPSHOTS_IN_MAX = 4,          /* streams taken in at a time */
 };
@@ -90,7 +92,9 @@ struct store {
     struct env_timer timer; /* the tick, while operators wait or it drains */
     struct env_timer care;
     enum watermark mark;
-    struct clock clock; /* ours against those of the voters */
+    struct pace pace;        /* of our disk */
+    uint64_t pace_handed_ms; /* when leadership was last handed over for it; 0: never */
+    struct clock clock;      /* ours against those of the voters */
 
     struct lsm_flush_op forced_flush; /* the log is over its budget */
     bool is_flush_forced;
@@ -198,6 +202,9 @@ void store_care(struct store *store);
  * hands leadership over; at the start a very wrong one ends the process. From outside
  * consensus. */
 void store_check_clock(struct store *store);
+
+/* Is the clock of that store near the majority's, as far as we know? */
+bool store_clock_is_right(const struct store *store, uint64_t store_id);
 
 /* The same, if our clock was set since: before each turn's stamps. */
 void store_watch_clock(struct store *store);

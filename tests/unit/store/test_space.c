@@ -50,7 +50,10 @@ static void test_told(void **state)
 {
     (void)state;
     for (enum watermark mark = WATERMARK_OK; mark < WATERMARK_NR; mark++)
-        assert_int_equal(space_told(space_tell(mark)), mark);
+        assert_int_equal(space_told(space_tell(mark, mark % 2 == 0)), mark);
+    assert_true(space_told_pace_good(space_tell(WATERMARK_OK, false)));
+    assert_false(space_told_pace_good(space_tell(WATERMARK_OK, true)));
+    assert_false(space_told_pace_good(0));
     assert_int_equal(space_told(0), WATERMARK_OK);
     assert_int_equal(space_told(77), WATERMARK_READ_ONLY);
     assert_int_equal(space_told(UINT32_MAX), WATERMARK_READ_ONLY);

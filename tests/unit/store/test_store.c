@@ -389,6 +389,62 @@ static void test_follower_spared(void **state)
     rig_close(&rig);
 }
 
+static void set_sync(struct rig *rig, size_t i, uint64_t sync_us)
+{
+    struct sim_disk_options o = {.sync_us = sync_us};
+    sim_disk_set_options(sim_node_disk(rig->nodes[i]), &o);
+}
+
+static void put_for(struct rig *rig, size_t i, int times)
+{
+    for (int n = 0; n < times; n++) {
+        rig_put(rig, i, "k", "v", 5000);
+        rig_run(rig, 200 * RIG_MS);
+    }
+}
+
+/* A leader whose disk has become slow hands over, if a majority has good ones, and is not
+ * chosen again while it is so. */
+static void test_slow_disk(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t one = (leader + 1) % 3, other = (leader + 2) % 3;
+    put_for(&rig, leader, 15);
+    set_sync(&rig, one, 900 * RIG_MS);
+    put_for(&rig, leader, 20);
+    set_sync(&rig, leader, 900 * RIG_MS);
+    put_for(&rig, leader, 20);
+    assert_int_equal(rig_leader(&rig), leader); /* no majority is better */
+    set_sync(&rig, one, 300);
+    put_for(&rig, leader, 30);
+    size_t next = rig_leader(&rig);
+    assert_true(next == one || next == other);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(put_status(&rig, next), 0);
+    assert_int_equal(rig_leader(&rig), next);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static void test_all_disks_slow(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    put_for(&rig, leader, 15);
+    for (size_t i = 0; i < 3; i++)
+        set_sync(&rig, i, 700 * RIG_MS);
+    put_for(&rig, leader, 60);
+    rig_run(&rig, 6000 * RIG_MS);
+    assert_int_equal(rig_leader(&rig), leader);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* Writes that come faster than the log's next files are made wait; no disk is full. */
 static void test_burst(void **state)
 {
@@ -679,6 +735,8 @@ int main(void)
         cmocka_unit_test(test_lost_proposals),
         cmocka_unit_test(test_watermarks),
         cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_slow_disk),
+        cmocka_unit_test(test_all_disks_slow),
         cmocka_unit_test(test_followers_full),
         cmocka_unit_test(test_follower_spared),
         cmocka_unit_test(test_drain_leader),
