@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 from cluster import SKIPPED, SMALL, Cluster, check, main, wait_until
 
@@ -45,31 +46,104 @@ def test_disk_full():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+MIB = 1 << 20
+FULL = 48 * MIB  # between disk_full_bytes and disk_reserve_bytes of SMALL
+END = 16 * MIB   # below disk_reserve_bytes
+
+
+def take_space(c, i, leave):
+    """A ballast file on node i's disk, so that `leave` bytes are free; 0: none any more."""
+    path = c.path(i, "ballast")
+    if os.path.exists(path):
+        os.unlink(path)
+    space = os.statvfs(c.path(i))
+    free = space.f_bavail * space.f_frsize
+    if leave:
+        with open(path, "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, max(free - leave, MIB))
+
+
 def fill(c, folder):
     c.ok("put", "first", "value")
     torture = c.torture(seconds=2)
     torture.result()
-    # a ballast file on each disk, down to below the mark at which puts are refused
+    all_full(c, torture)
+    followers_full(c)
+    at_the_end(c)
+    killed_when_full(c, torture)
+
+
+def all_full(c, torture):
+    """Puts are refused with a reason, reads and deletes go on; then everything does."""
     for i in (1, 2, 3):
-        space = os.statvfs(c.path(i))
-        free = space.f_bavail * space.f_frsize
-        with open(c.path(i, "ballast"), "wb") as f:
-            os.posix_fallocate(f.fileno(), 0, max(free - (48 << 20), 1 << 20))
-    done = wait_until("puts are refused", 30, lambda: refused(c))
-    check("NO_SPACE" in done.stderr, done.stderr)
+        take_space(c, i, FULL)
+    refused(c)
     check(c.ok("get", "first") == "value", "reads go on")
     torture.verify()
     c.ok("del", "first")
     for i in (1, 2, 3):
-        os.unlink(c.path(i, "ballast"))
-    wait_until("service is back", 30,
-               lambda: c.run("put", "second", "value", "--timeout", "2s").returncode == 0)
+        take_space(c, i, 0)
+    accepted(c)
     torture.verify()
 
 
+def followers_full(c):
+    """The leader has room, and hears that no majority has."""
+    leader = c.leader()
+    one, other = (i for i in (1, 2, 3) if i != leader)
+    take_space(c, one, FULL)
+    told = time.monotonic() + 3
+    while time.monotonic() < told:  # one full follower stops nothing
+        c.ok("put", "third", "value")
+    take_space(c, other, FULL)
+    done = refused(c)
+    check("too many stores" in done.stderr, done.stderr)
+    check(c.ok("get", "third") == "value", "reads go on")
+    c.ok("del", "third")
+    take_space(c, one, 0)
+    accepted(c)  # `other` is as full as before
+    take_space(c, other, 0)
+
+
+def at_the_end(c):
+    """Below the reserve nothing is written, and everything can be read."""
+    c.ok("put", "fourth", "value")
+    for i in (1, 2, 3):
+        take_space(c, i, END)
+    wait_until("deletes are refused", 30, lambda: no_space(c.run("del", "none", "--timeout", "2s")))
+    check(c.ok("get", "fourth") == "value", "reads go on")
+    for i in (1, 2, 3):
+        take_space(c, i, FULL)
+    wait_until("deletes are back", 30,
+               lambda: c.run("del", "fourth", "--timeout", "2s").returncode == 0)
+    refused(c)
+
+
+def killed_when_full(c, torture):
+    """kill -9 of all on full disks: they start, serve reads, and have everything."""
+    c.local("kill", "all")
+    c.local("restart", "all")
+    c.leader()
+    torture.verify()
+    refused(c)
+    for i in (1, 2, 3):
+        take_space(c, i, 0)
+    accepted(c)
+    torture.verify()
+
+
+def no_space(done):
+    return done if done.returncode != 0 and "NO_SPACE" in done.stderr else None
+
+
 def refused(c):
-    done = c.run("put", "more", "x" * 1000, "--timeout", "2s")
-    return done if done.returncode != 0 else None
+    return wait_until("puts are refused", 30,
+                      lambda: no_space(c.run("put", "more", "x" * 1000, "--timeout", "2s")))
+
+
+def accepted(c):
+    wait_until("puts are back", 30,
+               lambda: c.run("put", "second", "value", "--timeout", "2s").returncode == 0)
 
 
 if __name__ == "__main__":
