@@ -321,6 +321,10 @@ static void on_transfer(struct store *store, struct answer_to *to, const struct 
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         return;
     }
+    if (request->transfer_leader.target_replica == r->replica_id) {
+        service_answer_status(store, to, 0, NULL); /* as when it is asked for twice */
+        return;
+    }
     struct transfer_op *op = calloc(1, sizeof *op);
     int rv = op == NULL ? ERR_BUSY
                         : consensus_transfer(r->cons, store_now_ms(store),

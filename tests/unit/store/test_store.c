@@ -148,6 +148,9 @@ static void test_write_and_read(void **state)
         .timeout_ms = 1000,
         .get = {.key = slice_str("k"), .read = {.consistency = READ_STALE, .max_age_ms = 1000}}};
     struct rig_answer *no_stale = rig_ask(&rig, other, &stale);
+    struct request stay = {.kind = REQUEST_TRANSFER_LEADER,
+                           .transfer_leader = {.target_replica = leader + 1}};
+    struct rig_answer *stays = rig_ask(&rig, leader, &stay);
     rig_run(&rig, 100 * RIG_MS);
     assert_int_equal(get->status, 0);
     assert_string_equal(get->value, "one");
@@ -155,6 +158,7 @@ static void test_write_and_read(void **state)
     assert_int_equal(no_put->leader_store, leader + 1);
     assert_int_equal(no_get->status, ERR_NOT_LEADER);
     assert_int_equal(no_get->leader_store, leader + 1);
+    assert_int_equal(stays->status, 0);                  /* it leads already */
     assert_int_equal(no_stale->status, ERR_UNSUPPORTED); /* nor would the leader know better */
     rig_assert_answered(&rig);
     rig_close(&rig);
