@@ -41,9 +41,12 @@ def check(condition, *message):
 
 
 def free_ports(count):
-    """The first of `count` consecutive ports that are all free now."""
-    base = 20000 + os.getpid() * 16 % 20000
-    for first in range(base, 60000, 16):
+    """The first of `count` consecutive ports that are all free now. Below 32768: from there
+    on the system gives ports to those who connect, and a client that dials a node which is
+    down may get that very port and so keep the node from coming back."""
+    ports = range(20000, 32000, 16)
+    begin = os.getpid() % len(ports)
+    for first in [*ports[begin:], *ports[:begin]]:
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(first, first + count):

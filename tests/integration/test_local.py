@@ -62,6 +62,17 @@ def test_odd_orders():
         check(c.ok("get", "k", "--timeout", "20s") == "v", "the data stays")
 
 
+def test_kill_and_restart_at_once():
+    """When 'kill' is done the port and the folder are free: nothing is left of the process."""
+    with Cluster() as c:
+        torture = c.torture(seconds=3, pad=1000)
+        while torture.is_running():
+            c.local("kill", "all")
+            c.up()
+        torture.result()
+        torture.verify()
+
+
 def test_down_hands_over():
     """One SIGTERM a node: a second one would mean to leave at once."""
     with Cluster() as c:
@@ -122,5 +133,6 @@ def test_other_folders():
 
 
 if __name__ == "__main__":
-    main(test_odd_orders, test_down_hands_over, test_term_under_load, test_ports_of_others,
+    main(test_odd_orders, test_kill_and_restart_at_once, test_down_hands_over,
+         test_term_under_load, test_ports_of_others,
          test_other_folders)

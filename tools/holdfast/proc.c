@@ -49,14 +49,15 @@ static bool read_stat(pid_t pid, char *ret_state, uint64_t *ret_start_ticks)
 }
 
 /* Does the process run the program `exe`? After an upgrade in place the kernel says
- * "… (deleted)". */
+ * "… (deleted)". Without a link it is about to end: its memory is gone first, and its
+ * files and ports only then. */
 static bool runs_program(pid_t pid, const char *exe)
 {
     char path[64], target[PATH_MAX];
     snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
     ssize_t n = readlink(path, target, sizeof target - 1);
     if (n <= 0)
-        return false;
+        return n < 0 && errno == ENOENT;
     target[n] = 0;
     size_t len = strlen(exe);
     return strncmp(target, exe, len) == 0 &&
