@@ -79,12 +79,14 @@ static uint64_t env_number(const char *name, uint64_t otherwise)
     return text != NULL ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void enumerate(uint64_t seed, unsigned steps)
+/* *stats: what the workload was made of. */
+static void enumerate(uint64_t seed, unsigned steps, struct lsm_stats *stats)
 {
     struct run *run = calloc(1, sizeof *run);
     struct lsm_options options;
     struct err err = {0};
     world_options(&options);
+    options.manifest_bytes = 500; /* begun anew several times */
     run->seed = seed;
     world_init(&run->w, seed, &options);
     struct crash_points points = {.images = 3, .verify = verify, .data = run};
@@ -95,6 +97,7 @@ static void enumerate(uint64_t seed, unsigned steps)
     crash_points_stop(&points);
     assert_true(run->opened > 100);
     assert_true(run->advanced > 0);
+    lsm_stats(run->w.lsm, stats);
     world_fini(&run->w);
     free(run);
 }
@@ -103,8 +106,12 @@ static void test_every_call(void **state)
 {
     (void)state;
     uint64_t seeds = env_number("HOLDFAST_TEST_SEEDS", 4);
-    for (uint64_t seed = 1; seed <= seeds; seed++)
-        enumerate(seed, 60);
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        struct lsm_stats stats;
+        enumerate(seed, 60, &stats);
+        assert_true(stats.flushes > 3 && stats.compactions > 3 && stats.edits > 1);
+        assert_true(stats.manifests > 1); /* begun anew under way */
+    }
 }
 
 /* Crash inside lsm_open() at each of its own calls, on a disk that a crash left. */

@@ -124,7 +124,32 @@ static uint64_t number_from_env(const char *name, uint64_t otherwise)
     return text == NULL ? otherwise : strtoull(text, NULL, 10);
 }
 
-static void run(uint64_t seed)
+/* What the runs were made of: a scenario that never happens is not enumerated. */
+struct tally {
+    uint64_t images, dropped, rewritten;
+    uint64_t by_kind[5];                      /* enum op_kind */
+    uint64_t overwrites, resets, hard_states; /* among the writes */
+};
+
+static void tally_ops(struct tally *tally, const struct log_world *world)
+{
+    for (uint64_t i = 0; i < world->n_ops; i++) {
+        const struct op *op = &world->ops[i];
+        tally->by_kind[op->kind]++;
+        tally->resets += op->write.has_reset;
+        tally->hard_states += op->write.has_hard_state;
+        for (uint64_t k = i; k > 0 && op->kind == OP_WRITE && op->write.n > 0; k--) {
+            const struct raftlog_write *w = &world->ops[k - 1].write;
+            if (world->ops[k - 1].kind != OP_WRITE || w->group != op->write.group || w->n == 0)
+                continue;
+            tally->overwrites +=
+                !op->write.has_reset && op->write.first_index < w->first_index + w->n;
+            break;
+        }
+    }
+}
+
+static void run(uint64_t seed, struct tally *tally)
 {
     struct log_world_options options;
     log_world_options_init(&options, seed);
@@ -156,6 +181,10 @@ static void run(uint64_t seed)
         printf("seed %llu: %llu images, dropped %llu, rewritten %llu bytes\n",
                (unsigned long long)seed, (unsigned long long)images, (unsigned long long)dropped,
                (unsigned long long)rewritten);
+    tally->images += images;
+    tally->dropped += dropped;
+    tally->rewritten += rewritten;
+    tally_ops(tally, world);
     log_world_free(world);
 }
 
@@ -164,8 +193,15 @@ static void test_crash_points(void **state)
     (void)state;
     uint64_t first = number_from_env("HOLDFAST_SEED", 1);
     uint64_t count = number_from_env("HOLDFAST_SEEDS", 4);
+    struct tally tally = {0};
     for (uint64_t i = 0; i < count; i++)
-        run(first + i);
+        run(first + i, &tally);
+    if (count < 4)
+        return;
+    assert_true(tally.images > 1000 && tally.dropped > 10 && tally.rewritten > 1000);
+    assert_true(tally.overwrites > 10 && tally.resets > 5 && tally.hard_states > 50);
+    for (size_t i = 0; i < ARRAY_LEN(tally.by_kind); i++)
+        assert_true(tally.by_kind[i] > 0);
 }
 
 int main(void)

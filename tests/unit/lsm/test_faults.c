@@ -319,13 +319,96 @@ static void test_rot_in_service(void **state)
     assert_true(heard > 0);
 }
 
+/* ---- rot in staged files -------------------------------------------------- */
+
+struct staging {
+    char path[64];
+    uint64_t size;
+    int status, calls;
+};
+
+static void find_staged(void *data, const char *path, uint64_t size)
+{
+    struct staging *s = data;
+    if (strstr(path, ".stage") == NULL)
+        return;
+    snprintf(s->path, sizeof s->path, "%s", path);
+    s->size = size;
+}
+
+static void staged_cb(struct lsm_edit_op *op, int status)
+{
+    struct staging *s = op->data;
+    s->status = status;
+    s->calls++;
+}
+
+/* Take in a file of ten keys with bit `bit` flipped in it while it was staged; 0: tell its
+ * size. Either the edit is refused and nothing changed, or reads say what is wrong. */
+static uint64_t take_in_flipped(uint64_t bit, size_t *refused, size_t *heard)
+{
+    struct lsm_options options;
+    struct world w;
+    struct staging s = {.path = ""};
+    world_options(&options);
+    options.no_auto_compaction = true;
+    options.table_bytes = 1 << 20;
+    world_init(&w, 3, &options);
+    must_open(&w);
+    struct lsm_builder *b = lsm_builder_new(w.lsm);
+    for (char key[] = "k0"; key[1] <= '9'; key[1]++)
+        assert_int_equal(lsm_builder_put(b, slice_str(key), 1, slice_str(key), 0, NULL), 0);
+    assert_int_equal(lsm_builder_finish(b, NULL), 0);
+    sim_disk_each_file(sim_node_disk(w.node), find_staged, &s);
+    assert_true(s.size > 0);
+    if (bit > 0)
+        assert_int_equal(sim_disk_flip_bit(sim_node_disk(w.node), s.path, bit), 0);
+    struct lsm_edit_op op = {.data = &s, .ingest = &b, .ingest_count = 1, .cb = staged_cb};
+    assert_int_equal(lsm_edit(w.lsm, &op), 0);
+    world_settle(&w);
+    assert_int_equal(s.calls, 1);
+    assert_true(s.status == 0 || s.status == ERR_CORRUPT);
+    *refused += s.status != 0;
+    struct lsm_view *view = lsm_view_take(w.lsm);
+    for (char key[] = "k0"; key[1] <= '9'; key[1]++) {
+        struct lsm_value value = {0};
+        struct err err = {0};
+        int rv = lsm_get(view, slice_str(key), UINT64_MAX, 0, &value, &err);
+        if (s.status != 0)
+            assert_int_equal(rv, ERR_NOT_FOUND);
+        else if (rv == ERR_CORRUPT)
+            assert_non_null(strstr(err.msg, ".tbl"));
+        else if (rv != 0 || !slice_equal(value.data, slice_str(key)))
+            fail_msg("bit %llu: %d, a wrong value", (unsigned long long)bit, rv);
+        *heard += rv == ERR_CORRUPT;
+        lsm_value_fini(&value);
+    }
+    bool is_whole = s.status == 0 && lsm_verify(view, NULL, NULL, NULL) == 0;
+    assert_int_equal(is_whole, bit == 0);
+    lsm_view_unref(view);
+    world_fini(&w);
+    return s.size;
+}
+
+static void test_rot_in_staged(void **state)
+{
+    (void)state;
+    size_t refused = 0, heard = 0;
+    uint64_t size = take_in_flipped(0, &refused, &heard);
+    assert_int_equal(refused + heard, 0);
+    for (uint64_t bit = 5; bit < size * 8; bit += 37)
+        take_in_flipped(bit, &refused, &heard);
+    assert_true(refused > 3 && heard > 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_space),     cmocka_unit_test(test_no_space_crash),
-        cmocka_unit_test(test_write_errors), cmocka_unit_test(test_sync_errors),
-        cmocka_unit_test(test_read_errors),  cmocka_unit_test(test_open_read_errors),
-        cmocka_unit_test(test_bit_flips),    cmocka_unit_test(test_rot_in_service),
+        cmocka_unit_test(test_no_space),      cmocka_unit_test(test_no_space_crash),
+        cmocka_unit_test(test_write_errors),  cmocka_unit_test(test_sync_errors),
+        cmocka_unit_test(test_read_errors),   cmocka_unit_test(test_open_read_errors),
+        cmocka_unit_test(test_bit_flips),     cmocka_unit_test(test_rot_in_service),
+        cmocka_unit_test(test_rot_in_staged),
     };
     return cmocka_run_group_tests_name("lsm_faults", tests, NULL, NULL);
 }

@@ -547,6 +547,40 @@ static void test_first_head_cut_short(void **state)
     }
 }
 
+/* A read that fails while opening refuses the open: it is never taken for an end. */
+static void test_open_read_errors(void **state)
+{
+    (void)state;
+    struct fixture f;
+    size_t refused = 0;
+    setup(&f);
+    for (int i = 0; i < 30; i++)
+        append(&f, 1, 1, 300, 0);
+    for (int i = 0; i < 60; i++) {
+        struct sim_disk_options bad = {.read_error_ppm = i % 2 == 0 ? 1000000 : 100000};
+        struct sim_disk_options calm = {0};
+        struct err err = {0};
+        sim_node_crash(f.node, SIM_CRASH_KILL);
+        raftlog_free(f.log);
+        f.log = NULL;
+        sim_node_restart(f.node);
+        sim_disk_set_options(sim_node_disk(f.node), &bad);
+        int rv = raftlog_open(&f.log, sim_node_env(f.node), "/log", &f.options, &err);
+        sim_disk_set_options(sim_node_disk(f.node), &calm);
+        if (rv != 0) {
+            assert_int_equal(rv, ERR_IO);
+            assert_non_null(strstr(err.msg, "/log/0000"));
+            refused++;
+            open_log(&f);
+        }
+        struct raftlog_group_state s;
+        assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+        assert_true(s.last_index == 30 && !s.is_damaged);
+    }
+    assert_true(refused >= 30);
+    teardown(&f);
+}
+
 /* Two logs' options that can never be right. */
 static void test_bad_options(void **state)
 {
@@ -582,6 +616,7 @@ int main(void)
         cmocka_unit_test(test_hint),
         cmocka_unit_test(test_newest_head_lost),
         cmocka_unit_test(test_first_head_cut_short),
+        cmocka_unit_test(test_open_read_errors),
         cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests_name("raftlog", tests, NULL, NULL);
