@@ -3,7 +3,13 @@
 
 #include "base/coding.h"
 
-enum { META_FORMAT = 1, LOCAL_PREFIX = 0x00, LOCAL_META = 'm', LOCAL_SPAN_KEY_LEN = 9 };
+enum {
+    META_FORMAT = 1,
+    LOCAL_PREFIX = 0x00,
+    LOCAL_META = 'm',
+    LOCAL_GONE = 'x',
+    LOCAL_SPAN_KEY_LEN = 9
+};
 
 /* Why these numbers cannot be, or NULL. */
 static const char *meta_problem(const struct range_meta *m)
@@ -145,14 +151,30 @@ void range_meta_key(uint64_t replica_id, uint8_t out[RANGE_LOCAL_KEY_LEN])
     out[9] = LOCAL_META;
 }
 
-bool range_meta_key_parse(struct slice key, uint64_t *ret_replica_id)
+static bool local_key_parse(struct slice key, uint8_t what, uint64_t *ret_replica_id)
 {
-    if (key.len != RANGE_LOCAL_KEY_LEN || key.data[0] != LOCAL_PREFIX || key.data[9] != LOCAL_META)
+    if (key.len != RANGE_LOCAL_KEY_LEN || key.data[0] != LOCAL_PREFIX || key.data[9] != what)
         return false;
     if (get_u64be(key.data + 1) == 0)
         return false;
     *ret_replica_id = get_u64be(key.data + 1);
     return true;
+}
+
+bool range_meta_key_parse(struct slice key, uint64_t *ret_replica_id)
+{
+    return local_key_parse(key, LOCAL_META, ret_replica_id);
+}
+
+void range_gone_key(uint64_t replica_id, uint8_t out[RANGE_LOCAL_KEY_LEN])
+{
+    range_meta_key(replica_id, out);
+    out[RANGE_LOCAL_KEY_LEN - 1] = LOCAL_GONE;
+}
+
+bool range_gone_key_parse(struct slice key, uint64_t *ret_replica_id)
+{
+    return local_key_parse(key, LOCAL_GONE, ret_replica_id);
 }
 
 struct range_span range_local_span(uint64_t replica_id, uint8_t buf[2 * RANGE_LOCAL_KEY_LEN])

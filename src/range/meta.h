@@ -78,6 +78,10 @@ void range_meta_key(uint64_t replica_id, uint8_t out[RANGE_LOCAL_KEY_LEN]);
 /* Is this a meta record's key, and whose? */
 bool range_meta_key_parse(struct slice key, uint64_t *ret_replica_id);
 
+/* The same of the word that a replica is gone (tombstone.h). */
+void range_gone_key(uint64_t replica_id, uint8_t out[RANGE_LOCAL_KEY_LEN]);
+bool range_gone_key_parse(struct slice key, uint64_t *ret_replica_id);
+
 /* Everything local of this replica: [0x00 | id, 0x00 | id + 1). `buf` is memory
  * for both keys. */
 struct range_span range_local_span(uint64_t replica_id, uint8_t buf[2 * RANGE_LOCAL_KEY_LEN]);

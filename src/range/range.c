@@ -167,7 +167,10 @@ static int list_add(uint64_t **ids, size_t *count, size_t *cap, uint64_t id)
     return 0;
 }
 
-int range_list(struct lsm *lsm, uint64_t **ret_replica_ids, size_t *ret_count, struct err *err)
+typedef bool (*local_parse)(struct slice key, uint64_t *ret_replica_id);
+
+static int list_local(struct lsm *lsm, local_parse parse, uint64_t **ret_replica_ids,
+                      size_t *ret_count, struct err *err)
 {
     static const uint8_t lower[1] = {0x00};
     static const uint8_t upper[1] = {0x01};
@@ -184,7 +187,7 @@ int range_list(struct lsm *lsm, uint64_t **ret_replica_ids, size_t *ret_count, s
     }
     for (bool more = lsm_iter_first(iter); more && rv == 0; more = lsm_iter_next(iter)) {
         uint64_t id;
-        if (range_meta_key_parse(lsm_iter_key(iter), &id))
+        if (parse(lsm_iter_key(iter), &id))
             rv = list_add(&ids, &count, &cap, id);
     }
     if (rv == 0)
@@ -199,6 +202,16 @@ out:
     lsm_iter_free(iter);
     lsm_view_unref(view);
     return rv;
+}
+
+int range_list(struct lsm *lsm, uint64_t **ret_replica_ids, size_t *ret_count, struct err *err)
+{
+    return list_local(lsm, range_meta_key_parse, ret_replica_ids, ret_count, err);
+}
+
+int range_list_gone(struct lsm *lsm, uint64_t **ret_replica_ids, size_t *ret_count, struct err *err)
+{
+    return list_local(lsm, range_gone_key_parse, ret_replica_ids, ret_count, err);
 }
 
 void range_free(struct range *range)

@@ -104,6 +104,10 @@ int range_load(struct env *env, struct lsm *lsm, uint64_t replica_id, struct ran
  * caller free()s (NULL if none). Blocking, for start-up. */
 int range_list(struct lsm *lsm, uint64_t **ret_replica_ids, size_t *ret_count, struct err *err);
 
+/* The same of those that are gone, and whose log may still be there (tombstone.h). */
+int range_list_gone(struct lsm *lsm, uint64_t **ret_replica_ids, size_t *ret_count,
+                    struct err *err);
+
 /* NULL is fine. See Teardown. */
 void range_free(struct range *range);
 

@@ -155,9 +155,11 @@ static const char *role_text(const struct cons_status *s)
 static void stats_of_replica(const struct replica *r, struct figures *out)
 {
     struct cons_status s;
-    add_number(out, "raft.applied", range_meta(r->range)->applied_index);
-    add_number(out, "raft.flushed", range_flushed_index(r->range));
-    add_number(out, "range.time_ms", range_meta(r->range)->time_ms);
+    if (r->range != NULL) {
+        add_number(out, "raft.applied", range_meta(r->range)->applied_index);
+        add_number(out, "raft.flushed", range_flushed_index(r->range));
+        add_number(out, "range.time_ms", range_meta(r->range)->time_ms);
+    }
     add_number(out, "queue.writes", r->write_count);
     add_number(out, "queue.reads", r->read_count);
     if (r->cons == NULL)
@@ -263,7 +265,7 @@ static void on_status(struct store *store, struct answer_to *to, const struct re
 {
     struct figures figures = {0};
     const struct replica *r = asked_replica(store, request);
-    if (r == NULL) {
+    if (r == NULL || r->range == NULL) {
         service_answer_status(store, to, ERR_STATE, why_no_replica(store, request));
         return;
     }
@@ -364,15 +366,17 @@ void admin_tick(struct store *store)
     }
 }
 
-static void on_split(struct store *store, struct answer_to *to, const struct request *request)
+static void on_change(struct store *store, struct answer_to *to, const struct request *request)
 {
     struct replica *r = asked_replica(store, request);
     if (r != NULL)
         to->range_id = r->range_id;
-    if (r == NULL)
+    if (r == NULL || r->range == NULL)
         service_answer_status(store, to, ERR_RANGE_CHANGED, why_no_replica(store, request));
-    else
+    else if (request->kind == REQUEST_SPLIT)
         replica_split(r, to, request);
+    else
+        replica_change_member(r, to, request);
 }
 
 struct flush_op {
@@ -442,7 +446,8 @@ void admin_on_request(struct store *store, struct answer_to *to, const struct re
         on_flush(store, to);
         break;
     case REQUEST_SPLIT:
-        on_split(store, to, request);
+    case REQUEST_CHANGE_MEMBER:
+        on_change(store, to, request);
         break;
     default:
         service_answer_status(

@@ -121,7 +121,7 @@ static void birth_edit_done(struct lsm_edit_op *op, int status)
         rv = range_new(store->env, store->lsm, replica_id, &meta, &range, &err);
     range_meta_fini(&meta);
     if (rv == 0)
-        rv = replica_add(store, replica_id, range, &r, &err);
+        rv = replica_add(store, replica_id, STORE_FIRST_RANGE_ID, range, &r, &err);
     if (rv != 0) {
         store_fail(store, "birth", &err);
         return;
@@ -191,15 +191,34 @@ static int load_replica(struct store *store, uint64_t replica_id, struct err *er
         range_free(range);
         return rv;
     }
-    return replica_add(store, replica_id, range, &r, err);
+    return replica_add(store, replica_id, range_descriptor(range)->range_id, range, &r, err);
+}
+
+/* A crash between the edit that ended a replica and the end of its log. */
+static int forget_gone(struct store *store, struct err *err)
+{
+    uint64_t *ids = NULL;
+    size_t count = 0;
+    int rv = tombstones_load(&store->tombstones, store->lsm, err);
+    if (rv == 0)
+        rv = range_list_gone(store->lsm, &ids, &count, err);
+    for (size_t i = 0; rv == 0 && i < count; i++)
+        raftlog_remove_group(store->log, ids[i]);
+    free(ids);
+    return rv;
 }
 
 static int load_replicas(struct store *store, struct err *err)
 {
     uint64_t *ids = NULL;
     size_t count = 0;
-    int rv = range_list(store->lsm, &ids, &count, err);
+    bool has_left = false;
+    int rv = forget_gone(store, err);
+    if (rv == 0)
+        rv = range_list(store->lsm, &ids, &count, err);
     if (rv == 0 && count == 0)
+        has_left = tombstones_least(&store->tombstones, STORE_FIRST_RANGE_ID) != 0;
+    if (rv == 0 && count == 0 && !has_left)
         rv = err_set(err, ERR_STATE,
                      "folder '%s' lost its engine: replica %llu must not come back without it; "
                      "the others go on without it. Way out: OPERATIONS.md, A lost folder",
@@ -210,6 +229,8 @@ static int load_replicas(struct store *store, struct err *err)
     if (rv != 0)
         return rv;
     store_move(store, STORE_REPLAYING);
+    if (count == 0)
+        store_move(store, STORE_RUNNING);
     uint32_t cursor = 0;
     struct replica *r;
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
@@ -286,9 +307,8 @@ static int check_clock(struct store *store, struct err *err)
                        "the system clock shows %llu s since 1970, which cannot be right: set it",
                        (unsigned long long)(wall_ms / 1000));
     uint64_t time_ms = 0;
-    uint32_t cursor = 0;
     const struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++)
         time_ms = MAX(time_ms, range_meta(r->range)->time_ms);
     if (time_ms > wall_ms + CLOCK_FATAL_MS)
         return err_set(err, ERR_STATE, "the system clock is %llu s behind the range's time: set it",

@@ -121,9 +121,8 @@ static void forced_flush_done(struct lsm_flush_op *op, int status)
 
 static bool is_any_dirty(const struct store *store)
 {
-    uint32_t cursor = 0;
     const struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
         if (range_is_dirty(r->range))
             return true;
     }

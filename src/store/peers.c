@@ -101,19 +101,6 @@ void store_on_peer_down(void *data, uint64_t store_id, bool was_up, int status, 
 
 /* ---- out ------------------------------------------------------------------------- */
 
-/* By the latest configuration; before consensus runs, by the descriptor. */
-static uint64_t store_id_of(const struct replica *r, uint64_t replica_id)
-{
-    const struct range_replica *known =
-        range_descriptor_find(range_descriptor(r->range), replica_id);
-    const struct cons_config *config = r->cons == NULL ? NULL : consensus_config(r->cons, NULL);
-    for (uint32_t i = 0; config != NULL && i < config->n; i++) {
-        if (config->members[i].replica_id == replica_id)
-            return config->members[i].store_id;
-    }
-    return known == NULL ? 0 : known->store_id;
-}
-
 const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id)
 {
     uint64_t store_id = store_id_of(r, replica_id);
@@ -150,14 +137,31 @@ static bool delay(struct store *store, uint64_t to_store, enum net_class class)
     return true;
 }
 
+/* That of the latest configuration: each CHANGE raises it by one. */
+static uint64_t conf_epoch_of(const struct replica *r)
+{
+    const struct range_descriptor *d = range_descriptor(r->range);
+    uint64_t config_index = 0;
+    consensus_config(r->cons, &config_index);
+    return d->epoch.conf + (config_index > range_meta(r->range)->conf_index);
+}
+
 void store_send(struct replica *r, const struct cons_msg *msg)
 {
     struct store *store = r->store;
     struct net_peer *peer = peer_of(r, msg->to);
     if (peer == NULL || !net_peer_is_up(peer))
         return;
+    struct raft_span span;
+    bool tell = r->range != NULL && !strangers_has_heard(r, msg->to);
+    if (tell)
+        span = (struct raft_span){
+            .start = range_descriptor_span(range_descriptor(r->range)).start,
+            .end = range_descriptor_span(range_descriptor(r->range)).end,
+            .conf_epoch = conf_epoch_of(r),
+        };
     buf_clear(&store->frames);
-    raft_wire_encode(store->wire, msg, &store->frames);
+    raft_wire_encode(store->wire, msg, tell ? &span : NULL, &store->frames);
     if (store->frames.failed)
         return;
     enum net_class class = cons_msg_is_urgent(msg) ? NET_URGENT : NET_BULK;
@@ -240,37 +244,24 @@ static bool has_data_for(const struct replica *r, const struct cons_msg *msg)
            snapshot_in_has(r, msg->snapshot.index, msg->snapshot.term);
 }
 
-static int check_route(const struct replica *r, const struct cons_msg *msg, uint64_t from_store,
-                       struct err *err)
+static int on_raft_message(struct store *store, uint64_t from_store, uint32_t kind,
+                           struct slice body, struct err *err)
 {
-    if (store_id_of(r, msg->from) == from_store)
-        return 0;
-    return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
-                   (unsigned long long)from_store, (unsigned long long)msg->from);
-}
-
-int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct slice body,
-                          struct err *err)
-{
-    struct store *store = data;
     struct cons_msg msg;
-    if (!peer_msg_is_kind(kind))
-        return err_set(err, ERR_UNSUPPORTED, "message kind %u between stores", kind);
-    int rv = raft_wire_decode(store->wire, body, &msg, err);
+    struct raft_span span;
+    int rv = raft_wire_decode(store->wire, body, &msg, &span, err);
     if (rv != 0)
         return rv;
-    struct replica *r = replicas_get(&store->replicas, msg.to);
-    bool is_starting = r != NULL && r->state == REPLICA_REPLAYING;
-    if (r == NULL || is_starting)
+    struct replica *r = strangers_find(store, &msg, &span);
+    if (r == NULL || r->state == REPLICA_REPLAYING)
         early_keep(store, &msg, from_store, kind, body);
-    if (r == NULL || msg.group_id != r->range_id)
+    if (r == NULL)
         return 0;
-    rv = check_route(r, &msg, from_store, err);
-    if (rv != 0)
-        return rv;
-    if (r->cons == NULL || r->state == REPLICA_DAMAGED)
-        return 0;
-    if (!has_data_for(r, &msg))
+    if (!strangers_check(r, msg.from, from_store))
+        return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
+                       (unsigned long long)from_store, (unsigned long long)msg.from);
+    strangers_note_heard(r, msg.from);
+    if (r->cons == NULL || r->state == REPLICA_DAMAGED || !has_data_for(r, &msg))
         return 0;
     fit_entries(store, &msg);
     struct err reason = {0};
@@ -280,4 +271,17 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
                  (unsigned long long)msg.from, cons_msg_name(msg.type), reason.msg);
     replica_wake(r);
     return 0;
+}
+
+int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct slice body,
+                          struct err *err)
+{
+    struct store *store = data;
+    if (peer_msg_is_kind(kind))
+        return on_raft_message(store, from_store, kind, body, err);
+    if (kind == MSG_MEMBER_ASK)
+        return strangers_on_ask(store, from_store, body, err);
+    if (kind == MSG_MEMBER_ANSWER)
+        return strangers_on_answer(store, body, err);
+    return err_set(err, ERR_UNSUPPORTED, "message kind %u between stores", kind);
 }

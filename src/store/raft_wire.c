@@ -133,10 +133,16 @@ static void to_wire(struct raft_wire *w, const struct cons_msg *msg, struct peer
     }
 }
 
-void raft_wire_encode(struct raft_wire *w, const struct cons_msg *msg, struct buf *out)
+void raft_wire_encode(struct raft_wire *w, const struct cons_msg *msg, const struct raft_span *span,
+                      struct buf *out)
 {
     struct peer_msg wire;
     to_wire(w, msg, &wire);
+    if (span != NULL) {
+        wire.span_start = span->start;
+        wire.span_end = span->end;
+        wire.conf_epoch = span->conf_epoch;
+    }
     size_t start = frame_begin(out);
     peer_msg_encode(out, &wire);
     frame_end(out, start, msg->type == CONS_MSG_APPEND);
@@ -263,7 +269,7 @@ static enum cons_msg_type type_of_kind(enum msg_kind kind)
 }
 
 int raft_wire_decode(struct raft_wire *w, struct slice body, struct cons_msg *ret_msg,
-                     struct err *err)
+                     struct raft_span *ret_span, struct err *err)
 {
     struct peer_msg wire;
     int rv = peer_msg_decode(body, w->peer_entries, PEER_ENTRIES_MAX, &wire, err);
@@ -280,5 +286,8 @@ int raft_wire_decode(struct raft_wire *w, struct slice body, struct cons_msg *re
         return rv;
     ASSERT(msg.type < CONS_MSG_TYPE_NR);
     *ret_msg = msg;
+    if (ret_span != NULL)
+        *ret_span = (struct raft_span){
+            .start = wire.span_start, .end = wire.span_end, .conf_epoch = wire.conf_epoch};
     return 0;
 }

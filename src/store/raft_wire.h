@@ -23,11 +23,19 @@ struct raft_wire {
     uint8_t config[CONS_CONFIG_LEN_MAX];
 };
 
-/* Append one whole frame with `msg` to `out`. */
-void raft_wire_encode(struct raft_wire *w, const struct cons_msg *msg, struct buf *out);
+/* The span of the range that a message is about, and its conf epoch; empty: not told. */
+struct raft_span {
+    struct slice start;
+    struct slice end;
+    uint64_t conf_epoch;
+};
 
-/* Decode a body; *ret_msg borrows from `body` and `w`. */
+/* Append one whole frame with `msg` to `out`; NULL: the other side knows the span. */
+void raft_wire_encode(struct raft_wire *w, const struct cons_msg *msg, const struct raft_span *span,
+                      struct buf *out);
+
+/* Decode a body; *ret_msg and *ret_span (may be NULL) borrow from `body` and `w`. */
 int raft_wire_decode(struct raft_wire *w, struct slice body, struct cons_msg *ret_msg,
-                     struct err *err);
+                     struct raft_span *ret_span, struct err *err);
 
 #endif

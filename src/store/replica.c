@@ -9,16 +9,20 @@
 enum { ENTRY_COMMANDS_MAX = 4096 };
 
 static const uint32_t replica_successors[] = {
-    [REPLICA_REPLAYING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_DAMAGED),
-    [REPLICA_RUNNING] = BIT(REPLICA_INSTALLING) | BIT(REPLICA_DAMAGED),
-    [REPLICA_INSTALLING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_DAMAGED),
-    [REPLICA_DAMAGED] = 0,
+    [REPLICA_REPLAYING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_DAMAGED) | BIT(REPLICA_REMOVING),
+    [REPLICA_BLANK] = BIT(REPLICA_REPLAYING) | BIT(REPLICA_INSTALLING) | BIT(REPLICA_DAMAGED) |
+                      BIT(REPLICA_REMOVING),
+    [REPLICA_RUNNING] = BIT(REPLICA_INSTALLING) | BIT(REPLICA_DAMAGED) | BIT(REPLICA_REMOVING),
+    [REPLICA_INSTALLING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_BLANK) | BIT(REPLICA_DAMAGED),
+    [REPLICA_DAMAGED] = BIT(REPLICA_REMOVING),
+    [REPLICA_REMOVING] = 0,
 };
 
 void replica_move(struct replica *r, enum replica_state to)
 {
     ASSERT(replica_successors[r->state] & BIT(to));
-    ASSERT(to != REPLICA_RUNNING || r->cons != NULL);
+    ASSERT(to != REPLICA_RUNNING || (r->cons != NULL && r->range != NULL));
+    ASSERT(to != REPLICA_BLANK || r->range == NULL);
     r->state = to;
 }
 
@@ -29,18 +33,18 @@ static void timer_due(struct env_timer *timer)
     replica_wake(r);
 }
 
-int replica_new(struct store *store, uint64_t replica_id, struct range *range,
+int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, struct range *range,
                 struct replica **ret_replica, struct err *err)
 {
-    ASSERT(range != NULL);
+    ASSERT(range == NULL || range_descriptor(range)->range_id == range_id);
     struct replica *r = calloc(1, sizeof *r);
     if (r == NULL)
         return err_set(err, ERR_NOMEM, "replica of %zu bytes", sizeof *r);
     r->store = store;
     r->replica_id = replica_id;
-    r->range_id = range_descriptor(range)->range_id;
+    r->range_id = range_id;
     r->range = range;
-    r->state = REPLICA_REPLAYING;
+    r->state = range == NULL ? REPLICA_BLANK : REPLICA_REPLAYING;
     r->next_write_id = 1;
     list_init(&r->in_woken);
     env_timer_init(&r->timer, store->env, timer_due, r);
@@ -59,11 +63,11 @@ int replica_new(struct store *store, uint64_t replica_id, struct range *range,
     return 0;
 }
 
-int replica_add(struct store *store, uint64_t replica_id, struct range *range,
+int replica_add(struct store *store, uint64_t replica_id, uint64_t range_id, struct range *range,
                 struct replica **ret_replica, struct err *err)
 {
     struct replica *r;
-    int rv = replica_new(store, replica_id, range, &r, err);
+    int rv = replica_new(store, replica_id, range_id, range, &r, err);
     if (rv != 0) {
         range_free(range);
         return rv;
@@ -83,6 +87,8 @@ void replica_free(struct replica *r)
         return;
     env_timer_stop(&r->timer);
     list_remove(&r->in_woken);
+    replica_removal_free(r);
+    free(r->check);
     replica_read_free(r);
     replica_write_free(r);
     snapshot_out_free(r);
@@ -109,6 +115,27 @@ void replica_run(struct replica *r)
     replica_apply_wake(r);
 }
 
+int replica_add_blank(struct store *store, uint64_t replica_id, uint64_t range_id,
+                      struct replica **ret_replica, struct err *err)
+{
+    struct replica *r;
+    int rv = replica_add(store, replica_id, range_id, NULL, &r, err);
+    if (rv != 0)
+        return rv;
+    rv = replica_start_consensus(r, err);
+    if (rv != 0) {
+        replicas_remove(&store->replicas, r);
+        replica_free(r);
+        return rv;
+    }
+    LOG_INFO(store->logger, "blank", "range=%llu replica=%llu", (unsigned long long)range_id,
+             (unsigned long long)replica_id);
+    store_on_replica_running(r);
+    early_deliver(r);
+    *ret_replica = r;
+    return 0;
+}
+
 /* Consensus starts from what is on disk: nothing may be on its way there. */
 static void try_start(struct replica *r)
 {
@@ -121,8 +148,9 @@ static void try_start(struct replica *r)
         return;
     }
     r->wants_reopen = false;
-    if (r->state != REPLICA_RUNNING)
-        replica_move(r, REPLICA_RUNNING);
+    enum replica_state to = r->range == NULL ? REPLICA_BLANK : REPLICA_RUNNING;
+    if (r->state != to)
+        replica_move(r, to);
     store_on_replica_running(r);
     if (r->wants_campaign)
         consensus_campaign(r->cons, store_now_ms(r->store));
@@ -205,6 +233,7 @@ void replica_restart_consensus(struct replica *r)
     replica_write_fail_queue(r, ERR_NOT_LEADER);
     replica_read_fail_all(r, ERR_NOT_LEADER);
     snapshot_out_stop_all(r);
+    strangers_stop_check(r);
     consensus_free(r->cons);
     r->cons = NULL;
     r->generation++;
@@ -244,8 +273,16 @@ static void set_timer(struct replica *r, uint64_t now_ms)
 void replica_turn(struct replica *r)
 {
     uint64_t now = store_now_ms(r->store);
+    if (r->state == REPLICA_REMOVING) {
+        replica_removal_turn(r);
+        return;
+    }
     if (r->state == REPLICA_DAMAGED) {
         replica_end(r); /* whoever came to wait since, too */
+        return;
+    }
+    if (r->is_no_member && r->state == REPLICA_RUNNING && r->in == NULL) {
+        replica_remove(r, r->replica_id + 1);
         return;
     }
     after_leadership(r);
@@ -264,7 +301,7 @@ void replica_turn(struct replica *r)
 void replica_tick(struct replica *r)
 {
     uint64_t now_us = env_now_us(r->store->env);
-    if (r->state == REPLICA_DAMAGED)
+    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING)
         return;
     if (r->cons != NULL)
         consensus_tick(r->cons, now_us / 1000);
@@ -272,11 +309,12 @@ void replica_tick(struct replica *r)
     replica_read_tick(r, now_us);
     snapshot_out_tick(r, now_us);
     snapshot_in_tick(r, now_us);
+    strangers_tick(r, now_us);
 }
 
 void replica_damage(struct replica *r, const char *what, const struct err *err)
 {
-    if (r->state == REPLICA_DAMAGED)
+    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING)
         return;
     if (err->code != ERR_CORRUPT) { /* what is on the disk may be fine: nothing is noted */
         store_fail(r->store, what, err);
@@ -295,6 +333,7 @@ void replica_end(struct replica *r)
     replica_proposals_skip(r, UINT64_MAX);
     replica_read_fail_all(r, ERR_UNAVAILABLE);
     snapshot_out_stop_all(r);
+    strangers_stop_check(r);
     consensus_free(r->cons);
     r->cons = NULL;
     r->generation++;

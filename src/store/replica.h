@@ -7,7 +7,9 @@
  *                                 │ install_snapshot()  │ durable
  *                                 ▼                     │
  *                             INSTALLING ──────────────┘
+ *   BLANK ──install_snapshot()──▶ INSTALLING   a new member: no data yet, but a vote
  *   REPLAYING, RUNNING, INSTALLING ──damage──▶ DAMAGED (for life)
+ *   any but INSTALLING ──no member any more──▶ REMOVING ──gone from the disk──▶ freed
  *
  * Apply, in every state but DAMAGED and INSTALLING:
  *
@@ -94,7 +96,22 @@ struct read_batch {
 };
 
 enum apply_state { APPLY_IDLE, APPLY_LOG_READ, APPLY_PREFETCH, APPLY_STALLED };
-enum replica_state { REPLICA_REPLAYING, REPLICA_RUNNING, REPLICA_INSTALLING, REPLICA_DAMAGED };
+enum replica_state {
+    REPLICA_REPLAYING,
+    REPLICA_BLANK,
+    REPLICA_RUNNING,
+    REPLICA_INSTALLING,
+    REPLICA_DAMAGED,
+    REPLICA_REMOVING,
+    REPLICA_STATE_NR,
+};
+
+/* Where the replicas live that wrote to us, and that no configuration names (yet). */
+struct stranger {
+    uint64_t replica_id; /* 0: free */
+    uint64_t store_id;
+};
+enum { REPLICA_STRANGERS_MAX = 8, REPLICA_HEARD_MAX = 32 };
 
 /* A write handed to the log; kept in a list until durable. */
 struct log_write {
@@ -122,9 +139,19 @@ struct replica {
     uint64_t replica_id;
     uint64_t range_id;
     enum replica_state state;
-    struct range *range;
+    struct range *range;    /* NULL while BLANK */
     struct consensus *cons; /* NULL while replaying */
-    uint64_t generation;    /* of the consensus instance; grows at each start */
+    struct stranger strangers[REPLICA_STRANGERS_MAX];
+    uint32_t strangers_next;
+    uint64_t heard[REPLICA_HEARD_MAX]; /* replicas that surely stand where we send to */
+    uint32_t heard_count;
+    uint64_t made_at_epoch;          /* blank: conf epoch of the message that made it */
+    uint64_t lonely_us;              /* no leader is known since then; 0: not looked at yet */
+    uint64_t asked_us;               /* whether it is still a member */
+    struct member_check *check;      /* strangers.c: somebody asks that of us; may be NULL */
+    struct replica_removal *removal; /* replica_end.c; NULL: it stays */
+    bool is_no_member;               /* applied so; dealt with at the end of the turn */
+    uint64_t generation;             /* of the consensus instance; grows at each start */
     uint64_t next_write_id;
     bool is_role_known;
     enum cons_state role;
@@ -170,12 +197,23 @@ struct replica {
 
 /* ---- replica.c: life ---------------------------------------------------------- */
 
-int replica_new(struct store *store, uint64_t replica_id, struct range *range,
+/* `range` NULL: a blank one, of this range. */
+int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, struct range *range,
                 struct replica **ret_replica, struct err *err);
 
 /* The same, and its place in the store, which owns it then. On failure `range` is freed. */
-int replica_add(struct store *store, uint64_t replica_id, struct range *range,
+int replica_add(struct store *store, uint64_t replica_id, uint64_t range_id, struct range *range,
                 struct replica **ret_replica, struct err *err);
+
+/* A blank one: consensus starts with what the log knows of it, if anything. */
+int replica_add_blank(struct store *store, uint64_t replica_id, uint64_t range_id,
+                      struct replica **ret_replica, struct err *err);
+
+/* Does it take part in its group now? */
+static inline bool replica_is_up(const struct replica *r)
+{
+    return (r->state == REPLICA_RUNNING || r->state == REPLICA_BLANK) && r->cons != NULL;
+}
 
 /* After env_stop(); answers nobody. NULL is fine. */
 void replica_free(struct replica *r);
@@ -192,6 +230,22 @@ void replica_on_replayed(struct replica *r);
 
 /* Damage at rest: never vote, answer or apply again under this id. */
 void replica_damage(struct replica *r, const char *what, const struct err *err);
+
+/* ---- replica_end.c: leaving the store ------------------------------------------------------ */
+
+/* This id is a member no more, and will never be again: data, log and meta go, and a
+ * tombstone stays for ids below `least_id`. From outside consensus; it is freed once
+ * nothing is on its way and the edit is durable. Harmless when it goes on already. */
+void replica_remove(struct replica *r, uint64_t least_id);
+
+/* From the turn: go on with it. */
+void replica_removal_turn(struct replica *r);
+
+/* Has the edit that ends it been ordered? Then nothing of it may be written again. */
+bool replica_is_ended(const struct replica *r);
+void replica_removal_free(struct replica *r);
+
+/* ---- replica.c again ------------------------------------------------------------------------ */
 
 /* Part of it, to be called from outside consensus: answer everybody who waits and end
  * consensus. */
@@ -217,8 +271,10 @@ extern const struct cons_ops replica_cons_ops;
  * when durable. */
 void replica_log_reset(struct replica *r, uint64_t index, uint64_t term);
 
-/* The same for a new replica, with `term` as its hard state. */
-void replica_log_begin(struct replica *r, uint64_t index, uint64_t term);
+/* The same for a new replica. Its hard state is `base_term`, or what it has promised
+ * before in a later term, or in that one. */
+void replica_log_begin(struct replica *r, uint64_t index, uint64_t base_term, uint64_t term,
+                       uint64_t vote);
 
 /* Put a hint for `index` into the log, before whatever is appended next. */
 void replica_log_hint(struct replica *r, uint64_t index);
@@ -255,6 +311,9 @@ struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t
  * replica_admin_done(). An error: it was not proposed, and nobody was answered. */
 int replica_propose_admin(struct replica *r, const struct answer_to *to, struct slice payload);
 
+/* The same for one that consensus has proposed itself, at `index`: a membership change. */
+void replica_await_admin(struct replica *r, const struct answer_to *to, uint64_t index);
+
 /* The administrative entry of `p` is applied, or was refused at apply. */
 void replica_admin_done(struct replica *r, struct proposal *p, int status, const char *text);
 
@@ -279,8 +338,15 @@ void replica_write_free(struct replica *r);
 
 /* ---- replica_admin.c: entries that change the range itself ----------------------------------- */
 
+/* Take a CHANGE_MEMBER and answer it when it is applied or refused. */
+void replica_change_member(struct replica *r, const struct answer_to *to,
+                           const struct request *request);
+
 /* Take a SPLIT (decoded) and answer it when it is applied or refused. */
 void replica_split(struct replica *r, const struct answer_to *to, const struct request *request);
+
+/* At teardown: edits that are on their way. */
+void replica_admin_free(struct store *store);
 
 /* Apply an administrative entry. Errors as range_apply(). */
 int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct slice payload,
@@ -316,7 +382,10 @@ void snapshot_out_free(struct replica *r);
 int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
                           struct err *err);
 
-/* Is the whole data of this state staged here? */
+/* Give up what is being taken in. Not while INSTALLING. */
+void snapshot_in_drop(struct replica *r);
+
+/* Is the whole data of this state staged here, and may it take its place? */
 bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term);
 void snapshot_in_install(struct replica *r, const struct cons_base *base);
 

@@ -83,6 +83,51 @@ void replica_split(struct replica *r, const struct answer_to *to, const struct r
     replica_wake(r);
 }
 
+static enum cons_change_kind kind_of(enum member_change action)
+{
+    switch (action) {
+    case MEMBER_ADD_LEARNER:
+        return CONS_ADD_LEARNER;
+    case MEMBER_PROMOTE:
+        return CONS_PROMOTE;
+    default:
+        return CONS_REMOVE;
+    }
+}
+
+/* A new member must be somebody whom we can reach. */
+static int check_member(const struct store *store, const struct member *member, struct err *err)
+{
+    const struct identity_member *known =
+        identity_member_by_store(&store->identity, member->store_id);
+    if (known == NULL || memcmp(known->uuid, member->store_uuid, sizeof known->uuid) != 0)
+        return err_set(err, ERR_NOT_FOUND, "store %llu with that uuid is not of this cluster",
+                       (unsigned long long)member->store_id);
+    return 0;
+}
+
+void replica_change_member(struct replica *r, const struct answer_to *to,
+                           const struct request *request)
+{
+    const struct request_change_member *change = &request->change_member;
+    bool is_add = change->action == MEMBER_ADD_LEARNER;
+    uint64_t id = is_add ? change->member.replica_id : change->replica_id;
+    uint64_t store_id = is_add ? change->member.store_id : 0;
+    uint64_t index = 0;
+    struct err err = {0};
+    int rv = check_admin(r, &err);
+    if (rv == 0 && is_add)
+        rv = check_member(r->store, &change->member, &err);
+    if (rv == 0)
+        rv = consensus_propose_change(r->cons, store_now_ms(r->store), kind_of(change->action), id,
+                                      store_id, &index, &err);
+    if (rv != 0)
+        service_answer_status(r->store, to, rv, err.code != 0 ? err.msg : NULL);
+    else
+        replica_await_admin(r, to, index);
+    replica_wake(r);
+}
+
 /* ---- applying a split ------------------------------------------------------------------ */
 
 static struct slice right_config(const struct range_descriptor *d, const struct range_split *split,
@@ -109,39 +154,116 @@ static uint64_t child_here(const struct store *store, const struct range_split *
     return 0;
 }
 
+/* A blank one under the very id that the split brings: it becomes the right half, and
+ * what it has promised stays promised (a vote forgotten at a split makes two leaders in
+ * one term). What is on its way to the log comes before the new beginning. */
+static int fill_blank(struct replica *blank, struct range *range, struct err *err)
+{
+    struct store *store = blank->store;
+    struct raftlog_group_state state = {0};
+    ASSERT(blank->state == REPLICA_BLANK);
+    blank->range = range;
+    int rv = replicas_place(&store->replicas, blank, err);
+    if (rv != 0) {
+        blank->range = NULL;
+        range_free(range);
+        return rv;
+    }
+    raftlog_group_state(store->log, blank->replica_id, &state);
+    replica_end(blank);
+    snapshot_in_drop(blank);
+    replica_move(blank, REPLICA_REPLAYING);
+    replica_log_begin(blank, RANGE_BIRTH_INDEX, RANGE_BIRTH_TERM, state.term, state.vote);
+    return 0;
+}
+
 /* The left's hint covers the split before anything of the right is in the log. */
 static void begin_right_log(struct replica *left, struct replica *right, uint64_t index)
 {
     struct raftlog_group_state state;
-    struct raftlog *log = left->store->log;
-    if (raftlog_group_state(log, right->replica_id, &state) == 0)
+    if (raftlog_group_state(left->store->log, right->replica_id, &state) == 0 &&
+        state.base_index >= RANGE_BIRTH_INDEX)
         return; /* the split is replayed, and the right has lived on since */
     replica_log_hint(left, index);
-    replica_log_begin(right, RANGE_BIRTH_INDEX, RANGE_BIRTH_TERM);
+    replica_log_begin(right, RANGE_BIRTH_INDEX, RANGE_BIRTH_TERM, state.term, state.vote);
 }
 
 static int add_right(struct replica *left, uint64_t index, uint64_t replica_id,
                      const struct range_meta *meta, struct err *err)
 {
     struct store *store = left->store;
+    struct replica *right = replicas_get(&store->replicas, replica_id);
     struct range *range;
-    struct replica *right;
     int rv = range_new_split(store->env, store->lsm, replica_id, meta, &range, err);
-    if (rv == 0)
-        rv = replica_add(store, replica_id, range, &right, err);
     if (rv != 0)
         return rv;
-    begin_right_log(left, right, index);
+    if (right != NULL) {
+        replica_log_hint(left, index);
+        rv = fill_blank(right, range, err);
+    } else {
+        rv = replica_add(store, replica_id, meta->descriptor.range_id, range, &right, err);
+        if (rv == 0)
+            begin_right_log(left, right, index);
+    }
+    if (rv != 0)
+        return rv;
     right->wants_campaign = replica_is_leader(left);
     replica_run(right);
     return 0;
 }
 
-/* Does the right half stand here already? Then this is a replay of a split whose right
- * half has become durable by itself since. */
-static bool is_here(const struct store *store, const struct range_split *split)
+/* Is the right half to be made here? Not if it stands here already (a replay of a split
+ * whose right half has become durable by itself since), nor if it was removed since. */
+enum right_fate { RIGHT_MADE, RIGHT_HERE, RIGHT_GONE };
+
+static enum right_fate right_fate(const struct store *store, const struct range_split *split)
 {
-    return replicas_get(&store->replicas, child_here(store, split)) != NULL;
+    uint64_t id = child_here(store, split);
+    const struct replica *same = replicas_get(&store->replicas, id);
+    const struct replica *other = replicas_of_range(&store->replicas, split->range_id);
+    if (id == 0 || id < tombstones_least(&store->tombstones, split->range_id) ||
+        (other != NULL && other->replica_id > id))
+        return RIGHT_GONE;
+    return same != NULL && same->state != REPLICA_BLANK ? RIGHT_HERE : RIGHT_MADE;
+}
+
+struct orphans {
+    struct list in_orphans; /* store's */
+    struct lsm_edit_op edit;
+};
+
+static void on_orphans_gone(struct lsm_edit_op *op, int status)
+{
+    struct orphans *o = op->data;
+    (void)status; /* what stays is nobody's: whoever takes the span excises it first */
+    list_remove(&o->in_orphans);
+    free(o);
+}
+
+/* The right half will not be here: its data goes. */
+static int excise_orphans(struct store *store, struct range_span span, struct err *err)
+{
+    struct lsm_span excise = {span.start, span.end};
+    struct orphans *o = calloc(1, sizeof *o);
+    if (o == NULL)
+        return err_set(err, ERR_NOMEM, "excise what is not ours any more");
+    list_init(&o->in_orphans);
+    o->edit = (struct lsm_edit_op){
+        .data = o, .excise = &excise, .excise_count = 1, .freeze = true, .cb = on_orphans_gone};
+    int rv = lsm_edit(store->lsm, &o->edit);
+    if (rv != 0) {
+        free(o);
+        return err_set(err, rv, "excise what is not ours any more");
+    }
+    list_push_back(&store->orphans, &o->in_orphans);
+    return 0;
+}
+
+void replica_admin_free(struct store *store)
+{
+    struct list *link;
+    while ((link = list_pop_front(&store->orphans)) != NULL)
+        free(list_entry(link, struct orphans, in_orphans));
 }
 
 static int apply_split(struct replica *r, uint64_t index, uint64_t term,
@@ -155,9 +277,11 @@ static int apply_split(struct replica *r, uint64_t index, uint64_t term,
     if (range_split_judge(d, admin, NULL) == 0)
         conf = right_config(d, &admin->split, raw);
     int rv = range_apply_split(r->range, index, term, admin, conf, &right, ret_status, err);
-    uint64_t child = child_here(r->store, &admin->split);
-    if (rv == 0 && *ret_status == 0 && child != 0 && !is_here(r->store, &admin->split))
-        rv = add_right(r, index, child, &right, err);
+    enum right_fate fate = right_fate(r->store, &admin->split);
+    if (rv == 0 && *ret_status == 0 && fate == RIGHT_MADE)
+        rv = add_right(r, index, child_here(r->store, &admin->split), &right, err);
+    if (rv == 0 && *ret_status == 0 && fate == RIGHT_GONE)
+        rv = excise_orphans(r->store, range_descriptor_span(&right.descriptor), err);
     range_meta_fini(&right);
     if (rv == 0 && *ret_status == 0)
         LOG_INFO(r->store->logger, "split", "range=%llu new=%llu index=%llu",

@@ -29,7 +29,7 @@ static uint64_t apply_limit(const struct replica *r)
 
 static uint64_t applied_index(const struct replica *r)
 {
-    return range_meta(r->range)->applied_index;
+    return r->range == NULL ? 0 : range_meta(r->range)->applied_index;
 }
 
 static void on_result(void *data, uint32_t position, const struct command_result *result)
@@ -55,7 +55,7 @@ static int apply_command(struct replica *r, uint64_t index, const struct raftlog
 }
 
 static int apply_change(struct replica *r, uint64_t index, const struct raftlog_entry *e,
-                        struct err *err)
+                        struct proposal *p, struct err *err)
 {
     struct cons_config config;
     struct range_replica replicas[RANGE_REPLICAS_MAX];
@@ -71,7 +71,13 @@ static int apply_change(struct replica *r, uint64_t index, const struct raftlog_
             .role = config.members[i].role == CONS_VOTER ? RANGE_ROLE_VOTER : RANGE_ROLE_LEARNER,
         };
     }
-    return range_apply_change(r->range, index, e->term, e->data, replicas, config.n, err);
+    rv = range_apply_change(r->range, index, e->term, e->data, replicas, config.n, err);
+    if (rv != 0)
+        return rv;
+    r->is_no_member = range_descriptor_find(range_descriptor(r->range), r->replica_id) == NULL;
+    if (p != NULL)
+        replica_admin_done(r, p, 0, NULL);
+    return 0;
 }
 
 static int apply_entry(struct replica *r, uint64_t index, const struct raftlog_entry *e,
@@ -83,9 +89,9 @@ static int apply_entry(struct replica *r, uint64_t index, const struct raftlog_e
     if (e->type == CONS_COMMAND)
         return apply_command(r, index, e, err);
     struct proposal *p = replica_proposal_at(r, index, e->term);
-    ASSERT(p == NULL);
     if (e->type == CONS_CHANGE)
-        return apply_change(r, index, e, err);
+        return apply_change(r, index, e, p, err);
+    ASSERT(p == NULL);
     range_apply_barrier(r->range, index, e->term);
     return 0;
 }
@@ -202,7 +208,7 @@ static void pump_run(struct env_task *task)
 {
     struct replica *r = task->data;
     uint64_t limit = apply_limit(r);
-    uint64_t before = r->range == NULL ? 0 : applied_index(r);
+    uint64_t before = applied_index(r);
     size_t bytes = 0;
     for (int n = 0; r->apply == APPLY_IDLE && applied_index(r) < limit; n++) {
         struct raftlog_entry e;
@@ -221,7 +227,7 @@ static void pump_run(struct env_task *task)
         }
         bytes += e.data.len;
     }
-    if (r->state == REPLICA_DAMAGED)
+    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING)
         return;
     confirm_applied(r, before);
     finish_replay(r);
@@ -248,7 +254,7 @@ void replica_on_stall(struct replica *r)
 
 void replica_apply_wake(struct replica *r)
 {
-    if (r->state != REPLICA_DAMAGED)
+    if (r->state != REPLICA_DAMAGED && r->state != REPLICA_REMOVING)
         env_task_post(r->store->env, &r->pump);
 }
 

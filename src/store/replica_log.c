@@ -95,17 +95,19 @@ void replica_log_reset(struct replica *r, uint64_t index, uint64_t term)
     raftlog_append(r->store->log, &w->op);
 }
 
-void replica_log_begin(struct replica *r, uint64_t index, uint64_t term)
+void replica_log_begin(struct replica *r, uint64_t index, uint64_t base_term, uint64_t term,
+                       uint64_t vote)
 {
     struct log_write *w = log_write_new(r, 0);
-    ASSERT(index > 0 && term > 0);
+    ASSERT(index > 0 && base_term > 0);
     if (w == NULL)
         return;
     w->op.has_hard_state = true;
-    w->op.term = term;
+    w->op.term = MAX(term, base_term);
+    w->op.vote = term >= base_term ? vote : 0;
     w->op.has_reset = true;
     w->op.base_index = index;
-    w->op.base_term = term;
+    w->op.base_term = base_term;
     raftlog_append(r->store->log, &w->op);
 }
 
@@ -383,14 +385,20 @@ int replica_start_consensus(struct replica *r, struct err *err)
     ASSERT(r->cons == NULL);
     ASSERT(list_is_empty(&r->log_writes));
     struct raftlog *log = r->store->log;
-    struct raftlog_group_state state;
+    struct raftlog_group_state state = {.first_index = 1};
     struct cons_start start = {0};
     struct changes changes = {0};
     int rv = raftlog_group_state(log, r->replica_id, &state);
+    if (rv != 0 && r->range == NULL)
+        rv = 0; /* blank, and never asked for a vote */
     if (rv != 0)
         return err_set(err, ERR_CORRUPT, "the log does not know replica %llu",
                        (unsigned long long)r->replica_id);
-    rv = base_of_range(r, &start.base, err);
+    if (state.is_damaged)
+        return err_set(err, ERR_CORRUPT, "the log of replica %llu is damaged",
+                       (unsigned long long)r->replica_id);
+    if (r->range != NULL)
+        rv = base_of_range(r, &start.base, err);
     if (rv != 0)
         return err_wrap(err, rv, "Raft configuration");
     start.term = state.term;

@@ -240,6 +240,29 @@ int replica_propose_admin(struct replica *r, const struct answer_to *to, struct 
     return 0;
 }
 
+void replica_await_admin(struct replica *r, const struct answer_to *to, uint64_t index)
+{
+    struct list taken;
+    struct write_op *op = calloc(1, sizeof *op);
+    struct proposal *p = NULL;
+    list_init(&taken);
+    r->admin_index = index;
+    if (op != NULL) {
+        op->to = *to;
+        list_init(&op->in_writes);
+        list_push_back(&taken, &op->in_writes);
+        p = proposal_new(r, &taken, 1);
+    }
+    if (p == NULL) {
+        free(op);
+        service_answer_status(r->store, to, ERR_UNDETERMINED, "out of memory for the answer");
+        return;
+    }
+    p->index = index;
+    p->term = consensus_term(r->cons);
+    proposal_insert(r, p);
+}
+
 void replica_admin_done(struct replica *r, struct proposal *p, int status, const char *text)
 {
     struct write_op *op = p->by_position[0];

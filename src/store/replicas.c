@@ -34,7 +34,7 @@ uint32_t replicas_count(const struct replicas *set)
 static uint32_t spans_up_to(const struct replicas *set, struct slice key)
 {
     uint32_t low = 0;
-    uint32_t high = replicas_count(set);
+    uint32_t high = set->span_count;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
         if (slice_compare(span_of(set->spans[mid]).start, key) <= 0)
@@ -45,17 +45,29 @@ static uint32_t spans_up_to(const struct replicas *set, struct slice key)
     return low;
 }
 
-/* Does the span meet that of a neighbour, if it is to stand at `at`? */
-static bool is_free(const struct replicas *set, uint32_t at, struct range_span span)
+static bool meets(const struct replica *r, struct range_span span)
 {
-    if (at > 0 && slice_compare(span.start, span_of(set->spans[at - 1]).end) < 0)
-        return false;
-    return at == replicas_count(set) || slice_compare(span_of(set->spans[at]).start, span.end) >= 0;
+    return slice_compare(span_of(r).start, span.end) < 0 &&
+           slice_compare(span.start, span_of(r).end) < 0;
+}
+
+struct replica *replicas_overlap(const struct replicas *set, struct range_span span,
+                                 const struct replica *except)
+{
+    uint32_t at = spans_up_to(set, span.start);
+    for (at = at > 0 ? at - 1 : 0; at < set->span_count; at++) {
+        struct replica *r = set->spans[at];
+        if (r != except && meets(r, span))
+            return r;
+        if (slice_compare(span_of(r).start, span.end) >= 0)
+            break;
+    }
+    return NULL;
 }
 
 static int make_room(struct replicas *set)
 {
-    if (replicas_count(set) < set->cap)
+    if (set->span_count < set->cap)
         return 0;
     uint32_t cap = set->cap == 0 ? 8 : set->cap * 2;
     struct replica **spans = realloc(set->spans, cap * sizeof *spans);
@@ -66,8 +78,7 @@ static int make_room(struct replicas *set)
     return 0;
 }
 
-static int check_add(const struct replicas *set, const struct replica *r, uint32_t at,
-                     struct err *err)
+static int check_add(const struct replicas *set, const struct replica *r, struct err *err)
 {
     if (map_get(&set->by_id, r->replica_id) != NULL)
         return err_set(err, ERR_EXISTS, "replica %llu is here already",
@@ -75,47 +86,64 @@ static int check_add(const struct replicas *set, const struct replica *r, uint32
     if (map_get(&set->by_range, r->range_id) != NULL)
         return err_set(err, ERR_EXISTS, "a replica of range %llu is here already",
                        (unsigned long long)r->range_id);
-    if (!is_free(set, at, span_of(r)))
-        return err_set(err, ERR_EXISTS, "the span of range %llu overlaps that of another",
-                       (unsigned long long)r->range_id);
     if (replicas_count(set) >= REPLICAS_MAX)
         return err_set(err, ERR_BUSY, "%d replicas are here, the limit", REPLICAS_MAX);
     return 0;
 }
 
+static int no_place(const struct replica *r, struct err *err)
+{
+    return err_set(err, ERR_NOMEM, "a place for replica %llu", (unsigned long long)r->replica_id);
+}
+
+int replicas_place(struct replicas *set, struct replica *r, struct err *err)
+{
+    ASSERT(r->range != NULL);
+    ASSERT(map_get(&set->by_id, r->replica_id) == r);
+    if (replicas_overlap(set, span_of(r), NULL) != NULL)
+        return err_set(err, ERR_EXISTS, "the span of range %llu overlaps that of another",
+                       (unsigned long long)r->range_id);
+    if (make_room(set) != 0)
+        return no_place(r, err);
+    uint32_t at = spans_up_to(set, span_of(r).start);
+    memmove(&set->spans[at + 1], &set->spans[at], (set->span_count - at) * sizeof set->spans[0]);
+    set->spans[at] = r;
+    set->span_count++;
+    return 0;
+}
+
 int replicas_add(struct replicas *set, struct replica *r, struct err *err)
 {
-    uint32_t count = replicas_count(set);
-    uint32_t at = spans_up_to(set, span_of(r).start);
-    int rv = check_add(set, r, at, err);
+    int rv = check_add(set, r, err);
     if (rv != 0)
         return rv;
-    if (make_room(set) != 0 || map_put(&set->by_range, r->range_id, r) != 0)
-        return err_set(err, ERR_NOMEM, "a place for replica %llu",
-                       (unsigned long long)r->replica_id);
-    if (map_put(&set->by_id, r->replica_id, r) != 0) {
+    if (map_put(&set->by_range, r->range_id, r) != 0)
+        return no_place(r, err);
+    if (map_put(&set->by_id, r->replica_id, r) != 0)
+        rv = no_place(r, err);
+    if (rv == 0 && r->range != NULL)
+        rv = replicas_place(set, r, err);
+    if (rv != 0) {
+        map_remove(&set->by_id, r->replica_id);
         map_remove(&set->by_range, r->range_id);
-        return err_set(err, ERR_NOMEM, "a place for replica %llu",
-                       (unsigned long long)r->replica_id);
     }
-    memmove(&set->spans[at + 1], &set->spans[at], (count - at) * sizeof set->spans[0]);
-    set->spans[at] = r;
-    ASSERT(replicas_count(set) == count + 1);
-    return 0;
+    return rv;
 }
 
 void replicas_remove(struct replicas *set, struct replica *r)
 {
-    uint32_t count = replicas_count(set);
     uint32_t at = 0;
-    while (at < count && set->spans[at] != r)
-        at++;
-    ASSERT(at < count);
     ASSERT(map_get(&set->by_id, r->replica_id) == r);
-    memmove(&set->spans[at], &set->spans[at + 1], (count - at - 1) * sizeof set->spans[0]);
+    ASSERT(map_get(&set->by_range, r->range_id) == r);
+    while (at < set->span_count && set->spans[at] != r)
+        at++;
+    if (at < set->span_count) {
+        set->span_count--;
+        memmove(&set->spans[at], &set->spans[at + 1],
+                (set->span_count - at) * sizeof set->spans[0]);
+    }
     map_remove(&set->by_id, r->replica_id);
     map_remove(&set->by_range, r->range_id);
-    ASSERT(replicas_count(set) == count - 1);
 }
 
 struct replica *replicas_get(const struct replicas *set, uint64_t replica_id)
@@ -153,18 +181,19 @@ struct replica *replicas_each(const struct replicas *set, uint32_t *cursor)
 
 struct replica *replicas_by_span(const struct replicas *set, uint32_t position)
 {
-    return position < replicas_count(set) ? set->spans[position] : NULL;
+    return position < set->span_count ? set->spans[position] : NULL;
 }
 
 void replicas_check(const struct replicas *set)
 {
-    uint32_t count = replicas_count(set);
     map_check(&set->by_id);
     map_check(&set->by_range);
-    ASSERT(set->by_range.count == count);
-    ASSERT(count <= set->cap);
-    for (uint32_t i = 0; i < count; i++) {
+    ASSERT(set->by_range.count == replicas_count(set));
+    ASSERT(set->span_count <= replicas_count(set));
+    ASSERT(set->span_count <= set->cap);
+    for (uint32_t i = 0; i < set->span_count; i++) {
         const struct replica *r = set->spans[i];
+        ASSERT(r->range != NULL);
         ASSERT(map_get(&set->by_id, r->replica_id) == r);
         ASSERT(map_get(&set->by_range, r->range_id) == r);
         if (i > 0)

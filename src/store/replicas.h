@@ -3,6 +3,8 @@
  * replicas — which replicas a store has: by replica id, by range, and in the order
  * of their spans, so that a key finds its range in a few comparisons.
  *
+ * A blank replica has no span yet: it is found by its ids alone, until it is placed.
+ *
  * Ownership  the set owns its arrays, never the replicas.
  * Invariants (S1) of one range there is at most one replica.
  *            (S2) spans of the replicas do not overlap (architecture.md, 7); `spans`
@@ -26,7 +28,8 @@ struct replicas {
     /* private */
     struct map by_id;
     struct map by_range;
-    struct replica **spans;
+    struct replica **spans; /* those that are placed */
+    uint32_t span_count;
     uint32_t cap;
 };
 
@@ -35,9 +38,18 @@ void replicas_init(struct replicas *set);
 /* Accepts zeroes. The replicas are not freed. */
 void replicas_fini(struct replicas *set);
 
-/* Take `r` in. ERR_EXISTS: its id or its range is there already, or its span overlaps
- * another's; ERR_BUSY: REPLICAS_MAX; ERR_NOMEM. The set is as it was then. */
+/* Take `r` in; unless it is blank it is placed, too. ERR_EXISTS: its id or its range is there
+ * already, or its span overlaps another's; ERR_BUSY: REPLICAS_MAX; ERR_NOMEM. The set is as it was
+ * then. */
 int replicas_add(struct replicas *set, struct replica *r, struct err *err);
+
+/* One that was blank has its span now. Errors as replicas_add(). */
+int replicas_place(struct replicas *set, struct replica *r, struct err *err);
+
+/* A placed replica, other than `except` (NULL is fine), whose span meets this one; NULL
+ * if there is none. */
+struct replica *replicas_overlap(const struct replicas *set, struct range_span span,
+                                 const struct replica *except);
 
 /* Forget one that is there. */
 void replicas_remove(struct replicas *set, struct replica *r);
@@ -57,7 +69,7 @@ struct replica *replicas_below_key(const struct replicas *set, struct slice key)
 /* Start with *cursor = 0; NULL at the end. Replicas may be removed meanwhile. */
 struct replica *replicas_each(const struct replicas *set, uint32_t *cursor);
 
-/* The one at `position` in the order of spans; NULL behind the last. */
+/* The placed one at `position` in the order of spans; NULL behind the last. */
 struct replica *replicas_by_span(const struct replicas *set, uint32_t position);
 
 /* Assert all invariants. */

@@ -148,7 +148,7 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
         r = replicas_of_range(&store->replicas, request->range_id);
     else
         r = replica_at(store, place);
-    if (r == NULL) {
+    if (r == NULL || r->range == NULL) {
         service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
         return NULL;
     }

@@ -144,7 +144,7 @@ static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, stru
     if (r == NULL || begin->group != r->range_id)
         return err_set(err, ERR_NOT_FOUND, "replica %llu of range %llu is not here",
                        (unsigned long long)begin->to_replica, (unsigned long long)begin->group);
-    if (r->state != REPLICA_RUNNING || r->cons == NULL)
+    if (!replica_is_up(r))
         return err_set(err, ERR_STATE, "replica %llu takes no snapshot now",
                        (unsigned long long)begin->to_replica);
     if (begin->term < consensus_term(r->cons))
@@ -312,17 +312,38 @@ int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct ne
 
 /* ---- installing ---------------------------------------------------------------------------- */
 
+/* Is another replica about to be installed over this span? */
+static bool is_being_taken(const struct snapshot_in *in, struct range_span span)
+{
+    uint32_t cursor = 0;
+    const struct replica *r;
+    while ((r = replicas_each(&in->store->replicas, &cursor)) != NULL) {
+        if (r->in == NULL || r->in == in || r->in->state < IN_QUIESCE || r->in->install == NULL)
+            continue;
+        struct range_span other =
+            range_descriptor_span(&range_install_meta(r->in->install)->descriptor);
+        if (slice_compare(other.start, span.end) < 0 && slice_compare(span.start, other.end) < 0)
+            return true;
+    }
+    return false;
+}
+
 bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term)
 {
     const struct snapshot_in *in = r->in;
-    return r->state == REPLICA_RUNNING && in != NULL && in->state == IN_COMPLETE &&
-           in->index == index && in->term == term;
+    if (!replica_is_up(r) || in == NULL || in->state != IN_COMPLETE || in->index != index ||
+        in->term != term)
+        return false;
+    /* What another replica still holds of its span must go first: by a split that is
+     * about to be applied, or by that one's removal. */
+    struct range_span span = range_descriptor_span(&range_install_meta(in->install)->descriptor);
+    return replicas_overlap(&r->store->replicas, span, r) == NULL && !is_being_taken(in, span);
 }
 
 void snapshot_in_install(struct replica *r, const struct cons_base *base)
 {
     ASSERT(snapshot_in_has(r, base->index, base->term));
-    ASSERT(base->index > range_meta(r->range)->applied_index);
+    ASSERT(r->range == NULL || base->index > range_meta(r->range)->applied_index);
     raftlog_freeze_hint(r->store->log, r->replica_id, true);
     in_move(r->in, IN_QUIESCE);
     replica_move(r, REPLICA_INSTALLING);
@@ -341,6 +362,21 @@ static void install_failed(struct snapshot_in *in, int status, const struct err 
     replica_restart_consensus(r);
 }
 
+/* A blank replica has a state now. */
+static bool is_no_more_blank(struct snapshot_in *in)
+{
+    struct replica *r = in->replica;
+    struct store *store = r->store;
+    struct err err = {0};
+    int rv = range_new(store->env, store->lsm, r->replica_id, range_install_meta(in->install),
+                       &r->range, &err);
+    if (rv == 0)
+        rv = replicas_place(&store->replicas, r, &err);
+    if (rv != 0)
+        store_fail(store, "a new member", &err);
+    return rv == 0;
+}
+
 static void on_installed(void *data, int status, const struct err *err)
 {
     struct snapshot_in *in = data;
@@ -352,6 +388,8 @@ static void on_installed(void *data, int status, const struct err *err)
         install_failed(in, status, err);
         return;
     }
+    if (r->range == NULL && !is_no_more_blank(in))
+        return;
     ASSERT(range_meta(r->range)->applied_index == in->index);
     in_move(in, IN_RESETTING);
     replica_proposals_skip(r, in->index);
@@ -386,6 +424,12 @@ void snapshot_in_on_reset(struct replica *r)
     replica_move(r, REPLICA_RUNNING);
     consensus_on_snapshot_installed(r->cons, store_now_ms(r->store), index);
     replica_apply_wake(r);
+}
+
+void snapshot_in_drop(struct replica *r)
+{
+    if (r->in != NULL)
+        in_drop(r->in, ERR_CANCELED, "the replica leaves this store");
 }
 
 static void in_tick(struct snapshot_in *in, uint64_t now_us)

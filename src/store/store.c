@@ -85,34 +85,40 @@ void store_on_damage(struct store *store, const char *what, const struct err *er
 static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
 {
     struct store *store = data;
-    uint32_t cursor = 0;
     struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
-        range_on_freeze(r->range, freeze, batch);
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
+        if (!replica_is_ended(r))
+            range_on_freeze(r->range, freeze, batch);
+    }
 }
 
 /* Out of memory: the engine forgets by what it was told before. */
 static void set_gc(struct store *store)
 {
-    uint32_t count = replicas_count(&store->replicas);
-    struct lsm_gc_span *spans = malloc((count + 1) * sizeof *spans);
+    struct lsm_gc_span *spans = malloc((replicas_count(&store->replicas) + 1) * sizeof *spans);
+    const struct replica *r;
+    uint32_t count = 0;
     if (spans == NULL)
         return;
-    spans[0] = (struct lsm_gc_span){
+    spans[count++] = (struct lsm_gc_span){
         .start = slice_of("\x00", 1), .end = slice_of("\x01", 1), .safe_version = UINT64_MAX};
-    for (uint32_t i = 0; i < count; i++)
-        spans[i + 1] = range_gc_span(replicas_by_span(&store->replicas, i)->range);
-    lsm_set_gc(store->lsm, spans, count + 1);
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++)
+        spans[count++] = range_gc_span(r->range);
+    lsm_set_gc(store->lsm, spans, count);
     free(spans);
+}
+
+void store_on_replica_gone(struct store *store)
+{
+    set_gc(store);
 }
 
 static void on_flushed(void *data, uint64_t freeze)
 {
     struct store *store = data;
-    uint32_t cursor = 0;
     bool has_grown = false;
     struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
         if (!range_on_flushed(r->range, freeze))
             continue;
         has_grown = true;
@@ -429,8 +435,10 @@ static void init_parts(struct store *store)
     env_timer_init(&store->timer, store->env, store_tick, store);
     env_timer_init(&store->care, store->env, store_care_due, store);
     replicas_init(&store->replicas);
+    tombstones_init(&store->tombstones);
     list_init(&store->woken);
     list_init(&store->greeted);
+    list_init(&store->orphans);
     list_init(&store->transfers);
     list_init(&store->flushes);
     buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
@@ -472,6 +480,7 @@ void store_free(struct store *store)
     if (store == NULL)
         return;
     admin_free(store);
+    replica_admin_free(store);
     net_free(store->net);
     raftlog_free(store->log); /* before the replica, whose reads it may hold */
     uint32_t cursor = 0;
@@ -480,6 +489,7 @@ void store_free(struct store *store)
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
         replica_free(r);
     replicas_fini(&store->replicas);
+    tombstones_fini(&store->tombstones);
     lsm_free(store->lsm); /* after it: it holds views */
     env_dir_unlock(store->lock);
     buf_fini(&store->frames);
@@ -546,10 +556,15 @@ const struct identity *store_identity(const struct store *store)
 
 static void check_replica(const struct replica *r)
 {
-    range_check(r->range);
+    ASSERT((r->range == NULL) <= (r->state == REPLICA_BLANK || r->state == REPLICA_INSTALLING ||
+                                  r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING));
+    if (r->range != NULL)
+        range_check(r->range);
     if (r->cons == NULL)
         return;
     consensus_check(r->cons);
+    if (r->range == NULL)
+        return;
     ASSERT(r->state == REPLICA_INSTALLING ||
            range_meta(r->range)->applied_index <= consensus_apply_limit(r->cons) ||
            consensus_last_index(r->cons) == range_meta(r->range)->applied_index);

@@ -9,6 +9,7 @@
 #include "net/net.h"
 #include "net/net_peer.h"
 #include "net/net_stream.h"
+#include "range/tombstone.h"
 #include "store/clock.h"
 #include "store/pace.h"
 #include "store/raft_wire.h"
@@ -78,7 +79,8 @@ struct store {
     struct lsm *lsm;
     struct raftlog *log;
     struct net *net;
-    struct replicas replicas;    /* none until born */
+    struct replicas replicas; /* none until born */
+    struct tombstones tombstones;
     struct list woken;           /* replicas that the end of this turn must look at */
     struct cons_budget inflight; /* entries on their way to followers, of all groups */
     struct raft_wire *wire;
@@ -102,6 +104,7 @@ struct store {
     struct lsm_edit_op birth_edit;
     struct raftlog_write birth_log;
     struct early_vote early[EARLY_VOTES_MAX];
+    struct list orphans;    /* replica_admin.c: edits on their way */
     struct list greeted;    /* snapshot streams whose replica is not known yet */
     uint32_t snapshots_in;  /* all that are being taken in */
     struct list transfers;  /* admin: hand-overs that clients wait for */
@@ -140,6 +143,9 @@ void store_fail(struct store *store, const char *what, const struct err *err);
 
 /* Consensus of the replica runs (again). */
 void store_on_replica_running(struct replica *r);
+
+/* One has left the store. */
+void store_on_replica_gone(struct store *store);
 
 /* The replica is damaged: note it for life, tell everybody. */
 void store_on_damage(struct store *store, const char *what, const struct err *err);
@@ -183,6 +189,32 @@ enum watermark store_mark_of(const struct store *store, uint64_t store_id);
 /* The member of the cluster on whose store replica `replica_id` of the range of `r`
  * lives, as far as `r` knows; NULL: it is in no configuration, or its store is not known. */
 const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id);
+
+/* ---- strangers.c: who is in no configuration, and who is not here ------------- */
+
+/* The replica that the message is for; a blank one is made if that is due. NULL: none. */
+struct replica *strangers_find(struct store *store, const struct cons_msg *msg,
+                               const struct raft_span *span);
+
+/* May a store speak for this replica? One that no configuration names is remembered. */
+bool strangers_check(struct replica *r, uint64_t replica_id, uint64_t from_store);
+
+/* Where a replica of r's range lives, as far as `r` knows; 0 if it does not. */
+uint64_t store_id_of(const struct replica *r, uint64_t replica_id);
+
+/* Does that replica surely stand where we send to? Else messages tell of the span. */
+bool strangers_has_heard(const struct replica *r, uint64_t replica_id);
+void strangers_note_heard(struct replica *r, uint64_t replica_id);
+
+/* Ask whether we are still a member, if that is due. */
+void strangers_tick(struct replica *r, uint64_t now_us);
+
+/* From peers: MEMBER_ASK, MEMBER_ANSWER. */
+int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body, struct err *err);
+int strangers_on_answer(struct store *store, struct slice body, struct err *err);
+
+/* Before consensus ends. */
+void strangers_stop_check(struct replica *r);
 
 /* ---- early.c: votes asked of replicas that are not here yet ------------------- */
 

@@ -45,6 +45,10 @@ const char *msg_kind_name(uint32_t kind)
         return "probe";
     case MSG_PROBE_RESULT:
         return "probe_result";
+    case MSG_MEMBER_ASK:
+        return "member_ask";
+    case MSG_MEMBER_ANSWER:
+        return "member_answer";
     case MSG_SNAPSHOT_BEGIN:
         return "snapshot_begin";
     case MSG_SNAPSHOT_CHUNK:

@@ -39,6 +39,9 @@ enum msg_kind {
     MSG_PROBE = 22,
     MSG_PROBE_RESULT = 23,
 
+    MSG_MEMBER_ASK = 28,
+    MSG_MEMBER_ANSWER = 29,
+
     MSG_SNAPSHOT_BEGIN = 32,
     MSG_SNAPSHOT_CHUNK = 33,
     MSG_SNAPSHOT_END = 34,

@@ -3,12 +3,15 @@
 
 #include "wire/msg_internal.h"
 
-/* Keys 1 to 3 are the same in every kind; version and term too, where they are. */
+/* Keys 1 to 3 and 11 to 13 are the same in every kind; version and term too, where they are. */
 #define AT(m) offsetof(struct peer_msg, m)
 #define ROUTE_ROWS                                                                                 \
     {1, MSG_U64, AT(group), PEER_NUMBER_MAX}, {2, MSG_U64, AT(from_replica), PEER_NUMBER_MAX},     \
+        {3, MSG_U64, AT(to_replica), PEER_NUMBER_MAX},                                             \
+        {11, MSG_BIN, AT(span_start), DESCRIPTOR_KEY_MAX},                                         \
+        {12, MSG_BIN, AT(span_end), DESCRIPTOR_KEY_MAX},                                           \
     {                                                                                              \
-        3, MSG_U64, AT(to_replica), PEER_NUMBER_MAX                                                \
+        13, MSG_U64, AT(conf_epoch), 0                                                             \
     }
 
 static const struct msg_field append_entries_fields[] = {
@@ -117,7 +120,7 @@ enum {
 
 size_t peer_msg_size(const struct peer_msg *msg)
 {
-    size_t size = HEAD_SIZE_MAX;
+    size_t size = HEAD_SIZE_MAX + msg->span_start.len + msg->span_end.len;
     if (msg->kind == MSG_INSTALL_SNAPSHOT)
         size += msg->install_snapshot.configuration.len;
     if (msg->kind != MSG_APPEND_ENTRIES)
@@ -214,6 +217,8 @@ int peer_msg_decode(struct slice body, struct peer_entry *entries, size_t entrie
         return rv;
     if (msg.group == 0 || msg.from_replica == 0 || msg.to_replica == 0)
         return err_set(err, ERR_CORRUPT, "%s without group or replica", table->name);
+    if (msg.span_end.len > 0 && slice_compare(msg.span_start, msg.span_end) >= 0)
+        return err_set(err, ERR_CORRUPT, "%s with a span that ends before it starts", table->name);
     if (kind == MSG_APPEND_ENTRIES)
         msg.append_entries.entries = entries;
     *ret_msg = msg;

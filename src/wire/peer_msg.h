@@ -15,6 +15,7 @@
 #define WIRE_PEER_MSG_H_
 
 #include "base/buf.h"
+#include "wire/descriptor.h"
 #include "wire/msg.h"
 
 enum { PEER_ENTRIES_MAX = 4096 };
@@ -101,6 +102,9 @@ struct peer_msg {
     uint64_t group;     /* range id */
     uint64_t from_replica;
     uint64_t to_replica;
+    struct slice span_start; /* of the range, for a store that may not have the replica yet */
+    struct slice span_end;   /* (on-disk keys; empty: not told), */
+    uint64_t conf_epoch;     /* and its conf epoch */
     union {
         struct append_entries append_entries;
         struct append_entries_result append_entries_result;

@@ -3,6 +3,7 @@
 
 #include "wire/command.h"
 #include "wire/hello.h"
+#include "wire/member_msg.h"
 #include "wire/peer_msg.h"
 #include "wire/request.h"
 #include "wire/response.h"
@@ -259,6 +260,34 @@ static int snapshot_end_try(struct slice body, struct err *err)
 {
     struct snapshot_end end;
     return snapshot_end_decode(body, &end, err);
+}
+
+static void member_ask_sample(struct buf *buf)
+{
+    member_ask_encode(buf, &(struct member_ask){.group = 7, .replica_id = 21, .conf_epoch = 4});
+}
+
+static int member_ask_try(struct slice body, struct err *err)
+{
+    struct member_ask ask;
+    int rv = member_ask_decode(body, &ask, err);
+    ASSERT(rv != 0 || (ask.group > 0 && ask.replica_id > 0));
+    return rv;
+}
+
+static void member_answer_sample(struct buf *buf)
+{
+    member_answer_encode(
+        buf, &(struct member_answer){
+                 .group = 7, .replica_id = 21, .verdict = MEMBER_ASK, .store_id = UINT64_MAX});
+}
+
+static int member_answer_try(struct slice body, struct err *err)
+{
+    struct member_answer answer;
+    int rv = member_answer_decode(body, &answer, err);
+    ASSERT(rv != 0 || answer.verdict == MEMBER_GONE || answer.verdict == MEMBER_ASK);
+    return rv;
 }
 
 static void snapshot_ack_sample(struct buf *buf)
@@ -694,6 +723,20 @@ static void command_again(struct slice body, struct buf *buf)
     command_encode(buf, &m);
 }
 
+static void member_ask_again(struct slice body, struct buf *buf)
+{
+    struct member_ask m;
+    ASSERT(member_ask_decode(body, &m, NULL) == 0);
+    member_ask_encode(buf, &m);
+}
+
+static void member_answer_again(struct slice body, struct buf *buf)
+{
+    struct member_answer m;
+    ASSERT(member_answer_decode(body, &m, NULL) == 0);
+    member_answer_encode(buf, &m);
+}
+
 static void command_result_again(struct slice body, struct buf *buf)
 {
     struct op_result results[64];
@@ -716,6 +759,8 @@ const struct wire_sample wire_samples[] = {
     {"timeout_now", timeout_now_sample, peer_try, peer_again},
     {"probe", probe_sample, peer_try, peer_again},
     {"probe_result", probe_result_sample, peer_try, peer_again},
+    {"member_ask", member_ask_sample, member_ask_try, member_ask_again},
+    {"member_answer", member_answer_sample, member_answer_try, member_answer_again},
     {"snapshot_begin", snapshot_begin_sample, snapshot_begin_try, snapshot_begin_again},
     {"snapshot_chunk", snapshot_chunk_sample, snapshot_chunk_try, snapshot_chunk_again},
     {"snapshot_end", snapshot_end_sample, snapshot_end_try, snapshot_end_again},

@@ -12,7 +12,7 @@
 #include "wire/request.h"
 #include "wire/response.h"
 
-enum { RIG_STORES_MAX = 3, RIG_ASKED_MAX = 256, RIG_TEXT_MAX = 256 };
+enum { RIG_STORES_MAX = 3, RIG_ASKED_MAX = 1024, RIG_TEXT_MAX = 256 };
 #define RIG_MS UINT64_C(1000)
 #define RIG_CLUSTER UINT64_C(0xc1)
 

@@ -48,8 +48,9 @@ static void coded_init(struct coded *c, const struct cons_msg *msg)
 {
     c->wire = malloc(sizeof *c->wire);
     assert_non_null(c->wire);
+    struct raft_span span = {slice_str("b"), slice_str("m"), TOP};
     buf_init(&c->frame, FRAME_BODY_MAX);
-    raft_wire_encode(c->wire, msg, &c->frame);
+    raft_wire_encode(c->wire, msg, &span, &c->frame);
     assert_false(c->frame.failed);
     frame_reader_init(&c->reader, FRAME_BODY_MAX);
     frame_reader_feed(&c->reader, buf_slice(&c->frame));
@@ -151,10 +152,13 @@ static void test_round_trip(void **state)
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
         struct coded c;
         struct cons_msg got;
+        struct raft_span span;
         struct err err = {0};
         coded_init(&c, &samples[i]);
-        if (raft_wire_decode(c.wire, c.body, &got, &err) != 0)
+        if (raft_wire_decode(c.wire, c.body, &got, &span, &err) != 0)
             fail_msg("sample %zu: %s", i, err.msg);
+        assert_true(slice_equal(span.start, slice_str("b")));
+        assert_true(slice_equal(span.end, slice_str("m")) && span.conf_epoch == TOP);
         assert_same(&samples[i], &got);
         seen[samples[i].type] = true;
         coded_fini(&c);
@@ -175,7 +179,8 @@ static void test_cut(void **state)
             struct cons_msg got = {.group_id = 99};
             uint8_t *copy = malloc(MAX(keep, 1)); /* so that a read behind it is found */
             memcpy(copy, c.body.data, keep);
-            assert_int_not_equal(raft_wire_decode(c.wire, slice_of(copy, keep), &got, NULL), 0);
+            assert_int_not_equal(raft_wire_decode(c.wire, slice_of(copy, keep), &got, NULL, NULL),
+                                 0);
             assert_int_equal(got.group_id, 99);
             free(copy);
         }
@@ -195,7 +200,7 @@ static void test_flipped_bits(void **state)
         for (size_t bit = 0; bit < MIN(c.body.len, (size_t)256) * 8; bit++) {
             struct cons_msg got = {0};
             copy[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-            if (raft_wire_decode(c.wire, slice_of(copy, c.body.len), &got, NULL) == 0) {
+            if (raft_wire_decode(c.wire, slice_of(copy, c.body.len), &got, NULL, NULL) == 0) {
                 assert_true(got.type > 0);
                 assert_true(got.type < CONS_MSG_TYPE_NR);
             }
@@ -223,7 +228,7 @@ static void test_vote_for_another(void **state)
     coded_init(&c, &samples[0]);
     buf_init(&body, 4096);
     peer_msg_encode(&body, &wire);
-    assert_int_equal(raft_wire_decode(c.wire, buf_slice(&body), &got, NULL), ERR_CORRUPT);
+    assert_int_equal(raft_wire_decode(c.wire, buf_slice(&body), &got, NULL, NULL), ERR_CORRUPT);
     buf_fini(&body);
     coded_fini(&c);
 }

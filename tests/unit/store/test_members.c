@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Members come and go: what a store does with a replica that is new, that is gone, and
+ * that may never hear of it. */
+#include <stdio.h>
+
+#include "consensus/consensus.h"
+#include "range/range.h"
+#include "store_rig.h"
+#include "support/check.h"
+
+static struct rig rig;
+
+static size_t wait_for_leader(void)
+{
+    for (int tries = 0; tries < 100 && rig_leader(&rig) == rig.count; tries++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_true(rig_leader(&rig) < rig.count);
+    rig_run(&rig, 400 * RIG_MS); /* an entry of its term is applied */
+    return rig_leader(&rig);
+}
+
+static struct rig_answer *change(size_t at, enum member_change action, uint64_t replica_id,
+                                 size_t on)
+{
+    static char address[32];
+    struct request request = {
+        .kind = REQUEST_CHANGE_MEMBER,
+        .range_id = STORE_FIRST_RANGE_ID,
+        .change_member = {.action = action},
+    };
+    if (action != MEMBER_ADD_LEARNER) {
+        request.change_member.replica_id = replica_id;
+        return rig_ask(&rig, at, &request);
+    }
+    snprintf(address, sizeof address, "%c:7000", (char)('a' + on));
+    struct member *m = &request.change_member.member;
+    *m = (struct member){.replica_id = replica_id,
+                         .store_id = on + 1,
+                         .role = MEMBER_LEARNER,
+                         .address = slice_str(address)};
+    memcpy(m->store_uuid, store_identity(rig.stores[on])->uuid, sizeof m->store_uuid);
+    return rig_ask(&rig, at, &request);
+}
+
+static void must_change(enum member_change action, uint64_t replica_id, size_t on)
+{
+    for (int tries = 0; tries < 40; tries++) {
+        struct rig_answer *answer = change(wait_for_leader(), action, replica_id, on);
+        rig_run(&rig, 500 * RIG_MS);
+        if (answer->status == 0)
+            return;
+        if (answer->status != ERR_BUSY)
+            fail_msg("%s: %s", err_name(answer->status), answer->text);
+    }
+    fail_msg("busy for ever");
+}
+
+static void assert_value(const char *key, const char *want)
+{
+    struct rig_answer *get = rig_get(&rig, wait_for_leader(), key, 2000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(get->status, 0);
+    assert_string_equal(get->value, want);
+}
+
+static bool has_replica(size_t i)
+{
+    return store_range_at(rig.stores[i], 0) != 0;
+}
+
+static size_t a_follower(void)
+{
+    return (wait_for_leader() + 1) % 3;
+}
+
+static void test_removed_and_added_again(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    rig_put(&rig, leader, "a", "1", 0);
+    rig_run(&rig, 300 * RIG_MS);
+    size_t gone = a_follower();
+    must_change(MEMBER_REMOVE, gone + 1, 0);
+    rig_run(&rig, 12000 * RIG_MS);
+    assert_false(has_replica(gone));
+    assert_int_equal(store_state(rig.stores[gone]), STORE_RUNNING);
+    rig_put(&rig, wait_for_leader(), "b", "2", 0);
+    rig_run(&rig, 300 * RIG_MS);
+    must_change(MEMBER_ADD_LEARNER, 40, gone);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_true(has_replica(gone));
+    must_change(MEMBER_PROMOTE, 40, 0);
+    /* It counts: with another one down, it is the majority. */
+    size_t down = 3 - gone - wait_for_leader();
+    rig_crash(&rig, down, SIM_CRASH_POWER);
+    rig_put(&rig, wait_for_leader(), "c", "3", 0);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_value("a", "1");
+    assert_value("b", "2");
+    assert_value("c", "3");
+    assert_int_equal(rig_start(&rig, down, NULL), 0);
+    rig_run(&rig, 500 * RIG_MS);
+    rig_close(&rig);
+}
+
+/* It was down when it was removed: it asks, is told, and leaves. */
+static void test_a_store_that_missed_its_removal(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    rig_start_cluster(&rig);
+    size_t gone = a_follower();
+    rig_crash(&rig, gone, SIM_CRASH_POWER);
+    rig_run(&rig, 2000 * RIG_MS);
+    must_change(MEMBER_REMOVE, gone + 1, 0);
+    assert_int_equal(rig_start(&rig, gone, NULL), 0);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_true(has_replica(gone));
+    rig_run(&rig, 20000 * RIG_MS);
+    assert_false(has_replica(gone));
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* It was down while it was removed and added again: the newer id drives the old out. */
+static void test_a_newer_id_drives_the_old_one_out(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    rig_put(&rig, leader, "a", "1", 0);
+    size_t gone = a_follower();
+    rig_crash(&rig, gone, SIM_CRASH_POWER);
+    rig_run(&rig, 2000 * RIG_MS);
+    must_change(MEMBER_REMOVE, gone + 1, 0);
+    assert_int_equal(rig_start(&rig, gone, NULL), 0);
+    must_change(MEMBER_ADD_LEARNER, 40, gone);
+    rig_run(&rig, 4000 * RIG_MS);
+    assert_true(has_replica(gone));
+    must_change(MEMBER_PROMOTE, 40, 0);
+    for (size_t i = 0; i < rig.count; i++)
+        store_check(rig.stores[i]);
+    assert_value("a", "1");
+    rig_close(&rig);
+}
+
+/* Loss of power at any moment behind the removal: it ends removed, its id never votes
+ * again, and the store takes a new one. */
+static void test_crashes_while_removing(void **state)
+{
+    (void)state;
+    for (uint32_t n = 0; n < 20; n++) {
+        rig_open(&rig, 3);
+        size_t leader = rig_start_cluster(&rig);
+        rig_put(&rig, leader, "a", "1", 0);
+        size_t gone = a_follower();
+        struct rig_answer *answer = change(rig_leader(&rig), MEMBER_REMOVE, gone + 1, 0);
+        rig_run(&rig, n * n * RIG_MS / 2);
+        rig_crash(&rig, gone, n % 2 == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
+        rig_run(&rig, 1000 * RIG_MS);
+        assert_int_equal(answer->status, 0);
+        assert_int_equal(rig_start(&rig, gone, NULL), 0);
+        rig_run(&rig, 20000 * RIG_MS);
+        assert_false(has_replica(gone));
+        must_change(MEMBER_ADD_LEARNER, 40, gone);
+        rig_run(&rig, 3000 * RIG_MS);
+        rig_crash(&rig, gone, SIM_CRASH_POWER);
+        assert_int_equal(rig_start(&rig, gone, NULL), 0);
+        rig_run(&rig, 3000 * RIG_MS);
+        assert_true(has_replica(gone));
+        must_change(MEMBER_PROMOTE, 40, 0);
+        assert_value("a", "1");
+        rig_close(&rig);
+    }
+}
+
+static void test_what_is_refused(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    struct rig_answer *not_leader = change((leader + 1) % 3, MEMBER_REMOVE, 1, 0);
+    struct rig_answer *unknown = change(leader, MEMBER_REMOVE, 99, 0);
+    struct rig_answer *here = change(leader, MEMBER_ADD_LEARNER, 50, (leader + 1) % 3);
+    struct request request = {
+        .kind = REQUEST_CHANGE_MEMBER,
+        .range_id = STORE_FIRST_RANGE_ID,
+        .change_member = {.action = MEMBER_ADD_LEARNER,
+                          .member = {.replica_id = 50,
+                                     .store_id = 9,
+                                     .role = MEMBER_LEARNER,
+                                     .address = slice_str("z:1")}},
+    };
+    struct rig_answer *foreign = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(not_leader->status, ERR_NOT_LEADER);
+    assert_int_equal(unknown->status, ERR_NOT_FOUND);
+    assert_true(here->status == ERR_EXISTS || here->status == ERR_INVALID);
+    assert_int_equal(foreign->status, ERR_NOT_FOUND);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_removed_and_added_again),
+        cmocka_unit_test(test_a_store_that_missed_its_removal),
+        cmocka_unit_test(test_a_newer_id_drives_the_old_one_out),
+        cmocka_unit_test(test_crashes_while_removing),
+        cmocka_unit_test(test_what_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
