@@ -9,8 +9,9 @@
 #include "wire/command.h"
 #include "wire/hello.h"
 
-static const char *const HOSTS[RIG_STORES_MAX] = {"a", "b", "c"};
-static const char *const ADDRESSES[RIG_STORES_MAX] = {"a:7000", "b:7000", "c:7000"};
+static const char *const HOSTS[RIG_STORES_MAX] = {"a", "b", "c", "d", "e"};
+static const char *const ADDRESSES[RIG_STORES_MAX] = {"a:7000", "b:7000", "c:7000", "d:7000",
+                                                      "e:7000"};
 
 /* ---- the client ---------------------------------------------------------------- */
 
@@ -170,6 +171,8 @@ void rig_open(struct rig *rig, size_t count)
     memset(rig, 0, sizeof *rig);
     assert_true(count <= RIG_STORES_MAX);
     rig->count = count;
+    rig->answers = calloc(RIG_ASKED_MAX, sizeof *rig->answers);
+    assert_non_null(rig->answers);
     rig->sim = sim_new(NULL, 7);
     rig->outside = sim_node_new(rig->sim, "outside");
     for (size_t i = 0; i < count; i++)
@@ -203,6 +206,7 @@ void rig_close(struct rig *rig)
         conn_close(&rig->conns[i]);
     }
     sim_free(rig->sim);
+    free(rig->answers);
 }
 
 void rig_run(struct rig *rig, uint64_t us)

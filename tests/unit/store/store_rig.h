@@ -12,7 +12,7 @@
 #include "wire/request.h"
 #include "wire/response.h"
 
-enum { RIG_STORES_MAX = 3, RIG_ASKED_MAX = 1024, RIG_TEXT_MAX = 256 };
+enum { RIG_STORES_MAX = 5, RIG_ASKED_MAX = 16384, RIG_TEXT_MAX = 256 };
 #define RIG_MS UINT64_C(1000)
 #define RIG_CLUSTER UINT64_C(0xc1)
 
@@ -41,7 +41,7 @@ struct rig {
     struct store_options options;         /* of all; id and address are set at the start */
     struct sim_node *outside;
     struct rig_conn conns[RIG_STORES_MAX];
-    struct rig_answer answers[RIG_ASKED_MAX]; /* by request id */
+    struct rig_answer *answers; /* by request id; RIG_ASKED_MAX of them */
     uint64_t asked;
     size_t count;
     int drained;
