@@ -165,6 +165,8 @@ struct hf_result {
                                     each key, in order; scan: those found */
     int has_more;                /* scan page: there is more, from `cursor` on */
     struct hf_bytes cursor;      /* scan page: where the next one begins */
+    int is_range_end;            /* scan page: what follows is of another range, which has
+                                    versions of its own: do not ask for it at this one's */
     const struct hf_info *info;  /* NULL but for those that ask for it */
 };
 

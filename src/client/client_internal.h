@@ -50,6 +50,8 @@ struct client_slot {
 struct client_lookup {
     struct client_op op;
     bool is_active;
+    size_t key_len;
+    uint8_t key[ROUTE_KEY_PREFIX + KEY_WIRE_MAX]; /* whose range is asked for */
 };
 
 struct client {
@@ -81,6 +83,9 @@ struct client {
     uint32_t lookup_rounds; /* in a row without a leader; they set the pause */
     struct env_timer lookup_pause;
     bool wants_lookup;
+    bool is_lost_below;  /* the keys below it are meant */
+    size_t lost_key_len; /* on-disk key of an op that found no route */
+    uint8_t lost_key[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
 
     int last_error; /* why no store could be asked, for those who wait */
     char last_text[CLIENT_TEXT_MAX];
@@ -127,6 +132,9 @@ void dispatch_on_lost(struct client_op *op, int error, const char *text);
 
 /* Where it belongs, NULL if that is not known. */
 struct route *dispatch_route(struct client_op *op);
+
+/* Its route and leader are to be looked up. */
+void dispatch_lost(struct client_op *op);
 void client_pump_task(struct env_task *task);
 void op_retry_timer(struct env_timer *timer);
 

@@ -92,20 +92,48 @@ static struct slice op_key(const struct client_op *op, uint32_t *ret_keyspace)
     }
 }
 
+/* A scan downwards begins at the keys below its end. */
+static bool op_goes_down(const struct client_op *op)
+{
+    return op->request.kind == REQUEST_SCAN && op->request.scan.is_reverse;
+}
+
+/* The on-disk key of where it begins; empty for a list of keys that is none. */
+static struct slice op_place(const struct client_op *op, uint8_t *raw)
+{
+    uint32_t keyspace;
+    struct slice key = op_key(op, &keyspace);
+    if (key.len > KEY_WIRE_MAX)
+        return (struct slice){0};
+    if (!op_goes_down(op) || key.len > 0)
+        return route_key(keyspace, key, raw);
+    if (keyspace < UINT32_MAX)
+        return route_key(keyspace + 1, key, raw);
+    route_key(keyspace, key, raw);
+    raw[0]++; /* behind the last keyspace */
+    return slice_of(raw, 1);
+}
+
 struct route *dispatch_route(struct client_op *op)
 {
     uint8_t raw[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
-    uint32_t keyspace;
-    struct slice key = op_key(op, &keyspace);
-    bool is_from_the_end = op->request.kind == REQUEST_SCAN && op->request.scan.is_reverse;
-    if (key.len > KEY_WIRE_MAX)
-        return NULL; /* a list of keys that is none: the store will say so */
-    if (is_from_the_end && key.len == 0)
-        keyspace++; /* just behind the last key of this one */
-    struct route *route = route_find(&op->client->routes, route_key(keyspace, key, raw));
-    if (route == NULL && is_from_the_end && op->client->routes.count > 0)
-        route = &op->client->routes.routes[op->client->routes.count - 1];
-    return route;
+    struct slice place = op_place(op, raw);
+    if (place.len == 0)
+        return NULL;
+    return op_goes_down(op) ? route_find_below(&op->client->routes, place)
+                            : route_find(&op->client->routes, place);
+}
+
+void dispatch_lost(struct client_op *op)
+{
+    struct client *client = op->client;
+    uint8_t raw[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
+    client->wants_lookup = true;
+    struct slice place = op_place(op, raw);
+    client->lost_key_len = place.len;
+    if (place.len > 0)
+        memcpy(client->lost_key, place.data, place.len);
+    client->is_lost_below = op_goes_down(op);
 }
 
 /* The next peer in turn that can be used, or else one that may be connected. */
@@ -186,7 +214,8 @@ static void op_dispatch(struct client_op *op)
     struct client *client = op->client;
     struct client_peer *peer = op_peer(op);
     if (peer == NULL) {
-        client->wants_lookup = true;
+        if (!client->wants_lookup) /* one key a round: who is still lost asks in the next */
+            dispatch_lost(op);
         op_park(op);
         return;
     }
@@ -321,8 +350,8 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         note_leader(op, from, &response->leader);
     } else {
         struct route *route = dispatch_route(op);
-        if (route != NULL && route->leader == from)
-            route->leader = NULL;
+        if (route != NULL && (route->leader == from || status == ERR_RANGE_CHANGED))
+            route->leader = NULL; /* found again by asking for the key */
     }
     op_again(op);
 }

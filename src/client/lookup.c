@@ -59,6 +59,22 @@ void lookup_pause_timer(struct env_timer *timer)
     client_wake(client); /* those who still find no leader will want a lookup */
 }
 
+/* The key to ask for: `lost_key`, or the greatest one below it (of those that are not
+ * longer than a key can be). */
+static size_t lost_place(const struct client *client, uint8_t *out)
+{
+    size_t len = client->lost_key_len;
+    memcpy(out, client->lost_key, len);
+    if (!client->is_lost_below || len == 0)
+        return len;
+    if (out[len - 1] == 0)
+        return len - 1;
+    out[len - 1]--;
+    while (len < sizeof client->lost_key)
+        out[len++] = 0xff;
+    return len;
+}
+
 /* Ask one peer, unless it is known to be of no use now. */
 static void lookup_ask(struct client *client, struct client_lookup *lookup,
                        struct client_peer *peer)
@@ -69,9 +85,11 @@ static void lookup_ask(struct client *client, struct client_lookup *lookup,
         peer_fail(peer, ERR_TIMEOUT, "silent for too long");
     if (peer->state == PEER_COOLING || peer->is_suspect)
         return;
+    lookup->key_len = lost_place(client, lookup->key);
     lookup->op = (struct client_op){
         .data = lookup,
-        .request = {.kind = REQUEST_STATUS},
+        .request = {.kind = REQUEST_STATUS,
+                    .status = {.key = slice_of(lookup->key, lookup->key_len)}},
         .timeout_ms = LOOKUP_TIMEOUT_MS,
         .endpoint = peer->address,
         .cb = lookup_done,

@@ -44,6 +44,9 @@ struct slice route_key(uint32_t keyspace, struct slice key, uint8_t *out);
 /* The span that holds `key`, NULL if it is not known. Valid until the next put. */
 struct route *route_find(struct route_cache *cache, struct slice key);
 
+/* The span that holds the keys just below `key`, NULL if it is not known. */
+struct route *route_find_below(struct route_cache *cache, struct slice key);
+
 /* Take in what a store told. Spans that it overlaps are forgotten, unless what is
  * known of that range is newer: then nothing changes. The route, or NULL if it is
  * not kept (older, or no memory). Its leader is kept if the range was known. */

@@ -229,6 +229,8 @@ static void fill_descriptor(const struct replica *r, struct descriptor *ret)
     const struct range_descriptor *d = range_descriptor(r->range);
     *ret = (struct descriptor){
         .range_id = d->range_id,
+        .start = slice_of(d->start, d->start_len),
+        .end = slice_of(d->end, d->end_len),
         .conf_epoch = d->epoch.conf,
         .span_epoch = d->epoch.span,
     };
@@ -244,11 +246,13 @@ static void fill_descriptor(const struct replica *r, struct descriptor *ret)
     }
 }
 
-/* The range that an operator asks about; the first one here, if none is named. */
+/* The range that is asked about, by id or key; the first one here, if neither is named. */
 static struct replica *asked_replica(const struct store *store, const struct request *request)
 {
     if (request->range_id != 0)
         return replicas_of_range(&store->replicas, request->range_id);
+    if (request->kind == REQUEST_STATUS && request->status.key.len > 0)
+        return replicas_at_key(&store->replicas, request->status.key);
     return replicas_by_span(&store->replicas, 0);
 }
 
@@ -258,7 +262,9 @@ static const char *why_no_replica(const struct store *store, const struct reques
         return "this store is damaged";
     if (store->state == STORE_UNBORN)
         return "this store is not bootstrapped";
-    return request->range_id != 0 ? "no replica of this range is here" : "no replica is here";
+    return request->range_id != 0 || request->kind == REQUEST_STATUS
+               ? "no replica of this range is here"
+               : "no replica is here";
 }
 
 static void on_status(struct store *store, struct answer_to *to, const struct request *request)

@@ -211,8 +211,13 @@ static int check_write(struct store *store, struct replica *r, const struct comm
         return err_set(err, ERR_INVALID, "first_sent is ahead of this store's clock");
     for (uint32_t i = 0; i < command->op_count; i++) {
         int rv = range_check_key(r->range, command->keyspace, command->ops[i].key);
-        if (rv != 0)
+        if (rv == 0)
+            continue;
+        if (i == 0)
             return rv;
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the keys of this batch are in different ranges, which takes a "
+                       "transaction: this version has none");
     }
     int rv = check_space(r, command, len);
     if (rv != 0)

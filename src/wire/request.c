@@ -42,6 +42,9 @@ static const struct msg_field scan_fields[] = {
     {9, MSG_U32, AT(scan.limit_keys), 0},
     {10, MSG_U32, AT(scan.limit_bytes), 0},
 };
+static const struct msg_field status_fields[] = {
+    {1, MSG_BIN, AT(status.key), DESCRIPTOR_KEY_MAX},
+};
 static const struct msg_field bootstrap_fields[] = {
     {1, MSG_U64, AT(bootstrap.cluster_id), 0},
 };
@@ -65,7 +68,7 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_GET] = MSG_TABLE("get", get_fields),
     [REQUEST_MULTI_GET] = MSG_TABLE("multi_get", multi_get_fields),
     [REQUEST_SCAN] = MSG_TABLE("scan", scan_fields),
-    [REQUEST_STATUS] = {.name = "status"},
+    [REQUEST_STATUS] = MSG_TABLE("status", status_fields),
     [REQUEST_IDENTIFY] = {.name = "identify"},
     [REQUEST_BOOTSTRAP] = MSG_TABLE("bootstrap", bootstrap_fields),
     [REQUEST_TRANSFER_LEADER] = MSG_TABLE("transfer_leader", transfer_leader_fields),

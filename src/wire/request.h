@@ -78,6 +78,11 @@ struct request_scan {
     uint32_t limit_bytes; /* 0: the server's */
 };
 
+/* STATUS: of the range that the request names, or that holds the key, or the first. */
+struct request_status {
+    struct slice key; /* on-disk key; empty: none is asked for */
+};
+
 struct request_bootstrap {
     uint64_t cluster_id; /* > 0 */
     uint32_t member_count;
@@ -127,6 +132,7 @@ struct request {
         struct request_get get;
         struct request_multi_get multi_get;
         struct request_scan scan;
+        struct request_status status;
         struct request_bootstrap bootstrap;
         struct request_transfer_leader transfer_leader;
         struct request_change_member change_member;

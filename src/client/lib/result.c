@@ -106,6 +106,7 @@ static void make_rows(struct maker *m, struct hf_result *to, const struct source
                                                                       : (struct slice){0});
     to->version = rows->version;
     to->has_more = rows->has_more;
+    to->is_range_end = rows->is_range_end;
     to->cursor = maker_bytes(m, rows->cursor);
     struct hf_item *items = items_take(m, to, rows->rows.count);
     bool has_values = request->kind != REQUEST_SCAN || !request->scan.is_keys_only;

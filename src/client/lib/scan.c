@@ -8,6 +8,8 @@ struct hf_scan {
     struct hf_client *client; /* borrowed */
     struct hf_span span;      /* start and end point into the bounds below */
     struct hf_call call;
+    struct hf_call first;   /* as the caller gave it: each range begins so */
+    uint64_t version;       /* of the last page */
     uint8_t *start;         /* owned: what is still to be read, or the whole */
     uint8_t *end;           /* owned */
     struct hf_result *page; /* owned; NULL before the first and after a failure */
@@ -77,6 +79,7 @@ int hf_scan_new(struct hf_client *client, const struct hf_span *span, const stru
     hf_call_init(&scan->call);
     if (call != NULL)
         scan->call = *call;
+    scan->first = scan->call;
     int rv = span_set(scan, span);
     if (rv != 0) {
         hf_scan_free(scan);
@@ -86,12 +89,16 @@ int hf_scan_new(struct hf_client *client, const struct hf_span *span, const stru
     return HF_OK;
 }
 
-/* After a page: go on where it ended, at its version. */
+/* After a page: go on where it ended, at its version; in another range, at that one's. */
 static int scan_advance(struct hf_scan *scan)
 {
     const struct hf_result *page = scan->page;
-    scan->call.consistency = HF_AT;
-    scan->call.at_version = page->version;
+    scan->version = page->version;
+    scan->call = scan->first;
+    if (!page->is_range_end) {
+        scan->call.consistency = HF_AT;
+        scan->call.at_version = page->version;
+    }
     if (!page->has_more) {
         scan->is_over = true;
         return 0;
@@ -139,7 +146,7 @@ const char *hf_scan_message(const struct hf_scan *scan)
 
 uint64_t hf_scan_version(const struct hf_scan *scan)
 {
-    return scan->call.at_version;
+    return scan->version;
 }
 
 void hf_scan_free(struct hf_scan *scan)
