@@ -146,10 +146,27 @@ void config_init(struct config *config)
 
 /* ---- one value ----------------------------------------------------------- */
 
+/* Would a file that says it be read as it? A flag may say more than a line can. */
+static bool is_sayable(struct slice value)
+{
+    uint8_t before = ' ';
+    for (size_t i = 0; i < value.len; i++) {
+        uint8_t c = value.data[i];
+        if (c < ' ' || c == 0x7f || (before == ' ' && (c == '#' || (c == ' ' && i == 0))))
+            return false;
+        before = c;
+    }
+    return value.len == 0 || before != ' ';
+}
+
 static int set_text(char *field, size_t size, struct slice value, struct err *err)
 {
     if (value.len >= size)
         return err_set(err, ERR_INVALID, "longer than %zu bytes", size - 1);
+    if (!is_sayable(value))
+        return err_set(err, ERR_INVALID,
+                       "a '#' in front or behind a blank, a blank at an end or a "
+                       "control character cannot stand in a file");
     memcpy(field, value.data, value.len);
     field[value.len] = 0;
     return 0;

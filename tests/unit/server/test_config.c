@@ -51,6 +51,10 @@ static void test_whole_file(void **state)
 }
 
 /* Each row is one wrong file and what the operator reads. */
+#define UNSAYABLE                                                                                  \
+    "a '#' in front or behind a blank, a blank at an end or a control character cannot stand in "  \
+    "a file"
+
 static const struct {
     const char *text;
     const char *want;
@@ -86,6 +90,8 @@ static const struct {
     {"members = 1=a:1, 1=b:1\n", "f:1: members: store 1 is named twice"},
     {"members = 1=a:1, 2=a:1\n", "f:1: members: address a:1 is named twice"},
     {"data_dir = a\xff\n", "f:1: bytes that are no text"},
+    {"data_dir =#d\n", "f:1: data_dir: " UNSAYABLE},
+    {"data_dir = /a\tb\n", "f:1: data_dir: " UNSAYABLE},
     {REQUIRED "members = 1=127.0.0.1:1\n", "members: store 2 (store_id) is not among them"},
     {REQUIRED "members = 2=10.0.0.1:1\n",
      "cluster_secret_file: is needed, because member 10.0.0.1:1 is not on loopback"},
@@ -200,6 +206,9 @@ static void test_bad_flags(void **state)
         {"--nonsense", "unknown flag '--nonsense'"},
         {"--listen", "--listen needs a value (HOST:PORT)"},
         {"word", "unexpected 'word'"},
+        {"--data-dir=#d", "command line: data_dir: " UNSAYABLE},
+        {"--data-dir=/d #1", "command line: data_dir: " UNSAYABLE},
+        {"--data-dir=/d ", "command line: data_dir: " UNSAYABLE},
         {"--listen=x", "command line: listen: 'x' is no host:port"},
         {"--store-id=0", "command line: store_id: must be 1 to 1152921504606846976"},
     };
