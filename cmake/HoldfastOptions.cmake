@@ -26,6 +26,10 @@ if(CMAKE_C_COMPILER_ID STREQUAL GNU)
     # messages are cut on purpose; gcc 12 sees overlaps where sanitizers hide types
     add_compile_options(-Wno-format-truncation -Wno-restrict)
 endif()
+if(HOLDFAST_FUZZ)
+    # all rooms, or libFuzzer would see no more than the targets themselves
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 if(HOLDFAST_SANITIZE)
     add_compile_options(-fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${HOLDFAST_SANITIZE})
