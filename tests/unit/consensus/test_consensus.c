@@ -3,6 +3,8 @@
  * What an owner relies on: order and bounds of the table's calls, proposals, reads,
  * hand-over, membership, compaction and snapshots, entries from disk, starting.
  */
+#include <stdlib.h>
+
 #include "consensus/consensus.h"
 
 #include "rig.h"
@@ -291,6 +293,29 @@ static void test_read_ends(void **state)
     assert_int_equal(gone.calls, 0);
     assert_int_equal(consensus_read(r.m.c, &lost.read), ERR_NOT_LEADER);
     rig_close(&r);
+}
+
+/* So many may wait and not one more; one that is given up makes room. */
+static void test_read_bound(void **state)
+{
+    (void)state;
+    struct seen *all = calloc(CONS_READS_MAX + 1, sizeof *all);
+    assert_non_null(all);
+    open_leader();
+    for (uint32_t i = 0; i < CONS_READS_MAX; i++)
+        read_start(&all[i], UINT64_MAX);
+    struct seen *over = &all[CONS_READS_MAX];
+    *over = (struct seen){.read = {.cb = seen_cb, .deadline_ms = UINT64_MAX}};
+    assert_int_equal(consensus_read(r.m.c, &over->read), ERR_BUSY);
+    consensus_read_cancel(r.m.c, &all[7].read);
+    assert_int_equal(consensus_read(r.m.c, &over->read), 0);
+    rig_append_result(&r, 2, 9, 0, 0); /* a higher term: all of them hear */
+    for (uint32_t i = 0; i <= CONS_READS_MAX; i++)
+        assert_int_equal(all[i].calls, i == 7 ? 0 : 1);
+    assert_int_equal(over->calls, 1);
+    assert_int_equal(over->status, ERR_NOT_LEADER);
+    rig_close(&r);
+    free(all);
 }
 
 static struct seen *again;
@@ -855,6 +880,7 @@ int main(void)
         cmocka_unit_test(test_read_waits_for_apply),
         cmocka_unit_test(test_read_counts_voters),
         cmocka_unit_test(test_read_ends),
+        cmocka_unit_test(test_read_bound),
         cmocka_unit_test(test_read_alone),
         cmocka_unit_test(test_membership),
         cmocka_unit_test(test_promote_silent),

@@ -26,6 +26,22 @@ static struct net_peer *connect_ab(struct rig *rig)
     return peer;
 }
 
+/* So many peers and no more; what is refused leaves nothing behind. */
+static void test_peers_are_bounded(void **state)
+{
+    struct rig *rig = *state;
+    rig_start(rig, 0);
+    struct net *net = rig->stores[0].net;
+    struct net_peer *peer = NULL;
+    struct err err = {0};
+    for (uint64_t id = 2; id < NET_PEERS_MAX + 2; id++)
+        assert_int_equal(net_peer_add(net, id, "127.0.0.1:9", &peer, &err), 0);
+    assert_int_equal(net_peer_add(net, NET_PEERS_MAX + 2, "127.0.0.1:9", &peer, &err), ERR_BUSY);
+    assert_null(net_peer_find(net, NET_PEERS_MAX + 2));
+    net_peer_remove(net_peer_find(net, 2));
+    assert_int_equal(net_peer_add(net, NET_PEERS_MAX + 2, "127.0.0.1:9", &peer, &err), 0);
+}
+
 static void test_messages_arrive_from_a_proven_store(void **state)
 {
     struct rig *rig = *state;
@@ -398,6 +414,7 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_peers_are_bounded),
         TEST(test_messages_arrive_from_a_proven_store),
         TEST(test_urgent_overtakes_bulk),
         TEST(test_full_queues_are_busy_and_free_themselves),
