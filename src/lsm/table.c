@@ -7,6 +7,7 @@
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "lsm/block.h"
+#include "lsm/fences.h"
 #include "lsm/filter.h"
 #include "lsm/lsm.h"
 #include "lsm/table_read.h"
@@ -124,8 +125,8 @@ int table_may_contain(struct table *t, uint64_t hash, unsigned flags, struct err
         return rv;
     if (t->footer.filter.len == 0)
         return 1;
-    rv = table_pinned_block(t, &t->filter, t->footer.filter, flags & ~(unsigned)LSM_READ_NO_FILL,
-                            &filter, &own, err);
+    rv = table_pinned_block(t, &t->filter, t->footer.filter, false,
+                            flags & ~(unsigned)LSM_READ_NO_FILL, &filter, &own, err);
     if (rv != 0)
         return rv;
     if (filter_is_sane(block_slice(filter)))
@@ -141,24 +142,6 @@ void table_prefetch_filter(struct table *t, uint64_t hash)
     struct block *filter = table_pin_get(&t->filter);
     if (filter != NULL)
         filter_prefetch(block_slice(filter), hash);
-}
-
-/* Seek in a partition and tell where the entry points; ERR_NOT_FOUND at its end. */
-static int part_seek(struct table *t, struct slice part, uint64_t offset, struct slice key,
-                     uint64_t version, struct table_handle *ret_handle, struct err *err)
-{
-    struct block_iter it;
-    int rv = block_iter_init(&it, part);
-    if (rv == 0)
-        block_iter_seek(&it, key, version);
-    if (it.is_corrupt)
-        rv = table_bad_block(t, offset, "index entries make no sense", err);
-    else if (!it.is_valid)
-        rv = ERR_NOT_FOUND;
-    else if (!table_partition_decode(it.value, ret_handle))
-        rv = table_bad_block(t, offset, "bad index entry", err);
-    block_iter_fini(&it);
-    return rv;
 }
 
 static int data_seek(struct table *t, struct block *data, struct table_handle h, struct slice key,
@@ -187,7 +170,6 @@ static int data_seek(struct table *t, struct block *data, struct table_handle h,
 int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned flags,
               struct entry *ret_entry, struct block **ret_block, struct err *err)
 {
-    struct table_handle data_at = {0};
     struct block *part = NULL, *own = NULL, *data = NULL;
     int rv = frame_status(t, err);
     if (rv != 0)
@@ -196,12 +178,18 @@ int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned 
     if (i == t->parts.count)
         return ERR_NOT_FOUND;
     struct table_part *at = &t->parts.items[i];
-    rv = table_pinned_block(t, &at->pin, at->at.handle, flags, &part, &own, err);
-    if (rv == 0)
-        rv = part_seek(t, block_slice(part), at->at.handle.offset, key, version_max, &data_at, err);
+    rv = table_pinned_block(t, &at->pin, at->at.handle, true, flags, &part, &own, err);
+    if (rv != 0)
+        return rv;
+    struct fences fences = fences_of(part);
+    size_t n = fences_find(&fences, key, version_max);
+    struct table_handle data_at = {0};
+    if (n < fences.count)
+        data_at = fences_handle(&fences, n);
     block_unref(own);
-    if (rv == 0)
-        rv = table_block(t, data_at, flags, &data, err);
+    if (n == fences.count)
+        return ERR_NOT_FOUND;
+    rv = table_block(t, data_at, flags, &data, err);
     if (rv == 0)
         rv = data_seek(t, data, data_at, key, version_max, ret_entry, err);
     if (rv == 0)
@@ -357,9 +345,11 @@ struct table_cursor {
     unsigned flags;
     size_t part_index; /* in the table's parts; its count (or SIZE_MAX) for none */
     struct entry entry;
-    struct block_iter part, data;
-    struct block *part_block, *data_block;
-    struct table_handle part_at, data_at;
+    struct fences part;
+    size_t fence_index; /* in `part`; its count (or SIZE_MAX) for none */
+    struct block_iter data;
+    struct block *part_own, *data_block; /* references; a pinned partition needs none */
+    struct table_handle data_at;
     struct table_ahead ahead;
 };
 
@@ -380,44 +370,34 @@ static void drop_data(struct table_cursor *c)
 static void drop_part(struct table_cursor *c)
 {
     drop_data(c);
-    block_iter_fini(&c->part);
-    block_unref(c->part_block);
-    c->part_block = NULL;
+    block_unref(c->part_own);
+    c->part_own = NULL;
 }
 
 /* True and `part` ready to be moved if there is a partition `part_index`. */
 static bool load_part(struct table_cursor *c)
 {
-    struct block *own = NULL;
+    struct block *block = NULL;
     drop_part(c);
     if (c->part_index >= c->table->parts.count)
         return false;
     struct table_part *part = &c->table->parts.items[c->part_index];
-    c->part_at = part->at.handle;
-    int rv = table_pinned_block(c->table, &part->pin, c->part_at, c->flags, &c->part_block, &own,
-                                c->base.err);
-    if (rv == 0 && own == NULL)
-        block_ref(c->part_block);
-    if (rv == 0 && block_iter_init(&c->part, block_slice(c->part_block)) != 0)
-        rv = table_bad_block(c->table, c->part_at.offset, "not an index", c->base.err);
-    if (rv != 0)
+    int rv = table_pinned_block(c->table, &part->pin, part->at.handle, true, c->flags, &block,
+                                &c->part_own, c->base.err);
+    if (rv != 0) {
         tc_fail(c, rv);
-    return rv == 0;
+        return false;
+    }
+    c->part = fences_of(block);
+    return true;
 }
 
 static bool load_data(struct table_cursor *c)
 {
     drop_data(c);
-    if (!c->part.is_valid) {
-        if (c->part.is_corrupt)
-            tc_fail(c, table_bad_block(c->table, c->part_at.offset, "index entries make no sense",
-                                       c->base.err));
+    if (c->fence_index >= c->part.count)
         return false;
-    }
-    if (!table_partition_decode(c->part.value, &c->data_at)) {
-        tc_fail(c, table_bad_block(c->table, c->part_at.offset, "bad index entry", c->base.err));
-        return false;
-    }
+    c->data_at = fences_handle(&c->part, c->fence_index);
     int rv =
         table_block_ahead(c->table, &c->ahead, c->data_at, c->flags, &c->data_block, c->base.err);
     if (rv == 0 && block_iter_init(&c->data, block_slice(c->data_block)) != 0)
@@ -432,12 +412,12 @@ static void settle_forward(struct table_cursor *c)
 {
     while (c->base.status == 0 && c->data_block != NULL && !c->data.is_valid &&
            !c->data.is_corrupt) {
-        block_iter_next(&c->part);
-        if (!c->part.is_valid && !c->part.is_corrupt) {
+        c->fence_index++;
+        if (c->fence_index >= c->part.count) {
             c->part_index++;
             if (!load_part(c))
                 return;
-            block_iter_first(&c->part);
+            c->fence_index = 0;
         }
         if (!load_data(c))
             return;
@@ -449,12 +429,12 @@ static void settle_backward(struct table_cursor *c)
 {
     while (c->base.status == 0 && c->data_block != NULL && !c->data.is_valid &&
            !c->data.is_corrupt) {
-        block_iter_prev(&c->part);
-        if (!c->part.is_valid && !c->part.is_corrupt) {
-            c->part_index--; /* below the first: SIZE_MAX */
+        c->fence_index--; /* below the first: SIZE_MAX */
+        if (c->fence_index >= c->part.count) {
+            c->part_index--;
             if (!load_part(c))
                 return;
-            block_iter_last(&c->part);
+            c->fence_index = c->part.count - 1;
         }
         if (!load_data(c))
             return;
@@ -503,7 +483,7 @@ static void raw_seek(struct table_cursor *c, struct slice key, uint64_t version)
     c->part_index = table_parts_find(&c->table->parts, key, version);
     if (!load_part(c))
         return;
-    block_iter_seek(&c->part, key, version);
+    c->fence_index = fences_find(&c->part, key, version);
     if (!load_data(c))
         return;
     block_iter_seek(&c->data, key, version);
@@ -515,7 +495,7 @@ static void raw_last(struct table_cursor *c)
     c->part_index = c->table->parts.count - 1;
     if (!load_part(c))
         return;
-    block_iter_last(&c->part);
+    c->fence_index = c->part.count - 1;
     if (!load_data(c))
         return;
     block_iter_last(&c->data);

@@ -5,6 +5,7 @@
 
 #include "base/coding.h"
 #include "env/env.h"
+#include "lsm/fences.h"
 #include "lsm/lsm.h"
 
 enum { RAW_INLINE = 16 << 10, AHEAD_MIN = 32 << 10, AHEAD_MAX = 256 << 10, AHEAD_GAP = 32 << 10 };
@@ -80,15 +81,38 @@ int table_block(struct table *t, struct table_handle h, unsigned flags, struct b
     return 0;
 }
 
+/* From the disk; a partition is decoded. */
+static int read_pinned(struct table *t, struct table_handle h, bool is_partition,
+                       struct block **ret_block, struct err *err)
+{
+    struct block *raw = NULL;
+    int rv = table_read_block(t, h, &raw, err);
+    if (rv != 0)
+        return rv;
+    if (!is_partition) {
+        *ret_block = raw;
+        return 0;
+    }
+    rv = fences_decode(block_slice(raw), ret_block, err);
+    if (rv == ERR_CORRUPT)
+        rv = table_bad_block(t, h.offset, "index entries make no sense", err);
+    block_unref(raw);
+    return rv;
+}
+
 int table_pinned_block(struct table *t, struct table_pin *pin, struct table_handle h,
-                       unsigned flags, struct block **ret_block, struct block **ret_own,
-                       struct err *err)
+                       bool is_partition, unsigned flags, struct block **ret_block,
+                       struct block **ret_own, struct err *err)
 {
     *ret_own = NULL;
     *ret_block = table_pin_get(pin);
+    if (*ret_block == NULL)
+        *ret_block = *ret_own = cache_get(t->cache, t->number, h.offset);
     if (*ret_block != NULL)
         return 0;
-    int rv = table_block(t, h, flags | LSM_READ_NO_FILL, ret_block, err);
+    if (flags & LSM_READ_NO_IO)
+        return ERR_WOULD_BLOCK;
+    int rv = read_pinned(t, h, is_partition, ret_block, err);
     if (rv != 0)
         return rv;
     *ret_own = *ret_block;
@@ -145,12 +169,13 @@ int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handl
         return 0;
     if (flags & LSM_READ_NO_IO)
         return ERR_WOULD_BLOCK;
-    if (!in_row)
-        a->window = 0;
+    a->in_row = in_row ? a->in_row + 1 : 0;
+    a->window = in_row ? a->window : 0;
+    bool is_walk = in_row && (a->in_row > 1 || (flags & LSM_READ_NO_FILL) != 0);
     bool is_sane = h.offset <= t->size && len <= t->size - h.offset;
     int rv;
     if (is_sane && (ahead_has(a, h.offset, len) ||
-                    (in_row && ahead_fill(t, a, h.offset, len) && ahead_has(a, h.offset, len))))
+                    (is_walk && ahead_fill(t, a, h.offset, len) && ahead_has(a, h.offset, len))))
         rv = decode_block(t, h, a->data + (h.offset - a->offset), ret_block, err);
     else
         rv = table_read_block(t, h, ret_block, err);

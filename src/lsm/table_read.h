@@ -19,11 +19,12 @@ int table_bad_block(struct table *table, uint64_t offset, const char *what, stru
 int table_read_block(struct table *table, struct table_handle handle, struct block **ret_block,
                      struct err *err);
 
-/* A block of index or filter, from its pin, or read and pinned if there is room. A pinned
- * one needs no reference: *ret_own is NULL then, else the reference to give back. */
+/* A partition of the index (as fences) or the filter, from its pin, or read and pinned if
+ * there is room. A pinned one needs no reference: *ret_own is NULL then, else the reference
+ * to give back. */
 int table_pinned_block(struct table *table, struct table_pin *pin, struct table_handle handle,
-                       unsigned flags, struct block **ret_block, struct block **ret_own,
-                       struct err *err);
+                       bool is_partition, unsigned flags, struct block **ret_block,
+                       struct block **ret_own, struct err *err);
 
 /* What a walk has read of the file beyond the block that it asked for. */
 struct table_ahead {
@@ -32,10 +33,12 @@ struct table_ahead {
     uint64_t offset; /* of data[0] in the file */
     uint64_t next;   /* where the block after the last one begins, if the walk goes on */
     size_t window;   /* to read next time; grows while the walk goes forward */
+    unsigned in_row; /* blocks that followed each other and were not in the cache */
 };
 
-/* As table_block(), for the blocks of a walk. From the second block in a row that is not in
- * the cache on, the file is read in windows that grow. */
+/* As table_block(), for the blocks of a walk. From the third block in a row that is not in
+ * the cache on (a seek with some nexts reads two), or at once under LSM_READ_NO_FILL, the
+ * file is read in windows that grow. */
 int table_block_ahead(struct table *table, struct table_ahead *ahead, struct table_handle handle,
                       unsigned flags, struct block **ret_block, struct err *err);
 

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "lsm/block.h"
+#include "lsm/fences.h"
 #include "lsm/filter.h"
 #include "lsm/table_format.h"
 
@@ -33,6 +34,18 @@ static void fuzz_entries(struct slice block)
     block_iter_fini(&it);
 }
 
+static void fuzz_fences(struct slice block)
+{
+    struct block *decoded = NULL;
+    if (fences_decode(block, &decoded, NULL) != 0)
+        return;
+    struct fences f = fences_of(decoded);
+    ASSERT(f.count > 0);
+    ASSERT(fences_find(&f, slice_str("key"), 7) <= f.count);
+    ASSERT(fences_find(&f, (struct slice){0}, 0) == 0);
+    block_unref(decoded);
+}
+
 static void fuzz_compressed(struct slice payload)
 {
     size_t len = 0;
@@ -56,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     switch (data[0] % 5) {
     case 0:
         fuzz_entries(rest);
+        fuzz_fences(rest);
         break;
     case 1:
         fuzz_compressed(rest);

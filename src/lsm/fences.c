@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/fences.h"
+
+#include "base/err.h"
+#include "lsm/block.h"
+
+/* Entries, and bytes of all encoded keys; ERR_CORRUPT if it is no partition. */
+static int measure(struct slice partition, size_t *ret_count, size_t *ret_bytes)
+{
+    struct block_iter it;
+    struct table_handle at;
+    size_t count = 0, bytes = 0;
+    bool ok = block_iter_init(&it, partition) == 0;
+    for (block_iter_first(&it); ok && it.is_valid; block_iter_next(&it)) {
+        ok = table_partition_decode(it.value, &at);
+        count++;
+        bytes += it.key_len;
+    }
+    ok = ok && !it.is_corrupt && count > 0 && bytes <= UINT32_MAX;
+    block_iter_fini(&it);
+    *ret_count = count;
+    *ret_bytes = bytes;
+    return ok ? 0 : ERR_CORRUPT;
+}
+
+static size_t prefixes_at(void)
+{
+    return 2 * sizeof(uint32_t);
+}
+
+static size_t items_at(size_t count)
+{
+    return prefixes_at() + count * sizeof(uint64_t);
+}
+
+static size_t keys_at(size_t count)
+{
+    return items_at(count) + count * sizeof(struct fence);
+}
+
+struct fences fences_of(const struct block *block)
+{
+    struct fences f;
+    ASSERT(block->len >= prefixes_at());
+    memcpy(&f.count, block->data, sizeof f.count);
+    memcpy(&f.skip, block->data + sizeof f.count, sizeof f.skip);
+    ASSERT(block->len >= keys_at(f.count));
+    f.prefixes = (const uint64_t *)(const void *)(block->data + prefixes_at());
+    f.items = (const struct fence *)(const void *)(block->data + items_at(f.count));
+    f.keys = block->data + keys_at(f.count);
+    return f;
+}
+
+static struct slice fence_ikey(const struct fences *f, size_t i)
+{
+    size_t begin = i == 0 ? 0 : f->items[i - 1].key_end;
+    return slice_of(f->keys + begin, f->items[i].key_end - begin);
+}
+
+/* 8 bytes behind the first `skip`, as if zeroes followed a short key. */
+static uint64_t prefix_of(struct slice key, size_t skip)
+{
+    if (key.len >= skip + 8)
+        return get_u64be(key.data + skip);
+    uint64_t prefix = 0;
+    for (size_t i = skip; i < skip + 8; i++)
+        prefix = prefix << 8 | (i < key.len ? key.data[i] : 0);
+    return prefix;
+}
+
+static size_t common(struct slice a, struct slice b)
+{
+    size_t n = MIN(a.len, b.len), i = 0;
+    while (i < n && a.data[i] == b.data[i])
+        i++;
+    return i;
+}
+
+static void fill(struct block *block, struct slice partition, uint32_t count)
+{
+    struct block_iter it;
+    uint64_t *prefixes = (uint64_t *)(void *)(block->data + prefixes_at());
+    struct fence *items = (struct fence *)(void *)(block->data + items_at(count));
+    uint8_t *keys = block->data + keys_at(count);
+    uint32_t end = 0, n = 0;
+    block_iter_init(&it, partition);
+    for (block_iter_first(&it); it.is_valid; block_iter_next(&it), n++) {
+        struct table_handle at = {0};
+        bool ok = table_partition_decode(it.value, &at);
+        ASSERT(ok && n < count);
+        memcpy(keys + end, it.key, it.key_len);
+        end += (uint32_t)it.key_len;
+        items[n] = (struct fence){.offset = at.offset, .len = at.len, .key_end = end};
+    }
+    block_iter_fini(&it);
+    ASSERT(n == count);
+    memcpy(block->data, &count, sizeof count);
+    memset(block->data + sizeof count, 0, sizeof count);
+    struct fences f = fences_of(block);
+    struct slice first = ikey_key(fence_ikey(&f, 0));
+    f.skip = (uint32_t)common(first, ikey_key(fence_ikey(&f, count - 1)));
+    memcpy(block->data + sizeof count, &f.skip, sizeof f.skip);
+    for (uint32_t i = 0; i < count; i++)
+        prefixes[i] = prefix_of(ikey_key(fence_ikey(&f, i)), f.skip);
+}
+
+int fences_decode(struct slice partition, struct block **ret_block, struct err *err)
+{
+    size_t count, bytes;
+    if (measure(partition, &count, &bytes) != 0)
+        return err_set(err, ERR_CORRUPT, "index entries make no sense");
+    struct block *block = block_new(keys_at(count) + bytes);
+    if (block == NULL)
+        return err_set(err, ERR_NOMEM, "index of %zu entries", count);
+    fill(block, partition, (uint32_t)count);
+    *ret_block = block;
+    return 0;
+}
+
+/* First of [lo, hi) whose prefix is >= `prefix` (or, above, > it). */
+static size_t bound(const struct fences *f, size_t lo, size_t hi, uint64_t prefix, bool above)
+{
+    size_t n = hi - lo;
+    const uint64_t *at = f->prefixes + lo;
+    while (n > 0) {
+        size_t half = n / 2;
+        bool right = above ? at[half] <= prefix : at[half] < prefix;
+        at = right ? at + half + 1 : at;
+        n = right ? n - half - 1 : half;
+    }
+    return (size_t)(at - f->prefixes);
+}
+
+size_t fences_find(const struct fences *f, struct slice key, uint64_t version)
+{
+    if (key.len == 0)
+        return 0; /* before every key */
+    if (f->skip > 0) {
+        int c = memcmp(key.data, f->keys, MIN(key.len, (size_t)f->skip));
+        if (c != 0)
+            return c < 0 ? 0 : f->count;
+        if (key.len < f->skip)
+            return 0;
+    }
+    uint64_t prefix = prefix_of(key, f->skip);
+    size_t lo = bound(f, 0, f->count, prefix, false);
+    if (lo == f->count || f->prefixes[lo] != prefix)
+        return lo;
+    size_t hi = bound(f, lo, f->count, prefix, true);
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        struct slice ikey = fence_ikey(f, mid);
+        if (entry_compare(ikey_key(ikey), ikey_version(ikey), key, version) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
