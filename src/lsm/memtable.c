@@ -7,23 +7,34 @@
 #include "base/pages.h"
 
 enum {
-    HEIGHT_MAX = 12,       /* 4^12 nodes before the top level crowds */
+    HEIGHT_MAX = 13,       /* 3^13 nodes before the top level crowds */
+    BRANCHING = 3,         /* one node of so many is also one level higher */
     CHUNK_FIRST = 4 << 10, /* small memtables stay small */
     CHUNK_MAX = PAGES_LARGE,
     NODE_ALIGN = 8,
-    NODE_LINE = 64, /* bytes that a cache fetches at once */
+    COMMON_MAX = 32,    /* bytes that are skipped before abbreviating */
+    LEARN_SAMPLES = 32, /* at most so many nodes are looked at for them, … */
+    LEARN_COUNT = 1000, /* … and not in a small memtable */
 };
 
-/* Key and value bytes follow next[height]. */
+/* The way on. `abbreviation` is stored before and read after `next`, so what a reader sees
+ * is that of `next` or, if a node came between meanwhile, smaller: it may say "before the
+ * target" wrongly (the node itself is asked then), never "behind". */
+struct link {
+    _Atomic(struct node *) next;
+    atomic_uint_fast64_t abbreviation;
+};
+
+/* Behind links[height]: expiry (u64, only ENTRY_PUT_EXPIRES), key, value. */
 struct node {
     uint64_t version;
-    uint64_t expiry_ms;
+    uint64_t abbreviation;
     uint32_t key_len;
     uint32_t value_len;
     uint32_t write; /* number of the write that brought it */
     uint8_t kind;
     uint8_t height;
-    _Atomic(struct node *) next[];
+    struct link links[];
 };
 
 struct chunk {
@@ -42,11 +53,13 @@ struct memtable {
     uint32_t seed; /* of node heights: the same writes build the same list */
     _Atomic uint8_t height;
     struct node *head;
+    size_t common_len; /* fixed before the first write */
+    uint8_t common[COMMON_MAX];
 };
 
 static size_t node_size(size_t height, size_t payload)
 {
-    size_t size = sizeof(struct node) + height * sizeof(struct node *) + payload;
+    size_t size = sizeof(struct node) + height * sizeof(struct link) + payload;
     return (size + NODE_ALIGN - 1) & ~(size_t)(NODE_ALIGN - 1);
 }
 
@@ -92,8 +105,10 @@ struct memtable *memtable_new(void)
     }
     mem->head = arena_take(mem, node_size(HEIGHT_MAX, 0));
     memset(mem->head, 0, sizeof *mem->head);
-    for (size_t i = 0; i < HEIGHT_MAX; i++)
-        atomic_init(&mem->head->next[i], NULL);
+    for (size_t i = 0; i < HEIGHT_MAX; i++) {
+        atomic_init(&mem->head->links[i].next, NULL);
+        atomic_init(&mem->head->links[i].abbreviation, UINT64_MAX);
+    }
     mem->bytes = 0; /* an empty one counts as nothing, however many there are */
     return mem;
 }
@@ -122,8 +137,8 @@ void memtable_unref(struct memtable *mem)
 
 int memtable_reserve(struct memtable *mem, size_t count, size_t bytes)
 {
-    ASSERT(count <= SIZE_MAX / node_size(HEIGHT_MAX, NODE_ALIGN));
-    size_t need = count * node_size(HEIGHT_MAX, NODE_ALIGN) + bytes;
+    ASSERT(count <= SIZE_MAX / node_size(HEIGHT_MAX, NODE_ALIGN + sizeof(uint64_t)));
+    size_t need = count * node_size(HEIGHT_MAX, NODE_ALIGN + sizeof(uint64_t)) + bytes;
     ASSERT(need >= bytes);
     if (mem->chunks->cap - mem->chunks->used >= need)
         return 0;
@@ -151,35 +166,67 @@ size_t memtable_count(const struct memtable *mem)
     return mem->count;
 }
 
+static const uint8_t *node_payload(const struct node *n)
+{
+    return (const uint8_t *)&n->links[n->height];
+}
+
+static size_t expiry_len(const struct node *n)
+{
+    return n->kind == ENTRY_PUT_EXPIRES ? sizeof(uint64_t) : 0;
+}
+
 static struct slice node_key(const struct node *n)
 {
-    return slice_of((const uint8_t *)&n->next[n->height], n->key_len);
+    return slice_of(node_payload(n) + expiry_len(n), n->key_len);
 }
 
 static void node_entry(const struct node *n, struct entry *ret_entry)
 {
-    const uint8_t *key = (const uint8_t *)&n->next[n->height];
+    struct slice key = node_key(n);
     *ret_entry = (struct entry){
-        .key = slice_of(key, n->key_len),
+        .key = key,
         .version = n->version,
-        .expiry_ms = n->expiry_ms,
-        .value = slice_of(key + n->key_len, n->value_len),
+        .value = slice_of(key.data + key.len, n->value_len),
         .kind = (enum entry_kind)n->kind,
     };
+    if (n->kind == ENTRY_PUT_EXPIRES)
+        memcpy(&ret_entry->expiry_ms, node_payload(n), sizeof ret_entry->expiry_ms);
 }
 
 static struct node *node_next(const struct node *n, size_t level)
 {
-    return atomic_load_explicit(&n->next[level], memory_order_acquire);
+    return atomic_load_explicit(&n->links[level].next, memory_order_acquire);
 }
 
-/* Begin to fetch what a search will look at: links and, mostly, the key. */
-static void node_prefetch(const struct node *n)
+/* A number that never falls as keys ascend: the 8 bytes behind what is common. */
+static uint64_t abbreviate(const struct memtable *mem, struct slice key)
 {
-    if (n == NULL)
-        return;
-    __builtin_prefetch(n);
-    __builtin_prefetch((const uint8_t *)n + NODE_LINE);
+    size_t skip = mem->common_len;
+    if (key.len == 0)
+        return 0;
+    if (skip > 0) {
+        int c = memcmp(key.data, mem->common, MIN(key.len, skip));
+        if (c != 0)
+            return c < 0 ? 0 : UINT64_MAX;
+        if (key.len < skip)
+            return 0;
+    }
+    if (key.len >= skip + 8)
+        return get_u64be(key.data + skip);
+    uint64_t v = 0;
+    for (size_t i = skip; i < skip + 8; i++)
+        v = v << 8 | (i < key.len ? key.data[i] : 0);
+    return v;
+}
+
+/* Is `n` before the target? */
+static inline bool node_is_before(const struct node *n, struct slice key, uint64_t version,
+                                  uint64_t abbreviation)
+{
+    if (n->abbreviation != abbreviation)
+        return n->abbreviation < abbreviation;
+    return entry_compare(node_key(n), n->version, key, version) < 0;
 }
 
 /* Last node < (key, version) on each level, from the top down; returns that of
@@ -187,16 +234,17 @@ static void node_prefetch(const struct node *n)
 static struct node *find_before(const struct memtable *mem, struct slice key, uint64_t version,
                                 struct node **ret_prev)
 {
+    uint64_t abbreviation = abbreviate(mem, key);
     struct node *n = mem->head;
     struct node *not_before = NULL; /* known to be >= from the level above */
     for (size_t level = atomic_load_explicit(&mem->height, memory_order_acquire); level-- > 0;) {
         for (;;) {
-            struct node *next = node_next(n, level);
-            if (level > 0) /* where to go if `next` is too far: fetched while it is compared */
-                node_prefetch(node_next(n, level - 1));
+            struct link *link = &n->links[level];
+            struct node *next = atomic_load_explicit(&link->next, memory_order_acquire);
             if (next == NULL || next == not_before)
                 break;
-            if (entry_compare(node_key(next), next->version, key, version) >= 0) {
+            uint64_t its = atomic_load_explicit(&link->abbreviation, memory_order_relaxed);
+            if (its > abbreviation || !node_is_before(next, key, version, abbreviation)) {
                 not_before = next;
                 break;
             }
@@ -208,6 +256,29 @@ static struct node *find_before(const struct memtable *mem, struct slice key, ui
     return n;
 }
 
+/* Keys that lie a quarter from each end, on a level that has few nodes: what the two have
+ * in common, most keys have. */
+void memtable_learn(struct memtable *fresh, const struct memtable *before)
+{
+    const struct node *samples[LEARN_SAMPLES];
+    size_t count = 0;
+    ASSERT(fresh->count == 0);
+    if (before->count < LEARN_COUNT)
+        return;
+    for (size_t level = HEIGHT_MAX; level-- > 0 && count < LEARN_SAMPLES / BRANCHING;) {
+        count = 0;
+        for (const struct node *n = node_next(before->head, level);
+             n != NULL && count < LEARN_SAMPLES; n = node_next(n, level))
+            samples[count++] = n;
+    }
+    struct slice a = node_key(samples[count / 4]), b = node_key(samples[count - 1 - count / 4]);
+    size_t len = 0, most = MIN(MIN(a.len, b.len), (size_t)COMMON_MAX);
+    while (len < most && a.data[len] == b.data[len])
+        len++;
+    memcpy(fresh->common, a.data, len);
+    fresh->common_len = len;
+}
+
 static size_t random_height(struct memtable *mem)
 {
     size_t height = 1;
@@ -216,7 +287,7 @@ static size_t random_height(struct memtable *mem)
     x ^= x >> 17;
     x ^= x << 5;
     mem->seed = x;
-    for (; height < HEIGHT_MAX && (x & 3) == 0; x >>= 2)
+    for (; height < HEIGHT_MAX && x % BRANCHING == 0; x /= BRANCHING)
         height++;
     return height;
 }
@@ -234,23 +305,32 @@ void memtable_add(struct memtable *mem, const struct entry *e)
     for (size_t i = now; i < height; i++)
         prev[i] = mem->head;
 
-    struct node *n = arena_take(mem, node_size(height, e->key.len + e->value.len));
+    bool expires = e->kind == ENTRY_PUT_EXPIRES;
+    size_t payload = (expires ? sizeof e->expiry_ms : 0) + e->key.len + e->value.len;
+    struct node *n = arena_take(mem, node_size(height, payload));
     n->version = e->version;
-    n->expiry_ms = e->expiry_ms;
+    n->abbreviation = abbreviate(mem, e->key);
     n->key_len = (uint32_t)e->key.len;
     n->value_len = (uint32_t)e->value.len;
     n->write = mem->writes;
     n->kind = (uint8_t)e->kind;
     n->height = (uint8_t)height;
-    uint8_t *p = (uint8_t *)&n->next[height];
+    uint8_t *p = (uint8_t *)&n->links[height];
+    if (expires) {
+        memcpy(p, &e->expiry_ms, sizeof e->expiry_ms);
+        p += sizeof e->expiry_ms;
+    }
     memcpy(p, e->key.data, e->key.len);
     if (e->value.len > 0)
         memcpy(p + e->key.len, e->value.data, e->value.len);
 
     for (size_t i = 0; i < height; i++) {
-        struct node *next = atomic_load_explicit(&prev[i]->next[i], memory_order_relaxed);
-        atomic_init(&n->next[i], next);
-        atomic_store_explicit(&prev[i]->next[i], n, memory_order_release);
+        struct link *link = &prev[i]->links[i];
+        struct node *next = atomic_load_explicit(&link->next, memory_order_relaxed);
+        atomic_init(&n->links[i].next, next);
+        atomic_init(&n->links[i].abbreviation, next == NULL ? UINT64_MAX : next->abbreviation);
+        atomic_store_explicit(&link->abbreviation, n->abbreviation, memory_order_relaxed);
+        atomic_store_explicit(&link->next, n, memory_order_release);
     }
     /* After the links: a reader that sees the new height finds NULL or the node. */
     if (height > now)
@@ -289,6 +369,8 @@ void memtable_check(const struct memtable *mem)
         }
         ASSERT(n->height > 0 && n->height <= HEIGHT_MAX);
         ASSERT(n->write <= mem->writes);
+        ASSERT(n->abbreviation == abbreviate(mem, node_key(n)));
+        ASSERT(last == NULL || last->abbreviation <= n->abbreviation);
         last = n;
         count++;
     }

@@ -9,6 +9,9 @@
  * number, and a reader that began at write n skips younger nodes: a view is exact
  * though the table goes on growing.
  *
+ * A link holds, beside the next node, an abbreviation of its key: 8 bytes as a number, so
+ * that most steps of a search decide without touching a far node.
+ *
  * Ownership  shared: memtable_ref(), memtable_unref(). Entries live as long.
  * Threads    memtable_add() and memtable_write_begin() by one thread at a time;
  *            the rest anywhere.
@@ -25,6 +28,10 @@ struct memtable;
 
 /* NULL when memory is out. One reference. */
 struct memtable *memtable_new(void);
+
+/* Search `fresh`, which is empty, by the bytes behind what most keys of `before` have in
+ * common: a hint, for speed alone. */
+void memtable_learn(struct memtable *fresh, const struct memtable *before);
 struct memtable *memtable_ref(struct memtable *mem);
 void memtable_unref(struct memtable *mem); /* NULL is fine */
 

@@ -261,6 +261,7 @@ int step_freeze(struct lsm *lsm)
         step_free(step, true);
         return rv;
     }
+    memtable_learn(fresh, lsm->active);
     step->freeze = ++lsm->frozen;
     step->mem = lsm->active;
     lsm->active = fresh;

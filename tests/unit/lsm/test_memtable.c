@@ -209,13 +209,83 @@ static void test_threads(void **state)
     memtable_unref(r.mem);
 }
 
+static void add_key(struct memtable *mem, const char *key, uint64_t version)
+{
+    struct entry e = {.key = slice_str(key), .version = version, .kind = ENTRY_PUT};
+    e.value = e.key;
+    assert_int_equal(memtable_reserve(mem, 1, 2 * e.key.len), 0);
+    memtable_write_begin(mem);
+    memtable_add(mem, &e);
+}
+
+/* A memtable that has learned what keys have in common finds all keys, those that have it
+ * and those below, above and in the middle of it. */
+static void test_learn(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"a",
+                                         "tenant",
+                                         "tenant-17/",
+                                         "tenant-17/user",
+                                         "tenant-17/user-",
+                                         "tenant-2",
+                                         "tenant-16/user-77",
+                                         "tenant-17/user-\xff",
+                                         "z"};
+    struct memtable *before = memtable_new(), *mem = memtable_new();
+    struct entry found;
+    char key[40];
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(key, sizeof key, "tenant-17/user-%04u", i * 7919 % 2000);
+        add_key(before, key, 1);
+    }
+    add_key(before, "!meta", 1);
+    memtable_learn(mem, before);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        add_key(mem, others[i], 5);
+    for (unsigned i = 0; i < 2000; i += 2) {
+        snprintf(key, sizeof key, "tenant-17/user-%04u", i * 7919 % 2000);
+        add_key(mem, key, 1 + i % 3);
+    }
+    memtable_check(mem);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        assert_true(memtable_get(mem, slice_str(others[i]), 5, UINT32_MAX, &found));
+        assert_false(memtable_get(mem, slice_str(others[i]), 4, UINT32_MAX, &found));
+    }
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(key, sizeof key, "tenant-17/user-%04u", i * 7919 % 2000);
+        assert_int_equal(memtable_get(mem, slice_str(key), 9, UINT32_MAX, &found), i % 2 == 0);
+        snprintf(key, sizeof key, "tenant-17/user-%04ux", i);
+        assert_false(memtable_get(mem, slice_str(key), 9, UINT32_MAX, &found));
+    }
+    memtable_unref(before);
+    memtable_unref(mem);
+}
+
+/* An expiry is kept where there is one. */
+static void test_expiry(void **state)
+{
+    (void)state;
+    struct memtable *mem = memtable_new();
+    struct entry e = {.key = slice_str("k"), .version = 3, .kind = ENTRY_PUT_EXPIRES};
+    e.expiry_ms = UINT64_C(0x1122334455667788);
+    e.value = slice_str("v");
+    assert_int_equal(memtable_reserve(mem, 1, 2), 0);
+    memtable_write_begin(mem);
+    memtable_add(mem, &e);
+    struct entry found = {0};
+    assert_true(memtable_get(mem, slice_str("k"), 3, 1, &found));
+    assert_true(found.expiry_ms == e.expiry_ms);
+    assert_true(slice_equal(found.value, e.value));
+    assert_true(slice_equal(found.key, e.key));
+    memtable_unref(mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_get),
-        cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_learn), cmocka_unit_test(test_expiry), cmocka_unit_test(test_get),
+        cmocka_unit_test(test_walk),  cmocka_unit_test(test_bytes),  cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests_name("memtable", tests, NULL, NULL);
 }
