@@ -352,6 +352,9 @@ static void settle(struct run *run)
     struct world *w = &run->world;
     struct lsm_stats stats;
     world_settle(w);
+    /* A pause after a failure may outlast the work that it was for. */
+    sim_run_until(w->sim, sim_now_us(w->sim) + w->options.retry_us_max);
+    world_settle(w);
     if (is_dead(run))
         return; /* by a call that had failed before */
     lsm_stats(w->lsm, &stats);
