@@ -111,6 +111,7 @@ void range_advance(struct range *range, uint64_t index, uint64_t term)
     meta->applied_index = index;
     meta->applied_term = term;
     range->is_dirty = true;
+    range->wants_digest = false;
 }
 
 static uint64_t hash_head(uint64_t h, uint64_t index, uint64_t term)
@@ -162,12 +163,25 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
         rv = apply_write(range, &a);
     if (rv == 0) {
         apply_commit(range, &a);
+        range->wants_digest = range->eval.wants_digest;
         for (uint32_t i = 0; sink != NULL && i < a.count; i++)
             sink->on_result(sink->data, i, &a.results[i]);
         prefetch_clear(&range->prefetch); /* results may point into it */
     }
     eval_end(&range->eval);
     return rv;
+}
+
+bool range_wants_digest(const struct range *range)
+{
+    return range->wants_digest;
+}
+
+void range_digest_command(struct buf *out)
+{
+    struct op check = {.kind = OP_CHECK, .cond = COND_ABSENT, .key = slice_str("digest")};
+    struct command command = {.keyspace = RANGE_KEYSPACE_RESERVED, .op_count = 1, .ops = &check};
+    command_encode(out, &command);
 }
 
 void range_apply_barrier(struct range *range, uint64_t index, uint64_t term)

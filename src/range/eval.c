@@ -64,6 +64,7 @@ void eval_begin(struct eval *eval, struct lsm *lsm, struct prefetch *prefetch,
     eval->span = span;
     eval->time_ms = time_ms;
     eval->work = 0;
+    eval->wants_digest = false;
     eval->is_spent = false;
     eval->blocked = slice_of(NULL, 0);
 }
@@ -449,6 +450,8 @@ int eval_command(struct eval *eval, struct slice command, uint64_t version,
         ret_result->status = status;
         return 0;
     }
+    if (run.command.keyspace == RANGE_KEYSPACE_RESERVED)
+        eval->wants_digest = true;
     size_t count = run.command.op_count;
     run.keys = zeroed(&eval->arena, count, sizeof *run.keys);
     run.states = zeroed(&eval->arena, count, sizeof *run.states);

@@ -43,6 +43,7 @@ struct eval {
     struct range_span span;
     uint64_t time_ms;     /* expired at or before; ttl counts from here */
     size_t work;          /* bytes of values read or made by this entry */
+    bool wants_digest;    /* a command of this entry asks for one */
     bool is_spent;        /* a command passed the limit: no later one may read */
     struct slice blocked; /* after ERR_WOULD_BLOCK: the key that is not in memory */
 };

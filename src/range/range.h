@@ -57,6 +57,9 @@ enum {
     RANGE_USER_KEY_PREFIX = 5, /* bytes that stand before a user key on disk */
 };
 
+/* Reserved: what stands in this keyspace is for ranges, not for clients. */
+#define RANGE_KEYSPACE_RESERVED UINT32_MAX
+
 /* ---- birth, life, end ------------------------------------------------------ */
 
 /* What a bootstrap or a split says about a new range. */
@@ -169,6 +172,15 @@ struct range_sink {
  * again. ERR_CORRUPT, ERR_IO, ERR_UNSUPPORTED: see Errors. */
 int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice payload,
                 const struct range_sink *sink, struct err *err);
+
+/* Did the entry applied last ask for a digest (digest.h)? Then it is taken before
+ * anything else is applied: every replica meets the entry at the same index. */
+bool range_wants_digest(const struct range *range);
+
+/* Append the encoded command that asks for one. To those who know of no digests it is
+ * a condition on a key that nobody can write, so that it changes nothing on any
+ * version and may be proposed while versions are mixed. */
+void range_digest_command(struct buf *out);
 
 /* Apply an entry that changes no data (a barrier). */
 void range_apply_barrier(struct range *range, uint64_t index, uint64_t term);

@@ -28,6 +28,7 @@ struct range {
     struct range_meta meta;      /* at the applied index */
     bool is_dirty;               /* meta has grown since the last freeze */
     bool is_unborn;              /* nothing of it is durable: made by a split that is not */
+    bool wants_digest;           /* the entry applied last asked for one */
     bool is_installing;          /* from finish() of an install to its end: nothing applies */
     uint32_t busy;               /* background works that use this range */
     struct range_freeze flushed; /* freeze is not used */
