@@ -61,6 +61,7 @@ static bool op_needs_leader(const struct client_op *op)
     case REQUEST_WRITE:
     case REQUEST_TRANSFER_LEADER:
     case REQUEST_CHANGE_MEMBER:
+    case REQUEST_CHECK_START:
         return true;
     default:
         return false;

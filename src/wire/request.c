@@ -55,6 +55,10 @@ static const struct msg_field change_member_fields[] = {
     {1, MSG_ENUM, AT(change_member.action), MEMBER_CHANGE_LAST},
     {2, MSG_U64, AT(change_member.replica_id), 0},
 };
+static const struct msg_field check_fields[] = {
+    {1, MSG_U64, AT(check.range_id), 0},
+    {2, MSG_U64, AT(check.index), 0},
+};
 
 static const struct msg_field split_fields[] = {
     {1, MSG_BIN, AT(split.key), DESCRIPTOR_KEY_MAX},
@@ -76,6 +80,8 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_FLUSH] = {.name = "flush"},
     [REQUEST_STATS] = {.name = "stats"},
     [REQUEST_SPLIT] = MSG_TABLE("split", split_fields),
+    [REQUEST_CHECK_START] = MSG_TABLE("check_start", check_fields),
+    [REQUEST_CHECK_RESULT] = MSG_TABLE("check_result", check_fields),
 };
 
 bool request_is_read_only(enum request_kind kind)
@@ -87,6 +93,7 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_STATUS:
     case REQUEST_IDENTIFY:
     case REQUEST_STATS:
+    case REQUEST_CHECK_RESULT:
         return true;
     case REQUEST_WRITE:
     case REQUEST_BOOTSTRAP:
@@ -94,6 +101,7 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_CHANGE_MEMBER:
     case REQUEST_FLUSH:
     case REQUEST_SPLIT:
+    case REQUEST_CHECK_START:
         return false;
     }
     return false;
@@ -244,6 +252,10 @@ static int detail_check(const struct request *request, struct err *err)
         if (request->range_id == 0 || request->span_epoch == 0 || request->split.key.len == 0 ||
             request->split.new_range_id == 0 || request->split.child_count == 0)
             return err_set(err, ERR_INVALID, "split without range, epoch, key, ids or replicas");
+        return 0;
+    case REQUEST_CHECK_RESULT:
+        if (request->check.index == 0)
+            return err_set(err, ERR_INVALID, "result of a check without its index");
         return 0;
     default:
         return 0;

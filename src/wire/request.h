@@ -32,8 +32,9 @@ enum request_kind {
     REQUEST_CHANGE_MEMBER = 9,
     REQUEST_FLUSH = 10,
     REQUEST_STATS = 11,
-    /* 12 and 13: `range check` */
-    REQUEST_SPLIT = 14, /* cut a range in two */
+    REQUEST_CHECK_START = 12,  /* have all replicas digest the range at one index */
+    REQUEST_CHECK_RESULT = 13, /* what came of it on the replica of this store */
+    REQUEST_SPLIT = 14,        /* cut a range in two */
     REQUEST_KIND_LAST = REQUEST_SPLIT,
 };
 
@@ -120,6 +121,12 @@ struct request_split {
     } children[DESCRIPTOR_MEMBERS_MAX];
 };
 
+/* CHECK_START, CHECK_RESULT */
+struct request_check {
+    uint64_t range_id; /* 0: that of the store */
+    uint64_t index;    /* CHECK_RESULT: as CHECK_START answered it; > 0 */
+};
+
 struct request {
     uint64_t id; /* > 0; the client's, unique on the connection */
     uint64_t trace_id;
@@ -137,6 +144,7 @@ struct request {
         struct request_transfer_leader transfer_leader;
         struct request_change_member change_member;
         struct request_split split;
+        struct request_check check;
     };
 };
 

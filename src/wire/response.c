@@ -46,6 +46,23 @@ static const struct msg_field identify_fields[] = {
 static const struct msg_field stats_fields[] = {
     {1, MSG_LIST, AT(stats.stats), RESPONSE_STATS_MAX},
 };
+static const struct msg_field check_fields[] = {
+    {1, MSG_U64, AT(check.range_id), 0},
+    {2, MSG_U64, AT(check.replica_id), 0},
+    {3, MSG_U64, AT(check.index), 0},
+    {4, MSG_U64, AT(check.term), 0},
+    {5, MSG_ENUM, AT(check.state), CHECK_STATE_LAST},
+    {6, MSG_U64, AT(check.applied), 0},
+    {7, MSG_U64, AT(check.keys), 0},
+    {8, MSG_U64, AT(check.bytes), 0},
+    {9, MSG_U64, AT(check.time_ms), 0},
+    {10, MSG_U64, AT(check.last_version), 0},
+    {11, MSG_U64, AT(check.history_hash), 0},
+    {12, MSG_U64, AT(check.meta_hash), 0},
+    {13, MSG_FIXED, AT(check.sum), CHECK_SUM_LEN},
+    {14, MSG_LIST, AT(check.parts), CHECK_PARTS_MAX},
+    {15, MSG_TEXT, AT(check.why), TEXT_MAX},
+};
 
 /* By kind of the request; one without a row here has an empty detail. */
 static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
@@ -60,9 +77,11 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_CHANGE_MEMBER] = {.name = "change_member response"},
     [REQUEST_FLUSH] = {.name = "flush response"},
     [REQUEST_STATS] = MSG_TABLE("stats response", stats_fields),
+    [REQUEST_CHECK_START] = MSG_TABLE("check_start response", check_fields),
+    [REQUEST_CHECK_RESULT] = MSG_TABLE("check_result response", check_fields),
 };
 
-/* ---- rows and stats ------------------------------------------------------ */
+/* ---- rows, stats, parts of a check ---------------------------------------- */
 
 #define ROW_AT(m) offsetof(struct row, m)
 static const struct msg_field row_fields[] = {
@@ -128,6 +147,28 @@ void stat_next(struct unpack *cursor, struct stat_item *ret_item)
             unpack_skip(cursor);
         }
     }
+}
+
+#define PART_AT(m) offsetof(struct check_part, m)
+static const struct msg_field part_fields[] = {
+    {1, MSG_BIN, PART_AT(last), CHECK_KEY_MAX},
+    {2, MSG_U64, PART_AT(keys), 0},
+    {3, MSG_U64, PART_AT(bytes), 0},
+    {4, MSG_FIXED, PART_AT(sum), CHECK_SUM_LEN},
+};
+static const struct msg_table part_table = MSG_TABLE("part", part_fields);
+
+void check_part_append(struct buf *raw, const struct check_part *part)
+{
+    struct pack_fields f = pack_fields_begin(raw);
+    msg_write_fields(&f, &part_table, part);
+    pack_fields_end(&f);
+}
+
+void check_part_next(struct unpack *cursor, struct check_part *ret_part)
+{
+    *ret_part = (struct check_part){0};
+    msg_read_map(cursor, &part_table, ret_part);
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -200,6 +241,24 @@ static int stats_check(const struct pack_list *stats, struct err *err)
     return unpack_finish(&u, "stat", err);
 }
 
+/* Parts are in the order of their keys, and one alone, the last, has no end. */
+static int check_check(const struct response_check *check, struct err *err)
+{
+    struct unpack u = unpack_of(check->parts.raw);
+    struct slice before = {0};
+    struct check_part part;
+    if (check->state == 0 || check->index == 0)
+        return err_set(err, ERR_CORRUPT, "check response without state or index");
+    for (uint32_t i = 0; i < check->parts.count && !u.bad; i++) {
+        check_part_next(&u, &part);
+        bool is_last = i + 1 == check->parts.count;
+        if (is_last != (part.last.len == 0) || (!is_last && slice_compare(before, part.last) >= 0))
+            u.bad = true;
+        before = part.last;
+    }
+    return unpack_finish(&u, "part", err);
+}
+
 static int detail_check(const struct response *response, struct err *err)
 {
     switch (response->kind) {
@@ -211,6 +270,9 @@ static int detail_check(const struct response *response, struct err *err)
         return stats_check(&response->status_of.stats, err);
     case REQUEST_STATS:
         return stats_check(&response->stats.stats, err);
+    case REQUEST_CHECK_START:
+    case REQUEST_CHECK_RESULT:
+        return check_check(&response->check, err);
     default:
         return 0;
     }

@@ -20,7 +20,13 @@
 #include "wire/pack.h"
 #include "wire/request.h"
 
-enum { RESPONSE_ROWS_MAX = 65536, RESPONSE_STATS_MAX = 4096 };
+enum {
+    RESPONSE_ROWS_MAX = 65536,
+    RESPONSE_STATS_MAX = 4096,
+    CHECK_PARTS_MAX = 256,
+    CHECK_SUM_LEN = 16,
+    CHECK_KEY_MAX = KEY_WIRE_MAX + 7, /* as it stands on disk */
+};
 
 /* Who leads, as far as the store that answers knows. */
 struct leader_hint {
@@ -77,6 +83,45 @@ struct response_stats {
     struct pack_list stats;
 };
 
+/* Part of the protocol. */
+enum check_state {
+    CHECK_STARTED = 1, /* CHECK_START: in the log at `index`, and applied by the leader */
+    CHECK_BEHIND = 2,  /* the replica has not applied that index yet */
+    CHECK_RUNNING = 3, /* it is reading */
+    CHECK_DONE = 4,
+    CHECK_FAILED = 5,  /* `why` says it */
+    CHECK_MISSING = 6, /* nothing is known of it here: restarted since, for one */
+    CHECK_STATE_LAST = CHECK_MISSING,
+};
+
+/* CHECK_START, CHECK_RESULT. Sums are those of range/digest.h: two numbers of 64 bits,
+ * little-endian. */
+struct response_check {
+    uint64_t range_id;
+    uint64_t replica_id;
+    uint64_t index;
+    uint64_t term; /* of the index */
+    enum check_state state;
+    uint64_t applied; /* by this replica, by now */
+    uint64_t keys;    /* counted so far */
+    uint64_t bytes;
+    uint64_t time_ms; /* the range's, at the index */
+    uint64_t last_version;
+    uint64_t history_hash;
+    uint64_t meta_hash;
+    uint8_t sum[CHECK_SUM_LEN]; /* DONE; over all keys */
+    struct pack_list parts;     /* DONE; check_part_append(), check_part_next() */
+    struct slice why;           /* FAILED, MISSING */
+};
+
+/* A part of the range's keys, in their order. */
+struct check_part {
+    struct slice last; /* its last key, on-disk form; empty: it goes to the end */
+    uint64_t keys;
+    uint64_t bytes;
+    uint8_t sum[CHECK_SUM_LEN];
+};
+
 struct response {
     uint64_t id;       /* of the request */
     uint64_t trace_id; /* of the request */
@@ -91,6 +136,7 @@ struct response {
         struct response_status status_of;
         struct response_identify identify;
         struct response_stats stats;
+        struct response_check check;
     };
 };
 
@@ -105,6 +151,11 @@ void row_append(struct buf *raw, const struct row *row);
 
 /* The next row of a list that response_decode() accepted. */
 void row_next(struct unpack *cursor, struct row *ret_row);
+
+void check_part_append(struct buf *raw, const struct check_part *part);
+
+/* The next part of a list that response_decode() accepted. */
+void check_part_next(struct unpack *cursor, struct check_part *ret_part);
 
 /* One named figure or text of a status. */
 struct stat_item {

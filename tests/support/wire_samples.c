@@ -474,6 +474,13 @@ static void request_split_sample(struct buf *buf)
     request_encode(buf, &request);
 }
 
+static void request_check_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_CHECK_RESULT);
+    request.check = (struct request_check){.range_id = 2, .index = 70000};
+    request_encode(buf, &request);
+}
+
 static int request_try(struct slice body, struct err *err)
 {
     struct request request;
@@ -571,6 +578,47 @@ static void response_identify_sample(struct buf *buf)
     response_encode(buf, &response);
 }
 
+static void response_check_sample(struct buf *buf)
+{
+    struct buf parts;
+    buf_init(&parts, 1000);
+    struct check_part part = {.last = S("\2\0\0\0\1m"), .keys = 3, .bytes = 70000};
+    memset(part.sum, 0x55, sizeof part.sum);
+    check_part_append(&parts, &part);
+    part.last = (struct slice){0};
+    check_part_append(&parts, &part);
+    struct response response = response_of(REQUEST_CHECK_RESULT);
+    response.check = (struct response_check){.range_id = 2,
+                                             .replica_id = 3,
+                                             .index = 70000,
+                                             .term = 8,
+                                             .state = CHECK_DONE,
+                                             .applied = 70001,
+                                             .keys = 6,
+                                             .bytes = 140000,
+                                             .time_ms = 1,
+                                             .last_version = 2,
+                                             .history_hash = 3,
+                                             .meta_hash = 4,
+                                             .parts = {2, buf_slice(&parts)},
+                                             .why = S("why")};
+    memset(response.check.sum, 0xaa, sizeof response.check.sum);
+    response_encode(buf, &response);
+    buf_fini(&parts);
+}
+
+static void touch_parts(const struct response_check *check)
+{
+    struct unpack u = unpack_of(check->parts.raw);
+    for (uint32_t i = 0; i < check->parts.count; i++) {
+        struct check_part part;
+        check_part_next(&u, &part);
+        touch(part.last);
+    }
+    ASSERT(unpack_finish(&u, "parts", NULL) == 0);
+    touch(check->why);
+}
+
 static void touch_stats(const struct pack_list *stats)
 {
     struct unpack u = unpack_of(stats->raw);
@@ -620,6 +668,8 @@ static int response_try(struct slice body, struct err *err)
     }
     if (response.kind == REQUEST_STATS)
         touch_stats(&response.stats.stats);
+    if (response.kind == REQUEST_CHECK_START || response.kind == REQUEST_CHECK_RESULT)
+        touch_parts(&response.check);
     return 0;
 }
 
@@ -775,9 +825,11 @@ const struct wire_sample wire_samples[] = {
     {"change_member", request_change_member_sample, request_try, request_again},
     {"transfer_leader", request_transfer_sample, request_try, request_again},
     {"split", request_split_sample, request_try, request_again},
+    {"check_result", request_check_sample, request_try, request_again},
     {"write_response", response_write_sample, response_try, response_again},
     {"scan_response", response_scan_sample, response_try, response_again},
     {"status_response", response_status_sample, response_try, response_again},
     {"identify_response", response_identify_sample, response_try, response_again},
+    {"check_response", response_check_sample, response_try, response_again},
 };
 const size_t wire_samples_count = ARRAY_LEN(wire_samples);

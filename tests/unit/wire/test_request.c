@@ -160,6 +160,24 @@ static void test_split(void **state)
     buf_fini(&buf);
 }
 
+static void test_check(void **state)
+{
+    (void)state;
+    struct request in = some_request(REQUEST_CHECK_RESULT);
+    struct request out;
+    struct buf buf;
+    in.check = (struct request_check){.range_id = UINT64_MAX, .index = UINT64_MAX};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.check.range_id == UINT64_MAX && out.check.index == UINT64_MAX);
+    buf_fini(&buf);
+    in.check.index = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+    in.kind = REQUEST_CHECK_START;
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    buf_fini(&buf);
+}
+
 static const struct {
     const char *name;
     uint8_t raw[24];
@@ -206,7 +224,8 @@ static void test_which_only_read(void **state)
     (void)state;
     for (unsigned kind = 1; kind <= REQUEST_KIND_LAST; kind++) {
         bool want = kind == REQUEST_GET || kind == REQUEST_MULTI_GET || kind == REQUEST_SCAN ||
-                    kind == REQUEST_STATUS || kind == REQUEST_IDENTIFY || kind == REQUEST_STATS;
+                    kind == REQUEST_STATUS || kind == REQUEST_IDENTIFY || kind == REQUEST_STATS ||
+                    kind == REQUEST_CHECK_RESULT;
         assert_int_equal(request_is_read_only((enum request_kind)kind), want);
     }
     assert_string_equal(request_kind_name(0), "unknown");
@@ -221,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_split),
+        cmocka_unit_test(test_check),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_which_only_read),
     };

@@ -102,6 +102,56 @@ static void test_stats(void **state)
     buf_fini(&raw);
 }
 
+/* As many parts as may be; their order is the keys', and the last alone has no end. */
+static void test_check_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys[3]; /* NULL: no end */
+        int want;
+    } lists[] = {
+        {{"a", "b", NULL}, 0},           {{"b", "a", NULL}, ERR_CORRUPT},
+        {{"a", "a", NULL}, ERR_CORRUPT}, {{"a", NULL, NULL}, ERR_CORRUPT},
+        {{"a", "b", "c"}, ERR_CORRUPT},
+    };
+    struct response out;
+    struct buf raw, buf;
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        buf_init(&raw, 1000);
+        for (size_t k = 0; k < 3; k++) {
+            struct check_part part = {.keys = k};
+            if (lists[i].keys[k] != NULL)
+                part.last = slice_str(lists[i].keys[k]);
+            check_part_append(&raw, &part);
+        }
+        struct response in = {.id = 1, .kind = REQUEST_CHECK_RESULT};
+        in.check = (struct response_check){
+            .index = 11, .state = CHECK_DONE, .parts = {3, buf_slice(&raw)}};
+        assert_int_equal(there_and_back(&in, &out, &buf), lists[i].want);
+        buf_fini(&buf);
+        buf_fini(&raw);
+    }
+    buf_init(&raw, 10000);
+    for (int i = 0; i < CHECK_PARTS_MAX; i++) {
+        uint8_t key[2] = {(uint8_t)(i >> 8), (uint8_t)i};
+        struct check_part part = {.last = slice_of(key, sizeof key), .keys = UINT64_MAX};
+        if (i == CHECK_PARTS_MAX - 1)
+            part.last = (struct slice){0};
+        check_part_append(&raw, &part);
+    }
+    struct response in = {.id = 1, .kind = REQUEST_CHECK_RESULT};
+    in.check = (struct response_check){
+        .index = UINT64_MAX, .state = CHECK_DONE, .parts = {CHECK_PARTS_MAX, buf_slice(&raw)}};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_int_equal(out.check.parts.count, CHECK_PARTS_MAX);
+    struct unpack u = unpack_of(out.check.parts.raw);
+    struct check_part part;
+    check_part_next(&u, &part);
+    assert_true(part.keys == UINT64_MAX && part.last.len == 2);
+    buf_fini(&buf);
+    buf_fini(&raw);
+}
+
 static const struct {
     const char *name;
     uint8_t raw[24];
@@ -120,6 +170,10 @@ static const struct {
     {"get", {0x84, 0, 49, 1, 1, 9, 2, 10, 0x81, 1, 0x91, 0x80}, 12, 0},
     {"row is no map", {0x84, 0, 49, 1, 1, 9, 2, 10, 0x81, 1, 0x91, 5}, 12, ERR_CORRUPT},
     {"status without descriptor", {0x84, 0, 49, 1, 1, 9, 5, 10, 0x80}, 9, ERR_CORRUPT},
+    {"check without state", {0x84, 0, 49, 1, 1, 9, 13, 10, 0x81, 3, 9}, 11, ERR_CORRUPT},
+    {"check without index", {0x84, 0, 49, 1, 1, 9, 13, 10, 0x81, 5, 2}, 11, ERR_CORRUPT},
+    {"check", {0x84, 0, 49, 1, 1, 9, 13, 10, 0x82, 3, 9, 5, 2}, 13, 0},
+    {"check in no known state", {0x84, 0, 49, 1, 1, 9, 13, 10, 0x82, 3, 9, 5, 7}, 13, ERR_CORRUPT},
     {"a request", {0x82, 0, 48, 1, 1}, 5, ERR_CORRUPT},
 };
 
@@ -140,9 +194,8 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head),
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_stats),
+        cmocka_unit_test(test_head),   cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_stats),  cmocka_unit_test(test_check_parts),
         cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests_name("response", tests, NULL, NULL);
