@@ -73,6 +73,8 @@ static const struct key_row rows[] = {
      "log on disk; beyond it memtables are flushed early"},
     {"log_cache_bytes", KEY_SIZE, AT(log_cache_bytes), 64 * KIB, TIB, 64 * MIB,
      "recent log entries kept in memory"},
+    {"check_bytes_per_s", KEY_SIZE, AT(check_bytes_per_s), 64 * KIB, TIB, 64 * MIB,
+     "what 'holdfast range check' reads in a second at most"},
     {"read_threads", KEY_NUMBER, AT(read_threads), 1, 64, 2, "threads for reads from disk"},
 
     {"election_timeout", KEY_DURATION, AT(election_timeout_us), 50 * MS, 600 * SEC, 600 * MS,

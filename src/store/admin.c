@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "net/net_peer.h"
+#include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -454,6 +455,10 @@ void admin_on_request(struct store *store, struct answer_to *to, const struct re
     case REQUEST_SPLIT:
     case REQUEST_CHANGE_MEMBER:
         on_change(store, to, request);
+        break;
+    case REQUEST_CHECK_START:
+    case REQUEST_CHECK_RESULT:
+        check_on_request(store, to, request);
         break;
     default:
         service_answer_status(

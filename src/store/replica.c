@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -57,6 +58,8 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->fetches);
     list_init(&r->streams);
     list_init(&r->dropped_streams);
+    list_init(&r->checks);
+    list_init(&r->dropped_checks);
     entry_builder_init(&r->builder, store->opt.entry_bytes_max, ENTRY_COMMANDS_MAX);
     replica_apply_init(r);
     *ret_replica = r;
@@ -93,6 +96,7 @@ void replica_free(struct replica *r)
     replica_write_free(r);
     snapshot_out_free(r);
     snapshot_in_free(r);
+    check_free(r);
     replica_apply_free(r);
     replica_log_free(r);
     consensus_free(r->cons);
@@ -334,6 +338,7 @@ void replica_end(struct replica *r)
     replica_read_fail_all(r, ERR_UNAVAILABLE);
     snapshot_out_stop_all(r);
     strangers_stop_check(r);
+    check_stop(r);
     consensus_free(r->cons);
     r->cons = NULL;
     r->generation++;

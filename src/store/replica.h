@@ -193,6 +193,9 @@ struct replica {
     struct list streams;         /* snapshots that we send */
     struct list dropped_streams; /* of them: given up, a read is in flight */
     struct snapshot_in *in;      /* the one that we take in */
+
+    struct list checks;         /* check.h */
+    struct list dropped_checks; /* of them: given up, a step is in flight */
 };
 
 /* ---- replica.c: life ---------------------------------------------------------- */

@@ -4,6 +4,7 @@
  * number a turn. See the picture in replica.h.
  */
 #include "range/admin.h"
+#include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -49,6 +50,8 @@ static int apply_command(struct replica *r, uint64_t index, const struct raftlog
     struct proposal *p = replica_proposal_at(r, index, e->term);
     struct range_sink sink = {.data = p, .on_result = on_result};
     int rv = range_apply(r->range, index, e->term, e->data, p == NULL ? NULL : &sink, err);
+    if (rv == 0 && range_wants_digest(r->range))
+        check_begin(r);
     if (rv == 0 && p != NULL)
         replica_proposal_done(r, p);
     return rv;

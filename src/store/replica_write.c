@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -32,7 +33,10 @@ void replica_write_answer_result(struct replica *r, struct write_op *op,
                                  const struct command_result *result)
 {
     ASSERT(!list_is_linked(&op->in_writes));
-    service_answer_write(r->store, &op->to, result);
+    if (op->to.kind == REQUEST_CHECK_START)
+        check_answer_started(r, &op->to);
+    else
+        service_answer_write(r->store, &op->to, result);
     free(op);
 }
 

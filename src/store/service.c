@@ -206,6 +206,8 @@ static int check_write(struct store *store, struct replica *r, const struct comm
         return ERR_NOT_LEADER;
     if (command->session != 0)
         return err_set(err, ERR_UNSUPPORTED, "sessions are not supported by this version");
+    if (command->keyspace == RANGE_KEYSPACE_RESERVED)
+        return err_set(err, ERR_INVALID, "keyspace %u is reserved", command->keyspace);
     uint64_t wall_ms = env_wall_ms(store->env);
     if (command->first_sent_ms > wall_ms + store->opt.max_clock_offset_ms)
         return err_set(err, ERR_INVALID, "first_sent is ahead of this store's clock");

@@ -338,6 +338,7 @@ void store_options_init(struct store_options *options)
         .queue_reads_max = 16384,
         .log_kept_bytes = (uint64_t)64 << 20,
         .retention_ms = RANGE_RETENTION_MS_DEFAULT,
+        .check_bytes_per_s = (uint64_t)64 << 20,
         .water = {.no_replicas_bytes = (uint64_t)2 << 30,
                   .no_puts_bytes = (uint64_t)1 << 30,
                   .read_only_bytes = (uint64_t)256 << 20},

@@ -42,6 +42,7 @@
 
 struct store;
 struct range;
+struct range_digest_sums;
 struct consensus;
 
 enum {
@@ -80,6 +81,7 @@ struct store_options {
                                    those behind it get a snapshot: 64 MiB */
     uint64_t retention_ms;      /* how long old versions can be read; of a range that is made
                                    from now on, and the same on all its stores: 10 min */
+    uint64_t check_bytes_per_s; /* that `range check` reads at most: 64 MiB */
     struct watermark_limits water;
     uint32_t connections_max; /* of clients: 4,096 */
     size_t reply_bytes_max;   /* waiting for one client before it is pushed back: 8 MiB */
@@ -128,6 +130,11 @@ struct range *store_range_of(const struct store *store, uint64_t range_id);
 uint64_t store_range_at(const struct store *store, uint32_t position);
 struct lsm *store_lsm(const struct store *store);
 struct raftlog *store_log(const struct store *store);
+
+/* The i-th of the complete digests of a range that `range check` left on this store; NULL
+ * beyond. */
+const struct range_digest_sums *store_check_sums(const struct store *store, uint64_t range_id,
+                                                 size_t i);
 const struct identity *store_identity(const struct store *store);
 
 /* Assert all invariants of the store and the rooms below. */

@@ -30,6 +30,11 @@ static void take_response(struct rig *rig, struct slice body)
     snprintf(a->text, sizeof a->text, "%.*s", (int)r.text.len, (const char *)r.text.data);
     if (r.kind == REQUEST_IDENTIFY)
         a->identify = r.identify;
+    if (r.kind == REQUEST_CHECK_START || r.kind == REQUEST_CHECK_RESULT) {
+        a->check = r.check;
+        snprintf(a->why, sizeof a->why, "%.*s", (int)r.check.why.len,
+                 (const char *)r.check.why.data);
+    }
     if (r.kind == REQUEST_GET && r.rows.rows.count == 1) {
         struct unpack cursor = unpack_of(r.rows.rows.raw);
         struct row row;

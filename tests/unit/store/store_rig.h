@@ -24,6 +24,8 @@ struct rig_answer {
     char text[RIG_TEXT_MAX];
     char value[RIG_TEXT_MAX]; /* of a GET's row */
     struct response_identify identify;
+    struct response_check check; /* its slices are not kept */
+    char why[RIG_TEXT_MAX];      /* but this one */
 };
 
 struct rig;

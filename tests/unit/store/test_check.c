@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `range check` on whole stores: who takes part, who does not and says so, and that
+ * what differs is seen.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "range/digest.h"
+#include "store_rig.h"
+#include "support/check.h"
+#include "wire/command.h"
+
+static struct rig_answer *start_check(struct rig *rig, size_t i)
+{
+    struct request request = {.kind = REQUEST_CHECK_START};
+    return rig_ask(rig, i, &request);
+}
+
+static struct rig_answer *result_of_check(struct rig *rig, size_t i, uint64_t index)
+{
+    struct request request = {.kind = REQUEST_CHECK_RESULT, .check = {.index = index}};
+    struct rig_answer *a = rig_ask(rig, i, &request);
+    rig_run(rig, 50 * RIG_MS);
+    assert_int_equal(a->count, 1);
+    return a;
+}
+
+static void put_some(struct rig *rig, size_t leader, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%04d", i);
+        rig_put(rig, leader, key, "value", 2000);
+    }
+    rig_run(rig, 500 * RIG_MS);
+}
+
+/* Start a check and let it end: its index. */
+static uint64_t check_now(struct rig *rig, size_t leader)
+{
+    struct rig_answer *a = start_check(rig, leader);
+    rig_run(rig, 500 * RIG_MS);
+    assert_int_equal(a->status, 0);
+    assert_int_equal(a->check.state, CHECK_STARTED);
+    assert_true(a->check.index > 0 && a->check.term > 0);
+    assert_int_equal(a->check.replica_id, leader + 1);
+    return a->check.index;
+}
+
+static void test_all_alike(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    put_some(&rig, leader, 0, 100);
+    uint64_t index = check_now(&rig, leader);
+    put_some(&rig, leader, 50, 120); /* what comes later does not matter */
+    struct response_check first = {0};
+    for (size_t i = 0; i < 3; i++) {
+        struct rig_answer *a = result_of_check(&rig, i, index);
+        assert_int_equal(a->status, 0);
+        assert_int_equal(a->check.state, CHECK_DONE);
+        assert_int_equal(a->check.keys, 100);
+        assert_int_equal(a->check.replica_id, i + 1);
+        if (i == 0)
+            first = a->check;
+        assert_memory_equal(a->check.sum, first.sum, sizeof first.sum);
+        assert_true(a->check.meta_hash == first.meta_hash);
+        assert_true(a->check.history_hash == first.history_hash);
+        assert_true(a->check.term == first.term);
+        assert_true(store_check_sums(rig.stores[i], STORE_FIRST_RANGE_ID, 0)->index == index);
+        assert_null(store_check_sums(rig.stores[i], STORE_FIRST_RANGE_ID, 1));
+    }
+    assert_int_equal(check_now(&rig, leader) > index, 1);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* Who may be asked, and for what. */
+static void test_refusals(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    assert_int_equal(rig_start(&rig, 0, NULL), 0);
+    struct rig_answer *unborn = start_check(&rig, 0);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(unborn->status, ERR_STATE);
+    rig_crash(&rig, 0, SIM_CRASH_KILL);
+
+    size_t leader = rig_start_cluster(&rig);
+    struct rig_answer *follower = start_check(&rig, (leader + 1) % 3);
+    struct request other = {.kind = REQUEST_CHECK_START, .check = {.range_id = 99}};
+    struct rig_answer *unknown = rig_ask(&rig, leader, &other);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(follower->status, ERR_NOT_LEADER);
+    assert_int_equal(follower->leader_store, leader + 1);
+    assert_int_equal(unknown->status, ERR_NOT_FOUND);
+
+    struct rig_answer *never = result_of_check(&rig, leader, 11);
+    assert_int_equal(never->check.state, CHECK_MISSING);
+    assert_non_null(strstr(never->why, "no check at this index"));
+    struct rig_answer *future = result_of_check(&rig, leader, UINT64_C(1) << 40);
+    assert_int_equal(future->check.state, CHECK_BEHIND);
+
+    /* The keyspace of the entry that asks is not for clients. */
+    struct op op = {.kind = OP_PUT, .key = slice_str("digest")};
+    struct command command = {.keyspace = UINT32_MAX, .op_count = 1, .ops = &op};
+    struct buf raw;
+    buf_init(&raw, 256);
+    command_encode(&raw, &command);
+    struct request write = {.kind = REQUEST_WRITE, .write = {buf_slice(&raw)}};
+    struct rig_answer *reserved = rig_ask(&rig, leader, &write);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(reserved->status, ERR_INVALID);
+    assert_non_null(strstr(reserved->text, "reserved"));
+    buf_fini(&raw);
+    rig_close(&rig);
+}
+
+/* About 2.5 MiB: three steps. */
+static void put_large(struct rig *rig, size_t leader)
+{
+    enum { LEN = 256 << 10 };
+    char *value = malloc(LEN + 1);
+    assert_non_null(value);
+    memset(value, 'v', LEN);
+    value[LEN] = 0;
+    for (int i = 0; i < 10; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "large%d", i);
+        rig_put(rig, leader, key, value, 2000);
+    }
+    rig_run(rig, 500 * RIG_MS);
+    free(value);
+}
+
+/* One at a time; read at a bounded rate; the next is welcome after. */
+static void test_rate_and_busy(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.check_bytes_per_s = 1 << 20;
+    size_t leader = rig_start_cluster(&rig);
+    put_large(&rig, leader);
+    struct rig_answer *a = start_check(&rig, leader);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(a->status, 0);
+    struct rig_answer *running = result_of_check(&rig, leader, a->check.index);
+    assert_int_equal(running->check.state, CHECK_RUNNING);
+    assert_true(running->check.bytes > 0);
+    struct rig_answer *second = start_check(&rig, leader);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(second->status, ERR_BUSY);
+    rig_run(&rig, 2500 * RIG_MS);
+    assert_int_equal(result_of_check(&rig, leader, a->check.index)->check.state, CHECK_DONE);
+    struct rig_answer *third = start_check(&rig, leader);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(third->status, 0);
+    assert_int_equal(result_of_check(&rig, leader, third->check.index)->check.state, CHECK_DONE);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* A store that was down catches up and takes part; one that restarts after it took part
+ * knows of nothing. */
+static void test_behind_and_restarted(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t late = (leader + 1) % 3;
+    size_t forgetful = (leader + 2) % 3;
+    put_some(&rig, leader, 0, 20);
+    rig_crash(&rig, late, SIM_CRASH_POWER);
+    uint64_t index = check_now(&rig, leader);
+    assert_int_equal(rig_start(&rig, late, NULL), 0);
+    rig_run(&rig, 5 * RIG_MS);
+    rig_run(&rig, 3000 * RIG_MS);
+    struct rig_answer *caught_up = result_of_check(&rig, late, index);
+    struct rig_answer *lead = result_of_check(&rig, leader, index);
+    assert_int_equal(caught_up->check.state, CHECK_DONE);
+    assert_memory_equal(caught_up->check.sum, lead->check.sum, CHECK_SUM_LEN);
+    assert_int_equal(result_of_check(&rig, forgetful, index)->check.state, CHECK_DONE);
+    rig_simple(&rig, forgetful, REQUEST_FLUSH); /* the index is behind its next start */
+    rig_run(&rig, 500 * RIG_MS);
+    rig_crash(&rig, forgetful, SIM_CRASH_KILL);
+    assert_int_equal(rig_start(&rig, forgetful, NULL), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    struct rig_answer *gone = result_of_check(&rig, forgetful, index);
+    assert_int_equal(gone->check.state, CHECK_MISSING);
+    assert_non_null(strstr(gone->why, "restarted"));
+    rig_close(&rig);
+}
+
+/* The last few are kept, in order; older ones are gone. */
+static void test_kept(void **state)
+{
+    struct rig rig;
+    uint64_t indexes[6];
+    (void)state;
+    rig_open(&rig, 1);
+    rig_start_cluster(&rig);
+    for (size_t i = 0; i < ARRAY_LEN(indexes); i++)
+        indexes[i] = check_now(&rig, 0);
+    assert_int_equal(result_of_check(&rig, 0, indexes[1])->check.state, CHECK_MISSING);
+    for (size_t i = 2; i < ARRAY_LEN(indexes); i++) {
+        assert_int_equal(result_of_check(&rig, 0, indexes[i])->check.state, CHECK_DONE);
+        assert_true(store_check_sums(rig.stores[0], STORE_FIRST_RANGE_ID, i - 2)->index ==
+                    indexes[i]);
+    }
+    rig_close(&rig);
+}
+
+/* A crash and a damaged store in the middle of a check. */
+static void test_ends_with_the_replica(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.check_bytes_per_s = 64 << 10;
+    size_t leader = rig_start_cluster(&rig);
+    put_large(&rig, leader);
+    start_check(&rig, leader);
+    rig_run(&rig, 20 * RIG_MS);
+    rig_crash(&rig, leader, SIM_CRASH_POWER);
+    assert_int_equal(rig_start(&rig, leader, NULL), 0);
+    rig_run(&rig, 5000 * RIG_MS);
+    size_t now = rig_leader(&rig);
+    assert_true(now < 3);
+    put_some(&rig, now, 0, 10);
+    rig_drain(&rig, now, 1000);
+    rig_run(&rig, 2000 * RIG_MS);
+    rig_close(&rig);
+}
+
+static void on_written(struct lsm_flush_op *op, int status)
+{
+    *(int *)op->data = status;
+}
+
+/* One record differs on one store, and every checksum at rest is right. */
+static void test_a_difference_shows(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t odd = (leader + 1) % 3;
+    put_some(&rig, leader, 0, 100);
+    struct lsm *lsm = store_lsm(rig.stores[odd]);
+    struct lsm_batch batch;
+    struct lsm_view *view = lsm_view_take(lsm);
+    struct lsm_value was = {0};
+    struct slice key = slice_of("\2\0\0\0\0k0042", 10);
+    assert_int_equal(lsm_get(view, key, UINT64_MAX, 0, &was, NULL), 0);
+    lsm_batch_init(&batch);
+    lsm_batch_put(&batch, key, was.version + 1, slice_str("eulav"), 0);
+    assert_int_equal(lsm_write(lsm, &batch), 0);
+    lsm_batch_fini(&batch);
+    lsm_value_fini(&was);
+    lsm_view_unref(view);
+    int flushed = 1;
+    struct lsm_flush_op flush = {.data = &flushed};
+    assert_int_equal(lsm_flush(lsm, &flush, on_written), 0);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(flushed, 0);
+    uint64_t index = check_now(&rig, leader);
+    struct rig_answer *a = result_of_check(&rig, leader, index);
+    struct rig_answer *b = result_of_check(&rig, odd, index);
+    struct rig_answer *c = result_of_check(&rig, 3 - leader - odd, index);
+    assert_memory_equal(a->check.sum, c->check.sum, CHECK_SUM_LEN);
+    assert_memory_not_equal(a->check.sum, b->check.sum, CHECK_SUM_LEN);
+    assert_true(a->check.history_hash == b->check.history_hash);
+    assert_int_equal(b->check.keys, 100);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_alike),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_rate_and_busy),
+        cmocka_unit_test(test_behind_and_restarted),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_ends_with_the_replica),
+        cmocka_unit_test(test_a_difference_shows),
+    };
+    return cmocka_run_group_tests_name("check", tests, NULL, NULL);
+}
