@@ -153,21 +153,63 @@ struct hf_info {
     const struct hf_stat *stats;
 };
 
+/* What a replica answers about a check of its range. */
+enum hf_check_state {
+    HF_CHECK_STARTED = 1, /* hf_check_start(): every replica meets it at `index` */
+    HF_CHECK_BEHIND = 2,  /* it has not come to that index yet */
+    HF_CHECK_RUNNING = 3, /* it is reading */
+    HF_CHECK_DONE = 4,    /* the sums are there */
+    HF_CHECK_FAILED = 5,  /* `why` */
+    HF_CHECK_MISSING = 6  /* it knows of no such check (any more): `why` */
+};
+
+/* A part of the range's keys, in their order. */
+struct hf_check_part {
+    int is_last;          /* it goes to the range's end; else up to and with … */
+    uint32_t keyspace;    /* … this key */
+    struct hf_bytes last; /* (as in hf_call and hf_get()) */
+    uint64_t keys;
+    uint64_t bytes;
+    uint64_t sum[2]; /* sums of neighbours may be added, modulo 2^64 each */
+};
+
+/* hf_check_start() and hf_check_result(). Replicas are alike at `index` if term, meta,
+ * history and sum are. */
+struct hf_check {
+    uint64_t range_id;
+    uint64_t replica_id; /* of the store that answered */
+    uint64_t index;
+    uint64_t term;
+    int state;              /* enum hf_check_state */
+    const char *why;        /* "" if there is nothing to say */
+    uint64_t applied;       /* index that the replica has applied by now */
+    uint64_t keys;          /* DONE: there at range time */
+    uint64_t bytes;         /* of keys and values; RUNNING: read so far */
+    uint64_t range_time_ms; /* of the range, at the index */
+    uint64_t version;       /* the last that was given, at the index */
+    uint64_t history;       /* hash over all that was ever applied */
+    uint64_t meta;          /* hash over what the range keeps beside its keys */
+    uint64_t sum[2];        /* over all keys */
+    size_t part_count;
+    const struct hf_check_part *parts;
+};
+
 /* The outcome of one operation. Read only; release with hf_result_free(). */
 struct hf_result {
-    int code;                    /* as the call returned it */
-    const char *message;         /* why, in words; "" if all is well */
-    uint64_t version;            /* changes: given to all their keys; reads: read at */
-    uint64_t trace_id;           /* what the store's log calls this request */
-    size_t failed_op;            /* batch: index of the operation that stopped it */
-    size_t count;                /* of items */
-    const struct hf_item *items; /* get and single changes: one; multi-get, batch: one for
-                                    each key, in order; scan: those found */
-    int has_more;                /* scan page: there is more, from `cursor` on */
-    struct hf_bytes cursor;      /* scan page: where the next one begins */
-    int is_range_end;            /* scan page: what follows is of another range, which has
-                                    versions of its own: do not ask for it at this one's */
-    const struct hf_info *info;  /* NULL but for those that ask for it */
+    int code;                     /* as the call returned it */
+    const char *message;          /* why, in words; "" if all is well */
+    uint64_t version;             /* changes: given to all their keys; reads: read at */
+    uint64_t trace_id;            /* what the store's log calls this request */
+    size_t failed_op;             /* batch: index of the operation that stopped it */
+    size_t count;                 /* of items */
+    const struct hf_item *items;  /* get and single changes: one; multi-get, batch: one for
+                                     each key, in order; scan: those found */
+    int has_more;                 /* scan page: there is more, from `cursor` on */
+    struct hf_bytes cursor;       /* scan page: where the next one begins */
+    int is_range_end;             /* scan page: what follows is of another range, which has
+                                     versions of its own: do not ask for it at this one's */
+    const struct hf_info *info;   /* NULL but for those that ask for it */
+    const struct hf_check *check; /* NULL but for hf_check_*() */
 };
 
 /* NULL is fine. */
@@ -488,6 +530,22 @@ int hf_flush(struct hf_client *client, const char *endpoint, const struct hf_cal
              struct hf_result **ret_result);
 int hf_flush_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
                    const struct hf_then *then);
+
+/* Have every replica of the range compute checksums over what it holds at one index of
+ * the log, in the background: the same proof that its replicas are alike that the
+ * simulator has. Answers result->check->index. HF_ERR_BUSY: one is running already.
+ * range_id 0: the only range there is. */
+int hf_check_start(struct hf_client *client, uint64_t range_id, const struct hf_call *call,
+                   struct hf_result **ret_result);
+int hf_check_start_async(struct hf_client *client, uint64_t range_id, const struct hf_call *call,
+                         const struct hf_then *then);
+
+/* How far the replica of that store is with the check at `index`, or what came of it.
+ * A store keeps its last few. HF_ERR_NOT_FOUND: it has no replica of that range. */
+int hf_check_result(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                    uint64_t index, const struct hf_call *call, struct hf_result **ret_result);
+int hf_check_result_async(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                          uint64_t index, const struct hf_call *call, const struct hf_then *then);
 
 /* ---- what the client itself did ---------------------------------------------------------- */
 

@@ -324,6 +324,27 @@ static void status_fill(struct fake_store *store, struct response *to, struct bu
                             .address = slice_str(cluster->stores[i]->address)};
 }
 
+/* A check that is done: two parts, of one key each. */
+static void check_fill(const struct fake_store *store, const struct request *request,
+                       struct response *to, struct buf *raw)
+{
+    to->check = (struct response_check){
+        .range_id = 2, .replica_id = store->id, .index = 7, .term = 5, .state = CHECK_STARTED};
+    if (request->kind == REQUEST_CHECK_START)
+        return;
+    struct check_part part = {.last = slice_of("\2\0\0\1\0m", 6), .keys = 1, .sum = {1}};
+    check_part_append(raw, &part);
+    part.last = (struct slice){0};
+    check_part_append(raw, &part);
+    to->check.state = CHECK_DONE;
+    to->check.index = request->check.index;
+    to->check.keys = 2;
+    to->check.sum[0] = 2;
+    to->check.sum[8] = 3;
+    to->check.why = slice_str("no reason");
+    to->check.parts = (struct pack_list){.count = 2, .raw = buf_slice(raw)};
+}
+
 /* The answer's detail; `raw` holds what it points to. */
 static void answer_fill(struct fake_store *store, const struct request *request,
                         struct response *to, struct buf *raw)
@@ -362,6 +383,10 @@ static void answer_fill(struct fake_store *store, const struct request *request,
         break;
     case REQUEST_BOOTSTRAP:
         to->status = ERR_EXISTS;
+        break;
+    case REQUEST_CHECK_START:
+    case REQUEST_CHECK_RESULT:
+        check_fill(store, request, to, raw);
         break;
     default:
         break;
@@ -422,7 +447,8 @@ static void on_request(struct fake_conn *c, struct slice body)
         base_assert_fail(__FILE__, __LINE__, __func__, err.msg);
     struct response response = {
         .id = request.id, .trace_id = request.trace_id, .leader = hint_of(store)};
-    bool is_data = request.kind <= REQUEST_SCAN || request.kind == REQUEST_TRANSFER_LEADER;
+    bool is_data = request.kind <= REQUEST_SCAN || request.kind == REQUEST_TRANSFER_LEADER ||
+                   request.kind == REQUEST_CHECK_START;
     struct buf raw;
     buf_init(&raw, FRAME_BODY_MAX);
     store->requests += request.kind != REQUEST_STATUS;

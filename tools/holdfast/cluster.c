@@ -389,6 +389,10 @@ const struct cli_command cluster_commands[] = {
 };
 
 const struct cli_command range_commands[] = {
+    {"check", range_check_run, NULL, "[RANGE]",
+     "compare the replicas of a range: checksums of each, at one index",
+     "  holdfast range check\n  holdfast range check --all --json\n"
+     "\n0: all replicas are alike; 1: some differ; 4: nothing differs, but not all took part"},
     {"transfer-leader", run_transfer_leader, NULL, "[REPLICA]",
      "hand leadership to a replica, or to whichever is best",
      "  holdfast range transfer-leader 2\n  holdfast range transfer-leader"},

@@ -23,6 +23,9 @@ int records_import(struct cli *cli, int argc, const char *const *argv);
 int records_export(struct cli *cli, int argc, const char *const *argv);
 int shell_run(struct cli *cli, int argc, const char *const *argv);
 
+/* holdfast range check */
+int range_check_run(struct cli *cli, int argc, const char *const *argv);
+
 /* holdfast cluster, range, local, bench, debug */
 extern const struct cli_command cluster_commands[];
 extern const struct cli_command range_commands[];

@@ -170,3 +170,47 @@ int hf_transfer_leader_async(struct hf_client *client, uint64_t replica_id,
 {
     return transfer(client, replica_id, call, somewhere(then), NULL);
 }
+
+/* ---- are the replicas alike? ----------------------------------------------------------------- */
+
+static int check(struct hf_client *client, enum request_kind kind, const char *endpoint,
+                 struct request_check what, const struct hf_call *options,
+                 const struct hf_then *then, struct hf_result **ret_result)
+{
+    struct call *call;
+    if (kind == REQUEST_CHECK_RESULT && (endpoint == NULL || what.index == 0))
+        return HF_ERR_INVALID;
+    int rv = ask_new(client, kind, endpoint, options, &call);
+    if (rv != 0)
+        return rv;
+    call->op.request.check = what;
+    return call_go(call, then, ret_result);
+}
+
+int hf_check_start(struct hf_client *client, uint64_t range_id, const struct hf_call *call,
+                   struct hf_result **ret_result)
+{
+    struct request_check what = {.range_id = range_id};
+    return check(client, REQUEST_CHECK_START, NULL, what, call, NULL, ret_result);
+}
+
+int hf_check_start_async(struct hf_client *client, uint64_t range_id, const struct hf_call *call,
+                         const struct hf_then *then)
+{
+    struct request_check what = {.range_id = range_id};
+    return check(client, REQUEST_CHECK_START, NULL, what, call, somewhere(then), NULL);
+}
+
+int hf_check_result(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                    uint64_t index, const struct hf_call *call, struct hf_result **ret_result)
+{
+    struct request_check what = {.range_id = range_id, .index = index};
+    return check(client, REQUEST_CHECK_RESULT, endpoint, what, call, NULL, ret_result);
+}
+
+int hf_check_result_async(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                          uint64_t index, const struct hf_call *call, const struct hf_then *then)
+{
+    struct request_check what = {.range_id = range_id, .index = index};
+    return check(client, REQUEST_CHECK_RESULT, endpoint, what, call, somewhere(then), NULL);
+}

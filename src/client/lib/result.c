@@ -5,7 +5,9 @@
  */
 #include <stdlib.h>
 
+#include "base/coding.h"
 #include "client/lib/lib_internal.h"
+#include "client/route.h"
 
 enum { RESULTS_INLINE = 16, VERSION_COUNTER_BITS = 20 };
 
@@ -210,6 +212,59 @@ static void make_info(struct maker *m, struct hf_result *to, const struct source
     to->info = place;
 }
 
+/* ---- a check -------------------------------------------------------------------------- */
+
+static void make_parts(struct maker *m, struct hf_check *check, const struct pack_list *list)
+{
+    struct unpack cursor = unpack_of(list->raw);
+    struct hf_check_part *to = maker_take(m, list->count * sizeof *to);
+    check->part_count = list->count;
+    check->parts = to;
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct check_part from;
+        check_part_next(&cursor, &from);
+        struct slice key = from.last;
+        struct hf_check_part part = {
+            .is_last = key.len == 0,
+            .keys = from.keys,
+            .bytes = from.bytes,
+            .sum = {get_u64(from.sum), get_u64(from.sum + 8)},
+        };
+        if (key.len > ROUTE_KEY_PREFIX) { /* 0x02 | keyspace | key */
+            part.keyspace = get_u32be(key.data + 1);
+            key = slice_of(key.data + ROUTE_KEY_PREFIX, key.len - ROUTE_KEY_PREFIX);
+        }
+        part.last = maker_bytes(m, key);
+        if (to != NULL)
+            to[i] = part;
+    }
+}
+
+static void make_check(struct maker *m, struct hf_result *to, const struct response_check *from)
+{
+    struct hf_check check = {
+        .range_id = from->range_id,
+        .replica_id = from->replica_id,
+        .index = from->index,
+        .term = from->term,
+        .state = (int)from->state,
+        .why = maker_text(m, from->why),
+        .applied = from->applied,
+        .keys = from->keys,
+        .bytes = from->bytes,
+        .range_time_ms = from->time_ms,
+        .version = from->last_version,
+        .history = from->history_hash,
+        .meta = from->meta_hash,
+        .sum = {get_u64(from->sum), get_u64(from->sum + 8)},
+    };
+    struct hf_check *place = maker_take(m, sizeof check);
+    make_parts(m, &check, &from->parts);
+    if (place != NULL)
+        *place = check;
+    to->check = place;
+}
+
 /* ---- the whole ------------------------------------------------------------------------ */
 
 /* One pass: measures if m->block is NULL, else makes. */
@@ -237,6 +292,10 @@ static struct hf_result *make(struct maker *m, const struct source *from)
     case REQUEST_IDENTIFY:
     case REQUEST_STATS:
         make_info(m, &result, from);
+        break;
+    case REQUEST_CHECK_START:
+    case REQUEST_CHECK_RESULT:
+        make_check(m, &result, &response->check);
         break;
     default:
         break;

@@ -190,7 +190,7 @@ static const struct {
     {"no id", {0x84, 0, 48, 5, 9, 6, 11, 7, 0x80}, 9, ERR_INVALID},
     {"no deadline", {0x84, 0, 48, 1, 1, 6, 11, 7, 0x80}, 9, ERR_INVALID},
     {"no kind", {0x84, 0, 48, 1, 1, 5, 9, 7, 0x80}, 9, ERR_INVALID},
-    {"kind unknown", {0x85, 0, 48, 1, 1, 5, 9, 6, 12, 7, 0x80}, 11, ERR_CORRUPT},
+    {"kind unknown", {0x85, 0, 48, 1, 1, 5, 9, 6, 60, 7, 0x80}, 11, ERR_CORRUPT},
     {"detail is no map", {0x85, 0, 48, 1, 1, 5, 9, 6, 11, 7, 0x90}, 11, ERR_CORRUPT},
     {"get of nothing", {0x85, 0, 48, 1, 1, 5, 9, 6, 2, 7, 0x80}, 11, ERR_INVALID},
     {"get", {0x85, 0, 48, 1, 1, 5, 9, 6, 2, 7, 0x81, 5, 0xc4, 1, 'k'}, 15, 0},

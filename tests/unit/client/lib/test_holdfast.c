@@ -324,6 +324,40 @@ static void test_cluster_calls(void **state)
     finish(&f);
 }
 
+static void test_range_check(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    start(&f);
+    assert_int_equal(hf_status(f.client, NULL, NULL, &r), HF_OK);
+    struct hf_result *started = NULL;
+    struct hf_result *done = NULL;
+    assert_int_equal(hf_check_start(f.client, 0, NULL, &started), HF_OK); /* the leader's */
+    assert_int_equal(started->check->replica_id, 2);
+    assert_int_equal(started->check->state, HF_CHECK_STARTED);
+    assert_int_equal(started->check->index, 7);
+    assert_string_equal(started->check->why, "");
+    const char *third = r->info->members[2].address;
+    assert_int_equal(hf_check_result(f.client, third, 2, 9, NULL, &done), HF_OK);
+    const struct hf_check *c = done->check;
+    assert_int_equal(c->replica_id, 3);
+    assert_int_equal(c->state, HF_CHECK_DONE);
+    assert_true(c->index == 9 && c->keys == 2 && c->sum[0] == 2 && c->sum[1] == 3);
+    assert_string_equal(c->why, "no reason");
+    assert_int_equal(c->part_count, 2);
+    assert_int_equal(c->parts[0].keyspace, 256);
+    assert_true(!c->parts[0].is_last && c->parts[0].last.len == 1 && c->parts[0].sum[0] == 1);
+    assert_memory_equal(c->parts[0].last.data, "m", 1);
+    assert_true(c->parts[1].is_last && c->parts[1].last.len == 0);
+    assert_int_equal(hf_check_result(f.client, NULL, 2, 9, NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_check_result(f.client, third, 2, 0, NULL, NULL), HF_ERR_INVALID);
+    hf_result_free(started);
+    hf_result_free(done);
+    hf_result_free(r);
+    finish(&f);
+}
+
 /* ---- what cannot be right ------------------------------------------------------------------ */
 
 static void test_arguments(void **state)
@@ -656,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_batch_bounds),
         cmocka_unit_test(test_multi_get_and_scan),
         cmocka_unit_test(test_cluster_calls),
+        cmocka_unit_test(test_range_check),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_open_refuses_nonsense),
         cmocka_unit_test(test_codes),

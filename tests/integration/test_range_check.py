@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`holdfast range check` on real processes: alike under load, incomplete when a replica
+is away, and a replica that was changed behind its back is found."""
+import glob
+import json
+import os
+import subprocess
+
+from cluster import BIN, Cluster, check, main, wait_until
+
+
+def fill(c, count):
+    lines = "".join(json.dumps({"key": f"key{i:05d}", "value": f"value of {i}"}) + "\n"
+                    for i in range(count))
+    c.ok("import", stdin=lines)
+
+
+def range_check(c, *args, want):
+    done = c.run("range", "check", "--json", *args, timeout=120)
+    check(done.returncode == want, "range check: exit", done.returncode, "want", want,
+          done.stdout, done.stderr)
+    return json.loads(done.stdout)
+
+
+def engine_of(c, i):
+    found = [os.path.dirname(p) for p in glob.glob(c.path(i, "**/CURRENT"), recursive=True)]
+    check(len(found) == 1, "engine folders of node", i, found)
+    return found[0]
+
+
+def settle(c):
+    """Everybody has applied what the leader has."""
+    target = c.applied(c.leader())
+    for i in range(1, c.nodes + 1):
+        wait_until(f"node {i} caught up", 30, lambda i=i: (c.applied(i) or 0) >= target)
+
+
+def test_alike():
+    with Cluster() as c:
+        empty = range_check(c, want=0)
+        check(empty["verdict"] == "alike" and len(empty["replicas"]) == 3, empty)
+        fill(c, 3000)
+        torture = c.torture(seconds=6)
+        for args in ([], ["--all"], [str(empty["range_id"])]):
+            answer = range_check(c, *args, want=0)
+            check(answer["ok"] and answer["verdict"] == "alike", answer)
+            check(all(r["keys"] >= 3000 for r in answer["replicas"]), answer)
+        torture.result()
+        text = c.ok("range", "check")
+        check("alike: all 3 replicas" in text, text)
+        for args, want in ((["0"], 2), (["x"], 2), (["2", "--all"], 2), (["77"], 1)):
+            done = c.run("range", "check", *args)
+            check(done.returncode == want and done.stderr, args, done.returncode, done.stderr)
+
+
+def test_incomplete():
+    with Cluster() as c:
+        fill(c, 100)
+        away = c.leader() % 3 + 1
+        c.local("kill", str(away))
+        answer = range_check(c, "--wait", "20s", want=4)
+        check(answer["verdict"] == "incomplete" and not answer["ok"], answer)
+        states = {r["replica_id"]: r["state"] for r in answer["replicas"]}
+        check(states.pop(away) == "silent" and set(states.values()) == {"done"}, answer)
+        text = c.run("range", "check")
+        check(f"replica {away} on store {away} took no part" in text.stdout, text.stdout)
+        c.local("restart", str(away))
+        settle(c)
+        check(range_check(c, want=0)["verdict"] == "alike")
+
+
+def falsify(c, victim, *args):
+    c.local("kill", str(victim))
+    subprocess.run([f"{BIN}/falsify", engine_of(c, victim), *args], check=True, timeout=60)
+    c.local("restart", str(victim))
+    settle(c)
+
+
+def find_falsified(c, victim):
+    answer = range_check(c, want=1)
+    check(answer["verdict"] == "differ", answer)
+    odd = [r for r in answer["replicas"] if r["group"] != 0]
+    check([r["replica_id"] for r in odd] == [victim], "the odd one:", answer)
+    check(odd[0]["differs_in"] == ["keys"], odd[0])
+    stretches = odd[0]["stretches"]
+    check(len(stretches) == 1 == odd[0]["stretch_count"], stretches)
+    after, through = stretches[0]["after"], stretches[0]["through"]
+    low = after["key"] if after else ""
+    high = through["key"] if through else "~"
+    check(low < "key01234" <= high, "not in", low, high)
+    check(stretches[0]["keys_there"] < 1000, stretches)
+    return stretches[0]
+
+
+def flush_all(c):
+    """A clean stop writes everything out, so that what is falsified is not replayed over."""
+    c.local("down")
+    c.up()
+    settle(c)
+
+
+def test_difference():
+    with Cluster() as c:
+        fill(c, 5000)
+        flush_all(c)
+        victim = c.leader() % 3 + 1
+        falsify(c, victim, "key01234", "put", "another value")
+        stretch = find_falsified(c, victim)
+        check(stretch["keys_there"] == stretch["keys_here"], stretch)
+        text = c.run("range", "check")
+        check(text.returncode == 1 and "DIFFER" in text.stdout and
+              f"replica {victim} on store {victim} differs" in text.stdout, text.stdout)
+        print(text.stdout)
+        # reading tells nothing: the leader is right
+        check(c.ok("get", "key01234").strip() == "value of 1234")
+        # written again everywhere: alike again
+        c.ok("put", "key01234", "new")
+        check(range_check(c, want=0)["verdict"] == "alike")
+
+
+def test_difference_of_the_leader():
+    with Cluster() as c:
+        fill(c, 5000)
+        flush_all(c)
+        victim = c.leader() % 3 + 1
+        falsify(c, victim, "key01234", "delete")
+        c.ok("range", "transfer-leader", str(victim))
+        wait_until("the falsified one leads", 30, lambda: c.leader() == victim)
+        stretch = find_falsified(c, victim)
+        check(stretch["keys_there"] == stretch["keys_here"] + 1, stretch)
+
+
+if __name__ == "__main__":
+    main(test_alike, test_incomplete, test_difference, test_difference_of_the_leader)
