@@ -7,7 +7,7 @@
 #include "store/service.h"
 #include "store/store_internal.h"
 
-enum { CHECK_STEP_BYTES = 1 << 20 };
+enum { STEP_BYTES_MAX = 1 << 20, STEPS_PER_S = 16 };
 
 /* One digest, running or ended. */
 struct check {
@@ -87,7 +87,9 @@ static void on_step(void *data, int status, uint64_t bytes, bool is_done, const 
 static void step_due(struct env_timer *timer)
 {
     struct check *c = timer->data;
-    range_digest_next(c->digest, CHECK_STEP_BYTES, on_step, c);
+    uint64_t rate = c->replica->store->opt.check_bytes_per_s;
+    uint64_t step_bytes = MIN(MAX(rate / STEPS_PER_S, UINT64_C(1)), (uint64_t)STEP_BYTES_MAX);
+    range_digest_next(c->digest, step_bytes, on_step, c);
 }
 
 static void check_done(struct check *c)

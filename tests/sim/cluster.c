@@ -237,6 +237,7 @@ static void check_deep(struct cluster *c)
         if (n->store != NULL && !sim_node_is_dead(n->node))
             store_check(n->store);
     }
+    cluster_compare_digests(c);
 }
 
 bool cluster_run_until(struct cluster *c, uint64_t time_us)

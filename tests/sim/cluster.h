@@ -4,7 +4,8 @@
  * library on N + 1 simulated nodes, driven by one seed.
  *
  * Invariants checked after every event: one leader a term; replicas that applied
- * the same index have the same history; nothing but a crash ends a store.
+ * the same index have the same history; nothing but a crash ends a store. Now and then:
+ * digests (`range check`) of one index are alike.
  */
 #ifndef TESTS_SIM_CLUSTER_H_
 #define TESTS_SIM_CLUSTER_H_
@@ -15,7 +16,14 @@
 #include "sim/history.h"
 #include "store/store.h"
 
-enum { CLUSTER_NODES_MAX = 9, CLUSTER_WHY_MAX = 1024 };
+enum { CLUSTER_NODES_MAX = 9, CLUSTER_WHY_MAX = 1024, CLUSTER_DIGESTS_MAX = 64 };
+
+/* What replicas came to when they digested the range at one index. */
+struct cluster_digest {
+    uint64_t index; /* 0: none */
+    uint64_t hash;
+    uint64_t nodes; /* who did, as bits */
+};
 
 enum fault_kind {
     FAULT_KILL = 1 << 0,      /* kill -9 */
@@ -78,6 +86,9 @@ struct cluster {
     uint64_t hash_cap;
     uint64_t *leader_of; /* replica by term */
     uint64_t leader_cap;
+    struct cluster_digest digests[CLUSTER_DIGESTS_MAX]; /* the last ones */
+    uint32_t digest_next;
+    uint64_t digests_compared; /* with those of another replica */
     bool is_failed;
     char why[CLUSTER_WHY_MAX];
     uint64_t crashes;
@@ -98,6 +109,9 @@ void cluster_crash(struct cluster *c, uint32_t i, enum sim_crash how, uint64_t r
 
 /* Everything heals, everybody is started; true once all live replicas agree. */
 bool cluster_settle(struct cluster *c, uint64_t limit_us);
+
+/* digests.c: the digests that operators' checks left on the stores are alike. */
+void cluster_compare_digests(struct cluster *c);
 
 /* knobs.c: thresholds that a busy week would reach are reached every second. */
 void cluster_knobs(const struct cluster_options *opt, struct store_options *ret);

@@ -50,6 +50,7 @@ struct tally {
     uint64_t crashes;
     uint64_t snapshots;
     uint64_t fetches;
+    uint64_t digests;
     uint64_t spoiled;
     uint64_t lost;
     uint64_t unknown;
@@ -151,6 +152,7 @@ static struct tally sum_up(const struct cluster *c, const struct workload *w,
         .crashes = c->crashes,
         .snapshots = c->snapshots,
         .fetches = c->fetches,
+        .digests = c->digests_compared,
         .spoiled = c->spoiled,
         .unknown = h->unknown,
     };
@@ -236,6 +238,7 @@ static void tally_add(struct tally *sum, const struct tally *t)
     sum->crashes += t->crashes;
     sum->snapshots += t->snapshots;
     sum->fetches += t->fetches;
+    sum->digests += t->digests;
     sum->spoiled += t->spoiled;
     sum->lost += t->lost;
     sum->unknown += t->unknown;
@@ -440,9 +443,10 @@ int main(int argc, char **argv)
     bool is_void = t.voids > 1 && t.voids * 100 > all * VOID_PERCENT_MAX;
     printf("requests done %" PRIu64 ", crashes %" PRIu64 ", snapshots taken in %" PRIu64
            ", reads of old log %" PRIu64 ", disks spoiled %" PRIu64 ", found out %" PRIu64
-           ", searches given up %" PRIu64 ", void runs %" PRIu64 "%s\n",
-           t.done, t.crashes, t.snapshots, t.fetches, t.spoiled, t.lost, t.unknown, t.voids,
-           is_void ? ": TOO MANY" : "");
+           ", searches given up %" PRIu64 ", digests compared %" PRIu64 ", void runs %" PRIu64
+           "%s\n",
+           t.done, t.crashes, t.snapshots, t.fetches, t.spoiled, t.lost, t.unknown, t.digests,
+           t.voids, is_void ? ": TOO MANY" : "");
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", t.passed, t.failed);
     return t.failed == 0 && !is_void && all > 0 ? 0 : 1;
 }

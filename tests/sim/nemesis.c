@@ -174,9 +174,13 @@ static void on_drained(void *data)
 static void hit_admin(struct cluster *c)
 {
     struct cluster_node *n = &c->nodes[pick_node(c)];
-    switch (rng_below(&c->rng, 4)) {
+    switch (rng_below(&c->rng, 5)) {
     case 0:
         ask(n, REQUEST_FLUSH);
+        break;
+    case 2: /* whoever leads obeys; every replica takes part, or will */
+        for (uint32_t i = 0; i < c->opt.nodes; i++)
+            ask(&c->nodes[i], REQUEST_CHECK_START);
         break;
     case 1:
         if (n->store != NULL && !n->is_draining && !sim_node_is_dead(n->node) &&
