@@ -62,6 +62,31 @@ static inline bool lin_is_pure(const struct lin_item *item)
     return item->kind == LIN_READ || item->outcome == LIN_MISMATCH;
 }
 
+/* The value that a known outcome must meet, UINT32_MAX if any will do. */
+static inline uint32_t lin_seen_by(const struct lin_item *item)
+{
+    if (item->outcome == LIN_INFO)
+        return UINT32_MAX;
+    if (item->kind == LIN_CAS && item->outcome == LIN_DONE)
+        return item->expect;
+    return item->has_result ? item->result : UINT32_MAX;
+}
+
+/* ---- lin_foresee.c: does what is appended lead to anything that is seen? -------- */
+
+struct lin_foresight;
+
+/* NULL where nothing is appended, or nothing can be foreseen. */
+struct lin_foresight *lin_foresight_new(const struct lin_item *items, size_t count,
+                                        struct lin_values *values);
+void lin_foresight_free(struct lin_foresight *f);
+
+/* `item` has no effect yet (by 1), or has one now (by -1). */
+void lin_foresight_count(struct lin_foresight *f, const struct lin_item *item, int by);
+
+/* May the append `item`, which has no effect yet, lead to the value `after`? */
+bool lin_foresight_fits(struct lin_foresight *f, const struct lin_item *item, uint32_t after);
+
 /* How far a search came. */
 struct lin_search {
     enum lin_verdict verdict;

@@ -12,7 +12,9 @@
  *    take effect before anything that was invoked later); known outcomes first. A
  *    value that is still to be seen is not overwritten when nobody is left to write
  *    it again: with values that are written once, that leaves few wrong turns. Nor is
- *    a version given while one below it is still to come;
+ *    a version given while one below it is still to come; nor something appended that
+ *    fits in nothing that is still to be seen (lin_foresee.c). Of unknown operations
+ *    that would do the same, the earliest comes first;
  *  - none left: undo the last choice and go on behind it.
  */
 #include <stdlib.h>
@@ -67,8 +69,11 @@ struct search {
     size_t seen_cap; /* a power of two */
     uint64_t states_max;
     /* by value, over what has no effect yet; NULL where values cannot be foreseen */
-    uint32_t *seers;  /* known outcomes that see it */
-    uint32_t *makers; /* operations that write it */
+    uint32_t *seers;                 /* known outcomes that see it */
+    uint32_t *makers;                /* operations that write it */
+    struct lin_foresight *foresight; /* NULL where nothing is appended */
+    uint32_t *twin_before;           /* by item: the one that comes first, or NONE */
+    bool *is_taken;                  /* by item */
     /* by item, of known version and outcome and without effect yet: a list from the
      * lowest on, [count] its head; NULL where there is none */
     struct link *by_version;
@@ -211,16 +216,6 @@ static bool is_new(struct search *s, struct print p)
 
 /* ---- who needs a value, who makes it ----------------------------------------------- */
 
-/* The value that a known outcome must meet, NONE if any will do. */
-static uint32_t seen_by(const struct lin_item *item)
-{
-    if (item->outcome == LIN_INFO)
-        return NONE;
-    if (item->kind == LIN_CAS && item->outcome == LIN_DONE)
-        return item->expect;
-    return item->has_result ? item->result : NONE;
-}
-
 static uint32_t made_by(const struct lin_item *item)
 {
     if (lin_is_pure(item))
@@ -231,9 +226,11 @@ static uint32_t made_by(const struct lin_item *item)
 /* `item` has no effect yet (by 1), or has one now (by -1). */
 static void count_values(struct search *s, const struct lin_item *item, int by)
 {
+    if (s->foresight != NULL)
+        lin_foresight_count(s->foresight, item, by);
     if (s->seers == NULL)
         return;
-    uint32_t seen = seen_by(item);
+    uint32_t seen = lin_seen_by(item);
     uint32_t made = made_by(item);
     if (seen != NONE)
         s->seers[seen] += (uint32_t)by;
@@ -247,7 +244,7 @@ static bool buries(const struct search *s, const struct lin_item *item, uint32_t
     uint32_t now = s->reg.value;
     if (s->seers == NULL || now == after)
         return false;
-    return s->seers[now] > (seen_by(item) == now ? 1 : 0) && s->makers[now] == 0;
+    return s->seers[now] > (lin_seen_by(item) == now ? 1 : 0) && s->makers[now] == 0;
 }
 
 /* Is there one to come whose version is below that of `item`? */
@@ -313,6 +310,7 @@ static void rank_versions(struct search *s, size_t count)
 
 static void foresee_values(struct search *s, size_t count)
 {
+    s->foresight = lin_foresight_new(s->items, count, s->values);
     for (size_t i = 0; i < count; i++)
         if (s->items[i].kind == LIN_INCREMENT || s->items[i].kind == LIN_APPEND)
             return;
@@ -320,6 +318,51 @@ static void foresee_values(struct search *s, size_t count)
     s->makers = lin_alloc(s->values->count, sizeof *s->makers);
     for (size_t i = 0; i < count; i++)
         count_values(s, &s->items[i], 1);
+}
+
+/* ---- twins: unknown operations that would do the same -------------------------------- */
+
+static int compare_infos(const struct lin_item *x, const struct lin_item *y)
+{
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    if (x->arg != y->arg)
+        return x->arg < y->arg ? -1 : 1;
+    if (x->expect != y->expect)
+        return x->expect < y->expect ? -1 : 1;
+    if (x->kind == LIN_INCREMENT && x->op->delta != y->op->delta)
+        return x->op->delta < y->op->delta ? -1 : 1;
+    return 0;
+}
+
+static int compare_twins(const void *a, const void *b)
+{
+    const struct lin_item *x = *(const struct lin_item *const *)a;
+    const struct lin_item *y = *(const struct lin_item *const *)b;
+    int c = compare_infos(x, y);
+    if (c != 0)
+        return c;
+    if (x->invoke != y->invoke)
+        return x->invoke < y->invoke ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static void find_twins(struct search *s, size_t count)
+{
+    const struct lin_item **infos = lin_alloc(count, sizeof *infos);
+    size_t n = 0;
+    s->twin_before = lin_alloc(count, sizeof *s->twin_before);
+    s->is_taken = lin_alloc(count, sizeof *s->is_taken);
+    for (size_t i = 0; i < count; i++) {
+        s->twin_before[i] = NONE;
+        if (s->items[i].outcome == LIN_INFO)
+            infos[n++] = &s->items[i];
+    }
+    qsort(infos, n, sizeof *infos, compare_twins);
+    for (size_t i = 1; i < n; i++)
+        if (compare_infos(infos[i - 1], infos[i]) == 0)
+            s->twin_before[infos[i] - s->items] = (uint32_t)(infos[i - 1] - s->items);
+    free(infos);
 }
 
 /* ---- the lists --------------------------------------------------------------------- */
@@ -363,6 +406,7 @@ static void take(struct search *s, uint32_t e, struct reg after, bool is_settled
         s->known_left--;
     }
     toggle(s, ev->item);
+    s->is_taken[ev->item] = true;
     count_values(s, &s->items[ev->item], -1);
     version_taken(s, ev->item);
     s->reg = after;
@@ -381,6 +425,7 @@ static uint32_t undo(struct search *s)
         }
         relink_event(s, f->event);
         toggle(s, ev->item);
+        s->is_taken[ev->item] = false;
         count_values(s, &s->items[ev->item], 1);
         version_returned(s, ev->item);
         s->reg = f->before;
@@ -415,10 +460,16 @@ static bool try_call(struct search *s, uint32_t e)
 {
     struct lin_item *item = &s->items[s->events[e].item];
     struct reg after = s->reg;
+    uint32_t twin = s->twin_before[s->events[e].item];
+    if (twin != NONE && !s->is_taken[twin])
+        return false;
     if (jumps(s, item) || !step(s, item, &after) || buries(s, item, after.value))
         return false;
     if (item->outcome == LIN_INFO && reg_equal(after, s->reg))
         return false; /* as good as never */
+    if (item->kind == LIN_APPEND && s->foresight != NULL &&
+        !lin_foresight_fits(s->foresight, item, after.value))
+        return false;
     toggle(s, s->events[e].item);
     bool is_fresh = is_new(s, print_here(s, after));
     toggle(s, s->events[e].item);
@@ -532,6 +583,7 @@ static void search_init(struct search *s, size_t count)
     s->stack = lin_alloc(count, sizeof *s->stack);
     s->seen = lin_alloc(s->seen_cap, sizeof *s->seen);
     make_lists(s, moments, n, count);
+    find_twins(s, count);
     foresee_values(s, count);
     rank_versions(s, count);
     free(moments);
@@ -560,4 +612,7 @@ void lin_search(struct lin_item *items, size_t count, struct lin_values *values,
     free(s.seers);
     free(s.makers);
     free(s.by_version);
+    free(s.twin_before);
+    free(s.is_taken);
+    lin_foresight_free(s.foresight);
 }
