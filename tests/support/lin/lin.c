@@ -16,7 +16,10 @@ static void print_op(struct buf *out, const struct lin_item *it, const struct li
     buf_printf(out, "%s", names[it->kind]);
     if (it->kind == LIN_CAS) {
         buf_append_str(out, " ");
-        lin_print_value(out, v, it->expect);
+        if (it->op->expect_version != 0)
+            buf_printf(out, "version %llu", (unsigned long long)it->op->expect_version);
+        else
+            lin_print_value(out, v, it->expect);
         buf_append_str(out, " to");
     }
     if (it->kind == LIN_INCREMENT)

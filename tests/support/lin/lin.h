@@ -42,7 +42,7 @@ enum lin_kind {
 
 enum lin_outcome {
     LIN_DONE,     /* took effect, and said so */
-    LIN_MISMATCH, /* a CAS that met another value than `expect` and changed nothing */
+    LIN_MISMATCH, /* a CAS whose condition was not met, and which changed nothing */
     LIN_INFO,     /* not known */
     LIN_FAILED,   /* certainly did not take effect: left out */
 };
@@ -59,6 +59,8 @@ struct lin_op {
     struct slice key;
     struct lin_value arg;
     struct lin_value expect;
+    uint64_t expect_version; /* CAS: if the value is there at this version, whatever it is,
+                                in place of `expect`; 0: no such condition */
     int64_t delta;
     bool has_result; /* `result` (or `number`) is known; implied for a READ */
     struct lin_value result;

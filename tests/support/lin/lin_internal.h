@@ -68,7 +68,7 @@ static inline uint32_t lin_seen_by(const struct lin_item *item)
     if (item->outcome == LIN_INFO)
         return UINT32_MAX;
     if (item->kind == LIN_CAS && item->outcome == LIN_DONE)
-        return item->expect;
+        return item->op->expect_version == 0 ? item->expect : UINT32_MAX;
     return item->has_result ? item->result : UINT32_MAX;
 }
 

@@ -119,6 +119,8 @@ static uint32_t changed_value(struct search *s, const struct lin_item *item, uin
     case LIN_DELETE:
         return 0;
     case LIN_CAS:
+        if (item->op->expect_version != 0)
+            return item->arg; /* step() has judged it */
         return value == item->expect ? item->arg : UINT32_MAX;
     case LIN_APPEND:
         return lin_intern_joined(s->values, value, item->arg);
@@ -134,16 +136,28 @@ static uint32_t changed_value(struct search *s, const struct lin_item *item, uin
     return UINT32_MAX;
 }
 
+/* Does the register surely meet the condition of a CAS? */
+static bool meets(const struct lin_item *item, struct reg reg)
+{
+    uint64_t version = item->op->expect_version;
+    if (version != 0)
+        return reg.value != 0 && reg.is_exact && reg.version == version;
+    return item->expect == reg.value;
+}
+
 /* The register after `item`; false if it cannot take effect now. */
 static bool step(struct search *s, const struct lin_item *item, struct reg *reg)
 {
     if (item->kind == LIN_READ)
         return item->result == reg->value && see_version(reg, item->version);
     if (item->outcome == LIN_MISMATCH) {
-        if (item->expect == reg->value || (item->has_result && item->result != reg->value))
+        if (meets(item, *reg) || (item->has_result && item->result != reg->value))
             return false;
         return see_version(reg, item->version);
     }
+    if (item->op->expect_version != 0 &&
+        (reg->value == 0 || !see_version(reg, item->op->expect_version)))
+        return false;
     uint32_t value = changed_value(s, item, reg->value);
     if (value == UINT32_MAX)
         return false;
@@ -330,6 +344,8 @@ static int compare_infos(const struct lin_item *x, const struct lin_item *y)
         return x->arg < y->arg ? -1 : 1;
     if (x->expect != y->expect)
         return x->expect < y->expect ? -1 : 1;
+    if (x->op->expect_version != y->op->expect_version)
+        return x->op->expect_version < y->op->expect_version ? -1 : 1;
     if (x->kind == LIN_INCREMENT && x->op->delta != y->op->delta)
         return x->op->delta < y->op->delta ? -1 : 1;
     return 0;

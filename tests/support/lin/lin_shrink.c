@@ -19,7 +19,8 @@ static bool sees_by_equality(const struct lin_item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct lin_item *it = &items[i];
-        if (it->outcome == LIN_MISMATCH || it->kind == LIN_INCREMENT || it->kind == LIN_APPEND)
+        if (it->outcome == LIN_MISMATCH || it->kind == LIN_INCREMENT || it->kind == LIN_APPEND ||
+            it->op->expect_version != 0)
             return false;
     }
     return true;

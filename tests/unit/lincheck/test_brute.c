@@ -69,6 +69,14 @@ static bool see(struct state *s, uint64_t version)
     return true;
 }
 
+/* Is the condition of a CAS surely met? */
+static bool meets(const struct state *s, const struct lin_op *op)
+{
+    if (op->expect_version == 0)
+        return shows(s, &op->expect);
+    return s->is_present && s->is_exact && s->version == op->expect_version;
+}
+
 /* The effect of `op` now; false if it cannot have it. */
 static bool effect(struct state *s, const struct lin_op *op)
 {
@@ -76,9 +84,10 @@ static bool effect(struct state *s, const struct lin_op *op)
     if (op->kind == LIN_READ)
         return op->outcome == LIN_INFO || (shows(s, &op->result) && see(s, version));
     if (op->outcome == LIN_MISMATCH)
-        return !shows(s, &op->expect) && (!op->has_result || shows(s, &op->result)) &&
-               see(s, version);
-    if (op->kind == LIN_CAS && !shows(s, &op->expect))
+        return !meets(s, op) && (!op->has_result || shows(s, &op->result)) && see(s, version);
+    if (op->kind == LIN_CAS && op->expect_version == 0 && !shows(s, &op->expect))
+        return false;
+    if (op->expect_version != 0 && (!s->is_present || !see(s, op->expect_version)))
         return false;
     if (op->kind == LIN_SWAP && op->has_result && op->outcome == LIN_DONE && !shows(s, &op->result))
         return false;
@@ -124,7 +133,7 @@ static bool brute(const struct history *h, unsigned taken, const struct state *n
 
 struct mix {
     const char *name;
-    const char *kinds; /* r w d c i a s; drawn evenly */
+    const char *kinds; /* r w d c i a s, v: cas by version; drawn evenly */
     bool has_versions;
 };
 
@@ -146,6 +155,12 @@ static void draw_args(struct rng *rng, struct history *h, size_t i, char kind,
     struct lin_op *op = &h->ops[i];
     char text[3] = {(char)('1' + rng_below(rng, 3)), 0, 0};
     static const char letters[] = "rwdcias";
+    if (kind == 'v') {
+        op->expect_version = rng_chance(rng, 2, 3) ? MAX(now->version, 1) : 1 + rng_below(rng, 4);
+        op->arg = text_value(h, i * 3, text);
+        op->kind = LIN_CAS;
+        return;
+    }
     op->kind = (enum lin_kind)(strchr(letters, kind) - letters);
     if (kind == 'w' || kind == 's' || kind == 'c' || kind == 'a')
         op->arg = text_value(h, i * 3, text);
@@ -166,7 +181,7 @@ static void happen(struct rng *rng, struct history *h, size_t i, struct state *n
     op->outcome = LIN_DONE;
     if (op->kind == LIN_READ || op->kind == LIN_SWAP)
         op->result = seen_value(h, i, now);
-    if (op->kind == LIN_CAS && !shows(now, &op->expect)) {
+    if (op->kind == LIN_CAS && !meets(now, op)) {
         op->outcome = LIN_MISMATCH;
         op->has_result = rng_chance(rng, 1, 2);
         if (op->has_result && now->is_present)
@@ -269,6 +284,8 @@ static const struct mix mixes[] = {
     {"list with swaps", "rraaads", false},
     {"everything", "rrwdcias", false},
     {"everything, versions", "rrwdcias", true},
+    {"cas by version", "rrwdvvc", true},
+    {"cas by version, few versions", "rrwdvva", false},
 };
 
 static void test_all(void **state)

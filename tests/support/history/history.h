@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * history — what clients of a cluster saw, read from lines of JSON and judged. Knows
+ * nothing of the system that was tested.
+ *
+ *   {"process":0,"type":"invoke","f":"write","key":"a","value":"1","time":10}
+ *   {"process":0,"type":"ok","f":"write","key":"a","value":"1","time":25,"version":7}
+ *
+ * A process has one operation at a time. "ok": it took effect; "fail": certainly not;
+ * "info", or no completion at all: not known, it may take effect at any later time or
+ * never, and the process number is never used again. Times are nanoseconds of one
+ * clock; completions at one time are concurrent with invocations at the same.
+ *
+ * f and values (a text or a whole number, null: absent):
+ *   read         ok: what was seen
+ *   write        the value after             delete   null
+ *   cas          [expected, after]; "fail" with "mismatch":true: it met another value,
+ *                "seen" if it is known
+ *   cas-version  [expected version, after]; the same
+ *   swap         the value after; "seen": before
+ *   increment    by how much; ok may have "number": after
+ *   append       bytes at the end
+ *   add          (set) an element; (counter) by how much. Reads: [elements], a number
+ *
+ * Ownership  a history owns everything in it.
+ * Threads    pure, but for history_load().
+ * Errors     ERR_INVALID names the line. Out of memory aborts: this is a test tool.
+ * Limits     HISTORY_LINE_MAX bytes a line, HISTORY_NODES_MAX JSON values in it.
+ */
+#ifndef TESTS_SUPPORT_HISTORY_HISTORY_H_
+#define TESTS_SUPPORT_HISTORY_HISTORY_H_
+
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+enum { HISTORY_LINE_MAX = 64 << 20, HISTORY_NODES_MAX = 8 << 20 };
+
+enum history_value_type { HISTORY_NULL, HISTORY_TEXT, HISTORY_NUMBER, HISTORY_LIST };
+
+struct history_value {
+    enum history_value_type type;
+    struct slice text;          /* TEXT, and a NUMBER in decimal */
+    int64_t number;             /* NUMBER */
+    size_t count;               /* LIST */
+    struct history_value *list; /* LIST; of TEXT, NUMBER, NULL */
+};
+
+enum history_outcome { HISTORY_OK, HISTORY_FAIL, HISTORY_INFO };
+
+/* One operation: its invocation and, if there is one, its completion. */
+struct history_op {
+    int64_t process;
+    enum history_outcome outcome;
+    struct slice f;
+    struct slice key;            /* empty: none was given */
+    struct history_value value;  /* of the invocation */
+    struct history_value result; /* of the completion */
+    struct history_value seen;
+    bool has_seen;
+    bool has_number;
+    bool is_mismatch;
+    int64_t number;
+    uint64_t version; /* 0: not known */
+    uint64_t invoke_ns;
+    uint64_t return_ns; /* UINT64_MAX for INFO */
+    uint64_t line;      /* of the invocation, from 1 */
+};
+
+struct history {
+    struct history_op *ops; /* in order of their invocations' lines */
+    size_t count;
+    size_t cap;
+    struct arena arena;
+};
+
+void history_init(struct history *h);
+void history_fini(struct history *h);
+
+/* Read the whole of `file`. */
+int history_load(struct history *h, FILE *file, struct err *err);
+
+/* For tests: the same from text. */
+int history_parse(struct history *h, struct slice text, struct err *err);
+
+/* ---- judges ------------------------------------------------------------------------ */
+
+enum history_verdict { HISTORY_VALID, HISTORY_INVALID, HISTORY_UNKNOWN };
+
+struct history_report {
+    enum history_verdict verdict;
+    struct buf text; /* lines for people: figures, and what is wrong */
+};
+
+void history_report_init(struct history_report *report);
+void history_report_fini(struct history_report *report);
+
+/* Each appends to the report and sets its verdict. UNKNOWN: the search was given up, the
+ * history has nothing to judge, or an operation that the judge does not know. */
+
+/* Linearizable, key by key (support/lin). */
+void history_judge_register(const struct history *h, struct history_report *report);
+
+/* A set: no acknowledged element lost, none from nowhere, none twice; reads that miss
+ * what they should have seen but later ones see are counted as stale. */
+void history_judge_set(const struct history *h, struct history_report *report);
+
+/* A counter: every read within the bounds that the additions allow. */
+void history_judge_counter(const struct history *h, struct history_report *report);
+
+#endif
