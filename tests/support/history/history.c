@@ -42,7 +42,7 @@ struct event {
 void history_init(struct history *h)
 {
     *h = (struct history){0};
-    arena_init(&h->arena, 1 << 20, SIZE_MAX / 2);
+    arena_init(&h->arena, 1 << 16, SIZE_MAX / 2);
 }
 
 void history_fini(struct history *h)

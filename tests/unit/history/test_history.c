@@ -111,7 +111,7 @@ static void test_reader_mutations(void **state)
     struct rng rng;
     char text[512];
     rng_init(&rng, 3);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 5000; i++) {
         struct history h;
         struct history_report report;
         size_t len = strlen(good);
