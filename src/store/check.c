@@ -111,6 +111,7 @@ static void on_step(void *data, int status, uint64_t bytes, bool is_done, const 
     struct replica *r = c->replica;
     if (c->is_dropped) {
         check_delete(c);
+        replica_wake(r); /* its end may have waited for this */
         return;
     }
     if (status != 0) {
@@ -208,8 +209,10 @@ static struct replica *asked_replica(struct store *store, struct answer_to *to,
         service_answer_status(store, to, ERR_UNAVAILABLE, "this store is damaged");
     else if (store->state == STORE_UNBORN)
         service_answer_status(store, to, ERR_STATE, "this store is not bootstrapped");
-    else if (r == NULL)
-        service_answer_status(store, to, ERR_NOT_FOUND, "no replica of this range here");
+    else if (r == NULL || r->range == NULL)
+        service_answer_status(store, to, ERR_NOT_FOUND,
+                              r == NULL ? "no replica of this range here"
+                                        : "the replica here is still blank");
     else if (r->state == REPLICA_DAMAGED)
         service_answer_status(store, to, ERR_UNAVAILABLE, "this replica is damaged");
     else {
