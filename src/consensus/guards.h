@@ -77,6 +77,7 @@ const char *guard_name(enum cons_guard guard);
 #ifdef HOLDFAST_TEST_GUARDS
 #include "consensus/config.h"
 
+/* Is it in force? Only tests switch one off. */
 bool guard_on(const struct consensus *c, enum cons_guard guard);
 
 /* Leave out every guard whose bit is set (1 << enum cons_guard). Call between

@@ -25,7 +25,9 @@ struct block_builder {
     size_t count; /* entries in the block under construction */
 };
 
+/* An empty block; a key in full after every `restart_every` entries. */
 void block_builder_init(struct block_builder *b, unsigned restart_every);
+/* Frees what it holds; accepts zeroes. */
 void block_builder_fini(struct block_builder *b);
 
 /* Append; `ikey` must not sort before the last one (asserted). */
@@ -66,9 +68,11 @@ int block_iter_init(struct block_iter *it, struct slice block);
 /* Accepts zeroes. */
 void block_iter_fini(struct block_iter *it);
 
+/* Move; block_iter_key() tells where it stands, and whether there is anything. */
 void block_iter_first(struct block_iter *it);
 void block_iter_last(struct block_iter *it);
 void block_iter_seek(struct block_iter *it, struct slice key, uint64_t version); /* first >= */
+/* One entry on, or back. From a valid position only. */
 void block_iter_next(struct block_iter *it);
 void block_iter_prev(struct block_iter *it);
 

@@ -75,6 +75,7 @@ struct cache_stats {
     uint64_t reserved; /* of these */
     uint64_t blocks, hits, misses;
 };
+/* Sums over all shards, each under its lock; any thread. */
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats);
 
 /* Assert that queues, table and counts agree, and the budget is kept. */

@@ -26,6 +26,7 @@ struct pick {
     struct slice lo, hi; /* span of all inputs */
 };
 
+/* Frees the list, not the pieces, and makes it empty; accepts zeroes. */
 void pick_fini(struct pick *pick);
 
 /* 0 and the most urgent work; ERR_NOT_FOUND if nothing is due; ERR_NOMEM. `cursor`

@@ -55,8 +55,10 @@ struct gc_filter {
     bool crossed_end; /* the present key is the first beyond the end of a span */
 };
 
+/* `table` is borrowed for the whole life, as is `data`. */
 void gc_filter_init(struct gc_filter *filter, const struct gc_table *table, gc_below_fn has_below,
                     void *data);
+/* Frees the copy of the last key; accepts zeroes. */
 void gc_filter_fini(struct gc_filter *filter);
 
 /* Entries in order, newest source first among equals. True: keep `entry`, perhaps

@@ -43,7 +43,9 @@ struct manifest {
     bool is_broken;
 };
 
+/* `env` and `dir` are borrowed for life. No file yet. */
 void manifest_init(struct manifest *m, struct env *env, const char *dir);
+/* Closes its file; accepts zeroes. */
 void manifest_fini(struct manifest *m);
 
 /* Write MANIFEST-`number` with one record `payload`, and switch CURRENT to it. On

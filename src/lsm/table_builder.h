@@ -33,6 +33,8 @@ struct table_info {
     struct table_props props;
 };
 
+/* Make the file `path`; *ret_builder goes back by table_builder_finish() and _free(). ERR_IO,
+ * ERR_NO_SPACE, ERR_NOMEM. */
 int table_builder_open(struct table_builder **ret_builder, struct env *env, const char *path,
                        const struct table_options *options, struct err *err);
 

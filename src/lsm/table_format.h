@@ -43,6 +43,7 @@ struct table_footer {
     struct table_handle props;
 };
 
+/* Exactly TABLE_FOOTER bytes, checksum included. */
 void table_footer_encode(const struct table_footer *footer, uint8_t out[TABLE_FOOTER]);
 
 /* `file_size` bounds every handle. ERR_CORRUPT with a message. */
@@ -67,9 +68,14 @@ struct table_props {
     struct buf largest;
 };
 
+/* All zero, both keys empty. */
 void table_props_init(struct table_props *props);
+/* Frees the two keys; accepts zeroes. */
 void table_props_fini(struct table_props *props);
+/* Append them. */
 void table_props_encode(const struct table_props *props, struct buf *out);
+/* On success the keys are copies, freed by table_props_fini(). ERR_CORRUPT with a message,
+ * ERR_NOMEM. */
 int table_props_decode(struct slice raw, struct table_props *ret_props, struct err *err);
 
 /* Where an index entry points; false if it cannot be. */

@@ -67,6 +67,7 @@ struct version {
 };
 
 struct version *version_new(void); /* empty; NULL when memory is out */
+/* One more owner; returns it. Any thread. */
 struct version *version_ref(struct version *version);
 void version_unref(struct version *version); /* NULL is fine */
 
@@ -77,6 +78,7 @@ size_t version_find(const struct version *version, unsigned level, struct slice 
 bool version_overlaps(const struct version *version, unsigned level, struct slice start,
                       struct slice end);
 
+/* Of the files of all its pieces. */
 uint64_t version_level_bytes(const struct version *version, unsigned level);
 
 /* Assert order, no overlap, references. */

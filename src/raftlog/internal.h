@@ -231,11 +231,17 @@ void log_grow(struct raftlog *log, void *vector_ptr, size_t n, size_t *cap, size
 
 /* group.c */
 
+/* NULL if the log does not know it. */
 struct group *group_find(const struct raftlog *log, uint64_t id);
+/* The same, made empty if it is not there. */
 struct group *group_obtain(struct raftlog *log, uint64_t id);
+/* Take it out of the log, with its entries, and free it. */
 void group_drop(struct raftlog *log, struct group *g);
+/* Its memory alone. NULL is fine. */
 void group_free(struct group *g);
+/* Index of the last entry; of the base if there is none. */
 uint64_t group_last(const struct group *g);
+/* Note that it lost something for good. Again is fine. */
 void group_set_damaged(struct raftlog *log, struct group *g);
 
 /* The ref of `index`, NULL if the log does not hold it. */
@@ -258,11 +264,17 @@ static inline uint64_t ref_bytes(const struct ref *ref)
 
 /* segment.c */
 
+/* By number; NULL if it is not live. */
 struct segment *segment_find(const struct raftlog *log, uint64_t number);
+/* The newest; NULL without any. */
 struct segment *segment_last(const struct raftlog *log);
+/* A new last one, without a file yet. */
 struct segment *segment_add(struct raftlog *log, uint64_t number);
+/* Its memory alone; no file is touched. */
 void segment_free(struct segment *s);
+/* A record of `group` went into it: for its CLOSE record. */
 void segment_note(struct raftlog *log, struct segment *s, uint64_t group, uint32_t crc);
+/* What its CLOSE record says of the group; NULL if nothing. */
 const struct close_item *segment_item(const struct segment *s, uint64_t group);
 
 /* Bytes of the CLOSE record that it would need now; with one group more. */
@@ -285,7 +297,9 @@ uint64_t segment_file_bytes(const struct raftlog *log);
 
 /* spare.c */
 
+/* No spare, none being made. */
 void spare_init(struct raftlog *log);
+/* Close and forget those that wait; at the end of the log. */
 void spare_stop(struct raftlog *log);
 
 /* Start making one if one is wanted. */
@@ -314,7 +328,9 @@ void append_write(struct raftlog *log, struct raftlog_write *write);
 
 /* writer.c */
 
+/* Nothing in flight. */
 void writer_init(struct raftlog *log);
+/* Frees the open batch and those that wait. */
 void writer_fini(struct raftlog *log);
 
 /* No more into the open batch. */
@@ -341,7 +357,10 @@ void read_damage(struct raftlog *log, uint64_t group, const char *text);
 
 /* rewrite.c */
 
+/* Nothing to rewrite. */
 void rewrite_init(struct raftlog *log);
+/* At the end of a turn: begin to copy forward what lives in the oldest segment if that is due,
+ * or go on with it. */
 void rewrite_step(struct raftlog *log);
 
 /* Something lives no longer, or a group is gone: try again what was stuck. */
@@ -349,6 +368,8 @@ void rewrite_wake(struct raftlog *log);
 
 /* recover.c */
 
+/* At open: index every segment of the folder. 0, or ERR_CORRUPT, ERR_IO, ERR_NOMEM with what
+ * and where. */
 int recover(struct raftlog *log, struct err *err);
 
 /* replay.c */

@@ -111,7 +111,9 @@ struct entry_head {
     uint8_t type;
 };
 
+/* Exactly HEAD_LEN bytes, checksum included. */
 void head_encode(const struct head *head, uint8_t out[HEAD_LEN]);
+/* False, and nothing written, unless the checksum and all fields are right. */
 bool head_decode(const uint8_t in[HEAD_LEN], struct head *ret_head);
 
 /* What every record's checksum of one segment begins with. */
@@ -166,6 +168,7 @@ struct scan {
     uint32_t at;  /* what the last call spoke of */
 };
 
+/* From the first record on; `bytes` are borrowed. */
 struct scan scan_of(struct slice bytes, uint32_t seed);
 
 /* *ret_record for SCAN_RECORD and SCAN_BODY. */

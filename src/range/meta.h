@@ -60,6 +60,7 @@ void range_meta_fini(struct range_meta *meta);
 /* Deep copy into an initialised, empty `meta`. ERR_NOMEM. */
 int range_meta_copy(struct range_meta *meta, const struct range_meta *from);
 
+/* Append it. */
 void range_meta_encode(const struct range_meta *meta, struct buf *out);
 
 /* The whole of `in` is one meta record; `ret_meta` is initialised and empty

@@ -42,6 +42,7 @@ struct prefetch {
     void *data;
 };
 
+/* Empty; what it will hold is bounded by `bytes_max`. */
 void prefetch_init(struct prefetch *prefetch, size_t bytes_max);
 
 /* Forget all; not while it runs, unless after env_stop(). */

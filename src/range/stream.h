@@ -25,6 +25,7 @@ struct stream_record {
     uint32_t crc;       /* END: of the stream before it */
 };
 
+/* Append one record. */
 void stream_record_encode(struct buf *out, const struct stream_record *record);
 
 /* The record at the start of `in`; *ret_len is how many bytes it has. */

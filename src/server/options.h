@@ -10,6 +10,7 @@
 #include "server/config.h"
 #include "store/store.h"
 
+/* Every option that a key stands for; the rest as store_options_init() leaves it. */
 void options_of_config(const struct config *config, struct slice secret,
                        const struct logger *logger, struct store_options *ret_options);
 

@@ -261,6 +261,7 @@ void replica_restart_consensus(struct replica *r);
 /* The one place that writes r->state. */
 void replica_move(struct replica *r, enum replica_state to);
 
+/* Do we lead, as far as we know? Reads must be confirmed all the same. */
 bool replica_is_leader(const struct replica *r);
 
 /* From consensus: state, term or leader changed. */
@@ -291,7 +292,9 @@ int replica_start_consensus(struct replica *r, struct err *err);
 
 /* ---- replica_apply.c ---------------------------------------------------------------- */
 
+/* Its task and timer; nothing waits yet. */
 void replica_apply_init(struct replica *r);
+/* Gives back a read of the log that is on its way; after env_stop(). */
 void replica_apply_free(struct replica *r);
 
 /* There may be something to apply. Cheap; the work is done in a task. */

@@ -33,6 +33,7 @@ struct replicas {
     uint32_t cap;
 };
 
+/* Empty. */
 void replicas_init(struct replicas *set);
 
 /* Accepts zeroes. The replicas are not freed. */
@@ -54,6 +55,7 @@ struct replica *replicas_overlap(const struct replicas *set, struct range_span s
 /* Forget one that is there. */
 void replicas_remove(struct replicas *set, struct replica *r);
 
+/* How many there are, damaged ones too. */
 uint32_t replicas_count(const struct replicas *set);
 
 /* NULL if there is none. */

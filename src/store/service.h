@@ -34,6 +34,7 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
 
 /* ---- admin.c ------------------------------------------------------------------- */
 
+/* Requests about stores, members and leaders; answered exactly once, now or later. */
 void admin_on_request(struct store *store, struct answer_to *to, const struct request *request);
 
 /* Answer what waited and is decided now. */

@@ -66,12 +66,17 @@ struct ping {
     uint32_t disk;    /* in a pong: how its disk is, as stores understand it; 0: not told */
 };
 
+/* Append a body with its kind. */
 void hello_encode(struct buf *buf, const struct hello *hello);
+/* ERR_CORRUPT, and nothing written, unless it is whole and within bounds. Texts borrow from
+ * `body`; so in all below. */
 int hello_decode(struct slice body, struct hello *ret_hello, struct err *err);
 
+/* The answer to a hello. */
 void hello_ack_encode(struct buf *buf, const struct hello_ack *ack);
 int hello_ack_decode(struct slice body, struct hello_ack *ret_ack, struct err *err);
 
+/* The proof of who dialled. */
 void auth_encode(struct buf *buf, const struct auth *auth);
 int auth_decode(struct slice body, struct auth *ret_auth, struct err *err);
 
@@ -79,6 +84,7 @@ int auth_decode(struct slice body, struct auth *ret_auth, struct err *err);
 void error_msg_encode(struct buf *buf, const struct error_msg *error);
 int error_msg_decode(struct slice body, struct error_msg *ret_error, struct err *err);
 
+/* One layout, two kinds. */
 void ping_encode(struct buf *buf, const struct ping *ping);
 void pong_encode(struct buf *buf, const struct ping *ping);
 

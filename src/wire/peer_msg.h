@@ -126,6 +126,7 @@ bool peer_msg_is_urgent(const struct peer_msg *msg);
 /* Bytes that encoding will take at most: to bound a queue before encoding. */
 size_t peer_msg_size(const struct peer_msg *msg);
 
+/* Append a body with its kind. */
 void peer_msg_encode(struct buf *buf, const struct peer_msg *msg);
 
 /* `entries` has room for `entries_cap`; more is ERR_TOO_LARGE. On success an

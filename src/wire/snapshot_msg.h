@@ -54,15 +54,20 @@ struct snapshot_ack {
     struct slice text; /* why, for people; at most TEXT_MAX bytes */
 };
 
+/* What opens a stream. All decoders: ERR_CORRUPT, and nothing written, unless it is whole and
+ * within bounds; slices borrow from `body`. */
 void snapshot_begin_encode(struct buf *buf, const struct snapshot_begin *begin);
 int snapshot_begin_decode(struct slice body, struct snapshot_begin *ret_begin, struct err *err);
 
+/* A run of records of the state. */
 void snapshot_chunk_encode(struct buf *buf, const struct snapshot_chunk *chunk);
 int snapshot_chunk_decode(struct slice body, struct snapshot_chunk *ret_chunk, struct err *err);
 
+/* The last message of the sender. */
 void snapshot_end_encode(struct buf *buf, const struct snapshot_end *end);
 int snapshot_end_decode(struct slice body, struct snapshot_end *ret_end, struct err *err);
 
+/* What the receiver answers. */
 void snapshot_ack_encode(struct buf *buf, const struct snapshot_ack *ack);
 int snapshot_ack_decode(struct slice body, struct snapshot_ack *ret_ack, struct err *err);
 

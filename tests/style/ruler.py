@@ -16,7 +16,7 @@ LINES_MAX = 1000  # of a file
 COLUMNS_MAX = 100
 FUNCTION_MAX = 70  # lines, signature and braces included
 FUNCTION_P90 = 45
-DOCUMENTED_MIN = 85  # percent of the prototypes that other rooms see; on its way to 95
+DOCUMENTED_MIN = 95  # percent of the prototypes that other rooms see
 
 # Functions that may be longer, up to the number here, with the reason. An entry
 # that is not needed any more is an error.
