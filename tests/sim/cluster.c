@@ -93,19 +93,26 @@ static void open_failed(struct cluster_node *n, int rv, const struct err *err)
         cluster_fail(c, "%s cannot open: %s", n->host, err->msg);
 }
 
-static void node_up(struct cluster_node *n)
+static void flip_bits(struct cluster_node *n)
 {
     struct cluster *c = n->cluster;
+    for (; n->flip_count > 0; n->flip_count--) {
+        const struct cluster_flip *f = &n->flips[n->flip_count - 1];
+        if (sim_disk_flip_bit(sim_node_disk(n->node), f->path, f->bit) != 0)
+            continue;
+        n->is_rotten = true;
+        if (c->opt.is_verbose)
+            printf("%12.6f %s bit %llu of %s flipped\n", (double)sim_now_us(c->sim) / 1e6, n->host,
+                   (unsigned long long)f->bit, f->path);
+    }
+}
+
+static void node_up(struct cluster_node *n)
+{
     struct store_options options;
     struct err err = {0};
     ASSERT(n->store == NULL);
-    if (n->wants_flip) {
-        n->wants_flip = false;
-        n->is_rotten = sim_disk_flip_bit(sim_node_disk(n->node), n->flip_path, n->flip_bit) == 0;
-        if (c->opt.is_verbose)
-            printf("%12.6f %s bit %llu of %s flipped\n", (double)sim_now_us(c->sim) / 1e6, n->host,
-                   (unsigned long long)n->flip_bit, n->flip_path);
-    }
+    flip_bits(n);
     sim_node_restart(n->node);
     node_options(n, &options);
     int rv = store_open(&n->store, sim_node_env(n->node), &options, &err);
@@ -167,6 +174,9 @@ static void tend_nodes(struct cluster *c)
         if (n->store == NULL && n->restart_us <= now)
             node_up(n);
     }
+    if (c->new_leader != 0 && c->strike_percent != 0)
+        nemesis_on_election(c, c->new_leader - 1);
+    c->new_leader = 0;
 }
 
 /* ---- invariants ---------------------------------------------------------------------- */
@@ -212,8 +222,10 @@ static void check_one(struct cluster *c, struct cluster_node *n)
     if (cons != NULL && consensus_is_leader(cons)) {
         uint64_t *leader = slot_at(&c->leader_of, &c->leader_cap, consensus_term(cons));
         uint64_t id = (uint64_t)(n - c->nodes) + 1;
-        if (*leader == 0)
+        if (*leader == 0) {
             *leader = id;
+            c->new_leader = (uint32_t)id;
+        }
         if (*leader != id)
             cluster_fail(c, "two leaders in term %llu: %llu and %llu",
                          (unsigned long long)consensus_term(cons), (unsigned long long)*leader,

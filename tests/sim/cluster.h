@@ -16,7 +16,12 @@
 #include "sim/history.h"
 #include "store/store.h"
 
-enum { CLUSTER_NODES_MAX = 9, CLUSTER_WHY_MAX = 1024, CLUSTER_DIGESTS_MAX = 64 };
+enum {
+    CLUSTER_NODES_MAX = 9,
+    CLUSTER_WHY_MAX = 1024,
+    CLUSTER_DIGESTS_MAX = 64,
+    CLUSTER_FLIPS_MAX = 8,
+};
 
 /* What replicas came to when they digested the range at one index. */
 struct cluster_digest {
@@ -54,6 +59,11 @@ struct cluster_options {
     bool is_verbose;      /* print the stores' logs */
 };
 
+struct cluster_flip {
+    char path[128];
+    uint64_t bit;
+};
+
 struct cluster_node {
     struct cluster *cluster;
     struct sim_node *node;
@@ -70,9 +80,8 @@ struct cluster_node {
     bool is_rotten;      /* bits of its disk were flipped */
     bool is_wiped;       /* it came back with an empty disk */
     bool is_lost;        /* it found that out: it must never serve again */
-    bool wants_flip;     /* while it is down */
-    char flip_path[128]; /* where */
-    uint64_t flip_bit;
+    uint32_t flip_count; /* bits to flip while it is down */
+    struct cluster_flip flips[CLUSTER_FLIPS_MAX];
 };
 
 struct cluster {
@@ -92,9 +101,11 @@ struct cluster {
     bool is_failed;
     char why[CLUSTER_WHY_MAX];
     uint64_t crashes;
-    uint64_t snapshots; /* taken in */
-    uint64_t fetches;   /* of entries that had left the log's cache */
-    uint32_t spoiled;   /* nodes rotten or wiped: never more than a minority */
+    uint64_t snapshots;      /* taken in */
+    uint64_t fetches;        /* of entries that had left the log's cache */
+    uint32_t spoiled;        /* nodes rotten or wiped: never more than a minority */
+    uint32_t strike_percent; /* of elections are followed by a blow */
+    uint32_t new_leader;     /* one more than the place of a node that leads since just now */
 };
 
 /* Build the world and bootstrap the cluster in it. */
@@ -137,5 +148,8 @@ bool workload_final_ops(struct workload *w);
 /* Inflict the next faults that are due; returns when it wants to be called again. */
 uint64_t nemesis_step(struct cluster *c);
 void nemesis_heal(struct cluster *c);
+
+/* Node `leader` has just won an election. */
+void nemesis_on_election(struct cluster *c, uint32_t leader);
 
 #endif

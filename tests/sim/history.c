@@ -311,6 +311,8 @@ static bool check_ttl(const struct history *h, const struct history_index *x, ch
         const struct history_op *w = history_writer(x, op->key, op->seen);
         bool is_late = w != NULL && w->expiry_ms != 0 && h->has_true_clocks &&
                        w->expiry_ms + 1 < wall_ms(h, op->invoke_us);
+        if (op->is_past)
+            is_late = w != NULL && w->expiry_ms != 0 && w->expiry_ms <= op->read_version >> 20;
         if (is_late)
             return blame(why, size, "read after its expiry", op, w);
     }

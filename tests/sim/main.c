@@ -88,6 +88,15 @@ static void set_world(struct cluster *c)
     if (!(c->opt.faults & FAULT_CLOCK))
         world.drift_ppm_max = 0;
     world.wall_skew_ms_max = 0;
+    if (c->opt.faults & FAULT_KILL) {
+        static const uint32_t percents[] = {0, 0, 15, 60};
+        c->strike_percent = percents[rng_below(&c->rng, ARRAY_LEN(percents))];
+    }
+    if (c->opt.faults & FAULT_DISK) { /* as often as a run can bear: each ends a process */
+        static const uint32_t often[] = {0, 20, 200, 2000};
+        world.disk.sync_error_ppm = often[rng_below(&c->rng, ARRAY_LEN(often))];
+        world.disk.read_error_ppm = often[rng_below(&c->rng, ARRAY_LEN(often))];
+    }
     /* Trouble, but not so that no election can ever succeed: such a run shows nothing. */
     world.disk.slow_sync_us = MIN(world.disk.slow_sync_us, SLOW_SYNC_US_MAX);
     world.disk.slow_sync_ppm = MIN(world.disk.slow_sync_ppm, (uint32_t)SLOW_PPM_MAX);
@@ -118,6 +127,8 @@ static void run_phases(struct cluster *c, struct workload *w)
     if (!workload_is_idle(w))
         cluster_fail(c, "a client was never answered");
     else if (!cluster_run_until(c, sim_now_us(c->sim) + RECOVER_US))
+        return;
+    else if (!cluster_settle(c, SETTLE_US)) /* before anything is written over */
         return;
     else if (!workload_final_ops(w))
         cluster_fail(c, "no service after the faults stopped");
@@ -163,6 +174,7 @@ static struct tally sum_up(const struct cluster *c, const struct workload *w,
 
 static void run_seed(const struct sim_args *args, uint64_t seed, struct outcome *ret)
 {
+    static const uint32_t value_sizes[] = {300, 300, 3000, 3000, 1 << 16};
     static const uint32_t paces[] = {100, 500, 2000, 6000}; /* frantic to slow */
     struct rng rng;
     struct history history;
@@ -174,7 +186,7 @@ static void run_seed(const struct sim_args *args, uint64_t seed, struct outcome 
         .processes = (uint32_t)rng_between(&rng, 2, 12),
         .keys = (uint32_t)rng_between(&rng, 1, 8),
         .duration_us = args->seconds * 1000000,
-        .value_max = rng_chance(&rng, 1, 5) ? 1 << 16 : 300,
+        .value_max = value_sizes[rng_below(&rng, ARRAY_LEN(value_sizes))],
         .pace_ms = paces[rng_below(&rng, ARRAY_LEN(paces))],
         .faults = draw_faults(args, &rng),
         .is_verbose = args->is_verbose,

@@ -198,54 +198,83 @@ static void hit_admin(struct cluster *c)
 
 /* ---- rot ------------------------------------------------------------------------- */
 
-/* The log's last segment: a flip in its last batch looks like a torn write, and what
- * is cut off there is lost (raftlog/README.md). One disk alone cannot tell. */
-static void last_segment(struct cluster_node *n, char *out, size_t size)
+struct flip {
+    struct cluster_node *node;
+    char last[ENV_PATH_MAX]; /* the log's last segment; "": none */
+    uint64_t last_end;       /* where bits of it are no longer flipped */
+    uint32_t files;
+};
+
+/* A flip in the log's last batch looks like a torn write, and what is cut off there is
+ * lost (raftlog/README.md): one disk alone cannot tell. The last batch may not be synced,
+ * but the one before it is: up to that one, every flip must be found. */
+static uint64_t provable_end(struct slice bytes, const struct head *head)
 {
-    struct env *env = sim_node_env(n->node);
+    struct scan scan = scan_of(bytes, record_seed(head->salt, head->number));
+    struct record record = {0};
+    uint64_t before = HEAD_LEN, last = HEAD_LEN;
+    while (scan_next(&scan, &record) == SCAN_RECORD) {
+        if (record.batch_start > last) {
+            before = last;
+            last = record.batch_start;
+        }
+    }
+    return before;
+}
+
+static void look_at_segment(struct flip *f, struct env *env, const char *path, uint64_t *newest)
+{
+    struct env_file *file = NULL;
+    struct head head;
+    uint64_t size = 0;
+    size_t len = 0;
+    if (env_file_open(env, path, ENV_OPEN_READ, &file, NULL) != 0)
+        return;
+    int rv = env_file_size(file, &size, NULL);
+    uint8_t *bytes = malloc(size + 1);
+    ASSERT(bytes != NULL);
+    if (rv == 0)
+        rv = env_file_read(file, 0, bytes, size, &len, NULL);
+    env_file_close(file);
+    if (rv == 0 && len >= HEAD_LEN && head_decode(bytes, &head) && head.number >= *newest) {
+        *newest = head.number;
+        f->last_end = provable_end(slice_of(bytes, len), &head);
+        snprintf(f->last, sizeof f->last, "%s", path);
+    }
+    free(bytes);
+}
+
+static void find_last_segment(struct flip *f)
+{
+    struct env *env = sim_node_env(f->node->node);
     char **names = NULL;
     size_t count = 0;
-    uint64_t last = 0;
-    out[0] = 0;
+    uint64_t newest = 0;
     if (env_dir_list(env, "data/log", &names, &count, NULL) != 0)
         return;
     for (size_t i = 0; i < count; i++) {
         char path[ENV_PATH_MAX];
-        uint8_t bytes[HEAD_LEN];
-        struct env_file *file = NULL;
-        struct head head;
-        size_t len = 0;
         snprintf(path, sizeof path, "data/log/%s", names[i]);
-        if (env_file_open(env, path, ENV_OPEN_READ, &file, NULL) != 0)
-            continue;
-        int rv = env_file_read(file, 0, bytes, sizeof bytes, &len, NULL);
-        env_file_close(file);
-        if (rv != 0 || len != sizeof bytes || !head_decode(bytes, &head) || head.number < last)
-            continue;
-        last = head.number;
-        snprintf(out, size, "%s", path);
+        look_at_segment(f, env, path, &newest);
     }
     free(names);
 }
-
-struct flip {
-    struct cluster_node *node;
-    const char *spared;
-    uint32_t files;
-};
 
 static void flip_file(void *data, const char *path, uint64_t size)
 {
     struct flip *f = data;
     struct cluster_node *n = f->node;
-    bool is_spared = strstr(path, f->spared) != NULL || strstr(path, "LOCK") != NULL;
-    if (size == 0 || is_spared || strlen(path) >= sizeof n->flip_path)
+    struct cluster_flip *flip = &n->flips[n->flip_count];
+    bool is_last = strstr(path, f->last) != NULL;
+    uint64_t from = is_last ? HEAD_LEN : 0;
+    if (is_last)
+        size = MIN(size, f->last_end);
+    if (size <= from || strstr(path, "LOCK") != NULL || strlen(path) >= sizeof flip->path)
         return;
     if (!rng_chance(&n->cluster->rng, 1, ++f->files))
         return;
-    snprintf(n->flip_path, sizeof n->flip_path, "%s", path);
-    n->flip_bit = rng_below(&n->cluster->rng, size * 8);
-    n->wants_flip = true;
+    snprintf(flip->path, sizeof flip->path, "%s", path);
+    flip->bit = from * 8 + rng_below(&n->cluster->rng, (size - from) * 8);
 }
 
 static bool may_spoil(const struct cluster *c, const struct cluster_node *n)
@@ -257,8 +286,7 @@ static bool may_spoil(const struct cluster *c, const struct cluster_node *n)
 static void hit_rot(struct cluster *c)
 {
     struct cluster_node *n = &c->nodes[pick_node(c)];
-    char spared[ENV_PATH_MAX];
-    struct flip flip = {.node = n, .spared = spared};
+    struct flip flip = {.node = n};
     if (!may_spoil(c, n))
         return;
     c->spoiled++;
@@ -268,10 +296,14 @@ static void hit_rot(struct cluster *c)
         n->is_wiped = true;
         return;
     }
-    last_segment(n, spared, sizeof spared);
+    find_last_segment(&flip);
     cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_KILL, in_us(c, 10, 2000));
-    if (spared[0] != 0)
+    uint64_t count = rng_chance(&c->rng, 1, 2) ? 1 : rng_between(&c->rng, 2, CLUSTER_FLIPS_MAX);
+    for (uint64_t i = 0; i < count && flip.last[0] != 0; i++) {
+        flip.files = 0;
         sim_disk_each_file(sim_node_disk(n->node), flip_file, &flip);
+        n->flip_count += flip.files > 0;
+    }
 }
 
 static void hit(struct cluster *c, enum fault_kind kind)
@@ -325,8 +357,32 @@ uint64_t nemesis_step(struct cluster *c)
     return in_us(c, 1, c->opt.pace_ms);
 }
 
+/* What was forgotten of a vote, and what is half replicated, shows right after an
+ * election: the leader dies, or one of those who may have voted, or all of them, and is
+ * back before the others have noticed; often the leader has lost sight of somebody too. */
+void nemesis_on_election(struct cluster *c, uint32_t leader)
+{
+    uint64_t until = sim_now_us(c->sim) + rng_between(&c->rng, 1, 60000);
+    bool is_power = (c->opt.faults & FAULT_POWER) && rng_chance(&c->rng, 1, 2);
+    uint32_t one = pick_node(c);
+    bool all = rng_chance(&c->rng, 1, 3);
+    if (!rng_chance(&c->rng, c->strike_percent, 100))
+        return;
+    if ((c->opt.faults & FAULT_PARTITION) && rng_chance(&c->rng, 1, 2)) {
+        uint32_t other = pick_node(c);
+        if (other != leader)
+            sim_net_partition(c->sim, c->nodes[leader].node, c->nodes[other].node, false);
+        sim_call_at(c->sim, in_us(c, 100, span(c)), heal_net, c);
+    }
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        if (all ? i != leader : i == one)
+            cluster_crash(c, i, is_power ? SIM_CRASH_POWER : SIM_CRASH_KILL, until);
+    }
+}
+
 void nemesis_heal(struct cluster *c)
 {
+    c->strike_percent = 0;
     struct sim_disk_options calm_disk = {.sync_us = 100};
     struct sim_options calm;
     sim_options_init(&calm);

@@ -142,8 +142,8 @@ static void plan_register(struct process *p, uint32_t key, bool is_alone)
         plan_cas(p);
         return;
     }
-    bool is_delete = dice >= 92;
-    bool is_swap = !is_delete && dice >= 84;
+    bool is_delete = dice >= 100 - p->w->delete_percent;
+    bool is_swap = !is_delete && rng_chance(&p->w->rng, 1, 10);
     struct history_op *h = plan_op(p, key,
                                    is_delete ? HISTORY_DELETE
                                    : is_swap ? HISTORY_SWAP
@@ -221,9 +221,12 @@ static void plan_batch(struct process *p)
 {
     struct workload *w = p->w;
     uint32_t tries = (uint32_t)rng_between(&w->rng, 2, BATCH_MAX);
-    if (rng_chance(&w->rng, 1, 3))
-        plan_cas(p);
+    uint64_t cas_at = rng_below(&w->rng, 3 * BATCH_MAX); /* mostly none */
     for (uint32_t i = 0; i < tries && p->op_count < BATCH_MAX; i++) {
+        if (i == cas_at && !has_key(p, p->last_key)) {
+            plan_cas(p);
+            continue;
+        }
         enum key_class class = rng_chance(&w->rng, 2, 3) ? KEY_REGISTER : KEY_COUNTER;
         uint32_t key = draw_key(w, rng_chance(&w->rng, 1, 6) ? KEY_LIST : class);
         if (!has_key(p, key))
@@ -275,9 +278,26 @@ static void send_multi_get(struct process *p)
 
 static void send_scan(struct process *p)
 {
+    struct request_scan *scan = &p->op.request.scan;
     p->op.request.kind = REQUEST_SCAN;
-    p->op.request.scan.limit_keys = p->limit_keys;
-    p->op.request.scan.is_reverse = p->is_reverse;
+    scan->limit_keys = p->limit_keys;
+    scan->is_reverse = p->is_reverse;
+    if (p->page_version == 0)
+        return;
+    scan->read.consistency = READ_AT;
+    scan->read.at_version = p->page_version;
+    if (p->is_reverse)
+        scan->end = buf_slice(&p->cursor);
+    else
+        scan->start = buf_slice(&p->cursor);
+}
+
+/* The next page, at the version of the first: all of the scan is one read, that began
+ * with it. */
+static void send_next_page(struct process *p)
+{
+    p->invoke_us = p->scan_us;
+    send_scan(p);
 }
 
 /* ---- drawing -------------------------------------------------------------------- */
@@ -287,10 +307,17 @@ static void begin(struct process *p)
     memset(&p->op, 0, sizeof p->op);
     p->op_count = 0;
     p->get_count = 0;
-    p->limit_keys = 0;
-    p->is_reverse = false;
     p->invoke_us = sim_now_us(p->w->c->sim);
     p->w->next_request++;
+}
+
+static void begin_scan(struct process *p)
+{
+    p->page_version = 0;
+    p->scan_us = p->invoke_us;
+    p->limit_keys = 0;
+    p->is_reverse = false;
+    buf_clear(&p->cursor);
 }
 
 void request_draw(struct process *p)
@@ -298,7 +325,12 @@ void request_draw(struct process *p)
     struct workload *w = p->w;
     uint64_t dice = rng_below(&w->rng, 100);
     begin(p);
+    if (p->page_version != 0 && rng_chance(&w->rng, 2, 3)) {
+        send_next_page(p);
+        return;
+    }
     if (dice < 8) {
+        begin_scan(p);
         p->limit_keys = rng_chance(&w->rng, 1, 2) ? 0 : (uint32_t)rng_between(&w->rng, 1, 6);
         p->is_reverse = rng_chance(&w->rng, 1, 3);
         send_scan(p);
@@ -344,6 +376,7 @@ void request_put_one(struct process *p, uint32_t key)
 void request_scan_all(struct process *p)
 {
     begin(p);
+    begin_scan(p);
     send_scan(p);
 }
 
@@ -374,6 +407,7 @@ static void note_seen(struct process *p, uint32_t key, const struct row *row, ui
         .kind = HISTORY_READ,
         .outcome = HISTORY_OK,
         .read_version = at_version,
+        .is_past = p->op.request.kind == REQUEST_SCAN && p->page_version != 0,
         .invoke_us = p->invoke_us,
         .return_us = sim_now_us(w->c->sim),
     };
@@ -404,17 +438,26 @@ static void note_gets(struct process *p, const struct response_rows *rows)
     }
 }
 
+/* Does the page reach over `key`? From where it began to where the next one will. */
+static bool page_covers(const struct process *p, const struct response_rows *rows, struct slice key)
+{
+    struct slice begin = buf_slice(&p->cursor);
+    bool is_later = p->page_version != 0;
+    if (p->is_reverse)
+        return (!is_later || slice_compare(key, begin) < 0) &&
+               (!rows->has_more || slice_compare(key, rows->cursor) >= 0);
+    return (!is_later || slice_compare(key, begin) >= 0) &&
+           (!rows->has_more || slice_compare(key, rows->cursor) < 0);
+}
+
 /* Keys that a page covers and that are not in it were absent. */
-static void note_missing(struct process *p, const struct response_rows *rows, const bool *seen,
-                         struct slice last)
+static void note_missing(struct process *p, const struct response_rows *rows, const bool *seen)
 {
     struct workload *w = p->w;
     for (uint32_t key = 0; key < KEYS_MAX; key++) {
         if (seen[key] || key % KEYS_OF_CLASS_MAX >= w->keys[key_class(key)])
             continue;
-        int order = slice_compare(slice_str(w->names[key]), last);
-        bool is_covered = !rows->has_more || (p->is_reverse ? order > 0 : order < 0);
-        if (is_covered)
+        if (page_covers(p, rows, slice_str(w->names[key])))
             note_seen(p, key, NULL, rows->version);
     }
 }
@@ -434,7 +477,7 @@ static void note_scan(struct process *p, const struct response_rows *rows)
         row_next(&cursor, &row);
         uint32_t key = key_by_name(w, row.key);
         int order = i == 0 ? 1 : slice_compare(row.key, last) * (p->is_reverse ? -1 : 1);
-        if (row.status != 0 || key == KEYS_MAX || order <= 0) {
+        if (row.status != 0 || key == KEYS_MAX || order <= 0 || !page_covers(p, rows, row.key)) {
             cluster_fail(w->c, "a scan gave %.*s behind %.*s: %s", (int)row.key.len,
                          (const char *)row.key.data, (int)last.len, (const char *)last.data,
                          err_name(row.status));
@@ -444,7 +487,13 @@ static void note_scan(struct process *p, const struct response_rows *rows)
         seen[key] = true;
         note_seen(p, key, &row, rows->version);
     }
-    note_missing(p, rows, seen, last);
+    note_missing(p, rows, seen);
+    p->page_version = 0;
+    if (!rows->has_more)
+        return;
+    p->page_version = rows->version;
+    buf_clear(&p->cursor);
+    buf_append_slice(&p->cursor, rows->cursor);
 }
 
 static bool note_read(struct process *p, const struct client_result *result)
@@ -455,6 +504,10 @@ static bool note_read(struct process *p, const struct client_result *result)
                           ? 0
                           : result->response->rows.version;
         note_seen(p, p->get_keys[0], &none, at);
+        return true;
+    }
+    if (result->status == ERR_VERSION_GONE && p->page_version != 0) {
+        p->page_version = 0; /* too slow: what it reads is thrown away meanwhile */
         return true;
     }
     if (result->status != 0 || result->response == NULL)

@@ -71,6 +71,7 @@ struct workload *workload_new(struct cluster *c, struct history *history)
     w->keys[KEY_LIST] = w->keys[KEY_COUNTER] = w->keys[KEY_TTL] = 2;
     request_names(w);
     rng_init(&w->rng, c->opt.seed * 1000003 + 11);
+    w->delete_percent = rng_chance(&w->rng, 1, 3) ? 45 : 8;
     w->processes = calloc(c->opt.processes, sizeof *w->processes);
     ASSERT(w->processes != NULL);
     for (uint32_t i = 0; i < c->opt.processes; i++) {
@@ -80,6 +81,7 @@ struct workload *workload_new(struct cluster *c, struct history *history)
         buf_init(&p->command, BUFFER_MAX);
         buf_init(&p->keys_raw, BUFFER_MAX);
         buf_init(&p->last_bytes, BUFFER_MAX);
+        buf_init(&p->cursor, BUFFER_MAX);
         for (uint32_t j = 0; j < BATCH_MAX; j++)
             buf_init(&p->values[j], BUFFER_MAX);
         env_timer_init(&p->think, sim_node_env(c->client_node), on_think, p);
@@ -95,6 +97,7 @@ void workload_free(struct workload *w)
         buf_fini(&p->command);
         buf_fini(&p->keys_raw);
         buf_fini(&p->last_bytes);
+        buf_fini(&p->cursor);
         for (uint32_t j = 0; j < BATCH_MAX; j++)
             buf_fini(&p->values[j]);
     }

@@ -31,8 +31,13 @@ struct process {
     uint32_t get_count;
     uint32_t get_keys[GETS_MAX];
     struct buf keys_raw;
+
+    /* a scan, page by page */
     uint32_t limit_keys;
     bool is_reverse;
+    uint64_t scan_us;      /* when it began */
+    uint64_t page_version; /* of its first page; 0: the next one begins anew */
+    struct buf cursor;     /* where the next page begins */
 
     /* a register as last seen, to compare with; and how long the lists are */
     uint32_t last_key;
@@ -49,6 +54,7 @@ struct workload {
     struct process *processes;
     uint64_t next_value;
     uint32_t next_request;
+    uint32_t delete_percent; /* of what is done to registers */
     uint64_t done;
     uint64_t writes_done;
     uint32_t keys[KEY_CLASS_NR]; /* how many of each class */
