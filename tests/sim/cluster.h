@@ -20,7 +20,7 @@ enum {
     CLUSTER_NODES_MAX = 9,
     CLUSTER_WHY_MAX = 1024,
     CLUSTER_DIGESTS_MAX = 64,
-    CLUSTER_FLIPS_MAX = 8,
+    CLUSTER_FLIPS_MAX = 24,
 };
 
 /* What replicas came to when they digested the range at one index. */

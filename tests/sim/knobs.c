@@ -54,6 +54,6 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     if (rng_chance(&rng, 2, 3))
         o->water = (struct watermark_limits){64 << 10, 32 << 10, 8 << 10};
     if (rng_chance(&rng, 1, 2)) /* else nothing is ever old enough to be thrown away */
-        o->retention_ms = rng_between(&rng, 1, 5000);
+        o->retention_ms = power(&rng, 0, 12);
     o->check_bytes_per_s = power(&rng, 12, 24);
 }

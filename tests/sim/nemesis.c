@@ -9,6 +9,8 @@
 #include "raftlog/record.h"
 #include "sim/cluster.h"
 
+enum { SECTOR_BITS = 8 * 512 };
+
 static uint32_t pick_node(struct cluster *c)
 {
     return (uint32_t)rng_below(&c->rng, c->opt.nodes);
@@ -202,7 +204,11 @@ struct flip {
     struct cluster_node *node;
     char last[ENV_PATH_MAX]; /* the log's last segment; "": none */
     uint64_t last_end;       /* where bits of it are no longer flipped */
+    const char *where;       /* in paths with this alone */
     uint32_t files;
+    char path[ENV_PATH_MAX]; /* the one that was drawn, and its bits */
+    uint64_t first_bit;
+    uint64_t end_bit;
 };
 
 /* A flip in the log's last batch looks like a torn write, and what is cut off there is
@@ -260,21 +266,44 @@ static void find_last_segment(struct flip *f)
     free(names);
 }
 
-static void flip_file(void *data, const char *path, uint64_t size)
+static void draw_file(void *data, const char *path, uint64_t size)
 {
     struct flip *f = data;
-    struct cluster_node *n = f->node;
-    struct cluster_flip *flip = &n->flips[n->flip_count];
     bool is_last = strstr(path, f->last) != NULL;
     uint64_t from = is_last ? HEAD_LEN : 0;
     if (is_last)
         size = MIN(size, f->last_end);
-    if (size <= from || strstr(path, "LOCK") != NULL || strlen(path) >= sizeof flip->path)
+    if (size <= from || strstr(path, f->where) == NULL || strstr(path, "LOCK") != NULL)
         return;
-    if (!rng_chance(&n->cluster->rng, 1, ++f->files))
+    if (!rng_chance(&f->node->cluster->rng, 1, ++f->files))
         return;
-    snprintf(flip->path, sizeof flip->path, "%s", path);
-    flip->bit = from * 8 + rng_below(&n->cluster->rng, (size - from) * 8);
+    snprintf(f->path, sizeof f->path, "%s", path);
+    f->first_bit = from * 8;
+    f->end_bit = size * 8;
+}
+
+/* Bits of one file: one, or several close together, as when a sector goes bad. Of the
+ * manifest one: its last record and the seal that proves it stand side by side, and if
+ * both are gone, it looks like a torn write. */
+static void draw_flips(struct flip *f)
+{
+    struct cluster_node *n = f->node;
+    struct rng *rng = &n->cluster->rng;
+    const char *const places[] = {"", f->last, "engine", "engine"};
+    f->where = places[rng_below(rng, ARRAY_LEN(places))];
+    f->files = 0;
+    sim_disk_each_file(sim_node_disk(n->node), draw_file, f);
+    if (f->files == 0 || strlen(f->path) >= sizeof n->flips[0].path)
+        return;
+    uint64_t first = f->first_bit + rng_below(rng, f->end_bit - f->first_bit);
+    uint64_t end = MIN(f->end_bit, first + SECTOR_BITS);
+    bool is_one = strstr(f->path, "MANIFEST") != NULL || rng_chance(rng, 1, 2);
+    uint64_t count = is_one ? 1 : rng_between(rng, 2, CLUSTER_FLIPS_MAX);
+    for (uint64_t i = 0; i < count; i++) {
+        struct cluster_flip *flip = &n->flips[n->flip_count++];
+        memcpy(flip->path, f->path, strlen(f->path) + 1);
+        flip->bit = i == 0 ? first : first + rng_below(rng, end - first);
+    }
 }
 
 static bool may_spoil(const struct cluster *c, const struct cluster_node *n)
@@ -298,12 +327,8 @@ static void hit_rot(struct cluster *c)
     }
     find_last_segment(&flip);
     cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_KILL, in_us(c, 10, 2000));
-    uint64_t count = rng_chance(&c->rng, 1, 2) ? 1 : rng_between(&c->rng, 2, CLUSTER_FLIPS_MAX);
-    for (uint64_t i = 0; i < count && flip.last[0] != 0; i++) {
-        flip.files = 0;
-        sim_disk_each_file(sim_node_disk(n->node), flip_file, &flip);
-        n->flip_count += flip.files > 0;
-    }
+    if (flip.last[0] != 0)
+        draw_flips(&flip);
 }
 
 static void hit(struct cluster *c, enum fault_kind kind)
