@@ -12,6 +12,7 @@ set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 
 set(HOLDFAST_SANITIZE "" CACHE STRING "comma separated -fsanitize= list, empty for none")
 option(HOLDFAST_FUZZ "build the libFuzzer targets (clang)" OFF)
+option(HOLDFAST_PLANTED "bugs can be switched on, for the test of the tests: never for use" OFF)
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
@@ -29,6 +30,9 @@ endif()
 if(HOLDFAST_FUZZ)
     # all rooms, or libFuzzer would see no more than the targets themselves
     add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+if(HOLDFAST_PLANTED)
+    add_compile_definitions(HOLDFAST_PLANTED)
 endif()
 if(HOLDFAST_SANITIZE)
     add_compile_options(-fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=all)

@@ -13,6 +13,7 @@
  */
 #include <stdio.h>
 
+#include "base/plant.h"
 #include "client/client_internal.h"
 
 enum {
@@ -322,7 +323,7 @@ static bool is_refusal(const struct client_op *op, int status)
         return true;
     case ERR_UNDETERMINED:
     case ERR_IO:
-        return op_is_read_only(op);
+        return op_is_read_only(op) || PLANTED(retry_undetermined);
     default:
         return false;
     }
@@ -360,7 +361,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
 void dispatch_on_lost(struct client_op *op, int error, const char *text)
 {
     ASSERT(op->state == CLIENT_OP_SENT);
-    if (!op_is_read_only(op)) {
+    if (!op_is_read_only(op) && !PLANTED(retry_undetermined)) {
         op_fail(op, ERR_UNDETERMINED, text);
     } else if (op->only != NULL) {
         op_fail(op, ERR_UNAVAILABLE, text);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 enum {
@@ -324,7 +325,7 @@ void consensus_on_persisted(struct consensus *c, uint64_t now_ms, uint64_t write
     if (!consensus_enter_quietly(c, now_ms))
         return;
     if (write_id > c->writes.durable_id && write_id < c->writes.next_id) {
-        bool use_guard = guard_on(c, GUARD_T8);
+        bool use_guard = guard_on(c, GUARD_T8) && !PLANTED(durable_index_stale);
         uint64_t last = writes_complete(&c->writes, write_id, use_guard);
         outbox_release(c);
         if (last > c->raft.last_stored && !(c->is_installing && use_guard)) {
@@ -449,6 +450,8 @@ uint64_t consensus_apply_limit(const struct consensus *c)
         return c->applied; /* what commit names may not be there */
     if (!guard_on(c, GUARD_T7))
         return c->commit;
+    if (PLANTED(applied_uncommitted))
+        return MAX(c->applied, (uint64_t)c->raft.last_stored);
     return MAX(c->applied, MIN(c->commit, (uint64_t)c->raft.last_stored));
 }
 

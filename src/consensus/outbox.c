@@ -11,6 +11,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 struct cons_msg outbox_make(const struct consensus *c, enum cons_msg_type type, uint64_t to)
@@ -289,7 +290,7 @@ static void outbox_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
 {
     uint64_t gate = guard_on(c, GUARD_HOLD) ? writes_gate(&c->writes) : 0;
     ASSERT(msg->to != c->opts.replica_id);
-    if (gate != 0)
+    if (gate != 0 && !PLANTED(term_not_awaited))
         outbox_hold(c, msg, n, gate);
     else if (msg->type == CONS_MSG_APPEND)
         append_leave(c, msg, n);

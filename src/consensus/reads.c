@@ -11,6 +11,7 @@
  *
  * Answers of AppendEntries cannot stand in: they echo nothing and may be old.
  */
+#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 /* The only place that changes a read's state. */
@@ -109,9 +110,12 @@ static bool round_has_majority(const struct consensus *c)
 {
     const struct cons_round *round = &c->reads.round;
     uint32_t acks = (uint32_t)__builtin_popcount(round->acks);
-    if (!guard_on(c, GUARD_READ_PROBE))
+    uint32_t voters = round->n_voters;
+    if (!guard_on(c, GUARD_READ_PROBE) || PLANTED(read_unconfirmed))
         return true;
-    return acks > round->n_voters / 2;
+    for (uint32_t i = 0; PLANTED(read_asks_the_live) && i < round->n_voters; i++)
+        voters -= !peer_is_live(c, round->voters[i]);
+    return acks > voters / 2;
 }
 
 /* Begin an attempt for every read in `probing`. */
@@ -152,7 +156,8 @@ static void round_begin(struct consensus *c)
 void reads_on_result(struct consensus *c, uint64_t from, uint64_t number)
 {
     struct cons_round *round = &c->reads.round;
-    if (!round->is_active || (number != round->number && guard_on(c, GUARD_READ_NUMBER)))
+    bool is_any = !guard_on(c, GUARD_READ_NUMBER) || PLANTED(read_old_answer);
+    if (!round->is_active || (number != round->number && !is_any))
         return;
     for (uint32_t i = 0; i < round->n_voters; i++) {
         if (round->voters[i] == from)
@@ -169,7 +174,8 @@ void reads_advance(struct consensus *c)
     reads_catch_up(c);
     if (c->state != CONS_LEADER)
         return;
-    bool is_ready = leader_is_ready(c) || !guard_on(c, GUARD_READ_READY);
+    bool is_ready =
+        leader_is_ready(c) || !guard_on(c, GUARD_READ_READY) || PLANTED(read_before_own_term);
     if (r->round.is_active) {
         if (list_is_empty(&r->probing))
             r->round.is_active = false; /* all expired or withdrawn */

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 enum { RECEIVE_ENTRIES_ON_STACK = 64 };
@@ -61,6 +62,8 @@ static void append_step(struct consensus *c, const struct cons_msg *msg, uint32_
     m.append_entries.term = msg->term;
     m.append_entries.prev_log_index = a->prev_index + from;
     m.append_entries.prev_log_term = from > 0 ? a->entries[from - 1].term : a->prev_term;
+    if (PLANTED(append_without_match) && log_term_at(c, m.append_entries.prev_log_index) != 0)
+        m.append_entries.prev_log_term = log_term_at(c, m.append_entries.prev_log_index);
     m.append_entries.leader_commit = a->commit;
     m.append_entries.entries = n > 0 ? entries : NULL;
     m.append_entries.n_entries = n;
@@ -128,6 +131,8 @@ static void receive_append(struct consensus *c, const struct cons_msg *msg)
         c->n_dropped++; /* but for the heartbeat in it: a slow disk calls no election */
         a->n = 0;
     }
+    if (PLANTED(hint_is_commit) && a->commit > c->commit)
+        c->opts.ops->committed(c->opts.ctx, c->commit, a->commit);
     if (a->prev_index < snapshot && guard_on(c, GUARD_T5)) {
         /* The library corrupts its trail or stalls (R7): begin at the snapshot. */
         uint64_t skip = snapshot - a->prev_index;
@@ -203,6 +208,10 @@ static void receive_vote(struct consensus *c, const struct cons_msg *msg)
     m.request_vote.last_log_term = msg->vote.last_term;
     m.request_vote.disrupt_leader = msg->vote.disrupt_leader;
     m.request_vote.pre_vote = msg->vote.pre_vote;
+    if (PLANTED(vote_for_shorter_log)) {
+        m.request_vote.last_log_index = MAX(msg->vote.last_index, log_last_index(c));
+        m.request_vote.last_log_term = MAX(msg->vote.last_term, log_term_at(c, log_last_index(c)));
+    }
     bool is_voter = raft_role(&c->raft) == RAFT_VOTER;
     if (c->state == CONS_FOLLOWER && c->term > 0 && !is_voter && guard_on(c, GUARD_T11))
         vote_as_voter(c, msg, &m);

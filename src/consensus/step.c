@@ -14,6 +14,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 enum { STEP_ENTRIES_ON_STACK = 32 };
@@ -68,7 +69,7 @@ static void step_persist(struct consensus *c, bool has_hard_state, uint64_t firs
         .id = id,
         .has_hard_state = has_hard_state,
         .term = term,
-        .vote = raft_voted_for(&c->raft),
+        .vote = PLANTED(vote_not_persisted) ? 0 : raft_voted_for(&c->raft),
         .first_index = n > 0 ? first : 0,
         .entries = entries,
         .n = n,
@@ -165,10 +166,35 @@ void step_sync(struct consensus *c)
     c->opts.ops->role_changed(c->opts.ctx, state, term, leader);
 }
 
+/* commit_old_term, commit_by_half, commit_counts_learners: other rules of counting than
+ * the library's. */
+static uint64_t planted_commit(const struct consensus *c)
+{
+    const struct cons_config *config = &configs_latest(&c->configs)->config;
+    bool learners = PLANTED(commit_counts_learners);
+    uint32_t wanted = cons_config_voters(config) / 2 + !PLANTED(commit_by_half);
+    uint64_t found = 0;
+    if (c->state != CONS_LEADER)
+        return 0;
+    for (uint32_t i = 0; i < config->n; i++) {
+        uint64_t match = peer_match(c, config->members[i].replica_id);
+        uint32_t n = 0;
+        for (uint32_t k = 0; k < config->n; k++)
+            n += (learners || config->members[k].role == CONS_VOTER) &&
+                 peer_match(c, config->members[k].replica_id) >= match;
+        bool is_own = PLANTED(commit_old_term) || log_term_at(c, match) == c->term;
+        if (n >= wanted && is_own)
+            found = MAX(found, match);
+    }
+    return found;
+}
+
 /* (C2): the library's own index can fall (R14). */
 static void step_commit(struct consensus *c)
 {
     uint64_t to = raft_commit_index(&c->raft);
+    if (PLANTED(commit_old_term) || PLANTED(commit_by_half) || PLANTED(commit_counts_learners))
+        to = MAX(to, planted_commit(c));
     uint64_t from = c->commit;
 
     if (guard_on(c, GUARD_T6) && to <= from)

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
+
 enum {
     SHARDS_MAX = 16,
     SHARD_BYTES_MIN = 1 << 20, /* fewer shards rather than smaller ones */
@@ -302,8 +304,15 @@ void cache_free(struct cache *cache)
     free(cache);
 }
 
+/* cache_mixes_files */
+static uint64_t planted_name(uint64_t file)
+{
+    return PLANTED(cache_mixes_files) ? file % 64 : file;
+}
+
 struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset)
 {
+    file = planted_name(file);
     uint64_t hash = name_hash(file, offset);
     struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
     shard_lock(s);
@@ -323,6 +332,7 @@ struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset)
 
 void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block)
 {
+    file = planted_name(file);
     uint64_t hash = name_hash(file, offset);
     struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
     shard_lock(s);

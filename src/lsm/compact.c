@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "lsm/lsm_internal.h"
 #include "lsm/merge.h"
 
@@ -150,6 +151,14 @@ static bool has_piece(const struct version *v, const struct pick_input *in)
     return false;
 }
 
+/* file_gone_early */
+static void unlink_input(struct lsm *lsm, uint64_t number)
+{
+    char path[ENV_PATH_MAX];
+    if (disk_path(lsm->dir, DISK_TABLE, number, path) == 0)
+        env_file_unlink(lsm->env, path, NULL);
+}
+
 static int compact_prepare(struct lsm *lsm, struct commit *commit, struct edit *edit)
 {
     struct compaction *c = container_of(commit, struct compaction, commit);
@@ -159,6 +168,8 @@ static int compact_prepare(struct lsm *lsm, struct commit *commit, struct edit *
         if (!has_piece(lsm->version, in))
             return ERR_STATE; /* an edit came between */
         rv = edit_drop(edit, in->level, in->piece->id);
+        if (PLANTED(file_gone_early) && !c->pick.is_move && in->piece->table->pieces == 1)
+            unlink_input(lsm, in->piece->file);
     }
     if (c->pick.is_move)
         return rv != 0 ? rv : edit_add(edit, c->pick.output, piece_ref(c->pick.inputs[0].piece));

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "lsm/batch.h"
 #include "lsm/builder.h"
 #include "lsm/lsm_internal.h"
@@ -131,7 +132,7 @@ int lsm_edit(struct lsm *lsm, struct lsm_edit_op *op)
         rv = copy_builders(item, op);
     if (rv == 0)
         rv = copy_puts(step, op->puts);
-    if (rv == 0 && (op->freeze || touches_active(lsm, op)))
+    if (rv == 0 && (op->freeze || touches_active(lsm, op)) && !PLANTED(edit_overtakes_writes))
         rv = step_freeze(lsm);
     if (rv != 0) {
         edit_item_free(item, true);

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
+
 static void gc_spans_check(const struct lsm_gc_span *spans, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -130,7 +132,7 @@ static const struct lsm_gc_span *filter_span(struct gc_filter *f, struct slice k
 /* Rules 2 to 4. */
 static bool pass_span(struct gc_filter *f, const struct lsm_gc_span *span, struct entry *e)
 {
-    if (e->version > span->safe_version)
+    if (e->version > span->safe_version && !PLANTED(old_version_dropped))
         return true;
     if (f->is_settled)
         return false;

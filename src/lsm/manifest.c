@@ -6,6 +6,7 @@
 
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "base/plant.h"
 #include "lsm/disk.h"
 
 #define FILE_MAGIC UINT64_C(0x3130464e414d5348) /* "HSMANF01" */
@@ -110,6 +111,8 @@ static int switch_current(struct manifest *m, uint64_t number, bool *ret_is_unde
         return rv;
     rv = env_file_rename(m->env, from, to, err);
     *ret_is_undecided = rv != 0;
+    if (PLANTED(rename_not_synced))
+        return rv;
     return rv == 0 ? disk_sync_dir(m->env, m->dir, err) : rv;
 }
 
@@ -173,11 +176,11 @@ int manifest_append(struct manifest *m, struct slice payload, struct err *err)
     uint8_t seal[MANIFEST_SEAL];
     put_seal(seal, m->number, seq);
     int rv = env_file_write(m->file, m->size, raw.data, raw.len, err);
-    if (rv == 0)
+    if (rv == 0 && !PLANTED(manifest_not_synced))
         rv = disk_sync(m->env, m->file, name, err);
     if (rv == 0)
         rv = env_file_write(m->file, m->size + raw.len, seal, sizeof seal, err);
-    if (rv == 0)
+    if (rv == 0 && !PLANTED(manifest_not_synced))
         rv = disk_sync(m->env, m->file, name, err);
     if (rv == 0) {
         m->size += raw.len + sizeof seal;

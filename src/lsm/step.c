@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "lsm/batch.h"
 #include "lsm/lsm_internal.h"
 
@@ -254,7 +255,7 @@ int step_freeze(struct lsm *lsm)
     struct memtable *fresh = memtable_new();
     struct step *step = step_new(STEP_FLUSH);
     int rv = fresh == NULL || step == NULL ? ERR_NOMEM : 0;
-    if (rv == 0)
+    if (rv == 0 && !PLANTED(data_before_index))
         rv = add_meta(lsm, lsm->frozen + 1);
     if (rv != 0) {
         memtable_unref(fresh);
@@ -265,6 +266,8 @@ int step_freeze(struct lsm *lsm)
     step->freeze = ++lsm->frozen;
     step->mem = lsm->active;
     lsm->active = fresh;
+    if (PLANTED(data_before_index))
+        add_meta(lsm, lsm->frozen);
     lsm_view_drop(lsm);
     step_append(lsm, step);
     lsm_stall_update(lsm);

@@ -12,6 +12,7 @@
 
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "base/plant.h"
 #include "env/env.h"
 #include "lsm/block.h"
 #include "lsm/disk.h"
@@ -323,7 +324,7 @@ int table_builder_finish(struct table_builder *b, struct table_info *ret_info, s
         rv = cut_partition(b, err);
     if (rv == 0)
         rv = write_tail(b, err);
-    if (rv == 0)
+    if (rv == 0 && !PLANTED(table_not_synced))
         rv = disk_sync(b->env, b->file, b->path, err);
     if (rv != 0)
         return rv;

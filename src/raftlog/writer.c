@@ -5,6 +5,7 @@
  * file. */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "raftlog/internal.h"
 
 static bool batch_is_empty(const struct batch *b)
@@ -47,7 +48,9 @@ static void flight_execute(struct env_work *work)
     flight_verify(f);
     uint64_t begin_us = env_now_us(log->env);
     f->rv = env_file_write(f->file, f->offset, f->data, f->len, &f->err);
-    if (f->rv == 0)
+    if (f->rv == 0 && !PLANTED(ack_before_sync))
+        f->rv = env_file_sync(f->file, &f->err);
+    if (f->rv == ERR_IO && PLANTED(sync_tried_again))
         f->rv = env_file_sync(f->file, &f->err);
     f->took_us = env_now_us(log->env) - begin_us;
 }

@@ -12,6 +12,7 @@
  */
 #include "base/crc32c.h"
 #include "base/hash.h"
+#include "base/plant.h"
 #include "range/range_internal.h"
 
 enum { PREFETCH_KEYS_MAX = 1024 /* of one round */ };
@@ -73,27 +74,6 @@ static int apply_collect(struct range *range, struct entry_reader entry)
     return rv;
 }
 
-/* Hand the overlay to the engine, in one batch. */
-static int apply_write(struct range *range, struct apply *a)
-{
-    const struct overlay *overlay = &range->eval.overlay;
-    struct lsm_batch batch;
-    if (overlay->count == 0)
-        return 0;
-    lsm_batch_init(&batch);
-    for (uint32_t i = 0; i < overlay->count; i++) {
-        const struct overlay_record *r = &overlay->records[i];
-        a->history_hash = hash_record(a->history_hash, r);
-        if (r->is_delete)
-            lsm_batch_delete(&batch, r->key, r->version);
-        else
-            lsm_batch_put(&batch, r->key, r->version, r->value, r->expiry_ms);
-    }
-    int rv = lsm_write(range->lsm, &batch);
-    lsm_batch_fini(&batch);
-    return rv;
-}
-
 static void raise_safe_point(struct range_meta *meta)
 {
     if (meta->time_ms <= meta->retention_ms)
@@ -125,6 +105,8 @@ static struct apply apply_begin(const struct range *range, uint64_t index, uint6
     const struct range_meta *meta = &range->meta;
     struct apply a = {.index = index, .term = term};
     a.time_ms = MAX(meta->time_ms, entry->stamp_ms);
+    if (PLANTED(time_goes_back))
+        a.time_ms = entry->stamp_ms;
     a.last_version = MAX(a.time_ms << RANGE_VERSION_COUNTER_BITS, meta->last_version + 1);
     a.history_hash = hash_mix(hash_head(meta->history_hash, index, term), entry->stamp_ms);
     return a;
@@ -134,12 +116,38 @@ static void apply_commit(struct range *range, const struct apply *a)
 {
     struct range_meta *meta = &range->meta;
     ASSERT(a->last_version > meta->last_version);
-    ASSERT(a->time_ms >= meta->time_ms);
+    ASSERT(a->time_ms >= meta->time_ms || PLANTED(time_goes_back));
     range_advance(range, a->index, a->term);
     meta->time_ms = a->time_ms;
     meta->last_version = a->last_version;
     meta->history_hash = a->history_hash;
     raise_safe_point(meta);
+}
+
+/* Hand the overlay to the engine, in one batch. */
+static int apply_write(struct range *range, struct apply *a)
+{
+    const struct overlay *overlay = &range->eval.overlay;
+    struct lsm_batch batch;
+    if (overlay->count == 0)
+        return 0;
+    lsm_batch_init(&batch);
+    for (uint32_t i = 0; i < overlay->count; i++) {
+        const struct overlay_record *r = &overlay->records[i];
+        a->history_hash = hash_record(a->history_hash, r);
+        if (r->is_delete)
+            lsm_batch_delete(&batch, r->key, r->version);
+        else
+            lsm_batch_put(&batch, r->key, r->version, r->value, r->expiry_ms);
+    }
+    struct range_meta before = range->meta;
+    if (PLANTED(index_before_data))
+        apply_commit(range, a);
+    int rv = lsm_write(range->lsm, &batch);
+    if (PLANTED(index_before_data) && rv != 0)
+        range->meta = before;
+    lsm_batch_fini(&batch);
+    return rv;
 }
 
 int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice payload,
@@ -155,18 +163,21 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
 
     struct apply a = apply_begin(range, index, term, &entry);
     eval_begin(&range->eval, range->lsm, &range->prefetch,
-               range_descriptor_span(&range->meta.descriptor), a.time_ms);
+               range_descriptor_span(&range->meta.descriptor),
+               PLANTED(expiry_by_own_clock) ? env_wall_ms(range->env) : a.time_ms);
     rv = apply_commands(range, &a, entry, err);
     if (rv == ERR_WOULD_BLOCK && apply_collect(range, entry) != 0)
         rv = ERR_NOMEM;
     if (rv == 0)
         rv = apply_write(range, &a);
     if (rv == 0) {
-        apply_commit(range, &a);
+        if (range->meta.applied_index != index) /* always, but for index_before_data */
+            apply_commit(range, &a);
         range->wants_digest = range->eval.wants_digest;
         for (uint32_t i = 0; sink != NULL && i < a.count; i++)
             sink->on_result(sink->data, i, &a.results[i]);
-        prefetch_clear(&range->prefetch); /* results may point into it */
+        if (!PLANTED(cached_state_kept))
+            prefetch_clear(&range->prefetch); /* results may point into it */
     }
     eval_end(&range->eval);
     return rv;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/plant.h"
 #include "range/range_internal.h"
 
 enum { ARENA_CHUNK = 16 << 10, NUMBER_MAX = 20 /* characters of INT64_MIN */ };
@@ -169,7 +170,8 @@ static int run_stop(struct run *run, uint32_t i, int status, const struct key_st
         .result_count = 1,
         .results = r,
     };
-    overlay_rollback(&run->eval->overlay);
+    if (!PLANTED(batch_in_part))
+        overlay_rollback(&run->eval->overlay);
     return STOPPED;
 }
 
@@ -247,9 +249,11 @@ static int run_conditions(struct run *run)
 {
     for (uint32_t i = 0; i < run->command.op_count; i++) {
         const struct op *op = &run->command.ops[i];
-        if (op->cond == COND_NONE)
+        if (op->cond == COND_NONE || PLANTED(batch_in_part))
             continue;
-        int rv = run_state(run, i);
+        int rv = PLANTED(condition_before_entry)
+                     ? engine_state(run->eval, run->keys[i], &run->states[i], run->err)
+                     : run_state(run, i);
         if (rv != 0)
             return rv;
         if (!cond_holds(op, &run->states[i]))
@@ -365,6 +369,8 @@ static int run_op(struct run *run, uint32_t i)
     const struct op *op = &run->command.ops[i];
     struct slice value = op->value;
     int rv = op_needs_state(op) ? run_state(run, i) : 0;
+    if (rv == 0 && PLANTED(batch_in_part) && !cond_holds(op, &run->states[i]))
+        return run_stop(run, i, ERR_CONDITION_FAILED, &run->states[i]);
     if (rv == 0)
         rv = return_previous(run, i);
     if (rv != 0)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/crc32c.h"
+#include "base/plant.h"
 #include "range/range_internal.h"
 #include "range/snapshot.h"
 #include "range/stream.h"
@@ -237,7 +238,8 @@ static int take_end(struct range_install *in, const struct stream_record *end, s
 static int take_record(struct range_install *in, const struct stream_record *rec)
 {
     struct range_span span = range_descriptor_span(&in->meta.descriptor);
-    if (!range_span_contains(span, rec->key) || rec->version > in->meta.last_version)
+    bool is_later = rec->version > in->meta.last_version && !PLANTED(snapshot_of_later);
+    if (!range_span_contains(span, rec->key) || is_later)
         return err_set(&in->err, ERR_CORRUPT, "snapshot: a record outside its span or versions");
     int rv = rec->kind == STREAM_DELETE
                  ? lsm_builder_delete(in->builder, rec->key, rec->version, &in->err)
@@ -360,7 +362,7 @@ static int install_edit(struct range_install *in)
         in->edit = (struct lsm_edit_op){
             .data = in,
             .excise = excise,
-            .excise_count = excised_spans(in, excise),
+            .excise_count = PLANTED(old_span_kept) ? 0 : excised_spans(in, excise),
             .ingest = &in->builder,
             .ingest_count = lsm_builder_count(in->builder) > 0 ? 1 : 0,
             .puts = &puts,

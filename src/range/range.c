@@ -9,6 +9,7 @@
 
 #include "base/coding.h"
 #include "base/hash.h"
+#include "base/plant.h"
 #include "range/range_internal.h"
 
 enum { USER_PREFIX = 0x02, PREFETCH_BYTES_MAX = 16 << 20 };
@@ -340,6 +341,10 @@ bool range_on_flushed(struct range *range, uint64_t freeze)
     ASSERT(last->index <= range->meta.applied_index);
     range->flushed = *last;
     range->is_unborn = false;
+    if (PLANTED(flushed_index_late)) {
+        range->flushed.index = range->meta.applied_index;
+        range->flushed.term = range->meta.applied_term;
+    }
     range->freeze_count -= done;
     memmove(range->freezes, range->freezes + done, range->freeze_count * sizeof range->freezes[0]);
     return true;

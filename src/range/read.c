@@ -9,6 +9,7 @@
  */
 #include "range/read.h"
 
+#include "base/plant.h"
 #include "range/range_internal.h"
 #include "range/read_internal.h"
 #include "wire/request.h"
@@ -210,6 +211,11 @@ int range_read_start(struct range *range, struct range_read *read)
 static void read_execute(struct env_work *work)
 {
     struct range_read *read = work->data;
+    if (PLANTED(read_goes_on_newer)) {
+        lsm_view_unref(read->view);
+        read->view = lsm_view_take(read->range->lsm);
+        read->version = UINT64_MAX;
+    }
     read->status = read_go(read, 0);
     ASSERT(read->status != ERR_WOULD_BLOCK);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/plant.h"
 #include "range/range_internal.h"
 #include "range/read_internal.h"
 
@@ -107,6 +108,8 @@ static void end_page(struct range_read *read, const struct lsm_iter *iter)
     struct slice key = read->is_reverse ? buf_slice(&read->upper) : lsm_iter_key(iter);
     read->has_more = true;
     buf_append_slice(&read->cursor, user_key(key));
+    if (PLANTED(page_skips_key) && !read->is_reverse)
+        buf_append_u8(&read->cursor, 0);
 }
 
 /* The range is done, the scan is not. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/crc32c.h"
+#include "base/plant.h"
 #include "range/range_internal.h"
 #include "range/stream.h"
 
@@ -135,6 +136,10 @@ void range_snapshot_next(struct range_snapshot *snapshot, range_snapshot_cb cb, 
 {
     ASSERT(cb != NULL);
     snapshot_move(snapshot, SNAP_READING);
+    if (PLANTED(snapshot_of_later) && snapshot->iter == NULL) {
+        lsm_view_unref(snapshot->view);
+        snapshot->view = lsm_view_take(snapshot->range->lsm);
+    }
     snapshot->cb = cb;
     snapshot->data = data;
     range_busy(snapshot->range);

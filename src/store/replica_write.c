@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
@@ -149,8 +150,8 @@ static bool propose_entry(struct replica *r, struct list *taken, uint32_t count)
     size_t len = 0;
     uint64_t index = 0;
     uint64_t wall_ms = MAX(env_wall_ms(r->store->env), r->stamp_ms);
-    int rv =
-        entry_builder_take(&r->builder, wall_ms, range_meta(r->range)->time_ms, &payload, &len);
+    uint64_t time_ms = PLANTED(time_goes_back) ? 0 : range_meta(r->range)->time_ms;
+    int rv = entry_builder_take(&r->builder, wall_ms, time_ms, &payload, &len);
     if (rv != 0) {
         fail_taken(r, taken, rv);
         return false;
@@ -306,10 +307,25 @@ static void proposal_uncount(struct replica *r, struct proposal *p)
     p->is_stale = true;
 }
 
+static void proposal_answer_all(struct replica *r, struct proposal *p, int status, const char *text)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        struct write_op *op = p->by_position[i];
+        p->by_position[i] = NULL;
+        if (op != NULL)
+            write_answer(r, op, status, text);
+    }
+}
+
 void replica_proposals_stale(struct replica *r)
 {
     LIST_FOREACH(it, &r->proposals)
-    proposal_uncount(r, list_entry(it, struct proposal, in_proposals));
+    {
+        struct proposal *p = list_entry(it, struct proposal, in_proposals);
+        proposal_uncount(r, p);
+        if (PLANTED(refused_but_proposed))
+            proposal_answer_all(r, p, ERR_NOT_LEADER, NULL);
+    }
     ASSERT(r->proposal_count == 0);
 }
 
@@ -321,16 +337,6 @@ void replica_proposal_done(struct replica *r, struct proposal *p)
     for (uint32_t i = 0; i < p->count; i++)
         ASSERT(p->by_position[i] == NULL);
     free(p);
-}
-
-static void proposal_answer_all(struct replica *r, struct proposal *p, int status, const char *text)
-{
-    for (uint32_t i = 0; i < p->count; i++) {
-        struct write_op *op = p->by_position[i];
-        p->by_position[i] = NULL;
-        if (op != NULL)
-            write_answer(r, op, status, text);
-    }
 }
 
 void replica_proposals_skip(struct replica *r, uint64_t index)

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/plant.h"
 #include "consensus/guards.h"
 #include "consensus/world.h"
 
@@ -176,10 +177,24 @@ static int parse_guards(const char *text, uint64_t *ret_mask)
     return 0;
 }
 
+#ifdef HOLDFAST_PLANTED
+static bool choose_plant(const char *name)
+{
+    return plant_choose(name) == 0;
+}
+#else
+static bool choose_plant(const char *name)
+{
+    fprintf(stderr, "no '%s' in this build: cmake --preset planted\n", name);
+    return false;
+}
+#endif
+
 static int usage(void)
 {
     fprintf(stderr, "usage: holdfast-consensus-sim --seeds A..B [--guards-off T1,T2] [--jobs N] "
-                    "[--verbose] [--trace] [--verify] [--expect-failure]\n");
+                    "[--verbose] [--trace] [--verify] [--expect-failure]\n"
+                    "                              [--plant NAME]  (in a planted build only)\n");
     return 2;
 }
 
@@ -201,6 +216,10 @@ static int parse(int argc, char **argv, struct options *o)
             i++;
         } else if (strcmp(argv[i], "--jobs") == 0 && value != NULL) {
             o->jobs = (uint32_t)strtoul(value, NULL, 10);
+            i++;
+        } else if (strcmp(argv[i], "--plant") == 0 && value != NULL) {
+            if (!choose_plant(value))
+                return usage();
             i++;
         } else if (strcmp(argv[i], "--guards-off") == 0 && value != NULL) {
             o->guards_text = value;

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/plant.h"
 #include "sim/cluster.h"
 
 enum {
@@ -349,6 +350,32 @@ static bool parse_seeds(const char *text, struct sim_args *args)
     return *end == 0 && args->first <= args->last;
 }
 
+#ifdef HOLDFAST_PLANTED
+static bool choose_plant(const char *name)
+{
+    return plant_choose(name) == 0;
+}
+
+static int list_plants(void)
+{
+    for (unsigned i = 0; plant_name(i) != NULL; i++)
+        printf("%s\t%s\t%s\n", plant_name(i), plant_harness(i), plant_text(i));
+    return 0;
+}
+#else
+static bool choose_plant(const char *name)
+{
+    fprintf(stderr, "holdfast-sim: no '%s' in this build: cmake --preset planted\n", name);
+    return false;
+}
+
+static int list_plants(void)
+{
+    fprintf(stderr, "holdfast-sim: no bugs in this build: cmake --preset planted\n");
+    return 2;
+}
+#endif
+
 static int usage(FILE *out)
 {
     fprintf(out, "usage: holdfast-sim [--seed S | --seeds A..B] [--nodes N] [--seconds S]\n"
@@ -356,6 +383,7 @@ static int usage(FILE *out)
                  "clock,space,admin,rot,hours]\n"
                  "                    [--jobs N] [--twice] [--verbose]\n"
                  "       holdfast-sim --list FILE\n"
+                 "       holdfast-sim --plant NAME … | --plants   (in a planted build only)\n"
                  "Runs whole clusters in a simulated world; --twice runs each seed twice and\n"
                  "compares the hashes. Exit status 0 only if no seed failed.\n");
     return out == stdout ? 0 : 2;
@@ -392,6 +420,8 @@ static int parse_args(int argc, char **argv, struct sim_args *args)
             ok = parse_faults(value, &args->faults);
         else if (strcmp(flag, "--list") == 0)
             args->list = value;
+        else if (strcmp(flag, "--plant") == 0)
+            ok = choose_plant(value);
         else
             ok = false;
         if (!ok)
@@ -444,6 +474,8 @@ int main(int argc, char **argv)
 {
     struct sim_args args = {.first = 1, .last = 1, .faults = FAULT_ALL, .seconds = 20, .jobs = 1};
     struct tally t = {0};
+    if (argc == 2 && strcmp(argv[1], "--plants") == 0)
+        return list_plants();
     int rv = parse_args(argc, argv, &args);
     if (rv != 0)
         return usage(rv == 1 ? stdout : stderr);

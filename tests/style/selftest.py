@@ -13,6 +13,7 @@ import unittest
 
 import layers
 import layout
+import plants
 import ruler
 import source
 import symbols
@@ -189,6 +190,42 @@ class Layout(unittest.TestCase):
             self.assertEqual(layout.check(root, tool), ([], 1))
             plant(root, "src/a/b.c", "int   x;\n")
             self.assertEqual(len(layout.check(root, tool)[0]), 1)
+
+
+class Plants(unittest.TestCase):
+    LIST = SPDX + "#define PLANT_LIST(X) X(lost_write, \"sim\", \"text\")\n"
+
+    def names(self, path, text):
+        with tempfile.TemporaryDirectory() as root:
+            plant(root, plants.LIST, self.LIST)
+            plant(root, path, SPDX + text)
+            return plants.check_names(root)[0]
+
+    def test_names(self):
+        use = "int f(void)\n{\n    return PLANTED(lost_write);\n}\n"
+        self.assertEqual(self.names("src/lsm/a.c", use), [])
+        self.assertIn("nothing has", self.names("src/lsm/a.c", "int x;\n")[0])
+        self.assertIn("no bug 'other'", self.names("src/lsm/a.c", use + "PLANTED(other)\n")[0])
+        knows = use + "#ifdef HOLDFAST_PLANTED\n#endif\n"
+        self.assertIn("known to", self.names("src/lsm/a.c", knows)[0])
+        self.assertEqual(self.names("tests/sim/main.c", knows), [])
+
+    def traces(self, text):
+        with tempfile.TemporaryDirectory() as root:
+            plant(root, plants.LIST, self.LIST)
+            plant(root, "a.c", text)
+            os.makedirs(os.path.join(root, "b", "lib"))
+            archive = os.path.join(root, "b", "lib", "libhf_base.a")
+            subprocess.run([CC, "-c", os.path.join(root, "a.c"), "-o", archive], check=True)
+            problems, judged = plants.check_traces(root, os.path.join(root, "b"))
+            self.assertEqual(judged, 1)
+            return problems
+
+    def test_traces(self):
+        self.assertEqual(self.traces("int plan_is(int x) { return x; }\n"), [])
+        self.assertIn("plant_is()", self.traces("int plant_is(int x) { return x; }\n")[0])
+        name = "const char a[] = \"x\\0lost_write\";\n"
+        self.assertIn("the name of", self.traces(name)[0])
 
 
 class Source(unittest.TestCase):

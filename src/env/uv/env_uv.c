@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/plant.h"
 #include "env/uv/real_internal.h"
 
 struct real_signal {
@@ -323,8 +324,30 @@ static void world_abandon(struct real_world *world)
     free(world);
 }
 
+#ifdef HOLDFAST_PLANTED
+/* In a planted build real processes have bugs too: those that their environment names. */
+static int choose_plant(struct err *err)
+{
+    const char *name = getenv("HOLDFAST_PLANT");
+    if (plant_choose(name) != 0)
+        return err_set(err, ERR_INVALID, "HOLDFAST_PLANT names no bug: '%s'", name);
+    if (plant_chosen() != NULL)
+        fprintf(stderr, "this process has the planted bug %s\n", plant_chosen());
+    return 0;
+}
+#else
+static int choose_plant(struct err *err)
+{
+    (void)err;
+    return 0;
+}
+#endif
+
 int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struct err *err)
 {
+    int rv = choose_plant(err);
+    if (rv != 0)
+        return rv;
     struct real_world *world = calloc(1, sizeof *world);
     if (world == NULL)
         return err_set(err, ERR_NOMEM, "start the event loop: out of memory");

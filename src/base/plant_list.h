@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The bugs that a planted build can have: name, where it is looked for, what it breaks.
+ * `sim` and `hours` are runs of holdfast-sim (hours: with wall clocks hours off),
+ * `consensus` of holdfast-consensus-sim, where members come and go. In order of the rooms
+ * that break; docs/PLANTED.md tells of each where the real world had it.
+ */
+#ifndef BASE_PLANT_LIST_H_
+#define BASE_PLANT_LIST_H_
+
+#define PLANT_LIST(X)                                                                              \
+    X(ack_before_sync, "sim", "a write of the log is taken for durable without a sync")            \
+    X(sync_tried_again, "sim",                                                                     \
+      "a failed sync of the log is tried again, and the second success believed")                  \
+    X(segment_name_not_synced, "sim", "a new log segment's name is not synced with its folder")    \
+    X(recycled_tail_read, "sim",                                                                   \
+      "the segment's number is not in the checksum: old records of a recycled file count")         \
+    X(torn_tail_taken, "sim",                                                                      \
+      "the log does not check the checksums of entries: a torn write counts")                      \
+    X(cut_at_bad_checksum, "sim",                                                                  \
+      "the log is cut at the first bad record, though a later one proves that it was synced")      \
+    X(read_error_is_end, "sim", "a read error at recovery is taken for an empty segment")          \
+    X(hint_is_commit, "sim", "the commit hint runs ahead of the entries in the log")               \
+    X(rename_not_synced, "sim", "CURRENT is renamed without a sync of its folder")                 \
+    X(manifest_not_synced, "sim", "manifest records are not synced")                               \
+    X(table_name_not_synced, "sim",                                                                \
+      "a new table's name is not synced before the manifest names it")                             \
+    X(table_not_synced, "sim", "a new table's bytes are not synced before the manifest names it")  \
+    X(file_gone_early, "sim", "a compaction's inputs are removed before the manifest says so")     \
+    X(index_before_data, "sim", "the applied index is saved before the data that belongs to it")   \
+    X(data_before_index, "sim", "data is saved before the applied index that belongs to it")       \
+    X(flushed_index_late, "sim", "the flushed index is read when a flush ends, not when it began") \
+    X(checksum_ignored, "sim", "blocks of tables are served whatever their checksum")              \
+    X(cache_mixes_files, "sim", "the block cache tells files apart by a few bits of their number") \
+    X(old_version_dropped, "sim", "compaction drops versions that a reader may still ask for")     \
+    X(tombstone_dropped_early, "sim",                                                              \
+      "compaction drops a delete while an older version lies deeper")                              \
+    X(edit_overtakes_writes, "sim", "an installed snapshot overtakes the writes in memory")        \
+    X(old_span_kept, "sim", "a snapshot is installed without dropping the old data")               \
+    X(snapshot_of_later, "sim", "a snapshot's data is of a later moment than its index")           \
+    X(expiry_by_own_clock, "sim", "each replica judges expiry by its own clock")                   \
+    X(time_goes_back, "sim", "range time follows the leader's clock backwards")                    \
+    X(condition_before_entry, "sim",                                                               \
+      "conditions are judged by the state before the entry, not before the command")               \
+    X(batch_in_part, "sim", "a batch whose condition fails leaves its first operations behind")    \
+    X(cached_state_kept, "sim", "what apply read ahead is used for later entries too")             \
+    X(read_goes_on_newer, "sim",                                                                   \
+      "a read that had to wait for the disk goes on at a newer version")                           \
+    X(page_skips_key, "sim", "a page's cursor is one key too far")                                 \
+    X(applied_uncommitted, "sim",                                                                  \
+      "entries are applied when they are stored, not when they commit")                            \
+    X(vote_not_persisted, "sim", "the vote is not saved")                                          \
+    X(term_not_awaited, "consensus",                                                               \
+      "messages leave before the term and vote that they tell are durable")                        \
+    X(durable_index_stale, "sim",                                                                  \
+      "a truncation does not lower the durable index: late completions count")                     \
+    X(commit_old_term, "consensus", "entries of old terms are committed by counting")              \
+    X(commit_by_half, "sim", "half of the voters is enough to commit")                             \
+    X(vote_for_shorter_log, "sim", "votes are given to candidates whose log is behind")            \
+    X(append_without_match, "sim", "entries are appended without a look at the one before")        \
+    X(read_unconfirmed, "sim", "reads are served without asking whether we still lead")            \
+    X(read_asks_the_live, "sim",                                                                   \
+      "a majority of the members that are alive is enough to confirm a read")                      \
+    X(read_old_answer, "consensus", "answers to older probes confirm a newer one")                 \
+    X(read_before_own_term, "sim",                                                                 \
+      "reads are served before an entry of the own term has committed")                            \
+    X(refused_but_proposed, "sim", "writes under way at a loss of leadership are called refused")  \
+    X(retry_undetermined, "sim", "the client repeats writes whose outcome is not known")           \
+    X(wiped_store_welcome, "sim", "a store with an empty folder is let in under its old id")       \
+    X(clock_not_watched, "hours", "a store whose clock is hours off leads")                        \
+    X(commit_counts_learners, "consensus", "learners count when a commit is counted")
+
+#endif
