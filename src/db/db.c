@@ -18,6 +18,7 @@ enum {
     TERM = 1,
     ENTRY_WRITE = 1,
     TURNS_KEPT = 2,
+    PACE_US_MIN = 1000,
     META_LEN = 16,          /* index u64 | version u64 */
     REPLAY_BYTES = 4 << 20, /* of log read at a time */
     FREEZES_MAX = 64,       /* frozen and not flushed; lsm bounds them far below */
@@ -60,6 +61,8 @@ struct db {
 
     struct lsm_flush_op flush; /* to shorten the log */
     bool is_flushing;
+    struct env_timer pace;              /* between writes, while compaction is behind */
+    uint64_t debt_us;                   /* to wait for, once it is worth a timer */
     struct freeze freezes[FREEZES_MAX]; /* a ring */
     uint32_t freeze_first, freeze_count;
 
@@ -190,6 +193,7 @@ static void say_ready(struct db *db)
 static void on_ready_task(struct env_task *task)
 {
     struct db *db = task->data;
+    db->was_refused = false;
     db->options.on_ready(db->options.data);
 }
 
@@ -478,6 +482,13 @@ static int make_folder(struct db *db, const char *dir, struct err *err)
     return sync_parent(db->env, dir, err);
 }
 
+static void on_pace(struct env_timer *timer)
+{
+    struct db *db = timer->data;
+    if (db->was_refused)
+        say_ready(db);
+}
+
 static void db_setup(struct db *db, struct env *env, const struct db_options *options)
 {
     db->env = env;
@@ -489,6 +500,7 @@ static void db_setup(struct db *db, struct env *env, const struct db_options *op
     lsm_batch_init(&db->batch);
     env_task_init(&db->task, on_turn_end, db);
     env_task_init(&db->ready_task, on_ready_task, db);
+    env_timer_init(&db->pace, env, on_pace, db);
 }
 
 int db_open(struct db **ret_db, struct env *env, const char *dir, const struct db_options *options,
@@ -525,6 +537,7 @@ void db_free(struct db *db)
         return;
     env_task_cancel(&db->task);
     env_task_cancel(&db->ready_task);
+    env_timer_stop(&db->pace);
     raftlog_free(db->log); /* forgets the turns in flight … */
     raftlog_read_fini(&db->read);
     lsm_free(db->lsm);
@@ -578,7 +591,7 @@ int db_write(struct db *db, struct lsm_batch *batch, struct db_op *op)
         return ERR_NOMEM;
     if (len > RAFTLOG_RECORD_MAX / 2 || !keys_are_sane(batch))
         return ERR_INVALID;
-    if (!db->is_ready || !log_has_room(db, len)) {
+    if (!db->is_ready || env_timer_is_active(&db->pace) || !log_has_room(db, len)) {
         db->was_refused = true;
         return ERR_BUSY;
     }
@@ -597,6 +610,11 @@ int db_write(struct db *db, struct lsm_batch *batch, struct db_op *op)
     if (db->bytes.len >= DB_TURN_BYTES)
         seal(db);
     env_task_post(db->env, &db->task);
+    db->debt_us += lsm_pace_us(db->lsm, len);
+    if (db->debt_us >= PACE_US_MIN) {
+        env_timer_start(&db->pace, db->debt_us);
+        db->debt_us = 0;
+    }
     return 0;
 }
 

@@ -80,7 +80,8 @@ struct db_op {
 
 /* Make the records of `batch` (their versions are overwritten) one atomic write. It is
  * visible to views taken from now on; `op`, unless NULL, hears when it is acknowledged
- * (enum db_log), never from inside. ERR_BUSY: not READY, or no room: on_ready() tells;
+ * (enum db_log), never from inside. ERR_BUSY: not READY, no room, or compaction is
+ * so far behind that writers are slowed (lsm_pace_us()): on_ready() tells;
  * ERR_INVALID: a key that begins with a zero byte, or more than RAFTLOG_RECORD_MAX / 2
  * bytes; ERR_NOMEM; ERR_IO. Then nothing was written and nobody is called. */
 int db_write(struct db *db, struct lsm_batch *batch, struct db_op *op);

@@ -178,6 +178,20 @@ static int compact_prepare(struct lsm *lsm, struct commit *commit, struct edit *
     return rv;
 }
 
+/* What went out of each level, and into which. */
+static void count_levels(const struct compaction *c, struct lsm_level_stats *levels)
+{
+    struct lsm_level_stats *output = &levels[c->pick.output];
+    for (size_t i = 0; i < c->pick.input_count; i++) {
+        const struct pick_input *in = &c->pick.inputs[i];
+        if (c->pick.is_move)
+            output->moved_bytes += in->piece->bytes;
+        else
+            levels[in->level].read_bytes += in->piece->bytes;
+    }
+    output->write_bytes += c->has_build ? c->build.bytes_out : 0;
+}
+
 static void compact_done(struct lsm *lsm, struct commit *commit, int status)
 {
     struct compaction *c = container_of(commit, struct compaction, commit);
@@ -190,6 +204,7 @@ static void compact_done(struct lsm *lsm, struct commit *commit, int status)
     }
     if (status == 0) {
         retry_clear(&lsm->compact_retry);
+        count_levels(c, stats->levels);
         stats->compactions += c->has_build;
         stats->compact_moves += !c->has_build;
     }

@@ -93,6 +93,7 @@ int lsm_write(struct lsm *lsm, const struct lsm_batch *batch)
     if (memtable_bytes(lsm->active) >= lsm->options.memtable_bytes) {
         if (!has_room(lsm)) {
             lsm->was_refused = true;
+            lsm->stats.refusals++;
             return ERR_BUSY;
         }
         int rv = step_freeze(lsm);
@@ -122,9 +123,35 @@ static enum lsm_stall stall_now(const struct lsm *lsm)
     return last_one || l0 >= o->l0_slow ? LSM_STALL_SLOW : LSM_STALL_NONE;
 }
 
+uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes)
+{
+    const struct lsm_options *o = &lsm->options;
+    size_t l0 = lsm->version->count[0];
+    if (l0 < o->l0_slow)
+        return 0;
+    /* The rate halves five times on the way. */
+    uint64_t way = MAX(o->l0_stop - MIN(o->l0_slow, o->l0_stop), 1u);
+    uint64_t halves = MIN((l0 - o->l0_slow) * 5 / way, (uint64_t)5);
+    uint64_t rate = (uint64_t)LSM_PACE_FIRST >> halves;
+    ASSERT(rate >= LSM_PACE_LAST);
+    return (uint64_t)bytes * 1000000 / rate;
+}
+
+/* Time since the last change of lsm->stall, by what it was. */
+static void count_stall(const struct lsm *lsm, struct lsm_stats *stats)
+{
+    uint64_t us = env_now_us(lsm->env) - lsm->stall_since_us;
+    stats->slow_us += lsm->stall == LSM_STALL_SLOW ? us : 0;
+    stats->stop_us += lsm->stall == LSM_STALL_STOP ? us : 0;
+}
+
 void lsm_stall_update(struct lsm *lsm)
 {
     enum lsm_stall now = stall_now(lsm);
+    if (now != lsm->stall) {
+        count_stall(lsm, &lsm->stats);
+        lsm->stall_since_us = env_now_us(lsm->env);
+    }
     bool tell = now != lsm->stall || (lsm->was_refused && has_room(lsm));
     lsm->stall = now;
     if (!tell)
@@ -191,6 +218,7 @@ static void level_stats(const struct lsm *lsm, struct lsm_stats *out)
     for (unsigned level = 0; level < LSM_LEVELS; level++) {
         struct lsm_level_stats *l = &out->levels[level];
         l->target_bytes = targets[level];
+        l->gets = atomic_load_explicit(&lsm->gets[level], memory_order_relaxed);
         for (size_t i = 0; i < lsm->version->count[level]; i++) {
             const struct piece *p = lsm->version->at[level][i];
             l->files++;
@@ -207,6 +235,7 @@ void lsm_stats(const struct lsm *lsm, struct lsm_stats *ret_stats)
     struct cache_stats cache;
     *ret_stats = lsm->stats;
     level_stats(lsm, ret_stats);
+    count_stall(lsm, ret_stats);
     ret_stats->memtable_bytes = memtable_bytes(lsm->active);
     LIST_FOREACH(link, &lsm->steps)
     {
@@ -295,12 +324,15 @@ void lsm_setup(struct lsm *lsm)
     atomic_init(&lsm->views, 0);
     atomic_init(&lsm->builders, 0);
     atomic_init(&lsm->next_number, 1);
+    for (unsigned level = 0; level < LSM_LEVELS; level++)
+        atomic_init(&lsm->gets[level], 0);
     lsm->next_order = 1;
     step_init(lsm);
     commit_init(lsm);
     compact_init(lsm);
     files_init(lsm);
     env_task_init(&lsm->stall_task, on_stall_task, lsm);
+    lsm->stall_since_us = env_now_us(lsm->env);
     manifest_init(&lsm->manifest, lsm->env, lsm->dir);
 }
 

@@ -151,6 +151,12 @@ int lsm_write(struct lsm *lsm, const struct lsm_batch *batch);
 enum lsm_stall { LSM_STALL_NONE, LSM_STALL_SLOW, LSM_STALL_STOP };
 enum lsm_stall lsm_stall(const struct lsm *lsm);
 
+/* How long an owner should wait after it wrote `bytes`: 0 while L0 is below `l0_slow`, then
+ * more the nearer it comes to `l0_stop`, so that writers meet a rate that compaction can
+ * follow and not a wall. From LSM_PACE_FIRST bytes a second down to LSM_PACE_LAST. */
+uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes);
+enum { LSM_PACE_FIRST = 32 << 20, LSM_PACE_LAST = 1 << 20 };
+
 /* Freeze and flush.
  *
  *   IDLE ──lsm_flush()──▶ WAITING ──durable──▶ IDLE, then cb(op)
@@ -341,6 +347,11 @@ struct lsm_level_stats {
     uint64_t records;
     uint64_t deletes;
     uint64_t target_bytes; /* 0: no files belong here yet */
+    /* since open */
+    uint64_t write_bytes; /* of new files that came into it: flushes, compactions */
+    uint64_t moved_bytes; /* of files that came into it without being rewritten */
+    uint64_t read_bytes;  /* of its files that compactions took out or rewrote */
+    uint64_t gets;        /* answered by one of its files */
 };
 
 struct lsm_stats {
@@ -361,6 +372,9 @@ struct lsm_stats {
     int retry_status; /* ERR_NO_SPACE, ERR_IO: what it waits for; 0 when all is well */
     char retry_text[256];
     uint64_t damaged_files;
+    uint64_t refusals; /* writes that got ERR_BUSY */
+    uint64_t slow_us;  /* time under LSM_STALL_SLOW … */
+    uint64_t stop_us;  /* … and LSM_STALL_STOP, up to now */
 };
 void lsm_stats(const struct lsm *lsm, struct lsm_stats *ret_stats);
 

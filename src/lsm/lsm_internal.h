@@ -148,6 +148,7 @@ struct lsm {
     struct lsm_view *view; /* cached; NULL when stale */
     atomic_uint views;     /* alive, the cached one among them */
     atomic_uint builders;  /* alive */
+    atomic_uint_fast64_t gets[LSM_LEVELS];
     struct gc_table *gc;
 
     struct list steps;
@@ -183,7 +184,8 @@ struct lsm {
 
     struct files files;
     enum lsm_stall stall;
-    bool was_refused; /* an lsm_write() got ERR_BUSY since */
+    uint64_t stall_since_us; /* that it is what it is */
+    bool was_refused;        /* an lsm_write() got ERR_BUSY since */
     struct env_task stall_task;
     struct lsm_stats stats;
 };

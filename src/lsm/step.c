@@ -126,6 +126,7 @@ static void step_finish(struct lsm *lsm, struct step *step, int status)
         lsm->frozen_count--;
         lsm->stats.flushes += step->has_build;
         lsm->stats.flush_bytes += step->has_build ? step->build.bytes_out : 0;
+        lsm->stats.levels[0].write_bytes += step->has_build ? step->build.bytes_out : 0;
         step_free(step, true);
         lsm_view_drop(lsm);
         lsm_stall_update(lsm);

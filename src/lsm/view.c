@@ -86,6 +86,7 @@ struct lsm_view *lsm_view_take(struct lsm *lsm)
 enum { GET_AHEAD = 16 };
 
 struct get {
+    struct lsm *lsm; /* for its counters */
     struct slice key;
     uint64_t version_max;
     unsigned flags;
@@ -116,6 +117,7 @@ static bool piece_covers(const struct piece *p, struct slice key)
 static int get_files(struct get *g, const struct version *v)
 {
     struct piece *ahead[GET_AHEAD];
+    unsigned levels[GET_AHEAD];
     size_t l0 = 0;
     unsigned level = 1;
     int rv = ERR_NOT_FOUND;
@@ -123,18 +125,23 @@ static int get_files(struct get *g, const struct version *v)
     while (rv == ERR_NOT_FOUND && (l0 < v->count[0] || level < LSM_LEVELS)) {
         size_t n = 0;
         for (; n < GET_AHEAD && l0 < v->count[0]; l0++) {
+            levels[n] = 0;
             if (piece_covers(v->at[0][l0], g->key))
                 ahead[n++] = v->at[0][l0];
         }
         for (; n < GET_AHEAD && level < LSM_LEVELS; level++) {
             size_t i = version_find(v, level, g->key);
+            levels[n] = level;
             if (i < v->count[level] && piece_covers(v->at[level][i], g->key))
                 ahead[n++] = v->at[level][i];
         }
         for (size_t i = 0; i < n; i++)
             table_prefetch_filter(ahead[i]->table, g->hash);
-        for (size_t i = 0; rv == ERR_NOT_FOUND && i < n; i++)
+        for (size_t i = 0; rv == ERR_NOT_FOUND && i < n; i++) {
             rv = get_piece(g, ahead[i]);
+            if (rv == 0)
+                atomic_fetch_add_explicit(&g->lsm->gets[levels[i]], 1, memory_order_relaxed);
+        }
     }
     return rv;
 }
@@ -144,7 +151,8 @@ int lsm_get(const struct lsm_view *view, struct slice key, uint64_t version_max,
 {
     ASSERT(key.len > 0);
     ASSERT(view->mem_count > 0);
-    struct get g = {.key = key, .version_max = version_max, .flags = flags, .err = err};
+    struct get g = {
+        .lsm = view->lsm, .key = key, .version_max = version_max, .flags = flags, .err = err};
     int rv = ERR_NOT_FOUND;
     for (size_t i = 0; rv == ERR_NOT_FOUND && i < view->mem_count; i++) {
         if (memtable_get(view->mems[i].mem, key, version_max, view->mems[i].limit, &g.found))

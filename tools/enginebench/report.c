@@ -107,6 +107,12 @@ static void json_levels(struct json_writer *w, const struct totals *t)
         json_u64(w, l->bytes);
         json_key(w, "records");
         json_u64(w, l->records);
+        json_key(w, "write_bytes");
+        json_u64(w, l->write_bytes);
+        json_key(w, "read_bytes");
+        json_u64(w, l->read_bytes);
+        json_key(w, "gets");
+        json_u64(w, l->gets);
         json_object_end(w);
     }
     json_array_end(w);
@@ -136,6 +142,9 @@ static void json_report(const struct bench *b, const struct totals *t)
         {"cache_misses", t->stats.cache_misses},
         {"cache_bytes", t->stats.cache_bytes},
         {"log_bytes", t->db.log_bytes},
+        {"refusals", t->stats.refusals},
+        {"slow_us", t->stats.slow_us},
+        {"stop_us", t->stats.stop_us},
     };
     buf_init(&out, 1 << 24);
     json_begin(&w, &out);
@@ -164,12 +173,13 @@ void report_end(struct bench *b)
         json_report(b, &t);
         return;
     }
-    printf("\nlevel  files      bytes    records\n");
+    printf("\nlevel  files      bytes    records    written       read       gets\n");
     for (unsigned level = 0; level < LSM_LEVELS; level++) {
         const struct lsm_level_stats *l = &t.stats.levels[level];
-        if (l->files > 0)
-            printf("L%u    %6u %10" PRIu64 " %10" PRIu64 "\n", level, l->files, l->bytes,
-                   l->records);
+        if (l->files > 0 || l->write_bytes > 0)
+            printf("L%u    %6u %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
+                   "\n",
+                   level, l->files, l->bytes, l->records, l->write_bytes, l->read_bytes, l->gets);
     }
     printf("tables %.1f MiB, written %.1f MiB for %.1f MiB of user data (write amplification "
            "%.2f), cache %.1f MiB (%" PRIu64 " hits, %" PRIu64 " misses), peak memory %.1f MiB\n",

@@ -278,6 +278,36 @@ static void test_log_full(void **state)
     world_fini(&w);
 }
 
+/* While compaction is behind, writers wait often and shortly, not seldom and long. */
+static void test_pace(void **state)
+{
+    (void)state;
+    struct world w;
+    uint64_t longest = 0;
+    unsigned waits = 0;
+    world_init(&w, 1, DB_LOG_NONE);
+    w.options.lsm.l0_slow = 2;
+    w.options.lsm.l0_stop = 60;
+    w.options.lsm.no_auto_compaction = true;
+    must_open(&w);
+    while (w.written < 600) {
+        unsigned ready = w.ready;
+        uint64_t began = sim_now_us(w.sim);
+        if (write_next(&w) != ERR_BUSY) {
+            run_us(&w, 10);
+            continue;
+        }
+        while (w.ready == ready)
+            run_us(&w, 100);
+        longest = MAX(longest, sim_now_us(w.sim) - began);
+        waits++;
+    }
+    assert_true(waits > 5);
+    assert_true(longest < 100000);
+    assert_int_equal(check_prefix(w.db), w.written);
+    world_fini(&w);
+}
+
 static void test_bad_writes(void **state)
 {
     (void)state;
@@ -353,7 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reopen),   cmocka_unit_test(test_no_log),
         cmocka_unit_test(test_log_full), cmocka_unit_test(test_bad_writes),
-        cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_pace),     cmocka_unit_test(test_crash),
     };
     return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }

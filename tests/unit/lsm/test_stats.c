@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an engine tells of itself: levels, stalls, and how hard it pushes back.
+ */
+#include <stdio.h>
+
+#include "env/sim/sim.h"
+#include "lsm/lsm.h"
+#include "support/check.h"
+
+enum { L0_SLOW = 3, L0_STOP = 8 };
+
+struct place {
+    struct sim *sim;
+    struct lsm *lsm;
+    uint64_t version;
+};
+
+static void place_init(struct place *p)
+{
+    struct lsm_options options;
+    struct err err = {0};
+    *p = (struct place){.sim = sim_new(NULL, 1)};
+    lsm_options_init(&options);
+    options.memtable_bytes = 16 << 10;
+    options.l0_slow = L0_SLOW;
+    options.l0_stop = L0_STOP;
+    options.no_auto_compaction = true;
+    struct env *env = sim_node_env(sim_node_new(p->sim, "n1"));
+    assert_int_equal(lsm_open(&p->lsm, env, "db", &options, &err), 0);
+}
+
+static void place_fini(struct place *p)
+{
+    lsm_free(p->lsm);
+    sim_free(p->sim);
+}
+
+static void run(struct place *p, uint64_t us)
+{
+    sim_run_until(p->sim, sim_now_us(p->sim) + us);
+}
+
+static int write_one(struct place *p)
+{
+    static const uint8_t value[500];
+    char key[16];
+    struct lsm_batch batch;
+    lsm_batch_init(&batch);
+    snprintf(key, sizeof key, "k%06llu", (unsigned long long)++p->version);
+    lsm_batch_put(&batch, slice_str(key), p->version, slice_of(value, sizeof value), 0);
+    int rv = lsm_write(p->lsm, &batch);
+    lsm_batch_fini(&batch);
+    return rv;
+}
+
+/* Writes until it is refused: waits get longer, never shorter, and the time is counted. */
+static void test_push_back(void **state)
+{
+    (void)state;
+    struct place p;
+    struct lsm_stats stats;
+    uint64_t pace = 0;
+    place_init(&p);
+    assert_int_equal(lsm_pace_us(p.lsm, 1 << 20), 0);
+    for (unsigned n = 0; write_one(&p) == 0; n++) {
+        assert_true(n < 10000);
+        run(&p, 1000);
+        lsm_stats(p.lsm, &stats);
+        uint64_t now = lsm_pace_us(p.lsm, 1 << 20);
+        assert_true(now >= pace);
+        assert_int_equal(now > 0, stats.levels[0].files >= L0_SLOW);
+        pace = now;
+    }
+    lsm_stats(p.lsm, &stats);
+    assert_int_equal(lsm_pace_us(p.lsm, LSM_PACE_LAST), 1000000);
+    assert_int_equal(stats.levels[0].files, L0_STOP);
+    assert_int_equal(stats.refusals, 1);
+    assert_true(stats.slow_us > 0);
+    uint64_t before = stats.stop_us;
+    run(&p, 500000);
+    lsm_stats(p.lsm, &stats);
+    assert_int_equal(stats.stop_us, before + 500000);
+    place_fini(&p);
+}
+
+static int get(struct place *p, uint64_t number)
+{
+    char key[16];
+    struct lsm_value value = {0};
+    struct lsm_view *view = lsm_view_take(p->lsm);
+    snprintf(key, sizeof key, "k%06llu", (unsigned long long)number);
+    int rv = lsm_get(view, slice_str(key), UINT64_MAX, 0, &value, NULL);
+    lsm_value_fini(&value);
+    lsm_view_unref(view);
+    return rv;
+}
+
+static void test_levels(void **state)
+{
+    (void)state;
+    struct place p;
+    struct lsm_stats stats;
+    place_init(&p);
+    for (unsigned n = 0; n < 100; n++) {
+        assert_int_equal(write_one(&p), 0);
+        run(&p, 1000);
+    }
+    run(&p, 1000000);
+    lsm_stats(p.lsm, &stats);
+    uint64_t in_l0 = stats.levels[0].bytes;
+    assert_true(stats.levels[0].files > 1);
+    assert_int_equal(stats.levels[0].write_bytes, in_l0);
+    assert_int_equal(stats.flush_bytes, in_l0);
+    assert_int_equal(get(&p, 1), 0);
+    assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+    run(&p, 1000000);
+    assert_int_equal(get(&p, 1), 0);
+    assert_int_equal(get(&p, 2), 0);
+    assert_int_equal(get(&p, 999), ERR_NOT_FOUND);
+    lsm_stats(p.lsm, &stats);
+    assert_int_equal(stats.levels[0].files, 0);
+    assert_int_equal(stats.levels[0].read_bytes, in_l0);
+    assert_int_equal(stats.levels[0].gets, 1);
+    assert_int_equal(stats.levels[LSM_LEVELS - 1].gets, 2);
+    assert_int_equal(stats.levels[LSM_LEVELS - 1].write_bytes, stats.levels[LSM_LEVELS - 1].bytes);
+    assert_int_equal(stats.levels[LSM_LEVELS - 1].write_bytes, stats.compact_write_bytes);
+    assert_int_equal(stats.refusals, 0);
+    place_fini(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_push_back),
+        cmocka_unit_test(test_levels),
+    };
+    return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
+}
