@@ -331,6 +331,7 @@ void lsm_setup(struct lsm *lsm)
     commit_init(lsm);
     compact_init(lsm);
     files_init(lsm);
+    scrub_init(lsm);
     env_task_init(&lsm->stall_task, on_stall_task, lsm);
     lsm->stall_since_us = env_now_us(lsm->env);
     manifest_init(&lsm->manifest, lsm->env, lsm->dir);
@@ -350,6 +351,7 @@ void lsm_free(struct lsm *lsm)
     env_timer_stop(&lsm->commit_retry.timer);
     env_timer_stop(&lsm->compact_retry.timer);
     env_task_cancel(&lsm->stall_task);
+    scrub_free(lsm);
     lsm_view_drop(lsm);
     free_steps(lsm);
     edit_fini(&lsm->commit_edit);

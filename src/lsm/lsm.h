@@ -91,7 +91,7 @@ struct lsm_callbacks {
     /* Memtable `freeze` is durable. In freeze order, numbers 1, 2, 3 … from each
      * open on. Also called for memtables that turned out empty. */
     void (*on_flushed)(void *data, uint64_t freeze);
-    /* Background work (compaction, edit, open) found `file` of the folder damaged at
+    /* Background work (compaction, edit, open, scrub) found `file` of the folder damaged at
      * `offset`; once for each file. It is left where it is, and compaction goes round it,
      * until an edit excises what it shows. Reads tell their own caller instead, by
      * ERR_CORRUPT and a message. */
@@ -117,6 +117,7 @@ struct lsm_options {
     size_t manifest_bytes;   /* a manifest log longer than this is begun anew; 1 MiB */
     uint64_t retry_us_min;   /* first pause after a failed flush or compaction; 100 ms */
     uint64_t retry_us_max;   /* longest pause; 5 s */
+    uint64_t scrub_bytes;    /* of files checked each second in the background; 0: none */
     bool no_auto_compaction; /* for tests */
     struct lsm_callbacks callbacks;
     void *data; /* for the callbacks */
@@ -372,9 +373,12 @@ struct lsm_stats {
     int retry_status; /* ERR_NO_SPACE, ERR_IO: what it waits for; 0 when all is well */
     char retry_text[256];
     uint64_t damaged_files;
-    uint64_t refusals; /* writes that got ERR_BUSY */
-    uint64_t slow_us;  /* time under LSM_STALL_SLOW … */
-    uint64_t stop_us;  /* … and LSM_STALL_STOP, up to now */
+    uint64_t scrub_bytes;  /* checked by the scrub … */
+    uint64_t scrub_rounds; /* … which went over all files so often … */
+    uint64_t scrub_errors; /* … and could not read or check a file so often */
+    uint64_t refusals;     /* writes that got ERR_BUSY */
+    uint64_t slow_us;      /* time under LSM_STALL_SLOW … */
+    uint64_t stop_us;      /* … and LSM_STALL_STOP, up to now */
 };
 void lsm_stats(const struct lsm *lsm, struct lsm_stats *ret_stats);
 

@@ -131,6 +131,25 @@ void files_edit(struct lsm *lsm, const struct edit *edit, const struct version *
 void files_run(struct lsm *lsm);
 void files_free(struct lsm *lsm);
 
+/* ---- scrub -------------------------------------------------------------- */
+
+/*   PAUSE ──timer──▶ a slice of the next table (COMPACT lane) ──▶ PAUSE, so long that the
+ * rate is kept. Tables are taken by number, so that new ones do not hide old ones. */
+struct scrub {
+    struct env_timer timer;
+    struct env_work work;
+    struct table *table; /* one reference; NULL: choose the next */
+    size_t part;         /* of it, to go on with */
+    uint64_t number;     /* of the last table chosen */
+    uint64_t bytes;      /* of the slice … */
+    int status;          /* … and how it went: 1 more, 0 done, an error */
+    struct err err;
+};
+
+void scrub_init(struct lsm *lsm);
+void scrub_start(struct lsm *lsm); /* at open */
+void scrub_free(struct lsm *lsm);
+
 /* ---- the engine --------------------------------------------------------- */
 
 struct lsm {
@@ -183,6 +202,7 @@ struct lsm {
     struct buf manual_start, manual_end;
 
     struct files files;
+    struct scrub scrub;
     enum lsm_stall stall;
     uint64_t stall_since_us; /* that it is what it is */
     bool was_refused;        /* an lsm_write() got ERR_BUSY since */

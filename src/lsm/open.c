@@ -217,6 +217,7 @@ int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
         *ret_lsm = lsm;
         lsm = NULL;
         compact_run(*ret_lsm);
+        scrub_start(*ret_lsm);
     }
     free(files.names);
     lsm_free(lsm);

@@ -236,6 +236,7 @@ struct verify {
     void *data;
     struct err *err; /* the first */
     int rv;
+    uint64_t bytes; /* of blocks read */
 };
 
 /* An error counts and is told; the first one is kept. */
@@ -254,6 +255,7 @@ static struct block *verify_block(struct verify *v, struct table_handle h)
     struct err why = {0};
     struct block *block = NULL;
     int rv = table_read_block(v->table, h, &block, &why);
+    v->bytes += (uint64_t)h.len + TABLE_BLOCK_TAIL;
     verify_note(v, h.offset, rv, &why);
     return block;
 }
@@ -280,15 +282,54 @@ static void verify_partition(struct verify *v, struct table_handle at)
     block_unref(part);
 }
 
-static void verify_blocks(struct verify *v)
+/* Opening read it; is it still the same? */
+static void verify_footer(struct verify *v)
 {
     struct table *t = v->table;
+    uint8_t raw[TABLE_FOOTER], same[TABLE_FOOTER];
+    struct err why = {0};
+    size_t got = 0;
+    uint64_t offset = t->size - TABLE_FOOTER;
+    int rv = env_file_read(t->file, offset, raw, sizeof raw, &got, &why);
+    table_footer_encode(&t->footer, same);
+    if (rv == 0 && (got != sizeof raw || memcmp(raw, same, sizeof raw) != 0))
+        rv = table_bad_block(t, offset, "bad footer", &why);
+    v->bytes += TABLE_FOOTER;
+    verify_note(v, offset, rv, &why);
+}
+
+static void verify_frame(struct verify *v)
+{
+    struct table *t = v->table;
+    verify_footer(v);
     if (t->footer.filter.len > 0)
         block_unref(verify_block(v, t->footer.filter));
     block_unref(verify_block(v, t->footer.props));
     block_unref(verify_block(v, t->footer.top));
-    for (size_t i = 0; i < t->parts.count; i++)
-        verify_partition(v, t->parts.items[i].at.handle);
+}
+
+static void verify_blocks(struct verify *v)
+{
+    verify_frame(v);
+    for (size_t i = 0; i < v->table->parts.count; i++)
+        verify_partition(v, v->table->parts.items[i].at.handle);
+}
+
+int table_scrub(struct table *t, size_t *part, uint64_t *ret_bytes, struct err *err)
+{
+    struct verify v = {.table = t, .err = err};
+    *ret_bytes = 0;
+    int rv = frame_status(t, err);
+    if (rv != 0)
+        return rv;
+    if (*part < t->parts.count)
+        verify_partition(&v, t->parts.items[*part].at.handle);
+    else
+        verify_frame(&v);
+    *ret_bytes = v.bytes;
+    if (v.rv != 0)
+        return v.rv;
+    return (*part)++ < t->parts.count;
 }
 
 static void verify_whole(struct verify *v, uint32_t want)

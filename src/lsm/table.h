@@ -80,6 +80,11 @@ int table_block(struct table *table, struct table_handle handle, unsigned flags,
 void table_approximate(const struct table *table, struct slice start, struct slice end,
                        uint64_t *ret_bytes, uint64_t *ret_records);
 
+/* Check the next part of the table against its checksums, bypassing the cache: *part is 0
+ * at first, and where to go on after. 1: there is more; 0: that was the last; or the error.
+ * *ret_bytes: how much was read. */
+int table_scrub(struct table *table, size_t *part, uint64_t *ret_bytes, struct err *err);
+
 /* Read the whole file against `crc` (unless `crc` is NULL) and every block against
  * its own. Calls `on_bad` for each damage. 0 or the first error. */
 typedef void (*table_bad_fn)(void *data, const char *file, uint64_t offset, const char *text);
