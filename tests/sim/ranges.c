@@ -3,12 +3,13 @@
  * holdfast-ranges-sim — ranges that are split, and whose members come and go, on whole
  * stores in a simulated world, while they are written to and everything fails.
  *
- * The client of this program knows who leads (it looks into the stores): it judges
- * splits, membership and snapshots, not routing. At the end the faults stop, and
+ * The one who writes knows who leads (it looks into the stores): it judges splits,
+ * membership and snapshots, not routing. At the end the faults stop, and
  *  - the spans of all ranges cover the key space exactly once;
  *  - all members of a range are at one index with one state;
  *  - each key holds the last acknowledged value, or one written since whose outcome was
- *    never told.
+ *    never told;
+ *  - the client's core, which knows nothing but addresses, scans them all both ways.
  * While it runs: the invariants of all rooms, and one history per range and index.
  */
 #include <stdio.h>
@@ -16,6 +17,7 @@
 
 #include "base/map.h"
 #include "base/rng.h"
+#include "client/client.h"
 #include "consensus/consensus.h"
 #include "range/range.h"
 #include "unit/store/store_rig.h"
@@ -428,6 +430,123 @@ static void check_value(uint32_t number)
     }
 }
 
+/* ---- the client library's core finds its way, too ------------------------------------------- */
+
+struct look {
+    struct client_op op;
+    int calls;
+    int status;
+    uint32_t rows;
+    uint64_t values[KEYS]; /* by key; 0: not seen */
+    bool has_more;
+    bool is_range_end;
+    uint64_t version;
+    size_t cursor_len;
+    uint8_t cursor[64];
+};
+
+static void take_row(struct look *look, const struct row *row)
+{
+    char name[8] = {0};
+    if (row->key.len != 3)
+        die("a scan finds a key that nobody wrote");
+    memcpy(name, row->key.data, 3);
+    uint32_t number = (uint32_t)strtoul(name + 1, NULL, 10);
+    if (name[0] != 'k' || number >= KEYS || look->values[number] != 0)
+        die("a scan finds a key twice, or one that nobody wrote");
+    char text[24] = {0};
+    memcpy(text, row->value.data, MIN(row->value.len, sizeof text - 1));
+    look->values[number] = strtoull(text, NULL, 10);
+    look->rows++;
+}
+
+static void on_page(struct client_op *op, const struct client_result *result)
+{
+    struct look *look = op->data;
+    look->calls++;
+    look->status = result->status;
+    if (result->status != 0)
+        return;
+    const struct response_rows *rows = &result->response->rows;
+    struct unpack cursor = unpack_of(rows->rows.raw);
+    for (uint32_t i = 0; i < rows->rows.count; i++) {
+        struct row row;
+        row_next(&cursor, &row);
+        take_row(look, &row);
+    }
+    look->has_more = rows->has_more;
+    look->is_range_end = rows->is_range_end;
+    look->version = rows->version;
+    look->cursor_len = rows->cursor.len;
+    if (rows->cursor.len > sizeof look->cursor)
+        die("a cursor that is no key");
+    memcpy(look->cursor, rows->cursor.data, rows->cursor.len);
+}
+
+static void ask_page(struct client *client, struct look *look, bool is_reverse, bool is_first)
+{
+    struct slice from = is_first ? (struct slice){0} : slice_of(look->cursor, look->cursor_len);
+    bool goes_on = !is_first && !look->is_range_end;
+    look->op = (struct client_op){
+        .data = look, .timeout_ms = 10000, .cb = on_page, .request = {.kind = REQUEST_SCAN}};
+    struct request_scan *scan = &look->op.request.scan;
+    scan->is_reverse = is_reverse;
+    scan->limit_keys = 7;
+    if (is_reverse)
+        scan->end = from;
+    else
+        scan->start = from;
+    if (goes_on) {
+        scan->read.consistency = READ_AT;
+        scan->read.at_version = look->version;
+    }
+    int calls = look->calls;
+    if (client_submit(client, &look->op) != 0)
+        die("the client refuses a scan");
+    for (int i = 0; i < 300 && look->calls == calls; i++)
+        rig_run(&run.rig, 50 * RIG_MS);
+    if (look->calls != calls + 1 || look->status != 0)
+        die("the client does not get a page");
+}
+
+/* All keys, over all ranges, upwards or downwards: what the stores hold. */
+static void scan_all(struct client *client, bool is_reverse)
+{
+    struct look *look = calloc(1, sizeof *look);
+    int pages = 0;
+    do {
+        ask_page(client, look, is_reverse, pages == 0);
+        if (++pages > 20 * KEYS)
+            die("a scan without an end");
+    } while (look->has_more);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        const struct key_state *k = &run.keys[i];
+        bool is_fine = look->values[i] == k->acked;
+        for (size_t n = 0; n < OPEN_MAX; n++)
+            is_fine = is_fine || (k->open[n] != 0 && k->open[n] == look->values[i]);
+        if (!is_fine)
+            die("a scan over all ranges misses an acknowledged write");
+    }
+    free(look);
+}
+
+static void look_by_client(void)
+{
+    const char *endpoints[RIG_STORES_MAX];
+    struct client *client;
+    for (size_t i = 0; i < run.rig.count; i++)
+        endpoints[i] = store_address(run.rig.stores[i]);
+    struct client_options options = {.endpoints = endpoints, .endpoint_count = run.rig.count};
+    struct sim_node *node = sim_node_new(run.rig.sim, "client");
+    if (client_new(sim_node_env(node), &options, &client, NULL) != 0)
+        die("no client");
+    scan_all(client, false);
+    scan_all(client, true);
+    client_check(client);
+    env_stop(sim_node_env(node));
+    client_free(client);
+}
+
 static void finish(void)
 {
     int steps = 0;
@@ -445,6 +564,7 @@ static void finish(void)
         settle_key(&run.keys[i]);
         check_value(i);
     }
+    look_by_client();
 }
 
 static void run_seed(uint64_t seed, uint32_t seconds)
