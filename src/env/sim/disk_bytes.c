@@ -294,7 +294,7 @@ static size_t chunk_place(size_t at, uint64_t limit)
 /* One dirty chunk at a loss of power. Platter bytes past `cut` are gone if the
  * truncation happened (`is_cut`), and page cache bytes past it never came if not. */
 static void chunk_power_loss(struct sim_chunk *chunk, size_t at, uint64_t cut, bool is_cut,
-                             const struct sim_keep *keep, struct rng *rng)
+                             const struct sim_keep *keep, struct rng *rng, uint64_t *counts)
 {
     size_t place = chunk_place(at, cut);
     uint8_t mask = 0;
@@ -305,13 +305,15 @@ static void chunk_power_loss(struct sim_chunk *chunk, size_t at, uint64_t cut, b
             mask |= (uint8_t)BIT(s);
     }
     mask &= (uint8_t)~chunk->lost;
+    counts[SIM_COUNT_LOST_CHUNK] += mask == 0;
+    counts[SIM_COUNT_TORN_CHUNK] += mask != 0 && (mask & chunk->dirty) != chunk->dirty;
     if (is_cut && place < SIM_PAGE && chunk->stable != NULL) {
         memset(page_own(&chunk->stable)->data + place, 0, SIM_PAGE - place);
     }
     chunk_revert(chunk, mask);
 }
 
-void sim_bytes_power_loss(struct sim_inode *inode, struct rng *rng)
+void sim_bytes_power_loss(struct sim_inode *inode, struct rng *rng, uint64_t *counts)
 {
     uint64_t cut = inode->cut_size;
     bool is_cut = cut == inode->stable_size || rng_chance(rng, 1, 2);
@@ -325,7 +327,7 @@ void sim_bytes_power_loss(struct sim_inode *inode, struct rng *rng)
     /* Position order, so that a prefix of the file is one of the outcomes. */
     for (size_t at = 0; inode->dirty_count > 0 && at < inode->chunk_count; at++)
         if (inode->chunks[at].dirty != 0)
-            chunk_power_loss(&inode->chunks[at], at, cut, is_cut, &keep, rng);
+            chunk_power_loss(&inode->chunks[at], at, cut, is_cut, &keep, rng, counts);
     inode->dirty_count = 0;
     for (size_t at = (size_t)(size / SIM_PAGE); at < inode->chunk_count; at++)
         chunk_cut(&inode->chunks[at], chunk_place(at, size));

@@ -86,6 +86,7 @@ struct sim_name_op {
 struct sim_disk {
     struct sim_disk_options options;
     struct rng rng;
+    uint64_t counts[SIM_COUNT_DISK_NR];
     uint64_t capacity;
     struct list inodes;
     struct sim_inode *root;
@@ -145,8 +146,9 @@ void sim_bytes_sync_fail(struct sim_inode *inode, struct rng *rng);
 /* Some dirty sectors become durable on their own. */
 void sim_bytes_writeback(struct sim_inode *inode, struct rng *rng);
 
-/* Keep a random subset of what was not synced; all that is left is durable. */
-void sim_bytes_power_loss(struct sim_inode *inode, struct rng *rng);
+/* Keep a random subset of what was not synced; all that is left is durable. `counts` is a
+ * disk's. */
+void sim_bytes_power_loss(struct sim_inode *inode, struct rng *rng, uint64_t *counts);
 
 void sim_bytes_flip(struct sim_inode *inode, uint64_t bit);
 void sim_bytes_clone(struct sim_inode *to, const struct sim_inode *from);

@@ -282,6 +282,8 @@ void sim_names_power_loss(struct sim_disk *disk, struct rng *rng)
     for (size_t i = 0; i < disk->ops_count; i++)
         if (sim_keep_one(&keep, rng, i))
             name_op_settle(&disk->ops[i]);
+        else
+            disk->counts[SIM_COUNT_LOST_NAME]++;
     for (size_t i = 0; i < disk->ops_count; i++)
         sim_name_op_free(&disk->ops[i]);
     disk->ops_count = 0;

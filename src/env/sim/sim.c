@@ -97,6 +97,42 @@ uint64_t sim_hash(const struct sim *sim)
     return sim->hash;
 }
 
+const char *sim_count_name(enum sim_count count)
+{
+    static const char *const names[SIM_COUNT_NR] = {
+        [SIM_COUNT_READ_ERROR] = "read error",
+        [SIM_COUNT_WRITE_ERROR] = "write error",
+        [SIM_COUNT_SYNC_ERROR] = "sync error",
+        [SIM_COUNT_SLOW_SYNC] = "slow sync",
+        [SIM_COUNT_NO_SPACE] = "no space",
+        [SIM_COUNT_CRASH_POINT] = "death at a disk call",
+        [SIM_COUNT_TORN_CHUNK] = "torn page",
+        [SIM_COUNT_LOST_CHUNK] = "lost page",
+        [SIM_COUNT_LOST_NAME] = "lost name",
+        [SIM_COUNT_EARLY_WRITE] = "early write-back",
+        [SIM_COUNT_FLIP] = "flipped bit",
+        [SIM_COUNT_SPIKE] = "spike of delay",
+        [SIM_COUNT_SPLIT_READ] = "split read",
+        [SIM_COUNT_RESET] = "reset",
+        [SIM_COUNT_RESET_IN_FRAME] = "reset that cut bytes",
+        [SIM_COUNT_HALF_OPEN] = "half-open connection",
+        [SIM_COUNT_DIAL_REFUSED] = "dial refused",
+        [SIM_COUNT_DIAL_LOST] = "dial lost",
+        [SIM_COUNT_STALL] = "stalled connection",
+        [SIM_COUNT_BLOCKED] = "blocked segment",
+    };
+    ASSERT(count < SIM_COUNT_NR);
+    return names[count];
+}
+
+uint64_t sim_count(const struct sim *sim, enum sim_count count)
+{
+    uint64_t sum = sim->counts[count];
+    for (size_t i = 0; i < sim->node_count && count < SIM_COUNT_DISK_NR; i++)
+        sum += sim_disk_counts(sim->nodes[i]->disk)[count];
+    return sum;
+}
+
 void sim_hash_add(struct sim *sim, uint64_t value)
 {
     uint64_t h = (sim->hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
@@ -240,6 +276,7 @@ bool sim_step(struct sim *sim)
     ASSERT(item.time_us >= sim->now_us);
     sim->now_us = item.time_us;
     struct sim_env *env = item_env(&item);
+    sim->stepped = env == NULL ? NULL : env->node;
     if (env != NULL && sim_env_is_silent(env)) {
         sim_item_drop(&item);
         return true;
@@ -258,6 +295,11 @@ bool sim_step(struct sim *sim)
     sim->running = NULL;
     sim->is_stepping = false;
     return true;
+}
+
+struct sim_node *sim_stepped(const struct sim *sim)
+{
+    return sim->stepped;
 }
 
 void sim_run_until(struct sim *sim, uint64_t time_us)

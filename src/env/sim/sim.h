@@ -147,6 +147,9 @@ struct rng *sim_rng(struct sim *sim);
  * left to happen. Time jumps to the event. Not from inside a callback. */
 bool sim_step(struct sim *sim);
 
+/* The node whose turn the last sim_step() was; NULL: nobody's. */
+struct sim_node *sim_stepped(const struct sim *sim);
+
 /* Deliver all events up to `time_us` and let time be exactly that. */
 void sim_run_until(struct sim *sim, uint64_t time_us);
 
@@ -161,6 +164,9 @@ void sim_call_at(struct sim *sim, uint64_t time_us, void (*cb)(void *data), void
 /* Events delivered so far, and a hash over all of them (time, node, kind, size). */
 uint64_t sim_events(const struct sim *sim);
 uint64_t sim_hash(const struct sim *sim);
+
+/* How often a trouble came so far, on all disks and links. */
+uint64_t sim_count(const struct sim *sim, enum sim_count count);
 
 /* Mix a fact of the author's into the hash (say, a reply that a client saw). */
 void sim_hash_add(struct sim *sim, uint64_t value);
@@ -243,6 +249,10 @@ void sim_net_slow(struct sim *sim, struct sim_node *a, struct sim_node *b, uint6
  * both ends hear ERR_IO. NULL as above. */
 void sim_net_reset(struct sim *sim, struct sim_node *a, struct sim_node *b);
 
+/* Of every connection between the two one end breaks and the other hears nothing: it finds
+ * out when it writes. NULL as above. */
+void sim_net_half_open(struct sim *sim, struct sim_node *a, struct sim_node *b);
+
 bool sim_net_is_cut(const struct sim *sim, const struct sim_node *from, const struct sim_node *to);
 
 /* ---- fault points ---------------------------------------------------------- */
@@ -253,6 +263,10 @@ void sim_fault_set(struct sim *sim, const char *site, uint32_t ppm);
 
 /* How often it fired in this run. */
 uint64_t sim_fault_count(const struct sim *sim, const char *site);
+
+/* Each site met so far, in the order of first use, and how often it fired. */
+void sim_fault_each(const struct sim *sim, void (*cb)(void *data, const char *site, uint64_t count),
+                    void *data);
 
 /* Forget what was drawn and forced: all sites off (the liveness phase). */
 void sim_fault_stop(struct sim *sim);

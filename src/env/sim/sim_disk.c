@@ -170,14 +170,20 @@ int sim_disk_begin(struct sim_disk *disk, uint32_t error_ppm, enum sim_fate *ret
     if (disk->is_dead)
         return ERR_IO;
     disk->op_count++;
-    if (disk->op_count == disk->crash_at)
+    if (disk->op_count == disk->crash_at) {
         disk->is_dead = true;
-    else if (error_ppm == 0 || !rng_chance(&disk->rng, error_ppm, 1000000)) {
+        disk->counts[SIM_COUNT_CRASH_POINT]++;
+    } else if (error_ppm == 0 || !rng_chance(&disk->rng, error_ppm, 1000000)) {
         *ret_fate = SIM_FATE_ALL;
         return 0;
     }
     *ret_fate = (enum sim_fate)rng_below(&disk->rng, 3);
     return ERR_IO;
+}
+
+const uint64_t *sim_disk_counts(const struct sim_disk *disk)
+{
+    return disk->counts;
 }
 
 void sim_disk_end(struct sim_disk *disk, const char *op, const char *path)
@@ -275,7 +281,7 @@ static void disk_lose_power(struct sim_disk *disk, struct rng *rng)
         sim_names_clear(&all[i]->cur);
         sim_names_copy(&all[i]->cur, &all[i]->stable);
         if (!all[i]->is_dir)
-            sim_bytes_power_loss(all[i], rng);
+            sim_bytes_power_loss(all[i], rng, disk->counts);
     }
     for (size_t i = 0; i < count; i++)
         for (size_t n = 0; n < all[i]->cur.count; n++)
@@ -305,6 +311,7 @@ int sim_disk_flip_bit(struct sim_disk *disk, const char *path, uint64_t bit)
     if (bit / 8 >= inode->size)
         return ERR_INVALID;
     sim_bytes_flip(inode, bit);
+    disk->counts[SIM_COUNT_FLIP]++;
     return 0;
 }
 

@@ -42,6 +42,36 @@ enum { SIM_SECTOR = 512 };
 
 struct sim_disk;
 
+/* What went wrong so far, so that a trouble that never bites is noticed. The first ones
+ * are a disk's own, the others the world's. */
+enum sim_count {
+    SIM_COUNT_READ_ERROR,
+    SIM_COUNT_WRITE_ERROR,
+    SIM_COUNT_SYNC_ERROR,
+    SIM_COUNT_SLOW_SYNC,
+    SIM_COUNT_NO_SPACE,
+    SIM_COUNT_CRASH_POINT, /* death at a chosen call */
+    SIM_COUNT_TORN_CHUNK,  /* of a page's un-synced sectors a crash kept only some */
+    SIM_COUNT_LOST_CHUNK,  /* … none */
+    SIM_COUNT_LOST_NAME,   /* a name op that a crash undid */
+    SIM_COUNT_EARLY_WRITE, /* sectors that reached the platter before any sync */
+    SIM_COUNT_FLIP,        /* bits at rest */
+    SIM_COUNT_DISK_NR,
+    SIM_COUNT_SPIKE = SIM_COUNT_DISK_NR, /* a segment or a work that took far longer */
+    SIM_COUNT_SPLIT_READ,                /* a read cut at a random byte */
+    SIM_COUNT_RESET,                     /* a connection reset, by chance or on demand */
+    SIM_COUNT_RESET_IN_FRAME,            /* … that cut bytes on their way */
+    SIM_COUNT_HALF_OPEN,                 /* one end broke, the other never heard */
+    SIM_COUNT_DIAL_REFUSED,              /* by bad luck */
+    SIM_COUNT_DIAL_LOST,                 /* no answer in time */
+    SIM_COUNT_STALL,                     /* a connection ended for want of acknowledgements */
+    SIM_COUNT_BLOCKED,                   /* segments that a cut or a dark host held up */
+    SIM_COUNT_NR,
+};
+
+/* "read error", "torn chunk" … */
+const char *sim_count_name(enum sim_count count);
+
 /* Appetites of a disk. All zero is a disk without faults that still forgets what
  * was not synced. */
 struct sim_disk_options {
@@ -110,6 +140,9 @@ int sim_disk_flip_bit(struct sim_disk *disk, const char *path, uint64_t bit);
 /* Every file in path order, with its present size. `cb` changes nothing. */
 typedef void (*sim_disk_file_cb)(void *data, const char *path, uint64_t size);
 void sim_disk_each_file(const struct sim_disk *disk, sim_disk_file_cb cb, void *data);
+
+/* SIM_COUNT_DISK_NR counts of this disk. */
+const uint64_t *sim_disk_counts(const struct sim_disk *disk);
 
 /* A hash over all present names and bytes. */
 uint64_t sim_disk_hash(const struct sim_disk *disk);

@@ -50,6 +50,13 @@ uint64_t sim_fault_count(const struct sim *sim, const char *name)
     return 0;
 }
 
+void sim_fault_each(const struct sim *sim, void (*cb)(void *data, const char *site, uint64_t count),
+                    void *data)
+{
+    for (size_t i = 0; i < sim->site_count; i++)
+        cb(data, sim->sites[i].name, sim->sites[i].count);
+}
+
 void sim_fault_stop(struct sim *sim)
 {
     for (size_t i = 0; i < sim->site_count; i++)

@@ -46,8 +46,9 @@ static int call_failed(struct sim_env *env, const char *op, const char *path, st
     return err_set(err, ERR_IO, "%s '%s': simulated I/O error", op, path);
 }
 
-static int no_space(struct err *err, const char *op, const char *path)
+static int no_space(struct sim_disk *disk, const char *op, const char *path, struct err *err)
 {
+    disk->counts[SIM_COUNT_NO_SPACE]++;
     return err_set(err, ERR_NO_SPACE, "%s '%s': no space left on device", op, path);
 }
 
@@ -85,7 +86,7 @@ static int create(struct sim_env *env, struct sim_inode *dir, const char *name, 
     const char *op = is_dir ? "mkdir" : "create";
     enum sim_fate fate;
     if (!sim_disk_has_room(env->disk, 1))
-        return no_space(err, op, path);
+        return no_space(env->disk, op, path, err);
     int rv = sim_disk_begin(env->disk, env->disk->options.write_error_ppm, &fate);
     struct sim_inode *inode = NULL;
     if (fate == SIM_FATE_ALL) {
@@ -176,8 +177,10 @@ int sim_op_file_read(struct env_file *handle, uint64_t offset, void *data, size_
     if (env_is_gone(env))
         return file_dead(err, file->path);
     uint32_t ppm = disk->options.read_error_ppm;
-    if (ppm != 0 && rng_chance(&disk->rng, ppm, 1000000))
+    if (ppm != 0 && rng_chance(&disk->rng, ppm, 1000000)) {
+        disk->counts[SIM_COUNT_READ_ERROR]++;
         return call_failed(env, "read", file->path, err);
+    }
     size_t n = 0;
     if (offset < file->inode->size)
         n = (size_t)MIN((uint64_t)len, file->inode->size - offset);
@@ -210,13 +213,16 @@ int sim_op_file_write(struct env_file *handle, uint64_t offset, const void *data
         n = MIN(n, offset < inode->size ? (size_t)(inode->size - offset) : 0);
     if (fate != SIM_FATE_NONE)
         sim_bytes_write(inode, offset, data, n);
+    disk->counts[SIM_COUNT_WRITE_ERROR] += rv != 0;
     if (rv != 0)
         return call_failed(env, "write", file->path, err);
     if (is_full)
-        return no_space(err, "write", file->path);
+        return no_space(disk, "write", file->path, err);
     uint32_t ppm = disk->options.writeback_ppm;
-    if (ppm != 0 && rng_chance(&disk->rng, ppm, 1000000))
+    if (ppm != 0 && rng_chance(&disk->rng, ppm, 1000000)) {
+        disk->counts[SIM_COUNT_EARLY_WRITE]++;
         sim_bytes_writeback(inode, &disk->rng);
+    }
     sim_disk_end(disk, "write", file->path);
     return 0;
 }
@@ -226,12 +232,14 @@ static void sync_charge(struct sim_disk *disk)
 {
     uint32_t ppm = disk->options.slow_sync_ppm;
     bool is_slow = ppm != 0 && rng_chance(&disk->rng, ppm, 1000000);
+    disk->counts[SIM_COUNT_SLOW_SYNC] += is_slow;
     disk->debt_us += is_slow ? disk->options.slow_sync_us : disk->options.sync_us;
 }
 
 /* A device error; or power or the process ends, as fate has it. */
 static void sync_fails(struct sim_env *env, struct sim_file *file, enum sim_fate fate)
 {
+    env->disk->counts[SIM_COUNT_SYNC_ERROR]++;
     if (!env->disk->is_dead)
         sim_bytes_sync_fail(file->inode, &env->disk->rng);
     else if (fate == SIM_FATE_ALL)
@@ -297,7 +305,7 @@ int sim_op_file_truncate(struct env_file *handle, uint64_t size, struct err *err
     if (size > SIM_DISK_FILE_MAX)
         return err_set(err, ERR_IO, "truncate '%s': file too large", file->path);
     if (size > file->inode->size && !sim_disk_has_room(env->disk, size - file->inode->size))
-        return no_space(err, "truncate", file->path);
+        return no_space(env->disk, "truncate", file->path, err);
     int rv = sim_disk_begin(env->disk, env->disk->options.write_error_ppm, &fate);
     if (fate == SIM_FATE_ALL)
         sim_bytes_truncate(file->inode, size);

@@ -131,14 +131,16 @@ struct sim {
     uint64_t seed;
     uint64_t now_us;
     struct sim_queue queue;
-    uint64_t order;  /* items pushed so far */
-    uint64_t events; /* delivered so far */
+    uint64_t order;                /* items pushed so far */
+    uint64_t events;               /* delivered so far */
+    uint64_t counts[SIM_COUNT_NR]; /* of disks: of those that were thrown away */
     uint64_t hash;
     uint64_t next_wire_id;
     struct sim_env *running; /* whose callback is on the stack; NULL: none */
     bool is_stepping;
-    struct rng rng;       /* the author's */
-    struct rng rng_sched; /* ties, lanes, turns */
+    struct sim_node *stepped; /* by the last step; NULL: none */
+    struct rng rng;           /* the author's */
+    struct rng rng_sched;     /* ties, lanes, turns */
     struct rng rng_net;
     struct rng rng_fault;
     uint64_t seeds_drawn; /* of nodes and disks */

@@ -33,6 +33,7 @@ uint64_t sim_link_delay(struct sim *sim, struct sim_node *from, struct sim_node 
     uint64_t base_us = link->base_us;
     uint64_t delay_us =
         sim_draw_delay(&sim->rng_net, base_us, base_us + base_us / 4, options->spike_ppm);
+    sim->counts[SIM_COUNT_SPIKE] += delay_us > base_us + base_us / 4;
     delay_us += link->extra_us;
     uint64_t quantum_us = MAX(options->quantum_us, UINT64_C(1));
     uint64_t arrive_us = sim->now_us + delay_us;
@@ -163,6 +164,7 @@ static void dial_start(struct sim_end *end, bool is_known)
         return;
     }
     if (ppm != 0 && rng_chance(&sim->rng_net, ppm, 1000000)) {
+        sim->counts[SIM_COUNT_DIAL_REFUSED]++;
         sim_end_break(end, rng_below(&sim->rng_net, 1000), ERR_IO, "connection refused");
         return;
     }
@@ -263,8 +265,10 @@ void sim_net_open(struct sim_end *end)
 
 void sim_net_timeout(struct sim_end *end)
 {
-    if (end->state == SIM_END_CONNECTING)
-        sim_end_break(end, 0, ERR_TIMEOUT, "no answer");
+    if (end->state != SIM_END_CONNECTING)
+        return;
+    end->wire->sim->counts[SIM_COUNT_DIAL_LOST]++;
+    sim_end_break(end, 0, ERR_TIMEOUT, "no answer");
 }
 
 /* ---- troubles ---- */
@@ -365,6 +369,23 @@ void sim_net_reset(struct sim *sim, struct sim_node *a, struct sim_node *b)
             continue;
         sim_end_reset(&wire->ends[0]);
         sim_end_reset(&wire->ends[1]);
+    }
+}
+
+void sim_net_half_open(struct sim *sim, struct sim_node *a, struct sim_node *b)
+{
+    LIST_FOREACH(it, &sim->wires)
+    {
+        struct sim_wire *wire = list_entry(it, struct sim_wire, in_wires);
+        struct sim_node *x = wire->ends[0].node;
+        struct sim_node *y = wire->ends[1].node;
+        if (x == y || (!pair_matches(x, y, a, b) && !pair_matches(y, x, a, b)))
+            continue;
+        struct sim_end *end = &wire->ends[rng_below(&sim->rng_net, 2)];
+        if (end->state != SIM_END_OPEN || sim_end_peer(end)->state != SIM_END_OPEN)
+            continue;
+        sim->counts[SIM_COUNT_HALF_OPEN]++;
+        sim_end_break(end, 0, ERR_IO, "connection aborted");
     }
 }
 

@@ -136,6 +136,8 @@ void sim_node_set_disk(struct sim_node *node, struct sim_disk *disk)
 {
     ASSERT(!node->is_up);
     ASSERT(node->env->open_handles == 0);
+    for (size_t i = 0; i < SIM_COUNT_DISK_NR; i++)
+        node->sim->counts[i] += sim_disk_counts(node->disk)[i];
     sim_disk_free(node->disk);
     node->disk = disk;
 }

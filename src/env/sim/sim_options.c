@@ -43,11 +43,12 @@ static void swarm_network(struct sim_options *options, struct rng *rng)
 static void swarm_disk(struct sim_options *options, struct rng *rng)
 {
     static const uint32_t seldom[] = {1, 10, 50};
+    static const uint32_t reads[] = {5, 50, 300};
     static const uint32_t often[] = {10000, 100000, 500000};
     static const uint64_t syncs[] = {20, 300, 300, 5000};
     options->work_us_max = rng_chance(rng, 1, 4) ? 5000 : 200;
     options->work_spike_ppm = maybe(rng, often, 2);
-    options->disk.read_error_ppm = maybe(rng, seldom, ARRAY_LEN(seldom));
+    options->disk.read_error_ppm = maybe(rng, reads, ARRAY_LEN(reads));
     options->disk.write_error_ppm = maybe(rng, seldom, ARRAY_LEN(seldom));
     options->disk.sync_error_ppm = maybe(rng, seldom, ARRAY_LEN(seldom));
     options->disk.writeback_ppm = maybe(rng, often, ARRAY_LEN(often));

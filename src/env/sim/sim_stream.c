@@ -57,6 +57,8 @@ void sim_end_reset(struct sim_end *end)
 {
     struct rng *rng = &end->wire->sim->rng_net;
     size_t keep = (size_t)rng_between(rng, 0, end->inflight_bytes);
+    end->wire->sim->counts[SIM_COUNT_RESET]++;
+    end->wire->sim->counts[SIM_COUNT_RESET_IN_FRAME] += keep < end->inflight_bytes;
     LIST_FOREACH(it, &end->inflight)
     {
         struct sim_seg *seg = list_entry(it, struct sim_seg, in_queue);
@@ -227,6 +229,7 @@ void sim_stream_arrive(struct sim_end *end)
 {
     end->has_arrive_item = false;
     if (end_is_deaf(end)) {
+        end->wire->sim->counts[SIM_COUNT_BLOCKED]++;
         end->is_arrive_blocked = true;
         return;
     }
@@ -257,6 +260,7 @@ void sim_stream_stall(struct sim_end *end)
     if (!is_stuck)
         end->progress_us = sim->now_us;
     if (sim->now_us - end->progress_us >= limit_us) {
+        sim->counts[SIM_COUNT_STALL]++;
         sim_end_break(end, 0, ERR_TIMEOUT, "no acknowledgement from the peer");
         return;
     }

@@ -221,6 +221,7 @@ void sim_end_read(struct sim_end *end)
         size_t len = seg->len - seg->pos;
         uint32_t ppm = sim->options.segment_ppm;
         if (ppm != 0 && rng_chance(&sim->rng_net, ppm, 1000000)) {
+            sim->counts[SIM_COUNT_SPLIT_READ]++;
             read_one(end, (size_t)rng_between(&sim->rng_net, 1, len));
             if (end->state == SIM_END_OPEN && !list_is_empty(&end->received))
                 read_later(end, rng_below(&sim->rng_net, 1000));
