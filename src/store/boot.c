@@ -216,6 +216,9 @@ static int load_replicas(struct store *store, struct err *err)
     int rv = forget_gone(store, err);
     if (rv == 0)
         rv = range_list(store->lsm, &ids, &count, err);
+    /* The engine tells once: who runs on without knowing stalls when L0 is full. */
+    if (rv == 0 && store->early_damage.code != 0)
+        rv = err_set(err, ERR_CORRUPT, "%s", store->early_damage.msg);
     if (rv == 0 && count == 0)
         has_left = tombstones_least(&store->tombstones, STORE_FIRST_RANGE_ID) != 0;
     if (rv == 0 && count == 0 && !has_left)

@@ -136,6 +136,8 @@ static void on_corrupt(void *data, const char *file, uint64_t offset, const char
     uint32_t cursor = 0;
     struct replica *r;
     err_set(&err, ERR_CORRUPT, "%s at %llu: %s", file, (unsigned long long)offset, text);
+    if (store->state == STORE_UNBORN) /* the engine is being opened: nobody to tell yet */
+        store->early_damage = err;
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
         replica_damage(r, "engine", &err);
 }

@@ -81,6 +81,7 @@ struct store {
     struct net *net;
     struct replicas replicas; /* none until born */
     struct tombstones tombstones;
+    struct err early_damage;     /* what the engine told when it opened; code 0: nothing */
     struct list woken;           /* replicas that the end of this turn must look at */
     struct cons_budget inflight; /* entries on their way to followers, of all groups */
     struct raft_wire *wire;

@@ -726,6 +726,36 @@ static void test_damage(void **state)
     rig_close(&rig);
 }
 
+/* Where a table's index or properties are damaged, opening it already shows. */
+static void test_damage_at_open(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    char paths[8][ENV_PATH_MAX] = {{0}};
+    uint64_t size = 0;
+    struct env_file *file = NULL;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t bad = rig_start_cluster(&rig);
+    rig_put(&rig, bad, "k", "v", 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    rig_simple(&rig, bad, REQUEST_FLUSH);
+    rig_run(&rig, 500 * RIG_MS);
+    struct sim_disk *disk = sim_node_disk(rig.nodes[bad]);
+    sim_disk_each_file(disk, flip_tables, paths);
+    struct env *env = sim_node_env(rig.nodes[bad]);
+    assert_int_equal(env_file_open(env, paths[0], ENV_OPEN_READ, &file, &err), 0);
+    assert_int_equal(env_file_size(file, &size, &err), 0);
+    env_file_close(file);
+    rig_crash(&rig, bad, SIM_CRASH_KILL);
+    assert_int_equal(sim_disk_flip_bit(disk, paths[0], size * 8 - 100), 0);
+    assert_int_equal(rig_start(&rig, bad, &err), 0);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(store_state(rig.stores[bad]), STORE_DAMAGED);
+    assert_null(store_consensus(rig.stores[bad]));
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -753,6 +783,7 @@ int main(void)
         cmocka_unit_test(test_other_secret_of_two),
         cmocka_unit_test(test_lost_rooms),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damage_at_open),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
