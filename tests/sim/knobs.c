@@ -25,6 +25,7 @@ static void draw_engine(struct lsm_options *o, struct rng *rng)
     o->l0_stop = o->l0_slow + (unsigned)rng_between(rng, 1, 12);
     /* With no cache to speak of every read is a cold one. */
     o->cache_bytes = rng_chance(rng, 1, 2) ? rng_below(rng, 4096) : power(rng, 12, 20);
+    o->cache_bytes = MIN(o->cache_bytes, 256 * (size_t)o->block_bytes); /* chains stay short */
 }
 
 static void draw_log(struct raftlog_options *o, struct rng *rng, bool is_large)
@@ -53,7 +54,7 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     o->water = (struct watermark_limits){0};
     if (rng_chance(&rng, 2, 3))
         o->water = (struct watermark_limits){64 << 10, 32 << 10, 8 << 10};
-    if (rng_chance(&rng, 1, 2)) /* else nothing is ever old enough to be thrown away */
+    if (rng_chance(&rng, 7, 8)) /* else nothing is ever old enough to be thrown away */
         o->retention_ms = power(&rng, 0, 12);
     o->check_bytes_per_s = power(&rng, 12, 24);
 }

@@ -1,31 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What goes wrong, and when: drawn from the run's seed. Each run has a random
- * subset of the allowed troubles at random strengths (swarm).
+ * When things go wrong, and how it ends; and the actions on processes, clocks and by
+ * operators. The network's are in nemesis_net.c, the disks' in nemesis_disk.c.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "raftlog/record.h"
-#include "sim/cluster.h"
+#include "sim/scenario.h"
 
-enum { SECTOR_BITS = 8 * 512 };
+enum { STORM_MS_MAX = 8000, CALM_MS_MAX = 5000 };
 
-static uint32_t pick_node(struct cluster *c)
+struct cluster_node *pick_node(struct cluster *c)
 {
-    return (uint32_t)rng_below(&c->rng, c->opt.nodes);
+    return &c->nodes[rng_below(&c->rng, c->opt.nodes)];
 }
 
-static uint64_t in_us(struct cluster *c, uint64_t lo_ms, uint64_t hi_ms)
+uint64_t in_us(struct cluster *c, uint64_t lo_ms, uint64_t hi_ms)
 {
     return sim_now_us(c->sim) + rng_between(&c->rng, lo_ms, hi_ms) * 1000;
 }
 
-/* How long a trouble lasts: where they come fast, each is short. */
-static uint64_t span(const struct cluster *c)
+uint64_t span_ms(const struct cluster *c)
 {
     return MIN(MAX((uint64_t)c->opt.pace_ms * 2, 200), 4000);
 }
+
+/* ---- processes ------------------------------------------------------------------------ */
 
 static uint32_t nodes_down(const struct cluster *c)
 {
@@ -39,122 +38,224 @@ static uint32_t nodes_down(const struct cluster *c)
 static uint64_t outage(struct cluster *c)
 {
     bool may_be_long = nodes_down(c) < (c->opt.nodes - 1) / 2;
-    return may_be_long && rng_chance(&c->rng, 1, 3) ? in_us(c, 5000, 15000) : in_us(c, 10, span(c));
+    return may_be_long && rng_chance(&c->rng, 1, 3) ? in_us(c, 5000, 15000)
+                                                    : in_us(c, 10, span_ms(c));
 }
 
-static void hit_crash(struct cluster *c, enum sim_crash how)
+static bool crash_one(struct cluster *c, enum sim_crash how)
 {
-    bool all = rng_chance(&c->rng, 1, 10);
-    uint32_t one = pick_node(c);
-    uint64_t until = all ? in_us(c, 10, MIN(span(c), 1000)) : outage(c);
-    for (uint32_t i = 0; i < c->opt.nodes; i++) {
-        if (all || i == one)
-            cluster_crash(c, i, how, until + rng_below(&c->rng, 1000));
-    }
+    return cluster_crash(c, (uint32_t)(pick_node(c) - c->nodes), how, outage(c));
 }
 
-static void resume(void *data)
+/* At one of the next disk calls, between a write and its sync for example: nothing that is
+ * not synced by then is sure. */
+static bool cut_power(struct cluster *c, struct cluster_node *n, uint64_t until_us)
+{
+    if (!cluster_node_runs(n))
+        return false;
+    n->power_us = until_us;
+    sim_node_crash_after(n->node, rng_between(&c->rng, 1, 12));
+    return true;
+}
+
+static bool crash_all(struct cluster *c, enum sim_crash how)
+{
+    bool did = false;
+    uint64_t until = in_us(c, 10, MIN(span_ms(c), 1000));
+    for (uint32_t i = 0; i < c->opt.nodes; i++)
+        did |= cluster_crash(c, i, how, until + rng_below(&c->rng, 1000));
+    return did;
+}
+
+bool hit_kill(struct cluster *c)
+{
+    return crash_one(c, SIM_CRASH_KILL);
+}
+
+bool hit_kill_all(struct cluster *c)
+{
+    return crash_all(c, SIM_CRASH_KILL);
+}
+
+bool hit_power(struct cluster *c)
+{
+    if (rng_chance(&c->rng, 1, 3))
+        return crash_one(c, SIM_CRASH_POWER);
+    struct cluster_node *n = pick_node(c);
+    return cut_power(c, n, outage(c));
+}
+
+/* One of them in the midst of a disk call, the others a moment later. */
+bool hit_power_all(struct cluster *c)
+{
+    struct cluster_node *n = pick_node(c);
+    uint64_t until_us = in_us(c, 10, MIN(span_ms(c), 1000));
+    if (rng_chance(&c->rng, 1, 2) && cut_power(c, n, until_us)) {
+        uint64_t limit_us = in_us(c, 50, 200);
+        while (n->store != NULL && sim_now_us(c->sim) < limit_us)
+            if (!cluster_run_until(c, sim_now_us(c->sim) + 100))
+                return true;
+    }
+    return crash_all(c, SIM_CRASH_POWER);
+}
+
+/* The process ends, comes back on the page cache that survived it, and then power goes:
+ * what the second life took for durable and the first had never synced is lost. */
+bool hit_kill_then_power(struct cluster *c)
+{
+    struct cluster_node *n = pick_node(c);
+    uint32_t i = (uint32_t)(n - c->nodes);
+    if (!cluster_crash(c, i, SIM_CRASH_KILL, sim_now_us(c->sim) + 1))
+        return false;
+    if (rng_chance(&c->rng, 1, 3)) { /* before it comes back at all */
+        sim_node_crash(n->node, SIM_CRASH_POWER);
+        cluster_note(c, n, "power lost while it was down");
+        return true;
+    }
+    uint64_t lives_us = rng_between(&c->rng, 1, 100) * 1000;
+    if (!cluster_run_until(c, sim_now_us(c->sim) + lives_us))
+        return true;
+    cluster_crash(c, i, SIM_CRASH_POWER, outage(c));
+    return true;
+}
+
+static void resume(struct cluster_node *n)
+{
+    if (!sim_node_is_paused(n->node))
+        return;
+    cluster_note(n->cluster, n, "goes on");
+    sim_node_resume(n->node);
+}
+
+static void on_pause_end(void *data)
 {
     struct cluster_node *n = data;
-    if (sim_node_is_paused(n->node))
-        sim_node_resume(n->node);
+    if (!n->cluster->is_over)
+        resume(n);
 }
 
-static void hit_pause(struct cluster *c)
+static bool pause_for(struct cluster *c, uint64_t lo_ms, uint64_t hi_ms)
 {
-    struct cluster_node *n = &c->nodes[pick_node(c)];
+    struct cluster_node *n = pick_node(c);
     if (n->store == NULL || sim_node_is_paused(n->node))
-        return;
+        return false;
+    cluster_note(c, n, "paused");
     sim_node_pause(n->node);
-    sim_call_at(c->sim, in_us(c, 50, span(c)), resume, n);
+    sim_call_at(c->sim, in_us(c, lo_ms, hi_ms), on_pause_end, n);
+    return true;
 }
 
-static void heal_net(void *data)
+bool hit_pause(struct cluster *c)
 {
-    struct cluster *c = data;
-    sim_net_heal(c->sim, NULL, NULL);
+    return pause_for(c, 50, span_ms(c));
 }
 
-static void hit_partition(struct cluster *c)
+/* Longer than any lease, election or connection lasts. */
+bool hit_pause_long(struct cluster *c)
 {
-    struct cluster_node *a = &c->nodes[pick_node(c)];
-    struct cluster_node *b = &c->nodes[pick_node(c)];
-    bool one_way = rng_chance(&c->rng, 1, 3);
-    switch (rng_below(&c->rng, 4)) {
-    case 0: /* alone */
-        sim_net_partition(c->sim, a->node, NULL, one_way);
-        break;
-    case 1: /* slow instead of cut */
-        sim_net_slow(c->sim, a->node, NULL, rng_between(&c->rng, 1000, 500000));
-        break;
-    default:
-        if (a != b)
-            sim_net_partition(c->sim, a->node, b->node, one_way);
-        break;
-    }
-    if (c->opt.pace_ms < 1000 || rng_chance(&c->rng, 1, 2))
-        sim_call_at(c->sim, in_us(c, 100, span(c)), heal_net, c);
+    return pause_for(c, 3000, 12000);
 }
 
-static void hit_net(struct cluster *c)
+/* ---- clocks ---------------------------------------------------------------------------- */
+
+static bool set_skew(struct cluster *c, struct cluster_node *n, int64_t skew_ms)
 {
-    sim_net_reset(c->sim, c->nodes[pick_node(c)].node, NULL);
+    cluster_note(c, n, "wall clock off by %lld ms", (long long)skew_ms);
+    sim_node_set_wall_skew(n->node, skew_ms);
+    return true;
 }
 
-static void hit_disk(struct cluster *c)
+static int64_t draw_skew(struct cluster *c)
 {
-    struct cluster_node *n = &c->nodes[pick_node(c)];
-    if (n->store != NULL)
-        sim_node_crash_after(n->node, rng_between(&c->rng, 1, 200));
+    /* The store takes 10 s for the bound: on both sides of it. */
+    int64_t most = rng_chance(&c->rng, 1, 4) ? 20000 : 8000;
+    return (int64_t)rng_between(&c->rng, 0, 2 * (uint64_t)most) - most;
+}
+
+bool hit_skew(struct cluster *c)
+{
+    return set_skew(c, pick_node(c), draw_skew(c));
+}
+
+static void strobe(void *data)
+{
+    struct cluster_node *n = data;
+    struct cluster *c = n->cluster;
+    if (n->strobes_left == 0)
+        return;
+    n->strobes_left--;
+    sim_node_set_wall_skew(n->node, n->strobes_left == 0 ? 0 : draw_skew(c));
+    sim_call_at(c->sim, in_us(c, 1, 200), strobe, n);
+}
+
+/* To and fro, many times a second. */
+bool hit_jumps(struct cluster *c)
+{
+    struct cluster_node *n = pick_node(c);
+    if (n->strobes_left != 0)
+        return false;
+    n->strobes_left = (uint32_t)rng_between(&c->rng, 3, 20);
+    cluster_note(c, n, "wall clock jumps");
+    strobe(n);
+    return true;
+}
+
+bool hit_drift(struct cluster *c)
+{
+    static const int32_t most[] = {100, 1000, 50000};
+    struct cluster_node *n = pick_node(c);
+    int32_t ppm = most[rng_below(&c->rng, ARRAY_LEN(most))];
+    ppm = rng_chance(&c->rng, 1, 2) ? ppm : -ppm;
+    if (n->store == NULL)
+        return false;
+    cluster_note(c, n, "monotonic clock drifts by %d ppm", (int)ppm);
+    sim_node_set_drift(n->node, ppm);
+    return true;
+}
+
+/* Down with a good clock, up with one that is behind what it stamped before. */
+bool hit_old_clock(struct cluster *c)
+{
+    struct cluster_node *n = pick_node(c);
+    if (!cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_KILL, outage(c)))
+        return false;
+    return set_skew(c, n, -(int64_t)rng_between(&c->rng, 1, 9000));
 }
 
 /* One of those whose clocks may be wrong: fewer than half. */
-static void hit_hours(struct cluster *c)
+bool hit_hours(struct cluster *c)
 {
     uint32_t minority = (c->opt.nodes - 1) / 2;
     if (minority == 0)
-        return;
+        return false;
     struct cluster_node *n = &c->nodes[rng_below(&c->rng, minority)];
     int64_t hours = (int64_t)rng_between(&c->rng, 1, 20);
     bool is_ahead = rng_chance(&c->rng, 2, 3);
-    sim_node_set_wall_skew(n->node, (is_ahead ? hours : -hours) * 3600 * 1000);
+    return set_skew(c, n, (is_ahead ? hours : -hours) * 3600 * 1000);
 }
 
-static void hit_clock(struct cluster *c)
-{
-    struct cluster_node *n = &c->nodes[pick_node(c)];
-    int64_t skew = (int64_t)rng_between(&c->rng, 0, 16000) - 8000;
-    sim_node_set_wall_skew(n->node, skew);
-}
-
-static void space_back(void *data)
-{
-    struct cluster_node *n = data;
-    sim_disk_set_capacity(sim_node_disk(n->node), SIM_DISK_CAPACITY_DEFAULT);
-}
-
-static void hit_space(struct cluster *c)
-{
-    struct cluster_node *n = &c->nodes[pick_node(c)];
-    struct sim_disk *disk = sim_node_disk(n->node);
-    sim_disk_set_capacity(disk, sim_disk_used(disk) + rng_below(&c->rng, 1 << 16));
-    sim_call_at(c->sim, in_us(c, 200, 5000), space_back, n);
-}
-
-/* ---- operators ---------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------------- */
 
 static void on_admin(struct client_op *op, const struct client_result *result)
 {
     struct cluster_node *n = op->data;
+    struct cluster *c = n->cluster;
+    enum request_kind kind = op->request.kind;
     n->is_admin_busy = false;
-    sim_hash_add(n->cluster->sim, (uint64_t)(int64_t)result->status);
+    sim_hash_add(c->sim, (uint64_t)(int64_t)result->status);
+    if (result->status == 0)
+        cover_add(&c->cover,
+                  kind == REQUEST_TRANSFER_LEADER ? "admin: leader moved"
+                  : kind == REQUEST_FLUSH         ? "admin: flushed"
+                                                  : "admin: check begun",
+                  1);
 }
 
-static void ask(struct cluster_node *n, enum request_kind kind)
+static bool ask(struct cluster_node *n, enum request_kind kind, uint64_t target)
 {
     struct cluster *c = n->cluster;
     if (n->is_admin_busy)
-        return;
+        return false;
     n->admin = (struct client_op){
         .data = n,
         .endpoint = n->address,
@@ -163,8 +264,45 @@ static void ask(struct cluster_node *n, enum request_kind kind)
         .request.kind = kind,
     };
     if (kind == REQUEST_TRANSFER_LEADER)
-        n->admin.request.transfer_leader.target_replica = rng_below(&c->rng, c->opt.nodes + 1);
+        n->admin.request.transfer_leader.target_replica = target;
     n->is_admin_busy = client_submit(c->client, &n->admin) == 0;
+    return n->is_admin_busy;
+}
+
+/* Whoever leads obeys, the others refuse. */
+bool hit_transfer(struct cluster *c)
+{
+    bool did = false;
+    for (uint32_t i = 0; i < c->opt.nodes; i++)
+        did |= ask(&c->nodes[i], REQUEST_TRANSFER_LEADER,
+                   rng_below(&c->rng, (uint64_t)c->opt.nodes + 1));
+    return did;
+}
+
+/* A hand-over, and at once something worse for one of the two. */
+bool hit_leader_chase(struct cluster *c)
+{
+    if (!hit_transfer(c) || !cluster_run_until(c, in_us(c, 0, 20)))
+        return false;
+    if (c->opt.faults & FAULT_KILL)
+        hit_kill(c);
+    else if (c->opt.faults & FAULT_PAUSE)
+        hit_pause(c);
+    return true;
+}
+
+bool hit_flush(struct cluster *c)
+{
+    return ask(pick_node(c), REQUEST_FLUSH, 0);
+}
+
+/* Whoever leads obeys; every replica takes part, or will. */
+bool hit_check(struct cluster *c)
+{
+    bool did = false;
+    for (uint32_t i = 0; i < c->opt.nodes; i++)
+        did |= ask(&c->nodes[i], REQUEST_CHECK_START, 0);
+    return did;
 }
 
 static void on_drained(void *data)
@@ -173,213 +311,67 @@ static void on_drained(void *data)
     n->is_drained = true;
 }
 
-static void hit_admin(struct cluster *c)
+bool hit_drain(struct cluster *c)
 {
-    struct cluster_node *n = &c->nodes[pick_node(c)];
-    switch (rng_below(&c->rng, 5)) {
-    case 0:
-        ask(n, REQUEST_FLUSH);
-        break;
-    case 2: /* whoever leads obeys; every replica takes part, or will */
-        for (uint32_t i = 0; i < c->opt.nodes; i++)
-            ask(&c->nodes[i], REQUEST_CHECK_START);
-        break;
-    case 1:
-        if (n->store != NULL && !n->is_draining && !sim_node_is_dead(n->node) &&
-            store_state(n->store) == STORE_RUNNING) {
-            n->is_draining = true;
-            store_drain(n->store, (uint32_t)rng_between(&c->rng, 50, 3000), on_drained, n);
-        }
-        break;
-    default: /* whoever leads obeys, the others refuse */
-        for (uint32_t i = 0; i < c->opt.nodes; i++)
-            ask(&c->nodes[i], REQUEST_TRANSFER_LEADER);
-        break;
+    struct cluster_node *n = pick_node(c);
+    if (!cluster_node_runs(n) || n->is_draining || store_state(n->store) != STORE_RUNNING)
+        return false;
+    n->is_draining = true;
+    cluster_note(c, n, "asked to end in good order");
+    store_drain(n->store, (uint32_t)rng_between(&c->rng, 50, 3000), on_drained, n);
+    return true;
+}
+
+/* ---- the weather -------------------------------------------------------------------------- */
+
+/* What heals by itself in a pause: links, sleepers, and who is down starts soon. Clocks,
+ * disks and the drawn appetites stay as they are. */
+static void calm_down(struct cluster *c)
+{
+    c->flaps_left = c->cut_count = 0;
+    sim_net_heal(c->sim, NULL, NULL);
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        struct cluster_node *n = &c->nodes[i];
+        resume(n);
+        n->power_us = 0;
+        sim_node_crash_after(n->node, 0);
+        if (n->store == NULL && rng_chance(&c->rng, 3, 4))
+            n->restart_us = MIN(n->restart_us, in_us(c, 1, 500));
     }
 }
 
-/* ---- rot ------------------------------------------------------------------------- */
-
-struct flip {
-    struct cluster_node *node;
-    char last[ENV_PATH_MAX]; /* the log's last segment; "": none */
-    uint64_t last_end;       /* where bits of it are no longer flipped */
-    const char *where;       /* in paths with this alone */
-    uint32_t files;
-    char path[ENV_PATH_MAX]; /* the one that was drawn, and its bits */
-    uint64_t first_bit;
-    uint64_t end_bit;
-};
-
-/* A flip in the log's last batch looks like a torn write, and what is cut off there is
- * lost (raftlog/README.md): one disk alone cannot tell. The last batch may not be synced,
- * but the one before it is: up to that one, every flip must be found. */
-static uint64_t provable_end(struct slice bytes, const struct head *head)
+/* Storms, and pauses in which a cluster gets something done that the next storm can break. */
+static void change_weather(struct cluster *c)
 {
-    struct scan scan = scan_of(bytes, record_seed(head->salt, head->number));
-    struct record record = {0};
-    uint64_t before = HEAD_LEN, last = HEAD_LEN;
-    while (scan_next(&scan, &record) == SCAN_RECORD) {
-        if (record.batch_start > last) {
-            before = last;
-            last = record.batch_start;
-        }
-    }
-    return before;
-}
-
-static void look_at_segment(struct flip *f, struct env *env, const char *path, uint64_t *newest)
-{
-    struct env_file *file = NULL;
-    struct head head;
-    uint64_t size = 0;
-    size_t len = 0;
-    if (env_file_open(env, path, ENV_OPEN_READ, &file, NULL) != 0)
-        return;
-    int rv = env_file_size(file, &size, NULL);
-    uint8_t *bytes = malloc(size + 1);
-    ASSERT(bytes != NULL);
-    if (rv == 0)
-        rv = env_file_read(file, 0, bytes, size, &len, NULL);
-    env_file_close(file);
-    if (rv == 0 && len >= HEAD_LEN && head_decode(bytes, &head) && head.number >= *newest) {
-        *newest = head.number;
-        f->last_end = provable_end(slice_of(bytes, len), &head);
-        snprintf(f->last, sizeof f->last, "%s", path);
-    }
-    free(bytes);
-}
-
-static void find_last_segment(struct flip *f)
-{
-    struct env *env = sim_node_env(f->node->node);
-    char **names = NULL;
-    size_t count = 0;
-    uint64_t newest = 0;
-    if (env_dir_list(env, "data/log", &names, &count, NULL) != 0)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        char path[ENV_PATH_MAX];
-        snprintf(path, sizeof path, "data/log/%s", names[i]);
-        look_at_segment(f, env, path, &newest);
-    }
-    free(names);
-}
-
-static void draw_file(void *data, const char *path, uint64_t size)
-{
-    struct flip *f = data;
-    bool is_last = strstr(path, f->last) != NULL;
-    uint64_t from = is_last ? HEAD_LEN : 0;
-    if (is_last)
-        size = MIN(size, f->last_end);
-    if (size <= from || strstr(path, f->where) == NULL || strstr(path, "LOCK") != NULL)
-        return;
-    if (!rng_chance(&f->node->cluster->rng, 1, ++f->files))
-        return;
-    snprintf(f->path, sizeof f->path, "%s", path);
-    f->first_bit = from * 8;
-    f->end_bit = size * 8;
-}
-
-/* Bits of one file: one, or several close together, as when a sector goes bad. Of the
- * manifest one: its last record and the seal that proves it stand side by side, and if
- * both are gone, it looks like a torn write. */
-static void draw_flips(struct flip *f)
-{
-    struct cluster_node *n = f->node;
-    struct rng *rng = &n->cluster->rng;
-    const char *const places[] = {"", f->last, "engine", "engine"};
-    f->where = places[rng_below(rng, ARRAY_LEN(places))];
-    f->files = 0;
-    sim_disk_each_file(sim_node_disk(n->node), draw_file, f);
-    if (f->files == 0 || strlen(f->path) >= sizeof n->flips[0].path)
-        return;
-    uint64_t first = f->first_bit + rng_below(rng, f->end_bit - f->first_bit);
-    uint64_t end = MIN(f->end_bit, first + SECTOR_BITS);
-    bool is_one = strstr(f->path, "MANIFEST") != NULL || rng_chance(rng, 1, 2);
-    uint64_t count = is_one ? 1 : rng_between(rng, 2, CLUSTER_FLIPS_MAX);
-    for (uint64_t i = 0; i < count; i++) {
-        struct cluster_flip *flip = &n->flips[n->flip_count++];
-        memcpy(flip->path, f->path, strlen(f->path) + 1);
-        flip->bit = i == 0 ? first : first + rng_below(rng, end - first);
-    }
-}
-
-static bool may_spoil(const struct cluster *c, const struct cluster_node *n)
-{
-    return c->spoiled < (c->opt.nodes - 1) / 2 && !n->is_rotten && !n->is_wiped &&
-           n->store != NULL && !sim_node_is_dead(n->node) && store_state(n->store) == STORE_RUNNING;
-}
-
-static void hit_rot(struct cluster *c)
-{
-    struct cluster_node *n = &c->nodes[pick_node(c)];
-    struct flip flip = {.node = n};
-    if (!may_spoil(c, n))
-        return;
-    c->spoiled++;
-    if (rng_chance(&c->rng, 1, 4)) {
-        cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_KILL, in_us(c, 10, 2000));
-        sim_node_wipe(n->node);
-        n->is_wiped = true;
-        return;
-    }
-    find_last_segment(&flip);
-    cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_KILL, in_us(c, 10, 2000));
-    if (flip.last[0] != 0)
-        draw_flips(&flip);
-}
-
-static void hit(struct cluster *c, enum fault_kind kind)
-{
-    switch (kind) {
-    case FAULT_KILL:
-        hit_crash(c, SIM_CRASH_KILL);
-        break;
-    case FAULT_POWER:
-        hit_crash(c, SIM_CRASH_POWER);
-        break;
-    case FAULT_PAUSE:
-        hit_pause(c);
-        break;
-    case FAULT_PARTITION:
-        hit_partition(c);
-        break;
-    case FAULT_NET:
-        hit_net(c);
-        break;
-    case FAULT_DISK:
-        hit_disk(c);
-        break;
-    case FAULT_CLOCK:
-        hit_clock(c);
-        break;
-    case FAULT_SPACE:
-        hit_space(c);
-        break;
-    case FAULT_ADMIN:
-        hit_admin(c);
-        break;
-    default:
-        hit_rot(c);
-        break;
-    }
+    c->is_calm = !c->is_calm;
+    c->weather_us = c->is_calm ? in_us(c, 500, CALM_MS_MAX) : in_us(c, 500, STORM_MS_MAX);
+    cluster_note(c, NULL, "%s", c->is_calm ? "calm" : "storm");
+    if (c->is_calm)
+        calm_down(c);
 }
 
 uint64_t nemesis_step(struct cluster *c)
 {
-    uint32_t allowed = c->opt.faults & FAULT_ALL;
-    if ((c->opt.faults & FAULT_HOURS) && rng_chance(&c->rng, 1, 4))
-        hit_hours(c);
-    if (allowed != 0) {
-        enum fault_kind kind = FAULT_KILL;
-        do {
-            kind = (enum fault_kind)BIT(rng_below(&c->rng, FAULT_KINDS));
-        } while (!(allowed & kind));
-        hit(c, kind);
+    uint32_t faults = c->opt.faults;
+    if (sim_now_us(c->sim) >= c->weather_us)
+        change_weather(c);
+    if (c->is_calm || faults == 0)
+        return c->weather_us;
+    const struct action *action = scenario_draw(c, faults);
+    if (action->run(c)) {
+        char name[COVER_NAME_MAX];
+        snprintf(name, sizeof name, "did %s", action->name);
+        cover_add(&c->cover, name, 1);
+        cluster_note(c, NULL, "%s", action->name);
     }
-    return in_us(c, 1, c->opt.pace_ms);
+    return MIN(in_us(c, 1, c->opt.pace_ms), MAX(c->weather_us, sim_now_us(c->sim) + 1));
+}
+
+static void heal_after_blow(void *data)
+{
+    struct cluster *c = data;
+    if (!c->is_over)
+        sim_net_heal(c->sim, NULL, NULL);
 }
 
 /* What was forgotten of a vote, and what is half replicated, shows right after an
@@ -389,15 +381,16 @@ void nemesis_on_election(struct cluster *c, uint32_t leader)
 {
     uint64_t until = sim_now_us(c->sim) + rng_between(&c->rng, 1, 60000);
     bool is_power = (c->opt.faults & FAULT_POWER) && rng_chance(&c->rng, 1, 2);
-    uint32_t one = pick_node(c);
+    uint32_t one = (uint32_t)(pick_node(c) - c->nodes);
     bool all = rng_chance(&c->rng, 1, 3);
     if (!rng_chance(&c->rng, c->strike_percent, 100))
         return;
+    cover_add(&c->cover, "blow at an election", 1);
     if ((c->opt.faults & FAULT_PARTITION) && rng_chance(&c->rng, 1, 2)) {
-        uint32_t other = pick_node(c);
+        uint32_t other = (uint32_t)(pick_node(c) - c->nodes);
         if (other != leader)
             sim_net_partition(c->sim, c->nodes[leader].node, c->nodes[other].node, false);
-        sim_call_at(c->sim, in_us(c, 100, span(c)), heal_net, c);
+        sim_call_at(c->sim, in_us(c, 100, span_ms(c)), heal_after_blow, c);
     }
     for (uint32_t i = 0; i < c->opt.nodes; i++) {
         if (all ? i != leader : i == one)
@@ -414,9 +407,15 @@ void nemesis_heal(struct cluster *c)
     sim_set_options(c->sim, &calm);
     sim_fault_stop(c->sim);
     sim_net_heal(c->sim, NULL, NULL);
+    cluster_note(c, NULL, "all heals");
+    c->is_over = true;
+    c->flaps_left = c->cut_count = 0;
     for (uint32_t i = 0; i < c->opt.nodes; i++) {
         struct cluster_node *n = &c->nodes[i];
         resume(n);
+        n->is_kept_down = false;
+        n->strobes_left = 0;
+        n->power_us = 0;
         sim_node_crash_after(n->node, 0);
         if (!(c->opt.faults & FAULT_HOURS)) /* else the others must do */
             sim_node_set_wall_skew(n->node, 0);
@@ -424,5 +423,7 @@ void nemesis_heal(struct cluster *c)
         sim_disk_set_capacity(sim_node_disk(n->node), SIM_DISK_CAPACITY_DEFAULT);
         if (n->store == NULL)
             n->restart_us = sim_now_us(c->sim);
+        else
+            sim_node_set_drift(n->node, 0);
     }
 }

@@ -50,7 +50,9 @@ static size_t draw_pad(struct workload *w)
 {
     if (!rng_chance(&w->rng, 1, 4))
         return 0;
-    return rng_below(&w->rng, w->c->opt.value_max);
+    /* Few are large: one is as good as many to find what size breaks. */
+    uint64_t most = rng_chance(&w->rng, 1, 8) ? w->c->opt.value_max : MIN(w->c->opt.value_max, 300);
+    return rng_below(&w->rng, most);
 }
 
 /* The text that stands for a value in the history: the number alone where values are
@@ -138,7 +140,7 @@ static void plan_cas(struct process *p)
 static void plan_register(struct process *p, uint32_t key, bool is_alone)
 {
     uint64_t dice = rng_below(&p->w->rng, 100);
-    if (is_alone && dice < 25) {
+    if (is_alone && dice < p->w->mix->cas) {
         plan_cas(p);
         return;
     }
@@ -157,7 +159,8 @@ static void plan_register(struct process *p, uint32_t key, bool is_alone)
 
 static void plan_list(struct process *p, uint32_t key)
 {
-    bool anew = p->list_len > LIST_LEN_MAX || rng_chance(&p->w->rng, 1, 20);
+    const struct mix *mix = p->w->mix;
+    bool anew = p->list_len > mix->list_bytes || (!mix->is_set && rng_chance(&p->w->rng, 1, 20));
     struct history_op *h = plan_op(p, key, anew ? HISTORY_WRITE : HISTORY_APPEND);
     plan_number(p, h, anew ? OP_PUT : OP_APPEND);
     p->op_count++;
@@ -320,37 +323,46 @@ static void begin_scan(struct process *p)
     buf_clear(&p->cursor);
 }
 
+static enum key_class draw_class(struct workload *w)
+{
+    uint64_t dice = rng_below(&w->rng, 100);
+    for (int class = 0; class < KEY_CLASS_NR; class ++) {
+        if (dice < w->mix->class[class])
+            return (enum key_class) class;
+        dice -= w->mix->class[class];
+    }
+    ASSERT(!"the shares of a mix are 100");
+    return KEY_REGISTER;
+}
+
 void request_draw(struct process *p)
 {
     struct workload *w = p->w;
+    const struct mix *mix = w->mix;
     uint64_t dice = rng_below(&w->rng, 100);
     begin(p);
     if (p->page_version != 0 && rng_chance(&w->rng, 2, 3)) {
         send_next_page(p);
         return;
     }
-    if (dice < 8) {
+    if (dice < mix->scan) {
         begin_scan(p);
         p->limit_keys = rng_chance(&w->rng, 1, 2) ? 0 : (uint32_t)rng_between(&w->rng, 1, 6);
         p->is_reverse = rng_chance(&w->rng, 1, 3);
         send_scan(p);
         return;
     }
-    if (dice < 14) {
+    if (dice < mix->scan + mix->multi_get) {
         send_multi_get(p);
         return;
     }
-    if (dice < 24) {
+    if (dice < mix->scan + mix->multi_get + mix->batch) {
         plan_batch(p);
         send_change(p);
         return;
     }
-    enum key_class class = dice < 68   ? KEY_REGISTER
-                           : dice < 80 ? KEY_LIST
-                           : dice < 90 ? KEY_COUNTER
-                                       : KEY_TTL;
-    uint32_t key = draw_key(w, class);
-    if (rng_chance(&w->rng, 2, 5)) {
+    uint32_t key = draw_key(w, draw_class(w));
+    if (rng_chance(&w->rng, mix->read, 100)) {
         send_get(p, key);
         return;
     }
@@ -584,6 +596,8 @@ static bool note_change(struct process *p, const struct client_result *result)
         return false;
     int rv = command_result_decode(result->response->write.result, ops, ARRAY_LEN(ops), &cmd, NULL);
     ASSERT(rv == 0);
+    if (cmd.status < 0 && -cmd.status < (int)ARRAY_LEN(p->w->statuses))
+        p->w->statuses[-cmd.status]++;
     if (cmd.status == ERR_CONDITION_FAILED) {
         note_mismatch(p, &cmd);
         return true;

@@ -9,7 +9,6 @@
 #include "sim/workload_internal.h"
 
 enum {
-    THINK_US_MAX = 30 * 1000,
     TIMEOUT_MS = 3000,
     FINAL_LIMIT_S = 60,
     BUFFER_MAX = 1 << 20,
@@ -20,16 +19,21 @@ static void think(struct process *p)
 {
     p->is_busy = false;
     if (!p->w->is_stopped)
-        env_timer_start(&p->think, rng_below(&p->w->rng, THINK_US_MAX));
+        env_timer_start(&p->think, rng_below(&p->w->rng, p->w->c->opt.think_us));
 }
 
 static void on_done(struct client_op *op, const struct client_result *result)
 {
     struct process *p = op->data;
     struct workload *w = p->w;
-    if (result->status != 0 && w->c->opt.is_verbose)
-        printf("%12.6f client process %u: %s %.*s\n", (double)sim_now_us(w->c->sim) / 1e6, p->id,
-               err_name(result->status), (int)result->text.len, (const char *)result->text.data);
+    trace_detail(&w->c->opt.trace, sim_now_us(w->c->sim), "client",
+                 "%u.%u %s after %llu us: %s %.*s", p->id, w->next_request,
+                 request_kind_name(p->op.request.kind),
+                 (unsigned long long)(sim_now_us(w->c->sim) - p->invoke_us),
+                 result->status == 0 ? "ok" : err_name(result->status), (int)result->text.len,
+                 (const char *)result->text.data);
+    if (result->status < 0 && -result->status < (int)ARRAY_LEN(w->statuses))
+        w->statuses[-result->status]++;
     if (request_note(p, result))
         w->done++;
     else if (w->is_stopped)
@@ -67,8 +71,11 @@ struct workload *workload_new(struct cluster *c, struct history *history)
     w->history = history;
     history->wall_begin_ms = env_wall_ms(sim_node_env(c->client_node)) - sim_now_us(c->sim) / 1000;
     history->has_true_clocks = !(c->opt.faults & (FAULT_CLOCK | FAULT_HOURS));
-    w->keys[KEY_REGISTER] = c->opt.keys;
-    w->keys[KEY_LIST] = w->keys[KEY_COUNTER] = w->keys[KEY_TTL] = 2;
+    w->mix = c->opt.mix;
+    for (int class = 0; class < KEY_CLASS_NR; class ++) {
+        uint32_t keys = class == KEY_REGISTER ? c->opt.keys : 2;
+        w->keys[class] = w->mix->keys_of[class] == 0 ? keys : w->mix->keys_of[class];
+    }
     request_names(w);
     rng_init(&w->rng, c->opt.seed * 1000003 + 11);
     w->delete_percent = rng_chance(&w->rng, 1, 3) ? 45 : 8;
@@ -85,7 +92,7 @@ struct workload *workload_new(struct cluster *c, struct history *history)
         for (uint32_t j = 0; j < BATCH_MAX; j++)
             buf_init(&p->values[j], BUFFER_MAX);
         env_timer_init(&p->think, sim_node_env(c->client_node), on_think, p);
-        env_timer_start(&p->think, rng_below(&w->rng, THINK_US_MAX));
+        env_timer_start(&p->think, rng_below(&w->rng, c->opt.think_us));
     }
     return w;
 }
@@ -166,11 +173,41 @@ static bool final_op(struct workload *w, enum final_step step, uint32_t key)
     return false;
 }
 
-bool workload_final_ops(struct workload *w)
+/* Somebody must be found who serves: each try may end at one who is cut off. */
+static bool find_service(struct workload *w, uint64_t patience_us)
 {
-    for (uint32_t key = 0; key < w->c->opt.keys; key++) {
+    uint64_t until = sim_now_us(w->c->sim) + patience_us;
+    struct process *p = &w->processes[0];
+    while (sim_now_us(w->c->sim) < until) {
+        request_put_one(p, 0);
+        if (final_try(w))
+            return true;
+        if (p->is_busy || w->c->is_failed)
+            return false;
+        if (!cluster_run_until(w->c, sim_now_us(w->c->sim) + 50000))
+            return false;
+    }
+    return false;
+}
+
+bool workload_final_ops(struct workload *w, uint64_t patience_us)
+{
+    if (patience_us > 0 && !find_service(w, patience_us))
+        return false;
+    for (uint32_t key = 0; key < w->keys[KEY_REGISTER]; key++) {
         if (!final_op(w, FINAL_GET, key) || !final_op(w, FINAL_PUT, key))
             return false;
     }
     return final_op(w, FINAL_SCAN, 0);
+}
+
+void workload_count(const struct workload *w, struct cover *cover)
+{
+    for (int status = 1; status < (int)ARRAY_LEN(w->statuses); status++) {
+        char name[COVER_NAME_MAX];
+        if (w->statuses[status] == 0)
+            continue;
+        snprintf(name, sizeof name, "client: %s", err_name(-status));
+        cover_add(cover, name, w->statuses[status]);
+    }
 }

@@ -9,7 +9,7 @@
 #include "sim/cluster.h"
 #include "wire/command.h"
 
-enum { BATCH_MAX = 4, GETS_MAX = 5, LIST_LEN_MAX = 600 };
+enum { BATCH_MAX = 4, GETS_MAX = 5 };
 
 struct process {
     struct workload *w;
@@ -52,6 +52,8 @@ struct workload {
     struct history *history;
     struct rng rng;
     struct process *processes;
+    const struct mix *mix;
+    uint64_t statuses[64]; /* answers by -status, those that the cover names */
     uint64_t next_value;
     uint32_t next_request;
     uint32_t delete_percent; /* of what is done to registers */

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the product and the world counted themselves, taken into the cover of a run.
+ */
+#include <stdio.h>
+
+#include "consensus/consensus.h"
+#include "sim/cluster.h"
+
+static void count_engine(struct cover *cover, const struct lsm *lsm)
+{
+    struct lsm_stats s;
+    lsm_stats(lsm, &s);
+    cover_add(cover, "engine: flush", s.flushes);
+    cover_add(cover, "engine: compaction", s.compactions);
+    cover_add(cover, "engine: table moved down", s.compact_moves);
+    cover_add(cover, "engine: garbage dropped", s.compact_dropped);
+    cover_add(cover, "engine: edit", s.edits);
+    cover_add(cover, "engine: manifest rolled", s.manifests > 1 ? s.manifests - 1 : 0);
+    cover_add(cover, "engine: retry", s.retries);
+    cover_add(cover, "engine: damaged file", s.damaged_files);
+    for (uint32_t level = 0; level < LSM_LEVELS; level++) {
+        char name[COVER_NAME_MAX];
+        snprintf(name, sizeof name, "engine: files in L%u", level);
+        cover_add(cover, name, s.levels[level].files);
+    }
+}
+
+static void count_log(struct cover *cover, const struct raftlog *log)
+{
+    struct raftlog_stats s;
+    raftlog_stats(log, &s);
+    cover_add(cover, "log: segment dropped", s.segments_dropped);
+    cover_add(cover, "log: bytes rewritten", s.rewritten_bytes);
+    cover_add(cover, "log: prepare failed", s.prepare_failures);
+    cover_add(cover, "log: several in a batch", s.appends > s.batches ? s.appends - s.batches : 0);
+}
+
+void cluster_count_store(struct cluster *c, struct cluster_node *n)
+{
+    struct cons_status status;
+    if (store_lsm(n->store) != NULL)
+        count_engine(&c->cover, store_lsm(n->store));
+    if (store_log(n->store) != NULL)
+        count_log(&c->cover, store_log(n->store));
+    if (store_consensus(n->store) == NULL)
+        return;
+    consensus_status(store_consensus(n->store), &status);
+    cover_add(&c->cover, "raft: message dropped", status.messages_dropped);
+    cover_add(&c->cover, "raft: message invalid", status.messages_invalid);
+}
+
+static void count_site(void *data, const char *site, uint64_t count)
+{
+    char name[COVER_NAME_MAX];
+    snprintf(name, sizeof name, "point: %s", site);
+    cover_add(data, name, count);
+}
+
+void cluster_count_world(struct cluster *c)
+{
+    struct client_stats s;
+    for (int i = 0; i < SIM_COUNT_NR; i++) {
+        char name[COVER_NAME_MAX];
+        snprintf(name, sizeof name, "world: %s", sim_count_name((enum sim_count)i));
+        cover_add(&c->cover, name, sim_count(c->sim, (enum sim_count)i));
+    }
+    cover_add(&c->cover, "admin: digests compared", c->digests_compared);
+    sim_fault_each(c->sim, count_site, &c->cover);
+    if (c->client == NULL)
+        return;
+    client_stats_get(c->client, &s);
+    cover_add(&c->cover, "client: sent again: not the leader", s.not_leader);
+    cover_add(&c->cover, "client: sent again: busy", s.pushed_back);
+    cover_add(&c->cover, "client: late answer", s.late_answers);
+    cover_add(&c->cover, "client: refused at its own bound", s.busy);
+}
