@@ -451,7 +451,9 @@ static void init_parts(struct store *store)
 int store_open(struct store **ret_store, struct env *env, const struct store_options *options,
                struct err *err)
 {
+    struct err own = {0}; /* damage is noted with its text, whether the caller wants that or not */
     struct store *store = calloc(1, sizeof *store);
+    err = err == NULL ? &own : err;
     if (store == NULL)
         return err_set(err, ERR_NOMEM, "store of %zu bytes", sizeof *store);
     store->env = env;

@@ -11,7 +11,8 @@ enum {
     RECOVER_US = 2 * 1000 * 1000, /* a full disk is looked at again now and then */
     CORE_LOAD_US = 3 * 1000 * 1000,
     CORE_FOUND_US = 30 * 1000 * 1000, /* until the core serves */
-    WRITES_FLOOR = 5,                 /* a run with fewer is void: it has shown nothing */
+    WRITES_PER_S = 1, /* fewer, over the trouble: the run is void, it has shown too little */
+    SECOND_US = 1000 * 1000,
     SLOW_SYNC_US_MAX = 500 * 1000,
     SLOW_PPM_MAX = 30 * 1000,
 };
@@ -185,7 +186,8 @@ static void sum_up(struct cluster *c, const struct workload *w, const struct his
     *ret = (struct tally){
         .passed = !c->is_failed,
         .failed = c->is_failed,
-        .voids = !c->is_failed && workload_writes_done(w) < WRITES_FLOOR + c->opt.keys,
+        .voids = !c->is_failed &&
+                 workload_writes_done(w) < WRITES_PER_S * c->opt.duration_us / SECOND_US,
         .requests = workload_done(w),
         .crashes = c->crashes,
         .spoiled = c->spoiled,

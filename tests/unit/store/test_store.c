@@ -730,7 +730,6 @@ static void test_damage(void **state)
 static void test_damage_at_open(void **state)
 {
     struct rig rig;
-    struct err err = {0};
     char paths[8][ENV_PATH_MAX] = {{0}};
     uint64_t size = 0;
     struct env_file *file = NULL;
@@ -744,12 +743,12 @@ static void test_damage_at_open(void **state)
     struct sim_disk *disk = sim_node_disk(rig.nodes[bad]);
     sim_disk_each_file(disk, flip_tables, paths);
     struct env *env = sim_node_env(rig.nodes[bad]);
-    assert_int_equal(env_file_open(env, paths[0], ENV_OPEN_READ, &file, &err), 0);
-    assert_int_equal(env_file_size(file, &size, &err), 0);
+    assert_int_equal(env_file_open(env, paths[0], ENV_OPEN_READ, &file, NULL), 0);
+    assert_int_equal(env_file_size(file, &size, NULL), 0);
     env_file_close(file);
     rig_crash(&rig, bad, SIM_CRASH_KILL);
     assert_int_equal(sim_disk_flip_bit(disk, paths[0], size * 8 - 100), 0);
-    assert_int_equal(rig_start(&rig, bad, &err), 0);
+    assert_int_equal(rig_start(&rig, bad, NULL), 0);
     rig_run(&rig, 100 * RIG_MS);
     assert_int_equal(store_state(rig.stores[bad]), STORE_DAMAGED);
     assert_null(store_consensus(rig.stores[bad]));
