@@ -167,7 +167,9 @@ static void leave_outside(struct cluster *c, struct cluster_node *n, enum fate f
         sim_node_pause(n->node);
         break;
     case FATE_SLOW:
-        sim_net_slow(c->sim, n->node, NULL, rng_between(&c->rng, 50000, 2000000));
+        /* It may lead for ever. To followers and to the client, it must still be done within
+         * a client's patience. */
+        sim_net_slow(c->sim, n->node, NULL, rng_between(&c->rng, 20000, 400000));
         break;
     case FATE_SICK:
         sim_disk_set_options(sim_node_disk(n->node), &sick);
