@@ -147,7 +147,7 @@ struct cons_options {
     uint64_t first_write_id;       /* ids of writes start here; 0 means 1. An owner that starts
                                       a member again gives one above the last instance's */
     uint32_t election_timeout_ms;  /* > heartbeat_ms */
-    uint32_t heartbeat_ms;         /* above the round trip, > 0 */
+    uint32_t heartbeat_ms;         /* better above the round trip; > 0 */
     bool no_pre_vote;              /* for tests */
     uint32_t max_inflight_entries; /* window per follower; 0: 2048; <= 4096 */
     uint32_t append_bytes_max;     /* of one APPEND message; 0: 512 KiB */

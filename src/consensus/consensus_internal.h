@@ -135,9 +135,10 @@ struct cons_outbox {
 /* One attempt to confirm leadership. */
 struct cons_round {
     bool is_active;
-    uint64_t number;  /* of the attempt; the last one used if not active */
-    uint64_t index;   /* commit when it was sent */
-    uint64_t sent_ms; /* virtual */
+    uint64_t number;      /* of the attempt; the last one used if not active */
+    uint64_t index;       /* commit when it was sent */
+    uint64_t sent_ms;     /* virtual */
+    uint64_t patience_ms; /* of an attempt; never less than a heartbeat */
     uint32_t n_voters;
     uint64_t voters[CONS_MEMBERS_MAX];
     uint32_t acks; /* bit i: voters[i] has answered */

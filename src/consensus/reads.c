@@ -6,13 +6,17 @@
  * the voters of the latest configuration (even uncommitted), answered by a majority
  * for exactly our term. The commit index of the moment that it was sent is what its
  * reads must see applied. Reads that come while a round is under way wait for the next.
- * Unanswered for a heartbeat, the round starts over with a new number: an answer to an
- * older attempt never counts (etcd #20418).
+ * Unanswered for its patience, the round starts over with a new number: an answer to an
+ * older attempt never counts (etcd #20418). Patience is a heartbeat at first and doubles
+ * with each attempt: where a round trip takes longer than a heartbeat, no attempt would
+ * ever live to see its answers.
  *
  * Answers of AppendEntries cannot stand in: they echo nothing and may be old.
  */
 #include "base/plant.h"
 #include "consensus/consensus_internal.h"
+
+enum { PATIENCE_MAX_HEARTBEATS = 64 };
 
 /* The only place that changes a read's state. */
 static void read_move(struct cons_reads *r, struct cons_read *read, enum cons_read_state to)
@@ -92,11 +96,18 @@ static void reads_catch_up(struct consensus *c)
     }
 }
 
+static uint64_t round_patience_ms(const struct consensus *c)
+{
+    return MAX(c->reads.round.patience_ms, c->opts.heartbeat_ms);
+}
+
 static void round_complete(struct consensus *c)
 {
     struct cons_reads *r = &c->reads;
     ASSERT(r->round.is_active);
     r->round.is_active = false;
+    if ((c->now_ms - r->round.sent_ms) * 4 < round_patience_ms(c))
+        r->round.patience_ms /= 2; /* links are quick again */
     LIST_FOREACH(it, &r->probing)
     {
         struct cons_read *read = list_entry(it, struct cons_read, in_reads);
@@ -179,8 +190,11 @@ void reads_advance(struct consensus *c)
     if (r->round.is_active) {
         if (list_is_empty(&r->probing))
             r->round.is_active = false; /* all expired or withdrawn */
-        else if (c->now_ms - r->round.sent_ms >= c->opts.heartbeat_ms)
+        else if (c->now_ms - r->round.sent_ms >= round_patience_ms(c)) {
+            r->round.patience_ms = MIN(2 * round_patience_ms(c),
+                                       (uint64_t)PATIENCE_MAX_HEARTBEATS * c->opts.heartbeat_ms);
             round_begin(c);
+        }
     }
     if (!is_ready || list_is_empty(&r->queued))
         return;
@@ -200,6 +214,7 @@ void reads_fail(struct consensus *c, int status)
     struct list *lists[] = {&r->queued, &r->probing, &r->catchup};
 
     r->round.is_active = false;
+    r->round.patience_ms = 0;
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         LIST_FOREACH(it, lists[i])
         {
@@ -243,7 +258,7 @@ uint64_t reads_next_timeout(const struct consensus *c)
     if (!list_is_empty(&r->done))
         return 0;
     if (r->round.is_active)
-        at = r->round.sent_ms + c->opts.heartbeat_ms;
+        at = r->round.sent_ms + round_patience_ms(c);
     else if (!list_is_empty(&r->queued) && leader_is_ready(c))
         return 0;
     if (r->n > 0)

@@ -226,6 +226,30 @@ static void test_read_rounds(void **state)
     rig_close(&r);
 }
 
+/* Round trips longer than a heartbeat: attempts become longer until one lives to see its
+ * answers. */
+static void test_read_far_away(void **state)
+{
+    (void)state;
+    struct seen s;
+    uint64_t waited_ms = 0;
+    uint64_t round_trip_ms = 5 * RIG_HB;
+    open_leader();
+    read_start(&s, UINT64_MAX);
+    consensus_flush(r.m.c, r.now);
+    while (s.calls == 0 && waited_ms < 40 * RIG_HB) {
+        uint64_t number = probe_number();
+        for (uint64_t ms = 0; ms < round_trip_ms; ms++)
+            rig_tick(&r, 1);
+        waited_ms += round_trip_ms;
+        rig_append_result(&r, 2, 6, 0, 11); /* it is there */
+        rig_probe_result(&r, 2, 6, number);
+    }
+    assert_int_equal(s.calls, 1);
+    assert_int_equal(s.status, 0);
+    rig_close(&r);
+}
+
 static void test_read_waits_for_apply(void **state)
 {
     (void)state;
@@ -877,6 +901,7 @@ int main(void)
         cmocka_unit_test(test_held),
         cmocka_unit_test(test_unknown_write),
         cmocka_unit_test(test_read_rounds),
+        cmocka_unit_test(test_read_far_away),
         cmocka_unit_test(test_read_waits_for_apply),
         cmocka_unit_test(test_read_counts_voters),
         cmocka_unit_test(test_read_ends),
