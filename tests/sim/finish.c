@@ -167,9 +167,9 @@ static void leave_outside(struct cluster *c, struct cluster_node *n, enum fate f
         sim_node_pause(n->node);
         break;
     case FATE_SLOW:
-        /* It may lead for ever. To followers and to the client, it must still be done within
-         * a client's patience. */
-        sim_net_slow(c->sim, n->node, NULL, rng_between(&c->rng, 20000, 400000));
+        /* It may lead for ever. What it answers must come before the client takes it for
+         * silent (stall_ms), after a round trip to followers. */
+        sim_net_slow(c->sim, n->node, NULL, rng_between(&c->rng, 20000, 90000));
         break;
     case FATE_SICK:
         sim_disk_set_options(sim_node_disk(n->node), &sick);
