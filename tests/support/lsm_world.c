@@ -183,6 +183,7 @@ void world_options(struct lsm_options *o)
     o->level_base_bytes = 2 << 10;
     o->level_ratio = 3;
     o->manifest_bytes = 2 << 10;
+    o->scrub_bytes = 64 << 10;
 }
 
 void world_init(struct world *w, uint64_t seed, const struct lsm_options *options)
