@@ -19,6 +19,7 @@ enum {
     ENTRY_WRITE = 1,
     TURNS_KEPT = 2,
     PACE_US_MIN = 1000,
+    LOG_CACHE_BYTES = 4 << 20,
     META_LEN = 16,          /* index u64 | version u64 */
     REPLAY_BYTES = 4 << 20, /* of log read at a time */
     FREEZES_MAX = 64,       /* frozen and not flushed; lsm bounds them far below */
@@ -31,6 +32,7 @@ struct turn {
     struct raftlog_write write;
     struct db *db;
     struct list ops;
+    size_t bytes;
     struct list in_turns;
 };
 
@@ -56,6 +58,7 @@ struct db {
     uint32_t unused_count;
     struct list turns; /* in flight */
     uint32_t turn_count;
+    uint64_t pending_bytes; /* of them */
     struct env_task task;
     struct env_task ready_task;
 
@@ -76,6 +79,13 @@ void db_options_init(struct db_options *options)
     *options = (struct db_options){.log = DB_LOG_SYNCED};
     lsm_options_init(&options->lsm);
     raftlog_options_init(&options->raftlog);
+    options->raftlog.cache_bytes = LOG_CACHE_BYTES;
+}
+
+static void say_ready(struct db *db)
+{
+    if (db->options.on_ready != NULL)
+        env_task_post(db->env, &db->ready_task);
 }
 
 /* ---- acknowledging ------------------------------------------------------ */
@@ -141,6 +151,9 @@ static void on_synced(struct raftlog_write *write)
     list_take(&ops, &t->ops);
     list_remove(&t->in_turns);
     db->turn_count--;
+    db->pending_bytes -= t->bytes;
+    if (db->was_refused && db->pending_bytes <= DB_PENDING_BYTES / 2)
+        say_ready(db);
     turn_put_back(db, t);
     tell(&ops);
 }
@@ -165,6 +178,8 @@ static void seal(struct db *db)
     };
     if (db->options.log == DB_LOG_SYNCED)
         list_take(&t->ops, &db->ops);
+    t->bytes = db->bytes.len;
+    db->pending_bytes += t->bytes;
     db->log_bytes += raftlog_append_cost(1, db->bytes.len);
     list_push_back(&db->turns, &t->in_turns);
     db->turn_count++;
@@ -183,12 +198,6 @@ static void on_turn_end(struct env_task *task)
 }
 
 /* ---- what the two rooms say --------------------------------------------- */
-
-static void say_ready(struct db *db)
-{
-    if (db->options.on_ready != NULL)
-        env_task_post(db->env, &db->ready_task);
-}
 
 static void on_ready_task(struct env_task *task)
 {
@@ -591,7 +600,8 @@ int db_write(struct db *db, struct lsm_batch *batch, struct db_op *op)
         return ERR_NOMEM;
     if (len > RAFTLOG_RECORD_MAX / 2 || !keys_are_sane(batch))
         return ERR_INVALID;
-    if (!db->is_ready || env_timer_is_active(&db->pace) || !log_has_room(db, len)) {
+    if (!db->is_ready || env_timer_is_active(&db->pace) || db->pending_bytes >= DB_PENDING_BYTES ||
+        !log_has_room(db, len)) {
         db->was_refused = true;
         return ERR_BUSY;
     }
@@ -630,6 +640,7 @@ void db_stats(const struct db *db, struct db_stats *ret_stats)
         .log_index = db->index,
         .log_bytes = db->log_bytes,
         .replayed = db->replayed,
+        .pending_bytes = db->pending_bytes + db->bytes.len,
         .turns = db->turn_count,
     };
 }

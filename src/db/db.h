@@ -19,7 +19,8 @@
  *            write is there whole or not at all. (D3) the index in the meta record of a
  *            memtable counts exactly the entries that are in it or in older ones.
  * Limits     keys that begin with a zero byte are the db's own. DB_TURN_BYTES of writes
- *            make one entry; room of the log and of the lsm bound the rest (ERR_BUSY).
+ *            make one entry; DB_PENDING_BYTES on their way, room of the log and of the
+ *            lsm bound the rest (ERR_BUSY).
  * Teardown   env_stop(), release views, iterators and values, then db_free().
  */
 #ifndef DB_DB_H_
@@ -30,7 +31,10 @@
 
 struct db;
 
-enum { DB_TURN_BYTES = 1 << 20 };
+enum {
+    DB_TURN_BYTES = 1 << 20,
+    DB_PENDING_BYTES = 16 << 20, /* on their way to the log; then ERR_BUSY */
+};
 
 /* What a write waits for. */
 enum db_log {
@@ -50,7 +54,8 @@ struct db_options {
     void *data; /* for the callbacks */
 };
 
-/* The defaults of both rooms, DB_LOG_SYNCED. */
+/* The defaults of both rooms, but 4 MiB of cache for the log (nobody reads it again), and
+ * DB_LOG_SYNCED. */
 void db_options_init(struct db_options *options);
 
 /* Open `dir`/lsm and `dir`/log, made if missing. Blocking; what the log has beyond the
@@ -91,11 +96,12 @@ int db_write(struct db *db, struct lsm_batch *batch, struct db_op *op);
 struct lsm *db_lsm(struct db *db);
 
 struct db_stats {
-    uint64_t version;   /* last given out */
-    uint64_t log_index; /* last appended entry; 0 without a log */
-    uint64_t log_bytes; /* appended since open, with overhead */
-    uint64_t replayed;  /* records applied from the log at open */
-    uint32_t turns;     /* log writes in flight */
+    uint64_t version;       /* last given out */
+    uint64_t log_index;     /* last appended entry; 0 without a log */
+    uint64_t log_bytes;     /* appended since open, with overhead */
+    uint64_t replayed;      /* records applied from the log at open */
+    uint64_t pending_bytes; /* of writes that are not synced yet */
+    uint32_t turns;         /* log writes in flight */
 };
 void db_stats(const struct db *db, struct db_stats *ret_stats);
 

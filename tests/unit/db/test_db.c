@@ -308,6 +308,43 @@ static void test_pace(void **state)
     world_fini(&w);
 }
 
+/* However slow the log is, what waits for it in memory is bounded. */
+static void test_pending(void **state)
+{
+    (void)state;
+    static const uint8_t value[300000];
+    struct world w;
+    struct db_stats stats;
+    world_init(&w, 1, DB_LOG_UNSYNCED);
+    w.options.lsm.memtable_bytes = 64 << 20;
+    raftlog_options_init(&w.options.raftlog);
+    w.options.raftlog.cache_bytes = 64 << 10;
+    must_open(&w);
+    wait_ready(&w);
+    run_us(&w, 10000000); /* the log's first files are there */
+    struct lsm_batch batch;
+    int rv = 0;
+    lsm_batch_init(&batch);
+    for (unsigned n = 0; rv == 0; n++) {
+        assert_true(n < 1000);
+        lsm_batch_clear(&batch);
+        lsm_batch_put(&batch, slice_str("k"), 0, slice_of(value, sizeof value), 0);
+        rv = db_write(w.db, &batch, NULL);
+    }
+    assert_int_equal(rv, ERR_BUSY);
+    db_stats(w.db, &stats);
+    assert_true(stats.pending_bytes >= DB_PENDING_BYTES);
+    assert_true(stats.pending_bytes <= DB_PENDING_BYTES + 2 * DB_TURN_BYTES);
+    unsigned ready = w.ready;
+    run_us(&w, 10000000);
+    assert_true(w.ready > ready);
+    db_stats(w.db, &stats);
+    assert_int_equal(stats.pending_bytes, 0);
+    assert_int_equal(db_write(w.db, &batch, NULL), 0);
+    lsm_batch_fini(&batch);
+    world_fini(&w);
+}
+
 static void test_bad_writes(void **state)
 {
     (void)state;
@@ -383,7 +420,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reopen),   cmocka_unit_test(test_no_log),
         cmocka_unit_test(test_log_full), cmocka_unit_test(test_bad_writes),
-        cmocka_unit_test(test_pace),     cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_pace),     cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_crash),
     };
     return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }
