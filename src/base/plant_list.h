@@ -52,14 +52,14 @@
     X(vote_not_persisted, "sim", "the vote is not saved")                                          \
     X(term_not_awaited, "consensus",                                                               \
       "messages leave before the term and vote that they tell are durable")                        \
-    X(durable_index_stale, "sim",                                                                  \
+    X(durable_index_stale, "consensus",                                                            \
       "a truncation does not lower the durable index: late completions count")                     \
     X(commit_old_term, "consensus", "entries of old terms are committed by counting")              \
     X(commit_by_half, "sim", "half of the voters is enough to commit")                             \
     X(vote_for_shorter_log, "sim", "votes are given to candidates whose log is behind")            \
     X(append_without_match, "sim", "entries are appended without a look at the one before")        \
-    X(read_unconfirmed, "sim", "reads are served without asking whether we still lead")            \
-    X(read_asks_the_live, "sim",                                                                   \
+    X(read_unconfirmed, "consensus", "reads are served without asking whether we still lead")      \
+    X(read_asks_the_live, "consensus",                                                             \
       "a majority of the members that are alive is enough to confirm a read")                      \
     X(read_old_answer, "consensus", "answers to older probes confirm a newer one")                 \
     X(read_before_own_term, "sim",                                                                 \

@@ -18,6 +18,7 @@ void world_knobs(struct world *w)
     k->drop = draw(w, 150);
     k->duplicate = draw(w, 150);
     k->disk_max = draw(w, rng_chance(r, 1, 4) ? k->et : k->hb);
+    k->stall = rng_chance(r, 1, 4) ? 60 : 0;
     k->apply_late = draw(w, 60);
     k->crash = draw(w, 20);
     k->partition = draw(w, 10);
@@ -25,7 +26,9 @@ void world_knobs(struct world *w)
     k->membership = draw(w, 40);
     k->transfer = draw(w, 10);
     k->campaign = draw(w, 6);
-    k->pause = draw(w, 10);
+    k->strike = rng_chance(r, 1, 5) ? 90 : draw(w, 20);
+    k->probe_late = draw(w, 90);
+    k->pause = draw(w, 12);
     k->damage = draw(w, 10);
     k->sleep = draw(w, 40);
     k->trailing = draw(w, 40);
@@ -39,11 +42,43 @@ void world_knobs(struct world *w)
 
 /* --- chaos */
 
+/* Leaders and those who do not vote: together they may be many, and decide nothing. */
+static bool is_of_no_majority(const struct world *w, uint32_t slot)
+{
+    const struct slot *s = &w->slots[slot];
+    const struct cons_member *m = cons_config_find(&s->m.config, s->m.opts.replica_id);
+    return (slot_is_up(s) && s->m.role == CONS_LEADER) || m == NULL || m->role != CONS_VOTER;
+}
+
+/* Mostly a leader: from then on two may lead. */
+static uint32_t pick_victim(struct world *w)
+{
+    uint32_t pick = (uint32_t)rng_below(&w->rng, w->n_slots);
+    bool want_leader = rng_chance(&w->rng, 2, 3);
+    for (uint32_t i = 0; i < w->n_slots && want_leader; i++) {
+        if (slot_is_up(&w->slots[i]) && w->slots[i].m.role == CONS_LEADER)
+            pick = i;
+    }
+    return pick;
+}
+
+/* With its last word it has told another to lead, and goes on in the belief that it does. */
+static void hand_over(struct world *w, uint32_t slot)
+{
+    struct slot *s = &w->slots[slot];
+    if (!slot_is_running(w, s) || s->m.role != CONS_LEADER)
+        return;
+    w->report.transfers += consensus_transfer(s->m.c, w->now, 0) == 0;
+    settle(w, slot);
+}
+
 static void chaos_partition(struct world *w)
 {
     memset(w->cut, 0, sizeof w->cut);
-    uint64_t kind = rng_below(&w->rng, 4);
-    uint32_t pick = (uint32_t)rng_below(&w->rng, w->n_slots);
+    uint64_t kind = rng_below(&w->rng, 5);
+    uint32_t pick = pick_victim(w);
+    if (kind == 1 && rng_chance(&w->rng, 1, 2))
+        hand_over(w, pick);
     for (uint32_t a = 0; a < w->n_slots; a++) {
         for (uint32_t b = 0; b < w->n_slots; b++) {
             if (kind == 1)
@@ -52,6 +87,8 @@ static void chaos_partition(struct world *w)
                 w->cut[a][b] = rng_chance(&w->rng, 1, 3);
             else if (kind == 3)
                 w->cut[a][b] = (a <= pick) != (b <= pick);
+            else if (kind == 4)
+                w->cut[a][b] = is_of_no_majority(w, a) != is_of_no_majority(w, b);
         }
     }
 }
@@ -194,6 +231,15 @@ static void chaos_sleep(struct world *w, uint32_t slot)
     }
 }
 
+/* The process stands still; a client's read is the first thing that it finds after. */
+static void chaos_pause(struct world *w, uint32_t slot)
+{
+    uint64_t until = w->now + 1 + rng_below(&w->rng, w->k.et * 4);
+    w->slots[slot].paused_until = until;
+    world_push(w, until, EVENT_READ, slot);
+    w->report.pauses++;
+}
+
 static void chaos_on(struct world *w, uint32_t slot)
 {
     struct slot *s = &w->slots[slot];
@@ -205,8 +251,7 @@ static void chaos_on(struct world *w, uint32_t slot)
     if (!slot_is_running(w, s))
         return;
     if (x < k->crash) {
-        slot_crash(w, slot);
-        world_push(w, w->now + 1 + rng_below(&w->rng, k->et * 3), EVENT_RESTART, slot);
+        slot_fall(w, slot);
         return;
     }
     x -= k->crash;
@@ -223,8 +268,7 @@ static void chaos_on(struct world *w, uint32_t slot)
     } else if ((x -= k->transfer) < k->campaign) {
         consensus_campaign(s->m.c, w->now);
     } else if ((x -= k->campaign) < k->pause) {
-        s->paused_until = w->now + 1 + rng_below(&w->rng, k->et * 4);
-        w->report.pauses++;
+        chaos_pause(w, slot);
     } else if ((x -= k->pause) < k->damage) {
         if (may_lose(w, slot))
             chaos_lose(w, slot);
@@ -248,6 +292,36 @@ void world_chaos(struct world *w)
         if (slot_is_running(w, &w->slots[i]) && w->slots[i].m.role == CONS_LEADER &&
             rng_chance(&w->rng, 1, 4))
             chaos_on(w, i);
+    }
+}
+
+/* --- new leaders */
+
+void world_link(struct world *w, uint32_t slot)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++)
+        w->cut[slot][i] = w->cut[i][slot] = false;
+}
+
+/* It has stored what the others have not. When the next one is struck, the last one is
+ * back: so entries of several terms compete (figure 8 of the Raft paper). */
+void world_strike(struct world *w, uint32_t slot)
+{
+    w->report.strikes++;
+    if (rng_chance(&w->rng, 1, 3)) {
+        slot_fall(w, slot);
+        return;
+    }
+    uint32_t other =
+        rng_chance(&w->rng, 1, 2) ? w->struck : (uint32_t)rng_below(&w->rng, w->n_slots);
+    world_link(w, w->struck);
+    w->struck = slot;
+    for (uint32_t i = 0; i < w->n_slots; i++)
+        w->cut[slot][i] = w->cut[i][slot] = i != slot;
+    world_push(w, w->now + 1 + rng_below(&w->rng, w->k.et * 4), EVENT_LINK, slot);
+    if (other != slot && slot_is_running(w, &w->slots[other])) {
+        consensus_campaign(w->slots[other].m.c, w->now); /* so that two lead for a while */
+        settle(w, other);
     }
 }
 

@@ -98,6 +98,13 @@ void world_client(struct world *w)
     }
 }
 
+void world_read(struct world *w, uint32_t slot)
+{
+    if (w->slots[slot].m.role == CONS_LEADER)
+        client_read(w, slot);
+    settle(w, slot);
+}
+
 void world_forget_reads(struct world *w, uint32_t slot)
 {
     for (struct sim_read *r = w->reads, *next; r != NULL; r = next) {

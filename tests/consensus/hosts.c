@@ -31,6 +31,9 @@ static void host_role(void *data, struct member *m, enum cons_state state, uint6
     if (state != CONS_LEADER)
         return;
     w->report.elections++;
+    if (!w->is_healed && rng_below(&w->rng, 100) < w->k.strike) /* half replicated entries */
+        world_push(w, w->now + 1 + rng_below(&w->rng, (uint64_t)w->k.hb * 2), EVENT_STRIKE,
+                   slot_index(w, m));
     world_judge(w, history_leads(&w->history, m, term));
 }
 
@@ -148,6 +151,11 @@ static void host_send(void *data, struct member *m, const struct cons_msg *msg)
     while (copies-- > 0) {
         uint64_t at = w->now + world_delay(w);
         struct netmsg *net = net_copy(msg);
+        if (msg->type == CONS_MSG_PROBE_RESULT && !w->is_healed &&
+            rng_below(&w->rng, 100) < w->k.probe_late) {
+            at += rng_below(&w->rng, (uint64_t)w->k.et * 3);
+            w->report.late_answers++;
+        }
         world_push(w, at, EVENT_DELIVER, (uint32_t)to)->net = net;
     }
 }
@@ -209,8 +217,11 @@ void settle(struct world *w, uint32_t slot)
     consensus_check(s->m.c);
     settle_requests(w, slot);
     if (s->m.n_writes > 0 && !s->is_persisting) {
+        uint64_t wait = rng_below(&w->rng, w->k.disk_max + 1);
+        if (!w->is_healed && rng_below(&w->rng, 1000) < w->k.stall)
+            wait += rng_below(&w->rng, (uint64_t)w->k.et * 3);
         s->is_persisting = true;
-        world_push(w, w->now + rng_below(&w->rng, w->k.disk_max + 1), EVENT_PERSIST, slot);
+        world_push(w, w->now + wait, EVENT_PERSIST, slot);
     }
     if (!s->is_apply_due && consensus_apply_limit(s->m.c) > s->m.state.base.index) {
         bool is_late = rng_below(&w->rng, 100) < w->k.apply_late;
@@ -260,6 +271,12 @@ void slot_crash(struct world *w, uint32_t slot)
     s->paused_until = 0;
     world_forget_reads(w, slot);
     w->report.crashes++;
+}
+
+void slot_fall(struct world *w, uint32_t slot)
+{
+    slot_crash(w, slot);
+    world_push(w, w->now + 1 + rng_below(&w->rng, w->k.et * 3), EVENT_RESTART, slot);
 }
 
 uint32_t world_add_slot(struct world *w)

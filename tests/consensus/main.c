@@ -67,6 +67,9 @@ static void sum_add(struct world_report *sum, const struct world_report *r)
     sum->losses += r->losses;
     sum->sleeps += r->sleeps;
     sum->parks += r->parks;
+    sum->strikes += r->strikes;
+    sum->late_answers += r->late_answers;
+    sum->born_learners += r->born_learners;
 }
 
 static void run_seed(const struct options *o, uint64_t seed, struct progress *p)
@@ -242,10 +245,21 @@ static bool report_sum(const struct options *o, const struct world_report *r)
         const char *name;
         uint64_t n;
     } rows[] = {
-        {"events", r->events},       {"commits", r->commits},     {"reads", r->reads},
-        {"crashes", r->crashes},     {"installs", r->installs},   {"changes", r->changes},
-        {"elections", r->elections}, {"transfers", r->transfers}, {"pauses", r->pauses},
-        {"losses", r->losses},       {"sleeps", r->sleeps},       {"parks", r->parks},
+        {"events", r->events},
+        {"commits", r->commits},
+        {"reads", r->reads},
+        {"crashes", r->crashes},
+        {"installs", r->installs},
+        {"changes", r->changes},
+        {"elections", r->elections},
+        {"transfers", r->transfers},
+        {"pauses", r->pauses},
+        {"losses", r->losses},
+        {"sleeps", r->sleeps},
+        {"parks", r->parks},
+        {"strikes", r->strikes},
+        {"late_answers", r->late_answers},
+        {"born_learners", r->born_learners},
     };
     bool is_void = false;
     bool is_many = o->last - o->first >= VOID_SEEDS && o->guards_off == 0;

@@ -81,7 +81,7 @@ static void rest(struct world *w, struct event *e)
 static bool event_needs_life(enum event_kind kind)
 {
     return kind != EVENT_DELIVER && kind != EVENT_RESTART && kind != EVENT_CHAOS &&
-           kind != EVENT_CLIENT;
+           kind != EVENT_CLIENT && kind != EVENT_LINK;
 }
 
 static void world_event(struct world *w, struct event *e)
@@ -128,6 +128,15 @@ static void world_event(struct world *w, struct event *e)
     case EVENT_RESTART:
         if (!s->is_destroyed)
             slot_start(w, e->member);
+        break;
+    case EVENT_STRIKE:
+        world_strike(w, e->member);
+        break;
+    case EVENT_LINK:
+        world_link(w, e->member);
+        break;
+    case EVENT_READ:
+        world_read(w, e->member);
         break;
     case EVENT_CHAOS:
         if (!w->is_healed) {
@@ -177,11 +186,15 @@ static void world_bear(struct world *w)
     struct cons_base base = {.index = BORN_INDEX, .term = BORN_TERM, .config_index = BORN_INDEX};
     static const uint32_t sizes[] = {1, 2, 3, 3, 3, 3, 4, 5, 5};
     uint32_t n = sizes[rng_below(&w->rng, ARRAY_LEN(sizes))];
+    uint32_t voters = n > 3 && rng_chance(&w->rng, 1, 2) ? 3 : n;
 
     base.config.n = n;
     for (uint32_t i = 0; i < n; i++)
         base.config.members[i] =
-            (struct cons_member){.replica_id = i + 1, .store_id = 100 + i, .role = CONS_VOTER};
+            (struct cons_member){.replica_id = i + 1,
+                                 .store_id = 100 + i,
+                                 .role = i < voters ? CONS_VOTER : CONS_LEARNER};
+    w->report.born_learners = n - voters;
     history_init(&w->history, BORN_INDEX);
     w->floor = BORN_INDEX;
     for (uint32_t i = 0; i < n; i++)

@@ -4,11 +4,12 @@
  * operators, all drawn from one seed; and the checks.
  *
  * Two phases. Chaos: drop, duplicate, reorder, partition, crash with loss of a suffix of
- * un-synced writes, pauses, loss of a member with its disk, late and batched persistence,
- * snapshots, membership, transfer, groups and members that sleep, wake and are parked,
- * members that missed their group's birth. Then everything is healed, operators replace the
- * dead, and within a bound of virtual time the group must commit, answer a read, and bring
- * every member up to date.
+ * un-synced writes, new leaders that die or are cut off at once, answers to probes that come
+ * election timeouts late, pauses, learners from birth, loss of a member with its disk, late and
+ * batched persistence, snapshots, membership, transfer, groups and members that sleep, wake and are
+ * parked, members that missed their group's birth. Then everything is healed, operators
+ * replace the dead, and within a bound of virtual time the group must commit, answer a read,
+ * and bring every member up to date.
  *
  * Checked at each event: election safety, log matching, leader completeness, state
  * machine safety, that what was acknowledged or read is seen by every later read, that
@@ -36,6 +37,9 @@ struct world_report {
     uint64_t losses; /* of a member with its disk */
     uint64_t sleeps;
     uint64_t parks;
+    uint64_t strikes;      /* leaders that died, or were cut off, right after their election */
+    uint64_t late_answers; /* to probes */
+    uint64_t born_learners;
 };
 
 /* Run one seed. `guards_off` as consensus_test_guards_off(). */

@@ -38,6 +38,9 @@ enum event_kind {
     EVENT_REST,
     EVENT_CHAOS,
     EVENT_CLIENT,
+    EVENT_READ,
+    EVENT_STRIKE,
+    EVENT_LINK,
 };
 
 struct netmsg {
@@ -79,9 +82,11 @@ struct knobs {
     uint32_t et;
     uint32_t hb;
     uint32_t delay_max;
-    uint32_t drop;      /* per mille */
-    uint32_t duplicate; /* per mille */
+    uint32_t probe_late; /* percent of a probe's answers that come election time-outs later */
+    uint32_t drop;       /* per mille */
+    uint32_t duplicate;  /* per mille */
     uint32_t disk_max;
+    uint32_t stall;      /* per mille of writes that take election timeouts */
     uint32_t apply_late; /* percent */
     uint32_t crash;      /* weights of chaos */
     uint32_t partition;
@@ -92,6 +97,7 @@ struct knobs {
     uint32_t damage;
     uint32_t sleep;
     uint32_t campaign;
+    uint32_t strike; /* percent of new leaders that die or are cut off at once */
     uint32_t trailing;
     uint32_t cached; /* entries in memory */
     uint32_t batch_max;
@@ -118,6 +124,7 @@ struct world {
     uint64_t guards_off;
     bool is_verbose;
     bool is_healed;
+    uint32_t struck; /* slot of the leader that was cut off last */
     struct knobs k;
     struct event *heap;
     uint32_t n_heap;
@@ -170,17 +177,29 @@ uint64_t world_delay(struct world *w);
 void settle(struct world *w, uint32_t slot);
 void slot_start(struct world *w, uint32_t slot);
 void slot_crash(struct world *w, uint32_t slot);
+
+/* Crash it; it is back within a few election timeouts. */
+void slot_fall(struct world *w, uint32_t slot);
 uint32_t world_add_slot(struct world *w);
 
 /* --- clients.c */
 
 void world_client(struct world *w);
+
+/* A read, if the member there leads or thinks so. */
+void world_read(struct world *w, uint32_t slot);
 void world_forget_reads(struct world *w, uint32_t slot);
 
 /* --- chaos.c */
 
 void world_knobs(struct world *w);
 void world_chaos(struct world *w);
+
+/* The member there has just begun to lead. */
+void world_strike(struct world *w, uint32_t slot);
+
+/* Its links carry again. */
+void world_link(struct world *w, uint32_t slot);
 
 /* After all is healed: the dead are replaced. */
 void world_operate(struct world *w);
