@@ -98,7 +98,7 @@ static void boot_ask_all(struct boot *b, enum request_kind kind, client_cb cb)
             op->request.bootstrap.member_count = c->opt.nodes;
             memcpy(op->request.bootstrap.members, b->members, c->opt.nodes * sizeof b->members[0]);
         }
-        int rv = client_submit(c->client, op);
+        int rv = client_submit(c->clients[0].client, op);
         ASSERT(rv == 0);
     }
     sim_run_while(c->sim, boot_waits, b, sim_now_us(c->sim) + BOOTSTRAP_LIMIT_US);
@@ -119,7 +119,7 @@ static void bootstrap(struct cluster *c)
         free(b);
 }
 
-static void open_client(struct cluster *c)
+static void open_client(struct cluster *c, struct cluster_client *one)
 {
     const char *endpoints[CLUSTER_NODES_MAX];
     struct err err = {0};
@@ -128,11 +128,11 @@ static void open_client(struct cluster *c)
     struct client_options options = {
         .endpoints = endpoints,
         .endpoint_count = c->opt.nodes,
-        .name = "sim",
+        .name = one->host,
         .connect_timeout_ms = 500,
         .stall_ms = 500,
     };
-    int rv = client_new(sim_node_env(c->client_node), &options, &c->client, &err);
+    int rv = client_new(sim_node_env(one->node), &options, &one->client, &err);
     if (rv != 0)
         cluster_fail(c, "client: %s", err.msg);
 }
@@ -141,6 +141,7 @@ void cluster_open(struct cluster *c, const struct cluster_options *opt)
 {
     struct sim_options calm;
     ASSERT(opt->nodes >= 1 && opt->nodes <= CLUSTER_NODES_MAX);
+    ASSERT(opt->instances >= 1 && opt->instances <= CLUSTER_CLIENTS_MAX);
     *c = (struct cluster){.opt = *opt};
     cover_init(&c->cover);
     rng_init(&c->rng, opt->seed ^ UINT64_C(0x5eed0fc105e7));
@@ -162,8 +163,12 @@ void cluster_open(struct cluster *c, const struct cluster_options *opt)
         if (rv != 0)
             cluster_fail(c, "first open: %s", err.msg);
     }
-    c->client_node = sim_node_new(c->sim, "client");
-    open_client(c);
+    for (uint32_t i = 0; i < opt->instances; i++) {
+        struct cluster_client *one = &c->clients[i];
+        snprintf(one->host, sizeof one->host, "client%u", i + 1);
+        one->node = sim_node_new(c->sim, one->host);
+        open_client(c, one);
+    }
     if (!c->is_failed)
         bootstrap(c);
 }
@@ -174,8 +179,10 @@ void cluster_close(struct cluster *c)
         if (c->nodes[i].store != NULL)
             cluster_down(&c->nodes[i], SIM_CRASH_KILL, 0);
     }
-    sim_node_crash(c->client_node, SIM_CRASH_KILL);
-    client_free(c->client);
+    for (uint32_t i = 0; i < c->opt.instances; i++) {
+        sim_node_crash(c->clients[i].node, SIM_CRASH_KILL);
+        client_free(c->clients[i].client);
+    }
     sim_free(c->sim);
     free(c->hash_at);
     free(c->leader_of);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * cluster — a whole cluster in one simulated world: real stores and the real client
- * library on N + 1 simulated nodes, driven by one seed.
+ * library on N + M simulated nodes, driven by one seed.
  *
  *   cluster_open ─▶ trouble (scenario.h) ─▶ core_begin … core_judge ─▶ cluster_settle
  *
@@ -21,6 +21,7 @@
 
 enum {
     CLUSTER_NODES_MAX = 9,
+    CLUSTER_CLIENTS_MAX = 4,
     CLUSTER_WHY_MAX = 1024,
     CLUSTER_DIGESTS_MAX = 64,
     CLUSTER_FLIPS_MAX = 24,
@@ -55,6 +56,7 @@ struct cluster_options {
     uint64_t seed;
     uint32_t nodes;
     uint32_t processes;    /* client processes */
+    uint32_t instances;    /* of the client library, each on a node of its own */
     uint32_t keys;         /* registers; there are two of each other class */
     uint32_t think_us;     /* a client's pause between two requests, at most */
     uint32_t value_max;    /* bytes of padding */
@@ -96,13 +98,19 @@ struct cluster_node {
     struct cluster_flip flips[CLUSTER_FLIPS_MAX];
 };
 
+/* One instance of the library: its connections, and its own view of who leads. */
+struct cluster_client {
+    struct sim_node *node;
+    struct client *client;
+    char host[16];
+};
+
 struct cluster {
     struct cluster_options opt;
     struct sim *sim;
     struct rng rng;
     struct cluster_node nodes[CLUSTER_NODES_MAX];
-    struct sim_node *client_node;
-    struct client *client;
+    struct cluster_client clients[CLUSTER_CLIENTS_MAX]; /* the first is the operators' too */
     uint64_t *hash_at; /* history hash by applied index; 0: not seen */
     uint64_t hash_cap;
     uint64_t *leader_of; /* replica by term */
@@ -113,6 +121,7 @@ struct cluster {
     bool is_failed;
     char why[CLUSTER_WHY_MAX];
     uint64_t crashes;
+    bool rots_late;          /* disks are spoiled when all the rest is over */
     uint32_t spoiled;        /* nodes rotten or wiped: never more than a minority */
     uint32_t strike_percent; /* of elections are followed by a blow */
     uint32_t new_leader;     /* one more than the place of a node that leads since just now */

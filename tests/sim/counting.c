@@ -67,11 +67,13 @@ void cluster_count_world(struct cluster *c)
     }
     cover_add(&c->cover, "admin: digests compared", c->digests_compared);
     sim_fault_each(c->sim, count_site, &c->cover);
-    if (c->client == NULL)
-        return;
-    client_stats_get(c->client, &s);
-    cover_add(&c->cover, "client: sent again: not the leader", s.not_leader);
-    cover_add(&c->cover, "client: sent again: busy", s.pushed_back);
-    cover_add(&c->cover, "client: late answer", s.late_answers);
-    cover_add(&c->cover, "client: refused at its own bound", s.busy);
+    for (uint32_t i = 0; i < c->opt.instances; i++) {
+        if (c->clients[i].client == NULL)
+            continue;
+        client_stats_get(c->clients[i].client, &s);
+        cover_add(&c->cover, "client: sent again: not the leader", s.not_leader);
+        cover_add(&c->cover, "client: sent again: busy", s.pushed_back);
+        cover_add(&c->cover, "client: late answer", s.late_answers);
+        cover_add(&c->cover, "client: refused at its own bound", s.busy);
+    }
 }

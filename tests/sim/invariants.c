@@ -66,7 +66,7 @@ void holds_range_time(struct cluster *c, struct cluster_node *n)
     if (!(c->opt.faults & FAULT_HOURS) || range == NULL)
         return;
     const struct range_meta *meta = range_meta(range);
-    uint64_t true_ms = env_wall_ms(sim_node_env(c->client_node));
+    uint64_t true_ms = env_wall_ms(sim_node_env(c->clients[0].node));
     if (meta->time_ms > true_ms + HOUR_MS / 2)
         cluster_fail(c, "on %s it is %llu s ahead", n->host,
                      (unsigned long long)((meta->time_ms - true_ms) / 1000));

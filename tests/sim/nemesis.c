@@ -265,7 +265,7 @@ static bool ask(struct cluster_node *n, enum request_kind kind, uint64_t target)
     };
     if (kind == REQUEST_TRANSFER_LEADER)
         n->admin.request.transfer_leader.target_replica = target;
-    n->is_admin_busy = client_submit(c->client, &n->admin) == 0;
+    n->is_admin_busy = client_submit(c->clients[0].client, &n->admin) == 0;
     return n->is_admin_busy;
 }
 

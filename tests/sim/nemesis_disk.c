@@ -40,6 +40,24 @@ bool hit_slow_disk(struct cluster *c)
     return true;
 }
 
+/* Syncs fail, and then power goes: who tried again and believed the second answer has lost
+ * what the kernel threw away at the first (fsyncgate). */
+bool hit_failed_sync(struct cluster *c)
+{
+    struct cluster_node *n = pick_node(c);
+    struct sim_disk_options bad = sim_get_options(c->sim)->disk;
+    if (!cluster_node_runs(n))
+        return false;
+    bad.sync_error_ppm = 300000;
+    cluster_note(c, n, "syncs fail");
+    sim_disk_set_options(sim_node_disk(n->node), &bad);
+    bool goes_on = cluster_run_until(c, in_us(c, 20, 400));
+    disk_as_drawn(n);
+    if (goes_on)
+        cluster_crash(c, (uint32_t)(n - c->nodes), SIM_CRASH_POWER, in_us(c, 10, 2000));
+    return true;
+}
+
 static void space_back(void *data)
 {
     struct cluster_node *n = data;
@@ -148,8 +166,8 @@ static void draw_flips(struct flip *f)
 {
     struct cluster_node *n = f->node;
     struct rng *rng = &n->cluster->rng;
-    const char *const places[] = {"", f->last, "engine", "engine"};
-    f->where = places[rng_below(rng, ARRAY_LEN(places))];
+    const char *const places[] = {"", f->last, f->last, "engine"};
+    f->where = n->cluster->rots_late ? ".tbl" : places[rng_below(rng, ARRAY_LEN(places))];
     f->files = 0;
     sim_disk_each_file(sim_node_disk(n->node), draw_file, f);
     if (f->files == 0 || strlen(f->path) >= sizeof n->flips[0].path)
@@ -167,8 +185,9 @@ static void draw_flips(struct flip *f)
 
 static bool may_spoil(const struct cluster *c, const struct cluster_node *n)
 {
-    return c->spoiled < (c->opt.nodes - 1) / 2 && !n->is_rotten && !n->is_wiped &&
-           n->store != NULL && !sim_node_is_dead(n->node) && store_state(n->store) == STORE_RUNNING;
+    return c->rots_late == c->is_over && c->spoiled < (c->opt.nodes - 1) / 2 && !n->is_rotten &&
+           !n->is_wiped && n->store != NULL && !sim_node_is_dead(n->node) &&
+           store_state(n->store) == STORE_RUNNING;
 }
 
 /* Bits of one file, while the store is down. Of the same bytes a majority stays sound:

@@ -73,6 +73,24 @@ bool hit_isolate_leader(struct cluster *c)
     return heal_later(c);
 }
 
+/* A leader and one of the clients, away from all others: whom it asks knows nothing of a
+ * new leader, and the other clients go on with that one. */
+bool hit_leader_and_client(struct cluster *c)
+{
+    struct cluster_node *n = leader(c);
+    if (n == NULL || c->opt.nodes == 1)
+        return false;
+    struct sim_node *client = c->clients[rng_below(&c->rng, c->opt.instances)].node;
+    for (uint32_t i = 0; i < c->opt.nodes; i++) {
+        if (&c->nodes[i] == n)
+            continue;
+        sim_net_partition(c->sim, n->node, c->nodes[i].node, false);
+        sim_net_partition(c->sim, client, c->nodes[i].node, false);
+    }
+    cluster_note(c, n, "the leader is alone with a client");
+    return heal_later(c);
+}
+
 /* It hears nobody, and everybody hears it. */
 bool hit_deaf(struct cluster *c)
 {
@@ -228,11 +246,14 @@ bool hit_client_cut(struct cluster *c)
     struct cluster_node *n = pick_node(c);
     bool one_way = rng_chance(&c->rng, 1, 2);
     bool is_out = rng_chance(&c->rng, 1, 2);
-    cluster_note(c, n, "no way between it and the clients%s", one_way ? ", one way" : "");
-    if (is_out)
-        sim_net_partition(c->sim, c->client_node, n->node, one_way);
-    else
-        sim_net_partition(c->sim, n->node, c->client_node, one_way);
+    uint32_t first = (uint32_t)rng_below(&c->rng, c->opt.instances);
+    uint32_t count = (uint32_t)rng_between(&c->rng, 1, c->opt.instances);
+    cluster_note(c, n, "no way between it and %u of the clients%s", count,
+                 one_way ? ", one way" : "");
+    for (uint32_t i = 0; i < count; i++) {
+        struct sim_node *client = c->clients[(first + i) % c->opt.instances].node;
+        sim_net_partition(c->sim, is_out ? client : n->node, is_out ? n->node : client, one_way);
+    }
     return heal_later(c);
 }
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sim/scenario.h"
+
 enum {
     SETTLE_US = 60 * 1000 * 1000,
     DRAIN_US = 20 * 1000 * 1000,
@@ -62,6 +64,7 @@ static void draw(const struct run_options *o, struct trace_ring *ring, FILE *fil
         .faults = draw_faults(o, &rng),
         .trace = {.ring = ring, .file = file, .is_verbose = o->is_verbose},
     };
+    ret->instances = (uint32_t)rng_between(&rng, 1, MIN(ret->processes, CLUSTER_CLIENTS_MAX));
 }
 
 static void pin(const struct run_options *o, const struct cluster_options *opt,
@@ -96,6 +99,7 @@ static void set_world(struct cluster *c)
     if (!(c->opt.faults & FAULT_CLOCK))
         world.drift_ppm_max = 0;
     world.wall_skew_ms_max = 0;
+    c->rots_late = (c->opt.faults & FAULT_ROT) && rng_chance(&c->rng, 1, 3);
     if (c->opt.faults & FAULT_KILL) {
         static const uint32_t percents[] = {0, 0, 15, 60};
         c->strike_percent = percents[rng_below(&c->rng, ARRAY_LEN(percents))];
@@ -157,8 +161,10 @@ static void run_phases(struct cluster *c, struct workload *w)
     trouble(c);
     if (c->is_failed || !liveness(c, w))
         return;
+    for (uint32_t i = 0; i < c->opt.nodes && c->rots_late; i++)
+        hit_flip(c); /* no later write covers it */
     nemesis_heal(c);
-    if (!cluster_run_until(c, sim_now_us(c->sim) + RECOVER_US))
+    if (!cluster_run_until(c, sim_now_us(c->sim) + RECOVER_US) || !cluster_settle(c, SETTLE_US))
         return;
     if (!workload_final_ops(w, 0))
         cluster_fail(c, "no service after the faults stopped");

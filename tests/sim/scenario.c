@@ -19,6 +19,7 @@ static const struct action actions[] = {
     /* network */
     {"isolate",          FAULT_PARTITION, 3, hit_isolate},
     {"isolate leader",   FAULT_PARTITION, 3, hit_isolate_leader},
+    {"leader, client",   FAULT_PARTITION, 3, hit_leader_and_client},
     {"deaf",             FAULT_PARTITION, 2, hit_deaf},
     {"mute",             FAULT_PARTITION, 2, hit_mute},
     {"cut pair",         FAULT_PARTITION, 3, hit_cut_pair},
@@ -34,6 +35,7 @@ static const struct action actions[] = {
     /* disks */
     {"die at a call",    FAULT_DISK,      3, hit_disk_call},
     {"slow disk",        FAULT_DISK,      1, hit_slow_disk},
+    {"failed sync",      FAULT_DISK,      2, hit_failed_sync},
     {"full disk",        FAULT_SPACE,     1, hit_space},
     {"flip a bit",       FAULT_ROT,       3, hit_flip},
     {"wipe",             FAULT_ROT,       1, hit_wipe},

@@ -64,6 +64,7 @@ bool hit_pause_long(struct cluster *c);
 
 bool hit_isolate(struct cluster *c);
 bool hit_isolate_leader(struct cluster *c);
+bool hit_leader_and_client(struct cluster *c);
 bool hit_deaf(struct cluster *c);
 bool hit_mute(struct cluster *c);
 bool hit_cut_pair(struct cluster *c);
@@ -79,6 +80,7 @@ bool hit_half_open(struct cluster *c);
 
 bool hit_disk_call(struct cluster *c);
 bool hit_slow_disk(struct cluster *c);
+bool hit_failed_sync(struct cluster *c);
 bool hit_space(struct cluster *c);
 bool hit_flip(struct cluster *c);
 bool hit_wipe(struct cluster *c);

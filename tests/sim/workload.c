@@ -46,7 +46,7 @@ static void submit(struct process *p)
     p->op.data = p;
     p->op.cb = on_done;
     p->op.timeout_ms = TIMEOUT_MS;
-    int rv = client_submit(p->w->c->client, &p->op);
+    int rv = client_submit(p->at_client->client, &p->op);
     ASSERT(rv == 0 || rv == ERR_BUSY);
     if (rv != 0) {
         request_refused(p);
@@ -69,7 +69,8 @@ struct workload *workload_new(struct cluster *c, struct history *history)
     ASSERT(w != NULL);
     w->c = c;
     w->history = history;
-    history->wall_begin_ms = env_wall_ms(sim_node_env(c->client_node)) - sim_now_us(c->sim) / 1000;
+    history->wall_begin_ms =
+        env_wall_ms(sim_node_env(c->clients[0].node)) - sim_now_us(c->sim) / 1000;
     history->has_true_clocks = !(c->opt.faults & (FAULT_CLOCK | FAULT_HOURS));
     w->mix = c->opt.mix;
     for (int class = 0; class < KEY_CLASS_NR; class ++) {
@@ -85,13 +86,14 @@ struct workload *workload_new(struct cluster *c, struct history *history)
         struct process *p = &w->processes[i];
         p->w = w;
         p->id = i;
+        p->at_client = &c->clients[i % c->opt.instances];
         buf_init(&p->command, BUFFER_MAX);
         buf_init(&p->keys_raw, BUFFER_MAX);
         buf_init(&p->last_bytes, BUFFER_MAX);
         buf_init(&p->cursor, BUFFER_MAX);
         for (uint32_t j = 0; j < BATCH_MAX; j++)
             buf_init(&p->values[j], BUFFER_MAX);
-        env_timer_init(&p->think, sim_node_env(c->client_node), on_think, p);
+        env_timer_init(&p->think, sim_node_env(p->at_client->node), on_think, p);
         env_timer_start(&p->think, rng_below(&w->rng, c->opt.think_us));
     }
     return w;

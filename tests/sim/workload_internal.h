@@ -14,6 +14,7 @@ enum { BATCH_MAX = 4, GETS_MAX = 5 };
 struct process {
     struct workload *w;
     uint32_t id;
+    const struct cluster_client *at_client;
     struct client_op op;
     struct env_timer think;
     bool is_busy;
