@@ -265,6 +265,7 @@ static int run_list(const struct sim_args *args, struct tally *sum)
         fprintf(stderr, "holdfast-sim: cannot open %s\n", args->list);
         return 2;
     }
+    setvbuf(file, NULL, _IONBF, 0); /* children that end would set back what they share */
     int rv = 0;
     while (rv == 0 && fgets(line, sizeof line, file) != NULL)
         rv = run_line(line, args, sum) ? 0 : 2;
