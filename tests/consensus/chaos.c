@@ -18,7 +18,7 @@ void world_knobs(struct world *w)
     k->drop = draw(w, 150);
     k->duplicate = draw(w, 150);
     k->disk_max = draw(w, rng_chance(r, 1, 4) ? k->et : k->hb);
-    k->stall = rng_chance(r, 1, 4) ? 60 : 0;
+    k->stall = rng_chance(r, 1, 4) ? 150 : 0;
     k->apply_late = draw(w, 60);
     k->crash = draw(w, 20);
     k->partition = draw(w, 10);
