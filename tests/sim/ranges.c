@@ -455,7 +455,8 @@ static void take_row(struct look *look, const struct row *row)
     if (name[0] != 'k' || number >= KEYS || look->values[number] != 0)
         die("a scan finds a key twice, or one that nobody wrote");
     char text[24] = {0};
-    memcpy(text, row->value.data, MIN(row->value.len, sizeof text - 1));
+    if (row->value.len > 0)
+        memcpy(text, row->value.data, MIN(row->value.len, sizeof text - 1));
     look->values[number] = strtoull(text, NULL, 10);
     look->rows++;
 }
@@ -480,7 +481,8 @@ static void on_page(struct client_op *op, const struct client_result *result)
     look->cursor_len = rows->cursor.len;
     if (rows->cursor.len > sizeof look->cursor)
         die("a cursor that is no key");
-    memcpy(look->cursor, rows->cursor.data, rows->cursor.len);
+    if (rows->cursor.len > 0)
+        memcpy(look->cursor, rows->cursor.data, rows->cursor.len);
 }
 
 static void ask_page(struct client *client, struct look *look, bool is_reverse, bool is_first)
