@@ -53,6 +53,7 @@ void store_on_peer_up(void *data, const struct net_identity *who)
 {
     struct store *store = data;
     store->has_met_peer = true;
+    strangers_forget_heard(store);
     LOG_INFO(store->logger, "peer_up", "store=%llu boot=%llu", (unsigned long long)who->store_id,
              (unsigned long long)who->boot);
     store_check_clock(store); /* before it can give us its vote */
@@ -262,6 +263,7 @@ static int on_raft_message(struct store *store, uint64_t from_store, uint32_t ki
         return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
                        (unsigned long long)from_store, (unsigned long long)msg.from);
     strangers_note_heard(r, msg.from);
+    strangers_note_leader(r, &msg);
     if (r->cons == NULL || r->state == REPLICA_DAMAGED || !has_data_for(r, &msg))
         return 0;
     fit_entries(store, &msg);

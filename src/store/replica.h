@@ -146,7 +146,7 @@ struct replica {
     uint64_t heard[REPLICA_HEARD_MAX]; /* replicas that surely stand where we send to */
     uint32_t heard_count;
     uint64_t made_at_epoch;          /* blank: conf epoch of the message that made it */
-    uint64_t lonely_us;              /* no leader is known since then; 0: not looked at yet */
+    uint64_t led_us;                 /* when a leader last wrote to us; 0: not looked at yet */
     uint64_t asked_us;               /* whether it is still a member */
     struct member_check *check;      /* strangers.c: somebody asks that of us; may be NULL */
     struct replica_removal *removal; /* replica_end.c; NULL: it stays */

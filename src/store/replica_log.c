@@ -403,6 +403,11 @@ int replica_start_consensus(struct replica *r, struct err *err)
         return err_wrap(err, rv, "Raft configuration");
     start.term = state.term;
     start.vote = state.vote;
+    /* A group is born in this term, and nobody ever leads in it: a blank member may begin
+     * there without having made it durable. In term 0 it would refuse its vote (T11), and
+     * of a split that too many members have missed nothing would come. */
+    if (r->range == NULL)
+        start.term = MAX(start.term, (uint64_t)RANGE_BIRTH_TERM);
     start.first_index = state.first_index;
     start.last_index = state.last_index;
     if (state.last_index >= state.first_index)

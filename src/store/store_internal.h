@@ -207,6 +207,13 @@ uint64_t store_id_of(const struct replica *r, uint64_t replica_id);
 bool strangers_has_heard(const struct replica *r, uint64_t replica_id);
 void strangers_note_heard(struct replica *r, uint64_t replica_id);
 
+/* A store is back: what it said of a split that it had not made durable is forgotten
+ * there, and so is the replica that spoke. */
+void strangers_forget_heard(struct store *store);
+
+/* A message that only a leader sends came. */
+void strangers_note_leader(struct replica *r, const struct cons_msg *msg);
+
 /* Ask whether we are still a member, if that is due. */
 void strangers_tick(struct replica *r, uint64_t now_us);
 

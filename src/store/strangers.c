@@ -70,6 +70,14 @@ void strangers_note_heard(struct replica *r, uint64_t replica_id)
     r->heard[r->heard_count++] = replica_id;
 }
 
+void strangers_forget_heard(struct store *store)
+{
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        r->heard_count = 0;
+}
+
 /* ---- whose replica is not here --------------------------------------------------------- */
 
 static bool may_create(const struct store *store, const struct raft_span *span)
@@ -128,14 +136,24 @@ static void send_ask(const struct replica *r, uint64_t store_id)
         net_peer_send(peer, NET_URGENT, buf_slice(&store->frames));
 }
 
-void strangers_tick(struct replica *r, uint64_t now_us)
+/* What consensus takes for the leader does not count: a learner never forgets one. */
+static bool is_lonely(const struct replica *r, uint64_t now_us)
 {
     uint64_t patience_us = (uint64_t)ASK_AFTER_TIMEOUTS * r->store->opt.election_timeout_ms * 1000;
-    if (r->cons == NULL || consensus_leader(r->cons, NULL) != 0 || r->lonely_us == 0) {
-        r->lonely_us = now_us;
-        return;
-    }
-    if (now_us - r->lonely_us < patience_us || now_us < r->asked_us + ASK_EVERY_US)
+    return now_us >= r->led_us + patience_us;
+}
+
+void strangers_note_leader(struct replica *r, const struct cons_msg *msg)
+{
+    if (msg->type == CONS_MSG_APPEND || msg->type == CONS_MSG_SNAPSHOT)
+        r->led_us = env_now_us(r->store->env);
+}
+
+void strangers_tick(struct replica *r, uint64_t now_us)
+{
+    if (r->cons == NULL || consensus_is_leader(r->cons) || r->led_us == 0)
+        r->led_us = now_us;
+    if (!is_lonely(r, now_us) || now_us < r->asked_us + ASK_EVERY_US)
         return;
     r->asked_us = now_us;
     const struct cons_config *config = consensus_config(r->cons, NULL);
@@ -267,7 +285,7 @@ int strangers_on_answer(struct store *store, struct slice body, struct err *err)
         return rv;
     struct replica *r = replicas_get(&store->replicas, answer.replica_id);
     if (r == NULL || r->range_id != answer.group || r->cons == NULL ||
-        consensus_leader(r->cons, NULL) != 0)
+        !is_lonely(r, env_now_us(store->env)))
         return 0;
     if (answer.verdict == MEMBER_ASK) {
         send_ask(r, answer.store_id);

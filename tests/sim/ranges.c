@@ -414,6 +414,7 @@ static void check_value(uint32_t number)
     snprintf(name, sizeof name, "k%02u", number);
     if (at == run.rig.count)
         die("no leader at the end");
+    rig_reconnect(&run.rig, at); /* the faults may have cost it */
     struct rig_answer *get = rig_get(&run.rig, at, name, 5000);
     for (int i = 0; i < 100 && get->count == 0; i++)
         rig_run(&run.rig, 50 * RIG_MS);
@@ -549,6 +550,34 @@ static void look_by_client(void)
     client_free(client);
 }
 
+/* Who has what, for whoever looks for the reason. */
+static void describe(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        uint64_t id;
+        printf("store %zu: state %s\n", i + 1, store_state_name(store_state(run.rig.stores[i])));
+        for (uint32_t k = 0; (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
+            struct range *range = store_range_of(run.rig.stores[i], id);
+            const struct range_descriptor *d = range_descriptor(range);
+            struct cons_status s = {0};
+            if (store_consensus_of(run.rig.stores[i], id) != NULL)
+                consensus_status(store_consensus_of(run.rig.stores[i], id), &s);
+            printf("  range %llu replica %llu epoch %llu.%llu applied %llu state %d term %llu "
+                   "leader %llu commit %llu last %llu members",
+                   (unsigned long long)id, (unsigned long long)range_replica_id(range),
+                   (unsigned long long)d->epoch.conf, (unsigned long long)d->epoch.span,
+                   (unsigned long long)range_meta(range)->applied_index, (int)s.state,
+                   (unsigned long long)s.term, (unsigned long long)s.leader,
+                   (unsigned long long)s.commit, (unsigned long long)s.last_index);
+            for (uint32_t m = 0; m < d->replica_count; m++)
+                printf(" %llu@%llu%s", (unsigned long long)d->replicas[m].replica_id,
+                       (unsigned long long)d->replicas[m].store_id,
+                       d->replicas[m].role == RANGE_ROLE_LEARNER ? "l" : "");
+            printf("\n");
+        }
+    }
+}
+
 static void finish(void)
 {
     int steps = 0;
@@ -559,8 +588,10 @@ static void finish(void)
         start_due(true);
         check_histories();
     } while (++steps < SETTLE_STEPS && !is_settled());
-    if (!is_settled())
+    if (!is_settled()) {
+        describe();
         die("it does not settle");
+    }
     for (uint32_t i = 0; i < KEYS; i++) {
         run.keys[i].deadline_us = 0;
         settle_key(&run.keys[i]);

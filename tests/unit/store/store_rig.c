@@ -105,6 +105,12 @@ static void conn_open(struct rig *rig, size_t i)
     buf_fini(&buf);
 }
 
+void rig_reconnect(struct rig *rig, size_t i)
+{
+    if (rig->conns[i].conn == NULL)
+        conn_open(rig, i);
+}
+
 struct rig_answer *rig_ask(struct rig *rig, size_t i, struct request *request)
 {
     struct buf buf;

@@ -56,6 +56,9 @@ void rig_close(struct rig *rig);
 /* Open store `i` and connect to it; what store_open() said. */
 int rig_start(struct rig *rig, size_t i, struct err *err);
 void rig_crash(struct rig *rig, size_t i, enum sim_crash how);
+
+/* Connect to store `i` anew if the connection has ended. */
+void rig_reconnect(struct rig *rig, size_t i);
 void rig_run(struct rig *rig, uint64_t us);
 
 /* Start all, bootstrap them, and wait for a leader: its place. */
