@@ -87,8 +87,20 @@ def all_full(c, torture):
     torture.verify()
 
 
+def steadily_accepted(c):
+    """Puts are taken for three seconds on end: stores tell each other of their disks each
+    second, so by then nobody acts on what was true before."""
+    until = time.monotonic() + 60
+    since = time.monotonic()
+    while time.monotonic() < since + 3:
+        if c.run("put", "steady", "value", "--timeout", "2s").returncode != 0:
+            since = time.monotonic()
+        check(since < until, "puts are not taken steadily")
+
+
 def followers_full(c):
     """The leader has room, and hears that no majority has."""
+    steadily_accepted(c)
     leader = c.leader()
     one, other = (i for i in (1, 2, 3) if i != leader)
     take_space(c, one, FULL)
