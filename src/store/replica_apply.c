@@ -269,5 +269,7 @@ void replica_apply_init(struct replica *r)
 
 void replica_apply_free(struct replica *r)
 {
+    env_task_cancel(&r->pump); /* the world may go on without this replica */
+    env_timer_stop(&r->apply_retry);
     raftlog_read_fini(&r->apply_read);
 }
