@@ -283,6 +283,10 @@ static int apply_split(struct replica *r, uint64_t index, uint64_t term,
     if (rv == 0 && *ret_status == 0 && fate == RIGHT_GONE)
         rv = excise_orphans(r->store, range_descriptor_span(&right.descriptor), err);
     range_meta_fini(&right);
+    /* The left is cut already: going on would leave the right half out on this store. A
+     * new start finds both as they were before, and does it again. */
+    if (rv != 0 && range_meta(r->range)->applied_index == index)
+        store_fail(r->store, "make the right half of a split", err);
     if (rv == 0 && *ret_status == 0)
         LOG_INFO(r->store->logger, "split", "range=%llu new=%llu index=%llu",
                  (unsigned long long)r->range_id, (unsigned long long)admin->split.range_id,
