@@ -53,6 +53,21 @@ def reopen(folder, num):
     check(json.loads(read.stdout)["results"][0]["found"] == num, "records lost at reopen")
 
 
+def edits(folder, num):
+    """One edit takes out a tenth of the keys, and puts it back; the folder shrinks and grows."""
+    done = run("--db", folder, "--num", str(num), "--disable_wal", "--json", "--benchmarks",
+               "fillseq,compact,excise,readseq,replace,readseq,verify,excise")
+    check(done.returncode == 0, done.stderr)
+    results = json.loads(done.stdout)["results"]
+    excise, rest, replace, full = [r for r in results if r["name"] in ("excise", "readseq",
+                                                                       "replace")][:4]
+    check(rest["found"] == num - num // 10, f"after excise {rest['found']} of {num} keys")
+    check(full["found"] == num, f"after replace {full['found']} of {num} keys")
+    check(excise["folder_after"] < 0.95 * excise["folder_before"], f"no space back: {excise}")
+    check(replace["folder_after"] > 1.05 * replace["folder_before"], f"no files in: {replace}")
+    check(excise["loop_ns"] > 0 and replace["loop_ns"] > 0, "not measured")
+
+
 def refusals(folder):
     for flags in (["--benchmarks", "nonsense", "--db", folder], ["--benchmarks", "fillseq"],
                   ["--db", folder, "--num", "0"], ["--db", folder, "--sync", "--disable_wal"],
@@ -70,6 +85,7 @@ def main():
         every_workload(os.path.join(work, "unsynced"), 20000, [])
         every_workload(os.path.join(work, "synced"), 200, ["--sync"])
         reopen(os.path.join(work, "reopen"), 200)
+        edits(os.path.join(work, "edits"), 20000)
         refusals(os.path.join(work, "refusals"))
     print("ok")
 

@@ -56,6 +56,9 @@ struct result {
     bool has_hist;
     uint64_t permille_ns[5]; /* of 500, 900, 990, 999 and the maximum … */
     uint64_t p9999_ns;       /* … and of 99.99 % */
+    bool is_edit;            /* excise, replace: */
+    uint64_t loop_ns;        /* CPU of the loop's thread, from the call to the callback */
+    uint64_t folder_before, folder_after; /* bytes of the engine's files */
 };
 
 struct bench {
@@ -145,6 +148,11 @@ int run_compact(struct bench *b);
 int bench_open(struct bench *b);
 void bench_close(struct bench *b);
 int bench_destroy(struct bench *b);
+
+/* ---- edits.c ------------------------------------------------------------ */
+
+/* One edit that excises the middle tenth of the keys and, with files, takes them in anew. */
+int run_edit(struct bench *b, bool with_files);
 
 /* ---- report.c ----------------------------------------------------------- */
 

@@ -17,6 +17,8 @@ static const char more_workloads[] =
     "  compact                flush, then compact everything into one sorted level\n"
     "  flush                  write the memtable out\n"
     "  waitforcompaction      flush, then until no work is due\n"
+    "  excise                 drop the middle tenth of the keys in one edit\n"
+    "  replace                the same, and take files with all of its keys in\n"
     "  verify                 every block and file against its checksum\n\nFlags:\n";
 
 static void settings_init(struct settings *s)
@@ -91,10 +93,10 @@ static int on_flush_or_verify(struct bench *b, const char *name, size_t len);
 static int run_named(struct bench *b, const char *name, size_t len)
 {
     const struct workload *w = workload_find(name, len);
+    if (b->result_count + 2 > RESULTS_MAX)
+        return err_set(&b->err, ERR_INVALID, "too many workloads");
     if (w != NULL)
-        return b->result_count + 2 > RESULTS_MAX
-                   ? err_set(&b->err, ERR_INVALID, "too many workloads")
-                   : run_workload(b, w);
+        return run_workload(b, w);
     if (b->db == NULL && bench_open(b) != 0)
         return b->err.code;
     return on_flush_or_verify(b, name, len);
@@ -109,6 +111,8 @@ static int on_flush_or_verify(struct bench *b, const char *name, size_t len)
 {
     uint64_t began_ns = now_ns();
     int rv = 0;
+    if (is_name(name, len, "excise") || is_name(name, len, "replace"))
+        return run_edit(b, is_name(name, len, "replace"));
     if (is_name(name, len, "compact")) {
         rv = run_compact(b);
     } else if (is_name(name, len, "flush") || is_name(name, len, "waitforcompaction")) {

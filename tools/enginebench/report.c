@@ -33,6 +33,10 @@ void report_result(const struct bench *b, const struct result *r)
     if (r->found > 0)
         printf(" (%" PRIu64 " of %" PRIu64 " found)", r->found, r->ops);
     printf("\n");
+    if (r->is_edit)
+        printf("  %.3f ms on the loop's thread; folder %.1f MiB before, %.1f MiB after\n",
+               (double)r->loop_ns / 1e6, (double)r->folder_before / 1048576,
+               (double)r->folder_after / 1048576);
     if (r->has_hist)
         printf("  us: p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  p99.99 %.2f  max %.2f\n",
                (double)r->permille_ns[0] / 1e3, (double)r->permille_ns[1] / 1e3,
@@ -90,6 +94,18 @@ static void json_result(struct json_writer *w, const struct result *r)
     if (r->has_hist) {
         json_key(w, "p9999_us");
         json_double(w, (double)r->p9999_ns / 1e3);
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } edit[] = {
+        {"loop_ns", r->loop_ns},
+        {"folder_before", r->folder_before},
+        {"folder_after", r->folder_after},
+    };
+    for (size_t i = 0; r->is_edit && i < ARRAY_LEN(edit); i++) {
+        json_key(w, edit[i].name);
+        json_u64(w, edit[i].value);
     }
     json_object_end(w);
 }
