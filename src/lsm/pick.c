@@ -5,7 +5,7 @@
 #include "lsm/gc.h"
 #include "lsm/lsm_internal.h"
 
-enum { LAST_LEVEL = LSM_LEVELS - 1 };
+enum { LAST_LEVEL = LSM_LEVELS - 1, GARBAGE_PERMILLE = 200 };
 
 unsigned lsm_level_targets(const struct version *v, const struct lsm_options *options,
                            uint64_t ret_targets[LSM_LEVELS])
@@ -187,15 +187,29 @@ int pick_next(const struct version *v, const struct lsm_options *options, uint64
     return rv;
 }
 
+/* Permille of the table of `cut` that none of its pieces shows. */
+static uint64_t hidden_share(const struct version *v, const struct piece *cut)
+{
+    uint64_t shown = 0, all = cut->table->props.data_bytes; /* what estimates are made of */
+    all = MAX(all, (uint64_t)1);
+    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+        for (size_t i = 0; i < v->count[level]; i++) {
+            const struct piece *p = v->at[level][i];
+            shown += p->table == cut->table ? p->bytes : 0;
+        }
+    }
+    return 1000 - MIN(shown * 1000 / all, (uint64_t)1000);
+}
+
 /* Permille of the piece that a compaction would be rid of. */
-static uint64_t garbage(const struct piece *p, const struct gc_table *gc)
+static uint64_t garbage(const struct version *v, const struct piece *p, const struct gc_table *gc)
 {
     const struct table_props *props = &p->table->props;
     uint64_t safe = 0, range_time = 0;
     if (is_bad(p) || props->records == 0)
         return 0;
-    uint64_t hidden = p->is_cut ? 1000 - MIN(p->bytes * 1000 / p->file_size, 1000) : 0;
-    if (hidden >= 500)
+    uint64_t hidden = p->is_cut ? hidden_share(v, p) : 0;
+    if (hidden >= GARBAGE_PERMILLE)
         return hidden;
     if (!gc_table_covers(gc, p->lo, p->hi, &safe, &range_time) || props->version_max > safe)
         return 0;
@@ -207,13 +221,12 @@ static uint64_t garbage(const struct piece *p, const struct gc_table *gc)
 
 int pick_garbage(const struct version *v, const struct gc_table *gc, struct pick *ret_pick)
 {
-    enum { GARBAGE_PERMILLE = 200 };
     struct pick pick = {0};
     struct piece *best = NULL;
     uint64_t most = GARBAGE_PERMILLE - 1;
     for (unsigned level = 1; level < LSM_LEVELS; level++) {
         for (size_t i = 0; i < v->count[level]; i++) {
-            uint64_t share = garbage(v->at[level][i], gc);
+            uint64_t share = garbage(v, v->at[level][i], gc);
             if (share <= most)
                 continue;
             most = share;

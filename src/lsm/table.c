@@ -67,7 +67,12 @@ int table_open(struct table **ret_table, struct env *env, struct cache *cache, c
     t->cache = cache;
     t->number = number;
     table_props_init(&t->props);
-    disk_name(DISK_TABLE, number, t->name);
+    const char *slash = strrchr(path, '/');
+    if (number != 0)
+        disk_name(DISK_TABLE, number, t->name);
+    else
+        snprintf(t->name, sizeof t->name, "%.*s", DISK_NAME_MAX - 1,
+                 slash != NULL ? slash + 1 : path);
     int rv = env_file_open(env, path, ENV_OPEN_READ, &t->file, &why);
     if (rv == 0)
         rv = check_size(t, size, &why);

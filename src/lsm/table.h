@@ -47,8 +47,8 @@ struct table {
     struct list in_dead;
 };
 
-/* Open `path` as table `number` of `size` bytes (0: whatever it has). 0 also for a
- * damaged frame (see `damage`). ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. */
+/* Open `path` as table `number` (0: it goes by the name of the path) of `size` bytes (0: whatever
+ * it has). 0 also for a damaged frame (see `damage`). ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. */
 int table_open(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
                uint64_t number, uint64_t size, struct err *err);
 struct table *table_ref(struct table *table);

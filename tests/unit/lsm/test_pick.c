@@ -194,7 +194,8 @@ static const struct {
     {"over two spans, both safe", 6, 90, 100, 0, 0, 5, "b", "n", 0, "L6>L6: 1"},
     {"over two spans, one not safe", 6, 90, 100, 0, 0, 9, "b", "n", 0, "nothing"},
     {"cut, most is hidden", 6, 0, 100, 0, 0, 99, "x", "y", 400, "L6>L6: 1"},
-    {"cut, most shows", 6, 0, 100, 0, 0, 99, "x", "y", 600, "nothing"},
+    {"cut, a fifth is hidden", 6, 0, 100, 0, 0, 99, "x", "y", 800, "L6>L6: 1"},
+    {"cut, nearly all shows", 6, 0, 100, 0, 0, 99, "x", "y", 900, "nothing"},
 };
 
 static void test_garbage(void **state)
@@ -212,6 +213,7 @@ static void test_garbage(void **state)
         struct piece *p = v->at[garbage[i].level][0];
         struct table_props *props = &p->table->props;
         props->records = 100;
+        props->data_bytes = 1000;
         props->deletes = garbage[i].deletes;
         props->keys = garbage[i].keys;
         props->expiring = garbage[i].expiring;

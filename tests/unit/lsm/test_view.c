@@ -335,6 +335,11 @@ static void test_checkpoint(void **state)
     assert_int_equal(
         lsm_dump_table(sim_node_env(p.node), "copy/000002.tbl", true, count_line, &lines, &err), 0);
     assert_true(lines > 10);
+    sim_disk_flip_bit(sim_node_disk(p.node), "copy/000002.tbl", 8);
+    assert_int_equal(
+        lsm_dump_table(sim_node_env(p.node), "copy/000002.tbl", true, count_line, &lines, &err),
+        ERR_CORRUPT);
+    assert_non_null(strstr(err.msg, "'000002.tbl': block at 0"));
     sim_node_crash(p.node, SIM_CRASH_KILL);
     lsm_free(copy);
     lsm_free(p.lsm);
