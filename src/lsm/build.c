@@ -122,11 +122,15 @@ static int close_table(struct build *b)
     return rv;
 }
 
-/* A new file before `e`? Only between keys: one key's versions stay together. The end of
- * a span is a welcome place from half the size on. */
-static bool wants_cut(const struct build *b, bool is_new_key)
+/* A new file before the present key? Only between keys: one key's versions stay together.
+ * The end of a span is a welcome place from half the size on. */
+static bool wants_cut(const struct build *b, bool is_new_key, bool ends_local)
 {
-    if (b->table == NULL || b->with.table_bytes == 0 || !is_new_key)
+    if (b->table == NULL || !is_new_key)
+        return false;
+    if (ends_local)
+        return true;
+    if (b->with.table_bytes == 0)
         return false;
     uint64_t bytes = table_builder_bytes(b->table);
     return bytes >= b->with.table_bytes ||
@@ -138,12 +142,13 @@ static int step_entry(struct build *b)
     struct entry e = *b->source->at;
     struct slice last = buf_slice(&b->filter.key);
     bool is_new_key = !b->filter.has_key || !slice_equal(last, e.key);
+    bool ends_local = key_is_local(last) && !key_is_local(e.key);
     bool keep = gc_filter_pass(&b->filter, &e);
     b->bytes_in += e.key.len + e.value.len + 16;
     if (b->filter.key.failed)
         return err_set(&b->err, ERR_NOMEM, "key of %zu bytes", e.key.len);
     int rv = 0;
-    if (wants_cut(b, is_new_key))
+    if (wants_cut(b, is_new_key, ends_local))
         rv = close_table(b);
     if (rv == 0 && keep && b->table == NULL)
         rv = open_table(b);

@@ -24,7 +24,7 @@ struct build_env {
     const char *dir;
     struct cache *cache;
     struct table_options table;
-    size_t table_bytes;           /* begin a next file at; 0: one file */
+    size_t table_bytes;           /* begin a next file at; 0: one file (and one of local keys) */
     atomic_uint_fast64_t *number; /* next file number */
 };
 

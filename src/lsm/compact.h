@@ -4,8 +4,13 @@
  *
  * Level sizes are dynamic (as RocksDB's level_compaction_dynamic_level_bytes): the
  * last level's real size sets the targets of those above it, each `level_ratio` times
- * smaller, down to one of about `level_base_bytes`, which L0 compacts into. So most
- * data is always in the last level and space is wasted by a tenth at most.
+ * smaller, down to one of about `level_base_bytes` (a third to three times with a ratio
+ * of ten), which L0 compacts into. So most data is always in the last level and space is
+ * wasted by a tenth at most.
+ *
+ * Out of L0 goes first what need not be rewritten: the oldest file that overlaps nothing
+ * older in L0 and nothing in the base. Else the largest group of files that overlap each
+ * other, once it brings as much as it rewrites, or has twice `l0_compact` files.
  */
 #ifndef LSM_COMPACT_H_
 #define LSM_COMPACT_H_

@@ -33,6 +33,13 @@ static inline int entry_compare(struct slice a, uint64_t va, struct slice b, uin
     return c != 0 ? c : (va < vb) - (va > vb);
 }
 
+/* Keys that begin with a zero byte are the owner's own: a few records that are written with
+ * every memtable. They never share a file with others, whose files then need not overlap. */
+static inline bool key_is_local(struct slice key)
+{
+    return key.len > 0 && key.data[0] == 0;
+}
+
 /* Append the encoded key. */
 static inline void ikey_append(struct buf *buf, struct slice key, uint64_t version)
 {

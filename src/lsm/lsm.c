@@ -77,7 +77,7 @@ void lsm_note_damage(struct lsm *lsm, const char *text)
 static bool has_room(const struct lsm *lsm)
 {
     return lsm->frozen_count < lsm->options.memtables_max &&
-           lsm->version->count[0] < lsm->options.l0_stop;
+           version_l0_depth(lsm->version) < lsm->options.l0_stop;
 }
 
 int lsm_write(struct lsm *lsm, const struct lsm_batch *batch)
@@ -116,7 +116,7 @@ int lsm_write(struct lsm *lsm, const struct lsm_batch *batch)
 static enum lsm_stall stall_now(const struct lsm *lsm)
 {
     const struct lsm_options *o = &lsm->options;
-    size_t l0 = lsm->version->count[0];
+    size_t l0 = version_l0_depth(lsm->version);
     if (lsm->frozen_count >= o->memtables_max || l0 >= o->l0_stop)
         return LSM_STALL_STOP;
     bool last_one = o->memtables_max > 1 && lsm->frozen_count + 1 >= o->memtables_max;
@@ -126,7 +126,7 @@ static enum lsm_stall stall_now(const struct lsm *lsm)
 uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes)
 {
     const struct lsm_options *o = &lsm->options;
-    size_t l0 = lsm->version->count[0];
+    size_t l0 = version_l0_depth(lsm->version);
     if (l0 < o->l0_slow)
         return 0;
     /* The rate halves five times on the way. */

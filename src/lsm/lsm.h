@@ -109,7 +109,7 @@ struct lsm_options {
     bool no_compression;     /* blocks are LZ4 unless it does not pay */
     size_t cache_bytes;      /* blocks, index partitions and filters; 64 MiB */
     size_t table_bytes;      /* target of one table file; 64 MiB */
-    unsigned l0_compact;     /* files in L0 that ask for compaction; 4 */
+    unsigned l0_compact;     /* files in L0 that ask for compaction (compact.h); 4 */
     unsigned l0_slow;        /* … that slow writers down; 12 */
     unsigned l0_stop;        /* … that stop writers; 24 */
     size_t level_base_bytes; /* target of the first level below L0; 256 MiB */

@@ -21,12 +21,15 @@ unsigned lsm_level_targets(const struct version *v, const struct lsm_options *op
             first = level;
     }
     memset(ret_targets, 0, LSM_LEVELS * sizeof ret_targets[0]);
-    /* Walk up from the last level until a target fits into the base. Files above that
-     * level (left from when the tree was larger, or ingested) still flow down. */
+    /* Walk up from the last level until a target fits into the base, or is nearer to it
+     * than the next would be: a level that is little larger than L0 costs a rewrite and
+     * saves none. Files above that level (left from when the tree was larger, or ingested)
+     * still flow down. */
     uint64_t target = MAX(largest, base);
+    uint64_t fits = MAX(base * ratio / 3, base);
     unsigned level = LAST_LEVEL;
     ret_targets[level] = target;
-    while (level > 1 && target > base) {
+    while (level > 1 && target > fits) {
         target /= ratio;
         level--;
         ret_targets[level] = MAX(target, 1);
@@ -78,17 +81,6 @@ static int add_overlaps(struct pick *pick, const struct version *v, unsigned lev
     return rv;
 }
 
-/* All of L0: what is newer never sinks below what is older. */
-static int pick_l0(const struct version *v, unsigned base, struct pick *pick)
-{
-    int rv = 0;
-    for (size_t i = 0; rv == 0 && i < v->count[0]; i++)
-        rv = is_bad(v->at[0][i]) ? ERR_BUSY : pick_add(pick, 0, v->at[0][i]);
-    if (rv == 0)
-        rv = add_overlaps(pick, v, base, pick->lo, pick->hi);
-    return rv;
-}
-
 static uint64_t overlap_bytes(const struct version *v, unsigned level, const struct piece *p,
                               bool *ret_is_bad)
 {
@@ -101,6 +93,91 @@ static uint64_t overlap_bytes(const struct version *v, unsigned level, const str
     }
     return bytes;
 }
+
+/* ---- out of L0 ---------------------------------------------------------- */
+
+/* Does a piece of L0 that is older than the `i`th overlap it? Older is further back. */
+static bool overlaps_older(const struct version *v, size_t i)
+{
+    for (size_t j = i + 1; j < v->count[0]; j++) {
+        if (piece_overlaps(v->at[0][j], v->at[0][i]->lo, v->at[0][i]->hi))
+            return true;
+    }
+    return false;
+}
+
+/* The oldest piece that can go to `base` as it is: nothing older in L0, nothing there. */
+static struct piece *movable(const struct version *v, unsigned base)
+{
+    for (size_t i = v->count[0]; i-- > 0;) {
+        struct piece *p = v->at[0][i];
+        if (!is_bad(p) && !version_overlaps(v, base, p->lo, p->hi) && !overlaps_older(v, i))
+            return p;
+    }
+    return NULL;
+}
+
+/* Everything in L0 that overlaps the span of `p`, or what that brought in, and so on: the
+ * span it has in the end. What is newer never sinks below what is older. */
+static size_t group_of(const struct version *v, const struct piece *p, struct slice *ret_lo,
+                       struct slice *ret_hi)
+{
+    struct slice lo = p->lo, hi = p->hi;
+    size_t count = 0, before;
+    do {
+        before = count;
+        count = 0;
+        for (size_t i = 0; i < v->count[0]; i++) {
+            const struct piece *q = v->at[0][i];
+            if (!piece_overlaps(q, lo, hi))
+                continue;
+            count++;
+            lo = slice_compare(q->lo, lo) < 0 ? q->lo : lo;
+            hi = slice_compare(q->hi, hi) > 0 ? q->hi : hi;
+        }
+    } while (count != before);
+    *ret_lo = lo;
+    *ret_hi = hi;
+    return count;
+}
+
+static uint64_t pick_bytes(const struct pick *pick, unsigned level)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < pick->input_count; i++)
+        bytes += pick->inputs[i].level == level ? pick->inputs[i].piece->bytes : 0;
+    return bytes;
+}
+
+/* A piece that need not be rewritten, or else the largest group. That is left to grow
+ * while it would rewrite more of the base than it brings, up to twice the files that
+ * ask for compaction. ERR_NOT_FOUND: not yet. */
+static int pick_l0(const struct version *v, const struct lsm_options *o, unsigned base,
+                   struct pick *pick)
+{
+    struct slice lo = {0}, hi = {0};
+    size_t most = 0;
+    struct piece *alone = movable(v, base);
+    if (alone != NULL)
+        return pick_add(pick, 0, alone);
+    for (size_t i = 0; i < v->count[0]; i++) {
+        struct slice from, to;
+        size_t count = group_of(v, v->at[0][i], &from, &to);
+        lo = count > most ? from : lo;
+        hi = count > most ? to : hi;
+        most = MAX(most, count);
+    }
+    ASSERT(most > 0);
+    int rv = add_overlaps(pick, v, 0, lo, hi);
+    if (rv == 0)
+        rv = add_overlaps(pick, v, base, lo, hi);
+    if (rv == 0 && pick_bytes(pick, base) > pick_bytes(pick, 0) &&
+        version_l0_depth(v) < MIN(o->l0_compact * 2, MAX(o->l0_slow, o->l0_compact)))
+        rv = ERR_NOT_FOUND;
+    return rv;
+}
+
+/* ---- from level to level ------------------------------------------------ */
 
 /* The piece that has to rewrite least below for what it brings. */
 static struct piece *best_piece(const struct version *v, unsigned level, unsigned output,
@@ -141,7 +218,7 @@ struct score {
 static void scores(const struct version *v, const struct lsm_options *options, unsigned base,
                    const uint64_t targets[LSM_LEVELS], struct score out[LSM_LEVELS - 1])
 {
-    out[0] = (struct score){0, v->count[0] * 1000 / MAX(options->l0_compact, 1u)};
+    out[0] = (struct score){0, version_l0_depth(v) * 1000 / MAX(options->l0_compact, 1u)};
     for (unsigned level = 1; level < LAST_LEVEL; level++) {
         uint64_t bytes = version_level_bytes(v, level);
         uint64_t permille = 0;
@@ -172,7 +249,8 @@ int pick_next(const struct version *v, const struct lsm_options *options, uint64
     for (size_t i = 0; i < ARRAY_LEN(order) && order[i].permille >= 1000; i++) {
         struct pick pick = {.level = order[i].level};
         pick.output = pick.level == 0 ? base : pick.level + 1;
-        rv = pick.level == 0 ? pick_l0(v, base, &pick) : pick_level(v, pick.level, *cursor, &pick);
+        rv = pick.level == 0 ? pick_l0(v, options, base, &pick)
+                             : pick_level(v, pick.level, *cursor, &pick);
         if (rv == 0) {
             pick.is_move = pick.input_count == 1 && pick.inputs[0].level == pick.level;
             (*cursor)++;
@@ -182,7 +260,7 @@ int pick_next(const struct version *v, const struct lsm_options *options, uint64
         pick_fini(&pick);
         if (rv == ERR_NOMEM)
             return rv;
-        rv = ERR_NOT_FOUND; /* damage there: try the next */
+        rv = ERR_NOT_FOUND; /* damage there, or not worth it yet: try the next */
     }
     return rv;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The order of freezes and edits. Only its head works: built on ENV_LANE_FLUSH (a
- * flush writes its memtable as one L0 table; an edit takes its staged files in and
- * writes its puts), then committed. So the manifest has them in the order of the
- * calls, and an edit never overtakes a memtable nor a memtable an edit.
+ * flush writes its memtable as one L0 table, and one of local keys; an edit takes its staged
+ * files in and writes its puts), then committed. So the manifest has them in the order of
+ * the calls, and an edit never overtakes a memtable nor a memtable an edit.
  */
 #include <stdlib.h>
 
@@ -53,7 +53,7 @@ void step_free(struct step *step, bool keep)
 static int begin_build(struct lsm *lsm, struct step *step, struct err *err)
 {
     struct build_env with = lsm_build_env(lsm);
-    with.table_bytes = 0; /* one file */
+    with.table_bytes = 0; /* no more files than need be */
     struct cursor *source = memtable_cursor(step->mem, UINT32_MAX);
     if (source == NULL)
         return err_set(err, ERR_NOMEM, "cursor");
@@ -81,12 +81,11 @@ static int flush_prepare(struct lsm *lsm, struct step *step, struct edit *edit)
 {
     for (size_t i = 0; i < step->build.output_count; i++) {
         struct piece *p = step->build.outputs[i].piece;
-        p->order = lsm->next_order;
+        p->order = lsm->next_order++;
         int rv = edit_add(edit, 0, piece_ref(p));
         if (rv != 0)
             return rv;
     }
-    lsm->next_order++;
     return 0;
 }
 

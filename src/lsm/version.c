@@ -113,6 +113,19 @@ uint64_t version_level_bytes(const struct version *v, unsigned level)
     return bytes;
 }
 
+static const uint8_t after_local = 1; /* the first key that is not the owner's own */
+
+size_t version_l0_depth(const struct version *v)
+{
+    size_t local = 0, others = 0;
+    for (size_t i = 0; i < v->count[0]; i++) {
+        const struct piece *p = v->at[0][i];
+        local += p->lo.len == 0 || key_is_local(p->lo);
+        others += slice_compare(p->hi, slice_of(&after_local, 1)) > 0;
+    }
+    return MAX(local, others);
+}
+
 static int compare_l0(const void *a, const void *b)
 {
     const struct piece *x = *(struct piece *const *)a;

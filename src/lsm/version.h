@@ -81,6 +81,10 @@ bool version_overlaps(const struct version *version, unsigned level, struct slic
 /* Of the files of all its pieces. */
 uint64_t version_level_bytes(const struct version *version, unsigned level);
 
+/* Files of L0 that one key may have to be looked for in. The owner's own keys
+ * (key_is_local()) stand in files beside those of the others. */
+size_t version_l0_depth(const struct version *version);
+
 /* Assert order, no overlap, references. */
 void version_check(const struct version *version);
 

@@ -108,8 +108,9 @@ static void test_every_call(void **state)
     uint64_t seeds = env_number("HOLDFAST_TEST_SEEDS", 4);
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct lsm_stats stats;
-        enumerate(seed, 60, &stats);
+        enumerate(seed, 75, &stats);
         assert_true(stats.flushes > 3 && stats.compactions > 3 && stats.edits > 1);
+        assert_true(stats.compact_moves > 1);
         assert_true(stats.manifests > 1); /* begun anew under way */
     }
 }

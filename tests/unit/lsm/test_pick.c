@@ -57,7 +57,8 @@ static void test_targets(void **state)
     } rows[] = {
         {0, 0, 6, {0, 0, 0, 0, 0, 0, 1000}},
         {6, 1000, 6, {0, 0, 0, 0, 0, 0, 1000}},
-        {6, 1001, 5, {0, 0, 0, 0, 0, 100, 1001}},
+        {6, 3333, 6, {0, 0, 0, 0, 0, 0, 3333}}, /* nearer to the base than a tenth of it */
+        {6, 3334, 5, {0, 0, 0, 0, 0, 333, 3334}},
         {6, 50000, 4, {0, 0, 0, 0, 500, 5000, 50000}},
         {2, 10, 2, {0, 0, 0, 0, 0, 0, 1000}}, /* left high up: L0 may not pass it */
         {6,
@@ -118,15 +119,103 @@ static void test_l0(void **state)
     expect(v, "nothing"); /* two are not enough */
     version_unref(v);
     add(&edit, 0, 1, "a", "c", 10);
+    add(&edit, 0, 2, "b", "d", 10);
+    add(&edit, 0, 3, "a", "b", 10);
+    add(&edit, 6, 10, "b", "d", 10);
+    add(&edit, 6, 11, "dd", "f", 10);
+    v = build(&edit);
+    expect(v, "L0>L6: 3 2 1 10"); /* newest first; what their span touches */
+    atomic_store(&v->at[0][1]->table->is_bad, true);
+    expect(v, "nothing"); /* damage is left alone */
+    version_unref(v);
+}
+
+static void test_l0_moves(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    add(&edit, 0, 1, "a", "c", 10);
     add(&edit, 0, 2, "x", "z", 10);
     add(&edit, 0, 3, "a", "b", 10);
     add(&edit, 6, 10, "b", "d", 10);
-    add(&edit, 6, 11, "e", "f", 10);
-    add(&edit, 6, 12, "zz", "zzz", 10);
-    v = build(&edit);
-    expect(v, "L0>L6: 3 2 1 10 11"); /* all of L0, newest first; what its span touches */
+    struct version *v = build(&edit);
+    expect(v, "L0>L6 move: 2"); /* nothing of it below */
     atomic_store(&v->at[0][1]->table->is_bad, true);
-    expect(v, "nothing"); /* damage is left alone */
+    expect(v, "L0>L6: 3 1 10");
+    version_unref(v);
+    add(&edit, 0, 1, "a", "d", 10);
+    add(&edit, 0, 2, "a", "b", 10);
+    add(&edit, 0, 3, "b", "c", 10);
+    add(&edit, 6, 10, "c", "d", 10);
+    v = build(&edit);
+    expect(v, "L0>L6: 3 2 1 10"); /* 2 and 3 never go below what is older */
+    version_unref(v);
+    add(&edit, 0, 1, "a", "d", 10);
+    add(&edit, 0, 2, "a", "b", 10);
+    add(&edit, 0, 3, "b", "c", 10);
+    v = build(&edit);
+    expect(v, "L0>L6 move: 1"); /* the oldest may: what is newer stays above it */
+    version_unref(v);
+}
+
+static void test_l0_groups(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    add(&edit, 0, 1, "a", "c", 10);
+    add(&edit, 0, 2, "x", "y", 10);
+    add(&edit, 0, 3, "b", "d", 10);
+    add(&edit, 0, 4, "xx", "z", 10);
+    add(&edit, 0, 5, "y", "zz", 10);
+    add(&edit, 6, 10, "a", "b", 10);
+    add(&edit, 6, 11, "x", "xx", 10);
+    struct version *v = build(&edit);
+    expect(v, "L0>L6: 5 4 2 11"); /* by way of 4, 2 and 5 belong together */
+    version_unref(v);
+}
+
+/* With more below than what comes from above, it waits for twice the files. */
+static void test_l0_waits(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    for (uint64_t n = 3; n <= 6; n++) {
+        for (uint64_t id = 1; id <= n; id++)
+            add(&edit, 0, id, "a", "c", 10);
+        add(&edit, 6, 10, "a", "d", n < 6 ? 10 * n + 1 : 1000);
+        struct version *v = build(&edit);
+        expect(v, n < 6 ? "nothing" : "L0>L6: 6 5 4 3 2 1 10");
+        version_unref(v);
+    }
+    for (uint64_t id = 1; id <= 3; id++)
+        add(&edit, 0, id, "a", "c", 10);
+    add(&edit, 6, 10, "a", "d", 30);
+    struct version *v = build(&edit);
+    expect(v, "L0>L6: 3 2 1 10");
+    version_unref(v);
+}
+
+/* The owner's own keys stand in files beside the others: they are counted apart. */
+static void test_l0_depth(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    for (uint64_t id = 1; id <= 3; id++) {
+        struct piece *p = piece_new(slice_of("\0a", 2), slice_of("\0b", 2));
+        struct table *t = calloc(1, sizeof *t);
+        assert_non_null(p);
+        assert_non_null(t);
+        atomic_init(&t->refs, 1);
+        list_init(&t->in_dead);
+        table_props_init(&t->props);
+        t->number = p->file = p->id = p->order = id;
+        p->table = t;
+        edit_add(&edit, 0, p);
+    }
+    add(&edit, 0, 11, "a", "c", 10);
+    add(&edit, 0, 12, "a", "c", 10);
+    struct version *v = build(&edit);
+    assert_int_equal(version_l0_depth(v), 3);
     version_unref(v);
 }
 
@@ -236,8 +325,10 @@ static void test_garbage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets), cmocka_unit_test(test_l0),
-        cmocka_unit_test(test_levels),  cmocka_unit_test(test_span),
+        cmocka_unit_test(test_targets),  cmocka_unit_test(test_l0),
+        cmocka_unit_test(test_l0_moves), cmocka_unit_test(test_l0_groups),
+        cmocka_unit_test(test_l0_waits), cmocka_unit_test(test_l0_depth),
+        cmocka_unit_test(test_levels),   cmocka_unit_test(test_span),
         cmocka_unit_test(test_garbage),
     };
     return cmocka_run_group_tests_name("pick", tests, NULL, NULL);
