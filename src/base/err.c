@@ -33,6 +33,8 @@ static const char *const err_names[] = {
     [-ERR_OVERFLOW] = "OVERFLOW",
     [-ERR_NOT_NUMBER] = "NOT_NUMBER",
     [-ERR_STATE] = "STATE",
+    [-ERR_SESSION_EXPIRED] = "SESSION_EXPIRED",
+    [-ERR_FENCED] = "FENCED",
 };
 
 const char *err_name(int code)

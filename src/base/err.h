@@ -43,7 +43,9 @@ enum {
     ERR_OVERFLOW = -24,         /* arithmetic on a counter left its range */
     ERR_NOT_NUMBER = -25,       /* increment of a value that is no decimal integer */
     ERR_STATE = -26,            /* not possible in the present state (say, not bootstrapped) */
-    ERR_LAST = -27,
+    ERR_SESSION_EXPIRED = -27,  /* not in this attempt: too old to tell a repeat from a first */
+    ERR_FENCED = -28,           /* definite: it was made sure that it never takes effect */
+    ERR_LAST = -29,
 };
 
 enum { ERR_MSG_MAX = 512 };

@@ -164,8 +164,7 @@ static int make_right(const struct range_meta *left, const struct range_split *s
     int rv = range_birth_meta(&birth, ret_right, err);
     if (rv != 0)
         return rv;
-    buf_append_slice(&ret_right->sessions, buf_slice(&left->sessions));
-    if (!ret_right->sessions.failed)
+    if (sessions_copy(&ret_right->sessions, &left->sessions) == 0)
         return 0;
     range_meta_fini(ret_right);
     return err_set(err, ERR_NOMEM, "sessions of the right half");

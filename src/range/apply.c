@@ -124,6 +124,15 @@ static void apply_commit(struct range *range, const struct apply *a)
     raise_safe_point(meta);
 }
 
+static void commit_sessions(struct range *range)
+{
+    struct range_meta *meta = &range->meta;
+    session_stage_commit(&range->eval.stage, &meta->sessions, meta->time_ms);
+    if (meta->time_ms > SESSION_KEEP_MS)
+        meta->floor_ms = MAX(meta->floor_ms, meta->time_ms - SESSION_KEEP_MS);
+    sessions_forget(&meta->sessions, &meta->floor_ms);
+}
+
 /* Hand the overlay to the engine, in one batch. */
 static int apply_write(struct range *range, struct apply *a)
 {
@@ -162,17 +171,26 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
         return err_wrap(err, rv, "apply index %llu", (unsigned long long)index);
 
     struct apply a = apply_begin(range, index, term, &entry);
-    eval_begin(&range->eval, range->lsm, &range->prefetch,
-               range_descriptor_span(&range->meta.descriptor),
-               PLANTED(expiry_by_own_clock) ? env_wall_ms(range->env) : a.time_ms);
+    struct eval_state state = {
+        .lsm = range->lsm,
+        .prefetch = &range->prefetch,
+        .sessions = &range->meta.sessions,
+        .floor_ms = range->meta.floor_ms,
+        .span = range_descriptor_span(&range->meta.descriptor),
+        .time_ms = PLANTED(expiry_by_own_clock) ? env_wall_ms(range->env) : a.time_ms,
+    };
+    eval_begin(&range->eval, &state);
     rv = apply_commands(range, &a, entry, err);
     if (rv == ERR_WOULD_BLOCK && apply_collect(range, entry) != 0)
         rv = ERR_NOMEM;
+    if (rv == 0)
+        rv = session_stage_reserve(&range->eval.stage, &range->meta.sessions);
     if (rv == 0)
         rv = apply_write(range, &a);
     if (rv == 0) {
         if (range->meta.applied_index != index) /* always, but for index_before_data */
             apply_commit(range, &a);
+        commit_sessions(range);
         range->wants_digest = range->eval.wants_digest;
         for (uint32_t i = 0; sink != NULL && i < a.count; i++)
             sink->on_result(sink->data, i, &a.results[i]);

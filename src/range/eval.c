@@ -45,6 +45,7 @@ void eval_init(struct eval *eval, const uint64_t hash_key[2])
     *eval = (struct eval){0};
     overlay_init(&eval->overlay, hash_key);
     arena_init(&eval->arena, ARENA_CHUNK, ARENA_MAX);
+    buf_init(&eval->result, SESSION_RESULT_MAX);
 }
 
 void eval_fini(struct eval *eval)
@@ -52,18 +53,21 @@ void eval_fini(struct eval *eval)
     eval_end(eval);
     overlay_fini(&eval->overlay);
     arena_fini(&eval->arena);
+    buf_fini(&eval->result);
 }
 
-void eval_begin(struct eval *eval, struct lsm *lsm, struct prefetch *prefetch,
-                struct range_span span, uint64_t time_ms)
+void eval_begin(struct eval *eval, const struct eval_state *state)
 {
     ASSERT(eval->overlay.count == 0);
     ASSERT(eval->pins == NULL);
     ASSERT(eval->view == NULL);
-    eval->lsm = lsm;
-    eval->prefetch = prefetch;
-    eval->span = span;
-    eval->time_ms = time_ms;
+    eval->lsm = state->lsm;
+    eval->prefetch = state->prefetch;
+    eval->sessions = state->sessions;
+    eval->floor_ms = state->floor_ms;
+    eval->span = state->span;
+    eval->time_ms = state->time_ms;
+    session_stage_begin(&eval->stage, &eval->arena);
     eval->work = 0;
     eval->wants_digest = false;
     eval->is_spent = false;
@@ -77,6 +81,7 @@ void eval_end(struct eval *eval)
     eval->pins = NULL;
     lsm_view_unref(eval->view);
     eval->view = NULL;
+    session_stage_end(&eval->stage);
     overlay_clear(&eval->overlay);
     arena_reset(&eval->arena);
 }
@@ -391,6 +396,8 @@ static int run_op(struct run *run, uint32_t i)
         run->results[i].version = run->states[i].version;
         run->results[i].expiry_ms = run->states[i].expiry_ms;
         return 0;
+    case OP_FENCE:
+        return run_stop(run, i, ERR_FENCED, NULL);
     }
     ASSERT(false); /* command_decode() knows no other */
     return ERR_INVALID;
@@ -442,6 +449,79 @@ static void *zeroed(struct arena *arena, size_t count, size_t size)
     return p;
 }
 
+/* ---- sessions ------------------------------------------------------------- */
+
+/* The stored result of a repeat. */
+static int answer_repeat(struct eval *e, struct slice stored, struct command_result *ret_result,
+                         struct err *err)
+{
+    uint32_t count = command_result_count(stored);
+    ASSERT(count <= SESSION_RESULT_MAX);
+    struct op_result *results = arena_alloc(&e->arena, count * sizeof *results);
+    if (results == NULL)
+        return ERR_NOMEM;
+    int rv = command_result_decode(stored, results, count, ret_result, err);
+    return rv == 0 ? 0 : err_wrap(err, ERR_CORRUPT, "stored result of a session");
+}
+
+/* Was it done before, or may it not be done any more? Then *ret_result says so, and the
+ * answer is STOPPED. 0: it is to be done. */
+static int judge_session(struct eval *e, const struct command *command,
+                         struct command_result *ret_result, struct err *err)
+{
+    struct slice stored;
+    if (command->session == 0 || PLANTED(session_not_looked_up))
+        return 0;
+    switch (
+        session_stage_find(&e->stage, e->sessions, command->session, command->sequence, &stored)) {
+    case SESSION_REPEAT: {
+        int rv = answer_repeat(e, stored, ret_result, err);
+        return rv != 0 ? rv : STOPPED;
+    }
+    case SESSION_STALE:
+        ret_result->status = ERR_SESSION_EXPIRED;
+        return STOPPED;
+    case SESSION_FULL:
+        ret_result->status = ERR_BUSY;
+        return STOPPED;
+    case SESSION_NEW:
+        break;
+    }
+    if (command->first_sent_ms > e->floor_ms || PLANTED(session_floor_ignored))
+        return 0;
+    ret_result->status = ERR_SESSION_EXPIRED;
+    return STOPPED;
+}
+
+/* A result that is too long to be kept: what came of it, without the values. */
+static struct command_result result_in_short(const struct command_result *result)
+{
+    return (struct command_result){
+        .status = result->status, .version = result->version, .failed_op = result->failed_op};
+}
+
+/* The session learns what came of it, unless it may be sent again. */
+static int note_session(struct eval *e, const struct command *command,
+                        const struct command_result *result)
+{
+    struct buf *raw = &e->result;
+    if (command->session == 0 || PLANTED(session_not_looked_up) ||
+        result->status == ERR_RANGE_CHANGED || result->status == ERR_BUSY)
+        return 0;
+    buf_clear(raw);
+    if (buf_reserve(raw, SESSION_RESULT_MAX) != 0)
+        return ERR_NOMEM;
+    command_result_encode(raw, result);
+    if (raw->failed) { /* never for want of memory: that would not be alike on all replicas */
+        struct command_result brief = result_in_short(result);
+        buf_clear(raw);
+        command_result_encode(raw, &brief);
+    }
+    ASSERT(!raw->failed);
+    return session_stage_add(&e->stage, command->session, command->sequence,
+                             command->lowest_unanswered, buf_slice(raw));
+}
+
 int eval_command(struct eval *eval, struct slice command, uint64_t version,
                  struct command_result *ret_result, struct err *err)
 {
@@ -456,6 +536,9 @@ int eval_command(struct eval *eval, struct slice command, uint64_t version,
         ret_result->status = status;
         return 0;
     }
+    rv = judge_session(eval, &run.command, ret_result, err);
+    if (rv != 0)
+        return rv == STOPPED ? 0 : rv;
     if (run.command.keyspace == RANGE_KEYSPACE_RESERVED)
         eval->wants_digest = true;
     size_t count = run.command.op_count;
@@ -466,7 +549,9 @@ int eval_command(struct eval *eval, struct slice command, uint64_t version,
         return ERR_NOMEM;
     overlay_begin(&eval->overlay);
     rv = run_all(&run);
-    return rv == STOPPED ? 0 : rv;
+    if (rv != 0 && rv != STOPPED)
+        return rv;
+    return note_session(eval, &run.command, ret_result);
 }
 
 /* Note `key` unless it was read already or can be read now. */

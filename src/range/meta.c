@@ -29,14 +29,14 @@ void range_meta_init(struct range_meta *meta)
 {
     *meta = (struct range_meta){0};
     buf_init(&meta->conf, RANGE_CONF_MAX);
-    buf_init(&meta->sessions, RANGE_SESSIONS_MAX);
+    sessions_init(&meta->sessions);
 }
 
 void range_meta_fini(struct range_meta *meta)
 {
     range_descriptor_fini(&meta->descriptor);
     buf_fini(&meta->conf);
-    buf_fini(&meta->sessions);
+    sessions_fini(&meta->sessions);
 }
 
 int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
@@ -46,12 +46,13 @@ int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
     struct range_meta copy = *from;
     copy.descriptor = (struct range_descriptor){0};
     buf_init(&copy.conf, RANGE_CONF_MAX);
-    buf_init(&copy.sessions, RANGE_SESSIONS_MAX);
+    sessions_init(&copy.sessions);
     buf_append_slice(&copy.conf, buf_slice(&from->conf));
-    buf_append_slice(&copy.sessions, buf_slice(&from->sessions));
     int rv = range_descriptor_copy(&copy.descriptor, &from->descriptor);
-    if (rv == 0 && (copy.conf.failed || copy.sessions.failed))
+    if (rv == 0 && copy.conf.failed)
         rv = ERR_NOMEM;
+    if (rv == 0)
+        rv = sessions_copy(&copy.sessions, &from->sessions);
     if (rv != 0) {
         range_meta_fini(&copy);
         return rv;
@@ -83,8 +84,8 @@ void range_meta_encode(const struct range_meta *meta, struct buf *out)
     buf_fini(&descriptor);
     buf_append_varint(out, meta->conf.len);
     buf_append_slice(out, buf_slice(&meta->conf));
-    buf_append_varint(out, meta->sessions.len);
-    buf_append_slice(out, buf_slice(&meta->sessions));
+    buf_append_varint(out, sessions_len(&meta->sessions));
+    sessions_encode(&meta->sessions, out);
 }
 
 static void read_numbers(struct reader *r, struct range_meta *m)
@@ -116,7 +117,7 @@ int range_meta_decode(struct slice in, struct range_meta *ret_meta, struct err *
     struct slice sessions = read_bytes_prefixed(&r);
     if (r.bad || r.left != 0)
         return err_set(err, ERR_CORRUPT, "meta record: cut short or bytes behind it");
-    if (conf.len > RANGE_CONF_MAX || sessions.len > RANGE_SESSIONS_MAX)
+    if (conf.len > RANGE_CONF_MAX || sessions.len > SESSIONS_BYTES_MAX)
         return err_set(err, ERR_CORRUPT, "meta record: a part is over its limit");
     const char *problem = meta_problem(&m);
     if (problem != NULL)
@@ -126,10 +127,11 @@ int range_meta_decode(struct slice in, struct range_meta *ret_meta, struct err *
     if (rv != 0)
         return err_wrap(err, rv, "meta record");
     buf_append_slice(&m.conf, conf);
-    buf_append_slice(&m.sessions, sessions);
-    if (m.conf.failed || m.sessions.failed) {
+    rv = m.conf.failed ? err_set(err, ERR_NOMEM, "configuration")
+                       : sessions_decode(sessions, &m.sessions, err);
+    if (rv != 0) {
         range_meta_fini(&m);
-        return err_set(err, ERR_NOMEM, "meta record");
+        return err_wrap(err, rv, "meta record");
     }
     *ret_meta = m;
     return 0;
@@ -139,7 +141,6 @@ void range_meta_check(const struct range_meta *meta)
 {
     ASSERT(meta_problem(meta) == NULL);
     ASSERT(!meta->conf.failed);
-    ASSERT(!meta->sessions.failed);
     range_descriptor_check(&meta->descriptor);
 }
 

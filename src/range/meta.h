@@ -15,25 +15,25 @@
  *
  * Units      *_ms are milliseconds of range time; versions as in storage.md:
  *            44 bits of milliseconds, 20 bits of counter.
- * Ownership  a meta owns its descriptor, configuration and session bytes.
+ * Ownership  a meta owns its descriptor, configuration and sessions.
  * Invariants (M1) applied_index and applied_term are not 0, conf_index is at most
  *            applied_index.
  *            (M2) time_ms <= RANGE_TIME_MAX and safe_version <= last_version + 1.
  *            (M3) this replica need not be in the descriptor: a removed one still
  *            applies up to its end.
- * Limits     RANGE_CONF_MAX, RANGE_SESSIONS_MAX, RANGE_META_MAX bytes.
+ * Limits     RANGE_CONF_MAX, SESSIONS_BYTES_MAX, RANGE_META_MAX bytes.
  */
 #ifndef RANGE_META_H_
 #define RANGE_META_H_
 
 #include "range/descriptor.h"
+#include "range/sessions.h"
 
 #define RANGE_TIME_MAX ((UINT64_C(1) << 44) - 1)
 enum {
     RANGE_VERSION_COUNTER_BITS = 20,
-    RANGE_CONF_MAX = 16 << 10,    /* bytes of Raft configuration */
-    RANGE_SESSIONS_MAX = 3 << 20, /* bytes of session rows */
-    RANGE_META_MAX = RANGE_SESSIONS_MAX + RANGE_CONF_MAX + RANGE_DESCRIPTOR_MAX + 128,
+    RANGE_CONF_MAX = 16 << 10, /* bytes of Raft configuration */
+    RANGE_META_MAX = SESSIONS_BYTES_MAX + RANGE_CONF_MAX + RANGE_DESCRIPTOR_MAX + 128,
     RANGE_LOCAL_KEY_LEN = 10,
     RANGE_RETENTION_MS_DEFAULT = 10 * 60 * 1000,
 };
@@ -49,8 +49,8 @@ struct range_meta {
     uint64_t history_hash; /* over everything applied so far, alike on all replicas */
     uint64_t conf_index;   /* where the Raft configuration was committed */
     struct range_descriptor descriptor;
-    struct buf conf;     /* opaque to this room */
-    struct buf sessions; /* empty for now */
+    struct buf conf; /* opaque to this room */
+    struct sessions sessions;
 };
 
 /* Empty, owning nothing. */

@@ -105,6 +105,7 @@ int range_new(struct env *env, struct lsm *lsm, uint64_t replica_id, const struc
     }
     uint64_t hash_key[2] = {env_random(env), env_random(env)};
     eval_init(&range->eval, hash_key);
+    sessions_set_hash_key(&range->meta.sessions, hash_key);
     prefetch_init(&range->prefetch, PREFETCH_BYTES_MAX);
     note_flushed(range);
     range_check(range);
@@ -304,6 +305,12 @@ int range_check_key(const struct range *range, uint32_t keyspace, struct slice k
     return range_span_contains(span, on_disk) ? 0 : ERR_RANGE_CHANGED;
 }
 
+bool range_find_session(const struct range *range, uint64_t session, uint64_t sequence,
+                        struct slice *ret_result)
+{
+    return sessions_find(&range->meta.sessions, session, sequence, ret_result) == SESSION_REPEAT;
+}
+
 /* ---- durability ------------------------------------------------------------ */
 
 void range_on_freeze(struct range *range, uint64_t freeze, struct lsm_batch *batch)
@@ -368,9 +375,12 @@ void range_adopt(struct range *range, struct range_meta *meta)
     ASSERT(meta->applied_index > range->meta.applied_index);
     ASSERT(meta->descriptor.range_id == range->meta.descriptor.range_id);
     prefetch_clear(&range->prefetch);
+    uint64_t hash_key[2];
+    memcpy(hash_key, range->meta.sessions.hash_key, sizeof hash_key);
     range_meta_fini(&range->meta);
     range->meta = *meta;
     range_meta_init(meta);
+    sessions_set_hash_key(&range->meta.sessions, hash_key);
     note_flushed(range);
     range->is_installing = false;
     range_check(range);
@@ -381,6 +391,7 @@ void range_adopt(struct range *range, struct range_meta *meta)
 void range_check(const struct range *range)
 {
     range_meta_check(&range->meta);
+    sessions_check(&range->meta.sessions);
     ASSERT(range->replica_id != 0);
     ASSERT(range->meta.last_version >> RANGE_VERSION_COUNTER_BITS >= range->meta.time_ms);
     ASSERT((range->flushed.index > 0) != range->is_unborn);

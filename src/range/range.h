@@ -153,6 +153,12 @@ size_t range_keyspace_end(uint32_t keyspace, uint8_t *out);
  * at propose; it is judged again at apply. */
 int range_check_key(const struct range *range, uint32_t keyspace, struct slice key);
 
+/* Was this command of a session done here before? Then *ret_result is its encoded result,
+ * borrowed until the next call that applies. It is the last word whoever asks: what it tells
+ * of is committed. */
+bool range_find_session(const struct range *range, uint64_t session, uint64_t sequence,
+                        struct slice *ret_result);
+
 /* ---- apply ----------------------------------------------------------------- */
 
 /* The result of the command at `position` of the entry (0 is the first). Called in

@@ -76,6 +76,19 @@ void service_answer_write(struct store *store, const struct answer_to *to,
     buf_fini(&raw);
 }
 
+void service_answer_stored(struct store *store, const struct answer_to *to, struct slice result)
+{
+    struct op_result ops[SESSION_RESULT_MAX];
+    struct command_result decoded;
+    if (command_result_decode(result, ops, ARRAY_LEN(ops), &decoded, NULL) != 0) {
+        service_answer_status(store, to, ERR_CORRUPT, "the stored result of this session");
+        return;
+    }
+    struct response response = {
+        .status = decoded.status, .kind = REQUEST_WRITE, .write = {.result = result}};
+    service_answer(store, to, &response);
+}
+
 void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
                          const struct range_read *read)
 {
@@ -139,15 +152,20 @@ static struct replica *replica_at(const struct store *store, const struct place 
                            : replicas_at_key(&store->replicas, key);
 }
 
+/* The replica that the request names, or where it begins; NULL: not here. */
+static struct replica *named_replica(const struct store *store, const struct request *request,
+                                     const struct place *place)
+{
+    if (request->range_id != 0)
+        return replicas_of_range(&store->replicas, request->range_id);
+    return replica_at(store, place);
+}
+
 /* The replica that may answer for data, or NULL and the answer is on its way. */
 static struct replica *data_replica(struct store *store, struct answer_to *to,
                                     const struct request *request, const struct place *place)
 {
-    struct replica *r;
-    if (request->range_id != 0)
-        r = replicas_of_range(&store->replicas, request->range_id);
-    else
-        r = replica_at(store, place);
+    struct replica *r = named_replica(store, request, place);
     if (r == NULL || r->range == NULL) {
         service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
         return NULL;
@@ -168,7 +186,7 @@ static bool command_grows(const struct command *command)
 {
     for (uint32_t i = 0; i < command->op_count; i++) {
         enum op_kind kind = command->ops[i].kind;
-        if (kind != OP_DELETE && kind != OP_CHECK)
+        if (kind != OP_DELETE && kind != OP_CHECK && kind != OP_FENCE)
             return true;
     }
     return false;
@@ -204,8 +222,6 @@ static int check_write(struct store *store, struct replica *r, const struct comm
 {
     if (store->state == STORE_DRAINING)
         return ERR_NOT_LEADER;
-    if (command->session != 0)
-        return err_set(err, ERR_UNSUPPORTED, "sessions are not supported by this version");
     if (command->keyspace == RANGE_KEYSPACE_RESERVED)
         return err_set(err, ERR_INVALID, "keyspace %u is reserved", command->keyspace);
     uint64_t wall_ms = env_wall_ms(store->env);
@@ -227,6 +243,19 @@ static int check_write(struct store *store, struct replica *r, const struct comm
     return 0;
 }
 
+/* A command of a session that was done here before is answered with what came of it, before
+ * anybody looks at span, epoch or leader: it may have been done under older ones. */
+static bool answer_repeat(struct store *store, const struct answer_to *to, const struct replica *r,
+                          const struct command *command)
+{
+    struct slice stored;
+    if (command->session == 0 || r == NULL || r->range == NULL ||
+        !range_find_session(r->range, command->session, command->sequence, &stored))
+        return false;
+    service_answer_stored(store, to, stored);
+    return true;
+}
+
 static void on_write(struct store *store, struct answer_to *to, const struct request *request)
 {
     struct slice raw = request->write.command;
@@ -240,6 +269,8 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
         return;
     }
     struct place place = {.keyspace = command.keyspace, .key = command.ops[0].key};
+    if (answer_repeat(store, to, named_replica(store, request, &place), &command))
+        return;
     struct replica *r = data_replica(store, to, request, &place);
     if (r == NULL)
         return;

@@ -24,6 +24,8 @@ int service_on_request(void *data, uint64_t client, struct slice body, struct er
 /* An answer without content; `text` may be NULL. NOT_LEADER carries the hint. */
 void service_answer_status(struct store *store, const struct answer_to *to, int status,
                            const char *text);
+/* The stored result of a session's command, in its encoded form. */
+void service_answer_stored(struct store *store, const struct answer_to *to, struct slice result);
 void service_answer_write(struct store *store, const struct answer_to *to,
                           const struct command_result *result);
 void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,

@@ -42,7 +42,7 @@ static bool op_has_value(enum op_kind kind)
 
 static bool op_may_expire(enum op_kind kind)
 {
-    return kind != OP_DELETE && kind != OP_CHECK;
+    return kind != OP_DELETE && kind != OP_CHECK && kind != OP_FENCE;
 }
 
 /* ---- what is acceptable -------------------------------------------------- */
@@ -85,6 +85,8 @@ static int op_check_sense(const struct op *op, uint32_t index, struct err *err)
         return err_set(err, ERR_INVALID, "operation %u: condition and version disagree", index);
     if (op->cond_value.len > 0 && op->cond != COND_VALUE)
         return err_set(err, ERR_INVALID, "operation %u: condition and value disagree", index);
+    if (op->kind == OP_FENCE && (op->cond != COND_NONE || op->flags != 0))
+        return err_set(err, ERR_INVALID, "operation %u: a fence takes no condition", index);
     if (op->kind == OP_CHECK && op->cond == COND_NONE)
         return err_set(err, ERR_INVALID, "operation %u: a check of nothing", index);
     return 0;
@@ -109,8 +111,17 @@ static int command_check_head(const struct command *command, const struct comman
                        limits->ops_max);
     if ((command->session == 0) != (command->sequence == 0))
         return err_set(err, ERR_INVALID, "session and sequence go together");
+    if (command->session != 0 && command->first_sent_ms == 0)
+        return err_set(err, ERR_INVALID, "a command of a session says when it was first sent");
     if (command->lowest_unanswered > command->sequence)
         return err_set(err, ERR_INVALID, "lowest unanswered is above the sequence");
+    return 0;
+}
+
+static int command_check_fence(const struct command *command, const struct op *op, struct err *err)
+{
+    if (op->kind == OP_FENCE && (command->session == 0 || command->op_count != 1))
+        return err_set(err, ERR_INVALID, "a fence stands alone, and for a session");
     return 0;
 }
 
@@ -120,6 +131,8 @@ int command_check(const struct command *command, const struct command_limits *li
     int rv = command_check_head(command, limits, err);
     for (uint32_t i = 0; rv == 0 && i < command->op_count; i++)
         rv = op_check(&command->ops[i], limits, i, err);
+    for (uint32_t i = 0; rv == 0 && i < command->op_count; i++)
+        rv = command_check_fence(command, &command->ops[i], err);
     return rv;
 }
 
@@ -303,6 +316,8 @@ int command_decode(struct slice in, const struct command_limits *limits, struct 
         if (u.bad)
             return err_set(err, ERR_CORRUPT, "operation %u is malformed", i);
         rv = op_check(&ops[i], limits, i, err);
+        if (rv == 0)
+            rv = command_check_fence(&command, &ops[i], err);
         if (rv != 0)
             return rv;
     }

@@ -37,8 +37,10 @@ enum op_kind {
     OP_APPEND,      /* value at the end of the present one; absent counts as empty */
     OP_GET_AND_SET, /* put, and return what was there */
     OP_CHECK,       /* the condition alone */
+    OP_FENCE,       /* alone in a command of a session: if that (session, sequence) was not done
+                       here yet it never will be: its result is ERR_FENCED */
     OP_KIND_FIRST = OP_PUT,
-    OP_KIND_LAST = OP_CHECK,
+    OP_KIND_LAST = OP_FENCE,
 };
 
 /* All conditions of a command are judged before any operation is done. */
@@ -74,7 +76,8 @@ struct command {
     uint64_t session;  /* 0: none, the command may not be repeated */
     uint64_t sequence; /* within the session; 0 iff there is none */
     uint64_t lowest_unanswered;
-    uint64_t first_sent_ms; /* cluster time of the first sending; 0: unknown */
+    uint64_t first_sent_ms; /* cluster time of the first sending, not changed by repeats;
+                               0: unknown, which only a command of no session may say */
     uint32_t keyspace;
     uint32_t op_count;
     const struct op *ops; /* borrowed */

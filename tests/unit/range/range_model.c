@@ -33,7 +33,7 @@ static struct op draw_op(const struct model *m, struct rng *rng)
     int key = (int)rng_below(rng, MODEL_KEYS);
     const struct model_key *k = &m->keys[key];
     struct op op = {
-        .kind = (enum op_kind)rng_between(rng, OP_KIND_FIRST, OP_KIND_LAST),
+        .kind = (enum op_kind)rng_between(rng, OP_KIND_FIRST, OP_CHECK),
         .key = slice_str(names[key]),
     };
     if (rng_chance(rng, 1, 2) || op.kind == OP_CHECK)

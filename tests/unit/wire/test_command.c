@@ -133,7 +133,7 @@ static const struct {
      0},
     {"one too many", {.op_count = 4}, ERR_TOO_LARGE},
     {"lowest above sequence",
-     {.session = 1, .sequence = 5, .lowest_unanswered = 6, .op_count = 1},
+     {.session = 1, .sequence = 5, .lowest_unanswered = 6, .first_sent_ms = 1, .op_count = 1},
      ERR_INVALID},
 };
 
@@ -170,6 +170,10 @@ static void test_heads(void **state)
         buf_fini(&buf);
     }
     assert_int_equal(command_check(&(struct command){0}, &limits, NULL), ERR_INVALID);
+    const struct op fenced[2] = {four[0], {.kind = OP_FENCE, .key = K}};
+    struct command both = {
+        .session = 1, .sequence = 1, .first_sent_ms = 1, .op_count = 2, .ops = fenced};
+    assert_int_equal(command_check(&both, &limits, NULL), ERR_INVALID);
     struct command half = {.session = 1, .op_count = 1, .ops = four};
     assert_int_equal(command_check(&half, &limits, NULL), ERR_INVALID);
 }
@@ -213,7 +217,17 @@ static const struct {
      16,
      ERR_CORRUPT},
     {"kind 0", {0x82, 0, 1, 6, 0x91, 0x81, 1, 0xc4, 1, 'k'}, 10, ERR_INVALID},
-    {"kind unknown", {0x82, 0, 1, 6, 0x91, 0x82, 0, 7, 1, 0xc4, 1, 'k'}, 12, ERR_CORRUPT},
+    {"kind unknown", {0x82, 0, 1, 6, 0x91, 0x82, 0, 8, 1, 0xc4, 1, 'k'}, 12, ERR_CORRUPT},
+    {"a fence of no session", {0x82, 0, 1, 6, 0x91, 0x82, 0, 7, 1, 0xc4, 1, 'k'}, 12, ERR_INVALID},
+    {"a fence", {0x85, 0, 1, 1, 1, 2, 1, 4, 1, 6, 0x91, 0x82, 0, 7, 1, 0xc4, 1, 'k'}, 18, 0},
+    {"a session that does not say when",
+     {0x84, 0, 1, 1, 1, 2, 1, 6, 0x91, 0x82, 0, 1, 1, 0xc4, 1, 'k'},
+     16,
+     ERR_INVALID},
+    {"a fence with a condition",
+     {0x85, 0, 1, 1, 1, 2, 1, 4, 1, 6, 0x91, 0x83, 0, 7, 1, 0xc4, 1, 'k', 5, 1},
+     20,
+     ERR_INVALID},
     {"key is text", {0x82, 0, 1, 6, 0x91, 0x82, 0, 1, 1, 0xa1, 'k'}, 11, ERR_CORRUPT},
     {"no operations", {0x81, 0, 1}, 3, ERR_INVALID},
     {"array of none", {0x82, 0, 1, 6, 0x90}, 5, ERR_INVALID},
@@ -243,7 +257,8 @@ static void test_built_step_by_step(void **state)
     buf_init(&whole, 1000);
     buf_init(&pieces, 1000);
     buf_init(&ops_buf, 1000);
-    struct command command = {.session = 1, .sequence = 2, .op_count = 2, .ops = two};
+    struct command command = {
+        .session = 1, .sequence = 2, .first_sent_ms = 3, .op_count = 2, .ops = two};
     command_encode(&whole, &command);
     command_encode_op(&ops_buf, &two[0]);
     command_encode_op(&ops_buf, &two[1]);
