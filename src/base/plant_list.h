@@ -71,6 +71,16 @@
     X(retry_undetermined, "sim", "the client repeats writes whose outcome is not known")           \
     X(wiped_store_welcome, "sim", "a store with an empty folder is let in under its old id")       \
     X(clock_not_watched, "hours", "a store whose clock is hours off leads")                        \
-    X(commit_counts_learners, "consensus", "learners count when a commit is counted")
+    X(commit_counts_learners, "consensus", "learners count when a commit is counted")              \
+    X(two_operators, "placement", "a second operator is begun for a range that has one")           \
+    X(id_reused, "placement", "ids are given out before it is durable that they are")              \
+    X(learner_promoted_early, "placement", "a learner is promoted before it has caught up")        \
+    X(removed_before_caught_up, "placement",                                                       \
+      "a voter is removed before what replaces it has caught up")                                  \
+    X(healthy_removed, "placement", "a healthy voter is removed while others are missing")         \
+    X(broken_goes_on, "placement", "a driver whose write failed goes on")                          \
+    X(no_hysteresis, "placement", "replicas and leaders are moved for any gain")                   \
+    X(node_shared, "placement", "a replica is put on a node that has one of the range")            \
+    X(merged_at_once, "placement", "what was just split is merged again")
 
 #endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How a range stands: which of its members live, as the leader and the stores' own
+ * heartbeats tell, and how many it should have.
+ */
+#include "placement/placement_internal.h"
+
+enum { HEARTBEAT_MAX_MS = 35000 }; /* an awake leader silent for longer is none */
+
+bool pl_member_is_healthy(const struct pl_range *r, const struct pl_member *m)
+{
+    if (m->store->state != PLACEMENT_STORE_UP)
+        return false;
+    return r->is_asleep || m->id == r->leader || m->contact_age_ms <= PL_CONTACT_MAX_MS;
+}
+
+bool pl_member_is_dead(const struct placement *p, const struct pl_range *r,
+                       const struct pl_member *m)
+{
+    uint64_t down_after_ms = p->settings.store_down_after_us / 1000;
+    if (pl_store_is_dead(m->store))
+        return true;
+    /* its store lives, but the replica does not answer: damaged, or a stranger there */
+    return !r->is_asleep && m->id != r->leader && m->contact_age_ms != UINT32_MAX &&
+           m->contact_age_ms >= down_after_ms;
+}
+
+bool pl_member_is_caught_up(const struct pl_range *r, const struct pl_member *m)
+{
+    return pl_member_is_healthy(r, m) && m->match + PL_PROMOTE_LAG_MAX >= r->last_index;
+}
+
+struct pl_health pl_range_health(const struct placement *p, const struct pl_range *r)
+{
+    struct pl_health h = {0};
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct pl_member *m = &r->members[i];
+        if (m->role != MEMBER_VOTER) {
+            h.learners++;
+            continue;
+        }
+        h.voters++;
+        h.healthy += pl_member_is_healthy(r, m);
+        h.dead += pl_member_is_dead(p, r, m);
+    }
+    return h;
+}
+
+bool pl_range_is_led(const struct placement *p, const struct pl_range *r)
+{
+    const struct pl_member *leader = pl_range_leader(r);
+    if (leader == NULL || !r->has_heartbeat || leader->store->state != PLACEMENT_STORE_UP)
+        return false;
+    if (!r->is_asleep && p->now_ms - r->heard_ms > HEARTBEAT_MAX_MS)
+        return false;
+    struct pl_health h = pl_range_health(p, r);
+    return h.healthy > h.voters / 2;
+}
+
+uint32_t pl_range_factor(const struct placement *p, const struct pl_range *r)
+{
+    return (uint32_t)(r->id == PLACEMENT_SYSTEM_RANGE
+                          ? MAX(p->settings.system_replicas, p->settings.replicas)
+                          : p->settings.replicas);
+}
+
+/* Nodes that may keep replicas; those that are silent count as long as nobody gave them up. */
+static uint32_t count_nodes(const struct placement *p, bool with_silent)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < p->store_count; i++) {
+        const struct pl_store *s = p->by_id[i];
+        bool is_silent = s->state == PLACEMENT_STORE_DOWN || s->state == PLACEMENT_STORE_JOINING;
+        if (s->is_ghost || s->wish == PLACEMENT_WISH_DECOMMISSION || (is_silent && !with_silent) ||
+            !pl_store_has_label(s, p->settings.require))
+            continue;
+        bool is_new = true;
+        for (uint32_t k = 0; k < i && is_new; k++) {
+            const struct pl_store *t = p->by_id[k];
+            is_silent = t->state == PLACEMENT_STORE_DOWN || t->state == PLACEMENT_STORE_JOINING;
+            is_new = t->is_ghost || t->wish == PLACEMENT_WISH_DECOMMISSION ||
+                     (is_silent && !with_silent) || !pl_store_has_label(t, p->settings.require) ||
+                     t->level[PL_LEVELS - 1] != s->level[PL_LEVELS - 1];
+        }
+        count += is_new;
+    }
+    return count;
+}
+
+void pl_nodes_count(struct placement *p)
+{
+    p->nodes = count_nodes(p, false);
+    p->nodes_with_silent = count_nodes(p, true);
+    for (int level = 0; level < PL_LEVELS; level++) {
+        p->places[level] = 0;
+        for (uint32_t i = 0; i < p->store_count; i++) {
+            uint32_t k = 0;
+            while (k < i && (!pl_store_takes_part(p->by_id[k]) ||
+                             p->by_id[k]->level[level] != p->by_id[i]->level[level]))
+                k++;
+            p->places[level] += k == i && pl_store_takes_part(p->by_id[i]);
+        }
+    }
+}
+
+static uint32_t odd(uint32_t n)
+{
+    return n == 0 ? 1 : n % 2 == 1 ? n : n - 1;
+}
+
+uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r)
+{
+    struct pl_health h = pl_range_health(p, r);
+    uint32_t factor = pl_range_factor(p, r);
+    uint32_t grow = odd(MIN(factor, p->nodes));
+    /* Nobody gives up a copy because a store is lost: three stay three (or what is left of
+     * them), five stay five while their nodes may come back. Two are no place to rest: three,
+     * or one where there is no third node. */
+    if (h.voters < 3)
+        return grow;
+    uint32_t keep = odd(MIN(MIN(factor, h.voters), p->nodes_with_silent));
+    return MAX(MAX(grow, keep), odd(MIN(factor, 3)));
+}

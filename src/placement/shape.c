@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Splits and merges. A range that is large, or was asked too often for a while, is split;
+ * two neighbours that were small and cold for long are merged, after the replicas of one
+ * were brought to the stores of the other. What was just merged is not split for a while,
+ * and the reverse.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/plant.h"
+#include "placement/placement_internal.h"
+
+enum {
+    HOT_FOR_MS = 15000, /* before a range is split for its load */
+    KEYSPACE_LEN = 5,   /* 0x02 and the keyspace: ranges never span two */
+};
+
+static bool is_whole(const struct placement *p, const struct pl_range *r)
+{
+    struct pl_health h = pl_range_health(p, r);
+    return pl_range_is_free(p, r) && h.learners == 0 && h.healthy == h.voters && h.dead == 0 &&
+           h.voters == pl_range_wants(p, r);
+}
+
+static bool was_shaped_lately(const struct placement *p, const struct pl_range *r)
+{
+    return p->now_ms - r->shaped_ms < p->settings.merge_after_us / 1000;
+}
+
+/* ---- split ---------------------------------------------------------------------------------- */
+
+bool pl_begin_split(struct placement *p, struct pl_range *r, enum pl_cause cause,
+                    enum placement_split_by by, struct slice key, const char *reason)
+{
+    uint64_t ids[DESCRIPTOR_MEMBERS_MAX];
+    struct pl_op *op = pl_op_new(p, r, cause);
+    if (op == NULL)
+        return false;
+    op->split_key = malloc(key.len + 1);
+    if (op->split_key == NULL || !pl_ids_take(p, PLACEMENT_IDS_REPLICA, r->member_count, ids) ||
+        !pl_ids_take(p, PLACEMENT_IDS_RANGE, 1, &op->split_range_id)) {
+        pl_op_discard(p, op);
+        return false;
+    }
+    if (key.len > 0)
+        memcpy(op->split_key, key.data, key.len);
+    op->split_key_len = (uint32_t)key.len;
+    op->split_by = by;
+    op->child_count = r->member_count;
+    for (uint32_t i = 0; i < r->member_count; i++)
+        op->children[i] = (struct placement_child){r->members[i].store->id, ids[i]};
+    pl_op_add_step(op, PLACEMENT_SPLIT, 0, NULL);
+    pl_op_reason(op, "%s", reason);
+    pl_op_start(p, op);
+    return true;
+}
+
+static bool split_for_size(struct placement *p, struct pl_range *r)
+{
+    char why[PLACEMENT_REASON_MAX];
+    if (r->bytes < p->settings.split_bytes ||
+        (was_shaped_lately(p, r) && r->bytes < 2 * p->settings.split_bytes && r->was_merged))
+        return false;
+    snprintf(why, sizeof why, "it has %llu MiB, more than %llu (setting split-bytes)",
+             (unsigned long long)(r->bytes >> 20),
+             (unsigned long long)(p->settings.split_bytes >> 20));
+    return pl_begin_split(p, r, PL_SPLIT, PLACEMENT_SPLIT_BY_SIZE, (struct slice){NULL, 0}, why);
+}
+
+static bool split_for_load(struct placement *p, struct pl_range *r)
+{
+    char why[PLACEMENT_REASON_MAX];
+    if (r->hot_since_ms == 0 || p->now_ms - r->hot_since_ms < HOT_FOR_MS || r->no_split_key ||
+        (was_shaped_lately(p, r) && r->was_merged))
+        return false;
+    snprintf(why, sizeof why, "it is asked %u times a second, more than %llu (setting split-qps)",
+             r->qps, (unsigned long long)p->settings.split_qps);
+    return pl_begin_split(p, r, PL_SPLIT, PLACEMENT_SPLIT_BY_LOAD, (struct slice){NULL, 0}, why);
+}
+
+/* ---- merge ------------------------------------------------------------------------------------
+ */
+
+static bool is_small_and_cold(const struct placement *p, const struct pl_range *r)
+{
+    uint64_t after_ms = p->settings.merge_after_us / 1000;
+    if (PLANTED(merged_at_once))
+        return r->bytes < p->settings.merge_bytes;
+    return r->small_since_ms != 0 && p->now_ms - r->small_since_ms >= after_ms &&
+           !was_shaped_lately(p, r) && r->qps <= p->settings.split_qps / 8;
+}
+
+static bool is_same_keyspace(const struct pl_range *a, const struct pl_range *b)
+{
+    struct slice x = pl_range_start(a);
+    struct slice y = pl_range_start(b);
+    return x.len >= KEYSPACE_LEN && y.len >= KEYSPACE_LEN &&
+           memcmp(x.data, y.data, KEYSPACE_LEN) == 0;
+}
+
+static uint32_t merges_running(const struct placement *p)
+{
+    uint32_t n = 0;
+    LIST_FOREACH(it, (struct list *)&p->ops)
+    n += list_entry(it, struct pl_op, in_all)->partner_id != 0;
+    return n;
+}
+
+/* Bring the replicas of the right one to the stores of the left one, pair by pair. */
+static bool add_moves(struct placement *p, struct pl_op *op, struct pl_range *left,
+                      struct pl_range *right)
+{
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < left->member_count; i++) {
+        struct pl_store *to = left->members[i].store;
+        uint64_t id;
+        if (pl_range_on(right, to) != NULL)
+            continue;
+        while (next < right->member_count && pl_range_on(left, right->members[next].store) != NULL)
+            next++;
+        if (next == right->member_count || op->step_count + 4 > PLACEMENT_STEPS_MAX ||
+            pl_pick_judge(p, right, right->members[next].store, to) != PL_NO_NOT ||
+            !pl_op_bring(p, op, to, &id))
+            return false;
+        pl_op_add_step(op, PLACEMENT_PROMOTE, id, to);
+        pl_op_add_step(op, PLACEMENT_REMOVE, right->members[next].id, right->members[next].store);
+        next++;
+    }
+    for (uint32_t i = 0; i < op->step_count; i++)
+        op->steps[i].on_partner = true;
+    return true;
+}
+
+bool pl_begin_merge(struct placement *p, struct pl_range *left, struct pl_range *right,
+                    enum pl_cause cause, const char *reason)
+{
+    struct pl_op *op = pl_op_new(p, left, cause);
+    if (op == NULL)
+        return false;
+    op->partner = right;
+    if (left->member_count != right->member_count || !add_moves(p, op, left, right)) {
+        pl_op_discard(p, op);
+        return false;
+    }
+    pl_op_add_step(op, PLACEMENT_MERGE, 0, NULL);
+    pl_op_reason(op, "%s", reason);
+    pl_op_start(p, op);
+    return true;
+}
+
+static bool merge(struct placement *p, struct pl_range *left)
+{
+    char why[PLACEMENT_REASON_MAX];
+    if (left->id == PLACEMENT_SYSTEM_RANGE || left->end_len == 0 || !is_small_and_cold(p, left))
+        return false;
+    struct pl_range *right = pl_tree_next(p, left);
+    if (right == NULL || right->id == PLACEMENT_SYSTEM_RANGE ||
+        !slice_equal(pl_range_end(left), pl_range_start(right)) || !is_small_and_cold(p, right) ||
+        !is_same_keyspace(left, right) ||
+        left->bytes + right->bytes >= p->settings.split_bytes / 2 || !is_whole(p, left) ||
+        !is_whole(p, right) || merges_running(p) >= p->settings.merges_max ||
+        !pl_may_send(p, right))
+        return false;
+    snprintf(why, sizeof why, "range %llu (%llu KiB) and its neighbour %llu (%llu KiB) are small",
+             (unsigned long long)left->id, (unsigned long long)(left->bytes >> 10),
+             (unsigned long long)right->id, (unsigned long long)(right->bytes >> 10));
+    return pl_begin_merge(p, left, right, PL_MERGE, why);
+}
+
+bool pl_shape_range(struct placement *p, struct pl_range *r)
+{
+    if (p->settings.paused || r->op != NULL || !pl_range_is_free(p, r))
+        return false;
+    if (p->settings.split && r->id != PLACEMENT_SYSTEM_RANGE && is_whole(p, r) &&
+        (split_for_size(p, r) || split_for_load(p, r)))
+        return true;
+    return p->settings.merge && merge(p, r);
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The steps of an operator: which are done (the descriptor says so, whoever did it), which
+ * may be taken now, and what the leader is told.
+ *
+ * Rules (consensus.md, Membership policy)
+ *  - a learner is promoted when it is caught up and heard of;
+ *  - a dead voter is removed when what replaces it is caught up, and that is promoted at once;
+ *  - a live voter is removed when there are enough healthy ones without it;
+ *  - of one voter three are made at once: both learners are caught up first;
+ *  - whatever is done, a majority of the resulting voters is healthy;
+ *  - who leads is not removed: it hands over first.
+ */
+#include <stdio.h>
+
+#include "base/plant.h"
+#include "placement/placement_internal.h"
+
+static struct pl_range *range_of(const struct pl_op *op, const struct pl_step *step)
+{
+    return step->on_partner ? op->partner : op->range;
+}
+
+bool pl_step_is_done(const struct pl_op *op, const struct pl_step *step)
+{
+    const struct pl_range *r = range_of(op, step);
+    if (step->kind == PLACEMENT_MERGE)
+        return op->is_merged;
+    if (r == NULL)
+        return true; /* of a partner that is merged */
+    const struct pl_member *m = pl_range_member(r, step->replica_id);
+    switch (step->kind) {
+    case PLACEMENT_ADD_LEARNER:
+        return m != NULL;
+    case PLACEMENT_PROMOTE:
+        return m != NULL && m->role == MEMBER_VOTER;
+    case PLACEMENT_REMOVE:
+        return m == NULL;
+    case PLACEMENT_TRANSFER:
+        return r->leader == step->replica_id;
+    case PLACEMENT_SPLIT:
+        return r->span_epoch > op->span_seen;
+    case PLACEMENT_MERGE:
+        break;
+    }
+    return false;
+}
+
+/* Voters and healthy ones as they would be with `m` in (or out). */
+static bool has_majority_after(const struct placement *p, const struct pl_range *r,
+                               const struct pl_member *m, bool is_in)
+{
+    struct pl_health h = pl_range_health(p, r);
+    bool is_healthy = pl_member_is_healthy(r, m);
+    uint32_t voters = is_in ? h.voters + 1 : h.voters - 1;
+    uint32_t healthy = h.healthy + (is_healthy ? is_in ? 1u : (uint32_t)-1 : 0u);
+    return healthy > voters / 2;
+}
+
+/* Are all learners that the operator will promote in this range caught up? */
+static bool are_replacements_ready(const struct pl_op *op, const struct pl_range *r)
+{
+    for (uint32_t i = op->step; i < op->step_count; i++) {
+        const struct pl_step *step = &op->steps[i];
+        if (step->kind != PLACEMENT_PROMOTE || range_of(op, step) != r)
+            continue;
+        const struct pl_member *m = pl_range_member(r, step->replica_id);
+        if (m == NULL || !pl_member_is_caught_up(r, m))
+            return false;
+    }
+    return true;
+}
+
+static enum pl_ready ready_add(const struct placement *p, const struct pl_op *op,
+                               const struct pl_range *r, const struct pl_step *step,
+                               const char **ret_why)
+{
+    const struct pl_store *s = step->store;
+    (void)p;
+    if (pl_range_on(r, s) != NULL) {
+        *ret_why = "its store has another replica of the range";
+        return PL_IMPOSSIBLE;
+    }
+    bool is_welcome = s->wish == PLACEMENT_WISH_NONE || op->cause == PL_COMMAND;
+    if (!is_welcome || s->is_ghost || pl_store_is_dead(s)) {
+        *ret_why = "its store is not fit any more";
+        return PL_IMPOSSIBLE;
+    }
+    if (r->member_count == DESCRIPTOR_MEMBERS_MAX) {
+        *ret_why = "the range has too many members";
+        return PL_IMPOSSIBLE;
+    }
+    return PL_READY;
+}
+
+static enum pl_ready ready_promote(const struct placement *p, const struct pl_op *op,
+                                   const struct pl_range *r, const struct pl_step *step,
+                                   const char **ret_why)
+{
+    const struct pl_member *m = pl_range_member(r, step->replica_id);
+    if (m == NULL) {
+        *ret_why = "the learner was removed";
+        return PL_IMPOSSIBLE;
+    }
+    if (pl_store_is_dead(m->store)) {
+        *ret_why = "the learner's store is down";
+        return PL_IMPOSSIBLE;
+    }
+    if (PLANTED(learner_promoted_early))
+        return PL_READY;
+    if (!pl_member_is_caught_up(r, m)) {
+        *ret_why = "waits until the learner has caught up";
+        return PL_WAIT;
+    }
+    if (pl_range_health(p, r).voters == 1 && !are_replacements_ready(op, r)) {
+        *ret_why = "waits until both learners have caught up";
+        return PL_WAIT;
+    }
+    if (!has_majority_after(p, r, m, true)) {
+        *ret_why = "waits for a majority of the voters";
+        return PL_WAIT;
+    }
+    return PL_READY;
+}
+
+static enum pl_ready ready_remove(const struct placement *p, const struct pl_op *op,
+                                  const struct pl_range *r, const struct pl_step *step,
+                                  const char **ret_why)
+{
+    const struct pl_member *m = pl_range_member(r, step->replica_id);
+    if (m == NULL || m->role == MEMBER_LEARNER)
+        return PL_READY;
+    if (!are_replacements_ready(op, r) && !PLANTED(removed_before_caught_up)) {
+        *ret_why = "waits until what replaces it has caught up";
+        return PL_WAIT;
+    }
+    struct pl_health h = pl_range_health(p, r);
+    if (h.voters == 1) {
+        *ret_why = "it is the only voter";
+        return PL_IMPOSSIBLE;
+    }
+    if (PLANTED(removed_before_caught_up) || PLANTED(healthy_removed))
+        return PL_READY;
+    /* who counts is not taken away while others are missing */
+    uint32_t needs =
+        MIN(pl_range_wants(p, r), op->cause == PL_COMMAND ? h.healthy - 1 : UINT32_MAX);
+    if (pl_member_is_healthy(r, m) && h.healthy - 1 < needs) {
+        *ret_why = "waits until the other voters are healthy";
+        return PL_WAIT;
+    }
+    if (!has_majority_after(p, r, m, false)) {
+        *ret_why = "waits for a majority of the voters that stay";
+        return PL_WAIT;
+    }
+    return PL_READY;
+}
+
+static enum pl_ready ready_transfer(const struct pl_range *r, const struct pl_step *step,
+                                    const char **ret_why)
+{
+    const struct pl_member *m = pl_range_member(r, step->replica_id);
+    if (m == NULL || m->role != MEMBER_VOTER) {
+        *ret_why = "who should lead is no voter";
+        return PL_IMPOSSIBLE;
+    }
+    if (!pl_member_is_healthy(r, m)) {
+        *ret_why = "waits for who should lead";
+        return PL_WAIT;
+    }
+    return PL_READY;
+}
+
+static bool is_same_set(const struct pl_range *a, const struct pl_range *b)
+{
+    for (uint32_t i = 0; i < a->member_count; i++) {
+        const struct pl_member *m = pl_range_on(b, a->members[i].store);
+        if (m == NULL || m->role != a->members[i].role)
+            return false;
+    }
+    return a->member_count == b->member_count;
+}
+
+static enum pl_ready ready_merge(const struct placement *p, const struct pl_op *op,
+                                 const char **ret_why)
+{
+    const struct pl_range *a = op->range;
+    const struct pl_range *b = op->partner;
+    if (b == NULL || !slice_equal(pl_range_end(a), pl_range_start(b))) {
+        *ret_why = "they are no neighbours any more";
+        return PL_IMPOSSIBLE;
+    }
+    if (!is_same_set(a, b)) {
+        *ret_why = "they are not on the same stores any more";
+        return PL_IMPOSSIBLE;
+    }
+    struct pl_health ha = pl_range_health(p, a);
+    struct pl_health hb = pl_range_health(p, b);
+    if (ha.healthy < ha.voters || hb.healthy < hb.voters) {
+        *ret_why = "waits until all members are healthy";
+        return PL_WAIT;
+    }
+    return PL_READY;
+}
+
+enum pl_ready pl_step_ready(const struct placement *p, const struct pl_op *op, const char **ret_why)
+{
+    ASSERT(op->step < op->step_count);
+    const struct pl_step *step = &op->steps[op->step];
+    const struct pl_range *r = range_of(op, step);
+    *ret_why = "";
+    if (step->kind == PLACEMENT_MERGE && op->partner == NULL)
+        return ready_merge(p, op, ret_why);
+    ASSERT(r != NULL);
+    if (!pl_range_is_led(p, r)) {
+        *ret_why = "waits for a leader with a majority";
+        return PL_WAIT;
+    }
+    switch (step->kind) {
+    case PLACEMENT_ADD_LEARNER:
+        return ready_add(p, op, r, step, ret_why);
+    case PLACEMENT_PROMOTE:
+        return ready_promote(p, op, r, step, ret_why);
+    case PLACEMENT_REMOVE:
+        return ready_remove(p, op, r, step, ret_why);
+    case PLACEMENT_TRANSFER:
+        return ready_transfer(r, step, ret_why);
+    case PLACEMENT_MERGE:
+        return ready_merge(p, op, ret_why);
+    case PLACEMENT_SPLIT:
+        break;
+    }
+    return PL_READY;
+}
+
+static void fill_member(const struct pl_step *step, struct member *out)
+{
+    const struct pl_store *s = step->store;
+    *out = (struct member){
+        .replica_id = step->replica_id,
+        .store_id = s->id,
+        .role = MEMBER_LEARNER,
+        .address = slice_str(s->address),
+    };
+    memcpy(out->store_uuid, s->uuid, STORE_UUID_LEN);
+}
+
+static void fill_split(const struct pl_op *op, struct placement_step *out)
+{
+    out->split.by = op->split_by;
+    out->split.key = slice_of(op->split_key, op->split_key_len);
+    out->split.range_id = op->split_range_id;
+    out->split.child_count = op->child_count;
+    memcpy(out->split.children, op->children, sizeof out->split.children);
+}
+
+/* The leader must hand over before it is removed: that becomes a step of its own. */
+static bool insert_transfer(struct placement *p, struct pl_op *op, const struct pl_range *r)
+{
+    const struct pl_step *step = &op->steps[op->step];
+    struct pl_member *to = pl_pick_leader(p, r, pl_range_member(r, step->replica_id));
+    if (to == NULL || op->step_count == PLACEMENT_STEPS_MAX)
+        return false;
+    pl_op_account(op, false);
+    memmove(&op->steps[op->step + 1], &op->steps[op->step],
+            (op->step_count - op->step) * sizeof op->steps[0]);
+    op->step_count++;
+    op->steps[op->step] = (struct pl_step){
+        .kind = PLACEMENT_TRANSFER,
+        .on_partner = op->steps[op->step + 1].on_partner,
+        .replica_id = to->id,
+        .store = to->store,
+    };
+    pl_op_account(op, true);
+    return true;
+}
+
+static void fill_step(const struct placement *p, const struct pl_op *op, const struct pl_range *r,
+                      struct placement_step *out)
+{
+    const struct pl_step *step = &op->steps[op->step];
+    *out = (struct placement_step){
+        .term = p->opt.term,
+        .operator_id = op->id,
+        .index = op->step,
+        .kind = step->kind,
+        .to_store = pl_range_leader(r)->store->id,
+        .range_id = r->id,
+        .conf_epoch = r->conf_epoch,
+        .span_epoch = r->span_epoch,
+    };
+    if (step->kind == PLACEMENT_SPLIT) {
+        fill_split(op, out);
+    } else if (step->kind == PLACEMENT_MERGE) {
+        out->merge.range_id = op->partner->id;
+        out->merge.conf_epoch = op->partner->conf_epoch;
+        out->merge.span_epoch = op->partner->span_epoch;
+    } else {
+        fill_member(step, &out->member);
+    }
+}
+
+bool pl_op_step(struct placement *p, struct pl_op *op, struct placement_step *ret_step)
+{
+    const char *why;
+    const struct pl_step *step = &op->steps[op->step];
+    struct pl_range *r = range_of(op, step);
+    enum pl_ready ready = pl_step_ready(p, op, &why);
+    if (ready == PL_READY && step->kind == PLACEMENT_REMOVE && r->leader == step->replica_id) {
+        if (!insert_transfer(p, op, r)) {
+            ready = op->step_count == PLACEMENT_STEPS_MAX ? PL_IMPOSSIBLE : PL_WAIT;
+            why = "nobody else can lead";
+        } else {
+            ready = pl_step_ready(p, op, &why);
+        }
+    }
+    if (ready == PL_IMPOSSIBLE) {
+        pl_op_end(p, op, PLACEMENT_CANCELLED, why);
+        return false;
+    }
+    if (ready == PL_WAIT) {
+        snprintf(op->said, sizeof op->said, "%s", why);
+        return false;
+    }
+    fill_step(p, op, r, ret_step);
+    op->sent_ms = p->now_ms;
+    return true;
+}

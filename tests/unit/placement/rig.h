@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rig — a cluster that does at once what the driver says, for tests of single decisions:
+ * ranges as arrays, heartbeats each second, rows in memory. holdfast-placement-sim is where
+ * things are late, lost and wrong.
+ */
+#ifndef TESTS_UNIT_PLACEMENT_RIG_H_
+#define TESTS_UNIT_PLACEMENT_RIG_H_
+
+#include "placement/placement.h"
+
+enum { RIG_STORES_MAX = 16, RIG_RANGES_MAX = 64, RIG_ROWS_MAX = 4096 };
+
+struct rig_range {
+    struct descriptor d;
+    char start[16];
+    char end[16];
+    uint64_t leader; /* replica id */
+    uint64_t bytes;
+    uint32_t qps;
+    uint64_t stuck; /* a learner that never catches up: its replica id */
+    bool is_gone;
+};
+
+struct rig_store {
+    uint64_t id;
+    char labels[64];
+    char address[32];
+    bool is_silent;
+    uint64_t capacity;
+    uint64_t free_bytes;
+};
+
+struct rig_row {
+    char key[96];
+    uint8_t value[512];
+    size_t len;
+    bool is_gone;
+};
+
+struct rig {
+    struct placement *p;
+    uint64_t now_ms;
+    uint64_t term;
+    struct rig_store stores[RIG_STORES_MAX];
+    uint32_t store_count;
+    struct rig_range ranges[RIG_RANGES_MAX];
+    uint32_t range_count;
+    struct rig_row rows[RIG_ROWS_MAX];
+    uint32_t row_count;
+    uint32_t steps; /* that were carried out */
+    struct placement_step last;
+    int refuse; /* what stores answer to steps: 0 does them */
+};
+
+/* A driver of term 1 without rows. */
+void rig_init(struct rig *rig);
+void rig_fini(struct rig *rig);
+
+/* A new driver over the rows, as after a change of leaders. */
+void rig_fail_over(struct rig *rig);
+
+/* Join one more; its id. `labels` may be "". */
+uint64_t rig_join(struct rig *rig, const char *labels);
+
+/* One more range with voters on `count` stores, the first one leads. */
+struct rig_range *rig_range(struct rig *rig, uint64_t id, const char *start, const char *end,
+                            const uint64_t *stores, uint32_t count);
+struct rig_range *rig_find(struct rig *rig, uint64_t id);
+
+/* Let time pass, second by second: heartbeats, ticks, steps, writes. */
+void rig_run(struct rig *rig, uint32_t seconds);
+
+/* Does the range have exactly these voters (and no learner)? */
+bool rig_is_on(const struct rig_range *r, const uint64_t *stores, uint32_t count);
+bool rig_has(const struct rig_range *r, uint64_t store);
+uint32_t rig_voters(const struct rig_range *r);
+
+/* Commands with their outcome; *ret_err may be NULL. */
+int rig_command(struct rig *rig, struct placement_command command, struct err *err);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the checkers do: growth from one store, lost, draining and leaving stores, places.
+ */
+#include "support/check.h"
+
+#include "rig.h"
+
+static struct rig rig; /* too large for a stack */
+
+#define STORES(...) ((const uint64_t[]){__VA_ARGS__})
+
+static void test_grows_from_one(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    uint64_t a = rig_join(&rig, "");
+    struct rig_range *r1 = rig_range(&rig, 1, "", "k", STORES(a), 1);
+    struct rig_range *r2 = rig_range(&rig, 2, "k", "", STORES(a), 1);
+    rig_run(&rig, 30);
+    assert_true(rig_is_on(r1, STORES(a), 1));
+    uint64_t b = rig_join(&rig, "");
+    rig_run(&rig, 30);
+    /* two are no place to rest */
+    assert_true(rig_is_on(r2, STORES(a), 1));
+    uint64_t c = rig_join(&rig, "");
+    rig_run(&rig, 60);
+    assert_true(rig_is_on(r1, STORES(a, b, c), 3));
+    assert_true(rig_is_on(r2, STORES(a, b, c), 3));
+    /* from five nodes on range 1 has five, the others three */
+    rig_join(&rig, "");
+    rig_run(&rig, 30);
+    assert_int_equal(rig_voters(r1), 3);
+    rig_join(&rig, "");
+    rig_run(&rig, 60);
+    assert_int_equal(rig_voters(r1), 5);
+    assert_int_equal(rig_voters(r2), 3);
+    struct placement_counts counts;
+    placement_counts(rig.p, &counts);
+    assert_int_equal(counts.operators, 0);
+    rig_fini(&rig);
+}
+
+static void make_five(struct rig_range **ret_range)
+{
+    rig_init(&rig);
+    for (int i = 0; i < 5; i++)
+        rig_join(&rig, "");
+    *ret_range = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 30);
+    assert_true(rig_is_on(*ret_range, STORES(1, 2, 3), 3));
+}
+
+static void test_replaces_what_is_down(void **state)
+{
+    struct rig_range *r;
+    (void)state;
+    make_five(&r);
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 590);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3)); /* not yet: it may come back */
+    rig_run(&rig, 60);
+    assert_false(rig_has(r, 3));
+    assert_int_equal(rig_voters(r), 3);
+    assert_int_equal(r->d.member_count, 3);
+    rig_fini(&rig);
+}
+
+/* A restart within store-down-after costs nothing. */
+static void test_waits_for_a_restart(void **state)
+{
+    struct rig_range *r;
+    (void)state;
+    make_five(&r);
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 300);
+    rig.stores[2].is_silent = false;
+    uint32_t steps = rig.steps;
+    rig_run(&rig, 900);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    assert_int_equal(rig.steps, steps);
+    rig_fini(&rig);
+}
+
+/* Three voters stay three when there is nowhere to go. */
+static void test_keeps_three_behind_a_loss(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    for (int i = 0; i < 3; i++)
+        rig_join(&rig, "");
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 10);
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 1000);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    rig_fini(&rig);
+}
+
+static void test_drains_and_decommissions(void **state)
+{
+    struct rig_range *r;
+    struct placement_store_status status;
+    (void)state;
+    make_five(&r);
+    assert_int_equal(placement_wish(rig.p, 1, PLACEMENT_WISH_DRAIN, NULL), 0);
+    rig_run(&rig, 20);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    assert_true(r->leader != r->d.members[0].replica_id);
+    assert_int_equal(placement_wish(rig.p, 1, PLACEMENT_WISH_DECOMMISSION, NULL), 0);
+    rig_run(&rig, 60);
+    assert_false(rig_has(r, 1));
+    assert_int_equal(rig_voters(r), 3);
+    /* … and then it is not of the cluster any more */
+    assert_true(placement_store_at(rig.p, 0, &status));
+    assert_int_equal(status.store_id, 2);
+    assert_int_equal(placement_wish(rig.p, 1, PLACEMENT_WISH_NONE, NULL), ERR_NOT_FOUND);
+    rig_fini(&rig);
+}
+
+/* Without a fourth node nothing is given up. */
+static void test_decommission_waits_for_a_place(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    for (int i = 0; i < 3; i++)
+        rig_join(&rig, "");
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 10);
+    assert_int_equal(placement_wish(rig.p, 2, PLACEMENT_WISH_DECOMMISSION, NULL), 0);
+    rig_run(&rig, 100);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    uint64_t d = rig_join(&rig, "");
+    rig_run(&rig, 60);
+    assert_true(rig_is_on(r, STORES(1, 3, d), 3));
+    rig_fini(&rig);
+}
+
+static void test_spreads_over_places(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    static const char *const labels[] = {"zone=a", "zone=a", "zone=a", "zone=b", "zone=c"};
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+        rig_join(&rig, labels[i]);
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 120);
+    assert_true(rig_has(r, 4));
+    assert_true(rig_has(r, 5));
+    assert_int_equal(r->d.member_count, 3);
+    rig_fini(&rig);
+}
+
+/* Two stores of one process are one node. */
+static void test_never_two_on_a_node(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    static const char *const labels[] = {"node=1", "node=1", "node=1", "node=2"};
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+        rig_join(&rig, labels[i]);
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1), 1);
+    rig_run(&rig, 60);
+    assert_int_equal(r->d.member_count, 1);
+    uint64_t other = rig_join(&rig, "node=3");
+    rig_run(&rig, 60);
+    assert_int_equal(rig_voters(r), 3);
+    assert_true(rig_has(r, 4) && rig_has(r, other));
+    rig_fini(&rig);
+}
+
+/* The operator is lost with its driver: the learner that it left becomes what it was for. */
+static void test_learner_left_behind(void **state)
+{
+    struct rig_range *r;
+    (void)state;
+    make_five(&r);
+    r->d.members[3] = (struct member){
+        .replica_id = 900, .store_id = 4, .role = MEMBER_LEARNER, .address = slice_str("a:1")};
+    r->d.member_count = 4;
+    r->d.conf_epoch++;
+    rig_fail_over(&rig);
+    rig_run(&rig, 30);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    rig_fini(&rig);
+}
+
+/* A learner that never catches up: the operator's time is over, and what it left goes. */
+static void test_stuck_learner(void **state)
+{
+    struct rig_range *r;
+    struct placement_operator_status status;
+    (void)state;
+    make_five(&r);
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 3, .to_store = 5};
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    assert_true(placement_operator_at(rig.p, rig.now_ms, 0, &status));
+    rig_run(&rig, 1);
+    r->stuck = r->d.members[3].replica_id;
+    rig_run(&rig, 50);
+    assert_int_equal(r->d.member_count, 4);
+    assert_int_equal(rig_voters(r), 3);
+    rig_run(&rig, 60);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    assert_true(placement_history_at(rig.p, rig.now_ms, 1, &status));
+    assert_int_equal(status.outcome, PLACEMENT_TIMED_OUT);
+    rig_fini(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_grows_from_one),
+        cmocka_unit_test(test_replaces_what_is_down),
+        cmocka_unit_test(test_waits_for_a_restart),
+        cmocka_unit_test(test_keeps_three_behind_a_loss),
+        cmocka_unit_test(test_drains_and_decommissions),
+        cmocka_unit_test(test_decommission_waits_for_a_place),
+        cmocka_unit_test(test_spreads_over_places),
+        cmocka_unit_test(test_never_two_on_a_node),
+        cmocka_unit_test(test_learner_left_behind),
+        cmocka_unit_test(test_stuck_learner),
+    };
+    return cmocka_run_group_tests_name("repair", tests, NULL, NULL);
+}
