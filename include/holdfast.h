@@ -76,7 +76,9 @@ enum hf_code {
     HF_ERR_UNSUPPORTED = -22,      /* not known to this version of client or store */
     HF_ERR_OVERFLOW = -24,         /* an increment left the 64-bit range */
     HF_ERR_NOT_NUMBER = -25,       /* an increment of something that is no number */
-    HF_ERR_STATE = -26             /* not possible now, or not from here */
+    HF_ERR_STATE = -26,            /* not possible now, or not from here */
+    HF_ERR_SESSION_EXPIRED = -27,  /* too long ago: nobody can tell any more */
+    HF_ERR_FENCED = -28            /* hf_resolve(): it was not done, and never will be */
 };
 
 /* One sentence for a code; never NULL. */

@@ -67,6 +67,12 @@ static void slot_give(struct client *client, uint32_t slot)
     client->slot_free = slot;
 }
 
+/* May it have been done, as far as is known here? */
+static bool op_may_be_done(const struct client_op *op)
+{
+    return !op_is_read_only(op) && (op->state == CLIENT_OP_SENT || op->is_ambiguous);
+}
+
 /* Back to IDLE, with everything that it held given back. */
 static void op_release(struct client_op *op)
 {
@@ -104,6 +110,7 @@ void op_finish(struct client_op *op, const struct client_result *result)
     ASSERT(result->status <= 0);
     if (!op->is_internal)
         stats_count(&client->stats, result->status);
+    session_op_over(op, result->status != ERR_UNDETERMINED);
     op_release(op);
     cb(op, result);
 }
@@ -138,7 +145,7 @@ bool op_is_read_only(const struct client_op *op)
  * effect; all else has not. */
 static int deadline_status(const struct client_op *op)
 {
-    if (op->state == CLIENT_OP_SENT && !op_is_read_only(op))
+    if (op_may_be_done(op))
         return ERR_UNDETERMINED;
     int error = op->last_error != 0 ? op->last_error : op->client->last_error;
     switch (error) {
@@ -256,6 +263,7 @@ int client_new(struct env *env, const struct client_options *options, struct cli
     if (client == NULL)
         return err_set(err, ERR_NOMEM, "client");
     client->env = env;
+    buf_init(&client->stamped, REQUEST_BYTES_MAX);
     options_take(client, options);
     list_init(&client->fresh);
     list_init(&client->parked);
@@ -317,6 +325,7 @@ void client_free(struct client *client)
     env_timer_stop(&client->tick);
     env_timer_stop(&client->lookup_pause);
     route_cache_fini(&client->routes);
+    buf_fini(&client->stamped);
     free(client->slots);
     free(client);
 }
@@ -378,6 +387,8 @@ static void op_start(struct client *client, struct client_op *op, size_t bytes)
     client->slots[op->slot].op = op;
     op->peer = NULL;
     op->sendings = 0;
+    op->is_ambiguous = false;
+    op->stamp = (struct command_stamp){0};
     op->refusals = 0;
     op->last_error = 0;
     op->last_text[0] = 0;
@@ -444,7 +455,8 @@ bool client_cancel(struct client_op *op)
 {
     if (op->state == CLIENT_OP_IDLE)
         return true;
-    bool is_safe = op->state != CLIENT_OP_SENT || op_is_read_only(op);
+    bool is_safe = !op_may_be_done(op);
+    session_op_over(op, is_safe);
     op_release(op);
     return is_safe;
 }
@@ -506,4 +518,5 @@ void client_check(const struct client *client)
     ASSERT(client->op_count <= client->options.in_flight_max);
     ASSERT(client->op_bytes <= client->options.bytes_max);
     route_cache_check(&client->routes);
+    session_check(client);
 }

@@ -11,12 +11,18 @@
  *   response ─▶ by its id to the op ─▶ done: cb │ refused: leader noted, fresh again
  *
  *   op   IDLE ──▶ QUEUED ──▶ SENT ──▶ IDLE (cb)
- *                   ▲ ◀───────┘  refused for certain; or lost, and only a read
+ *                   ▲ ◀───────┘  refused for certain; or lost, and it can be repeated
  *
- * Outcome    status 0: done. ERR_UNDETERMINED: a change that left and was not
- *            answered (connection lost, deadline). Every other error is definite: it
- *            did not and will not take effect. A change is sent again only after a
- *            refusal that says so; a read whenever the deadline allows.
+ * Outcome    status 0: done. ERR_UNDETERMINED: a change that left, and the deadline came
+ *            before anybody could tell what became of it. Every other error is definite: it
+ *            did not and will not take effect. Reads, and changes of a session, are sent
+ *            again as long as the deadline allows; a change of none only after a refusal.
+ * Sessions   each change is stamped at its first sending: session, sequence, lowest sequence
+ *            unanswered, and the cluster's time as the stores' hellos tell it. Repeats carry
+ *            the same stamp, and the range does it once (range/sessions.h). A session that
+ *            left something undetermined is given up, so that its rows stay for whoever
+ *            resolves that: CLIENT_SESSION_WINDOW bounds what can be open between the lowest
+ *            and the newest sequence; beyond, a new session begins.
  * Units      *_ms are milliseconds; deadlines are env time.
  * Ownership  an op is the caller's memory and stays in place until its cb runs, and
  *            so do the bytes that its request points to. A result is borrowed until
@@ -28,7 +34,8 @@
  * Routing    by on-disk key (0x02 | keyspace | key) through a cache of spans; the
  *            leader of a span is learned from refusals and by asking every known
  *            store for its status at once.
- * Invariants (C1) a change is in flight on at most one connection, and at most once.
+ * Invariants (C1) a change of no session is in flight on at most one connection, and at
+ *            most once.
  *            (C2) an answer counts only for the very sending that it answers: each
  *            sending has a fresh id.
  *            (C3) ops in flight and their bytes are within the options' bounds.
@@ -40,6 +47,7 @@
 
 #include "base/log.h"
 #include "env/env.h"
+#include "wire/command.h"
 #include "wire/request.h"
 #include "wire/response.h"
 
@@ -52,6 +60,7 @@ enum {
     CLIENT_IN_FLIGHT_MAX = 65536, /* the most that in_flight_max may say */
     CLIENT_CONN_BYTES_MAX = 4 << 20,
     CLIENT_TIMEOUT_MS = 5000, /* default */
+    CLIENT_SESSION_WINDOW = 2048,
 };
 
 struct client_options {
@@ -66,6 +75,7 @@ struct client_options {
     uint32_t stall_ms;            /* silence after which a peer is suspect; 0: 1500 */
     uint32_t backoff_min_ms;      /* first pause before trying again; 0: 10 */
     uint32_t backoff_max_ms;      /* pauses double up to this; 0: 500 */
+    bool has_no_sessions;         /* a change that was lost is not sent again */
 };
 
 struct client_result {
@@ -91,6 +101,9 @@ struct client_op {
                                whoever should know. If it cannot be reached, it fails at
                                once with ERR_UNAVAILABLE */
     client_cb cb;
+    bool is_stamped; /* WRITE: the command is of a session by itself, and can be repeated */
+    /* the client's; what cb finds in them stays until the next submit */
+    struct command_stamp stamp; /* session 0: none was given */
     /* private */
     enum client_op_state state;
     struct client *client;     /* borrowed */
@@ -106,6 +119,7 @@ struct client_op {
     uint32_t slot;
     uint32_t sendings;
     uint32_t refusals;  /* in a row; they set the pause */
+    bool is_ambiguous;  /* a sending of it was lost: it may have been done */
     bool is_internal;   /* the client's own */
     int last_error;     /* of the last try; 0: none yet */
     char last_text[96]; /* why, for people */

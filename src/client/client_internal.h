@@ -6,6 +6,7 @@
  *   dispatch.c  where an op goes next: the pump, refusals, pauses
  *   peer.c      one connection to one store
  *   lookup.c    asking who leads
+ *   session.c   stamps for changes, and what was answered
  *
  *   peer   IDLE ──▶ CONNECTING ──▶ READY
  *            ▲          │            │ closed, refused, not understood
@@ -19,6 +20,14 @@
 #include "wire/frame.h"
 
 enum { CLIENT_LOOKUPS_MAX = 8, CLIENT_NAME_MAX = 63, CLIENT_TEXT_MAX = 96 };
+
+/* The session that new changes are stamped with; id 0: one is drawn for the next. */
+struct client_session {
+    uint64_t id;
+    uint64_t next;                                 /* the sequence to be given */
+    uint64_t lowest;                               /* not answered yet, or next */
+    uint64_t answered[CLIENT_SESSION_WINDOW / 64]; /* of lowest … , by sequence modulo window */
+};
 
 enum peer_state { PEER_IDLE, PEER_CONNECTING, PEER_READY, PEER_COOLING, PEER_STATE_NR };
 
@@ -70,6 +79,11 @@ struct client {
     uint32_t slot_free; /* head of the free ones; slot_count: none */
     uint32_t op_count;  /* the caller's ops that are not idle */
     size_t op_bytes;
+
+    struct client_session session;
+    uint64_t time_ms; /* the cluster's, as told at time_at_us; 0: not told yet */
+    uint64_t time_at_us;
+    struct buf stamped; /* scratch: the command of a change with its stamp */
 
     struct list fresh;   /* to be looked at by the pump */
     struct list parked;  /* wait for a route or a peer */
@@ -161,6 +175,29 @@ void peer_fail(struct client_peer *peer, int error, const char *text);
 void peer_tick(struct client_peer *peer, uint64_t now_us);
 bool peer_is_usable(const struct client_peer *peer);
 void peer_check(const struct client_peer *peer);
+
+/* ---- session.c -------------------------------------------------------------- */
+
+/* The cluster's time is `time_ms` now. */
+void session_set_time(struct client *client, uint64_t time_ms);
+
+/* Give a change its stamp, unless it has one or there can be none. */
+void session_stamp(struct client_op *op);
+
+/* Its stamp is of no use any more, and nothing was done with it: the next sending gets
+ * another. */
+void session_unstamp(struct client_op *op);
+
+/* The end of an op: answered for good, or not. */
+void session_op_over(struct client_op *op, bool is_answered);
+
+/* Can it be sent again though an earlier sending may have been done? */
+bool op_is_repeatable(const struct client_op *op);
+
+/* The request with its stamp in place of its plain command; valid until the next call. 0,
+ * ERR_NOMEM, ERR_INVALID: it is no command. */
+int session_request(struct client_op *op, struct request *ret_request);
+void session_check(const struct client *client);
 
 /* ---- lookup.c -------------------------------------------------------------- */
 

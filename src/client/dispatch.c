@@ -8,8 +8,8 @@
  *  - the answer ends the op.
  * What may happen instead: no route or leader (parked, a lookup starts), the peer not
  * connected yet or full (parked), push-back (pausing), a definite refusal (fresh
- * again, or pausing when they repeat), a lost connection (a read is fresh again, a
- * change is over: undetermined).
+ * again, or pausing when they repeat), a lost connection (what can be repeated is fresh
+ * again, a change of no session is over: undetermined).
  */
 #include <stdio.h>
 
@@ -206,7 +206,8 @@ static void op_send(struct client_op *op, struct client_peer *peer)
     if (rv == ERR_BUSY)
         op_park(op);
     else if (rv != 0)
-        op_fail(op, rv, "out of memory");
+        op_fail(op, op->is_ambiguous ? ERR_UNDETERMINED : rv,
+                rv == ERR_INVALID ? "not a command" : "out of memory");
     else if (!env_timer_is_active(&client->tick))
         env_timer_start(&client->tick, (uint64_t)client->options.stall_ms * 1000 / 4);
 }
@@ -234,6 +235,7 @@ static void op_dispatch(struct client_op *op)
         return;
     case PEER_COOLING: /* only where it is the one that was asked for */
         ASSERT(op->only == peer);
+        ASSERT(!op->is_ambiguous);
         op_fail(op, ERR_UNAVAILABLE, peer->last_text);
         return;
     case PEER_STATE_NR:
@@ -303,13 +305,13 @@ static void on_busy(struct client_op *op, struct client_peer *from, const struct
     uint64_t until = now + MAX(hint_us, backoff_us(client, op->refusals));
     if (hint_us > 0)
         from->hold_until_us = MAX(from->hold_until_us, now + hint_us);
-    if (until >= op->deadline_us) {
+    if (until >= op->deadline_us && !op->is_ambiguous) {
         struct client_result result = {
             .status = ERR_BUSY, .text = response->text, .response = response};
         op_finish(op, &result);
         return;
     }
-    op_pause(op, until);
+    op_pause(op, until); /* if it is past the deadline, that comes first */
 }
 
 /* Is it certain that nothing was done, and worth another try? */
@@ -322,11 +324,35 @@ static bool is_refusal(const struct client_op *op, int status)
     case ERR_STATE: /* not bootstrapped, or wiped: another store may be of use */
         return true;
     case ERR_UNDETERMINED:
+        return op_is_repeatable(op);
     case ERR_IO:
-        return op_is_read_only(op) || PLANTED(retry_undetermined);
+        return op_is_read_only(op);
     default:
         return false;
     }
+}
+
+/* The range cannot tell whether this is a repeat: first_sent is too old for it, or too far
+ * ahead of the store's clock. If nothing of it can have been done, it gets another stamp. */
+static bool on_expired(struct client_op *op, const struct response *response)
+{
+    uint64_t first_sent_ms = op->stamp.first_sent_ms;
+    if (op->stamp.session == 0 || response->time_ms == 0)
+        return false;
+    if (!op->is_ambiguous) {
+        session_set_time(op->client, response->time_ms);
+        session_unstamp(op);
+    } else if (response->time_ms > first_sent_ms) {
+        return false; /* nobody can tell any more */
+    }
+    op_again(op);
+    return true;
+}
+
+/* A refusal of this sending says nothing of one before that was lost. */
+static bool is_of_all_sendings(const struct client_op *op, const struct response *response)
+{
+    return !op->is_ambiguous || response->kind != 0;
 }
 
 void dispatch_on_response(struct client_op *op, const struct response *response)
@@ -341,7 +367,16 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         on_busy(op, from, response);
         return;
     }
-    if (op->only != NULL || !is_refusal(op, status)) {
+    if (op->only == NULL && status == ERR_SESSION_EXPIRED) {
+        if (on_expired(op, response))
+            return;
+        if (op->is_ambiguous && op->stamp.session != 0)
+            status = ERR_UNDETERMINED;
+    } else if (op->only == NULL && !is_refusal(op, status) && !is_of_all_sendings(op, response)) {
+        op_again(op);
+        return;
+    }
+    if (op->only != NULL || !is_refusal(op, status) || response->status == ERR_SESSION_EXPIRED) {
         struct client_result result = {
             .status = status, .text = response->text, .response = response};
         op_finish(op, &result);
@@ -355,17 +390,24 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         if (route != NULL && (route->leader == from || status == ERR_RANGE_CHANGED))
             route->leader = NULL; /* found again by asking for the key */
     }
+    if (status == ERR_UNDETERMINED && !op_is_read_only(op))
+        op->is_ambiguous = true;
     op_again(op);
 }
 
 void dispatch_on_lost(struct client_op *op, int error, const char *text)
 {
     ASSERT(op->state == CLIENT_OP_SENT);
-    if (!op_is_read_only(op) && !PLANTED(retry_undetermined)) {
+    bool is_change = !op_is_read_only(op);
+    if (is_change && (!op_is_repeatable(op) || op->only != NULL)) {
         op_fail(op, ERR_UNDETERMINED, text);
     } else if (op->only != NULL) {
         op_fail(op, ERR_UNAVAILABLE, text);
     } else {
+        if (PLANTED(retry_undetermined) && is_change)
+            session_unstamp(op);
+        else
+            op->is_ambiguous |= is_change;
         op_note(op, error, slice_str(text));
         op_again(op);
     }

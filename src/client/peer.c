@@ -81,8 +81,13 @@ int peer_send(struct client_peer *peer, struct client_op *op)
         op->deadline_us > now + 1000 ? (uint32_t)((op->deadline_us - now) / 1000) : 1;
     op->request.range_id = route != NULL ? route->range_id : 0;
     op->request.span_epoch = route != NULL ? route->span_epoch : 0;
+    session_stamp(op);
+    struct request request;
+    int rv = session_request(op, &request);
+    if (rv != 0)
+        return rv;
     size_t start = frame_begin(&peer->out);
-    request_encode(&peer->out, &op->request);
+    request_encode(&peer->out, &request);
     frame_end(&peer->out, start, true);
     if (peer->out.failed) {
         out_rewind(peer, start);
@@ -177,6 +182,7 @@ static int on_hello_ack(struct client_peer *peer, struct slice body, struct err 
                        (unsigned long long)ack.cluster_id, (unsigned long long)client->cluster_id);
     if (client->cluster_id == 0)
         client->cluster_id = ack.cluster_id;
+    session_set_time(client, ack.wall_ms);
     env_timer_stop(&peer->timer);
     frame_reader_limit(&peer->reader, FRAME_BODY_MAX);
     peer->failures = 0;
@@ -378,8 +384,8 @@ void peer_stop(struct client_peer *peer)
 
 /* ---- silence -------------------------------------------------------------------------- */
 
-/* Do not wait for it any more: its reads go elsewhere. Changes stay: sending them again
- * could do them twice. */
+/* Do not wait for it any more: what can be repeated goes elsewhere. Changes of no session
+ * stay: sending them again could do them twice. */
 static void peer_suspect(struct client_peer *peer)
 {
     struct client *client = peer->client;
@@ -389,7 +395,8 @@ static void peer_suspect(struct client_peer *peer)
     LIST_FOREACH(it, &peer->sent)
     {
         struct client_op *op = list_entry(it, struct client_op, in_queue);
-        if (op_is_read_only(op) && op->only == NULL) {
+        if (op_is_repeatable(op) && op->only == NULL) {
+            op->is_ambiguous = !op_is_read_only(op);
             op_note(op, ERR_UNAVAILABLE, slice_str("the store does not answer"));
             op_queue(op, &client->fresh);
         }

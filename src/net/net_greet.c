@@ -182,6 +182,7 @@ static int accepted_answer(struct net_link *link, uint32_t protocol, struct err 
                               .cluster_id = net->self.cluster_id,
                               .store_id = net->self.store_id,
                               .boot = net->self.boot,
+                              .wall_ms = env_wall_ms(net->env),
                               .has_proof =
                                   net->secret_len > 0 && link->greet.hello.purpose != HELLO_CLIENT};
     memcpy(ack->store_uuid, net->self.store_uuid, STORE_UUID_LEN);

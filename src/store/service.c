@@ -55,7 +55,18 @@ void service_answer_status(struct store *store, const struct answer_to *to, int 
         response.text = slice_of(text, MIN(strlen(text), (size_t)TEXT_MAX));
     if (status == ERR_BUSY)
         response.retry_after_ms = STORE_RETRY_MS;
+    if (status == ERR_SESSION_EXPIRED) /* ahead of our clock: this would not be */
+        response.time_ms = env_wall_ms(store->env);
     service_answer(store, to, &response);
+}
+
+/* A first_sent that the range would take for that of a first sending. */
+static uint64_t time_for_stamps(const struct store *store, const struct answer_to *to)
+{
+    const struct replica *r = replicas_of_range(&store->replicas, to->range_id);
+    uint64_t wall_ms = env_wall_ms(store->env);
+    return r == NULL || r->range == NULL ? wall_ms
+                                         : MAX(wall_ms, range_meta(r->range)->time_ms + 1);
 }
 
 void service_answer_write(struct store *store, const struct answer_to *to,
@@ -69,6 +80,8 @@ void service_answer_write(struct store *store, const struct answer_to *to,
         .kind = REQUEST_WRITE,
         .write = {.result = buf_slice(&raw)},
     };
+    if (response.status == ERR_SESSION_EXPIRED)
+        response.time_ms = time_for_stamps(store, to);
     if (raw.failed) /* it is applied: without its result, all that can be said is this */
         service_answer_status(store, to, ERR_UNDETERMINED, "out of memory for the result");
     else
@@ -226,7 +239,7 @@ static int check_write(struct store *store, struct replica *r, const struct comm
         return err_set(err, ERR_INVALID, "keyspace %u is reserved", command->keyspace);
     uint64_t wall_ms = env_wall_ms(store->env);
     if (command->first_sent_ms > wall_ms + store->opt.max_clock_offset_ms)
-        return err_set(err, ERR_INVALID, "first_sent is ahead of this store's clock");
+        return err_set(err, ERR_SESSION_EXPIRED, "first_sent is ahead of this store's clock");
     for (uint32_t i = 0; i < command->op_count; i++) {
         int rv = range_check_key(r->range, command->keyspace, command->ops[i].key);
         if (rv == 0)

@@ -288,6 +288,29 @@ static int command_read_head(struct unpack *u, struct command *command, struct e
     return u->bad ? err_set(err, ERR_CORRUPT, "command is malformed") : 0;
 }
 
+int command_restamp(struct buf *buf, struct slice in, const struct command_stamp *stamp)
+{
+    struct unpack u = unpack_of(in);
+    uint32_t pairs = unpack_map(&u);
+    uint64_t key = unpack_uint(&u);
+    uint64_t format = unpack_uint(&u);
+    struct unpack next = u;
+    uint64_t after = unpack_uint(&next);
+    ASSERT(stamp->session != 0 && stamp->sequence != 0 && stamp->first_sent_ms != 0);
+    if (u.bad || next.bad || key != F_FORMAT || format != COMMAND_FORMAT || after < F_KEYSPACE)
+        return ERR_CORRUPT;
+    struct pack_fields f = pack_fields_begin(buf);
+    pack_field_uint(&f, F_FORMAT, COMMAND_FORMAT);
+    pack_field_uint(&f, F_SESSION, stamp->session);
+    pack_field_uint(&f, F_SEQUENCE, stamp->sequence);
+    pack_field_uint(&f, F_LOWEST_UNANSWERED, stamp->lowest_unanswered);
+    pack_field_uint(&f, F_FIRST_SENT, stamp->first_sent_ms);
+    buf_append_slice(buf, slice_of(u.pos, u.left));
+    f.count += pairs - 1;
+    pack_fields_end(&f);
+    return 0;
+}
+
 uint32_t command_op_count(struct slice in)
 {
     struct unpack u = unpack_of(in);

@@ -112,6 +112,18 @@ void command_encode_op(struct buf *buf, const struct op *op);
  * `ops` instead of command->ops. */
 void command_encode_ops(struct buf *buf, const struct command *command, struct slice ops);
 
+/* What stands in a command of a session beside its operations. */
+struct command_stamp {
+    uint64_t session; /* 0: none */
+    uint64_t sequence;
+    uint64_t lowest_unanswered;
+    uint64_t first_sent_ms;
+};
+
+/* Append the encoded command `in`, which is of no session, with this stamp. ERR_CORRUPT:
+ * it is no command, or has one. */
+int command_restamp(struct buf *buf, struct slice in, const struct command_stamp *stamp);
+
 /* How many operations does it claim, without looking at them? At most what its
  * bytes can hold; 0 if malformed. */
 uint32_t command_op_count(struct slice in);

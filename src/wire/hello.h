@@ -46,7 +46,8 @@ struct hello_ack {
     uint64_t boot;
     uint8_t store_uuid[STORE_UUID_LEN];
     uint8_t nonce[HELLO_NONCE_LEN];
-    bool has_proof; /* there is a secret, and this proves it: answer with auth */
+    uint64_t wall_ms; /* its clock now; 0: not told. A client's first_sent comes from it */
+    bool has_proof;   /* there is a secret, and this proves it: answer with auth */
     uint8_t proof[HELLO_PROOF_LEN];
 };
 

@@ -16,6 +16,7 @@ static const struct msg_field head_fields[] = {
     {7, MSG_U64, AT(leader.store_id), 0},
     {8, MSG_TEXT, AT(leader.address), ADDRESS_MAX},
     {9, MSG_ENUM, AT(kind), REQUEST_KIND_LAST},
+    {11, MSG_U64, AT(time_ms), 0},
 };
 static const struct msg_table head_table = MSG_TABLE("response", head_fields);
 enum { FIELD_DETAIL = 10, FIELD_DESCRIPTOR = 14, FIELD_MEMBERS = 15 };

@@ -129,6 +129,7 @@ struct response {
     uint32_t retry_after_ms; /* ERR_BUSY: do not come back sooner; 0: no advice */
     struct slice text;       /* why, for people; cut at TEXT_MAX */
     struct leader_hint leader;
+    uint64_t time_ms;       /* ERR_SESSION_EXPIRED: a first_sent that would do; else 0 */
     enum request_kind kind; /* of the request; 0: the answer has no more than the above */
     union {
         struct response_write write;

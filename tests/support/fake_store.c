@@ -152,6 +152,53 @@ static void op_apply(struct fake_cluster *cluster, const struct op *op, struct o
     buf_fini(&made);
 }
 
+static struct fake_result *result_of(struct fake_cluster *cluster, const struct command *command)
+{
+    for (size_t i = 0; i < cluster->result_count; i++) {
+        struct fake_result *r = &cluster->results[i];
+        if (r->session == command->session && r->sequence == command->sequence)
+            return r;
+    }
+    return NULL;
+}
+
+static void result_keep(struct fake_cluster *cluster, const struct command *command,
+                        struct slice encoded)
+{
+    struct fake_result *r;
+    size_t bytes = (cluster->result_count + 1) * sizeof *r;
+    cluster->results = realloc(cluster->results, bytes);
+    ASSERT(cluster->results != NULL);
+    r = &cluster->results[cluster->result_count++];
+    *r =
+        (struct fake_result){command->session, command->sequence, malloc(encoded.len), encoded.len};
+    ASSERT(r->bytes != NULL);
+    memcpy(r->bytes, encoded.data, encoded.len);
+}
+
+/* A command of a session that was done before, or is too old: its status, else 1. */
+static int session_judge(struct fake_cluster *cluster, const struct command *command,
+                         struct buf *out)
+{
+    struct op_result ops[256];
+    struct command_result result;
+    cluster->last = *command;
+    cluster->last.ops = NULL;
+    if (command->session == 0)
+        return 1;
+    const struct fake_result *r = result_of(cluster, command);
+    if (r != NULL) {
+        cluster->repeats++;
+        buf_append(out, r->bytes, r->len);
+        ASSERT(command_result_decode(buf_slice(out), ops, ARRAY_LEN(ops), &result, NULL) == 0);
+        return result.status;
+    }
+    if (command->first_sent_ms > cluster->floor_ms)
+        return 1;
+    command_result_encode(out, &(struct command_result){.status = ERR_SESSION_EXPIRED});
+    return ERR_SESSION_EXPIRED;
+}
+
 static int command_do(struct fake_cluster *cluster, struct slice raw, struct buf *out)
 {
     static const size_t room = 256;
@@ -163,6 +210,18 @@ static int command_do(struct fake_cluster *cluster, struct slice raw, struct buf
     buf_init(&keep, 1 << 24);
     ASSERT(buf_reserve(&keep, 1 << 16) == 0); /* previous values must not move */
     int rv = command_decode(raw, &command_limits_default, ops, room, &command, NULL);
+    int judged = rv == 0 ? session_judge(cluster, &command, out) : 1;
+    if (judged != 1) {
+        buf_fini(&keep);
+        free(ops);
+        free(results);
+        return judged;
+    }
+    if (rv == 0 && ops[0].kind == OP_FENCE) {
+        rv = ERR_FENCED;
+        result.result_count = 1;
+        results[0].status = rv;
+    }
     for (uint32_t i = 0; rv == 0 && i < command.op_count; i++) {
         struct fake_entry *e = find(cluster, ops[i].key);
         if (cond_holds(&ops[i], e))
@@ -186,6 +245,8 @@ static int command_do(struct fake_cluster *cluster, struct slice raw, struct buf
     result.status = rv;
     result.results = results;
     command_result_encode(out, &result);
+    if (command.session != 0)
+        result_keep(cluster, &command, buf_slice(out));
     buf_fini(&keep);
     free(ops);
     free(results);
@@ -356,6 +417,8 @@ static void answer_fill(struct fake_store *store, const struct request *request,
     case REQUEST_WRITE:
         to->status = command_do(cluster, request->write.command, raw);
         to->write.result = buf_slice(raw);
+        if (to->status == ERR_SESSION_EXPIRED)
+            to->time_ms = cluster->floor_ms + 1000;
         break;
     case REQUEST_GET:
         row_of(cluster, request->get.key, raw, false);
@@ -430,6 +493,9 @@ static bool mood_handles(struct fake_conn *c, const struct request *request, str
     case FAKE_UNDECIDED:
         to->status = ERR_UNDETERMINED;
         break;
+    case FAKE_FULL:
+        to->status = ERR_NO_SPACE;
+        break;
     default:
         to->status = ERR_UNAVAILABLE;
         break;
@@ -472,6 +538,12 @@ static void on_request(struct fake_conn *c, struct slice body)
 
 /* ---- connections ------------------------------------------------------------------------ */
 
+static uint64_t clock_of(const struct fake_store *store)
+{
+    uint64_t start_ms = store->cluster->clock_ms;
+    return start_ms == 0 ? 0 : start_ms + env_now_us(store->env) / 1000;
+}
+
 static void on_body(struct fake_conn *c, struct slice body, uint64_t *batch)
 {
     struct fake_store *store = c->store;
@@ -486,8 +558,10 @@ static void on_body(struct fake_conn *c, struct slice body, uint64_t *batch)
         store->hellos++;
         if (!store->is_deaf)
             say(c, encode_ack,
-                &(struct hello_ack){
-                    .protocol = 1, .cluster_id = store->cluster_id, .store_id = store->id});
+                &(struct hello_ack){.protocol = 1,
+                                    .cluster_id = store->cluster_id,
+                                    .store_id = store->id,
+                                    .wall_ms = clock_of(store)});
     } else if (kind == MSG_PING) {
         ASSERT(ping_decode(body, &ping, NULL) == 0);
         if (store->mood != FAKE_SWALLOW)
@@ -594,4 +668,7 @@ void fake_cluster_fini(struct fake_cluster *cluster)
     for (size_t i = 0; i < cluster->count; i++)
         free(cluster->entries[i].key);
     free(cluster->entries);
+    for (size_t i = 0; i < cluster->result_count; i++)
+        free(cluster->results[i].bytes);
+    free(cluster->results);
 }

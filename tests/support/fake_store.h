@@ -22,6 +22,14 @@ struct fake_entry {
     uint64_t version;
 };
 
+/* What a command of a session came to. */
+struct fake_result {
+    uint64_t session;
+    uint64_t sequence;
+    uint8_t *bytes; /* owned; encoded */
+    size_t len;
+};
+
 struct fake_store;
 
 struct fake_cluster {
@@ -33,7 +41,13 @@ struct fake_cluster {
     struct fake_store *leader; /* NULL: nobody leads */
     struct fake_store *stores[FAKE_STORES_MAX];
     uint32_t store_count;
-    uint64_t applied; /* commands that were done */
+    uint64_t applied;            /* commands that were done */
+    uint64_t clock_ms;           /* its time at the world's start; 0: its hellos tell none */
+    uint64_t floor_ms;           /* commands of sessions first sent by then are expired */
+    struct fake_result *results; /* owned; of sessions */
+    size_t result_count;
+    uint64_t repeats;    /* commands of sessions that had been done */
+    struct command last; /* head of the last command; no ops */
 };
 
 /* What a store does with requests that read or change data. */
@@ -45,6 +59,7 @@ enum fake_mood {
     FAKE_BUSY,       /* pushes back with busy_ms */
     FAKE_LATE,       /* does it and answers after busy_ms */
     FAKE_UNDECIDED,  /* says so: undetermined, and does it not */
+    FAKE_FULL,       /* says that its disk is full */
     FAKE_NO_MAJORITY /* says unavailable */
 };
 

@@ -32,6 +32,8 @@ _Static_assert((int)HF_ERR_UNSUPPORTED == (int)ERR_UNSUPPORTED, "code");
 _Static_assert((int)HF_ERR_OVERFLOW == (int)ERR_OVERFLOW, "code");
 _Static_assert((int)HF_ERR_NOT_NUMBER == (int)ERR_NOT_NUMBER, "code");
 _Static_assert((int)HF_ERR_STATE == (int)ERR_STATE, "code");
+_Static_assert((int)HF_ERR_SESSION_EXPIRED == (int)ERR_SESSION_EXPIRED, "code");
+_Static_assert((int)HF_ERR_FENCED == (int)ERR_FENCED, "code");
 
 const char *hf_version(void)
 {
@@ -92,6 +94,10 @@ const char *hf_strerror(int code)
         return "the value is no number";
     case HF_ERR_STATE:
         return "not possible now";
+    case HF_ERR_SESSION_EXPIRED:
+        return "too long ago: nobody can tell any more";
+    case HF_ERR_FENCED:
+        return "it was not done, and never will be";
     default:
         return "unknown error";
     }

@@ -10,7 +10,7 @@
 #include "env/sim/sim.h"
 #include "support/fake_store.h"
 
-enum { OPS_MAX = 3000 };
+enum { OPS_MAX = 3000, CLOCK_MS = 5000000 };
 
 struct fixture {
     struct sim *sim;
@@ -596,13 +596,14 @@ static void test_free_with_ops_in_all_states(void **state)
 
 /* A rough network, leaders that come and go, stores that crash: every op ends exactly
  * once, in time, and no change is ever done twice. */
-static void storm(uint64_t seed)
+static void storm(uint64_t seed, bool has_sessions)
 {
     struct sim_options options;
     sim_options_swarm(&options, seed);
     struct fixture f;
     start(&f, 3, NULL);
     sim_set_options(f.sim, &options);
+    f.cluster.clock_ms = has_sessions ? CLOCK_MS : 0;
     struct rng rng;
     rng_init(&rng, seed);
     static const char *const keys[] = {"a", "b", "c"};
@@ -665,7 +666,205 @@ static void test_storms(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 40; seed++)
-        storm(seed);
+        storm(seed, seed % 2 == 0);
+}
+
+/* ---- sessions ------------------------------------------------------------------------ */
+
+static void start_sessions(struct fixture *f, uint32_t stores)
+{
+    start(f, stores, NULL);
+    f->cluster.clock_ms = CLOCK_MS;
+    assert_int_equal(await(f, put(f, "warm", "v", 0)), 0);
+    assert_true(f->cluster.last.session != 0);
+    assert_true(f->cluster.last.first_sent_ms >= CLOCK_MS);
+}
+
+/* Lost before or after it was done, or not decided: it is sent again, and done once. */
+static void test_lost_change_is_repeated(void **state)
+{
+    (void)state;
+    static const enum fake_mood moods[] = {FAKE_RESET, FAKE_DO_RESET, FAKE_UNDECIDED};
+    for (size_t i = 0; i < ARRAY_LEN(moods); i++) {
+        struct fixture f;
+        start_sessions(&f, 3);
+        f.cluster.stores[0]->mood = moods[i];
+        f.cluster.stores[0]->moods_left = 2;
+        struct probe_op *p = put(&f, "k", "v", 0);
+        expect_status(p, await(&f, p));
+        assert_int_equal(p->status, 0);
+        assert_int_equal(f.cluster.applied, 2);
+        assert_int_equal(f.cluster.repeats, moods[i] == FAKE_DO_RESET ? 2 : 0);
+        assert_int_equal(stats_of(&f).undetermined, 0);
+        finish(&f);
+    }
+}
+
+/* A leader that is stopped: the change goes to the next one, long before its deadline. */
+static void test_change_leaves_silent_leader(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_sessions(&f, 3);
+    f.cluster.stores[0]->mood = FAKE_SWALLOW;
+    struct probe_op *p = put(&f, "k", "v", 5000);
+    run_ms(&f, 100);
+    f.cluster.leader = f.cluster.stores[1];
+    f.cluster.term++;
+    assert_int_equal(await(&f, p), 0);
+    assert_true(p->done_us < 3000000);
+    assert_int_equal(f.cluster.applied, 2);
+    finish(&f);
+}
+
+/* What one sending was refused for says nothing of the one before, which may be done. */
+static void test_refusal_after_loss_is_undetermined(void **state)
+{
+    (void)state;
+    static const enum fake_mood moods[] = {FAKE_FULL, FAKE_BUSY, FAKE_NO_MAJORITY};
+    for (size_t i = 0; i < ARRAY_LEN(moods); i++) {
+        struct fixture f;
+        start_sessions(&f, 1);
+        f.cluster.stores[0]->mood = FAKE_DO_RESET;
+        f.cluster.stores[0]->moods_left = 1;
+        struct probe_op *p = put(&f, "k", "v", 1000);
+        while (f.cluster.stores[0]->mood == FAKE_DO_RESET)
+            assert_true(sim_step(f.sim));
+        f.cluster.stores[0]->mood = moods[i];
+        f.cluster.stores[0]->moods_left = 0;
+        f.cluster.stores[0]->busy_ms = 2000;
+        assert_int_equal(await(&f, p), ERR_UNDETERMINED);
+        assert_int_equal(f.cluster.applied, 2);
+        /* Its session is given up: another one's lowest must not pass it. */
+        uint64_t session = p->op.stamp.session;
+        f.cluster.stores[0]->mood = FAKE_SERVE;
+        assert_int_equal(await(&f, put(&f, "k", "w", 5000)), 0);
+        assert_true(f.cluster.last.session != session);
+        finish(&f);
+    }
+}
+
+static struct probe_op *fence(struct fixture *f, const struct probe_op *of)
+{
+    struct probe_op *p = op_new(f, REQUEST_WRITE, 1000);
+    struct op op = {.kind = OP_FENCE, .key = of->op.key};
+    command_encode(&p->command,
+                   &(struct command){.session = of->op.stamp.session,
+                                     .sequence = of->op.stamp.sequence,
+                                     .lowest_unanswered = of->op.stamp.lowest_unanswered,
+                                     .first_sent_ms = of->op.stamp.first_sent_ms,
+                                     .op_count = 1,
+                                     .ops = &op});
+    p->op.key = of->op.key;
+    p->op.is_stamped = true;
+    p->op.request.write.command = buf_slice(&p->command);
+    assert_int_equal(client_submit(f->client, &p->op), 0);
+    return p;
+}
+
+/* What stayed undetermined can be asked for later by the stamp that it had. */
+static void test_fence_tells(void **state)
+{
+    (void)state;
+    static const enum fake_mood moods[] = {FAKE_RESET, FAKE_DO_RESET};
+    for (size_t i = 0; i < ARRAY_LEN(moods); i++) {
+        struct fixture f;
+        start_sessions(&f, 1);
+        f.cluster.stores[0]->mood = moods[i];
+        f.cluster.stores[0]->moods_left = 0;
+        struct probe_op *p = put(&f, "k", "v", 300);
+        assert_int_equal(await(&f, p), ERR_UNDETERMINED);
+        f.cluster.stores[0]->mood = FAKE_RESET; /* the question itself is lost once */
+        f.cluster.stores[0]->moods_left = 1;
+        struct probe_op *q = fence(&f, p);
+        assert_int_equal(await(&f, q), moods[i] == FAKE_RESET ? ERR_FENCED : 0);
+        assert_int_equal(f.cluster.applied, 1 + i);
+        finish(&f);
+    }
+}
+
+/* The range knows nothing of times so old: a first sending gets another stamp; of one that
+ * may have been done nobody can tell any more. */
+static void test_expired(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_sessions(&f, 1);
+    f.cluster.floor_ms = f.cluster.last.first_sent_ms + 100000;
+    assert_int_equal(await(&f, put(&f, "k", "v", 1000)), 0);
+    assert_true(f.cluster.last.first_sent_ms > f.cluster.floor_ms);
+    f.cluster.stores[0]->mood = FAKE_RESET;
+    f.cluster.stores[0]->moods_left = 1;
+    struct probe_op *p = put(&f, "k", "w", 1000);
+    while (f.cluster.stores[0]->mood == FAKE_RESET)
+        assert_true(sim_step(f.sim));
+    f.cluster.floor_ms += 100000;
+    assert_int_equal(await(&f, p), ERR_UNDETERMINED);
+    assert_int_equal(f.cluster.applied, 2);
+    finish(&f);
+}
+
+/* Sequences ascend, the lowest follows what is answered, and stays below what is not. */
+static void test_lowest_follows(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_sessions(&f, 1);
+    uint64_t session = f.cluster.last.session;
+    f.cluster.stores[0]->mood = FAKE_LATE;
+    f.cluster.stores[0]->busy_ms = 1000;
+    f.cluster.stores[0]->moods_left = 1;
+    struct probe_op *slow = put(&f, "slow", "v", 5000);
+    run_ms(&f, 10);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(await(&f, put(&f, "k", "v", 0)), 0);
+    assert_true(f.cluster.last.session == session);
+    assert_int_equal(slow->calls, 0);
+    assert_int_equal(slow->op.stamp.sequence, 2);
+    assert_int_equal(f.cluster.last.sequence, 12);
+    assert_int_equal(f.cluster.last.lowest_unanswered, 2);
+    assert_int_equal(await(&f, slow), 0);
+    assert_int_equal(await(&f, put(&f, "k", "v", 0)), 0);
+    assert_int_equal(f.cluster.last.lowest_unanswered, 13);
+    finish(&f);
+}
+
+/* One that stays open does not hold the others up: at the window's end a session begins. */
+static void test_window(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_sessions(&f, 1);
+    uint64_t session = f.cluster.last.session;
+    f.cluster.stores[0]->mood = FAKE_LATE;
+    f.cluster.stores[0]->busy_ms = 4000;
+    f.cluster.stores[0]->moods_left = 1;
+    struct probe_op *slow = put(&f, "slow", "v", 5000);
+    run_ms(&f, 10);
+    for (int i = 0; i < CLIENT_SESSION_WINDOW - 1; i++)
+        put(&f, "k", "v", 5000);
+    run_ms(&f, 100);
+    assert_true(f.cluster.last.session == session);
+    assert_int_equal(await(&f, put(&f, "k", "v", 5000)), 0);
+    assert_true(f.cluster.last.session != session);
+    assert_int_equal(f.cluster.last.sequence, 1);
+    assert_int_equal(await(&f, slow), 0);
+    assert_int_equal(f.cluster.applied, CLIENT_SESSION_WINDOW + 2);
+    finish(&f);
+}
+
+static void test_without_sessions(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f, 1, &(struct client_options){.has_no_sessions = true});
+    f.cluster.clock_ms = CLOCK_MS;
+    assert_int_equal(await(&f, put(&f, "k", "v", 0)), 0);
+    assert_int_equal(f.cluster.last.session, 0);
+    f.cluster.stores[0]->mood = FAKE_DO_RESET;
+    f.cluster.stores[0]->moods_left = 1;
+    assert_int_equal(await(&f, put(&f, "k", "v", 0)), ERR_UNDETERMINED);
+    finish(&f);
 }
 
 int main(void)
@@ -694,6 +893,14 @@ int main(void)
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_free_with_ops_in_all_states),
         cmocka_unit_test(test_storms),
+        cmocka_unit_test(test_lost_change_is_repeated),
+        cmocka_unit_test(test_change_leaves_silent_leader),
+        cmocka_unit_test(test_refusal_after_loss_is_undetermined),
+        cmocka_unit_test(test_fence_tells),
+        cmocka_unit_test(test_expired),
+        cmocka_unit_test(test_lowest_follows),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_without_sessions),
     };
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stamps for changes. One session at a time: its sequences are given in order and answered
+ * in any; the lowest that is not answered goes along with each change, so that ranges forget
+ * the results below. It is given up when the window is full or something of it stays
+ * undetermined; ops that still carry its stamp go on with it.
+ */
+#include "base/plant.h"
+#include "client/client_internal.h"
+
+enum { STAMPED_KEEP = 64 << 10, STAMP_BYTES = 64 };
+
+void session_set_time(struct client *client, uint64_t time_ms)
+{
+    if (time_ms == 0)
+        return;
+    client->time_ms = time_ms;
+    client->time_at_us = env_now_us(client->env);
+}
+
+static uint64_t cluster_time(const struct client *client)
+{
+    ASSERT(client->time_ms != 0);
+    return client->time_ms + (env_now_us(client->env) - client->time_at_us) / 1000;
+}
+
+static uint64_t *answered_word(struct client_session *s, uint64_t sequence)
+{
+    return &s->answered[sequence % CLIENT_SESSION_WINDOW / 64];
+}
+
+static void session_begin(struct client *client)
+{
+    struct client_session *s = &client->session;
+    uint64_t id;
+    do {
+        env_random_bytes(client->env, &id, sizeof id);
+    } while (id == 0);
+    *s = (struct client_session){.id = id, .next = 1, .lowest = 1};
+}
+
+void session_stamp(struct client_op *op)
+{
+    struct client *client = op->client;
+    struct client_session *s = &client->session;
+    if (op->request.kind != REQUEST_WRITE || op->is_stamped || op->stamp.session != 0 ||
+        client->options.has_no_sessions || client->time_ms == 0)
+        return;
+    if (s->id == 0 || s->next - s->lowest >= CLIENT_SESSION_WINDOW)
+        session_begin(client);
+    op->stamp = (struct command_stamp){
+        .session = s->id,
+        .sequence = s->next,
+        .lowest_unanswered = s->lowest,
+        .first_sent_ms = cluster_time(client),
+    };
+    *answered_word(s, s->next) &= ~(UINT64_C(1) << s->next % 64);
+    s->next++;
+    ASSERT(op->stamp.lowest_unanswered <= op->stamp.sequence);
+}
+
+static void session_answered(struct client_session *s, uint64_t sequence)
+{
+    ASSERT(sequence >= s->lowest && sequence < s->next);
+    *answered_word(s, sequence) |= UINT64_C(1) << sequence % 64;
+    while (s->lowest < s->next && (*answered_word(s, s->lowest) >> s->lowest % 64 & 1) != 0)
+        s->lowest++;
+}
+
+void session_op_over(struct client_op *op, bool is_answered)
+{
+    struct client_session *s = &op->client->session;
+    if (op->stamp.session == 0 || op->stamp.session != s->id)
+        return;
+    if (is_answered)
+        session_answered(s, op->stamp.sequence);
+    else
+        s->id = 0; /* its lowest must not pass what may yet be asked for */
+}
+
+void session_unstamp(struct client_op *op)
+{
+    ASSERT(!op->is_ambiguous);
+    session_op_over(op, true);
+    op->stamp = (struct command_stamp){0};
+}
+
+bool op_is_repeatable(const struct client_op *op)
+{
+    return op_is_read_only(op) || op->stamp.session != 0 || op->is_stamped;
+}
+
+int session_request(struct client_op *op, struct request *ret_request)
+{
+    struct buf *out = &op->client->stamped;
+    *ret_request = op->request;
+    if (op->stamp.session == 0)
+        return 0;
+    if (out->cap > STAMPED_KEEP)
+        buf_fini(out);
+    buf_clear(out);
+    buf_reserve(out, op->request.write.command.len + STAMP_BYTES);
+    if (command_restamp(out, op->request.write.command, &op->stamp) != 0)
+        return ERR_INVALID;
+    if (out->failed)
+        return ERR_NOMEM;
+    ret_request->write.command = buf_slice(out);
+    return 0;
+}
+
+void session_check(const struct client *client)
+{
+    const struct client_session *s = &client->session;
+    ASSERT(s->lowest <= s->next);
+    ASSERT(s->next - s->lowest <= CLIENT_SESSION_WINDOW);
+}
