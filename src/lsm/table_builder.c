@@ -7,30 +7,20 @@
  */
 #include "lsm/table_builder.h"
 
-#include <lz4.h>
 #include <stdlib.h>
 
 #include "base/coding.h"
-#include "base/crc32c.h"
-#include "base/plant.h"
-#include "env/env.h"
 #include "lsm/block.h"
-#include "lsm/disk.h"
+#include "lsm/block_writer.h"
 #include "lsm/filter.h"
 #include "lsm/lsm.h"
 
-enum { WRITE_BYTES = 256 << 10, INDEX_RESTART_EVERY = 4, OUT_MAX = 1 << 30 };
+enum { INDEX_RESTART_EVERY = 4, OUT_MAX = 1 << 30 };
 
 struct table_builder {
-    struct env *env;
-    struct env_file *file;
-    char path[ENV_PATH_MAX];
     struct table_options options;
+    struct block_writer writer;
     struct block_builder data, part, top;
-    struct buf out; /* bytes that wait to be written at `written` */
-    uint64_t written;
-    uint32_t crc;
-    struct buf scratch; /* compressed block */
     struct buf last_ikey;
     struct buf hashes; /* u64 each, native */
     bool index_is_pending;
@@ -41,66 +31,6 @@ struct table_builder {
     bool is_finished;
 };
 
-static uint64_t offset_now(const struct table_builder *b)
-{
-    return b->written + b->out.len;
-}
-
-/* Write what waits, and send it to the disk at once: a whole table that went with the
- * last sync would hold up the log's syncs behind it for as long. */
-static int flush_out(struct table_builder *b, struct err *err)
-{
-    if (b->out.failed)
-        return err_set(err, ERR_NOMEM, "write buffer of '%s'", b->path);
-    if (b->out.len == 0)
-        return 0;
-    int rv = env_file_write(b->file, b->written, b->out.data, b->out.len, err);
-    if (rv != 0)
-        return rv;
-    b->crc = crc32c(b->crc, b->out.data, b->out.len);
-    if (b->out.len >= WRITE_BYTES)
-        rv = disk_write_back(b->env, b->file, b->path, b->written, b->out.len, err);
-    b->written += b->out.len;
-    buf_clear(&b->out);
-    return rv;
-}
-
-/* LZ4 unless that saves less than an eighth. */
-static struct slice compress(struct table_builder *b, struct slice plain, uint8_t *ret_type)
-{
-    *ret_type = TABLE_BLOCK_PLAIN;
-    if (b->options.no_compression || plain.len > LZ4_MAX_INPUT_SIZE)
-        return plain;
-    int bound = LZ4_compressBound((int)plain.len);
-    buf_clear(&b->scratch);
-    uint8_t *p = buf_extend(&b->scratch, (size_t)bound + 4);
-    if (p == NULL)
-        return plain;
-    put_u32(p, (uint32_t)plain.len);
-    int n = LZ4_compress_default((const char *)plain.data, (char *)p + 4, (int)plain.len, bound);
-    if (n <= 0 || (size_t)n + 4 > plain.len - plain.len / 8)
-        return plain;
-    *ret_type = TABLE_BLOCK_LZ4;
-    return slice_of(p, (size_t)n + 4);
-}
-
-static int write_block(struct table_builder *b, struct slice plain, bool may_compress,
-                       struct table_handle *ret_handle, struct err *err)
-{
-    uint8_t type = TABLE_BLOCK_PLAIN;
-    struct slice payload = may_compress ? compress(b, plain, &type) : plain;
-    ASSERT(payload.len <= UINT32_MAX);
-    struct table_handle handle = {.offset = offset_now(b), .len = (uint32_t)payload.len};
-    uint8_t *p = buf_extend(&b->out, payload.len + TABLE_BLOCK_TAIL);
-    if (p == NULL)
-        return err_set(err, ERR_NOMEM, "block of %zu bytes", payload.len);
-    memcpy(p, payload.data, payload.len);
-    p[payload.len] = type;
-    put_u32(p + payload.len + 1, table_block_crc(p, payload.len + 1, handle.offset));
-    *ret_handle = handle;
-    return b->out.len >= WRITE_BYTES ? flush_out(b, err) : 0;
-}
-
 static int cut_partition(struct table_builder *b, struct err *err)
 {
     struct slice plain;
@@ -109,7 +39,7 @@ static int cut_partition(struct table_builder *b, struct err *err)
     int rv = block_builder_finish(&b->part, &plain);
     if (rv != 0)
         return err_set(err, rv, "index partition");
-    rv = write_block(b, plain, true, &handle, err);
+    rv = block_writer_add(&b->writer, plain, true, &handle, err);
     if (rv != 0)
         return rv;
     uint8_t value[4 * VARINT_MAX];
@@ -164,7 +94,7 @@ static int cut_data(struct table_builder *b, struct err *err)
     if (rv != 0)
         return err_set(err, rv, "data block");
     b->block_records = b->data.count;
-    rv = write_block(b, plain, true, &b->pending, err);
+    rv = block_writer_add(&b->writer, plain, true, &b->pending, err);
     if (rv != 0)
         return rv;
     b->index_is_pending = true;
@@ -178,24 +108,18 @@ int table_builder_open(struct table_builder **ret_builder, struct env *env, cons
                        const struct table_options *options, struct err *err)
 {
     ASSERT(options->block_bytes > 0);
-    ASSERT(strlen(path) < ENV_PATH_MAX);
     struct table_builder *b = calloc(1, sizeof *b);
     if (b == NULL)
         return err_set(err, ERR_NOMEM, "table builder");
-    int rv = env_file_open(env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE,
-                           &b->file, err);
+    int rv = block_writer_open(&b->writer, env, path, options->no_compression, err);
     if (rv != 0) {
         free(b);
         return rv;
     }
-    b->env = env;
     b->options = *options;
-    memcpy(b->path, path, strlen(path) + 1);
     block_builder_init(&b->data, options->restart_every);
     block_builder_init(&b->part, INDEX_RESTART_EVERY);
     block_builder_init(&b->top, INDEX_RESTART_EVERY);
-    buf_init(&b->out, OUT_MAX);
-    buf_init(&b->scratch, OUT_MAX);
     buf_init(&b->last_ikey, LSM_KEY_MAX + IKEY_TRAILER);
     buf_init(&b->hashes, SIZE_MAX / 2);
     table_props_init(&b->props);
@@ -252,7 +176,7 @@ int table_builder_add(struct table_builder *b, const struct entry *e, struct err
 
 uint64_t table_builder_bytes(const struct table_builder *b)
 {
-    return offset_now(b) + block_builder_bytes(&b->data);
+    return block_writer_offset(&b->writer) + block_builder_bytes(&b->data);
 }
 
 uint64_t table_builder_records(const struct table_builder *b)
@@ -270,8 +194,9 @@ static int write_filter(struct table_builder *b, struct table_handle *ret_handle
     buf_init(&filter, OUT_MAX);
     filter_build(&filter, (const uint64_t *)(const void *)b->hashes.data,
                  b->hashes.len / sizeof(uint64_t), b->options.filter_bits);
-    int rv = filter.failed ? err_set(err, ERR_NOMEM, "filter")
-                           : write_block(b, buf_slice(&filter), false, ret_handle, err);
+    int rv = filter.failed
+                 ? err_set(err, ERR_NOMEM, "filter")
+                 : block_writer_add(&b->writer, buf_slice(&filter), false, ret_handle, err);
     buf_fini(&filter);
     return rv;
 }
@@ -285,7 +210,7 @@ static int write_props(struct table_builder *b, struct table_handle *ret_handle,
     table_props_encode(&b->props, &raw);
     int rv = raw.failed || b->props.largest.failed || b->props.smallest.failed
                  ? err_set(err, ERR_NOMEM, "properties")
-                 : write_block(b, buf_slice(&raw), false, ret_handle, err);
+                 : block_writer_add(&b->writer, buf_slice(&raw), false, ret_handle, err);
     buf_fini(&raw);
     return rv;
 }
@@ -301,14 +226,12 @@ static int write_tail(struct table_builder *b, struct err *err)
     if (rv == 0 && block_builder_finish(&b->top, &top) != 0)
         rv = err_set(err, ERR_NOMEM, "top index");
     if (rv == 0)
-        rv = write_block(b, top, true, &footer.top, err);
+        rv = block_writer_add(&b->writer, top, true, &footer.top, err);
     if (rv != 0)
         return rv;
-    uint8_t *p = buf_extend(&b->out, TABLE_FOOTER);
-    if (p == NULL)
-        return err_set(err, ERR_NOMEM, "footer");
-    table_footer_encode(&footer, p);
-    return flush_out(b, err);
+    uint8_t raw[TABLE_FOOTER];
+    table_footer_encode(&footer, raw);
+    return block_writer_raw(&b->writer, slice_of(raw, sizeof raw), err);
 }
 
 int table_builder_finish(struct table_builder *b, struct table_info *ret_info, struct err *err)
@@ -324,12 +247,13 @@ int table_builder_finish(struct table_builder *b, struct table_info *ret_info, s
         rv = cut_partition(b, err);
     if (rv == 0)
         rv = write_tail(b, err);
-    if (rv == 0 && !PLANTED(table_not_synced))
-        rv = disk_sync(b->env, b->file, b->path, err);
+    if (rv == 0)
+        rv = block_writer_finish(&b->writer, err);
     if (rv != 0)
         return rv;
     b->is_finished = true;
-    *ret_info = (struct table_info){.size = b->written, .crc = b->crc, .props = b->props};
+    *ret_info =
+        (struct table_info){.size = b->writer.written, .crc = b->writer.crc, .props = b->props};
     table_props_init(&b->props);
     return 0;
 }
@@ -338,14 +262,10 @@ void table_builder_free(struct table_builder *b, bool keep)
 {
     if (b == NULL)
         return;
-    env_file_close(b->file);
-    if (!b->is_finished && !keep)
-        env_file_unlink(b->env, b->path, NULL); /* the next open would remove it */
+    block_writer_fini(&b->writer, keep);
     block_builder_fini(&b->data);
     block_builder_fini(&b->part);
     block_builder_fini(&b->top);
-    buf_fini(&b->out);
-    buf_fini(&b->scratch);
     buf_fini(&b->last_ikey);
     buf_fini(&b->hashes);
     table_props_fini(&b->props);
