@@ -41,6 +41,13 @@ void build_init(struct build *b, const struct build_env *with, struct cursor *so
     gc_filter_init(&b->filter, b->gc, build_has_below, b);
 }
 
+void build_set_values(struct build *b, struct build_values *values)
+{
+    ASSERT(!b->is_started);
+    b->values = *values;
+    values->victims = (struct value_victims){0};
+}
+
 static int open_table(struct build *b)
 {
     char path[ENV_PATH_MAX];
@@ -122,6 +129,73 @@ static int close_table(struct build *b)
     return rv;
 }
 
+/* ---- values ------------------------------------------------------------- */
+
+static int close_values(struct build *b)
+{
+    struct value_info info;
+    struct piece *piece = NULL;
+    int rv = value_builder_finish(&b->value_file, &info, &b->err);
+    if (rv != 0)
+        return rv;
+    value_builder_fini(&b->value_file, false);
+    b->has_value_file = false;
+    b->bytes_out += info.size;
+    b->value_bytes_out += info.size;
+    rv = values_open_piece(b->with.env, b->with.cache, b->with.dir, &info, &piece, &b->err);
+    if (rv == 0)
+        rv = add_output(b, piece);
+    if (rv != 0) {
+        char path[ENV_PATH_MAX];
+        piece_unref(piece);
+        if (disk_path(b->with.dir, DISK_VALUES, info.number, path) == 0)
+            env_file_unlink(b->with.env, path, NULL);
+    }
+    return rv;
+}
+
+static int write_value(struct build *b, struct entry *e, uint8_t room[ENTRY_REF_BYTES])
+{
+    struct value_ref ref;
+    int rv = 0;
+    if (b->has_value_file && value_builder_bytes(&b->value_file) >= b->with.value_file_bytes)
+        rv = close_values(b);
+    if (rv == 0 && !b->has_value_file) {
+        uint64_t number = atomic_fetch_add(b->with.number, 1);
+        rv = value_builder_open(&b->value_file, b->with.env, b->with.dir, number,
+                                b->with.table.no_compression, &b->err);
+        b->has_value_file = rv == 0;
+    }
+    if (rv == 0)
+        rv = value_builder_add(&b->value_file, e->value, &ref, &b->err);
+    if (rv != 0)
+        return rv;
+    value_ref_encode(&ref, room);
+    e->value = slice_of(room, ENTRY_REF_BYTES);
+    e->is_ref = true;
+    return 0;
+}
+
+/* A large value goes out of the table; one of a file that is emptied comes in first. `room`
+ * and b->moved hold what `e` points to afterwards. */
+static int place_value(struct build *b, struct entry *e, uint8_t room[ENTRY_REF_BYTES])
+{
+    if (e->kind == ENTRY_DELETE)
+        return 0;
+    if (e->is_ref && value_victims_has(&b->values.victims, value_ref_decode(e->value).file)) {
+        int rv = values_get(b->values.source, e->value, LSM_READ_NO_FILL, &b->moved, &b->err);
+        if (rv != 0)
+            return rv;
+        e->value = block_slice(b->moved);
+        e->is_ref = false;
+        b->bytes_in += e->value.len;
+        b->value_bytes_moved += e->value.len;
+    }
+    if (e->is_ref || !b->values.is_separate || e->value.len < b->with.table.value_bytes)
+        return 0;
+    return write_value(b, e, room);
+}
+
 /* A new file before the present key? Only between keys: one key's versions stay together.
  * The end of a span is a welcome place from half the size on. */
 static bool wants_cut(const struct build *b, bool is_new_key, bool ends_local)
@@ -152,8 +226,13 @@ static int step_entry(struct build *b)
         rv = close_table(b);
     if (rv == 0 && keep && b->table == NULL)
         rv = open_table(b);
+    uint8_t room[ENTRY_REF_BYTES];
+    if (rv == 0 && keep)
+        rv = place_value(b, &e, room);
     if (rv == 0 && keep)
         rv = table_builder_add(b->table, &e, &b->err);
+    block_unref(b->moved);
+    b->moved = NULL;
     if (rv == 0)
         cursor_next(b->source);
     return rv;
@@ -162,6 +241,8 @@ static int step_entry(struct build *b)
 static int finish(struct build *b)
 {
     int rv = b->table != NULL ? close_table(b) : 0;
+    if (rv == 0 && b->has_value_file)
+        rv = close_values(b);
     if (rv == 0 && b->output_count > 0 && !PLANTED(table_name_not_synced))
         rv = disk_sync_dir(b->with.env, b->with.dir, &b->err);
     b->is_done = rv == 0;
@@ -197,8 +278,11 @@ void build_discard(struct build *b, bool keep)
     char path[ENV_PATH_MAX];
     table_builder_free(b->table, keep);
     b->table = NULL;
+    value_builder_fini(&b->value_file, keep);
+    b->has_value_file = false;
     for (size_t i = 0; i < b->output_count; i++) {
-        if (!keep && disk_path(b->with.dir, DISK_TABLE, b->outputs[i].piece->file, path) == 0)
+        enum disk_kind kind = b->outputs[i].piece->table->is_values ? DISK_VALUES : DISK_TABLE;
+        if (!keep && disk_path(b->with.dir, kind, b->outputs[i].piece->file, path) == 0)
             env_file_unlink(b->with.env, path, NULL); /* else the next open does */
         piece_unref(b->outputs[i].piece);
     }
@@ -212,5 +296,6 @@ void build_fini(struct build *b, bool keep)
     cursor_free(b->source);
     gc_filter_fini(&b->filter);
     gc_table_unref(b->gc);
+    value_victims_fini(&b->values.victims);
     *b = (struct build){0};
 }

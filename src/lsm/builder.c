@@ -47,6 +47,55 @@ static int stage_close(struct lsm_builder *b, struct err *err)
     return 0;
 }
 
+static int values_close(struct lsm_builder *b, struct err *err)
+{
+    if (b->value_count == b->value_cap) {
+        size_t cap = MAX(b->value_cap * 2, (size_t)4);
+        struct value_info *more = realloc(b->values, cap * sizeof *more);
+        if (more == NULL)
+            return err_set(err, ERR_NOMEM, "staged value files");
+        b->values = more;
+        b->value_cap = cap;
+    }
+    int rv = value_builder_finish(&b->value_file, &b->values[b->value_count], err);
+    if (rv != 0)
+        return rv;
+    b->bytes += b->values[b->value_count++].size;
+    value_builder_fini(&b->value_file, false);
+    b->has_value_file = false;
+    return 0;
+}
+
+/* A large value goes to a value file, once there were so many that it pays. */
+static int place_value(struct lsm_builder *b, struct entry *e, uint8_t room[ENTRY_REF_BYTES],
+                       struct err *err)
+{
+    struct value_ref ref;
+    size_t large = b->with.table.value_bytes;
+    int rv = 0;
+    if (e->kind == ENTRY_DELETE || large == 0 || e->value.len < large)
+        return 0;
+    b->large += e->value.len;
+    if (!lsm_values_pay(b->lsm, b->large - e->value.len))
+        return 0;
+    if (b->has_value_file && value_builder_bytes(&b->value_file) >= b->with.value_file_bytes)
+        rv = values_close(b, err);
+    if (rv == 0 && !b->has_value_file) {
+        uint64_t number = atomic_fetch_add(b->with.number, 1);
+        rv = value_builder_open(&b->value_file, b->with.env, b->with.dir, number,
+                                b->with.table.no_compression, err);
+        b->has_value_file = rv == 0;
+    }
+    if (rv == 0)
+        rv = value_builder_add(&b->value_file, e->value, &ref, err);
+    if (rv != 0)
+        return rv;
+    value_ref_encode(&ref, room);
+    e->value = slice_of(room, ENTRY_REF_BYTES);
+    e->is_ref = true;
+    return 0;
+}
+
 /* To the caller the end of the process is an I/O error like any other. */
 static int stage_error(int status, struct err *err)
 {
@@ -65,8 +114,9 @@ static int check_order(struct lsm_builder *b, const struct entry *e, struct err 
     return 0;
 }
 
-static int builder_add(struct lsm_builder *b, const struct entry *e, struct err *err)
+static int builder_add(struct lsm_builder *b, struct entry *e, struct err *err)
 {
+    uint8_t room[ENTRY_REF_BYTES];
     ASSERT(!b->is_finished);
     ASSERT(!b->is_failed);
     int rv = check_order(b, e, err);
@@ -76,6 +126,8 @@ static int builder_add(struct lsm_builder *b, const struct entry *e, struct err 
         rv = stage_close(b, err);
     if (rv == 0 && b->table == NULL)
         rv = stage_open(b, err);
+    if (rv == 0)
+        rv = place_value(b, e, room, err);
     if (rv == 0)
         rv = table_builder_add(b->table, e, err);
     buf_clear(&b->last_key);
@@ -113,6 +165,8 @@ int lsm_builder_finish(struct lsm_builder *b, struct err *err)
     ASSERT(!b->is_finished);
     ASSERT(!b->is_failed);
     int rv = b->table != NULL ? stage_close(b, err) : 0;
+    if (rv == 0 && b->has_value_file)
+        rv = values_close(b, err);
     b->is_failed = rv != 0;
     b->is_finished = rv == 0;
     return rv == 0 ? 0 : stage_error(rv, err);
@@ -125,7 +179,8 @@ uint64_t lsm_builder_count(const struct lsm_builder *b)
 
 uint64_t lsm_builder_bytes(const struct lsm_builder *b)
 {
-    return b->bytes + (b->table != NULL ? table_builder_bytes(b->table) : 0);
+    return b->bytes + (b->table != NULL ? table_builder_bytes(b->table) : 0) +
+           (b->has_value_file ? value_builder_bytes(&b->value_file) : 0);
 }
 
 void builder_free(struct lsm_builder *b, bool keep)
@@ -134,6 +189,12 @@ void builder_free(struct lsm_builder *b, bool keep)
     if (b == NULL)
         return;
     table_builder_free(b->table, keep);
+    value_builder_fini(&b->value_file, keep);
+    for (size_t i = 0; i < b->value_count; i++) {
+        if (!keep && disk_path(b->with.dir, DISK_VALUES, b->values[i].number, path) == 0)
+            env_file_unlink(b->with.env, path, NULL);
+    }
+    free(b->values);
     for (size_t i = 0; i < b->staged_count; i++) {
         struct staged *s = &b->staged[i];
         enum disk_kind kind = s->is_renamed ? DISK_TABLE : DISK_STAGE;

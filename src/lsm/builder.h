@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * builder — the inside of struct lsm_builder: staged files on their way into the
- * tree. A staged file is synced under its .stage name; the edit renames it.
+ * tree. A staged file is synced under its .stage name; the edit renames it. A value file
+ * has its name from the start: only tables that are taken in refer to it.
  */
 #ifndef LSM_BUILDER_H_
 #define LSM_BUILDER_H_
@@ -23,6 +24,11 @@ struct lsm_builder {
     uint64_t last_version;
     struct staged *staged;
     size_t staged_count, staged_cap;
+    struct value_builder value_file;
+    bool has_value_file;
+    struct value_info *values; /* finished value files */
+    size_t value_count, value_cap;
+    uint64_t large; /* bytes of large values so far: the first of them stay in the tables */
     uint64_t records, bytes;
     bool is_finished, is_failed;
 };

@@ -5,12 +5,13 @@
 #include <stdio.h>
 
 #include "lsm/lsm_internal.h"
+#include "lsm/value_gc.h"
 
 int lsm_verify(const struct lsm_view *view, lsm_bad_fn on_bad, void *data, struct err *err)
 {
     const struct version *v = view->version;
     int rv = 0;
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < v->count[level]; i++) {
             const struct piece *p = v->at[level][i];
             struct err why = {0};
@@ -29,12 +30,13 @@ static int link_tables(const struct lsm_view *view, const char *dir, struct err 
     const struct version *v = view->version;
     char from[ENV_PATH_MAX], to[ENV_PATH_MAX];
     int rv = 0;
-    for (unsigned level = 0; rv == 0 && level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; rv == 0 && level < VERSION_LISTS; level++) {
         for (size_t i = 0; rv == 0 && i < v->count[level]; i++) {
             const struct piece *p = v->at[level][i];
-            rv = disk_path(view->lsm->dir, DISK_TABLE, p->file, from);
+            enum disk_kind kind = level == VERSION_VALUES ? DISK_VALUES : DISK_TABLE;
+            rv = disk_path(view->lsm->dir, kind, p->file, from);
             if (rv == 0)
-                rv = disk_path(dir, DISK_TABLE, p->file, to);
+                rv = disk_path(dir, kind, p->file, to);
             if (rv != 0)
                 return err_set(err, rv, "path too long under '%s'", dir);
             rv = env_file_link(view->lsm->env, from, to, err);
@@ -51,7 +53,7 @@ static int write_manifest(const struct lsm_view *view, const char *dir, struct e
     struct manifest m;
     struct buf snapshot;
     uint64_t number = 1, order = 1;
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < view->version->count[level]; i++) {
             const struct piece *p = view->version->at[level][i];
             number = MAX(number, MAX(p->id, p->file) + 1);
@@ -132,6 +134,14 @@ static void find_middle(const struct version *v, unsigned level, struct middle *
     }
 }
 
+/* What `bytes` of the table of `p` refer to in value files. */
+static uint64_t values_of(const struct piece *p, uint64_t bytes)
+{
+    uint64_t shown = MAX(p->is_cut ? p->bytes : p->table->props.data_bytes, (uint64_t)1);
+    uint64_t share = MIN(bytes, shown) * 1000 / shown; /* a product of both might not fit */
+    return piece_value_bytes(p) / 1000 * share + piece_value_bytes(p) % 1000 * share / 1000;
+}
+
 int lsm_approximate(const struct lsm_view *view, struct slice start, struct slice end,
                     unsigned flags, struct lsm_approx *ret_approx, struct err *err)
 {
@@ -150,7 +160,7 @@ int lsm_approximate(const struct lsm_view *view, struct slice start, struct slic
             struct slice lo = span_max(p->lo, start);
             struct slice hi = end.len == 0 || slice_compare(p->hi, end) < 0 ? p->hi : end;
             table_approximate(p->table, lo, hi, &b, &r);
-            of_level += b;
+            of_level += b + values_of(p, b);
             records += r;
         }
         bytes += of_level;

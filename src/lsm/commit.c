@@ -7,6 +7,7 @@
  * given up, only written again, in a new manifest: its files must stay.
  */
 #include "lsm/lsm_internal.h"
+#include "lsm/value_gc.h"
 
 static void commit_execute(struct env_work *work)
 {
@@ -54,6 +55,26 @@ static void commit_write(struct lsm *lsm)
     env_work_submit(lsm->env, ENV_LANE_FLUSH, &lsm->commit_work);
 }
 
+/* The version that the edit makes; value files that nothing of it refers to go with it. */
+static int apply(struct lsm *lsm, struct err *err)
+{
+    struct version *next = NULL;
+    size_t dropped = 0;
+    int rv = version_apply(lsm->version, &lsm->commit_edit, &next, err);
+    if (rv == 0)
+        rv = value_sweep(lsm->version, next, &lsm->commit_edit, &dropped);
+    if (rv == 0 && dropped > 0) {
+        version_unref(next);
+        next = NULL;
+        rv = version_apply(lsm->version, &lsm->commit_edit, &next, err);
+    }
+    if (rv == 0)
+        lsm->commit_version = next;
+    else
+        version_unref(next);
+    return rv;
+}
+
 /* Begin the first of the queue that is still wanted. */
 static void commit_run(struct lsm *lsm)
 {
@@ -66,7 +87,7 @@ static void commit_run(struct lsm *lsm)
         if (rv == 0) {
             lsm->commit_edit.next_number = atomic_load(&lsm->next_number);
             lsm->commit_edit.next_order = lsm->next_order;
-            rv = version_apply(lsm->version, &lsm->commit_edit, &lsm->commit_version, &why);
+            rv = apply(lsm, &why);
         }
         if (rv == 0) {
             commit_write(lsm);

@@ -96,7 +96,12 @@ static int compaction_open(struct compaction *c)
         return ERR_NOMEM;
     build_init(&c->build, &with, source, c->lsm->gc, c->version, c->pick.output + 1);
     c->has_build = true;
-    return 0;
+    struct build_values values = {.source = c->version};
+    int rv = value_victims_find(c->version, &c->lsm->options, &values.victims);
+    values.is_separate =
+        rv == 0 && lsm_values_pay(c->lsm, value_expected(&c->pick, &values.victims));
+    build_set_values(&c->build, &values);
+    return rv;
 }
 
 /* ---- background --------------------------------------------------------- */
@@ -173,8 +178,10 @@ static int compact_prepare(struct lsm *lsm, struct commit *commit, struct edit *
     }
     if (c->pick.is_move)
         return rv != 0 ? rv : edit_add(edit, c->pick.output, piece_ref(c->pick.inputs[0].piece));
-    for (size_t i = 0; rv == 0 && i < c->build.output_count; i++)
-        rv = edit_add(edit, c->pick.output, piece_ref(c->build.outputs[i].piece));
+    for (size_t i = 0; rv == 0 && i < c->build.output_count; i++) {
+        const struct build_output *output = &c->build.outputs[i];
+        rv = edit_add(edit, build_output_list(output, c->pick.output), piece_ref(output->piece));
+    }
     return rv;
 }
 
@@ -189,7 +196,7 @@ static void count_levels(const struct compaction *c, struct lsm_level_stats *lev
         else
             levels[in->level].read_bytes += in->piece->bytes;
     }
-    output->write_bytes += c->has_build ? c->build.bytes_out : 0;
+    output->write_bytes += c->has_build ? c->build.bytes_out - c->build.value_bytes_out : 0;
 }
 
 static void compact_done(struct lsm *lsm, struct commit *commit, int status)
@@ -200,6 +207,8 @@ static void compact_done(struct lsm *lsm, struct commit *commit, int status)
     if (c->has_build) {
         stats->compact_read_bytes += c->build.bytes_in;
         stats->compact_write_bytes += c->build.bytes_out;
+        stats->value_write_bytes += c->build.value_bytes_out;
+        stats->value_moved_bytes += c->build.value_bytes_moved;
         stats->compact_dropped += status == 0 ? c->build.filter.dropped : 0;
     }
     if (status == 0) {
@@ -234,7 +243,9 @@ static int pick_work(struct lsm *lsm, struct pick *ret_pick)
     if (lsm->options.no_auto_compaction)
         return ERR_NOT_FOUND;
     int rv = pick_next(lsm->version, &lsm->options, &lsm->compact_cursor, ret_pick);
-    return rv == ERR_NOT_FOUND ? pick_garbage(lsm->version, lsm->gc, ret_pick) : rv;
+    if (rv == ERR_NOT_FOUND)
+        rv = pick_garbage(lsm->version, lsm->gc, ret_pick);
+    return rv == ERR_NOT_FOUND ? pick_values(lsm->version, &lsm->options, ret_pick) : rv;
 }
 
 void compact_run(struct lsm *lsm)

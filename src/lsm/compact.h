@@ -47,6 +47,12 @@ int pick_next(const struct version *version, const struct lsm_options *options, 
 struct gc_table;
 int pick_garbage(const struct version *version, const struct gc_table *gc, struct pick *ret_pick);
 
+/* One piece, to be written anew where it is; or one of L0 and all that must go down with it.
+ * 0, ERR_NOT_FOUND (damage there), ERR_NOMEM. */
+int pick_one(unsigned level, struct piece *piece, struct pick *ret_pick);
+int pick_level0(const struct version *version, const struct lsm_options *options,
+                const struct piece *piece, struct pick *ret_pick);
+
 /* All pieces that overlap the span, of all levels, into the deepest that has any. */
 int pick_span(const struct version *version, const struct lsm_options *options, struct slice start,
               struct slice end, struct pick *ret_pick);

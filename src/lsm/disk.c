@@ -8,13 +8,13 @@ void disk_name(enum disk_kind kind, uint64_t number, char out[DISK_NAME_MAX])
     static const char *const formats[] = {
         [DISK_CURRENT] = "CURRENT",    [DISK_CURRENT_NEW] = "CURRENT.new",
         [DISK_MANIFEST] = "MANIFEST-", [DISK_TABLE] = ".tbl",
-        [DISK_STAGE] = ".stage",
+        [DISK_STAGE] = ".stage",       [DISK_VALUES] = ".val",
     };
-    ASSERT(kind > DISK_OTHER && kind <= DISK_STAGE);
+    ASSERT(kind > DISK_OTHER && kind <= DISK_VALUES);
     unsigned long long n = number;
     if (kind == DISK_MANIFEST)
         snprintf(out, DISK_NAME_MAX, "%s%06llu", formats[kind], n);
-    else if (kind == DISK_TABLE || kind == DISK_STAGE)
+    else if (kind >= DISK_TABLE)
         snprintf(out, DISK_NAME_MAX, "%06llu%s", n, formats[kind]);
     else
         snprintf(out, DISK_NAME_MAX, "%s", formats[kind]);
@@ -66,6 +66,8 @@ enum disk_kind disk_parse(const char *name, uint64_t *ret_number)
         kind = DISK_TABLE;
     else if (strcmp(name + n, ".stage") == 0)
         kind = DISK_STAGE;
+    else if (strcmp(name + n, ".val") == 0)
+        kind = DISK_VALUES;
     if (kind != DISK_OTHER)
         *ret_number = number;
     return kind;

@@ -8,6 +8,7 @@
  *   MANIFEST-000007    log of edits
  *   000012.tbl         a table
  *   000013.stage       a table of a builder that no edit took in yet
+ *   000014.val         a value file
  */
 #ifndef LSM_DISK_H_
 #define LSM_DISK_H_
@@ -21,7 +22,8 @@ enum disk_kind {
     DISK_CURRENT_NEW,
     DISK_MANIFEST,
     DISK_TABLE,
-    DISK_STAGE
+    DISK_STAGE,
+    DISK_VALUES
 };
 
 enum { DISK_NAME_MAX = 40 };

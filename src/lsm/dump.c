@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "lsm/lsm_internal.h"
+#include "lsm/values.h"
 
 enum { LINE_MAX = 512, SHOWN_MAX = 96 };
 
@@ -51,15 +52,21 @@ static void dump_entry(const struct dump *d, const struct entry *e)
 {
     char key[SHOWN_MAX * 4 + 8], value[SHOWN_MAX * 4 + 8];
     unsigned long long version = e->version, expiry = e->expiry_ms;
+    size_t value_len = e->value.len;
     show_bytes(e->key, key);
     show_bytes(e->value, value);
+    if (e->is_ref) {
+        struct value_ref ref = value_ref_decode(e->value);
+        snprintf(value, sizeof value, "at %llu of %06llu.val", (unsigned long long)ref.at.offset,
+                 (unsigned long long)ref.file);
+        value_len = ref.size;
+    }
     if (e->kind == ENTRY_DELETE)
         line(d, "%s @%llu delete", key, version);
     else if (e->kind == ENTRY_PUT)
-        line(d, "%s @%llu put %zu bytes %s", key, version, e->value.len, value);
+        line(d, "%s @%llu put %zu bytes %s", key, version, value_len, value);
     else
-        line(d, "%s @%llu put expires=%llu %zu bytes %s", key, version, expiry, e->value.len,
-             value);
+        line(d, "%s @%llu put expires=%llu %zu bytes %s", key, version, expiry, value_len, value);
 }
 
 static void dump_props(const struct dump *d, const struct table *t)
@@ -76,6 +83,10 @@ static void dump_props(const struct dump *d, const struct table *t)
          (unsigned long long)p->key_bytes, (unsigned long long)p->value_bytes);
     line(d, "data_bytes=%llu data_blocks=%llu filter_bytes=%u", (unsigned long long)p->data_bytes,
          (unsigned long long)p->data_blocks, t->footer.filter.len);
+    line(d, "large_bytes=%llu", (unsigned long long)p->large_bytes);
+    for (size_t i = 0; i < p->ref_count; i++)
+        line(d, "refers to %llu bytes of %06llu.val", (unsigned long long)p->refs[i].bytes,
+             (unsigned long long)p->refs[i].file);
     line(d, "smallest=%s", smallest);
     line(d, "largest=%s", largest);
 }

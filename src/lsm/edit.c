@@ -22,6 +22,9 @@ void edit_item_free(struct lsm_edit_item *item, bool keep)
         return;
     for (size_t i = 0; i < item->ingest_count; i++)
         piece_unref(item->ingest[i]);
+    for (size_t i = 0; i < item->value_count; i++)
+        piece_unref(item->values[i]);
+    free(item->values);
     for (size_t i = 0; i < item->builder_count; i++)
         builder_free(item->builders[i], keep);
     free(item->ingest);
@@ -60,16 +63,18 @@ static int copy_spans(struct lsm_edit_item *item, const struct lsm_edit_op *op)
 
 static int copy_builders(struct lsm_edit_item *item, const struct lsm_edit_op *op)
 {
-    size_t files = 0;
+    size_t files = 0, values = 0;
     item->builders = calloc(MAX(op->ingest_count, (size_t)1), sizeof(*item->builders));
     if (item->builders == NULL)
         return ERR_NOMEM;
     for (size_t i = 0; i < op->ingest_count; i++) {
         ASSERT(op->ingest[i]->is_finished);
         files += op->ingest[i]->staged_count;
+        values += op->ingest[i]->value_count;
     }
     item->ingest = calloc(MAX(files, (size_t)1), sizeof(*item->ingest));
-    if (item->ingest == NULL)
+    item->values = calloc(MAX(values, (size_t)1), sizeof(*item->values));
+    if (item->ingest == NULL || item->values == NULL)
         return ERR_NOMEM;
     for (size_t i = 0; i < op->ingest_count; i++)
         item->builders[i] = op->ingest[i];
@@ -168,6 +173,24 @@ static int take_in_file(struct lsm *lsm, struct staged *s, struct err *err)
     return rv;
 }
 
+/* Value files have their names already. */
+static int take_in_values(struct lsm *lsm, struct lsm_edit_item *item, struct err *err)
+{
+    size_t at = 0;
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < item->builder_count; i++) {
+        const struct lsm_builder *b = item->builders[i];
+        for (size_t j = 0; rv == 0 && j < b->value_count; j++, at++) {
+            if (at < item->value_count)
+                continue;
+            rv = values_open_piece(lsm->env, lsm->cache, lsm->dir, &b->values[j], &item->values[at],
+                                   err);
+            item->value_count += rv == 0;
+        }
+    }
+    return rv;
+}
+
 /* Repeatable: what is renamed stays so, pieces are opened once. */
 int edit_take_in(struct lsm *lsm, struct step *step, struct err *err)
 {
@@ -182,6 +205,8 @@ int edit_take_in(struct lsm *lsm, struct step *step, struct err *err)
     }
     if (rv == 0 && files > 0 && item->ingest_count < files)
         rv = disk_sync_dir(lsm->env, lsm->dir, err);
+    if (rv == 0)
+        rv = take_in_values(lsm, item, err);
     for (size_t i = 0; rv == 0 && i < item->builder_count; i++) {
         struct lsm_builder *b = item->builders[i];
         for (size_t j = 0; rv == 0 && j < b->staged_count; j++, at++) {
@@ -304,6 +329,8 @@ static int ingest(struct lsm *lsm, struct lsm_edit_item *item, struct edit *edit
         p->order = lsm->next_order++;
         rv = edit_add(edit, level, piece_ref(p));
     }
+    for (size_t i = 0; rv == 0 && i < item->value_count; i++)
+        rv = edit_add(edit, VERSION_VALUES, piece_ref(item->values[i]));
     version_unref(after);
     return rv;
 }

@@ -5,6 +5,9 @@
  *   encoded key    key bytes | ~version, 8 bytes big-endian
  *   encoded value  kind (1 byte) | expiry u64 (only ENTRY_PUT_EXPIRES) | value
  *
+ * With ENTRY_IS_REF in the kind, the value stands in a value file (values.h), and what is
+ * here is where: ENTRY_REF_BYTES bytes.
+ *
  * Order   key ascending (bytes, a prefix first), then version descending. Encoded
  *         keys cannot be compared as plain bytes: use ikey_compare().
  */
@@ -16,7 +19,7 @@
 #include "base/coding.h"
 
 enum entry_kind { ENTRY_DELETE = 0, ENTRY_PUT = 1, ENTRY_PUT_EXPIRES = 2 };
-enum { IKEY_TRAILER = 8, ENTRY_HEAD_MAX = 9 };
+enum { IKEY_TRAILER = 8, ENTRY_HEAD_MAX = 9, ENTRY_IS_REF = 0x10, ENTRY_REF_BYTES = 24 };
 
 struct entry {
     struct slice key;
@@ -24,6 +27,7 @@ struct entry {
     uint64_t expiry_ms; /* not 0 iff kind is ENTRY_PUT_EXPIRES */
     struct slice value;
     enum entry_kind kind;
+    bool is_ref; /* `value` is a reference (never in memtables and batches) */
 };
 
 /* Negative, 0, positive: where (a, va) stands against (b, vb). */
@@ -79,7 +83,7 @@ static inline int ikey_compare(struct slice a, struct slice b)
 /* The bytes in front of the value: kind and, if there is one, expiry. */
 static inline size_t entry_encode_head(const struct entry *e, uint8_t out[ENTRY_HEAD_MAX])
 {
-    out[0] = (uint8_t)e->kind;
+    out[0] = (uint8_t)((unsigned)e->kind | (e->is_ref ? ENTRY_IS_REF : 0u));
     if (e->kind != ENTRY_PUT_EXPIRES)
         return 1;
     put_u64(out + 1, e->expiry_ms);
@@ -89,10 +93,13 @@ static inline size_t entry_encode_head(const struct entry *e, uint8_t out[ENTRY_
 /* Both halves as found in a block; false if they cannot be an entry. */
 static inline bool entry_decode(struct slice ikey, struct slice raw, struct entry *ret_entry)
 {
-    if (!ikey_is_sane(ikey) || raw.len < 1 || raw.data[0] > ENTRY_PUT_EXPIRES)
+    if (!ikey_is_sane(ikey) || raw.len < 1)
         return false;
-    size_t head = raw.data[0] == ENTRY_PUT_EXPIRES ? ENTRY_HEAD_MAX : 1;
-    if (raw.len < head || (raw.data[0] == ENTRY_DELETE && raw.len != 1))
+    bool is_ref = (raw.data[0] & ENTRY_IS_REF) != 0;
+    unsigned kind = raw.data[0] & ~(unsigned)ENTRY_IS_REF;
+    size_t head = kind == ENTRY_PUT_EXPIRES ? ENTRY_HEAD_MAX : 1;
+    if (kind > ENTRY_PUT_EXPIRES || raw.len < head || (kind == ENTRY_DELETE && raw.len != 1) ||
+        (is_ref && raw.len != head + ENTRY_REF_BYTES))
         return false;
     uint64_t expiry_ms = head > 1 ? get_u64(raw.data + 1) : 0;
     if (head > 1 && expiry_ms == 0)
@@ -102,7 +109,8 @@ static inline bool entry_decode(struct slice ikey, struct slice raw, struct entr
         .version = ikey_version(ikey),
         .expiry_ms = expiry_ms,
         .value = slice_of(raw.data + head, raw.len - head),
-        .kind = (enum entry_kind)raw.data[0],
+        .kind = (enum entry_kind)kind,
+        .is_ref = is_ref,
     };
     return true;
 }

@@ -16,7 +16,8 @@ static void files_execute(struct env_work *work)
     char path[ENV_PATH_MAX];
     for (size_t i = 0; i < lsm->files.batch_count; i++) {
         struct table *t = lsm->files.batch[i];
-        int rv = disk_path(lsm->dir, DISK_TABLE, t->number, path);
+        enum disk_kind kind = t->is_values ? DISK_VALUES : DISK_TABLE;
+        int rv = disk_path(lsm->dir, kind, t->number, path);
         lsm->files.batch[i] = NULL; /* files_free() may come before complete() */
         table_unref(t);
         if (rv == 0)
@@ -48,7 +49,7 @@ void files_init(struct lsm *lsm)
 void files_open(struct lsm *lsm, const struct version *version)
 {
     (void)lsm;
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < version->count[level]; i++)
             version->at[level][i]->table->pieces++;
     }

@@ -141,6 +141,7 @@ static bool pass_span(struct gc_filter *f, const struct lsm_gc_span *span, struc
         e->kind = ENTRY_DELETE;
         e->expiry_ms = 0;
         e->value = (struct slice){0};
+        e->is_ref = false;
     }
     if (e->kind != ENTRY_DELETE)
         return true;

@@ -11,20 +11,23 @@
 
 #include "lsm/lsm_internal.h"
 #include "lsm/merge.h"
+#include "lsm/values.h"
 
 struct lsm_iter {
     struct lsm_view *view;
     struct cursor *merge;
     struct buf lower, upper; /* empty upper: no bound */
     uint64_t version_max;
+    unsigned flags;
     bool all_versions;
     bool is_valid;
     bool is_forward;
     int status;
     struct err err;
-    struct entry at;  /* what is shown */
-    struct buf key;   /* its key (both ways) … */
-    struct buf value; /* … and value (backward) */
+    struct entry at;   /* what is shown */
+    struct block *pin; /* that its value is in, if it is of a value file */
+    struct buf key;    /* its key (both ways) … */
+    struct buf value;  /* … and value (backward) */
 };
 
 static struct cursor *open_sources(struct lsm_iter *it, unsigned flags)
@@ -60,6 +63,7 @@ struct lsm_iter *lsm_iter_new(struct lsm_view *view, struct slice lower, struct 
         return NULL;
     it->view = lsm_view_ref(view);
     it->version_max = version_max;
+    it->flags = flags;
     it->all_versions = (flags & LSM_READ_ALL_VERSIONS) != 0;
     buf_init(&it->lower, SIZE_MAX / 2);
     buf_init(&it->upper, SIZE_MAX / 2);
@@ -80,6 +84,7 @@ void lsm_iter_free(struct lsm_iter *it)
 {
     if (it == NULL)
         return;
+    block_unref(it->pin);
     cursor_free(it->merge);
     lsm_view_unref(it->view);
     buf_fini(&it->lower);
@@ -126,6 +131,23 @@ static inline bool keep_key(struct lsm_iter *it, struct slice key)
     return !it->key.failed;
 }
 
+/* `at` is what to show: its value, if that stands in a value file. */
+static inline bool show(struct lsm_iter *it)
+{
+    it->is_valid = true;
+    it->status = 0;
+    if (!it->at.is_ref)
+        return true;
+    block_unref(it->pin);
+    it->pin = NULL;
+    int rv = values_get(it->view->version, it->at.value, it->flags, &it->pin, &it->err);
+    if (rv != 0)
+        return iter_end(it, rv);
+    it->at.value = block_slice(it->pin);
+    it->at.is_ref = false;
+    return true;
+}
+
 /* ---- forward ------------------------------------------------------------ */
 
 /* Show the first record from where the merge stands on that may be shown.
@@ -150,9 +172,7 @@ static bool settle_forward(struct lsm_iter *it, bool has_last)
         if (e->kind == ENTRY_DELETE && !it->all_versions)
             continue;
         it->at = *e;
-        it->is_valid = true;
-        it->status = 0;
-        return true;
+        return show(it);
     }
     return iter_end_merge(it);
 }
@@ -225,9 +245,7 @@ static bool settle_backward(struct lsm_iter *it)
         return iter_end_merge(it);
     if (!has || (it->at.kind == ENTRY_DELETE && !it->all_versions))
         return iter_end(it, 0);
-    it->is_valid = true;
-    it->status = 0;
-    return true;
+    return show(it);
 }
 
 static bool go_backward(struct lsm_iter *it, struct slice key, uint64_t version)

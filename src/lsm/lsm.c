@@ -6,8 +6,9 @@
 #include "lsm/batch.h"
 #include "lsm/compact.h"
 #include "lsm/lsm_internal.h"
+#include "lsm/value_gc.h"
 
-enum { SLICE_MIN = 4 << 10, SLICE_MAX = 4 << 20 };
+enum { SLICE_MIN = 4 << 10, SLICE_MAX = 4 << 20, VALUES_SHARE = 16 };
 
 void lsm_options_init(struct lsm_options *options)
 {
@@ -25,6 +26,7 @@ void lsm_options_init(struct lsm_options *options)
         .level_base_bytes = 256 << 20,
         .level_ratio = 10,
         .manifest_bytes = 1 << 20,
+        .value_garbage_percent = 25,
         .retry_us_min = 100000,
         .retry_us_max = 5000000,
     };
@@ -42,10 +44,17 @@ struct build_env lsm_build_env(struct lsm *lsm)
                 .restart_every = lsm->options.restart_every,
                 .filter_bits = lsm->options.filter_bits,
                 .no_compression = lsm->options.no_compression,
+                .value_bytes = lsm->options.value_bytes,
             },
         .table_bytes = lsm->options.table_bytes,
+        .value_file_bytes = lsm->options.table_bytes,
         .number = &lsm->next_number,
     };
+}
+
+bool lsm_values_pay(const struct lsm *lsm, uint64_t bytes)
+{
+    return lsm->options.value_bytes > 0 && bytes > lsm->options.table_bytes / VALUES_SHARE;
 }
 
 uint64_t lsm_slice_bytes(const struct lsm *lsm)
@@ -66,7 +75,7 @@ static void tell_damage(struct lsm *lsm, struct table *t, const char *text)
 
 void lsm_note_damage(struct lsm *lsm, const char *text)
 {
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < lsm->version->count[level]; i++)
             tell_damage(lsm, lsm->version->at[level][i]->table, text);
     }
@@ -104,9 +113,12 @@ int lsm_write(struct lsm *lsm, const struct lsm_batch *batch)
     if (memtable_reserve(lsm->active, batch->count, bytes) != 0)
         return ERR_NOMEM;
     size_t before = memtable_count(lsm->active);
+    size_t large = lsm->options.value_bytes > 0 ? lsm->options.value_bytes : SIZE_MAX;
     memtable_write_begin(lsm->active);
-    while (lsm_batch_next(batch, &pos, &e))
+    while (lsm_batch_next(batch, &pos, &e)) {
         memtable_add(lsm->active, &e);
+        lsm->active_large += e.value.len >= large ? e.value.len : 0;
+    }
     ASSERT(memtable_count(lsm->active) == before + batch->count);
     lsm->stats.writes += batch->count;
     lsm->stats.write_bytes += bytes;
@@ -230,11 +242,23 @@ static void level_stats(const struct lsm *lsm, struct lsm_stats *out)
     }
 }
 
+static void value_stats(const struct lsm *lsm, struct lsm_stats *out)
+{
+    const struct version *v = lsm->version;
+    out->value_files = (uint32_t)v->count[VERSION_VALUES];
+    for (size_t i = 0; i < v->count[VERSION_VALUES]; i++) {
+        const struct table *t = v->at[VERSION_VALUES][i]->table;
+        out->damaged_files += atomic_load_explicit(&t->is_bad, memory_order_relaxed);
+    }
+    (void)value_usage(v, &out->value_bytes, &out->value_live_bytes); /* without memory: 0 */
+}
+
 void lsm_stats(const struct lsm *lsm, struct lsm_stats *ret_stats)
 {
     struct cache_stats cache;
     *ret_stats = lsm->stats;
     level_stats(lsm, ret_stats);
+    value_stats(lsm, ret_stats);
     count_stall(lsm, ret_stats);
     ret_stats->memtable_bytes = memtable_bytes(lsm->active);
     LIST_FOREACH(link, &lsm->steps)
@@ -265,15 +289,24 @@ bool lsm_is_quiet(const struct lsm *lsm)
     int rv = pick_next(lsm->version, &lsm->options, &cursor, &pick);
     if (rv == ERR_NOT_FOUND)
         rv = pick_garbage(lsm->version, lsm->gc, &pick);
+    if (rv == ERR_NOT_FOUND)
+        rv = pick_values(lsm->version, &lsm->options, &pick);
     if (rv == 0)
         pick_fini(&pick);
     return rv == ERR_NOT_FOUND;
 }
 
+/* What a table refers to is there. */
+static void check_refs(const struct lsm *lsm, const struct piece *p)
+{
+    for (size_t i = 0; i < p->table->props.ref_count; i++)
+        ASSERT(version_find_file(lsm->version, p->table->props.refs[i].file) != NULL);
+}
+
 /* Each table knows how many pieces of the version in force show it. */
 static void check_tables(const struct lsm *lsm)
 {
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < lsm->version->count[level]; i++) {
             const struct piece *p = lsm->version->at[level][i];
             ASSERT(p->table->pieces > 0);
@@ -281,6 +314,7 @@ static void check_tables(const struct lsm *lsm)
             ASSERT(p->id < atomic_load(&lsm->next_number));
             ASSERT(p->order < lsm->next_order);
             ASSERT(p->is_cut || p->file_size == p->table->size);
+            check_refs(lsm, p);
         }
     }
 }

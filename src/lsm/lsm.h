@@ -119,6 +119,12 @@ struct lsm_options {
     uint64_t retry_us_max;   /* longest pause; 5 s */
     uint64_t scrub_bytes;    /* of files checked each second in the background; 0: none */
     bool no_auto_compaction; /* for tests */
+
+    /* Values from this size on go to value files; 0: none. */
+    size_t value_bytes;
+    /* Of value files may be garbage before they are compacted, 1..100; 25. */
+    unsigned value_garbage_percent;
+
     struct lsm_callbacks callbacks;
     void *data; /* for the callbacks */
 };
@@ -372,6 +378,11 @@ struct lsm_stats {
     uint64_t retries; /* background work that failed and was or will be tried again */
     int retry_status; /* ERR_NO_SPACE, ERR_IO: what it waits for; 0 when all is well */
     char retry_text[256];
+    uint32_t value_files;       /* of large values … */
+    uint64_t value_bytes;       /* … the bytes of these … */
+    uint64_t value_live_bytes;  /* … of which records show so many (an estimate after cuts) … */
+    uint64_t value_write_bytes; /* … and that were written since open, part of flush_bytes … */
+    uint64_t value_moved_bytes; /* … and compact_write_bytes; values moved to be rid of garbage */
     uint64_t damaged_files;
     uint64_t scrub_bytes;  /* checked by the scrub … */
     uint64_t scrub_rounds; /* … which went over all files so often … */

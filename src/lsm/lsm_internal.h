@@ -71,6 +71,7 @@ struct step {
     struct build build;
     bool has_build;
     uint64_t freeze; /* flush */
+    uint64_t large;  /* bytes of large values in it */
     struct lsm_edit_item *edit;
 };
 
@@ -85,6 +86,8 @@ struct lsm_edit_item {
     size_t builder_count;
     struct piece **ingest; /* one each staged file, once taken in */
     size_t ingest_count;
+    struct piece **values; /* the same for value files */
+    size_t value_count;
 };
 
 void step_init(struct lsm *lsm);
@@ -164,6 +167,7 @@ struct lsm {
 
     struct version *version; /* in force */
     struct memtable *active;
+    uint64_t active_large; /* bytes of large values in it */
     struct lsm_view *view; /* cached; NULL when stale */
     atomic_uint views;     /* alive, the cached one among them */
     atomic_uint builders;  /* alive */
@@ -214,6 +218,10 @@ struct lsm {
 void lsm_setup(struct lsm *lsm);
 
 struct build_env lsm_build_env(struct lsm *lsm);
+
+/* Are so many bytes of large values worth a value file? A sixteenth of a table's size is, so
+ * that the number of files stays bounded. */
+bool lsm_values_pay(const struct lsm *lsm, uint64_t bytes);
 
 /* Bytes of input that one turn of background work takes. */
 uint64_t lsm_slice_bytes(const struct lsm *lsm);

@@ -26,7 +26,7 @@ static int list_files(struct lsm *lsm, struct listing *out, struct err *err)
         uint64_t number = 0;
         enum disk_kind kind = disk_parse(out->names[i], &number);
         out->number_max = MAX(out->number_max, number);
-        out->tables += kind == DISK_TABLE;
+        out->tables += kind == DISK_TABLE || kind == DISK_VALUES;
         out->has_current |= kind == DISK_CURRENT;
     }
     return rv;
@@ -72,7 +72,7 @@ static int replay(void *data, uint64_t seq, struct slice payload, struct err *er
 
 static struct table *find_open(const struct version *v, uint64_t file)
 {
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < v->count[level]; i++) {
             const struct piece *p = v->at[level][i];
             if (p->file == file && p->table != NULL)
@@ -80,6 +80,18 @@ static struct table *find_open(const struct version *v, uint64_t file)
         }
     }
     return NULL;
+}
+
+static int open_values(struct lsm *lsm, struct piece *p, struct err *err)
+{
+    char path[ENV_PATH_MAX];
+    int rv = disk_path(lsm->dir, DISK_VALUES, p->file, path);
+    if (rv != 0)
+        return err_set(err, rv, "path too long under '%s'", lsm->dir);
+    rv = table_open_values(&p->table, lsm->env, lsm->cache, path, p->file, p->file_size, err);
+    if (rv == ERR_NOT_FOUND)
+        return err_set(err, ERR_CORRUPT, "value file '%s' is missing", path);
+    return rv;
 }
 
 static int open_piece(struct lsm *lsm, struct piece *p, struct err *err)
@@ -102,11 +114,30 @@ static int open_piece(struct lsm *lsm, struct piece *p, struct err *err)
 static int open_tables(struct lsm *lsm, struct err *err)
 {
     int rv = 0;
-    for (unsigned level = 0; rv == 0 && level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; rv == 0 && level < VERSION_LISTS; level++) {
         for (size_t i = 0; rv == 0 && i < lsm->version->count[level]; i++)
-            rv = open_piece(lsm, lsm->version->at[level][i], err);
+            rv = level == VERSION_VALUES ? open_values(lsm, lsm->version->at[level][i], err)
+                                         : open_piece(lsm, lsm->version->at[level][i], err);
     }
     return rv;
+}
+
+/* Every value file that a table refers to is one of the version's. */
+static int check_refs(const struct version *v, struct err *err)
+{
+    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+        for (size_t i = 0; i < v->count[level]; i++) {
+            const struct table *t = v->at[level][i]->table;
+            for (size_t n = 0; n < t->props.ref_count; n++) {
+                if (version_find_file(v, t->props.refs[n].file) == NULL)
+                    return err_set(err, ERR_CORRUPT,
+                                   "table '%s' refers to value file '%06llu.val', which the "
+                                   "manifest does not name",
+                                   t->name, (unsigned long long)t->props.refs[n].file);
+            }
+        }
+    }
+    return 0;
 }
 
 static int load(struct lsm *lsm, const struct listing *files, struct err *err)
@@ -120,7 +151,8 @@ static int load(struct lsm *lsm, const struct listing *files, struct err *err)
     lsm->manifest.number = number;
     uint64_t next = MAX(MAX(files->number_max, number) + 1, atomic_load(&lsm->next_number));
     atomic_store(&lsm->next_number, next);
-    return open_tables(lsm, err);
+    rv = open_tables(lsm, err);
+    return rv == 0 ? check_refs(lsm->version, err) : rv;
 }
 
 /* A manifest of our own from the start: the old one's end may be torn, or stand only
@@ -147,7 +179,8 @@ static void remove_rest(struct lsm *lsm, const struct listing *files)
         enum disk_kind kind = disk_parse(files->names[i], &number);
         bool is_wanted = kind == DISK_OTHER || kind == DISK_CURRENT ||
                          (kind == DISK_MANIFEST && number == lsm->manifest.number) ||
-                         (kind == DISK_TABLE && find_open(lsm->version, number) != NULL);
+                         ((kind == DISK_TABLE || kind == DISK_VALUES) &&
+                          find_open(lsm->version, number) != NULL);
         if (!is_wanted && disk_path(lsm->dir, kind, number, path) == 0)
             env_file_unlink(lsm->env, path, NULL);
     }
@@ -157,7 +190,8 @@ static int check_options(const struct lsm_options *o, struct err *err)
 {
     if (o->memtable_bytes == 0 || o->memtables_max == 0 || o->block_bytes == 0 ||
         o->restart_every == 0 || o->table_bytes == 0 || o->l0_compact == 0 || o->l0_stop == 0 ||
-        o->level_base_bytes == 0 || o->level_ratio < 2 || o->retry_us_min == 0 ||
+        o->level_base_bytes == 0 || o->level_ratio < 2 || o->value_garbage_percent == 0 ||
+        o->value_garbage_percent > 100 || o->retry_us_min == 0 ||
         o->retry_us_max < o->retry_us_min || o->block_bytes > (4u << 20) || o->filter_bits > 30)
         return err_set(err, ERR_INVALID, "an option of the engine is out of range");
     return 0;

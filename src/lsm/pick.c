@@ -326,6 +326,34 @@ int pick_garbage(const struct version *v, const struct gc_table *gc, struct pick
     return rv == ERR_BUSY ? ERR_NOT_FOUND : rv;
 }
 
+int pick_one(unsigned level, struct piece *piece, struct pick *ret_pick)
+{
+    struct pick pick = {.level = level, .output = level};
+    ASSERT(level > 0);
+    if (pick_add(&pick, level, piece) != 0)
+        return ERR_NOMEM;
+    *ret_pick = pick;
+    return 0;
+}
+
+int pick_level0(const struct version *v, const struct lsm_options *options,
+                const struct piece *piece, struct pick *ret_pick)
+{
+    uint64_t targets[LSM_LEVELS];
+    struct pick pick = {.output = lsm_level_targets(v, options, targets)};
+    struct slice lo, hi;
+    group_of(v, piece, &lo, &hi);
+    int rv = add_overlaps(&pick, v, 0, lo, hi);
+    if (rv == 0)
+        rv = add_overlaps(&pick, v, pick.output, lo, hi);
+    if (rv == 0) {
+        *ret_pick = pick;
+        return 0;
+    }
+    pick_fini(&pick);
+    return rv == ERR_BUSY ? ERR_NOT_FOUND : rv;
+}
+
 static int pick_all(const struct version *v, struct slice start, struct slice end,
                     struct pick *pick)
 {

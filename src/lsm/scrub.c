@@ -12,7 +12,7 @@ enum { SLICE_BYTES = 1 << 20, PAUSE_US_MIN = 1000, IDLE_US = 1000000 };
 static struct table *next_table(const struct lsm *lsm)
 {
     struct table *best = NULL;
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < lsm->version->count[level]; i++) {
             struct table *t = lsm->version->at[level][i]->table;
             bool is_bad = atomic_load_explicit(&t->is_bad, memory_order_relaxed);

@@ -58,6 +58,8 @@ static int begin_build(struct lsm *lsm, struct step *step, struct err *err)
     if (source == NULL)
         return err_set(err, ERR_NOMEM, "cursor");
     build_init(&step->build, &with, source, lsm->gc, NULL, 0);
+    struct build_values values = {.is_separate = lsm_values_pay(lsm, step->large)};
+    build_set_values(&step->build, &values);
     step->has_build = true;
     return 0;
 }
@@ -81,8 +83,9 @@ static int flush_prepare(struct lsm *lsm, struct step *step, struct edit *edit)
 {
     for (size_t i = 0; i < step->build.output_count; i++) {
         struct piece *p = step->build.outputs[i].piece;
-        p->order = lsm->next_order++;
-        int rv = edit_add(edit, 0, piece_ref(p));
+        unsigned list = build_output_list(&step->build.outputs[i], 0);
+        p->order = list == 0 ? lsm->next_order++ : 0;
+        int rv = edit_add(edit, list, piece_ref(p));
         if (rv != 0)
             return rv;
     }
@@ -125,7 +128,9 @@ static void step_finish(struct lsm *lsm, struct step *step, int status)
         lsm->frozen_count--;
         lsm->stats.flushes += step->has_build;
         lsm->stats.flush_bytes += step->has_build ? step->build.bytes_out : 0;
-        lsm->stats.levels[0].write_bytes += step->has_build ? step->build.bytes_out : 0;
+        lsm->stats.value_write_bytes += step->has_build ? step->build.value_bytes_out : 0;
+        if (step->has_build)
+            lsm->stats.levels[0].write_bytes += step->build.bytes_out - step->build.value_bytes_out;
         step_free(step, true);
         lsm_view_drop(lsm);
         lsm_stall_update(lsm);
@@ -265,7 +270,9 @@ int step_freeze(struct lsm *lsm)
     memtable_learn(fresh, lsm->active);
     step->freeze = ++lsm->frozen;
     step->mem = lsm->active;
+    step->large = lsm->active_large;
     lsm->active = fresh;
+    lsm->active_large = 0;
     if (PLANTED(data_before_index))
         add_meta(lsm, lsm->frozen);
     lsm_view_drop(lsm);

@@ -11,23 +11,34 @@
 #include "lsm/filter.h"
 #include "lsm/lsm.h"
 #include "lsm/table_read.h"
+#include "lsm/values.h"
 
 /* ---- open --------------------------------------------------------------- */
 
-/* ERR_CORRUPT: the frame is damaged. */
-static int load_frame(struct table *t, struct err *err)
+static int load_footer(struct table *t, struct err *err)
 {
     uint8_t raw[TABLE_FOOTER];
     size_t got = 0;
-    struct block *props = NULL, *top = NULL;
     if (t->size < TABLE_FOOTER)
         return err_set(err, ERR_CORRUPT, "%llu bytes are no table", (unsigned long long)t->size);
     int rv = env_file_read(t->file, t->size - TABLE_FOOTER, raw, sizeof raw, &got, err);
     if (rv != 0)
         return rv;
     rv = table_footer_decode(slice_of(raw, got), t->size, &t->footer, err);
-    if (rv == 0)
-        rv = table_read_block(t, t->footer.props, &props, err);
+    if (rv == 0 && t->footer.is_values != t->is_values)
+        rv = err_set(err, ERR_CORRUPT, "this is a %s",
+                     t->footer.is_values ? "value file, no table" : "table, no value file");
+    return rv;
+}
+
+/* ERR_CORRUPT: the frame is damaged. */
+static int load_frame(struct table *t, struct err *err)
+{
+    struct block *props = NULL, *top = NULL;
+    int rv = load_footer(t, err);
+    if (rv != 0 || t->is_values)
+        return rv;
+    rv = table_read_block(t, t->footer.props, &props, err);
     if (rv == 0)
         rv = table_props_decode(block_slice(props), &t->props, err);
     if (rv == 0)
@@ -54,8 +65,8 @@ static int check_size(struct table *t, uint64_t want, struct err *err)
     return 0;
 }
 
-int table_open(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
-               uint64_t number, uint64_t size, struct err *err)
+static int open_as(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
+                   enum disk_kind kind, uint64_t number, uint64_t size, struct err *err)
 {
     struct err why = {0};
     struct table *t = calloc(1, sizeof *t);
@@ -66,10 +77,11 @@ int table_open(struct table **ret_table, struct env *env, struct cache *cache, c
     t->env = env;
     t->cache = cache;
     t->number = number;
+    t->is_values = kind == DISK_VALUES;
     table_props_init(&t->props);
     const char *slash = strrchr(path, '/');
     if (number != 0)
-        disk_name(DISK_TABLE, number, t->name);
+        disk_name(kind, number, t->name);
     else
         snprintf(t->name, sizeof t->name, "%.*s", DISK_NAME_MAX - 1,
                  slash != NULL ? slash + 1 : path);
@@ -88,6 +100,18 @@ int table_open(struct table **ret_table, struct env *env, struct cache *cache, c
     }
     *ret_table = t;
     return 0;
+}
+
+int table_open(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
+               uint64_t number, uint64_t size, struct err *err)
+{
+    return open_as(ret_table, env, cache, path, DISK_TABLE, number, size, err);
+}
+
+int table_open_values(struct table **ret_table, struct env *env, struct cache *cache,
+                      const char *path, uint64_t number, uint64_t size, struct err *err)
+{
+    return open_as(ret_table, env, cache, path, DISK_VALUES, number, size, err);
 }
 
 struct table *table_ref(struct table *t)
@@ -235,6 +259,8 @@ void table_approximate(const struct table *t, struct slice start, struct slice e
 
 /* ---- verify ------------------------------------------------------------- */
 
+enum { SCRUB_BYTES = 256 << 10 }; /* of values, in one go */
+
 struct verify {
     struct table *table;
     table_bad_fn on_bad;
@@ -303,10 +329,40 @@ static void verify_footer(struct verify *v)
     verify_note(v, offset, rv, &why);
 }
 
+/* Blocks of a value file from its `first` on, until `bytes` of them were read; how many.
+ * *ret_more: there are others behind them. */
+static size_t verify_values(struct verify *v, size_t first, uint64_t bytes, bool *ret_more)
+{
+    struct block *directory = verify_block(v, v->table->footer.top);
+    struct values_walk walk = {.size = v->table->size};
+    size_t n = 0;
+    uint64_t until = v->bytes + bytes;
+    *ret_more = false;
+    if (directory == NULL)
+        return 0;
+    walk.raw = block_slice(directory);
+    for (; values_walk(&walk); n++) {
+        *ret_more = n >= first && v->bytes >= until;
+        if (*ret_more)
+            break;
+        if (n >= first)
+            block_unref(verify_block(v, walk.at));
+    }
+    if (walk.is_bad || (!*ret_more && walk.next != v->table->footer.top.offset)) {
+        struct err why = {0};
+        int rv = table_bad_block(v->table, v->table->footer.top.offset, "no directory", &why);
+        verify_note(v, v->table->footer.top.offset, rv, &why);
+    }
+    block_unref(directory);
+    return n - MIN(n, first);
+}
+
 static void verify_frame(struct verify *v)
 {
     struct table *t = v->table;
     verify_footer(v);
+    if (t->is_values)
+        return;
     if (t->footer.filter.len > 0)
         block_unref(verify_block(v, t->footer.filter));
     block_unref(verify_block(v, t->footer.props));
@@ -315,7 +371,10 @@ static void verify_frame(struct verify *v)
 
 static void verify_blocks(struct verify *v)
 {
+    bool more;
     verify_frame(v);
+    if (v->table->is_values)
+        verify_values(v, 0, UINT64_MAX / 2, &more);
     for (size_t i = 0; i < v->table->parts.count; i++)
         verify_partition(v, v->table->parts.items[i].at.handle);
 }
@@ -327,14 +386,18 @@ int table_scrub(struct table *t, size_t *part, uint64_t *ret_bytes, struct err *
     int rv = frame_status(t, err);
     if (rv != 0)
         return rv;
-    if (*part < t->parts.count)
-        verify_partition(&v, t->parts.items[*part].at.handle);
-    else
+    bool more = *part < t->parts.count;
+    if (t->is_values) {
+        *part += verify_values(&v, *part, SCRUB_BYTES, &more);
+        if (!more)
+            verify_footer(&v);
+    } else if (more) {
+        verify_partition(&v, t->parts.items[(*part)++].at.handle);
+    } else {
         verify_frame(&v);
+    }
     *ret_bytes = v.bytes;
-    if (v.rv != 0)
-        return v.rv;
-    return (*part)++ < t->parts.count;
+    return v.rv != 0 ? v.rv : more;
 }
 
 static void verify_whole(struct verify *v, uint32_t want)

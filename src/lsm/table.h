@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * table — one immutable table file, open for reading.
+ * table — one immutable table file, open for reading; or a value file (values.h), which
+ * has blocks and checksums alike, but no index.
  *
  * The top index lives with the table, and so do, once read and while they have less than
  * half of the cache's budget, its partitions and the filter. The rest, and all data, goes
@@ -34,6 +35,7 @@ struct table {
     uint64_t number;
     uint64_t size;
     char name[DISK_NAME_MAX];
+    bool is_values;           /* a value file */
     struct table_parts parts; /* the top index; none when damaged */
     struct table_pin filter;
     struct table_footer footer;
@@ -51,6 +53,9 @@ struct table {
  * it has). 0 also for a damaged frame (see `damage`). ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. */
 int table_open(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
                uint64_t number, uint64_t size, struct err *err);
+/* The same for a value file: only verify, scrub and table_block() may be asked of it. */
+int table_open_values(struct table **ret_table, struct env *env, struct cache *cache,
+                      const char *path, uint64_t number, uint64_t size, struct err *err);
 struct table *table_ref(struct table *table);
 void table_unref(struct table *table); /* NULL is fine */
 

@@ -14,6 +14,7 @@
 #include "lsm/block_writer.h"
 #include "lsm/filter.h"
 #include "lsm/lsm.h"
+#include "lsm/values.h"
 
 enum { INDEX_RESTART_EVERY = 4, OUT_MAX = 1 << 30 };
 
@@ -127,6 +128,20 @@ int table_builder_open(struct table_builder **ret_builder, struct env *env, cons
     return 0;
 }
 
+static int count_value(struct table_builder *b, const struct entry *e)
+{
+    struct table_props *props = &b->props;
+    if (!e->is_ref) {
+        bool is_large = b->options.value_bytes > 0 && e->value.len >= b->options.value_bytes;
+        props->large_bytes += is_large ? e->value.len : 0;
+        props->value_bytes += e->value.len;
+        return 0;
+    }
+    struct value_ref ref = value_ref_decode(e->value);
+    props->value_bytes += ref.size;
+    return table_props_refer(props, ref.file, value_ref_charge(&ref));
+}
+
 static void count_entry(struct table_builder *b, const struct entry *e, bool is_new_key)
 {
     struct table_props *props = &b->props;
@@ -140,7 +155,6 @@ static void count_entry(struct table_builder *b, const struct entry *e, bool is_
     props->version_min = MIN(props->version_min, e->version);
     props->version_max = MAX(props->version_max, e->version);
     props->key_bytes += e->key.len;
-    props->value_bytes += e->value.len;
     if (is_new_key && b->options.filter_bits > 0) {
         uint64_t hash = filter_hash(e->key);
         buf_append(&b->hashes, &hash, sizeof hash);
@@ -171,6 +185,8 @@ int table_builder_add(struct table_builder *b, const struct entry *e, struct err
         return err_set(err, ERR_NOMEM, "key of %zu bytes", e->key.len);
     block_builder_add(&b->data, buf_slice(&b->last_ikey), slice_of(head, head_len), e->value);
     count_entry(b, e, is_new_key);
+    if (count_value(b, e) != 0)
+        return err_set(err, ERR_NOMEM, "references of '%s'", b->writer.path);
     return block_builder_bytes(&b->data) >= b->options.block_bytes ? cut_data(b, err) : 0;
 }
 

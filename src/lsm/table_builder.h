@@ -24,6 +24,7 @@ struct table_options {
     unsigned restart_every;
     unsigned filter_bits;
     bool no_compression;
+    size_t value_bytes; /* values from this size on are counted as large; 0: none */
 };
 
 /* A finished file. */

@@ -2,6 +2,7 @@
 #include "lsm/table_format.h"
 
 #include <lz4.h>
+#include <stdlib.h>
 
 #include "base/coding.h"
 #include "base/crc32c.h"
@@ -28,7 +29,7 @@ void table_footer_encode(const struct table_footer *footer, uint8_t out[TABLE_FO
     p = put_handle(p, footer->filter);
     p = put_handle(p, footer->props);
     put_u32(p, TABLE_FORMAT);
-    put_u32(p + 4, 0);
+    put_u32(p + 4, footer->is_values);
     p += 8;
     ASSERT(p == out + FOOTER_SUMMED);
     put_u32(p, crc32c(0, out, FOOTER_SUMMED));
@@ -60,7 +61,7 @@ int table_footer_decode(struct slice raw, uint64_t file_size, struct table_foote
     footer.filter = read_handle(&r);
     footer.props = read_handle(&r);
     uint32_t format = read_u32(&r);
-    uint32_t reserved = read_u32(&r);
+    uint32_t kind = read_u32(&r);
     uint32_t crc = read_u32(&r);
     uint64_t magic = read_u64(&r);
     ASSERT(!r.bad);
@@ -68,8 +69,10 @@ int table_footer_decode(struct slice raw, uint64_t file_size, struct table_foote
         return err_set(err, ERR_CORRUPT, "footer: bad magic");
     if (crc != crc32c(0, raw.data, FOOTER_SUMMED))
         return err_set(err, ERR_CORRUPT, "footer: bad crc");
-    if (format != TABLE_FORMAT || reserved != 0)
-        return err_set(err, ERR_CORRUPT, "footer: format %u is not known here", format);
+    if (format != TABLE_FORMAT || kind > 1)
+        return err_set(err, ERR_CORRUPT, "footer: format %u, kind %u are not known here", format,
+                       kind);
+    footer.is_values = kind == 1;
     if (!handle_is_sane(footer.top, file_size) || !handle_is_sane(footer.props, file_size) ||
         (footer.filter.len > 0 && !handle_is_sane(footer.filter, file_size)))
         return err_set(err, ERR_CORRUPT, "footer: a block lies outside of the file");
@@ -88,6 +91,37 @@ void table_props_fini(struct table_props *props)
 {
     buf_fini(&props->smallest);
     buf_fini(&props->largest);
+    free(props->refs);
+    props->refs = NULL;
+    props->ref_count = props->ref_cap = 0;
+}
+
+int table_props_refer(struct table_props *props, uint64_t file, uint64_t bytes)
+{
+    size_t lo = 0, hi = props->ref_count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (props->refs[mid].file < file)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo < props->ref_count && props->refs[lo].file == file) {
+        props->refs[lo].bytes += bytes;
+        return 0;
+    }
+    if (props->ref_count == props->ref_cap) {
+        size_t cap = MAX(props->ref_cap * 2, (size_t)4);
+        struct table_ref *more = realloc(props->refs, cap * sizeof *more);
+        if (more == NULL)
+            return ERR_NOMEM;
+        props->refs = more;
+        props->ref_cap = cap;
+    }
+    memmove(&props->refs[lo + 1], &props->refs[lo], (props->ref_count - lo) * sizeof *props->refs);
+    props->refs[lo] = (struct table_ref){.file = file, .bytes = bytes};
+    props->ref_count++;
+    return 0;
 }
 
 void table_props_encode(const struct table_props *props, struct buf *out)
@@ -103,6 +137,33 @@ void table_props_encode(const struct table_props *props, struct buf *out)
     buf_append_slice(out, buf_slice(&props->smallest));
     buf_append_varint(out, props->largest.len);
     buf_append_slice(out, buf_slice(&props->largest));
+    buf_append_varint(out, props->large_bytes);
+    buf_append_varint(out, props->ref_count);
+    for (size_t i = 0; i < props->ref_count; i++) {
+        buf_append_varint(out, props->refs[i].file);
+        buf_append_varint(out, props->refs[i].bytes);
+    }
+}
+
+/* What tables from before value files do not have. */
+static int decode_refs(struct reader *r, struct table_props *props)
+{
+    if (r->left == 0)
+        return 0;
+    props->large_bytes = read_varint(r);
+    uint64_t count = read_varint(r), last = 0;
+    if (r->bad || count > r->left)
+        return ERR_CORRUPT;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t file = read_varint(r);
+        uint64_t bytes = read_varint(r);
+        if (r->bad || file <= last || bytes == 0)
+            return ERR_CORRUPT;
+        if (table_props_refer(props, file, bytes) != 0)
+            return ERR_NOMEM;
+        last = file;
+    }
+    return r->left == 0 ? 0 : ERR_CORRUPT;
 }
 
 int table_props_decode(struct slice raw, struct table_props *ret_props, struct err *err)
@@ -125,9 +186,12 @@ int table_props_decode(struct slice raw, struct table_props *ret_props, struct e
         return err_set(err, ERR_CORRUPT, "properties make no sense");
     buf_append_slice(&props.smallest, smallest);
     buf_append_slice(&props.largest, largest);
-    if (props.smallest.failed || props.largest.failed) {
+    int rv = decode_refs(&r, &props);
+    if (props.smallest.failed || props.largest.failed)
+        rv = ERR_NOMEM;
+    if (rv != 0) {
         table_props_fini(&props);
-        return err_set(err, ERR_NOMEM, "properties");
+        return err_set(err, rv, "properties: references to value files");
     }
     *ret_props = props;
     return 0;

@@ -17,9 +17,12 @@
  * of the next. Partition value: `offset varint | len varint`; top value: the same,
  * then `data bytes varint | records varint` of the data that the partition covers.
  *
- * Footer: top (offset u64, len u32) | filter | properties | format u32 | reserved
- * u32 | crc32c u32 of all before | magic u64. A handle's length is without type and
- * checksum.
+ * Footer: top (offset u64, len u32) | filter | properties | format u32 | kind u32 |
+ * crc32c u32 of all before | magic u64. A handle's length is without type and checksum.
+ *
+ * kind 0 is a table. kind 1 is a value file (values.h): a block for each value, then, as
+ * `top`, the directory: the length of each of these blocks (varint), in their order. It has
+ * neither filter nor properties.
  */
 #ifndef LSM_TABLE_FORMAT_H_
 #define LSM_TABLE_FORMAT_H_
@@ -41,6 +44,7 @@ struct table_footer {
     struct table_handle top;
     struct table_handle filter; /* len 0: none */
     struct table_handle props;
+    bool is_values; /* the footer of a value file */
 };
 
 /* Exactly TABLE_FOOTER bytes, checksum included. */
@@ -50,6 +54,12 @@ void table_footer_encode(const struct table_footer *footer, uint8_t out[TABLE_FO
 struct err;
 int table_footer_decode(struct slice raw, uint64_t file_size, struct table_footer *ret_footer,
                         struct err *err);
+
+/* Bytes of value files (type and checksum included) that a table refers to, by file. */
+struct table_ref {
+    uint64_t file;
+    uint64_t bytes;
+};
 
 /* What a table knows about itself. Keys without version. */
 struct table_props {
@@ -64,14 +74,19 @@ struct table_props {
     uint64_t value_bytes;
     uint64_t data_bytes; /* of data blocks on disk */
     uint64_t data_blocks;
+    uint64_t large_bytes; /* of values in it that could stand in a value file */
     struct buf smallest;
     struct buf largest;
+    struct table_ref *refs; /* by file, ascending */
+    size_t ref_count, ref_cap;
 };
 
 /* All zero, both keys empty. */
 void table_props_init(struct table_props *props);
-/* Frees the two keys; accepts zeroes. */
+/* Frees keys and references; accepts zeroes. */
 void table_props_fini(struct table_props *props);
+/* Count `bytes` more of `file` as referred to. ERR_NOMEM. */
+int table_props_refer(struct table_props *props, uint64_t file, uint64_t bytes);
 /* Append them. */
 void table_props_encode(const struct table_props *props, struct buf *out);
 /* On success the keys are copies, freed by table_props_fini(). ERR_CORRUPT with a message,

@@ -15,8 +15,9 @@ int table_bad_block(struct table *t, uint64_t offset, const char *what, struct e
 {
     atomic_store_explicit(&t->bad_offset, offset, memory_order_relaxed);
     atomic_store_explicit(&t->is_bad, true, memory_order_release);
-    return err_set(err, ERR_CORRUPT, "table '%s': block at %llu: %s", t->name,
-                   (unsigned long long)offset, what);
+    return err_set(err, ERR_CORRUPT, "%s '%s': block at %llu: %s",
+                   t->is_values ? "value file" : "table", t->name, (unsigned long long)offset,
+                   what);
 }
 
 static int decode_block(struct table *t, struct table_handle h, const uint8_t *raw,

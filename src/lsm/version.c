@@ -26,6 +26,12 @@ struct piece *piece_new(struct slice lo, struct slice hi)
     return p;
 }
 
+struct piece *version_file_piece(void)
+{
+    static const uint8_t end[1];
+    return piece_new((struct slice){0}, slice_of(end, 1));
+}
+
 struct piece *piece_ref(struct piece *p)
 {
     unsigned before = atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
@@ -70,7 +76,7 @@ void version_unref(struct version *v)
     ASSERT(before > 0);
     if (before > 1)
         return;
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < v->count[level]; i++)
             piece_unref(v->at[level][i]);
         free(v->at[level]);
@@ -103,6 +109,20 @@ bool version_overlaps(const struct version *v, unsigned level, struct slice star
             return true;
     }
     return false;
+}
+
+struct piece *version_find_file(const struct version *v, uint64_t file)
+{
+    size_t lo = 0, hi = v->count[VERSION_VALUES];
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (v->at[VERSION_VALUES][mid]->file < file)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    bool found = lo < v->count[VERSION_VALUES] && v->at[VERSION_VALUES][lo]->file == file;
+    return found ? v->at[VERSION_VALUES][lo] : NULL;
 }
 
 uint64_t version_level_bytes(const struct version *v, unsigned level)
@@ -142,9 +162,18 @@ static int compare_lo(const void *a, const void *b)
     return slice_compare(x->lo, y->lo);
 }
 
+static int compare_file(const void *a, const void *b)
+{
+    const struct piece *x = *(struct piece *const *)a;
+    const struct piece *y = *(struct piece *const *)b;
+    return (x->file > y->file) - (x->file < y->file);
+}
+
 /* Two neighbours may stand side by side. */
 static bool may_follow(unsigned level, const struct piece *a, const struct piece *b)
 {
+    if (level == VERSION_VALUES)
+        return a->file < b->file;
     if (level == 0 && a->order > b->order)
         return true;
     if (level == 0 && a->file != b->file)
@@ -155,12 +184,13 @@ static bool may_follow(unsigned level, const struct piece *a, const struct piece
 void version_check(const struct version *v)
 {
     ASSERT(atomic_load(&v->refs) > 0);
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < v->count[level]; i++) {
             const struct piece *p = v->at[level][i];
             ASSERT(atomic_load(&p->refs) > 0);
             ASSERT(p->table != NULL);
             ASSERT(p->table->number == p->file);
+            ASSERT(p->table->is_values == (level == VERSION_VALUES));
             ASSERT(atomic_load(&p->table->refs) > 0);
             ASSERT(slice_compare(p->lo, p->hi) < 0);
             if (i > 0)
@@ -196,7 +226,7 @@ static int grow(void **items, size_t count, size_t *cap, size_t item_size)
 
 int edit_drop(struct edit *edit, unsigned level, uint64_t id)
 {
-    ASSERT(level < LSM_LEVELS);
+    ASSERT(level < VERSION_LISTS);
     void *items = edit->drops;
     int rv = grow(&items, edit->drop_count, &edit->drop_cap, sizeof *edit->drops);
     edit->drops = items;
@@ -207,7 +237,7 @@ int edit_drop(struct edit *edit, unsigned level, uint64_t id)
 
 int edit_add(struct edit *edit, unsigned level, struct piece *piece)
 {
-    ASSERT(level < LSM_LEVELS);
+    ASSERT(level < VERSION_LISTS);
     void *items = edit->adds;
     int rv = grow(&items, edit->add_count, &edit->add_cap, sizeof *edit->adds);
     edit->adds = items;
@@ -250,7 +280,10 @@ static int apply_level(const struct version *v, const struct edit *edit, unsigne
     }
     to->at[level] = at;
     to->count[level] = n;
-    qsort(at, n, sizeof(*at), level == 0 ? compare_l0 : compare_lo);
+    qsort(at, n, sizeof(*at),
+          level == 0                ? compare_l0
+          : level == VERSION_VALUES ? compare_file
+                                    : compare_lo);
     for (size_t i = 1; i < n; i++) {
         if (!may_follow(level, at[i - 1], at[i]))
             return err_set(err, ERR_CORRUPT, "level %u: pieces %llu and %llu overlap", level,
@@ -267,7 +300,7 @@ int version_apply(const struct version *v, const struct edit *edit, struct versi
     struct version *to = version_new();
     if (to == NULL)
         return err_set(err, ERR_NOMEM, "version");
-    for (unsigned level = 0; rv == 0 && level < LSM_LEVELS; level++)
+    for (unsigned level = 0; rv == 0 && level < VERSION_LISTS; level++)
         rv = apply_level(v, edit, level, to, &dropped, err);
     if (rv == 0 && dropped != edit->drop_count)
         rv = err_set(err, ERR_CORRUPT, "an edit drops a piece that is not there");
@@ -329,7 +362,7 @@ void version_encode(const struct version *v, uint64_t next_number, uint64_t next
                     struct buf *out)
 {
     encode_numbers(next_number, next_order, out);
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+    for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < v->count[level]; i++)
             encode_add(level, v->at[level][i], out);
     }
@@ -350,8 +383,8 @@ static int decode_add(struct reader *r, struct edit *edit)
     uint8_t is_cut = read_u8(r);
     struct slice lo = read_bytes_prefixed(r);
     struct slice hi = read_bytes_prefixed(r);
-    if (r->bad || level >= LSM_LEVELS || is_cut > 1 || head.file_size == 0 || lo.len > KEYS_MAX ||
-        hi.len > KEYS_MAX || slice_compare(lo, hi) >= 0)
+    if (r->bad || level >= VERSION_LISTS || is_cut > 1 || head.file_size == 0 ||
+        lo.len > KEYS_MAX || hi.len > KEYS_MAX || slice_compare(lo, hi) >= 0)
         return ERR_CORRUPT;
     struct piece *p = piece_new(lo, hi);
     if (p == NULL)
@@ -379,7 +412,8 @@ static int decode_field(struct reader *r, struct edit *edit)
     if (tag == TAG_DROP) {
         uint64_t level = read_varint(r);
         uint64_t id = read_varint(r);
-        return r->bad || level >= LSM_LEVELS ? ERR_CORRUPT : edit_drop(edit, (unsigned)level, id);
+        return r->bad || level >= VERSION_LISTS ? ERR_CORRUPT
+                                                : edit_drop(edit, (unsigned)level, id);
     }
     return tag == TAG_ADD ? decode_add(r, edit) : ERR_CORRUPT;
 }

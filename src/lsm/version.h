@@ -6,6 +6,9 @@
  * cut by an edit shows several pieces. An edit (drops, adds) makes the next version
  * out of one; it is also what a manifest record holds.
  *
+ * Beside the levels stand, as one more list, the value files that tables refer to, each a
+ * piece that shows all of its file.
+ *
  * Order      L0: newest first (`order`), pieces of one table by key. L1 …: by key,
  *            never overlapping.
  * Ownership  counted references all the way down: version ─▶ piece ─▶ table.
@@ -18,6 +21,9 @@
 
 #include "lsm/lsm.h"
 #include "lsm/table.h"
+
+/* The list of value files, behind those of the levels. */
+enum { VERSION_VALUES = LSM_LEVELS, VERSION_LISTS };
 
 struct piece {
     atomic_uint refs;
@@ -39,6 +45,7 @@ struct piece {
 
 /* One reference; keys are copied. NULL when memory is out. */
 struct piece *piece_new(struct slice lo, struct slice hi);
+struct piece *version_file_piece(void); /* for a value file: without a span of keys */
 struct piece *piece_ref(struct piece *piece);
 void piece_unref(struct piece *piece); /* NULL is fine */
 
@@ -62,8 +69,8 @@ static inline bool piece_overlaps(const struct piece *p, struct slice start, str
 
 struct version {
     atomic_uint refs;
-    struct piece **at[LSM_LEVELS];
-    size_t count[LSM_LEVELS];
+    struct piece **at[VERSION_LISTS]; /* levels, then value files by number */
+    size_t count[VERSION_LISTS];
 };
 
 struct version *version_new(void); /* empty; NULL when memory is out */
@@ -77,6 +84,9 @@ size_t version_find(const struct version *version, unsigned level, struct slice 
 /* Does any piece of the level overlap the span? */
 bool version_overlaps(const struct version *version, unsigned level, struct slice start,
                       struct slice end);
+
+/* The value file of this number, or NULL. */
+struct piece *version_find_file(const struct version *version, uint64_t file);
 
 /* Of the files of all its pieces. */
 uint64_t version_level_bytes(const struct version *version, unsigned level);

@@ -9,6 +9,7 @@
 
 #include "lsm/filter.h"
 #include "lsm/lsm_internal.h"
+#include "lsm/values.h"
 
 static struct lsm_view *view_new(struct lsm *lsm)
 {
@@ -146,6 +147,18 @@ static int get_files(struct get *g, const struct version *v)
     return rv;
 }
 
+/* What was found is a reference: the value itself. */
+static int get_value(struct get *g, const struct version *v)
+{
+    struct block *value = NULL;
+    int rv = values_get(v, g->found.value, g->flags, &value, g->err);
+    block_unref(g->pin); /* the reference stood in it */
+    g->pin = value;
+    if (rv == 0)
+        g->found.value = block_slice(value);
+    return rv;
+}
+
 int lsm_get(const struct lsm_view *view, struct slice key, uint64_t version_max, unsigned flags,
             struct lsm_value *ret_value, struct err *err)
 {
@@ -164,6 +177,8 @@ int lsm_get(const struct lsm_view *view, struct slice key, uint64_t version_max,
         block_unref(g.pin);
         return ERR_NOT_FOUND;
     }
+    if (rv == 0 && g.found.is_ref)
+        rv = get_value(&g, view->version);
     if (rv == 0) {
         ASSERT(g.found.version <= version_max);
         *ret_value = (struct lsm_value){

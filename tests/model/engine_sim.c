@@ -40,7 +40,7 @@ struct run {
     uint64_t n_checkpoints;
     /* what happened, to be shown */
     uint64_t n_dead, n_recoveries, n_refused, n_full, n_flips, n_named, n_moves, n_compared,
-        n_unstaged, n_compactions, n_edits;
+        n_unstaged, n_compactions, n_edits, n_value_bytes, n_value_moved;
 };
 
 static void run_fail(const struct run *run, const char *where, const char *what)
@@ -362,6 +362,10 @@ static void settle(struct run *run)
         fail_msg("seed %llu life %llu: %zu of %zu done, waits for %d %s",
                  (unsigned long long)run->how->seed, (unsigned long long)run->life, w->step_acked,
                  w->step_count, stats.retry_status, stats.retry_text);
+    uint64_t garbage = stats.value_bytes - stats.value_live_bytes;
+    if (!w->options.no_auto_compaction && stats.value_bytes > 0 &&
+        garbage * 100 >= stats.value_bytes * w->options.value_garbage_percent)
+        run_fail(run, "settled", "garbage stays in value files");
     struct lsm_view *view = lsm_view_take(w->lsm);
     struct err err = {0};
     if (lsm_verify(view, NULL, NULL, &err) != 0)
@@ -392,6 +396,8 @@ static void one_life(struct run *run, uint64_t steps)
     lsm_stats(w->lsm, &stats);
     run->n_compactions += stats.compactions;
     run->n_edits += stats.edits;
+    run->n_value_bytes += stats.value_write_bytes;
+    run->n_value_moved += stats.value_moved_bytes;
     drop_all(run);
     w->tolerate = false;
     world_crash(w, rng_chance(&run->rng, 1, 3) ? SIM_CRASH_KILL : SIM_CRASH_POWER);
@@ -420,12 +426,15 @@ static void draw_knobs(struct run *run, struct lsm_options *o)
     o->retry_us_min = rng_between(rng, 1000, 200000);
     o->retry_us_max = o->retry_us_min * rng_between(rng, 1, 20);
     o->no_auto_compaction = rng_chance(rng, 1, 20);
+    o->value_bytes = rng_chance(rng, 1, 5) ? 0 : (size_t)rng_between(rng, 1, 200);
+    o->value_garbage_percent = (unsigned)rng_between(rng, 1, 60);
 }
 
 static void show(const struct run *run)
 {
     printf("lives %llu dead %llu opens %llu refused %llu full %llu flips %llu named %llu moves "
-           "%llu compared %llu checkpoints %llu compactions %llu edits %llu busy %zu failed "
+           "%llu compared %llu checkpoints %llu compactions %llu edits %llu values %llu moved %llu "
+           "busy %zu failed "
            "reads %zu\n",
            (unsigned long long)run->life, (unsigned long long)run->n_dead,
            (unsigned long long)run->n_recoveries, (unsigned long long)run->n_refused,
@@ -433,6 +442,7 @@ static void show(const struct run *run)
            (unsigned long long)run->n_named, (unsigned long long)run->n_moves,
            (unsigned long long)run->n_compared, (unsigned long long)run->n_checkpoints,
            (unsigned long long)run->n_compactions, (unsigned long long)run->n_edits,
+           (unsigned long long)run->n_value_bytes, (unsigned long long)run->n_value_moved,
            run->world.busy, run->world.failures);
 }
 

@@ -39,6 +39,7 @@ struct settings {
     uint64_t cache_size, write_buffer_size, max_write_buffers, block_size, restart_interval;
     uint64_t target_file_size, level_base, level_ratio, l0_trigger;
     uint64_t bloom_bits;
+    uint64_t value_threshold, value_garbage;
     uint64_t seek_nexts;
     uint64_t readwritepercent;
     uint64_t compression_percent;

@@ -65,6 +65,7 @@ static struct totals totals_of(const struct bench *b)
     }
     for (unsigned level = 0; level < LSM_LEVELS; level++)
         t.table_bytes += t.stats.levels[level].bytes;
+    t.table_bytes += t.stats.value_bytes;
     t.amplification = b->user_bytes == 0 ? 0 : (double)t.written / (double)b->user_bytes;
     return t;
 }
@@ -153,6 +154,11 @@ static void json_report(const struct bench *b, const struct totals *t)
         {"compact_read_bytes", t->stats.compact_read_bytes},
         {"compact_write_bytes", t->stats.compact_write_bytes},
         {"compactions", t->stats.compactions},
+        {"value_files", t->stats.value_files},
+        {"value_bytes", t->stats.value_bytes},
+        {"value_live_bytes", t->stats.value_live_bytes},
+        {"value_write_bytes", t->stats.value_write_bytes},
+        {"value_moved_bytes", t->stats.value_moved_bytes},
         {"moves", t->stats.compact_moves},
         {"cache_hits", t->stats.cache_hits},
         {"cache_misses", t->stats.cache_misses},
@@ -197,7 +203,14 @@ void report_end(struct bench *b)
                    "\n",
                    level, l->files, l->bytes, l->records, l->write_bytes, l->read_bytes, l->gets);
     }
-    printf("tables %.1f MiB, written %.1f MiB for %.1f MiB of user data (write amplification "
+    if (t.stats.value_files > 0)
+        printf("values %6u %10" PRIu64 " of which %.1f %% are garbage; written %" PRIu64
+               ", moved %" PRIu64 "\n",
+               t.stats.value_files, t.stats.value_bytes,
+               100 * (double)(t.stats.value_bytes - t.stats.value_live_bytes) /
+                   (double)MAX(t.stats.value_bytes, (uint64_t)1),
+               t.stats.value_write_bytes, t.stats.value_moved_bytes);
+    printf("data %.1f MiB, written %.1f MiB for %.1f MiB of user data (write amplification "
            "%.2f), cache %.1f MiB (%" PRIu64 " hits, %" PRIu64 " misses), peak memory %.1f MiB\n",
            (double)t.table_bytes / 1048576, (double)t.written / 1048576,
            (double)b->user_bytes / 1048576, t.amplification, (double)t.stats.cache_bytes / 1048576,

@@ -407,6 +407,8 @@ static struct db_options options_of(struct bench *b)
     o.lsm.level_base_bytes = set->level_base;
     o.lsm.level_ratio = (unsigned)set->level_ratio;
     o.lsm.l0_compact = (unsigned)set->l0_trigger;
+    o.lsm.value_bytes = set->value_threshold;
+    o.lsm.value_garbage_percent = (unsigned)set->value_garbage;
     o.lsm.filter_bits = (unsigned)set->bloom_bits;
     o.lsm.no_compression = strcmp(set->compression, "none") == 0;
     o.on_ready = on_ready;

@@ -204,11 +204,16 @@ static void test_open_read_errors(void **state)
 
 /* ---- bit rot ------------------------------------------------------------ */
 
+static bool is_data(const char *path)
+{
+    return strstr(path, ".tbl") != NULL || strstr(path, ".val") != NULL;
+}
+
 struct flips {
     struct world *w;
     const struct model *want;
     struct sim_disk *disk;
-    size_t tables, manifests, currents, refused, caught, harmless;
+    size_t tables, values, manifests, currents, refused, caught, harmless;
 };
 
 /* The engine on a disk with one bit flipped; `file` is where. */
@@ -236,7 +241,7 @@ static void try_flip(struct flips *f, const char *path, uint64_t bit)
             fail_msg("%s bit %llu: %s", path, (unsigned long long)bit, bad);
         struct lsm_view *view = lsm_view_take(lsm);
         int status = lsm_verify(view, NULL, NULL, &err);
-        bool is_table = strstr(name, ".tbl") != NULL;
+        bool is_table = is_data(name);
         if (is_table && (status != ERR_CORRUPT || strstr(err.msg, name) == NULL))
             fail_msg("%s bit %llu: verify: %d %s", path, (unsigned long long)bit, status, err.msg);
         if (!is_table)
@@ -253,9 +258,10 @@ static void try_flip(struct flips *f, const char *path, uint64_t bit)
 static void flip_file(void *data, const char *path, uint64_t size)
 {
     struct flips *f = data;
-    bool is_table = strstr(path, ".tbl") != NULL;
+    bool is_table = is_data(path);
     uint64_t step = is_table ? 8 * 7 + 3 : 8 * 3 + 1;
     f->tables += is_table;
+    f->values += strstr(path, ".val") != NULL;
     f->manifests += strstr(path, "MANIFEST") != NULL;
     f->currents += strstr(path, "CURRENT") != NULL;
     for (uint64_t bit = rng_below(&f->w->rng, step); bit < size * 8; bit += step)
@@ -281,6 +287,7 @@ static void test_bit_flips(void **state)
     w.tolerate = true;
     sim_disk_each_file(f.disk, flip_file, &f);
     assert_true(f.tables >= 3);
+    assert_true(f.values >= 1);
     assert_int_equal(f.manifests, 1);
     assert_int_equal(f.currents, 1);
     assert_true(f.refused > 100);
@@ -293,7 +300,7 @@ static void test_bit_flips(void **state)
 static void flip_in_table(void *data, const char *path, uint64_t size)
 {
     struct world *w = data;
-    if (strstr(path, ".tbl") != NULL)
+    if (is_data(path))
         sim_disk_flip_bit(sim_node_disk(w->node), path, rng_below(&w->rng, size * 8));
 }
 

@@ -21,7 +21,7 @@ struct place {
 /* Keys k000, k002 …: each with versions 20 and 10; every tenth a delete at 20. */
 static void place_init(struct place *p, size_t block_bytes, unsigned filter_bits)
 {
-    const struct table_options options = {block_bytes, 4, filter_bits, false};
+    const struct table_options options = {block_bytes, 4, filter_bits, false, 0};
     struct table_builder *b = NULL;
     struct err err = {0};
     p->sim = sim_new(NULL, 1);
@@ -194,7 +194,7 @@ static void test_approximate(void **state)
 static void test_footer_damage(void **state)
 {
     (void)state;
-    const struct table_footer good = {{900, 20}, {500, 64}, {700, 30}};
+    const struct table_footer good = {{900, 20}, {500, 64}, {700, 30}, false};
     uint8_t raw[TABLE_FOOTER];
     struct table_footer got;
     table_footer_encode(&good, raw);
@@ -255,7 +255,7 @@ static void count_calls(void *data, struct sim_disk *disk, const char *op, const
 static void test_writes_are_paced(void **state)
 {
     (void)state;
-    const struct table_options options = {4096, 4, 10, true};
+    const struct table_options options = {4096, 4, 10, true, 0};
     struct sim *sim = sim_new(NULL, 1);
     struct sim_node *node = sim_node_new(sim, "n1");
     struct table_builder *b = NULL;
