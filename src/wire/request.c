@@ -42,6 +42,12 @@ static const struct msg_field scan_fields[] = {
     {9, MSG_U32, AT(scan.limit_keys), 0},
     {10, MSG_U32, AT(scan.limit_bytes), 0},
 };
+static const struct msg_field watch_fields[] = {
+    {1, MSG_U32, AT(watch.keyspace), 0},       {2, MSG_BIN, AT(watch.start), KEY_WIRE_MAX},
+    {3, MSG_BIN, AT(watch.end), KEY_WIRE_MAX}, {4, MSG_BOOL, AT(watch.is_from_now), 0},
+    {5, MSG_U64, AT(watch.after), 0},          {6, MSG_U64, AT(watch.upto), 0},
+    {7, MSG_U32, AT(watch.wait_ms), 0},        {8, MSG_U32, AT(watch.limit_bytes), 0},
+};
 static const struct msg_field status_fields[] = {
     {1, MSG_BIN, AT(status.key), DESCRIPTOR_KEY_MAX},
 };
@@ -80,6 +86,7 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_FLUSH] = {.name = "flush"},
     [REQUEST_STATS] = {.name = "stats"},
     [REQUEST_SPLIT] = MSG_TABLE("split", split_fields),
+    [REQUEST_WATCH] = MSG_TABLE("watch", watch_fields),
     [REQUEST_CHECK_START] = MSG_TABLE("check_start", check_fields),
     [REQUEST_CHECK_RESULT] = MSG_TABLE("check_result", check_fields),
 };
@@ -94,6 +101,7 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_IDENTIFY:
     case REQUEST_STATS:
     case REQUEST_CHECK_RESULT:
+    case REQUEST_WATCH:
         return true;
     case REQUEST_WRITE:
     case REQUEST_BOOTSTRAP:
@@ -224,6 +232,17 @@ static int change_member_check(const struct request_change_member *change, struc
     return 0;
 }
 
+static int watch_check(const struct request_watch *watch, struct err *err)
+{
+    if (watch->is_from_now && (watch->after > 0 || watch->upto > 0))
+        return err_set(err, ERR_INVALID, "watch from now on, and from a version on");
+    if (watch->upto > 0 && watch->upto <= watch->after)
+        return err_set(err, ERR_INVALID, "watch up to a version that is known already");
+    if (watch->end.len > 0 && slice_compare(watch->start, watch->end) >= 0)
+        return err_set(err, ERR_INVALID, "watch of an empty span");
+    return 0;
+}
+
 /* What only the kind can say about its detail. */
 static int detail_check(const struct request *request, struct err *err)
 {
@@ -242,6 +261,8 @@ static int detail_check(const struct request *request, struct err *err)
     }
     case REQUEST_SCAN:
         return read_check(&request->scan.read, err);
+    case REQUEST_WATCH:
+        return watch_check(&request->watch, err);
     case REQUEST_BOOTSTRAP:
         if (request->bootstrap.cluster_id == 0 || request->bootstrap.member_count == 0)
             return err_set(err, ERR_INVALID, "bootstrap without cluster id or members");

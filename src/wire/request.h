@@ -35,7 +35,8 @@ enum request_kind {
     REQUEST_CHECK_START = 12,  /* have all replicas digest the range at one index */
     REQUEST_CHECK_RESULT = 13, /* what came of it on the replica of this store */
     REQUEST_SPLIT = 14,        /* cut a range in two */
-    REQUEST_KIND_LAST = REQUEST_SPLIT,
+    REQUEST_WATCH = 15,        /* the next changes of a span */
+    REQUEST_KIND_LAST = REQUEST_WATCH,
 };
 
 enum consistency {
@@ -76,6 +77,20 @@ struct request_scan {
     bool is_reverse;          /* from the end downwards */
     bool is_keys_only;
     uint32_t limit_keys;  /* 0: the server's */
+    uint32_t limit_bytes; /* 0: the server's */
+};
+
+/* WATCH: the changes of keys in a span, by versions above `after`. A store keeps nothing of
+ * a watch between two requests: each says how far the one before came. */
+struct request_watch {
+    uint32_t keyspace;
+    struct slice start;   /* included; empty: from the first key */
+    struct slice end;     /* excluded; empty: to the last key */
+    bool is_from_now;     /* answered at once: by no change, and the version of now */
+    uint64_t after;       /* of each key in the span all changes up to it are known; 0 if
+                             is_from_now */
+    uint64_t upto;        /* go no further than to this version; 0: as far as there is */
+    uint32_t wait_ms;     /* if there is nothing yet: how long to wait for something */
     uint32_t limit_bytes; /* 0: the server's */
 };
 
@@ -139,6 +154,7 @@ struct request {
         struct request_get get;
         struct request_multi_get multi_get;
         struct request_scan scan;
+        struct request_watch watch;
         struct request_status status;
         struct request_bootstrap bootstrap;
         struct request_transfer_leader transfer_leader;

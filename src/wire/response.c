@@ -31,6 +31,15 @@ static const struct msg_field rows_fields[] = {
     {4, MSG_BIN, AT(rows.cursor), KEY_WIRE_MAX + 1},
     {5, MSG_BOOL, AT(rows.is_range_end), 0},
 };
+static const struct msg_field watch_fields[] = {
+    {1, MSG_LIST, AT(watch.changes), RESPONSE_CHANGES_MAX},
+    {2, MSG_U64, AT(watch.version), 0},
+    {3, MSG_U64, AT(watch.range_id), 0},
+    {4, MSG_BOOL, AT(watch.has_more), 0},
+    {5, MSG_BIN, AT(watch.cursor), KEY_WIRE_MAX + 1},
+    {6, MSG_U64, AT(watch.cursor_version), 0},
+    {7, MSG_BOOL, AT(watch.is_range_end), 0},
+};
 static const struct msg_field status_fields[] = {
     {1, MSG_U64, AT(status_of.cluster_id), 0},
     {2, MSG_U64, AT(status_of.store_id), 0},
@@ -71,6 +80,7 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_GET] = MSG_TABLE("get response", rows_fields),
     [REQUEST_MULTI_GET] = MSG_TABLE("multi_get response", rows_fields),
     [REQUEST_SCAN] = MSG_TABLE("scan response", rows_fields),
+    [REQUEST_WATCH] = MSG_TABLE("watch response", watch_fields),
     [REQUEST_STATUS] = MSG_TABLE("status response", status_fields),
     [REQUEST_IDENTIFY] = MSG_TABLE("identify response", identify_fields),
     [REQUEST_BOOTSTRAP] = {.name = "bootstrap response"},
@@ -148,6 +158,30 @@ void stat_next(struct unpack *cursor, struct stat_item *ret_item)
             unpack_skip(cursor);
         }
     }
+}
+
+#define CHANGE_AT(m) offsetof(struct change, m)
+static const struct msg_field change_fields[] = {
+    {1, MSG_ENUM, CHANGE_AT(kind), CHANGE_KIND_LAST},
+    {2, MSG_BIN, CHANGE_AT(key), KEY_WIRE_MAX},
+    {3, MSG_BIN, CHANGE_AT(value), FRAME_BODY_MAX},
+    {4, MSG_U64, CHANGE_AT(version), 0},
+    {5, MSG_U64, CHANGE_AT(expiry_ms), 0},
+};
+static const struct msg_table change_table = MSG_TABLE("change", change_fields);
+
+void change_append(struct buf *raw, const struct change *change)
+{
+    ASSERT(change->kind == CHANGE_PUT || change->value.len == 0);
+    struct pack_fields f = pack_fields_begin(raw);
+    msg_write_fields(&f, &change_table, change);
+    pack_fields_end(&f);
+}
+
+void change_next(struct unpack *cursor, struct change *ret_change)
+{
+    *ret_change = (struct change){0};
+    msg_read_map(cursor, &change_table, ret_change);
 }
 
 #define PART_AT(m) offsetof(struct check_part, m)
@@ -260,6 +294,35 @@ static int check_check(const struct response_check *check, struct err *err)
     return unpack_finish(&u, "part", err);
 }
 
+/* Nothing stands outside what the answer says to be complete. */
+static bool change_is_fine(const struct response_watch *watch, const struct change *change)
+{
+    if (change->kind == 0 || change->key.len == 0 || change->version == 0)
+        return false;
+    if (change->kind == CHANGE_DELETE && (change->value.len > 0 || change->expiry_ms > 0))
+        return false;
+    int order = watch->has_more ? slice_compare(change->key, watch->cursor) : -1;
+    return order < 0 ? change->version <= watch->version
+                     : order == 0 && change->version <= watch->cursor_version;
+}
+
+static int changes_check(const struct response *response, struct err *err)
+{
+    const struct response_watch *watch = &response->watch;
+    struct unpack u = unpack_of(watch->changes.raw);
+    struct change change;
+    for (uint32_t i = 0; i < watch->changes.count && !u.bad; i++) {
+        change_next(&u, &change);
+        if (!change_is_fine(watch, &change))
+            u.bad = true;
+    }
+    if (watch->has_more != (watch->cursor.len > 0) || watch->cursor_version > watch->version ||
+        (!watch->has_more && watch->is_range_end) ||
+        ((!watch->has_more || watch->is_range_end) && watch->cursor_version > 0))
+        return err_set(err, ERR_CORRUPT, "watch response with a cursor that makes no sense");
+    return unpack_finish(&u, "change", err);
+}
+
 static int detail_check(const struct response *response, struct err *err)
 {
     switch (response->kind) {
@@ -267,6 +330,8 @@ static int detail_check(const struct response *response, struct err *err)
     case REQUEST_MULTI_GET:
     case REQUEST_SCAN:
         return rows_check(response, err);
+    case REQUEST_WATCH:
+        return changes_check(response, err);
     case REQUEST_STATUS:
         return stats_check(&response->status_of.stats, err);
     case REQUEST_STATS:

@@ -5,11 +5,12 @@
  * Every status has one of three meanings: 0 is done; ERR_UNDETERMINED may or may
  * not have taken effect; any other error is definite: it did not and will not.
  *
- * Rows (of GET, MULTI_GET, SCAN) and stats are lists of encoded elements: the
+ * Rows (of GET, MULTI_GET, SCAN), changes and stats are lists of encoded elements: the
  * server appends each one as it finds it, straight from where it lies.
  *
  * Ownership  as request.h.
- * Limits     RESPONSE_ROWS_MAX rows; a body is at most FRAME_BODY_MAX bytes.
+ * Limits     RESPONSE_ROWS_MAX rows, RESPONSE_CHANGES_MAX changes; a body is at most FRAME_BODY_MAX
+ * bytes.
  */
 #ifndef WIRE_RESPONSE_H_
 #define WIRE_RESPONSE_H_
@@ -23,6 +24,7 @@
 enum {
     RESPONSE_ROWS_MAX = 65536,
     RESPONSE_STATS_MAX = 4096,
+    RESPONSE_CHANGES_MAX = 65536,
     CHECK_PARTS_MAX = 256,
     CHECK_SUM_LEN = 16,
     CHECK_KEY_MAX = KEY_WIRE_MAX + 7, /* as it stands on disk */
@@ -50,6 +52,37 @@ struct response_rows {
     bool has_more;         /* SCAN: a limit was met; go on at `cursor` */
     struct slice cursor;   /* SCAN: the next page's start, or its end if reverse */
     bool is_range_end;     /* SCAN: the rest is another range's, with versions of its own */
+};
+
+/* Part of the protocol. */
+enum change_kind {
+    CHANGE_PUT = 1, /* whatever operation set the value */
+    CHANGE_DELETE = 2,
+    CHANGE_KIND_LAST = CHANGE_DELETE,
+};
+
+/* One change of one key. The changes of one command have the same version. */
+struct change {
+    enum change_kind kind;
+    struct slice key;
+    struct slice value; /* PUT: what it became */
+    uint64_t version;
+    uint64_t expiry_ms; /* PUT: range time at which it expires; 0: does not */
+};
+
+/* WATCH. The part of the span from its start to the cursor (all of it, unless has_more) is
+ * complete: every change up to `version` is in this answer or was in those before. What is
+ * behind the cursor is as far as it was before. With ERR_VERSION_GONE there is only
+ * `version`: the least that `after` may be. */
+struct response_watch {
+    struct pack_list changes; /* change_append(), change_next(); each key's in order */
+    uint64_t version;
+    uint64_t range_id; /* whose versions these are */
+    bool has_more;
+    struct slice cursor;
+    uint64_t cursor_version; /* > 0: the key at the cursor is complete to this version, for
+                                it has more changes than go into one answer */
+    bool is_range_end;       /* what is behind the cursor is another range's */
 };
 
 /* WRITE: as command_result_encode() wrote it; not looked into here. Also there
@@ -134,6 +167,7 @@ struct response {
     union {
         struct response_write write;
         struct response_rows rows;
+        struct response_watch watch;
         struct response_status status_of;
         struct response_identify identify;
         struct response_stats stats;
@@ -152,6 +186,11 @@ void row_append(struct buf *raw, const struct row *row);
 
 /* The next row of a list that response_decode() accepted. */
 void row_next(struct unpack *cursor, struct row *ret_row);
+
+void change_append(struct buf *raw, const struct change *change);
+
+/* The next change of a list that response_decode() accepted. */
+void change_next(struct unpack *cursor, struct change *ret_change);
 
 void check_part_append(struct buf *raw, const struct check_part *part);
 

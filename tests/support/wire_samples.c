@@ -439,6 +439,19 @@ static void request_scan_sample(struct buf *buf)
     request_encode(buf, &request);
 }
 
+static void request_watch_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_WATCH);
+    request.watch = (struct request_watch){.keyspace = 3,
+                                           .start = S("a"),
+                                           .end = S("b"),
+                                           .after = 700,
+                                           .upto = 70000,
+                                           .wait_ms = 1000,
+                                           .limit_bytes = 65536};
+    request_encode(buf, &request);
+}
+
 static void request_bootstrap_sample(struct buf *buf)
 {
     struct request request = request_of(REQUEST_BOOTSTRAP);
@@ -495,6 +508,10 @@ static int request_try(struct slice body, struct err *err)
         touch(request.scan.start);
         touch(request.scan.end);
     }
+    if (request.kind == REQUEST_WATCH) {
+        touch(request.watch.start);
+        touch(request.watch.end);
+    }
     if (request.kind == REQUEST_MULTI_GET) {
         struct unpack u = unpack_of(request.multi_get.keys.raw);
         for (uint32_t i = 0; i < request.multi_get.keys.count; i++)
@@ -541,6 +558,27 @@ static void response_scan_sample(struct buf *buf)
         .rows = {2, buf_slice(&rows)}, .version = 700, .has_more = true, .cursor = S("k3")};
     response_encode(buf, &response);
     buf_fini(&rows);
+}
+
+static void response_watch_sample(struct buf *buf)
+{
+    struct buf changes;
+    buf_init(&changes, 1000);
+    change_append(
+        &changes,
+        &(struct change){
+            .kind = CHANGE_PUT, .key = S("k1"), .value = S("v1"), .version = 5, .expiry_ms = 9000});
+    change_append(&changes,
+                  &(struct change){.kind = CHANGE_DELETE, .key = S("k3"), .version = 600});
+    struct response response = response_of(REQUEST_WATCH);
+    response.watch = (struct response_watch){.changes = {2, buf_slice(&changes)},
+                                             .version = 700,
+                                             .range_id = 2,
+                                             .has_more = true,
+                                             .cursor = S("k3"),
+                                             .cursor_version = 650};
+    response_encode(buf, &response);
+    buf_fini(&changes);
 }
 
 static void response_status_sample(struct buf *buf)
@@ -644,6 +682,19 @@ static void touch_rows(const struct response_rows *rows)
     touch(rows->cursor);
 }
 
+static void touch_changes(const struct response_watch *watch)
+{
+    struct unpack u = unpack_of(watch->changes.raw);
+    for (uint32_t i = 0; i < watch->changes.count; i++) {
+        struct change change;
+        change_next(&u, &change);
+        touch(change.key);
+        touch(change.value);
+    }
+    ASSERT(unpack_finish(&u, "changes", NULL) == 0);
+    touch(watch->cursor);
+}
+
 static int response_try(struct slice body, struct err *err)
 {
     struct response response;
@@ -658,6 +709,8 @@ static int response_try(struct slice body, struct err *err)
     if (response.kind == REQUEST_GET || response.kind == REQUEST_MULTI_GET ||
         response.kind == REQUEST_SCAN)
         touch_rows(&response.rows);
+    if (response.kind == REQUEST_WATCH)
+        touch_changes(&response.watch);
     if (response.kind == REQUEST_STATUS) {
         const struct descriptor *d = &response.status_of.descriptor;
         touch_stats(&response.status_of.stats);
@@ -821,6 +874,7 @@ const struct wire_sample wire_samples[] = {
     {"get", request_get_sample, request_try, request_again},
     {"multi_get", request_multi_get_sample, request_try, request_again},
     {"scan", request_scan_sample, request_try, request_again},
+    {"watch", request_watch_sample, request_try, request_again},
     {"bootstrap", request_bootstrap_sample, request_try, request_again},
     {"change_member", request_change_member_sample, request_try, request_again},
     {"transfer_leader", request_transfer_sample, request_try, request_again},
@@ -830,6 +884,7 @@ const struct wire_sample wire_samples[] = {
     {"scan_response", response_scan_sample, response_try, response_again},
     {"status_response", response_status_sample, response_try, response_again},
     {"identify_response", response_identify_sample, response_try, response_again},
+    {"watch_response", response_watch_sample, response_try, response_again},
     {"check_response", response_check_sample, response_try, response_again},
 };
 const size_t wire_samples_count = ARRAY_LEN(wire_samples);

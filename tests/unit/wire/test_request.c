@@ -6,6 +6,11 @@
 #include "wire/frame.h"
 #include "wire/request.h"
 
+#define S(text)                                                                                    \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
+
 static struct request some_request(enum request_kind kind)
 {
     return (struct request){.id = UINT64_MAX,
@@ -72,6 +77,44 @@ static void test_reads(void **state)
     in.get.read = (struct request_read){.at_version = 5};
     assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
     buf_fini(&buf);
+}
+
+static void test_watch(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct request_watch watch;
+        int want;
+    } cases[] = {
+        {"everything from now on", {.is_from_now = true}, 0},
+        {"everything there is", {.after = 0}, 0},
+        {"a part", {.start = S("a"), .end = S("b"), .after = 5, .upto = 6}, 0},
+        {"now and then", {.is_from_now = true, .after = 1}, ERR_INVALID},
+        {"now and until", {.is_from_now = true, .upto = 1}, ERR_INVALID},
+        {"known already", {.after = 6, .upto = 6}, ERR_INVALID},
+        {"nothing", {.start = S("a"), .end = S("a")}, ERR_INVALID},
+        {"upside down", {.start = S("b"), .end = S("a")}, ERR_INVALID},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct request in = some_request(REQUEST_WATCH);
+        struct request out = {0};
+        struct buf buf;
+        in.watch = cases[i].watch;
+        in.watch.wait_ms = UINT32_MAX;
+        in.watch.limit_bytes = UINT32_MAX;
+        int rv = there_and_back(&in, &out, &buf);
+        if (rv != cases[i].want)
+            fail_msg("%s: %s", cases[i].name, err_name(rv));
+        if (rv == 0) {
+            assert_true(slice_equal(out.watch.start, in.watch.start));
+            assert_true(slice_equal(out.watch.end, in.watch.end));
+            assert_true(out.watch.after == in.watch.after && out.watch.upto == in.watch.upto);
+            assert_true(out.watch.wait_ms == UINT32_MAX && out.watch.limit_bytes == UINT32_MAX);
+            assert_true(out.watch.is_from_now == in.watch.is_from_now);
+        }
+        buf_fini(&buf);
+    }
 }
 
 static void test_keys(void **state)
@@ -225,7 +268,7 @@ static void test_which_only_read(void **state)
     for (unsigned kind = 1; kind <= REQUEST_KIND_LAST; kind++) {
         bool want = kind == REQUEST_GET || kind == REQUEST_MULTI_GET || kind == REQUEST_SCAN ||
                     kind == REQUEST_STATUS || kind == REQUEST_IDENTIFY || kind == REQUEST_STATS ||
-                    kind == REQUEST_CHECK_RESULT;
+                    kind == REQUEST_CHECK_RESULT || kind == REQUEST_WATCH;
         assert_int_equal(request_is_read_only((enum request_kind)kind), want);
     }
     assert_string_equal(request_kind_name(0), "unknown");
@@ -237,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_head_of_all_kinds),
         cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_watch),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_split),

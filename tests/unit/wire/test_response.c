@@ -76,6 +76,87 @@ static void test_rows(void **state)
     buf_fini(&raw);
 }
 
+/* Nothing may stand outside what the answer says to be complete. */
+#define S(text)                                                                                    \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
+static const struct {
+    const char *name;
+    struct change change;
+    struct response_watch watch;
+    int want;
+} changes[] = {
+    {"put", {CHANGE_PUT, S("k"), S("v"), 5, 9}, {.version = 5}, 0},
+    {"put of nothing", {CHANGE_PUT, S("k"), {0}, 5, 0}, {.version = 5}, 0},
+    {"delete", {CHANGE_DELETE, S("k"), {0}, 5, 0}, {.version = 5}, 0},
+    {"later than complete", {CHANGE_PUT, S("k"), S("v"), 6, 0}, {.version = 5}, ERR_CORRUPT},
+    {"no key", {CHANGE_PUT, {0}, S("v"), 5, 0}, {.version = 5}, ERR_CORRUPT},
+    {"no version", {CHANGE_PUT, S("k"), S("v"), 0, 0}, {.version = 5}, ERR_CORRUPT},
+    {"no kind", {0, S("k"), {0}, 5, 0}, {.version = 5}, ERR_CORRUPT},
+    {"delete that expires", {CHANGE_DELETE, S("k"), {0}, 5, 9}, {.version = 5}, ERR_CORRUPT},
+    {"before the cursor",
+     {CHANGE_PUT, S("k"), S("v"), 5, 0},
+     {.version = 5, .has_more = true, .cursor = S("l")},
+     0},
+    {"behind the cursor",
+     {CHANGE_PUT, S("m"), S("v"), 5, 0},
+     {.version = 5, .has_more = true, .cursor = S("l")},
+     ERR_CORRUPT},
+    {"at the cursor, up to there",
+     {CHANGE_PUT, S("l"), S("v"), 3, 0},
+     {.version = 5, .has_more = true, .cursor = S("l"), .cursor_version = 3},
+     0},
+    {"at the cursor, beyond",
+     {CHANGE_PUT, S("l"), S("v"), 4, 0},
+     {.version = 5, .has_more = true, .cursor = S("l"), .cursor_version = 3},
+     ERR_CORRUPT},
+    {"more, without a cursor",
+     {CHANGE_PUT, S("k"), S("v"), 5, 0},
+     {.version = 5, .has_more = true},
+     ERR_CORRUPT},
+    {"a cursor, without more",
+     {CHANGE_PUT, S("k"), S("v"), 5, 0},
+     {.version = 5, .cursor = S("l")},
+     ERR_CORRUPT},
+    {"the end of the range inside a key",
+     {CHANGE_PUT, S("k"), S("v"), 5, 0},
+     {.version = 5, .has_more = true, .is_range_end = true, .cursor = S("l"), .cursor_version = 1},
+     ERR_CORRUPT},
+};
+
+static void test_changes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        struct buf raw, buf;
+        struct change change;
+        struct response out = {0};
+        buf_init(&raw, 1000);
+        change_append(&raw, &changes[i].change);
+        struct response in = {.id = 1, .kind = REQUEST_WATCH, .watch = changes[i].watch};
+        in.watch.changes = (struct pack_list){.count = 1, .raw = buf_slice(&raw)};
+        in.watch.range_id = 7;
+        int rv = there_and_back(&in, &out, &buf);
+        if (rv != changes[i].want)
+            fail_msg("%s: %s", changes[i].name, err_name(rv));
+        if (rv == 0) {
+            struct unpack u = unpack_of(out.watch.changes.raw);
+            change_next(&u, &change);
+            assert_int_equal(unpack_finish(&u, "changes", NULL), 0);
+            assert_int_equal(change.kind, changes[i].change.kind);
+            assert_true(slice_equal(change.key, changes[i].change.key));
+            assert_true(slice_equal(change.value, changes[i].change.value));
+            assert_true(change.version == changes[i].change.version);
+            assert_true(change.expiry_ms == changes[i].change.expiry_ms);
+            assert_true(out.watch.version == 5 && out.watch.range_id == 7);
+            assert_true(out.watch.cursor_version == changes[i].watch.cursor_version);
+        }
+        buf_fini(&buf);
+        buf_fini(&raw);
+    }
+}
+
 static void test_stats(void **state)
 {
     (void)state;
@@ -194,9 +275,9 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head),   cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_stats),  cmocka_unit_test(test_check_parts),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_head),        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_changes),     cmocka_unit_test(test_stats),
+        cmocka_unit_test(test_check_parts), cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests_name("response", tests, NULL, NULL);
 }
