@@ -50,6 +50,11 @@
     X(read_goes_on_newer, "sim",                                                                   \
       "a read that had to wait for the disk goes on at a newer version")                           \
     X(page_skips_key, "sim", "a page's cursor is one key too far")                                 \
+    X(watch_feed_has_all, "sim", "a feed of changes is taken for whole from the first version on") \
+    X(watch_mark_too_high, "sim",                                                                  \
+      "a page of changes that was cut says that it is complete up to now")                         \
+    X(watch_latest_only, "sim", "of the changes of a key that were missed only the last is told")  \
+    X(watch_below_safe_point, "sim", "changes are told from where old versions were dropped")      \
     X(applied_uncommitted, "sim",                                                                  \
       "entries are applied when they are stored, not when they commit")                            \
     X(vote_not_persisted, "sim", "the vote is not saved")                                          \

@@ -13,6 +13,7 @@
 #include "base/crc32c.h"
 #include "base/hash.h"
 #include "base/plant.h"
+#include "range/feed.h"
 #include "range/range_internal.h"
 
 enum { PREFETCH_KEYS_MAX = 1024 /* of one round */ };
@@ -170,6 +171,7 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
     if (rv != 0)
         return err_wrap(err, rv, "apply index %llu", (unsigned long long)index);
 
+    uint64_t last_version = range->meta.last_version;
     struct apply a = apply_begin(range, index, term, &entry);
     struct eval_state state = {
         .lsm = range->lsm,
@@ -190,6 +192,7 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
     if (rv == 0) {
         if (range->meta.applied_index != index) /* always, but for index_before_data */
             apply_commit(range, &a);
+        feed_add(range, last_version, range->eval.overlay.records, range->eval.overlay.count);
         commit_sessions(range);
         range->wants_digest = range->eval.wants_digest;
         for (uint32_t i = 0; sink != NULL && i < a.count; i++)

@@ -10,6 +10,7 @@
 #include "base/coding.h"
 #include "base/hash.h"
 #include "base/plant.h"
+#include "range/feed.h"
 #include "range/range_internal.h"
 
 enum { USER_PREFIX = 0x02, PREFETCH_BYTES_MAX = 16 << 20 };
@@ -220,6 +221,7 @@ void range_free(struct range *range)
 {
     if (range == NULL)
         return;
+    range_feed_close(range);
     eval_fini(&range->eval);
     prefetch_fini(&range->prefetch);
     range_meta_fini(&range->meta);
@@ -383,6 +385,7 @@ void range_adopt(struct range *range, struct range_meta *meta)
     sessions_set_hash_key(&range->meta.sessions, hash_key);
     note_flushed(range);
     range->is_installing = false;
+    feed_restart(range);
     range_check(range);
 }
 
@@ -406,6 +409,7 @@ void range_check(const struct range *range)
         ASSERT(i == 0 || f->freeze > f[-1].freeze);
         ASSERT(f->index <= range->meta.applied_index);
     }
+    feed_check(range);
     ASSERT(range->eval.overlay.count == 0);
     ASSERT(!range->prefetch.is_running || range->busy > 0);
 }

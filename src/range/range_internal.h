@@ -34,6 +34,7 @@ struct range {
     struct range_freeze flushed; /* freeze is not used */
     struct range_freeze freezes[RANGE_FREEZES_MAX]; /* oldest first */
     uint32_t freeze_count;
+    struct feed *feed; /* owned; NULL: nobody watches */
     struct eval eval;
     struct prefetch prefetch;
     range_prefetch_cb prefetch_cb; /* NULL: none going on */
