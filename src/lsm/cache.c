@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/plant.h"
+#include "lsm/spin.h"
 
 enum {
     SHARDS_MAX = 16,
@@ -11,24 +12,34 @@ enum {
     BLOCK_BYTES_GUESS = 4096,  /* sizes the tables */
     USES_MAX = 3,
     SMALL_PERCENT = 10,
+    PREFETCH = 4, /* blocks ahead of the one that goes */
+    POOLS_MAX = 8,
+    POOLED_BYTES_MIN = 8 << 20, /* a smaller cache would waste much of its large pages */
+    POOL_BYTES = 64 << 20,      /* of the budget for each pool */
 };
 
+/* A ring with room for every block of the shard: what goes next can be fetched ahead. */
 struct queue {
-    struct block *head; /* oldest */
-    struct block **tail;
+    struct block **ring;
+    size_t head, count; /* the oldest stands at `head` */
     size_t bytes;
 };
 
-/* The hash beside the pointer: a block is looked at only if it is the one. */
+/* The hash beside the pointer: a block is looked at only if it is the one. In the place of
+ * the hash's lower bits stands how long the block is: its end, where a search in it begins,
+ * is fetched together with its head. */
 struct slot {
-    uint64_t hash;
+    uint64_t tag;        /* upper bits of the hash | length in lines */
     struct block *block; /* NULL: empty */
 };
+
+enum { LINE = 64, TAG_LINES = 0xffff };
 
 struct shard {
     atomic_bool is_locked; /* held for a few dozen instructions, never over I/O */
     size_t budget;
     struct queue small, main;
+    size_t ring_mask;   /* of both; as many as half of the slots */
     struct slot *slots; /* open addressing, at most half full */
     size_t slot_mask;
     size_t count;
@@ -41,23 +52,39 @@ struct cache {
     size_t shard_mask;
     size_t bytes;           /* the whole budget */
     atomic_size_t reserved; /* of it, for blocks outside */
+    size_t pool_count;      /* a power of two, or 0 */
+    struct pool *pools[POOLS_MAX];
     struct shard shards[];
 };
 
 /* ---- blocks ------------------------------------------------------------- */
 
-struct block *block_new(size_t len)
+static struct block *block_init(void *memory, size_t len, bool is_pooled)
 {
-    if (len > SIZE_MAX / 2)
-        return NULL;
-    struct block *block = malloc(sizeof *block + len);
+    struct block *block = memory;
     if (block == NULL)
         return NULL;
     memset(block, 0, sizeof *block);
     atomic_init(&block->refs, 1);
     atomic_init(&block->uses, 0);
+    block->is_pooled = is_pooled;
     block->len = len;
     return block;
+}
+
+struct block *block_new(size_t len)
+{
+    if (len > SIZE_MAX / 2)
+        return NULL;
+    return block_init(malloc(sizeof(struct block) + len), len, false);
+}
+
+struct block *cache_block_new(struct cache *cache, uint64_t hint, size_t len)
+{
+    if (cache == NULL || cache->pool_count == 0 || len > POOL_FRAME_MAX - sizeof(struct block))
+        return block_new(len);
+    struct pool *pool = cache->pools[(hint >> 12) & (cache->pool_count - 1)];
+    return block_init(pool_take(pool, sizeof(struct block) + len), len, true);
 }
 
 struct block *block_ref(struct block *block)
@@ -73,33 +100,22 @@ void block_unref(struct block *block)
         return;
     unsigned before = atomic_fetch_sub_explicit(&block->refs, 1, memory_order_acq_rel);
     ASSERT(before > 0);
-    if (before == 1)
+    if (before == 1 && block->is_pooled)
+        pool_give(block);
+    else if (before == 1)
         free(block);
 }
 
 /* ---- shards ------------------------------------------------------------- */
 
-static void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static void shard_lock(struct shard *s)
 {
-    while (atomic_exchange_explicit(&s->is_locked, true, memory_order_acquire)) {
-        while (atomic_load_explicit(&s->is_locked, memory_order_relaxed))
-            cpu_relax();
-    }
+    spin_lock(&s->is_locked);
 }
 
 static void shard_unlock(struct shard *s)
 {
-    ASSERT(atomic_load_explicit(&s->is_locked, memory_order_relaxed));
-    atomic_store_explicit(&s->is_locked, false, memory_order_release);
+    spin_unlock(&s->is_locked);
 }
 
 /* splitmix64's finish over both halves of the name; never 0. */
@@ -119,28 +135,33 @@ static size_t power_above(size_t n)
     return p;
 }
 
-static void queue_push(struct queue *q, struct block *block)
+static void queue_push(struct shard *s, struct queue *q, struct block *block)
 {
-    block->next = NULL;
-    *q->tail = block;
-    q->tail = &block->next;
+    ASSERT(q->count <= s->ring_mask);
+    q->ring[(q->head + q->count++) & s->ring_mask] = block;
     q->bytes += block_charge(block);
 }
 
-static struct block *queue_pop(struct queue *q)
+static struct block *queue_pop(struct shard *s, struct queue *q)
 {
-    struct block *block = q->head;
-    ASSERT(block != NULL);
-    q->head = block->next;
-    if (q->head == NULL)
-        q->tail = &q->head;
-    else
-        __builtin_prefetch(q->head); /* the next to go */
+    ASSERT(q->count > 0);
+    struct block *block = q->ring[q->head];
+    if (q->count > PREFETCH)
+        __builtin_prefetch(q->ring[(q->head + PREFETCH) & s->ring_mask]);
+    q->head = (q->head + 1) & s->ring_mask;
+    q->count--;
     ASSERT(q->bytes >= block_charge(block));
     q->bytes -= block_charge(block);
     return block;
 }
 
+static uint64_t slot_tag(uint64_t hash, const struct block *block)
+{
+    size_t lines = (sizeof *block + block->len - 1) / LINE;
+    return (hash & ~(uint64_t)TAG_LINES) | MIN(lines, (size_t)TAG_LINES);
+}
+
+/* `hash` may be a tag: the bits of its length are not asked. */
 static size_t slot_home(const struct shard *s, uint64_t hash)
 {
     return (size_t)(hash >> 20) & s->slot_mask;
@@ -151,18 +172,38 @@ static struct block *shard_find(const struct shard *s, uint64_t hash, uint64_t f
 {
     for (size_t i = slot_home(s, hash); s->slots[i].block != NULL; i = (i + 1) & s->slot_mask) {
         struct block *b = s->slots[i].block;
-        if (s->slots[i].hash == hash && b->file == file && b->offset == offset)
+        uint64_t tag = s->slots[i].tag;
+        if (((tag ^ hash) & ~(uint64_t)TAG_LINES) != 0)
+            continue;
+        __builtin_prefetch((const uint8_t *)b + (tag & TAG_LINES) * LINE);
+        if (b->file == file && b->offset == offset)
             return b;
     }
     return NULL;
 }
 
-static void slot_put(struct slot *slots, size_t mask, uint64_t hash, struct block *block)
+static void slot_put(struct slot *slots, size_t mask, uint64_t tag, struct block *block)
 {
-    size_t i = (size_t)(hash >> 20) & mask;
+    size_t i = (size_t)(tag >> 20) & mask;
     while (slots[i].block != NULL)
         i = (i + 1) & mask;
-    slots[i] = (struct slot){.hash = hash, .block = block};
+    slots[i] = (struct slot){.tag = tag, .block = block};
+}
+
+/* The same queue in a ring of `count` places. */
+static struct block **ring_copy(const struct shard *s, const struct queue *q, size_t count)
+{
+    struct block **ring = calloc(count, sizeof(*ring));
+    for (size_t i = 0; ring != NULL && i < q->count; i++)
+        ring[i] = q->ring[(q->head + i) & s->ring_mask];
+    return ring;
+}
+
+static void queue_move(struct queue *q, struct block **ring)
+{
+    free(q->ring);
+    q->ring = ring;
+    q->head = 0;
 }
 
 /* Room for one more name; false when memory is out. */
@@ -172,15 +213,24 @@ static bool slots_reserve(struct shard *s)
         return true;
     size_t count = 2 * (s->slot_mask + 1);
     struct slot *more = calloc(count, sizeof *more);
-    if (more == NULL)
+    struct block **small = ring_copy(s, &s->small, count / 2);
+    struct block **main = ring_copy(s, &s->main, count / 2);
+    if (more == NULL || small == NULL || main == NULL) {
+        free(more);
+        free(small);
+        free(main);
         return false;
+    }
     for (size_t i = 0; i <= s->slot_mask; i++) {
         if (s->slots[i].block != NULL)
-            slot_put(more, count - 1, s->slots[i].hash, s->slots[i].block);
+            slot_put(more, count - 1, s->slots[i].tag, s->slots[i].block);
     }
     free(s->slots);
     s->slots = more;
     s->slot_mask = count - 1;
+    queue_move(&s->small, small);
+    queue_move(&s->main, main);
+    s->ring_mask = count / 2 - 1;
     return true;
 }
 
@@ -188,7 +238,7 @@ static bool slots_reserve(struct shard *s)
 static void slot_empty(struct shard *s, size_t i)
 {
     for (size_t j = (i + 1) & s->slot_mask; s->slots[j].block != NULL; j = (j + 1) & s->slot_mask) {
-        size_t home = slot_home(s, s->slots[j].hash);
+        size_t home = slot_home(s, s->slots[j].tag);
         if (((j - home) & s->slot_mask) < ((j - i) & s->slot_mask))
             continue; /* its home lies behind the gap */
         s->slots[i] = s->slots[j];
@@ -212,12 +262,12 @@ static void shard_drop(struct shard *s, struct block *block, uint64_t hash)
 
 static void evict_small(struct shard *s)
 {
-    struct block *block = queue_pop(&s->small);
+    struct block *block = queue_pop(s, &s->small);
     uint64_t hash = name_hash(block->file, block->offset);
     if (atomic_load_explicit(&block->uses, memory_order_relaxed) > 0) {
         atomic_store_explicit(&block->uses, 0, memory_order_relaxed);
         block->in_main = true;
-        queue_push(&s->main, block);
+        queue_push(s, &s->main, block);
         return;
     }
     s->ghosts[(hash >> 20) & s->ghost_mask] = hash;
@@ -226,11 +276,11 @@ static void evict_small(struct shard *s)
 
 static void evict_main(struct shard *s)
 {
-    struct block *block = queue_pop(&s->main);
+    struct block *block = queue_pop(s, &s->main);
     unsigned char uses = atomic_load_explicit(&block->uses, memory_order_relaxed);
     if (uses > 0) {
         atomic_store_explicit(&block->uses, (unsigned char)(uses - 1), memory_order_relaxed);
-        queue_push(&s->main, block);
+        queue_push(s, &s->main, block);
         return;
     }
     shard_drop(s, block, name_hash(block->file, block->offset));
@@ -242,7 +292,7 @@ static void shard_shrink(struct shard *s)
 {
     while (s->small.bytes + s->main.bytes > s->budget) {
         bool small_is_over = s->small.bytes > s->budget * SMALL_PERCENT / 100;
-        if (s->small.head != NULL && (small_is_over || s->main.head == NULL))
+        if (s->small.count > 0 && (small_is_over || s->main.count == 0))
             evict_small(s);
         else
             evict_main(s);
@@ -252,15 +302,34 @@ static void shard_shrink(struct shard *s)
 static int shard_init(struct shard *s, size_t budget)
 {
     s->budget = budget;
-    s->small.tail = &s->small.head;
-    s->main.tail = &s->main.head;
     size_t blocks = power_above(budget / BLOCK_BYTES_GUESS);
     s->slot_mask = 2 * blocks - 1;
     s->ghost_mask = blocks - 1;
+    s->ring_mask = blocks - 1;
+    s->small.ring = calloc(blocks, sizeof(*s->small.ring));
+    s->main.ring = calloc(blocks, sizeof(*s->main.ring));
     s->slots = calloc(2 * blocks, sizeof(*s->slots));
     s->ghosts = calloc(blocks, sizeof(*s->ghosts));
     atomic_init(&s->is_locked, false);
-    return s->slots != NULL && s->ghosts != NULL ? 0 : -1;
+    bool ok =
+        s->slots != NULL && s->ghosts != NULL && s->small.ring != NULL && s->main.ring != NULL;
+    return ok ? 0 : -1;
+}
+
+static int pools_init(struct cache *cache)
+{
+    if (cache->bytes < POOLED_BYTES_MIN)
+        return 0;
+    size_t count = 1;
+    while (count < POOLS_MAX && count * POOL_BYTES < cache->bytes)
+        count *= 2;
+    for (size_t i = 0; i < count; i++) {
+        cache->pools[i] = pool_new();
+        if (cache->pools[i] == NULL)
+            return -1;
+    }
+    cache->pool_count = count;
+    return 0;
 }
 
 struct cache *cache_new(size_t bytes)
@@ -274,7 +343,7 @@ struct cache *cache_new(size_t bytes)
     cache->shard_mask = shards - 1;
     cache->bytes = bytes;
     atomic_init(&cache->reserved, 0);
-    int rv = 0;
+    int rv = pools_init(cache);
     for (size_t i = 0; i < shards; i++)
         rv |= shard_init(&cache->shards[i], bytes / shards);
     if (rv != 0) {
@@ -284,10 +353,11 @@ struct cache *cache_new(size_t bytes)
     return cache;
 }
 
-static void queue_free(struct queue *q)
+static void queue_free(struct shard *s, struct queue *q)
 {
-    while (q->head != NULL)
-        block_unref(queue_pop(q));
+    while (q->count > 0)
+        block_unref(queue_pop(s, q));
+    free(q->ring);
 }
 
 void cache_free(struct cache *cache)
@@ -296,11 +366,13 @@ void cache_free(struct cache *cache)
         return;
     for (size_t i = 0; i <= cache->shard_mask; i++) {
         struct shard *s = &cache->shards[i];
-        queue_free(&s->small);
-        queue_free(&s->main);
+        queue_free(s, &s->small);
+        queue_free(s, &s->main);
         free(s->slots);
         free(s->ghosts);
     }
+    for (size_t i = 0; i < POOLS_MAX; i++)
+        pool_free(cache->pools[i]);
     free(cache);
 }
 
@@ -341,13 +413,13 @@ void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block
         block->file = file;
         block->offset = offset;
         block_ref(block);
-        slot_put(s->slots, s->slot_mask, hash, block);
+        slot_put(s->slots, s->slot_mask, slot_tag(hash, block), block);
         s->count++;
         uint64_t *ghost = &s->ghosts[(hash >> 20) & s->ghost_mask];
         block->in_main = *ghost == hash;
         if (block->in_main)
             *ghost = 0;
-        queue_push(block->in_main ? &s->main : &s->small, block);
+        queue_push(s, block->in_main ? &s->main : &s->small, block);
         shard_shrink(s);
     }
     shard_unlock(s);
@@ -410,15 +482,15 @@ void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
 
 static size_t queue_check(struct shard *s, struct queue *q, bool is_main)
 {
-    size_t bytes = 0, count = 0;
-    for (struct block *b = q->head; b != NULL; b = b->next) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < q->count; i++) {
+        struct block *b = q->ring[(q->head + i) & s->ring_mask];
         ASSERT(b->in_main == is_main);
         ASSERT(shard_find(s, name_hash(b->file, b->offset), b->file, b->offset) == b);
         bytes += block_charge(b);
-        count++;
     }
     ASSERT(bytes == q->bytes);
-    return count;
+    return q->count;
 }
 
 void cache_check(struct cache *cache)
@@ -431,4 +503,6 @@ void cache_check(struct cache *cache)
         ASSERT(s->small.bytes + s->main.bytes <= s->budget);
         shard_unlock(s);
     }
+    for (size_t i = 0; i < cache->pool_count; i++)
+        pool_check(cache->pools[i]);
 }

@@ -21,23 +21,28 @@
 #include <stdatomic.h>
 
 #include "base/base.h"
+#include "lsm/pool.h"
 
 struct cache;
 
 /* One decoded block. `len` bytes at `data`. */
 struct block {
     atomic_uint refs;
-    atomic_uchar uses;  /* 0..3, private to the cache */
-    bool in_main;       /* private to the cache */
-    uint64_t file;      /* name: file number … */
-    uint64_t offset;    /* … and place in it */
-    struct block *next; /* in its queue */
+    atomic_uchar uses; /* 0..3, private to the cache */
+    bool in_main;      /* private to the cache */
+    bool is_pooled;    /* its memory is a frame of a pool */
+    uint64_t file;     /* name: file number … */
+    uint64_t offset;   /* … and place in it */
     size_t len;
     uint8_t data[];
 };
 
 /* An own block with one reference and room for `len` bytes; NULL when memory is out. */
 struct block *block_new(size_t len);
+
+/* The same for the cache (NULL: any) to keep: out of its own memory if it has such. `hint`
+ * spreads the load. Every such block must be given up before cache_free() (asserted). */
+struct block *cache_block_new(struct cache *cache, uint64_t hint, size_t len);
 struct block *block_ref(struct block *block);
 void block_unref(struct block *block); /* NULL is fine */
 
@@ -62,7 +67,8 @@ void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block
 /* Bytes of memory that a block stands for. */
 static inline size_t block_charge(const struct block *block)
 {
-    return sizeof *block + block->len;
+    size_t bytes = sizeof *block + block->len;
+    return block->is_pooled ? pool_frame(bytes) : bytes;
 }
 
 /* Take `bytes` of the budget for blocks that stay outside of the cache (indexes and filters

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "lsm/block.h"
+#include "lsm/prefix.h"
 
 /* Entries, and bytes of all encoded keys; ERR_CORRUPT if it is no partition. */
 static int measure(struct slice partition, size_t *ret_count, size_t *ret_bytes)
@@ -57,25 +58,6 @@ static struct slice fence_ikey(const struct fences *f, size_t i)
     return slice_of(f->keys + begin, f->items[i].key_end - begin);
 }
 
-/* 8 bytes behind the first `skip`, as if zeroes followed a short key. */
-static uint64_t prefix_of(struct slice key, size_t skip)
-{
-    if (key.len >= skip + 8)
-        return get_u64be(key.data + skip);
-    uint64_t prefix = 0;
-    for (size_t i = skip; i < skip + 8; i++)
-        prefix = prefix << 8 | (i < key.len ? key.data[i] : 0);
-    return prefix;
-}
-
-static size_t common(struct slice a, struct slice b)
-{
-    size_t n = MIN(a.len, b.len), i = 0;
-    while (i < n && a.data[i] == b.data[i])
-        i++;
-    return i;
-}
-
 static void fill(struct block *block, struct slice partition, uint32_t count)
 {
     struct block_iter it;
@@ -98,18 +80,19 @@ static void fill(struct block *block, struct slice partition, uint32_t count)
     memset(block->data + sizeof count, 0, sizeof count);
     struct fences f = fences_of(block);
     struct slice first = ikey_key(fence_ikey(&f, 0));
-    f.skip = (uint32_t)common(first, ikey_key(fence_ikey(&f, count - 1)));
+    f.skip = (uint32_t)prefix_common(first, ikey_key(fence_ikey(&f, count - 1)));
     memcpy(block->data + sizeof count, &f.skip, sizeof f.skip);
     for (uint32_t i = 0; i < count; i++)
         prefixes[i] = prefix_of(ikey_key(fence_ikey(&f, i)), f.skip);
 }
 
-int fences_decode(struct slice partition, struct block **ret_block, struct err *err)
+int fences_decode(struct cache *cache, struct slice partition, struct block **ret_block,
+                  struct err *err)
 {
     size_t count, bytes;
     if (measure(partition, &count, &bytes) != 0)
         return err_set(err, ERR_CORRUPT, "index entries make no sense");
-    struct block *block = block_new(keys_at(count) + bytes);
+    struct block *block = cache_block_new(cache, 0, keys_at(count) + bytes);
     if (block == NULL)
         return err_set(err, ERR_NOMEM, "index of %zu entries", count);
     fill(block, partition, (uint32_t)count);
@@ -117,36 +100,10 @@ int fences_decode(struct slice partition, struct block **ret_block, struct err *
     return 0;
 }
 
-/* First of [lo, hi) whose prefix is >= `prefix` (or, above, > it). */
-static size_t bound(const struct fences *f, size_t lo, size_t hi, uint64_t prefix, bool above)
-{
-    size_t n = hi - lo;
-    const uint64_t *at = f->prefixes + lo;
-    while (n > 0) {
-        size_t half = n / 2;
-        bool right = above ? at[half] <= prefix : at[half] < prefix;
-        at = right ? at + half + 1 : at;
-        n = right ? n - half - 1 : half;
-    }
-    return (size_t)(at - f->prefixes);
-}
-
 size_t fences_find(const struct fences *f, struct slice key, uint64_t version)
 {
-    if (key.len == 0)
-        return 0; /* before every key */
-    if (f->skip > 0) {
-        int c = memcmp(key.data, f->keys, MIN(key.len, (size_t)f->skip));
-        if (c != 0)
-            return c < 0 ? 0 : f->count;
-        if (key.len < f->skip)
-            return 0;
-    }
-    uint64_t prefix = prefix_of(key, f->skip);
-    size_t lo = bound(f, 0, f->count, prefix, false);
-    if (lo == f->count || f->prefixes[lo] != prefix)
-        return lo;
-    size_t hi = bound(f, lo, f->count, prefix, true);
+    size_t lo, hi;
+    prefix_range(f->prefixes, f->count, f->keys, f->skip, key, &lo, &hi);
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
         struct slice ikey = fence_ikey(f, mid);

@@ -5,9 +5,8 @@
  *
  *   count u32 | skip u32 | prefix u64 × count | entry × count | keys
  *
- * `skip` bytes are common to all keys; a prefix is the 8 bytes behind them as a number, so
- * that a search runs over one small array and looks at keys only where prefixes are equal.
- * The layout is of this machine and never on disk.
+ * `skip` bytes are common to all keys; prefixes are those of prefix.h. The layout is of this
+ * machine and never on disk.
  *
  * Threads    immutable.
  */
@@ -34,9 +33,10 @@ struct fences {
     const uint8_t *keys;
 };
 
-/* The plain content of a partition as a new block in the layout above. ERR_CORRUPT,
- * ERR_NOMEM. */
-int fences_decode(struct slice partition, struct block **ret_block, struct err *err);
+/* The plain content of a partition as a new block in the layout above, made for `cache`.
+ * ERR_CORRUPT, ERR_NOMEM. */
+int fences_decode(struct cache *cache, struct slice partition, struct block **ret_block,
+                  struct err *err);
 
 struct fences fences_of(const struct block *block);
 

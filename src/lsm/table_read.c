@@ -31,7 +31,7 @@ static int decode_block(struct table *t, struct table_handle h, const uint8_t *r
         return table_bad_block(t, h.offset, "bad crc", err);
     if (table_block_plain_len(payload, type, &plain_len) != 0)
         return table_bad_block(t, h.offset, "bad type or length", err);
-    struct block *block = block_new(plain_len);
+    struct block *block = cache_block_new(t->cache, h.offset, plain_len);
     if (block == NULL)
         return err_set(err, ERR_NOMEM, "block of %zu bytes", plain_len);
     if (table_block_plain(payload, type, block->data, plain_len) != 0) {
@@ -96,7 +96,7 @@ static int read_pinned(struct table *t, struct table_handle h, bool is_partition
         *ret_block = raw;
         return 0;
     }
-    rv = fences_decode(block_slice(raw), ret_block, err);
+    rv = fences_decode(t->cache, block_slice(raw), ret_block, err);
     if (rv == ERR_CORRUPT)
         rv = table_bad_block(t, h.offset, "index entries make no sense", err);
     block_unref(raw);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "lsm/block.h"
+#include "lsm/prefix.h"
 
 bool table_pin_set(struct table_pin *pin, struct cache *cache, struct block *block)
 {
@@ -33,6 +34,7 @@ void table_parts_fini(struct table_parts *parts, struct cache *cache)
     for (size_t i = 0; i < parts->count; i++)
         table_pin_fini(&parts->items[i].pin, cache);
     free(parts->items);
+    free(parts->prefixes);
     free(parts->keys);
     *parts = (struct table_parts){0};
 }
@@ -61,9 +63,10 @@ int table_parts_load(struct table_parts *parts, struct slice top, struct err *er
         return err_set(err, ERR_CORRUPT, "not an index");
     *parts = (struct table_parts){
         .items = calloc(count, sizeof(*parts->items)),
+        .prefixes = calloc(count, sizeof(*parts->prefixes)),
         .keys = malloc(bytes),
     };
-    if (parts->items == NULL || parts->keys == NULL) {
+    if (parts->items == NULL || parts->prefixes == NULL || parts->keys == NULL) {
         table_parts_fini(parts, NULL);
         return err_set(err, ERR_NOMEM, "index of %zu entries", count);
     }
@@ -82,12 +85,16 @@ int table_parts_load(struct table_parts *parts, struct slice top, struct err *er
     block_iter_fini(&it);
     parts->count = n;
     ASSERT(n == count);
+    parts->skip = prefix_common(parts->items[0].key, parts->items[count - 1].key);
+    for (size_t i = 0; i < count; i++)
+        parts->prefixes[i] = prefix_of(parts->items[i].key, parts->skip);
     return 0;
 }
 
 size_t table_parts_find(const struct table_parts *parts, struct slice key, uint64_t version)
 {
-    size_t lo = 0, hi = parts->count;
+    size_t lo, hi;
+    prefix_range(parts->prefixes, parts->count, parts->keys, parts->skip, key, &lo, &hi);
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
         const struct table_part *part = &parts->items[mid];

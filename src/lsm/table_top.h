@@ -44,7 +44,9 @@ struct table_part {
 struct table_parts {
     struct table_part *items;
     size_t count;
-    uint8_t *keys;
+    size_t skip; /* bytes that all keys begin with */
+    uint64_t *prefixes;
+    uint8_t *keys; /* one behind the other, as in `items` */
 };
 
 /* Decode the plain content of a top index block. ERR_CORRUPT, ERR_NOMEM. */

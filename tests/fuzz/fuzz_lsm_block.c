@@ -37,7 +37,7 @@ static void fuzz_entries(struct slice block)
 static void fuzz_fences(struct slice block)
 {
     struct block *decoded = NULL;
-    if (fences_decode(block, &decoded, NULL) != 0)
+    if (fences_decode(NULL, block, &decoded, NULL) != 0)
         return;
     struct fences f = fences_of(decoded);
     ASSERT(f.count > 0);

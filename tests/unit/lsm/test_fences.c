@@ -54,7 +54,7 @@ static struct block *make(struct rng *rng, size_t common, struct key keys[KEYS])
         block_builder_add(&b, buf_slice(&ikey), slice_of(value, n), (struct slice){0});
     }
     assert_int_equal(block_builder_finish(&b, &plain), 0);
-    assert_int_equal(fences_decode(plain, &block, &err), 0);
+    assert_int_equal(fences_decode(NULL, plain, &block, &err), 0);
     block_builder_fini(&b);
     buf_fini(&ikey);
     return block;
@@ -106,16 +106,16 @@ static void test_damage(void **state)
     block_builder_init(&b, 4);
     block_builder_add(&b, slice_str("key and version"), slice_str("\xff"), (struct slice){0});
     assert_int_equal(block_builder_finish(&b, &plain), 0);
-    assert_int_equal(fences_decode(plain, &block, &err), ERR_CORRUPT);
+    assert_int_equal(fences_decode(NULL, plain, &block, &err), ERR_CORRUPT);
     block_builder_fini(&b);
-    assert_int_equal(fences_decode((struct slice){0}, &block, &err), ERR_CORRUPT);
+    assert_int_equal(fences_decode(NULL, (struct slice){0}, &block, &err), ERR_CORRUPT);
     for (unsigned n = 0; n < 20000; n++) {
         size_t len = rng_below(&rng, sizeof bad);
         rng_fill(&rng, bad, len);
         if (len > 8)
             memset(bad + len - 4, 0, 3), bad[len - 4] = (uint8_t)rng_below(&rng, 3);
         block = NULL;
-        if (fences_decode(slice_of(bad, len), &block, &err) == 0)
+        if (fences_decode(NULL, slice_of(bad, len), &block, &err) == 0)
             assert_true(fences_of(block).count > 0);
         block_unref(block);
     }
