@@ -213,13 +213,15 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     add_number(out, "log.sync_us_max", log.sync_us_max);
     add_number(out, "memory_bytes",
                lsm.memtable_bytes + lsm.cache_bytes + log.cache_bytes + log.pending_bytes +
-                   net.clients_memory);
+                   net.clients_memory + store->watches.feeds.bytes);
     add_number(out, "engine.memtable_bytes", lsm.memtable_bytes);
     add_number(out, "engine.memtables_frozen", lsm.memtables_frozen);
     add_number(out, "engine.table_bytes", table_bytes);
     add_number(out, "engine.cache_bytes", lsm.cache_bytes);
     add_number(out, "engine.flushes", lsm.flushes);
     add_number(out, "engine.compactions", lsm.compactions);
+    add_number(out, "watch.waiting", store->watches.count);
+    add_number(out, "watch.feed_bytes", store->watches.feeds.bytes);
     add_number(out, "net.clients", net.clients);
     add_number(out, "net.clients_paused", net.clients_paused);
     add_number(out, "net.clients_memory", net.clients_memory);

@@ -60,6 +60,7 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->dropped_streams);
     list_init(&r->checks);
     list_init(&r->dropped_checks);
+    watch_init(r);
     entry_builder_init(&r->builder, store->opt.entry_bytes_max, ENTRY_COMMANDS_MAX);
     replica_apply_init(r);
     *ret_replica = r;
@@ -92,6 +93,7 @@ void replica_free(struct replica *r)
     list_remove(&r->in_woken);
     replica_removal_free(r);
     free(r->check);
+    watch_free(r);
     replica_read_free(r);
     replica_write_free(r);
     snapshot_out_free(r);
@@ -227,8 +229,10 @@ static void after_leadership(struct replica *r)
     r->lost_leadership = false;
     replica_proposals_stale(r);
     snapshot_out_stop_all(r);
-    if (!replica_is_leader(r))
+    if (!replica_is_leader(r)) {
         replica_write_fail_queue(r, ERR_NOT_LEADER);
+        watch_fail_all(r, ERR_NOT_LEADER);
+    }
 }
 
 void replica_restart_consensus(struct replica *r)
@@ -236,6 +240,7 @@ void replica_restart_consensus(struct replica *r)
     replica_proposals_stale(r);
     replica_write_fail_queue(r, ERR_NOT_LEADER);
     replica_read_fail_all(r, ERR_NOT_LEADER);
+    watch_fail_all(r, ERR_NOT_LEADER);
     snapshot_out_stop_all(r);
     strangers_stop_check(r);
     consensus_free(r->cons);
@@ -294,6 +299,7 @@ void replica_turn(struct replica *r)
     if (r->state == REPLICA_RUNNING)
         replica_propose(r);
     replica_read_flush(r);
+    watch_turn(r);
     if (r->cons != NULL)
         consensus_flush(r->cons, now);
     if (r->cons != NULL && r->state == REPLICA_RUNNING)
@@ -311,6 +317,7 @@ void replica_tick(struct replica *r)
         consensus_tick(r->cons, now_us / 1000);
     replica_write_tick(r, now_us);
     replica_read_tick(r, now_us);
+    watch_tick(r, now_us);
     snapshot_out_tick(r, now_us);
     snapshot_in_tick(r, now_us);
     strangers_tick(r, now_us);
@@ -336,6 +343,7 @@ void replica_end(struct replica *r)
     replica_write_fail_queue(r, ERR_UNAVAILABLE); /* others may serve it */
     replica_proposals_skip(r, UINT64_MAX);
     replica_read_fail_all(r, ERR_UNAVAILABLE);
+    watch_fail_all(r, ERR_UNAVAILABLE);
     snapshot_out_stop_all(r);
     strangers_stop_check(r);
     check_stop(r);

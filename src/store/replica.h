@@ -95,6 +95,16 @@ struct read_batch {
     uint32_t count;
 };
 
+/* watch.h: requests for changes that wait here. */
+struct replica_watches {
+    struct list in_watched; /* store's */
+    struct list waiting;
+    struct list reading;
+    uint32_t count;
+    uint64_t asked_us; /* last request */
+    bool is_moved;     /* something was applied since the last look */
+};
+
 enum apply_state { APPLY_IDLE, APPLY_LOG_READ, APPLY_PREFETCH, APPLY_STALLED };
 enum replica_state {
     REPLICA_REPLAYING,
@@ -185,6 +195,8 @@ struct replica {
     struct read_batch *open_batch;
     struct list reading; /* read_ops in range_read, off the loop */
     uint32_t read_count;
+
+    struct replica_watches watches; /* watch.h */
 
     struct list log_writes;
     struct list fetches;

@@ -7,6 +7,7 @@
 #include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
+#include "store/watch.h"
 
 enum {
     APPLY_ENTRIES_MAX = 1024,   /* in one run of the pump */
@@ -232,6 +233,8 @@ static void pump_run(struct env_task *task)
     }
     if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING)
         return;
+    if (applied_index(r) > before)
+        watch_on_applied(r);
     confirm_applied(r, before);
     finish_replay(r);
     snapshot_in_on_quiet(r);

@@ -64,7 +64,7 @@ static bool is_quiet(const struct replica *r)
     return r->apply == APPLY_IDLE && r->in == NULL && list_is_empty(&r->log_writes) &&
            list_is_empty(&r->fetches) && list_is_empty(&r->streams) &&
            list_is_empty(&r->dropped_streams) && list_is_empty(&r->checks) &&
-           list_is_empty(&r->dropped_checks) && r->read_count == 0 &&
+           list_is_empty(&r->dropped_checks) && r->read_count == 0 && r->watches.count == 0 &&
            (r->range == NULL || !range_is_busy(r->range));
 }
 

@@ -9,6 +9,7 @@
 
 #include "store/service.h"
 #include "store/store_internal.h"
+#include "store/watch.h"
 
 void read_op_free(struct read_op *op)
 {
@@ -22,7 +23,9 @@ static void read_finish(struct read_op *op, int status, const char *text)
     ASSERT(r->read_count > 0);
     ASSERT(!list_is_linked(&op->in_reads));
     r->read_count--;
-    if (status == 0)
+    if (status == 0 && op->request.kind == REQUEST_WATCH)
+        watch_answer_now(r, &op->to, &op->request.watch);
+    else if (status == 0)
         service_answer_read(r->store, &op->to, op->request.kind, &op->read);
     else
         service_answer_status(r->store, &op->to, status, text);
@@ -72,6 +75,10 @@ static void read_begin(struct read_op *op)
     struct replica *r = op->replica;
     if (op->to.deadline_us <= env_now_us(r->store->env)) {
         read_finish(op, ERR_TIMEOUT, "the deadline passed before the read was confirmed");
+        return;
+    }
+    if (op->request.kind == REQUEST_WATCH) {
+        read_finish(op, 0, NULL);
         return;
     }
     int rv = range_read_start(r->range, &op->read);
@@ -133,6 +140,8 @@ static void fill_range_read(struct read_op *op)
     read->data = op;
     read->cb = on_range_read;
     read->now_ms = env_wall_ms(op->replica->store->env);
+    if (req->kind == REQUEST_WATCH) /* from now on: it reads nothing */
+        return;
     if (req->kind == REQUEST_GET) {
         read->kind = RANGE_READ_GET;
         read->key = req->get.key;

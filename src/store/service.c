@@ -5,6 +5,7 @@
 
 #include "net/net_client.h"
 #include "store/store_internal.h"
+#include "store/watch.h"
 #include "wire/frame.h"
 
 /* ---- answers ------------------------------------------------------------------- */
@@ -355,6 +356,23 @@ static struct place where_to_read(const struct request *request)
     return place;
 }
 
+static void start_read(struct store *store, const struct answer_to *to, struct replica *r,
+                       struct slice body)
+{
+    struct read_op *op = malloc(sizeof *op + body.len);
+    if (op == NULL) {
+        service_answer_status(store, to, ERR_BUSY, NULL);
+        return;
+    }
+    op->to = *to;
+    memcpy(op->body, body.data, body.len);
+    int rv = request_decode(slice_of(op->body, body.len), &op->request, NULL);
+    ASSERT(rv == 0); /* the same bytes were accepted a moment ago */
+    if (op->request.kind == REQUEST_SCAN)
+        bound_page(store, &op->request.scan);
+    replica_read(r, op);
+}
+
 static void on_read(struct store *store, struct answer_to *to, const struct request *request,
                     struct slice body)
 {
@@ -370,18 +388,23 @@ static void on_read(struct store *store, struct answer_to *to, const struct requ
     struct replica *r = data_replica(store, to, request, &place);
     if (r == NULL)
         return;
-    struct read_op *op = malloc(sizeof *op + body.len);
-    if (op == NULL) {
-        service_answer_status(store, to, ERR_BUSY, NULL);
+    start_read(store, to, r, body);
+}
+
+static void on_watch(struct store *store, struct answer_to *to, const struct request *request,
+                     struct slice body)
+{
+    const struct request_watch *watch = &request->watch;
+    struct place place = {.keyspace = watch->keyspace, .key = watch->start};
+    if (!is_serving(store, to))
         return;
-    }
-    op->to = *to;
-    memcpy(op->body, body.data, body.len);
-    rv = request_decode(slice_of(op->body, body.len), &op->request, NULL);
-    ASSERT(rv == 0); /* the same bytes were accepted a moment ago */
-    if (request->kind == REQUEST_SCAN)
-        bound_page(store, &op->request.scan);
-    replica_read(r, op);
+    struct replica *r = data_replica(store, to, request, &place);
+    if (r == NULL)
+        return;
+    if (watch->is_from_now)
+        start_read(store, to, r, body);
+    else
+        watch_on_request(r, to, request);
 }
 
 int service_on_request(void *data, uint64_t client, struct slice body, struct err *err)
@@ -406,6 +429,9 @@ int service_on_request(void *data, uint64_t client, struct slice body, struct er
     case REQUEST_MULTI_GET:
     case REQUEST_SCAN:
         on_read(store, &to, &request, body);
+        break;
+    case REQUEST_WATCH:
+        on_watch(store, &to, &request, body);
         break;
     default:
         admin_on_request(store, &to, &request);

@@ -317,8 +317,10 @@ void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, vo
     net_stop_listening(store->net);
     uint32_t cursor = 0;
     struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
         replica_write_fail_queue(r, ERR_NOT_LEADER);
+        watch_fail_all(r, ERR_NOT_LEADER);
+    }
     store_wake_all(store);
 }
 
@@ -422,6 +424,7 @@ static int open_net(struct store *store, struct err *err)
                 .on_peer_down = store_on_peer_down,
                 .on_peer_message = store_on_peer_message,
                 .on_request = service_on_request,
+                .on_client_gone = watch_on_client_gone,
                 .on_stream = snapshot_in_on_stream,
                 .on_refused = on_refused,
             },
@@ -444,6 +447,7 @@ static void init_parts(struct store *store)
     list_init(&store->orphans);
     list_init(&store->transfers);
     list_init(&store->flushes);
+    watches_init(&store->watches);
     buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
     buf_init(&store->late.frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
 }
@@ -494,6 +498,7 @@ void store_free(struct store *store)
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
         replica_free(r);
     replicas_fini(&store->replicas);
+    watches_fini(&store->watches);
     tombstones_fini(&store->tombstones);
     lsm_free(store->lsm); /* after it: it holds views */
     env_dir_unlock(store->lock);

@@ -16,6 +16,7 @@
 #include "store/replica.h"
 #include "store/replicas.h"
 #include "store/store.h"
+#include "store/watch.h"
 #include "wire/frame.h"
 #include "wire/request.h"
 #include "wire/response.h"
@@ -105,10 +106,11 @@ struct store {
     struct lsm_edit_op birth_edit;
     struct raftlog_write birth_log;
     struct early_vote early[EARLY_VOTES_MAX];
-    struct list orphans;    /* replica_admin.c: edits on their way */
-    struct list greeted;    /* snapshot streams whose replica is not known yet */
-    uint32_t snapshots_in;  /* all that are being taken in */
-    struct list transfers;  /* admin: hand-overs that clients wait for */
+    struct list orphans;   /* replica_admin.c: edits on their way */
+    struct list greeted;   /* snapshot streams whose replica is not known yet */
+    uint32_t snapshots_in; /* all that are being taken in */
+    struct list transfers; /* admin: hand-overs that clients wait for */
+    struct watches watches;
     struct list flushes;    /* admin: flushes that clients wait for */
     uint64_t stream_number; /* of the last snapshot stream */
 };

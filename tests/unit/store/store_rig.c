@@ -15,6 +15,23 @@ static const char *const ADDRESSES[RIG_STORES_MAX] = {"a:7000", "b:7000", "c:700
 
 /* ---- the client ---------------------------------------------------------------- */
 
+static void take_changes(struct rig_answer *a, const struct response_watch *watch)
+{
+    struct unpack cursor = unpack_of(watch->changes.raw);
+    size_t at = 0;
+    a->watch = *watch;
+    a->value[0] = 0;
+    for (uint32_t i = 0; i < watch->changes.count && at < sizeof a->value; i++) {
+        struct change c;
+        change_next(&cursor, &c);
+        at += (size_t)snprintf(a->value + at, sizeof a->value - at, "%.*s%s%.*s ", (int)c.key.len,
+                               (const char *)c.key.data, c.kind == CHANGE_PUT ? "=" : "-",
+                               (int)c.value.len, (const char *)c.value.data);
+    }
+    snprintf(a->why, sizeof a->why, "%.*s", (int)watch->cursor.len,
+             (const char *)watch->cursor.data);
+}
+
 static void take_response(struct rig *rig, struct slice body)
 {
     struct response r;
@@ -28,6 +45,8 @@ static void take_response(struct rig *rig, struct slice body)
     a->retry_after_ms = r.retry_after_ms;
     a->leader_store = r.leader.store_id;
     snprintf(a->text, sizeof a->text, "%.*s", (int)r.text.len, (const char *)r.text.data);
+    if (r.kind == REQUEST_WATCH)
+        take_changes(a, &r.watch);
     if (r.kind == REQUEST_IDENTIFY)
         a->identify = r.identify;
     if (r.kind == REQUEST_CHECK_START || r.kind == REQUEST_CHECK_RESULT) {
@@ -158,6 +177,20 @@ struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t 
 {
     struct request request = {
         .kind = REQUEST_GET, .timeout_ms = timeout_ms, .get = {.key = slice_str(key)}};
+    return rig_ask(rig, i, &request);
+}
+
+struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const char *end,
+                             uint64_t after, uint32_t wait_ms)
+{
+    struct request request = {.kind = REQUEST_WATCH, .timeout_ms = wait_ms + 1000};
+    request.watch = (struct request_watch){
+        .start = slice_str(start),
+        .end = slice_str(end),
+        .is_from_now = after == 0,
+        .after = after,
+        .wait_ms = wait_ms,
+    };
     return rig_ask(rig, i, &request);
 }
 

@@ -22,7 +22,9 @@ struct rig_answer {
     uint32_t retry_after_ms;
     uint64_t leader_store;
     char text[RIG_TEXT_MAX];
-    char value[RIG_TEXT_MAX]; /* of a GET's row */
+    char value[RIG_TEXT_MAX];    /* of a GET's row */
+    struct response_watch watch; /* its slices are not kept, but: the changes as "k=v k- "
+                                    in `value`, the cursor in `why` */
     struct response_identify identify;
     struct response_check check; /* its slices are not kept */
     char why[RIG_TEXT_MAX];      /* but this one */
@@ -73,6 +75,9 @@ struct rig_answer *rig_put(struct rig *rig, size_t i, const char *key, const cha
                            uint32_t timeout_ms);
 struct rig_answer *rig_delete(struct rig *rig, size_t i, const char *key);
 struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms);
+/* A watch of [start, end) ("": no bound); after 0: from now on. */
+struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const char *end,
+                             uint64_t after, uint32_t wait_ms);
 struct rig_answer *rig_simple(struct rig *rig, size_t i, enum request_kind kind);
 
 /* The bootstrap request that names all stores as they say they are. */
