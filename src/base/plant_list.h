@@ -44,8 +44,6 @@
       "conditions are judged by the state before the entry, not before the command")               \
     X(batch_in_part, "sim", "a batch whose condition fails leaves its first operations behind")    \
     X(session_not_looked_up, "sim", "a repeat of a write is applied again")                        \
-    X(session_floor_ignored, "sim",                                                                \
-      "a write of a session that was forgotten is taken for a first one")                          \
     X(cached_state_kept, "sim", "what apply read ahead is used for later entries too")             \
     X(read_goes_on_newer, "sim",                                                                   \
       "a read that had to wait for the disk goes on at a newer version")                           \

@@ -487,7 +487,7 @@ static int judge_session(struct eval *e, const struct command *command,
     case SESSION_NEW:
         break;
     }
-    if (command->first_sent_ms > e->floor_ms || PLANTED(session_floor_ignored))
+    if (command->first_sent_ms > e->floor_ms)
         return 0;
     ret_result->status = ERR_SESSION_EXPIRED;
     return STOPPED;

@@ -70,6 +70,11 @@ static const char *const cover_expected[] = {
     "client: sent again: not the leader",
     "client: sent again: busy",
     "client: late answer",
+    "twin: same result",
+    "twin: too late to tell",
+    "twin: one without a result",
+    "twin: told what the first could not",
+    "twin: sent while the first was open",
     /* operators */
     "admin: leader moved",
     "admin: flushed",

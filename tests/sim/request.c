@@ -544,7 +544,7 @@ static void set_outcome(struct process *p, enum history_outcome outcome)
  * came of it: values of over SESSION_RESULT_MAX bytes are not kept. */
 static bool is_repeat(const struct process *p)
 {
-    return p->op.stamp.session != 0 && p->op.sendings > 1;
+    return p->op.stamp.session != 0 && (p->op.sendings > 1 || twin_may_do(&p->twin));
 }
 
 /* Done, and no more is known than at which version. */
@@ -554,9 +554,11 @@ static void note_done_brief(struct process *p, const struct command_result *cmd)
         struct history_op *h = &p->w->history->ops[p->at + i];
         h->version = cmd->version;
         if (h->kind == HISTORY_SWAP)
-            h->kind = HISTORY_WRITE; /* what it saw is not told */
-        if (h->kind == HISTORY_INCREMENT)
-            cluster_fail(p->w->c, "the result of an increment was not kept");
+            h->kind = HISTORY_WRITE;        /* what it saw is not told */
+        if (h->kind == HISTORY_INCREMENT) { /* nor what it came to */
+            h->outcome = HISTORY_PENDING;
+            h->return_us = UINT64_MAX;
+        }
     }
     p->w->writes_done++;
 }
@@ -619,8 +621,11 @@ static bool note_change(struct process *p, const struct client_result *result)
     struct command_result cmd;
     if (result->status == ERR_UNDETERMINED)
         return false;
+    bool has_result = result->response != NULL && result->response->kind == REQUEST_WRITE;
+    if (!has_result && twin_may_do(&p->twin))
+        return false; /* refused, and yet it may come to be done */
     set_outcome(p, HISTORY_FAILED);
-    if (result->response == NULL || result->response->kind != REQUEST_WRITE)
+    if (!has_result)
         return false;
     int rv = command_result_decode(result->response->write.result, ops, ARRAY_LEN(ops), &cmd, NULL);
     ASSERT(rv == 0);
@@ -645,5 +650,6 @@ bool request_note(struct process *p, const struct client_result *result)
 
 void request_refused(struct process *p)
 {
+    ASSERT(!twin_may_do(&p->twin));
     set_outcome(p, HISTORY_FAILED);
 }

@@ -38,6 +38,7 @@ static void on_done(struct client_op *op, const struct client_result *result)
         w->done++;
     else if (w->is_stopped)
         w->final_failed++;
+    twin_note(&p->twin, result);
     think(p);
 }
 
@@ -46,10 +47,12 @@ static void submit(struct process *p)
     p->op.data = p;
     p->op.cb = on_done;
     p->op.timeout_ms = TIMEOUT_MS;
+    twin_draw(&p->twin);
     int rv = client_submit(p->at_client->client, &p->op);
     ASSERT(rv == 0 || rv == ERR_BUSY);
     if (rv != 0) {
         request_refused(p);
+        twin_stop(&p->twin);
         think(p);
         return;
     }
@@ -93,6 +96,7 @@ struct workload *workload_new(struct cluster *c, struct history *history)
         buf_init(&p->cursor, BUFFER_MAX);
         for (uint32_t j = 0; j < BATCH_MAX; j++)
             buf_init(&p->values[j], BUFFER_MAX);
+        twin_init(&p->twin, p);
         env_timer_init(&p->think, sim_node_env(p->at_client->node), on_think, p);
         env_timer_start(&p->think, rng_below(&w->rng, c->opt.think_us));
     }
@@ -107,6 +111,7 @@ void workload_free(struct workload *w)
         buf_fini(&p->keys_raw);
         buf_fini(&p->last_bytes);
         buf_fini(&p->cursor);
+        twin_fini(&p->twin);
         for (uint32_t j = 0; j < BATCH_MAX; j++)
             buf_fini(&p->values[j]);
     }
@@ -119,12 +124,14 @@ void workload_stop(struct workload *w)
     w->is_stopped = true;
     for (uint32_t i = 0; i < w->c->opt.processes; i++)
         env_timer_stop(&w->processes[i].think);
+    for (uint32_t i = 0; i < w->c->opt.processes; i++)
+        twin_stop(&w->processes[i].twin);
 }
 
 bool workload_is_idle(const struct workload *w)
 {
     for (uint32_t i = 0; i < w->c->opt.processes; i++) {
-        if (w->processes[i].is_busy)
+        if (w->processes[i].is_busy || !twin_is_idle(&w->processes[i].twin))
             return false;
     }
     return true;
@@ -212,4 +219,9 @@ void workload_count(const struct workload *w, struct cover *cover)
         snprintf(name, sizeof name, "client: %s", err_name(-status));
         cover_add(cover, name, w->statuses[status]);
     }
+    cover_add(cover, "twin: same result", w->twins.same);
+    cover_add(cover, "twin: too late to tell", w->twins.expired);
+    cover_add(cover, "twin: one without a result", w->twins.alone);
+    cover_add(cover, "twin: told what the first could not", w->twins.decided);
+    cover_add(cover, "twin: sent while the first was open", w->twins.early);
 }

@@ -7,6 +7,7 @@
 #define TESTS_SIM_WORKLOAD_INTERNAL_H_
 
 #include "sim/cluster.h"
+#include "sim/twin.h"
 #include "wire/command.h"
 
 enum { BATCH_MAX = 4, GETS_MAX = 5 };
@@ -46,6 +47,8 @@ struct process {
     uint64_t last_value;
     struct buf last_bytes;
     size_t list_len;
+
+    struct twin twin;
 };
 
 struct workload {
@@ -64,6 +67,7 @@ struct workload {
     char names[KEYS_MAX][16];
     bool is_stopped;
     uint32_t final_failed;
+    struct twin_counts twins;
 };
 
 /* Names sort as the classes do not: rows must come in order of names. */
