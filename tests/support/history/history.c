@@ -104,16 +104,19 @@ static int read_scalar(struct parser *p, const struct json_node *node, struct hi
     }
 }
 
-static int read_value(struct parser *p, const struct json_node *node, struct history_value *ret)
+static int read_value(struct parser *p, const struct json_node *node, unsigned depth,
+                      struct history_value *ret)
 {
     if (node->type != JSON_ARRAY)
         return read_scalar(p, node, ret);
+    if (depth == HISTORY_DEPTH_MAX)
+        return ERR_INVALID;
     *ret = (struct history_value){.type = HISTORY_LIST, .count = node->child_count};
     ret->list = arena_alloc(&p->h->arena, (ret->count + 1) * sizeof *ret->list);
     ASSERT(ret->list != NULL);
     const struct json_node *child = node + 1;
     for (size_t i = 0; i < ret->count; i++) {
-        if (read_scalar(p, child, &ret->list[i]) != 0)
+        if (read_value(p, child, depth + 1, &ret->list[i]) != 0)
             return ERR_INVALID;
         child = &p->nodes[child->next];
     }
@@ -157,7 +160,7 @@ static int read_optional(struct parser *p, struct event *ret)
     if (key != NULL && read_scalar(p, key, &name) != 0)
         return bad(p, "\"key\" is neither text nor number");
     ret->key = name.text;
-    if (value != NULL && read_value(p, value, &ret->value) != 0)
+    if (value != NULL && read_value(p, value, 0, &ret->value) != 0)
         return bad(p, "\"value\" is no text, whole number, null, or list of these");
     if (seen != NULL && read_scalar(p, seen, &ret->seen) != 0)
         return bad(p, "\"seen\" is no text, whole number or null");

@@ -21,11 +21,14 @@
  *   increment    by how much; ok may have "number": after
  *   append       bytes at the end
  *   add          (set) an element; (counter) by how much. Reads: [elements], a number
+ *   txn, open, transfer, scan, watch   judge_append.c, judge_bank.c, judge_scan.c,
+ *                judge_watch.c
  *
  * Ownership  a history owns everything in it.
  * Threads    pure, but for history_load().
  * Errors     ERR_INVALID names the line. Out of memory aborts: this is a test tool.
- * Limits     HISTORY_LINE_MAX bytes a line, HISTORY_NODES_MAX JSON values in it.
+ * Limits     HISTORY_LINE_MAX bytes a line, HISTORY_NODES_MAX JSON values in it, lists
+ *            HISTORY_DEPTH_MAX deep.
  */
 #ifndef TESTS_SUPPORT_HISTORY_HISTORY_H_
 #define TESTS_SUPPORT_HISTORY_HISTORY_H_
@@ -36,7 +39,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { HISTORY_LINE_MAX = 64 << 20, HISTORY_NODES_MAX = 8 << 20 };
+enum { HISTORY_LINE_MAX = 64 << 20, HISTORY_NODES_MAX = 8 << 20, HISTORY_DEPTH_MAX = 4 };
 
 enum history_value_type { HISTORY_NULL, HISTORY_TEXT, HISTORY_NUMBER, HISTORY_LIST };
 
@@ -45,7 +48,7 @@ struct history_value {
     struct slice text;          /* TEXT, and a NUMBER in decimal */
     int64_t number;             /* NUMBER */
     size_t count;               /* LIST */
-    struct history_value *list; /* LIST; of TEXT, NUMBER, NULL */
+    struct history_value *list; /* LIST */
 };
 
 enum history_outcome { HISTORY_OK, HISTORY_FAIL, HISTORY_INFO };
@@ -103,9 +106,29 @@ void history_report_fini(struct history_report *report);
 /* Linearizable, key by key (support/lin). */
 void history_judge_register(const struct history *h, struct history_report *report);
 
-/* A set: no acknowledged element lost, none from nowhere, none twice; reads that miss
+/* A set, key by key: no acknowledged element lost, none from nowhere, none twice; reads that miss
  * what they should have seen but later ones see are counted as stale. */
 void history_judge_set(const struct history *h, struct history_report *report);
+
+/* The same for a linearizable set: stale reads are wrong. */
+void history_judge_strict_set(const struct history *h, struct history_report *report);
+
+/* Sessions: a change that is sent more than once happens exactly once if acknowledged, at
+ * most once if not known, never if it failed. Written down as a set: an addition is a
+ * change, and what a read sees has it as often as it happened. */
+void history_judge_session(const struct history *h, struct history_report *report);
+
+/* Transactions over lists, strictly serializable (judge_append.c, deps.h). */
+void history_judge_append(const struct history *h, struct history_report *report);
+
+/* A bank: the sum over all accounts never changes (judge_bank.c). */
+void history_judge_bank(const struct history *h, struct history_report *report);
+
+/* Scans see groups of keys whole, and all of them at one moment (judge_scan.c). */
+void history_judge_scan(const struct history *h, struct history_report *report);
+
+/* Watchers see every change of a key once and in order (judge_watch.c). */
+void history_judge_watch(const struct history *h, struct history_report *report);
 
 /* A counter: every read within the bounds that the additions allow. */
 void history_judge_counter(const struct history *h, struct history_report *report);

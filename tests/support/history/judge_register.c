@@ -76,6 +76,7 @@ static const char *fill(const struct history_op *from, struct lin_op *to)
         return "an operation that registers do not have";
     *to = (struct lin_op){
         .process = (uint32_t)from->process,
+        .line = from->line,
         .kind = kinds[k].kind,
         .outcome = from->outcome == HISTORY_OK ? LIN_DONE : LIN_INFO,
         .key = from->key,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A set, as in Jepsen's set-full: of each element, when it was first known to be there
+ * Sets, key by key, as in Jepsen's set-full: of each element, when it was first known to be there
  * (its addition was acknowledged, or a read that saw it ended), and which reads that
  * began later missed it.
  *
@@ -34,12 +34,15 @@ struct set {
     size_t *slots; /* place + 1, or 0 */
     size_t slot_count;
     struct history_report *report;
+    bool is_strict; /* stale reads are wrong too */
+    size_t reads;
     uint64_t lost, stale, nowhere, twice;
 };
 
-static void set_init(struct set *s, size_t max, struct history_report *report)
+static void set_init(struct set *s, size_t max)
 {
-    *s = (struct set){.report = report, .slot_count = 64};
+    s->count = 0;
+    s->slot_count = 64;
     while (s->slot_count < max * 2)
         s->slot_count *= 2;
     s->elements = calloc(max + 1, sizeof *s->elements);
@@ -135,6 +138,8 @@ static void conclude(struct set *s)
             continue;
         if (e->last_missed_ns > e->last_seen_ns)
             complain(s, &s->lost, "lost", e->text, e->add);
+        else if (s->is_strict)
+            complain(s, &s->stale, "stale", e->text, e->add);
         else
             s->stale++;
     }
@@ -146,10 +151,10 @@ static bool is_list_read(const struct history_op *op)
            op->result.type == HISTORY_LIST;
 }
 
-static bool take_all_adds(struct set *s, const struct history *h)
+static bool take_all_adds(struct set *s, const struct history_op *const *ops, size_t count)
 {
-    for (size_t i = 0; i < h->count; i++) {
-        const struct history_op *op = &h->ops[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct history_op *op = ops[i];
         bool is_read = slice_equal(op->f, slice_str("read"));
         bool is_wrong = is_read && op->outcome == HISTORY_OK && op->result.type != HISTORY_LIST;
         if (!is_read)
@@ -162,26 +167,70 @@ static bool take_all_adds(struct set *s, const struct history *h)
     return true;
 }
 
-void history_judge_set(const struct history *h, struct history_report *report)
+/* The set of one key. False for nonsense. */
+static bool judge_key(struct set *s, const struct history_op *const *ops, size_t count)
 {
-    struct set s;
-    size_t reads = 0, number = 0;
-    set_init(&s, h->count, report);
-    bool is_fine = take_all_adds(&s, h);
-    for (size_t i = 0; is_fine && i < h->count; i++)
-        if (is_list_read(&h->ops[i]))
-            take_seen(&s, &h->ops[i], ++number);
-    reads = number;
-    for (size_t i = 0; is_fine && i < h->count; i++)
-        if (is_list_read(&h->ops[i]))
-            take_missed(&s, &h->ops[i], ++number);
-    conclude(&s);
-    if (!is_fine || (reads == 0 && report->verdict == HISTORY_VALID))
+    size_t number = 0;
+    bool is_fine = take_all_adds(s, ops, count);
+    for (size_t i = 0; is_fine && i < count; i++)
+        if (is_list_read(ops[i]))
+            take_seen(s, ops[i], ++number);
+    s->reads += number;
+    for (size_t i = 0; is_fine && i < count; i++)
+        if (is_list_read(ops[i]))
+            take_missed(s, ops[i], ++number);
+    conclude(s);
+    return is_fine;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct history_op *x = *(const struct history_op *const *)a;
+    const struct history_op *y = *(const struct history_op *const *)b;
+    int c = slice_compare(x->key, y->key);
+    return c != 0 ? c : (x > y) - (x < y);
+}
+
+static void judge(const struct history *h, bool is_strict, struct history_report *report)
+{
+    const struct history_op **sorted = calloc(h->count + 1, sizeof *sorted);
+    struct set s = {.report = report, .is_strict = is_strict};
+    size_t elements = 0;
+    bool is_fine = true;
+    ASSERT(sorted != NULL);
+    for (size_t i = 0; i < h->count; i++)
+        sorted[i] = &h->ops[i];
+    qsort(sorted, h->count, sizeof *sorted, compare_keys);
+    for (size_t i = 0, next; i < h->count && is_fine; i = next) {
+        next = i + 1;
+        while (next < h->count && slice_equal(sorted[next]->key, sorted[i]->key))
+            next++;
+        set_init(&s, next - i);
+        is_fine = judge_key(&s, sorted + i, next - i);
+        elements += s.count;
+        free(s.elements);
+        free(s.slots);
+    }
+    free(sorted);
+    if (!is_fine || (s.reads == 0 && report->verdict == HISTORY_VALID))
         report->verdict = HISTORY_UNKNOWN;
     buf_printf(&report->text,
                "elements %zu, reads %zu, lost %" PRIu64 ", stale %" PRIu64 ", from nowhere %" PRIu64
                ", twice %" PRIu64 "\n",
-               s.count, reads, s.lost, s.stale, s.nowhere, s.twice);
-    free(s.elements);
-    free(s.slots);
+               elements, s.reads, s.lost, s.stale, s.nowhere, s.twice);
+}
+
+void history_judge_set(const struct history *h, struct history_report *report)
+{
+    judge(h, false, report);
+}
+
+void history_judge_strict_set(const struct history *h, struct history_report *report)
+{
+    judge(h, true, report);
+}
+
+void history_judge_session(const struct history *h, struct history_report *report)
+{
+    judge(h, true, report);
 }

@@ -16,7 +16,13 @@ static const struct {
 } models[] = {
     {"register", history_judge_register, "linearizable, key by key"},
     {"set", history_judge_set, "no element lost, none from nowhere"},
+    {"strict-set", history_judge_strict_set, "the same, and no stale read"},
     {"counter", history_judge_counter, "reads within the bounds of the additions"},
+    {"append", history_judge_append, "transactions over lists: strictly serializable"},
+    {"bank", history_judge_bank, "the sum of all accounts never changes"},
+    {"session", history_judge_session, "what is sent twice happens once"},
+    {"scan", history_judge_scan, "scans see groups whole, all at one moment"},
+    {"watch", history_judge_watch, "no gap, no repeat, in order"},
 };
 
 static int usage(FILE *to, int exit_code)

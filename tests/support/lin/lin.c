@@ -52,6 +52,13 @@ static int compare_items(const void *a, const void *b)
     return x->op < y->op ? -1 : x->op > y->op;
 }
 
+static void print_process(struct buf *out, const char *indent, const struct lin_op *op)
+{
+    if (op->line > 0)
+        buf_printf(out, "%sline %-6llu", indent, (unsigned long long)op->line);
+    buf_printf(out, "%sp%-4u ", indent, op->process);
+}
+
 static void print_rows(struct lin_item *items, size_t count, const struct lin_values *values,
                        struct buf *out)
 {
@@ -63,7 +70,7 @@ static void print_rows(struct lin_item *items, size_t count, const struct lin_va
             buf_printf(out, "%-15s", "…");
         else
             buf_printf(out, ".. %-10llu", (unsigned long long)(it->ret - origin));
-        buf_printf(out, " p%-4u ", it->op->process);
+        print_process(out, " ", it->op);
         print_op(out, it, values);
         buf_append_str(out, "\n");
     }
@@ -84,7 +91,7 @@ void lin_explain(struct lin_item *items, size_t count, struct lin_values *values
         is_in[found.order[i]] = true;
         if (i >= ROWS_MAX)
             continue;
-        buf_printf(out, "  p%-4u ", items[found.order[i]].op->process);
+        print_process(out, "  ", items[found.order[i]].op);
         print_op(out, &items[found.order[i]], values);
         buf_append_str(out, "\n");
     }
@@ -94,7 +101,7 @@ void lin_explain(struct lin_item *items, size_t count, struct lin_values *values
     for (size_t i = 0, shown = 0; i < count && shown < ROWS_MAX; i++) {
         if (is_in[i] || items[i].outcome == LIN_INFO)
             continue;
-        buf_printf(out, "  p%-4u ", items[i].op->process);
+        print_process(out, "  ", items[i].op);
         print_op(out, &items[i], values);
         buf_append_str(out, "\n");
         shown++;

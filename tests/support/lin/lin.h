@@ -54,6 +54,7 @@ struct lin_value {
 
 struct lin_op {
     uint32_t process; /* for people */
+    uint64_t line;    /* where it was recorded, for people; 0: nowhere */
     enum lin_kind kind;
     enum lin_outcome outcome;
     struct slice key;

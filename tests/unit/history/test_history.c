@@ -50,7 +50,8 @@ static const struct {
     {INVOKE OK(",\"value\":{}"), "\"value\" is no"},
     {INVOKE OK(",\"value\":true"), "\"value\" is no"},
     {INVOKE OK(",\"value\":1.5"), "\"value\" is no"},
-    {INVOKE OK(",\"value\":[[1]]"), "\"value\" is no"},
+    {INVOKE OK(",\"value\":[[1],[[[\"x\"]]]]"), NULL},
+    {INVOKE OK(",\"value\":[[[[[1]]]]]"), "\"value\" is no"},
     {INVOKE OK(",\"value\":\"\\ud800\""), "\"value\" is no"},
     {INVOKE OK(",\"version\":-1"), "\"version\" is no"},
     {INVOKE OK(",\"version\":\"7\""), "\"version\" is no"},
@@ -125,6 +126,10 @@ static void test_reader_mutations(void **state)
             history_judge_register(&h, &report);
             history_judge_set(&h, &report);
             history_judge_counter(&h, &report);
+            history_judge_append(&h, &report);
+            history_judge_bank(&h, &report);
+            history_judge_scan(&h, &report);
+            history_judge_watch(&h, &report);
         }
         history_report_fini(&report);
         history_fini(&h);
@@ -140,7 +145,8 @@ static void test_reader_mutations(void **state)
 struct script {
     const char *name;
     void (*judge)(const struct history *h, struct history_report *report);
-    const char *ops; /* "0 write 1 0-5; …": JSON values, ok's value behind '=' */
+    const char *ops; /* "0 write 1 0-5; …": JSON values without blanks,
+                        ok's value behind '='; then key and version, if they matter */
     enum history_verdict want;
     const char *text; /* part of the report; NULL: any */
 };
@@ -212,12 +218,119 @@ static const struct script scripts[] = {
     {"absent is 0", history_judge_counter, "1 read null=null 0-1", HISTORY_VALID, NULL},
     {"no reads", history_judge_counter, "0 add 5 0-1", HISTORY_UNKNOWN, NULL},
     {"text", history_judge_counter, "0 add \"x\" 0-1", HISTORY_UNKNOWN, "not what counters"},
+
+    {"strict set", history_judge_strict_set,
+     "0 add 1 0-1;1 add 2 0-5;0 read null=[1] 2-3;0 read null=[1,2] 6-7", HISTORY_VALID, "stale 0"},
+    {"stale in a strict set", history_judge_strict_set,
+     "0 add 1 0-1;0 read null=[] 2-3;0 read null=[1] 4-5", HISTORY_INVALID, "stale: element '1'"},
+    {"sent twice, happened once", history_judge_session, "0 add 1 0-1;0 read null=[1] 2-3",
+     HISTORY_VALID, NULL},
+    {"happened twice", history_judge_session, "0 add 1 0-1;0 read null=[1,1] 2-3", HISTORY_INVALID,
+     "twice: element '1'"},
+    {"unknown and happened twice", history_judge_session, "0 add 1 0-1?;0 read null=[1,1] 2-3",
+     HISTORY_INVALID, "twice"},
+    {"failed and happened", history_judge_session, "0 add 1 0-1!;0 read null=[1] 2-3",
+     HISTORY_INVALID, "from nowhere"},
+
+    {"bank", history_judge_bank,
+     "0 open [[\"a\",5],[\"b\",5]] 0-1;1 transfer [\"a\",\"b\",3] 2-9;"
+     "0 read null=[[\"a\",2],[\"b\",8]] 2-3",
+     HISTORY_VALID, "reads 1, wrong 0"},
+    {"half a transfer", history_judge_bank,
+     "0 open [[\"a\",5],[\"b\",5]] 0-1;0 read null=[[\"a\",2],[\"b\",5]] 2-3", HISTORY_INVALID,
+     "sums up to 7"},
+    {"overdrawn", history_judge_bank,
+     "0 open [[\"a\",5],[\"b\",5]] 0-1;0 read null=[[\"a\",-1],[\"b\",11]] 2-3", HISTORY_INVALID,
+     "a negative balance -1"},
+    {"an account gone", history_judge_bank,
+     "0 open [[\"a\",5],[\"b\",5]] 0-1;0 read null=[[\"a\",10],[\"b\",null]] 2-3", HISTORY_INVALID,
+     "an account is gone"},
+    {"an account not read", history_judge_bank,
+     "0 open [[\"a\",5],[\"b\",5]] 0-1;0 read null=[[\"a\",10]] 2-3", HISTORY_INVALID,
+     "not every account once"},
+    {"sets apart", history_judge_strict_set,
+     "0 add 1 0-1 a;0 read null=[] 2-3 b;0 read null=[1] 4-5 a", HISTORY_VALID, "elements 1"},
+    {"in another set", history_judge_strict_set, "0 add 1 0-1 a;0 read null=[1] 2-3 b",
+     HISTORY_INVALID, "from nowhere"},
+
+    {"scan", history_judge_scan,
+     "0 write [\"1\",2] 0-1 g 5;1 scan null=[[\"g/0\",\"1\",5],[\"g/1\",\"1\",5]] 2-3 k 6",
+     HISTORY_VALID, "scans 1, wrong 0"},
+    {"half of a group", history_judge_scan,
+     "0 write [\"1\",2] 0-1 g 5;0 write [\"2\",2] 2-3 g 7;"
+     "1 scan null=[[\"g/0\",\"1\",5],[\"g/1\",\"2\",7]] 2-4 k 8",
+     HISTORY_INVALID, "torn"},
+    {"a member is missing", history_judge_scan,
+     "0 write [\"1\",2] 0-1 g 5;1 scan null=[[\"g/0\",\"1\",5]] 2-3 k 6", HISTORY_INVALID, "torn"},
+    {"a key twice", history_judge_scan,
+     "0 write [\"1\",1] 0-1 g 5;1 scan null=[[\"g/0\",\"1\",5],[\"g/0\",\"1\",5]] 2-3 k 6",
+     HISTORY_INVALID, "not in order"},
+    {"a group is missing", history_judge_scan, "0 write [\"1\",1] 0-1 g 5;1 scan null=[] 2-3 k 6",
+     HISTORY_INVALID, "lost: a group is not there"},
+    {"not written yet", history_judge_scan, "0 write [\"1\",1] 0-3 g 5;1 scan null=[] 2-3 k 4",
+     HISTORY_VALID, NULL},
+    {"a stale scan", history_judge_scan,
+     "0 write [\"1\",1] 0-1 g 5;0 write [\"2\",1] 2-3 g 7;1 scan null=[[\"g/0\",\"1\",5]] 4-5",
+     HISTORY_INVALID, "is not linearizable"},
+    {"two moments", history_judge_scan,
+     "0 write [\"1\",1] 0-1 g 5;1 write [\"2\",1] 0-1 h 6;0 write [\"3\",1] 2-9 g 7;"
+     "1 write [\"4\",1] 2-9 h 8;"
+     "2 scan null=[[\"g/0\",\"1\",5],[\"h/0\",\"4\",8]] 2-9 k 8",
+     HISTORY_INVALID, "a write that it does not see: 'g'"},
+    {"newer than its moment", history_judge_scan,
+     "0 write [\"1\",1] 0-9 g 5;2 scan null=[[\"g/0\",\"1\",5]] 2-9 k 4", HISTORY_INVALID,
+     "newer than the scan's moment"},
+    {"no scan", history_judge_scan, "0 write [\"1\",1] 0-9 g 5", HISTORY_UNKNOWN, "scans 0"},
+    {"no scan's read", history_judge_scan, "0 read null=1 0-9", HISTORY_UNKNOWN, "do not have"},
+
+    {"watch", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3 a 7;0 delete null 4-5 a 9;"
+     "1 watch null=[[\"a\",1,5],[\"a\",2,7]] 0-6 w;1 watch null=[[\"a\",null,9]] 7-8 w",
+     HISTORY_VALID, "events 3, wrong 0"},
+    {"gap", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3 a 7;0 write 3 4-5 a 9;"
+     "1 watch null=[[\"a\",1,5],[\"a\",3,9]] 0-6 w",
+     HISTORY_INVALID, "gap, it misses: key 'a', version 7"},
+    {"gap over a reconnect", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3 a 7;0 write 3 4-5 a 9;"
+     "1 watch null=[[\"a\",1,5]] 0-6 w;1 watch null=[[\"a\",3,9]] 7-8 w",
+     HISTORY_INVALID, "gap"},
+    {"a gap that another one saw", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3? a;0 write 3 4-5 a 9;"
+     "1 watch null=[[\"a\",1,5],[\"a\",3,9]] 0-6 w;2 watch null=[[\"a\",2,7]] 0-6 u",
+     HISTORY_INVALID, "gap"},
+    {"unknown and not seen", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3? a;0 write 3 4-5 a 9;"
+     "1 watch null=[[\"a\",1,5],[\"a\",3,9]] 0-6 w",
+     HISTORY_VALID, NULL},
+    {"begun late", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3 a 7;1 watch null=[[\"a\",2,7]] 0-6 w", HISTORY_VALID, NULL},
+    {"repeat", history_judge_watch,
+     "0 write 1 0-1 a 5;1 watch null=[[\"a\",1,5]] 0-6 w;1 watch null=[[\"a\",1,5]] 7-8 w",
+     HISTORY_INVALID, "repeat"},
+    {"twice by two watchers", history_judge_watch,
+     "0 write 1 0-1 a 5;1 watch null=[[\"a\",1,5]] 0-6 w;2 watch null=[[\"a\",1,5]] 7-8 u",
+     HISTORY_VALID, NULL},
+    {"out of order", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3 a 7;1 watch null=[[\"a\",2,7],[\"a\",1,5]] 0-6 w",
+     HISTORY_INVALID, "order"},
+    {"a change that failed", history_judge_watch,
+     "0 write 1 0-1! a;1 watch null=[[\"a\",1,5]] 0-6 w", HISTORY_INVALID, "from nowhere"},
+    {"another value", history_judge_watch,
+     "0 write 1 0-1 a 5;0 write 2 2-3 a 7;1 watch null=[[\"a\",2,5]] 0-6 w", HISTORY_INVALID,
+     "one version with two values"},
+    {"no event", history_judge_watch, "0 write 1 0-1 a 5", HISTORY_UNKNOWN, "events 0"},
+    {"no watch's read", history_judge_watch, "0 read null=1 0-9", HISTORY_UNKNOWN,
+     "not what watches have"},
+    {"no bank yet", history_judge_bank, "0 read null=[[\"a\",10]] 2-3", HISTORY_UNKNOWN,
+     "not what banks have, or not now"},
+    {"no read of a bank", history_judge_bank, "0 open [[\"a\",5]] 0-1", HISTORY_UNKNOWN, "reads 0"},
 };
 
 struct moment {
     unsigned time;
     bool is_end;
-    char line[256];
+    char line[400];
 };
 
 static int compare_moments(const void *a, const void *b)
@@ -231,10 +344,15 @@ static int compare_moments(const void *a, const void *b)
 
 static void write_op(struct moment *out, const char *op)
 {
-    char f[32], value[64], end = 0;
+    char f[32], value[160], end = 0, key[32] = "k";
     unsigned process, from, to;
-    int n = sscanf(op, "%u %31s %63s %u-%u%c", &process, f, value, &from, &to, &end);
-    assert_true(n >= 5);
+    unsigned long long version = 0;
+    int used = 0;
+    assert_int_equal(sscanf(op, "%u %31s %159s %u-%u%n", &process, f, value, &from, &to, &used), 5);
+    end = op[used];
+    if (end == '?' || end == '!')
+        used++;
+    (void)sscanf(op + used, " %31s %llu", key, &version);
     char *result = strchr(value, '=');
     if (result != NULL)
         *result++ = 0;
@@ -242,18 +360,20 @@ static void write_op(struct moment *out, const char *op)
     out[0] = (struct moment){.time = from};
     out[1] = (struct moment){.time = to, .is_end = true};
     snprintf(out[0].line, sizeof out[0].line,
-             "{\"process\":%u,\"type\":\"invoke\",\"f\":\"%s\",\"value\":%s,\"time\":%u}\n",
-             process, f, value, from);
+             "{\"process\":%u,\"type\":\"invoke\",\"f\":\"%s\",\"key\":\"%s\",\"value\":%s,"
+             "\"time\":%u}\n",
+             process, f, key, value, from);
     snprintf(out[1].line, sizeof out[1].line,
-             "{\"process\":%u,\"type\":\"%s\",\"f\":\"%s\",\"value\":%s,\"time\":%u}\n", process,
-             type, f, result != NULL ? result : value, to);
+             "{\"process\":%u,\"type\":\"%s\",\"f\":\"%s\",\"key\":\"%s\",\"value\":%s,"
+             "\"version\":%llu,\"time\":%u}\n",
+             process, type, f, key, result != NULL ? result : value, version, to);
 }
 
 static void write_script(struct buf *out, const char *ops)
 {
     struct moment moments[32];
     size_t n = 0;
-    char copy[512], *state = NULL;
+    char copy[1024], *state = NULL;
     snprintf(copy, sizeof copy, "%s", ops);
     for (char *op = strtok_r(copy, ";", &state); op != NULL; op = strtok_r(NULL, ";", &state)) {
         write_op(&moments[n], op);
