@@ -8,7 +8,7 @@ function's braces stand alone in column 0), which layout.py checks first.
 import os
 import re
 
-FOLDERS = ("include", "src", "tools", "tests")
+FOLDERS = ("include", "src", "tools", "tests", "jepsen")
 
 
 class Problem(Exception):

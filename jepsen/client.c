@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * jepsen-client — one client process of a fault test, through the public library. Lines
+ * of JSON come in on standard input, one operation each, and one line goes out when it
+ * has ended:
+ *
+ *   {"f":"write","key":"a","value":"1","timeout_ms":2000}
+ *   {"type":"ok","version":7,"t0":1000,"t1":1200}
+ *
+ * type: "ok" it took effect; "fail" certainly not; "info" not known. t0 and t1 are
+ * nanoseconds of CLOCK_MONOTONIC right before and after the call of the library.
+ *
+ * f           value                                  answer
+ * read                                               "value", "version"
+ * write       text                                   "version"
+ * delete                                             "version"
+ * cas         [expected or null, after]              "version"; or "mismatch", "seen"
+ * add         number                                 "number", "version"
+ * append      text                                   "version"
+ * swap        text                                   "seen", "version"
+ * reads       [key, …] at one version                "value": [[key, value], …], "version"
+ * changes     [["append", key, text],                "value": [what was there before, …]
+ *              ["write", key, text],
+ *              ["write-if", key, text, version], …]
+ *             all or none
+ * transfer    [from, to, amount]                     reads both, writes both on condition
+ * scan        (key is the prefix) keys a page        "value": [[key, value, version], …]
+ *             and milliseconds between pages
+ *
+ *   jepsen-client --endpoints host:port,…   until standard input ends
+ *   jepsen-client --features                what the product's library can do, a word a line
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "holdfast.h"
+
+enum { NODES_MAX = 4096, TEXTS_MAX = 1 << 20, ANSWER_MAX = 64 << 20, OPS_MAX = 64 };
+
+/* An operation on its way: what was asked, and the answer as it is written. */
+struct op {
+    struct hf_client *hf;
+    struct hf_call call;
+    const struct json_node *nodes;
+    struct buf texts; /* of keys and values; reserved once, so that slices into it stay */
+    struct hf_bytes key;
+    const struct json_node *value; /* NULL: none */
+    struct json_writer out;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* ---- reading what is asked -------------------------------------------------------- */
+
+/* The text of a node (a number in its digits), or an empty one. */
+static struct hf_bytes text_of(struct op *op, const struct json_node *node)
+{
+    size_t from = op->texts.len;
+    if (node == NULL)
+        return hf_bytes(NULL, 0);
+    if (node->type == JSON_NUMBER)
+        buf_append_slice(&op->texts, node->raw);
+    else if (node->type != JSON_STRING || json_node_string(node, &op->texts) != 0)
+        return hf_bytes(NULL, 0);
+    return hf_bytes(op->texts.data + from, op->texts.len - from);
+}
+
+/* Element `index` of the list `list`; NULL if it has none. */
+static const struct json_node *element(const struct op *op, const struct json_node *list,
+                                       size_t index)
+{
+    if (list == NULL || list->type != JSON_ARRAY || index >= list->child_count)
+        return NULL;
+    const struct json_node *node = list + 1;
+    while (index-- > 0)
+        node = &op->nodes[node->next];
+    return node;
+}
+
+static bool is_text(const struct json_node *node, const char *text)
+{
+    return node != NULL && node->type == JSON_STRING && slice_equal(node->raw, slice_str(text));
+}
+
+/* ---- writing the answer ------------------------------------------------------------ */
+
+static void put_bytes(struct op *op, struct hf_bytes bytes)
+{
+    json_string(&op->out, slice_of(bytes.data, bytes.len));
+}
+
+static void put_value(struct op *op, const struct hf_item *item)
+{
+    if (item->has_value)
+        put_bytes(op, item->value);
+    else
+        json_null(&op->out);
+}
+
+static void put_version(struct op *op, uint64_t version)
+{
+    if (version == 0)
+        return;
+    json_key(&op->out, "version");
+    json_u64(&op->out, version);
+}
+
+static void put_type(struct op *op, int code, const struct hf_result *result)
+{
+    const char *type = code == HF_OK ? "ok" : code == HF_ERR_UNDETERMINED ? "info" : "fail";
+    json_key(&op->out, "type");
+    json_text(&op->out, type);
+    if (code == HF_OK)
+        return;
+    json_key(&op->out, "error");
+    json_text(&op->out, hf_code_name(code));
+    if (result != NULL && result->message[0] != '\0') {
+        json_key(&op->out, "message");
+        json_text(&op->out, result->message);
+    }
+}
+
+/* A change of one key. */
+static int put_change(struct op *op, int code, struct hf_result *result)
+{
+    put_type(op, code, result);
+    if (result != NULL && result->count > 0) {
+        put_version(op, result->items[0].version);
+        if (code == HF_ERR_CONDITION_FAILED) {
+            json_key(&op->out, "seen");
+            put_value(op, &result->items[0]);
+        }
+    }
+    if (code == HF_ERR_CONDITION_FAILED) {
+        json_key(&op->out, "mismatch");
+        json_bool(&op->out, true);
+    }
+    hf_result_free(result);
+    return 0;
+}
+
+/* ---- one key ------------------------------------------------------------------------ */
+
+/* Each returns 0, or -1 if it was asked for nonsense. */
+
+static int do_read(struct op *op)
+{
+    struct hf_result *result = NULL;
+    int code = hf_get(op->hf, op->key, &op->call, &result);
+    bool is_absent = code == HF_ERR_NOT_FOUND;
+    put_type(op, is_absent ? HF_OK : code, result);
+    if (is_absent || code == HF_OK) {
+        json_key(&op->out, "value");
+        if (is_absent)
+            json_null(&op->out);
+        else
+            put_bytes(op, result->items[0].value);
+    }
+    if (code == HF_OK)
+        put_version(op, result->items[0].version);
+    hf_result_free(result);
+    return 0;
+}
+
+static int do_write(struct op *op)
+{
+    struct hf_result *result = NULL;
+    int code = hf_put(op->hf, op->key, text_of(op, op->value), NULL, &op->call, &result);
+    return put_change(op, code, result);
+}
+
+static int do_delete(struct op *op)
+{
+    struct hf_result *result = NULL;
+    int code = hf_delete(op->hf, op->key, NULL, &op->call, &result);
+    return put_change(op, code, result);
+}
+
+static int do_append(struct op *op)
+{
+    struct hf_result *result = NULL;
+    int code = hf_append(op->hf, op->key, text_of(op, op->value), NULL, &op->call, &result);
+    return put_change(op, code, result);
+}
+
+static int do_cas(struct op *op)
+{
+    const struct json_node *expected = element(op, op->value, 0);
+    const struct json_node *after = element(op, op->value, 1);
+    struct hf_result *result = NULL;
+    if (after == NULL)
+        return -1;
+    struct hf_bytes to = text_of(op, after);
+    int code = expected->type == JSON_NULL
+                   ? hf_put_if_absent(op->hf, op->key, to, &op->call, &result)
+                   : hf_cas(op->hf, op->key, text_of(op, expected), to, &op->call, &result);
+    return put_change(op, code, result);
+}
+
+static int do_add(struct op *op)
+{
+    struct hf_result *result = NULL;
+    int64_t delta = 0;
+    if (op->value == NULL || json_node_i64(op->value, &delta) != 0)
+        return -1;
+    int code = hf_increment(op->hf, op->key, delta, NULL, &op->call, &result);
+    if (code == HF_OK) {
+        json_key(&op->out, "number");
+        json_i64(&op->out, result->items[0].number);
+    }
+    return put_change(op, code, result);
+}
+
+static int do_swap(struct op *op)
+{
+    struct hf_result *result = NULL;
+    int code = hf_get_and_set(op->hf, op->key, text_of(op, op->value), NULL, &op->call, &result);
+    if (code == HF_OK) {
+        json_key(&op->out, "seen");
+        put_value(op, &result->items[0]);
+    }
+    return put_change(op, code, result);
+}
+
+/* ---- several keys -------------------------------------------------------------------- */
+
+static void put_pairs(struct op *op, const struct hf_result *result)
+{
+    json_key(&op->out, "value");
+    json_array_begin(&op->out);
+    for (size_t i = 0; i < result->count; i++) {
+        json_array_begin(&op->out);
+        put_bytes(op, result->items[i].key);
+        put_value(op, &result->items[i]);
+        json_array_end(&op->out);
+    }
+    json_array_end(&op->out);
+    put_version(op, result->version);
+}
+
+static int do_reads(struct op *op)
+{
+    struct hf_bytes keys[OPS_MAX];
+    struct hf_result *result = NULL;
+    size_t count = op->value == NULL ? 0 : op->value->child_count;
+    if (op->value == NULL || op->value->type != JSON_ARRAY || count == 0 || count > OPS_MAX)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        keys[i] = text_of(op, element(op, op->value, i));
+    int code = hf_multi_get(op->hf, keys, count, &op->call, &result);
+    put_type(op, code, result);
+    if (code == HF_OK)
+        put_pairs(op, result);
+    hf_result_free(result);
+    return 0;
+}
+
+/* Add one of "changes" to the batch. */
+static int add_change(struct op *op, struct hf_batch *batch, const struct json_node *node)
+{
+    const struct json_node *kind = element(op, node, 0);
+    struct hf_bytes key = text_of(op, element(op, node, 1));
+    struct hf_bytes value = text_of(op, element(op, node, 2));
+    struct hf_change change;
+    hf_change_init(&change);
+    change.return_previous = 1;
+    if (is_text(kind, "append"))
+        return hf_batch_append(batch, key, value, &change);
+    if (is_text(kind, "write"))
+        return hf_batch_put(batch, key, value, &change);
+    const struct json_node *version = element(op, node, 3);
+    if (!is_text(kind, "write-if") || version == NULL ||
+        json_node_u64(version, &change.if_version) != 0)
+        return -1;
+    change.condition = change.if_version == 0 ? HF_IF_ABSENT : HF_IF_VERSION;
+    return hf_batch_put(batch, key, value, &change);
+}
+
+static int do_changes(struct op *op)
+{
+    struct hf_batch *batch = NULL;
+    struct hf_result *result = NULL;
+    size_t count = op->value == NULL ? 0 : op->value->child_count;
+    int rv = -1;
+    if (op->value == NULL || op->value->type != JSON_ARRAY || hf_batch_new(&batch) != HF_OK)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (add_change(op, batch, element(op, op->value, i)) != HF_OK)
+            goto out;
+    int code = hf_batch_commit(op->hf, batch, &op->call, &result);
+    if (code == HF_OK) {
+        json_key(&op->out, "value");
+        json_array_begin(&op->out);
+        for (size_t i = 0; i < result->count; i++)
+            put_value(op, &result->items[i]);
+        json_array_end(&op->out);
+    }
+    rv = put_change(op, code, result);
+out:
+    hf_batch_free(batch);
+    return rv;
+}
+
+static int64_t number_in(struct hf_bytes bytes)
+{
+    char text[24] = "";
+    memcpy(text, bytes.data, MIN(bytes.len, sizeof text - 1));
+    return strtoll(text, NULL, 10);
+}
+
+/* Both balances at one version, then both written if neither has changed since. */
+static int do_transfer(struct op *op)
+{
+    struct hf_bytes keys[2] = {text_of(op, element(op, op->value, 0)),
+                               text_of(op, element(op, op->value, 1))};
+    const struct json_node *amount_node = element(op, op->value, 2);
+    struct hf_result *seen = NULL, *result = NULL;
+    struct hf_batch *batch = NULL;
+    int64_t amount;
+    if (amount_node == NULL || json_node_i64(amount_node, &amount) != 0)
+        return -1;
+    int code = hf_multi_get(op->hf, keys, 2, &op->call, &seen);
+    if (code == HF_OK && (!seen->items[0].has_value || !seen->items[1].has_value ||
+                          number_in(seen->items[0].value) < amount))
+        code = HF_ERR_CONDITION_FAILED;
+    if (code != HF_OK) {
+        put_change(op, code == HF_ERR_UNDETERMINED ? HF_ERR_TIMEOUT : code, seen);
+        return 0;
+    }
+    code = hf_batch_new(&batch);
+    for (int i = 0; code == HF_OK && i < 2; i++) {
+        struct hf_change change;
+        char text[24];
+        hf_change_init(&change);
+        change.condition = HF_IF_VERSION;
+        change.if_version = seen->items[i].version;
+        int64_t balance = number_in(seen->items[i].value) + (i == 0 ? -amount : amount);
+        snprintf(text, sizeof text, "%" PRId64, balance);
+        code = hf_batch_put(batch, keys[i], hf_str(text), &change);
+    }
+    if (code == HF_OK)
+        code = hf_batch_commit(op->hf, batch, &op->call, &result);
+    hf_batch_free(batch);
+    hf_result_free(seen);
+    return put_change(op, code, result);
+}
+
+static void pause_ms(int64_t ms)
+{
+    struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&span, NULL);
+}
+
+/* Pages with pauses between them: long enough for much to happen meanwhile. */
+static int do_scan(struct op *op)
+{
+    int64_t page_keys = 0, wait_ms = 0, left = 0;
+    struct hf_span span;
+    struct hf_scan *scan = NULL;
+    struct hf_item item;
+    int rv = 0;
+    if (element(op, op->value, 1) == NULL ||
+        json_node_i64(element(op, op->value, 0), &page_keys) != 0 ||
+        json_node_i64(element(op, op->value, 1), &wait_ms) != 0 || page_keys < 1)
+        return -1;
+    hf_span_init(&span);
+    span.prefix = op->key;
+    span.limit_keys = (uint32_t)page_keys;
+    int code = hf_scan_new(op->hf, &span, &op->call, &scan);
+    json_key(&op->out, "value");
+    json_array_begin(&op->out);
+    left = page_keys;
+    while (code == HF_OK && (rv = hf_scan_next(scan, &item)) == 1) {
+        json_array_begin(&op->out);
+        put_bytes(op, item.key);
+        put_bytes(op, item.value);
+        json_u64(&op->out, item.version);
+        json_array_end(&op->out);
+        if (--left == 0) {
+            pause_ms(wait_ms);
+            left = page_keys;
+        }
+    }
+    json_array_end(&op->out);
+    code = code == HF_OK && rv < 0 ? rv : code;
+    put_type(op, code, NULL);
+    if (scan != NULL)
+        put_version(op, hf_scan_version(scan));
+    hf_scan_free(scan);
+    return 0;
+}
+
+/* ---- a line --------------------------------------------------------------------------- */
+
+static const struct {
+    const char *f;
+    int (*run)(struct op *op);
+} kinds[] = {
+    {"read", do_read},       {"write", do_write},       {"delete", do_delete}, {"cas", do_cas},
+    {"add", do_add},         {"append", do_append},     {"swap", do_swap},     {"reads", do_reads},
+    {"changes", do_changes}, {"transfer", do_transfer}, {"scan", do_scan},
+};
+
+static int run_op(struct op *op)
+{
+    const struct json_node *f = json_member(op->nodes, 0, "f");
+    const struct json_node *timeout = json_member(op->nodes, 0, "timeout_ms");
+    uint64_t timeout_ms = 0;
+    size_t k = 0;
+    while (k < ARRAY_LEN(kinds) && !is_text(f, kinds[k].f))
+        k++;
+    if (k == ARRAY_LEN(kinds) || (timeout != NULL && json_node_u64(timeout, &timeout_ms) != 0))
+        return -1;
+    hf_call_init(&op->call);
+    op->call.timeout_ms = (uint32_t)timeout_ms;
+    op->key = text_of(op, json_member(op->nodes, 0, "key"));
+    op->value = json_member(op->nodes, 0, "value");
+    json_object_begin(&op->out);
+    uint64_t began = now_ns();
+    if (kinds[k].run(op) != 0)
+        return -1;
+    uint64_t ended = now_ns();
+    json_key(&op->out, "t0");
+    json_u64(&op->out, began);
+    json_key(&op->out, "t1");
+    json_u64(&op->out, ended);
+    json_object_end(&op->out);
+    return 0;
+}
+
+static int answer_line(struct hf_client *hf, struct slice line)
+{
+    static struct json_node nodes[NODES_MAX];
+    struct op op = {.hf = hf, .nodes = nodes};
+    struct buf out;
+    struct err err = {0};
+    size_t count = 0;
+    buf_init(&op.texts, TEXTS_MAX);
+    buf_init(&out, ANSWER_MAX);
+    int rv = buf_reserve(&op.texts, TEXTS_MAX);
+    json_begin(&op.out, &out);
+    if (rv == 0)
+        rv = json_parse(line, nodes, NODES_MAX, &count, &err);
+    if (rv == 0 && (nodes[0].type != JSON_OBJECT || run_op(&op) != 0))
+        rv = ERR_INVALID;
+    if (rv != 0 || out.failed)
+        fprintf(stderr, "jepsen-client: not understood: %.*s", (int)line.len, (char *)line.data);
+    else
+        printf("%.*s\n", (int)out.len, (char *)out.data);
+    fflush(stdout);
+    bool is_fine = rv == 0 && !out.failed;
+    buf_fini(&op.texts);
+    buf_fini(&out);
+    return is_fine ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct hf_options options;
+    struct hf_client *hf = NULL;
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t len;
+    int rv = 0;
+    if (argc == 2 && strcmp(argv[1], "--features") == 0) {
+        printf("register\nset\ncounter\nappend\nbank\nscan\n");
+        return 0;
+    }
+    if (argc != 3 || strcmp(argv[1], "--endpoints") != 0) {
+        fprintf(stderr, "usage: jepsen-client --endpoints host:port,… | --features\n");
+        return 2;
+    }
+    hf_options_init(&options);
+    options.endpoints = argv[2];
+    options.name = "jepsen";
+    if (hf_open(&options, &hf) != HF_OK) {
+        fprintf(stderr, "jepsen-client: no client of '%s'\n", argv[2]);
+        return 2;
+    }
+    while (rv == 0 && (len = getline(&line, &cap, stdin)) > 0)
+        rv = answer_line(hf, slice_of((uint8_t *)line, (size_t)len));
+    free(line);
+    hf_close(hf);
+    return rv == 0 ? 0 : 1;
+}

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Power over nodes: the one interface that nemeses and births use, and its two kinds.
+
+    LocalControl   nodes in network namespaces of this machine (net.py)
+    SshControl     nodes on machines of their own, reached by ssh
+
+Both end only processes that they started, by id, and remove only what they made. All
+operations may be repeated, and come in any order: starting what runs, killing what is
+dead, resuming what is not paused are no errors, because several faults act at once.
+"""
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+from . import disk, net, needs
+
+
+class ControlError(Exception):
+    """The run cannot go on: it is void."""
+
+
+class Node:
+    def __init__(self, number, address, folder):
+        self.number, self.address, self.folder = number, address, folder
+        self.name = f"n{number}"
+        self.data = f"{folder}/data"
+        self.side = f"{folder}/side"
+        self.conf = f"{folder}/holdfast.conf"
+        self.log = f"{folder}/log"
+        self.clock = f"{folder}/clock"
+        self.lock = threading.RLock()
+        self.is_wanted = False  # should it run?
+        self.is_expendable = 0  # faults that may make it end by itself
+        self.starts = 0
+
+
+class Control:
+    """What both kinds share: settings, the union of all cuts, the record of exits."""
+
+    def __init__(self, options, nodes):
+        self.options, self.nodes = options, nodes
+        self.cuts = {}  # token -> set of (from, to) numbers
+        self.resets = set()
+        self.lock = threading.RLock()
+        self.exits = []  # (seconds, node, status, was it expected)
+        self.began = time.monotonic()
+        self.ballast = set()
+
+    # ---- for nemeses --------------------------------------------------------------
+
+    def cut(self, token, pairs):
+        """No packet from a to b for each (a, b), until heal(token)."""
+        with self.lock:
+            self.cuts[token] = set(pairs)
+            self.apply_cuts()
+
+    def heal(self, token):
+        with self.lock:
+            if self.cuts.pop(token, None) is not None:
+                self.apply_cuts()
+
+    def reset(self, numbers, seconds):
+        """Every connection of these nodes that speaks meanwhile is reset."""
+        with self.lock:
+            self.resets |= set(numbers)
+            self.apply_cuts()
+        time.sleep(seconds)
+        with self.lock:
+            self.resets -= set(numbers)
+            self.apply_cuts()
+
+    def rules_of(self, node):
+        """(addresses whose packets it drops, is it reset)"""
+        heard = {a for pairs in self.cuts.values() for a, b in pairs if b == node.number}
+        return (frozenset(self.nodes[a - 1].address for a in heard), node.number in self.resets)
+
+    def environment(self, node):
+        """Of the node's process."""
+        env, preload = {}, []
+        if self.options.plant:
+            env["HOLDFAST_PLANT"] = self.options.plant
+        if self.options.has_clock:
+            preload.append(self.options.faketime)
+            env.update(FAKETIME_TIMESTAMP_FILE=node.clock, FAKETIME_NO_CACHE="1",
+                       FAKETIME_DONT_FAKE_MONOTONIC="1")
+        if self.options.has_disk:
+            preload.append(os.path.join(self.options.bin_there, "jepsen_disk.so"))
+            env.update(JEPSEN_DISK_ROOT=node.data, JEPSEN_DISK_SIDE=node.side)
+        if preload:
+            env["LD_PRELOAD"] = " ".join(preload)
+        return env
+
+    def command(self, node):
+        return [os.path.join(self.options.bin_there, "holdfastd"), "--config", node.conf]
+
+    def note_exit(self, node, status):
+        """It ended, and nobody here asked for it."""
+        self.exits.append((time.monotonic() - self.began, node.name, status,
+                           node.is_expendable > 0))
+
+    def kill(self, node):
+        with node.lock:
+            self.watch(node)
+            node.is_wanted = False
+            self.signal(node, signal.SIGKILL)
+            self.wait(node, 20)
+
+    def stop(self, node, seconds=20):
+        """SIGTERM; SIGKILL when it takes too long. The exit status."""
+        with node.lock:
+            self.watch(node)
+            node.is_wanted = False
+            self.signal(node, signal.SIGCONT)
+            self.signal(node, signal.SIGTERM)
+            if self.wait(node, seconds) is None:
+                self.signal(node, signal.SIGKILL)
+                self.wait(node, 20)
+
+    def pause(self, node):
+        self.signal(node, signal.SIGSTOP)
+
+    def resume(self, node):
+        self.signal(node, signal.SIGCONT)
+
+    def start(self, node):
+        with node.lock:
+            self.watch(node)
+            if self.is_running(node):
+                self.resume(node)
+                return
+            node.is_wanted = True
+            node.starts += 1
+            self.spawn(node)
+
+    def watch(self, node):
+        """Notice an exit that nobody asked for."""
+        with node.lock:
+            if node.is_wanted and not self.is_running(node):
+                node.is_wanted = False
+                self.note_exit(node, self.wait(node, 0))
+
+    def power_off(self, node, seed, mode=None):
+        """The process ends and what it had not synced is lost, or a part of it."""
+        self.kill(node)
+        return self.run(node, [os.path.join(self.options.bin_there, "jepsen-power"), "--root",
+                               node.data, "--side", node.side, "--seed", str(seed),
+                               *([mode] if mode else [])])
+
+    def set_clock(self, node, offset_s):
+        self.write(node.clock, f"{offset_s:+.3f}s\n", node)
+
+
+class LocalControl(Control):
+    def __init__(self, options, nodes):
+        super().__init__(options, nodes)
+        self.net = net.Network([n.name for n in nodes], options.links)
+        self.processes = {}
+        self.mounts = []
+
+    def set_up(self):
+        self.net.set_up()
+        for node in self.nodes:
+            os.makedirs(node.folder)
+            os.makedirs(node.data)
+            if self.options.has_full:
+                self.mount(node)
+            os.makedirs(node.side)
+            self.write(node.clock, "+0.000s\n", node)
+
+    def mount(self, node):
+        """A small disk of its own, on which the folders of data and side are."""
+        place = f"{node.folder}/disk"
+        os.makedirs(place)
+        if needs.has_loop():
+            image = f"{node.folder}/disk.img"
+            with open(image, "wb") as f:
+                f.truncate(self.options.disk_mib << 20)
+            run(["mkfs.ext4", "-q", "-m", "0", image])
+            run(["mount", "-o", "loop", image, place])
+        else:
+            run(["mount", "-t", "tmpfs", "-o", f"size={self.options.disk_mib}m", "tmpfs", place])
+        self.mounts.append(place)
+        os.rmdir(node.data)
+        node.data, node.side = f"{place}/data", f"{place}/side"
+        os.makedirs(node.data)
+
+    def tear_down(self):
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+        for process in self.processes.values():
+            process.wait()
+        for place in self.mounts:
+            subprocess.run(["umount", place], check=False, capture_output=True)
+        for node in self.nodes:
+            for name in ("disk.img",):
+                if os.path.exists(f"{node.folder}/{name}"):
+                    os.unlink(f"{node.folder}/{name}")
+            if not self.options.keep_data:
+                for path in (node.data, node.side, f"{node.folder}/disk"):
+                    shutil.rmtree(path, ignore_errors=True)
+        self.net.tear_down()
+
+    # ---- what the two kinds do differently ------------------------------------------
+
+    def write(self, path, text, _node=None):
+        with open(f"{path}.next", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.replace(f"{path}.next", path)
+
+    def run(self, node, argv):
+        """Run a command where the node is; its output."""
+        return run(self.net.inside(node.name, argv))
+
+    def spawn(self, node):
+        with open(node.log, "ab") as log:
+            self.processes[node.number] = subprocess.Popen(
+                self.net.inside(node.name, self.command(node)), stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, env=dict(os.environ, **self.environment(node)),
+                start_new_session=True)
+
+    def is_running(self, node):
+        process = self.processes.get(node.number)
+        return process is not None and process.poll() is None
+
+    def signal(self, node, number):
+        with node.lock:
+            if self.is_running(node):
+                self.processes[node.number].send_signal(number)
+
+    def wait(self, node, seconds):
+        process = self.processes.get(node.number)
+        if process is None:
+            return 0
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def apply_cuts(self):
+        for node in self.nodes:
+            self.net.apply(node.name, *self.rules_of(node))
+
+    def slow(self, orders):
+        self.net.slow(orders)
+
+    def disk_fault(self, node, **fields):
+        disk.set_fields(f"{node.side}/control", **fields)
+
+    def fill(self, node, leave_bytes):
+        """A file that leaves so much of the node's disk."""
+        st = os.statvfs(node.data)
+        size = st.f_bavail * st.f_frsize - leave_bytes
+        path = os.path.join(os.path.dirname(node.data), "ballast")
+        if size > 0:
+            with open(path, "ab") as f:
+                os.posix_fallocate(f.fileno(), 0, size)
+            self.ballast.add(path)
+
+    def unfill(self, node):
+        path = os.path.join(os.path.dirname(node.data), "ballast")
+        if path in self.ballast:
+            os.unlink(path)
+            self.ballast.discard(path)
+
+    def client_command(self, argv):
+        return self.net.inside("c", argv)
+
+    def fetch_logs(self):
+        """They are here already."""
+
+
+class SshControl(Control):
+    """The same over ssh. The machines need sh, nft and, for what runs there, the folder
+    options.bin_there with the programs; they can be reached without a password, as a user
+    who may use nft. Rules stand in a table of their own and drop what comes from other nodes
+    alone, so that ssh is never cut off. For disks of the full nemesis, data folders must
+    be file systems of their own already."""
+
+    TABLE = "holdfast_jepsen"
+
+    def __init__(self, options, nodes, hosts):
+        super().__init__(options, nodes)
+        self.hosts = dict(zip((n.number for n in nodes), hosts))
+        self.pids = {}
+
+    def ssh(self, node, script, check=True):
+        done = subprocess.run(["ssh", "-oBatchMode=yes", "-oConnectTimeout=10",
+                               self.hosts[node.number], "sh -s"], input=script, text=True,
+                              capture_output=True, timeout=120, check=False)
+        if check and done.returncode != 0:
+            raise ControlError(f"{self.hosts[node.number]}: {script!r}: {done.stderr.strip()}")
+        return done.stdout
+
+    def set_up(self):
+        for node in self.nodes:
+            self.ssh(node, f"set -e; mkdir {shlex.quote(node.folder)}; cd {node.folder}; "
+                           f"mkdir data side; echo '+0.000s' > clock; "
+                           f"nft -f - <<'E'\n{net.table(self.TABLE)}\nE\n")
+
+    def tear_down(self):
+        for node in self.nodes:
+            self.ssh(node, f"kill -9 {self.pids.get(node.number, '')} 2>/dev/null; "
+                           f"nft delete table inet {self.TABLE}", check=False)
+            if not self.options.keep_data:
+                self.ssh(node, f"rm -rf {node.folder}/data {node.folder}/side", check=False)
+
+    def write(self, path, text, node):
+        self.ssh(node, f"cat > {path}.next <<'E'\n{text}E\nmv {path}.next {path}\n")
+
+    def run(self, node, argv):
+        return self.ssh(node, shlex.join(argv))
+
+    def spawn(self, node):
+        env = shlex.join(["env", *(f"{k}={v}" for k, v in self.environment(node).items())])
+        pid = self.ssh(node, f"setsid {env} {shlex.join(self.command(node))} </dev/null "
+                             f">>{node.log} 2>&1 & echo $!")
+        self.pids[node.number] = int(pid)
+
+    def is_running(self, node):
+        pid = self.pids.get(node.number)
+        return pid is not None and self.ssh(
+            node, f"test \"$(readlink /proc/{pid}/exe)\" = {self.command(node)[0]} && echo yes",
+            check=False).strip() == "yes"
+
+    def signal(self, node, number):
+        if self.is_running(node):
+            self.ssh(node, f"kill -{int(number)} {self.pids[node.number]}", check=False)
+
+    def wait(self, node, seconds):
+        until = time.monotonic() + seconds
+        while self.is_running(node):
+            if time.monotonic() > until:
+                return None
+            time.sleep(0.2)
+        return 0
+
+    def apply_cuts(self):
+        for node in self.nodes:
+            self.ssh(node, f"nft -f - <<'E'\n{net.rules(self.TABLE, *self.rules_of(node))}\nE\n")
+
+    def slow(self, orders):
+        """netem on every node: the worst of what the orders ask for it."""
+        for node in self.nodes:
+            mine = [o for o in orders if o[0] in (0, node.number)]
+            worst = max(mine, key=lambda o: o[2] + o[4], default=(0, 0, 0, 0, 0, 0))
+            self.ssh(node, net.netem_command("$(ip -o route get "
+                     f"{self.nodes[node.number % len(self.nodes)].address} | "
+                     "sed 's/.* dev \\([^ ]*\\).*/\\1/')", worst))
+
+    def disk_fault(self, node, **fields):
+        for offset, value in disk.offsets(**fields):
+            octal = "".join(f"\\{b:03o}" for b in value.to_bytes(4, "little"))
+            self.ssh(node, f"printf '{octal}' | dd of={node.side}/control bs=1 seek={offset} "
+                           "conv=notrunc status=none")
+
+    def fill(self, node, leave_bytes):
+        self.ssh(node, f"cd {node.folder}; left=$(df --output=avail -B1 data | tail -n1); "
+                       f"fallocate -l $((left - {leave_bytes})) ballast")
+
+    def unfill(self, node):
+        self.ssh(node, f"rm -f {node.folder}/ballast")
+
+    def client_command(self, argv):
+        return argv
+
+    def fetch_logs(self):
+        for node in self.nodes:
+            os.makedirs(os.path.join(self.options.out, node.name), exist_ok=True)
+            with open(os.path.join(self.options.out, node.name, "log"), "w",
+                      encoding="utf-8") as f:
+                f.write(self.ssh(node, f"cat {node.log}", check=False))
+
+
+def run(argv):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode != 0:
+        raise ControlError(f"{shlex.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
+    return done.stdout

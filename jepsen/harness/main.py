@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of jepsen/run."""
+import argparse
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from . import needs, nemesis, net, run, workloads
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
+
+
+class Stopped(Exception):
+    """A signal asked for the end."""
+
+
+def parser_of(doc):
+    p = argparse.ArgumentParser(prog="jepsen/run", description=doc,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = p.add_argument
+    add("--workload", default="register", metavar="W",
+        help="register, set, append, bank, counter, session, watch, scan")
+    add("--nemesis", default="all", metavar="N,…",
+        help="all, none, or some of: " + ", ".join(nemesis.KINDS))
+    add("--time", type=float, default=60, metavar="S", help="seconds with faults (60)")
+    add("--nodes", type=int, default=5, metavar="N", help="3 to 9 (5)")
+    add("--concurrency", type=int, default=20, metavar="N", help="client processes (20)")
+    add("--rate", type=float, default=500, metavar="R", help="operations a second, of all (500)")
+    add("--seed", type=int, metavar="S", help="of faults and operations; default: drawn")
+    add("--test-count", type=int, default=1, metavar="N", help="runs, with seeds S, S + 1, …")
+    add("--out", metavar="DIR", help="default: build/jepsen/<time>")
+    add("--clients", choices=("mixed", "library", "cli"), default="mixed",
+        help="the C library, the program holdfast, or both (mixed)")
+    add("--timeout-ms", type=int, default=2000, metavar="MS", help="deadline of operations (2000)")
+    add("--bin", metavar="DIR", help="programs; default: build/release/bin")
+    add("--plant", metavar="BUG", help="a bug of docs/PLANTED.md; --bin is of the preset planted")
+    add("--at-once", type=int, default=3, metavar="N", help="faults on at a time (3)")
+    add("--pace", type=float, default=4, metavar="S", help="a fault every S seconds at most (4)")
+    add("--floor-ok", type=float, default=20, metavar="R",
+        help="with fewer answers a second a run is void (20)")
+    add("--floor-share", type=float, default=0.3, metavar="X",
+        help="with a smaller share of answers a run is void (0.3)")
+    add("--disk-mib", type=int, default=256, metavar="N", help="size of small disks (256)")
+    add("--keep-data", action="store_true", help="leave the nodes' data folders")
+    add("--ssh", metavar="HOST,…", help="on these machines instead of namespaces")
+    add("--there", default="/var/tmp/holdfast-jepsen", metavar="DIR",
+        help="--ssh: folder to make on each machine")
+    add("--bin-there", metavar="DIR", help="--ssh: where the programs are on each machine")
+    add("--all", action="store_true", help="every workload against every nemesis, and all at once")
+    add("--suite", metavar="FILE", help="a line of flags for each run")
+    add("--clean", action="store_true", help="remove what killed runs left, and end")
+    add("--list", action="store_true", help="workloads and nemeses, and what this build has")
+    add("--quiet", action="store_true", help="verdicts only")
+    return p
+
+
+def fail(text):
+    print(f"jepsen/run: {text}", file=sys.stderr)
+    return 2
+
+
+def features(bin_dir):
+    """What the client of this build can do."""
+    try:
+        done = subprocess.run([os.path.join(bin_dir, "jepsen-client"), "--features"],
+                              capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return set()
+    return set(done.stdout.split())
+
+
+def commands(bin_dir):
+    """Which operator's commands the program holdfast has."""
+    found = set()
+    for group in ("range", "node", "store"):
+        try:
+            done = subprocess.run([os.path.join(bin_dir, "holdfast"), group, "--help"],
+                                  capture_output=True, text=True, timeout=10, check=False)
+        except OSError:
+            continue
+        for line in done.stdout.splitlines():
+            if line.startswith("  ") and done.returncode == 0:
+                found.add(f"{group} {line.split()[0]}")
+    return found
+
+
+def unsupported(workload, kinds, bin_dir):
+    """Why this product cannot run it; None if it can."""
+    if workload not in features(bin_dir):
+        return (f"workload {workload}: the client library of this version has no "
+                f"{workloads.ALL[workload].needs or workload}")
+    for kind in kinds:
+        wanted = nemesis.NEEDS_COMMAND.get(kind)
+        if wanted and not set(wanted) & commands(bin_dir):
+            return f"nemesis {kind}: 'holdfast' of this version has none of: {', '.join(wanted)}"
+    return None
+
+
+def kinds_of(text, bin_dir):
+    """The list of nemeses; raises ValueError naming an unknown one."""
+    if text == "none":
+        return []
+    kinds = []
+    for name in text.split(","):
+        if name == "all":
+            has = commands(bin_dir)
+            kinds += [k for k in nemesis.ALL
+                      if not nemesis.NEEDS_COMMAND.get(k) or set(nemesis.NEEDS_COMMAND[k]) & has]
+            if set(nemesis.NEEDS_COMMAND["ranges"]) & has:
+                kinds.append("ranges")
+        elif name in nemesis.KINDS:
+            kinds.append(name)
+        else:
+            raise ValueError(f"no nemesis '{name}': all, none, {', '.join(nemesis.KINDS)}")
+    return list(dict.fromkeys(kinds))
+
+
+def check(options):
+    """What is wrong with the flags; None if nothing is."""
+    if options.workload not in workloads.ALL:
+        return f"no workload '{options.workload}': {', '.join(workloads.ALL)}"
+    if not 3 <= options.nodes <= 9:
+        return "--nodes is 3 to 9"
+    if not 1 <= options.concurrency <= 500 or not 0 < options.rate <= 100000:
+        return "--concurrency is 1 to 500, --rate above 0 and at most 100000"
+    if not 1 <= options.time <= 86400 or options.test_count < 1 or options.timeout_ms < 1:
+        return "--time is 1 to 86400 s, --test-count and --timeout-ms at least 1"
+    if options.at_once < 1 or options.pace <= 0.5 or not 128 <= options.disk_mib <= 4096:
+        return "--at-once is at least 1, --pace above 0.5, --disk-mib 128 to 4096"
+    return None
+
+
+def prepare(options):
+    """Fill in what follows from the flags. None, or (exit status, text)."""
+    options.bin = os.path.abspath(options.bin or os.path.join(ROOT, "build", "release", "bin"))
+    wrong = check(options)
+    if wrong:
+        return 2, wrong
+    try:
+        options.nemesis = kinds_of(options.nemesis, options.bin)
+    except ValueError as error:
+        return 2, str(error)
+    options.ssh = options.ssh.split(",") if options.ssh else []
+    lines = needs.missing(options.nemesis, options.bin, options.ssh)
+    if lines:
+        return 2, "cannot run here:\n  " + "\n  ".join(lines)
+    why = unsupported(options.workload, options.nemesis, options.bin)
+    if why:
+        return 2, f"unsupported: {why}"
+    if options.ssh:
+        options.nodes = len(options.ssh)
+    options.bin_there = options.bin_there or options.bin
+    options.faketime = needs.faketime_library()
+    options.has_clock = "clock" in options.nemesis
+    options.has_disk = bool({"power", "disk"} & set(options.nemesis))
+    options.has_full = "full" in options.nemesis
+    options.links = "bridge"
+    if "slow" in options.nemesis:
+        options.links = "netem" if needs.has_netem() else "wire"
+    options.stop_early = True
+    return None
+
+
+def perform(options, argv, seed, folder):
+    """One run; its result."""
+    options.seed, options.out = seed, os.path.abspath(folder)
+    if os.path.exists(options.out) and os.listdir(options.out):
+        shutil.rmtree(options.out)
+    os.makedirs(options.out)
+    options.command = shlex.join(["jepsen/run", *argv, *([] if "--seed" in argv
+                                                         else ["--seed", str(seed)])])
+
+    def say(text):
+        if not options.quiet:
+            print(f"  {text}", flush=True)
+
+    one = run.Run(options, say)
+    if one.nemesis:
+        one.nemesis.at_once, one.nemesis.pace_s = options.at_once, options.pace
+    return one.perform()
+
+
+def summary(result, folder):
+    f = result["figures"]
+    return (f"{result['verdict'].upper() if result['verdict'] != 'valid' else 'valid':8} "
+            f"{result['workload']:9} seed {result['seed']}: {f['operations']} operations, "
+            f"{f['ok_share']:.0%} answered, {f['rate']:g}/s, {len(result['timeline'])} faults; "
+            f"{result['why']}\n         {folder}/report.html")
+
+
+def strip(argv, names):
+    """argv without these flags and their values."""
+    out, skip = [], False
+    for word in argv:
+        if skip:
+            skip = False
+        elif word in names:
+            skip = True
+        elif not any(word.startswith(n + "=") for n in names):
+            out.append(word)
+    return out
+
+
+def runs_of(parser, options, argv):
+    """(argv, label) of each run."""
+    if options.suite:
+        with open(options.suite, encoding="utf-8") as f:
+            lines = [shlex.split(line, comments=True) for line in f]
+        return [(line, "-".join(w.lstrip("-") for w in line)[:80]) for line in lines if line]
+    if options.all:
+        rest = [w for w in strip(argv, ("--workload", "--nemesis", "--out")) if w != "--all"]
+        return [(["--workload", w, "--nemesis", k, *rest], f"{w}-{k}")
+                for w in workloads.ALL for k in [*nemesis.KINDS, "all"]]
+    if options.test_count > 1:
+        first = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+        rest = strip(argv, ("--seed", "--test-count", "--out"))
+        return [([*rest, "--seed", str(first + i)], f"seed-{first + i}")
+                for i in range(options.test_count)]
+    return None
+
+
+def single(parser, argv, folder, quiet):
+    """Parse, prepare and perform one run; (exit status, line about it)."""
+    options = parser.parse_args(argv)
+    options.quiet = options.quiet or quiet
+    wrong = prepare(options)
+    if wrong:
+        return wrong
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    folder = options.out or folder
+    result = perform(options, argv, seed, folder)
+    return EXITS[result["verdict"]], summary(result, folder)
+
+
+def several(parser, runs, folder):
+    """All of them; the worst status: invalid before void. Unsupported ones do not count."""
+    statuses = []
+    for argv, label in runs:
+        print(f"== {shlex.join(argv)}", flush=True)
+        status, text = single(parser, strip(argv, ("--out",)), os.path.join(folder, label), True)
+        print(text, flush=True)
+        if not text.startswith("unsupported: "):
+            statuses.append(status)
+    counts = [statuses.count(s) for s in (0, 1, 2)]
+    print(f"{counts[0]} valid, {counts[1]} invalid, {counts[2]} void or unknown, "
+          f"{len(runs) - len(statuses)} unsupported")
+    return 1 if counts[1] else 2 if counts[2] or not statuses else 0
+
+
+def on_signal(number, _frame):
+    raise Stopped(signal.Signals(number).name)
+
+
+def main(doc):
+    parser = parser_of(doc)
+    argv = sys.argv[1:]
+    options = parser.parse_args(argv)
+    if options.clean:
+        print(f"{net.clean()} namespaces of killed runs removed")
+        return 0
+    bin_dir = os.path.abspath(options.bin or os.path.join(ROOT, "build", "release", "bin"))
+    if options.list:
+        for name in workloads.ALL:
+            print(f"workload {name:10} {unsupported(name, [], bin_dir) or 'yes'}")
+        for kind in nemesis.KINDS:
+            print(f"nemesis  {kind:10} {unsupported('register', [kind], bin_dir) or 'yes'}")
+        return 0
+    folder = options.out or os.path.join(ROOT, "build", "jepsen",
+                                         time.strftime("%Y-%m-%d-%H%M%S"))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    try:
+        many = runs_of(parser, options, argv)
+        if many is not None:
+            return several(parser, many, folder)
+        status, text = single(parser, argv, folder, False)
+    except Stopped as error:
+        return fail(f"ended by {error}; everything was taken down")
+    if status == 2 and "\n         " not in text:
+        return fail(text)
+    print(text)
+    return status

@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults. Each kind makes faults; a fault begins, lasts and ends, and several are on at once.
+
+A fault says what it does (`text`) and whom it hits (`nodes`); `begin` and `end` go through
+the control interface alone. `end` leaves nothing of it behind, whatever else has happened
+to the node meanwhile."""
+import json
+import random
+import threading
+import time
+
+
+class Fault:
+    """kind: its nemesis. Long faults are ended by the schedule; those with `is_instant` do
+    all of their work in begin()."""
+    is_instant = False
+    longest_s = 8
+
+    def __init__(self, kind, world, rng):
+        self.kind, self.world, self.rng = kind, world, rng
+        self.control = world.control
+        self.text, self.nodes = kind, []
+        self.token = object()
+
+    def pick(self, count):
+        return sorted(self.rng.sample(self.world.nodes, count), key=lambda n: n.number)
+
+    def some(self):
+        """One, a minority, a majority or all; the fewer, the more often."""
+        total = len(self.world.nodes)
+        minority, majority = (total - 1) // 2, total // 2 + 1
+        count = self.rng.choices([1, max(1, minority), majority, total], [6, 3, 2, 1])[0]
+        return self.pick(count)
+
+    def one(self):
+        """One node, the leader in half of the cases."""
+        leader = self.world.cluster.leader() if self.rng.random() < 0.5 else None
+        return leader or self.rng.choice(self.world.nodes)
+
+    def say(self, text, nodes):
+        self.nodes = list(nodes)
+        self.text = f"{text} {' '.join(n.name for n in self.nodes)}".strip()
+
+    def begin(self):
+        raise NotImplementedError
+
+    def end(self):
+        pass
+
+
+class Kill(Fault):
+    def begin(self):
+        nodes = [self.one()] if self.rng.random() < 0.5 else self.some()
+        self.say("kill", nodes)
+        in_threads(self.control.kill, nodes)
+
+    def end(self):
+        in_threads(self.control.start, self.nodes)
+
+
+class Pause(Fault):
+    longest_s = 5
+
+    def begin(self):
+        self.say("pause", [self.one()] if self.rng.random() < 0.5 else self.some())
+        for node in self.nodes:
+            self.control.pause(node)
+
+    def end(self):
+        for node in self.nodes:
+            self.control.resume(node)
+
+
+def both_ways(a, b):
+    return {(x.number, y.number) for x in a for y in b} | {(y.number, x.number) for x in a
+                                                          for y in b}
+
+
+class Partition(Fault):
+    """Of every shape; each returns (text, pairs that are cut, one way each)."""
+
+    def halves(self):
+        some = self.pick(len(self.world.nodes) // 2)
+        rest = [n for n in self.world.nodes if n not in some]
+        return "halves: cut off " + names(some), both_ways(some, rest)
+
+    def isolate(self):
+        node = self.one()
+        return f"isolate {node.name}", both_ways([node], self.others(node))
+
+    def isolate_leader(self):
+        node = self.world.cluster.leader() or self.one()
+        return f"isolate the leader {node.name}", both_ways([node], self.others(node))
+
+    def ring(self):
+        """Every node sees a majority, and no two see the same."""
+        order = self.rng.sample(self.world.nodes, len(self.world.nodes))
+        count = len(order)
+        reach = (count // 2 + 1) // 2
+        pairs = set()
+        for i, a in enumerate(order):
+            for j, b in enumerate(order):
+                away = min((i - j) % count, (j - i) % count)
+                if away > reach:
+                    pairs.add((a.number, b.number))
+        return "majorities ring " + names(order), pairs
+
+    def bridge(self):
+        """Two halves that see each other through one node alone."""
+        order = self.rng.sample(self.world.nodes, len(self.world.nodes))
+        half = len(order) // 2
+        left, right = order[:half], order[half + 1:]
+        return (f"bridge over {order[half].name}: {names(left)} | {names(right)}",
+                both_ways(left, right))
+
+    def one_way(self):
+        node = self.one()
+        others = self.rng.sample(self.others(node), self.rng.randint(1, len(self.world.nodes) - 1))
+        pairs = {(node.number, o.number) for o in others}
+        if self.rng.random() < 0.5:
+            return f"one way: {names(others)} do not hear {node.name}", pairs
+        return (f"one way: {node.name} does not hear {names(others)}",
+                {(b, a) for a, b in pairs})
+
+    def others(self, node):
+        return [n for n in self.world.nodes if n is not node]
+
+    def begin(self):
+        shapes = [self.halves, self.isolate, self.isolate_leader, self.one_way]
+        if len(self.world.nodes) > 3:
+            shapes += [self.ring, self.bridge]
+        self.text, pairs = self.rng.choice(shapes)()
+        self.control.cut(self.token, pairs)
+
+    def end(self):
+        self.control.heal(self.token)
+
+
+class Flapping(Partition):
+    """One node comes and goes, several times a second."""
+
+    def begin(self):
+        node = self.one()
+        self.say("flapping", [node])
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.flap, args=(node,), daemon=True)
+        self.thread.start()
+
+    def flap(self, node):
+        while not self.stop.is_set():
+            self.control.cut(self.token, both_ways([node], self.others(node)))
+            self.stop.wait(self.rng.uniform(0.1, 0.8))
+            self.control.heal(self.token)
+            self.stop.wait(self.rng.uniform(0.1, 0.5))
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+        self.control.heal(self.token)
+
+
+class Swizzle(Partition):
+    """Links are cut one by one, and heal in another order."""
+
+    def begin(self):
+        victims = self.some()
+        self.say("swizzle", victims)
+        self.pairs = {v: both_ways([v], self.others(v)) for v in victims}
+        for i in range(len(victims)):
+            self.control.cut(self.token, set().union(*(self.pairs[v] for v in victims[:i + 1])))
+            time.sleep(self.rng.uniform(0.05, 0.4))
+
+    def end(self):
+        left = self.rng.sample(self.nodes, len(self.nodes))
+        while left:
+            left.pop()
+            self.control.cut(self.token, set().union(*(self.pairs[v] for v in left)))
+            time.sleep(self.rng.uniform(0.05, 0.4))
+        self.control.heal(self.token)
+
+
+class Reset(Fault):
+    """Connections end in resets."""
+    is_instant = True
+
+    def begin(self):
+        self.say("reset connections of", self.some())
+        self.control.reset([n.number for n in self.nodes], self.rng.uniform(0.2, 0.8))
+
+
+class Slow(Fault):
+    """Links that delay, lose, double and reorder."""
+
+    def begin(self):
+        nodes = [self.one()] if self.rng.random() < 0.6 else self.world.nodes
+        delay = self.rng.choice((2000, 10000, 40000, 150000))
+        jitter = self.rng.choice((0, delay // 2, delay))
+        loss = self.rng.choice((0, 0, 10000, 50000))
+        dup = self.rng.choice((0, 0, 20000))
+        self.say(f"slow: {delay // 1000} ms + {jitter // 1000}, loss {loss // 10000} %, "
+                 f"double {dup // 10000} %:", nodes)
+        orders = []
+        for node in nodes:
+            orders.append((node.number, 0, delay, jitter, loss, dup))
+            if self.rng.random() < 0.5:
+                orders.append((0, node.number, delay, jitter, loss, dup))
+        self.world.slow_orders[self.token] = orders
+        self.world.apply_slow()
+
+    def end(self):
+        self.world.slow_orders.pop(self.token, None)
+        self.world.apply_slow()
+
+
+class Clock(Fault):
+    """Wall clocks jump, stay off, or jump to and fro."""
+
+    def begin(self):
+        nodes = self.some()
+        self.stop = threading.Event()
+        self.thread = None
+        if self.rng.random() < 0.3:
+            self.say("strobe the clock of", nodes)
+            self.thread = threading.Thread(target=self.strobe, daemon=True)
+            self.thread.start()
+            return
+        by = self.rng.choice((-1, 1)) * self.rng.choice((0.2, 3, 60, 3600))
+        self.say(f"clock {by:+g} s on", nodes)
+        for node in nodes:
+            self.control.set_clock(node, by)
+
+    def strobe(self):
+        while not self.stop.is_set():
+            for node in self.nodes:
+                self.control.set_clock(node, self.rng.choice((0, self.rng.uniform(-5, 5))))
+            self.stop.wait(0.2)
+
+    def end(self):
+        self.stop.set()
+        if self.thread is not None:
+            self.thread.join()
+        for node in self.nodes:
+            self.control.set_clock(node, 0)
+
+
+class Disk(Fault):
+    """Syncs that are slow or fail, writes that fail or are torn in the middle. A node that
+    ends itself then is right; it loses what a failed sync should have written."""
+
+    def begin(self):
+        node = self.one()
+        self.fault = self.rng.choice(("sync_delay_us", "sync_delay_us", "sync_fail", "tear",
+                                      "write_fail"))
+        value = self.rng.choice((5000, 50000, 300000)) if self.fault == "sync_delay_us" else 1
+        words = {"sync_delay_us": f"syncs {value // 1000} ms slower on", "tear": "torn write on",
+                 "sync_fail": "failing sync on", "write_fail": "failing write on"}
+        self.say(words[self.fault], [node])
+        node.is_expendable += self.fault != "sync_delay_us"
+        self.control.disk_fault(node, **{self.fault: value})
+
+    def end(self):
+        node = self.nodes[0]
+        self.control.disk_fault(node, **{self.fault: 0})
+        if self.fault == "sync_delay_us":
+            return
+        with node.lock:
+            self.control.watch(node)
+            if not self.control.is_running(node):
+                self.control.power_off(node, self.rng.getrandbits(32), "--none")
+            self.control.start(node)
+            node.is_expendable -= 1
+
+
+class Power(Fault):
+    """Nodes, mostly all of them, lose power at once, and what they had not synced."""
+    longest_s = 3
+
+    def begin(self):
+        everyone = self.rng.random() < 0.6
+        self.say("power off", self.world.nodes if everyone else self.some())
+        in_threads(self.control.kill, self.nodes)
+        lost = 0
+        for node in self.nodes:
+            said = self.control.power_off(node, self.rng.getrandbits(32),
+                                          self.rng.choice((None, None, "--all")))
+            lost += json.loads(said)["sectors"]
+        self.text += f" ({lost} sectors that were not synced are lost)"
+
+    def end(self):
+        in_threads(self.control.start, self.nodes)
+
+
+class Full(Fault):
+    """The disk of one node, or of a majority, is full but for what its reserve needs."""
+
+    def begin(self):
+        nodes = [self.one()] if self.rng.random() < 0.6 else self.some()
+        leave = self.rng.choice((24, 48, 60))
+        self.say(f"disk full but for {leave} MiB on", nodes)
+        for node in nodes:
+            self.control.fill(node, leave << 20)
+
+    def end(self):
+        for node in self.nodes:
+            self.control.unfill(node)
+
+
+class Leader(Fault):
+    """Leadership is handed on, again and again."""
+    is_instant = True
+
+    def begin(self):
+        node = self.rng.choice(self.world.nodes)
+        done = self.world.cluster.cli("range", "transfer-leader", str(node.number), "--timeout",
+                                      "2s")
+        self.say(f"transfer leadership ({'done' if done.returncode == 0 else 'not done'}) to",
+                 [node])
+
+
+class Roll(Fault):
+    """Every node is stopped in order and started again: an upgrade."""
+    is_instant = True
+
+    def begin(self):
+        self.say("rolling restart", self.rng.sample(self.world.nodes, len(self.world.nodes)))
+        for node in self.nodes:
+            if self.world.faults_over.is_set():
+                break
+            self.control.stop(node)
+            self.control.start(node)
+            self.world.cluster.wait_serving(5)
+
+
+class Ranges(Fault):
+    """Splits and merges and moves, as far as the operator's program has them."""
+    is_instant = True
+    COMMANDS = ("split", "merge", "move", "scatter")
+
+    def begin(self):
+        has = [c for c in self.COMMANDS if f"range {c}" in self.world.cluster.probe()]
+        command = self.rng.choice(has)
+        done = self.world.cluster.cli(*self.arguments(command), timeout_s=10)
+        said = (done.stdout or done.stderr).strip().splitlines()
+        self.text = f"{command}: {said[0][:100] if said else done.returncode}"
+
+    def arguments(self, command):
+        key = self.world.workload.some_key(self.rng)
+        return {"split": ["range", "split", key], "merge": ["range", "merge", key],
+                "move": ["range", "move", key], "scatter": ["range", "scatter"]}[command]
+
+
+KINDS = {
+    "kill": (Kill,), "pause": (Pause,), "partition": (Partition, Partition, Partition, Flapping,
+                                                     Swizzle),
+    "reset": (Reset,), "slow": (Slow,), "clock": (Clock,), "disk": (Disk,), "power": (Power,),
+    "full": (Full,), "leader": (Leader,), "roll": (Roll,), "ranges": (Ranges,),
+}
+ALL = tuple(k for k in KINDS if k not in ("full", "ranges"))
+NEEDS_COMMAND = {"leader": ("range transfer-leader",),
+                 "ranges": tuple(f"range {c}" for c in Ranges.COMMANDS)}
+
+
+def names(nodes):
+    return " ".join(n.name for n in nodes)
+
+
+def in_threads(call, nodes):
+    """All at once: what happens to many nodes should happen together."""
+    threads = [threading.Thread(target=call, args=(n,), daemon=True) for n in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+class Nemesis(threading.Thread):
+    """The schedule: every 1 to `pace` seconds a fault begins or one of those that are on
+    ends; never more than `at_once`."""
+
+    def __init__(self, world, kinds, seed, pace_s=5, at_once=3):
+        super().__init__(name="nemesis", daemon=True)
+        self.world, self.kinds = world, kinds
+        self.rng = random.Random(f"nemesis/{seed}")
+        self.pace_s, self.at_once = pace_s, at_once
+        self.on = []  # (fault, entry)
+        self.timeline = []  # {"kind","text","nodes","begin","end"}, seconds
+        self.failure = None
+
+    def now(self):
+        return (time.monotonic_ns() - self.world.zero_ns) / 1e9
+
+    def run(self):
+        try:
+            while not self.world.faults_over.wait(self.rng.uniform(0.5, self.pace_s)):
+                self.step()
+        except Exception as error:  # pylint: disable=broad-except
+            self.failure = f"{type(error).__name__}: {error}"
+
+    def step(self):
+        late = [e for e in self.on if self.now() - e[1]["begin"] > e[0].longest_s]
+        if late or len(self.on) >= self.at_once or (self.on and self.rng.random() < 0.5):
+            self.end_one(late[0] if late else self.rng.choice(self.on))
+            return
+        kind = self.rng.choice(self.kinds)
+        if any(f.kind == kind for f, _ in self.on) and len(self.kinds) > 1:
+            return
+        self.begin_one(kind)
+
+    def begin_one(self, kind):
+        fault = self.rng.choice(KINDS[kind])(kind, self.world, self.rng)
+        entry = {"kind": kind, "begin": self.now(), "end": None}
+        self.timeline.append(entry)
+        fault.begin()
+        entry.update(text=fault.text, nodes=[n.name for n in fault.nodes])
+        if fault.is_instant:
+            entry["end"] = self.now()
+        else:
+            self.on.append((fault, entry))
+
+    def end_one(self, pair):
+        self.on.remove(pair)
+        pair[0].end()
+        pair[1]["end"] = self.now()
+
+    def heal(self):
+        """After the thread has ended: all faults end, every node runs."""
+        for pair in list(self.on):
+            self.end_one(pair)
+        for node in self.world.nodes:
+            self.world.control.watch(node)
+            self.world.control.resume(node)
+            died_wrongly = any(e[1] == node.name and not e[3]
+                               for e in self.world.control.exits)
+            if not died_wrongly:
+                self.world.control.start(node)

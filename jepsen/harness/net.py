@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network of namespaces on this machine.
+
+Each node, and the clients, has a network namespace with one device eth0 in it, all joined
+by a switch. The switch is a bridge, in a namespace of its own, so that nothing of the
+machine's own network is touched; or, if links are to be slow and the kernel has no netem,
+the program jepsen-wire. Partitions are rules of nftables in the namespaces.
+
+Names begin with hj and the process id of the run: hj4711-n1, hj4711-c, hj4711-sw.
+"""
+import os
+import re
+import subprocess
+
+NETWORK = "10.77.0."
+
+
+def address(index):
+    """Of the member with this index, from 1; clients come last."""
+    return f"{NETWORK}{index}"
+
+
+def table(name):
+    """The rules that a namespace begins with: nothing is dropped."""
+    return (f"table inet {name} {{\n"
+            "  set silenced { type ipv4_addr; }\n"
+            "  set resets { type ipv4_addr; }\n"
+            "  chain incoming { type filter hook input priority 0;\n"
+            "    ip saddr @resets meta l4proto tcp reject with tcp reset\n"
+            "    ip saddr @silenced drop\n  }\n"
+            "  chain outgoing { type filter hook output priority 0;\n"
+            "    ip daddr @resets meta l4proto tcp reject with tcp reset\n  }\n}\n")
+
+
+def rules(name, dropped, is_reset):
+    lines = [f"flush set inet {name} silenced", f"flush set inet {name} resets"]
+    if dropped:
+        lines.append(f"add element inet {name} silenced {{ {', '.join(sorted(dropped))} }}")
+    if is_reset:
+        everyone = ", ".join(address(i) for i in range(1, 33))
+        lines.append(f"add element inet {name} resets {{ {everyone} }}")
+    return "\n".join(lines) + "\n"
+
+
+def netem_command(device, order):
+    _, _, delay_us, jitter_us, loss_ppm, dup_ppm = order
+    if not any(order[2:]):
+        return f"tc qdisc del dev {device} root 2>/dev/null || true"
+    return (f"tc qdisc replace dev {device} root netem delay {delay_us}us {jitter_us}us "
+            f"loss {loss_ppm / 10000}% duplicate {dup_ppm / 10000}%")
+
+
+class Network:
+    def __init__(self, names, links):
+        """links: "bridge", "netem" (a bridge too) or "wire"."""
+        self.prefix = f"hj{os.getpid()}-"
+        self.members = [*names, "c"]
+        self.links = links
+        self.made = []
+        self.rules = {}
+        self.wire = None
+        self.wire_program = None
+
+    def ns(self, name):
+        return self.prefix + name
+
+    def inside(self, name, argv):
+        return ["ip", "netns", "exec", self.ns(name), *argv]
+
+    def ip(self, *args):
+        done = subprocess.run(["ip", *args], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"ip {' '.join(args)}: {done.stderr.strip()}")
+
+    def add_namespace(self, name):
+        self.ip("netns", "add", self.ns(name))
+        self.made.append(name)
+        self.ip("-n", self.ns(name), "link", "set", "lo", "up")
+
+    def nft(self, name, text):
+        done = subprocess.run(self.inside(name, ["nft", "-f", "-"]), input=text, text=True,
+                              capture_output=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"nft in {name}: {done.stderr.strip()}")
+
+    def set_up(self):
+        for name in self.members:
+            self.add_namespace(name)
+            self.nft(name, table("jepsen"))
+        if self.links == "wire":
+            self.start_wire()
+        else:
+            self.add_bridge()
+        for i, name in enumerate(self.members, 1):
+            self.ip("-n", self.ns(name), "addr", "add", f"{address(i)}/24", "dev", "eth0")
+            self.ip("-n", self.ns(name), "link", "set", "eth0", "up")
+
+    def add_bridge(self):
+        self.add_namespace("sw")
+        switch = self.ns("sw")
+        self.ip("-n", switch, "link", "add", "br0", "type", "bridge")
+        self.ip("-n", switch, "link", "set", "br0", "up")
+        for i, name in enumerate(self.members, 1):
+            self.ip("-n", switch, "link", "add", f"port{i}", "type", "veth", "peer", "name",
+                    "eth0", "netns", self.ns(name))
+            self.ip("-n", switch, "link", "set", f"port{i}", "master", "br0", "up")
+
+    def start_wire(self):
+        self.wire = subprocess.Popen([self.wire_program, *(self.ns(n) for n in self.members)],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                     start_new_session=True)
+        if self.wire.stdout.readline() != "ready\n":
+            raise RuntimeError("jepsen-wire did not start")
+
+    def apply(self, name, dropped, is_reset):
+        if self.rules.get(name, (frozenset(), False)) != (dropped, is_reset):
+            self.nft(name, rules("jepsen", dropped, is_reset))
+            self.rules[name] = (dropped, is_reset)
+
+    def slow(self, orders):
+        """(from, to, delay_us, jitter_us, loss_ppm, dup_ppm) each; 0: all. They replace
+        those that were in force."""
+        if self.links == "wire":
+            lines = ["0 0 0 0 0 0", *(" ".join(map(str, o)) for o in orders)]
+            self.wire.stdin.write("\n".join(lines) + "\n")
+            self.wire.stdin.flush()
+            return
+        for i, name in enumerate(self.members, 1):
+            mine = [o for o in orders if o[0] in (0, i)]
+            worst = max(mine, key=lambda o: o[2] + o[4], default=(0, 0, 0, 0, 0, 0))
+            subprocess.run(self.inside(name, ["sh", "-c", netem_command("eth0", worst)]),
+                           check=False, capture_output=True)
+
+    def tear_down(self):
+        if self.wire is not None:
+            self.wire.stdin.close()
+            try:
+                self.wire.wait(5)
+            except subprocess.TimeoutExpired:
+                self.wire.kill()
+                self.wire.wait()
+        for name in self.made:
+            subprocess.run(["ip", "netns", "del", self.ns(name)], capture_output=True, check=False)
+        self.made = []
+
+
+def clean():
+    """Remove what runs left that were killed before they could. How many namespaces."""
+    done = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
+    count = 0
+    for line in done.stdout.splitlines():
+        match = re.match(r"(hj(\d+)-\w+)", line)
+        if not match or os.path.exists(f"/proc/{match.group(2)}"):
+            continue
+        pids = subprocess.run(["ip", "netns", "pids", match.group(1)], capture_output=True,
+                              text=True, check=False).stdout.split()
+        for pid in pids:
+            os.kill(int(pid), 9)
+        subprocess.run(["ip", "netns", "del", match.group(1)], check=False, capture_output=True)
+        count += 1
+    return count

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run: a cluster, clients, faults, and the verdict."""
+import json
+import os
+import threading
+import time
+
+from . import clients, control, history, holdfast, nemesis, net, report, workloads
+
+SETTLE_S = 90  # after the last heal, until the cluster must serve
+
+
+class Void(Exception):
+    """The run proves nothing."""
+
+
+class Run:
+    def __init__(self, options, say):
+        self.options, self.say = options, say
+        self.workload = workloads.ALL[options.workload](options)
+        self.history = history.History()
+        self.is_over = threading.Event()      # for clients
+        self.faults_over = threading.Event()  # for the nemesis
+        self.workers = []
+        self.slow_orders = {}
+        self.zero_ns = time.monotonic_ns()
+        self.result = {"workload": options.workload, "nemesis": options.nemesis,
+                       "seed": options.seed, "time_s": options.time, "nodes": options.nodes,
+                       "concurrency": options.concurrency, "rate": options.rate,
+                       "command": options.command, "plant": options.plant}
+        nodes = [control.Node(i, net.address(i), os.path.join(options.out, f"n{i}"))
+                 for i in range(1, options.nodes + 1)]
+        if options.ssh:
+            hosts = options.ssh
+            nodes = [control.Node(i, h.split("@")[-1], f"{options.there}/n{i}")
+                     for i, h in enumerate(hosts, 1)]
+            self.control = control.SshControl(options, nodes, hosts)
+        else:
+            self.control = control.LocalControl(options, nodes)
+            self.control.net.wire_program = os.path.join(options.bin, "jepsen-wire")
+        self.nodes = nodes
+        self.cluster = holdfast.Cluster(self.control, options)
+        self.nemesis = nemesis.Nemesis(self, options.nemesis, options.seed) \
+            if options.nemesis else None
+
+    def apply_slow(self):
+        self.control.slow([o for orders in self.slow_orders.values() for o in orders])
+
+    # ---- phases ---------------------------------------------------------------------------
+
+    def perform(self):
+        """All of it; the result, which is written to the folder as well."""
+        try:
+            self.control.set_up()
+            self.cluster.birth()
+            self.zero_ns = time.monotonic_ns()
+            self.work()
+        except (Void, RuntimeError, control.ControlError) as error:
+            self.result["void"] = str(error)
+        finally:
+            self.is_over.set()
+            self.faults_over.set()
+            self.end_workers()
+            self.stop_nodes()
+            self.control.fetch_logs()
+            self.control.tear_down()
+        self.conclude()
+        return self.result
+
+    def one_by_one(self, operations):
+        worker = clients.Worker(self, 0, "library")
+        worker.process = 1000000
+        for op in operations:
+            for _ in range(10):
+                done = worker.perform(op)
+                worker.process += 1
+                if done["type"] == "ok":
+                    break
+                time.sleep(0.5)
+            else:
+                raise Void(f"{op.op['f']} never succeeded though no fault was on")
+        if worker.agent is not None:
+            worker.agent.close()
+
+    def work(self):
+        self.one_by_one(self.workload.first())
+        kinds = self.client_kinds()
+        self.workers = [clients.Worker(self, i, kinds[i % len(kinds)])
+                        for i in range(self.options.concurrency)]
+        for worker in self.workers:
+            worker.start()
+        if self.nemesis:
+            self.nemesis.start()
+        self.wait_time()
+        if self.nemesis:
+            self.nemesis_ends()
+            self.say("all faults are over; the cluster must serve again")
+            began = time.monotonic()
+            if not self.cluster.wait_serving(SETTLE_S):
+                self.result["stuck"] = f"no write succeeded for {SETTLE_S} s after the last heal"
+            self.result["settled_s"] = round(time.monotonic() - began, 2)
+            time.sleep(2)  # of full rate without faults, for the figures
+        self.end_workers()
+        for worker in self.workers:
+            if worker.failure:
+                raise Void(f"{worker.name}: {worker.failure}")
+        if "stuck" not in self.result:
+            self.one_by_one(self.workload.last())
+            self.compare_replicas()
+
+    def end_workers(self):
+        """No operation begins any more; wait for those that are under way."""
+        self.is_over.set()
+        for worker in self.workers:
+            worker.join(self.options.timeout_ms / 1000 + clients.LATE_S + 10)
+        if self.workers and "measured_s" not in self.result:
+            self.result["measured_s"] = (time.monotonic_ns() - self.zero_ns) / 1e9
+
+    def client_kinds(self):
+        kind = self.options.clients
+        if kind == "mixed":
+            has = self.workload.clients
+            return ["cli"] + ["library"] * 5 if "cli" in has else ["library"]
+        return [kind]
+
+    def wait_time(self):
+        until = time.monotonic() + self.options.time
+        shown = time.monotonic()
+        while time.monotonic() < until:
+            time.sleep(0.2)
+            for node in self.nodes:
+                self.control.watch(node)
+            if time.monotonic() - shown > 10:
+                shown = time.monotonic()
+                self.say(f"{int(self.options.time - (until - shown))} s: "
+                         f"{len(self.history.events) // 2} operations"
+                         + (f", faults: {'; '.join(f.text for f, _ in self.nemesis.on)}"
+                            if self.nemesis else ""))
+            if self.nemesis and self.nemesis.failure:
+                raise Void(f"the nemesis: {self.nemesis.failure}")
+            if any(not e[3] for e in self.control.exits) and self.options.stop_early:
+                return
+            if all(not w.is_alive() for w in self.workers):
+                raise Void(f"no client works: {self.workers[0].failure}")
+
+    def nemesis_ends(self):
+        self.faults_over.set()
+        self.nemesis.join(60)
+        if self.nemesis.is_alive():
+            raise Void("the nemesis does not end")
+        self.nemesis.heal()
+
+    def compare_replicas(self):
+        verdict, said = self.cluster.replicas_alike()
+        self.result["replicas"] = {"verdict": verdict, "said": said[-4000:]}
+
+    def stop_nodes(self):
+        for node in self.nodes:
+            self.control.resume(node)
+        nemesis.in_threads(lambda n: self.control.stop(n, 20), self.nodes)
+
+    # ---- verdict -------------------------------------------------------------------------------
+
+    def conclude(self):
+        options, result = self.options, self.result
+        events = self.history.write(options.out)
+        result["operations"] = count = {}
+        for event in events:
+            if event["type"] != "invoke":
+                per = count.setdefault(event["f"], {"ok": 0, "fail": 0, "info": 0})
+                per[event["type"]] += 1
+        result["checks"] = {}
+        path = os.path.join(options.out, "history.jsonl")
+        for model in self.workload.models:
+            if not events:
+                break
+            verdict, said = history.judge(os.path.join(options.bin, "history-check"), model, path)
+            result["checks"][model] = {"verdict": verdict, "said": said[-200000:]}
+        result["exits"] = [{"at": round(e[0], 1), "node": e[1], "status": e[2], "expected": e[3]}
+                           for e in self.control.exits]
+        result["timeline"] = self.nemesis.timeline if self.nemesis else []
+        result["figures"] = report.figures(events, result)
+        result["verdict"], result["why"] = self.verdict(result)
+        with open(os.path.join(options.out, "result.json"), "w", encoding="utf-8") as f:
+            json.dump(result, f, indent=1)
+        report.write(options.out, events, result, self.nodes)
+
+    def verdict(self, result):
+        """("valid" | "invalid" | "void" | "unknown", why)"""
+        for exit_ in result["exits"]:
+            if not exit_["expected"]:
+                return "invalid", (f"{exit_['node']} ended by itself with status "
+                                   f"{exit_['status']}, and no fault explains it")
+        for model, check in result["checks"].items():
+            if check["verdict"] == "invalid":
+                return "invalid", f"the history breaks the rules of {model}"
+        if result.get("replicas", {}).get("verdict") == "differ":
+            return "invalid", "replicas differ"
+        if "stuck" in result:
+            return "invalid", result["stuck"]
+        if "void" in result:
+            return "void", result["void"]
+        for model, check in result["checks"].items():
+            if check["verdict"] == "unknown":
+                return "unknown", f"the checker of {model} came to no verdict"
+        figures = result["figures"]
+        if figures["ok"] < self.options.floor_ok * self.options.time:
+            return "void", (f"only {figures['ok']} operations succeeded, less than "
+                            f"{self.options.floor_ok:g} a second")
+        if figures["ok_share"] < self.options.floor_share:
+            return "void", f"only {figures['ok_share']:.0%} of the operations succeeded"
+        return "valid", "every check passed"

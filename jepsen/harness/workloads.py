@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients do: operations, and how answers become lines of the history.
+
+A workload is asked for operations by many threads at once; its own state is under a lock.
+An operation has two faces: `op` for the history (tests/support/history/history.h) and
+`request` for a client process (jepsen/client.c)."""
+import threading
+
+
+class Op:
+    def __init__(self, op, request, note=None):
+        self.op, self.request, self.note = op, request, note
+
+
+class Workload:
+    name = None
+    models = ()        # of history-check; the first is the verdict's name
+    clients = ("library", "cli")
+    needs = None       # a feature of the product's client library
+
+    def __init__(self, options):
+        self.options = options
+        self.lock = threading.Lock()
+
+    def next(self, rng, kind, number):
+        """The next Op for a client of this kind; None: nothing now."""
+        raise NotImplementedError
+
+    def complete(self, op, answer):
+        """The completion for the history."""
+        done = {"type": answer["type"]}
+        for name in ("error", "mismatch", "seen", "number", "version"):
+            if name in answer:
+                done[name] = answer[name]
+        if done["type"] == "ok" and "value" in answer:
+            done["value"] = answer["value"]
+        return done
+
+    def first(self):
+        """Operations before all others, one after another."""
+        return []
+
+    def last(self):
+        """Operations after the last heal, one after another."""
+        return []
+
+
+class Register(Workload):
+    """Reads, writes, compare-and-set and deletes of registers. A few keys are in use at a
+    time, each for some hundred operations: the search for an order stays short, and there
+    is always a key that no fault has met yet."""
+    name = "register"
+    models = ("register",)
+    ACTIVE, OPERATIONS = 8, 300
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.made = 0
+        self.value = 0
+        self.keys = [self.new_key() for _ in range(self.ACTIVE)]
+        self.seen = {}
+
+    def new_key(self):
+        self.made += 1
+        return [f"r{self.made:06}", 0]
+
+    def take(self, rng):
+        slot = rng.randrange(self.ACTIVE)
+        self.keys[slot][1] += 1
+        if self.keys[slot][1] > self.OPERATIONS:
+            self.seen.pop(self.keys[slot][0], None)
+            self.keys[slot] = self.new_key()
+        return self.keys[slot][0]
+
+    def next(self, rng, kind, number):
+        with self.lock:
+            key = self.take(rng)
+            draw = rng.random()
+            if draw < 0.5:
+                return self.op("read", key, None)
+            if draw < 0.55:
+                return self.op("delete", key, None)
+            self.value += 1
+            if draw < 0.8:
+                return self.op("write", key, str(self.value))
+            return self.op("cas", key, [self.seen.get(key), str(self.value)])
+
+    @staticmethod
+    def op(f, key, value):
+        request = {"f": f, "key": key}
+        if value is not None:
+            request["value"] = value
+        return Op({"f": f, "key": key, "value": value}, request)
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        f, key = op.op["f"], op.op["key"]
+        if done["type"] == "ok" and f != "delete":
+            now = {"read": done.get("value"), "write": op.op["value"]}.get(f)
+            with self.lock:
+                self.seen[key] = op.op["value"][1] if f == "cas" else now
+        elif done.get("mismatch") and "seen" in done:
+            with self.lock:
+                self.seen[key] = done["seen"]
+        return done
+
+    def last(self):
+        with self.lock:
+            return [self.op("read", key, None) for key, _ in self.keys]
+
+
+class Set(Workload):
+    """Elements are added, each once; reads see all of them. A new set is begun when one is
+    full, and at the end all are read."""
+    name = "set"
+    models = ("strict-set",)
+    ELEMENTS = 300
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.element = 0
+
+    @staticmethod
+    def read(number):
+        return Op({"f": "read", "key": f"s{number:05}", "value": None},
+                  {"f": "scan", "key": f"s{number:05}/", "value": [1000, 0]})
+
+    def next(self, rng, kind, number):
+        with self.lock:
+            now = self.element // self.ELEMENTS
+            if rng.random() < 0.15:
+                return self.read(max(0, now - rng.choice((0, 0, 0, 1))))
+            self.element += 1
+            name = f"s{now:05}"
+            element = self.element
+        return Op({"f": "add", "key": name, "value": element},
+                  {"f": "write", "key": f"{name}/{element:08}", "value": "1"})
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        done.pop("version", None)
+        if done["type"] == "ok" and op.op["f"] == "read":
+            done["value"] = [int(row[0].split("/")[1]) for row in answer["value"]]
+        elif done["type"] == "ok":
+            done["value"] = op.op["value"]
+        return done
+
+    def last(self):
+        return [self.read(n) for n in range(self.element // self.ELEMENTS + 1)]
+
+
+class Counter(Workload):
+    """Additions to numbers, and reads."""
+    name = "counter"
+    models = ("counter", "register")
+    ACTIVE, OPERATIONS = 4, 200
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.count = 0
+
+    def next(self, rng, kind, number):
+        with self.lock:
+            self.count += 1
+            epoch = self.count // (self.ACTIVE * self.OPERATIONS)
+        key = f"c{epoch:04}-{rng.randrange(self.ACTIVE)}"
+        if rng.random() < 0.4:
+            return self.read(key)
+        least = -5 if kind == "library" else 1
+        by = rng.randint(least, 5) or 1
+        return Op({"f": "increment", "key": key, "value": by},
+                  {"f": "add", "key": key, "value": by})
+
+    @staticmethod
+    def read(key):
+        return Op({"f": "read", "key": key, "value": None}, {"f": "read", "key": key})
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        if op.op["f"] == "read" and done["type"] == "ok" and done["value"] is not None:
+            done["value"] = int(done["value"])
+        return done
+
+    def last(self):
+        epochs = self.count // (self.ACTIVE * self.OPERATIONS) + 1
+        return [self.read(f"c{e:04}-{i}") for e in range(epochs) for i in range(self.ACTIVE)]
+
+
+class Append(Workload):
+    """Transactions of appends to lists and reads of them, several keys at once. The product
+    has no transactions with reads and writes yet but batches, whose appends tell what was
+    there before, and reads of several keys at one version: both are transactions."""
+    name = "append"
+    models = ("append",)
+    clients = ("library",)
+    needs = "append"
+    ACTIVE, APPENDS = 6, 24
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.made = 0
+        self.keys = [self.new_key() for _ in range(self.ACTIVE)]
+        self.elements = {}
+
+    def new_key(self):
+        self.made += 1
+        return [f"l{self.made:06}", 0]
+
+    def next(self, rng, kind, number):
+        with self.lock:
+            slots = rng.sample(range(self.ACTIVE), rng.choice((1, 2, 2, 3)))
+            if rng.random() < 0.4:
+                keys = [self.keys[s][0] for s in slots]
+                return Op({"f": "txn", "value": [["r", k, None] for k in keys]},
+                          {"f": "reads", "value": keys})
+            mops, changes = [], []
+            for slot in slots:
+                entry = self.keys[slot]
+                entry[1] += 1
+                key, element = entry
+                mops += [["r", key, None], ["append", key, element]]
+                changes.append(["append", key, f"{element} "])
+                if entry[1] >= self.APPENDS:
+                    self.keys[slot] = self.new_key()
+        return Op({"f": "txn", "value": mops}, {"f": "changes", "value": changes})
+
+    @staticmethod
+    def elements_of(text):
+        return [int(word) for word in (text or "").split()]
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        done.pop("version", None)
+        done["value"] = op.op["value"]
+        if done["type"] != "ok":
+            return done
+        if op.request["f"] == "reads":
+            done["value"] = [["r", k, self.elements_of(v)] for k, v in answer["value"]]
+        else:
+            value = []
+            for before, mop in zip(answer["value"], op.op["value"][1::2]):
+                value += [["r", mop[1], self.elements_of(before)], mop]
+            done["value"] = value
+        return done
+
+    def last(self):
+        every = [f"l{n:06}" for n in range(1, self.made + 1)]
+        return [Op({"f": "txn", "value": [["r", k, None] for k in every[i:i + 32]]},
+                   {"f": "reads", "value": every[i:i + 32]}) for i in range(0, len(every), 32)]
+
+
+class Bank(Workload):
+    """Transfers between accounts; the sum never changes."""
+    name = "bank"
+    models = ("bank",)
+    clients = ("library",)
+    needs = "bank"
+    ACCOUNTS, BALANCE = 8, 100
+
+    def accounts(self):
+        return [f"a{i}" for i in range(self.ACCOUNTS)]
+
+    def first(self):
+        value = [[a, self.BALANCE] for a in self.accounts()]
+        return [Op({"f": "open", "value": value},
+                   {"f": "changes", "value": [["write", a, str(b)] for a, b in value]})]
+
+    def read(self):
+        return Op({"f": "read", "value": None}, {"f": "reads", "value": self.accounts()})
+
+    def next(self, rng, kind, number):
+        if rng.random() < 0.5:
+            return self.read()
+        value = [*rng.sample(self.accounts(), 2), rng.randint(1, 20)]
+        return Op({"f": "transfer", "value": value}, {"f": "transfer", "value": value})
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        done.pop("version", None)
+        done.pop("seen", None)
+        done["value"] = op.op["value"]
+        if done["type"] == "ok" and op.op["f"] == "read":
+            done["value"] = [[a, int(b) if b is not None else None] for a, b in answer["value"]]
+        return done
+
+    def last(self):
+        return [self.read()]
+
+
+class Scan(Workload):
+    """Groups of keys whose values are always written together, and long scans, page by page
+    with pauses, that must see every group whole and all of them at one moment."""
+    name = "scan"
+    models = ("scan",)
+    clients = ("library",)
+    needs = "scan"
+    GROUPS, MEMBERS = 16, 6
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.value = 0
+
+    def write(self, group):
+        self.value += 1
+        name, value = f"g{group:02}", str(self.value)
+        changes = [["write", f"{name}/{i}", value] for i in range(self.MEMBERS)]
+        return Op({"f": "write", "key": name, "value": [value, self.MEMBERS]},
+                  {"f": "changes", "value": changes})
+
+    @staticmethod
+    def scan(page, pause_ms):
+        return Op({"f": "scan", "value": None},
+                  {"f": "scan", "key": "g", "value": [page, pause_ms]})
+
+    def first(self):
+        return [self.write(g) for g in range(self.GROUPS)]
+
+    def next(self, rng, kind, number):
+        if number % 4 == 0:
+            return self.scan(rng.choice((5, 7, 40)), rng.choice((1, 10, 50)))
+        with self.lock:
+            return self.write(rng.randrange(self.GROUPS))
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        if op.op["f"] == "write":
+            done["value"] = op.op["value"]
+        return done
+
+    def last(self):
+        return [self.scan(1000, 0)]
+
+
+class Session(Workload):
+    """Every change is sent twice, from two connections, and must happen once."""
+    name = "session"
+    needs = "session"
+
+
+class Watch(Workload):
+    """Watchers see every change of what they watch, once and in order."""
+    name = "watch"
+    needs = "watch"
+
+
+ALL = {w.name: w for w in (Register, Set, Append, Bank, Counter, Session, Watch, Scan)}
