@@ -69,7 +69,7 @@ enum hf_code {
     HF_ERR_RANGE_CHANGED = -14,    /* the key moved to another range */
     HF_ERR_CONDITION_FAILED = -15, /* the condition was not met; nothing was done */
     HF_ERR_TOO_LARGE = -16,        /* key, value, batch or answer over its limit */
-    HF_ERR_UNDETERMINED = -17,     /* may or may not have taken effect, or may yet */
+    HF_ERR_UNDETERMINED = -17,     /* may or may not have taken effect, or may yet: hf_resolve() */
     HF_ERR_UNAVAILABLE = -18,      /* no leader or no majority within the deadline */
     HF_ERR_UNAUTHORIZED = -19,     /* another cluster, or not allowed */
     HF_ERR_VERSION_GONE = -21,     /* a read of the past that is not kept any more */
@@ -212,6 +212,8 @@ struct hf_result {
                                      versions of its own: do not ask for it at this one's */
     const struct hf_info *info;   /* NULL but for those that ask for it */
     const struct hf_check *check; /* NULL but for hf_check_*() */
+    struct hf_bytes token;        /* HF_ERR_UNDETERMINED: for hf_resolve(); empty where nobody
+                                     could tell (without sessions) */
 };
 
 /* NULL is fine. */
@@ -237,6 +239,7 @@ struct hf_options {
     /* One line about something worth knowing, on the library's thread; NULL: none. */
     void (*log)(void *data, int level, const char *line);
     void *log_data;
+    int no_sessions; /* a change whose answer was lost is not sent again, but undetermined */
 };
 
 void hf_options_init(struct hf_options *options);
@@ -411,6 +414,28 @@ int hf_get_and_set(struct hf_client *client, struct hf_bytes key, struct hf_byte
 int hf_get_and_set_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes value,
                          const struct hf_change *change, const struct hf_call *call,
                          const struct hf_then *then);
+
+/* ---- exactly once -------------------------------------------------------------------- */
+
+/* Changes and batches are of a session, which the library keeps: one whose answer was lost
+ * is sent again until its deadline, and takes effect once however often it is sent. A
+ * repeat is answered with the first result, of which a range keeps 256 bytes: of a larger
+ * one only code and version are left, and result->count is 0.
+ *
+ * What the deadline leaves open is HF_ERR_UNDETERMINED, and can be settled later, by this or
+ * another process, with the token of its result (of at most 5,000 bytes, to be kept as they
+ * are):
+ *
+ *   HF_ERR_FENCED           it was not done, and from now on never will be
+ *   HF_ERR_SESSION_EXPIRED  some 15 minutes are over, or very many sessions wrote to that
+ *                           range since: nobody can tell any more
+ *   HF_ERR_INVALID          that is no token; HF_ERR_UNAUTHORIZED: one of another cluster
+ *   HF_ERR_UNDETERMINED, HF_ERR_UNAVAILABLE, HF_ERR_BUSY, …   nobody could be asked: ask again
+ *   HF_OK, HF_ERR_CONDITION_FAILED, …   what it came to, with its result */
+int hf_resolve(struct hf_client *client, struct hf_bytes token, const struct hf_call *call,
+               struct hf_result **ret_result);
+int hf_resolve_async(struct hf_client *client, struct hf_bytes token, const struct hf_call *call,
+                     const struct hf_then *then);
 
 /* ---- batches ------------------------------------------------------------------------ */
 

@@ -101,7 +101,8 @@ struct client_op {
                                whoever should know. If it cannot be reached, it fails at
                                once with ERR_UNAVAILABLE */
     client_cb cb;
-    bool is_stamped; /* WRITE: the command is of a session by itself, and can be repeated */
+    uint64_t cluster_id; /* for this cluster alone, else ERR_UNAUTHORIZED; 0: whichever */
+    bool is_stamped;     /* WRITE: the command is of a session by itself, and can be repeated */
     /* the client's; what cb finds in them stays until the next submit */
     struct command_stamp stamp; /* session 0: none was given */
     /* private */

@@ -202,6 +202,10 @@ static void op_send(struct client_op *op, struct client_peer *peer)
         op_pause(op, peer->hold_until_us);
         return;
     }
+    if (op->cluster_id != 0 && client->cluster_id != 0 && op->cluster_id != client->cluster_id) {
+        op_fail(op, ERR_UNAUTHORIZED, "it is of another cluster");
+        return;
+    }
     int rv = peer_send(peer, op);
     if (rv == ERR_BUSY)
         op_park(op);

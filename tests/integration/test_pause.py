@@ -39,6 +39,38 @@ def test_two_of_three_paused():
             check(c.ok("get", "k") == "after", "service is back")
 
 
+def test_undetermined_is_settled():
+    """A change that left and was not answered by its deadline says how to settle it; once it
+    is settled it stays so, and the value agrees."""
+    told = {"done": 0, "not done: and never will be": 0}
+    with Cluster() as c:
+        c.ok("put", "n", "0", "--timeout", "20s")
+        want = 0
+        for _ in range(ROUNDS):
+            leader = c.leader()
+            c.ok("incr", "n", "0", "--timeout", "20s")
+            c.local("pause", *(str(i) for i in (1, 2, 3) if i != leader))
+            lost = c.run("incr", "n", "--timeout", "500ms", "--json", timeout=30,
+                         endpoints=c.address(leader))
+            c.local("resume", "all")
+            failure = json.loads(lost.stdout)
+            if failure["code"] != "UNDETERMINED":
+                continue
+            outcome = c.ok("resolve", failure["token"], "--timeout", "20s")
+            check(outcome.strip() in told, outcome)
+            told[outcome.strip()] += 1
+            want += outcome.strip() == "done"
+            for node in (1, 2, 3):
+                check(c.ok("resolve", failure["token"], "--timeout", "20s",
+                           endpoints=c.address(node)) == outcome, "it changed its mind")
+            check(c.ok("get", "n", "--timeout", "20s") == str(want), "value and word differ")
+        check(sum(told.values()) > 0, "nothing was ever undetermined")
+        print("  ", told)
+        rubbish = c.run("resolve", "zz")
+        check(rubbish.returncode == 2 and "is no token" in rubbish.stderr, rubbish.stderr)
+        check(c.run("resolve", failure["token"][:-2]).returncode == 1, "a token cut short")
+
+
 def waiting_connections(port):
     """How many connections to `port` hold bytes that their owner has not read."""
     local = f"0100007F:{port:04X}"
@@ -126,4 +158,5 @@ def test_pauses_under_load():
 
 
 if __name__ == "__main__":
-    main(test_two_of_three_paused, test_paused_leader_serves_nothing_old, test_pauses_under_load)
+    main(test_two_of_three_paused, test_undetermined_is_settled,
+         test_paused_leader_serves_nothing_old, test_pauses_under_load)

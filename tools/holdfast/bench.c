@@ -51,6 +51,7 @@ struct bench {
     uint64_t seed;
     const char *prefix;
     bool is_no_load;
+    bool has_no_sessions;
     bool has_progress;
     /* the run */
     struct hf_client *client;
@@ -315,6 +316,8 @@ static bool parse_flags(struct bench *b, int argc, const char *const *argv, int 
         {"seed", 0, ARGS_U64, &b->seed, NULL, "N", "of the choice of keys (1)"},
         {"no-load", 0, ARGS_SWITCH, &b->is_no_load, NULL, NULL,
          "do not put all keys before reading"},
+        {"no-sessions", 0, ARGS_SWITCH, &b->has_no_sessions, NULL, NULL,
+         "changes that could not be repeated safely: what sessions cost"},
         {"progress", 0, ARGS_SWITCH, &b->has_progress, NULL, NULL,
          "a line each second on standard error"},
     };
@@ -349,6 +352,7 @@ static bool open_client(struct bench *b)
     hf_options_init(&options);
     options.endpoints = joined;
     options.name = "holdfast-bench";
+    options.no_sessions = b->has_no_sessions;
     options.in_flight_max = (uint32_t)(b->clients + 64);
     options.bytes_max = (b->value_size + 256) * (b->clients + 64) + (8 << 20);
     int rv = hf_open(&options, &b->client);

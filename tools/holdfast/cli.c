@@ -134,8 +134,20 @@ static const char *shown_path(const struct cli *cli)
     return cli->path[0] != 0 ? cli->path : "holdfast";
 }
 
-/* One failure, as a line for people or one JSON object for programs. */
-static void say_failure(struct cli *cli, const char *name, const char *message)
+static void json_hex(struct json_writer *w, struct slice bytes)
+{
+    struct buf text;
+    buf_init(&text, 2 * CLI_TOKEN_MAX + 1);
+    for (size_t i = 0; i < bytes.len; i++)
+        buf_printf(&text, "%02x", bytes.data[i]);
+    json_string(w, buf_slice(&text));
+    buf_fini(&text);
+}
+
+/* One failure, as a line for people or one JSON object for programs. `token`, if there is
+ * one, settles what is undetermined. */
+static void say_failure(struct cli *cli, const char *name, const char *message,
+                        struct hf_bytes token)
 {
     if (cli->is_json) {
         struct json_writer w;
@@ -147,6 +159,10 @@ static void say_failure(struct cli *cli, const char *name, const char *message)
         json_text(&w, name);
         json_key(&w, "message");
         json_text(&w, message);
+        if (token.len > 0) {
+            json_key(&w, "token");
+            json_hex(&w, cli_slice(token));
+        }
         json_object_end(&w);
         buf_append_str(&cli->out, "\n");
         cli_flush(cli, true);
@@ -154,6 +170,12 @@ static void say_failure(struct cli *cli, const char *name, const char *message)
     }
     cli_flush(cli, true);
     fprintf(stderr, "%s: %s\n", shown_path(cli), message);
+    if (token.len == 0)
+        return;
+    fprintf(stderr, "settle it: holdfast resolve ");
+    for (size_t i = 0; i < token.len; i++)
+        fprintf(stderr, "%02x", ((const uint8_t *)token.data)[i]);
+    fputc('\n', stderr);
 }
 
 int cli_error(struct cli *cli, const char *fmt, ...)
@@ -163,7 +185,7 @@ int cli_error(struct cli *cli, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    say_failure(cli, "ERROR", message);
+    say_failure(cli, "ERROR", message, (struct hf_bytes){0});
     return EXIT_ERROR;
 }
 
@@ -174,29 +196,37 @@ int cli_usage(struct cli *cli, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    say_failure(cli, "USAGE", message);
+    say_failure(cli, "USAGE", message, (struct hf_bytes){0});
     if (!cli->is_json && cli->path[0] != 0)
         fprintf(stderr, "try: %s --help\n", cli->path);
     return EXIT_USAGE;
 }
 
+static int fail(struct cli *cli, int code, const char *why, struct hf_bytes token)
+{
+    char message[1280];
+    snprintf(message, sizeof message, "%s: %s", hf_code_name(code), why);
+    say_failure(cli, hf_code_name(code), cli->is_json ? why : message, token);
+    return cli_exit_of(code);
+}
+
 int cli_fail_as(struct cli *cli, int code, const char *fmt, ...)
 {
     ASSERT(code != HF_OK);
-    char why[1024], message[1280];
+    char why[1024];
     va_list args;
     va_start(args, fmt);
     vsnprintf(why, sizeof why, fmt, args);
     va_end(args);
-    snprintf(message, sizeof message, "%s: %s", hf_code_name(code), why);
-    say_failure(cli, hf_code_name(code), cli->is_json ? why : message);
-    return cli_exit_of(code);
+    return fail(cli, code, why, (struct hf_bytes){0});
 }
 
 int cli_fail(struct cli *cli, int code, const struct hf_result *result)
 {
     bool has_words = result != NULL && result->message[0] != 0;
-    return cli_fail_as(cli, code, "%s", has_words ? result->message : hf_strerror(code));
+    ASSERT(code != HF_OK);
+    return fail(cli, code, has_words ? result->message : hf_strerror(code),
+                result != NULL ? result->token : (struct hf_bytes){0});
 }
 
 /* ---- flags and commands --------------------------------------------------------- */

@@ -33,6 +33,8 @@ enum cli_exit {
     EXIT_UNDETERMINED = 4,
 };
 
+enum { CLI_TOKEN_MAX = 5000 /* bytes */ };
+
 enum { CLI_WORDS_MAX = 64, CLI_ENDPOINTS_MAX = 16, CLI_ADDRESS_MAX = 128 };
 
 struct cli;

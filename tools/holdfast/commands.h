@@ -13,6 +13,7 @@ int kv_get(struct cli *cli, int argc, const char *const *argv);
 int kv_put(struct cli *cli, int argc, const char *const *argv);
 int kv_delete(struct cli *cli, int argc, const char *const *argv);
 int kv_cas(struct cli *cli, int argc, const char *const *argv);
+int kv_resolve(struct cli *cli, int argc, const char *const *argv);
 int kv_increment(struct cli *cli, int argc, const char *const *argv);
 int kv_append(struct cli *cli, int argc, const char *const *argv);
 int kv_scan(struct cli *cli, int argc, const char *const *argv);

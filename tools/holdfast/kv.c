@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * get put del cas incr append: one key at a time.
+ * get put del cas incr append resolve: one key at a time.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -316,6 +316,81 @@ int kv_increment(struct cli *cli, int argc, const char *const *argv)
     struct hf_result *result = NULL;
     int rv = hf_increment(client, hf_str(words.at[0]), delta, NULL, &call, &result);
     return finish_change(cli, words.at[0], rv, result, true);
+}
+
+/* "0a1b…" in place of itself; false if it is no such thing. */
+static bool parse_token(const char *text, uint8_t *out, size_t *ret_len)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t len = strlen(text);
+    if (len == 0 || len % 2 != 0 || len / 2 > CLI_TOKEN_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        const char *digit = strchr(digits, text[i]);
+        if (digit == NULL)
+            return false;
+        uint8_t half = (uint8_t)(digit - digits);
+        out[i / 2] = i % 2 == 0 ? (uint8_t)(half << 4) : (uint8_t)(out[i / 2] | half);
+    }
+    *ret_len = len / 2;
+    return true;
+}
+
+/* Both answers are what was asked for: it was done, so or so, or it was not. */
+static int say_resolved(struct cli *cli, int rv, const struct hf_result *result)
+{
+    bool is_done = rv == HF_OK;
+    const char *name = is_done ? "DONE" : rv == HF_ERR_FENCED ? "NOT_DONE" : hf_code_name(rv);
+    if (!cli->is_json) {
+        buf_printf(&cli->out, "%s%s\n", is_done ? "done" : "not done: ",
+                   is_done               ? ""
+                   : rv == HF_ERR_FENCED ? "and never will be"
+                                         : hf_strerror(rv));
+        return EXIT_DONE;
+    }
+    struct json_writer w;
+    json_begin(&w, &cli->out);
+    json_object_begin(&w);
+    json_key(&w, "ok");
+    json_bool(&w, true);
+    json_key(&w, "outcome");
+    json_text(&w, name);
+    json_key(&w, "version");
+    json_u64(&w, result != NULL ? result->version : 0);
+    end_item(cli, &w);
+    return EXIT_DONE;
+}
+
+int kv_resolve(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    uint8_t token[CLI_TOKEN_MAX];
+    size_t len = 0;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
+        return exit_code;
+    if (!parse_token(words.at[0], token, &len))
+        return cli_usage(cli, "'%s' is no token: it is hexadecimal, as it was printed",
+                         words.at[0]);
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_resolve(client, hf_bytes(token, len), &call, &result);
+    switch (rv) {
+    case HF_OK:
+    case HF_ERR_FENCED:
+    case HF_ERR_CONDITION_FAILED:
+    case HF_ERR_NOT_NUMBER:
+    case HF_ERR_OVERFLOW:
+        exit_code = say_resolved(cli, rv, result);
+        break;
+    default:
+        exit_code = cli_fail(cli, rv, result);
+    }
+    hf_result_free(result);
+    return exit_code;
 }
 
 int kv_append(struct cli *cli, int argc, const char *const *argv)

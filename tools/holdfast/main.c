@@ -37,6 +37,8 @@ static const struct cli_command commands[] = {
      "  holdfast incr visits\n  holdfast incr stock -5"},
     {"append", kv_append, NULL, "KEY VALUE", "add bytes to the end of a value",
      "  holdfast append journal 'one more line'"},
+    {"resolve", kv_resolve, NULL, "TOKEN", "settle a change whose outcome stayed undetermined",
+     "  holdfast resolve 88000101cf…   # as the command that failed printed it"},
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order",
      "  holdfast scan user: --limit 20\n  holdfast scan --start b --end d --keys-only\n"
      "  holdfast scan --reverse --json"},

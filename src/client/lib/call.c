@@ -150,9 +150,13 @@ void call_drain(struct hf_client *client)
     struct list *link;
     while ((link = list_pop_front(&client->calls)) != NULL) {
         struct call *call = list_entry(link, struct call, in_list);
-        bool is_safe = client_cancel(&call->op);
-        call_deliver_code(call, is_safe ? HF_ERR_CANCELED : HF_ERR_UNDETERMINED,
-                          "the client was closed");
+        struct client_result answer = {
+            .status = client_cancel(&call->op) ? HF_ERR_CANCELED : HF_ERR_UNDETERMINED,
+            .text = slice_str("the client was closed"),
+        };
+        int code;
+        struct hf_result *result = result_of(call, &answer, &code);
+        call_deliver(call, code, result);
     }
     for (;;) { /* a callback may have started more: none is accepted any more */
         env_uv_mutex_lock(&client->lock);

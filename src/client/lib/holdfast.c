@@ -203,6 +203,7 @@ static int options_take(struct hf_client *client, const struct hf_options *optio
         .cluster_id = options->cluster_id,
         .in_flight_max = limits->in_flight_max,
         .bytes_max = SIZE_MAX,
+        .has_no_sessions = options->no_sessions != 0,
     };
     return endpoints_cut(client);
 }

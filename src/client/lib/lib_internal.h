@@ -11,7 +11,7 @@
  *
  *   holdfast.c  open, close, the thread      call.c    one operation on its way
  *   result.c    what the caller gets         queue.c   completion queues
- *   read.c, change.c, batch.c, scan.c, admin.c: the operations of holdfast.h
+ *   read.c, change.c, resolve.c, batch.c, scan.c, admin.c: the operations of holdfast.h
  *
  * Ownership  a call owns copies of all that it sends; it is the starter's until
  *            call_start() succeeds, then the library's.
@@ -151,6 +151,14 @@ int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct 
 int command_go(struct hf_client *client, struct slice ops, uint32_t count, struct slice key,
                const struct hf_call *options, const struct hf_then *then,
                struct hf_result **ret_result);
+
+/* ---- resolve.c ------------------------------------------------------------------- */
+
+enum { TOKEN_MAX = 5000 };
+
+/* What hf_resolve() needs to know of a change that is over, appended; nothing where it
+ * cannot be asked for. */
+void token_append(struct buf *buf, const struct call *call);
 
 /* ---- queue.c --------------------------------------------------------------------- */
 

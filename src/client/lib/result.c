@@ -60,6 +60,7 @@ struct source {
     int code;
     bool has_write;
     struct command_result write;
+    struct buf token; /* owned */
 };
 
 /* ---- items ------------------------------------------------------------------------ */
@@ -274,6 +275,7 @@ static struct hf_result *make(struct maker *m, const struct source *from)
     struct hf_result *place = maker_take(m, sizeof result);
     const struct response *response = from->answer->response;
     result.trace_id = from->call->op.request.trace_id;
+    result.token = maker_bytes(m, buf_slice(&from->token));
     if (from->code != 0) {
         struct slice text = from->answer->text;
         result.message = maker_text(m, text.len > 0 ? text : slice_str(hf_strerror(from->code)));
@@ -366,8 +368,15 @@ struct hf_result *result_of(const struct call *call, const struct client_result 
         row_next(&u, &row); /* the decoder saw to it that there is one */
         from.code = row.status;
     }
+    buf_init(&from.token, TOKEN_MAX);
+    if (from.code == ERR_UNDETERMINED)
+        token_append(&from.token, call);
+    if (from.token.failed)
+        buf_clear(&from.token);
     *ret_code = from.code;
-    return make_twice(&from);
+    struct hf_result *result = make_twice(&from);
+    buf_fini(&from.token);
+    return result;
 }
 
 struct hf_result *result_plain(int code, const char *message)
@@ -382,6 +391,7 @@ struct hf_result *result_plain(int code, const char *message)
     result->code = code;
     result->message = text;
     result->cursor = (struct hf_bytes){.data = ""};
+    result->token = (struct hf_bytes){.data = ""};
     return result;
 }
 

@@ -22,6 +22,7 @@ struct fixture {
     struct fake_cluster cluster; /* the thread's */
     bool is_up;                  /* guarded */
     uint32_t asked;              /* guarded: wishes posted and done */
+    uint64_t clock_ms; /* what the stores' hellos tell; 0: nothing, so there are no sessions */
     char endpoints[400];
     struct hf_client *client;
 };
@@ -38,6 +39,7 @@ static void stores_main(void *data)
                  store->address);
     }
     f->cluster.leader = f->cluster.stores[1];
+    f->cluster.clock_ms = f->clock_ms;
     env_uv_mutex_lock(&f->lock);
     f->is_up = true;
     env_uv_cond_signal(&f->changed);
@@ -54,9 +56,10 @@ static void open_client(struct fixture *f, struct hf_options *options)
     assert_int_equal(hf_open(options, &f->client), HF_OK);
 }
 
-static void stores_start(struct fixture *f)
+static void stores_start(struct fixture *f, uint64_t clock_ms)
 {
     memset(f, 0, sizeof *f);
+    f->clock_ms = clock_ms;
     env_uv_mutex_init(&f->lock);
     env_uv_cond_init(&f->changed);
     assert_int_equal(env_uv_thread_start("stores", stores_main, f, &f->thread, NULL), 0);
@@ -69,7 +72,15 @@ static void stores_start(struct fixture *f)
 static void start(struct fixture *f)
 {
     struct hf_options options;
-    stores_start(f);
+    stores_start(f, 0);
+    hf_options_init(&options);
+    open_client(f, &options);
+}
+
+static void start_with_clock(struct fixture *f)
+{
+    struct hf_options options;
+    stores_start(f, 1000000);
     hf_options_init(&options);
     open_client(f, &options);
 }
@@ -565,7 +576,7 @@ static void test_bounds(void **state)
     struct fixture f;
     struct tally t;
     struct hf_options options;
-    stores_start(&f);
+    stores_start(&f, 0);
     hf_options_init(&options);
     options.in_flight_max = 5;
     options.timeout_ms = 300;
@@ -626,6 +637,76 @@ static void test_lost_change_is_undetermined(void **state)
     finish(&f);
 }
 
+/* With sessions it is sent again; what the deadline leaves open can be settled later, by
+ * another client too. */
+static void test_resolve(void **state)
+{
+    (void)state;
+    static const struct {
+        enum fake_mood mood;
+        int want;
+    } rows[] = {{FAKE_DO_RESET, HF_OK}, {FAKE_RESET, HF_ERR_FENCED}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct hf_result *lost = NULL, *found = NULL;
+        struct hf_call call;
+        start_with_clock(&f);
+        hf_call_init(&call);
+        call.timeout_ms = 300;
+        assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
+        leader_mood(&f, FAKE_DO_RESET, 2);
+        assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("w"), NULL, NULL, NULL), HF_OK);
+        leader_mood(&f, rows[i].mood, 0);
+        assert_int_equal(hf_increment(f.client, hf_str("n"), 5, NULL, &call, &lost),
+                         HF_ERR_UNDETERMINED);
+        assert_true(lost->token.len > 0);
+        leader_mood(&f, FAKE_SERVE, 0);
+        hf_close(f.client);
+        struct hf_options options;
+        hf_options_init(&options);
+        open_client(&f, &options);
+        assert_int_equal(hf_resolve(f.client, lost->token, NULL, &found), rows[i].want);
+        if (rows[i].want == HF_OK)
+            assert_int_equal(found->items[0].number, 5);
+        hf_result_free(found);
+        assert_int_equal(hf_resolve(f.client, lost->token, NULL, NULL), rows[i].want);
+        hf_result_free(lost);
+        finish(&f);
+    }
+}
+
+static void test_resolve_of_rubbish(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *lost = NULL;
+    struct hf_call call;
+    start_with_clock(&f);
+    hf_call_init(&call);
+    call.timeout_ms = 200;
+    leader_mood(&f, FAKE_SWALLOW, 0);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, &call, &lost),
+                     HF_ERR_UNDETERMINED);
+    leader_mood(&f, FAKE_SERVE, 0);
+    uint8_t token[200];
+    size_t len = lost->token.len;
+    assert_in_range(len, 20, sizeof token);
+    memcpy(token, lost->token.data, len);
+    hf_result_free(lost);
+    for (size_t n = 0; n < len; n++)
+        assert_int_equal(hf_resolve(f.client, hf_bytes(token, n), NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_resolve(f.client, hf_bytes(NULL, 5), NULL, NULL), HF_ERR_INVALID);
+    token[2] = 2; /* of a later format */
+    assert_int_equal(hf_resolve(f.client, hf_bytes(token, len), NULL, NULL), HF_ERR_UNSUPPORTED);
+    token[2] = 1;
+    assert_int_equal(token[4], FAKE_CLUSTER_ID);
+    token[4]++;
+    assert_int_equal(hf_resolve(f.client, hf_bytes(token, len), NULL, NULL), HF_ERR_UNAUTHORIZED);
+    token[4]--;
+    assert_int_equal(hf_resolve(f.client, hf_bytes(token, len), NULL, NULL), HF_ERR_FENCED);
+    finish(&f);
+}
+
 /* ---- many threads ------------------------------------------------------------------------------
  */
 
@@ -671,7 +752,7 @@ static void test_log(void **state)
     struct fixture f;
     struct hf_options options;
     int lines = 0; /* read after the close: no race */
-    stores_start(&f);
+    stores_start(&f, 0);
     hf_options_init(&options);
     options.log = on_log;
     options.log_data = &lines;
@@ -699,6 +780,8 @@ int main(void)
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_close_tells_those_in_flight),
         cmocka_unit_test(test_lost_change_is_undetermined),
+        cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_resolve_of_rubbish),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_log),
     };
