@@ -51,6 +51,7 @@
     X(watch_feed_has_all, "sim", "a feed of changes is taken for whole from the first version on") \
     X(watch_mark_too_high, "sim",                                                                  \
       "a page of changes that was cut says that it is complete up to now")                         \
+    X(watch_told_twice, "sim", "a watcher asks again for the last version that it was told")       \
     X(watch_latest_only, "sim", "of the changes of a key that were missed only the last is told")  \
     X(watch_below_safe_point, "sim", "changes are told from where old versions were dropped")      \
     X(applied_uncommitted, "sim",                                                                  \

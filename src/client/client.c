@@ -363,12 +363,15 @@ static int request_measure(const struct client_op *op, size_t *ret_bytes)
     case REQUEST_SCAN:
         bytes = MAX(r->scan.start.len, r->scan.end.len);
         break;
+    case REQUEST_WATCH:
+        bytes = MAX(r->watch.start.len, r->watch.end.len);
+        break;
     default:
         if ((unsigned)r->kind == 0 || r->kind > REQUEST_KIND_LAST)
             return ERR_INVALID;
         break;
     }
-    bool is_key = r->kind == REQUEST_GET || r->kind == REQUEST_SCAN;
+    bool is_key = r->kind == REQUEST_GET || r->kind == REQUEST_SCAN || r->kind == REQUEST_WATCH;
     if ((is_key && bytes > KEY_WIRE_MAX) || bytes > REQUEST_BYTES_MAX ||
         (r->kind == REQUEST_MULTI_GET && r->multi_get.keys.count > REQUEST_KEYS_MAX))
         return ERR_TOO_LARGE;

@@ -60,6 +60,7 @@ static bool op_needs_leader(const struct client_op *op)
     case REQUEST_SCAN:
         return r->scan.read.consistency != READ_STALE;
     case REQUEST_WRITE:
+    case REQUEST_WATCH:
     case REQUEST_TRANSFER_LEADER:
     case REQUEST_CHANGE_MEMBER:
     case REQUEST_CHECK_START:
@@ -88,6 +89,9 @@ static struct slice op_key(const struct client_op *op, uint32_t *ret_keyspace)
     case REQUEST_SCAN:
         *ret_keyspace = r->scan.read.keyspace;
         return r->scan.is_reverse ? r->scan.end : r->scan.start;
+    case REQUEST_WATCH:
+        *ret_keyspace = r->watch.keyspace;
+        return r->watch.start;
     default:
         *ret_keyspace = 0;
         return (struct slice){0};

@@ -149,6 +149,8 @@ static void op_apply(struct fake_cluster *cluster, const struct op *op, struct o
     default:
         break;
     }
+    if (op->kind != OP_CHECK && op->kind != OP_FENCE)
+        fake_changes_add(cluster, op, fake_cluster_get(cluster, op->key));
     buf_fini(&made);
 }
 
@@ -291,7 +293,7 @@ static void on_late(struct env_timer *timer)
 }
 
 static void say_late(struct fake_conn *c, const struct response *response,
-                     void (*encode)(struct buf *, const void *))
+                     void (*encode)(struct buf *, const void *), uint32_t late_ms)
 {
     struct fake_late *late = calloc(1, sizeof *late);
     ASSERT(late != NULL);
@@ -300,7 +302,7 @@ static void say_late(struct fake_conn *c, const struct response *response,
     list_init(&late->in_late);
     list_push_back(&c->store->late, &late->in_late);
     env_timer_init(&late->timer, c->store->env, on_late, late);
-    env_timer_start(&late->timer, (uint64_t)c->store->busy_ms * 1000);
+    env_timer_start(&late->timer, (uint64_t)late_ms * 1000);
 }
 
 static void encode_response(struct buf *buf, const void *what)
@@ -436,6 +438,9 @@ static void answer_fill(struct fake_store *store, const struct request *request,
         scan_rows(cluster, &request->scan, &to->rows, raw);
         to->rows.rows.raw = buf_slice(raw);
         break;
+    case REQUEST_WATCH:
+        fake_changes_page(cluster, &request->watch, to, raw);
+        break;
     case REQUEST_STATUS:
         status_fill(store, to, raw);
         to->status_of.stats = (struct pack_list){.count = 2, .raw = buf_slice(raw)};
@@ -484,7 +489,7 @@ static bool mood_handles(struct fake_conn *c, const struct request *request, str
         return true;
     case FAKE_LATE:
         answer_fill(store, request, to, raw);
-        say_late(c, to, encode_response);
+        say_late(c, to, encode_response, store->busy_ms);
         return true;
     case FAKE_BUSY:
         to->status = ERR_BUSY;
@@ -514,7 +519,7 @@ static void on_request(struct fake_conn *c, struct slice body)
     struct response response = {
         .id = request.id, .trace_id = request.trace_id, .leader = hint_of(store)};
     bool is_data = request.kind <= REQUEST_SCAN || request.kind == REQUEST_TRANSFER_LEADER ||
-                   request.kind == REQUEST_CHECK_START;
+                   request.kind == REQUEST_CHECK_START || request.kind == REQUEST_WATCH;
     struct buf raw;
     buf_init(&raw, FRAME_BODY_MAX);
     store->requests += request.kind != REQUEST_STATUS;
@@ -532,7 +537,13 @@ static void on_request(struct fake_conn *c, struct slice body)
         response.status = ERR_NOT_LEADER;
     else
         answer_fill(store, &request, &response, &raw);
-    say(c, encode_response, &response);
+    bool waits = response.kind == REQUEST_WATCH && response.status == 0 &&
+                 response.watch.changes.count == 0 && !response.watch.has_more &&
+                 request.watch.wait_ms > 0;
+    if (waits) /* a little: the next request will see what came meanwhile */
+        say_late(c, &response, encode_response, MIN(request.watch.wait_ms, (uint32_t)20));
+    else
+        say(c, encode_response, &response);
     buf_fini(&raw);
 }
 
@@ -659,6 +670,7 @@ struct fake_store *fake_store_new(struct fake_cluster *cluster, struct env *env,
 
 void fake_cluster_fini(struct fake_cluster *cluster)
 {
+    fake_changes_fini(cluster);
     for (uint32_t i = 0; i < cluster->store_count; i++) {
         struct fake_store *store = cluster->stores[i];
         while (!list_is_empty(&store->conns))

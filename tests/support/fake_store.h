@@ -22,6 +22,17 @@ struct fake_entry {
     uint64_t version;
 };
 
+/* What watchers are told of. */
+struct fake_change {
+    uint8_t *key; /* owned, with the value behind it */
+    size_t key_len;
+    size_t value_len;
+    uint64_t version;
+    bool is_delete;
+};
+
+enum { FAKE_SEAMS_MAX = 4 };
+
 /* What a command of a session came to. */
 struct fake_result {
     uint64_t session;
@@ -46,8 +57,18 @@ struct fake_cluster {
     uint64_t floor_ms;           /* commands of sessions first sent by then are expired */
     struct fake_result *results; /* owned; of sessions */
     size_t result_count;
-    uint64_t repeats;    /* commands of sessions that had been done */
-    struct command last; /* head of the last command; no ops */
+    struct fake_change *changes; /* owned; all that ever were, in order */
+    size_t change_count;
+    /* To watchers the keys look cut into ranges at these keys (NULL: no more), whose ids begin
+     * with range_base. */
+    const char *seams[FAKE_SEAMS_MAX];
+    uint64_t range_base;
+    uint64_t gone_version; /* changes up to it are not kept */
+    uint32_t watch_limit;  /* changes in a page; 0: 1000 */
+    uint64_t watched;      /* requests for changes; they say by turns what an engine would,
+                              key by key, and what a feed would, by version */
+    uint64_t repeats;      /* commands of sessions that had been done */
+    struct command last;   /* head of the last command; no ops */
 };
 
 /* What a store does with requests that read or change data. */
@@ -96,6 +117,14 @@ struct fake_store *fake_store_new(struct fake_cluster *cluster, struct env *env,
 
 /* Close all its connections now. */
 void fake_store_disconnect(struct fake_store *store);
+
+/* fake_watch.c: note what the command of cluster->version did to a key. */
+void fake_changes_add(struct fake_cluster *cluster, const struct op *op, struct slice value);
+
+/* Fill in the page that is asked for; `raw` gets what it points to. */
+void fake_changes_page(struct fake_cluster *cluster, const struct request_watch *watch,
+                       struct response *to, struct buf *raw);
+void fake_changes_fini(struct fake_cluster *cluster);
 
 /* The value of `key` as the cluster has it; NULL data if absent. */
 struct slice fake_cluster_get(struct fake_cluster *cluster, struct slice key);
