@@ -362,42 +362,86 @@ static void pause_ms(int64_t ms)
     nanosleep(&span, NULL);
 }
 
-/* Pages with pauses between them: long enough for much to happen meanwhile. */
+/* A scan on its way: page after page, all of a range at one version. */
+struct scan {
+    struct hf_span span;
+    struct buf cursor;
+    uint64_t version; /* of the range that is being read */
+    unsigned ranges;
+};
+
+static void put_rows(struct op *op, const struct hf_result *page)
+{
+    for (size_t i = 0; i < page->count; i++) {
+        json_array_begin(&op->out);
+        put_bytes(op, page->items[i].key);
+        put_bytes(op, page->items[i].value);
+        json_u64(&op->out, page->items[i].version);
+        json_array_end(&op->out);
+    }
+}
+
+/* Read a page and go to where the next one begins. *ret_more: there is one. */
+static int next_page(struct op *op, struct scan *s, bool *ret_more)
+{
+    struct hf_result *page = NULL;
+    struct hf_call call = op->call;
+    call.consistency = s->version == 0 ? HF_LINEARIZABLE : HF_AT;
+    call.at_version = s->version;
+    int code = hf_scan_page(op->hf, &s->span, &call, &page);
+    if (code == HF_OK) {
+        put_rows(op, page);
+        s->ranges += s->version == 0;
+        s->version = page->is_range_end ? 0 : page->version;
+        *ret_more = page->has_more;
+        buf_clear(&s->cursor);
+        buf_append(&s->cursor, page->cursor.data, page->cursor.len);
+        s->span.start = hf_bytes(s->cursor.data, s->cursor.len);
+    }
+    hf_result_free(page);
+    return code;
+}
+
+/* The first key that does not begin with the prefix: its last byte plus one. */
+static struct hf_bytes prefix_end(struct op *op, struct hf_bytes prefix)
+{
+    size_t from = op->texts.len;
+    buf_append(&op->texts, prefix.data, prefix.len);
+    if (prefix.len > 0)
+        op->texts.data[op->texts.len - 1]++;
+    return hf_bytes(op->texts.data + from, prefix.len);
+}
+
+/* Pages with pauses between them: long enough for much to happen meanwhile. The version is
+ * told only if all pages were read at one. */
 static int do_scan(struct op *op)
 {
-    int64_t page_keys = 0, wait_ms = 0, left = 0;
-    struct hf_span span;
-    struct hf_scan *scan = NULL;
-    struct hf_item item;
-    int rv = 0;
+    int64_t page_keys = 0, wait_ms = 0;
+    struct scan s = {.ranges = 0};
+    bool has_more = true;
+    uint64_t version = 0;
+    int code = HF_OK;
     if (element(op, op->value, 1) == NULL ||
         json_node_i64(element(op, op->value, 0), &page_keys) != 0 ||
         json_node_i64(element(op, op->value, 1), &wait_ms) != 0 || page_keys < 1)
         return -1;
-    hf_span_init(&span);
-    span.prefix = op->key;
-    span.limit_keys = (uint32_t)page_keys;
-    int code = hf_scan_new(op->hf, &span, &op->call, &scan);
+    hf_span_init(&s.span);
+    buf_init(&s.cursor, TEXTS_MAX);
+    s.span.start = op->key;
+    s.span.end = prefix_end(op, op->key);
+    s.span.limit_keys = (uint32_t)page_keys;
     json_key(&op->out, "value");
     json_array_begin(&op->out);
-    left = page_keys;
-    while (code == HF_OK && (rv = hf_scan_next(scan, &item)) == 1) {
-        json_array_begin(&op->out);
-        put_bytes(op, item.key);
-        put_bytes(op, item.value);
-        json_u64(&op->out, item.version);
-        json_array_end(&op->out);
-        if (--left == 0) {
+    while (has_more && (code = next_page(op, &s, &has_more)) == HF_OK) {
+        version = s.version != 0 ? s.version : version;
+        if (has_more)
             pause_ms(wait_ms);
-            left = page_keys;
-        }
     }
     json_array_end(&op->out);
-    code = code == HF_OK && rv < 0 ? rv : code;
     put_type(op, code, NULL);
-    if (scan != NULL)
-        put_version(op, hf_scan_version(scan));
-    hf_scan_free(scan);
+    if (s.ranges == 1)
+        put_version(op, version);
+    buf_fini(&s.cursor);
     return 0;
 }
 

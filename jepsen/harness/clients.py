@@ -20,9 +20,11 @@ LATE_S = 20  # beyond its own deadline, then a client process counts as hung
 class Agent:
     """One client process: a line in, a line out."""
 
-    def __init__(self, argv):
+    def __init__(self, argv, plant):
+        env = dict(os.environ, HOLDFAST_PLANT=plant) if plant else None
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, start_new_session=True)
+                                        stderr=subprocess.DEVNULL, env=env,
+                                        start_new_session=True)
         self.rest = b""
 
     def ask(self, request, seconds):
@@ -103,7 +105,7 @@ class Worker(threading.Thread):
     def perform(self, op):
         """One operation, from its invocation to the history."""
         if self.agent is None:
-            self.agent = Agent(self.argv())
+            self.agent = Agent(self.argv(), self.run_.options.plant)
         timeout_ms = self.run_.options.timeout_ms
         request = {**op.request, "timeout_ms": timeout_ms}
         began = time.monotonic_ns()

@@ -16,6 +16,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
 
 
+TARGETS = ("holdfastd", "holdfast_cli", "jepsen-client", "jepsen_disk", "jepsen-power",
+           "jepsen-wire", "history-check")
+
+
+class Refused(Exception):
+    """What was asked for cannot be done."""
+
+
 class Stopped(Exception):
     """A signal asked for the end."""
 
@@ -41,7 +49,8 @@ def parser_of(doc):
     add("--bin", metavar="DIR", help="programs; default: build/release/bin")
     add("--plant", metavar="BUG", help="a bug of docs/PLANTED.md; --bin is of the preset planted")
     add("--at-once", type=int, default=3, metavar="N", help="faults on at a time (3)")
-    add("--pace", type=float, default=4, metavar="S", help="a fault every S seconds at most (4)")
+    add("--pace", type=float, default=3, metavar="S",
+        help="every 0.5 to S seconds a fault begins or ends (3)")
     add("--floor-ok", type=float, default=20, metavar="R",
         help="with fewer answers a second a run is void (20)")
     add("--floor-share", type=float, default=0.3, metavar="X",
@@ -121,6 +130,22 @@ def kinds_of(text, bin_dir):
     return list(dict.fromkeys(kinds))
 
 
+def build_if_missing():
+    """From a fresh clone to programs. False after saying what went wrong."""
+    folder = os.path.join(ROOT, "build", "release", "bin")
+    if all(os.path.exists(os.path.join(folder, p)) for p in needs.PROGRAMS):
+        return True
+    print("building (once) …", flush=True)
+    for command in (["tools/deps"], ["cmake", "--preset", "release"],
+                    ["cmake", "--build", "--preset", "release", "--target", *TARGETS]):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            print(f"jepsen/run: {shlex.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}",
+                  file=sys.stderr)
+            return False
+    return True
+
+
 def check(options):
     """What is wrong with the flags; None if nothing is."""
     if options.workload not in workloads.ALL:
@@ -167,12 +192,26 @@ def prepare(options):
     return None
 
 
+def make_folder(folder):
+    """An empty one; what an earlier run left in it goes, and nothing else."""
+    os.makedirs(folder, exist_ok=True)
+    names = os.listdir(folder)
+    ours = ["history.jsonl", "history.edn", "result.json", "report.html",
+            *(f"n{i}" for i in range(1, 10))]
+    if names and not ("n1" in names and set(names) <= set(ours)):
+        raise Refused(f"{folder} is not empty, and not of a run: another --out")
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
 def perform(options, argv, seed, folder):
     """One run; its result."""
     options.seed, options.out = seed, os.path.abspath(folder)
-    if os.path.exists(options.out) and os.listdir(options.out):
-        shutil.rmtree(options.out)
-    os.makedirs(options.out)
+    make_folder(options.out)
     options.command = shlex.join(["jepsen/run", *argv, *([] if "--seed" in argv
                                                          else ["--seed", str(seed)])])
 
@@ -180,10 +219,7 @@ def perform(options, argv, seed, folder):
         if not options.quiet:
             print(f"  {text}", flush=True)
 
-    one = run.Run(options, say)
-    if one.nemesis:
-        one.nemesis.at_once, one.nemesis.pace_s = options.at_once, options.pace
-    return one.perform()
+    return run.Run(options, say).perform()
 
 
 def summary(result, folder):
@@ -234,7 +270,10 @@ def single(parser, argv, folder, quiet):
         return wrong
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     folder = options.out or folder
-    result = perform(options, argv, seed, folder)
+    try:
+        result = perform(options, argv, seed, folder)
+    except Refused as error:
+        return 2, str(error)
     return EXITS[result["verdict"]], summary(result, folder)
 
 
@@ -264,6 +303,8 @@ def main(doc):
     if options.clean:
         print(f"{net.clean()} namespaces of killed runs removed")
         return 0
+    if options.bin is None and not build_if_missing():
+        return 2
     bin_dir = os.path.abspath(options.bin or os.path.join(ROOT, "build", "release", "bin"))
     if options.list:
         for name in workloads.ALL:

@@ -374,10 +374,10 @@ def in_threads(call, nodes):
 
 
 class Nemesis(threading.Thread):
-    """The schedule: every 1 to `pace` seconds a fault begins or one of those that are on
+    """The schedule: every 0.5 to `pace` seconds a fault begins or one of those that are on
     ends; never more than `at_once`."""
 
-    def __init__(self, world, kinds, seed, pace_s=5, at_once=3):
+    def __init__(self, world, kinds, seed, pace_s, at_once):
         super().__init__(name="nemesis", daemon=True)
         self.world, self.kinds = world, kinds
         self.rng = random.Random(f"nemesis/{seed}")
@@ -401,10 +401,8 @@ class Nemesis(threading.Thread):
         if late or len(self.on) >= self.at_once or (self.on and self.rng.random() < 0.5):
             self.end_one(late[0] if late else self.rng.choice(self.on))
             return
-        kind = self.rng.choice(self.kinds)
-        if any(f.kind == kind for f, _ in self.on) and len(self.kinds) > 1:
-            return
-        self.begin_one(kind)
+        free = [k for k in self.kinds if not any(f.kind == k for f, _ in self.on)]
+        self.begin_one(self.rng.choice(free or self.kinds))
 
     def begin_one(self, kind):
         fault = self.rng.choice(KINDS[kind])(kind, self.world, self.rng)

@@ -254,7 +254,21 @@ def short(value, most=60):
     return text if len(text) <= most else text[:most - 1] + "…"
 
 
+def mop_text(mop):
+    """[r k [1 2 3]] in short: of a long list the end, which is what matters."""
+    f, key, value = mop
+    if isinstance(value, list):
+        shown = " ".join(map(str, value[-4:]))
+        value = f"[… {shown}]" if len(value) > 4 else f"[{shown}]"
+    return f"{f} {key} {'?' if value is None else value}"
+
+
 def describe(invoke, done):
+    if invoke["f"] == "txn":
+        mops = (done if done and done["type"] == "ok" else invoke)["value"]
+        mark = {"ok": "", "fail": " ✗ not done", "info": " ? not known"}[done["type"] if done
+                                                                           else "info"]
+        return "; ".join(mop_text(m) for m in mops) + mark
     value = done.get("value") if done and done["type"] == "ok" else invoke.get("value")
     words = [invoke["f"], str(invoke["key"]) if "key" in invoke else "",
              short(value) if value is not None or invoke["f"] == "read" else ""]
@@ -316,12 +330,12 @@ def cycle(edges, by_line):
                      f'<text x="{cx + 10}" y="{place[n] - 4}" font-size="12" fill="#666">line {n}, '
                      f'process {invoke["process"]}, {invoke["time"] / 1e9:.4f} s</text>'
                      f'<text x="{cx + 10}" y="{place[n] + 13}" font-size="13">'
-                     f'{html.escape(short(describe(invoke, done), 105))}</text>')
+                     f'{html.escape(short(describe(invoke, done), 110))}</text>')
     for a, why, b in edges:
         y0, y1 = place[int(a)], place.get(int(b), 60)
         colour = EDGE_COLOURS.get(why.split(" ")[0], "#444")
         bend = 40 + min(220, abs(y1 - y0) * 0.45)
-        mid = (y0 + y1) / 2
+        mid = (y0 + y1) / 2 if y1 > y0 else y0 + 22  # the way back: beside its beginning
         parts.append(f'<path d="M{cx},{y0 + 8} C{cx - bend:.0f},{y0 + 8} {cx - bend:.0f},'
                      f'{y1 - 8} {cx - 2},{y1 - 8}" fill="none" stroke="{colour}" '
                      'stroke-width="2" marker-end="url(#tip)"/>'
@@ -407,7 +421,9 @@ def log_sections(nodes, out):
         except OSError:
             data = b""
         text = data[-LOG_SHOWN:].decode(errors="replace")
-        more = "" if len(data) <= LOG_SHOWN else f" (the last {LOG_SHOWN // 1000} kB; all of it is in {node.name}/log)"
+        more = ""
+        if len(data) > LOG_SHOWN:
+            more = f" (the last {LOG_SHOWN // 1000} kB; all of it is in {node.name}/log)"
         parts.append(f"<details><summary>log of {node.name}, {len(data) // 1000} kB{more}</summary>"
                      f"<pre>{html.escape(text)}</pre></details>")
     return "".join(parts)

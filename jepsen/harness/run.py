@@ -40,8 +40,10 @@ class Run:
             self.control.net.wire_program = os.path.join(options.bin, "jepsen-wire")
         self.nodes = nodes
         self.cluster = holdfast.Cluster(self.control, options)
-        self.nemesis = nemesis.Nemesis(self, options.nemesis, options.seed) \
-            if options.nemesis else None
+        self.nemesis = None
+        if options.nemesis:
+            self.nemesis = nemesis.Nemesis(self, options.nemesis, options.seed, options.pace,
+                                           options.at_once)
 
     def apply_slow(self):
         self.control.slow([o for orders in self.slow_orders.values() for o in orders])
@@ -185,12 +187,21 @@ class Run:
             json.dump(result, f, indent=1)
         report.write(options.out, events, result, self.nodes)
 
+    def last_words(self, name):
+        """The last line of a node's log that tells of more than its end."""
+        with open(os.path.join(self.options.out, name, "log"), encoding="utf-8",
+                  errors="replace") as f:
+            lines = [line.strip() for line in f if line.strip()]
+        telling = [line for line in lines[-40:] if "error" in line or "assert" in line]
+        return (telling or lines or ["(it said nothing)"])[-1][:300]
+
     def verdict(self, result):
         """("valid" | "invalid" | "void" | "unknown", why)"""
         for exit_ in result["exits"]:
             if not exit_["expected"]:
                 return "invalid", (f"{exit_['node']} ended by itself with status "
-                                   f"{exit_['status']}, and no fault explains it")
+                                   f"{exit_['status']}, and no fault explains it: "
+                                   f"{self.last_words(exit_['node'])}")
         for model, check in result["checks"].items():
             if check["verdict"] == "invalid":
                 return "invalid", f"the history breaks the rules of {model}"
@@ -201,7 +212,7 @@ class Run:
         if "void" in result:
             return "void", result["void"]
         for model, check in result["checks"].items():
-            if check["verdict"] == "unknown":
+            if check["verdict"] == "unknown" and model not in self.workload.may_be_unknown:
                 return "unknown", f"the checker of {model} came to no verdict"
         figures = result["figures"]
         if figures["ok"] < self.options.floor_ok * self.options.time:

@@ -106,6 +106,9 @@ void history_report_fini(struct history_report *report);
 /* Linearizable, key by key (support/lin). */
 void history_judge_register(const struct history *h, struct history_report *report);
 
+/* The same without the versions that operations know: for those who do not trust them. */
+void history_judge_plain_register(const struct history *h, struct history_report *report);
+
 /* A set, key by key: no acknowledged element lost, none from nowhere, none twice; reads that miss
  * what they should have seen but later ones see are counted as stale. */
 void history_judge_set(const struct history *h, struct history_report *report);

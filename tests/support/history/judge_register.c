@@ -89,13 +89,15 @@ static const char *fill(const struct history_op *from, struct lin_op *to)
     return fill_args(from, to);
 }
 
-void history_judge_register(const struct history *h, struct history_report *report)
+static void judge(const struct history *h, bool with_versions, struct history_report *report)
 {
     struct lin_op *ops = calloc(h->count + 1, sizeof *ops);
     struct lin_report found;
     ASSERT(ops != NULL);
     for (size_t i = 0; i < h->count; i++) {
         const char *wrong = fill(&h->ops[i], &ops[i]);
+        if (!with_versions)
+            ops[i].version = 0;
         if (wrong == NULL)
             continue;
         buf_printf(&report->text, "line %" PRIu64 ": %.*s: %s\n", h->ops[i].line,
@@ -113,4 +115,14 @@ void history_judge_register(const struct history *h, struct history_report *repo
                                            : HISTORY_UNKNOWN;
     lin_report_fini(&found);
     free(ops);
+}
+
+void history_judge_register(const struct history *h, struct history_report *report)
+{
+    judge(h, true, report);
+}
+
+void history_judge_plain_register(const struct history *h, struct history_report *report)
+{
+    judge(h, false, report);
 }

@@ -15,6 +15,7 @@ static const struct {
     const char *what;
 } models[] = {
     {"register", history_judge_register, "linearizable, key by key"},
+    {"plain-register", history_judge_plain_register, "the same, versions left aside"},
     {"set", history_judge_set, "no element lost, none from nowhere"},
     {"strict-set", history_judge_strict_set, "the same, and no stale read"},
     {"counter", history_judge_counter, "reads within the bounds of the additions"},

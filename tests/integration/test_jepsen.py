@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fault tests, in short: a minute of registers under kills and partitions, and that the
+harness says what is wrong, refuses what it cannot do, and leaves nothing behind."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+from cluster import BIN, SKIPPED, check, main, wait_until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+RUN = os.path.join(ROOT, "jepsen", "run")
+SECONDS = os.environ.get("HOLDFAST_JEPSEN_SECONDS", "60")
+
+
+def run(*argv, timeout=280):
+    return subprocess.run([RUN, "--bin", BIN, *argv], capture_output=True, text=True,
+                          timeout=timeout, check=False)
+
+
+def namespaces():
+    done = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
+    return {line.split()[0] for line in done.stdout.splitlines() if line.startswith("hj")}
+
+
+def test_refusals():
+    for argv, words in ((("--workload", "frob"), "no workload 'frob'"),
+                        (("--nemesis", "frob"), "no nemesis 'frob'"),
+                        (("--nodes", "2"), "--nodes is 3 to 9"),
+                        (("--rate", "0"), "--rate above 0"),
+                        (("--bin", "/nowhere"), "jepsen-client is not in /nowhere"),
+                        (("--workload", "watch"), "unsupported: workload watch")):
+        done = run(*argv)
+        check(done.returncode == 2 and words in done.stderr, argv, done.returncode, done.stderr)
+
+
+def test_smoke():
+    before = namespaces()
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as out:
+        done = run("--workload", "register", "--nemesis", "kill,partition", "--time", SECONDS,
+                   "--nodes", "5", "--rate", "200", "--seed", "1", "--floor-ok", "5",
+                   "--out", out, "--quiet")
+        print("  ", done.stdout.strip())
+        check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
+        with open(f"{out}/result.json", encoding="utf-8") as f:
+            result = json.load(f)
+        check(result["replicas"]["verdict"] == "alike", result["replicas"])
+        kinds = {f["kind"] for f in result["timeline"]}
+        check(kinds == {"kill", "partition"}, "faults are missing:", kinds)
+        for name in ("history.jsonl", "history.edn", "report.html", "n1/log"):
+            check(os.path.getsize(f"{out}/{name}") > 0, name, "is empty")
+        spoil(f"{out}/history.jsonl")
+    check(namespaces() <= before, "namespaces are left")
+
+
+def spoil(path):
+    """The checker sees a read of this very history that was changed: it judges what was
+    recorded, and not nothing."""
+    with open(path, encoding="utf-8") as f:
+        events = [json.loads(line) for line in f]
+    read = next(e for e in reversed(events) if e["f"] == "read" and e.get("version"))
+    read["value"] = "changed"
+    with open(path, "w", encoding="utf-8") as f:
+        f.writelines(json.dumps(e) + "\n" for e in events)
+    done = subprocess.run([f"{BIN}/history-check", "register", path], capture_output=True,
+                          text=True, timeout=200, check=False)
+    check(done.returncode == 1, "a changed read passes:", done.stdout)
+
+
+def test_interrupted():
+    """SIGINT in the middle: processes and namespaces are gone afterwards."""
+    before = namespaces()
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as out:
+        with subprocess.Popen([RUN, "--bin", BIN, "--nemesis", "kill", "--time", "60", "--rate",
+                               "50", "--nodes", "3", "--out", out], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as process:
+            wait_until("it works", 60, lambda: "operations" in process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            check(process.returncode == 2 and "ended by SIGINT" in err, process.returncode, err)
+    check(namespaces() <= before, "namespaces are left")
+    done = subprocess.run(["pgrep", "-f", f"{out}/n1"], capture_output=True, text=True, check=False)
+    check(done.stdout == "", "processes are left:", done.stdout)
+
+
+if __name__ == "__main__":
+    missing = subprocess.run([sys.executable, "-B", "-c", f"""
+import sys; sys.path.insert(0, {ROOT!r} + "/jepsen")
+from harness import needs
+print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], capture_output=True,
+                             text=True, check=True).stdout.strip()
+    if missing:
+        print("skipped: fault tests in network namespaces cannot run here:", missing)
+        sys.exit(SKIPPED)
+    main(test_refusals, test_smoke, test_interrupted)
