@@ -24,6 +24,9 @@
  *              ["write-if", key, text, version], …]
  *             all or none
  * transfer    [from, to, amount]                     reads both, writes both on condition
+ * once        [text, milliseconds]: append with     "resolved": true if hf_resolve() of
+ *             that deadline; what is not known     another client told what became of it
+ *             then is asked for
  * scan        (key is the prefix) keys a page        "value": [[key, value, version], …]
  *             and milliseconds between pages
  *
@@ -46,6 +49,7 @@ enum { NODES_MAX = 4096, TEXTS_MAX = 1 << 20, ANSWER_MAX = 64 << 20, OPS_MAX = 6
 /* An operation on its way: what was asked, and the answer as it is written. */
 struct op {
     struct hf_client *hf;
+    struct hf_client *other; /* with connections of its own */
     struct hf_call call;
     const struct json_node *nodes;
     struct buf texts; /* of keys and values; reserved once, so that slices into it stay */
@@ -231,6 +235,31 @@ static int do_swap(struct op *op)
         put_value(op, &result->items[0]);
     }
     return put_change(op, code, result);
+}
+
+/* An append that may not happen twice. */
+static int do_once(struct op *op)
+{
+    const struct json_node *text = element(op, op->value, 0), *ms = element(op, op->value, 1);
+    struct hf_result *result = NULL, *settled = NULL;
+    struct hf_call call = op->call;
+    uint64_t timeout_ms = 0;
+    if (text == NULL || ms == NULL || json_node_u64(ms, &timeout_ms) != 0)
+        return -1;
+    call.timeout_ms = (uint32_t)timeout_ms;
+    int code = hf_append(op->hf, op->key, text_of(op, text), NULL, &call, &result);
+    if (code != HF_ERR_UNDETERMINED || result == NULL || result->token.len == 0)
+        return put_change(op, code, result);
+    int fate = hf_resolve(op->other, result->token, &op->call, &settled);
+    bool is_known = fate == HF_OK || fate == HF_ERR_FENCED;
+    if (is_known) {
+        json_key(&op->out, "resolved");
+        json_bool(&op->out, true);
+    }
+    put_type(op, is_known ? fate : HF_ERR_UNDETERMINED, settled);
+    hf_result_free(settled);
+    hf_result_free(result);
+    return 0;
 }
 
 /* ---- several keys -------------------------------------------------------------------- */
@@ -451,9 +480,9 @@ static const struct {
     const char *f;
     int (*run)(struct op *op);
 } kinds[] = {
-    {"read", do_read},       {"write", do_write},       {"delete", do_delete}, {"cas", do_cas},
-    {"add", do_add},         {"append", do_append},     {"swap", do_swap},     {"reads", do_reads},
-    {"changes", do_changes}, {"transfer", do_transfer}, {"scan", do_scan},
+    {"read", do_read},   {"write", do_write},     {"delete", do_delete},     {"cas", do_cas},
+    {"add", do_add},     {"append", do_append},   {"swap", do_swap},         {"once", do_once},
+    {"reads", do_reads}, {"changes", do_changes}, {"transfer", do_transfer}, {"scan", do_scan},
 };
 
 static int run_op(struct op *op)
@@ -483,10 +512,10 @@ static int run_op(struct op *op)
     return 0;
 }
 
-static int answer_line(struct hf_client *hf, struct slice line)
+static int answer_line(struct hf_client *hf, struct hf_client *other, struct slice line)
 {
     static struct json_node nodes[NODES_MAX];
-    struct op op = {.hf = hf, .nodes = nodes};
+    struct op op = {.hf = hf, .other = other, .nodes = nodes};
     struct buf out;
     struct err err = {0};
     size_t count = 0;
@@ -512,13 +541,13 @@ static int answer_line(struct hf_client *hf, struct slice line)
 int main(int argc, char **argv)
 {
     struct hf_options options;
-    struct hf_client *hf = NULL;
+    struct hf_client *hf = NULL, *other = NULL;
     char *line = NULL;
     size_t cap = 0;
     ssize_t len;
     int rv = 0;
     if (argc == 2 && strcmp(argv[1], "--features") == 0) {
-        printf("register\nset\ncounter\nappend\nbank\nscan\n");
+        printf("register\nset\ncounter\nappend\nbank\nscan\nsession\n");
         return 0;
     }
     if (argc != 3 || strcmp(argv[1], "--endpoints") != 0) {
@@ -528,13 +557,14 @@ int main(int argc, char **argv)
     hf_options_init(&options);
     options.endpoints = argv[2];
     options.name = "jepsen";
-    if (hf_open(&options, &hf) != HF_OK) {
+    if (hf_open(&options, &hf) != HF_OK || hf_open(&options, &other) != HF_OK) {
         fprintf(stderr, "jepsen-client: no client of '%s'\n", argv[2]);
         return 2;
     }
     while (rv == 0 && (len = getline(&line, &cap, stdin)) > 0)
-        rv = answer_line(hf, slice_of((uint8_t *)line, (size_t)len));
+        rv = answer_line(hf, other, slice_of((uint8_t *)line, (size_t)len));
     free(line);
     hf_close(hf);
+    hf_close(other);
     return rv == 0 ? 0 : 1;
 }

@@ -245,7 +245,8 @@ class Clock(Fault):
 
 class Disk(Fault):
     """Syncs that are slow or fail, writes that fail or are torn in the middle. A node that
-    ends itself then is right; it loses what a failed sync should have written."""
+    ends itself then is right. In the end its power goes, whether it has ended or not: what a
+    failed sync should have written must not have counted."""
 
     def begin(self):
         node = self.one()
@@ -264,9 +265,8 @@ class Disk(Fault):
         if self.fault == "sync_delay_us":
             return
         with node.lock:
-            self.control.watch(node)
-            if not self.control.is_running(node):
-                self.control.power_off(node, self.rng.getrandbits(32), "--none")
+            self.control.power_off(node, self.rng.getrandbits(32),
+                                   self.rng.choice((None, "--none", "--all")))
             self.control.start(node)
             node.is_expendable -= 1
 

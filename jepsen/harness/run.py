@@ -2,11 +2,13 @@
 """One run: a cluster, clients, faults, and the verdict."""
 import json
 import os
+import re
 import threading
 import time
 
 from . import clients, control, history, holdfast, nemesis, net, report, workloads
 
+TELLING = re.compile(r"^holdfastd: |Z error |assertion|damaged")
 SETTLE_S = 90  # after the last heal, until the cluster must serve
 
 
@@ -192,7 +194,7 @@ class Run:
         with open(os.path.join(self.options.out, name, "log"), encoding="utf-8",
                   errors="replace") as f:
             lines = [line.strip() for line in f if line.strip()]
-        telling = [line for line in lines[-40:] if "error" in line or "assert" in line]
+        telling = [line for line in lines[-40:] if TELLING.search(line)]
         return (telling or lines or ["(it said nothing)"])[-1][:300]
 
     def verdict(self, result):
