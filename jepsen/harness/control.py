@@ -49,6 +49,8 @@ class Control:
         self.exits = []  # (seconds, node, status, was it expected)
         self.began = time.monotonic()
         self.ballast = set()
+        self.everyone = [n.address for n in nodes]  # whose connections a reset ends
+        self.watch_every_s = 0.2
 
     # ---- for nemeses --------------------------------------------------------------
 
@@ -74,9 +76,11 @@ class Control:
             self.apply_cuts()
 
     def rules_of(self, node):
-        """(addresses whose packets it drops, is it reset)"""
+        """(addresses whose packets it drops, addresses to whom it sends resets)"""
         heard = {a for pairs in self.cuts.values() for a, b in pairs if b == node.number}
-        return (frozenset(self.nodes[a - 1].address for a in heard), node.number in self.resets)
+        is_reset = node.number in self.resets
+        return (frozenset(self.nodes[a - 1].address for a in heard),
+                frozenset(self.everyone if is_reset else ()))
 
     def environment(self, node):
         """Of the node's process."""
@@ -158,6 +162,7 @@ class LocalControl(Control):
     def __init__(self, options, nodes):
         super().__init__(options, nodes)
         self.net = net.Network([n.name for n in nodes], options.links)
+        self.everyone.append(net.address(len(nodes) + 1))  # the clients
         self.processes = {}
         self.mounts = []
 
@@ -287,6 +292,8 @@ class SshControl(Control):
         super().__init__(options, nodes)
         self.hosts = dict(zip((n.number for n in nodes), hosts))
         self.pids = {}
+        self.rules = {}
+        self.watch_every_s = 3  # each look is an ssh
 
     def ssh(self, node, script, check=True):
         done = subprocess.run(["ssh", "-oBatchMode=yes", "-oConnectTimeout=10",
@@ -298,7 +305,7 @@ class SshControl(Control):
 
     def set_up(self):
         for node in self.nodes:
-            self.ssh(node, f"set -e; mkdir {shlex.quote(node.folder)}; cd {node.folder}; "
+            self.ssh(node, f"set -e; mkdir -p {self.options.there}; mkdir {node.folder}; cd {node.folder}; "
                            f"mkdir data side; echo '+0.000s' > clock; "
                            f"nft -f - <<'E'\n{net.table(self.TABLE)}\nE\n")
 
@@ -341,7 +348,10 @@ class SshControl(Control):
 
     def apply_cuts(self):
         for node in self.nodes:
-            self.ssh(node, f"nft -f - <<'E'\n{net.rules(self.TABLE, *self.rules_of(node))}\nE\n")
+            wanted = self.rules_of(node)
+            if self.rules.get(node.number, (frozenset(), frozenset())) != wanted:
+                self.ssh(node, f"nft -f - <<'E'\n{net.rules(self.TABLE, *wanted)}\nE\n")
+                self.rules[node.number] = wanted
 
     def slow(self, orders):
         """netem on every node: the worst of what the orders ask for it."""

@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -156,6 +157,8 @@ def check(options):
         return "--concurrency is 1 to 500, --rate above 0 and at most 100000"
     if not 1 <= options.time <= 86400 or options.test_count < 1 or options.timeout_ms < 1:
         return "--time is 1 to 86400 s, --test-count and --timeout-ms at least 1"
+    if options.ssh and not re.fullmatch(r"/[\w./-]+", options.there):
+        return "--there is an absolute path of letters, digits and ._-/"
     if options.at_once < 1 or options.pace <= 0.5 or not 128 <= options.disk_mib <= 4096:
         return "--at-once is at least 1, --pace above 0.5, --disk-mib 128 to 4096"
     return None
@@ -183,7 +186,7 @@ def prepare(options):
     options.bin_there = options.bin_there or options.bin
     options.faketime = needs.faketime_library()
     options.has_clock = "clock" in options.nemesis
-    options.has_disk = bool({"power", "disk"} & set(options.nemesis))
+    options.has_disk = bool({"power", "disk", "sync"} & set(options.nemesis))
     options.has_full = "full" in options.nemesis
     options.links = "bridge"
     if "slow" in options.nemesis:

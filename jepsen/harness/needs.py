@@ -38,7 +38,7 @@ def missing(nemeses, bin_dir, ssh):
         if not os.access(os.path.join(bin_dir, name), os.X_OK):
             lines.append(f"{name} is not in {bin_dir}: cmake --preset release && "
                          "cmake --build --preset release, or --bin DIR")
-    if {"power", "disk"} & set(nemeses):
+    if {"power", "disk", "sync"} & set(nemeses):
         for name in ("jepsen_disk.so", "jepsen-power"):
             if not os.path.exists(os.path.join(bin_dir, name)):
                 lines.append(f"{name} is not in {bin_dir}: build it like the rest")

@@ -244,14 +244,13 @@ class Clock(Fault):
 
 
 class Disk(Fault):
-    """Syncs that are slow or fail, writes that fail or are torn in the middle. A node that
-    ends itself then is right. In the end its power goes, whether it has ended or not: what a
-    failed sync should have written must not have counted."""
+    """Syncs that are slow, writes that fail or are torn in the middle. A node that ends itself
+    then is right. In the end its power goes, whether it has ended or not."""
+    FAULTS = ("sync_delay_us", "sync_delay_us", "tear", "write_fail")
 
     def begin(self):
         node = self.one()
-        self.fault = self.rng.choice(("sync_delay_us", "sync_delay_us", "sync_fail", "tear",
-                                      "write_fail"))
+        self.fault = self.rng.choice(self.FAULTS)
         value = self.rng.choice((5000, 50000, 300000)) if self.fault == "sync_delay_us" else 1
         words = {"sync_delay_us": f"syncs {value // 1000} ms slower on", "tear": "torn write on",
                  "sync_fail": "failing sync on", "write_fail": "failing write on"}
@@ -269,6 +268,13 @@ class Disk(Fault):
                                    self.rng.choice((None, "--none", "--all")))
             self.control.start(node)
             node.is_expendable -= 1
+
+
+class Sync(Disk):
+    """A sync fails, and a moment later power goes: what the sync should have written must
+    not have counted."""
+    FAULTS = ("sync_fail",)
+    longest_s = 3
 
 
 class Power(Fault):
@@ -350,10 +356,10 @@ class Ranges(Fault):
 
 
 KINDS = {
-    "kill": (Kill,), "pause": (Pause,), "partition": (Partition, Partition, Partition, Flapping,
-                                                     Swizzle),
-    "reset": (Reset,), "slow": (Slow,), "clock": (Clock,), "disk": (Disk,), "power": (Power,),
-    "full": (Full,), "leader": (Leader,), "roll": (Roll,), "ranges": (Ranges,),
+    "kill": (Kill,), "pause": (Pause,), "reset": (Reset,), "slow": (Slow,), "clock": (Clock,),
+    "partition": (Partition, Partition, Partition, Flapping, Swizzle), "disk": (Disk,),
+    "sync": (Sync,), "power": (Power,), "full": (Full,), "leader": (Leader,), "roll": (Roll,),
+    "ranges": (Ranges,),
 }
 ALL = tuple(k for k in KINDS if k not in ("full", "ranges"))
 NEEDS_COMMAND = {"leader": ("range transfer-leader",),

@@ -32,13 +32,13 @@ def table(name):
             "    ip daddr @resets meta l4proto tcp reject with tcp reset\n  }\n}\n")
 
 
-def rules(name, dropped, is_reset):
+def rules(name, dropped, reset):
+    """What changes: whose packets are dropped, and whose connections are reset."""
     lines = [f"flush set inet {name} silenced", f"flush set inet {name} resets"]
     if dropped:
         lines.append(f"add element inet {name} silenced {{ {', '.join(sorted(dropped))} }}")
-    if is_reset:
-        everyone = ", ".join(address(i) for i in range(1, 33))
-        lines.append(f"add element inet {name} resets {{ {everyone} }}")
+    if reset:
+        lines.append(f"add element inet {name} resets {{ {', '.join(sorted(reset))} }}")
     return "\n".join(lines) + "\n"
 
 
@@ -112,10 +112,10 @@ class Network:
         if self.wire.stdout.readline() != "ready\n":
             raise RuntimeError("jepsen-wire did not start")
 
-    def apply(self, name, dropped, is_reset):
-        if self.rules.get(name, (frozenset(), False)) != (dropped, is_reset):
-            self.nft(name, rules("jepsen", dropped, is_reset))
-            self.rules[name] = (dropped, is_reset)
+    def apply(self, name, dropped, reset):
+        if self.rules.get(name, (frozenset(), frozenset())) != (dropped, reset):
+            self.nft(name, rules("jepsen", dropped, reset))
+            self.rules[name] = (dropped, reset)
 
     def slow(self, orders):
         """(from, to, delay_us, jitter_us, loss_ppm, dup_ppm) each; 0: all. They replace

@@ -131,7 +131,7 @@ class Run:
         until = time.monotonic() + self.options.time
         shown = time.monotonic()
         while time.monotonic() < until:
-            time.sleep(0.2)
+            time.sleep(self.control.watch_every_s)
             for node in self.nodes:
                 self.control.watch(node)
             if time.monotonic() - shown > 10:

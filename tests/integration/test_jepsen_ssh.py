@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fault tests over ssh, without machines: three namespaces that the test makes stand for
+them, and a program named ssh goes into the one with that address. The harness runs in a
+fourth one and knows nothing of it."""
+import os
+import subprocess
+import sys
+import tempfile
+
+from cluster import BIN, SKIPPED, check, main
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PREFIX = f"hs{os.getpid()}-"
+NODES = 3
+SSH = """#!/bin/sh
+# ssh -oX -oY HOST COMMAND
+exec ip netns exec {prefix}${{3##*.}} $4
+"""
+
+
+def ip(*args):
+    done = subprocess.run(["ip", *args], capture_output=True, text=True, check=False)
+    check(done.returncode == 0, "ip", args, done.stderr)
+
+
+class Machines:
+    """Namespaces 1, 2, 3 and 4 (the harness) with 10.78.0.1 … .4, joined in a fifth."""
+
+    def __init__(self):
+        self.made = []
+
+    def add(self, name):
+        ip("netns", "add", PREFIX + name)
+        self.made.append(PREFIX + name)
+        ip("-n", PREFIX + name, "link", "set", "lo", "up")
+
+    def __enter__(self):
+        try:
+            self.add("sw")
+            ip("-n", PREFIX + "sw", "link", "add", "br0", "type", "bridge")
+            ip("-n", PREFIX + "sw", "link", "set", "br0", "up")
+            for i in range(1, NODES + 2):
+                self.add(str(i))
+                ip("-n", PREFIX + "sw", "link", "add", f"p{i}", "type", "veth", "peer", "name",
+                   "eth0", "netns", PREFIX + str(i))
+                ip("-n", PREFIX + "sw", "link", "set", f"p{i}", "master", "br0", "up")
+                ip("-n", PREFIX + str(i), "addr", "add", f"10.78.0.{i}/24", "dev", "eth0")
+                ip("-n", PREFIX + str(i), "link", "set", "eth0", "up")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in self.made:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+def test_over_ssh():
+    with tempfile.TemporaryDirectory(prefix="holdfast-ssh-") as folder, Machines():
+        os.mkdir(f"{folder}/bin")
+        with open(f"{folder}/bin/ssh", "w", encoding="utf-8") as f:
+            f.write(SSH.format(prefix=PREFIX))
+        os.chmod(f"{folder}/bin/ssh", 0o755)
+        hosts = ",".join(f"root@10.78.0.{i}" for i in range(1, NODES + 1))
+        done = subprocess.run(
+            ["ip", "netns", "exec", f"{PREFIX}{NODES + 1}", f"{ROOT}/jepsen/run", "--bin", BIN,
+             "--ssh", hosts, "--there", f"{folder}/there", "--out", f"{folder}/out", "--workload",
+             "register", "--nemesis", "kill,pause,partition,power", "--time", "25", "--rate",
+             "100", "--floor-ok", "3", "--seed", "4", "--quiet"],
+            env=dict(os.environ, PATH=f"{folder}/bin:{os.environ['PATH']}"), capture_output=True,
+            text=True, timeout=250, check=False)
+        print("  ", done.stdout.strip())
+        check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
+        for i in range(1, NODES + 1):
+            check(os.path.getsize(f"{folder}/out/n{i}/log") > 0, "no log of node", i)
+            tables = subprocess.run(["ip", "netns", "exec", PREFIX + str(i), "nft", "list",
+                                     "tables"], capture_output=True, text=True, check=True).stdout
+            check(tables == "", "rules are left:", tables)
+            pids = subprocess.run(["ip", "netns", "pids", PREFIX + str(i)], capture_output=True,
+                                  text=True, check=True).stdout
+            check(pids == "", "processes are left:", pids)
+
+
+if __name__ == "__main__":
+    missing = subprocess.run([sys.executable, "-B", "-c", f"""
+import sys; sys.path.insert(0, {ROOT!r} + "/jepsen")
+from harness import needs
+print("\\n".join(needs.missing(["kill"], {BIN!r}, [])))"""], capture_output=True, text=True,
+                             check=True).stdout.strip()
+    if missing:
+        print("skipped: no namespaces to stand for machines:", missing)
+        sys.exit(SKIPPED)
+    main(test_over_ssh)
