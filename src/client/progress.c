@@ -245,6 +245,14 @@ int progress_page(struct progress *p, struct slice start, struct slice end,
     return rv;
 }
 
+void progress_raise(struct progress *p, uint64_t version)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (!p->pieces[i].is_from_now)
+            p->pieces[i].version = MAX(p->pieces[i].version, version);
+    }
+}
+
 void progress_release(struct progress *p, size_t i)
 {
     ASSERT(i < p->count && p->pieces[i].is_busy);

@@ -82,6 +82,9 @@ uint64_t progress_mark(const struct progress *p);
 int progress_page(struct progress *p, struct slice start, struct slice end,
                   const struct response_watch *page);
 
+/* What is behind `version` is given up: those pieces go on from there. */
+void progress_raise(struct progress *p, uint64_t version);
+
 /* It got none. */
 void progress_release(struct progress *p, size_t i);
 

@@ -240,11 +240,14 @@ static uint32_t or_default(uint32_t value, uint32_t standard)
 static int take_place(struct client_watch *watch, const struct client_watch_options *options,
                       struct err *err)
 {
-    if (options->token.len > 0)
-        return progress_decode(&watch->progress, options->token, err);
     bool is_from_now = options->from_version == 0;
-    int rv = progress_init(&watch->progress, options->keyspace, options->start, options->end,
-                           is_from_now ? 0 : options->from_version - 1, is_from_now);
+    int rv = options->token.len > 0 ? progress_decode(&watch->progress, options->token, err) : 0;
+    if (rv == 0 && options->token.len > 0 && !is_from_now)
+        progress_raise(&watch->progress, options->from_version - 1);
+    if (rv != 0 || options->token.len > 0)
+        return rv;
+    rv = progress_init(&watch->progress, options->keyspace, options->start, options->end,
+                       is_from_now ? 0 : options->from_version - 1, is_from_now);
     return rv == 0 ? 0 : err_set(err, rv, "the span to watch");
 }
 

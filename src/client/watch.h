@@ -55,7 +55,8 @@ struct client_watch_options {
     struct slice start; /* user keys; the end is excluded, empty: to the last key */
     struct slice end;
     uint64_t from_version; /* changes of this version and later; 0: from now on */
-    struct slice token;    /* go on from there: then none of the above counts */
+    struct slice token;    /* go on from there: then none of the above counts, but what is
+                              below from_version is given up (it may be gone) */
     uint32_t polls_max;    /* 0: 32 */
     uint32_t page_bytes;   /* 0: 64 KiB */
     uint32_t wait_ms;      /* how long a request waits for a change; 0: 10 s */

@@ -197,9 +197,10 @@ static void op_look(struct watch_op *op)
 /* Versions are times: one that no clock of the cluster can have reached was never given. */
 static bool is_of_future(const struct replica *r, uint64_t version)
 {
-    uint64_t wall_ms = env_wall_ms(r->store->env) + r->store->opt.max_clock_offset_ms;
-    return version > range_meta(r->range)->last_version &&
-           version >> RANGE_VERSION_COUNTER_BITS > wall_ms;
+    const struct range_meta *meta = range_meta(r->range);
+    uint64_t now_ms = MAX(env_wall_ms(r->store->env), meta->time_ms); /* our clock may be behind */
+    return version > meta->last_version &&
+           version >> RANGE_VERSION_COUNTER_BITS > now_ms + r->store->opt.max_clock_offset_ms;
 }
 
 static void fill(struct watch_op *op, const struct request_watch *w)
@@ -296,7 +297,8 @@ static void move_time(struct replica *r)
     uint64_t wall_ms = env_wall_ms(r->store->env);
     uint64_t after_ms =
         MIN(meta->retention_ms / STORE_WATCH_STAMP_PART, (uint64_t)STORE_WATCH_STAMP_MS);
-    if (r->proposal_count > 0 || wall_ms <= meta->time_ms + MAX(after_ms, (uint64_t)1))
+    if (r->proposal_count > 0 ||
+        wall_ms <= meta->time_ms + MAX(after_ms, (uint64_t)STORE_WATCH_STAMP_MIN_MS))
         return;
     r->needs_stamp = true;
     r->stamp_ms = MAX(r->stamp_ms, wall_ms);

@@ -41,10 +41,11 @@ enum {
     STORE_FEED_BYTES = 64 << 20,
     STORE_FEED_RANGE_BYTES = 1 << 20,
     STORE_WATCH_WAIT_MAX_MS = 60000,
-    STORE_WATCH_PAGE_MAX = 1 << 20, /* bytes of a page */
-    STORE_FEED_KEPT_MS = 60000,     /* after the last request */
-    STORE_WATCH_STAMP_MS = 60000,   /* range time is moved so often at least … */
-    STORE_WATCH_STAMP_PART = 4,     /* … or after this part of the retention, if sooner */
+    STORE_WATCH_PAGE_MAX = 1 << 20,  /* bytes of a page */
+    STORE_FEED_KEPT_MS = 60000,      /* after the last request */
+    STORE_WATCH_STAMP_MS = 60000,    /* range time is moved so often at least … */
+    STORE_WATCH_STAMP_PART = 4,      /* … or after this part of the retention, if sooner … */
+    STORE_WATCH_STAMP_MIN_MS = 1000, /* … but never sooner than this */
 };
 
 /* Of a store. */

@@ -75,6 +75,11 @@ static const char *const cover_expected[] = {
     "twin: one without a result",
     "twin: told what the first could not",
     "twin: sent while the first was open",
+    /* watchers */
+    "watch: change told",
+    "watch: restarted",
+    "watch: too slow",
+    "watch: paused",
     /* operators */
     "admin: leader moved",
     "admin: flushed",

@@ -64,6 +64,7 @@ struct history_op {
     int64_t number;            /* INCREMENT: the answer */
     uint64_t version;          /* given or seen; 0: none */
     uint64_t read_version;     /* READ: at which the whole request was read; 0: not known */
+    bool is_change;            /* READ: a watcher was told so, at return_us */
     bool is_past;              /* READ: a later page of a scan, as of read_version */
     uint64_t ttl_ms;           /* of a write; 0: none */
     uint64_t expiry_ms;        /* as the answer named it; 0: not known */

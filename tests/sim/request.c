@@ -22,7 +22,7 @@ void request_names(struct workload *w)
                      prefixes[class], i);
 }
 
-static uint32_t key_by_name(const struct workload *w, struct slice name)
+uint32_t request_key_by_name(const struct workload *w, struct slice name)
 {
     for (uint32_t key = 0; key < KEYS_MAX; key++)
         if (slice_equal(slice_str(w->names[key]), name))
@@ -57,7 +57,7 @@ static size_t draw_pad(struct workload *w)
 
 /* The text that stands for a value in the history: the number alone where values are
  * unique. Fails the run if the value is not whole. */
-static char *value_text(struct workload *w, uint32_t key, struct slice value)
+char *request_value_text(struct workload *w, uint32_t key, struct slice value)
 {
     char head[64];
     struct buf whole;
@@ -424,7 +424,7 @@ static void note_seen(struct process *p, uint32_t key, const struct row *row, ui
         .return_us = sim_now_us(w->c->sim),
     };
     if (is_there) {
-        h.seen = value_text(w, key, row->value);
+        h.seen = request_value_text(w, key, row->value);
         h.version = row->version;
     }
     remember(p, key, h.seen, h.version, is_there ? row->value : slice_of(NULL, 0));
@@ -487,7 +487,7 @@ static void note_scan(struct process *p, const struct response_rows *rows)
     for (uint32_t i = 0; i < rows->rows.count; i++) {
         struct row row;
         row_next(&cursor, &row);
-        uint32_t key = key_by_name(w, row.key);
+        uint32_t key = request_key_by_name(w, row.key);
         int order = i == 0 ? 1 : slice_compare(row.key, last) * (p->is_reverse ? -1 : 1);
         if (row.status != 0 || key == KEYS_MAX || order <= 0 || !page_covers(p, rows, row.key)) {
             cluster_fail(w->c, "a scan gave %.*s behind %.*s: %s", (int)row.key.len,
@@ -582,7 +582,7 @@ static void note_mismatch(struct process *p, const struct command_result *cmd)
     h->outcome = HISTORY_MISMATCH;
     h->version = r->has_value ? r->version : 0;
     if (r->has_value)
-        h->seen = value_text(w, h->key, r->value);
+        h->seen = request_value_text(w, h->key, r->value);
     remember(p, h->key, h->seen, h->version, r->has_value ? r->value : slice_of(NULL, 0));
 }
 
@@ -604,7 +604,7 @@ static void note_done(struct process *p, const struct command_result *cmd)
         h->number = r->number;
         h->expiry_ms = r->expiry_ms;
         if (h->kind == HISTORY_SWAP && r->has_value)
-            h->seen = value_text(w, h->key, r->value);
+            h->seen = request_value_text(w, h->key, r->value);
         if (h->kind == HISTORY_WRITE || h->kind == HISTORY_CAS) {
             char text[24];
             snprintf(text, sizeof text, "%llu", (unsigned long long)h->value);

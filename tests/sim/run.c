@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "sim/scenario.h"
+#include "sim/watchers.h"
 
 enum {
     SETTLE_US = 60 * 1000 * 1000,
@@ -156,7 +157,7 @@ static bool liveness(struct cluster *c, struct workload *w)
     return !c->is_failed && core_judge(c, SETTLE_US);
 }
 
-static void run_phases(struct cluster *c, struct workload *w)
+static void run_phases(struct cluster *c, struct workload *w, struct watchers *watchers)
 {
     trouble(c);
     if (c->is_failed || !liveness(c, w))
@@ -168,15 +169,17 @@ static void run_phases(struct cluster *c, struct workload *w)
         return;
     if (!workload_final_ops(w, 0))
         cluster_fail(c, "no service after the faults stopped");
-    else
-        cluster_settle(c, SETTLE_US);
+    else if (cluster_settle(c, SETTLE_US))
+        watchers_catch_up(watchers);
 }
 
 /* The verdict over what the clients saw. */
-static void judge(struct cluster *c, struct history *h)
+static void judge(struct cluster *c, struct history *h, struct watchers *watchers)
 {
     if (!c->is_failed && !history_check(h, c->why, sizeof c->why))
         c->is_failed = true;
+    if (!c->is_failed)
+        watchers_judge(watchers);
     if (!c->is_failed && !history_search(h, c->why, sizeof c->why))
         c->is_failed = true;
 }
@@ -227,16 +230,19 @@ void run_seed(const struct run_options *o, struct trace_ring *ring, struct outco
     history_init(&history);
     cluster_open(c, &opt);
     struct workload *w = workload_new(c, &history);
+    struct watchers *watchers = watchers_new(c, w, &history);
     if (!c->is_failed)
-        run_phases(c, w);
+        run_phases(c, w, watchers);
     *ret = (struct outcome){.failed_us = c->is_failed ? sim_now_us(c->sim) : 0};
-    judge(c, &history);
+    judge(c, &history, watchers);
+    watchers_count(watchers, &c->cover);
     sum_up(c, w, &history, &ret->tally);
     ret->hash = sim_hash(c->sim);
     pin(o, &opt, &ret->drawn);
     memcpy(ret->why, c->why, sizeof ret->why);
     if (c->is_failed)
         cluster_note(c, NULL, "BROKEN: %s", c->why);
+    watchers_free(watchers);
     cluster_close(c);
     workload_free(w);
     history_fini(&history);

@@ -73,6 +73,12 @@ struct workload {
 /* Names sort as the classes do not: rows must come in order of names. */
 void request_names(struct workload *w);
 
+/* The key of that name; KEYS_MAX if there is none. */
+uint32_t request_key_by_name(const struct workload *w, struct slice name);
+
+/* What a history keeps of a value; the caller's to free. */
+char *request_value_text(struct workload *w, uint32_t key, struct slice value);
+
 /* Draw the next request of a process; fills p->op and begins its history. */
 void request_draw(struct process *p);
 

@@ -170,6 +170,8 @@ static void test_token(void **state)
     assert_int_equal(q.keyspace, 7);
     expect(&q, "a:9/0 m:5/0 "); /* ranges and requests are not for ever */
     assert_true(slice_equal(progress_end(&q, 1), slice_str("z")));
+    progress_raise(&q, 7); /* what is behind is given up, what is ahead is not */
+    expect(&q, "a:9/0 m:7/0 ");
     progress_fini(&q);
     for (size_t len = 0; len < token.len; len++)
         assert_int_equal(progress_decode(&q, slice_of(token.data, len), &err), ERR_CORRUPT);

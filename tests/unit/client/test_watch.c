@@ -259,7 +259,7 @@ static void test_storms(void **state)
     (void)state;
     uint64_t failures = 0, pieces_max = 0, pages = 0;
     struct fixture *f = malloc(sizeof *f);
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= 10; seed++) {
         start(f, seed);
         uint64_t from = f->cluster.version + 1;
         open_watch(f, "", "", from, slice_of(NULL, 0));
@@ -294,7 +294,7 @@ static void test_storms(void **state)
         finish(f);
     }
     free(f);
-    assert_true(pages > 1000 && pieces_max > 3);
+    assert_true(pages > 500 && pieces_max > 3);
 }
 
 /* More pieces than are asked for at a time: all of them go on, in turn. */
