@@ -120,6 +120,7 @@ static void commit_complete(struct env_work *work)
     lsm->version = lsm->commit_version;
     lsm->commit_version = NULL;
     lsm_view_drop(lsm);
+    lsm_note_garbage(lsm);
     files_edit(lsm, &lsm->commit_edit, before);
     edit_fini(&lsm->commit_edit);
     version_unref(before);

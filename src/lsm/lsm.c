@@ -26,7 +26,7 @@ void lsm_options_init(struct lsm_options *options)
         .level_base_bytes = 256 << 20,
         .level_ratio = 10,
         .manifest_bytes = 1 << 20,
-        .value_garbage_percent = 25,
+        .value_garbage_percent = 22,
         .retry_us_min = 100000,
         .retry_us_max = 5000000,
     };
@@ -135,15 +135,29 @@ static enum lsm_stall stall_now(const struct lsm *lsm)
     return last_one || l0 >= o->l0_slow ? LSM_STALL_SLOW : LSM_STALL_NONE;
 }
 
+enum { PACE_HALVES = 5, GARBAGE_SLOW = 40, GARBAGE_WAY = 40 /* permille */ };
+
+/* How far `now` is on its way from `slow`: 0 not yet, then 1 .. PACE_HALVES + 1. */
+static uint64_t pace_step(uint64_t now, uint64_t slow, uint64_t way)
+{
+    if (now < slow)
+        return 0;
+    return 1 + MIN((now - slow) * PACE_HALVES / MAX(way, (uint64_t)1), (uint64_t)PACE_HALVES);
+}
+
 uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes)
 {
     const struct lsm_options *o = &lsm->options;
-    size_t l0 = version_l0_depth(lsm->version);
-    if (l0 < o->l0_slow)
+    uint64_t step = pace_step(version_l0_depth(lsm->version), o->l0_slow,
+                              o->l0_stop - MIN(o->l0_slow, o->l0_stop));
+    /* Garbage that nothing is done about (damage, a full disk) slows nobody. */
+    uint64_t slow = (uint64_t)o->value_garbage_percent * 10 + GARBAGE_SLOW;
+    if (lsm->compaction != NULL)
+        step = MAX(step, pace_step(lsm->garbage_permille, slow, GARBAGE_WAY));
+    if (step == 0)
         return 0;
-    /* The rate halves five times on the way. */
-    uint64_t way = MAX(o->l0_stop - MIN(o->l0_slow, o->l0_stop), 1u);
-    uint64_t halves = MIN((l0 - o->l0_slow) * 5 / way, (uint64_t)5);
+    /* The rate halves at each step. */
+    uint64_t halves = step - 1;
     uint64_t rate = (uint64_t)LSM_PACE_FIRST >> halves;
     ASSERT(rate >= LSM_PACE_LAST);
     return (uint64_t)bytes * 1000000 / rate;
@@ -240,6 +254,13 @@ static void level_stats(const struct lsm *lsm, struct lsm_stats *out)
             out->damaged_files += atomic_load_explicit(&p->table->is_bad, memory_order_relaxed);
         }
     }
+}
+
+void lsm_note_garbage(struct lsm *lsm)
+{
+    uint64_t bytes = 0, live = 0;
+    if (value_usage(lsm->version, &bytes, &live) == 0)
+        lsm->garbage_permille = (bytes - live) * 1000 / MAX(bytes, (uint64_t)1);
 }
 
 static void value_stats(const struct lsm *lsm, struct lsm_stats *out)

@@ -122,7 +122,7 @@ struct lsm_options {
 
     /* Values from this size on go to value files; 0: none. */
     size_t value_bytes;
-    /* Of value files may be garbage before they are compacted, 1..100; 25. */
+    /* Of value files may be garbage before they are compacted, 1..100; 22. */
     unsigned value_garbage_percent;
 
     struct lsm_callbacks callbacks;
@@ -158,9 +158,11 @@ int lsm_write(struct lsm *lsm, const struct lsm_batch *batch);
 enum lsm_stall { LSM_STALL_NONE, LSM_STALL_SLOW, LSM_STALL_STOP };
 enum lsm_stall lsm_stall(const struct lsm *lsm);
 
-/* How long an owner should wait after it wrote `bytes`: 0 while L0 is below `l0_slow`, then
- * more the nearer it comes to `l0_stop`, so that writers meet a rate that compaction can
- * follow and not a wall. From LSM_PACE_FIRST bytes a second down to LSM_PACE_LAST. */
+/* How long an owner should wait after it wrote `bytes`: 0 while L0 is below `l0_slow` (and
+ * garbage in value files not far above `value_garbage_percent`), then more the nearer it comes
+ * to `l0_stop` (or garbage to 8 percent above, while a compaction works), so that writers meet a
+ * rate that compaction can follow and not a wall. From LSM_PACE_FIRST bytes a second down to
+ * LSM_PACE_LAST. */
 uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes);
 enum { LSM_PACE_FIRST = 32 << 20, LSM_PACE_LAST = 1 << 20 };
 

@@ -165,7 +165,8 @@ struct lsm {
     uint64_t next_order;
     bool is_dead; /* after env_fatal() */
 
-    struct version *version; /* in force */
+    struct version *version;   /* in force */
+    uint64_t garbage_permille; /* of its value files */
     struct memtable *active;
     uint64_t active_large; /* bytes of large values in it */
     struct lsm_view *view; /* cached; NULL when stale */
@@ -218,6 +219,9 @@ struct lsm {
 void lsm_setup(struct lsm *lsm);
 
 struct build_env lsm_build_env(struct lsm *lsm);
+
+/* The version has changed: how much of its value files is garbage? */
+void lsm_note_garbage(struct lsm *lsm);
 
 /* Are so many bytes of large values worth a value file? A sixteenth of a table's size is, so
  * that the number of files stays bounded. */

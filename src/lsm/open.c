@@ -247,6 +247,7 @@ int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
         remove_rest(lsm, &files);
         files_open(lsm, lsm->version);
         lsm_check(lsm);
+        lsm_note_garbage(lsm);
         lsm_note_damage(lsm, "");
         *ret_lsm = lsm;
         lsm = NULL;

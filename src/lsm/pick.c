@@ -4,6 +4,7 @@
 #include "lsm/compact.h"
 #include "lsm/gc.h"
 #include "lsm/lsm_internal.h"
+#include "lsm/value_gc.h"
 
 enum { LAST_LEVEL = LSM_LEVELS - 1, GARBAGE_PERMILLE = 200 };
 
@@ -149,9 +150,19 @@ static uint64_t pick_bytes(const struct pick *pick, unsigned level)
     return bytes;
 }
 
+/* With the values that the level's pieces refer to. */
+static uint64_t pick_bytes_whole(const struct pick *pick, unsigned level)
+{
+    uint64_t bytes = pick_bytes(pick, level);
+    for (size_t i = 0; i < pick->input_count; i++)
+        bytes += pick->inputs[i].level == level ? piece_value_bytes(pick->inputs[i].piece) : 0;
+    return bytes;
+}
+
 /* A piece that need not be rewritten, or else the largest group. That is left to grow
  * while it would rewrite more of the base than it brings, up to twice the files that
- * ask for compaction. ERR_NOT_FOUND: not yet. */
+ * ask for compaction. What it brings are values too: what they overwrite is garbage that
+ * nobody knows of until then. ERR_NOT_FOUND: not yet. */
 static int pick_l0(const struct version *v, const struct lsm_options *o, unsigned base,
                    struct pick *pick)
 {
@@ -171,7 +182,7 @@ static int pick_l0(const struct version *v, const struct lsm_options *o, unsigne
     int rv = add_overlaps(pick, v, 0, lo, hi);
     if (rv == 0)
         rv = add_overlaps(pick, v, base, lo, hi);
-    if (rv == 0 && pick_bytes(pick, base) > pick_bytes(pick, 0) &&
+    if (rv == 0 && pick_bytes(pick, base) > pick_bytes_whole(pick, 0) &&
         version_l0_depth(v) < MIN(o->l0_compact * 2, MAX(o->l0_slow, o->l0_compact)))
         rv = ERR_NOT_FOUND;
     return rv;

@@ -70,8 +70,8 @@ static struct use *uses_of(const struct version *v, const struct version *of)
 int value_usage(const struct version *v, uint64_t *ret_bytes, uint64_t *ret_live)
 {
     uint64_t bytes = 0, live = 0;
-    struct use *uses = uses_of(v, v);
-    if (uses == NULL)
+    struct use *uses = v->count[VERSION_VALUES] > 0 ? uses_of(v, v) : NULL;
+    if (uses == NULL && v->count[VERSION_VALUES] > 0)
         return ERR_NOMEM;
     for (size_t i = 0; i < v->count[VERSION_VALUES]; i++) {
         bytes += uses[i].file->bytes;

@@ -74,6 +74,7 @@ struct bench {
     /* over the life of the process */
     uint64_t user_bytes; /* given to db_write() */
     uint64_t disk_bytes_written;
+    uint64_t garbage_permille_max; /* of value files, as sampled by writers */
     struct err err;
 };
 
@@ -91,6 +92,7 @@ struct run {
     struct hist *hist; /* NULL: not asked for */
     uint64_t todo;     /* operations; UINT64_MAX: until the time is over */
     uint64_t done;
+    uint64_t sampled; /* done, when value files were looked at */
     uint64_t found, bytes, errors;
     uint64_t next_key; /* of sequential workloads */
     size_t pool_at;

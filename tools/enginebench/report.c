@@ -159,6 +159,7 @@ static void json_report(const struct bench *b, const struct totals *t)
         {"value_live_bytes", t->stats.value_live_bytes},
         {"value_write_bytes", t->stats.value_write_bytes},
         {"value_moved_bytes", t->stats.value_moved_bytes},
+        {"value_garbage_permille_max", b->garbage_permille_max},
         {"moves", t->stats.compact_moves},
         {"cache_hits", t->stats.cache_hits},
         {"cache_misses", t->stats.cache_misses},
@@ -204,12 +205,14 @@ void report_end(struct bench *b)
                    level, l->files, l->bytes, l->records, l->write_bytes, l->read_bytes, l->gets);
     }
     if (t.stats.value_files > 0)
-        printf("values %6u %10" PRIu64 " of which %.1f %% are garbage; written %" PRIu64
+        printf("values %6u %10" PRIu64
+               " of which %.1f %% are garbage (%.1f %% at most); written %" PRIu64
                ", moved %" PRIu64 "\n",
                t.stats.value_files, t.stats.value_bytes,
                100 * (double)(t.stats.value_bytes - t.stats.value_live_bytes) /
                    (double)MAX(t.stats.value_bytes, (uint64_t)1),
-               t.stats.value_write_bytes, t.stats.value_moved_bytes);
+               (double)b->garbage_permille_max / 10, t.stats.value_write_bytes,
+               t.stats.value_moved_bytes);
     printf("data %.1f MiB, written %.1f MiB for %.1f MiB of user data (write amplification "
            "%.2f), cache %.1f MiB (%" PRIu64 " hits, %" PRIu64 " misses), peak memory %.1f MiB\n",
            (double)t.table_bytes / 1048576, (double)t.written / 1048576,

@@ -13,7 +13,7 @@
 #include "bench.h"
 #include "env/uv/env_uv.h"
 
-enum { SLICE = 64, RATE_PAUSE_US = 1000, QUIET_POLL_US = 1000 };
+enum { SLICE = 64, RATE_PAUSE_US = 1000, QUIET_POLL_US = 1000, SAMPLE_OPS = 256 };
 
 uint64_t now_ns(void)
 {
@@ -79,6 +79,16 @@ static bool run_op(struct run *run)
     return false;
 }
 
+/* The most garbage that value files had. */
+static void sample_values(struct bench *b)
+{
+    struct lsm_stats stats;
+    lsm_stats(db_lsm(b->db), &stats);
+    uint64_t garbage = stats.value_bytes - stats.value_live_bytes;
+    uint64_t permille = garbage * 1000 / MAX(stats.value_bytes, (uint64_t)1);
+    b->garbage_permille_max = MAX(b->garbage_permille_max, permille);
+}
+
 static bool time_is_over(const struct run *run)
 {
     return run->bench->set.duration_us > 0 && now_ns() >= run->until_ns;
@@ -105,6 +115,10 @@ static void on_slice(struct env_task *task)
     for (unsigned i = 0; i < SLICE; i++) {
         if (!run_op(run))
             break;
+    }
+    if (b->set.value_threshold > 0 && run->done / SAMPLE_OPS != run->sampled) {
+        run->sampled = run->done / SAMPLE_OPS;
+        sample_values(b);
     }
     run->is_over |= time_is_over(run);
     if (run->is_over && !run->is_waiting)

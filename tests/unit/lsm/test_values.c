@@ -287,6 +287,38 @@ static void test_garbage(void **state)
     place_fini(&p);
 }
 
+/* Writers are slowed while compaction is behind with garbage, and only then. */
+static void test_pace(void **state)
+{
+    (void)state;
+    struct place p;
+    struct rng rng;
+    unsigned slowed = 0;
+    place_init(&p);
+    p.options.l0_slow = 1000; /* not for that */
+    p.options.l0_stop = 2000;
+    reopen(&p);
+    latest_only(&p);
+    rng_init(&rng, 1);
+    fill(&p, 0, LARGE);
+    for (unsigned n = 0; n < 40 * KEYS; n++) {
+        put(&p, (unsigned)rng_below(&rng, KEYS), n, LARGE);
+        sim_step(p.sim);
+        struct lsm_stats stats = stats_of(&p);
+        uint64_t garbage = stats.value_bytes - stats.value_live_bytes;
+        uint64_t us = lsm_pace_us(p.lsm, 1 << 20);
+        slowed += us > 0;
+        if (us > 0)
+            assert_true(stats.is_compacting && garbage * 100 >= stats.value_bytes * 26);
+        else
+            assert_true(!stats.is_compacting || garbage * 100 < stats.value_bytes * 27);
+    }
+    assert_true(slowed > 0);
+    settle(&p);
+    assert_int_equal(lsm_pace_us(p.lsm, 1 << 20), 0);
+    place_fini(&p);
+}
+
 /* A view shows what it showed, though all that it shows was overwritten and moved. */
 static void test_view(void **state)
 {
@@ -554,11 +586,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_where_they_go), cmocka_unit_test(test_no_io),
-        cmocka_unit_test(test_garbage),       cmocka_unit_test(test_view),
-        cmocka_unit_test(test_off_again),     cmocka_unit_test(test_edits),
-        cmocka_unit_test(test_abandoned),     cmocka_unit_test(test_approximate),
-        cmocka_unit_test(test_damage),        cmocka_unit_test(test_scrub),
-        cmocka_unit_test(test_missing),       cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_garbage),       cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_view),          cmocka_unit_test(test_off_again),
+        cmocka_unit_test(test_edits),         cmocka_unit_test(test_abandoned),
+        cmocka_unit_test(test_approximate),   cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_scrub),         cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_walk),
     };
     return cmocka_run_group_tests_name("values", tests, NULL, NULL);
 }
