@@ -91,6 +91,41 @@ static void dump_props(const struct dump *d, const struct table *t)
     line(d, "largest=%s", largest);
 }
 
+/* The blocks of a value file by its directory. */
+static int dump_values(const struct dump *d, struct table *t, bool records, struct err *err)
+{
+    struct block *directory = NULL;
+    struct values_walk walk = {.size = t->size};
+    uint64_t count = 0;
+    int rv = table_block(t, t->footer.top, LSM_READ_NO_FILL, &directory, err);
+    if (rv != 0)
+        return rv;
+    walk.raw = block_slice(directory);
+    for (; values_walk(&walk); count++) {
+        if (records)
+            line(d, "block at %llu: %u bytes", (unsigned long long)walk.at.offset, walk.at.len);
+    }
+    line(d, "file_bytes=%llu values=%llu value_bytes=%llu", (unsigned long long)t->size,
+         (unsigned long long)count, (unsigned long long)walk.next);
+    block_unref(directory);
+    return walk.is_bad ? err_set(err, ERR_CORRUPT, "'%s': the directory makes no sense", t->name)
+                       : 0;
+}
+
+static bool is_value_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    uint64_t number;
+    return disk_parse(slash != NULL ? slash + 1 : path, &number) == DISK_VALUES;
+}
+
+static int open_any(struct table **ret_table, struct env *env, struct cache *cache,
+                    const char *path, struct err *err)
+{
+    return is_value_file(path) ? table_open_values(ret_table, env, cache, path, 0, 0, err)
+                               : table_open(ret_table, env, cache, path, 0, 0, err);
+}
+
 static void on_bad_block(void *data, const char *file, uint64_t offset, const char *text)
 {
     (void)file;
@@ -106,13 +141,15 @@ int lsm_dump_table(struct env *env, const char *path, bool records, lsm_line_fn 
     struct cache *cache = cache_new(0);
     int rv = cache == NULL ? err_set(err, ERR_NOMEM, "cache") : 0;
     if (rv == 0)
-        rv = table_open(&t, env, cache, path, 0, 0, err);
+        rv = open_any(&t, env, cache, path, err);
     if (rv == 0) {
         rv = table_verify(t, NULL, on_bad_block, &d, err);
-        if (t->damage[0] == 0)
+        if (t->damage[0] == 0 && t->is_values && rv == 0)
+            rv = dump_values(&d, t, records, err);
+        else if (t->damage[0] == 0)
             dump_props(&d, t);
     }
-    if (t != NULL && t->damage[0] == 0 && records) {
+    if (t != NULL && t->damage[0] == 0 && records && !t->is_values) {
         c = table_cursor(t, (struct slice){0}, (struct slice){0}, LSM_READ_NO_FILL, err);
         if (c == NULL)
             rv = err_set(err, ERR_NOMEM, "cursor");
@@ -120,6 +157,24 @@ int lsm_dump_table(struct env *env, const char *path, bool records, lsm_line_fn 
             dump_entry(&d, c->at);
     }
     cursor_free(c);
+    table_unref(t);
+    cache_free(cache);
+    return rv;
+}
+
+int lsm_verify_table(struct env *env, const char *path, lsm_line_fn on_line, void *data,
+                     struct err *err)
+{
+    struct dump d = {.on_line = on_line, .data = data};
+    struct table *t = NULL;
+    struct cache *cache = cache_new(0);
+    int rv = cache == NULL ? err_set(err, ERR_NOMEM, "cache") : 0;
+    if (rv == 0)
+        rv = open_any(&t, env, cache, path, err);
+    if (rv == 0)
+        rv = table_verify(t, NULL, on_bad_block, &d, err);
+    if (rv == 0)
+        line(&d, "%s: sound", path);
     table_unref(t);
     cache_free(cache);
     return rv;

@@ -120,7 +120,7 @@ struct lsm_options {
     uint64_t scrub_bytes;    /* of files checked each second in the background; 0: none */
     bool no_auto_compaction; /* for tests */
 
-    /* Values from this size on go to value files; 0: none. */
+    /* Values from this size on go to value files; 0: none; 4 KiB. */
     size_t value_bytes;
     /* Of value files may be garbage before they are compacted, 1..100; 22. */
     unsigned value_garbage_percent;
@@ -414,12 +414,26 @@ int lsm_checkpoint(const struct lsm_view *view, const char *dir, struct err *err
 /* Assert every invariant that can be seen from memory. */
 void lsm_check(const struct lsm *lsm);
 
-/* For people: one line a call, read-only, on files of a running or stopped engine.
- * Blocking; any thread. Damage is shown as a line and returned as ERR_CORRUPT. */
+/* For people; tables and value files alike: one line a call, read-only, on files of a running or
+ * stopped engine. Blocking; any thread. Damage is shown as a line and returned as ERR_CORRUPT. */
 typedef void (*lsm_line_fn)(void *data, const char *line);
 int lsm_dump_table(struct env *env, const char *path, bool records, lsm_line_fn on_line, void *data,
                    struct err *err);
+int lsm_verify_table(struct env *env, const char *path, lsm_line_fn on_line, void *data,
+                     struct err *err);
 int lsm_dump_manifest(struct env *env, const char *dir, lsm_line_fn on_line, void *data,
                       struct err *err);
+
+/* Is everything there that the manifest of a stopped engine names, and sound? A line for each
+ * finding; ERR_CORRUPT if there was damage, ERR_NOT_FOUND if `dir` holds no engine. */
+int lsm_verify_folder(struct env *env, const char *dir, lsm_line_fn on_line, void *data,
+                      struct err *err);
+
+/* What can be had of the folder of a stopped engine that does not open, as a new folder `into`
+ * (which must not exist): a manifest, links to the files that it names, or the tables merged
+ * anew. The lines say what is lost. `dir` is only read. Without `into` (NULL) nothing is
+ * written. */
+int lsm_repair(struct env *env, const char *dir, const char *into, lsm_line_fn on_line, void *data,
+               struct err *err);
 
 #endif

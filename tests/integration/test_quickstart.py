@@ -249,7 +249,12 @@ def damaged_dumps(c, log, engine):
     table = os.path.join(copy, "engine", tables[0])
     check("records=" in c.ok("debug", "sst", "dump", table), "a table")
     c.ok("debug", "sst", "dump", table, "--records", "--json")
+    check("sound" in c.ok("debug", "sst", "verify", table), "a sound table")
+    check(" 0 damaged places" in c.ok("debug", "manifest", "verify", os.path.join(copy, "engine")),
+          "a sound engine")
     flip(table, 20)
+    done = exit_is(c, 1, "debug", "sst", "verify", table)
+    check("block at 0: bad crc" in done.stderr and tables[0] in done.stderr, done.stderr)
     check("bad crc" in exit_is(c, 1, "debug", "sst", "dump", table).stderr, "a damaged table")
     with open(table, "wb"):
         pass
@@ -257,10 +262,25 @@ def damaged_dumps(c, log, engine):
     with open(os.path.join(copy, "engine", "CURRENT"), "w", encoding="ascii") as f:
         f.write("nonsense\n")
     exit_is(c, 1, "debug", "manifest", "dump", os.path.join(copy, "engine"))
+    repairs(c, os.path.join(copy, "engine"), table)
     for kind in ("log", "sst", "manifest"):
         exit_is(c, 1, "debug", kind, "dump", os.path.join(copy, "nothing"))
     os.makedirs(os.path.join(copy, "empty"))
     exit_is(c, 1, "debug", "log", "dump", os.path.join(copy, "empty"))
+
+
+def repairs(c, engine, table):
+    """An engine with an empty table and without CURRENT: what is left becomes a new one."""
+    new = engine + ".new"
+    files = sorted(os.listdir(engine))
+    exit_is(c, 1, "debug", "manifest", "verify", engine)
+    said = c.ok("debug", "manifest", "repair", engine)
+    check(os.path.basename(table) in said and "nothing was written" in said, said)
+    check(not os.path.exists(new), "a dry run wrote something")
+    check("written to" in c.ok("debug", "manifest", "repair", engine, "--into", new), "no repair")
+    check(" 0 damaged places" in c.ok("debug", "manifest", "verify", new), "it verifies")
+    check(sorted(os.listdir(engine)) == files, "the old folder changed")
+    exit_is(c, 1, "debug", "manifest", "repair", engine, "--into", new)
 
 
 def test_quickstart():

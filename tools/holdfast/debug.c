@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * debug log dump, sst dump, manifest dump: a store's files as text. Reads only, and
+ * debug log dump, sst dump|verify, manifest dump|verify|repair: a store's files as text, and
+ * what can be had of a damaged engine. Reads only, but for the new folder of a repair, and
  * best while the store is stopped. Damage is shown and makes the exit code 1.
  */
 #include <inttypes.h>
@@ -16,6 +17,7 @@ struct dumping {
     struct cli *cli;
     uint64_t records; /* of a log */
     uint64_t damaged; /* of them */
+    const char *into; /* of a repair; NULL: only say what would be done */
 };
 
 /* What a dump calls with each line. */
@@ -98,11 +100,28 @@ static int dump_manifest(struct dumping *dumping, struct env *env, const char *p
     return lsm_dump_manifest(env, path, on_line, dumping, err);
 }
 
-static int run_dump(struct cli *cli, dump_fn dump, const char *path)
+static int verify_table(struct dumping *dumping, struct env *env, const char *path, struct err *err)
+{
+    return lsm_verify_table(env, path, on_line, dumping, err);
+}
+
+static int verify_manifest(struct dumping *dumping, struct env *env, const char *path,
+                           struct err *err)
+{
+    return lsm_verify_folder(env, path, on_line, dumping, err);
+}
+
+static int repair_manifest(struct dumping *dumping, struct env *env, const char *path,
+                           struct err *err)
+{
+    return lsm_repair(env, path, dumping->into, on_line, dumping, err);
+}
+
+static int run_dump(struct cli *cli, dump_fn dump, const char *path, const char *into)
 {
     struct err err = {0};
     struct env *env = NULL;
-    struct dumping dumping = {.cli = cli};
+    struct dumping dumping = {.cli = cli, .into = into};
     int rv = env_uv_new(NULL, &env, &err);
     if (rv != 0)
         return cli_error(cli, "%s", err.msg);
@@ -121,7 +140,7 @@ static int run_path(struct cli *cli, int argc, const char *const *argv, dump_fn 
     cli->is_offline = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
         return exit_code;
-    return run_dump(cli, dump, words.at[0]);
+    return run_dump(cli, dump, words.at[0], NULL);
 }
 
 static int run_log(struct cli *cli, int argc, const char *const *argv)
@@ -132,6 +151,30 @@ static int run_log(struct cli *cli, int argc, const char *const *argv)
 static int run_manifest(struct cli *cli, int argc, const char *const *argv)
 {
     return run_path(cli, argc, argv, dump_manifest);
+}
+
+static int run_manifest_verify(struct cli *cli, int argc, const char *const *argv)
+{
+    return run_path(cli, argc, argv, verify_manifest);
+}
+
+static int run_table_verify(struct cli *cli, int argc, const char *const *argv)
+{
+    return run_path(cli, argc, argv, verify_table);
+}
+
+static int run_repair(struct cli *cli, int argc, const char *const *argv)
+{
+    const char *into = NULL;
+    const struct args_flag flags[] = {
+        {"into", 0, ARGS_TEXT, &into, NULL, "DIR", "write to this new folder; else only say what"},
+    };
+    struct cli_words words;
+    int exit_code;
+    cli->is_offline = true;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
+        return exit_code;
+    return run_dump(cli, repair_manifest, words.at[0], into);
 }
 
 static int run_table(struct cli *cli, int argc, const char *const *argv)
@@ -145,7 +188,7 @@ static int run_table(struct cli *cli, int argc, const char *const *argv)
     cli->is_offline = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
         return exit_code;
-    return run_dump(cli, has_records ? dump_table_records : dump_table, words.at[0]);
+    return run_dump(cli, has_records ? dump_table_records : dump_table, words.at[0], NULL);
 }
 
 static const struct cli_command log_commands[] = {
@@ -155,14 +198,22 @@ static const struct cli_command log_commands[] = {
 };
 
 static const struct cli_command sst_commands[] = {
-    {"dump", run_table, NULL, "FILE", "a table file of the engine",
+    {"dump", run_table, NULL, "FILE", "a table or value file of the engine",
      "  holdfast debug sst dump /var/lib/holdfast/engine/000012.tbl --records"},
+    {"verify", run_table_verify, NULL, "FILE", "every block of a table or value file",
+     "  holdfast debug sst verify /var/lib/holdfast/engine/000012.tbl"},
     {0},
 };
 
 static const struct cli_command manifest_commands[] = {
     {"dump", run_manifest, NULL, "DIR", "the engine's manifest",
      "  holdfast debug manifest dump /var/lib/holdfast/engine"},
+    {"verify", run_manifest_verify, NULL, "DIR", "is all there that it names, and sound?",
+     "  holdfast debug manifest verify /var/lib/holdfast/engine"},
+    {"repair", run_repair, NULL, "DIR", "what can be had of an engine that does not open",
+     "  holdfast debug manifest repair /var/lib/holdfast/engine\n"
+     "  holdfast debug manifest repair /var/lib/holdfast/engine --into "
+     "/var/lib/holdfast/engine.new"},
     {0},
 };
 

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * folder — an engine's folder without an engine: what is there, what its manifest says as far
+ * as it can be read, and the tables of that, open. For verify and repair; reads only.
+ *
+ * Threads    one at a time; blocking.
+ */
+#ifndef LSM_FOLDER_H_
+#define LSM_FOLDER_H_
+
+#include "lsm/disk.h"
+#include "lsm/version.h"
+
+struct folder_file {
+    enum disk_kind kind;
+    uint64_t number;
+    uint64_t size;
+};
+
+struct folder {
+    struct env *env;
+    const char *dir;
+    struct cache *cache;
+    struct folder_file *files;
+    size_t count;
+    uint64_t number_max;
+
+    uint64_t manifest;   /* number of the one that was read; 0: none */
+    uint64_t records;    /* good ones of it, from the first on */
+    bool is_torn;        /* its last record was never acknowledged */
+    int manifest_status; /* 0: CURRENT names it, and all of it is good */
+    struct err manifest_err;
+    struct version *version; /* after these records. Pieces whose file is missing or no file of
+                              * ours have no table, or one with `damage` */
+};
+
+/* ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. What is damaged is no error here. */
+int folder_open(struct folder *folder, struct env *env, const char *dir, struct err *err);
+void folder_close(struct folder *folder); /* accepts zeroes */
+
+const struct folder_file *folder_find(const struct folder *folder, enum disk_kind kind,
+                                      uint64_t number);
+
+/* Is the piece's file there, of its size, with a frame that can be read? Else *ret_why. */
+bool folder_has(const struct piece *piece, const char **ret_why);
+
+/* Does the table refer to a value file that is not there? 0: no. */
+uint64_t folder_lost_ref(const struct version *version, const struct table *table);
+
+#endif
