@@ -26,6 +26,7 @@ void lsm_options_init(struct lsm_options *options)
         .level_base_bytes = 256 << 20,
         .level_ratio = 10,
         .manifest_bytes = 1 << 20,
+        .value_bytes = 4 << 10,
         .value_garbage_percent = 22,
         .retry_us_min = 100000,
         .retry_us_max = 5000000,

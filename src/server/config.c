@@ -64,6 +64,8 @@ static const struct key_row rows[] = {
      "full memtables that may wait for their flush"},
     {"block_cache_bytes", KEY_SIZE, AT(block_cache_bytes), MIB, TIB, 64 * MIB,
      "cache of table blocks, filters and indexes"},
+    {"large_value_bytes", KEY_SIZE, AT(large_value_bytes), 0, GIB, 4 * KIB,
+     "values from this size on stand in value files beside the tables; 0: none"},
     {"table_bytes", KEY_SIZE, AT(table_bytes), 16 * KIB, GIB, 64 * MIB, "size of a table file"},
     {"level_base_bytes", KEY_SIZE, AT(level_base_bytes), 64 * KIB, TIB, 256 * MIB,
      "size of the first level below L0"},

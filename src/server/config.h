@@ -56,6 +56,7 @@ struct config {
     uint64_t memtable_bytes;
     uint64_t memtables_max;
     uint64_t block_cache_bytes;
+    uint64_t large_value_bytes;
     uint64_t table_bytes;
     uint64_t level_base_bytes;
     uint64_t log_segment_bytes;

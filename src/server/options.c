@@ -22,6 +22,7 @@ static void set_engine(const struct config *config, struct store_options *option
     options->lsm.memtable_bytes = config->memtable_bytes;
     options->lsm.memtables_max = (unsigned)config->memtables_max;
     options->lsm.cache_bytes = config->block_cache_bytes;
+    options->lsm.value_bytes = config->large_value_bytes;
     options->lsm.table_bytes = config->table_bytes;
     options->lsm.level_base_bytes = config->level_base_bytes;
     options->log.segment_bytes = config->log_segment_bytes;

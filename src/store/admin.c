@@ -203,6 +203,7 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     uint64_t table_bytes = 0;
     for (int i = 0; i < LSM_LEVELS; i++)
         table_bytes += lsm.levels[i].bytes;
+    table_bytes += lsm.value_bytes;
     add_number(out, "log.file_bytes", log.file_bytes);
     add_number(out, "log.live_bytes", log.live_bytes);
     add_number(out, "log.cache_bytes", log.cache_bytes);
@@ -217,6 +218,8 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     add_number(out, "engine.memtable_bytes", lsm.memtable_bytes);
     add_number(out, "engine.memtables_frozen", lsm.memtables_frozen);
     add_number(out, "engine.table_bytes", table_bytes);
+    add_number(out, "engine.value_bytes", lsm.value_bytes);
+    add_number(out, "engine.value_live_bytes", lsm.value_live_bytes);
     add_number(out, "engine.cache_bytes", lsm.cache_bytes);
     add_number(out, "engine.flushes", lsm.flushes);
     add_number(out, "engine.compactions", lsm.compactions);

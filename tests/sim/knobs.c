@@ -26,6 +26,9 @@ static void draw_engine(struct lsm_options *o, struct rng *rng)
     /* With no cache to speak of every read is a cold one. */
     o->cache_bytes = rng_chance(rng, 1, 2) ? rng_below(rng, 4096) : power(rng, 12, 20);
     o->cache_bytes = MIN(o->cache_bytes, 256 * (size_t)o->block_bytes); /* chains stay short */
+    struct rng own = *rng; /* what is drawn after is what it always was */
+    o->value_bytes = rng_chance(&own, 1, 4) ? 0 : power(&own, 0, 8);
+    o->value_garbage_percent = (unsigned)rng_between(&own, 5, 50);
 }
 
 static void draw_log(struct raftlog_options *o, struct rng *rng, bool is_large)
