@@ -2,7 +2,8 @@
  *
  * The bugs that a planted build can have: name, where it is looked for, what it breaks.
  * `sim` and `hours` are runs of holdfast-sim (hours: with wall clocks hours off),
- * `consensus` of holdfast-consensus-sim, where members come and go. In order of the rooms
+ * `consensus` of holdfast-consensus-sim, where members come and go, `placement` of
+ * holdfast-placement-sim. In order of the rooms
  * that break; docs/PLANTED.md tells of each where the real world had it.
  */
 #ifndef BASE_PLANT_LIST_H_
@@ -78,7 +79,7 @@
     X(clock_not_watched, "hours", "a store whose clock is hours off leads")                        \
     X(commit_counts_learners, "consensus", "learners count when a commit is counted")              \
     X(two_operators, "placement", "a second operator is begun for a range that has one")           \
-    X(id_reused, "placement", "ids are given out before it is durable that they are")              \
+    X(id_reused, "placement", "ids are given out though it is not durable that they are")          \
     X(learner_promoted_early, "placement", "a learner is promoted before it has caught up")        \
     X(removed_before_caught_up, "placement",                                                       \
       "a voter is removed before what replaces it has caught up")                                  \

@@ -131,7 +131,7 @@ static bool is_gain(const struct round *b, const struct pl_store *from, const st
         return gap > 0;
     bool is_out =
         excess_of(b, from) > slack_bytes(b, from) || excess_of(b, to) < -slack_bytes(b, to);
-    return is_out && gap >= 0.6 * bytes * (1 / wf + 1 / wt);
+    return is_out && gap >= 0.52 * bytes * (1 / wf + 1 / wt);
 }
 
 /* Is everything as it should be, so that comfort may touch it? */
@@ -142,21 +142,28 @@ static bool is_calm(const struct placement *p, const struct pl_range *r)
            h.voters == pl_range_wants(p, r);
 }
 
-/* The emptiest store that may take the replica of `from` and gains by it. */
+/* The emptiest store that may take the replica of `from` and gains by it. If a better one is
+ * busy, one above its part is no substitute: the replica would only have to move again. */
 static struct pl_store *find_target(const struct round *b, const struct pl_range *r,
                                     const struct pl_store *from)
 {
     struct pl_closeness now = pl_closeness_of(b->p, r, NULL, NULL, NULL);
+    bool is_better_busy = false;
     for (uint32_t i = b->count; i-- > 0;) {
         struct pl_store *to = b->stores[i];
         if (fill_of(b->p, from) <= fill_of(b->p, to))
             return NULL; /* the next ones are fuller */
-        if (!is_gain(b, from, to, (double)r->bytes + PL_RANGE_OVERHEAD) ||
-            pl_pick_judge(b->p, r, from, to) != PL_NO_NOT)
+        if (!is_gain(b, from, to, (double)r->bytes + PL_RANGE_OVERHEAD))
+            continue;
+        enum pl_no no = pl_pick_judge(b->p, r, from, to);
+        if (no != PL_NO_NOT && no != PL_NO_BUSY)
             continue;
         struct pl_closeness then = pl_closeness_of(b->p, r, from, to, NULL);
-        if (pl_closeness_compare(&then, &now) <= 0)
+        if (pl_closeness_compare(&then, &now) > 0)
+            continue;
+        if (no == PL_NO_NOT && (!is_better_busy || excess_of(b, to) < 0))
             return to;
+        is_better_busy = true;
     }
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The checkers: what a range needs for its safety, in this order
- *  1. dead voters are replaced;
+ *  1. learners on stores that are lost go, and dead voters are replaced;
  *  2. there are as many voters as there should be;
  *  3. learners that nobody is bringing up become voters, or leave;
  *  4. stores that are to leave are left;
@@ -92,6 +92,14 @@ static bool need_for_dead(const struct placement *p, const struct pl_range *r, s
             ? placement_store_state_name(dead->store->state, dead->store->wish)
             : "up, but the replica does not answer");
     find_more(p, r, dead->store, 1, need);
+    if (need->block == PL_BLOCK_NOBODY && dead->store->state == PLACEMENT_STORE_UP &&
+        dead->store->wish == PLACEMENT_WISH_NONE && p->nodes_with_silent <= r->member_count) {
+        /* A damaged replica on the only store that could have another: it makes room. It did
+         * not count any more, so nothing is lost by that. */
+        need->block = pl_may_send(p, r) ? PL_BLOCK_NOT : PL_BLOCK_BUSY;
+        need->is_in_place = true;
+        need->add[0] = dead->store;
+    }
     return true;
 }
 
@@ -120,6 +128,23 @@ static bool need_for_learner(const struct pl_range *r, struct pl_need *need)
         need->remove = m;
         say(need, PL_LEARNER, "a learner was left behind on store %llu",
             (unsigned long long)m->store->id);
+        return true;
+    }
+    return false;
+}
+
+/* One on a store that is lost or to leave is in the way, and nothing is lost with it. */
+static bool need_for_lost_learner(const struct pl_range *r, struct pl_need *need)
+{
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        struct pl_member *m = &r->members[i];
+        if (m->role != MEMBER_LEARNER ||
+            (!pl_store_is_dead(m->store) && m->store->wish != PLACEMENT_WISH_DECOMMISSION))
+            continue;
+        need->remove = m;
+        say(need, PL_LEARNER, "its learner on store %llu has no future: the store is %s",
+            (unsigned long long)m->store->id,
+            placement_store_state_name(m->store->state, m->store->wish));
         return true;
     }
     return false;
@@ -216,9 +241,9 @@ void pl_need_find(const struct placement *p, const struct pl_range *r, struct pl
     struct pl_health h = pl_range_health(p, r);
     uint32_t wants = pl_range_wants(p, r);
     *ret_need = (struct pl_need){0};
-    if (need_for_dead(p, r, h, wants, ret_need) || need_for_count(p, r, h, wants, ret_need) ||
-        need_for_learner(r, ret_need) || need_for_leaving(p, r, ret_need) ||
-        need_for_spread(p, r, ret_need))
+    if (need_for_lost_learner(r, ret_need) || need_for_dead(p, r, h, wants, ret_need) ||
+        need_for_count(p, r, h, wants, ret_need) || need_for_learner(r, ret_need) ||
+        need_for_leaving(p, r, ret_need) || need_for_spread(p, r, ret_need))
         return;
     need_for_drain(p, r, ret_need);
 }
@@ -232,13 +257,15 @@ static bool begin_need(struct placement *p, struct pl_range *r, const struct pl_
     uint64_t ids[2] = {0, 0};
     if (op == NULL)
         return false;
+    if (need->is_in_place)
+        pl_op_add_step(op, PLACEMENT_REMOVE, need->remove->id, need->remove->store);
     for (int i = 0; i < 2 && need->add[i] != NULL; i++) {
         if (!pl_op_bring(p, op, need->add[i], &ids[i])) {
             pl_op_discard(p, op);
             return false;
         }
     }
-    if (need->remove != NULL && need->removes_first)
+    if (need->remove != NULL && need->removes_first && !need->is_in_place)
         pl_op_add_step(op, PLACEMENT_REMOVE, need->remove->id, need->remove->store);
     for (int i = 0; i < 2; i++) {
         if (need->promote[i] != NULL)

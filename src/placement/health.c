@@ -5,7 +5,10 @@
  */
 #include "placement/placement_internal.h"
 
-enum { HEARTBEAT_MAX_MS = 35000 }; /* an awake leader silent for longer is none */
+enum {
+    HEARTBEAT_MAX_MS = 35000, /* an awake leader silent for longer is none */
+    UP_FOR_MS = 60000,        /* a store must be before a silent replica is taken for lost */
+};
 
 bool pl_member_is_healthy(const struct pl_range *r, const struct pl_member *m)
 {
@@ -20,8 +23,11 @@ bool pl_member_is_dead(const struct placement *p, const struct pl_range *r,
     uint64_t down_after_ms = p->settings.store_down_after_us / 1000;
     if (pl_store_is_dead(m->store))
         return true;
-    /* its store lives, but the replica does not answer: damaged, or a stranger there */
-    return !r->is_asleep && m->id != r->leader && m->contact_age_ms != UINT32_MAX &&
+    /* its store lives, but the replica does not answer: damaged, or a stranger there. A store
+     * that has just come back is given the time to speak. */
+    bool may_speak =
+        m->store->state == PLACEMENT_STORE_UP && p->now_ms - m->store->up_since_ms >= UP_FOR_MS;
+    return may_speak && !r->is_asleep && m->id != r->leader && m->contact_age_ms != UINT32_MAX &&
            m->contact_age_ms >= down_after_ms;
 }
 

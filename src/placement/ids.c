@@ -3,7 +3,6 @@
  * Numbers that are never given out twice. A block of them is made durable before the first
  * of it is given out (rows.c writes `want`); the rest of a block is lost with its driver.
  */
-#include "base/plant.h"
 #include "placement/placement_internal.h"
 
 static const uint32_t block_of[PLACEMENT_IDS_NR] = {
@@ -21,7 +20,7 @@ bool pl_ids_take(struct placement *p, enum placement_ids kind, uint32_t count, u
     /* ask before the last one is gone, so that nobody waits */
     if (ids->want - ids->next < block_of[kind] / 2 + count)
         ids->want = MAX(ids->want, ids->next) + block_of[kind];
-    uint64_t limit = p->is_copy || PLANTED(id_reused) ? ids->want : ids->limit;
+    uint64_t limit = p->is_copy ? ids->want : ids->limit;
     if (ids->next + count > limit)
         return false;
     for (uint32_t i = 0; i < count; i++)

@@ -59,12 +59,22 @@ struct pl_closeness pl_closeness_of(const struct placement *p, const struct pl_r
     return c;
 }
 
-static bool is_node_taken(const struct pl_range *r, const struct pl_store *without,
-                          const struct pl_store *s)
+/* May a replica go to another store of its own node? For a moment the node has two of them, so
+ * only if the old one does not count any more, or every node has one already. */
+static bool may_stay_on_node(const struct placement *p, const struct pl_range *r,
+                             const struct pl_store *from)
+{
+    return pl_store_is_dead(from) || from->wish == PLACEMENT_WISH_DECOMMISSION ||
+           p->nodes_with_silent <= r->member_count;
+}
+
+static bool is_node_taken(const struct placement *p, const struct pl_range *r,
+                          const struct pl_store *without, const struct pl_store *s)
 {
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct pl_store *other = r->members[i].store;
-        if (other != without && other->level[PL_LEVELS - 1] == s->level[PL_LEVELS - 1])
+        if (other->level[PL_LEVELS - 1] == s->level[PL_LEVELS - 1] &&
+            (other != without || !may_stay_on_node(p, r, other)))
             return true;
     }
     return false;
@@ -90,7 +100,7 @@ enum pl_no pl_pick_judge(const struct placement *p, const struct pl_range *r,
         return PL_NO_WISH;
     if (pl_range_on(r, s) != NULL)
         return PL_NO_HAS_ONE;
-    if (is_node_taken(r, without, s) && !PLANTED(node_shared))
+    if (is_node_taken(p, r, without, s) && !PLANTED(node_shared))
         return PL_NO_NODE;
     if (!pl_store_has_label(s, p->settings.require))
         return PL_NO_REQUIRE;

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "placement/placement_internal.h"
 
 enum { QUIET_AFTER_MS = 10000 };
@@ -130,7 +131,7 @@ static void run_scan(struct placement *p)
 void placement_tick(struct placement *p, uint64_t now_ms)
 {
     p->now_ms = MAX(p->now_ms, now_ms);
-    if (!p->is_loaded || p->is_broken)
+    if (!p->is_loaded || (p->is_broken && !PLANTED(broken_goes_on)))
         return;
     pl_stores_tick(p);
     if (p->is_store_set_new) {

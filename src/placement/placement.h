@@ -34,7 +34,7 @@
  * Invariants (L1) of a range at most one operator runs. (L2) an id is given out only below
  *            the durable limit of its kind, once. (L3) no step makes fewer healthy voters
  *            than there were, down to what the range should have. (L4) no step adds a
- *            replica on a node that has one of the range.
+ *            replica on a node that has one, but in place of that one where no node is free.
  * Limits     PLACEMENT_STORES_MAX, PLACEMENT_RANGES_MAX, PLACEMENT_OPERATORS_MAX,
  *            PLACEMENT_ENDED_MAX; per range about 400 bytes and its keys.
  */

@@ -40,6 +40,7 @@ struct pl_store {
     bool is_dirty;   /* its row is to be written */
     bool was_down;   /* durable: a new driver need not wait again */
     uint64_t heard_ms;
+    uint64_t up_since_ms;
     struct placement_store_heartbeat last; /* slices empty */
     /* report.c */
     uint64_t report_boot;
@@ -154,6 +155,7 @@ struct pl_op {
     char said[PLACEMENT_REASON_MAX];
     bool is_accounted;
     bool is_merged;
+    bool is_told;   /* of a plan */
     uint64_t bytes; /* that an add moves, as accounted */
     struct pl_store *sender;
     /* of a split */
@@ -444,6 +446,7 @@ struct pl_need {
     enum pl_block block;
     struct pl_member *remove;     /* NULL: nobody */
     bool removes_first;           /* a dead one: before the promotion */
+    bool is_in_place;             /* … and even before the learner, which goes to its store */
     struct pl_member *promote[2]; /* learners that are there */
     struct pl_store *add[2];      /* … and that are to come */
     struct pl_member *lead;

@@ -222,6 +222,7 @@ static int update(struct placement *p, struct pl_range *r, const struct descript
     }
     free(r->members);
     r->members = members;
+    r->is_asleep = false; /* whoever changes is awake, whatever was said before */
     r->member_count = d->member_count;
     r->conf_epoch = d->conf_epoch;
     r->span_epoch = d->span_epoch;
@@ -351,6 +352,10 @@ struct pl_range *pl_range_learn(struct placement *p, const struct descriptor *d)
     pl_range_changed(p, r);
     pl_rows_route(p, r);
     pl_range_recheck(p, r);
+    /* before anything else is said about it: a step that is done must not be asked for again
+     * under the new epochs, whoever told of them */
+    if (r->op != NULL)
+        pl_op_advance(p, r->op);
     return r;
 }
 

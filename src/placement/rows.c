@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "placement/placement_internal.h"
 #include "wire/pack.h"
 
@@ -187,7 +188,7 @@ static void put_ids(struct placement *p)
     struct pl_rows *w = p->rows;
     for (int kind = 0; kind < PLACEMENT_IDS_NR; kind++) {
         w->ids_want[kind] = p->ids[kind].want;
-        if (p->ids[kind].want <= p->ids[kind].limit)
+        if (p->ids[kind].want <= p->ids[kind].limit || (w->write_id > 0 && PLANTED(id_reused)))
             continue;
         begin_row(w, "ids", ids_names[kind], false);
         pack_uint(&w->bytes, p->ids[kind].want);

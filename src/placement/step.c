@@ -57,11 +57,13 @@ static bool has_majority_after(const struct placement *p, const struct pl_range 
     return healthy > voters / 2;
 }
 
-/* Are all learners that the operator will promote in this range caught up? */
+/* Are the learners caught up that the operator promotes next, before it brings others? */
 static bool are_replacements_ready(const struct pl_op *op, const struct pl_range *r)
 {
     for (uint32_t i = op->step; i < op->step_count; i++) {
         const struct pl_step *step = &op->steps[i];
+        if (step->kind == PLACEMENT_ADD_LEARNER)
+            break;
         if (step->kind != PLACEMENT_PROMOTE || range_of(op, step) != r)
             continue;
         const struct pl_member *m = pl_range_member(r, step->replica_id);
@@ -141,9 +143,9 @@ static enum pl_ready ready_remove(const struct placement *p, const struct pl_op 
     }
     if (PLANTED(removed_before_caught_up) || PLANTED(healthy_removed))
         return PL_READY;
-    /* who counts is not taken away while others are missing */
-    uint32_t needs =
-        MIN(pl_range_wants(p, r), op->cause == PL_COMMAND ? h.healthy - 1 : UINT32_MAX);
+    /* who counts is not taken away while others are missing, unless somebody insists */
+    bool is_bare_word = op->cause == PL_COMMAND && op->step_count == 1 && p->settings.paused;
+    uint32_t needs = is_bare_word ? 1 : pl_range_wants(p, r);
     if (pl_member_is_healthy(r, m) && h.healthy - 1 < needs) {
         *ret_why = "waits until the other voters are healthy";
         return PL_WAIT;
@@ -278,6 +280,8 @@ static void fill_step(const struct placement *p, const struct pl_op *op, const s
                       struct placement_step *out)
 {
     const struct pl_step *step = &op->steps[op->step];
+    ASSERT(!pl_step_is_done(op, step));
+    ASSERT(r->conf_epoch == (step->on_partner ? op->partner_conf_seen : op->conf_seen));
     *out = (struct placement_step){
         .term = p->opt.term,
         .operator_id = op->id,

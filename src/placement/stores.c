@@ -326,6 +326,8 @@ void pl_store_move(struct placement *p, struct pl_store *s, enum placement_store
         return;
     bool was_dead = pl_store_is_dead(s);
     s->state = to;
+    if (to == PLACEMENT_STORE_UP)
+        s->up_since_ms = p->now_ms;
     if (pl_store_is_dead(s) != was_dead) {
         s->was_down = to == PLACEMENT_STORE_DOWN;
         s->is_dirty = !s->is_ghost;
