@@ -513,6 +513,102 @@ const char *hf_scan_message(const struct hf_scan *scan);
 uint64_t hf_scan_version(const struct hf_scan *scan);
 void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
 
+/* ---- watching -------------------------------------------------------------------- */
+
+/* Every change of the keys of a span, from a version on: each exactly once, those of a key
+ * in the order in which they happened, whatever becomes of connections, leaders and ranges
+ * meanwhile. All changes of one command have the same version. Changes of keys in
+ * different ranges come in no order.
+ *
+ *     struct hf_watch_options options;
+ *     hf_watch_options_init(&options);
+ *     options.prefix = hf_str("user/");
+ *     if (hf_watch_open(client, &options, &watch) != HF_OK) …
+ *     while ((rv = hf_watch_next(watch, 1000, &batch)) >= 0) {
+ *         if (rv == 0) continue;  // nothing for a second
+ *         for (size_t i = 0; i < batch->count; i++) …
+ *         hf_watch_batch_free(batch);
+ *     }
+ *
+ * A value that expires is no change: it happens by the clock, and the change that put it
+ * says when. Changes are kept as long as old versions are (10 minutes, unless the store
+ * says otherwise): a watcher that falls further behind, or comes back later, is told
+ * HF_ERR_VERSION_GONE, and hf_watch_oldest() says from where on it may go on, with a gap.
+ * A watcher that is slow to call hf_watch_next() costs buffer_bytes here, and nothing at
+ * the stores. */
+struct hf_watch;
+
+enum hf_event_kind {
+    HF_EVENT_PUT = 1, /* whatever set the value: put, increment, append … */
+    HF_EVENT_DELETE = 2
+};
+
+struct hf_event {
+    int kind; /* enum hf_event_kind */
+    struct hf_bytes key;
+    struct hf_bytes value; /* put: what it became */
+    uint64_t version;
+    uint64_t expires_ms; /* put: when it expires, by the cluster's clock (milliseconds since
+                            1970); 0: it does not */
+    uint64_t reserved[2];
+};
+
+struct hf_watch_batch {
+    size_t count; /* 0: only `complete` has moved */
+    const struct hf_event *events;
+    uint64_t complete; /* with this batch, every change of the whole span up to this version
+                          was told */
+};
+
+struct hf_watch_options {
+    size_t size;            /* set by hf_watch_options_init() */
+    struct hf_bytes key;    /* this key alone; or else … */
+    struct hf_bytes prefix; /* … keys that begin so; or else … */
+    struct hf_bytes start;  /* … from this one on; empty: from the first */
+    struct hf_bytes end;    /* … and before this one; empty: to the last */
+    uint32_t keyspace;
+    uint64_t from_version; /* changes of this version and later; 0: from now on */
+    struct hf_bytes token; /* of hf_watch_token(): go on from there, and nothing of the above
+                              counts but from_version: what is older is given up */
+    int marks;             /* also return batches without changes, when `complete` moves */
+    uint32_t buffer_bytes; /* of changes that wait for hf_watch_next(); 0: 4 MiB. What is on
+                              its way when it is full comes on top: at most 2 MiB, or as many
+                              single values as there are ranges, up to 32 */
+    /* Something waits for hf_watch_next(), on the library's thread, where you may call that
+     * with no time-out, but not close the watch; NULL: none. */
+    void (*callback)(void *data, struct hf_watch *watch);
+    void *data;
+};
+
+void hf_watch_options_init(struct hf_watch_options *options);
+
+/* Begin. HF_ERR_INVALID: more than one of key, prefix and bounds, or a span that is empty,
+ * or a token of something else; HF_ERR_TOO_LARGE: a bound is longer than a key can be.
+ * Whether the cluster can be reached shows later. Close it before the client. */
+int hf_watch_open(struct hf_client *client, const struct hf_watch_options *options,
+                  struct hf_watch **ret_watch);
+
+/* 1: *ret_batch is yours to free; 0: there was none within the time. HF_ERR_VERSION_GONE
+ * and others: the watch is over. One thread at a time. */
+int hf_watch_next(struct hf_watch *watch, uint32_t timeout_ms, struct hf_watch_batch **ret_batch);
+void hf_watch_batch_free(struct hf_watch_batch *batch); /* NULL is fine */
+
+/* Readable while hf_watch_next() has something to say; for poll(), not to be read. */
+int hf_watch_fd(const struct hf_watch *watch);
+
+/* Where the batches that hf_watch_next() has returned came to: bytes to be kept, and to go
+ * on from after a restart, without a gap or a repeat. Borrowed until the next call. */
+int hf_watch_token(struct hf_watch *watch, struct hf_bytes *ret_token);
+
+/* Why the watch is over, in words. Borrowed until the next call. */
+const char *hf_watch_message(struct hf_watch *watch);
+
+/* After HF_ERR_VERSION_GONE: the oldest from_version that can be asked for. */
+uint64_t hf_watch_oldest(const struct hf_watch *watch);
+
+/* NULL is fine. HF_ERR_STATE, and nothing happens, from inside a callback. */
+int hf_watch_close(struct hf_watch *watch);
+
 /* ---- the cluster ------------------------------------------------------------------------ */
 
 /* These ask one store, `endpoint` ("host:port"), or, if it is NULL, any that answers.

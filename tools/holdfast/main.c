@@ -42,6 +42,9 @@ static const struct cli_command commands[] = {
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order",
      "  holdfast scan user: --limit 20\n  holdfast scan --start b --end d --keys-only\n"
      "  holdfast scan --reverse --json"},
+    {"watch", kv_watch, NULL, "[KEY]", "print changes as they happen, each once",
+     "  holdfast watch name\n  holdfast watch --prefix user: --json\n"
+     "  holdfast watch --resume place --marks   # goes on there when started again"},
     {"batch", kv_batch, NULL, "[FILE]", "several operations, all or none",
      "  printf 'put a 1\\ndel b\\nincr c 5\\n' | holdfast batch\n"
      "  holdfast batch transfer.txt"},

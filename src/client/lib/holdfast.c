@@ -154,6 +154,7 @@ static void thread_main(void *data)
     if (rv == 0)
         env_uv_run(client->env);
     env_stop(client->env);
+    watches_end(client);
     call_drain(client);
     client_free(client->core);
     env_uv_free(client->env);
@@ -229,6 +230,7 @@ int hf_open(const struct hf_options *options, struct hf_client **ret_client)
     env_uv_cond_init(&client->changed);
     list_init(&client->inbox);
     list_init(&client->calls);
+    list_init(&client->watches);
     int rv = options_take(client, options);
     if (rv == 0)
         rv = env_uv_thread_start("holdfast", thread_main, client, &client->thread, NULL);

@@ -22,6 +22,7 @@
 
 #include "base/log.h"
 #include "client/client.h"
+#include "client/watch.h"
 #include "env/uv/env_uv.h"
 #include "wire/command.h"
 
@@ -56,7 +57,8 @@ struct hf_client {
     uint64_t busy;              /* guarded: calls that were not accepted */
 
     struct client *core;
-    struct list calls; /* submitted to the core */
+    struct list calls;   /* submitted to the core */
+    struct list watches; /* guarded: all that are not closed */
 };
 
 /* Who waits for a blocking call. */
@@ -169,5 +171,10 @@ int queue_begin(struct hf_queue *queue);
 /* It came to nothing; or its result arrives. */
 void queue_abandon(struct hf_queue *queue);
 void queue_push(struct hf_queue *queue, void *data, int code, struct hf_result *result);
+
+/* ---- watch.c ----------------------------------------------------------------------- */
+
+/* On the thread, after env_stop(): those that were not closed are over. */
+void watches_end(struct hf_client *client);
 
 #endif

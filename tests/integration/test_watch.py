@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Watchers of real processes: every acknowledged change once and in order while nodes are
+killed; watchers that die and go on from their file; a watcher that stands still."""
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+from cluster import BIN, Cluster, check, main, wait_until
+
+RNG = random.Random(7)
+SECONDS = int(os.environ.get("HOLDFAST_SECONDS", "15"))
+KEYS = 6
+
+
+class Watcher:
+    def __init__(self, cluster, name, *args):
+        self.cluster = cluster
+        self.args = args
+        self.out = os.path.join(cluster.dir, name)
+        self.process = None
+        self.start()
+
+    def start(self):
+        env = dict(os.environ, HOLDFAST_ENDPOINTS=self.cluster.endpoints)
+        with open(self.out, "ab") as out:
+            self.process = subprocess.Popen(
+                [f"{BIN}/holdfast", "watch", "--json", *self.args], stdout=out,
+                stderr=subprocess.PIPE, env=env)
+
+    def kill(self, how=signal.SIGKILL):
+        self.process.send_signal(how)
+        self.process.wait(timeout=30)
+        self.process.stderr.close()
+
+    def lines(self):
+        """What it has printed; the last line may be cut off when it was killed."""
+        found = []
+        with open(self.out, encoding="utf-8") as f:
+            for line in f:
+                for piece in line.replace("}{", "}\n{").split("\n"):
+                    try:
+                        found.append(json.loads(piece))
+                    except ValueError:
+                        pass
+        return found
+
+    def count(self):
+        with open(self.out, "rb") as f:
+            return f.read().count(b'{"change"')
+
+    def changes(self):
+        return [(line["key"], line["version"]) for line in self.lines() if "change" in line]
+
+
+def rss_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        for line in f:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
+def node_pid(cluster, i):
+    return cluster.local_status()["nodes"][i - 1]["pid"]
+
+
+def write_one(cluster, acked):
+    """One change of a hot key. Notes it if it was acknowledged."""
+    key = f"w:{RNG.randrange(KEYS)}"
+    done = cluster.run("incr", key, "--json", "--timeout", "10s")
+    if done.returncode == 0:
+        acked.append((key, json.loads(done.stdout)["version"]))
+
+
+def in_order(changes):
+    last = {}
+    for key, version in changes:
+        check(version > last.get(key, 0), "of", key, version, "was told behind", last.get(key))
+        last[key] = version
+
+
+def test_kill_nodes():
+    """Nodes die; the watcher lives: each change once, in order."""
+    with Cluster() as c:
+        c.ok("put", "w:first", "0")
+        watcher = Watcher(c, "watch", "--prefix", "w:")
+        time.sleep(1)
+        acked = []
+        until = time.monotonic() + SECONDS
+        kills = 0
+        while time.monotonic() < until:
+            for _ in range(RNG.randrange(1, 12)):
+                write_one(c, acked)
+            victim = str(c.leader() if RNG.random() < 0.7 else RNG.randint(1, 3))
+            c.local("kill", victim)
+            kills += 1
+            for _ in range(RNG.randrange(0, 4)):
+                write_one(c, acked)
+            c.local("restart", victim)
+        write_one(c, acked)
+        wait_until("the watcher knows all", 60, lambda: set(acked) <= set(watcher.changes()))
+        watcher.kill()
+        changes = watcher.changes()
+        in_order(changes)  # and so none twice
+        print("  ", kills, "kills,", len(acked), "acknowledged,", len(changes), "told")
+        check(len(acked) > 20, "hardly anything was written")
+
+
+def test_kill_watchers():
+    """The watcher dies at any moment and goes on from its file: nothing is missing, and
+    what comes twice is what it could not note down."""
+    with Cluster() as c:
+        place = os.path.join(c.dir, "place")
+        acked = []
+        write_one(c, acked)
+        first = acked[0][1]
+        watcher = Watcher(c, "watch", "--prefix", "w:", "--resume", place, "--from-version",
+                          str(first))
+        until = time.monotonic() + SECONDS
+        deaths = 0
+        while time.monotonic() < until:
+            for _ in range(RNG.randrange(1, 10)):
+                write_one(c, acked)
+            if RNG.random() < 0.4:
+                watcher.kill()
+                deaths += 1
+                if RNG.random() < 0.3:
+                    victim = str(c.leader())
+                    c.local("kill", victim)
+                    c.local("restart", victim)
+                watcher.start()
+        wait_until("the watcher knows all", 60, lambda: set(acked) <= set(watcher.changes()))
+        watcher.kill()
+        changes = watcher.changes()
+        repeats = len(changes) - len(set(changes))
+        print("  ", deaths, "deaths,", len(acked), "acknowledged,", repeats, "told twice")
+        # a graceful end writes down all: from there on nothing comes twice
+        quiet = c.ok("watch", "--prefix", "w:", "--resume", place, "--for", "2s", "--json")
+        check(all(json.loads(line)["version"] == changes[-1][1] for line in quiet.splitlines()),
+              quiet)
+        check(c.ok("watch", "--prefix", "w:", "--resume", place, "--for", "2s") == "")
+
+
+def test_stands_still():
+    """A watcher that does not read: neither it nor the nodes grow by what it misses, and
+    when it goes on it gets all of it."""
+    with Cluster() as c:
+        c.ok("put", "s:0", "0")
+        watcher = Watcher(c, "slow", "--prefix", "holdfast-bench")
+        time.sleep(1)
+        os.kill(watcher.process.pid, signal.SIGSTOP)
+        before = {i: rss_kib(node_pid(c, i)) for i in (1, 2, 3)}
+        written = 0
+        for seed in range(2):
+            done = c.ok("bench", "put", "--seconds", "3", "--clients", "16", "--value-size",
+                        "8KiB", "--keys", "300", "--prefix", "holdfast-bench", "--seed",
+                        str(seed), "--no-load", "--json", timeout=120)
+            written += json.loads(done.splitlines()[-1])["ops"]
+        after = {i: rss_kib(node_pid(c, i)) for i in (1, 2, 3)}
+        grown = {i: (after[i] - before[i]) // 1024 for i in after}
+        os.kill(watcher.process.pid, signal.SIGCONT)
+        wait_until("it gets all of it", 120, lambda: watcher.count() >= written)
+        peak = rss_kib(watcher.process.pid) // 1024
+        watcher.kill()
+        in_order(watcher.changes())
+        print("  ", written, "changes of 8 KiB; nodes grew by", grown, "MiB, the watcher has", peak)
+        check(written * 8 // 1024 > 60, "too little was written to tell")
+        check(max(grown.values()) < written * 8 // 1024, "a node keeps what a watcher misses")
+        check(peak < 100, "the watcher keeps what it was told")
+
+
+def test_what_is_refused():
+    with Cluster(nodes=1) as c:
+        c.ok("put", "a", "1")
+        done = c.run("watch", "--resume", c.conf)
+        check(done.returncode == 1 and "was not written by a watch" in done.stderr, done.stderr)
+        for args in (["k", "--prefix", "p"], ["--from-version", "0"], ["--start", "b", "--end", "a"],
+                     ["a", "b"], [""]):
+            done = c.run("watch", *args, "--for", "1s")
+            check(done.returncode in (1, 2) and done.stdout == "", args, done.returncode, done.stderr)
+        done = c.run("watch", "--from-version", str(2 ** 63), "--for", "20s")
+        check(done.returncode == 1 and "future" in done.stderr, done.stderr)
+
+
+if __name__ == "__main__":
+    main(test_kill_nodes, test_kill_watchers, test_stands_still, test_what_is_refused)

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * watch: changes as they happen, a line each; with --resume, from where the last watch of
+ * that file ended.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "commands.h"
+
+enum { TOKEN_MAX = 64 << 20, POLL_MS = 500 };
+
+struct watch_flags {
+    const char *prefix;
+    const char *start;
+    const char *end;
+    const char *resume;
+    uint64_t from_version;
+    bool is_from_given;
+    uint64_t limit;
+    uint64_t for_us;
+    bool is_for_given;
+    bool has_marks;
+};
+
+static void show_event(struct cli *cli, const struct hf_event *event)
+{
+    bool is_put = event->kind == HF_EVENT_PUT;
+    if (!cli->is_json) {
+        buf_append_str(&cli->out, is_put ? "put\t" : "del\t");
+        cli_append_shown(&cli->out, cli_slice(event->key));
+        if (is_put) {
+            buf_append_u8(&cli->out, '\t');
+            cli_append_shown(&cli->out, cli_slice(event->value));
+        }
+        buf_append_u8(&cli->out, '\n');
+        return;
+    }
+    struct json_writer w;
+    json_begin(&w, &cli->out);
+    json_object_begin(&w);
+    json_key(&w, "change");
+    json_text(&w, is_put ? "put" : "del");
+    json_bytes_member(&w, "key", cli_slice(event->key));
+    if (is_put)
+        json_bytes_member(&w, "value", cli_slice(event->value));
+    json_key(&w, "version");
+    json_u64(&w, event->version);
+    if (event->expires_ms > 0) {
+        json_key(&w, "expires_ms");
+        json_u64(&w, event->expires_ms);
+    }
+    json_object_end(&w);
+    buf_append_u8(&cli->out, '\n');
+}
+
+static void show_mark(struct cli *cli, uint64_t complete)
+{
+    buf_printf(&cli->out, cli->is_json ? "{\"complete\":%" PRIu64 "}\n" : "complete\t%" PRIu64 "\n",
+               complete);
+}
+
+/* What is printed is printed before the file says so: after a crash between the two lines
+ * come twice, and none is missing. */
+static bool save(struct cli *cli, struct hf_watch *watch, const char *path)
+{
+    struct hf_bytes token;
+    char name[4096];
+    if (path == NULL)
+        return true;
+    if (hf_watch_token(watch, &token) != HF_OK ||
+        (size_t)snprintf(name, sizeof name, "%s.new", path) >= sizeof name) {
+        cli_error(cli, "%s: the place cannot be written down", path);
+        return false;
+    }
+    FILE *file = fopen(name, "wb");
+    bool is_good = file != NULL && cli_write(file, cli_slice(token)) && fflush(file) == 0 &&
+                   fsync(fileno(file)) == 0;
+    if (file != NULL && fclose(file) != 0)
+        is_good = false;
+    if (is_good && rename(name, path) == 0)
+        return true;
+    cli_error(cli, "%s: %s", path, strerror(errno));
+    return false;
+}
+
+static int fail(struct cli *cli, struct hf_watch *watch, int code)
+{
+    if (code != HF_ERR_VERSION_GONE)
+        return cli_fail_as(cli, code, "%s", hf_watch_message(watch));
+    return cli_fail_as(cli, code,
+                       "changes that were not shown yet are not kept any more; to go on with a "
+                       "gap: --from-version %" PRIu64,
+                       hf_watch_oldest(watch));
+}
+
+/* One batch to standard output, and then to the file. */
+static bool show_batch(struct cli *cli, struct hf_watch *watch, const struct watch_flags *f,
+                       const struct hf_watch_batch *batch, uint64_t *shown)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        show_event(cli, &batch->events[i]);
+        if (!cli_flush(cli, false))
+            return false;
+    }
+    *shown += batch->count;
+    if (f->has_marks)
+        show_mark(cli, batch->complete);
+    return cli_flush(cli, true) && save(cli, watch, f->resume);
+}
+
+static int show_all(struct cli *cli, struct hf_watch *watch, const struct watch_flags *f)
+{
+    uint64_t shown = 0, begin_us = cli_now_us();
+    while (f->limit == 0 || shown < f->limit) {
+        struct hf_watch_batch *batch;
+        int rv = hf_watch_next(watch, POLL_MS, &batch);
+        if (rv < 0)
+            return fail(cli, watch, rv);
+        if (rv == 1) {
+            bool is_good = show_batch(cli, watch, f, batch, &shown);
+            hf_watch_batch_free(batch);
+            if (!is_good)
+                return EXIT_ERROR;
+        }
+        if (f->is_for_given && cli_now_us() - begin_us >= f->for_us)
+            break;
+    }
+    return EXIT_DONE;
+}
+
+/* The token of an earlier watch, if there was one: the file may be new. */
+static bool load(struct cli *cli, const char *path, struct buf *token)
+{
+    if (path == NULL || access(path, F_OK) != 0)
+        return true;
+    return cli_read_file(cli, path, token);
+}
+
+static bool check(struct cli *cli, const struct watch_flags *f, const struct cli_words *words,
+                  int *ret_exit)
+{
+    int spans = (words->count == 1) + (f->prefix != NULL) + (f->start != NULL || f->end != NULL);
+    if (spans > 1)
+        *ret_exit = cli_usage(cli, "wants a key, or --prefix, or --start and --end, or nothing");
+    else if (f->is_from_given && f->from_version == 0)
+        *ret_exit = cli_usage(cli, "--from-version begins with 1");
+    else if (words->count == 1 && words->at[0][0] == 0)
+        *ret_exit = cli_fail_as(cli, HF_ERR_INVALID, "the key is empty");
+    else
+        return true;
+    return false;
+}
+
+static int watch(struct cli *cli, const struct watch_flags *f, const struct cli_words *words,
+                 const struct buf *token)
+{
+    struct hf_client *client = cli_client(cli);
+    struct hf_watch *w;
+    struct hf_watch_options options;
+    if (client == NULL)
+        return EXIT_USAGE;
+    hf_watch_options_init(&options);
+    options.key = hf_str(words->count == 1 ? words->at[0] : NULL);
+    options.prefix = hf_str(f->prefix);
+    options.start = hf_str(f->start);
+    options.end = hf_str(f->end);
+    options.from_version = f->from_version;
+    options.token = hf_bytes(token->data, token->len);
+    options.marks = f->has_marks || f->resume != NULL;
+    int rv = hf_watch_open(client, &options, &w);
+    if (rv == HF_ERR_INVALID && token->len > 0)
+        return cli_fail_as(cli, rv, "%s was not written by a watch, or is damaged", f->resume);
+    if (rv != HF_OK)
+        return cli_fail(cli, rv, NULL);
+    int exit_code = show_all(cli, w, f);
+    hf_watch_close(w);
+    return exit_code;
+}
+
+int kv_watch(struct cli *cli, int argc, const char *const *argv)
+{
+    struct watch_flags f = {0};
+    const struct args_flag flags[] = {
+        {"prefix", 0, ARGS_TEXT, &f.prefix, NULL, "P", "keys that begin so"},
+        {"start", 0, ARGS_TEXT, &f.start, NULL, "KEY", "keys from this one on"},
+        {"end", 0, ARGS_TEXT, &f.end, NULL, "KEY", "keys before this one"},
+        {"from-version", 0, ARGS_U64, &f.from_version, &f.is_from_given, "V",
+         "changes of this version and later (default: from now on)"},
+        {"resume", 0, ARGS_TEXT, &f.resume, NULL, "FILE",
+         "go on from where FILE says, and write there how far it is"},
+        {"limit", 0, ARGS_U64, &f.limit, NULL, "N", "end after this many changes, or a few more"},
+        {"for", 0, ARGS_DURATION, &f.for_us, &f.is_for_given, "TIME", "end after this time"},
+        {"marks", 0, ARGS_SWITCH, &f.has_marks, NULL, NULL,
+         "also say up to which version everything was shown"},
+    };
+    struct cli_words words;
+    struct buf token;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code) ||
+        !check(cli, &f, &words, &exit_code))
+        return exit_code;
+    buf_init(&token, TOKEN_MAX);
+    exit_code = load(cli, f.resume, &token) ? watch(cli, &f, &words, &token) : EXIT_ERROR;
+    buf_fini(&token);
+    return exit_code;
+}
