@@ -451,14 +451,15 @@ static void *zeroed(struct arena *arena, size_t count, size_t size)
 
 /* ---- sessions ------------------------------------------------------------- */
 
-/* The stored result of a repeat. */
+/* The stored result of a repeat: a copy, for the table may let go of it, or move it, before
+ * the entry's results have left. */
 static int answer_repeat(struct eval *e, struct slice stored, struct command_result *ret_result,
                          struct err *err)
 {
     uint32_t count = command_result_count(stored);
     ASSERT(count <= SESSION_RESULT_MAX);
     struct op_result *results = arena_alloc(&e->arena, count * sizeof *results);
-    if (results == NULL)
+    if (results == NULL || !arena_copy(&e->arena, stored, &stored))
         return ERR_NOMEM;
     int rv = command_result_decode(stored, results, count, ret_result, err);
     return rv == 0 ? 0 : err_wrap(err, ERR_CORRUPT, "stored result of a session");

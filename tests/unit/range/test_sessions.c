@@ -386,6 +386,42 @@ static void test_long_results(void **state)
     world_close(&w);
 }
 
+/* The value of a stored result, in the answer to a repeat, while the same entry adds results
+ * to that session, and while it makes the session forget. */
+static void test_repeated_values(void **state)
+{
+    (void)state;
+    enum { VALUE = 60 };
+    struct world w;
+    char value[VALUE];
+    memset(value, 'v', sizeof value);
+    world_open(&w, &(struct world_options){.seed = 7, .replica_id = 3});
+    struct op put = {.kind = OP_GET_AND_SET,
+                     .key = slice_str("k"),
+                     .value = slice_of((uint8_t *)value, sizeof value)};
+    struct sent sent = {.session = 5, .lowest = 1, .first_sent_ms = 1000};
+    for (sent.sequence = 1; sent.sequence <= 4; sent.sequence++)
+        assert_int_equal(send_one(&w, 1000, sent, &put).status, 0);
+    for (int round = 0; round < 2; round++) {
+        struct world_results results;
+        struct buf commands;
+        struct sent again = {.session = 5, .sequence = 2, .lowest = 1, .first_sent_ms = 1000};
+        struct sent next = {.session = 5, .sequence = 5, .lowest = 1, .first_sent_ms = 1000};
+        next.sequence += (uint64_t)round;
+        next.lowest = round == 0 ? 1 : next.sequence;
+        buf_init(&commands, ENTRY_PAYLOAD_MAX);
+        add_command(&commands, &again, &put);
+        add_command(&commands, &next, &put);
+        apply(&w, 1001, &commands, &results);
+        buf_fini(&commands);
+        assert_int_equal(results.count, 2);
+        assert_int_equal(results.all[0].status, 0);
+        assert_int_equal(results.all[0].ops[0].value_len, VALUE);
+        assert_memory_equal(results.all[0].ops[0].value, value, VALUE);
+    }
+    world_close(&w);
+}
+
 static void test_fence(void **state)
 {
     (void)state;
@@ -446,11 +482,12 @@ static void test_crash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_unite),        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_repeats),      cmocka_unit_test(test_refusals_stay),
-        cmocka_unit_test(test_long_results), cmocka_unit_test(test_fence),
-        cmocka_unit_test(test_floor),        cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_model),           cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_unite),           cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_repeats),         cmocka_unit_test(test_refusals_stay),
+        cmocka_unit_test(test_long_results),    cmocka_unit_test(test_fence),
+        cmocka_unit_test(test_floor),           cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_repeated_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
