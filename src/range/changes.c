@@ -359,10 +359,11 @@ int range_changes_start(struct range *range, struct range_changes *op)
     op->view = lsm_view_take(range->lsm);
     if (op->view == NULL)
         return ERR_NOMEM;
-    if (op->after + 1 < meta->safe_version && !PLANTED(watch_below_safe_point)) {
+    /* A delete of just the safe version may be gone: it says nothing that a read needs. */
+    if (op->after < meta->safe_version && !PLANTED(watch_below_safe_point)) {
         lsm_view_unref(op->view);
         op->view = NULL;
-        op->version = meta->safe_version - 1;
+        op->version = MIN(meta->safe_version, meta->last_version);
         return ERR_VERSION_GONE;
     }
     op->version = last_version(range, op);
