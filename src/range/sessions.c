@@ -407,7 +407,8 @@ static int table_add_copy(struct sessions *table, const struct session_row *from
 
 int sessions_copy(struct sessions *table, const struct sessions *from)
 {
-    ASSERT(table->count == 0);
+    ASSERT(table->count == 0 && table->bucket_count == 0);
+    memcpy(table->hash_key, from->hash_key, sizeof table->hash_key);
     for (const struct session_row *row = from->oldest; row != NULL; row = row->newer) {
         int rv = table_add_copy(table, row);
         if (rv != 0) {

@@ -75,7 +75,7 @@ void sessions_fini(struct sessions *table);
 /* From now on find rows by this key, which outsiders do not know. */
 void sessions_set_hash_key(struct sessions *table, const uint64_t hash_key[2]);
 
-/* Deep copy into an initialised, empty table. ERR_NOMEM. */
+/* Deep copy into an initialised, empty table, hash key and all. ERR_NOMEM. */
 int sessions_copy(struct sessions *table, const struct sessions *from);
 
 /* Bytes that sessions_encode() appends. */

@@ -107,7 +107,9 @@ static void reload(struct sessions *table)
     sessions_encode(table, &raw);
     assert_int_equal(raw.len, sessions_len(table));
     assert_int_equal(sessions_decode(buf_slice(&raw), &back, NULL), 0);
+    sessions_set_hash_key(&back, (const uint64_t[2]){12, 34});
     assert_int_equal(sessions_copy(&copy, &back), 0);
+    assert_memory_equal(copy.hash_key, back.hash_key, sizeof copy.hash_key);
     sessions_encode(&copy, &again);
     assert_true(slice_equal(buf_slice(&raw), buf_slice(&again)));
     sessions_fini(table);
