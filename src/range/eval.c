@@ -471,20 +471,21 @@ static int judge_session(struct eval *e, const struct command *command,
                          struct command_result *ret_result, struct err *err)
 {
     struct slice stored;
+    int rv = 0;
     if (command->session == 0 || PLANTED(session_not_looked_up))
         return 0;
     switch (
         session_stage_find(&e->stage, e->sessions, command->session, command->sequence, &stored)) {
-    case SESSION_REPEAT: {
-        int rv = answer_repeat(e, stored, ret_result, err);
+    case SESSION_REPEAT:
+        rv = answer_repeat(e, stored, ret_result, err);
         return rv != 0 ? rv : STOPPED;
-    }
     case SESSION_STALE:
         ret_result->status = ERR_SESSION_EXPIRED;
         return STOPPED;
     case SESSION_FULL:
         ret_result->status = ERR_BUSY;
-        return STOPPED;
+        rv = session_stage_lift(&e->stage, command->session, command->lowest_unanswered);
+        return rv != 0 ? rv : STOPPED;
     case SESSION_NEW:
         break;
     }

@@ -673,6 +673,16 @@ int session_stage_add(struct session_stage *stage, uint64_t session, uint64_t se
     return 0;
 }
 
+int session_stage_lift(struct session_stage *stage, uint64_t session, uint64_t lowest)
+{
+    ASSERT(session != 0);
+    struct session_staged *row = stage_get(stage, session);
+    if (row == NULL)
+        return ERR_NOMEM;
+    row->lowest = MAX(row->lowest, lowest);
+    return 0;
+}
+
 static void stage_release(struct session_stage *stage)
 {
     for (struct session_staged *row = stage->first; row != NULL; row = row->next) {

@@ -140,6 +140,10 @@ enum session_verdict session_stage_find(const struct session_stage *stage,
 int session_stage_add(struct session_stage *stage, uint64_t session, uint64_t sequence,
                       uint64_t lowest, struct slice result);
 
+/* Of this session nothing below `lowest` is asked for any more, though the command that says
+ * so found no room (SESSION_FULL): so that there is some when it comes again. ERR_NOMEM. */
+int session_stage_lift(struct session_stage *stage, uint64_t session, uint64_t lowest);
+
 /* Get all memory that the commit needs, so that it cannot fail. ERR_NOMEM: the table
  * means what it meant. */
 int session_stage_reserve(struct session_stage *stage, struct sessions *table);

@@ -424,6 +424,33 @@ static void test_repeated_values(void **state)
     world_close(&w);
 }
 
+/* A session that fills its row is refused until it moves its lowest, and no longer. */
+static void test_full(void **state)
+{
+    (void)state;
+    struct world w;
+    struct world_results results;
+    struct buf commands;
+    world_open(&w, &(struct world_options){.seed = 8, .replica_id = 3});
+    struct op put = {.kind = OP_PUT, .key = slice_str("k")};
+    struct sent sent = {.session = 5, .sequence = 1, .lowest = 1, .first_sent_ms = 1000};
+    while (sent.sequence <= SESSION_RESULTS_MAX) {
+        buf_init(&commands, ENTRY_PAYLOAD_MAX);
+        for (int i = 0; i < WORLD_RESULTS_MAX; i++, sent.sequence++)
+            add_command(&commands, &sent, &put);
+        apply(&w, 1000, &commands, &results);
+        buf_fini(&commands);
+        assert_int_equal(results.all[WORLD_RESULTS_MAX - 1].status, 0);
+    }
+    assert_int_equal(send_one(&w, 1001, sent, &put).status, ERR_BUSY);
+    assert_int_equal(send_one(&w, 1001, sent, &put).status, ERR_BUSY);
+    sent.lowest = 100;
+    assert_int_equal(send_one(&w, 1002, sent, &put).status, ERR_BUSY);
+    assert_int_equal(send_one(&w, 1003, sent, &put).status, 0);
+    sessions_check(&range_meta(w.range)->sessions);
+    world_close(&w);
+}
+
 static void test_fence(void **state)
 {
     (void)state;
@@ -489,7 +516,7 @@ int main(void)
         cmocka_unit_test(test_repeats),         cmocka_unit_test(test_refusals_stay),
         cmocka_unit_test(test_long_results),    cmocka_unit_test(test_fence),
         cmocka_unit_test(test_floor),           cmocka_unit_test(test_crash),
-        cmocka_unit_test(test_repeated_values),
+        cmocka_unit_test(test_repeated_values), cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
