@@ -61,13 +61,15 @@ void service_answer_status(struct store *store, const struct answer_to *to, int 
     service_answer(store, to, &response);
 }
 
-/* A first_sent that the range would take for that of a first sending. */
-static uint64_t time_for_stamps(const struct store *store, const struct answer_to *to)
+/* A first_sent that the range would take for that of a first sending: its own time where that
+ * is ahead of the clock, and behind its floor whatever the time. */
+static uint64_t time_for_stamps(const struct store *store, const struct replica *r)
 {
-    const struct replica *r = replicas_of_range(&store->replicas, to->range_id);
     uint64_t wall_ms = env_wall_ms(store->env);
-    return r == NULL || r->range == NULL ? wall_ms
-                                         : MAX(wall_ms, range_meta(r->range)->time_ms + 1);
+    if (r == NULL || r->range == NULL)
+        return wall_ms;
+    const struct range_meta *meta = range_meta(r->range);
+    return MAX(wall_ms, MAX(meta->time_ms, meta->floor_ms + 1));
 }
 
 void service_answer_write(struct store *store, const struct answer_to *to,
@@ -82,7 +84,8 @@ void service_answer_write(struct store *store, const struct answer_to *to,
         .write = {.result = buf_slice(&raw)},
     };
     if (response.status == ERR_SESSION_EXPIRED)
-        response.time_ms = time_for_stamps(store, to);
+        response.time_ms =
+            time_for_stamps(store, replicas_of_range(&store->replicas, to->range_id));
     if (raw.failed) /* it is applied: without its result, all that can be said is this */
         service_answer_status(store, to, ERR_UNDETERMINED, "out of memory for the result");
     else
@@ -238,8 +241,8 @@ static int check_write(struct store *store, struct replica *r, const struct comm
         return ERR_NOT_LEADER;
     if (command->keyspace == RANGE_KEYSPACE_RESERVED)
         return err_set(err, ERR_INVALID, "keyspace %u is reserved", command->keyspace);
-    uint64_t wall_ms = env_wall_ms(store->env);
-    if (command->first_sent_ms > wall_ms + store->opt.max_clock_offset_ms)
+    uint64_t newest_ms = env_wall_ms(store->env) + store->opt.max_clock_offset_ms;
+    if (command->first_sent_ms > MAX(newest_ms, time_for_stamps(store, r)))
         return err_set(err, ERR_SESSION_EXPIRED, "first_sent is ahead of this store's clock");
     for (uint32_t i = 0; i < command->op_count; i++) {
         int rv = range_check_key(r->range, command->keyspace, command->ops[i].key);

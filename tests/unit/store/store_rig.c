@@ -43,6 +43,7 @@ static void take_response(struct rig *rig, struct slice body)
     a->count++;
     a->status = r.status;
     a->retry_after_ms = r.retry_after_ms;
+    a->time_ms = r.time_ms;
     a->leader_store = r.leader.store_id;
     snprintf(a->text, sizeof a->text, "%.*s", (int)r.text.len, (const char *)r.text.data);
     if (r.kind == REQUEST_WATCH)

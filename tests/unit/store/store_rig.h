@@ -21,6 +21,7 @@ struct rig_answer {
     int status;
     uint32_t retry_after_ms;
     uint64_t leader_store;
+    uint64_t time_ms;
     char text[RIG_TEXT_MAX];
     char value[RIG_TEXT_MAX];    /* of a GET's row */
     struct response_watch watch; /* its slices are not kept, but: the changes as "k=v k- "

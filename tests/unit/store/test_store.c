@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "range/range.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -160,6 +161,58 @@ static void test_write_and_read(void **state)
     assert_int_equal(no_get->leader_store, leader + 1);
     assert_int_equal(stays->status, 0);                  /* it leads already */
     assert_int_equal(no_stale->status, ERR_UNSUPPORTED); /* nor would the leader know better */
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static struct rig_answer *put_in_session(struct rig *rig, uint64_t sequence, uint64_t first_sent_ms)
+{
+    struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
+    struct command command = {.session = 77,
+                              .sequence = sequence,
+                              .lowest_unanswered = 1,
+                              .first_sent_ms = first_sent_ms,
+                              .op_count = 1,
+                              .ops = &op};
+    struct buf raw;
+    buf_init(&raw, FRAME_BODY_MAX);
+    command_encode(&raw, &command);
+    struct request request = {
+        .kind = REQUEST_WRITE, .timeout_ms = 1000, .write = {buf_slice(&raw)}};
+    struct rig_answer *answer = rig_ask(rig, 0, &request);
+    buf_fini(&raw);
+    rig_run(rig, 200 * RIG_MS);
+    return answer;
+}
+
+/* A clock that was an hour ahead has left range time there, and with it the floor of the
+ * sessions: who asks for a first_sent that the range takes is told of one. */
+static void test_time_ahead(void **state)
+{
+    enum { HOUR_MS = 3600 * 1000 };
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    rig_start_cluster(&rig);
+    sim_node_set_wall_skew(rig.nodes[0], HOUR_MS);
+    rig_run(&rig, 2000 * RIG_MS);
+    struct rig_answer *ahead = rig_put(&rig, 0, "k", "ahead", 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(ahead->status, 0);
+    sim_node_set_wall_skew(rig.nodes[0], 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    uint64_t wall_ms = env_wall_ms(sim_node_env(rig.nodes[0]));
+    uint64_t time_ms = range_meta(store_range(rig.stores[0]))->time_ms;
+    assert_true(time_ms > wall_ms + HOUR_MS / 2);
+    struct rig_answer *now = put_in_session(&rig, 1, wall_ms);
+    assert_int_equal(now->status, ERR_SESSION_EXPIRED);
+    assert_true(now->time_ms >= time_ms);
+    assert_int_equal(put_in_session(&rig, 2, now->time_ms)->status, 0);
+    /* … which moves it no further: what is beyond is a wrong clock still. */
+    assert_int_equal(range_meta(store_range(rig.stores[0]))->time_ms, time_ms);
+    struct rig_answer *beyond = put_in_session(&rig, 3, time_ms + 1000);
+    assert_int_equal(beyond->status, ERR_SESSION_EXPIRED);
+    assert_true(beyond->time_ms < time_ms);
     rig_assert_answered(&rig);
     rig_close(&rig);
 }
@@ -763,6 +816,7 @@ int main(void)
         cmocka_unit_test(test_bootstrap_twice),
         cmocka_unit_test(test_birth_crashes),
         cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_time_ahead),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_queue_bounds),
         cmocka_unit_test(test_lost_proposals),
