@@ -392,6 +392,7 @@ static void op_start(struct client *client, struct client_op *op, size_t bytes)
     op->sendings = 0;
     op->is_ambiguous = false;
     op->stamp = (struct command_stamp){0};
+    op->stamp_ms = 0;
     op->refusals = 0;
     op->last_error = 0;
     op->last_text[0] = 0;

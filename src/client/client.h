@@ -105,6 +105,7 @@ struct client_op {
     bool is_stamped;     /* WRITE: the command is of a session by itself, and can be repeated */
     /* the client's; what cb finds in them stays until the next submit */
     struct command_stamp stamp; /* session 0: none was given */
+    uint64_t stamp_ms;          /* the range asked for a first_sent of then; 0: it did not */
     /* private */
     enum client_op_state state;
     struct client *client;     /* borrowed */

@@ -350,6 +350,7 @@ static bool on_expired(struct client_op *op, const struct response *response)
     if (!op->is_ambiguous) {
         session_set_time(op->client, response->time_ms);
         session_unstamp(op);
+        op->stamp_ms = response->time_ms; /* other ranges may think otherwise meanwhile */
     } else if (response->time_ms > first_sent_ms) {
         return false; /* nobody can tell any more */
     }

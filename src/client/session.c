@@ -52,7 +52,7 @@ void session_stamp(struct client_op *op)
         .session = s->id,
         .sequence = s->next,
         .lowest_unanswered = s->lowest,
-        .first_sent_ms = cluster_time(client),
+        .first_sent_ms = op->stamp_ms != 0 ? op->stamp_ms : cluster_time(client),
     };
     *answered_word(s, s->next) &= ~(UINT64_C(1) << s->next % 64);
     s->next++;

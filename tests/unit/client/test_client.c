@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "client/client.h"
+#include "client/client_internal.h"
 #include "env/sim/sim.h"
 #include "support/fake_store.h"
 
@@ -804,6 +804,24 @@ static void test_expired(void **state)
     finish(&f);
 }
 
+/* A range whose time is ahead asks for a stamp of then; what the client hears of the time
+ * elsewhere, before it sends again, is not for this range. */
+static void test_other_time(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_sessions(&f, 1);
+    f.cluster.floor_ms = f.cluster.last.first_sent_ms + 100000;
+    struct probe_op *p = put(&f, "k", "v", 1000);
+    while (p->op.stamp_ms == 0)
+        assert_true(sim_step(f.sim));
+    assert_true(p->op.stamp_ms > f.cluster.floor_ms);
+    session_set_time(f.client, f.cluster.last.first_sent_ms);
+    assert_int_equal(await(&f, p), 0);
+    assert_int_equal(p->op.refusals, 1);
+    finish(&f);
+}
+
 /* Sequences ascend, the lowest follows what is answered, and stays below what is not. */
 static void test_lowest_follows(void **state)
 {
@@ -898,6 +916,7 @@ int main(void)
         cmocka_unit_test(test_refusal_after_loss_is_undetermined),
         cmocka_unit_test(test_fence_tells),
         cmocka_unit_test(test_expired),
+        cmocka_unit_test(test_other_time),
         cmocka_unit_test(test_lowest_follows),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_without_sessions),
