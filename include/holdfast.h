@@ -205,7 +205,9 @@ struct hf_result {
     size_t failed_op;             /* batch: index of the operation that stopped it */
     size_t count;                 /* of items */
     const struct hf_item *items;  /* get and single changes: one; multi-get, batch: one for
-                                     each key, in order; scan: those found */
+                                     each key, in order; scan: those found. A change whose
+                                     answer was lost, and had more than 256 bytes: none (one
+                                     of zeroes but for `version` can be looked at) */
     int has_more;                 /* scan page: there is more, from `cursor` on */
     struct hf_bytes cursor;       /* scan page: where the next one begins */
     int is_range_end;             /* scan page: what follows is of another range, which has

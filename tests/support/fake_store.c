@@ -6,6 +6,8 @@
 
 #include "wire/hello.h"
 
+enum { RESULT_KEPT_MAX = 256 };
+
 struct fake_conn {
     struct fake_store *store;
     struct env_conn *conn;
@@ -164,10 +166,19 @@ static struct fake_result *result_of(struct fake_cluster *cluster, const struct 
     return NULL;
 }
 
+/* As a range does, of a long one no more than what came of it. */
 static void result_keep(struct fake_cluster *cluster, const struct command *command,
-                        struct slice encoded)
+                        const struct command_result *result, struct slice encoded)
 {
     struct fake_result *r;
+    struct buf brief;
+    buf_init(&brief, RESULT_KEPT_MAX);
+    if (encoded.len > RESULT_KEPT_MAX) {
+        command_result_encode(&brief, &(struct command_result){.status = result->status,
+                                                               .version = result->version,
+                                                               .failed_op = result->failed_op});
+        encoded = buf_slice(&brief);
+    }
     size_t bytes = (cluster->result_count + 1) * sizeof *r;
     cluster->results = realloc(cluster->results, bytes);
     ASSERT(cluster->results != NULL);
@@ -176,6 +187,7 @@ static void result_keep(struct fake_cluster *cluster, const struct command *comm
         (struct fake_result){command->session, command->sequence, malloc(encoded.len), encoded.len};
     ASSERT(r->bytes != NULL);
     memcpy(r->bytes, encoded.data, encoded.len);
+    buf_fini(&brief);
 }
 
 /* A command of a session that was done before, or is too old: its status, else 1. */
@@ -248,7 +260,7 @@ static int command_do(struct fake_cluster *cluster, struct slice raw, struct buf
     result.results = results;
     command_result_encode(out, &result);
     if (command.session != 0)
-        result_keep(cluster, &command, buf_slice(out));
+        result_keep(cluster, &command, &result, buf_slice(out));
     buf_fini(&keep);
     free(ops);
     free(results);

@@ -84,8 +84,11 @@ static void make_write(struct maker *m, struct hf_result *to, const struct sourc
     const struct command_result *result = &from->write;
     to->version = result->version;
     to->failed_op = result->failed_op;
-    struct hf_item *items = items_take(m, to, result->result_count);
+    struct hf_item *items = items_take(m, to, MAX(result->result_count, UINT32_C(1)));
     uint64_t now_ms = result->version >> VERSION_COUNTER_BITS; /* range time at apply */
+    to->count = result->result_count;
+    if (result->result_count == 0) /* for those who look without counting */
+        put_item(items, 0, &(struct hf_item){.value = {.data = ""}, .version = result->version});
     for (uint32_t i = 0; i < result->result_count; i++) {
         const struct op_result *r = &result->results[i];
         struct hf_item item = {

@@ -675,6 +675,35 @@ static void test_resolve(void **state)
     }
 }
 
+/* What was lost with a long answer is told without it. */
+static void test_repeat_of_a_long_answer(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    char value[600];
+    memset(value, 'v', sizeof value);
+    start_with_clock(&f);
+    struct hf_bytes large = hf_bytes(value, sizeof value);
+    assert_int_equal(hf_put(f.client, hf_str("k"), large, NULL, NULL, NULL), HF_OK);
+    leader_mood(&f, FAKE_DO_RESET, 1);
+    assert_int_equal(hf_get_and_set(f.client, hf_str("k"), hf_str("w"), NULL, NULL, &r), HF_OK);
+    assert_int_equal(r->count, 0);
+    assert_true(r->version > 0 && r->items[0].version == r->version);
+    assert_int_equal(r->items[0].has_value, 0);
+    assert_int_equal(r->items[0].value.len, 0);
+    hf_result_free(r);
+    leader_mood(&f, FAKE_DO_RESET, 1);
+    assert_int_equal(hf_put(f.client, hf_str("k"), large, NULL, NULL, NULL), HF_OK);
+    leader_mood(&f, FAKE_DO_RESET, 1);
+    assert_int_equal(hf_cas(f.client, hf_str("k"), hf_str("x"), hf_str("y"), NULL, &r),
+                     HF_ERR_CONDITION_FAILED);
+    assert_int_equal(r->count, 0);
+    assert_int_equal(r->items[0].has_value, 0);
+    hf_result_free(r);
+    finish(&f);
+}
+
 static void test_resolve_of_rubbish(void **state)
 {
     (void)state;
@@ -781,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_close_tells_those_in_flight),
         cmocka_unit_test(test_lost_change_is_undetermined),
         cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_repeat_of_a_long_answer),
         cmocka_unit_test(test_resolve_of_rubbish),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_log),
