@@ -18,6 +18,8 @@ static const struct msg_field answer_fields[] = {
     {3, MSG_ENUM, ANSWER_AT(verdict), MEMBER_VERDICT_LAST},
     {4, MSG_U64, ANSWER_AT(conf_epoch), 0},
     {5, MSG_U64, ANSWER_AT(store_id), 0},
+    {6, MSG_U64, ANSWER_AT(into_range), 0},
+    {7, MSG_U64, ANSWER_AT(span_epoch), 0},
 };
 static const struct msg_table answer_table = MSG_TABLE("member_answer", answer_fields);
 
@@ -47,16 +49,26 @@ void member_answer_encode(struct buf *buf, const struct member_answer *answer)
     msg_write(buf, MSG_MEMBER_ANSWER, &answer_table, answer);
 }
 
+static bool is_whole(const struct member_answer *answer)
+{
+    switch (answer->verdict) {
+    case MEMBER_GONE:
+        return answer->conf_epoch > 0;
+    case MEMBER_ASK:
+        return answer->store_id > 0;
+    case MEMBER_ENDED:
+        return answer->into_range > 0 && answer->span_epoch > 0;
+    }
+    return false;
+}
+
 int member_answer_decode(struct slice body, struct member_answer *ret_answer, struct err *err)
 {
     struct member_answer answer = {0};
     int rv = msg_read(body, MSG_MEMBER_ANSWER, &answer_table, &answer, err);
     if (rv != 0)
         return rv;
-    bool is_whole = answer.verdict == MEMBER_GONE
-                        ? answer.conf_epoch > 0
-                        : answer.verdict == MEMBER_ASK && answer.store_id > 0;
-    if (answer.group == 0 || answer.replica_id == 0 || !is_whole)
+    if (answer.group == 0 || answer.replica_id == 0 || !is_whole(&answer))
         return err_set(err, ERR_CORRUPT, "member_answer that says nothing");
     *ret_answer = answer;
     return 0;

@@ -5,7 +5,8 @@
  *
  *   replica ── member_ask ──▶ stores that may know
  *           ◀── member_answer: GONE, from a leader that confirmed itself since and has
- *               applied the removal; or ASK, the store of the one to ask
+ *               applied the removal; ASK, the store of the one to ask; or ENDED: the
+ *               range is no more, it was merged into another
  */
 #ifndef WIRE_MEMBER_MSG_H_
 #define WIRE_MEMBER_MSG_H_
@@ -20,9 +21,10 @@ struct member_ask {
 };
 
 enum member_verdict {
-    MEMBER_GONE = 1, /* not a member as of conf_epoch, and never again under this id */
-    MEMBER_ASK = 2,  /* ask store_id */
-    MEMBER_VERDICT_LAST = MEMBER_ASK,
+    MEMBER_GONE = 1,  /* not a member as of conf_epoch, and never again under this id */
+    MEMBER_ASK = 2,   /* ask store_id */
+    MEMBER_ENDED = 3, /* its range was merged into into_range, which had span_epoch then */
+    MEMBER_VERDICT_LAST = MEMBER_ENDED,
 };
 
 struct member_answer {
@@ -31,6 +33,8 @@ struct member_answer {
     enum member_verdict verdict;
     uint64_t conf_epoch; /* GONE */
     uint64_t store_id;   /* ASK */
+    uint64_t into_range; /* ENDED */
+    uint64_t span_epoch; /* ENDED */
 };
 
 void member_ask_encode(struct buf *buf, const struct member_ask *ask);

@@ -49,6 +49,8 @@ const char *msg_kind_name(uint32_t kind)
         return "member_ask";
     case MSG_MEMBER_ANSWER:
         return "member_answer";
+    case MSG_MERGE:
+        return "merge";
     case MSG_SNAPSHOT_BEGIN:
         return "snapshot_begin";
     case MSG_SNAPSHOT_CHUNK:

@@ -41,6 +41,7 @@ enum msg_kind {
 
     MSG_MEMBER_ASK = 28,
     MSG_MEMBER_ANSWER = 29,
+    MSG_MERGE = 30,
 
     MSG_SNAPSHOT_BEGIN = 32,
     MSG_SNAPSHOT_CHUNK = 33,

@@ -72,6 +72,13 @@ static const struct msg_field split_fields[] = {
     {3, MSG_U64, AT(split.new_range_id), 0},
 };
 
+static const struct msg_field merge_fields[] = {
+    {1, MSG_U64, AT(merge.conf_epoch), 0},
+    {2, MSG_U64, AT(merge.right_range), 0},
+    {3, MSG_U64, AT(merge.right_conf), 0},
+    {4, MSG_U64, AT(merge.right_span), 0},
+};
+
 /* By kind; a kind without a row of its own has no detail. */
 static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_WRITE] = MSG_TABLE("write", write_fields),
@@ -87,6 +94,7 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_STATS] = {.name = "stats"},
     [REQUEST_SPLIT] = MSG_TABLE("split", split_fields),
     [REQUEST_WATCH] = MSG_TABLE("watch", watch_fields),
+    [REQUEST_MERGE] = MSG_TABLE("merge", merge_fields),
     [REQUEST_CHECK_START] = MSG_TABLE("check_start", check_fields),
     [REQUEST_CHECK_RESULT] = MSG_TABLE("check_result", check_fields),
 };
@@ -109,6 +117,7 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_CHANGE_MEMBER:
     case REQUEST_FLUSH:
     case REQUEST_SPLIT:
+    case REQUEST_MERGE:
     case REQUEST_CHECK_START:
         return false;
     }
@@ -273,6 +282,10 @@ static int detail_check(const struct request *request, struct err *err)
         if (request->range_id == 0 || request->span_epoch == 0 || request->split.key.len == 0 ||
             request->split.new_range_id == 0 || request->split.child_count == 0)
             return err_set(err, ERR_INVALID, "split without range, epoch, key, ids or replicas");
+        return 0;
+    case REQUEST_MERGE:
+        if (request->range_id == 0 || request->span_epoch == 0 || request->merge.right_range == 0)
+            return err_set(err, ERR_INVALID, "merge without its ranges or epoch");
         return 0;
     case REQUEST_CHECK_RESULT:
         if (request->check.index == 0)

@@ -36,7 +36,8 @@ enum request_kind {
     REQUEST_CHECK_RESULT = 13, /* what came of it on the replica of this store */
     REQUEST_SPLIT = 14,        /* cut a range in two */
     REQUEST_WATCH = 15,        /* the next changes of a span */
-    REQUEST_KIND_LAST = REQUEST_WATCH,
+    REQUEST_MERGE = 16,        /* take in the neighbour to the right */
+    REQUEST_KIND_LAST = REQUEST_MERGE,
 };
 
 enum consistency {
@@ -136,6 +137,15 @@ struct request_split {
     } children[DESCRIPTOR_MEMBERS_MAX];
 };
 
+/* MERGE: of the range that the request names, at exactly its span epoch, with the one that
+ * begins where it ends. Both must have their replicas on the same stores in the same roles. */
+struct request_merge {
+    uint64_t conf_epoch;  /* of the left one, as the client knows it */
+    uint64_t right_range; /* > 0 */
+    uint64_t right_conf;  /* its epoch; 0: whatever it is */
+    uint64_t right_span;
+};
+
 /* CHECK_START, CHECK_RESULT */
 struct request_check {
     uint64_t range_id; /* 0: that of the store */
@@ -160,6 +170,7 @@ struct request {
         struct request_transfer_leader transfer_leader;
         struct request_change_member change_member;
         struct request_split split;
+        struct request_merge merge;
         struct request_check check;
     };
 };

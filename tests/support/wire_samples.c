@@ -4,6 +4,7 @@
 #include "wire/command.h"
 #include "wire/hello.h"
 #include "wire/member_msg.h"
+#include "wire/merge_msg.h"
 #include "wire/peer_msg.h"
 #include "wire/request.h"
 #include "wire/response.h"
@@ -286,8 +287,40 @@ static int member_answer_try(struct slice body, struct err *err)
 {
     struct member_answer answer;
     int rv = member_answer_decode(body, &answer, err);
-    ASSERT(rv != 0 || answer.verdict == MEMBER_GONE || answer.verdict == MEMBER_ASK);
+    ASSERT(rv != 0 || (answer.verdict > 0 && answer.verdict <= MEMBER_VERDICT_LAST));
     return rv;
+}
+
+static void merge_sample(struct buf *buf)
+{
+    struct buf seats;
+    struct merge_msg msg = {
+        .verb = MERGE_PREPARE,
+        .attempt = UINT64_MAX,
+        .left_range = 7,
+        .right_range = 8,
+        .left_conf = 3,
+        .left_span = 4,
+        .key = S("middle"),
+    };
+    buf_init(&seats, 64);
+    merge_seat_append(&msg.seats, &seats, 1, MEMBER_VOTER);
+    merge_seat_append(&msg.seats, &seats, 2, MEMBER_LEARNER);
+    merge_msg_encode(buf, &msg);
+    buf_fini(&seats);
+}
+
+static int merge_try(struct slice body, struct err *err)
+{
+    struct merge_msg msg;
+    int rv = merge_msg_decode(body, &msg, err);
+    if (rv != 0)
+        return rv;
+    ASSERT(msg.attempt > 0 && msg.right_range > 0);
+    touch(msg.key);
+    touch(msg.text);
+    touch(msg.seats.raw);
+    return 0;
 }
 
 static void snapshot_ack_sample(struct buf *buf)
@@ -484,6 +517,13 @@ static void request_split_sample(struct buf *buf)
         .key = S("middle"), .conf_epoch = 3, .new_range_id = 8, .child_count = 3};
     for (uint32_t i = 0; i < 3; i++)
         request.split.children[i] = (struct request_child){.store_id = i + 1, .replica_id = i + 20};
+    request_encode(buf, &request);
+}
+
+static void request_merge_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_MERGE);
+    request.merge = (struct request_merge){.conf_epoch = 3, .right_range = 8};
     request_encode(buf, &request);
 }
 
@@ -840,6 +880,13 @@ static void member_answer_again(struct slice body, struct buf *buf)
     member_answer_encode(buf, &m);
 }
 
+static void merge_again(struct slice body, struct buf *buf)
+{
+    struct merge_msg m;
+    ASSERT(merge_msg_decode(body, &m, NULL) == 0);
+    merge_msg_encode(buf, &m);
+}
+
 static void command_result_again(struct slice body, struct buf *buf)
 {
     struct op_result results[64];
@@ -864,6 +911,7 @@ const struct wire_sample wire_samples[] = {
     {"probe_result", probe_result_sample, peer_try, peer_again},
     {"member_ask", member_ask_sample, member_ask_try, member_ask_again},
     {"member_answer", member_answer_sample, member_answer_try, member_answer_again},
+    {"merge", merge_sample, merge_try, merge_again},
     {"snapshot_begin", snapshot_begin_sample, snapshot_begin_try, snapshot_begin_again},
     {"snapshot_chunk", snapshot_chunk_sample, snapshot_chunk_try, snapshot_chunk_again},
     {"snapshot_end", snapshot_end_sample, snapshot_end_try, snapshot_end_again},
@@ -879,6 +927,7 @@ const struct wire_sample wire_samples[] = {
     {"change_member", request_change_member_sample, request_try, request_again},
     {"transfer_leader", request_transfer_sample, request_try, request_again},
     {"split", request_split_sample, request_try, request_again},
+    {"merge_request", request_merge_sample, request_try, request_again},
     {"check_result", request_check_sample, request_try, request_again},
     {"write_response", response_write_sample, response_try, response_again},
     {"scan_response", response_scan_sample, response_try, response_again},

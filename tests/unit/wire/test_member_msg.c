@@ -23,6 +23,11 @@ static void test_answer(void **state)
     static const struct member_answer rows[] = {
         {.group = 1, .replica_id = UINT64_MAX, .verdict = MEMBER_GONE, .conf_epoch = 9},
         {.group = 1, .replica_id = 2, .verdict = MEMBER_ASK, .store_id = UINT64_MAX},
+        {.group = 1,
+         .replica_id = 2,
+         .verdict = MEMBER_ENDED,
+         .into_range = UINT64_MAX,
+         .span_epoch = 5},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct member_answer out;
@@ -33,6 +38,7 @@ static void test_answer(void **state)
         assert_true(out.group == rows[i].group && out.replica_id == rows[i].replica_id);
         assert_true(out.verdict == rows[i].verdict && out.conf_epoch == rows[i].conf_epoch);
         assert_true(out.store_id == rows[i].store_id);
+        assert_true(out.into_range == rows[i].into_range && out.span_epoch == rows[i].span_epoch);
         buf_fini(&buf);
     }
 }
@@ -55,6 +61,8 @@ static void test_damage(void **state)
         {"gone", {0x85, 0, 29, 1, 1, 2, 1, 3, 1, 4, 1}, 11, false, 0},
         {"gone without epoch", {0x84, 0, 29, 1, 1, 2, 1, 3, 1}, 9, false, ERR_CORRUPT},
         {"ask nobody", {0x84, 0, 29, 1, 1, 2, 1, 3, 2}, 9, false, ERR_CORRUPT},
+        {"ended", {0x86, 0, 29, 1, 1, 2, 1, 3, 3, 6, 1, 7, 1}, 13, false, 0},
+        {"ended, nobody knows how", {0x85, 0, 29, 1, 1, 2, 1, 3, 3, 7, 1}, 11, false, ERR_CORRUPT},
         {"no verdict", {0x84, 0, 29, 1, 1, 2, 1, 4, 1}, 9, false, ERR_CORRUPT},
         {"a verdict of later", {0x85, 0, 29, 1, 1, 2, 1, 3, 9, 4, 1}, 11, false, ERR_CORRUPT},
     };

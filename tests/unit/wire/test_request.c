@@ -203,6 +203,28 @@ static void test_split(void **state)
     buf_fini(&buf);
 }
 
+static void test_merge(void **state)
+{
+    (void)state;
+    struct request in = some_request(REQUEST_MERGE);
+    struct request out;
+    struct buf buf;
+    in.merge = (struct request_merge){
+        .conf_epoch = UINT64_MAX, .right_range = 5, .right_conf = 6, .right_span = 7};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.merge.conf_epoch == UINT64_MAX && out.merge.right_range == 5);
+    assert_true(out.merge.right_conf == 6 && out.merge.right_span == 7);
+    assert_false(request_is_read_only(out.kind));
+    buf_fini(&buf);
+    in.merge.right_range = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+    in.merge.right_range = 5;
+    in.span_epoch = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+}
+
 static void test_check(void **state)
 {
     (void)state;
@@ -284,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_split),
+        cmocka_unit_test(test_merge),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_which_only_read),
