@@ -2,7 +2,8 @@
  *
  * The bugs that a planted build can have: name, where it is looked for, what it breaks.
  * `sim` and `hours` are runs of holdfast-sim (hours: with wall clocks hours off),
- * `consensus` of holdfast-consensus-sim, where members come and go, `placement` of
+ * `consensus` of holdfast-consensus-sim, where members come and go, `ranges` of
+ * holdfast-ranges-sim, where ranges are split and merged, `placement` of
  * holdfast-placement-sim. In order of the rooms
  * that break; docs/PLANTED.md tells of each where the real world had it.
  */
@@ -87,6 +88,16 @@
     X(broken_goes_on, "placement", "a driver whose write failed goes on")                          \
     X(no_hysteresis, "placement", "replicas and leaders are moved for any gain")                   \
     X(node_shared, "placement", "a replica is put on a node that has one of the range")            \
-    X(merged_at_once, "placement", "what was just split is merged again")
+    X(merged_at_once, "placement", "what was just split is merged again")                          \
+    X(epoch_not_checked, "ranges", "splits and merges are done whatever their epoch")              \
+    X(outcome_forgotten, "ranges", "the right half of a split knows of no merge")                  \
+    X(stale_replica_kept, "ranges",                                                                \
+      "a snapshot is installed beside the replicas whose span it covers")                          \
+    X(commit_not_awaited, "ranges",                                                                \
+      "a merge is committed before all members hold the right's last entry")                       \
+    X(thaw_unconfirmed, "ranges", "a frozen range thaws by itself after a while")                  \
+    X(frozen_reads, "ranges", "the right of a merge serves reads while it is frozen")              \
+    X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")   \
+    X(tombstone_forgotten, "ranges", "a removed replica may come back by a late message")
 
 #endif

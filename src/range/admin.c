@@ -2,8 +2,8 @@
 #include "range/admin.h"
 
 #include "base/coding.h"
-#include "base/crc32c.h"
 #include "base/hash.h"
+#include "base/plant.h"
 #include "range/range_internal.h"
 
 enum { ADMIN_FORMAT = 2 };
@@ -29,16 +29,44 @@ static void split_encode(const struct range_split *split, struct buf *out)
     }
 }
 
+static void merge_encode(const struct range_admin *admin, struct buf *out)
+{
+    const struct range_merge *merge = &admin->merge;
+    ASSERT(merge->attempt != 0 && merge->range_id != 0);
+    ASSERT(merge->count <= RANGE_REPLICAS_MAX);
+    buf_append_u64(out, merge->attempt);
+    buf_append_u64(out, merge->range_id);
+    if (admin->kind == RANGE_ADMIN_PREPARE_MERGE) {
+        buf_append_u64(out, merge->left.conf);
+        buf_append_u64(out, merge->left.span);
+        buf_append_u8(out, (uint8_t)merge->count);
+        for (uint32_t i = 0; i < merge->count; i++) {
+            buf_append_u64(out, merge->seats[i].store_id);
+            buf_append_u8(out, (uint8_t)merge->seats[i].role);
+        }
+    } else if (admin->kind == RANGE_ADMIN_COMMIT_MERGE) {
+        buf_append_u64(out, merge->index);
+        buf_append_u64(out, merge->term);
+    } else if (admin->kind == RANGE_ADMIN_ABORT_MERGE) {
+        ASSERT(merge->key.len > 0 && merge->key.len <= RANGE_KEY_MAX);
+        buf_append_varint(out, merge->key.len);
+        buf_append_slice(out, merge->key);
+    }
+}
+
 void range_admin_encode(const struct range_admin *admin, struct buf *out)
 {
-    ASSERT(admin->kind == RANGE_ADMIN_SPLIT);
+    ASSERT(admin->kind > 0 && admin->kind <= RANGE_ADMIN_KIND_LAST);
     ASSERT(admin->stamp_ms <= RANGE_TIME_MAX);
     buf_append_u8(out, ADMIN_FORMAT);
     buf_append_u8(out, (uint8_t)admin->kind);
     buf_append_u64(out, admin->stamp_ms);
     buf_append_u64(out, admin->epoch.conf);
     buf_append_u64(out, admin->epoch.span);
-    split_encode(&admin->split, out);
+    if (admin->kind == RANGE_ADMIN_SPLIT)
+        split_encode(&admin->split, out);
+    else
+        merge_encode(admin, out);
 }
 
 static void split_read(struct reader *r, struct range_split *split)
@@ -52,6 +80,40 @@ static void split_read(struct reader *r, struct range_split *split)
     for (uint32_t i = 0; i < split->count && !r->bad; i++) {
         split->children[i].store_id = read_u64(r);
         split->children[i].replica_id = read_u64(r);
+    }
+}
+
+static void seats_read(struct reader *r, struct range_merge *merge)
+{
+    merge->count = read_u8(r);
+    if (merge->count == 0 || merge->count > RANGE_REPLICAS_MAX)
+        r->bad = true;
+    for (uint32_t i = 0; i < merge->count && !r->bad; i++) {
+        merge->seats[i].store_id = read_u64(r);
+        uint8_t role = read_u8(r);
+        if (role != RANGE_ROLE_VOTER && role != RANGE_ROLE_LEARNER)
+            r->bad = true;
+        merge->seats[i].role = (enum range_role)role;
+    }
+}
+
+static void merge_read(struct reader *r, enum range_admin_kind kind, struct range_merge *merge)
+{
+    merge->attempt = read_u64(r);
+    merge->range_id = read_u64(r);
+    if (merge->attempt == 0 || merge->range_id == 0)
+        r->bad = true;
+    if (kind == RANGE_ADMIN_PREPARE_MERGE) {
+        merge->left.conf = read_u64(r);
+        merge->left.span = read_u64(r);
+        seats_read(r, merge);
+    } else if (kind == RANGE_ADMIN_COMMIT_MERGE) {
+        merge->index = read_u64(r);
+        merge->term = read_u64(r);
+    } else if (kind == RANGE_ADMIN_ABORT_MERGE) {
+        merge->key = read_bytes_prefixed(r);
+        if (merge->key.len == 0 || merge->key.len > RANGE_KEY_MAX)
+            r->bad = true;
     }
 }
 
@@ -69,7 +131,10 @@ int range_admin_decode(struct slice payload, struct range_admin *ret_admin, stru
     admin.stamp_ms = read_u64(&r);
     admin.epoch.conf = read_u64(&r);
     admin.epoch.span = read_u64(&r);
-    split_read(&r, &admin.split);
+    if (admin.kind == RANGE_ADMIN_SPLIT)
+        split_read(&r, &admin.split);
+    else
+        merge_read(&r, admin.kind, &admin.merge);
     if (r.bad || r.left != 0 || admin.stamp_ms > RANGE_TIME_MAX)
         return err_set(err, ERR_CORRUPT, "administrative entry: malformed");
     *ret_admin = admin;
@@ -110,17 +175,37 @@ static int judge_ids(const struct range_descriptor *d, const struct range_split 
     return 0;
 }
 
-int range_split_judge(const struct range_descriptor *d, const struct range_admin *admin,
+int range_admin_check_epoch(const struct range_descriptor *d, struct range_epoch epoch,
+                            struct err *err)
+{
+    if (epoch.conf == d->epoch.conf && epoch.span == d->epoch.span)
+        return 0;
+    return err_set(err, ERR_RANGE_CHANGED, "the range is at epoch %llu.%llu, not %llu.%llu",
+                   (unsigned long long)d->epoch.conf, (unsigned long long)d->epoch.span,
+                   (unsigned long long)epoch.conf, (unsigned long long)epoch.span);
+}
+
+int range_admin_check_frozen(const struct range_meta *meta, struct err *err)
+{
+    if (meta->merges.frozen.attempt == 0)
+        return 0;
+    return err_set(err, ERR_RANGE_CHANGED,
+                   "the range is frozen: it is being merged into range %llu",
+                   (unsigned long long)meta->merges.frozen.left_range);
+}
+
+int range_split_judge(const struct range_meta *meta, const struct range_admin *admin,
                       struct err *err)
 {
+    const struct range_descriptor *d = &meta->descriptor;
     const struct range_split *split = &admin->split;
     struct range_span span = range_descriptor_span(d);
     ASSERT(admin->kind == RANGE_ADMIN_SPLIT);
-    if (admin->epoch.conf != d->epoch.conf || admin->epoch.span != d->epoch.span)
-        return err_set(err, ERR_RANGE_CHANGED, "the range is at epoch %llu.%llu, not %llu.%llu",
-                       (unsigned long long)d->epoch.conf, (unsigned long long)d->epoch.span,
-                       (unsigned long long)admin->epoch.conf,
-                       (unsigned long long)admin->epoch.span);
+    int rv = range_admin_check_frozen(meta, err);
+    if (rv == 0 && !PLANTED(epoch_not_checked))
+        rv = range_admin_check_epoch(d, admin->epoch, err);
+    if (rv != 0)
+        return rv;
     if (!range_span_contains(span, split->key) || slice_compare(span.start, split->key) == 0)
         return err_set(err, ERR_RANGE_CHANGED, "the key of the split is not inside the range");
     if (split->range_id == 0 || split->range_id == d->range_id)
@@ -164,10 +249,13 @@ static int make_right(const struct range_meta *left, const struct range_split *s
     int rv = range_birth_meta(&birth, ret_right, err);
     if (rv != 0)
         return rv;
-    if (sessions_copy(&ret_right->sessions, &left->sessions) == 0)
+    rv = sessions_copy(&ret_right->sessions, &left->sessions);
+    if (rv == 0 && !PLANTED(outcome_forgotten))
+        rv = merges_unite(&ret_right->merges, &left->merges);
+    if (rv == 0)
         return 0;
     range_meta_fini(ret_right);
-    return err_set(err, ERR_NOMEM, "sessions of the right half");
+    return err_set(err, rv, "sessions and merges of the right half");
 }
 
 static int make_left(const struct range_meta *meta, const struct range_split *split,
@@ -180,15 +268,17 @@ static int make_left(const struct range_meta *meta, const struct range_split *sp
                                  err);
 }
 
-/* Range time, versions and history behind the entry, whatever becomes of it. */
-static void move_on(struct range *range, uint64_t index, uint64_t term,
-                    const struct range_admin *admin, int status)
+void range_admin_move_on(struct range *range, uint64_t index, uint64_t term,
+                         const struct range_admin *admin, int status)
 {
     struct range_meta *meta = &range->meta;
     uint64_t what = (uint64_t)(uint32_t)status << 8 | admin->kind;
     range_advance(range, index, term);
-    meta->time_ms = MAX(meta->time_ms, admin->stamp_ms);
-    meta->last_version = MAX(meta->time_ms << RANGE_VERSION_COUNTER_BITS, meta->last_version + 1);
+    if (meta->merges.frozen.attempt == 0) {
+        meta->time_ms = MAX(meta->time_ms, admin->stamp_ms);
+        meta->last_version =
+            MAX(meta->time_ms << RANGE_VERSION_COUNTER_BITS, meta->last_version + 1);
+    }
     meta->history_hash = hash_mix(hash_mix(meta->history_hash, index), term);
     meta->history_hash = hash_mix(hash_mix(meta->history_hash, admin->stamp_ms), what);
 }
@@ -213,9 +303,9 @@ int range_apply_split(struct range *range, uint64_t index, uint64_t term,
     struct range_descriptor left = {0};
     ASSERT(index == meta->applied_index + 1);
     ASSERT(!range->is_installing);
-    int status = range_split_judge(&meta->descriptor, admin, err);
+    int status = range_split_judge(meta, admin, err);
     if (status != 0) {
-        move_on(range, index, term, admin, status);
+        range_admin_move_on(range, index, term, admin, status);
         *ret_status = status;
         return 0;
     }
@@ -227,7 +317,7 @@ int range_apply_split(struct range *range, uint64_t index, uint64_t term,
         range_meta_fini(ret_right);
         return rv;
     }
-    move_on(range, index, term, admin, 0);
+    range_admin_move_on(range, index, term, admin, 0);
     right_follows(meta, ret_right);
     range_descriptor_fini(&meta->descriptor);
     meta->descriptor = left;

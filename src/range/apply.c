@@ -160,6 +160,18 @@ static int apply_write(struct range *range, struct apply *a)
     return rv;
 }
 
+/* While the range is frozen nothing is done, nor does its time move. */
+static int apply_frozen(struct range *range, uint64_t index, uint64_t term,
+                        const struct entry_reader *entry, const struct range_sink *sink)
+{
+    struct command_result refused = {.status = ERR_RANGE_CHANGED};
+    range_advance(range, index, term);
+    range->meta.history_hash = hash_head(range->meta.history_hash, index, term);
+    for (uint32_t i = 0; sink != NULL && i < entry->count; i++)
+        sink->on_result(sink->data, i, &refused);
+    return 0;
+}
+
 int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice payload,
                 const struct range_sink *sink, struct err *err)
 {
@@ -170,6 +182,8 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
     int rv = entry_reader_init(&entry, payload, err);
     if (rv != 0)
         return err_wrap(err, rv, "apply index %llu", (unsigned long long)index);
+    if (range->meta.merges.frozen.attempt != 0)
+        return apply_frozen(range, index, term, &entry, sink);
 
     uint64_t last_version = range->meta.last_version;
     struct apply a = apply_begin(range, index, term, &entry);

@@ -49,6 +49,9 @@ struct range_install {
     uint64_t replica_id;
     struct range *range; /* NULL: a blank replica */
     struct range_meta meta;
+    struct lsm_span *spans; /* owned, and their keys: to be taken out besides its own */
+    size_t span_count;
+    struct lsm_batch puts;
     enum install_state state;
     struct env_work work;
     range_install_cb cb;
@@ -107,6 +110,7 @@ int range_install_new(struct env *env, struct lsm *lsm, uint64_t replica_id, str
     in->range = range;
     in->state = INST_READY;
     range_meta_init(&in->meta);
+    lsm_batch_init(&in->puts);
     buf_init(&in->carry, CARRY_MAX);
     env_work_init(&in->work, install_execute, install_complete, in);
     int rv = range_meta_decode(meta, &in->meta, err);
@@ -131,8 +135,56 @@ void range_install_free(struct range_install *install)
         return;
     lsm_builder_free(install->builder);
     range_meta_fini(&install->meta);
+    range_install_plain(install);
+    lsm_batch_fini(&install->puts);
+    free(install->spans);
     buf_fini(&install->carry);
     free(install);
+}
+
+static int copy_key(struct slice key, struct slice *ret)
+{
+    uint8_t *copy = malloc(MAX(key.len, (size_t)1));
+    if (copy == NULL)
+        return ERR_NOMEM;
+    if (key.len > 0)
+        memcpy(copy, key.data, key.len);
+    *ret = slice_of(copy, key.len);
+    return 0;
+}
+
+static void span_fini(struct lsm_span *span)
+{
+    free((void *)(uintptr_t)span->start.data);
+    free((void *)(uintptr_t)span->end.data);
+}
+
+int range_install_excise(struct range_install *install, struct range_span span)
+{
+    struct lsm_span copy = {0};
+    ASSERT(install->state == INST_COMPLETE);
+    struct lsm_span *grown = realloc(install->spans, (install->span_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return ERR_NOMEM;
+    install->spans = grown;
+    if (copy_key(span.start, &copy.start) != 0 || copy_key(span.end, &copy.end) != 0) {
+        span_fini(&copy);
+        return ERR_NOMEM;
+    }
+    install->spans[install->span_count++] = copy;
+    return 0;
+}
+
+struct lsm_batch *range_install_puts(struct range_install *install)
+{
+    return &install->puts;
+}
+
+void range_install_plain(struct range_install *install)
+{
+    while (install->span_count > 0)
+        span_fini(&install->spans[--install->span_count]);
+    lsm_batch_clear(&install->puts);
 }
 
 const struct range_meta *range_install_meta(const struct range_install *install)
@@ -328,36 +380,41 @@ static void on_edited(struct lsm_edit_op *op, int status)
     install_call_back(in);
 }
 
-/* The old span and the new one, sorted and not overlapping: a replica's span only
- * grows or shrinks at its end (splits, merges), so one covers or touches the other;
- * if it ever does not, both are named. */
-static size_t excised_spans(const struct range_install *in, struct lsm_span out[2])
+static int compare_spans(const void *a, const void *b)
 {
-    struct range_span now = range_descriptor_span(&in->meta.descriptor);
-    out[0] = (struct lsm_span){now.start, now.end};
-    if (in->range == NULL)
-        return 1;
-    struct range_span old = range_descriptor_span(&in->range->meta.descriptor);
-    bool apart = slice_compare(old.end, now.start) < 0 || slice_compare(now.end, old.start) < 0;
-    if (apart) {
-        bool old_first = slice_compare(old.start, now.start) < 0;
-        out[old_first ? 1 : 0] = (struct lsm_span){now.start, now.end};
-        out[old_first ? 0 : 1] = (struct lsm_span){old.start, old.end};
-        return 2;
+    const struct lsm_span *left = a;
+    const struct lsm_span *right = b;
+    return slice_compare(left->start, right->start);
+}
+
+/* The new span, the old one and those of the swallowed, sorted and not overlapping. `out`
+ * has room for all of them. */
+static size_t excised_spans(const struct range_install *in, struct lsm_span *out)
+{
+    struct range_span span = range_descriptor_span(&in->meta.descriptor);
+    size_t count = 0;
+    size_t kept = 0;
+    out[count++] = (struct lsm_span){span.start, span.end};
+    if (in->range != NULL) {
+        span = range_descriptor_span(&in->range->meta.descriptor);
+        out[count++] = (struct lsm_span){span.start, span.end};
     }
-    if (slice_compare(old.start, now.start) < 0)
-        out[0].start = old.start;
-    if (slice_compare(old.end, now.end) > 0)
-        out[0].end = old.end;
-    return 1;
+    for (size_t i = 0; i < in->span_count; i++)
+        out[count++] = in->spans[i];
+    qsort(out, count, sizeof out[0], compare_spans);
+    for (size_t i = 1; i < count; i++) {
+        if (slice_compare(out[i].start, out[kept].end) > 0)
+            out[++kept] = out[i];
+        else if (slice_compare(out[i].end, out[kept].end) > 0)
+            out[kept].end = out[i].end;
+    }
+    return kept + 1;
 }
 
 static int install_edit(struct range_install *in)
 {
-    struct lsm_span excise[2];
-    struct lsm_batch puts;
-    lsm_batch_init(&puts);
-    int rv = range_meta_put(&in->meta, in->replica_id, &puts);
+    struct lsm_span *excise = malloc((in->span_count + 2) * sizeof *excise);
+    int rv = excise == NULL ? ERR_NOMEM : range_meta_put(&in->meta, in->replica_id, &in->puts);
     if (rv == 0) {
         in->edit = (struct lsm_edit_op){
             .data = in,
@@ -365,7 +422,7 @@ static int install_edit(struct range_install *in)
             .excise_count = PLANTED(old_span_kept) ? 0 : excised_spans(in, excise),
             .ingest = &in->builder,
             .ingest_count = lsm_builder_count(in->builder) > 0 ? 1 : 0,
-            .puts = &puts,
+            .puts = &in->puts,
             .freeze = true, /* our own meta may be unflushed */
             .cb = on_edited,
         };
@@ -373,7 +430,7 @@ static int install_edit(struct range_install *in)
         if (rv == 0 && in->edit.ingest_count > 0)
             in->builder = NULL;
     }
-    lsm_batch_fini(&puts);
+    free(excise);
     return rv;
 }
 

@@ -5,6 +5,7 @@
 
 enum {
     META_FORMAT = 1,
+    META_FORMAT_MERGES = 2,
     LOCAL_PREFIX = 0x00,
     LOCAL_META = 'm',
     LOCAL_GONE = 'x',
@@ -30,6 +31,7 @@ void range_meta_init(struct range_meta *meta)
     *meta = (struct range_meta){0};
     buf_init(&meta->conf, RANGE_CONF_MAX);
     sessions_init(&meta->sessions);
+    merges_init(&meta->merges);
 }
 
 void range_meta_fini(struct range_meta *meta)
@@ -37,6 +39,7 @@ void range_meta_fini(struct range_meta *meta)
     range_descriptor_fini(&meta->descriptor);
     buf_fini(&meta->conf);
     sessions_fini(&meta->sessions);
+    merges_fini(&meta->merges);
 }
 
 int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
@@ -47,12 +50,15 @@ int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
     copy.descriptor = (struct range_descriptor){0};
     buf_init(&copy.conf, RANGE_CONF_MAX);
     sessions_init(&copy.sessions);
+    merges_init(&copy.merges);
     buf_append_slice(&copy.conf, buf_slice(&from->conf));
     int rv = range_descriptor_copy(&copy.descriptor, &from->descriptor);
     if (rv == 0 && copy.conf.failed)
         rv = ERR_NOMEM;
     if (rv == 0)
         rv = sessions_copy(&copy.sessions, &from->sessions);
+    if (rv == 0)
+        rv = merges_copy(&copy.merges, &from->merges);
     if (rv != 0) {
         range_meta_fini(&copy);
         return rv;
@@ -64,7 +70,8 @@ int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
 void range_meta_encode(const struct range_meta *meta, struct buf *out)
 {
     range_meta_check(meta);
-    buf_append_u8(out, META_FORMAT);
+    bool has_merges = !merges_is_empty(&meta->merges);
+    buf_append_u8(out, has_merges ? META_FORMAT_MERGES : META_FORMAT);
     buf_append_u64(out, meta->applied_index);
     buf_append_u64(out, meta->applied_term);
     buf_append_u64(out, meta->time_ms);
@@ -86,6 +93,15 @@ void range_meta_encode(const struct range_meta *meta, struct buf *out)
     buf_append_slice(out, buf_slice(&meta->conf));
     buf_append_varint(out, sessions_len(&meta->sessions));
     sessions_encode(&meta->sessions, out);
+    if (!has_merges)
+        return;
+    struct buf merges;
+    buf_init(&merges, MERGES_LEN_MAX);
+    merges_encode(&meta->merges, &merges);
+    out->failed |= merges.failed;
+    buf_append_varint(out, merges.len);
+    buf_append_slice(out, buf_slice(&merges));
+    buf_fini(&merges);
 }
 
 static void read_numbers(struct reader *r, struct range_meta *m)
@@ -109,12 +125,15 @@ int range_meta_decode(struct slice in, struct range_meta *ret_meta, struct err *
     range_meta_init(&m);
 
     uint8_t format = read_u8(&r);
-    if (!r.bad && format != META_FORMAT)
+    if (!r.bad && format != META_FORMAT && format != META_FORMAT_MERGES)
         return err_set(err, ERR_UNSUPPORTED, "meta record of format %u", format);
     read_numbers(&r, &m);
     struct slice descriptor = read_bytes_prefixed(&r);
     struct slice conf = read_bytes_prefixed(&r);
     struct slice sessions = read_bytes_prefixed(&r);
+    struct slice merges = {0};
+    if (format == META_FORMAT_MERGES)
+        merges = read_bytes_prefixed(&r);
     if (r.bad || r.left != 0)
         return err_set(err, ERR_CORRUPT, "meta record: cut short or bytes behind it");
     if (conf.len > RANGE_CONF_MAX || sessions.len > SESSIONS_BYTES_MAX)
@@ -124,11 +143,12 @@ int range_meta_decode(struct slice in, struct range_meta *ret_meta, struct err *
         return err_set(err, ERR_CORRUPT, "meta record: %s", problem);
 
     int rv = range_descriptor_decode(descriptor, &m.descriptor, err);
-    if (rv != 0)
-        return err_wrap(err, rv, "meta record");
+    if (rv == 0 && format == META_FORMAT_MERGES)
+        rv = merges_decode(merges, &m.merges, err);
     buf_append_slice(&m.conf, conf);
-    rv = m.conf.failed ? err_set(err, ERR_NOMEM, "configuration")
-                       : sessions_decode(sessions, &m.sessions, err);
+    if (rv == 0)
+        rv = m.conf.failed ? err_set(err, ERR_NOMEM, "configuration")
+                           : sessions_decode(sessions, &m.sessions, err);
     if (rv != 0) {
         range_meta_fini(&m);
         return err_wrap(err, rv, "meta record");
@@ -142,6 +162,7 @@ void range_meta_check(const struct range_meta *meta)
     ASSERT(meta_problem(meta) == NULL);
     ASSERT(!meta->conf.failed);
     range_descriptor_check(&meta->descriptor);
+    merges_check(&meta->merges);
 }
 
 void range_meta_key(uint64_t replica_id, uint8_t out[RANGE_LOCAL_KEY_LEN])

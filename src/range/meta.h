@@ -6,10 +6,10 @@
  * every snapshot.
  *
  *   on disk, under the local key 0x00 | replica id u64be | 'm':
- *     u8 format = 1
+ *     u8 format = 1, or 2 if there is anything to remember of merges
  *     u64 applied_index, applied_term, time_ms, last_version, safe_version,
  *         retention_ms, floor_ms, history_hash, conf_index      little-endian
- *     varint-prefixed bytes: descriptor, Raft configuration, sessions
+ *     varint-prefixed bytes: descriptor, Raft configuration, sessions; format 2: merges
  *
  * The checksum is that of what carries it (engine block, snapshot chunk).
  *
@@ -27,13 +27,15 @@
 #define RANGE_META_H_
 
 #include "range/descriptor.h"
+#include "range/merges.h"
 #include "range/sessions.h"
 
 #define RANGE_TIME_MAX ((UINT64_C(1) << 44) - 1)
 enum {
     RANGE_VERSION_COUNTER_BITS = 20,
     RANGE_CONF_MAX = 16 << 10, /* bytes of Raft configuration */
-    RANGE_META_MAX = SESSIONS_BYTES_MAX + RANGE_CONF_MAX + RANGE_DESCRIPTOR_MAX + 128,
+    RANGE_META_MAX =
+        SESSIONS_BYTES_MAX + RANGE_CONF_MAX + RANGE_DESCRIPTOR_MAX + MERGES_LEN_MAX + 144,
     RANGE_LOCAL_KEY_LEN = 10,
     RANGE_RETENTION_MS_DEFAULT = 10 * 60 * 1000,
 };
@@ -51,6 +53,7 @@ struct range_meta {
     struct range_descriptor descriptor;
     struct buf conf; /* opaque to this room */
     struct sessions sessions;
+    struct merges merges;
 };
 
 /* Empty, owning nothing. */

@@ -48,6 +48,13 @@ void range_key_prefix(uint32_t keyspace, uint8_t out[RANGE_USER_KEY_PREFIX]);
 /* The one place that moves the applied index. */
 void range_advance(struct range *range, uint64_t index, uint64_t term);
 
+/* The index, range time, versions and history behind an administrative entry, whatever
+ * becomes of it. While the range is frozen time and versions stand still: whoever takes
+ * it over finds the same on every store, however far each has applied. */
+struct range_admin;
+void range_admin_move_on(struct range *range, uint64_t index, uint64_t term,
+                         const struct range_admin *admin, int status);
+
 /* A background work begins and ends. */
 void range_busy(struct range *range);
 void range_idle(struct range *range);

@@ -107,6 +107,13 @@ int range_install_chunk(struct range_install *install, struct slice chunk, range
 /* Has the last chunk been taken? */
 bool range_install_is_complete(const struct range_install *install);
 
+/* What else the edit of the install does: replicas that the state swallows go with it. A
+ * span to take out (copied), and the batch of records to put, borrowed. Before finish();
+ * range_install_plain() forgets all of it. ERR_NOMEM. */
+int range_install_excise(struct range_install *install, struct range_span span);
+struct lsm_batch *range_install_puts(struct range_install *install);
+void range_install_plain(struct range_install *install);
+
 /* Verify, seal the files and install them with the meta in one edit. With status 0
  * the state is durable, and the `range` that was given now stands there; if none
  * was given, range_new() with range_install_meta() makes it. ERR_STATE: not

@@ -7,6 +7,7 @@
 
 #include "net/net_peer.h"
 #include "store/check.h"
+#include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -387,6 +388,8 @@ static void on_change(struct store *store, struct answer_to *to, const struct re
         service_answer_status(store, to, ERR_RANGE_CHANGED, why_no_replica(store, request));
     else if (request->kind == REQUEST_SPLIT)
         replica_split(r, to, request);
+    else if (request->kind == REQUEST_MERGE)
+        merge_on_request(r, to, request);
     else
         replica_change_member(r, to, request);
 }
@@ -458,6 +461,7 @@ void admin_on_request(struct store *store, struct answer_to *to, const struct re
         on_flush(store, to);
         break;
     case REQUEST_SPLIT:
+    case REQUEST_MERGE:
     case REQUEST_CHANGE_MEMBER:
         on_change(store, to, request);
         break;

@@ -5,6 +5,7 @@
  */
 #include "base/plant.h"
 #include "net/net_peer.h"
+#include "store/merge.h"
 #include "store/service.h"
 #include "store/space.h"
 #include "store/store_internal.h"
@@ -286,5 +287,7 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
         return strangers_on_ask(store, from_store, body, err);
     if (kind == MSG_MEMBER_ANSWER)
         return strangers_on_answer(store, body, err);
+    if (kind == MSG_MERGE)
+        return merge_on_message(store, from_store, body, err);
     return err_set(err, ERR_UNSUPPORTED, "message kind %u between stores", kind);
 }

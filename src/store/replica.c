@@ -3,20 +3,26 @@
 
 #include <stdlib.h>
 
+#include "store/absorb.h"
 #include "store/check.h"
+#include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
 enum { ENTRY_COMMANDS_MAX = 4096 };
 
 static const uint32_t replica_successors[] = {
-    [REPLICA_REPLAYING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_DAMAGED) | BIT(REPLICA_REMOVING),
+    [REPLICA_REPLAYING] =
+        BIT(REPLICA_RUNNING) | BIT(REPLICA_DAMAGED) | BIT(REPLICA_REMOVING) | BIT(REPLICA_ABSORBED),
     [REPLICA_BLANK] = BIT(REPLICA_REPLAYING) | BIT(REPLICA_INSTALLING) | BIT(REPLICA_DAMAGED) |
                       BIT(REPLICA_REMOVING),
-    [REPLICA_RUNNING] = BIT(REPLICA_INSTALLING) | BIT(REPLICA_DAMAGED) | BIT(REPLICA_REMOVING),
+    [REPLICA_RUNNING] = BIT(REPLICA_INSTALLING) | BIT(REPLICA_DAMAGED) | BIT(REPLICA_REMOVING) |
+                        BIT(REPLICA_ABSORBED),
     [REPLICA_INSTALLING] = BIT(REPLICA_RUNNING) | BIT(REPLICA_BLANK) | BIT(REPLICA_DAMAGED),
     [REPLICA_DAMAGED] = BIT(REPLICA_REMOVING),
     [REPLICA_REMOVING] = 0,
+    [REPLICA_ABSORBED] = BIT(REPLICA_REPLAYING) | BIT(REPLICA_MERGED) | BIT(REPLICA_DAMAGED),
+    [REPLICA_MERGED] = 0,
 };
 
 void replica_move(struct replica *r, enum replica_state to)
@@ -61,6 +67,7 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->checks);
     list_init(&r->dropped_checks);
     watch_init(r);
+    list_init(&r->absorbed.in_merged);
     entry_builder_init(&r->builder, store->opt.entry_bytes_max, ENTRY_COMMANDS_MAX);
     replica_apply_init(r);
     *ret_replica = r;
@@ -92,6 +99,7 @@ void replica_free(struct replica *r)
     env_timer_stop(&r->timer);
     list_remove(&r->in_woken);
     replica_removal_free(r);
+    merge_free(r);
     free(r->check);
     watch_free(r);
     replica_read_free(r);
@@ -227,6 +235,7 @@ static void after_leadership(struct replica *r)
     if (!r->lost_leadership)
         return;
     r->lost_leadership = false;
+    merge_stop(r);
     replica_proposals_stale(r);
     snapshot_out_stop_all(r);
     if (!replica_is_leader(r)) {
@@ -237,6 +246,7 @@ static void after_leadership(struct replica *r)
 
 void replica_restart_consensus(struct replica *r)
 {
+    merge_stop(r);
     replica_proposals_stale(r);
     replica_write_fail_queue(r, ERR_NOT_LEADER);
     replica_read_fail_all(r, ERR_NOT_LEADER);
@@ -274,6 +284,8 @@ static void set_timer(struct replica *r, uint64_t now_ms)
         due = MIN(due, consensus_next_timeout(r->cons, now_ms));
     if (r->write_count > 0 || !list_is_empty(&r->proposals) || r->read_count > 0)
         due = MIN(due, now_ms + STORE_TICK_MS);
+    if (merge_is_active(r))
+        due = MIN(due, now_ms + STORE_TICK_MS);
     due = MAX(due, now_ms + 1);
     if (!env_timer_is_active(&r->timer) || r->timer.due_us > due * 1000)
         env_timer_start_at(&r->timer, due * 1000);
@@ -286,6 +298,10 @@ void replica_turn(struct replica *r)
         replica_removal_turn(r);
         return;
     }
+    if (r->state == REPLICA_ABSORBED || r->state == REPLICA_MERGED) {
+        absorb_turn(r);
+        return;
+    }
     if (r->state == REPLICA_DAMAGED) {
         replica_end(r); /* whoever came to wait since, too */
         return;
@@ -296,6 +312,8 @@ void replica_turn(struct replica *r)
     }
     after_leadership(r);
     replica_log_turn(r);
+    if (r->state == REPLICA_RUNNING)
+        merge_turn(r);
     if (r->state == REPLICA_RUNNING)
         replica_propose(r);
     replica_read_flush(r);
@@ -311,7 +329,8 @@ void replica_turn(struct replica *r)
 void replica_tick(struct replica *r)
 {
     uint64_t now_us = env_now_us(r->store->env);
-    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING)
+    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING ||
+        r->state == REPLICA_ABSORBED || r->state == REPLICA_MERGED)
         return;
     if (r->cons != NULL)
         consensus_tick(r->cons, now_us / 1000);
@@ -325,7 +344,7 @@ void replica_tick(struct replica *r)
 
 void replica_damage(struct replica *r, const char *what, const struct err *err)
 {
-    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING)
+    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING || r->state == REPLICA_MERGED)
         return;
     if (err->code != ERR_CORRUPT) { /* what is on the disk may be fine: nothing is noted */
         store_fail(r->store, what, err);
@@ -340,6 +359,7 @@ void replica_damage(struct replica *r, const char *what, const struct err *err)
 /* Called from outside any call of consensus: everybody who waits is told. */
 void replica_end(struct replica *r)
 {
+    merge_stop(r);
     replica_write_fail_queue(r, ERR_UNAVAILABLE); /* others may serve it */
     replica_proposals_skip(r, UINT64_MAX);
     replica_read_fail_all(r, ERR_UNAVAILABLE);

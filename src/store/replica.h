@@ -10,6 +10,8 @@
  *   BLANK ──install_snapshot()──▶ INSTALLING   a new member: no data yet, but a vote
  *   REPLAYING, RUNNING, INSTALLING ──damage──▶ DAMAGED (for life)
  *   any but INSTALLING ──no member any more──▶ REMOVING ──gone from the disk──▶ freed
+ *   REPLAYING, RUNNING ──another range takes it in──▶ ABSORBED ──▶ MERGED ──▶ freed
+ *                                          (it did not: back to REPLAYING)
  *
  * Apply, in every state but DAMAGED and INSTALLING:
  *
@@ -113,6 +115,8 @@ enum replica_state {
     REPLICA_INSTALLING,
     REPLICA_DAMAGED,
     REPLICA_REMOVING,
+    REPLICA_ABSORBED,
+    REPLICA_MERGED,
     REPLICA_STATE_NR,
 };
 
@@ -122,6 +126,31 @@ struct stranger {
     uint64_t store_id;
 };
 enum { REPLICA_STRANGERS_MAX = 8, REPLICA_HEARD_MAX = 32 };
+
+/* Merges: merge_left.c, merge_right.c. */
+struct merge_care {
+    struct merge_drive *drive; /* leader: the merge that it leads, as the left one; NULL */
+    uint64_t freeze_index;     /* leader: where it proposed to freeze this range; 0: not … */
+    uint64_t freeze_term;      /* … and in which term */
+    uint64_t left_store;       /* who asked for it and is to hear when all hold it; 0: nobody */
+    uint64_t frozen_us;        /* leader: when it saw that; 0: not yet */
+    uint64_t asked_us;         /* whether it was aborted */
+    uint64_t gone_attempt;     /* leader: whose right replicas it asks for … */
+    uint32_t gone_seen;        /* … and which of them are gone, as bits */
+    uint64_t gone_us;
+};
+
+/* Being taken in by another range: absorb.c. */
+struct absorption {
+    struct list in_merged; /* store's, once MERGED */
+    uint64_t by_range;
+    uint64_t to_index;     /* it applies up to here first; 0: not at all (a snapshot comes) */
+    uint64_t freeze;       /* MERGED: the memtable that holds its end; 0: not frozen yet */
+    bool is_durable;       /* that is flushed, and its log forgotten */
+    uint64_t missed_index; /* of a COMMIT_MERGE whose right is not here: told once */
+    uint64_t ended_into;   /* told that its range was merged into that one; 0: not … */
+    uint64_t ended_epoch;
+};
 
 /* A write handed to the log; kept in a list until durable. */
 struct log_write {
@@ -173,6 +202,8 @@ struct replica {
 
     uint64_t admin_index; /* of the last administrative entry proposed here */
     bool wants_campaign;  /* as soon as consensus runs: a split has just made it */
+    struct merge_care merge;
+    struct absorption absorbed;
 
     struct list writes; /* to be proposed */
     uint32_t write_count;
@@ -256,6 +287,12 @@ void replica_remove(struct replica *r, uint64_t least_id);
 /* From the turn: go on with it. */
 void replica_removal_turn(struct replica *r);
 
+/* The same of one whose range was merged into another, at that epoch. */
+void replica_remove_ended(struct replica *r, uint64_t into_range, uint64_t span_epoch);
+
+/* Is nothing on its way that will call back? */
+bool replica_is_quiet(const struct replica *r);
+
 /* Has the edit that ends it been ordered? Then nothing of it may be written again. */
 bool replica_is_ended(const struct replica *r);
 void replica_removal_free(struct replica *r);
@@ -312,6 +349,9 @@ void replica_apply_free(struct replica *r);
 /* There may be something to apply. Cheap; the work is done in a task. */
 void replica_apply_wake(struct replica *r);
 
+/* Apply rests for a moment and tries again. */
+void replica_apply_stall(struct replica *r);
+
 /* lsm_stall() changed. */
 void replica_on_stall(struct replica *r);
 
@@ -325,8 +365,8 @@ void replica_propose(struct replica *r);
  * Proposals that it overtook are answered as not done. */
 struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t term);
 
-/* Propose an entry that is no batch of commands; `to` hears what comes of it, by
- * replica_admin_done(). An error: it was not proposed, and nobody was answered. */
+/* Propose an entry that is no batch of commands; `to` (NULL: nobody) hears what comes of
+ * it, by replica_admin_done(). An error: it was not proposed, and nobody was answered. */
 int replica_propose_admin(struct replica *r, const struct answer_to *to, struct slice payload);
 
 /* The same for one that consensus has proposed itself, at `index`: a membership change. */
@@ -350,11 +390,22 @@ void replica_write_tick(struct replica *r, uint64_t now_us);
  * later leadership from proposing at the same indexes. */
 void replica_proposals_stale(struct replica *r);
 
+/* What is proposed and not applied will never be: definite. */
+void replica_proposals_refuse(struct replica *r, int status);
+
 /* Everything queued and not proposed is answered with `status`. */
 void replica_write_fail_queue(struct replica *r, int status);
 void replica_write_free(struct replica *r);
 
 /* ---- replica_admin.c: entries that change the range itself ----------------------------------- */
+
+/* May an administrative entry be proposed now, by this leader? 0, ERR_NOT_LEADER,
+ * ERR_BUSY, ERR_NO_SPACE. */
+int replica_check_admin(const struct replica *r, struct err *err);
+
+/* Stamp and propose it; as replica_propose_admin(). */
+struct range_admin;
+int replica_propose_step(struct replica *r, const struct answer_to *to, struct range_admin *admin);
 
 /* Take a CHANGE_MEMBER and answer it when it is applied or refused. */
 void replica_change_member(struct replica *r, const struct answer_to *to,
@@ -402,6 +453,9 @@ int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct ne
 
 /* Give up what is being taken in. Not while INSTALLING. */
 void snapshot_in_drop(struct replica *r);
+
+/* What the state that is being taken in says of itself; NULL: none is, or not yet. */
+const struct range_meta *snapshot_in_meta(const struct replica *r);
 
 /* Is the whole data of this state staged here, and may it take its place? */
 bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term);

@@ -16,14 +16,16 @@
  */
 #include <stdlib.h>
 
-#include "range/admin.h"
+#include "base/plant.h"
+#include "range/merge.h"
+#include "store/absorb.h"
+#include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
 /* ---- proposing ----------------------------------------------------------------------- */
 
-/* May an administrative entry be proposed now? */
-static int check_admin(const struct replica *r, struct err *err)
+int replica_check_admin(const struct replica *r, struct err *err)
 {
     const struct store *store = r->store;
     if (!replica_is_leader(r) || store->state == STORE_DRAINING || store->clock.is_off)
@@ -54,7 +56,7 @@ static void fill_split(const struct request *request, struct range_admin *admin)
     }
 }
 
-static int propose_admin(struct replica *r, const struct answer_to *to, struct range_admin *admin)
+int replica_propose_step(struct replica *r, const struct answer_to *to, struct range_admin *admin)
 {
     struct buf payload;
     uint64_t time_ms = range_meta(r->range)->time_ms;
@@ -66,18 +68,29 @@ static int propose_admin(struct replica *r, const struct answer_to *to, struct r
     return rv;
 }
 
+/* The same for what a client asks: not while the range is part of a merge. */
+static int check_request(const struct replica *r, struct err *err)
+{
+    int rv = replica_check_admin(r, err);
+    if (rv == 0)
+        rv = range_admin_check_frozen(range_meta(r->range), err);
+    if (rv == 0 && r->merge.drive != NULL)
+        rv = err_set(err, ERR_BUSY, "the range is being merged with its neighbour");
+    return rv;
+}
+
 void replica_split(struct replica *r, const struct answer_to *to, const struct request *request)
 {
     struct range_admin admin = {0};
     struct err err = {0};
     fill_split(request, &admin);
-    int rv = check_admin(r, &err);
+    int rv = check_request(r, &err);
     if (rv == 0 && admin.split.key.len > RANGE_KEY_MAX)
         rv = err_set(&err, ERR_TOO_LARGE, "a key of %zu bytes", admin.split.key.len);
     if (rv == 0)
-        rv = range_split_judge(range_descriptor(r->range), &admin, &err);
+        rv = range_split_judge(range_meta(r->range), &admin, &err);
     if (rv == 0)
-        rv = propose_admin(r, to, &admin);
+        rv = replica_propose_step(r, to, &admin);
     if (rv != 0)
         service_answer_status(r->store, to, rv, err.code != 0 ? err.msg : NULL);
     replica_wake(r);
@@ -115,7 +128,7 @@ void replica_change_member(struct replica *r, const struct answer_to *to,
     uint64_t store_id = is_add ? change->member.store_id : 0;
     uint64_t index = 0;
     struct err err = {0};
-    int rv = check_admin(r, &err);
+    int rv = check_request(r, &err);
     if (rv == 0 && is_add)
         rv = check_member(r->store, &change->member, &err);
     if (rv == 0)
@@ -173,6 +186,8 @@ static int fill_blank(struct replica *blank, struct range *range, struct err *er
     replica_end(blank);
     snapshot_in_drop(blank);
     replica_move(blank, REPLICA_REPLAYING);
+    if (PLANTED(vote_forgotten))
+        state.term = state.vote = 0;
     replica_log_begin(blank, RANGE_BIRTH_INDEX, RANGE_BIRTH_TERM, state.term, state.vote);
     return 0;
 }
@@ -274,7 +289,7 @@ static int apply_split(struct replica *r, uint64_t index, uint64_t term,
     struct range_meta right;
     uint8_t raw[CONS_CONFIG_LEN_MAX];
     range_meta_init(&right);
-    if (range_split_judge(d, admin, NULL) == 0)
+    if (range_split_judge(range_meta(r->range), admin, NULL) == 0)
         conf = right_config(d, &admin->split, raw);
     int rv = range_apply_split(r->range, index, term, admin, conf, &right, ret_status, err);
     enum right_fate fate = right_fate(r->store, &admin->split);
@@ -302,8 +317,12 @@ int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct
     int status = 0;
     struct proposal *p = replica_proposal_at(r, index, term);
     int rv = range_admin_decode(payload, &admin, err);
-    if (rv == 0)
+    if (rv == 0 && admin.kind == RANGE_ADMIN_SPLIT)
         rv = apply_split(r, index, term, &admin, &status, &why);
+    else if (rv == 0 && admin.kind == RANGE_ADMIN_COMMIT_MERGE)
+        rv = absorb_apply(r, index, term, &admin, &status, &why);
+    else if (rv == 0)
+        rv = range_apply_merge_step(r->range, index, term, &admin, &status, &why);
     if (rv != 0) {
         if (err->code == 0)
             *err = why;
@@ -311,5 +330,7 @@ int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct
     }
     if (p != NULL)
         replica_admin_done(r, p, status, status == 0 ? NULL : why.msg);
+    if (admin.kind != RANGE_ADMIN_SPLIT)
+        merge_on_applied(r, &admin, status);
     return 0;
 }

@@ -24,6 +24,8 @@ static uint64_t apply_limit(const struct replica *r)
         return r->replay_to;
     case REPLICA_RUNNING:
         return r->cons == NULL ? 0 : consensus_apply_limit(r->cons);
+    case REPLICA_ABSORBED:
+        return r->absorbed.to_index;
     default:
         return 0;
     }
@@ -112,7 +114,7 @@ static void on_prefetched(void *data, int status, const struct err *err)
     replica_apply_wake(r);
 }
 
-static void stall(struct replica *r)
+void replica_apply_stall(struct replica *r)
 {
     r->apply = APPLY_STALLED;
     env_timer_start(&r->apply_retry, APPLY_RETRY_US);
@@ -125,11 +127,11 @@ static void handle_apply_error(struct replica *r, int rv, const struct err *err)
     case ERR_WOULD_BLOCK:
         r->apply = APPLY_PREFETCH;
         if (range_prefetch(r->range, on_prefetched, r) != 0)
-            stall(r);
+            replica_apply_stall(r);
         return;
     case ERR_BUSY:
     case ERR_NOMEM:
-        stall(r);
+        replica_apply_stall(r);
         return;
     default: {
         struct err note = *err;
@@ -146,7 +148,7 @@ static void on_log_read(struct raftlog_read *op)
     r->apply = APPLY_IDLE;
     if (op->status == ERR_NOMEM) {
         raftlog_read_fini(op);
-        stall(r);
+        replica_apply_stall(r);
         return;
     }
     if (op->status != 0) {
@@ -208,6 +210,15 @@ static void finish_replay(struct replica *r)
         replica_on_replayed(r);
 }
 
+/* It is where its new owner wants it, or a step nearer. */
+static void wake_absorber(struct replica *r)
+{
+    struct replica *by = replicas_of_range(&r->store->replicas, r->absorbed.by_range);
+    replica_wake(r);
+    if (by != NULL && r->apply == APPLY_IDLE)
+        replica_on_stall(by);
+}
+
 static void pump_run(struct env_task *task)
 {
     struct replica *r = task->data;
@@ -231,7 +242,9 @@ static void pump_run(struct env_task *task)
         }
         bytes += e.data.len;
     }
-    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING)
+    if (r->state == REPLICA_ABSORBED)
+        wake_absorber(r);
+    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING || r->state == REPLICA_ABSORBED)
         return;
     if (applied_index(r) > before)
         watch_on_applied(r);
@@ -260,7 +273,7 @@ void replica_on_stall(struct replica *r)
 
 void replica_apply_wake(struct replica *r)
 {
-    if (r->state != REPLICA_DAMAGED && r->state != REPLICA_REMOVING)
+    if (r->state != REPLICA_DAMAGED && r->state != REPLICA_REMOVING && r->state != REPLICA_MERGED)
         env_task_post(r->store->env, &r->pump);
 }
 

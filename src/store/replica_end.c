@@ -20,7 +20,6 @@ enum removal_state { REMOVAL_QUIESCE, REMOVAL_EDITING };
 
 struct replica_removal {
     enum removal_state state;
-    uint64_t least_id;
     struct lsm_edit_op edit;
 };
 
@@ -35,18 +34,20 @@ void replica_removal_free(struct replica *r)
     r->removal = NULL;
 }
 
-void replica_remove(struct replica *r, uint64_t least_id)
+/* Not while an install or a merge has it: that ends first, and whoever asks asks again. */
+static bool may_remove(const struct replica *r)
+{
+    return r->state != REPLICA_REMOVING && r->state != REPLICA_INSTALLING &&
+           r->state != REPLICA_ABSORBED && r->state != REPLICA_MERGED;
+}
+
+/* The tombstone is raised already. Out of memory: whoever asks for this asks again. */
+static void begin_removal(struct replica *r)
 {
     struct store *store = r->store;
-    ASSERT(least_id > r->replica_id);
-    if (r->state == REPLICA_REMOVING || r->state == REPLICA_INSTALLING)
-        return; /* an install ends first: whoever asks for this asks again */
     struct replica_removal *removal = calloc(1, sizeof *removal);
-    if (removal == NULL || tombstones_raise(&store->tombstones, r->range_id, least_id) != 0) {
-        free(removal);
-        return; /* out of memory: whoever asks for this asks again */
-    }
-    removal->least_id = least_id;
+    if (removal == NULL)
+        return;
     r->removal = removal;
     LOG_INFO(store->logger, "removing", "range=%llu replica=%llu", (unsigned long long)r->range_id,
              (unsigned long long)r->replica_id);
@@ -59,7 +60,21 @@ void replica_remove(struct replica *r, uint64_t least_id)
     replica_wake(r);
 }
 
-static bool is_quiet(const struct replica *r)
+void replica_remove(struct replica *r, uint64_t least_id)
+{
+    ASSERT(least_id > r->replica_id);
+    if (may_remove(r) && tombstones_raise(&r->store->tombstones, r->range_id, least_id) == 0)
+        begin_removal(r);
+}
+
+void replica_remove_ended(struct replica *r, uint64_t into_range, uint64_t span_epoch)
+{
+    struct tombstones *t = &r->store->tombstones;
+    if (may_remove(r) && tombstones_end(t, r->range_id, into_range, span_epoch) == 0)
+        begin_removal(r);
+}
+
+bool replica_is_quiet(const struct replica *r)
 {
     return r->apply == APPLY_IDLE && r->in == NULL && list_is_empty(&r->log_writes) &&
            list_is_empty(&r->fetches) && list_is_empty(&r->streams) &&
@@ -102,7 +117,7 @@ static void begin_edit(struct replica *r)
         excise[count++] = (struct lsm_span){span.start, span.end};
     }
     lsm_batch_init(&puts);
-    tombstone_put(&puts, r->range_id, removal->least_id);
+    tombstone_put(&puts, &r->store->tombstones, r->range_id);
     tombstone_put_gone(&puts, r->replica_id);
     removal->edit = (struct lsm_edit_op){
         .data = r,
@@ -125,7 +140,7 @@ void replica_removal_turn(struct replica *r)
     replica_end(r); /* whoever came to wait since, too */
     if (r->removal->state == REMOVAL_EDITING)
         return;
-    if (is_quiet(r))
+    if (replica_is_quiet(r))
         begin_edit(r);
     if (r->removal->state == REMOVAL_QUIESCE)
         env_timer_start(&r->timer, (uint64_t)STORE_TICK_MS * 1000);

@@ -7,6 +7,8 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
+#include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 #include "store/watch.h"
@@ -75,6 +77,10 @@ static void read_begin(struct read_op *op)
     struct replica *r = op->replica;
     if (op->to.deadline_us <= env_now_us(r->store->env)) {
         read_finish(op, ERR_TIMEOUT, "the deadline passed before the read was confirmed");
+        return;
+    }
+    if (merge_is_freezing(r) && !PLANTED(frozen_reads)) {
+        read_finish(op, ERR_RANGE_CHANGED, "the range is being merged");
         return;
     }
     if (op->request.kind == REQUEST_WATCH) {

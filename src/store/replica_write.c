@@ -218,14 +218,16 @@ void replica_propose(struct replica *r)
 int replica_propose_admin(struct replica *r, const struct answer_to *to, struct slice payload)
 {
     struct list taken;
-    struct write_op *op = calloc(1, sizeof *op);
-    if (op == NULL)
+    struct write_op *op = to == NULL ? NULL : calloc(1, sizeof *op);
+    if (to != NULL && op == NULL)
         return ERR_BUSY;
-    op->to = *to;
-    list_init(&op->in_writes);
     list_init(&taken);
-    list_push_back(&taken, &op->in_writes);
-    struct proposal *p = proposal_new(r, &taken, 1);
+    if (op != NULL) {
+        op->to = *to;
+        list_init(&op->in_writes);
+        list_push_back(&taken, &op->in_writes);
+    }
+    struct proposal *p = proposal_new(r, &taken, op == NULL ? 0 : 1);
     if (p == NULL) {
         free(op);
         return ERR_BUSY;
@@ -270,9 +272,10 @@ void replica_await_admin(struct replica *r, const struct answer_to *to, uint64_t
 
 void replica_admin_done(struct replica *r, struct proposal *p, int status, const char *text)
 {
-    struct write_op *op = p->by_position[0];
-    ASSERT(p->count == 1);
-    p->by_position[0] = NULL;
+    struct write_op *op = p->count == 0 ? NULL : p->by_position[0];
+    ASSERT(p->count <= 1);
+    if (p->count == 1)
+        p->by_position[0] = NULL;
     if (op != NULL)
         write_answer(r, op, status, text);
     replica_proposal_done(r, p);
@@ -347,6 +350,16 @@ void replica_proposals_skip(struct replica *r, uint64_t index)
             break;
         proposal_answer_all(r, p, ERR_UNDETERMINED, "overtaken by a snapshot");
         replica_read_stamped(r, &p->reads, ERR_NOT_LEADER);
+        replica_proposal_done(r, p);
+    }
+}
+
+void replica_proposals_refuse(struct replica *r, int status)
+{
+    while (!list_is_empty(&r->proposals)) {
+        struct proposal *p = list_first(&r->proposals, struct proposal, in_proposals);
+        proposal_answer_all(r, p, status, NULL);
+        replica_read_stamped(r, &p->reads, status);
         replica_proposal_done(r, p);
     }
 }

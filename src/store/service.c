@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "net/net_client.h"
+#include "store/merge.h"
 #include "store/store_internal.h"
 #include "store/watch.h"
 #include "wire/frame.h"
@@ -194,6 +196,10 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
     }
     if (!replica_is_leader(r)) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
+        return NULL;
+    }
+    if (merge_is_freezing(r) && !PLANTED(frozen_reads)) {
+        service_answer_status(store, to, ERR_RANGE_CHANGED, "the range is being merged");
         return NULL;
     }
     return r;

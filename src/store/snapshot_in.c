@@ -17,6 +17,7 @@
 
 #include "base/crc32c.h"
 #include "net/net_stream.h"
+#include "store/absorb.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 #include "wire/snapshot_msg.h"
@@ -328,16 +329,21 @@ static bool is_being_taken(const struct snapshot_in *in, struct range_span span)
     return false;
 }
 
+const struct range_meta *snapshot_in_meta(const struct replica *r)
+{
+    return r->in == NULL || r->in->install == NULL ? NULL : range_install_meta(r->in->install);
+}
+
 bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term)
 {
     const struct snapshot_in *in = r->in;
     if (!replica_is_up(r) || in == NULL || in->state != IN_COMPLETE || in->index != index ||
         in->term != term)
         return false;
-    /* What another replica still holds of its span must go first: by a split that is
-     * about to be applied, or by that one's removal. */
+    /* What another replica still holds of its span must go first, by a split that is
+     * about to be applied or by that one's removal; or with it. */
     struct range_span span = range_descriptor_span(&range_install_meta(in->install)->descriptor);
-    return replicas_overlap(&r->store->replicas, span, r) == NULL && !is_being_taken(in, span);
+    return !is_being_taken(in, span) && absorb_may_install(r);
 }
 
 void snapshot_in_install(struct replica *r, const struct cons_base *base)
@@ -345,6 +351,7 @@ void snapshot_in_install(struct replica *r, const struct cons_base *base)
     ASSERT(snapshot_in_has(r, base->index, base->term));
     ASSERT(r->range == NULL || base->index > range_meta(r->range)->applied_index);
     raftlog_freeze_hint(r->store->log, r->replica_id, true);
+    absorb_begin_install(r);
     in_move(r->in, IN_QUIESCE);
     replica_move(r, REPLICA_INSTALLING);
     replica_apply_wake(r);
@@ -359,6 +366,7 @@ static void install_failed(struct snapshot_in *in, int status, const struct err 
     raftlog_freeze_hint(r->store->log, r->replica_id, false);
     in_hang_up(in, status, "it could not be installed");
     in_release(in);
+    absorb_end_install(r, false);
     replica_restart_consensus(r);
 }
 
@@ -388,6 +396,7 @@ static void on_installed(void *data, int status, const struct err *err)
         install_failed(in, status, err);
         return;
     }
+    absorb_end_install(r, true);
     if (r->range == NULL && !is_no_more_blank(in))
         return;
     ASSERT(range_meta(r->range)->applied_index == in->index);
@@ -400,8 +409,12 @@ void snapshot_in_on_quiet(struct replica *r)
 {
     struct snapshot_in *in = r->in;
     if (in == NULL || in->state != IN_QUIESCE || r->apply != APPLY_IDLE ||
-        r->state == REPLICA_DAMAGED)
+        r->state == REPLICA_DAMAGED || !absorb_is_quiet(r))
         return;
+    if (absorb_put_install(r, in->install) != 0) { /* out of memory: in a while again */
+        replica_apply_stall(r);
+        return;
+    }
     in_move(in, IN_EDITING);
     int rv = range_install_finish(in->install, on_installed, in);
     ASSERT(rv == 0);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "net/net_client.h"
+#include "store/absorb.h"
+#include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -90,6 +92,7 @@ static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
         if (!replica_is_ended(r))
             range_on_freeze(r->range, freeze, batch);
     }
+    absorb_on_freeze(store, freeze, batch);
 }
 
 /* Out of memory: the engine forgets by what it was told before. */
@@ -124,6 +127,7 @@ static void on_flushed(void *data, uint64_t freeze)
         has_grown = true;
         store_compact_log(r);
     }
+    absorb_on_flushed(store, freeze);
     if (has_grown)
         set_gc(store);
 }
@@ -445,6 +449,9 @@ static void init_parts(struct store *store)
     list_init(&store->woken);
     list_init(&store->greeted);
     list_init(&store->orphans);
+    list_init(&store->merged);
+    list_init(&store->letters);
+    env_task_init(&store->post, merge_post, store);
     list_init(&store->transfers);
     list_init(&store->flushes);
     watches_init(&store->watches);
@@ -497,6 +504,8 @@ void store_free(struct store *store)
     snapshot_in_free_greeted(store);
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
         replica_free(r);
+    absorb_free(store);
+    merge_free_letters(store);
     replicas_fini(&store->replicas);
     watches_fini(&store->watches);
     tombstones_fini(&store->tombstones);
@@ -568,6 +577,8 @@ static void check_replica(const struct replica *r)
 {
     ASSERT((r->range == NULL) <= (r->state == REPLICA_BLANK || r->state == REPLICA_INSTALLING ||
                                   r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING));
+    ASSERT(r->state != REPLICA_MERGED);
+    ASSERT(r->state != REPLICA_ABSORBED || r->cons == NULL);
     if (r->range != NULL)
         range_check(r->range);
     if (r->cons == NULL)

@@ -106,6 +106,10 @@ struct store {
     struct lsm_edit_op birth_edit;
     struct raftlog_write birth_log;
     struct early_vote early[EARLY_VOTES_MAX];
+    struct list merged;  /* absorb.c: replicas whose range was merged away, until that is durable */
+    struct list letters; /* merge.c: from this store to itself */
+    uint32_t letter_count;
+    struct env_task post;  /* … and their delivery */
     struct list orphans;   /* replica_admin.c: edits on their way */
     struct list greeted;   /* snapshot streams whose replica is not known yet */
     uint32_t snapshots_in; /* all that are being taken in */

@@ -14,7 +14,9 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "net/net_peer.h"
+#include "store/absorb.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 #include "wire/member_msg.h"
@@ -96,7 +98,8 @@ struct replica *strangers_find(struct store *store, const struct cons_msg *msg,
     struct err err = {0};
     if (r != NULL)
         return r->range_id == msg->group_id ? r : NULL;
-    if (msg->to < tombstones_least(&store->tombstones, msg->group_id))
+    if (msg->to < tombstones_least(&store->tombstones, msg->group_id) &&
+        !PLANTED(tombstone_forgotten))
         return NULL;
     if (other != NULL) {
         if (other->replica_id < msg->to)
@@ -156,13 +159,10 @@ void strangers_tick(struct replica *r, uint64_t now_us)
     if (!is_lonely(r, now_us) || now_us < r->asked_us + ASK_EVERY_US)
         return;
     r->asked_us = now_us;
-    const struct cons_config *config = consensus_config(r->cons, NULL);
-    for (uint32_t i = 0; i < config->n; i++)
-        send_ask(r, config->members[i].store_id);
-    for (size_t i = 0; i < REPLICA_STRANGERS_MAX; i++) {
-        if (r->strangers[i].replica_id != 0)
-            send_ask(r, r->strangers[i].store_id);
-    }
+    /* Everybody: those who once were members may have lost all trace of the range, and who
+     * took it in may live elsewhere by now. */
+    for (size_t i = 0; i < r->store->identity.member_count; i++)
+        send_ask(r, r->store->identity.members[i].store_id);
 }
 
 /* ---- being asked -------------------------------------------------------------------------- */
@@ -259,6 +259,18 @@ int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body
     if (rv != 0)
         return rv;
     struct replica *r = replicas_of_range(&store->replicas, ask.group);
+    const struct tombstone *stone = tombstones_get(&store->tombstones, ask.group);
+    if (stone != NULL && stone->into_range != 0) {
+        struct member_answer ended = {
+            .group = ask.group,
+            .replica_id = ask.replica_id,
+            .verdict = MEMBER_ENDED,
+            .into_range = stone->into_range,
+            .span_epoch = stone->span_epoch,
+        };
+        send_answer(store, from_store, &ended);
+        return 0;
+    }
     if (r == NULL || r->range == NULL || !replica_is_up(r))
         return 0;
     if (replica_is_leader(r)) {
@@ -277,6 +289,18 @@ int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body
     return 0;
 }
 
+/* Its range was merged into another. Where a replica of that one has this still before it,
+ * it takes this one in, or its snapshot does (absorb.h); else nobody here needs it. */
+static void on_ended(struct replica *r, const struct member_answer *answer)
+{
+    struct store *store = r->store;
+    r->absorbed.ended_into = answer->into_range;
+    r->absorbed.ended_epoch = answer->span_epoch;
+    if (store->state == STORE_RUNNING &&
+        !absorb_is_awaited(store, answer->into_range, answer->span_epoch))
+        replica_remove_ended(r, answer->into_range, answer->span_epoch);
+}
+
 int strangers_on_answer(struct store *store, struct slice body, struct err *err)
 {
     struct member_answer answer;
@@ -289,6 +313,10 @@ int strangers_on_answer(struct store *store, struct slice body, struct err *err)
         return 0;
     if (answer.verdict == MEMBER_ASK) {
         send_ask(r, answer.store_id);
+        return 0;
+    }
+    if (answer.verdict == MEMBER_ENDED) {
+        on_ended(r, &answer);
         return 0;
     }
     uint64_t own_epoch =

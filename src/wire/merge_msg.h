@@ -49,6 +49,7 @@ struct merge_msg {
     struct pack_list seats; /* PREPARE: merge_seat_append(), merge_seat_next() */
 };
 
+/* Append a body. */
 void merge_msg_encode(struct buf *buf, const struct merge_msg *msg);
 
 /* ERR_CORRUPT; *ret_msg (borrows from body) is untouched then. */

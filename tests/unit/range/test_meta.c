@@ -144,7 +144,7 @@ static void test_damage(void **state)
         encode(&m, &raw);
         put_u64(raw.data + damage[i].offset, damage[i].value);
         expect(buf_slice(&raw), damage[i].want, damage[i].name);
-        raw.data[0] = 2;
+        raw.data[0] = 3;
         expect(buf_slice(&raw), ERR_UNSUPPORTED, "later format");
         buf_fini(&raw);
         range_meta_fini(&m);

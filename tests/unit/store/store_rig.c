@@ -213,12 +213,17 @@ void rig_assert_answered(const struct rig *rig)
 
 void rig_open(struct rig *rig, size_t count)
 {
+    rig_open_seeded(rig, count, 7);
+}
+
+void rig_open_seeded(struct rig *rig, size_t count, uint64_t seed)
+{
     memset(rig, 0, sizeof *rig);
     assert_true(count <= RIG_STORES_MAX);
     rig->count = count;
     rig->answers = calloc(RIG_ASKED_MAX, sizeof *rig->answers);
     assert_non_null(rig->answers);
-    rig->sim = sim_new(NULL, 7);
+    rig->sim = sim_new(NULL, seed);
     rig->outside = sim_node_new(rig->sim, "outside");
     for (size_t i = 0; i < count; i++)
         rig->nodes[i] = sim_node_new(rig->sim, HOSTS[i]);

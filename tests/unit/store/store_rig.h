@@ -54,6 +54,9 @@ struct rig {
 
 /* A world with `count` stores; nothing runs. Change options before rig_start(). */
 void rig_open(struct rig *rig, size_t count);
+
+/* The same, of a world with another seed. */
+void rig_open_seeded(struct rig *rig, size_t count, uint64_t seed);
 void rig_close(struct rig *rig);
 
 /* Open store `i` and connect to it; what store_open() said. */

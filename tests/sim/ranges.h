@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ranges — what the files of holdfast-ranges-sim share: one run, and how to look into its
+ * stores. See ranges.c.
+ */
+#ifndef TESTS_SIM_RANGES_H_
+#define TESTS_SIM_RANGES_H_
+
+#include "base/map.h"
+#include "base/rng.h"
+#include "consensus/consensus.h"
+#include "range/range.h"
+#include "unit/store/store_rig.h"
+
+enum { KEYS = 40, OPEN_MAX = 64, READS_MAX = 16, SETTLE_STEPS = 1200 };
+
+/* What a key may hold: the last value that was acknowledged, and what was written since
+ * without a definite answer. Values grow. */
+struct key_state {
+    uint64_t acked;
+    uint64_t open[OPEN_MAX]; /* outcome unknown; 0: free */
+    uint64_t pending;        /* asked, not answered yet; 0: none */
+    uint64_t seen;           /* the greatest that a read has returned */
+    uint64_t deadline_us;
+    struct rig_answer *answer;
+};
+
+/* A read on its way. */
+struct read_state {
+    struct rig_answer *answer; /* NULL: free */
+    uint32_t number;           /* of the key */
+    uint64_t least;            /* what it must find, or something newer */
+    uint64_t deadline_us;
+};
+
+enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_KINDS };
+
+struct run {
+    struct rig rig;
+    struct rng rng;
+    struct key_state keys[KEYS];
+    struct read_state reads[READS_MAX];
+    struct map hashes; /* of histories, by range and index */
+    struct map owners; /* range, by key and span epoch */
+    uint64_t next_value;
+    uint64_t next_id;
+    uint64_t restart_us[RIG_STORES_MAX];
+    uint64_t done[ASK_KINDS], acked, read, crashes;
+    struct rig_answer *change; /* the last one that an operator asked for */
+    enum ask_kind ask_kind;
+    uint64_t change_deadline_us; /* after it nobody waits for its answer */
+    bool says_all;               /* the stores' log lines too */
+};
+
+extern struct run run;
+
+_Noreturn void die(const char *what);
+uint64_t below(uint64_t n);
+bool is_up(size_t i);
+
+/* Does store `i` lead the range, and has it committed in its term? */
+bool leads(size_t i, uint64_t range_id);
+
+/* The store whose leader covers this on-disk key; rig.count if none does. */
+size_t leader_at(struct slice key, uint64_t *ret_range);
+struct slice key_of(uint32_t number, uint8_t raw[16]);
+const struct range_descriptor *descriptor_on(size_t store, uint64_t range_id);
+
+/* ---- ranges_load.c: writes and reads ------------------------------------------ */
+
+void settle_key(struct key_state *k);
+void write_some(void);
+void read_some(void);
+void settle_reads(void);
+
+/* ---- ranges_ops.c: operators --------------------------------------------------- */
+
+/* One of them asks for something, unless an earlier one waits. */
+void operate(uint64_t choice);
+enum { OPERATE_CHOICES = 9 };
+
+/* ---- ranges_judge.c -------------------------------------------------------------- */
+
+/* What must be true at any time. */
+void check_now(void);
+
+/* After the faults have stopped: is everything as it should be? */
+bool is_settled(void);
+void check_values(void);
+void look_by_client(void);
+void describe(void);
+
+#endif

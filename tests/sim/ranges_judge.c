@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What holdfast-ranges-sim holds its stores against, while it runs and at the end.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/client.h"
+#include "ranges.h"
+
+/* Replicas of one range at one index have one history. */
+static void check_histories(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        uint64_t id;
+        for (uint32_t k = 0; is_up(i) && (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
+            const struct range_meta *meta = range_meta(store_range_of(run.rig.stores[i], id));
+            uint64_t key = id << 32 | meta->applied_index;
+            uint64_t hash = meta->history_hash | 1;
+            uint64_t known = (uint64_t)(uintptr_t)map_get(&run.hashes, key);
+            if (known != 0 && known != hash)
+                die("two histories of one range");
+            if (known == 0 && map_put(&run.hashes, key, (void *)(uintptr_t)hash) != 0)
+                die("out of memory");
+        }
+        if (is_up(i))
+            store_check(run.rig.stores[i]);
+    }
+}
+
+/* For every key the owner's span epoch only grows: at one epoch it has one owner, whoever
+ * looks, and whenever. */
+static void check_owners(void)
+{
+    uint8_t raw[16];
+    for (size_t i = 0; i < run.rig.count; i++) {
+        uint64_t id;
+        for (uint32_t k = 0; is_up(i) && (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
+            const struct range_descriptor *d = descriptor_on(i, id);
+            for (uint32_t n = 0; n < KEYS; n++) {
+                uint64_t at = d->epoch.span * KEYS + n;
+                if (!range_span_contains(range_descriptor_span(d), key_of(n, raw)))
+                    continue;
+                uint64_t known = (uint64_t)(uintptr_t)map_get(&run.owners, at);
+                if (known != 0 && known != id)
+                    die("two ranges own one key at one epoch");
+                if (known == 0 && map_put(&run.owners, at, (void *)(uintptr_t)id) != 0)
+                    die("out of memory");
+            }
+        }
+    }
+}
+
+void check_now(void)
+{
+    check_histories();
+    check_owners();
+}
+
+/* Every member of the range that this leader leads is where it is, with its state. */
+static bool is_range_settled(size_t leader, uint64_t id)
+{
+    struct range *mine = store_range_of(run.rig.stores[leader], id);
+    const struct range_descriptor *d = range_descriptor(mine);
+    uint64_t want, hash;
+    if (range_meta(mine)->merges.frozen.attempt != 0)
+        return false;
+    if (range_hash(mine, &want, NULL) != 0)
+        die("a state cannot be read");
+    for (uint32_t k = 0; k < d->replica_count; k++) {
+        size_t i = d->replicas[k].store_id - 1;
+        struct range *other = store_range_of(run.rig.stores[i], id);
+        if (other == NULL || range_replica_id(other) != d->replicas[k].replica_id ||
+            range_meta(other)->applied_index != range_meta(mine)->applied_index)
+            return false;
+        if (range_hash(other, &hash, NULL) != 0 || hash != want)
+            die("two states at one index");
+    }
+    return true;
+}
+
+/* Leaders tile the key space, and nobody has a replica that no leader names. */
+bool is_settled(void)
+{
+    uint8_t raw[RANGE_KEY_MAX];
+    struct range_span all = range_span_all();
+    struct slice at = all.start;
+    size_t placed = 0, found = 0;
+    while (slice_compare(at, all.end) < 0) {
+        uint64_t id;
+        size_t leader = leader_at(at, &id);
+        if (leader == run.rig.count || !is_range_settled(leader, id))
+            return false;
+        const struct range_descriptor *d =
+            range_descriptor(store_range_of(run.rig.stores[leader], id));
+        if (slice_compare(range_descriptor_span(d).start, at) != 0)
+            die("a gap or an overlap of spans");
+        placed += d->replica_count;
+        memcpy(raw, d->end, d->end_len);
+        at = slice_of(raw, d->end_len);
+    }
+    for (size_t i = 0; i < run.rig.count; i++) {
+        for (uint32_t k = 0; store_range_at(run.rig.stores[i], k) != 0; k++)
+            found++;
+    }
+    return found == placed;
+}
+
+static void check_value(uint32_t number)
+{
+    struct key_state *k = &run.keys[number];
+    char name[8];
+    uint8_t raw[16];
+    uint64_t range_id;
+    size_t at = leader_at(key_of(number, raw), &range_id);
+    snprintf(name, sizeof name, "k%02u", number);
+    if (at == run.rig.count)
+        die("no leader at the end");
+    rig_reconnect(&run.rig, at); /* the faults may have cost it */
+    struct rig_answer *get = rig_get(&run.rig, at, name, 5000);
+    for (int i = 0; i < 100 && get->count == 0; i++)
+        rig_run(&run.rig, 50 * RIG_MS);
+    if (get->count != 1 || get->status != 0)
+        die("a key cannot be read at the end");
+    uint64_t value = strtoull(get->value, NULL, 10);
+    bool is_fine = value == k->acked;
+    for (size_t i = 0; i < OPEN_MAX; i++)
+        is_fine = is_fine || (k->open[i] != 0 && k->open[i] == value);
+    if (!is_fine) {
+        printf("key %s: %llu, acknowledged %llu\n", name, (unsigned long long)value,
+               (unsigned long long)k->acked);
+        die("an acknowledged write is lost, or one came back");
+    }
+}
+
+void check_values(void)
+{
+    for (uint32_t i = 0; i < KEYS; i++) {
+        run.keys[i].deadline_us = 0;
+        settle_key(&run.keys[i]);
+        check_value(i);
+    }
+}
+
+/* ---- the client library's core finds its way, too ------------------------------------------- */
+
+struct look {
+    struct client_op op;
+    int calls;
+    int status;
+    uint32_t rows;
+    uint64_t values[KEYS]; /* by key; 0: not seen */
+    bool has_more;
+    bool is_range_end;
+    uint64_t version;
+    size_t cursor_len;
+    uint8_t cursor[64];
+};
+
+static void take_row(struct look *look, const struct row *row)
+{
+    char name[8] = {0};
+    if (row->key.len != 3)
+        die("a scan finds a key that nobody wrote");
+    memcpy(name, row->key.data, 3);
+    uint32_t number = (uint32_t)strtoul(name + 1, NULL, 10);
+    if (name[0] != 'k' || number >= KEYS || look->values[number] != 0)
+        die("a scan finds a key twice, or one that nobody wrote");
+    char text[24] = {0};
+    if (row->value.len > 0)
+        memcpy(text, row->value.data, MIN(row->value.len, sizeof text - 1));
+    look->values[number] = strtoull(text, NULL, 10);
+    look->rows++;
+}
+
+static void on_page(struct client_op *op, const struct client_result *result)
+{
+    struct look *look = op->data;
+    look->calls++;
+    look->status = result->status;
+    if (result->status != 0)
+        return;
+    const struct response_rows *rows = &result->response->rows;
+    struct unpack cursor = unpack_of(rows->rows.raw);
+    for (uint32_t i = 0; i < rows->rows.count; i++) {
+        struct row row;
+        row_next(&cursor, &row);
+        take_row(look, &row);
+    }
+    look->has_more = rows->has_more;
+    look->is_range_end = rows->is_range_end;
+    look->version = rows->version;
+    look->cursor_len = rows->cursor.len;
+    if (rows->cursor.len > sizeof look->cursor)
+        die("a cursor that is no key");
+    if (rows->cursor.len > 0)
+        memcpy(look->cursor, rows->cursor.data, rows->cursor.len);
+}
+
+static void ask_page(struct client *client, struct look *look, bool is_reverse, bool is_first)
+{
+    struct slice from = is_first ? (struct slice){0} : slice_of(look->cursor, look->cursor_len);
+    bool goes_on = !is_first && !look->is_range_end;
+    look->op = (struct client_op){
+        .data = look, .timeout_ms = 10000, .cb = on_page, .request = {.kind = REQUEST_SCAN}};
+    struct request_scan *scan = &look->op.request.scan;
+    scan->is_reverse = is_reverse;
+    scan->limit_keys = 7;
+    if (is_reverse)
+        scan->end = from;
+    else
+        scan->start = from;
+    if (goes_on) {
+        scan->read.consistency = READ_AT;
+        scan->read.at_version = look->version;
+    }
+    int calls = look->calls;
+    if (client_submit(client, &look->op) != 0)
+        die("the client refuses a scan");
+    for (int i = 0; i < 300 && look->calls == calls; i++)
+        rig_run(&run.rig, 50 * RIG_MS);
+    if (look->calls != calls + 1 || look->status != 0)
+        die("the client does not get a page");
+}
+
+/* All keys, over all ranges, upwards or downwards: what the stores hold. */
+static void scan_all(struct client *client, bool is_reverse)
+{
+    struct look *look = calloc(1, sizeof *look);
+    int pages = 0;
+    do {
+        ask_page(client, look, is_reverse, pages == 0);
+        if (++pages > 20 * KEYS)
+            die("a scan without an end");
+    } while (look->has_more);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        const struct key_state *k = &run.keys[i];
+        bool is_fine = look->values[i] == k->acked;
+        for (size_t n = 0; n < OPEN_MAX; n++)
+            is_fine = is_fine || (k->open[n] != 0 && k->open[n] == look->values[i]);
+        if (!is_fine)
+            die("a scan over all ranges misses an acknowledged write");
+    }
+    free(look);
+}
+
+void look_by_client(void)
+{
+    const char *endpoints[RIG_STORES_MAX];
+    struct client *client;
+    for (size_t i = 0; i < run.rig.count; i++)
+        endpoints[i] = store_address(run.rig.stores[i]);
+    struct client_options options = {.endpoints = endpoints, .endpoint_count = run.rig.count};
+    struct sim_node *node = sim_node_new(run.rig.sim, "client");
+    if (client_new(sim_node_env(node), &options, &client, NULL) != 0)
+        die("no client");
+    scan_all(client, false);
+    scan_all(client, true);
+    client_check(client);
+    env_stop(sim_node_env(node));
+    client_free(client);
+}
+
+/* Who has what, for whoever looks for the reason. */
+void describe(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        uint64_t id;
+        printf("store %zu: state %s\n", i + 1, store_state_name(store_state(run.rig.stores[i])));
+        for (uint32_t k = 0; (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
+            struct range *range = store_range_of(run.rig.stores[i], id);
+            const struct range_descriptor *d = range_descriptor(range);
+            struct cons_status s = {0};
+            if (store_consensus_of(run.rig.stores[i], id) != NULL)
+                consensus_status(store_consensus_of(run.rig.stores[i], id), &s);
+            const struct merges *merges = &range_meta(range)->merges;
+            printf("  [%.*s,%.*s) frozen %llx outcomes %u", MAX((int)d->start_len - 5, 0),
+                   d->start + 5, MAX((int)d->end_len - 5, 0), d->end + 5,
+                   (unsigned long long)merges->frozen.attempt, merges->count);
+            printf("  range %llu replica %llu epoch %llu.%llu applied %llu state %d term %llu "
+                   "leader %llu commit %llu last %llu members",
+                   (unsigned long long)id, (unsigned long long)range_replica_id(range),
+                   (unsigned long long)d->epoch.conf, (unsigned long long)d->epoch.span,
+                   (unsigned long long)range_meta(range)->applied_index, (int)s.state,
+                   (unsigned long long)s.term, (unsigned long long)s.leader,
+                   (unsigned long long)s.commit, (unsigned long long)s.last_index);
+            for (uint32_t m = 0; m < d->replica_count; m++)
+                printf(" %llu@%llu%s", (unsigned long long)d->replicas[m].replica_id,
+                       (unsigned long long)d->replicas[m].store_id,
+                       d->replicas[m].role == RANGE_ROLE_LEARNER ? "l" : "");
+            printf("\n");
+        }
+    }
+}

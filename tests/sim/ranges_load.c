@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The load of holdfast-ranges-sim: one write at a time of each key, and reads that must find
+ * what was acknowledged, or seen, before they were asked.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ranges.h"
+
+void settle_key(struct key_state *k)
+{
+    uint64_t now = sim_now_us(run.rig.sim);
+    if (k->pending == 0 || (k->answer->count == 0 && now < k->deadline_us))
+        return;
+    bool is_open = k->answer->count == 0 || k->answer->status == ERR_UNDETERMINED;
+    if (k->answer->count == 1 && k->answer->status == 0) {
+        k->acked = k->pending;
+        memset(k->open, 0, sizeof k->open);
+        run.acked++;
+    }
+    for (size_t i = 0; is_open && i < OPEN_MAX; i++) {
+        if (k->open[i] != 0)
+            continue;
+        k->open[i] = k->pending;
+        is_open = false;
+    }
+    if (is_open)
+        die("too many writes of one key without an answer");
+    k->pending = 0;
+}
+
+void write_some(void)
+{
+    uint32_t number = (uint32_t)below(KEYS);
+    struct key_state *k = &run.keys[number];
+    uint8_t raw[16];
+    uint64_t range_id;
+    settle_key(k);
+    struct slice key = key_of(number, raw);
+    size_t at = leader_at(key, &range_id);
+    if (k->pending != 0 || at == run.rig.count || run.rig.conns[at].conn == NULL ||
+        run.rig.asked + 64 > RIG_ASKED_MAX)
+        return;
+    char name[8], value[80];
+    snprintf(name, sizeof name, "k%02u", number);
+    k->pending = ++run.next_value;
+    snprintf(value, sizeof value, "%llu %.*s", (unsigned long long)k->pending, (int)below(50),
+             "..................................................");
+    k->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
+    k->answer = rig_put(&run.rig, at, name, value, 1000);
+}
+
+/* ---- reading ---------------------------------------------------------------------- */
+
+static bool may_hold(const struct key_state *k, uint64_t value)
+{
+    if (value == k->acked || value == k->pending || value == k->seen)
+        return true;
+    for (size_t i = 0; i < OPEN_MAX; i++) {
+        if (k->open[i] != 0 && k->open[i] == value)
+            return true;
+    }
+    return false;
+}
+
+static void settle_read(struct read_state *read)
+{
+    struct key_state *k = &run.keys[read->number];
+    uint64_t now = sim_now_us(run.rig.sim);
+    if (read->answer->count == 0 && now < read->deadline_us)
+        return;
+    bool is_found = read->answer->count == 1 && read->answer->status == 0;
+    uint64_t value = is_found ? strtoull(read->answer->value, NULL, 10) : 0;
+    read->answer = NULL;
+    if (!is_found)
+        return;
+    settle_key(k);
+    if (value < read->least || (value > k->acked && !may_hold(k, value))) {
+        printf("key k%02u: %llu, must be %llu or newer; acknowledged %llu\n", read->number,
+               (unsigned long long)value, (unsigned long long)read->least,
+               (unsigned long long)k->acked);
+        die("a read finds what is no more, or never was");
+    }
+    k->seen = value > k->seen ? value : k->seen;
+    run.read++;
+}
+
+void settle_reads(void)
+{
+    for (size_t i = 0; i < READS_MAX; i++) {
+        if (run.reads[i].answer != NULL)
+            settle_read(&run.reads[i]);
+    }
+}
+
+/* Somebody who leads, by his own word; others may know better. */
+static size_t some_leader(struct slice key)
+{
+    size_t first = below(run.rig.count);
+    for (size_t n = 0; n < run.rig.count; n++) {
+        size_t i = (first + n) % run.rig.count;
+        uint64_t id;
+        for (uint32_t k = 0; is_up(i) && (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
+            if (leads(i, id) &&
+                range_span_contains(range_descriptor_span(descriptor_on(i, id)), key))
+                return i;
+        }
+    }
+    return run.rig.count;
+}
+
+void read_some(void)
+{
+    uint8_t raw[16];
+    char name[8];
+    uint32_t number = (uint32_t)below(KEYS);
+    struct key_state *k = &run.keys[number];
+    struct read_state *read = NULL;
+    settle_reads();
+    settle_key(k);
+    for (size_t i = 0; i < READS_MAX && read == NULL; i++)
+        read = run.reads[i].answer == NULL ? &run.reads[i] : NULL;
+    size_t at = some_leader(key_of(number, raw));
+    if (read == NULL || at == run.rig.count || run.rig.conns[at].conn == NULL ||
+        run.rig.asked + 64 > RIG_ASKED_MAX)
+        return;
+    snprintf(name, sizeof name, "k%02u", number);
+    *read = (struct read_state){
+        .number = number,
+        .least = k->acked > k->seen ? k->acked : k->seen,
+        .deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS,
+        .answer = rig_get(&run.rig, at, name, 1000),
+    };
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The operators of holdfast-ranges-sim: each asks the leader that it finds for one thing.
+ */
+#include <stdio.h>
+
+#include "ranges.h"
+
+static bool is_change_over(void)
+{
+    return run.change == NULL || run.change->count > 0;
+}
+
+static void note_change(void)
+{
+    if (run.change != NULL && run.change->count == 0 &&
+        sim_now_us(run.rig.sim) >= run.change_deadline_us)
+        run.change = NULL; /* its connection was lost */
+    if (run.change == NULL || run.change->count == 0)
+        return;
+    if (run.change->status == 0)
+        run.done[run.ask_kind]++;
+    run.change = NULL;
+}
+
+static void split_some(void)
+{
+    uint8_t raw[16];
+    uint64_t range_id;
+    struct slice key = key_of((uint32_t)below(KEYS), raw);
+    size_t at = leader_at(key, &range_id);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    const struct range_descriptor *d =
+        range_descriptor(store_range_of(run.rig.stores[at], range_id));
+    struct request request = {
+        .kind = REQUEST_SPLIT,
+        .range_id = range_id,
+        .span_epoch = d->epoch.span,
+        .split = {.key = key,
+                  .conf_epoch = d->epoch.conf,
+                  .new_range_id = ++run.next_id,
+                  .child_count = d->replica_count},
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++)
+        request.split.children[i] = (struct request_child){.store_id = d->replicas[i].store_id,
+                                                           .replica_id = ++run.next_id};
+    run.change = rig_ask(&run.rig, at, &request);
+    run.ask_kind = ASK_SPLIT;
+}
+
+/* A store without a replica of this range; rig.count if all have one. */
+static size_t store_without(const struct range_descriptor *d)
+{
+    size_t first = below(run.rig.count);
+    for (size_t n = 0; n < run.rig.count; n++) {
+        size_t i = (first + n) % run.rig.count;
+        bool has_one = run.rig.stores[i] == NULL;
+        for (uint32_t k = 0; k < d->replica_count; k++)
+            has_one = has_one || d->replicas[k].store_id == i + 1;
+        if (!has_one)
+            return i;
+    }
+    return run.rig.count;
+}
+
+static uint64_t a_learner(const struct range_descriptor *d)
+{
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        if (d->replicas[i].role == RANGE_ROLE_LEARNER)
+            return d->replicas[i].replica_id;
+    }
+    return 0;
+}
+
+static bool fill_add_on(struct request *request, size_t on)
+{
+    static char address[32];
+    if (on >= run.rig.count || run.rig.stores[on] == NULL)
+        return false;
+    snprintf(address, sizeof address, "%c:7000", (char)('a' + on));
+    request->change_member.action = MEMBER_ADD_LEARNER;
+    struct member *m = &request->change_member.member;
+    *m = (struct member){.replica_id = ++run.next_id,
+                         .store_id = on + 1,
+                         .role = MEMBER_LEARNER,
+                         .address = slice_str(address)};
+    memcpy(m->store_uuid, store_identity(run.rig.stores[on])->uuid, sizeof m->store_uuid);
+    return true;
+}
+
+static void change_some(void)
+{
+    uint8_t raw[16];
+    uint64_t range_id;
+    size_t at = leader_at(key_of((uint32_t)below(KEYS), raw), &range_id);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    const struct range_descriptor *d =
+        range_descriptor(store_range_of(run.rig.stores[at], range_id));
+    struct request request = {.kind = REQUEST_CHANGE_MEMBER, .range_id = range_id};
+    uint64_t learner = a_learner(d);
+    if (learner != 0 && below(8) != 0) {
+        request.change_member.action = MEMBER_PROMOTE;
+        request.change_member.replica_id = learner;
+    } else if (d->replica_count > 3 || (d->replica_count == 3 && below(4) == 0)) {
+        const struct range_replica *r = &d->replicas[below(d->replica_count)];
+        request.change_member.action = MEMBER_REMOVE;
+        request.change_member.replica_id = r->replica_id;
+    } else if (!fill_add_on(&request, store_without(d))) {
+        return;
+    }
+    run.change = rig_ask(&run.rig, at, &request);
+    run.ask_kind = ASK_MEMBER;
+}
+
+/* ---- merges ---------------------------------------------------------------------------- */
+
+/* What the right one is short of to have its replicas where the left has them. */
+static bool fill_align(struct request *request, const struct range_descriptor *left,
+                       const struct range_descriptor *right)
+{
+    for (uint32_t i = 0; i < left->replica_count; i++) {
+        bool has_one = false;
+        for (uint32_t k = 0; k < right->replica_count; k++)
+            has_one = has_one || right->replicas[k].store_id == left->replicas[i].store_id;
+        if (!has_one)
+            return fill_add_on(request, left->replicas[i].store_id - 1);
+    }
+    for (uint32_t k = 0; k < right->replica_count; k++) {
+        bool has_one = false;
+        for (uint32_t i = 0; i < left->replica_count; i++)
+            has_one = has_one || right->replicas[k].store_id == left->replicas[i].store_id;
+        request->change_member.replica_id = right->replicas[k].replica_id;
+        request->change_member.action = MEMBER_REMOVE;
+        if (!has_one)
+            return true;
+        request->change_member.action = MEMBER_PROMOTE;
+        if (right->replicas[k].role == RANGE_ROLE_LEARNER)
+            return true;
+    }
+    return false;
+}
+
+static bool same_seats(const struct range_descriptor *a, const struct range_descriptor *b)
+{
+    bool same = a->replica_count == b->replica_count;
+    for (uint32_t i = 0; same && i < a->replica_count; i++) {
+        bool found = false;
+        for (uint32_t k = 0; k < b->replica_count; k++)
+            found = found || (a->replicas[i].store_id == b->replicas[k].store_id &&
+                              a->replicas[i].role == b->replicas[k].role);
+        same = found;
+    }
+    return same;
+}
+
+static void merge_some(void)
+{
+    uint8_t raw[16];
+    uint64_t left_id, right_id;
+    size_t at = leader_at(key_of((uint32_t)below(KEYS), raw), &left_id);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    const struct range_descriptor *left = descriptor_on(at, left_id);
+    size_t right_at = leader_at(range_descriptor_span(left).end, &right_id);
+    if (right_at == run.rig.count || run.rig.conns[right_at].conn == NULL || right_id == left_id)
+        return;
+    const struct range_descriptor *right = descriptor_on(right_at, right_id);
+    struct request request = {.kind = REQUEST_CHANGE_MEMBER, .range_id = right_id};
+    if (!same_seats(left, right)) {
+        if (!fill_align(&request, left, right))
+            return;
+        run.change = rig_ask(&run.rig, right_at, &request);
+        run.ask_kind = ASK_MEMBER;
+        return;
+    }
+    request = (struct request){
+        .kind = REQUEST_MERGE,
+        .range_id = left_id,
+        .span_epoch = left->epoch.span,
+        .merge = {.conf_epoch = left->epoch.conf, .right_range = right_id},
+    };
+    if (below(2) == 0) {
+        request.merge.right_conf = right->epoch.conf;
+        request.merge.right_span = right->epoch.span;
+    }
+    run.change = rig_ask(&run.rig, at, &request);
+    run.ask_kind = ASK_MERGE;
+}
+
+static void transfer_some(void)
+{
+    uint8_t raw[16];
+    uint64_t range_id;
+    size_t at = leader_at(key_of((uint32_t)below(KEYS), raw), &range_id);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    struct request request = {.kind = REQUEST_TRANSFER_LEADER, .range_id = range_id};
+    run.change = rig_ask(&run.rig, at, &request);
+    run.ask_kind = ASK_TRANSFER;
+}
+
+void operate(uint64_t choice)
+{
+    note_change();
+    if (!is_change_over())
+        return;
+    run.change_deadline_us = sim_now_us(run.rig.sim) + 6000 * RIG_MS;
+    if (choice < 2)
+        split_some();
+    else if (choice < 5)
+        change_some();
+    else if (choice < 8)
+        merge_some();
+    else
+        transfer_some();
+}

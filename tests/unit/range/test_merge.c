@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The steps of a merge, as judged and as applied. */
+#include "support/check.h"
+
+#include <stdlib.h>
+
+#include "range/merge.h"
+#include "range_world.h"
+
+enum { ATTEMPT = 77, RIGHT_RANGE = 900 };
+
+static uint8_t key_raw[64];
+
+/* A world whose range was cut at "m", and the right half of it, applied with it. */
+struct pair {
+    struct world w;
+    struct range *right;
+};
+
+static void pair_open(struct pair *p)
+{
+    struct range_meta meta;
+    int status;
+    world_open(&p->w, &(struct world_options){.seed = 1, .replica_id = 21});
+    world_put(&p->w, 4000, "a", "1", 0);
+    world_put(&p->w, 4000, "x", "2", 0);
+    const struct range_descriptor *d = range_descriptor(p->w.range);
+    struct range_admin split = {
+        .kind = RANGE_ADMIN_SPLIT,
+        .epoch = d->epoch,
+        .split = {.key = slice_of(key_raw, range_user_key(WORLD_KEYSPACE, slice_str("m"), key_raw)),
+                  .range_id = RIGHT_RANGE,
+                  .count = d->replica_count},
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++)
+        split.split.children[i] = (struct range_child){d->replicas[i].store_id, 500 + i};
+    range_meta_init(&meta);
+    assert_int_equal(range_apply_split(p->w.range, range_meta(p->w.range)->applied_index + 1, 6,
+                                       &split, slice_str("conf"), &meta, &status, NULL),
+                     0);
+    assert_int_equal(status, 0);
+    assert_int_equal(range_new_split(p->w.env, p->w.lsm, 500, &meta, &p->right, NULL), 0);
+    range_meta_fini(&meta);
+}
+
+static void pair_close(struct pair *p)
+{
+    range_free(p->right);
+    world_close(&p->w);
+}
+
+static int step(struct range *range, const struct range_admin *admin)
+{
+    int status = 99;
+    const struct range_meta *meta = range_meta(range);
+    int rv = range_apply_merge_step(range, meta->applied_index + 1, MAX(meta->applied_term, 6),
+                                    admin, &status, NULL);
+    assert_int_equal(rv, 0);
+    range_check(range);
+    return status;
+}
+
+static struct range_admin good_prepare(const struct pair *p)
+{
+    const struct range_descriptor *left = range_descriptor(p->w.range);
+    struct range_admin admin = {
+        .kind = RANGE_ADMIN_PREPARE_MERGE,
+        .stamp_ms = 9000,
+        .epoch = range_descriptor(p->right)->epoch,
+        .merge = {.attempt = ATTEMPT,
+                  .range_id = left->range_id,
+                  .left = left->epoch,
+                  .count = left->replica_count},
+    };
+    for (uint32_t i = 0; i < left->replica_count; i++)
+        admin.merge.seats[i] =
+            (struct range_seat){left->replicas[i].store_id, left->replicas[i].role};
+    return admin;
+}
+
+static struct range_admin good_commit(const struct pair *p)
+{
+    const struct merge_frozen *f = &range_meta(p->right)->merges.frozen;
+    return (struct range_admin){
+        .kind = RANGE_ADMIN_COMMIT_MERGE,
+        .stamp_ms = 5000,
+        .epoch = f->left,
+        .merge = {.attempt = f->attempt,
+                  .range_id = RIGHT_RANGE,
+                  .index = f->index,
+                  .term = f->term},
+    };
+}
+
+static struct range_admin good_abort(const struct pair *p)
+{
+    return (struct range_admin){
+        .kind = RANGE_ADMIN_ABORT_MERGE,
+        .merge = {.attempt = ATTEMPT,
+                  .range_id = RIGHT_RANGE,
+                  .key = range_descriptor_span(range_descriptor(p->right)).start},
+    };
+}
+
+static int commit(struct pair *p, const struct range_admin *admin)
+{
+    int status = 99;
+    int rv = range_apply_commit(p->w.range, p->right, range_meta(p->w.range)->applied_index + 1, 6,
+                                admin, &status, NULL);
+    return rv != 0 ? rv : status;
+}
+
+static void test_prepare_is_judged(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    struct range_admin a = good_prepare(&p);
+    a.epoch.span--;
+    assert_int_equal(step(p.right, &a), ERR_RANGE_CHANGED);
+    a = good_prepare(&p);
+    a.epoch.conf++;
+    assert_int_equal(step(p.right, &a), ERR_RANGE_CHANGED);
+    a = good_prepare(&p);
+    a.merge.range_id = RIGHT_RANGE;
+    assert_int_equal(step(p.right, &a), ERR_INVALID);
+    a = good_prepare(&p);
+    a.merge.seats[0].store_id += 50;
+    assert_int_equal(step(p.right, &a), ERR_INVALID);
+    a = good_prepare(&p);
+    a.merge.seats[0].role =
+        a.merge.seats[0].role == RANGE_ROLE_VOTER ? RANGE_ROLE_LEARNER : RANGE_ROLE_VOTER;
+    assert_int_equal(step(p.right, &a), ERR_INVALID);
+    a = good_prepare(&p);
+    a.merge.count--;
+    assert_int_equal(step(p.right, &a), ERR_INVALID);
+    assert_true(range_meta(p.right)->merges.frozen.attempt == 0);
+    a = good_prepare(&p);
+    assert_int_equal(step(p.right, &a), 0);
+    assert_true(range_meta(p.right)->merges.frozen.attempt == ATTEMPT);
+    a.merge.attempt++; /* another attempt has to wait */
+    assert_int_equal(step(p.right, &a), ERR_RANGE_CHANGED);
+    assert_true(range_meta(p.right)->merges.frozen.attempt == ATTEMPT);
+    pair_close(&p);
+}
+
+/* Whoever applies further behind PREPARE_MERGE finds nothing different. */
+static void test_frozen_stands_still(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct world_results results = {0};
+    struct range_sink sink = world_sink(&results);
+    struct buf commands;
+    struct op put = {.kind = OP_PUT, .key = slice_str("y"), .value = slice_str("3")};
+    pair_open(&p);
+    struct range_admin a = good_prepare(&p);
+    assert_int_equal(step(p.right, &a), 0);
+    uint64_t time_ms = range_meta(p.right)->time_ms;
+    uint64_t version = range_meta(p.right)->last_version;
+    assert_int_equal(time_ms, 9000);
+    buf_init(&commands, 1 << 20);
+    world_command(&commands, &put, 1);
+    struct slice payload = world_entry(20000, &commands);
+    uint64_t index = range_meta(p.right)->applied_index + 1;
+    assert_int_equal(range_apply(p.right, index, 6, payload, &sink, NULL), 0);
+    assert_int_equal(results.count, 1);
+    assert_int_equal(results.all[0].status, ERR_RANGE_CHANGED);
+    range_apply_barrier(p.right, index + 1, 7);
+    struct range_admin split = {.kind = RANGE_ADMIN_FORGET_MERGE,
+                                .stamp_ms = 30000,
+                                .merge = {.attempt = 5, .range_id = 6}};
+    assert_int_equal(step(p.right, &split), ERR_RANGE_CHANGED);
+    assert_true(range_meta(p.right)->time_ms == time_ms);
+    assert_true(range_meta(p.right)->last_version == version);
+    struct range_admin thaw = {.kind = RANGE_ADMIN_THAW,
+                               .stamp_ms = 30000,
+                               .merge = {.attempt = ATTEMPT + 1, .range_id = 1}};
+    assert_int_equal(step(p.right, &thaw), ERR_NOT_FOUND);
+    assert_true(range_meta(p.right)->merges.frozen.attempt == ATTEMPT);
+    thaw.merge.attempt = ATTEMPT;
+    assert_int_equal(step(p.right, &thaw), 0);
+    assert_true(range_meta(p.right)->merges.frozen.attempt == 0);
+    assert_int_equal(range_meta(p.right)->time_ms, 30000);
+    free((void *)(uintptr_t)payload.data);
+    buf_fini(&commands);
+    pair_close(&p);
+}
+
+static void test_commit(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    uint8_t end[RANGE_KEY_MAX];
+    struct slice right_end = range_descriptor_span(range_descriptor(p.right)).end;
+    memcpy(end, right_end.data, right_end.len);
+    right_end.data = end;
+    struct range_admin a = good_prepare(&p);
+    assert_int_equal(step(p.right, &a), 0);
+    range_apply_barrier(p.right, range_meta(p.right)->applied_index + 1, 7); /* further on */
+    a = good_commit(&p);
+    uint64_t epoch = range_descriptor(p.w.range)->epoch.span;
+    assert_int_equal(commit(&p, &a), 0);
+    const struct range_meta *left = range_meta(p.w.range);
+    assert_int_equal(left->descriptor.epoch.span, epoch + 1);
+    assert_true(slice_equal(range_descriptor_span(&left->descriptor).end, right_end));
+    assert_int_equal(left->time_ms, 9000); /* the right's, which is greater */
+    assert_true(left->last_version > range_meta(p.right)->last_version);
+    assert_int_equal(range_check_key(p.w.range, WORLD_KEYSPACE, slice_str("x")), 0);
+    const struct merge_outcome *o = merges_find(&left->merges, ATTEMPT);
+    assert_non_null(o);
+    assert_true(o->is_committed && o->right_range == RIGHT_RANGE);
+    assert_true(o->into_range == left->descriptor.range_id && o->span_epoch == epoch + 1);
+    assert_true(o->right[0].replica_id == 500);
+    /* An outcome never changes. */
+    assert_int_equal(commit(&p, &a), ERR_EXISTS);
+    struct range_admin b = good_abort(&p);
+    assert_int_equal(step(p.w.range, &b), ERR_EXISTS);
+    assert_true(merges_find(&left->merges, ATTEMPT)->is_committed);
+    struct range_admin forget = {.kind = RANGE_ADMIN_FORGET_MERGE,
+                                 .merge = {.attempt = ATTEMPT, .range_id = RIGHT_RANGE}};
+    assert_int_equal(step(p.w.range, &forget), 0);
+    assert_true(merges_is_empty(&left->merges));
+    /* Even then: the right's start lies inside. */
+    assert_int_equal(step(p.w.range, &b), ERR_RANGE_CHANGED);
+    assert_int_equal(commit(&p, &a), ERR_RANGE_CHANGED);
+    pair_close(&p);
+}
+
+static void test_commit_is_judged(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    struct range_admin a = good_prepare(&p);
+    assert_int_equal(step(p.right, &a), 0);
+    a = good_commit(&p);
+    a.epoch.span++;
+    assert_int_equal(commit(&p, &a), ERR_RANGE_CHANGED);
+    a = good_commit(&p);
+    a.epoch.conf--;
+    assert_int_equal(commit(&p, &a), ERR_RANGE_CHANGED);
+    /* What the right's own state contradicts is damage, or forged. */
+    a = good_commit(&p);
+    a.merge.attempt++;
+    assert_int_equal(commit(&p, &a), ERR_CORRUPT);
+    a = good_commit(&p);
+    a.merge.term++;
+    assert_int_equal(commit(&p, &a), ERR_CORRUPT);
+    a = good_commit(&p);
+    assert_int_equal(commit(&p, &a), 0);
+    pair_close(&p);
+}
+
+static void test_abort(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    struct range_admin a = good_prepare(&p);
+    assert_int_equal(step(p.right, &a), 0);
+    struct range_admin late = good_commit(&p);
+    uint64_t epoch = range_descriptor(p.w.range)->epoch.span;
+    struct range_admin b = good_abort(&p);
+    b.merge.key = slice_str("\x02zzz"); /* not the owner of the key left of that */
+    assert_int_equal(step(p.w.range, &b), ERR_RANGE_CHANGED);
+    b = good_abort(&p);
+    assert_int_equal(step(p.w.range, &b), 0);
+    assert_int_equal(range_descriptor(p.w.range)->epoch.span, epoch + 1);
+    assert_false(merges_find(&range_meta(p.w.range)->merges, ATTEMPT)->is_committed);
+    assert_int_equal(step(p.w.range, &b), ERR_EXISTS);
+    assert_int_equal(range_descriptor(p.w.range)->epoch.span, epoch + 1);
+    assert_int_equal(commit(&p, &late), ERR_EXISTS);
+    /* Many later ones push it out: the epoch still keeps it from committing. */
+    for (uint32_t i = 0; i < MERGES_ABORTED_MAX; i++) {
+        b.merge.attempt++;
+        assert_int_equal(step(p.w.range, &b), 0);
+    }
+    assert_null(merges_find(&range_meta(p.w.range)->merges, ATTEMPT));
+    assert_int_equal(commit(&p, &late), ERR_RANGE_CHANGED);
+    pair_close(&p);
+}
+
+/* The halves of a split both know what became of earlier attempts. */
+static void test_outcomes_are_copied(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct range_meta half;
+    int status;
+    uint8_t raw[64];
+    pair_open(&p);
+    struct range_admin b = good_abort(&p);
+    assert_int_equal(step(p.w.range, &b), 0);
+    const struct range_descriptor *d = range_descriptor(p.w.range);
+    struct range_admin split = {
+        .kind = RANGE_ADMIN_SPLIT,
+        .epoch = d->epoch,
+        .split = {.key = slice_of(raw, range_user_key(WORLD_KEYSPACE, slice_str("c"), raw)),
+                  .range_id = 901,
+                  .count = d->replica_count},
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++)
+        split.split.children[i] = (struct range_child){d->replicas[i].store_id, 600 + i};
+    range_meta_init(&half);
+    assert_int_equal(range_apply_split(p.w.range, range_meta(p.w.range)->applied_index + 1, 6,
+                                       &split, slice_str("conf"), &half, &status, NULL),
+                     0);
+    assert_int_equal(status, 0);
+    assert_non_null(merges_find(&half.merges, ATTEMPT));
+    assert_non_null(merges_find(&range_meta(p.w.range)->merges, ATTEMPT));
+    range_meta_fini(&half);
+    pair_close(&p);
+}
+
+static void test_frozen_is_not_split(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct range_meta half;
+    int status = 99;
+    pair_open(&p);
+    struct range_admin a = good_prepare(&p);
+    assert_int_equal(step(p.right, &a), 0);
+    struct range_admin split = {.kind = RANGE_ADMIN_SPLIT,
+                                .epoch = range_descriptor(p.right)->epoch,
+                                .split = {.key = slice_str("\x02n"), .range_id = 9, .count = 1}};
+    range_meta_init(&half);
+    assert_int_equal(range_apply_split(p.right, range_meta(p.right)->applied_index + 1, 6, &split,
+                                       slice_str("conf"), &half, &status, NULL),
+                     0);
+    assert_int_equal(status, ERR_RANGE_CHANGED);
+    assert_null(half.descriptor.start);
+    pair_close(&p);
+}
+
+static void test_codec(void **state)
+{
+    (void)state;
+    static const enum range_admin_kind kinds[] = {RANGE_ADMIN_PREPARE_MERGE,
+                                                  RANGE_ADMIN_COMMIT_MERGE, RANGE_ADMIN_ABORT_MERGE,
+                                                  RANGE_ADMIN_FORGET_MERGE, RANGE_ADMIN_THAW};
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        struct range_admin in = {.kind = kinds[k], .stamp_ms = 7};
+        struct range_admin out = {0};
+        struct buf raw;
+        in.epoch = (struct range_epoch){.conf = 3, .span = UINT64_MAX};
+        in.merge = (struct range_merge){.attempt = UINT64_MAX, .range_id = 8, .left = {5, 6}};
+        in.merge.index = 9;
+        in.merge.term = 10;
+        in.merge.key = slice_str("\x02k");
+        in.merge.count = 2;
+        in.merge.seats[0] = (struct range_seat){1, RANGE_ROLE_LEARNER};
+        in.merge.seats[1] = (struct range_seat){UINT64_MAX, RANGE_ROLE_VOTER};
+        buf_init(&raw, RANGE_ADMIN_MAX);
+        range_admin_encode(&in, &raw);
+        assert_false(raw.failed);
+        assert_int_equal(range_admin_decode(buf_slice(&raw), &out, NULL), 0);
+        assert_true(out.kind == in.kind && out.merge.attempt == UINT64_MAX);
+        assert_true(out.merge.range_id == 8 && out.epoch.span == UINT64_MAX);
+        if (kinds[k] == RANGE_ADMIN_PREPARE_MERGE) {
+            assert_true(out.merge.left.conf == 5 && out.merge.left.span == 6);
+            assert_int_equal(out.merge.count, 2);
+            assert_true(out.merge.seats[0].role == RANGE_ROLE_LEARNER);
+            assert_true(out.merge.seats[1].store_id == UINT64_MAX);
+        }
+        if (kinds[k] == RANGE_ADMIN_COMMIT_MERGE)
+            assert_true(out.merge.index == 9 && out.merge.term == 10);
+        if (kinds[k] == RANGE_ADMIN_ABORT_MERGE)
+            assert_true(slice_equal(out.merge.key, in.merge.key));
+        for (size_t len = 0; len < raw.len; len++)
+            assert_int_equal(range_admin_decode(slice_of(raw.data, len), &out, NULL), ERR_CORRUPT);
+        memset(raw.data + 26, 0, 8); /* no attempt */
+        assert_int_equal(range_admin_decode(buf_slice(&raw), &out, NULL), ERR_CORRUPT);
+        buf_fini(&raw);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_prepare_is_judged),
+        cmocka_unit_test(test_frozen_stands_still),
+        cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_commit_is_judged),
+        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_outcomes_are_copied),
+        cmocka_unit_test(test_frozen_is_not_split),
+        cmocka_unit_test(test_codec),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

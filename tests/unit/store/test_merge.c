@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two neighbours become one: what is refused, what is served, and crashes in between. */
+#include <stdio.h>
+
+#include "consensus/consensus.h"
+#include "range/range.h"
+#include "store_rig.h"
+#include "support/check.h"
+
+enum { RIGHT = 77, FIRST_ID = 7700 };
+
+static struct rig rig;
+
+static const struct range_descriptor *descriptor(size_t at, uint64_t range_id)
+{
+    struct range *range = store_range_of(rig.stores[at], range_id);
+    return range == NULL ? NULL : range_descriptor(range);
+}
+
+static size_t leader_of(uint64_t range_id)
+{
+    for (size_t i = 0; i < rig.count; i++) {
+        const struct consensus *c =
+            rig.stores[i] == NULL ? NULL : store_consensus_of(rig.stores[i], range_id);
+        struct cons_status s = {0};
+        if (c != NULL)
+            consensus_status(c, &s);
+        if (s.state == CONS_LEADER && s.is_ready)
+            return i;
+    }
+    return rig.count;
+}
+
+static size_t wait_for_leader(uint64_t range_id)
+{
+    for (int tries = 0; tries < 200 && leader_of(range_id) == rig.count; tries++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_true(leader_of(range_id) < rig.count);
+    return leader_of(range_id);
+}
+
+static void split_at(const char *key, uint64_t range_id, uint64_t new_range_id, uint64_t first_id)
+{
+    uint8_t raw[64];
+    size_t at = wait_for_leader(range_id);
+    const struct range_descriptor *d = descriptor(at, range_id);
+    struct request request = {
+        .kind = REQUEST_SPLIT,
+        .range_id = range_id,
+        .span_epoch = d->epoch.span,
+        .split = {.key = slice_of(raw, range_user_key(0, slice_str(key), raw)),
+                  .conf_epoch = d->epoch.conf,
+                  .new_range_id = new_range_id,
+                  .child_count = d->replica_count},
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++)
+        request.split.children[i] = (struct request_child){d->replicas[i].store_id, first_id + i};
+    struct rig_answer *answer = rig_ask(&rig, at, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    wait_for_leader(new_range_id);
+}
+
+/* Three stores, cut at "m", with a value on each side; the left's leader. */
+static size_t open_cut(void)
+{
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    rig_put(&rig, leader, "a", "1", 0);
+    rig_put(&rig, leader, "x", "2", 0);
+    rig_run(&rig, 500 * RIG_MS);
+    split_at("m", STORE_FIRST_RANGE_ID, RIGHT, FIRST_ID);
+    return wait_for_leader(STORE_FIRST_RANGE_ID);
+}
+
+static struct request merge_request(size_t at)
+{
+    const struct range_descriptor *left = descriptor(at, STORE_FIRST_RANGE_ID);
+    const struct range_descriptor *right = descriptor(at, RIGHT);
+    return (struct request){
+        .kind = REQUEST_MERGE,
+        .range_id = STORE_FIRST_RANGE_ID,
+        .span_epoch = left->epoch.span,
+        .merge = {.conf_epoch = left->epoch.conf,
+                  .right_range = RIGHT,
+                  .right_conf = right->epoch.conf,
+                  .right_span = right->epoch.span},
+    };
+}
+
+static void assert_value(const char *key, const char *want)
+{
+    size_t at = wait_for_leader(STORE_FIRST_RANGE_ID);
+    rig_reconnect(&rig, at);
+    rig_run(&rig, 300 * RIG_MS);
+    struct rig_answer *get = rig_get(&rig, at, key, 5000);
+    for (int i = 0; i < 100 && get->count == 0; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(get->status, 0);
+    assert_string_equal(get->value, want);
+}
+
+static void assert_whole(void)
+{
+    for (size_t i = 0; i < rig.count; i++) {
+        assert_int_equal(store_range_at(rig.stores[i], 0), STORE_FIRST_RANGE_ID);
+        assert_int_equal(store_range_at(rig.stores[i], 1), 0);
+        store_check(rig.stores[i]);
+    }
+}
+
+static void test_one_range_again(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    rig_put(&rig, leader_of(RIGHT), "y", "3", 0);
+    rig_run(&rig, 300 * RIG_MS);
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_whole();
+    assert_value("a", "1");
+    assert_value("x", "2");
+    assert_value("y", "3");
+    rig_put(&rig, leader, "x", "4", 0);
+    rig_run(&rig, 300 * RIG_MS);
+    assert_value("x", "4");
+    const struct range_meta *meta = range_meta(store_range_of(rig.stores[leader], 2));
+    assert_int_equal(merges_committed(&meta->merges), 1);
+    rig_simple(&rig, 0, REQUEST_FLUSH);
+    rig_simple(&rig, 1, REQUEST_FLUSH);
+    rig_simple(&rig, 2, REQUEST_FLUSH);
+    rig_run(&rig, 5000 * RIG_MS); /* gone everywhere, for good: it is forgotten */
+    assert_int_equal(merges_committed(&meta->merges), 0);
+    split_at("m", STORE_FIRST_RANGE_ID, 88, 8800); /* and it can be cut again */
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static void test_what_is_refused(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    struct request request = merge_request(leader);
+    struct rig_answer *not_leader = rig_ask(&rig, (leader + 1) % 3, &request);
+    request.span_epoch++;
+    struct rig_answer *old = rig_ask(&rig, leader, &request);
+    request.span_epoch--;
+    request.merge.conf_epoch++;
+    struct rig_answer *old_conf = rig_ask(&rig, leader, &request);
+    request.merge.conf_epoch--;
+    request.merge.right_range = 9;
+    struct rig_answer *nobody = rig_ask(&rig, leader, &request);
+    request.merge.right_range = STORE_FIRST_RANGE_ID;
+    struct rig_answer *itself = rig_ask(&rig, leader, &request);
+    request.merge.right_range = RIGHT;
+    request.merge.right_span++;
+    struct rig_answer *old_right = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(not_leader->status, ERR_NOT_LEADER);
+    assert_int_equal(old->status, ERR_RANGE_CHANGED);
+    assert_int_equal(old_conf->status, ERR_RANGE_CHANGED);
+    assert_int_equal(nobody->status, ERR_INVALID);
+    assert_int_equal(itself->status, ERR_INVALID);
+    assert_int_equal(old_right->status, ERR_RANGE_CHANGED);
+    assert_int_equal(store_range_at(rig.stores[leader], 1), RIGHT);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* A member is away: not all hold the frozen index, so after a while it is given up, and the
+ * right serves again. */
+static void test_given_up(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    size_t away = (leader + 1) % 3;
+    if (away == leader_of(RIGHT))
+        away = (leader + 2) % 3;
+    struct request request = merge_request(leader);
+    rig_crash(&rig, away, SIM_CRASH_KILL);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 300 * RIG_MS);
+    size_t right = leader_of(RIGHT);
+    struct rig_answer *frozen = rig_get(&rig, right, "x", 1000);
+    struct rig_answer *refused = rig_put(&rig, right, "x", "9", 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(frozen->status, ERR_RANGE_CHANGED);
+    assert_int_equal(refused->status, ERR_RANGE_CHANGED);
+    rig_run(&rig, 4000 * RIG_MS);
+    assert_int_equal(answer->status, ERR_BUSY);
+    struct rig_answer *served = rig_get(&rig, wait_for_leader(RIGHT), "x", 1000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(served->status, 0);
+    assert_string_equal(served->value, "2");
+    assert_int_equal(rig_start(&rig, away, NULL), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    leader = wait_for_leader(STORE_FIRST_RANGE_ID);
+    request = merge_request(leader); /* the epoch has grown */
+    answer = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_whole();
+    assert_value("x", "2");
+    rig_close(&rig);
+}
+
+/* The left's leader dies in the middle: nobody drives on, and the right asks. */
+static void test_nobody_drives_on(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    struct request transfer = {.kind = REQUEST_TRANSFER_LEADER, .range_id = RIGHT};
+    if (leader_of(RIGHT) == leader) {
+        rig_ask(&rig, leader, &transfer);
+        rig_run(&rig, 1000 * RIG_MS);
+    }
+    size_t right = wait_for_leader(RIGHT);
+    assert_true(right != leader);
+    size_t third = 3 - leader - right;
+    struct request request = merge_request(leader);
+    sim_net_partition(rig.sim, rig.nodes[right], rig.nodes[third], true);
+    sim_net_partition(rig.sim, rig.nodes[third], rig.nodes[right], true);
+    rig_ask(&rig, leader, &request);
+    for (int i = 0; i < 100; i++) {
+        rig_run(&rig, 5 * RIG_MS);
+        if (range_meta(store_range_of(rig.stores[right], RIGHT))->merges.frozen.attempt != 0)
+            break;
+    }
+    assert_true(range_meta(store_range_of(rig.stores[right], RIGHT))->merges.frozen.attempt != 0);
+    rig_crash(&rig, leader, SIM_CRASH_POWER);
+    sim_net_heal(rig.sim, NULL, NULL);
+    for (int i = 0; i < 400; i++) {
+        rig_run(&rig, 50 * RIG_MS);
+        size_t at = leader_of(RIGHT);
+        if (at < rig.count &&
+            range_meta(store_range_of(rig.stores[at], RIGHT))->merges.frozen.attempt == 0)
+            break;
+    }
+    right = wait_for_leader(RIGHT);
+    rig_reconnect(&rig, right);
+    rig_run(&rig, 100 * RIG_MS);
+    struct rig_answer *served = rig_get(&rig, right, "x", 2000);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(served->status, 0);
+    assert_string_equal(served->value, "2");
+    rig_close(&rig);
+}
+
+/* Power is lost on all stores at any moment of it: there are two ranges or one, nothing is
+ * lost, and in the end it can be merged. */
+static void test_power_lost(void **state)
+{
+    (void)state;
+    for (uint64_t after = 0; after < 60; after += 3) {
+        size_t leader = open_cut();
+        struct request request = merge_request(leader);
+        rig_ask(&rig, leader, &request);
+        rig_run(&rig, after * RIG_MS);
+        for (size_t i = 0; i < 3; i++)
+            rig_crash(&rig, i, SIM_CRASH_POWER);
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(rig_start(&rig, i, NULL), 0);
+        rig_run(&rig, 6000 * RIG_MS);
+        leader = wait_for_leader(STORE_FIRST_RANGE_ID);
+        if (store_range_at(rig.stores[leader], 1) != 0) {
+            wait_for_leader(RIGHT);
+            request = merge_request(leader);
+            struct rig_answer *answer = rig_ask(&rig, leader, &request);
+            rig_run(&rig, 3000 * RIG_MS);
+            if (answer->status != 0)
+                fail_msg("after %llu ms: %s (%s)", (unsigned long long)after,
+                         err_name(answer->status), answer->text);
+        }
+        assert_whole();
+        assert_value("a", "1");
+        assert_value("x", "2");
+        rig_close(&rig);
+    }
+}
+
+/* A store is away while its ranges are merged: it comes in by the log, or by a snapshot that
+ * takes the right one's place. */
+static void away_meanwhile(uint64_t kept_bytes)
+{
+    rig_open(&rig, 3);
+    rig.options.log_kept_bytes = kept_bytes;
+    size_t leader = rig_start_cluster(&rig);
+    rig_put(&rig, leader, "x", "2", 0);
+    rig_run(&rig, 300 * RIG_MS);
+    split_at("m", STORE_FIRST_RANGE_ID, RIGHT, FIRST_ID);
+    leader = wait_for_leader(STORE_FIRST_RANGE_ID);
+    size_t away = (leader + 1) % 3;
+    if (away == leader_of(RIGHT))
+        away = (leader + 2) % 3;
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    /* It has the right's frozen entry, and not yet the left's COMMIT_MERGE. */
+    for (int i = 0; i < 200 && answer->count == 0; i++) {
+        const struct range_meta *right = range_meta(store_range_of(rig.stores[away], RIGHT));
+        rig_run(&rig, RIG_MS);
+        if (right->merges.frozen.attempt == 0)
+            continue;
+        for (size_t k = 0; k < 3; k++) /* the others still hear that it has that */
+            if (k != away)
+                sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+        break;
+    }
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    assert_int_equal(answer->status, 0);
+    for (int i = 0; i < 50; i++) {
+        rig_put(&rig, leader_of(STORE_FIRST_RANGE_ID), "x", "5", 0);
+        rig_run(&rig, 10 * RIG_MS);
+    }
+    rig_simple(&rig, leader, REQUEST_FLUSH);
+    rig_run(&rig, 1000 * RIG_MS);
+    split_at("p", STORE_FIRST_RANGE_ID, 88, 8800); /* right in the middle of what it was */
+    sim_net_heal(rig.sim, NULL, NULL);
+    for (int i = 0; i < 400 && (store_range_at(rig.stores[away], 0) != STORE_FIRST_RANGE_ID ||
+                                store_range_at(rig.stores[away], 1) != 88);
+         i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(store_range_at(rig.stores[away], 0), STORE_FIRST_RANGE_ID);
+    assert_int_equal(store_range_at(rig.stores[away], 1), 88);
+    assert_int_equal(store_range_at(rig.stores[away], 2), 0);
+    store_check(rig.stores[away]);
+    rig_close(&rig);
+}
+
+static void test_away_meanwhile(void **state)
+{
+    (void)state;
+    away_meanwhile((uint64_t)64 << 20);
+    away_meanwhile(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_range_again), cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_given_up),        cmocka_unit_test(test_nobody_drives_on),
+        cmocka_unit_test(test_power_lost),      cmocka_unit_test(test_away_meanwhile),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
