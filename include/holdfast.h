@@ -153,6 +153,8 @@ struct hf_info {
     const struct hf_member *members;
     size_t stat_count;
     const struct hf_stat *stats;
+    struct hf_bytes range_start; /* status: the span [start, end) in the space of all keys: */
+    struct hf_bytes range_end;   /* 0x02, the keyspace in 4 bytes big-endian, the key */
 };
 
 /* What a replica answers about a check of its range. */
@@ -622,6 +624,18 @@ int hf_status(struct hf_client *client, const char *endpoint, const struct hf_ca
 int hf_status_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
                     const struct hf_then *then);
 
+/* The same of one range: that with this id, or, if it is 0, that which holds `place` (as
+ * info->range_start; empty: the first). Of its replica on the store that answers, which may
+ * be behind: ask its leader. Figures "range.bytes", "range.keys" and "range.qps" tell how
+ * large and how busy it is, "range.middle" (hex) a place that would halve it.
+ * HF_ERR_STATE: there is none. */
+int hf_range_status(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                    struct hf_bytes place, const struct hf_call *call,
+                    struct hf_result **ret_result);
+int hf_range_status_async(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                          struct hf_bytes place, const struct hf_call *call,
+                          const struct hf_then *then);
+
 /* Who a store is, born or not. */
 int hf_identify(struct hf_client *client, const char *endpoint, const struct hf_call *call,
                 struct hf_result **ret_result);
@@ -650,6 +664,40 @@ int hf_transfer_leader(struct hf_client *client, uint64_t replica_id, const stru
 int hf_transfer_leader_async(struct hf_client *client, uint64_t replica_id,
                              const struct hf_call *call, const struct hf_then *then);
 
+/* A range is cut in two: it keeps the keys below `place`, a new range gets the others. */
+struct hf_split {
+    uint64_t range_id;
+    uint64_t conf_epoch; /* of the range, as hf_range_status() told: if it has changed since, */
+    uint64_t span_epoch; /* the split is refused (HF_ERR_RANGE_CHANGED) */
+    struct hf_bytes place;
+    uint64_t new_range_id; /* never used before */
+    size_t count;          /* one for each member of the range: */
+    const uint64_t *store_ids;
+    const uint64_t *new_replica_ids; /* never used before */
+};
+
+int hf_range_split(struct hf_client *client, const struct hf_split *split,
+                   const struct hf_call *call, struct hf_result **ret_result);
+int hf_range_split_async(struct hf_client *client, const struct hf_split *split,
+                         const struct hf_call *call, const struct hf_then *then);
+
+/* A range takes in its neighbour to the right, which must have its replicas on the same
+ * stores in the same roles. For up to two seconds nothing is served from the right one;
+ * if not all members of both are there by then, it is given up (HF_ERR_BUSY). */
+struct hf_merge {
+    uint64_t range_id; /* the left one; its epochs as for hf_split */
+    uint64_t conf_epoch;
+    uint64_t span_epoch;
+    uint64_t right_range_id;
+    uint64_t right_conf_epoch; /* 0: whatever it is */
+    uint64_t right_span_epoch;
+};
+
+int hf_range_merge(struct hf_client *client, const struct hf_merge *merge,
+                   const struct hf_call *call, struct hf_result **ret_result);
+int hf_range_merge_async(struct hf_client *client, const struct hf_merge *merge,
+                         const struct hf_call *call, const struct hf_then *then);
+
 /* Write a store's memory tables to its disk. */
 int hf_flush(struct hf_client *client, const char *endpoint, const struct hf_call *call,
              struct hf_result **ret_result);
@@ -659,7 +707,7 @@ int hf_flush_async(struct hf_client *client, const char *endpoint, const struct 
 /* Have every replica of the range compute checksums over what it holds at one index of
  * the log, in the background: the same proof that its replicas are alike that the
  * simulator has. Answers result->check->index. HF_ERR_BUSY: one is running already.
- * range_id 0: the only range there is. */
+ * range_id 0: the first range of the store that is asked. */
 int hf_check_start(struct hf_client *client, uint64_t range_id, const struct hf_call *call,
                    struct hf_result **ret_result);
 int hf_check_start_async(struct hf_client *client, uint64_t range_id, const struct hf_call *call,

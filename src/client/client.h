@@ -97,6 +97,8 @@ struct client_op {
                                until cb. Reads have theirs in the request */
     uint32_t keyspace;      /* WRITE: the command's */
     uint32_t timeout_ms;    /* 0: CLIENT_TIMEOUT_MS */
+    uint64_t range_id;      /* ask the leader of this very range, whatever the key; 0: by the key */
+    uint64_t span_epoch;    /* of that range, as the caller knows it; 0: not known */
     const char *endpoint;   /* ask this store and no other (borrowed until cb); NULL:
                                whoever should know. If it cannot be reached, it fails at
                                once with ERR_UNAVAILABLE */

@@ -98,6 +98,7 @@ struct client {
     struct env_timer lookup_pause;
     bool wants_lookup;
     bool is_lost_below;  /* the keys below it are meant */
+    uint64_t lost_range; /* the range of an op that is for it, 0 for one that goes by its key */
     size_t lost_key_len; /* on-disk key of an op that found no route */
     uint8_t lost_key[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
 

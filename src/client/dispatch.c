@@ -64,6 +64,8 @@ static bool op_needs_leader(const struct client_op *op)
     case REQUEST_TRANSFER_LEADER:
     case REQUEST_CHANGE_MEMBER:
     case REQUEST_CHECK_START:
+    case REQUEST_SPLIT:
+    case REQUEST_MERGE:
         return true;
     default:
         return false;
@@ -122,6 +124,10 @@ static struct slice op_place(const struct client_op *op, uint8_t *raw)
 
 struct route *dispatch_route(struct client_op *op)
 {
+    if (op->range_id != 0)
+        return route_find_range(&op->client->routes, op->range_id);
+    if (op->request.kind == REQUEST_STATUS)
+        return NULL; /* its place is told, or none: it is how routes are found */
     uint8_t raw[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
     struct slice place = op_place(op, raw);
     if (place.len == 0)
@@ -135,6 +141,7 @@ void dispatch_lost(struct client_op *op)
     struct client *client = op->client;
     uint8_t raw[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
     client->wants_lookup = true;
+    client->lost_range = op->range_id;
     struct slice place = op_place(op, raw);
     client->lost_key_len = place.len;
     if (place.len > 0)
@@ -327,7 +334,9 @@ static bool is_refusal(const struct client_op *op, int status)
 {
     switch (status) {
     case ERR_NOT_LEADER:
-    case ERR_RANGE_CHANGED:
+        return true;
+    case ERR_RANGE_CHANGED: /* of a split or a merge it is the answer */
+        return op->request.kind != REQUEST_SPLIT && op->request.kind != REQUEST_MERGE;
     case ERR_UNAVAILABLE:
     case ERR_STATE: /* not bootstrapped, or wiped: another store may be of use */
         return true;

@@ -79,8 +79,10 @@ int peer_send(struct client_peer *peer, struct client_op *op)
     op->request.id = client_next_id(client, op->slot);
     op->request.timeout_ms =
         op->deadline_us > now + 1000 ? (uint32_t)((op->deadline_us - now) / 1000) : 1;
-    op->request.range_id = route != NULL ? route->range_id : 0;
+    op->request.range_id = route != NULL ? route->range_id : op->range_id;
     op->request.span_epoch = route != NULL ? route->span_epoch : 0;
+    if (op->range_id != 0) /* at the epoch that the caller means, or none */
+        op->request.span_epoch = op->span_epoch;
     session_stamp(op);
     struct request request;
     int rv = session_request(op, &request);

@@ -144,20 +144,35 @@ static int route_fill(struct route *route, const struct descriptor *d)
     return 0;
 }
 
+struct route *route_find_range(struct route_cache *cache, uint64_t range_id)
+{
+    for (size_t i = 0; i < cache->count; i++) {
+        if (cache->routes[i].range_id == range_id)
+            return &cache->routes[i];
+    }
+    return NULL;
+}
+
+static bool overlaps(const struct route *known, const struct descriptor *d)
+{
+    return key_is_below(route_start(known), d->end) && key_is_below(d->start, route_end(known));
+}
+
 struct route *route_put(struct route_cache *cache, const struct descriptor *descriptor)
 {
     struct route route;
     for (size_t i = 0; i < cache->count; i++) {
-        if (cache->routes[i].range_id == descriptor->range_id &&
-            is_older(descriptor, &cache->routes[i]))
+        const struct route *known = &cache->routes[i];
+        if (known->range_id == descriptor->range_id && is_older(descriptor, known))
+            return NULL;
+        if (overlaps(known, descriptor) && descriptor->span_epoch < known->span_epoch)
             return NULL;
     }
     if (route_fill(&route, descriptor) != 0)
         return NULL;
     for (size_t i = cache->count; i > 0; i--) {
         struct route *known = &cache->routes[i - 1];
-        bool is_apart = !key_is_below(route_start(known), descriptor->end) ||
-                        !key_is_below(descriptor->start, route_end(known));
+        bool is_apart = !overlaps(known, descriptor);
         if (known->range_id == route.range_id) {
             route.leader = known->leader;
             route.term = known->term;

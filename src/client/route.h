@@ -47,8 +47,12 @@ struct route *route_find(struct route_cache *cache, struct slice key);
 /* The span that holds the keys just below `key`, NULL if it is not known. */
 struct route *route_find_below(struct route_cache *cache, struct slice key);
 
-/* Take in what a store told. Spans that it overlaps are forgotten, unless what is
- * known of that range is newer: then nothing changes. The route, or NULL if it is
+/* The span of that range, NULL if it is not known. */
+struct route *route_find_range(struct route_cache *cache, uint64_t range_id);
+
+/* Take in what a store told. Spans that it overlaps are forgotten, unless what is known
+ * of that range is newer, or of any of its keys: for a key, the owner's span epoch only
+ * grows, through splits and merges. Then nothing changes. The route, or NULL if it is
  * not kept (older, or no memory). Its leader is kept if the range was known. */
 struct route *route_put(struct route_cache *cache, const struct descriptor *descriptor);
 

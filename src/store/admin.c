@@ -176,6 +176,31 @@ static void stats_of_replica(const struct replica *r, struct figures *out)
     stats_of_members(&s, out);
 }
 
+/* An estimate from indexes in memory, and a key that would halve it (on-disk form, hex). */
+static void add_size(const struct replica *r, struct figures *out)
+{
+    struct range_span span = range_descriptor_span(range_descriptor(r->range));
+    struct lsm_approx approx = {0};
+    struct buf text;
+    struct lsm_view *view = lsm_view_take(r->store->lsm);
+    if (view == NULL)
+        return;
+    int rv = lsm_approximate(view, span.start, span.end, LSM_READ_NO_IO, &approx, NULL);
+    lsm_view_unref(view);
+    buf_init(&text, 2 * RANGE_KEY_MAX + 1);
+    if (rv == 0) {
+        add_number(out, "range.bytes", approx.bytes);
+        add_number(out, "range.keys", approx.records);
+        for (size_t i = 0; i < approx.middle.len; i++)
+            buf_printf(&text, "%02x", approx.middle.data[i]);
+        if (approx.middle.len > 0 && !text.failed)
+            add_text(out, "range.middle", buf_slice(&text));
+    }
+    add_number(out, "range.qps", replica_load(r));
+    buf_fini(&text);
+    buf_fini(&approx.middle);
+}
+
 /* Nothing while too few of the voters' clocks are known. */
 static void add_clock(const struct store *store, struct figures *out)
 {
@@ -286,6 +311,8 @@ static void on_status(struct store *store, struct answer_to *to, const struct re
     buf_init(&figures.raw, FIGURES_BYTES_MAX);
     stats_of_rooms(store, &figures);
     stats_of_replica(r, &figures);
+    if (request->status.wants_size)
+        add_size(r, &figures);
     struct response response = {
         .kind = REQUEST_STATUS,
         .status_of =

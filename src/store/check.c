@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -229,6 +230,10 @@ static void on_start(struct store *store, struct answer_to *to, const struct req
         return;
     if (!replica_is_leader(r) || store->state != STORE_RUNNING) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
+        return;
+    }
+    if (merge_is_freezing(r)) {
+        service_answer_status(store, to, ERR_BUSY, "the range is being merged");
         return;
     }
     if (running(r) != NULL) {

@@ -356,6 +356,25 @@ void replica_damage(struct replica *r, const char *what, const struct err *err)
     store_on_damage(r->store, what, err);
 }
 
+void replica_note_request(struct replica *r)
+{
+    uint64_t now_us = env_now_us(r->store->env);
+    if (r->load_us == 0 || now_us >= r->load_us + REPLICA_LOAD_US) {
+        r->load_last = replica_load(r);
+        r->load_us = now_us;
+        r->load_count = 0;
+    }
+    r->load_count++;
+}
+
+uint64_t replica_load(const struct replica *r)
+{
+    uint64_t passed_us = env_now_us(r->store->env) - r->load_us;
+    if (r->load_us == 0 || passed_us < REPLICA_LOAD_US)
+        return r->load_last;
+    return r->load_count * 1000 * 1000 / passed_us;
+}
+
 /* Called from outside any call of consensus: everybody who waits is told. */
 void replica_end(struct replica *r)
 {

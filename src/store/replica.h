@@ -201,6 +201,9 @@ struct replica {
     uint64_t leaderless_ms; /* our clock is wrong: without a leader since then; 0: there is one */
 
     uint64_t admin_index; /* of the last administrative entry proposed here */
+    uint64_t load_us;     /* when the requests were first counted that load_count has … */
+    uint64_t load_count;  /* … so far, as the leader */
+    uint64_t load_last;   /* requests a second, in the time before that */
     bool wants_campaign;  /* as soon as consensus runs: a split has just made it */
     struct merge_care merge;
     struct absorption absorbed;
@@ -260,6 +263,13 @@ static inline bool replica_is_up(const struct replica *r)
 {
     return (r->state == REPLICA_RUNNING || r->state == REPLICA_BLANK) && r->cons != NULL;
 }
+
+/* A client's request for data came. */
+void replica_note_request(struct replica *r);
+
+/* Such requests a second, over the last REPLICA_LOAD_US or a bit more. */
+uint64_t replica_load(const struct replica *r);
+enum { REPLICA_LOAD_US = 10 * 1000 * 1000 };
 
 /* After env_stop(); answers nobody. NULL is fine. */
 void replica_free(struct replica *r);

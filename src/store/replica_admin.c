@@ -195,7 +195,7 @@ static int fill_blank(struct replica *blank, struct range *range, struct err *er
 /* The left's hint covers the split before anything of the right is in the log. */
 static void begin_right_log(struct replica *left, struct replica *right, uint64_t index)
 {
-    struct raftlog_group_state state;
+    struct raftlog_group_state state = {0}; /* the log may know nothing of it */
     if (raftlog_group_state(left->store->log, right->replica_id, &state) == 0 &&
         state.base_index >= RANGE_BIRTH_INDEX)
         return; /* the split is replayed, and the right has lived on since */

@@ -34,7 +34,9 @@ void replica_write_answer_result(struct replica *r, struct write_op *op,
                                  const struct command_result *result)
 {
     ASSERT(!list_is_linked(&op->in_writes));
-    if (op->to.kind == REQUEST_CHECK_START)
+    if (op->to.kind == REQUEST_CHECK_START && result->status == ERR_RANGE_CHANGED)
+        service_answer_status(r->store, &op->to, ERR_BUSY, "the range is being merged");
+    else if (op->to.kind == REQUEST_CHECK_START)
         check_answer_started(r, &op->to);
     else
         service_answer_write(r->store, &op->to, result);

@@ -202,6 +202,7 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
         service_answer_status(store, to, ERR_RANGE_CHANGED, "the range is being merged");
         return NULL;
     }
+    replica_note_request(r);
     return r;
 }
 

@@ -50,6 +50,7 @@ static const struct msg_field watch_fields[] = {
 };
 static const struct msg_field status_fields[] = {
     {1, MSG_BIN, AT(status.key), DESCRIPTOR_KEY_MAX},
+    {2, MSG_BOOL, AT(status.wants_size), 0},
 };
 static const struct msg_field bootstrap_fields[] = {
     {1, MSG_U64, AT(bootstrap.cluster_id), 0},

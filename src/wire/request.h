@@ -98,6 +98,7 @@ struct request_watch {
 /* STATUS: of the range that the request names, or that holds the key, or the first. */
 struct request_status {
     struct slice key; /* on-disk key; empty: none is asked for */
+    bool wants_size;  /* how large the range is, too: that takes a look at indexes */
 };
 
 struct request_bootstrap {

@@ -124,14 +124,30 @@ static void cut_some(void)
                           below(3) == 0);
 }
 
+/* Who leads is cut off from all others: what it had begun is for them to end. */
+static void isolate(size_t at)
+{
+    for (size_t k = 0; k < run.rig.count; k++) {
+        if (k != at)
+            sim_net_partition(run.rig.sim, run.rig.nodes[at], run.rig.nodes[k], below(4) == 0);
+    }
+}
+
 /* Soon after an operator has asked for something, so that it is met in the middle. */
 static void strike(void)
 {
     rig_run(&run.rig, below(80) * RIG_MS);
-    if (below(2) == 0)
+    switch (below(3)) {
+    case 0:
         crash_some(below(2) == 0);
-    else
+        break;
+    case 1:
         cut_some();
+        break;
+    default:
+        isolate(run.change_at);
+        break;
+    }
 }
 
 static void act(void)
@@ -147,7 +163,7 @@ static void act(void)
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
         operate(choice);
-        if (below(6) == 0)
+        if (below(4) == 0)
             strike();
     } else if (choice == OPERATE_CHOICES) {
         crash_some(below(12) == 0);

@@ -48,6 +48,7 @@ struct run {
     uint64_t done[ASK_KINDS], acked, read, crashes;
     struct rig_answer *change; /* the last one that an operator asked for */
     enum ask_kind ask_kind;
+    size_t change_at;            /* the store that was asked */
     uint64_t change_deadline_us; /* after it nobody waits for its answer */
     bool says_all;               /* the stores' log lines too */
 };

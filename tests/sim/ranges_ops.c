@@ -45,7 +45,7 @@ static void split_some(void)
     for (uint32_t i = 0; i < d->replica_count; i++)
         request.split.children[i] = (struct request_child){.store_id = d->replicas[i].store_id,
                                                            .replica_id = ++run.next_id};
-    run.change = rig_ask(&run.rig, at, &request);
+    run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_SPLIT;
 }
 
@@ -110,7 +110,7 @@ static void change_some(void)
     } else if (!fill_add_on(&request, store_without(d))) {
         return;
     }
-    run.change = rig_ask(&run.rig, at, &request);
+    run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_MEMBER;
 }
 
@@ -171,7 +171,7 @@ static void merge_some(void)
     if (!same_seats(left, right)) {
         if (!fill_align(&request, left, right))
             return;
-        run.change = rig_ask(&run.rig, right_at, &request);
+        run.change = rig_ask(&run.rig, run.change_at = right_at, &request);
         run.ask_kind = ASK_MEMBER;
         return;
     }
@@ -185,7 +185,7 @@ static void merge_some(void)
         request.merge.right_conf = right->epoch.conf;
         request.merge.right_span = right->epoch.span;
     }
-    run.change = rig_ask(&run.rig, at, &request);
+    run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_MERGE;
 }
 
@@ -197,7 +197,7 @@ static void transfer_some(void)
     if (at == run.rig.count || run.rig.conns[at].conn == NULL)
         return;
     struct request request = {.kind = REQUEST_TRANSFER_LEADER, .range_id = range_id};
-    run.change = rig_ask(&run.rig, at, &request);
+    run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_TRANSFER;
 }
 

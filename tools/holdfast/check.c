@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "commands.h"
 #include "compare.h"
+#include "ranges.h"
 
 enum {
     POLL_MS = 100,
@@ -439,6 +440,52 @@ static int check_range(struct range_check *rc)
     return exits[verdict];
 }
 
+/* Of one or of all. */
+struct checks {
+    struct cli *cli;
+    struct hf_client *client;
+    uint64_t wait_ms;
+    bool differs;
+    bool is_incomplete;
+};
+
+static int check_next(void *data, const struct hf_info *info)
+{
+    struct checks *checks = data;
+    int exit_code = check_range(&(struct range_check){
+        .cli = checks->cli, .client = checks->client, .info = info, .wait_ms = checks->wait_ms});
+    checks->differs = checks->differs || exit_code == EXIT_ERROR;
+    checks->is_incomplete = checks->is_incomplete || exit_code == EXIT_UNDETERMINED;
+    return EXIT_DONE; /* the others all the same */
+}
+
+static int checks_exit(const struct checks *checks)
+{
+    if (checks->differs)
+        return EXIT_ERROR;
+    return checks->is_incomplete ? EXIT_UNDETERMINED : EXIT_DONE;
+}
+
+static int check_ranges(struct checks *checks, uint64_t range_id, bool is_all)
+{
+    struct hf_result *status = NULL;
+    struct hf_call call = cli_call(checks->cli);
+    int exit_code = EXIT_DONE;
+    if (is_all) {
+        exit_code = ranges_walk(checks->cli, checks->client, check_next, checks);
+    } else if (range_id != 0) {
+        exit_code = ranges_one(checks->cli, checks->client, range_id, &status);
+    } else {
+        int rv = hf_status(checks->client, NULL, &call, &status);
+        if (rv != HF_OK)
+            exit_code = cli_fail(checks->cli, rv, status);
+    }
+    if (exit_code == EXIT_DONE && status != NULL)
+        check_next(checks, status->info);
+    hf_result_free(status);
+    return exit_code != EXIT_DONE ? exit_code : checks_exit(checks);
+}
+
 int range_check_run(struct cli *cli, int argc, const char *const *argv)
 {
     bool is_all = false;
@@ -462,17 +509,6 @@ int range_check_run(struct cli *cli, int argc, const char *const *argv)
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
-    struct hf_call call = cli_call(cli);
-    struct hf_result *status = NULL;
-    int rv = hf_status(client, NULL, &call, &status);
-    if (rv != HF_OK)
-        exit_code = cli_fail(cli, rv, status);
-    else if (range_id != 0 && range_id != status->info->range_id)
-        exit_code = cli_error(cli, "there is no range %" PRIu64 ": this cluster has range %" PRIu64,
-                              range_id, status->info->range_id);
-    else
-        exit_code = check_range(&(struct range_check){
-            .cli = cli, .client = client, .info = status->info, .wait_ms = wait_us / 1000});
-    hf_result_free(status);
-    return exit_code;
+    return check_ranges(&(struct checks){.cli = cli, .client = client, .wait_ms = wait_us / 1000},
+                        range_id, is_all);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cluster bootstrap, cluster status; range transfer-leader.
+ * cluster bootstrap, cluster status.
  *
  * Bootstrap: ask every store who it is; all must answer. If none is born, draw a
  * cluster id and tell all of them the same members. If some are (an earlier try was
@@ -354,47 +354,11 @@ static int run_status(struct cli *cli, int argc, const char *const *argv)
     return exit_code;
 }
 
-/* ---- range ---------------------------------------------------------------------------- */
-
-static int run_transfer_leader(struct cli *cli, int argc, const char *const *argv)
-{
-    struct cli_words words;
-    int exit_code;
-    uint64_t replica_id = 0;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 1, &words, &exit_code))
-        return exit_code;
-    if (words.count == 1 && text_parse_u64(slice_str(words.at[0]), &replica_id) != 0)
-        return cli_usage(cli, "REPLICA is a number, not '%s'", words.at[0]);
-    struct hf_client *client = cli_client(cli);
-    if (client == NULL)
-        return EXIT_USAGE;
-    struct hf_call call = cli_call(cli);
-    struct hf_result *result = NULL;
-    int rv = hf_transfer_leader(client, replica_id, &call, &result);
-    if (rv != HF_OK)
-        exit_code = cli_fail(cli, rv, result);
-    else
-        buf_append_str(&cli->out, cli->is_json ? "{\"ok\":true}\n" : "OK\n");
-    hf_result_free(result);
-    return rv == HF_OK ? EXIT_DONE : exit_code;
-}
-
 const struct cli_command cluster_commands[] = {
     {"bootstrap", run_bootstrap, NULL, NULL,
      "give birth to a cluster: once, naming every initial store",
      "  holdfast cluster bootstrap --endpoints db1:4101,db2:4101,db3:4101"},
     {"status", run_status, NULL, NULL, "stores, their roles and how far they are",
      "  holdfast cluster status\n  holdfast cluster status --json"},
-    {0},
-};
-
-const struct cli_command range_commands[] = {
-    {"check", range_check_run, NULL, "[RANGE]",
-     "compare the replicas of a range: checksums of each, at one index",
-     "  holdfast range check\n  holdfast range check --all --json\n"
-     "\n0: all replicas are alike; 1: some differ; 4: nothing differs, but not all took part"},
-    {"transfer-leader", run_transfer_leader, NULL, "[REPLICA]",
-     "hand leadership to a replica, or to whichever is best",
-     "  holdfast range transfer-leader 2\n  holdfast range transfer-leader"},
     {0},
 };

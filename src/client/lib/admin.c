@@ -82,6 +82,131 @@ int hf_flush_async(struct hf_client *client, const char *endpoint, const struct 
     return ask(client, REQUEST_FLUSH, endpoint, call, somewhere(then), NULL);
 }
 
+/* ---- one range ------------------------------------------------------------------------- */
+
+static int range_status(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                        struct hf_bytes place, const struct hf_call *options,
+                        const struct hf_then *then, struct hf_result **ret_result)
+{
+    struct call *call;
+    if (!bytes_are_fine(place) || place.len > DESCRIPTOR_KEY_MAX)
+        return HF_ERR_INVALID;
+    int rv = ask_new(client, REQUEST_STATUS, endpoint, options, &call);
+    if (rv != 0)
+        return rv;
+    buf_append(&call->keys, place.data, place.len);
+    if (call->keys.failed) {
+        call_free(call);
+        return HF_ERR_NOMEM;
+    }
+    call->op.range_id = range_id;
+    call->op.request.status.key = buf_slice(&call->keys);
+    call->op.request.status.wants_size = true;
+    return call_go(call, then, ret_result);
+}
+
+int hf_range_status(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                    struct hf_bytes place, const struct hf_call *call,
+                    struct hf_result **ret_result)
+{
+    return range_status(client, endpoint, range_id, place, call, NULL, ret_result);
+}
+
+int hf_range_status_async(struct hf_client *client, const char *endpoint, uint64_t range_id,
+                          struct hf_bytes place, const struct hf_call *call,
+                          const struct hf_then *then)
+{
+    return range_status(client, endpoint, range_id, place, call, somewhere(then), NULL);
+}
+
+static int split_fill(struct call *call, const struct hf_split *split)
+{
+    struct request_split *to = &call->op.request.split;
+    buf_append(&call->keys, split->place.data, split->place.len);
+    if (call->keys.failed)
+        return HF_ERR_NOMEM;
+    *to = (struct request_split){
+        .key = buf_slice(&call->keys),
+        .conf_epoch = split->conf_epoch,
+        .new_range_id = split->new_range_id,
+        .child_count = (uint32_t)split->count,
+    };
+    for (size_t i = 0; i < split->count; i++)
+        to->children[i] = (struct request_child){.store_id = split->store_ids[i],
+                                                 .replica_id = split->new_replica_ids[i]};
+    call->op.range_id = split->range_id;
+    call->op.span_epoch = split->span_epoch;
+    return 0;
+}
+
+static int split_go(struct hf_client *client, const struct hf_split *split,
+                    const struct hf_call *options, const struct hf_then *then,
+                    struct hf_result **ret_result)
+{
+    struct call *call;
+    if (split == NULL || split->range_id == 0 || split->span_epoch == 0 ||
+        split->new_range_id == 0 || split->count == 0 || split->count > DESCRIPTOR_MEMBERS_MAX ||
+        split->store_ids == NULL || split->new_replica_ids == NULL ||
+        !bytes_are_fine(split->place) || split->place.len == 0 ||
+        split->place.len > DESCRIPTOR_KEY_MAX)
+        return HF_ERR_INVALID;
+    int rv = ask_new(client, REQUEST_SPLIT, NULL, options, &call);
+    if (rv != 0)
+        return rv;
+    rv = split_fill(call, split);
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    return call_go(call, then, ret_result);
+}
+
+int hf_range_split(struct hf_client *client, const struct hf_split *split,
+                   const struct hf_call *call, struct hf_result **ret_result)
+{
+    return split_go(client, split, call, NULL, ret_result);
+}
+
+int hf_range_split_async(struct hf_client *client, const struct hf_split *split,
+                         const struct hf_call *call, const struct hf_then *then)
+{
+    return split_go(client, split, call, somewhere(then), NULL);
+}
+
+static int merge_go(struct hf_client *client, const struct hf_merge *merge,
+                    const struct hf_call *options, const struct hf_then *then,
+                    struct hf_result **ret_result)
+{
+    struct call *call;
+    if (merge == NULL || merge->range_id == 0 || merge->span_epoch == 0 ||
+        merge->right_range_id == 0)
+        return HF_ERR_INVALID;
+    int rv = ask_new(client, REQUEST_MERGE, NULL, options, &call);
+    if (rv != 0)
+        return rv;
+    call->op.range_id = merge->range_id;
+    call->op.span_epoch = merge->span_epoch;
+    call->op.request.merge = (struct request_merge){
+        .conf_epoch = merge->conf_epoch,
+        .right_range = merge->right_range_id,
+        .right_conf = merge->right_conf_epoch,
+        .right_span = merge->right_span_epoch,
+    };
+    return call_go(call, then, ret_result);
+}
+
+int hf_range_merge(struct hf_client *client, const struct hf_merge *merge,
+                   const struct hf_call *call, struct hf_result **ret_result)
+{
+    return merge_go(client, merge, call, NULL, ret_result);
+}
+
+int hf_range_merge_async(struct hf_client *client, const struct hf_merge *merge,
+                         const struct hf_call *call, const struct hf_then *then)
+{
+    return merge_go(client, merge, call, somewhere(then), NULL);
+}
+
 /* ---- birth ------------------------------------------------------------------------------ */
 
 /* Copy the members; their addresses stand in call->keys, one after another. */
@@ -184,6 +309,7 @@ static int check(struct hf_client *client, enum request_kind kind, const char *e
     if (rv != 0)
         return rv;
     call->op.request.check = what;
+    call->op.range_id = what.range_id;
     return call_go(call, then, ret_result);
 }
 

@@ -183,6 +183,8 @@ static void make_status(struct maker *m, struct hf_info *info, const struct resp
     info->range_id = s->descriptor.range_id;
     info->conf_epoch = s->descriptor.conf_epoch;
     info->span_epoch = s->descriptor.span_epoch;
+    info->range_start = maker_bytes(m, s->descriptor.start);
+    info->range_end = maker_bytes(m, s->descriptor.end);
     make_members(m, info, s->descriptor.members, s->descriptor.member_count);
     make_stats(m, info, &s->stats);
 }

@@ -54,6 +54,24 @@ static void test_split_and_merge(void **state)
     check_map(&cache, "a0");
 }
 
+/* A store that has not heard of a merge yet: its range was at a lower epoch. */
+static void test_merged_away(void **state)
+{
+    (void)state;
+    struct route_cache cache = {0};
+    put(&cache, 1, "", "m", 2);
+    put(&cache, 2, "m", "", 2);
+    assert_non_null(put(&cache, 1, "", "", 3)); /* 2 is no more */
+    assert_null(put(&cache, 2, "m", "", 2));
+    check_map(&cache, "a1 m1 z1");
+    assert_non_null(put(&cache, 3, "p", "", 4)); /* cut again since */
+    assert_null(put(&cache, 1, "", "", 3));
+    check_map(&cache, "p3 z3");
+    assert_null(route_find_range(&cache, 2));
+    assert_ptr_equal(route_find_range(&cache, 3), route_find(&cache, slice_str("p")));
+    route_cache_fini(&cache);
+}
+
 static void test_overlaps(void **state)
 {
     (void)state;
@@ -125,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split_and_merge),
+        cmocka_unit_test(test_merged_away),
         cmocka_unit_test(test_overlaps),
         cmocka_unit_test(test_leader),
         cmocka_unit_test(test_keys),

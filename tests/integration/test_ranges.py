@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`holdfast range list|show|split|merge` on real processes: ranges are cut and made one
+again under load, nothing is lost, and all replicas of all ranges stay alike."""
+import json
+
+from cluster import Cluster, check, main, wait_until
+
+
+def ranges(c):
+    """As they stand, once the whole space of keys is covered and led."""
+    def whole():
+        done = c.run("range", "list", "--json")
+        if done.returncode != 0:
+            return None
+        found = json.loads(done.stdout)["ranges"]
+        ends = [r["end"] for r in found]
+        starts = [r["start"] for r in found]
+        is_whole = starts[0] is None and ends[-1] is None and starts[1:] == ends[:-1]
+        return found if is_whole and all(r["leader"] for r in found) else None
+    return wait_until("ranges cover all keys", 30, whole)
+
+
+def fill(c, count):
+    c.ok("import", stdin="".join(json.dumps({"key": f"key{i:05d}", "value": f"value of {i}"}) + "\n"
+                                 for i in range(count)))
+
+
+def values(c):
+    return [json.loads(line) for line in c.ok("export").splitlines()]
+
+
+def test_by_hand():
+    with Cluster() as c:
+        fill(c, 2000)
+        first = ranges(c)
+        check(len(first) == 1 and len(first[0]["replicas"]) == 3, first)
+        c.ok("range", "split", "key00500", "key01000")
+        found = ranges(c)
+        check([r["start"] and r["start"]["key"] for r in found] == [None, "key00500", "key01000"],
+              found)
+        check(found[0]["id"] == first[0]["id"] and len({r["id"] for r in found}) == 3, found)
+        check(len(values(c)) == 2000)
+        c.ok("put", "key00700", "new")
+        check(c.ok("get", "key00700").strip() == "new")
+        one = c.json("range", "show", str(found[1]["id"]))["ranges"]
+        check(len(one) == 1 and one[0]["start"]["key"] == "key00500", one)
+        check("'key00500'" in c.ok("range", "list"))
+        check("took in" in c.ok("range", "merge", str(found[1]["id"]), str(found[2]["id"])))
+        found = ranges(c)
+        check(len(found) == 2 and found[1]["end"] is None, found)
+        c.ok("range", "merge", str(found[0]["id"]), str(found[1]["id"]))
+        check(len(ranges(c)) == 1)
+        check(c.ok("get", "key00700").strip() == "new" and len(values(c)) == 2000)
+        c.ok("range", "check", "--all", timeout=120)
+
+
+def test_refused():
+    with Cluster() as c:
+        fill(c, 10)
+        c.ok("range", "split", "key00003", "key00006")
+        found = ranges(c)
+        left, middle, right = (str(r["id"]) for r in found)
+        for args, want, said in ((["merge", left, right], 1, "does not begin where"),
+                                 (["merge", right, left], 1, "does not begin where"),
+                                 (["merge", left, left], 2, "two different"),
+                                 (["merge", left], 2, ""),
+                                 (["merge", "0", left], 2, "above 0"),
+                                 (["merge", left, "77", "--timeout", "1s"], 1, "no range 77"),
+                                 (["show", "77", "--timeout", "1s"], 1, "no range 77"),
+                                 (["split"], 2, "either"),
+                                 (["split", "a", "--range", "2"], 2, "either"),
+                                 (["split", "key00003"], 1, "not inside")):
+            done = c.run("range", *args)
+            check(done.returncode == want and said in done.stderr and done.stderr, args,
+                  done.returncode, done.stderr)
+        check(ranges(c) == found or len(ranges(c)) == 3)
+        c.ok("range", "merge", left, middle)
+
+
+def test_under_load():
+    with Cluster() as c:
+        fill(c, 500)
+        torture = c.torture(seconds=12)
+        done = 0
+        for i in range(6):
+            c.ok("range", "split", f"key{100 + 50 * i:05d}", "t")
+            while len(ranges(c)) > 1:
+                found = ranges(c)
+                if i == 3 and done % 2 == 0:
+                    leader = found[0]["leader"]
+                    c.local("kill", str(leader))
+                    c.local("restart", str(leader))
+                    found = ranges(c)
+                answer = c.run("range", "merge", str(found[0]["id"]), str(found[1]["id"]),
+                               "--timeout", "20s")
+                check(answer.returncode in (0, 1), answer.stdout, answer.stderr)
+                done += answer.returncode == 0
+        check(done >= 6, done)
+        torture.result()
+        check(c.run("range", "check", "--all", timeout=120).returncode == 0)
+
+
+if __name__ == "__main__":
+    main(test_by_hand, test_refused, test_under_load)

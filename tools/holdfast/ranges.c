@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * range list, show, split, merge, transfer-leader.
+ *
+ * The list walks the space of keys: who holds this place, and who leads that? Its leader
+ * is asked for its view; where that does not answer, the view of who did is shown.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/coding.h"
+#include "base/text.h"
+#include "commands.h"
+#include "ranges.h"
+
+enum {
+    PREFIX_LEN = 5, /* 0x02 and the keyspace, before a key */
+    USER_PREFIX = 0x02,
+    AGAIN_MS = 20,
+    WAIT_MS = 5000,
+    PLACE_MAX = 4096 + 64,
+    RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
+};
+
+/* ---- one range, as its leader sees it ------------------------------------------------- */
+
+/* The view of the store that answered, or of the leader that it named. */
+static int ask_once(struct cli *cli, struct hf_client *client, uint64_t range_id,
+                    struct hf_bytes place, struct hf_result **ret_result)
+{
+    struct hf_call call = cli_call(cli);
+    struct hf_result *first = NULL;
+    struct hf_result *leader = NULL;
+    int rv = hf_range_status(client, NULL, range_id, place, &call, &first);
+    if (rv != HF_OK) {
+        *ret_result = first;
+        return rv;
+    }
+    const struct hf_info *info = first->info;
+    if (info->leader_address[0] != 0 && info->leader_store_id != info->store_id &&
+        hf_range_status(client, info->leader_address, info->range_id, (struct hf_bytes){0}, &call,
+                        &leader) == HF_OK) {
+        hf_result_free(first);
+        first = leader;
+    } else {
+        hf_result_free(leader);
+    }
+    *ret_result = first;
+    return HF_OK;
+}
+
+static bool holds(const struct hf_info *info, struct hf_bytes place)
+{
+    struct slice key = cli_slice(place);
+    return place.len == 0 || (slice_compare(cli_slice(info->range_start), key) <= 0 &&
+                              slice_compare(key, cli_slice(info->range_end)) < 0);
+}
+
+/* A store that is behind may name a range that does not hold the place any more: its leader
+ * knows better, and soon that store will, too. */
+static int ask_range(struct cli *cli, struct hf_client *client, uint64_t range_id,
+                     struct hf_bytes place, struct hf_result **ret_result)
+{
+    uint64_t until_ms = cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : WAIT_MS);
+    for (;;) {
+        int rv = ask_once(cli, client, range_id, place, ret_result);
+        if (rv != HF_OK || holds((*ret_result)->info, place) || cli_now_ms() >= until_ms)
+            return rv;
+        hf_result_free(*ret_result);
+        *ret_result = NULL;
+        cli_pause_ms(AGAIN_MS);
+    }
+}
+
+static int no_range(struct cli *cli, uint64_t range_id, int code, const struct hf_result *result)
+{
+    if (range_id == 0)
+        return cli_fail(cli, code, result);
+    return cli_fail_as(cli, code, "there is no range %" PRIu64 ", or none of its stores answers",
+                       range_id);
+}
+
+int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
+               struct hf_result **ret_result)
+{
+    struct hf_result *result = NULL;
+    int rv = ask_range(cli, client, range_id, (struct hf_bytes){0}, &result);
+    if (rv == HF_OK) {
+        *ret_result = result;
+        return EXIT_DONE;
+    }
+    int exit_code = no_range(cli, range_id, rv, result);
+    hf_result_free(result);
+    return exit_code;
+}
+
+/* Where the last keyspace ends. */
+static bool is_last(struct hf_bytes end)
+{
+    const uint8_t *bytes = end.data;
+    return end.len == 0 || bytes[0] > USER_PREFIX;
+}
+
+int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, void *data)
+{
+    uint8_t raw[PLACE_MAX];
+    struct hf_bytes place = {0};
+    for (uint32_t n = 0; n < RANGES_MAX; n++) {
+        struct hf_result *result = NULL;
+        int rv = ask_range(cli, client, 0, place, &result);
+        int exit_code = rv == HF_OK ? each(data, result->info) : cli_fail(cli, rv, result);
+        bool is_over = exit_code != EXIT_DONE || is_last(result->info->range_end) ||
+                       result->info->range_end.len > sizeof raw;
+        if (!is_over) {
+            memcpy(raw, result->info->range_end.data, result->info->range_end.len);
+            place = (struct hf_bytes){raw, result->info->range_end.len};
+        }
+        hf_result_free(result);
+        if (is_over)
+            return exit_code;
+    }
+    return cli_error(cli, "over %d ranges", RANGES_MAX);
+}
+
+/* ---- showing it ------------------------------------------------------------------------- */
+
+/* The keyspace of a place, and the key in it; false: it is no key of a user. */
+static bool place_split(struct hf_bytes place, uint32_t *ret_keyspace, struct slice *ret_key)
+{
+    const uint8_t *bytes = place.data;
+    if (place.len < PREFIX_LEN || bytes[0] != USER_PREFIX)
+        return false;
+    *ret_keyspace = get_u32be(bytes + 1);
+    *ret_key = slice_of(bytes + PREFIX_LEN, place.len - PREFIX_LEN);
+    return true;
+}
+
+static void append_place(struct buf *out, struct hf_bytes place)
+{
+    uint32_t keyspace;
+    struct slice key;
+    if (!place_split(place, &keyspace, &key)) {
+        buf_append_str(out, "-");
+        return;
+    }
+    if (keyspace != 0)
+        buf_printf(out, "%u/", keyspace);
+    buf_append_str(out, "'");
+    cli_append_shown(out, key);
+    buf_append_str(out, "'");
+}
+
+static void place_cell(struct cli_table *table, struct hf_bytes place)
+{
+    struct buf text;
+    buf_init(&text, 8 * PLACE_MAX);
+    append_place(&text, place);
+    cli_table_cell(table, "%.*s", (int)text.len, (const char *)text.data);
+    buf_fini(&text);
+}
+
+static uint64_t figure(const struct hf_info *info, const char *name)
+{
+    for (size_t i = 0; i < info->stat_count; i++) {
+        if (strcmp(info->stats[i].name, name) == 0)
+            return info->stats[i].number;
+    }
+    return 0;
+}
+
+static void replicas_cell(struct cli_table *table, const struct hf_info *info)
+{
+    struct buf text;
+    buf_init(&text, 4096);
+    for (size_t i = 0; i < info->member_count; i++)
+        buf_printf(&text, "%s%" PRIu64 "@%" PRIu64 "%s", i == 0 ? "" : " ",
+                   info->members[i].replica_id, info->members[i].store_id,
+                   info->members[i].is_learner ? " (learner)" : "");
+    cli_table_cell(table, "%.*s", (int)text.len, (const char *)text.data);
+    buf_fini(&text);
+}
+
+static void add_row(struct cli_table *table, const struct hf_info *info)
+{
+    cli_table_cell(table, "%" PRIu64, info->range_id);
+    place_cell(table, info->range_start);
+    place_cell(table, info->range_end);
+    cli_table_cell(table, "%" PRIu64 ".%" PRIu64, info->conf_epoch, info->span_epoch);
+    if (info->leader_store_id != 0)
+        cli_table_cell(table, "%" PRIu64, info->leader_store_id);
+    else
+        cli_table_cell(table, "unknown");
+    replicas_cell(table, info);
+    cli_table_cell(table, "%" PRIu64, figure(info, "range.bytes"));
+    cli_table_cell(table, "%" PRIu64, figure(info, "range.keys"));
+    cli_table_cell(table, "%" PRIu64, figure(info, "range.qps"));
+}
+
+static void json_place(struct json_writer *w, const char *name, struct hf_bytes place)
+{
+    uint32_t keyspace;
+    struct slice key;
+    json_key(w, name);
+    if (!place_split(place, &keyspace, &key)) {
+        json_null(w);
+        return;
+    }
+    json_object_begin(w);
+    json_key(w, "keyspace");
+    json_u64(w, keyspace);
+    json_bytes_member(w, "key", key);
+    json_object_end(w);
+}
+
+static void json_number(struct json_writer *w, const char *name, uint64_t number)
+{
+    json_key(w, name);
+    json_u64(w, number);
+}
+
+static void json_range(struct json_writer *w, const struct hf_info *info)
+{
+    json_object_begin(w);
+    json_number(w, "id", info->range_id);
+    json_place(w, "start", info->range_start);
+    json_place(w, "end", info->range_end);
+    json_key(w, "epoch");
+    json_object_begin(w);
+    json_number(w, "conf", info->conf_epoch);
+    json_number(w, "span", info->span_epoch);
+    json_object_end(w);
+    json_key(w, "leader");
+    if (info->leader_store_id != 0)
+        json_u64(w, info->leader_store_id);
+    else
+        json_null(w);
+    json_key(w, "replicas");
+    json_array_begin(w);
+    for (size_t i = 0; i < info->member_count; i++) {
+        json_object_begin(w);
+        json_number(w, "id", info->members[i].replica_id);
+        json_number(w, "store", info->members[i].store_id);
+        json_key(w, "address");
+        json_text(w, info->members[i].address);
+        json_key(w, "role");
+        json_text(w, info->members[i].is_learner ? "learner" : "voter");
+        json_object_end(w);
+    }
+    json_array_end(w);
+    json_number(w, "bytes", figure(info, "range.bytes"));
+    json_number(w, "keys", figure(info, "range.keys"));
+    json_number(w, "qps", figure(info, "range.qps"));
+    json_object_end(w);
+}
+
+/* ---- list and show ------------------------------------------------------------------------ */
+
+struct listing {
+    struct cli *cli;
+    struct cli_table table;
+    struct json_writer json;
+};
+
+static void listing_begin(struct listing *list)
+{
+    static const char *const heads[] = {"RANGE",    "START", "END",  "EPOCH", "LEADER",
+                                        "REPLICAS", "BYTES", "KEYS", "QPS"};
+    if (!list->cli->is_json) {
+        cli_table_init(&list->table, heads, ARRAY_LEN(heads));
+        return;
+    }
+    json_begin(&list->json, &list->cli->out);
+    json_object_begin(&list->json);
+    json_key(&list->json, "ranges");
+    json_array_begin(&list->json);
+}
+
+static int listing_add(void *data, const struct hf_info *info)
+{
+    struct listing *list = data;
+    if (list->cli->is_json)
+        json_range(&list->json, info);
+    else
+        add_row(&list->table, info);
+    return EXIT_DONE;
+}
+
+/* Nothing is shown of a list that could not be finished. */
+static void listing_end(struct listing *list, size_t start, bool is_whole)
+{
+    struct buf *out = &list->cli->out;
+    if (list->cli->is_json) {
+        json_array_end(&list->json);
+        json_object_end(&list->json);
+        buf_append_str(out, "\n");
+    } else {
+        cli_table_print(&list->table, out);
+    }
+    if (!is_whole)
+        out->len = start;
+}
+
+static int run_list(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
+        return exit_code;
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct listing list = {.cli = cli};
+    size_t start = cli->out.len;
+    listing_begin(&list);
+    exit_code = ranges_walk(cli, client, listing_add, &list);
+    listing_end(&list, start, exit_code == EXIT_DONE);
+    return exit_code;
+}
+
+static int parse_range(struct cli *cli, const char *word, uint64_t *ret_id)
+{
+    if (text_parse_u64(slice_str(word), ret_id) == 0 && *ret_id != 0)
+        return EXIT_DONE;
+    return cli_usage(cli, "RANGE is a number above 0, not '%s'", word);
+}
+
+static int run_show(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    uint64_t range_id = 0;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
+        return exit_code;
+    exit_code = parse_range(cli, words.at[0], &range_id);
+    struct hf_client *client = exit_code == EXIT_DONE ? cli_client(cli) : NULL;
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_result *result = NULL;
+    exit_code = ranges_one(cli, client, range_id, &result);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    struct listing list = {.cli = cli};
+    listing_begin(&list);
+    listing_add(&list, result->info);
+    listing_end(&list, cli->out.len, true);
+    hf_result_free(result);
+    return EXIT_DONE;
+}
+
+/* ---- split ----------------------------------------------------------------------------------- */
+
+/* Ids that nobody has used, or will: drawn from so many that no two are ever the same, and
+ * above all that are counted. */
+static int draw_id(struct cli *cli, uint64_t *ret_id)
+{
+    uint64_t id;
+    if (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
+        return cli_error(cli, "no random bytes from the system");
+    *ret_id = (id & (UINT64_MAX >> 5)) | UINT64_C(1) << 58; /* ids stay below 2^60 */
+    return EXIT_DONE;
+}
+
+/* "range.middle" as bytes; 0 if there is none. */
+static size_t middle_of(const struct hf_info *info, uint8_t out[PLACE_MAX])
+{
+    for (size_t i = 0; i < info->stat_count; i++) {
+        const char *text = info->stats[i].text;
+        if (strcmp(info->stats[i].name, "range.middle") != 0 || text == NULL)
+            continue;
+        size_t len = strlen(text) / 2;
+        for (size_t k = 0; len <= PLACE_MAX && k < len; k++) {
+            unsigned byte = 0;
+            if (sscanf(text + 2 * k, "%2x", &byte) != 1)
+                return 0;
+            out[k] = (uint8_t)byte;
+        }
+        return len <= PLACE_MAX ? len : 0;
+    }
+    return 0;
+}
+
+static int split_at(struct cli *cli, struct hf_client *client, const struct hf_info *info,
+                    struct hf_bytes place)
+{
+    uint64_t stores[CLI_ENDPOINTS_MAX], replicas[CLI_ENDPOINTS_MAX];
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    struct hf_split split = {
+        .range_id = info->range_id,
+        .conf_epoch = info->conf_epoch,
+        .span_epoch = info->span_epoch,
+        .place = place,
+        .count = info->member_count,
+        .store_ids = stores,
+        .new_replica_ids = replicas,
+    };
+    if (info->member_count > CLI_ENDPOINTS_MAX)
+        return cli_error(cli, "over %d members", CLI_ENDPOINTS_MAX);
+    int exit_code = draw_id(cli, &split.new_range_id);
+    for (size_t i = 0; exit_code == EXIT_DONE && i < info->member_count; i++) {
+        stores[i] = info->members[i].store_id;
+        exit_code = draw_id(cli, &replicas[i]);
+    }
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    int rv = hf_range_split(client, &split, &call, &result);
+    if (rv != HF_OK) {
+        exit_code = cli_fail(cli, rv, result);
+    } else if (cli->is_json) {
+        buf_printf(&cli->out,
+                   "{\"ok\":true,\"range_id\":%" PRIu64 ",\"new_range_id\":%" PRIu64 "}\n",
+                   split.range_id, split.new_range_id);
+    } else {
+        buf_printf(&cli->out, "range %" PRIu64 " was cut at ", split.range_id);
+        append_place(&cli->out, place);
+        buf_printf(&cli->out, ": range %" PRIu64 " begins there\n", split.new_range_id);
+    }
+    hf_result_free(result);
+    return exit_code;
+}
+
+static int split_key(struct cli *cli, struct hf_client *client, uint32_t keyspace, const char *key)
+{
+    uint8_t raw[PLACE_MAX];
+    struct hf_result *result = NULL;
+    size_t len = strlen(key);
+    if (len == 0 || len > 4096)
+        return cli_usage(cli, "a key has 1 to 4096 bytes");
+    raw[0] = USER_PREFIX;
+    put_u32be(raw + 1, keyspace);
+    memcpy(raw + PREFIX_LEN, key, len);
+    struct hf_bytes place = {raw, PREFIX_LEN + len};
+    int rv = ask_range(cli, client, 0, place, &result);
+    int exit_code =
+        rv == HF_OK ? split_at(cli, client, result->info, place) : cli_fail(cli, rv, result);
+    hf_result_free(result);
+    return exit_code;
+}
+
+static int split_range(struct cli *cli, struct hf_client *client, uint64_t range_id)
+{
+    uint8_t raw[PLACE_MAX];
+    struct hf_result *result = NULL;
+    int exit_code = ranges_one(cli, client, range_id, &result);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    size_t len = middle_of(result->info, raw);
+    if (len == 0)
+        exit_code = cli_error(
+            cli, "range %" PRIu64 " has too little on disk to halve it: name a KEY", range_id);
+    else
+        exit_code = split_at(cli, client, result->info, (struct hf_bytes){raw, len});
+    hf_result_free(result);
+    return exit_code;
+}
+
+static int run_split(struct cli *cli, int argc, const char *const *argv)
+{
+    uint64_t range_id = 0;
+    uint64_t keyspace = 0;
+    bool has_range = false;
+    const struct args_flag flags[] = {
+        {"range", 0, ARGS_U64, &range_id, &has_range, "RANGE", "halve this range by its bytes"},
+        {"keyspace", 0, ARGS_U64, &keyspace, NULL, "N", "the keyspace of the keys (default 0)"},
+    };
+    struct cli_words words;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, CLI_WORDS_MAX, &words, &exit_code))
+        return exit_code;
+    if (has_range == (words.count > 0))
+        return cli_usage(cli, "either KEYs or --range");
+    if ((has_range && range_id == 0) || keyspace > UINT32_MAX)
+        return cli_usage(cli, "RANGE is above 0, a keyspace at most %" PRIu32, UINT32_MAX);
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    if (has_range)
+        return split_range(cli, client, range_id);
+    for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++)
+        exit_code = split_key(cli, client, (uint32_t)keyspace, words.at[i]);
+    return exit_code;
+}
+
+/* ---- merge -------------------------------------------------------------------------------------
+ */
+
+static int merge_with(struct cli *cli, struct hf_client *client, const struct hf_info *left,
+                      const struct hf_info *right)
+{
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    struct hf_merge merge = {
+        .range_id = left->range_id,
+        .conf_epoch = left->conf_epoch,
+        .span_epoch = left->span_epoch,
+        .right_range_id = right->range_id,
+        .right_conf_epoch = right->conf_epoch,
+        .right_span_epoch = right->span_epoch,
+    };
+    int exit_code = EXIT_DONE;
+    int rv = hf_range_merge(client, &merge, &call, &result);
+    if (rv != HF_OK)
+        exit_code = cli_fail(cli, rv, result);
+    else if (cli->is_json)
+        buf_printf(&cli->out, "{\"ok\":true,\"range_id\":%" PRIu64 "}\n", merge.range_id);
+    else
+        buf_printf(&cli->out, "range %" PRIu64 " took in range %" PRIu64 "\n", merge.range_id,
+                   merge.right_range_id);
+    hf_result_free(result);
+    return exit_code;
+}
+
+static int run_merge(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    uint64_t left_id = 0, right_id = 0;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code))
+        return exit_code;
+    exit_code = parse_range(cli, words.at[0], &left_id);
+    if (exit_code == EXIT_DONE)
+        exit_code = parse_range(cli, words.at[1], &right_id);
+    if (exit_code == EXIT_DONE && left_id == right_id)
+        exit_code = cli_usage(cli, "two different ranges are merged");
+    struct hf_client *client = exit_code == EXIT_DONE ? cli_client(cli) : NULL;
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_result *left = NULL;
+    struct hf_result *right = NULL;
+    exit_code = ranges_one(cli, client, left_id, &left);
+    if (exit_code == EXIT_DONE)
+        exit_code = ranges_one(cli, client, right_id, &right);
+    if (exit_code == EXIT_DONE)
+        exit_code = merge_with(cli, client, left->info, right->info);
+    hf_result_free(left);
+    hf_result_free(right);
+    return exit_code;
+}
+
+/* ---- leadership ------------------------------------------------------------------------------ */
+
+static int run_transfer_leader(struct cli *cli, int argc, const char *const *argv)
+{
+    struct cli_words words;
+    int exit_code;
+    uint64_t replica_id = 0;
+    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 1, &words, &exit_code))
+        return exit_code;
+    if (words.count == 1 && text_parse_u64(slice_str(words.at[0]), &replica_id) != 0)
+        return cli_usage(cli, "REPLICA is a number, not '%s'", words.at[0]);
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_transfer_leader(client, replica_id, &call, &result);
+    if (rv != HF_OK)
+        exit_code = cli_fail(cli, rv, result);
+    else
+        buf_append_str(&cli->out, cli->is_json ? "{\"ok\":true}\n" : "OK\n");
+    hf_result_free(result);
+    return rv == HF_OK ? EXIT_DONE : exit_code;
+}
+
+const struct cli_command range_commands[] = {
+    {"list", run_list, NULL, NULL, "all ranges in the order of their keys",
+     "  holdfast range list\n  holdfast range list --json\n"
+     "\nBYTES, KEYS (both estimates) and QPS are those of the leader."},
+    {"show", run_show, NULL, "RANGE", "one range", "  holdfast range show 2"},
+    {"split", run_split, NULL, "[KEY…]", "cut the ranges that hold these keys, at these keys",
+     "  holdfast range split m t\n  holdfast range split --range 2"},
+    {"merge", run_merge, NULL, "LEFT RIGHT", "make two neighbours one range",
+     "  holdfast range merge 2 918273\n"
+     "\nRIGHT must begin where LEFT ends, and have its replicas on the same stores. It serves\n"
+     "nothing while it is merged: milliseconds, or two seconds if that fails."},
+    {"check", range_check_run, NULL, "[RANGE]",
+     "compare the replicas of a range: checksums of each, at one index",
+     "  holdfast range check\n  holdfast range check --all --json\n"
+     "\n0: all replicas are alike; 1: some differ; 4: nothing differs, but not all took part"},
+    {"transfer-leader", run_transfer_leader, NULL, "[REPLICA]",
+     "hand leadership to a replica, or to whichever is best",
+     "  holdfast range transfer-leader 2\n  holdfast range transfer-leader"},
+    {0},
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ranges — the ranges of a cluster, one after the other, for commands that are about them.
+ */
+#ifndef TOOLS_HOLDFAST_RANGES_H_
+#define TOOLS_HOLDFAST_RANGES_H_
+
+#include "cli.h"
+
+/* Returns an exit code; anything but EXIT_DONE ends the walk. `info` is borrowed. */
+typedef int (*ranges_each)(void *data, const struct hf_info *info);
+
+/* All ranges in the order of their keys, each as its leader sees it. Returns an exit code. */
+int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, void *data);
+
+/* The range with this id. Returns an exit code; the caller frees *ret_result. */
+int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
+               struct hf_result **ret_result);
+
+#endif
