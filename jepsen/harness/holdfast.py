@@ -35,34 +35,60 @@ class Cluster:
     def endpoint(node):
         return f"{node.address}:{PORT}"
 
-    def configure(self):
-        """Every node's configuration file."""
-        members = ", ".join(f"{n.number}={self.endpoint(n)}" for n in self.nodes)
+    def configure(self, whose):
+        """A node's configuration file; `whose` tells of its cluster."""
         for node in self.nodes:
             secret = f"{node.folder}/secret"
             self.control.write(secret, "only-for-this-run\n", node)
             self.control.write(
-                node.conf, f"store_id = {node.number}\ndata_dir = {node.data}\n"
-                f"listen = {self.endpoint(node)}\nmembers = {members}\n"
-                f"cluster_secret_file = {secret}\n{SMALL}", node)
+                node.conf, f"data_dir = {node.data}\nlisten = {self.endpoint(node)}\n"
+                f"{whose(node)}\ncluster_secret_file = {secret}\n{SMALL}", node)
 
     def birth(self):
         """Start every node and make one cluster of them. Raises if it does not serve."""
-        self.configure()
+        done = subprocess.run([os.path.join(self.options.bin, "holdfastd"), "--help"],
+                              capture_output=True, text=True, timeout=10, check=False)
+        if "--members" in done.stdout:
+            self.birth_by_list()
+        else:
+            self.birth_by_joining()
+        if not self.wait_serving(60):
+            raise RuntimeError("the cluster was born and serves nothing")
+
+    def birth_by_list(self):
+        """All know all others, and are told once that they are a cluster."""
+        members = ", ".join(f"{n.number}={self.endpoint(n)}" for n in self.nodes)
+        self.configure(lambda n: f"store_id = {n.number}\nmembers = {members}")
         for node in self.nodes:
             self.control.start(node)
-        until = time.monotonic() + 60
-        while True:
-            done = self.cli("cluster", "bootstrap", timeout_s=30)
-            if done.returncode == 0:
-                break
+        self.wait_for("no cluster was born",
+                      lambda: self.cli("cluster", "bootstrap", timeout_s=30).returncode == 0)
+
+    def birth_by_joining(self):
+        """The first node founds a cluster, the others join it by its address, and in the end
+        every range has as many voters as it is to have."""
+        first = self.nodes[0]
+        self.configure(lambda n: "" if n is first else f"join = {self.endpoint(first)}")
+        self.control.start(first)
+        self.wait_for("the first node founds no cluster", lambda: self.wait_serving(1))
+        for node in self.nodes[1:]:
+            self.control.start(node)
+        self.wait_for("the others do not join", self.is_complete)
+
+    def is_complete(self):
+        """Is every node a store of the cluster, and has the range its three voters?"""
+        stores = self.asked("node", "list").get("stores", [])
+        voters = [s for s in self.status().get("stores", []) if s.get("up")]
+        return sum(s["state"] == "up" for s in stores) == len(self.nodes) and len(voters) >= 3
+
+    def wait_for(self, what, condition, seconds=60):
+        until = time.monotonic() + seconds
+        while not condition():
             for node in self.nodes:
                 self.control.watch(node)
             if time.monotonic() > until or self.control.exits:
-                raise RuntimeError(f"no cluster was born: {done.stderr.strip()}")
+                raise RuntimeError(what)
             time.sleep(0.3)
-        if not self.wait_serving(60):
-            raise RuntimeError("the cluster was born and serves nothing")
 
     # ---- commands --------------------------------------------------------------------
 
@@ -86,19 +112,36 @@ class Cluster:
             time.sleep(0.2)
         return False
 
+    def asked(self, *args):
+        """What a command says in JSON; {} if it says nothing of use."""
+        done = self.cli(*args, "--timeout", "1s", json_out=True, timeout_s=5)
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return {}
+
+    def status(self):
+        return self.asked("cluster", "status")
+
     def leader(self):
         """The node that leads (the range asked about), or None."""
-        done = self.cli("cluster", "status", "--timeout", "1s", json_out=True, timeout_s=5)
-        try:
-            status = json.loads(done.stdout)
-        except ValueError:
-            return None
-        for store in status.get("stores", []):
-            if store.get("up") and store.get("leader_store_id"):
-                number = store["leader_store_id"]
-                return next((n for n in self.nodes if n.number == number), None)
-        number = status.get("leader_store_id")
-        return next((n for n in self.nodes if n.number == number), None)
+        address = self.status().get("leader_address")
+        return next((n for n in self.nodes if self.endpoint(n) == address), None)
+
+    def store_id(self, node):
+        """By which the operator's commands know it; None if nobody can tell."""
+        stores = self.asked("node", "list").get("stores", [])
+        return next((s["store_id"] for s in stores if s["address"] == self.endpoint(node)), None)
+
+    def replicas(self):
+        """{node: replica id} of the range's members."""
+        stores = {s["address"]: s["replica_id"] for s in self.status().get("stores", [])
+                  if s.get("replica_id")}
+        return {n: stores[self.endpoint(n)] for n in self.nodes if self.endpoint(n) in stores}
+
+    def ranges(self):
+        """Range ids in the order of their keys."""
+        return [r["id"] for r in self.asked("range", "list").get("ranges", [])]
 
     def probe(self):
         """Which commands of an operator this product has: {"range split", …}"""
@@ -112,8 +155,8 @@ class Cluster:
                         self.features.add(f"{group} {words[0]}")
         return self.features
 
-    def cli_help(self, group):
-        done = subprocess.run([os.path.join(self.options.bin, "holdfast"), group, "--help"],
+    def cli_help(self, *group):
+        done = subprocess.run([os.path.join(self.options.bin, "holdfast"), *group, "--help"],
                               capture_output=True, text=True, timeout=10, check=False)
         return done.stdout if done.returncode == 0 else ""
 
@@ -122,8 +165,9 @@ class Cluster:
         if "range check" not in self.probe():
             return "incomplete", "this product has no 'range check'"
         until = time.monotonic() + seconds
+        everywhere = ["--all"] if "--all" in self.cli_help("range", "check") else []
         while True:
-            done = self.cli("range", "check", "--wait", "30s", timeout_s=60)
+            done = self.cli("range", "check", *everywhere, "--wait", "30s", timeout_s=60)
             said = (done.stdout + done.stderr).strip()
             if done.returncode in (0, 1) and "DIFFER" in said:
                 return "differ", said

@@ -122,8 +122,6 @@ def kinds_of(text, bin_dir):
             has = commands(bin_dir)
             kinds += [k for k in nemesis.ALL
                       if not nemesis.NEEDS_COMMAND.get(k) or set(nemesis.NEEDS_COMMAND[k]) & has]
-            if set(nemesis.NEEDS_COMMAND["ranges"]) & has:
-                kinds.append("ranges")
         elif name in nemesis.KINDS:
             kinds.append(name)
         else:

@@ -10,6 +10,9 @@ import threading
 import time
 
 
+UNFINISHED_S = 60  # for orders to the cluster that must be taken back
+
+
 class Fault:
     """kind: its nemesis. Long faults are ended by the schedule; those with `is_instant` do
     all of their work in begin()."""
@@ -316,8 +319,12 @@ class Leader(Fault):
     is_instant = True
 
     def begin(self):
-        node = self.rng.choice(self.world.nodes)
-        done = self.world.cluster.cli("range", "transfer-leader", str(node.number), "--timeout",
+        replicas = self.world.cluster.replicas()
+        if not replicas:
+            self.text = "transfer leadership: nobody tells who could have it"
+            return
+        node = self.rng.choice(list(replicas))
+        done = self.world.cluster.cli("range", "transfer-leader", str(replicas[node]), "--timeout",
                                       "2s")
         self.say(f"transfer leadership ({'done' if done.returncode == 0 else 'not done'}) to",
                  [node])
@@ -338,31 +345,51 @@ class Roll(Fault):
 
 
 class Ranges(Fault):
-    """Splits and merges and moves, as far as the operator's program has them."""
+    """Splits at keys that are in use, and merges of neighbours."""
     is_instant = True
-    COMMANDS = ("split", "merge", "move", "scatter")
+    COMMANDS = ("split", "merge")
+    RANGES_MAX = 8
 
     def begin(self):
-        has = [c for c in self.COMMANDS if f"range {c}" in self.world.cluster.probe()]
-        command = self.rng.choice(has)
-        done = self.world.cluster.cli(*self.arguments(command), timeout_s=10)
+        cluster = self.world.cluster
+        ids = cluster.ranges() if "range merge" in cluster.probe() else []
+        if len(ids) > 1 and (len(ids) > self.RANGES_MAX or self.rng.random() < 0.4):
+            at = self.rng.randrange(len(ids) - 1)
+            argv = ["merge", str(ids[at]), str(ids[at + 1])]
+        else:
+            argv = ["split", self.world.workload.some_key(self.rng)]
+        done = cluster.cli("range", *argv, "--timeout", "5s", timeout_s=15)
         said = (done.stdout or done.stderr).strip().splitlines()
-        self.text = f"{command}: {said[0][:100] if said else done.returncode}"
+        self.text = f"{' '.join(argv)}: {said[0][:100] if said else done.returncode}"
 
-    def arguments(self, command):
-        key = self.world.workload.some_key(self.rng)
-        return {"split": ["range", "split", key], "merge": ["range", "merge", key],
-                "move": ["range", "move", key], "scatter": ["range", "scatter"]}[command]
+
+class Drain(Fault):
+    """All replicas leave a node, for a while."""
+    longest_s = 20
+
+    def begin(self):
+        node = self.rng.choice(self.world.nodes)
+        self.id = self.world.cluster.store_id(node)
+        begun = self.id is not None and self.order("drain")
+        self.say(f"drain ({'begun' if begun else 'not begun'})", [node])
+
+    def order(self, verb):
+        done = self.world.cluster.cli("node", verb, str(self.id), "--timeout", "3s")
+        return done.returncode == 0
+
+    def end(self):
+        if self.id is not None and not self.order("undrain"):
+            self.world.nemesis.unfinished.append(lambda: self.order("undrain"))
 
 
 KINDS = {
     "kill": (Kill,), "pause": (Pause,), "reset": (Reset,), "slow": (Slow,), "clock": (Clock,),
     "partition": (Partition, Partition, Partition, Flapping, Swizzle), "disk": (Disk,),
     "sync": (Sync,), "power": (Power,), "full": (Full,), "leader": (Leader,), "roll": (Roll,),
-    "ranges": (Ranges,),
+    "ranges": (Ranges,), "drain": (Drain,),
 }
-ALL = tuple(k for k in KINDS if k not in ("full", "ranges"))
-NEEDS_COMMAND = {"leader": ("range transfer-leader",),
+ALL = tuple(k for k in KINDS if k != "full")
+NEEDS_COMMAND = {"leader": ("range transfer-leader",), "drain": ("node drain",),
                  "ranges": tuple(f"range {c}" for c in Ranges.COMMANDS)}
 
 
@@ -389,6 +416,7 @@ class Nemesis(threading.Thread):
         self.rng = random.Random(f"nemesis/{seed}")
         self.pace_s, self.at_once = pace_s, at_once
         self.on = []  # (fault, entry)
+        self.unfinished = []  # what an end could not do while other faults were on
         self.timeline = []  # {"kind","text","nodes","begin","end"}, seconds
         self.failure = None
 
@@ -430,6 +458,13 @@ class Nemesis(threading.Thread):
         """After the thread has ended: all faults end, every node runs."""
         for pair in list(self.on):
             self.end_one(pair)
+        self.start_all()
+        until = time.monotonic() + UNFINISHED_S
+        while self.unfinished and time.monotonic() < until:
+            self.unfinished = [order for order in self.unfinished if not order()]
+
+    def start_all(self):
+        """Every node runs that did not die wrongly."""
         for node in self.world.nodes:
             self.world.control.watch(node)
             self.world.control.resume(node)

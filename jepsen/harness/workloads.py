@@ -37,6 +37,10 @@ class Workload:
             done["value"] = answer["value"]
         return done
 
+    def some_key(self, rng):
+        """A key of the store that is in use, for those who split there."""
+        raise NotImplementedError
+
     def first(self):
         """Operations before all others, one after another."""
         return []
@@ -87,6 +91,9 @@ class Register(Workload):
                 return self.op("write", key, str(self.value))
             return self.op("cas", key, [self.seen.get(key), str(self.value)])
 
+    def some_key(self, rng):
+        return self.keys[rng.randrange(self.ACTIVE)][0]
+
     @staticmethod
     def op(f, key, value):
         request = {"f": f, "key": key}
@@ -121,6 +128,11 @@ class Set(Workload):
     def __init__(self, options):
         super().__init__(options)
         self.element = 0
+
+    def some_key(self, rng):
+        """In the middle of the set that is being filled."""
+        now = self.element // self.ELEMENTS
+        return f"s{now:05}/{max(1, self.element - rng.randrange(self.ELEMENTS)):08}"
 
     @staticmethod
     def read(number):
@@ -160,6 +172,10 @@ class Counter(Workload):
     def __init__(self, options):
         super().__init__(options)
         self.count = 0
+
+    def some_key(self, rng):
+        epoch = self.count // (self.ACTIVE * self.OPERATIONS)
+        return f"c{epoch:04}-{rng.randrange(self.ACTIVE)}"
 
     def next(self, rng, kind, number):
         with self.lock:
@@ -226,6 +242,9 @@ class Append(Workload):
                     self.keys[slot] = self.new_key()
         return Op({"f": "txn", "value": mops}, {"f": "changes", "value": changes})
 
+    def some_key(self, rng):
+        return self.keys[rng.randrange(self.ACTIVE)][0]
+
     @staticmethod
     def elements_of(text):
         return [int(word) for word in (text or "").split()]
@@ -262,6 +281,9 @@ class Bank(Workload):
     clients = ("library",)
     needs = "bank"
     ACCOUNTS, BALANCE = 8, 100
+
+    def some_key(self, rng):
+        return rng.choice(self.accounts())
 
     def accounts(self):
         return [f"a{i}" for i in range(self.ACCOUNTS)]
@@ -305,6 +327,12 @@ class Scan(Workload):
     def __init__(self, options):
         super().__init__(options)
         self.value = 0
+
+    def some_key(self, rng):
+        """A split between members would make every later write of the group one over two
+        ranges; so mostly it is between groups."""
+        member = rng.choice(("", "", "", "/3"))
+        return f"g{rng.randrange(self.GROUPS):02}{member}"
 
     def write(self, group):
         self.value += 1
@@ -350,6 +378,9 @@ class Session(Workload):
     def __init__(self, options):
         super().__init__(options)
         self.element = 0
+
+    def some_key(self, rng):
+        return f"e{self.element // self.ELEMENTS:05}"
 
     @staticmethod
     def read(number):
