@@ -13,7 +13,7 @@
  * f           value                                  answer
  * read                                               "value", "version"
  * write       text                                   "version"
- * delete                                             "version"
+ * delete      "present": only what is there          "version"
  * cas         [expected or null, after]              "version"; or "mismatch", "seen"
  * add         number                                 "number", "version"
  * append      text                                   "version"
@@ -27,6 +27,7 @@
  * once        [text, milliseconds]: append with     "resolved": true if hf_resolve() of
  *             that deadline; what is not known     another client told what became of it
  *             then is asked for
+ * watch       client_watch.c
  * scan        (key is the prefix) keys a page        "value": [[key, value, version], …]
  *             and milliseconds between pages
  *
@@ -42,23 +43,12 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "client.h"
 #include "holdfast.h"
 
-enum { NODES_MAX = 4096, TEXTS_MAX = 1 << 20, ANSWER_MAX = 64 << 20, OPS_MAX = 64 };
+enum { NODES_MAX = 4096, ANSWER_MAX = 64 << 20, OPS_MAX = 64 };
 
-/* An operation on its way: what was asked, and the answer as it is written. */
-struct op {
-    struct hf_client *hf;
-    struct hf_client *other; /* with connections of its own */
-    struct hf_call call;
-    const struct json_node *nodes;
-    struct buf texts; /* of keys and values; reserved once, so that slices into it stay */
-    struct hf_bytes key;
-    const struct json_node *value; /* NULL: none */
-    struct json_writer out;
-};
-
-static uint64_t now_ns(void)
+uint64_t client_now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -67,8 +57,7 @@ static uint64_t now_ns(void)
 
 /* ---- reading what is asked -------------------------------------------------------- */
 
-/* The text of a node (a number in its digits), or an empty one. */
-static struct hf_bytes text_of(struct op *op, const struct json_node *node)
+struct hf_bytes client_text(struct op *op, const struct json_node *node)
 {
     size_t from = op->texts.len;
     if (node == NULL)
@@ -80,8 +69,7 @@ static struct hf_bytes text_of(struct op *op, const struct json_node *node)
     return hf_bytes(op->texts.data + from, op->texts.len - from);
 }
 
-/* Element `index` of the list `list`; NULL if it has none. */
-static const struct json_node *element(const struct op *op, const struct json_node *list,
+const struct json_node *client_element(const struct op *op, const struct json_node *list,
                                        size_t index)
 {
     if (list == NULL || list->type != JSON_ARRAY || index >= list->child_count)
@@ -120,7 +108,7 @@ static void put_version(struct op *op, uint64_t version)
     json_u64(&op->out, version);
 }
 
-static void put_type(struct op *op, int code, const struct hf_result *result)
+void client_put_type(struct op *op, int code, const char *message)
 {
     const char *type = code == HF_OK ? "ok" : code == HF_ERR_UNDETERMINED ? "info" : "fail";
     json_key(&op->out, "type");
@@ -129,16 +117,25 @@ static void put_type(struct op *op, int code, const struct hf_result *result)
         return;
     json_key(&op->out, "error");
     json_text(&op->out, hf_code_name(code));
-    if (result != NULL && result->message[0] != '\0') {
+    if (message != NULL && message[0] != '\0') {
         json_key(&op->out, "message");
-        json_text(&op->out, result->message);
+        json_text(&op->out, message);
     }
+}
+
+static void put_type(struct op *op, int code, const struct hf_result *result)
+{
+    client_put_type(op, code, result == NULL ? NULL : result->message);
 }
 
 /* A change of one key. */
 static int put_change(struct op *op, int code, struct hf_result *result)
 {
     put_type(op, code, result);
+    if (code == HF_OK && result != NULL && result->version != 0) {
+        json_key(&op->out, "change"); /* the version of the change itself, a delete's too */
+        json_u64(&op->out, result->version);
+    }
     if (result != NULL && result->count > 0) {
         put_version(op, result->items[0].version);
         if (code == HF_ERR_CONDITION_FAILED) {
@@ -180,35 +177,39 @@ static int do_read(struct op *op)
 static int do_write(struct op *op)
 {
     struct hf_result *result = NULL;
-    int code = hf_put(op->hf, op->key, text_of(op, op->value), NULL, &op->call, &result);
+    int code = hf_put(op->hf, op->key, client_text(op, op->value), NULL, &op->call, &result);
     return put_change(op, code, result);
 }
 
 static int do_delete(struct op *op)
 {
     struct hf_result *result = NULL;
-    int code = hf_delete(op->hf, op->key, NULL, &op->call, &result);
+    struct hf_change change;
+    hf_change_init(&change);
+    if (is_text(op->value, "present")) /* one that finds nothing is no change */
+        change.condition = HF_IF_PRESENT;
+    int code = hf_delete(op->hf, op->key, &change, &op->call, &result);
     return put_change(op, code, result);
 }
 
 static int do_append(struct op *op)
 {
     struct hf_result *result = NULL;
-    int code = hf_append(op->hf, op->key, text_of(op, op->value), NULL, &op->call, &result);
+    int code = hf_append(op->hf, op->key, client_text(op, op->value), NULL, &op->call, &result);
     return put_change(op, code, result);
 }
 
 static int do_cas(struct op *op)
 {
-    const struct json_node *expected = element(op, op->value, 0);
-    const struct json_node *after = element(op, op->value, 1);
+    const struct json_node *expected = client_element(op, op->value, 0);
+    const struct json_node *after = client_element(op, op->value, 1);
     struct hf_result *result = NULL;
     if (after == NULL)
         return -1;
-    struct hf_bytes to = text_of(op, after);
+    struct hf_bytes to = client_text(op, after);
     int code = expected->type == JSON_NULL
                    ? hf_put_if_absent(op->hf, op->key, to, &op->call, &result)
-                   : hf_cas(op->hf, op->key, text_of(op, expected), to, &op->call, &result);
+                   : hf_cas(op->hf, op->key, client_text(op, expected), to, &op->call, &result);
     return put_change(op, code, result);
 }
 
@@ -229,7 +230,8 @@ static int do_add(struct op *op)
 static int do_swap(struct op *op)
 {
     struct hf_result *result = NULL;
-    int code = hf_get_and_set(op->hf, op->key, text_of(op, op->value), NULL, &op->call, &result);
+    int code =
+        hf_get_and_set(op->hf, op->key, client_text(op, op->value), NULL, &op->call, &result);
     if (code == HF_OK) {
         json_key(&op->out, "seen");
         put_value(op, &result->items[0]);
@@ -240,14 +242,15 @@ static int do_swap(struct op *op)
 /* An append that may not happen twice. */
 static int do_once(struct op *op)
 {
-    const struct json_node *text = element(op, op->value, 0), *ms = element(op, op->value, 1);
+    const struct json_node *text = client_element(op, op->value, 0),
+                           *ms = client_element(op, op->value, 1);
     struct hf_result *result = NULL, *settled = NULL;
     struct hf_call call = op->call;
     uint64_t timeout_ms = 0;
     if (text == NULL || ms == NULL || json_node_u64(ms, &timeout_ms) != 0)
         return -1;
     call.timeout_ms = (uint32_t)timeout_ms;
-    int code = hf_append(op->hf, op->key, text_of(op, text), NULL, &call, &result);
+    int code = hf_append(op->hf, op->key, client_text(op, text), NULL, &call, &result);
     if (code != HF_ERR_UNDETERMINED || result == NULL || result->token.len == 0)
         return put_change(op, code, result);
     int fate = hf_resolve(op->other, result->token, &op->call, &settled);
@@ -286,7 +289,7 @@ static int do_reads(struct op *op)
     if (op->value == NULL || op->value->type != JSON_ARRAY || count == 0 || count > OPS_MAX)
         return -1;
     for (size_t i = 0; i < count; i++)
-        keys[i] = text_of(op, element(op, op->value, i));
+        keys[i] = client_text(op, client_element(op, op->value, i));
     int code = hf_multi_get(op->hf, keys, count, &op->call, &result);
     put_type(op, code, result);
     if (code == HF_OK)
@@ -298,9 +301,9 @@ static int do_reads(struct op *op)
 /* Add one of "changes" to the batch. */
 static int add_change(struct op *op, struct hf_batch *batch, const struct json_node *node)
 {
-    const struct json_node *kind = element(op, node, 0);
-    struct hf_bytes key = text_of(op, element(op, node, 1));
-    struct hf_bytes value = text_of(op, element(op, node, 2));
+    const struct json_node *kind = client_element(op, node, 0);
+    struct hf_bytes key = client_text(op, client_element(op, node, 1));
+    struct hf_bytes value = client_text(op, client_element(op, node, 2));
     struct hf_change change;
     hf_change_init(&change);
     change.return_previous = 1;
@@ -308,7 +311,7 @@ static int add_change(struct op *op, struct hf_batch *batch, const struct json_n
         return hf_batch_append(batch, key, value, &change);
     if (is_text(kind, "write"))
         return hf_batch_put(batch, key, value, &change);
-    const struct json_node *version = element(op, node, 3);
+    const struct json_node *version = client_element(op, node, 3);
     if (!is_text(kind, "write-if") || version == NULL ||
         json_node_u64(version, &change.if_version) != 0)
         return -1;
@@ -325,7 +328,7 @@ static int do_changes(struct op *op)
     if (op->value == NULL || op->value->type != JSON_ARRAY || hf_batch_new(&batch) != HF_OK)
         return -1;
     for (size_t i = 0; i < count; i++)
-        if (add_change(op, batch, element(op, op->value, i)) != HF_OK)
+        if (add_change(op, batch, client_element(op, op->value, i)) != HF_OK)
             goto out;
     int code = hf_batch_commit(op->hf, batch, &op->call, &result);
     if (code == HF_OK) {
@@ -351,9 +354,9 @@ static int64_t number_in(struct hf_bytes bytes)
 /* Both balances at one version, then both written if neither has changed since. */
 static int do_transfer(struct op *op)
 {
-    struct hf_bytes keys[2] = {text_of(op, element(op, op->value, 0)),
-                               text_of(op, element(op, op->value, 1))};
-    const struct json_node *amount_node = element(op, op->value, 2);
+    struct hf_bytes keys[2] = {client_text(op, client_element(op, op->value, 0)),
+                               client_text(op, client_element(op, op->value, 1))};
+    const struct json_node *amount_node = client_element(op, op->value, 2);
     struct hf_result *seen = NULL, *result = NULL;
     struct hf_batch *batch = NULL;
     int64_t amount;
@@ -450,9 +453,9 @@ static int do_scan(struct op *op)
     bool has_more = true;
     uint64_t version = 0;
     int code = HF_OK;
-    if (element(op, op->value, 1) == NULL ||
-        json_node_i64(element(op, op->value, 0), &page_keys) != 0 ||
-        json_node_i64(element(op, op->value, 1), &wait_ms) != 0 || page_keys < 1)
+    if (client_element(op, op->value, 1) == NULL ||
+        json_node_i64(client_element(op, op->value, 0), &page_keys) != 0 ||
+        json_node_i64(client_element(op, op->value, 1), &wait_ms) != 0 || page_keys < 1)
         return -1;
     hf_span_init(&s.span);
     buf_init(&s.cursor, TEXTS_MAX);
@@ -480,9 +483,11 @@ static const struct {
     const char *f;
     int (*run)(struct op *op);
 } kinds[] = {
-    {"read", do_read},   {"write", do_write},     {"delete", do_delete},     {"cas", do_cas},
-    {"add", do_add},     {"append", do_append},   {"swap", do_swap},         {"once", do_once},
-    {"reads", do_reads}, {"changes", do_changes}, {"transfer", do_transfer}, {"scan", do_scan},
+    {"read", do_read},   {"write", do_write},     {"delete", do_delete},
+    {"cas", do_cas},     {"add", do_add},         {"append", do_append},
+    {"swap", do_swap},   {"once", do_once},       {"watch", watching_run},
+    {"reads", do_reads}, {"changes", do_changes}, {"transfer", do_transfer},
+    {"scan", do_scan},
 };
 
 static int run_op(struct op *op)
@@ -497,13 +502,13 @@ static int run_op(struct op *op)
         return -1;
     hf_call_init(&op->call);
     op->call.timeout_ms = (uint32_t)timeout_ms;
-    op->key = text_of(op, json_member(op->nodes, 0, "key"));
+    op->key = client_text(op, json_member(op->nodes, 0, "key"));
     op->value = json_member(op->nodes, 0, "value");
     json_object_begin(&op->out);
-    uint64_t began = now_ns();
+    uint64_t began = client_now_ns();
     if (kinds[k].run(op) != 0)
         return -1;
-    uint64_t ended = now_ns();
+    uint64_t ended = client_now_ns();
     json_key(&op->out, "t0");
     json_u64(&op->out, began);
     json_key(&op->out, "t1");
@@ -512,10 +517,11 @@ static int run_op(struct op *op)
     return 0;
 }
 
-static int answer_line(struct hf_client *hf, struct hf_client *other, struct slice line)
+static int answer_line(struct hf_client *hf, struct hf_client *other, struct watching *watching,
+                       struct slice line)
 {
     static struct json_node nodes[NODES_MAX];
-    struct op op = {.hf = hf, .other = other, .nodes = nodes};
+    struct op op = {.hf = hf, .other = other, .nodes = nodes, .watching = watching};
     struct buf out;
     struct err err = {0};
     size_t count = 0;
@@ -547,7 +553,8 @@ int main(int argc, char **argv)
     ssize_t len;
     int rv = 0;
     if (argc == 2 && strcmp(argv[1], "--features") == 0) {
-        printf("register\nset\ncounter\nappend\nbank\nscan\nsession\n");
+        printf("register\nset\ncounter\nappend\nbank\nscan\nsession\n%s",
+               watching_is_there() ? "watch\n" : "");
         return 0;
     }
     if (argc != 3 || strcmp(argv[1], "--endpoints") != 0) {
@@ -561,9 +568,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "jepsen-client: no client of '%s'\n", argv[2]);
         return 2;
     }
+    struct watching *watching = watching_new();
     while (rv == 0 && (len = getline(&line, &cap, stdin)) > 0)
-        rv = answer_line(hf, other, slice_of((uint8_t *)line, (size_t)len));
+        rv = answer_line(hf, other, watching, slice_of((uint8_t *)line, (size_t)len));
     free(line);
+    watching_free(watching);
     hf_close(hf);
     hf_close(other);
     return rv == 0 ? 0 : 1;

@@ -7,16 +7,17 @@ import subprocess
 import time
 
 PORT = 4101
+FIGURES = ("engine.flushes", "engine.compactions", "engine.table_bytes", "log.syncs")
 
 # Thresholds so small that what a busy week brings comes every few seconds.
 SMALL = """
-memtable_bytes = 1MiB
-table_bytes = 512KiB
-level_base_bytes = 2MiB
-block_cache_bytes = 4MiB
-log_segment_bytes = 1MiB
-log_budget_bytes = 8MiB
-log_cache_bytes = 1MiB
+memtable_bytes = 32KiB
+table_bytes = 32KiB
+level_base_bytes = 128KiB
+block_cache_bytes = 1MiB
+log_segment_bytes = 64KiB
+log_budget_bytes = 256KiB
+log_cache_bytes = 64KiB
 disk_low_bytes = 96MiB
 disk_full_bytes = 64MiB
 disk_reserve_bytes = 32MiB
@@ -127,6 +128,16 @@ class Cluster:
         """The node that leads (the range asked about), or None."""
         address = self.status().get("leader_address")
         return next((n for n in self.nodes if self.endpoint(n) == address), None)
+
+    def figures(self):
+        """{name of a figure: the sum over all stores} of what shows that engines and logs
+        were at work."""
+        sums = {}
+        for store in self.status().get("stores", []):
+            for name, value in store.get("stats", {}).items():
+                if name in FIGURES:
+                    sums[name] = sums.get(name, 0) + int(value)
+        return sums
 
     def store_id(self, node):
         """By which the operator's commands know it; None if nobody can tell."""

@@ -469,6 +469,8 @@ def page(events, result, nodes, out):
              .replace("100%", "slowest")),
             ("unavailable", f"{f['unavailable_share']:.1%} of the run (no answer for "
                             f"{BUCKET_S} s)"),
+            ("since their last starts", ", ".join(f"{k} {v}" for k, v in
+                                                  result.get("engine", {}).items()) or "-"),
             ("after the last heal", f"{result.get('settled_s', '-')} s to the first write"),
         ]),
         "<h2>Checks</h2>", check_sections(result, events),

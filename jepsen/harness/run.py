@@ -104,6 +104,7 @@ class Run:
                 self.result["stuck"] = f"no write succeeded for {SETTLE_S} s after the last heal"
             self.result["settled_s"] = round(time.monotonic() - began, 2)
             time.sleep(2)  # of full rate without faults, for the figures
+        self.result["engine"] = self.cluster.figures()
         self.end_workers()
         for worker in self.workers:
             if worker.failure:

@@ -411,9 +411,64 @@ class Session(Workload):
 
 
 class Watch(Workload):
-    """Watchers see every change of what they watch, once and in order."""
+    """Watchers of a prefix see every change below it, once and in the order of each key,
+    however often they are cut off. In the end every key gets a last value, and every watcher
+    must come to see it."""
     name = "watch"
+    models = ("watch",)
+    clients = ("library",)
     needs = "watch"
+    KEYS, PREFIX, LISTEN_MS, LAST_MS = 12, "w/", 300, 30000
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.value = 0
+        self.tokens = {}
+
+    def some_key(self, rng):
+        return f"{self.PREFIX}{rng.randrange(self.KEYS):02}"
+
+    def watch(self, watcher, wait_ms, until):
+        token = self.tokens.get(watcher, "")
+        return Op({"f": "watch", "key": watcher, "value": None},
+                  {"f": "watch", "key": self.PREFIX, "value": [wait_ms, token, until]})
+
+    def write(self, key):
+        self.value += 1
+        return Op({"f": "write", "key": key, "value": str(self.value)},
+                  {"f": "write", "key": key, "value": str(self.value)})
+
+    def next(self, rng, kind, number):
+        if number % 5 == 0:
+            return self.watch(f"watcher-{number}", self.LISTEN_MS, "")
+        key = self.some_key(rng)
+        with self.lock:
+            if rng.random() < 0.15:
+                return Op({"f": "delete", "key": key, "value": None},
+                          {"f": "delete", "key": key, "value": "present"})
+            return self.write(key)
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        done.pop("version", None)
+        if op.op["f"] != "watch":
+            done.pop("seen", None)
+            if done["type"] == "ok":
+                done["version"] = answer["change"]
+        elif done["type"] == "ok":
+            self.tokens[op.op["key"]] = answer["token"]
+        else:
+            done.pop("value", None)
+        return done
+
+    def last(self):
+        """Each key's last value; then every watcher listens until it has seen the last of all,
+        and a little longer, for other ranges."""
+        yield from (self.write(f"{self.PREFIX}{i:02}") for i in range(self.KEYS))
+        last = str(self.value)
+        for watcher in sorted(self.tokens):
+            yield self.watch(watcher, self.LAST_MS, last)
+            yield self.watch(watcher, 500, "")
 
 
 ALL = {w.name: w for w in (Register, Set, Append, Bank, Counter, Session, Watch, Scan)}
