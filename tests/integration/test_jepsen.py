@@ -31,10 +31,23 @@ def test_refusals():
                         (("--nemesis", "frob"), "no nemesis 'frob'"),
                         (("--nodes", "2"), "--nodes is 3 to 9"),
                         (("--rate", "0"), "--rate above 0"),
-                        (("--bin", "/nowhere"), "jepsen-client is not in /nowhere"),
-                        (("--workload", "watch"), "unsupported: workload watch")):
+                        (("--bin", "/nowhere"), "jepsen-client is not in /nowhere")):
         done = run(*argv)
         check(done.returncode == 2 and words in done.stderr, argv, done.returncode, done.stderr)
+
+
+def test_unsupported():
+    """A product without watches: the workload is named, and nothing is started."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as folder:
+        for name in os.listdir(BIN):
+            os.symlink(os.path.join(BIN, name), os.path.join(folder, name))
+        client = os.path.join(folder, "jepsen-client")
+        os.unlink(client)
+        with open(client, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\necho register\n")
+        os.chmod(client, 0o755)
+        done = run("--bin", folder, "--workload", "watch")
+        check(done.returncode == 2 and "unsupported: workload watch" in done.stderr, done.stderr)
 
 
 def test_smoke():
@@ -95,4 +108,4 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
     if missing:
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
-    main(test_refusals, test_smoke, test_interrupted)
+    main(test_refusals, test_unsupported, test_smoke, test_interrupted)
