@@ -52,8 +52,9 @@ struct fences fences_of(const struct block *block)
     return f;
 }
 
-static struct slice fence_ikey(const struct fences *f, size_t i)
+struct slice fences_key(const struct fences *f, size_t i)
 {
+    ASSERT(i < f->count);
     size_t begin = i == 0 ? 0 : f->items[i - 1].key_end;
     return slice_of(f->keys + begin, f->items[i].key_end - begin);
 }
@@ -79,11 +80,11 @@ static void fill(struct block *block, struct slice partition, uint32_t count)
     memcpy(block->data, &count, sizeof count);
     memset(block->data + sizeof count, 0, sizeof count);
     struct fences f = fences_of(block);
-    struct slice first = ikey_key(fence_ikey(&f, 0));
-    f.skip = (uint32_t)prefix_common(first, ikey_key(fence_ikey(&f, count - 1)));
+    struct slice first = ikey_key(fences_key(&f, 0));
+    f.skip = (uint32_t)prefix_common(first, ikey_key(fences_key(&f, count - 1)));
     memcpy(block->data + sizeof count, &f.skip, sizeof f.skip);
     for (uint32_t i = 0; i < count; i++)
-        prefixes[i] = prefix_of(ikey_key(fence_ikey(&f, i)), f.skip);
+        prefixes[i] = prefix_of(ikey_key(fences_key(&f, i)), f.skip);
 }
 
 int fences_decode(struct cache *cache, struct slice partition, struct block **ret_block,
@@ -106,7 +107,7 @@ size_t fences_find(const struct fences *f, struct slice key, uint64_t version)
     prefix_range(f->prefixes, f->count, f->keys, f->skip, key, &lo, &hi);
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        struct slice ikey = fence_ikey(f, mid);
+        struct slice ikey = fences_key(f, mid);
         if (entry_compare(ikey_key(ikey), ikey_version(ikey), key, version) < 0)
             lo = mid + 1;
         else

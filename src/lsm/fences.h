@@ -43,6 +43,9 @@ struct fences fences_of(const struct block *block);
 /* The first block that may hold (key, version) or what comes after it; count: none. */
 size_t fences_find(const struct fences *f, struct slice key, uint64_t version);
 
+/* The encoded key of the block's index entry: no smaller than its last one. */
+struct slice fences_key(const struct fences *f, size_t i);
+
 static inline struct table_handle fences_handle(const struct fences *f, size_t i)
 {
     ASSERT(i < f->count);

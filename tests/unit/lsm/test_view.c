@@ -363,6 +363,10 @@ static void test_approximate(void **state)
     assert_true(part.bytes > 0 && part.bytes < all.bytes);
     assert_int_equal(none.bytes, 0);
     assert_int_equal(none.middle.len, 0);
+    assert_true(slice_compare(buf_slice(&all.middle), slice_str("k00800")) > 0);
+    assert_true(slice_compare(buf_slice(&all.middle), slice_str("k01200")) < 0);
+    assert_true(slice_compare(buf_slice(&part.middle), slice_str("k01300")) > 0);
+    assert_true(slice_compare(buf_slice(&part.middle), slice_str("k01700")) < 0);
     buf_fini(&all.middle);
     buf_fini(&part.middle);
     buf_fini(&none.middle);
