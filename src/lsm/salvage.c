@@ -72,7 +72,7 @@ static bool load_block(struct salvage *s)
     if (rv == 0 && block_iter_init(&s->it, block_slice(s->data)) != 0)
         rv = table_bad_block(t, at.offset, "not a block of entries", &why);
     if (rv != 0) {
-        s->data = NULL;
+        drop_block(s);
         loss(s, at.offset, why.msg);
         return false;
     }

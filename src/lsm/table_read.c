@@ -11,6 +11,8 @@
 
 enum { RAW_INLINE = 16 << 10, AHEAD_MIN = 32 << 10, AHEAD_MAX = 256 << 10, AHEAD_GAP = 32 << 10 };
 
+#define PARTITION_NAME (UINT64_C(1) << 63)
+
 int table_bad_block(struct table *t, uint64_t offset, const char *what, struct err *err)
 {
     atomic_store_explicit(&t->bad_offset, offset, memory_order_relaxed);
@@ -68,7 +70,9 @@ int table_read_block(struct table *t, struct table_handle h, struct block **ret_
 int table_block(struct table *t, struct table_handle h, unsigned flags, struct block **ret_block,
                 struct err *err)
 {
-    struct block *block = cache_get(t->cache, t->number, h.offset);
+    struct block *block = NULL;
+    if (h.offset < t->size) /* else reading it will say so */
+        block = cache_get(t->cache, t->number, h.offset);
     if (block != NULL) {
         *ret_block = block;
         return 0;
@@ -107,10 +111,13 @@ int table_pinned_block(struct table *t, struct table_pin *pin, struct table_hand
                        bool is_partition, unsigned flags, struct block **ret_block,
                        struct block **ret_own, struct err *err)
 {
+    /* What is decoded has a name of its own: were there a block of data at that place by
+     * the word of another index, nothing would be taken for what it is not. */
+    uint64_t name = h.offset | (is_partition ? PARTITION_NAME : 0);
     *ret_own = NULL;
     *ret_block = table_pin_get(pin);
     if (*ret_block == NULL)
-        *ret_block = *ret_own = cache_get(t->cache, t->number, h.offset);
+        *ret_block = *ret_own = cache_get(t->cache, t->number, name);
     if (*ret_block != NULL)
         return 0;
     if (flags & LSM_READ_NO_IO)
@@ -120,7 +127,7 @@ int table_pinned_block(struct table *t, struct table_pin *pin, struct table_hand
         return rv;
     *ret_own = *ret_block;
     if (!(flags & LSM_READ_NO_FILL) && !table_pin_set(pin, t->cache, *ret_block))
-        cache_put(t->cache, t->number, h.offset, *ret_block);
+        cache_put(t->cache, t->number, name, *ret_block);
     return 0;
 }
 
@@ -167,7 +174,7 @@ int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handl
     /* Index partitions lie between the blocks of data. */
     bool in_row = a->next > 0 && h.offset >= a->next && h.offset - a->next <= AHEAD_GAP;
     a->next = h.offset + len;
-    *ret_block = cache_get(t->cache, t->number, h.offset);
+    *ret_block = h.offset < t->size ? cache_get(t->cache, t->number, h.offset) : NULL;
     if (*ret_block != NULL)
         return 0;
     if (flags & LSM_READ_NO_IO)
