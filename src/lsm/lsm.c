@@ -27,7 +27,7 @@ void lsm_options_init(struct lsm_options *options)
         .level_ratio = 10,
         .manifest_bytes = 1 << 20,
         .value_bytes = 4 << 10,
-        .value_garbage_percent = 22,
+        .value_garbage_percent = 25,
         .retry_us_min = 100000,
         .retry_us_max = 5000000,
     };
@@ -136,7 +136,7 @@ static enum lsm_stall stall_now(const struct lsm *lsm)
     return last_one || l0 >= o->l0_slow ? LSM_STALL_SLOW : LSM_STALL_NONE;
 }
 
-enum { PACE_HALVES = 5, GARBAGE_SLOW = 40, GARBAGE_WAY = 40 /* permille */ };
+enum { PACE_HALVES = 5, GARBAGE_SLOW = 10, GARBAGE_WAY = 40 /* permille */ };
 
 /* How far `now` is on its way from `slow`: 0 not yet, then 1 .. PACE_HALVES + 1. */
 static uint64_t pace_step(uint64_t now, uint64_t slow, uint64_t way)

@@ -122,7 +122,7 @@ struct lsm_options {
 
     /* Values from this size on go to value files; 0: none; 4 KiB. */
     size_t value_bytes;
-    /* Of value files may be garbage before they are compacted, 1..100; 22. */
+    /* Of value files may be garbage before they are compacted, 1..100; 25. */
     unsigned value_garbage_percent;
 
     struct lsm_callbacks callbacks;
@@ -160,7 +160,7 @@ enum lsm_stall lsm_stall(const struct lsm *lsm);
 
 /* How long an owner should wait after it wrote `bytes`: 0 while L0 is below `l0_slow` (and
  * garbage in value files not far above `value_garbage_percent`), then more the nearer it comes
- * to `l0_stop` (or garbage to 8 percent above, while a compaction works), so that writers meet a
+ * to `l0_stop` (or garbage to 5 percent above, while a compaction works), so that writers meet a
  * rate that compaction can follow and not a wall. From LSM_PACE_FIRST bytes a second down to
  * LSM_PACE_LAST. */
 uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes);

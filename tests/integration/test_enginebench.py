@@ -68,6 +68,22 @@ def edits(folder, num):
     check(excise["loop_ns"] > 0 and replace["loop_ns"] > 0, "not measured")
 
 
+def values(folder):
+    """Large values are written about once, and garbage stays in its bounds."""
+    done = run("--db", folder, "--num", "4000", "--value_size", "16KiB", "--value_threshold", "4KiB",
+               "--write_buffer_size", "1MiB", "--target_file_size_base", "1MiB",
+               "--compression_type", "none", "--disable_wal", "--json", "--benchmarks",
+               "fillrandom,overwrite,waitforcompaction,readrandom,readseq,verify")
+    check(done.returncode == 0, done.stderr)
+    said = json.loads(done.stdout)
+    by_name = {r["name"]: r for r in said["results"]}
+    keys = by_name["readseq"]["found"]
+    check(3000 < keys < 4000 and by_name["readrandom"]["found"] > 3000, "records are missing")
+    check(said["value_live_bytes"] >= keys * 16384, f"not in value files: {said}")
+    check(said["write_amplification"] < 1.6, f"amplification {said['write_amplification']}")
+    check(said["value_live_bytes"] > 0.7 * said["value_bytes"], "more than 30 % is garbage")
+
+
 def refusals(folder):
     for flags in (["--benchmarks", "nonsense", "--db", folder], ["--benchmarks", "fillseq"],
                   ["--db", folder, "--num", "0"], ["--db", folder, "--sync", "--disable_wal"],
@@ -85,6 +101,7 @@ def main():
         every_workload(os.path.join(work, "unsynced"), 20000, [])
         every_workload(os.path.join(work, "synced"), 200, ["--sync"])
         reopen(os.path.join(work, "reopen"), 200)
+        values(os.path.join(work, "values"))
         edits(os.path.join(work, "edits"), 20000)
         refusals(os.path.join(work, "refusals"))
     print("ok")
