@@ -213,8 +213,8 @@ int value_sweep(const struct version *before, const struct version *after, struc
                 size_t *ret_count)
 {
     *ret_count = 0;
-    if (before->count[VERSION_VALUES] == 0)
-        return 0;
+    if (before->count[VERSION_VALUES] == 0 || edit->drop_count == 0)
+        return 0; /* what drops nothing, as a flush, leaves every reference */
     for (unsigned level = 0; level < LSM_LEVELS; level++) {
         for (size_t i = 0; i < after->count[level]; i++) {
             if (after->at[level][i]->table->damage[0] != 0)
