@@ -12,6 +12,7 @@ enum {
     INLINE_MAX = 36,
     BUCKETS_MIN = 8,
     RESULTS_MIN = 4,
+    RESULTS_KEPT = 64, /* room that a row may keep whatever it holds */
 };
 
 struct session_result {
@@ -137,6 +138,21 @@ static size_t row_trim(struct session_row *row)
     if (row->count == 0)
         row->first = 0;
     return freed;
+}
+
+/* Room for four times what is there is too much: a row was full once. */
+static void row_shrink(struct session_row *row)
+{
+    uint32_t cap = MAX((uint32_t)RESULTS_KEPT / 2, row->count * 2);
+    if (row->cap <= RESULTS_KEPT || row->count > row->cap / 4)
+        return;
+    memmove(row->results, row->results + row->first, row->count * sizeof *row->results);
+    row->first = 0;
+    struct session_result *less = realloc(row->results, cap * sizeof *less);
+    if (less == NULL)
+        return;
+    row->results = less;
+    row->cap = cap;
 }
 
 /* ---- the table ---------------------------------------------------------------- */
@@ -332,6 +348,19 @@ enum session_verdict sessions_find(const struct sessions *table, uint64_t sessio
         return SESSION_REPEAT;
     }
     return row->count < SESSION_RESULTS_MAX ? SESSION_NEW : SESSION_FULL;
+}
+
+size_t sessions_memory(const struct sessions *table)
+{
+    size_t bytes = table->bucket_count * sizeof table->buckets[0];
+    for (const struct session_row *row = table->oldest; row != NULL; row = row->newer) {
+        bytes += sizeof *row + row->cap * sizeof *row->results;
+        for (uint32_t i = 0; i < row->count; i++) {
+            const struct session_result *r = &row->results[row->first + i];
+            bytes += r->len > INLINE_MAX ? r->len : 0;
+        }
+    }
+    return bytes;
 }
 
 void sessions_check(const struct sessions *table)
@@ -726,6 +755,7 @@ static void commit_row(struct sessions *table, const struct session_staged *stag
         }
         r->heap = NULL;
     }
+    row_shrink(row);
 }
 
 void session_stage_end(struct session_stage *stage)

@@ -84,6 +84,9 @@ static inline size_t sessions_len(const struct sessions *table)
     return table->bytes;
 }
 
+/* Bytes of memory that its rows take: in proportion to the encoding. Walks all of them. */
+size_t sessions_memory(const struct sessions *table);
+
 static inline uint32_t sessions_count(const struct sessions *table)
 {
     return table->count;

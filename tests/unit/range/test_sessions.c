@@ -447,6 +447,11 @@ static void test_full(void **state)
     sent.lowest = 100;
     assert_int_equal(send_one(&w, 1002, sent, &put).status, ERR_BUSY);
     assert_int_equal(send_one(&w, 1003, sent, &put).status, 0);
+    /* What it took goes when it is answered. */
+    assert_true(sessions_memory(&range_meta(w.range)->sessions) > 100000);
+    sent.lowest = ++sent.sequence;
+    assert_int_equal(send_one(&w, 1004, sent, &put).status, 0);
+    assert_true(sessions_memory(&range_meta(w.range)->sessions) < 5000);
     sessions_check(&range_meta(w.range)->sessions);
     world_close(&w);
 }
