@@ -201,6 +201,8 @@ int range_split_judge(const struct range_meta *meta, const struct range_admin *a
     const struct range_split *split = &admin->split;
     struct range_span span = range_descriptor_span(d);
     ASSERT(admin->kind == RANGE_ADMIN_SPLIT);
+    if (d->range_id == RANGE_ID_SYSTEM)
+        return err_set(err, ERR_INVALID, "range 1 is never split");
     int rv = range_admin_check_frozen(meta, err);
     if (rv == 0 && !PLANTED(epoch_not_checked))
         rv = range_admin_check_epoch(d, admin->epoch, err);

@@ -18,6 +18,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* The range of placement's own keys, which is never split or merged. */
+#define RANGE_ID_SYSTEM UINT64_C(1)
+
 enum {
     RANGE_REPLICAS_MAX = 16,
     RANGE_KEY_MAX = 4096 + 7, /* longest user key behind 0x02, keyspace and hash slot */

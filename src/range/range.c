@@ -13,7 +13,7 @@
 #include "range/feed.h"
 #include "range/range_internal.h"
 
-enum { USER_PREFIX = 0x02, PREFETCH_BYTES_MAX = 16 << 20 };
+enum { SYSTEM_PREFIX = 0x01, USER_PREFIX = 0x02, PREFETCH_BYTES_MAX = 16 << 20 };
 
 struct range_span range_span_all(void)
 {
@@ -22,9 +22,16 @@ struct range_span range_span_all(void)
     return (struct range_span){.start = slice_of(start, 1), .end = slice_of(end, 1)};
 }
 
+struct range_span range_span_system(void)
+{
+    static const uint8_t start[1] = {SYSTEM_PREFIX};
+    static const uint8_t end[1] = {SYSTEM_PREFIX + 1};
+    return (struct range_span){.start = slice_of(start, 1), .end = slice_of(end, 1)};
+}
+
 void range_key_prefix(uint32_t keyspace, uint8_t out[RANGE_USER_KEY_PREFIX])
 {
-    out[0] = USER_PREFIX;
+    out[0] = keyspace == RANGE_KEYSPACE_SYSTEM ? SYSTEM_PREFIX : USER_PREFIX;
     put_u32be(out + 1, keyspace);
 }
 
@@ -288,12 +295,12 @@ size_t range_user_key(uint32_t keyspace, struct slice key, uint8_t *out)
 
 size_t range_keyspace_end(uint32_t keyspace, uint8_t *out)
 {
-    if (keyspace < UINT32_MAX) {
-        range_key_prefix(keyspace + 1, out);
+    range_key_prefix(keyspace, out);
+    if (keyspace < UINT32_MAX && keyspace != RANGE_KEYSPACE_SYSTEM) {
+        put_u32be(out + 1, keyspace + 1);
         return RANGE_USER_KEY_PREFIX;
     }
-    range_key_prefix(keyspace, out);
-    out[0]++; /* behind the last keyspace: what is behind all of them */
+    out[0]++; /* behind the last keyspace of its kind: what is behind all of them */
     return 1;
 }
 

@@ -60,6 +60,9 @@ enum {
 /* Reserved: what stands in this keyspace is for ranges, not for clients. */
 #define RANGE_KEYSPACE_RESERVED UINT32_MAX
 
+/* What placement keeps in range 1: on disk below all user keys, as 0x01 | keyspace | key. */
+#define RANGE_KEYSPACE_SYSTEM (UINT32_MAX - 1)
+
 /* ---- birth, life, end ------------------------------------------------------ */
 
 /* What a bootstrap or a split says about a new range. */
@@ -78,6 +81,9 @@ struct range_birth {
 
 /* [0x02, 0x03): every user key of every keyspace. */
 struct range_span range_span_all(void);
+
+/* [0x01, 0x02): the keys of RANGE_KEYSPACE_SYSTEM. */
+struct range_span range_span_system(void);
 
 /* The meta of a range born so, for range_meta_put() and range_new(). `ret_meta`
  * is initialised and empty before. ERR_INVALID, ERR_NOMEM. */

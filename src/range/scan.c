@@ -8,14 +8,8 @@ enum { INLINE_STEPS_MAX = 4 * RANGE_INLINE_MAX };
 /* On disk: the first key of the keyspace behind `keyspace`. */
 static void append_keyspace_end(struct buf *out, uint32_t keyspace)
 {
-    uint8_t prefix[RANGE_USER_KEY_PREFIX];
-    range_key_prefix(keyspace, prefix);
-    if (keyspace == UINT32_MAX) {
-        buf_append_u8(out, prefix[0] + 1);
-        return;
-    }
-    range_key_prefix(keyspace + 1, prefix);
-    buf_append(out, prefix, sizeof prefix);
+    uint8_t end[RANGE_USER_KEY_PREFIX];
+    buf_append(out, end, range_keyspace_end(keyspace, end));
 }
 
 /* A scan goes on from range to range: it must begin inside this one. */
