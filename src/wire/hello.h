@@ -6,7 +6,7 @@
  *   who connects                         who accepted
  *     hello {nonce A}          ──▶
  *                              ◀──   hello_ack {nonce B, proof of the secret}
- *     auth {proof}             ──▶   (purpose PEER or SNAPSHOT with a secret only)
+ *     auth {proof}             ──▶   (any purpose but CLIENT, with a secret only)
  *     … requests or peer messages …
  *
  * At any time: ping ──▶, ◀── pong with the same token; error: the last message of
@@ -23,7 +23,8 @@ enum hello_purpose {
     HELLO_CLIENT = 1,
     HELLO_PEER = 2,
     HELLO_SNAPSHOT = 3,
-    HELLO_PURPOSE_LAST = HELLO_SNAPSHOT,
+    HELLO_JOIN = 4, /* a store that asks to join, or where everybody is: one request */
+    HELLO_PURPOSE_LAST = HELLO_JOIN,
 };
 enum { HELLO_NONCE_LEN = 16, HELLO_PROOF_LEN = 32, HELLO_NAME_MAX = 255 };
 

@@ -59,6 +59,16 @@ const char *msg_kind_name(uint32_t kind)
         return "snapshot_end";
     case MSG_SNAPSHOT_ACK:
         return "snapshot_ack";
+    case MSG_STORE_BEAT:
+        return "store_beat";
+    case MSG_RANGE_BEAT:
+        return "range_beat";
+    case MSG_DRIVER_WORD:
+        return "driver_word";
+    case MSG_DRIVER_AT:
+        return "driver_at";
+    case MSG_STEP_DONE:
+        return "step_done";
     case MSG_REQUEST:
         return "request";
     case MSG_RESPONSE:

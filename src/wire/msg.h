@@ -2,6 +2,7 @@
  *
  * msg — what every message has in common: a body is one msgpack map whose first
  * pair is {0: kind}. The families stand in hello.h, peer_msg.h, snapshot_msg.h,
+ * driver_msg.h,
  * request.h and response.h; each has x_encode(), which appends a body (between
  * frame_begin() and frame_end()), and x_decode(), which borrows from one.
  *
@@ -50,6 +51,12 @@ enum msg_kind {
 
     MSG_REQUEST = 48,
     MSG_RESPONSE = 49,
+
+    MSG_STORE_BEAT = 64,
+    MSG_RANGE_BEAT = 65,
+    MSG_DRIVER_WORD = 66,
+    MSG_DRIVER_AT = 67,
+    MSG_STEP_DONE = 68,
 };
 
 enum {

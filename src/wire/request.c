@@ -80,6 +80,23 @@ static const struct msg_field merge_fields[] = {
     {4, MSG_U64, AT(merge.right_span), 0},
 };
 
+static const struct msg_field join_fields[] = {
+    {1, MSG_FIXED, AT(join.store_uuid), STORE_UUID_LEN},
+    {2, MSG_U64, AT(join.cluster_id), 0},
+    {3, MSG_U64, AT(join.store_id), 0},
+    {4, MSG_U64, AT(join.boot), 0},
+    {5, MSG_TEXT, AT(join.address), ADDRESS_MAX},
+};
+
+static const struct msg_field placement_fields[] = {
+    {1, MSG_ENUM, AT(placement.verb), VERB_LAST},
+    {2, MSG_U64, AT(placement.id), 0},
+    {3, MSG_TEXT, AT(placement.name), TEXT_MAX},
+    {4, MSG_BIN, AT(placement.value), DESCRIPTOR_KEY_MAX},
+    {5, MSG_U64, AT(placement.from_store), 0},
+    {6, MSG_U64, AT(placement.to_store), 0},
+};
+
 /* By kind; a kind without a row of its own has no detail. */
 static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_WRITE] = MSG_TABLE("write", write_fields),
@@ -98,6 +115,8 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_MERGE] = MSG_TABLE("merge", merge_fields),
     [REQUEST_CHECK_START] = MSG_TABLE("check_start", check_fields),
     [REQUEST_CHECK_RESULT] = MSG_TABLE("check_result", check_fields),
+    [REQUEST_JOIN] = MSG_TABLE("join", join_fields),
+    [REQUEST_PLACEMENT] = MSG_TABLE("placement", placement_fields),
 };
 
 bool request_is_read_only(enum request_kind kind)
@@ -120,6 +139,8 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_SPLIT:
     case REQUEST_MERGE:
     case REQUEST_CHECK_START:
+    case REQUEST_JOIN:
+    case REQUEST_PLACEMENT:
         return false;
     }
     return false;
@@ -287,6 +308,16 @@ static int detail_check(const struct request *request, struct err *err)
     case REQUEST_MERGE:
         if (request->range_id == 0 || request->span_epoch == 0 || request->merge.right_range == 0)
             return err_set(err, ERR_INVALID, "merge without its ranges or epoch");
+        return 0;
+    case REQUEST_JOIN:
+        if (request->join.address.len == 0 ||
+            memchr(request->join.address.data, 0, request->join.address.len) != NULL ||
+            (request->join.store_id == 0) != (request->join.cluster_id == 0))
+            return err_set(err, ERR_INVALID, "join without an address, or with half an identity");
+        return 0;
+    case REQUEST_PLACEMENT:
+        if (request->placement.verb == 0)
+            return err_set(err, ERR_INVALID, "placement is asked nothing");
         return 0;
     case REQUEST_CHECK_RESULT:
         if (request->check.index == 0)

@@ -37,7 +37,9 @@ enum request_kind {
     REQUEST_SPLIT = 14,        /* cut a range in two */
     REQUEST_WATCH = 15,        /* the next changes of a span */
     REQUEST_MERGE = 16,        /* take in the neighbour to the right */
-    REQUEST_KIND_LAST = REQUEST_MERGE,
+    REQUEST_JOIN = 20,         /* a store asks for its id, or tells where it is */
+    REQUEST_PLACEMENT = 21,    /* what an operator asks of placement, or tells it */
+    REQUEST_KIND_LAST = REQUEST_PLACEMENT,
 };
 
 enum consistency {
@@ -153,6 +155,46 @@ struct request_check {
     uint64_t index;    /* CHECK_RESULT: as CHECK_START answered it; > 0 */
 };
 
+/* JOIN: only from who has proven the cluster's secret. The same uuid gets the same id,
+ * however often it asks. */
+struct request_join {
+    uint8_t store_uuid[STORE_UUID_LEN];
+    uint64_t cluster_id; /* 0: it has none yet */
+    uint64_t store_id;   /* 0: likewise */
+    uint64_t boot;
+    struct slice address; /* what others shall dial */
+};
+
+/* Part of the protocol. What PLACEMENT asks; tables and texts come as they are shown. */
+enum placement_verb {
+    VERB_STORES = 1,   /* a table of all stores, or of store `id` */
+    VERB_STATUS = 2,   /* how placement is */
+    VERB_SETTINGS = 3, /* a table */
+    VERB_SET = 4,      /* `name` to `value` */
+    VERB_PAUSE = 5,
+    VERB_RESUME = 6,
+    VERB_EXPLAIN = 7,    /* what is done with range `id`, and why */
+    VERB_WHY_NOT = 8,    /* why nothing comes to store `id` or leaves it */
+    VERB_PLAN = 9,       /* what would be done; `name` "down", "gone": if store `id` were so */
+    VERB_OPERATORS = 10, /* a table of what runs, and what ended */
+    VERB_DRAIN = 11,     /* store `id` */
+    VERB_UNDRAIN = 12,
+    VERB_DECOMMISSION = 13,
+    VERB_REMOVE_STORE = 14, /* forget it */
+    VERB_RANGES = 15,       /* a table of ranges from key `value` on */
+    VERB_COMMAND = 16,      /* `name`: "move", "split", …; range `id`, stores, key `value` */
+    VERB_LAST = VERB_COMMAND,
+};
+
+struct request_placement {
+    enum placement_verb verb;
+    uint64_t id; /* of a store, a range or an operator; 0: none */
+    struct slice name;
+    struct slice value;
+    uint64_t from_store;
+    uint64_t to_store;
+};
+
 struct request {
     uint64_t id; /* > 0; the client's, unique on the connection */
     uint64_t trace_id;
@@ -173,6 +215,8 @@ struct request {
         struct request_split split;
         struct request_merge merge;
         struct request_check check;
+        struct request_join join;
+        struct request_placement placement;
     };
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/response.h"
 
+#include "wire/driver_msg.h"
 #include "wire/frame.h"
 #include "wire/msg_internal.h"
 
@@ -74,6 +75,17 @@ static const struct msg_field check_fields[] = {
     {15, MSG_TEXT, AT(check.why), TEXT_MAX},
 };
 
+static const struct msg_field join_fields[] = {
+    {1, MSG_U64, AT(join.cluster_id), 0},
+    {2, MSG_U64, AT(join.store_id), 0},
+    {3, MSG_LIST, AT(join.peers), BOOK_ITEMS_MAX},
+};
+static const struct msg_field placement_fields[] = {
+    {1, MSG_LIST, AT(placement.columns), RESPONSE_COLUMNS_MAX},
+    {2, MSG_LIST, AT(placement.cells), RESPONSE_CELLS_MAX},
+    {3, MSG_TEXT, AT(placement.text), 1 << 20},
+};
+
 /* By kind of the request; one without a row here has an empty detail. */
 static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_WRITE] = MSG_TABLE("write response", write_fields),
@@ -90,6 +102,8 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_STATS] = MSG_TABLE("stats response", stats_fields),
     [REQUEST_CHECK_START] = MSG_TABLE("check_start response", check_fields),
     [REQUEST_CHECK_RESULT] = MSG_TABLE("check_result response", check_fields),
+    [REQUEST_JOIN] = MSG_TABLE("join response", join_fields),
+    [REQUEST_PLACEMENT] = MSG_TABLE("placement response", placement_fields),
 };
 
 /* ---- rows, stats, parts of a check ---------------------------------------- */
@@ -182,6 +196,16 @@ void change_next(struct unpack *cursor, struct change *ret_change)
 {
     *ret_change = (struct change){0};
     msg_read_map(cursor, &change_table, ret_change);
+}
+
+void cell_append(struct buf *raw, struct slice text)
+{
+    pack_str(raw, slice_of(text.data, MIN(text.len, (size_t)TEXT_MAX)));
+}
+
+struct slice cell_next(struct unpack *cursor)
+{
+    return unpack_str_max(cursor, TEXT_MAX);
 }
 
 #define PART_AT(m) offsetof(struct check_part, m)
@@ -323,9 +347,41 @@ static int changes_check(const struct response *response, struct err *err)
     return unpack_finish(&u, "change", err);
 }
 
+static int join_check(const struct response_join *join, struct err *err)
+{
+    struct unpack u = unpack_of(join->peers.raw);
+    struct book_item peer;
+    if (join->cluster_id == 0 || join->store_id == 0)
+        return err_set(err, ERR_CORRUPT, "join response without ids");
+    for (uint32_t i = 0; i < join->peers.count && !u.bad; i++)
+        book_item_next(&u, &peer);
+    return unpack_finish(&u, "book_item", err);
+}
+
+static int table_check(const struct response_placement *table, struct err *err)
+{
+    struct unpack u = unpack_of(table->columns.raw);
+    for (uint32_t i = 0; i < table->columns.count && !u.bad; i++)
+        cell_next(&u);
+    int rv = unpack_finish(&u, "column", err);
+    u = unpack_of(table->cells.raw);
+    for (uint32_t i = 0; i < table->cells.count && !u.bad; i++)
+        cell_next(&u);
+    if (rv == 0)
+        rv = unpack_finish(&u, "cell", err);
+    uint32_t columns = table->columns.count;
+    if (rv == 0 && (columns == 0 ? table->cells.count > 0 : table->cells.count % columns != 0))
+        rv = err_set(err, ERR_CORRUPT, "a table with half a row");
+    return rv;
+}
+
 static int detail_check(const struct response *response, struct err *err)
 {
     switch (response->kind) {
+    case REQUEST_JOIN:
+        return join_check(&response->join, err);
+    case REQUEST_PLACEMENT:
+        return table_check(&response->placement, err);
     case REQUEST_GET:
     case REQUEST_MULTI_GET:
     case REQUEST_SCAN:

@@ -155,6 +155,22 @@ struct check_part {
     uint8_t sum[CHECK_SUM_LEN];
 };
 
+/* JOIN */
+struct response_join {
+    uint64_t cluster_id;
+    uint64_t store_id;      /* its own, for life */
+    struct pack_list peers; /* book_item_next() (driver_msg.h): all stores */
+};
+
+enum { RESPONSE_COLUMNS_MAX = 32, RESPONSE_CELLS_MAX = 65536 };
+
+/* PLACEMENT: a table, row by row; or a text for people, or both. */
+struct response_placement {
+    struct pack_list columns; /* names; of numbers and yes or no with '#' in front */
+    struct pack_list cells;   /* texts: columns.count for each row */
+    struct slice text;
+};
+
 struct response {
     uint64_t id;       /* of the request */
     uint64_t trace_id; /* of the request */
@@ -172,6 +188,8 @@ struct response {
         struct response_identify identify;
         struct response_stats stats;
         struct response_check check;
+        struct response_join join;
+        struct response_placement placement;
     };
 };
 
@@ -191,6 +209,10 @@ void change_append(struct buf *raw, const struct change *change);
 
 /* The next change of a list that response_decode() accepted. */
 void change_next(struct unpack *cursor, struct change *ret_change);
+
+/* One name or cell of a table. */
+void cell_append(struct buf *raw, struct slice text);
+struct slice cell_next(struct unpack *cursor);
 
 void check_part_append(struct buf *raw, const struct check_part *part);
 

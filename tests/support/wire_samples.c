@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/wire_samples.h"
 
+#include "support/wire_samples_driver.h"
+
 #include "wire/command.h"
 #include "wire/hello.h"
 #include "wire/member_msg.h"
@@ -13,11 +15,16 @@
 #define S(text) slice_of("" text, sizeof(text) - 1)
 
 /* Read every byte, so that a sanitizer sees a slice that points elsewhere. */
-static void touch(struct slice s)
+void wire_touch(struct slice s)
 {
     volatile uint8_t sum = 0;
     for (size_t i = 0; i < s.len; i++)
         sum = (uint8_t)(sum + s.data[i]);
+}
+
+static void touch(struct slice s)
+{
+    wire_touch(s);
 }
 
 /* ---- hello --------------------------------------------------------------- */
@@ -534,6 +541,29 @@ static void request_check_sample(struct buf *buf)
     request_encode(buf, &request);
 }
 
+static void request_join_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_JOIN);
+    request.join = (struct request_join){.store_uuid = "0123456789abcde",
+                                         .cluster_id = 5,
+                                         .store_id = 6,
+                                         .boot = 7,
+                                         .address = S("a:1")};
+    request_encode(buf, &request);
+}
+
+static void request_placement_sample(struct buf *buf)
+{
+    struct request request = request_of(REQUEST_PLACEMENT);
+    request.placement = (struct request_placement){.verb = VERB_COMMAND,
+                                                   .id = 2,
+                                                   .name = S("move"),
+                                                   .value = S("k"),
+                                                   .from_store = 1,
+                                                   .to_store = 70000};
+    request_encode(buf, &request);
+}
+
 static int request_try(struct slice body, struct err *err)
 {
     struct request request;
@@ -565,6 +595,12 @@ static int request_try(struct slice body, struct err *err)
         touch(request.change_member.member.address);
     if (request.kind == REQUEST_SPLIT)
         touch(request.split.key);
+    if (request.kind == REQUEST_JOIN)
+        touch(request.join.address);
+    if (request.kind == REQUEST_PLACEMENT) {
+        touch(request.placement.name);
+        touch(request.placement.value);
+    }
     return 0;
 }
 
@@ -929,6 +965,12 @@ const struct wire_sample wire_samples[] = {
     {"split", request_split_sample, request_try, request_again},
     {"merge_request", request_merge_sample, request_try, request_again},
     {"check_result", request_check_sample, request_try, request_again},
+    {"join", request_join_sample, request_try, request_again},
+    {"placement", request_placement_sample, request_try, request_again},
+    {"store_beat", store_beat_sample, store_beat_try, store_beat_again},
+    {"range_beat", range_beat_sample, range_beat_try, range_beat_again},
+    {"driver_word", driver_word_sample, driver_word_try, driver_word_again},
+    {"step_done", step_done_sample, step_done_try, step_done_again},
     {"write_response", response_write_sample, response_try, response_again},
     {"scan_response", response_scan_sample, response_try, response_again},
     {"status_response", response_status_sample, response_try, response_again},

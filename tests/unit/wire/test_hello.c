@@ -65,7 +65,7 @@ static const struct {
     {"kind twice", {0x85, 0, 1, 1, 1, 2, 1, 3, 1, 0, 1}, 11, ERR_CORRUPT},
     {"field twice", {0x85, 0, 1, 1, 1, 2, 1, 3, 1, 1, 1}, 11, ERR_CORRUPT},
     {"no purpose", {0x83, 0, 1, 1, 1, 2, 1}, 7, ERR_CORRUPT},
-    {"purpose unknown", {0x84, 0, 1, 1, 1, 2, 1, 3, 4}, 9, ERR_CORRUPT},
+    {"purpose unknown", {0x84, 0, 1, 1, 1, 2, 1, 3, 5}, 9, ERR_CORRUPT},
     {"no versions", {0x82, 0, 1, 3, 1}, 5, ERR_CORRUPT},
     {"versions the wrong way round", {0x84, 0, 1, 1, 2, 2, 1, 3, 1}, 9, ERR_CORRUPT},
     {"uuid too short", {0x85, 0, 1, 1, 1, 2, 1, 3, 1, 8, 0xc4, 1, 7}, 13, ERR_CORRUPT},
