@@ -119,8 +119,6 @@ static int options_check(const struct net_options *options, struct err *err)
     ASSERT(options->hooks.on_peer_message != NULL);
     ASSERT(options->hooks.on_request != NULL);
     ASSERT(options->hooks.on_stream != NULL);
-    if (options->self.store_id == 0)
-        return err_set(err, ERR_INVALID, "a store without an id cannot listen");
     if (strlen(options->address) >= ENV_ADDRESS_MAX)
         return err_set(err, ERR_INVALID, "address '%.40s…' is too long", options->address);
     return 0;
@@ -159,6 +157,7 @@ int net_new(struct env *env, const struct net_options *options, struct net **ret
     list_init(&net->links);
     list_init(&net->dead);
     list_init(&net->streams);
+    list_init(&net->calls);
     map_init(&net->peers);
     map_init(&net->incoming);
     map_init(&net->clients);
@@ -200,6 +199,7 @@ void net_free(struct net *net)
     env_task_cancel(&net->reap);
     net_peers_free(net);
     net_streams_free(net);
+    net_calls_free(net);
     maps_free(net);
     while (!list_is_empty(&net->links))
         net_link_free(list_first(&net->links, struct net_link, in_links));
@@ -213,10 +213,13 @@ const char *net_address(const struct net *net)
     return net->address;
 }
 
-void net_set_cluster(struct net *net, uint64_t cluster_id)
+void net_set_cluster(struct net *net, uint64_t cluster_id, uint64_t store_id)
 {
     ASSERT(cluster_id != 0);
+    ASSERT(store_id != 0);
+    ASSERT(net->self.store_id == 0 || net->self.store_id == store_id);
     net->self.cluster_id = cluster_id;
+    net->self.store_id = store_id;
 }
 
 void net_set_disk(struct net *net, uint32_t disk)

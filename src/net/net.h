@@ -6,7 +6,9 @@
  *   accepted:  hello ─▶ ack ─▶ [auth] ─▶ peer      ─▶ on_peer_message()
  *                                        snapshot  ─▶ on_stream() (net/net_stream.h)
  *                                        client    ─▶ on_request() (net/net_client.h)
+ *                                        join      ─▶ the same, once the secret is proven
  *   dialled:   net_peer_send() ─▶ the one connection to that store (net/net_peer.h)
+ *              net_call_new()  ─▶ one question to an address (net/net_call.h)
  *
  * A store's messages to a peer travel on the connection that it dialled; what the
  * peer sends travels on the one that the peer dialled. So there is exactly one
@@ -113,7 +115,7 @@ struct net_hooks {
 struct net_options {
     const char *address;      /* to listen on; "host:port" */
     const char *name;         /* of this program, for people */
-    struct net_identity self; /* store_id is not 0 */
+    struct net_identity self; /* store_id 0: it has none yet, and no peers */
     struct slice secret;      /* empty: none */
     struct net_limits limits;
     struct net_hooks hooks;
@@ -143,9 +145,9 @@ void net_free(struct net *net);
 /* The address that it listens on, with the port that was picked for port 0. */
 const char *net_address(const struct net *net);
 
-/* The cluster was born, or joined: hellos carry its id from now on, and what stands
- * is left as it is. */
-void net_set_cluster(struct net *net, uint64_t cluster_id);
+/* The cluster was born, or joined: hellos carry its id and ours from now on, and what
+ * stands is left as it is. An id of ours that was known stays. */
+void net_set_cluster(struct net *net, uint64_t cluster_id, uint64_t store_id);
 
 /* For a graceful stop: take no new connections. What stands is served on. */
 void net_stop_listening(struct net *net);

@@ -17,6 +17,7 @@
 struct net_client {
     struct net_link *link; /* owned by net, as this */
     uint64_t number;
+    bool is_proven; /* a store that knows the cluster's secret */
     uint32_t in_flight;
     bool is_full;       /* requests_max was met */
     bool is_stuck;      /* replies_pause was met */
@@ -161,7 +162,7 @@ static void on_end(struct net_link *link, int status, const char *reason)
 static const struct net_link_handler CLIENT_HANDLER = {
     .on_frame = on_frame, .on_drain = on_drain, .on_read = on_read, .on_end = on_end};
 
-int net_client_begin(struct net_link *link, struct err *err)
+int net_client_begin(struct net_link *link, bool is_proven, struct err *err)
 {
     struct net *net = link->net;
     struct net_client *client = calloc(1, sizeof *client);
@@ -172,6 +173,7 @@ int net_client_begin(struct net_link *link, struct err *err)
     }
     client->link = link;
     client->number = number;
+    client->is_proven = is_proven;
     client->active_us = link->heard_us;
     net->stats.clients++;
     net_link_hand_over(link, &CLIENT_HANDLER, client);
@@ -201,6 +203,12 @@ void net_clients_sweep(struct net *net, uint64_t now_us)
 }
 
 /* ---- calls ------------------------------------------------------------------------------ */
+
+bool net_client_is_proven(const struct net *net, uint64_t number)
+{
+    const struct net_client *client = client_find(net, number);
+    return client != NULL && client->is_proven;
+}
 
 int net_client_push(struct net *net, uint64_t number, struct slice frames)
 {

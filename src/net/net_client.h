@@ -30,6 +30,10 @@ size_t net_client_pending(const struct net *net, uint64_t client);
 /* Its address in text, "" if it is gone; valid until the next call on the loop. */
 const char *net_client_address(const struct net *net, uint64_t client);
 
+/* Is it a store that has proven the cluster's secret (or needs none, from loopback)? False
+ * if it is gone. */
+bool net_client_is_proven(const struct net *net, uint64_t client);
+
 /* Tell it why, then close. Harmless if it is gone. on_client_gone() follows. */
 void net_client_close(struct net *net, uint64_t client, int status, const char *reason);
 

@@ -79,7 +79,10 @@ static int answer_check(struct net_link *link, uint64_t store_id, const struct h
     if (ack->protocol < PROTOCOL_VERSION_MIN || ack->protocol > PROTOCOL_VERSION_MAX)
         return err_set(err, ERR_UNSUPPORTED, "it speaks protocol version %u", ack->protocol);
     int code = check_cluster(link->net, ack->cluster_id, err);
-    if (code == 0 && ack->store_id != store_id)
+    bool is_self = memcmp(ack->store_uuid, link->net->self.store_uuid, STORE_UUID_LEN) == 0;
+    if (code == 0 && store_id == 0 && is_self)
+        code = err_set(err, ERR_INVALID, "that is this store itself");
+    if (code == 0 && store_id != 0 && ack->store_id != store_id)
         code = err_set(err, ERR_UNAUTHORIZED, "store %llu answers, not store %llu",
                        (unsigned long long)ack->store_id, (unsigned long long)store_id);
     if (code != 0)
@@ -121,7 +124,8 @@ int net_greet_answer(struct net_link *link, uint64_t store_id, uint32_t kind, st
     struct net_identity who = {
         .cluster_id = ack.cluster_id, .store_id = ack.store_id, .boot = ack.boot};
     memcpy(who.store_uuid, ack.store_uuid, STORE_UUID_LEN);
-    code = check_peer(link->net, &who, err);
+    if (store_id != 0)
+        code = check_peer(link->net, &who, err);
     if (code != 0 || link->state != LINK_OPEN) /* the hook may have removed the peer */
         return code;
     code = answer_prove(link, &ack, err);
@@ -149,12 +153,13 @@ static int accepted_stand(struct net_link *link, struct err *err)
 {
     enum hello_purpose purpose = link->greet.hello.purpose;
     struct net_identity who = accepted_identity(link);
-    int code = purpose == HELLO_CLIENT ? 0 : check_peer(link->net, &who, err);
+    bool is_store = purpose == HELLO_PEER || purpose == HELLO_SNAPSHOT;
+    int code = is_store ? check_peer(link->net, &who, err) : 0;
     if (code != 0 || link->state != LINK_OPEN)
         return code;
     net_link_stand(link);
-    if (purpose == HELLO_CLIENT)
-        return net_client_begin(link, err);
+    if (!is_store)
+        return net_client_begin(link, purpose == HELLO_JOIN, err);
     if (purpose == HELLO_PEER)
         return net_incoming_begin(link, &who, err);
     return net_stream_begin(link, &who, err);
@@ -163,9 +168,12 @@ static int accepted_stand(struct net_link *link, struct err *err)
 /* May a store come in at all? */
 static int accepted_check_store(struct net_link *link, const struct hello *hello, struct err *err)
 {
-    if (hello->store_id == 0)
+    bool is_join = hello->purpose == HELLO_JOIN;
+    if (!is_join && hello->store_id == 0)
         return err_set(err, ERR_INVALID, "a store without an id");
-    if (hello->store_id == link->net->self.store_id)
+    if (!is_join && link->net->self.store_id == 0)
+        return err_set(err, ERR_STATE, "this store has no cluster yet");
+    if (!is_join && hello->store_id == link->net->self.store_id)
         return err_set(err, ERR_INVALID, "store id %llu is our own",
                        (unsigned long long)hello->store_id);
     if (link->net->secret_len == 0 && !env_conn_is_loopback(link->conn))

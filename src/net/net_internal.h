@@ -164,8 +164,8 @@ void net_greet_accept(struct net *net, struct env_conn *conn, const char *addres
 /* Say hello on a link that we dialled. */
 void net_greet_hello(struct net_link *link, enum hello_purpose purpose);
 
-/* Judge the answer (it must come from `store_id`), prove ourselves, and ping: the
- * pong says that we were accepted. */
+/* Judge the answer (it must come from `store_id`; 0: from anybody but ourselves), prove ourselves,
+ * and ping: the pong says that we were accepted. */
 int net_greet_answer(struct net_link *link, uint64_t store_id, uint32_t kind, struct slice body,
                      struct net_identity *ret_who, struct err *err);
 
@@ -185,7 +185,7 @@ void net_incoming_close(struct net *net, uint64_t store_id, const char *reason);
 /* ---- clients, streams, peers ------------------------------------------------------ */
 
 /* The greeting is over. */
-int net_client_begin(struct net_link *link, struct err *err);
+int net_client_begin(struct net_link *link, bool is_proven, struct err *err);
 
 /* Time-outs of all clients. */
 void net_clients_sweep(struct net *net, uint64_t now_us);
@@ -204,6 +204,9 @@ void net_peers_sweep(struct net *net, uint64_t now_us);
 
 /* Memory only. */
 void net_peers_free(struct net *net);
+
+/* Memory only. */
+void net_calls_free(struct net *net);
 
 /* Something came from that store on the connection that it dialled. */
 void net_peer_note_heard(struct net *net, uint64_t store_id, uint64_t now_us);
@@ -225,12 +228,14 @@ struct net {
     /* state */
     struct env_listener *listener;
     char address[ENV_ADDRESS_MAX];
-    struct list links;    /* net_link.in_links, in order of birth */
-    struct list dead;     /* net_link.in_dead: to be freed */
-    struct map peers;     /* store id → net_peer */
-    struct map incoming;  /* store id → net_incoming */
-    struct map clients;   /* client number → net_client */
-    struct list streams;  /* net_stream.in_streams */
+    struct list links;   /* net_link.in_links, in order of birth */
+    struct list dead;    /* net_link.in_dead: to be freed */
+    struct map peers;    /* store id → net_peer */
+    struct map incoming; /* store id → net_incoming */
+    struct map clients;  /* client number → net_client */
+    struct list streams; /* net_stream.in_streams */
+    struct list calls;   /* net_call.in_calls */
+    uint32_t call_count;
     uint64_t client_next; /* number of the next client */
     uint64_t swept_us;    /* last sweep */
     uint64_t awake_us;    /* when we last came back after being late ourselves */

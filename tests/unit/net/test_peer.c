@@ -330,7 +330,7 @@ static void test_a_store_not_yet_born_is_for_check_peer_to_judge(void **state)
     rig_run(rig, RIG_SECOND);
     assert_true(net_peer_is_up(peer));
     assert_int_equal(rig->stores[0].up_who.cluster_id, RIG_CLUSTER);
-    net_set_cluster(rig->stores[0].net, RIG_CLUSTER);
+    net_set_cluster(rig->stores[0].net, RIG_CLUSTER, rig->stores[0].options.self.store_id);
     sim_net_reset(rig->sim, NULL, NULL);
     rig_run(rig, RIG_SECOND);
     assert_true(net_peer_is_up(peer));
