@@ -198,6 +198,15 @@ struct hf_check {
     const struct hf_check_part *parts;
 };
 
+/* hf_placement(): a table, row by row, or a text, or neither. */
+struct hf_table {
+    size_t column_count;
+    const char *const *columns; /* names; '#' in front of those of numbers */
+    size_t row_count;
+    const char *const *cells; /* column_count for each row */
+    const char *text;         /* "" if there is none */
+};
+
 /* The outcome of one operation. Read only; release with hf_result_free(). */
 struct hf_result {
     int code;                     /* as the call returned it */
@@ -218,6 +227,7 @@ struct hf_result {
     const struct hf_check *check; /* NULL but for hf_check_*() */
     struct hf_bytes token;        /* HF_ERR_UNDETERMINED: for hf_resolve(); empty where nobody
                                      could tell (without sessions) */
+    const struct hf_table *table; /* NULL but for hf_placement() */
 };
 
 /* NULL is fine. */
@@ -648,16 +658,6 @@ int hf_stats(struct hf_client *client, const char *endpoint, const struct hf_cal
 int hf_stats_async(struct hf_client *client, const char *endpoint, const struct hf_call *call,
                    const struct hf_then *then);
 
-/* Bring the store at `endpoint` to life as one of `members`, of which it must be one
- * (by uuid); all members are told the same, one after another. `cluster_id` > 0.
- * HF_ERR_EXISTS if it belongs to a cluster already. */
-int hf_bootstrap(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
-                 const struct hf_member *members, size_t count, const struct hf_call *call,
-                 struct hf_result **ret_result);
-int hf_bootstrap_async(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
-                       const struct hf_member *members, size_t count, const struct hf_call *call,
-                       const struct hf_then *then);
-
 /* Hand leadership to a replica; 0: to whichever is best. */
 int hf_transfer_leader(struct hf_client *client, uint64_t replica_id, const struct hf_call *call,
                        struct hf_result **ret_result);
@@ -719,6 +719,46 @@ int hf_check_result(struct hf_client *client, const char *endpoint, uint64_t ran
                     uint64_t index, const struct hf_call *call, struct hf_result **ret_result);
 int hf_check_result_async(struct hf_client *client, const char *endpoint, uint64_t range_id,
                           uint64_t index, const struct hf_call *call, const struct hf_then *then);
+
+/* What placement is asked, or told (docs/OPERATIONS.md, Placement). */
+enum hf_placement_verb {
+    HF_PLACEMENT_STORES = 1,   /* a table of all stores, or of store `id` */
+    HF_PLACEMENT_STATUS = 2,   /* how placement is */
+    HF_PLACEMENT_SETTINGS = 3, /* a table */
+    HF_PLACEMENT_SET = 4,      /* `name` to `value` */
+    HF_PLACEMENT_PAUSE = 5,    /* do nothing but what is commanded */
+    HF_PLACEMENT_RESUME = 6,
+    HF_PLACEMENT_EXPLAIN = 7,    /* what is done with range `id`, and why */
+    HF_PLACEMENT_WHY_NOT = 8,    /* why nothing comes to store `id` or leaves it */
+    HF_PLACEMENT_PLAN = 9,       /* what would be done; `name` "down", "gone": if store `id`
+                                    were so; "add": if there were one of `id` bytes */
+    HF_PLACEMENT_OPERATORS = 10, /* a table of what runs, and of what ended */
+    HF_PLACEMENT_DRAIN = 11,     /* store `id`: leaders leave, nothing comes */
+    HF_PLACEMENT_UNDRAIN = 12,
+    HF_PLACEMENT_DECOMMISSION = 13, /* replicas leave it, too; then it is removed */
+    HF_PLACEMENT_REMOVE_STORE = 14, /* forget a store that is down or holds nothing */
+    HF_PLACEMENT_RANGES = 15,       /* a table: of range `id`, or from on-disk key `value` on */
+    HF_PLACEMENT_COMMAND = 16       /* `name`: "move", "add-replica", "remove-replica",
+                                       "transfer-leader", "split", "merge", "scatter"; of range
+                                       `id`, or the one that has on-disk key `value`. "cancel":
+                                       of operator `id` */
+};
+
+struct hf_placement_ask {
+    size_t size; /* sizeof, set by the caller */
+    int verb;    /* enum hf_placement_verb */
+    uint64_t id;
+    const char *name; /* NULL is fine */
+    struct hf_bytes value;
+    uint64_t from_store;
+    uint64_t to_store;
+};
+
+/* Ask placement, wherever it runs. Answers are in result->table. */
+int hf_placement(struct hf_client *client, const struct hf_placement_ask *ask,
+                 const struct hf_call *call, struct hf_result **ret_result);
+int hf_placement_async(struct hf_client *client, const struct hf_placement_ask *ask,
+                       const struct hf_call *call, const struct hf_then *then);
 
 /* ---- what the client itself did ---------------------------------------------------------- */
 

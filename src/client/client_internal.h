@@ -72,6 +72,7 @@ struct client {
     uint32_t peer_count;
     uint32_t peer_next; /* rotates where any will do */
     struct route_cache routes;
+    struct client_peer *driver; /* who hosts placement, as somebody said; NULL: not known */
     uint64_t cluster_id;
 
     struct client_slot *slots; /* owned */

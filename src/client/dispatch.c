@@ -171,6 +171,10 @@ static struct client_peer *op_peer(struct client_op *op)
     struct client *client = op->client;
     if (op->only != NULL)
         return op->only;
+    struct client_peer *driver = client->driver;
+    if (op->request.kind == REQUEST_PLACEMENT && driver != NULL && !driver->is_suspect &&
+        driver->state != PEER_COOLING)
+        return driver;
     if (!op_needs_leader(op))
         return any_peer(client);
     struct route *route = dispatch_route(op);
@@ -297,6 +301,12 @@ static void op_again(struct client_op *op)
 static void note_leader(struct client_op *op, struct client_peer *from,
                         const struct leader_hint *hint)
 {
+    if (op->request.kind == REQUEST_PLACEMENT) {
+        struct client_peer *driver =
+            hint->address.len == 0 ? NULL : peer_get(op->client, hint->address);
+        op->client->driver = driver == from ? NULL : driver;
+        return;
+    }
     struct route *route = dispatch_route(op);
     if (route == NULL)
         return;

@@ -46,6 +46,9 @@ static void lookup_done(struct client_op *op, const struct client_result *result
         client->lookup_rounds = 0;
         client->last_error = 0;
         client_wake(client);
+    } else if (result->response != NULL && result->response->leader.address.len > 0) {
+        /* It has no such range, but knows who may: that one is asked in the next round. */
+        peer_get(client, result->response->leader.address);
     } else if (result->status != 0 && (result->response != NULL || client->last_error == 0)) {
         client->last_error = result->status;
         snprintf(client->last_text, sizeof client->last_text, "%.*s", (int)result->text.len,

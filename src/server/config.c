@@ -17,7 +17,7 @@
 enum key_kind {
     KEY_TEXT,
     KEY_ADDRESS,
-    KEY_MEMBERS,
+    KEY_JOIN,
     KEY_NUMBER,
     KEY_SIZE,
     KEY_DURATION,
@@ -43,18 +43,19 @@ struct key_row {
 #define TIB (1024 * GIB)
 #define MS UINT64_C(1000)
 #define SEC (1000 * MS)
-#define ID_MAX (UINT64_C(1) << 60) /* what fits in every message */
+
+#define LISTEN_DEFAULT "127.0.0.1:4101"
 
 static const struct key_row rows[] = {
-    {"store_id", KEY_NUMBER, AT(store_id), 1, ID_MAX, 0,
-     "number of this store in the cluster, for life (required)"},
     {"data_dir", KEY_TEXT, AT(data_dir), 0, 0, 0, "folder of log and engine (required)"},
     {"listen", KEY_ADDRESS, AT(listen), 0, 0, 0,
-     "host:port for peers and clients; port 0 takes a free one (required)"},
+     "host:port for peers and clients; port 0 takes a free one; default: " LISTEN_DEFAULT},
     {"advertise", KEY_ADDRESS, AT(advertise), 0, 0, 0,
-     "host:port that others use; default: as in members, else listen"},
-    {"members", KEY_MEMBERS, AT(members), 0, 0, 0,
-     "initial members, the same on each: 1=host:port, 2=host:port, …"},
+     "host:port that others use; default: as in listen"},
+    {"join", KEY_JOIN, AT(join), 0, 0, 0,
+     "stores of the cluster that a new folder joins: host:port, host:port, …; without it, a "
+     "new folder founds a cluster"},
+    {"labels", KEY_TEXT, AT(labels), 0, 0, 0, "where it stands, for placement: zone=a,rack=2"},
     {"cluster_secret_file", KEY_TEXT, AT(cluster_secret_file), 0, 0, 0,
      "file with the secret that peers prove; without one, peers come from loopback only"},
 
@@ -216,47 +217,28 @@ static struct slice cut_at(struct slice *rest, uint8_t c)
     return text_trim(head);
 }
 
-static int parse_member(struct slice item, struct config_member *ret_member, struct err *err)
+static int set_join(struct config *config, struct slice value, struct err *err)
 {
-    struct slice address = item;
-    struct slice id = cut_at(&address, '=');
-    struct config_member member = {0};
-    if (address.len == 0 || text_parse_u64(id, &member.store_id) != 0 || member.store_id == 0 ||
-        member.store_id > ID_MAX)
-        return err_set(err, ERR_INVALID, "'%.*s' is no store_id=host:port", (int)item.len,
-                       (const char *)item.data);
-    address = text_trim(address);
-    int rv = check_address(address, 1, err);
-    if (rv == 0)
-        rv = set_text(member.address, sizeof member.address, address, err);
-    if (rv == 0)
-        *ret_member = member;
-    return rv;
-}
-
-static int set_members(struct config *config, struct slice value, struct err *err)
-{
-    struct config_member members[CONFIG_MEMBERS_MAX];
+    char join[CONFIG_JOIN_MAX][CONFIG_ADDRESS_MAX];
     uint32_t count = 0;
+    memset(join, 0, sizeof join);
     while (value.len > 0) {
         struct slice item = cut_at(&value, ',');
-        if (count == CONFIG_MEMBERS_MAX)
-            return err_set(err, ERR_INVALID, "over %d members", CONFIG_MEMBERS_MAX);
-        int rv = parse_member(item, &members[count], err);
+        if (count == CONFIG_JOIN_MAX)
+            return err_set(err, ERR_INVALID, "over %d addresses", CONFIG_JOIN_MAX);
+        int rv = check_address(item, 1, err);
+        if (rv == 0)
+            rv = set_text(join[count], sizeof join[count], item, err);
         if (rv != 0)
             return rv;
         for (uint32_t i = 0; i < count; i++) {
-            if (members[i].store_id == members[count].store_id)
-                return err_set(err, ERR_INVALID, "store %" PRIu64 " is named twice",
-                               members[i].store_id);
-            if (strcmp(members[i].address, members[count].address) == 0)
-                return err_set(err, ERR_INVALID, "address %s is named twice", members[i].address);
+            if (strcmp(join[i], join[count]) == 0)
+                return err_set(err, ERR_INVALID, "address %s is named twice", join[i]);
         }
         count++;
     }
-    memset(config->members, 0, sizeof config->members);
-    memcpy(config->members, members, count * sizeof members[0]);
-    config->member_count = count;
+    memcpy(config->join, join, sizeof join);
+    config->join_count = count;
     return 0;
 }
 
@@ -334,8 +316,8 @@ static int row_set(const struct key_row *row, struct config *config, struct slic
         return set_text(row_field(row, config), row->size, value, err);
     case KEY_ADDRESS:
         return set_address(row_field(row, config), row->size, value, err);
-    case KEY_MEMBERS:
-        return set_members(config, value, err);
+    case KEY_JOIN:
+        return set_join(config, value, err);
     case KEY_NUMBER:
     case KEY_SIZE:
     case KEY_DURATION:
@@ -372,8 +354,23 @@ static size_t edit_distance(const char *a, struct slice b)
     return above[len];
 }
 
+/* Keys of earlier versions, and what to do instead. */
+static const struct {
+    const char *name;
+    const char *instead;
+} gone_keys[] = {
+    {"store_id",
+     "a store gets its id from the cluster that it founds or joins: take this line out"},
+    {"members", "there is no list of members any more: take this line out. The first node founds "
+                "the cluster; give the others 'join = host:port' of any that runs"},
+};
+
 static int unknown_key(struct slice key, struct err *err)
 {
+    for (size_t i = 0; i < ARRAY_LEN(gone_keys); i++) {
+        if (slice_equal(key, slice_str(gone_keys[i].name)))
+            return err_set(err, ERR_INVALID, "%s: %s", gone_keys[i].name, gone_keys[i].instead);
+    }
     const char *nearest = NULL;
     size_t least = 4;
     for (size_t i = 0; key.len <= NAME_LEN_MAX && i < ARRAY_LEN(rows); i++) {
@@ -462,35 +459,35 @@ int config_parse(struct config *config, struct slice text, const char *name, str
 
 /* ---- what belongs together ------------------------------------------------ */
 
-const struct config_member *config_self(const struct config *config)
-{
-    for (uint32_t i = 0; i < config->member_count; i++) {
-        if (config->members[i].store_id == config->store_id)
-            return &config->members[i];
-    }
-    return NULL;
-}
-
 static bool address_is_loopback(const char *address)
 {
     return strncmp(address, "127.", 4) == 0 || strncmp(address, "localhost:", 10) == 0 ||
            strncmp(address, "[::1]:", 6) == 0;
 }
 
-static int finish_members(const struct config *config, struct err *err)
+static int finish_join(const struct config *config, struct err *err)
 {
-    const struct config_member *self = config_self(config);
-    if (config->member_count > 0 && self == NULL)
-        return err_set(err, ERR_INVALID, "members: store %" PRIu64 " (store_id) is not among them",
-                       config->store_id);
     if (config->cluster_secret_file[0] != 0)
         return 0;
-    for (uint32_t i = 0; i < config->member_count; i++) {
-        if (!address_is_loopback(config->members[i].address))
+    for (uint32_t i = 0; i < config->join_count; i++) {
+        if (!address_is_loopback(config->join[i]))
             return err_set(err, ERR_INVALID,
-                           "cluster_secret_file: is needed, because member %s is not on loopback",
-                           config->members[i].address);
+                           "cluster_secret_file: is needed, because %s is not on loopback",
+                           config->join[i]);
     }
+    return 0;
+}
+
+/* What others shall dial. */
+static int finish_addresses(struct config *config, struct err *err)
+{
+    if (config->listen[0] == 0)
+        memcpy(config->listen, LISTEN_DEFAULT, sizeof LISTEN_DEFAULT);
+    bool is_any =
+        strncmp(config->listen, "0.0.0.0:", 8) == 0 || strncmp(config->listen, "[::]:", 5) == 0;
+    if (is_any && config->advertise[0] == 0)
+        return err_set(err, ERR_INVALID, "advertise: is needed, because others cannot dial %s",
+                       config->listen);
     return 0;
 }
 
@@ -512,39 +509,28 @@ static int finish_bounds(const struct config *c, struct err *err)
 
 int config_finish(struct config *config, struct err *err)
 {
-    if (config->store_id == 0)
-        return err_set(err, ERR_INVALID, "store_id: is required");
     if (config->data_dir[0] == 0)
         return err_set(err, ERR_INVALID, "data_dir: is required");
-    if (config->listen[0] == 0)
-        return err_set(err, ERR_INVALID, "listen: is required");
-    int rv = finish_members(config, err);
+    int rv = finish_addresses(config, err);
+    if (rv == 0)
+        rv = finish_join(config, err);
     if (rv == 0)
         rv = finish_bounds(config, err);
-    if (rv != 0)
-        return rv;
-    if (config->advertise[0] == 0) {
-        const struct config_member *self = config_self(config);
-        memcpy(config->advertise, self != NULL ? self->address : config->listen,
-               sizeof config->advertise);
-    }
-    ASSERT(config->advertise[0] != 0);
-    return 0;
+    return rv;
 }
 
 /* ---- printing ------------------------------------------------------------- */
 
-static void print_members(const struct config *config, struct buf *buf)
+static void print_join(const struct config *config, struct buf *buf)
 {
-    for (uint32_t i = 0; i < config->member_count; i++)
-        buf_printf(buf, "%s%" PRIu64 "=%s", i > 0 ? ", " : "", config->members[i].store_id,
-                   config->members[i].address);
+    for (uint32_t i = 0; i < config->join_count; i++)
+        buf_printf(buf, "%s%s", i > 0 ? ", " : "", config->join[i]);
 }
 
 static bool row_is_empty(const struct key_row *row, const struct config *config)
 {
-    if (row->kind == KEY_MEMBERS)
-        return config->member_count == 0;
+    if (row->kind == KEY_JOIN)
+        return config->join_count == 0;
     if (row->kind == KEY_TEXT || row->kind == KEY_ADDRESS)
         return *(const char *)row_value(row, config) == 0;
     return false;
@@ -560,8 +546,8 @@ static void print_row(const struct key_row *row, const struct config *config, st
     buf_printf(buf, "%s = ", row->name);
     if (row_is_number(row))
         print_number(row, *(const uint64_t *)row_value(row, config), buf);
-    else if (row->kind == KEY_MEMBERS)
-        print_members(config, buf);
+    else if (row->kind == KEY_JOIN)
+        print_join(config, buf);
     else if (row->kind == KEY_LEVEL)
         buf_append_str(buf, log_level_name(config->log_level));
     else if (row->kind == KEY_FORMAT)
@@ -579,7 +565,7 @@ void config_print(const struct config *config, struct buf *buf)
 
 /* ---- the command line ------------------------------------------------------ */
 
-enum { FLAGS_MAX = CONFIG_KEYS_MAX + 4 };
+enum { FLAGS_MAX = CONFIG_KEYS_MAX + 5 };
 
 struct flag_table {
     char names[CONFIG_KEYS_MAX][NAME_LEN_MAX + 1];
@@ -600,7 +586,7 @@ static void flag_name(const char *key, char ret_name[NAME_LEN_MAX + 1])
 static const char *flag_metavar(const struct key_row *row)
 {
     static const char *const names[] = {
-        [KEY_TEXT] = "PATH",   [KEY_ADDRESS] = "HOST:PORT", [KEY_MEMBERS] = "LIST",
+        [KEY_TEXT] = "PATH",   [KEY_ADDRESS] = "HOST:PORT", [KEY_JOIN] = "LIST",
         [KEY_NUMBER] = "N",    [KEY_SIZE] = "SIZE",         [KEY_DURATION] = "TIME",
         [KEY_LEVEL] = "LEVEL", [KEY_FORMAT] = "FORMAT",
     };
@@ -624,6 +610,14 @@ static void flags_fill(struct flag_table *table, struct config_command *command)
         table->flags[table->count++] = (struct args_flag){
             table->names[i],        0,           ARGS_TEXT, &command->values[i], NULL,
             flag_metavar(&rows[i]), rows[i].help};
+        if (strcmp(rows[i].name, "data_dir") == 0)
+            table->flags[table->count++] = (struct args_flag){"data",
+                                                              'd',
+                                                              ARGS_TEXT,
+                                                              &command->values[i],
+                                                              NULL,
+                                                              "PATH",
+                                                              "the same as --data-dir"};
     }
 }
 
@@ -658,15 +652,18 @@ void config_help(struct buf *buf)
     struct config_command command = {0};
     struct flag_table table;
     flags_fill(&table, &command);
-    buf_append_str(buf, "usage: holdfastd --config FILE [--KEY VALUE …]\n"
+    buf_append_str(buf, "usage: holdfastd --data DIR [--join HOST:PORT,…] [--KEY VALUE …]\n"
+                        "       holdfastd --config FILE [--KEY VALUE …]\n"
                         "\n"
-                        "The server of a Holdfast cluster: one store. Every key of the file is a\n"
+                        "The server of a Holdfast cluster: one store. An empty folder founds a\n"
+                        "cluster, or joins the one that --join names. Every key of the file is a\n"
                         "flag too (data_dir is --data-dir), and flags win.\n"
                         "\n");
     args_help(table.flags, table.count, buf);
     buf_append_str(buf, "\n"
                         "example:\n"
-                        "  holdfastd --config /etc/holdfast/holdfast.conf --check-config\n"
-                        "  holdfastd --store-id 1 --data-dir /var/lib/holdfast \\\n"
-                        "    --listen 127.0.0.1:4101 --members 1=127.0.0.1:4101\n");
+                        "  holdfastd --data /var/lib/hf1\n"
+                        "  holdfastd --data /var/lib/hf2 --listen 127.0.0.1:4102 \\\n"
+                        "    --join 127.0.0.1:4101\n"
+                        "  holdfastd --config /etc/holdfast/holdfast.conf --check-config\n");
 }

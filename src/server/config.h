@@ -17,7 +17,7 @@
  * Invariants (C1) after config_finish() every field is within the bounds of its
  *            row in the table of config.c, and what config_print() writes parses
  *            back to the same config.
- * Limits     CONFIG_TEXT_MAX bytes of file; CONFIG_MEMBERS_MAX members.
+ * Limits     CONFIG_TEXT_MAX bytes of file; CONFIG_JOIN_MAX addresses.
  */
 #ifndef SERVER_CONFIG_H_
 #define SERVER_CONFIG_H_
@@ -30,7 +30,8 @@ struct err;
 
 enum {
     CONFIG_TEXT_MAX = 1 << 16,
-    CONFIG_MEMBERS_MAX = 16,
+    CONFIG_JOIN_MAX = 16,
+    CONFIG_LABELS_MAX = 256,
     CONFIG_PATH_MAX = 256,
     CONFIG_ADDRESS_MAX = 128,
     CONFIG_KEYS_MAX = 64,
@@ -38,20 +39,15 @@ enum {
 
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
-struct config_member {
-    uint64_t store_id;
-    char address[CONFIG_ADDRESS_MAX]; /* host:port where peers and clients reach it */
-};
-
 struct config {
     /* who and where */
-    uint64_t store_id;
     char data_dir[CONFIG_PATH_MAX];
     char listen[CONFIG_ADDRESS_MAX];
     char advertise[CONFIG_ADDRESS_MAX];        /* after config_finish(): never empty */
     char cluster_secret_file[CONFIG_PATH_MAX]; /* empty: none */
-    uint32_t member_count;                     /* the initial members; 0: joins nobody's birth */
-    struct config_member members[CONFIG_MEMBERS_MAX];
+    char labels[CONFIG_LABELS_MAX];            /* "zone=a,rack=2"; may be empty */
+    uint32_t join_count; /* where a new folder joins; 0: it founds a cluster */
+    char join[CONFIG_JOIN_MAX][CONFIG_ADDRESS_MAX];
     /* engine and log */
     uint64_t memtable_bytes;
     uint64_t memtables_max;
@@ -101,15 +97,12 @@ int config_parse(struct config *config, struct slice text, const char *name, str
  * a message without place. */
 int config_set(struct config *config, struct slice key, struct slice value, struct err *err);
 
-/* Check what belongs together, fill in what follows (advertise). Required: store_id,
- * data_dir and listen. */
+/* Check what belongs together, fill in what follows (listen, advertise). Required:
+ * data_dir. */
 int config_finish(struct config *config, struct err *err);
 
 /* The effective configuration as a file with comments that config_parse() takes. */
 void config_print(const struct config *config, struct buf *buf);
-
-/* The member with our own store_id, NULL if we are not among them. */
-const struct config_member *config_self(const struct config *config);
 
 /* ---- the command line of holdfastd -------------------------------------- */
 
@@ -123,7 +116,7 @@ struct config_command {
 };
 
 /* Understand argv[0..argc) (without the program's name): --config, --check-config,
- * --help, --version, and every key as a flag with dashes (--data-dir D). */
+ * --help, --version, and every key as a flag with dashes (--data-dir D, or --data D). */
 int config_command_parse(struct config_command *ret_command, int argc, const char *const *argv,
                          struct err *err);
 

@@ -49,12 +49,18 @@ static void write_line(const char *line, size_t len)
     (void)n; /* a log that cannot be written must not stop the store */
 }
 
+/* Its id in the cluster; 0 before it has one. */
+static uint64_t own_id(const struct server *s)
+{
+    return s->store == NULL ? 0 : store_identity(s->store)->store_id;
+}
+
 static void sink_text(const struct server *s, const char *time, enum log_level level,
                       const char *line)
 {
     char out[LOG_LINE_MAX + 128];
     int n = snprintf(out, sizeof out, "%s %-5s store=%llu %s\n", time, log_level_name(level),
-                     (unsigned long long)s->config.store_id, line);
+                     (unsigned long long)own_id(s), line);
     write_line(out, MIN((size_t)n, sizeof out - 1));
 }
 
@@ -67,7 +73,7 @@ static void sink_json(const struct server *s, const char *time, enum log_level l
     size_t event_len = space == NULL ? strlen(line) : (size_t)(space - line);
     buf_init(&out, LOG_LINE_MAX * 8);
     buf_printf(&out, "{\"time\":\"%s\",\"level\":\"%s\",\"store\":%llu,\"event\":", time,
-               log_level_name(level), (unsigned long long)s->config.store_id);
+               log_level_name(level), (unsigned long long)own_id(s));
     json_begin(&w, &out);
     json_string(&w, slice_of(line, event_len));
     buf_append_str(&out, ",\"message\":");

@@ -3,18 +3,16 @@
 
 #include <stdio.h>
 
-_Static_assert((int)CONFIG_MEMBERS_MAX <= (int)IDENTITY_MEMBERS_MAX, "members fit");
+_Static_assert((int)CONFIG_JOIN_MAX <= (int)STORE_SEEDS_MAX, "addresses to join at fit");
 _Static_assert((int)CONFIG_ADDRESS_MAX <= (int)ENV_ADDRESS_MAX, "addresses fit");
+_Static_assert((int)CONFIG_LABELS_MAX <= (int)STORE_LABELS_MAX, "labels fit");
 
-static void set_members(const struct config *config, struct store_options *options)
+static void set_join(const struct config *config, struct store_options *options)
 {
-    ASSERT(config->member_count <= CONFIG_MEMBERS_MAX);
-    options->peer_count = config->member_count;
-    for (uint32_t i = 0; i < config->member_count; i++) {
-        struct store_peer *peer = &options->peers[i];
-        peer->store_id = config->members[i].store_id;
-        snprintf(peer->address, sizeof peer->address, "%s", config->members[i].address);
-    }
+    ASSERT(config->join_count <= CONFIG_JOIN_MAX);
+    options->seed_count = config->join_count;
+    for (uint32_t i = 0; i < config->join_count; i++)
+        snprintf(options->seeds[i], sizeof options->seeds[i], "%s", config->join[i]);
 }
 
 static void set_engine(const struct config *config, struct store_options *options)
@@ -57,13 +55,13 @@ void options_of_config(const struct config *config, struct slice secret,
     ret_options->data_dir = config->data_dir;
     ret_options->listen = config->listen;
     ret_options->advertise = config->advertise;
-    ret_options->store_id = config->store_id;
+    ret_options->labels = config->labels;
     ret_options->secret = secret;
     ret_options->logger = logger;
     ret_options->election_timeout_ms = (uint32_t)(config->election_timeout_us / 1000);
     ret_options->heartbeat_ms = (uint32_t)(config->heartbeat_us / 1000);
     ret_options->max_clock_offset_ms = (uint32_t)(config->max_clock_offset_us / 1000);
-    set_members(config, ret_options);
+    set_join(config, ret_options);
     set_engine(config, ret_options);
     set_limits(config, ret_options);
 }

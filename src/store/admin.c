@@ -7,6 +7,7 @@
 
 #include "net/net_peer.h"
 #include "store/check.h"
+#include "store/driver.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
@@ -15,15 +16,31 @@ _Static_assert((int)IDENTITY_MEMBERS_MAX <= (int)DESCRIPTOR_MEMBERS_MAX, "member
 
 /* ---- who are you --------------------------------------------------------------- */
 
-static void fill_member(const struct identity_member *from, struct member *to)
+static void fill_member(const struct book_entry *from, uint64_t replica_id, struct member *to)
 {
     *to = (struct member){
-        .replica_id = from->replica_id,
+        .replica_id = replica_id,
         .store_id = from->store_id,
         .role = MEMBER_VOTER,
         .address = slice_str(from->address),
     };
     memcpy(to->store_uuid, from->uuid, sizeof to->store_uuid);
+}
+
+/* The members of the birth; without fixed ones, whom the book knows (under the ids of their
+ * stores: what matters is where they are). */
+static void fill_members(const struct store *store, struct response_identify *identify)
+{
+    const struct identity *id = &store->identity;
+    const struct book_entry *e;
+    for (uint32_t i = 0; (e = book_at(&store->book, i)) != NULL; i++) {
+        const struct identity_member *m = identity_member_by_store(id, e->store_id);
+        if (e->is_removed || identify->member_count == DESCRIPTOR_MEMBERS_MAX ||
+            (store_is_static(store) && m == NULL))
+            continue;
+        fill_member(e, store_is_static(store) ? m->replica_id : e->store_id,
+                    &identify->members[identify->member_count++]);
+    }
 }
 
 static void on_identify(struct store *store, const struct answer_to *to)
@@ -36,12 +53,11 @@ static void on_identify(struct store *store, const struct answer_to *to)
                 .cluster_id = id->cluster_id,
                 .store_id = id->store_id,
                 .is_born = identity_is_bootstrapped(id),
-                .member_count = (uint32_t)id->member_count,
             },
     };
     memcpy(response.identify.store_uuid, id->uuid, sizeof id->uuid);
-    for (size_t i = 0; i < id->member_count; i++)
-        fill_member(&id->members[i], &response.identify.members[i]);
+    if (identity_is_bootstrapped(id))
+        fill_members(store, &response.identify);
     service_answer(store, to, &response);
 }
 
@@ -73,6 +89,10 @@ static int bootstrap(struct store *store, const struct request_bootstrap *boot, 
     struct identity_member members[IDENTITY_MEMBERS_MAX];
     if (store->state == STORE_DAMAGED)
         return err_set(err, ERR_CORRUPT, "this store is damaged");
+    if (!store_is_static(store))
+        return err_set(err, ERR_UNSUPPORTED,
+                       "clusters are not bootstrapped any more: the first node founds one, the "
+                       "others join it (holdfastd --join)");
     int rv = take_members(boot, members, err);
     if (rv != 0)
         return rv;
@@ -86,8 +106,10 @@ static int bootstrap(struct store *store, const struct request_bootstrap *boot, 
                             members, boot->member_count, err);
     if (rv != 0 || was_bootstrapped)
         return rv;
-    net_set_cluster(store->net, store->identity.cluster_id);
-    rv = store_birth(store, err);
+    net_set_cluster(store->net, store->identity.cluster_id, store->opt.store_id);
+    rv = store_learn_members(store, err);
+    if (rv == 0)
+        rv = store_birth(store, err);
     if (rv == 0)
         rv = store_dial_peers(store, err);
     if (rv != 0) /* recorded for life, but not born: the next start does it */
@@ -267,25 +289,32 @@ static void fill_descriptor(const struct replica *r, struct descriptor *ret)
         .span_epoch = d->epoch.span,
     };
     for (uint32_t i = 0; i < d->replica_count && i < DESCRIPTOR_MEMBERS_MAX; i++) {
-        const struct identity_member *m =
-            identity_member_by_store(&r->store->identity, d->replicas[i].store_id);
-        if (m == NULL)
+        const struct book_entry *e = book_find(&r->store->book, d->replicas[i].store_id);
+        if (e == NULL)
             continue;
         struct member *to = &ret->members[ret->member_count++];
-        fill_member(m, to);
-        to->replica_id = d->replicas[i].replica_id;
+        fill_member(e, d->replicas[i].replica_id, to);
         to->role = d->replicas[i].role == RANGE_ROLE_VOTER ? MEMBER_VOTER : MEMBER_LEARNER;
     }
 }
 
-/* The range that is asked about, by id or key; the first one here, if neither is named. */
+struct replica *store_first_data(const struct store *store)
+{
+    struct replica *r = replicas_by_span(&store->replicas, 0);
+    if (r != NULL && r->range_id == RANGE_ID_SYSTEM)
+        r = replicas_by_span(&store->replicas, 1);
+    return r;
+}
+
+/* The range that is asked about, by id or key; the first data range here, if neither is
+ * named. */
 static struct replica *asked_replica(const struct store *store, const struct request *request)
 {
     if (request->range_id != 0)
         return replicas_of_range(&store->replicas, request->range_id);
     if (request->kind == REQUEST_STATUS && request->status.key.len > 0)
         return replicas_at_key(&store->replicas, request->status.key);
-    return replicas_by_span(&store->replicas, 0);
+    return store_first_data(store);
 }
 
 static const char *why_no_replica(const struct store *store, const struct request *request)
@@ -299,12 +328,28 @@ static const char *why_no_replica(const struct store *store, const struct reques
                : "no replica is here";
 }
 
+/* No replica is here: name somebody who has one, or who knows. */
+static void answer_elsewhere(struct store *store, const struct answer_to *to,
+                             const struct request *request)
+{
+    struct response response = {.status = ERR_STATE,
+                                .text = slice_str(why_no_replica(store, request))};
+    uint64_t store_id =
+        request->kind == REQUEST_STATUS ? driver_route(store, request->status.key) : 0;
+    const struct book_entry *e =
+        book_find(&store->book, store_id != 0 ? store_id : beats_leader(store));
+    if (e != NULL && e->store_id != store->opt.store_id && store->state != STORE_DAMAGED)
+        response.leader = (struct leader_hint){
+            .replica_id = 1, .store_id = e->store_id, .address = slice_str(e->address)};
+    service_answer(store, to, &response);
+}
+
 static void on_status(struct store *store, struct answer_to *to, const struct request *request)
 {
     struct figures figures = {0};
     const struct replica *r = asked_replica(store, request);
     if (r == NULL || r->range == NULL) {
-        service_answer_status(store, to, ERR_STATE, why_no_replica(store, request));
+        answer_elsewhere(store, to, request);
         return;
     }
     to->range_id = r->range_id;
@@ -495,6 +540,12 @@ void admin_on_request(struct store *store, struct answer_to *to, const struct re
     case REQUEST_CHECK_START:
     case REQUEST_CHECK_RESULT:
         check_on_request(store, to, request);
+        break;
+    case REQUEST_JOIN:
+        driver_on_join(store, to, request);
+        break;
+    case REQUEST_PLACEMENT:
+        driver_on_request(store, to, request);
         break;
     default:
         service_answer_status(

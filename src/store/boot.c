@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From a folder to a running replica.
+ * From a folder to running replicas.
  *
  *   born before:  engine, log ─▶ range_load ─▶ replay up to the hint ─▶ consensus
- *   birth:        identity has the members ─▶ engine edit with the meta record
- *                 ─▶ log begins behind the birth index ─▶ identity "born" ─▶ replay …
+ *   birth:        identity has a cluster ─▶ engine edit with the mark and the metas of the
+ *                 first replicas (range 1 and the first data range of a founder; that of
+ *                 the told members; none of a store that joined) ─▶ their logs begin
+ *                 behind the birth index ─▶ identity "born" ─▶ replay …
  *
  * A crash before "born" is noted repeats the birth: no vote was given before it. A
  * crash after it that lost engine or log is refused: a replica without its log
@@ -13,16 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "range/mark.h"
+#include "store/driver.h"
 #include "store/service.h"
 #include "store/store_internal.h"
-
-static const struct identity_member *own_member(const struct store *store)
-{
-    const struct identity_member *m =
-        identity_member_by_store(&store->identity, store->opt.store_id);
-    ASSERT(m != NULL);
-    return m;
-}
 
 /* ---- birth -------------------------------------------------------------------- */
 
@@ -64,19 +60,55 @@ int store_check_members(const struct identity_member *members, size_t count, str
     return cons_config_validate(&config, err);
 }
 
-static int birth_meta(const struct store *store, struct range_meta *ret_meta, struct err *err)
+/* A replica that this store is born with. */
+struct birth_plan {
+    uint64_t range_id;
+    uint64_t replica_id; /* ours */
+    struct range_span span;
+    const struct identity_member *members;
+    size_t member_count;
+    struct identity_member alone; /* of range 1 */
+};
+
+static size_t birth_plans(const struct store *store, struct birth_plan plans[STORE_BIRTHS_MAX])
+{
+    const struct identity *id = &store->identity;
+    const struct identity_member *self = identity_member_by_store(id, id->store_id);
+    size_t n = 0;
+    if (id->is_founder) {
+        struct birth_plan *p = &plans[n++];
+        *p = (struct birth_plan){.range_id = RANGE_ID_SYSTEM,
+                                 .replica_id = STORE_SYSTEM_REPLICA_ID,
+                                 .span = range_span_system(),
+                                 .alone = *self,
+                                 .member_count = 1};
+        p->alone.replica_id = STORE_SYSTEM_REPLICA_ID;
+        p->members = &p->alone;
+    }
+    if (self != NULL)
+        plans[n++] = (struct birth_plan){.range_id = STORE_FIRST_RANGE_ID,
+                                         .replica_id = self->replica_id,
+                                         .span = range_span_all(),
+                                         .members = id->members,
+                                         .member_count = id->member_count};
+    ASSERT(n <= STORE_BIRTHS_MAX);
+    return n;
+}
+
+static int birth_meta(const struct store *store, const struct birth_plan *plan,
+                      struct range_meta *ret_meta, struct err *err)
 {
     struct cons_config config;
     struct range_replica replicas[IDENTITY_MEMBERS_MAX];
     uint8_t conf[CONS_CONFIG_LEN_MAX];
-    birth_config(store->identity.members, store->identity.member_count, &config, replicas);
+    birth_config(plan->members, plan->member_count, &config, replicas);
     int rv = cons_config_validate(&config, err);
     if (rv != 0)
         return err_wrap(err, rv, "first members");
     struct range_birth birth = {
-        .range_id = STORE_FIRST_RANGE_ID,
+        .range_id = plan->range_id,
         .epoch = {.conf = 1, .span = 1},
-        .span = range_span_all(),
+        .span = plan->span,
         .replicas = replicas,
         .replica_count = config.n,
         .index = RANGE_BIRTH_INDEX,
@@ -87,48 +119,54 @@ static int birth_meta(const struct store *store, struct range_meta *ret_meta, st
     return range_birth_meta(&birth, ret_meta, err);
 }
 
-static void birth_log_done(struct raftlog_write *op)
+static void birth_done(struct store *store)
 {
-    struct replica *r = op->data;
-    struct store *store = r->store;
     struct err err = {0};
     int rv = identity_set_born(store->env, store->data_dir, &store->identity, &err);
     if (rv != 0) {
         store_fail(store, "birth", &err);
         return;
     }
-    LOG_INFO(store->logger, "born", "store=%llu replica=%llu cluster=%016llx",
-             (unsigned long long)store->opt.store_id, (unsigned long long)r->replica_id,
-             (unsigned long long)store->identity.cluster_id);
-    replica_run(r);
+    LOG_INFO(store->logger, "born", "store=%llu cluster=%016llx replicas=%u",
+             (unsigned long long)store->opt.store_id,
+             (unsigned long long)store->identity.cluster_id, replicas_count(&store->replicas));
+    if (replicas_count(&store->replicas) == 0 && store->state == STORE_REPLAYING)
+        store_move(store, STORE_RUNNING);
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        replica_run(r);
+    driver_start(store);
 }
 
-static void birth_edit_done(struct lsm_edit_op *op, int status)
+/* Writes of a log end in their order: the last one stands for all. */
+static void birth_log_done(struct raftlog_write *op)
 {
-    struct store *store = op->data;
-    struct err err = {0};
+    struct replica *r = op->data;
+    struct store *store = r->store;
+    ASSERT(store->births_left > 0);
+    if (--store->births_left == 0)
+        birth_done(store);
+}
+
+static int birth_replica(struct store *store, const struct birth_plan *plan, struct err *err)
+{
     struct range *range = NULL;
     struct replica *r = NULL;
-    uint64_t replica_id = own_member(store)->replica_id;
-    int rv = status;
-    if (rv != 0)
-        err_set(&err, rv, "the engine refused the first record");
     struct range_meta meta;
     range_meta_init(&meta);
+    int rv = birth_meta(store, plan, &meta, err);
     if (rv == 0)
-        rv = birth_meta(store, &meta, &err);
-    if (rv == 0)
-        rv = range_new(store->env, store->lsm, replica_id, &meta, &range, &err);
+        rv = range_new(store->env, store->lsm, plan->replica_id, &meta, &range, err);
     range_meta_fini(&meta);
     if (rv == 0)
-        rv = replica_add(store, replica_id, STORE_FIRST_RANGE_ID, range, &r, &err);
-    if (rv != 0) {
-        store_fail(store, "birth", &err);
-        return;
-    }
-    store->birth_log = (struct raftlog_write){
+        rv = replica_add(store, plan->replica_id, plan->range_id, range, &r, err);
+    if (rv != 0)
+        return rv;
+    struct raftlog_write *write = &store->birth_logs[store->births_left++];
+    *write = (struct raftlog_write){
         .data = r,
-        .group = replica_id,
+        .group = plan->replica_id,
         .has_hard_state = true,
         .term = RANGE_BIRTH_TERM,
         .has_reset = true,
@@ -136,29 +174,57 @@ static void birth_edit_done(struct lsm_edit_op *op, int status)
         .base_term = RANGE_BIRTH_TERM,
         .cb = birth_log_done,
     };
-    raftlog_append(store->log, &store->birth_log);
+    return 0;
+}
+
+static void birth_edit_done(struct lsm_edit_op *op, int status)
+{
+    struct store *store = op->data;
+    struct birth_plan plans[STORE_BIRTHS_MAX];
+    struct err err = {0};
+    size_t count = birth_plans(store, plans);
+    int rv = status;
+    if (rv != 0)
+        err_set(&err, rv, "the engine refused the first record");
+    for (size_t i = 0; rv == 0 && i < count; i++)
+        rv = birth_replica(store, &plans[i], &err);
+    if (rv != 0) {
+        store_fail(store, "birth", &err);
+        return;
+    }
+    uint32_t writes = store->births_left;
+    for (uint32_t i = 0; i < writes; i++)
+        raftlog_append(store->log, &store->birth_logs[i]);
+    if (writes == 0)
+        birth_done(store);
 }
 
 int store_birth(struct store *store, struct err *err)
 {
     ASSERT(replicas_count(&store->replicas) == 0);
     ASSERT(!store->identity.is_born);
-    struct range_meta meta;
+    struct birth_plan plans[STORE_BIRTHS_MAX];
     struct lsm_batch puts;
-    range_meta_init(&meta);
+    size_t count = birth_plans(store, plans);
+    int rv = 0;
     lsm_batch_init(&puts);
-    int rv = birth_meta(store, &meta, err);
-    if (rv == 0)
-        rv = range_meta_put(&meta, own_member(store)->replica_id, &puts);
+    mark_put(&puts, store->identity.uuid);
+    for (size_t i = 0; rv == 0 && i < count; i++) {
+        struct range_meta meta;
+        range_meta_init(&meta);
+        rv = birth_meta(store, &plans[i], &meta, err);
+        if (rv == 0)
+            rv = range_meta_put(&meta, plans[i].replica_id, &puts);
+        range_meta_fini(&meta);
+    }
     store->birth_edit = (struct lsm_edit_op){.data = store, .puts = &puts, .cb = birth_edit_done};
     if (rv == 0)
         rv = lsm_edit(store->lsm, &store->birth_edit);
     store->birth_edit.puts = NULL;
-    range_meta_fini(&meta);
     lsm_batch_fini(&puts);
     if (rv == 0)
         store_move(store, STORE_REPLAYING);
-    return rv == 0 ? 0 : err_wrap(err, rv, "make the first range");
+    return rv == 0 ? 0 : err_wrap(err, rv, "make the first ranges");
 }
 
 /* ---- a replica that was born before ----------------------------------------------- */
@@ -208,24 +274,30 @@ static int forget_gone(struct store *store, struct err *err)
     return rv;
 }
 
+/* Is this the engine that the store was born with? */
+static int check_mark(struct store *store, struct err *err)
+{
+    int rv = mark_check(store->lsm, store->identity.uuid, err);
+    if (rv == ERR_NOT_FOUND)
+        return err_set(err, ERR_STATE,
+                       "folder '%s' lost its engine: store %llu must not come back without it; "
+                       "the others go on without it. Way out: OPERATIONS.md, A lost folder",
+                       store->data_dir, (unsigned long long)store->identity.store_id);
+    return rv;
+}
+
 static int load_replicas(struct store *store, struct err *err)
 {
     uint64_t *ids = NULL;
     size_t count = 0;
-    bool has_left = false;
-    int rv = forget_gone(store, err);
+    int rv = check_mark(store, err);
+    if (rv == 0)
+        rv = forget_gone(store, err);
     if (rv == 0)
         rv = range_list(store->lsm, &ids, &count, err);
     /* The engine tells once: who runs on without knowing stalls when L0 is full. */
     if (rv == 0 && store->early_damage.code != 0)
         rv = err_set(err, ERR_CORRUPT, "%s", store->early_damage.msg);
-    if (rv == 0 && count == 0)
-        has_left = tombstones_least(&store->tombstones, STORE_FIRST_RANGE_ID) != 0;
-    if (rv == 0 && count == 0 && !has_left)
-        rv = err_set(err, ERR_STATE,
-                     "folder '%s' lost its engine: replica %llu must not come back without it; "
-                     "the others go on without it. Way out: OPERATIONS.md, A lost folder",
-                     store->data_dir, (unsigned long long)own_member(store)->replica_id);
     for (size_t i = 0; rv == 0 && i < count; i++)
         rv = load_replica(store, ids[i], err);
     free(ids);
@@ -258,9 +330,29 @@ static int note_damage(struct store *store, struct err *err)
 
 /* ---- opening -------------------------------------------------------------------------- */
 
+/* A log that is not there would be made anew, without what it had promised. */
+static int require_log(struct store *store, const char *path, struct err *err)
+{
+    uint64_t size;
+    bool is_dir;
+    int rv = env_file_stat(store->env, path, &size, &is_dir, err);
+    if (rv != ERR_NOT_FOUND)
+        return rv;
+    return err_set(err, ERR_STATE,
+                   "folder '%s' lost its log: store %llu forgot its votes and must not come back; "
+                   "the others go on without it. Way out: OPERATIONS.md, A lost folder",
+                   store->data_dir, (unsigned long long)store->identity.store_id);
+}
+
 static int open_rooms(struct store *store, struct err *err)
 {
     char path[ENV_PATH_MAX];
+    if (store->identity.is_born) {
+        snprintf(path, sizeof path, "%s/log", store->data_dir);
+        int code = require_log(store, path, err);
+        if (code != 0)
+            return code;
+    }
     snprintf(path, sizeof path, "%s/engine", store->data_dir);
     int rv = lsm_open(&store->lsm, store->env, path, &store->opt.lsm, err);
     if (rv != 0)
@@ -298,7 +390,10 @@ static int open_folder(struct store *store, struct err *err)
     rv = env_dir_lock(store->env, store->data_dir, &store->lock, err);
     if (rv != 0)
         return err_wrap(err, rv, "lock folder '%s'", store->data_dir);
-    return identity_open(store->env, store->data_dir, store->opt.store_id, &store->identity, err);
+    rv = identity_open(store->env, store->data_dir, store->opt.store_id, &store->identity, err);
+    if (rv == 0)
+        store->opt.store_id = store->identity.store_id;
+    return rv == 0 ? store_load_book(store, err) : rv;
 }
 
 /* A wall clock years off would stamp every version wrongly, for ever. */

@@ -204,8 +204,8 @@ static struct replica *asked_replica(struct store *store, struct answer_to *to,
                                      const struct request *request)
 {
     uint64_t range_id = request->check.range_id;
-    struct replica *r = range_id != 0 ? replicas_of_range(&store->replicas, range_id)
-                                      : replicas_by_span(&store->replicas, 0);
+    struct replica *r =
+        range_id != 0 ? replicas_of_range(&store->replicas, range_id) : store_first_data(store);
     if (store->state == STORE_DAMAGED)
         service_answer_status(store, to, ERR_UNAVAILABLE, "this store is damaged");
     else if (store->state == STORE_UNBORN)

@@ -90,9 +90,18 @@ static uint32_t list_voters(const struct store *store, uint64_t *stores)
                 n = add_voter(stores, n, config->members[i].store_id);
         }
     }
-    for (size_t i = 0; n == 0 && i < store->identity.member_count; i++)
-        stores[i] = store->identity.members[i].store_id;
-    return n == 0 ? (uint32_t)store->identity.member_count : n;
+    const struct identity *id = &store->identity;
+    for (size_t i = 0; n == 0 && i < id->member_count; i++)
+        stores[i] = id->members[i].store_id;
+    if (n > 0 || id->member_count > 0)
+        return n > 0 ? n : (uint32_t)id->member_count;
+    /* Without any replica: whoever is known. */
+    const struct book_entry *e;
+    for (uint32_t i = 0; (e = book_at(&store->book, i)) != NULL; i++) {
+        if (!e->is_removed)
+            n = add_voter(stores, n, e->store_id);
+    }
+    return n;
 }
 
 static bool judge(struct store *store)

@@ -11,13 +11,14 @@
 /* The file:
  *
  *   offset  size  field
- *        0     8  magic "HFSTORE1"
+ *        0     8  magic "HFSTORE2"
  *        8     4  crc32c of everything behind it
  *       12     …  uuid[16] | store id u64 | cluster id u64 | boot number u64
- *                 | born u8 | member count u8 | members
+ *                 | born u8 | founder u8 | member count u8 | members
  *   member: replica id u64 | store id u64 | uuid[16] | address (varint length, bytes)
  */
-#define IDENTITY_MAGIC "HFSTORE1"
+#define IDENTITY_MAGIC "HFSTORE2"
+#define IDENTITY_MAGIC_OLD "HFSTORE1" /* clusters of fixed members */
 enum { IDENTITY_HEAD = 12, IDENTITY_FILE_MAX = 8192 };
 
 static const char identity_name[] = "STORE";
@@ -26,7 +27,7 @@ static const char identity_name_damaged[] = "DAMAGED";
 
 static void identity_encode(const struct identity *id, struct buf *out)
 {
-    ASSERT(id->store_id != 0);
+    ASSERT(id->store_id != 0 || id->cluster_id == 0);
     ASSERT(id->member_count <= IDENTITY_MEMBERS_MAX);
     buf_append(out, IDENTITY_MAGIC, 8);
     buf_append_u32(out, 0);
@@ -35,6 +36,7 @@ static void identity_encode(const struct identity *id, struct buf *out)
     buf_append_u64(out, id->cluster_id);
     buf_append_u64(out, id->boot_number);
     buf_append_u8(out, id->is_born);
+    buf_append_u8(out, id->is_founder);
     buf_append_u8(out, (uint8_t)id->member_count);
     for (size_t i = 0; i < id->member_count; i++) {
         const struct identity_member *m = &id->members[i];
@@ -76,6 +78,10 @@ static int identity_decode(struct slice raw, struct identity *ret, struct err *e
     struct identity id = {0};
     struct slice magic = read_bytes(&r, 8);
     uint32_t crc = read_u32(&r);
+    if (!r.bad && memcmp(magic.data, IDENTITY_MAGIC_OLD, 8) == 0)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "this folder was made by an earlier version, which this one does not read: "
+                       "export the data with that version, import it into a new cluster");
     if (r.bad || memcmp(magic.data, IDENTITY_MAGIC, 8) != 0)
         return err_set(err, ERR_CORRUPT, "not a store identity");
     if (crc32c(0, r.pos, r.left) != crc)
@@ -85,15 +91,19 @@ static int identity_decode(struct slice raw, struct identity *ret, struct err *e
     id.cluster_id = read_u64(&r);
     id.boot_number = read_u64(&r);
     uint8_t born = read_u8(&r);
+    uint8_t founder = read_u8(&r);
     id.is_born = born == 1;
+    id.is_founder = founder == 1;
     id.member_count = read_u8(&r);
     if (id.member_count > IDENTITY_MEMBERS_MAX)
         return err_set(err, ERR_CORRUPT, "%zu members, limit %d", id.member_count,
                        IDENTITY_MEMBERS_MAX);
     for (size_t i = 0; i < id.member_count && !r.bad; i++)
         identity_decode_member(&r, &id.members[i]);
-    if (r.bad || r.left != 0 || born > 1 || id.store_id == 0 ||
-        (id.cluster_id == 0) != (id.member_count == 0))
+    bool has_cluster = id.cluster_id != 0;
+    if (r.bad || r.left != 0 || born > 1 || founder > 1 || (has_cluster && id.store_id == 0) ||
+        (!has_cluster && (id.member_count > 0 || id.is_born)) ||
+        (id.is_founder && (!has_cluster || id.member_count != 1)))
         return err_set(err, ERR_CORRUPT, "malformed");
     *ret = id;
     return 0;
@@ -171,7 +181,7 @@ static int require_no_data(struct env *env, const char *dir, struct err *err)
         if (rv == 0)
             return err_set(err, ERR_STATE,
                            "'%s' exists but '%s/%s' does not: this folder lost its identity; "
-                           "give the store an empty folder and a new store id",
+                           "give the store an empty folder, to join under a new id",
                            path, dir, identity_name);
         if (rv != ERR_NOT_FOUND)
             return err_set(err, rv, "cannot look at '%s'", path);
@@ -196,13 +206,12 @@ int identity_open(struct env *env, const char *dir, uint64_t store_id, struct id
                   struct err *err)
 {
     struct identity id;
-    ASSERT(store_id != 0);
     int rv = identity_load(env, dir, &id, err);
     if (rv == ERR_NOT_FOUND)
         rv = identity_make(env, dir, store_id, &id, err);
     if (rv != 0)
         return rv;
-    if (id.store_id != store_id)
+    if (store_id != 0 && id.store_id != store_id)
         return err_set(err, ERR_INVALID,
                        "folder '%s' belongs to store %llu, but the configuration says store %llu",
                        dir, (unsigned long long)id.store_id, (unsigned long long)store_id);
@@ -253,6 +262,46 @@ int identity_bootstrap(struct env *env, const char *dir, struct identity *identi
     if (self == NULL || memcmp(self->uuid, next.uuid, sizeof next.uuid) != 0)
         return err_set(err, ERR_INVALID, "store %llu is not among the members under its own uuid",
                        (unsigned long long)next.store_id);
+    int rv = identity_save(env, dir, &next, err);
+    if (rv == 0)
+        *identity = next;
+    return rv;
+}
+
+int identity_found(struct env *env, const char *dir, struct identity *identity, uint64_t cluster_id,
+                   const struct identity_member *self, struct err *err)
+{
+    ASSERT(cluster_id != 0);
+    ASSERT(memcmp(self->uuid, identity->uuid, sizeof self->uuid) == 0);
+    if (identity->cluster_id != 0)
+        return err_set(err, ERR_EXISTS, "the folder belongs to cluster %016llx already",
+                       (unsigned long long)identity->cluster_id);
+    struct identity next = *identity;
+    next.store_id = self->store_id;
+    next.cluster_id = cluster_id;
+    next.is_founder = true;
+    next.members[0] = *self;
+    next.member_count = 1;
+    int rv = identity_save(env, dir, &next, err);
+    if (rv == 0)
+        *identity = next;
+    return rv;
+}
+
+int identity_join(struct env *env, const char *dir, struct identity *identity, uint64_t cluster_id,
+                  uint64_t store_id, struct err *err)
+{
+    ASSERT(cluster_id != 0);
+    ASSERT(store_id != 0);
+    if (identity->cluster_id == cluster_id && identity->store_id == store_id)
+        return 0;
+    if (identity->cluster_id != 0)
+        return err_set(err, ERR_EXISTS, "the folder is store %llu of cluster %016llx already",
+                       (unsigned long long)identity->store_id,
+                       (unsigned long long)identity->cluster_id);
+    struct identity next = *identity;
+    next.store_id = store_id;
+    next.cluster_id = cluster_id;
     int rv = identity_save(env, dir, &next, err);
     if (rv == 0)
         *identity = next;

@@ -2,21 +2,25 @@
  *
  * identity — who a store is: the file STORE in its data folder.
  *
- * A store draws a uuid when its folder is made and keeps it for life. The members
- * of its cluster are recorded when the cluster is bootstrapped: each is known by
- * (replica id, store id, uuid), so a wiped disk that comes back under its old
- * store id is told apart and refused (it would vote away acknowledged writes).
+ * A store draws a uuid when its folder is made and keeps it for life. Its store id and
+ * its cluster come later, once, in one of three ways:
  *
- *   identity_open(): no STORE, empty folder ──▶ new uuid, synced ──▶ unbootstrapped
- *   identity_bootstrap(): cluster id + members, synced ──▶ member for life
+ *                               ┌─ identity_found(): the first store of a new cluster
+ *   identity_open(): new uuid ──┼─ identity_join(): range 1 has given it an id
+ *                               └─ identity_bootstrap(): the members are told to all of
+ *                                  them (tests of the rooms below placement)
+ *
+ * Others know (store id, uuid), so a wiped disk that comes back under its old store id
+ * is told apart and refused (it would vote away acknowledged writes).
  *
  * Ownership  the caller's struct, no pointers inside.
- * Threads    blocking file calls; only at start and at bootstrap.
- * Errors     ERR_CORRUPT for a damaged file, ERR_STATE for a folder that holds a
- *            log or an engine but no STORE file: never taken for an empty one.
+ * Threads    blocking file calls; only at start, at bootstrap and when it joins.
+ * Errors     ERR_CORRUPT for a damaged file, ERR_UNSUPPORTED for one of an earlier
+ *            version, ERR_STATE for a folder that holds a log or an engine but no STORE
+ *            file: never taken for an empty one.
  * Invariants (I1) the file is replaced as a whole: written aside, synced, renamed,
- *            folder synced. (I2) once set, uuid, store id and cluster id never
- *            change; members change only by identity_bootstrap().
+ *            folder synced. (I2) once set, uuid, store id, cluster id and first members
+ *            never change.
  * Limits     IDENTITY_MEMBERS_MAX members.
  */
 #ifndef STORE_IDENTITY_H_
@@ -39,17 +43,19 @@ struct identity_member {
 
 struct identity {
     uint8_t uuid[IDENTITY_UUID_LEN];
-    uint64_t store_id;
-    uint64_t cluster_id;  /* 0 until bootstrapped */
+    uint64_t store_id;    /* 0 until it has a cluster, unless it was told */
+    uint64_t cluster_id;  /* 0 until then */
     uint64_t boot_number; /* grows by one at each start */
-    bool is_born;         /* engine and log of the first replica were made */
+    bool is_born;         /* engine and log were made */
+    bool is_founder;      /* of identity_found(): born with range 1, too */
+    /* of the first data range, if it is born here; none in a store that joined */
     struct identity_member members[IDENTITY_MEMBERS_MAX];
     size_t member_count;
 };
 
 /* Load `dir`/STORE, or make it in a folder that holds nothing of a store yet.
- * Raises and saves the boot number. ERR_INVALID if the folder belongs to another
- * store id than `store_id`. */
+ * Raises and saves the boot number. `store_id` 0: whatever the folder says; else
+ * ERR_INVALID if it belongs to another one. */
 int identity_open(struct env *env, const char *dir, uint64_t store_id,
                   struct identity *ret_identity, struct err *err);
 
@@ -58,6 +64,16 @@ int identity_open(struct env *env, const char *dir, uint64_t store_id,
 int identity_bootstrap(struct env *env, const char *dir, struct identity *identity,
                        uint64_t cluster_id, const struct identity_member *members, size_t count,
                        struct err *err);
+
+/* Found a cluster: this is its store 1, and the only member of its ranges. ERR_EXISTS if it
+ * has a cluster already. */
+int identity_found(struct env *env, const char *dir, struct identity *identity, uint64_t cluster_id,
+                   const struct identity_member *self, struct err *err);
+
+/* Range 1 has given this uuid the id `store_id`. ERR_EXISTS if it has another cluster or
+ * another id already; 0 without writing if it has these. */
+int identity_join(struct env *env, const char *dir, struct identity *identity, uint64_t cluster_id,
+                  uint64_t store_id, struct err *err);
 
 /* Engine and log of the first replica are durable: from now on, a folder without them
  * has lost them and is refused. */

@@ -5,6 +5,7 @@
  */
 #include "base/plant.h"
 #include "net/net_peer.h"
+#include "store/driver.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/space.h"
@@ -16,20 +17,26 @@ static int check_uuid(const struct store *store, const struct net_identity *who,
 {
     char known[IDENTITY_UUID_TEXT];
     char said[IDENTITY_UUID_TEXT];
-    const struct identity_member *m = identity_member_by_store(&store->identity, who->store_id);
-    if (m == NULL)
+    const struct book_entry *e = book_find(&store->book, who->store_id);
+    if (e == NULL && store_is_static(store))
         return err_set(err, ERR_UNAUTHORIZED, "store %llu is not a member of this cluster",
                        (unsigned long long)who->store_id);
-    if (memcmp(m->uuid, who->store_uuid, sizeof m->uuid) == 0 || PLANTED(wiped_store_welcome))
+    if (e == NULL) /* it has joined just now, perhaps: this mends by itself */
+        return err_set(err, ERR_STATE, "store %llu is not known here yet",
+                       (unsigned long long)who->store_id);
+    if (e->is_removed)
+        return err_set(err, ERR_UNAUTHORIZED, "store %llu was removed from this cluster",
+                       (unsigned long long)who->store_id);
+    if (memcmp(e->uuid, who->store_uuid, sizeof e->uuid) == 0 || PLANTED(wiped_store_welcome))
         return 0;
-    identity_uuid_text(m->uuid, known);
+    identity_uuid_text(e->uuid, known);
     identity_uuid_text(who->store_uuid, said);
     /* Short: the other side is told no more than a line of it. */
     return err_set(
         err, ERR_UNAUTHORIZED,
         "store %llu: its folder was wiped or replaced (uuid %.8s, known %.8s). It forgot "
-        "its votes and must not come back; the others go on without it. Way out: export, "
-        "bootstrap a new cluster, import (OPERATIONS.md, A lost folder)",
+        "its votes and must not come back; the others go on without it. Way out: "
+        "OPERATIONS.md, A lost folder",
         (unsigned long long)who->store_id, said, known);
 }
 
@@ -70,12 +77,17 @@ static bool has_other_secret(const struct store *store, uint64_t store_id)
  * could not be of a majority without them are not. In a pair nobody can tell. */
 static bool is_secret_outvoted(const struct store *store)
 {
-    bool is_born = store->identity.member_count > 0;
-    size_t count = is_born ? store->identity.member_count : store->opt.peer_count;
+    const struct book_entry *e;
+    size_t count = 0;
     size_t foreign = 0;
-    for (size_t i = 0; i < count; i++)
-        foreign += has_other_secret(store, is_born ? store->identity.members[i].store_id
-                                                   : store->opt.peers[i].store_id);
+    for (uint32_t i = 0; (e = book_at(&store->book, i)) != NULL; i++) {
+        count += !e->is_removed;
+        foreign += !e->is_removed && has_other_secret(store, e->store_id);
+    }
+    for (size_t i = 0; count == 0 && i < store->opt.peer_count; i++)
+        foreign += has_other_secret(store, store->opt.peers[i].store_id);
+    if (count == 0)
+        count = store->opt.peer_count;
     return foreign > 0 && foreign >= MIN(count - 1, count / 2 + 1);
 }
 
@@ -104,10 +116,10 @@ void store_on_peer_down(void *data, uint64_t store_id, bool was_up, int status, 
 
 /* ---- out ------------------------------------------------------------------------- */
 
-const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id)
+const struct book_entry *store_member_of(const struct replica *r, uint64_t replica_id)
 {
     uint64_t store_id = store_id_of(r, replica_id);
-    return store_id == 0 ? NULL : identity_member_by_store(&r->store->identity, store_id);
+    return store_id == 0 ? NULL : book_find(&r->store->book, store_id);
 }
 
 static struct net_peer *peer_of(const struct replica *r, uint64_t replica_id)
@@ -140,8 +152,7 @@ static bool delay(struct store *store, uint64_t to_store, enum net_class class)
     return true;
 }
 
-/* That of the latest configuration: each CHANGE raises it by one. */
-static uint64_t conf_epoch_of(const struct replica *r)
+uint64_t store_conf_epoch(const struct replica *r)
 {
     const struct range_descriptor *d = range_descriptor(r->range);
     uint64_t config_index = 0;
@@ -161,7 +172,7 @@ void store_send(struct replica *r, const struct cons_msg *msg)
         span = (struct raft_span){
             .start = range_descriptor_span(range_descriptor(r->range)).start,
             .end = range_descriptor_span(range_descriptor(r->range)).end,
-            .conf_epoch = conf_epoch_of(r),
+            .conf_epoch = store_conf_epoch(r),
         };
     buf_clear(&store->frames);
     raft_wire_encode(store->wire, msg, tell ? &span : NULL, &store->frames);
@@ -209,15 +220,9 @@ int store_dial_peers(struct store *store, struct err *err)
         if (rv != 0 && rv != ERR_EXISTS)
             return rv;
     }
-    for (size_t i = 0; i < store->identity.member_count; i++) {
-        const struct identity_member *m = &store->identity.members[i];
-        struct net_peer *peer;
-        if (m->store_id == store->opt.store_id)
-            continue;
-        int rv = net_peer_add(store->net, m->store_id, m->address, &peer, err);
-        if (rv != 0 && rv != ERR_EXISTS)
-            return rv;
-    }
+    const struct book_entry *e;
+    for (uint32_t i = 0; (e = book_at(&store->book, i)) != NULL; i++)
+        store_follow(store, e->store_id);
     return 0;
 }
 
@@ -289,5 +294,15 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
         return strangers_on_answer(store, body, err);
     if (kind == MSG_MERGE)
         return merge_on_message(store, from_store, body, err);
+    if (kind == MSG_STORE_BEAT)
+        return driver_on_store_beat(store, from_store, body, err);
+    if (kind == MSG_RANGE_BEAT)
+        return driver_on_range_beat(store, from_store, body, err);
+    if (kind == MSG_STEP_DONE)
+        return driver_on_step_done(store, from_store, body, err);
+    if (kind == MSG_DRIVER_WORD)
+        return beats_on_word(store, from_store, body, err);
+    if (kind == MSG_DRIVER_AT)
+        return beats_on_at(store, from_store, body, err);
     return err_set(err, ERR_UNSUPPORTED, "message kind %u between stores", kind);
 }

@@ -5,6 +5,7 @@
 
 #include "store/absorb.h"
 #include "store/check.h"
+#include "store/driver.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
@@ -226,6 +227,9 @@ void replica_on_role(void *ctx, enum cons_state role, uint64_t term, uint64_t le
     r->role_term = term;
     if (was_leader && role != CONS_LEADER)
         r->lost_leadership = true;
+    if (r->range_id == RANGE_ID_SYSTEM)
+        driver_poke(r->store);
+    beats_poke(r->store);
     replica_wake(r);
 }
 
@@ -253,6 +257,8 @@ void replica_restart_consensus(struct replica *r)
     watch_fail_all(r, ERR_NOT_LEADER);
     snapshot_out_stop_all(r);
     strangers_stop_check(r);
+    if (r->range_id == RANGE_ID_SYSTEM)
+        driver_before_consensus_ends(r->store);
     consensus_free(r->cons);
     r->cons = NULL;
     r->generation++;
@@ -386,6 +392,8 @@ void replica_end(struct replica *r)
     snapshot_out_stop_all(r);
     strangers_stop_check(r);
     check_stop(r);
+    if (r->range_id == RANGE_ID_SYSTEM)
+        driver_before_consensus_ends(r->store);
     consensus_free(r->cons);
     r->cons = NULL;
     r->generation++;

@@ -37,7 +37,9 @@
 #include "range/range.h"
 #include "range/read.h"
 #include "range/snapshot.h"
+#include "store/beats.h"
 #include "store/identity.h"
+#include "store/inner.h"
 #include "store/watermark.h"
 #include "wire/request.h"
 
@@ -48,7 +50,8 @@ enum { REPLICA_STREAMS_MAX = 2 };
 
 /* Who is to be answered. */
 struct answer_to {
-    uint64_t client; /* net's */
+    struct inner_call *inner; /* the store itself asks (inner.h); NULL: a client does */
+    uint64_t client;          /* net's */
     uint64_t request_id;
     uint64_t trace_id;
     uint64_t deadline_us;
@@ -61,6 +64,7 @@ struct write_op {
     struct list in_writes; /* replica's queue; unlinked once proposed */
     struct answer_to to;
     uint64_t first_sent_ms;
+    uint64_t only_term; /* proposed in this term or not at all; 0: any */
     size_t len;
     uint8_t command[]; /* encoded */
 };
@@ -199,6 +203,8 @@ struct replica {
     enum watermark space;   /* leader: what the voters' disks let the range write */
     bool can_spare;         /* … and those at READ_ONLY are not needed for a majority */
     uint64_t leaderless_ms; /* our clock is wrong: without a leader since then; 0: there is one */
+
+    struct range_load load; /* beats.h */
 
     uint64_t admin_index; /* of the last administrative entry proposed here */
     uint64_t load_us;     /* when the requests were first counted that load_count has … */

@@ -111,9 +111,9 @@ static enum cons_change_kind kind_of(enum member_change action)
 /* A new member must be somebody whom we can reach. */
 static int check_member(const struct store *store, const struct member *member, struct err *err)
 {
-    const struct identity_member *known =
-        identity_member_by_store(&store->identity, member->store_id);
-    if (known == NULL || memcmp(known->uuid, member->store_uuid, sizeof known->uuid) != 0)
+    const struct book_entry *known = book_find(&store->book, member->store_id);
+    if (known == NULL || known->is_removed ||
+        memcmp(known->uuid, member->store_uuid, sizeof known->uuid) != 0)
         return err_set(err, ERR_NOT_FOUND, "store %llu with that uuid is not of this cluster",
                        (unsigned long long)member->store_id);
     return 0;

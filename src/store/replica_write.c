@@ -86,6 +86,11 @@ static uint32_t build_entry(struct replica *r, struct list *taken)
             write_answer(r, op, ERR_TIMEOUT, "the deadline passed in the queue");
             continue;
         }
+        if (op->only_term != 0 && op->only_term != consensus_term(r->cons)) {
+            queue_remove(r, op);
+            write_answer(r, op, ERR_NOT_LEADER, "the range is led in another term");
+            continue;
+        }
         int rv = entry_builder_add(&r->builder, slice_of(op->command, op->len), op->first_sent_ms);
         if (rv == ERR_BUSY)
             break;

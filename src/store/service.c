@@ -16,16 +16,20 @@ static void fill_leader(const struct store *store, uint64_t range_id, struct lea
 {
     const struct replica *r = replicas_of_range(&store->replicas, range_id);
     uint64_t store_id = 0;
-    if (r == NULL || r->cons == NULL)
-        return;
-    uint64_t leader = consensus_leader(r->cons, &store_id);
-    const struct identity_member *m = identity_member_by_store(&store->identity, store_id);
-    if (leader == 0 || m == NULL)
+    uint64_t leader = 0;
+    if (r != NULL && r->cons != NULL)
+        leader = consensus_leader(r->cons, &store_id);
+    if (leader == 0 && range_id == RANGE_ID_SYSTEM) { /* by hearsay, then */
+        store_id = beats_leader(store);
+        leader = STORE_SYSTEM_REPLICA_ID;
+    }
+    const struct book_entry *e = book_find(&store->book, store_id);
+    if (leader == 0 || e == NULL)
         return;
     *ret = (struct leader_hint){
         .replica_id = leader,
-        .store_id = m->store_id,
-        .address = slice_str(m->address),
+        .store_id = e->store_id,
+        .address = slice_str(e->address),
     };
 }
 
@@ -34,6 +38,10 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     struct buf frame;
     response->id = to->request_id;
     response->trace_id = to->trace_id;
+    if (to->inner != NULL) {
+        to->inner->cb(to->inner, response);
+        return;
+    }
     if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
         fill_leader(store, to->range_id, &response->leader);
     buf_init(&frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
@@ -217,13 +225,15 @@ static bool command_grows(const struct command *command)
 }
 
 /* Is there room on this disk, and on those of a majority? Deletes go on longer than puts. */
-static int check_space(const struct replica *r, const struct command *command, size_t len)
+static int check_space(const struct replica *r, const struct command *command, size_t len,
+                       bool is_inner)
 {
     struct store *store = r->store;
     enum watermark mark = MAX(store->mark, r->space);
     if (mark >= WATERMARK_READ_ONLY)
         return ERR_NO_SPACE;
-    if (mark >= WATERMARK_NO_PUTS && command_grows(command))
+    /* Range 1 is small, and what placement does there is the way out. */
+    if (mark >= WATERMARK_NO_PUTS && command_grows(command) && !is_inner)
         return ERR_NO_SPACE;
     uint64_t queued = r->write_bytes + len;
     if (!raftlog_is_starved(store->log))
@@ -242,11 +252,13 @@ static int space_refusal(const struct replica *r, int status, struct err *err)
 
 /* What would be refused at apply is refused here already, as a courtesy. */
 static int check_write(struct store *store, struct replica *r, const struct command *command,
-                       size_t len, struct err *err)
+                       size_t len, bool is_inner, struct err *err)
 {
     if (store->state == STORE_DRAINING)
         return ERR_NOT_LEADER;
-    if (command->keyspace == RANGE_KEYSPACE_RESERVED)
+    bool is_reserved = command->keyspace == RANGE_KEYSPACE_RESERVED ||
+                       (command->keyspace == RANGE_KEYSPACE_SYSTEM && !is_inner);
+    if (is_reserved)
         return err_set(err, ERR_INVALID, "keyspace %u is reserved", command->keyspace);
     uint64_t newest_ms = env_wall_ms(store->env) + store->opt.max_clock_offset_ms;
     if (command->first_sent_ms > MAX(newest_ms, time_for_stamps(store, r)))
@@ -261,7 +273,7 @@ static int check_write(struct store *store, struct replica *r, const struct comm
                        "the keys of this batch are in different ranges, which takes a "
                        "transaction: this version has none");
     }
-    int rv = check_space(r, command, len);
+    int rv = check_space(r, command, len, is_inner);
     if (rv != 0)
         return space_refusal(r, rv, err);
     return 0;
@@ -298,7 +310,9 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
     struct replica *r = data_replica(store, to, request, &place);
     if (r == NULL)
         return;
-    rv = check_write(store, r, &command, raw.len, &err);
+    r->load.requests++;
+    r->load.write_bytes += raw.len;
+    rv = check_write(store, r, &command, raw.len, to->inner != NULL, &err);
     struct write_op *op = rv == 0 ? malloc(sizeof *op + raw.len) : NULL;
     if (rv == 0 && op == NULL)
         rv = ERR_BUSY;
@@ -307,6 +321,7 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
         return;
     }
     *op = (struct write_op){.to = *to, .first_sent_ms = command.first_sent_ms, .len = raw.len};
+    op->only_term = to->inner == NULL ? 0 : to->inner->only_term;
     list_init(&op->in_writes);
     memcpy(op->command, raw.data, raw.len);
     replica_write(r, op);
@@ -391,6 +406,8 @@ static void on_read(struct store *store, struct answer_to *to, const struct requ
     if (!is_serving(store, to))
         return;
     int rv = check_consistency(how_to_read(request), &err); /* the same on every store */
+    if (rv == 0 && place.keyspace == RANGE_KEYSPACE_SYSTEM && to->inner == NULL)
+        rv = err_set(&err, ERR_INVALID, "keyspace %u is reserved", place.keyspace);
     if (rv != 0) {
         service_answer_status(store, to, rv, err.msg);
         return;
@@ -398,6 +415,7 @@ static void on_read(struct store *store, struct answer_to *to, const struct requ
     struct replica *r = data_replica(store, to, request, &place);
     if (r == NULL)
         return;
+    r->load.requests++;
     start_read(store, to, r, body);
 }
 
@@ -408,6 +426,10 @@ static void on_watch(struct store *store, struct answer_to *to, const struct req
     struct place place = {.keyspace = watch->keyspace, .key = watch->start};
     if (!is_serving(store, to))
         return;
+    if (watch->keyspace == RANGE_KEYSPACE_SYSTEM && to->inner == NULL) {
+        service_answer_status(store, to, ERR_INVALID, "this keyspace is reserved");
+        return;
+    }
     struct replica *r = data_replica(store, to, request, &place);
     if (r == NULL)
         return;
@@ -417,35 +439,58 @@ static void on_watch(struct store *store, struct answer_to *to, const struct req
         watch_on_request(r, to, request);
 }
 
-int service_on_request(void *data, uint64_t client, struct slice body, struct err *err)
+/* Whoever asks: the answer comes once, now or later. `body` is the request as encoded. */
+static void dispatch(struct store *store, struct answer_to *to, const struct request *request,
+                     struct slice body)
 {
-    struct store *store = data;
-    struct request request;
-    int rv = request_decode(body, &request, err);
-    if (rv != 0)
-        return rv;
-    struct answer_to to = {
-        .client = client,
-        .request_id = request.id,
-        .trace_id = request.trace_id,
-        .kind = request.kind,
-        .deadline_us = env_now_us(store->env) + (uint64_t)request.timeout_ms * 1000,
-    };
-    switch (request.kind) {
+    to->request_id = request->id;
+    to->trace_id = request->trace_id;
+    to->kind = request->kind;
+    to->deadline_us = env_now_us(store->env) + (uint64_t)request->timeout_ms * 1000;
+    switch (request->kind) {
     case REQUEST_WRITE:
-        on_write(store, &to, &request);
+        on_write(store, to, request);
         break;
     case REQUEST_GET:
     case REQUEST_MULTI_GET:
     case REQUEST_SCAN:
-        on_read(store, &to, &request, body);
+        on_read(store, to, request, body);
         break;
     case REQUEST_WATCH:
-        on_watch(store, &to, &request, body);
+        on_watch(store, to, request, body);
         break;
     default:
-        admin_on_request(store, &to, &request);
+        admin_on_request(store, to, request);
         break;
     }
+}
+
+int service_on_request(void *data, uint64_t client, struct slice body, struct err *err)
+{
+    struct request request;
+    int rv = request_decode(body, &request, err);
+    if (rv != 0)
+        return rv;
+    struct answer_to to = {.client = client};
+    dispatch(data, &to, &request, body);
     return 0;
+}
+
+void inner_ask(struct store *store, struct inner_call *call, struct request *request)
+{
+    struct answer_to to = {.inner = call};
+    struct request decoded;
+    struct err err = {0};
+    struct buf body;
+    request->id = 1;
+    buf_init(&body, FRAME_BODY_MAX);
+    request_encode(&body, request);
+    int rv = body.failed ? ERR_BUSY : request_decode(buf_slice(&body), &decoded, &err);
+    if (rv == 0) {
+        dispatch(store, &to, &decoded, buf_slice(&body));
+    } else {
+        struct response response = {.id = 1, .status = rv, .text = slice_str(err.msg)};
+        call->cb(call, &response);
+    }
+    buf_fini(&body);
 }

@@ -306,7 +306,7 @@ static void out_open(struct snapshot_out *o)
 {
     struct replica *r = o->replica;
     struct err err = {0};
-    const struct identity_member *m = store_member_of(r, o->target);
+    const struct book_entry *m = store_member_of(r, o->target);
     if (m == NULL) {
         out_fail(o, ERR_NOT_FOUND, "its address is not known");
         return;

@@ -6,6 +6,7 @@
 
 #include "net/net_client.h"
 #include "store/absorb.h"
+#include "store/driver.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
@@ -373,8 +374,10 @@ static int copy_text(char *out, size_t size, const char *text, const char *what,
 static int copy_options(struct store *store, const struct store_options *options, struct err *err)
 {
     store->opt = *options;
-    if (options->store_id == 0)
+    if (options->peer_count > 0 && options->store_id == 0)
         return err_set(err, ERR_INVALID, "no store id is given");
+    if (options->seed_count > STORE_SEEDS_MAX)
+        return err_set(err, ERR_INVALID, "more than %d addresses to join at", STORE_SEEDS_MAX);
     if (options->secret.len > STORE_SECRET_MAX)
         return err_set(err, ERR_TOO_LARGE, "the cluster secret is longer than %d bytes",
                        STORE_SECRET_MAX);
@@ -383,6 +386,11 @@ static int copy_options(struct store *store, const struct store_options *options
     if (rv == 0)
         rv = copy_text(store->listen, sizeof store->listen, options->listen, "address to listen on",
                        err);
+    if (rv == 0 && options->advertise != NULL && *options->advertise != 0)
+        rv = copy_text(store->advertise, sizeof store->advertise, options->advertise,
+                       "advertised address", err);
+    if (rv == 0 && options->labels != NULL && *options->labels != 0)
+        rv = copy_text(store->labels, sizeof store->labels, options->labels, "labels", err);
     if (rv != 0)
         return rv;
     if (options->secret.len > 0)
@@ -455,6 +463,10 @@ static void init_parts(struct store *store)
     list_init(&store->transfers);
     list_init(&store->flushes);
     watches_init(&store->watches);
+    list_init(&store->mail);
+    env_task_init(&store->mail_task, store_mail_due, store);
+    store_found_init(store);
+    beats_init(store);
     buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
     buf_init(&store->late.frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
 }
@@ -473,17 +485,21 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     init_parts(store);
     store->wire = malloc(sizeof *store->wire);
     store->ops = malloc(COMMAND_OPS_MAX * sizeof *store->ops);
-    int rv = store->wire == NULL || store->ops == NULL ? ERR_NOMEM : 0;
+    int rv = store->wire == NULL || store->ops == NULL ? ERR_NOMEM : driver_new(store, err);
     if (rv == 0)
         rv = copy_options(store, options, err);
     if (rv == 0)
         rv = store_boot(store, err);
     if (rv == 0)
         rv = open_net(store, err);
+    if (rv == 0)
+        rv = store_get_cluster(store, err);
     if (rv != 0) {
         *ret_store = store; /* background work may be on its way: freed after env_stop() */
         return rv;
     }
+    if (store->identity.is_born)
+        driver_start(store);
     store_care(store);
     env_timer_start(&store->care, (uint64_t)STORE_CARE_MS * 1000);
     store_wake_all(store);
@@ -497,6 +513,9 @@ void store_free(struct store *store)
         return;
     admin_free(store);
     replica_admin_free(store);
+    beats_free(store);
+    store_mail_free(store);
+    driver_free(store);
     net_free(store->net);
     raftlog_free(store->log); /* before the replica, whose reads it may hold */
     uint32_t cursor = 0;
@@ -509,6 +528,7 @@ void store_free(struct store *store)
     replicas_fini(&store->replicas);
     watches_fini(&store->watches);
     tombstones_fini(&store->tombstones);
+    book_fini(&store->book);
     lsm_free(store->lsm); /* after it: it holds views */
     env_dir_unlock(store->lock);
     buf_fini(&store->frames);
@@ -568,6 +588,11 @@ struct raftlog *store_log(const struct store *store)
     return store->log;
 }
 
+uint64_t store_placement_term(const struct store *store)
+{
+    return driver_term(store);
+}
+
 const struct identity *store_identity(const struct store *store)
 {
     return &store->identity;
@@ -600,6 +625,7 @@ void store_check(const struct store *store)
         raftlog_check(store->log);
     if (store->net != NULL)
         net_check(store->net);
+    book_check(&store->book);
     replicas_check(&store->replicas);
     uint32_t cursor = 0;
     const struct replica *r;

@@ -9,11 +9,11 @@
  *
  * Life of a store
  *
- *   open ─▶ UNBORN ─bootstrap─▶ RUNNING ─drain─▶ DRAINED ─▶ store_free()
+ *   open ─▶ UNBORN ─founds, joins─▶ RUNNING ─drain─▶ DRAINED ─▶ store_free()
  *      └──▶ REPLAYING ───────────▲
  *
- *   UNBORN answers IDENTIFY and BOOTSTRAP only. REPLAYING brings the engine to the
- *   log's commit hint. A damaged replica never runs: the store says so and serves
+ *   UNBORN answers IDENTIFY (and BOOTSTRAP, where members are fixed) only. REPLAYING brings the
+ * engine to the log's commit hint. A damaged replica never runs: the store says so and serves
  *   nothing for it.
  *
  * Units      times in milliseconds where named _ms; sizes in bytes.
@@ -48,6 +48,8 @@ struct consensus;
 enum {
     STORE_SECRET_MAX = 256,   /* bytes of the cluster secret */
     STORE_FIRST_RANGE_ID = 2, /* the first data range, of which a cluster is born */
+    STORE_SEEDS_MAX = 16,     /* addresses to join at */
+    STORE_LABELS_MAX = 256,   /* bytes of "zone=a,rack=2", with the NUL */
 };
 
 /* A member as the configuration lists it, before any uuid is known. */
@@ -60,6 +62,13 @@ struct store_options {
     const char *data_dir;  /* made if missing (its parent must exist) */
     const char *listen;    /* "host:port" */
     const char *advertise; /* what others dial; NULL: `listen` */
+    const char *labels;    /* "zone=a,rack=2"; NULL: none */
+    /* Where a new folder asks to join, and an old one where everybody is. With none, a new
+     * folder founds a cluster of its own. */
+    char seeds[STORE_SEEDS_MAX][ENV_ADDRESS_MAX];
+    size_t seed_count;
+    /* Of a store whose cluster is born by BOOTSTRAP, with fixed members and without
+     * placement: for tests of the rooms below it. Else both are 0. */
     uint64_t store_id;
     struct store_peer peers[IDENTITY_MEMBERS_MAX]; /* the initial members, this store too */
     size_t peer_count;
@@ -136,6 +145,9 @@ struct raftlog *store_log(const struct store *store);
 const struct range_digest_sums *store_check_sums(const struct store *store, uint64_t range_id,
                                                  size_t i);
 const struct identity *store_identity(const struct store *store);
+
+/* The term in which this store hosts placement; 0: it does not. */
+uint64_t store_placement_term(const struct store *store);
 
 /* Assert all invariants of the store and the rooms below. */
 void store_check(const struct store *store);

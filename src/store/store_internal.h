@@ -10,6 +10,8 @@
 #include "net/net_peer.h"
 #include "net/net_stream.h"
 #include "range/tombstone.h"
+#include "store/beats.h"
+#include "store/book.h"
 #include "store/clock.h"
 #include "store/pace.h"
 #include "store/raft_wire.h"
@@ -66,16 +68,44 @@ struct early_vote {
     uint8_t body[EARLY_BODY_MAX];
 };
 
+enum {
+    STORE_BIRTHS_MAX = 2,        /* replicas that a store is born with */
+    STORE_SYSTEM_REPLICA_ID = 1, /* of a founder: of range 1 … */
+    STORE_FIRST_REPLICA_ID = 2,  /* … and of the first data range */
+};
+
+struct driver;
+struct net_call;
+
+/* found.c: asking to join, or where everybody is. */
+struct join {
+    struct env_timer timer;
+    struct net_call *call; /* on its way; NULL: none */
+    size_t next;           /* seed */
+    uint32_t hops;
+    char hint[ENV_ADDRESS_MAX];  /* who leads range 1, as somebody said; or empty */
+    char asked[ENV_ADDRESS_MAX]; /* last */
+    uint64_t told_us;            /* when it was last complained of */
+};
+
 struct store {
     struct env *env;
     const struct logger *logger;
     struct store_options opt; /* texts point at the copies below */
     char data_dir[ENV_PATH_MAX];
     char listen[ENV_ADDRESS_MAX];
-    char advertise[ENV_ADDRESS_MAX];
+    char advertise[ENV_ADDRESS_MAX]; /* empty: as it listens */
+    char labels[STORE_LABELS_MAX];
     uint8_t secret[STORE_SECRET_MAX];
 
     struct identity identity;
+    struct book book;
+    struct join join;
+    struct beats beats;
+    struct driver *driver; /* owned */
+    struct list mail;      /* beats.c: messages to ourselves */
+    uint32_t mail_count;
+    struct env_task mail_task;
     struct env_lock *lock;
     struct lsm *lsm;
     struct raftlog *log;
@@ -104,7 +134,8 @@ struct store {
     bool is_flush_forced;
     struct store_drain drain;
     struct lsm_edit_op birth_edit;
-    struct raftlog_write birth_log;
+    struct raftlog_write birth_logs[STORE_BIRTHS_MAX];
+    uint32_t births_left; /* of them not durable yet */
     struct early_vote early[EARLY_VOTES_MAX];
     struct list merged;  /* absorb.c: replicas whose range was merged away, until that is durable */
     struct list letters; /* merge.c: from this store to itself */
@@ -166,7 +197,7 @@ int store_boot(struct store *store, struct err *err);
  * life. ERR_INVALID tells why not. */
 int store_check_members(const struct identity_member *members, size_t count, struct err *err);
 
-/* The members are recorded in the identity: make the replica (once) and run it. */
+/* The identity has its cluster: make what the store is born with (once) and run it. */
 int store_birth(struct store *store, struct err *err);
 
 /* ---- peers.c: messages between replicas ------------------------------------- */
@@ -193,9 +224,61 @@ bool store_peer_spared(const struct replica *r, uint64_t replica_id);
 /* The mark of another store's disk as far as it has told us. */
 enum watermark store_mark_of(const struct store *store, uint64_t store_id);
 
-/* The member of the cluster on whose store replica `replica_id` of the range of `r`
- * lives, as far as `r` knows; NULL: it is in no configuration, or its store is not known. */
-const struct identity_member *store_member_of(const struct replica *r, uint64_t replica_id);
+/* Where the store is on which replica `replica_id` of the range of `r` lives, as far as `r`
+ * knows; NULL: it is in no configuration, or its store is not known. */
+const struct book_entry *store_member_of(const struct replica *r, uint64_t replica_id);
+
+/* The conf epoch of the latest configuration of `r`: each CHANGE raises it by one. */
+uint64_t store_conf_epoch(const struct replica *r);
+
+/* ---- found.c: how a folder gets a cluster -------------------------------------- */
+
+void store_found_init(struct store *store);
+
+/* What others shall dial. */
+const char *store_advertised(const struct store *store);
+
+/* Read the book, and what the identity knows. */
+int store_load_book(struct store *store, struct err *err);
+
+/* Put the members of the birth into the book. */
+int store_learn_members(struct store *store, struct err *err);
+
+/* An entry of the book is new: dial there. */
+void store_follow(struct store *store, uint64_t store_id);
+
+/* The store listens: found a cluster or begin to join, if the folder is new. */
+int store_get_cluster(struct store *store, struct err *err);
+
+/* Ask the seeds where everybody is, if there are any. */
+void join_refresh(struct store *store);
+
+/* ---- beats.c: the store's side of placement ---------------------------------------- */
+
+struct book_item;
+struct pack_list;
+
+/* Say it (a message's body) to a store, which may be ourselves. */
+void store_tell(struct store *store, uint64_t to_store, enum net_class class,
+                const struct buf *body);
+void store_mail_due(struct env_task *task);
+void store_mail_free(struct store *store);
+
+/* What was told of stores goes into the book. */
+void store_learn(struct store *store, const struct book_item *item);
+void store_learn_list(struct store *store, const struct pack_list *items);
+
+/* Are the members fixed, and nobody places anything? */
+static inline bool store_is_static(const struct store *store)
+{
+    return store->opt.peer_count > 0;
+}
+
+/* driver.c: consensus of range 1 ends here, and with it what waits for it. */
+void driver_before_consensus_ends(struct store *store);
+
+/* The first data range with a replica here, in order of spans; NULL: none. */
+struct replica *store_first_data(const struct store *store);
 
 /* ---- strangers.c: who is in no configuration, and who is not here ------------- */
 

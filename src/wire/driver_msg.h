@@ -39,6 +39,7 @@ struct book_item {
     struct slice address;
 };
 
+/* Append one element of a list of stores. */
 void book_item_append(struct buf *raw, const struct book_item *peer);
 
 /* The next element; the cursor goes bad if it is not acceptable. So in all below. */
@@ -61,7 +62,9 @@ struct store_beat {
     bool is_stalled; /* log or engine push back */
 };
 
+/* Append a body. */
 void store_beat_encode(struct buf *buf, const struct store_beat *beat);
+/* ERR_CORRUPT, and nothing written, unless it is acceptable; so in all below. */
 int store_beat_decode(struct slice body, struct store_beat *ret_beat, struct err *err);
 
 /* One member of a range, as its leader sees it (`match`, `age_ms`: 0 from others). */
@@ -91,7 +94,9 @@ struct range_state {
     struct range_member members[DESCRIPTOR_MEMBERS_MAX];
 };
 
+/* Append one element of a list of ranges. */
 void range_state_append(struct buf *raw, const struct range_state *range);
+/* The next element of a list that range_beat_decode() accepted. */
 void range_state_next(struct unpack *cursor, struct range_state *ret_range);
 
 struct range_beat {
@@ -102,7 +107,9 @@ struct range_beat {
     struct pack_list ranges; /* range_state */
 };
 
+/* Append a body, with its list. */
 void range_beat_encode(struct buf *buf, const struct range_beat *beat);
+/* Looks at every element, too. */
 int range_beat_decode(struct slice body, struct range_beat *ret_beat, struct err *err);
 
 enum step_kind {
@@ -137,7 +144,9 @@ struct step_order {
     } children[DESCRIPTOR_MEMBERS_MAX];
 };
 
+/* Append one element of a list of steps. */
 void step_order_append(struct buf *raw, const struct step_order *step);
+/* The next element of a list that driver_word_decode() accepted. */
 void step_order_next(struct unpack *cursor, struct step_order *ret_step);
 
 /* Is the store that sent the beat one of the cluster? Part of the protocol. */
@@ -160,14 +169,18 @@ struct driver_word {
     struct pack_list steps; /* step_order */
 };
 
+/* Append a body, with its lists. */
 void driver_word_encode(struct buf *buf, const struct driver_word *word);
+/* Looks at every element, too. */
 int driver_word_decode(struct slice body, struct driver_word *ret_word, struct err *err);
 
 struct driver_at {
     uint64_t store_id; /* who leads range 1; 0: not known */
 };
 
+/* Append a body. */
 void driver_at_encode(struct buf *buf, const struct driver_at *at);
+/* ERR_CORRUPT as above. */
 int driver_at_decode(struct slice body, struct driver_at *ret_at, struct err *err);
 
 struct step_done {
@@ -179,7 +192,9 @@ struct step_done {
     struct slice text; /* why not */
 };
 
+/* Append a body. */
 void step_done_encode(struct buf *buf, const struct step_done *done);
+/* ERR_CORRUPT as above. */
 int step_done_decode(struct slice body, struct step_done *ret_done, struct err *err);
 
 #endif

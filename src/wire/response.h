@@ -200,6 +200,7 @@ int response_decode(struct slice body, struct response *ret_response, struct err
  * that is a response, whatever else it holds; 0 if malformed. */
 uint64_t response_peek_id(struct slice body);
 
+/* Append one row to a buf that becomes the `raw` of a list. */
 void row_append(struct buf *raw, const struct row *row);
 
 /* The next row of a list that response_decode() accepted. */

@@ -151,7 +151,7 @@ class Cluster:
         done = self.run("cluster", "status", "--json", "--timeout", "2s")
         try:
             for store in json.loads(done.stdout)["stores"]:
-                if store["store_id"] == i and store["up"]:
+                if store["address"] == self.address(i) and store["up"]:
                     return store["stats"].get("raft.applied")
         except (ValueError, KeyError):
             pass

@@ -57,8 +57,35 @@ def test_odd_orders():
         local(c, 2, "kill", "somebody")
         local(c, 2, "kill")
         local(c, 2, "up", "--endpoints", c.endpoints)
-        local(c, 1, "up", "--nodes", "5")
+        local(c, 1, "up", "--nodes", "2")  # fewer: only by decommission
         local(c, 0, "up")
+        check(c.ok("get", "k", "--timeout", "20s") == "v", "the data stays")
+
+
+def voters(c):
+    """Of the first range, as its leader says."""
+    status = c.json("cluster", "status")
+    return sum(1 for s in status["stores"] if s["role"] != "learner")
+
+
+def test_growth():
+    """From one node to three and to four, on one folder, while it is written to."""
+    with Cluster(nodes=1) as c:
+        c.ok("put", "k", "v")
+        check(voters(c) == 1, "one node, one replica")
+        c.port = int(c.endpoints.rsplit(":", 1)[1])
+        torture = c.torture(seconds=6, clients=8)
+        c.up("--nodes", "3")
+        c.nodes = 3
+        c.endpoints = ",".join(c.address(i) for i in range(1, 4))
+        wait_until("three replicas", 30, lambda: voters(c) == 3)
+        figures = torture.result()
+        print("  ", {k: v for k, v in figures.items() if k != "buckets"})
+        torture.verify()
+        c.local("kill", "leader")
+        check(c.ok("get", "k", "--timeout", "20s") == "v", "two of three go on")
+        c.up("--nodes", "4")
+        check(len(c.json("node", "list")["stores"]) == 4, "four nodes")
         check(c.ok("get", "k", "--timeout", "20s") == "v", "the data stays")
 
 
@@ -133,6 +160,6 @@ def test_other_folders():
 
 
 if __name__ == "__main__":
-    main(test_odd_orders, test_kill_and_restart_at_once, test_down_hands_over,
+    main(test_odd_orders, test_growth, test_kill_and_restart_at_once, test_down_hands_over,
          test_term_under_load, test_ports_of_others,
          test_other_folders)

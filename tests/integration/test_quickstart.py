@@ -112,7 +112,18 @@ def clusters(c):
     check(c.ok("get", "name") == "Ada", "after a transfer")
     text = c.ok("cluster", "status")
     check("leader" in text and c.address(2) in text, text)
-    exit_is(c, 0, "cluster", "bootstrap")  # again: nothing to do
+    nodes = c.json("node", "list")["stores"]
+    check([n["store_id"] for n in nodes] == [1, 2, 3] and all(n["state"] == "up" for n in nodes), nodes)
+    check(nodes[0]["address"] == c.address(1) and nodes[0]["replicas"] == 2, nodes)
+    check([s["store_id"] for s in c.json("store", "show", "2")["stores"]] == [2], "one of them")
+    exit_is(c, 3, "node", "show", "77")
+    figures = {row["what"]: row["value"] for row in c.json("placement", "status")["placement"]}
+    check(figures["stores"] == "3" and figures["under_replicated"] == "0", figures)
+    c.ok("placement", "pause")
+    c.ok("placement", "resume")
+    exit_is(c, 3, "placement", "settings", "nonsense", "1")
+    exit_is(c, 2, "placement", "settings", "replicas")
+    check("replicas" in c.ok("placement", "settings"), "settings have names")
 
 
 def usage(c):

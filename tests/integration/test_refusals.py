@@ -26,16 +26,20 @@ def refuses(want, *args, status=1, env=None):
 
 
 def flags(folder, port):
-    return ["--store-id", "1", "--data-dir", folder, "--listen", f"127.0.0.1:{port}", "--members",
-            f"1=127.0.0.1:{port}"]
+    return ["--data", folder, "--listen", f"127.0.0.1:{port}"]
 
 
 def test_bad_configuration():
     with tempfile.TemporaryDirectory() as folder:
         conf = os.path.join(folder, "c")
         with open(conf, "w", encoding="ascii") as f:
-            f.write("store_id = 1\nmemtable_byte = 5\n")
+            f.write("read_threads = 1\nmemtable_byte = 5\n")
         refuses(["c:2: unknown key 'memtable_byte'"], "--config", conf)
+        for old, want in (("store_id = 1", "gets its id from the cluster"),
+                          ("members = 1=a:1", "give the others 'join")):
+            with open(conf, "w", encoding="ascii") as f:
+                f.write(f"data_dir = {folder}/d\n{old}\n")
+            refuses(["c:2:", want], "--config", conf)
         refuses(["No such file"], "--config", os.path.join(folder, "nothing"))
         refuses(["unknown flag"], "--nonsense", status=2)
 
@@ -43,7 +47,7 @@ def test_bad_configuration():
 def test_check_config():
     sample = os.path.join(os.path.dirname(__file__), "../../conf/holdfast.conf")
     code, text = serve("--config", sample, "--check-config")
-    check(code == 0 and "store_id = 1" in text and "memtables_max = 4" in text, code, text)
+    check(code == 0 and "data_dir = /var/lib/holdfast" in text and "memtables_max = 4" in text, code, text)
     code, text = serve("--config", sample, "--memtable-bytes", "1MiB", "--check-config")
     check(code == 0 and "memtable_bytes = 1MiB" in text, "flags win", text)
 
@@ -85,13 +89,13 @@ def test_folder_that_cannot_be_written():
                 os.chmod(folder, 0o700)
 
 
-def test_folder_of_another_store():
+def test_folder_of_an_earlier_version():
+    """… is refused, not misread."""
     with Cluster(nodes=1) as c:
         c.local("down")
-        text = ["belongs to store 1"]
-        refuses(text, "--store-id", "2", "--data-dir", c.path(1, "data"), "--listen",
-                f"127.0.0.1:{free_ports(1)}")
-        c.up()
+        with open(c.path(1, "data/STORE"), "r+b") as f:
+            f.write(b"HFSTORE1")
+        refuses(["earlier version", "export"], *flags(c.path(1, "data"), free_ports(1)))
 
 
 def test_two_processes_on_one_folder():
@@ -101,7 +105,7 @@ def test_two_processes_on_one_folder():
 
 
 def test_wiped_folder():
-    """A store whose folder was lost must not come back under its old number."""
+    """A store whose folder was lost must not come back as the store that it was."""
     with Cluster() as c:
         c.ok("put", "k", "v")
         leader = c.leader()
@@ -109,7 +113,7 @@ def test_wiped_folder():
         c.local("kill", str(lost))
         shutil.rmtree(c.path(lost, "data"))
         for _ in range(2):  # the second time its folder is there again, and as new as before
-            refuses(["folder was wiped or replaced", "Way out"], "--config",
+            refuses(["does not let this store join", c.address(lost)], "--config",
                     c.path(lost, "holdfast.conf"))
         c.ok("put", "k", "w")
         # the two others alone carry the cluster: without one of them nothing may succeed
@@ -173,4 +177,4 @@ if __name__ == "__main__":
     main(test_bad_configuration, test_check_config, test_port_in_use,
          test_folder_that_cannot_be_made, test_two_processes_on_one_folder, test_wiped_folder,
          test_wrong_secret, test_clock_years_off, test_folder_that_cannot_be_written,
-         test_folder_of_another_store)
+         test_folder_of_an_earlier_version)

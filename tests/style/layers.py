@@ -25,7 +25,9 @@ ROOMS = {
     "consensus": ("base", "env", "raftlog", "wire"),
     "range": ("base", "env", "lsm", "wire"),
     "net": ("base", "env", "wire"),
-    "store": ("base", "env", "wire", "lsm", "raftlog", "consensus", "range", "net"),
+    "store": (
+        "base", "env", "wire", "lsm", "raftlog", "consensus", "range", "net", "placement",
+    ),
     "placement": ("base", "wire"),
     "client": ("base", "env", "wire"),
     "client/lib": ("base", "env", "env/uv", "wire", "client"),

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cluster bootstrap, cluster status.
- *
- * Bootstrap: ask every store who it is; all must answer. If none is born, draw a
- * cluster id and tell all of them the same members. If some are (an earlier try was
- * cut short), tell the others what those were told.
+ * cluster status.
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/random.h>
 
 #include "base/text.h"
-#include "base/uuid.h"
 #include "commands.h"
 
 /* What a store said of itself. */
@@ -25,162 +19,6 @@ static void views_free(struct store_view *views, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         hf_result_free(views[i].result);
-}
-
-/* ---- bootstrap -------------------------------------------------------------------- */
-
-/* Members for a birth: every view is of an unborn store. */
-static void members_of_views(const struct store_view *views, size_t count,
-                             struct hf_member *ret_members)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct hf_info *info = views[i].result->info;
-        uint64_t store_id = info->store_id != 0 ? info->store_id : i + 1;
-        ret_members[i] = (struct hf_member){
-            .replica_id = store_id, .store_id = store_id, .address = views[i].address};
-        memcpy(ret_members[i].store_uuid, info->store_uuid, sizeof info->store_uuid);
-    }
-}
-
-/* Two stores that claim one id, or one store under two addresses. */
-static int check_members(struct cli *cli, const struct hf_member *members, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = i + 1; k < count; k++) {
-            if (members[i].store_id == members[k].store_id)
-                return cli_error(cli, "%s and %s both are store %" PRIu64, members[i].address,
-                                 members[k].address, members[i].store_id);
-            if (memcmp(members[i].store_uuid, members[k].store_uuid, UUID_LEN) == 0)
-                return cli_error(cli, "%s and %s are the same store", members[i].address,
-                                 members[k].address);
-        }
-    }
-    return EXIT_DONE;
-}
-
-/* The view of a store that is born, NULL if none is. */
-static const struct hf_info *find_born(const struct store_view *views, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (views[i].result->info->is_born)
-            return views[i].result->info;
-    }
-    return NULL;
-}
-
-static bool is_member(const struct hf_member *members, size_t count, const uint8_t *uuid)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (memcmp(members[i].store_uuid, uuid, UUID_LEN) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int tell_all(struct cli *cli, struct hf_client *client, const struct store_view *views,
-                    size_t count, uint64_t cluster_id, const struct hf_member *members,
-                    size_t members_count)
-{
-    struct hf_call call = cli_call(cli);
-    for (size_t i = 0; i < count; i++) {
-        const struct hf_info *info = views[i].result->info;
-        if (info->is_born && info->cluster_id == cluster_id)
-            continue;
-        if (info->is_born)
-            return cli_error(cli, "%s belongs to another cluster (%016" PRIx64 ")",
-                             views[i].address, info->cluster_id);
-        if (!is_member(members, members_count, info->store_uuid))
-            return cli_error(cli,
-                             "%s is no member of cluster %016" PRIx64 ": its folder is new; a lost "
-                             "store is replaced under a new id, never born again",
-                             views[i].address, cluster_id);
-        struct hf_result *result = NULL;
-        int rv = hf_bootstrap(client, views[i].address, cluster_id, members, members_count, &call,
-                              &result);
-        int exit_code = rv == HF_OK || rv == HF_ERR_EXISTS ? EXIT_DONE : cli_fail(cli, rv, result);
-        hf_result_free(result);
-        if (exit_code != EXIT_DONE)
-            return exit_code;
-    }
-    return EXIT_DONE;
-}
-
-static int draw_cluster_id(struct cli *cli, uint64_t *ret_id)
-{
-    uint64_t id = 0;
-    while (id == 0) {
-        if (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
-            return cli_error(cli, "no random bytes from the system");
-        id &= UINT64_MAX >> 4; /* ids stay below 2^60 on the wire */
-    }
-    *ret_id = id;
-    return EXIT_DONE;
-}
-
-static int bootstrap_views(struct cli *cli, struct hf_client *client,
-                           const struct store_view *views, size_t count, uint64_t *ret_cluster_id)
-{
-    const struct hf_info *born = find_born(views, count);
-    int exit_code;
-    if (born != NULL) {
-        exit_code = tell_all(cli, client, views, count, born->cluster_id, born->members,
-                             born->member_count);
-        *ret_cluster_id = born->cluster_id;
-        return exit_code;
-    }
-    struct hf_member members[CLI_ENDPOINTS_MAX];
-    members_of_views(views, count, members);
-    exit_code = check_members(cli, members, count);
-    if (exit_code == EXIT_DONE)
-        exit_code = draw_cluster_id(cli, ret_cluster_id);
-    if (exit_code == EXIT_DONE)
-        exit_code = tell_all(cli, client, views, count, *ret_cluster_id, members, count);
-    return exit_code;
-}
-
-int cluster_bootstrap_at(struct cli *cli, struct hf_client *client, const char *const *endpoints,
-                         size_t count, uint64_t *ret_cluster_id)
-{
-    ASSERT(count > 0 && count <= CLI_ENDPOINTS_MAX);
-    struct store_view views[CLI_ENDPOINTS_MAX] = {0};
-    struct hf_call call = cli_call(cli);
-    int exit_code = EXIT_DONE;
-    for (size_t i = 0; i < count && exit_code == EXIT_DONE; i++) {
-        views[i].address = endpoints[i];
-        int rv = hf_identify(client, endpoints[i], &call, &views[i].result);
-        if (rv != HF_OK)
-            exit_code = cli_fail(cli, rv, views[i].result);
-    }
-    if (exit_code == EXIT_DONE)
-        exit_code = bootstrap_views(cli, client, views, count, ret_cluster_id);
-    views_free(views, count);
-    return exit_code;
-}
-
-static int run_bootstrap(struct cli *cli, int argc, const char *const *argv)
-{
-    struct cli_words words;
-    int exit_code;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
-        return exit_code;
-    char list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX];
-    const char *endpoints[CLI_ENDPOINTS_MAX];
-    size_t count = cli_endpoints(cli, list);
-    struct hf_client *client = count > 0 ? cli_client(cli) : NULL;
-    if (client == NULL)
-        return EXIT_USAGE;
-    for (size_t i = 0; i < count; i++)
-        endpoints[i] = list[i];
-    uint64_t cluster_id = 0;
-    exit_code = cluster_bootstrap_at(cli, client, endpoints, count, &cluster_id);
-    if (exit_code != EXIT_DONE)
-        return exit_code;
-    if (cli->is_json)
-        buf_printf(&cli->out, "{\"ok\":true,\"cluster_id\":\"%016" PRIx64 "\",\"stores\":%zu}\n",
-                   cluster_id, count);
-    else
-        buf_printf(&cli->out, "cluster %016" PRIx64 " of %zu stores is born\n", cluster_id, count);
-    return EXIT_DONE;
 }
 
 /* ---- status ------------------------------------------------------------------------ */
@@ -355,9 +193,6 @@ static int run_status(struct cli *cli, int argc, const char *const *argv)
 }
 
 const struct cli_command cluster_commands[] = {
-    {"bootstrap", run_bootstrap, NULL, NULL,
-     "give birth to a cluster: once, naming every initial store",
-     "  holdfast cluster bootstrap --endpoints db1:4101,db2:4101,db3:4101"},
     {"status", run_status, NULL, NULL, "stores, their roles and how far they are",
      "  holdfast cluster status\n  holdfast cluster status --json"},
     {0},

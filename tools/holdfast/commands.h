@@ -28,6 +28,11 @@ int shell_run(struct cli *cli, int argc, const char *const *argv);
 /* holdfast range check */
 int range_check_run(struct cli *cli, int argc, const char *const *argv);
 
+/* holdfast node, store, placement */
+extern const struct cli_command node_commands[];
+extern const struct cli_command store_commands[];
+extern const struct cli_command placement_commands[];
+
 /* holdfast cluster, range, local, bench, debug */
 extern const struct cli_command cluster_commands[];
 extern const struct cli_command range_commands[];
@@ -37,10 +42,5 @@ extern const struct cli_command debug_commands[];
 
 /* The keys' commands as a table, for main and shell. */
 extern const struct cli_command kv_commands[];
-
-/* Give birth to the cluster of these endpoints, or finish what an earlier try began.
- * Returns an exit code; *ret_cluster_id on success. */
-int cluster_bootstrap_at(struct cli *cli, struct hf_client *client, const char *const *endpoints,
-                         size_t count, uint64_t *ret_cluster_id);
 
 #endif

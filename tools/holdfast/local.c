@@ -37,6 +37,21 @@ static bool take_lock(struct local *local)
     return true;
 }
 
+static bool write_shape(struct local *local)
+{
+    char path[PATH_MAX], path_new[PATH_MAX];
+    snprintf(path, sizeof path, "%s/local.conf", local->dir);
+    snprintf(path_new, sizeof path_new, "%s/local.conf.new", local->dir);
+    FILE *file = fopen(path_new, "w");
+    bool is_good = file != NULL && fprintf(file, "nodes = %u\nport_base = %u\n", local->nodes,
+                                           local->port_base) > 0;
+    is_good = file != NULL && fclose(file) == 0 && is_good;
+    if (is_good && rename(path_new, path) == 0)
+        return true;
+    cli_error(local->cli, "write '%s': %s", path, strerror(errno));
+    return false;
+}
+
 static bool read_conf(struct local *local)
 {
     char path[PATH_MAX];
@@ -192,21 +207,25 @@ int local_check_ports(struct local *local)
 
 bool local_create(struct local *local, unsigned nodes, unsigned port_base)
 {
-    char path[PATH_MAX];
     ASSERT(local->nodes == 0);
     local->nodes = nodes;
     local->port_base = port_base;
-    if (local_check_ports(local) != EXIT_DONE)
+    if (local_check_ports(local) != EXIT_DONE || !write_shape(local))
         return false;
-    snprintf(path, sizeof path, "%s/local.conf", local->dir);
-    FILE *file = fopen(path, "w");
-    bool is_good =
-        file != NULL && fprintf(file, "nodes = %u\nport_base = %u\n", nodes, port_base) > 0;
-    is_good = file != NULL && fclose(file) == 0 && is_good;
-    if (!is_good) {
-        cli_error(local->cli, "write '%s': %s", path, strerror(errno));
+    fill_endpoints(local);
+    return true;
+}
+
+bool local_grow(struct local *local, unsigned nodes)
+{
+    unsigned before = local->nodes;
+    ASSERT(nodes > before);
+    local->nodes = nodes;
+    if (local_check_ports(local) != EXIT_DONE || !write_shape(local)) {
+        local->nodes = before;
         return false;
     }
+    cli_client_close(local->cli);
     fill_endpoints(local);
     return true;
 }
@@ -265,21 +284,38 @@ static void append_extra(const struct local *local, FILE *to)
     fclose(extra);
 }
 
-static bool write_node_conf(const struct local *local, unsigned node, const char *path)
+/* Does the cluster live on another node? Then an empty folder joins it; only the first one
+ * of all founds one. */
+static bool has_others(const struct local *local, unsigned node)
 {
+    for (unsigned i = 1; i <= local->nodes; i++) {
+        char path[PATH_MAX];
+        local_path(local, i, "data/STORE", path);
+        if (i != node && access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool local_write_conf(const struct local *local, unsigned node)
+{
+    char path[PATH_MAX];
     char address[CLI_ADDRESS_MAX];
+    local_path(local, node, "holdfast.conf", path);
     FILE *file = fopen(path, "w");
     if (file == NULL)
         return false;
     local_address(local, node, address);
     fprintf(file, "# Written by 'holdfast local up'; put changes into extra.conf.\n");
-    fprintf(file, "store_id = %u\n", node);
     fprintf(file, "data_dir = %s/node-%u/data\n", local->dir, node);
     fprintf(file, "listen = %s\n", address);
-    fprintf(file, "members = ");
-    for (unsigned i = 1; i <= local->nodes; i++) {
+    const char *comma = "join = ";
+    for (unsigned i = 1; i <= local->nodes && (node > 1 || has_others(local, node)); i++) {
+        if (i == node)
+            continue;
         local_address(local, i, address);
-        fprintf(file, "%s%u=%s", i > 1 ? ", " : "", i, address);
+        fprintf(file, "%s%s", comma, address);
+        comma = ", ";
     }
     fprintf(file, "\n");
     append_extra(local, file);
@@ -309,7 +345,7 @@ int local_start(struct local *local, unsigned node)
     local_path(local, node, "pid", pid);
     if (!make_folders(local->cli, folder))
         return EXIT_ERROR;
-    if (!write_node_conf(local, node, conf))
+    if (!local_write_conf(local, node))
         return cli_error(local->cli, "write '%s': %s", conf, strerror(errno));
     local->log_from[node] = log_size(log);
     const char *const argv[] = {"holdfastd", "--config", conf, NULL};
@@ -337,7 +373,7 @@ static void show_log_tail(const struct local *local, unsigned node)
     fclose(file);
 }
 
-/* One question to one node, not longer than is left. */
+/* One question to one node, not longer than is left: does it belong to a cluster? */
 static bool node_answers(struct local *local, struct hf_client *client, unsigned node)
 {
     char address[CLI_ADDRESS_MAX];
@@ -347,8 +383,9 @@ static bool node_answers(struct local *local, struct hf_client *client, unsigned
     hf_call_init(&call);
     call.timeout_ms = 500;
     int rv = hf_identify(client, address, &call, &result);
+    bool is_born = rv == HF_OK && result->info->is_born;
     hf_result_free(result);
-    return rv == HF_OK;
+    return is_born;
 }
 
 int local_check_alive(struct local *local, uint32_t nodes)
@@ -382,7 +419,8 @@ int local_wait_ready(struct local *local, uint32_t nodes, uint64_t until_ms)
             if (local_check_alive(local, BIT(i)) != EXIT_DONE)
                 return EXIT_ERROR;
             if (cli_now_ms() >= until_ms) {
-                int exit_code = cli_error(local->cli, "node %u does not answer yet", i);
+                int exit_code =
+                    cli_error(local->cli, "node %u does not answer, or has not joined yet", i);
                 show_log_tail(local, i);
                 return exit_code;
             }

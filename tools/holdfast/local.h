@@ -2,7 +2,7 @@
  *
  * local — the folder of a cluster on this machine:
  *
- *   DIR/local.conf          nodes = N, port_base = P: fixed by the first `up`
+ *   DIR/local.conf          nodes = N, port_base = P: by the first `up`; N may grow
  *   DIR/extra.conf          keys for every node's configuration (up --conf FILE)
  *   DIR/lock                held while a `holdfast local` command works
  *   DIR/node-I/holdfast.conf  data/  log  pid
@@ -41,6 +41,12 @@ void local_close(struct local *local);
 /* Fix nodes and ports of a new cluster and write local.conf, if the ports are free. */
 bool local_create(struct local *local, unsigned nodes, unsigned port_base);
 
+/* More nodes from now on, which the next local_start() makes, if their ports are free. */
+bool local_grow(struct local *local, unsigned nodes);
+
+/* Write the configuration of a node, as it is to be from its next start on. */
+bool local_write_conf(const struct local *local, unsigned node);
+
 /* "DIR/node-I/NAME" */
 void local_path(const struct local *local, unsigned node, const char *name,
                 char ret_path[PATH_MAX]);
@@ -59,8 +65,8 @@ int local_check_ports(struct local *local);
  * exit code; says why on failure. */
 int local_start(struct local *local, unsigned node);
 
-/* Wait until each node in the set `nodes` (BIT(i)) answers. Says which did not and
- * shows the end of its log. */
+/* Wait until each node in the set `nodes` (BIT(i)) answers and belongs to the cluster. Says which
+ * did not and shows the end of its log. */
 int local_wait_ready(struct local *local, uint32_t nodes, uint64_t until_ms);
 
 /* Is each node in the set still a process of ours? Else says which is not. */

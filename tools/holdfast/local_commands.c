@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "commands.h"
@@ -60,7 +61,7 @@ static bool begin(struct cli *cli, int argc, const char *const *argv, bool is_up
 
 /* ---- status ----------------------------------------------------------------------- */
 
-/* The store that leads, as the running nodes say; 0 if they do not know. */
+/* The node that leads the first range, as the running ones say; 0 if they do not know. */
 static uint64_t find_leader(struct local *local)
 {
     uint64_t leader = 0, best_term = 0;
@@ -78,9 +79,10 @@ static uint64_t find_leader(struct local *local)
         hf_call_init(&call);
         call.timeout_ms = 1000;
         if (hf_status(client, address, &call, &result) == HF_OK &&
+            result->info->leader_store_id == result->info->store_id &&
             result->info->leader_replica_id != 0 && result->info->term >= best_term) {
             best_term = result->info->term;
-            leader = result->info->leader_store_id;
+            leader = i;
         }
         hf_result_free(result);
     }
@@ -172,45 +174,51 @@ static bool settle_shape(struct local *local, const struct local_flags *f)
 {
     if (local->nodes == 0)
         return local_create(local, (unsigned)f->nodes, (unsigned)f->port_base);
-    if ((f->is_nodes_given && f->nodes != local->nodes) ||
-        (f->is_port_given && f->port_base != local->port_base)) {
-        cli_error(local->cli, "'%s' holds a cluster of %u nodes from port %u on", local->dir,
-                  local->nodes, local->port_base);
+    if (f->is_port_given && f->port_base != local->port_base) {
+        cli_error(local->cli, "'%s' holds a cluster from port %u on", local->dir, local->port_base);
         return false;
     }
-    return true;
+    if (!f->is_nodes_given || f->nodes == local->nodes)
+        return true;
+    if (f->nodes > local->nodes)
+        return local_grow(local, (unsigned)f->nodes);
+    cli_error(local->cli,
+              "'%s' holds a cluster of %u nodes: to have fewer, 'holdfast node decommission' them",
+              local->dir, local->nodes);
+    return false;
 }
 
-/* All or none: a port that is taken is told before the first one starts. */
-static int start_all(struct local *local)
+static bool is_new(const struct local *local, unsigned node)
+{
+    char path[PATH_MAX];
+    local_path(local, node, "data/STORE", path);
+    return access(path, F_OK) != 0;
+}
+
+/* All or none: a port that is taken is told before the first one starts. New nodes join one
+ * after another, so that their stores' ids follow their numbers. */
+static int start_all(struct local *local, uint64_t until_ms)
 {
     if (local_check_ports(local) != EXIT_DONE)
         return EXIT_ERROR;
-    for (unsigned i = 1; i <= local->nodes; i++) {
-        struct proc proc;
-        struct err err = {0};
-        if (local_state(local, i, &proc) == PROC_PAUSED && proc_signal(&proc, SIGCONT, &err) != 0)
-            return cli_error(local->cli, "node %u: %s", i, err.msg);
-        int exit_code = local_start(local, i);
-        if (exit_code != EXIT_DONE)
-            return exit_code;
+    for (int pass = 0; pass < 2; pass++) {
+        for (unsigned i = 1; i <= local->nodes; i++) {
+            struct proc proc;
+            struct err err = {0};
+            bool is_first = is_new(local, i);
+            if (local_state(local, i, &proc) == PROC_PAUSED &&
+                proc_signal(&proc, SIGCONT, &err) != 0)
+                return cli_error(local->cli, "node %u: %s", i, err.msg);
+            if (is_first != (pass == 1))
+                continue;
+            int exit_code = local_start(local, i);
+            if (exit_code == EXIT_DONE && is_first)
+                exit_code = local_wait_ready(local, (uint32_t)BIT(i), until_ms);
+            if (exit_code != EXIT_DONE)
+                return exit_code;
+        }
     }
     return EXIT_DONE;
-}
-
-static int bootstrap(struct local *local)
-{
-    char list[LOCAL_NODES_MAX][CLI_ADDRESS_MAX];
-    const char *endpoints[LOCAL_NODES_MAX];
-    uint64_t cluster_id;
-    for (unsigned i = 0; i < local->nodes; i++) {
-        local_address(local, i + 1, list[i]);
-        endpoints[i] = list[i];
-    }
-    struct hf_client *client = cli_client(local->cli);
-    if (client == NULL)
-        return EXIT_ERROR;
-    return cluster_bootstrap_at(local->cli, client, endpoints, local->nodes, &cluster_id);
 }
 
 /* A linearizable read proves that a leader serves. */
@@ -234,18 +242,96 @@ static int wait_serving(struct local *local, uint64_t until_ms)
     }
 }
 
+static struct hf_result *ask_placement(struct local *local, int verb)
+{
+    struct hf_client *client = cli_client(local->cli);
+    struct hf_placement_ask ask = {.size = sizeof ask, .verb = verb};
+    struct hf_call call;
+    struct hf_result *result = NULL;
+    hf_call_init(&call);
+    call.timeout_ms = 1000;
+    if (hf_placement(client, &ask, &call, &result) == HF_OK && result->table != NULL)
+        return result;
+    hf_result_free(result);
+    return NULL;
+}
+
+/* "1,2,3(learner)" names two voters. */
+static unsigned count_voters(const char *stores)
+{
+    unsigned count = 1;
+    for (const char *p = stores; *p != 0; p++)
+        count += *p == ',';
+    for (const char *p = stores; (p = strstr(p, "(learner)")) != NULL; p++)
+        count--;
+    return count;
+}
+
+/* The voters of the range that has fewest; 0: there is no such column, or no range. */
+static unsigned least_voters(const struct hf_table *table)
+{
+    unsigned least = 0;
+    size_t column = 0;
+    while (column < table->column_count && strcmp(table->columns[column], "stores") != 0)
+        column++;
+    for (size_t r = 0; column < table->column_count && r < table->row_count; r++) {
+        unsigned count = count_voters(table->cells[r * table->column_count + column]);
+        least = r == 0 ? count : MIN(least, count);
+    }
+    return least;
+}
+
+/* Has every range the replicas that so many nodes can carry, and do all nodes take part? */
+static bool is_spread(struct local *local)
+{
+    struct hf_result *stores = ask_placement(local, HF_PLACEMENT_STORES);
+    struct hf_result *ranges = ask_placement(local, HF_PLACEMENT_RANGES);
+    bool is_done = stores != NULL && ranges != NULL && stores->table->row_count >= local->nodes &&
+                   ranges->table->row_count >= 2 &&
+                   least_voters(ranges->table) >= (local->nodes >= 3 ? 3 : 1);
+    hf_result_free(stores);
+    hf_result_free(ranges);
+    return is_done;
+}
+
+/* The replicas spread by themselves; who asks for the cluster wants them there. A cluster
+ * that serves is up all the same. */
+static void wait_spread(struct local *local, uint64_t until_ms)
+{
+    while (!is_spread(local)) {
+        if (cli_now_ms() >= until_ms) {
+            fprintf(stderr, "replicas are still being spread: holdfast placement operators\n");
+            return;
+        }
+        cli_pause_ms(READ_STEP_MS);
+    }
+}
+
+static bool write_confs(struct local *local)
+{
+    for (unsigned i = 1; i <= local->nodes; i++) {
+        if (!local_write_conf(local, i)) {
+            cli_error(local->cli, "write the configuration of node %u", i);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int bring_up(struct local *local, const struct local_flags *f)
 {
     uint64_t until_ms = cli_now_ms() + f->wait_us / 1000;
     if (!settle_shape(local, f) || (f->conf != NULL && !local_set_extra(local, f->conf)))
         return EXIT_ERROR;
-    int exit_code = start_all(local);
+    int exit_code = start_all(local, until_ms);
     if (exit_code == EXIT_DONE)
         exit_code = local_wait_ready(local, UINT32_MAX, until_ms);
     if (exit_code == EXIT_DONE)
-        exit_code = bootstrap(local);
-    if (exit_code == EXIT_DONE)
         exit_code = wait_serving(local, until_ms);
+    if (exit_code == EXIT_DONE)
+        wait_spread(local, until_ms);
+    if (exit_code == EXIT_DONE && !write_confs(local)) /* an emptied folder joins, from now on */
+        exit_code = EXIT_ERROR;
     if (exit_code == EXIT_DONE)
         exit_code = local_check_alive(local, UINT32_MAX);
     return exit_code;
@@ -408,7 +494,9 @@ static int run_resume(struct cli *cli, int argc, const char *const *argv)
 }
 
 const struct cli_command local_commands[] = {
-    {"up", run_up, NULL, NULL, "start a cluster in the background, or what of it is not running",
+    {"up", run_up, NULL, NULL,
+     "start a cluster in the background, or what of it is not running, or more nodes",
+     "  holdfast local up --dir /tmp/hf --nodes 1\n"
      "  holdfast local up --dir /tmp/hf --nodes 3\n"
      "  holdfast local up --dir /tmp/hf5 --nodes 5 --port-base 5101 --conf small.conf"},
     {"down", run_down, NULL, NULL, "stop it; the data stays",

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "base/coding.h"
 #include "base/text.h"
@@ -19,6 +18,7 @@ enum {
     PREFIX_LEN = 5, /* 0x02 and the keyspace, before a key */
     USER_PREFIX = 0x02,
     AGAIN_MS = 20,
+    SPLIT_WAIT_MS = 20000,
     WAIT_MS = 5000,
     PLACE_MAX = 4096 + 64,
     RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
@@ -351,17 +351,6 @@ static int run_show(struct cli *cli, int argc, const char *const *argv)
 
 /* ---- split ----------------------------------------------------------------------------------- */
 
-/* Ids that nobody has used, or will: drawn from so many that no two are ever the same, and
- * above all that are counted. */
-static int draw_id(struct cli *cli, uint64_t *ret_id)
-{
-    uint64_t id;
-    if (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
-        return cli_error(cli, "no random bytes from the system");
-    *ret_id = (id & (UINT64_MAX >> 5)) | UINT64_C(1) << 58; /* ids stay below 2^60 */
-    return EXIT_DONE;
-}
-
 /* "range.middle" as bytes; 0 if there is none. */
 static size_t middle_of(const struct hf_info *info, uint8_t out[PLACE_MAX])
 {
@@ -381,44 +370,68 @@ static size_t middle_of(const struct hf_info *info, uint8_t out[PLACE_MAX])
     return 0;
 }
 
+/* The range that has `place`, once it begins there: the step is done a moment after placement
+ * has taken the word. 0: not in time. */
+static uint64_t wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_ms)
+{
+    for (;;) {
+        struct hf_result *result = NULL;
+        uint64_t range_id = 0;
+        if (ask_range(cli, cli_client(cli), 0, place, &result) == HF_OK &&
+            slice_equal(cli_slice(result->info->range_start), cli_slice(place)))
+            range_id = result->info->range_id;
+        hf_result_free(result);
+        if (range_id != 0 || cli_now_ms() >= until_ms)
+            return range_id;
+        cli_pause_ms(AGAIN_MS);
+    }
+}
+
+/* Placement gives the ids, and sends the step to who leads the range. */
+static int command_split(struct cli *cli, struct hf_client *client, uint64_t range_id,
+                         struct hf_bytes place, uint64_t until_ms)
+{
+    struct hf_placement_ask ask = {.size = sizeof ask,
+                                   .verb = HF_PLACEMENT_COMMAND,
+                                   .id = range_id,
+                                   .name = "split",
+                                   .value = place};
+    for (;;) {
+        struct hf_call call = cli_call(cli);
+        struct hf_result *result = NULL;
+        int rv = hf_placement(client, &ask, &call, &result);
+        bool is_soon = rv == HF_ERR_BUSY || rv == HF_ERR_NOT_FOUND; /* it has not heard of it yet */
+        bool is_over = rv == HF_OK || !is_soon || cli_now_ms() >= until_ms;
+        int exit_code = rv == HF_OK || !is_over ? EXIT_DONE : cli_fail(cli, rv, result);
+        hf_result_free(result);
+        if (is_over)
+            return exit_code;
+        cli_pause_ms(AGAIN_MS);
+    }
+}
+
 static int split_at(struct cli *cli, struct hf_client *client, const struct hf_info *info,
                     struct hf_bytes place)
 {
-    uint64_t stores[CLI_ENDPOINTS_MAX], replicas[CLI_ENDPOINTS_MAX];
-    struct hf_call call = cli_call(cli);
-    struct hf_result *result = NULL;
-    struct hf_split split = {
-        .range_id = info->range_id,
-        .conf_epoch = info->conf_epoch,
-        .span_epoch = info->span_epoch,
-        .place = place,
-        .count = info->member_count,
-        .store_ids = stores,
-        .new_replica_ids = replicas,
-    };
-    if (info->member_count > CLI_ENDPOINTS_MAX)
-        return cli_error(cli, "over %d members", CLI_ENDPOINTS_MAX);
-    int exit_code = draw_id(cli, &split.new_range_id);
-    for (size_t i = 0; exit_code == EXIT_DONE && i < info->member_count; i++) {
-        stores[i] = info->members[i].store_id;
-        exit_code = draw_id(cli, &replicas[i]);
-    }
+    uint64_t until_ms =
+        cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : SPLIT_WAIT_MS);
+    int exit_code = command_split(cli, client, info->range_id, place, until_ms);
     if (exit_code != EXIT_DONE)
         return exit_code;
-    int rv = hf_range_split(client, &split, &call, &result);
-    if (rv != HF_OK) {
-        exit_code = cli_fail(cli, rv, result);
-    } else if (cli->is_json) {
+    uint64_t new_id = wait_cut(cli, place, until_ms);
+    if (new_id == 0)
+        return cli_fail_as(cli, HF_ERR_UNDETERMINED,
+                           "the split is not done yet: holdfast placement operators");
+    if (cli->is_json) {
         buf_printf(&cli->out,
                    "{\"ok\":true,\"range_id\":%" PRIu64 ",\"new_range_id\":%" PRIu64 "}\n",
-                   split.range_id, split.new_range_id);
+                   info->range_id, new_id);
     } else {
-        buf_printf(&cli->out, "range %" PRIu64 " was cut at ", split.range_id);
+        buf_printf(&cli->out, "range %" PRIu64 " was cut at ", info->range_id);
         append_place(&cli->out, place);
-        buf_printf(&cli->out, ": range %" PRIu64 " begins there\n", split.new_range_id);
+        buf_printf(&cli->out, ": range %" PRIu64 " begins there\n", new_id);
     }
-    hf_result_free(result);
-    return exit_code;
+    return EXIT_DONE;
 }
 
 static int split_key(struct cli *cli, struct hf_client *client, uint32_t keyspace, const char *key)
@@ -466,7 +479,7 @@ static int run_split(struct cli *cli, int argc, const char *const *argv)
         {"keyspace", 0, ARGS_U64, &keyspace, NULL, "N", "the keyspace of the keys (default 0)"},
     };
     struct cli_words words;
-    int exit_code;
+    int exit_code = EXIT_DONE;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, CLI_WORDS_MAX, &words, &exit_code))
         return exit_code;
     if (has_range == (words.count > 0))

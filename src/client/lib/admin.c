@@ -207,70 +207,6 @@ int hf_range_merge_async(struct hf_client *client, const struct hf_merge *merge,
     return merge_go(client, merge, call, somewhere(then), NULL);
 }
 
-/* ---- birth ------------------------------------------------------------------------------ */
-
-/* Copy the members; their addresses stand in call->keys, one after another. */
-static int members_fill(struct call *call, const struct hf_member *members, size_t count)
-{
-    struct request_bootstrap *to = &call->op.request.bootstrap;
-    for (size_t i = 0; i < count; i++) {
-        const struct hf_member *from = &members[i];
-        size_t len = from->address != NULL ? strlen(from->address) : 0;
-        if (from->replica_id == 0 || from->store_id == 0 || len == 0 || len > ADDRESS_MAX)
-            return HF_ERR_INVALID;
-        buf_append(&call->keys, from->address, len);
-    }
-    if (call->keys.failed)
-        return HF_ERR_NOMEM;
-    size_t at = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct member *member = &to->members[i];
-        *member = (struct member){
-            .replica_id = members[i].replica_id,
-            .store_id = members[i].store_id,
-            .role = members[i].is_learner ? MEMBER_LEARNER : MEMBER_VOTER,
-            .address = slice_of(call->keys.data + at, strlen(members[i].address)),
-        };
-        memcpy(member->store_uuid, members[i].store_uuid, sizeof member->store_uuid);
-        at += member->address.len;
-    }
-    to->member_count = (uint32_t)count;
-    return 0;
-}
-
-static int bootstrap(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
-                     const struct hf_member *members, size_t count, const struct hf_call *options,
-                     const struct hf_then *then, struct hf_result **ret_result)
-{
-    struct call *call = NULL;
-    if (endpoint == NULL || cluster_id == 0 || members == NULL || count == 0 ||
-        count > DESCRIPTOR_MEMBERS_MAX)
-        return HF_ERR_INVALID;
-    int rv = ask_new(client, REQUEST_BOOTSTRAP, endpoint, options, &call);
-    if (rv == 0)
-        rv = members_fill(call, members, count);
-    if (rv != 0) {
-        call_free(call);
-        return rv;
-    }
-    call->op.request.bootstrap.cluster_id = cluster_id;
-    return call_go(call, then, ret_result);
-}
-
-int hf_bootstrap(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
-                 const struct hf_member *members, size_t count, const struct hf_call *call,
-                 struct hf_result **ret_result)
-{
-    return bootstrap(client, endpoint, cluster_id, members, count, call, NULL, ret_result);
-}
-
-int hf_bootstrap_async(struct hf_client *client, const char *endpoint, uint64_t cluster_id,
-                       const struct hf_member *members, size_t count, const struct hf_call *call,
-                       const struct hf_then *then)
-{
-    return bootstrap(client, endpoint, cluster_id, members, count, call, somewhere(then), NULL);
-}
-
 /* ---- leadership ---------------------------------------------------------------------------- */
 
 static int transfer(struct hf_client *client, uint64_t replica_id, const struct hf_call *options,
@@ -339,4 +275,51 @@ int hf_check_result_async(struct hf_client *client, const char *endpoint, uint64
 {
     struct request_check what = {.range_id = range_id, .index = index};
     return check(client, REQUEST_CHECK_RESULT, endpoint, what, call, somewhere(then), NULL);
+}
+
+/* ---- placement ------------------------------------------------------------------------------- */
+
+static int placement(struct hf_client *client, const struct hf_placement_ask *ask,
+                     const struct hf_call *options, const struct hf_then *then,
+                     struct hf_result **ret_result)
+{
+    struct call *call;
+    if (ask == NULL || ask->size < sizeof *ask || ask->verb < 1 || ask->verb > VERB_LAST ||
+        ask->value.len > DESCRIPTOR_KEY_MAX || (ask->value.len > 0 && ask->value.data == NULL) ||
+        (ask->name != NULL && strlen(ask->name) > TEXT_MAX))
+        return HF_ERR_INVALID;
+    int rv = ask_new(client, REQUEST_PLACEMENT, NULL, options, &call);
+    if (rv != 0)
+        return rv;
+    size_t name_len = ask->name == NULL ? 0 : strlen(ask->name);
+    if (name_len > 0)
+        buf_append(&call->keys, ask->name, name_len);
+    if (ask->value.len > 0)
+        buf_append(&call->keys, ask->value.data, ask->value.len);
+    if (call->keys.failed) {
+        call_free(call);
+        return HF_ERR_NOMEM;
+    }
+    call->op.request.placement = (struct request_placement){
+        .verb = (enum placement_verb)ask->verb,
+        .id = ask->id,
+        .name = slice_of(call->keys.data, name_len),
+        .from_store = ask->from_store,
+        .to_store = ask->to_store,
+    };
+    if (ask->value.len > 0)
+        call->op.request.placement.value = slice_of(call->keys.data + name_len, ask->value.len);
+    return call_go(call, then, ret_result);
+}
+
+int hf_placement(struct hf_client *client, const struct hf_placement_ask *ask,
+                 const struct hf_call *call, struct hf_result **ret_result)
+{
+    return placement(client, ask, call, NULL, ret_result);
+}
+
+int hf_placement_async(struct hf_client *client, const struct hf_placement_ask *ask,
+                       const struct hf_call *call, const struct hf_then *then)
+{
+    return placement(client, ask, call, somewhere(then), NULL);
 }

@@ -271,6 +271,35 @@ static void make_check(struct maker *m, struct hf_result *to, const struct respo
     to->check = place;
 }
 
+/* ---- a table -------------------------------------------------------------------------- */
+
+static const char *const *make_texts(struct maker *m, const struct pack_list *list)
+{
+    struct unpack cursor = unpack_of(list->raw);
+    const char **to = maker_take(m, list->count * sizeof *to);
+    for (uint32_t i = 0; i < list->count; i++) {
+        const char *text = maker_text(m, cell_next(&cursor));
+        if (to != NULL)
+            to[i] = text;
+    }
+    return (const char *const *)to;
+}
+
+static void make_table(struct maker *m, struct hf_result *to, const struct response_placement *from)
+{
+    struct hf_table *place = maker_take(m, sizeof *place);
+    struct hf_table table = {
+        .column_count = from->columns.count,
+        .columns = make_texts(m, &from->columns),
+        .row_count = from->columns.count == 0 ? 0 : from->cells.count / from->columns.count,
+        .cells = make_texts(m, &from->cells),
+        .text = maker_text(m, from->text),
+    };
+    if (place != NULL)
+        *place = table;
+    to->table = place;
+}
+
 /* ---- the whole ------------------------------------------------------------------------ */
 
 /* One pass: measures if m->block is NULL, else makes. */
@@ -299,6 +328,9 @@ static struct hf_result *make(struct maker *m, const struct source *from)
     case REQUEST_IDENTIFY:
     case REQUEST_STATS:
         make_info(m, &result, from);
+        break;
+    case REQUEST_PLACEMENT:
+        make_table(m, &result, &response->placement);
         break;
     case REQUEST_CHECK_START:
     case REQUEST_CHECK_RESULT:

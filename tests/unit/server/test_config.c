@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "server/config.h"
 
-#define REQUIRED "store_id = 2\ndata_dir = /d\nlisten = 127.0.0.1:4102\n"
+#define REQUIRED "data_dir = /d\nlisten = 127.0.0.1:4102\n"
 
 static int parse(struct config *config, const char *text, struct err *err)
 {
@@ -20,10 +20,10 @@ static void test_whole_file(void **state)
     (void)state;
     static const char text[] = "# a comment\n"
                                "\n"
-                               "store_id=2\r\n"
+                               "labels=zone=a,rack=2\r\n"
                                "  data_dir = /var/lib/hold fast   # with a comment\n"
                                "listen = [::1]:4102\n"
-                               "members = 1=127.0.0.1:4101, 2=[::1]:4102,3=localhost:4103\n"
+                               "join = 127.0.0.1:4101, [::1]:4102,localhost:4103\n"
                                "memtable_bytes = 8MiB\n"
                                "election_timeout = 250ms\n"
                                "heartbeat\t=\t50ms\n"
@@ -34,14 +34,12 @@ static void test_whole_file(void **state)
     int rv = parse(&c, text, &err);
     assert_string_equal(err.msg, "");
     assert_int_equal(rv, 0);
-    assert_int_equal(c.store_id, 2);
+    assert_string_equal(c.labels, "zone=a,rack=2");
     assert_string_equal(c.data_dir, "/var/lib/hold fast");
     assert_string_equal(c.listen, "[::1]:4102");
-    assert_string_equal(c.advertise, "[::1]:4102");
-    assert_int_equal(c.member_count, 3);
-    assert_int_equal(c.members[2].store_id, 3);
-    assert_string_equal(c.members[2].address, "localhost:4103");
-    assert_ptr_equal(config_self(&c), &c.members[1]);
+    assert_string_equal(c.advertise, "");
+    assert_int_equal(c.join_count, 3);
+    assert_string_equal(c.join[2], "localhost:4103");
     assert_int_equal(c.memtable_bytes, 8 << 20);
     assert_int_equal(c.election_timeout_us, 250000);
     assert_int_equal(c.heartbeat_us, 50000);
@@ -59,19 +57,26 @@ static const struct {
     const char *text;
     const char *want;
 } damage[] = {
-    {"", "store_id: is required"},
-    {"store_id = 1\n", "data_dir: is required"},
-    {"store_id = 1\ndata_dir = /d\n", "listen: is required"},
+    {"", "data_dir: is required"},
+    {"listen = 127.0.0.1:1\n", "data_dir: is required"},
+    {"store_id = 1\n",
+     "f:1: store_id: a store gets its id from the cluster that it founds or joins: take this line "
+     "out"},
+    {"members = 1=127.0.0.1:1\n",
+     "f:1: members: there is no list of members any more: take this line out. The first node "
+     "founds the cluster; give the others 'join = host:port' of any that runs"},
+    {"data_dir = /d\nlisten = 0.0.0.0:1\n",
+     "advertise: is needed, because others cannot dial 0.0.0.0:1"},
     {"\n\nmemtable_byte = 1\n",
      "f:3: unknown key 'memtable_byte' (did you mean 'memtable_bytes'?)"},
     {"colour = red\n", "f:1: unknown key 'colour'"},
     {"[storage]\n", "f:1: sections are not used: one flat list of keys"},
-    {"store_id\n", "f:1: no 'key = value'"},
-    {"store_id =\n", "f:1: store_id: has no value"},
-    {"store_id = # none\n", "f:1: store_id: has no value"},
-    {"store_id = 1\nstore_id = 1\n", "f:2: store_id is given a second time"},
-    {"store_id = one\n", "f:1: store_id: 'one' is no number"},
-    {"store_id = 0\n", "f:1: store_id: must be 1 to 1152921504606846976"},
+    {"read_threads\n", "f:1: no 'key = value'"},
+    {"read_threads =\n", "f:1: read_threads: has no value"},
+    {"read_threads = # none\n", "f:1: read_threads: has no value"},
+    {"read_threads = 1\nread_threads = 1\n", "f:2: read_threads is given a second time"},
+    {"read_threads = one\n", "f:1: read_threads: 'one' is no number"},
+    {"read_threads = 0\n", "f:1: read_threads: must be 1 to 64"},
     {"memtable_bytes = 5parsec\n", "f:1: memtable_bytes: '5parsec' is no size such as 64MiB"},
     {"memtable_bytes = 1KiB\n", "f:1: memtable_bytes: must be 16KiB to 1GiB"},
     {"heartbeat = 5\n", "f:1: heartbeat: '5' is no duration such as 10ms"},
@@ -83,18 +88,15 @@ static const struct {
     {"listen = :4101\n", "f:1: listen: ':4101' is no host:port"},
     {"listen = a:65536\n", "f:1: listen: 'a:65536' is no host:port"},
     {"listen = a:b:1\n", "f:1: listen: 'a:b:1' is no host:port (IPv6 stands in [ ])"},
-    {"members = 1\n", "f:1: members: '1' is no store_id=host:port"},
-    {"members = 0=a:1\n", "f:1: members: '0=a:1' is no store_id=host:port"},
-    {"members = 1=a:0\n", "f:1: members: 'a:0' is no host:port"},
-    {"members = 1=a:1,,2=b:1\n", "f:1: members: '' is no store_id=host:port"},
-    {"members = 1=a:1, 1=b:1\n", "f:1: members: store 1 is named twice"},
-    {"members = 1=a:1, 2=a:1\n", "f:1: members: address a:1 is named twice"},
+    {"join = a\n", "f:1: join: 'a' is no host:port"},
+    {"join = a:0\n", "f:1: join: 'a:0' is no host:port"},
+    {"join = a:1,,b:1\n", "f:1: join: '' is no host:port"},
+    {"join = a:1, a:1\n", "f:1: join: address a:1 is named twice"},
     {"data_dir = a\xff\n", "f:1: bytes that are no text"},
     {"data_dir =#d\n", "f:1: data_dir: " UNSAYABLE},
     {"data_dir = /a\tb\n", "f:1: data_dir: " UNSAYABLE},
-    {REQUIRED "members = 1=127.0.0.1:1\n", "members: store 2 (store_id) is not among them"},
-    {REQUIRED "members = 2=10.0.0.1:1\n",
-     "cluster_secret_file: is needed, because member 10.0.0.1:1 is not on loopback"},
+    {REQUIRED "join = 10.0.0.1:1\n",
+     "cluster_secret_file: is needed, because 10.0.0.1:1 is not on loopback"},
     {REQUIRED "heartbeat = 600ms\n", "heartbeat: must be at most half of election_timeout"},
     {REQUIRED "log_budget_bytes = 128MiB\n",
      "log_budget_bytes: must be at least 4 log_segment_bytes"},
@@ -124,13 +126,13 @@ static void test_limits(void **state)
     struct err err = {0};
     struct buf text;
     buf_init(&text, 2 * CONFIG_TEXT_MAX);
-    buf_append_str(&text, REQUIRED "members = ");
-    for (int i = 1; i <= CONFIG_MEMBERS_MAX + 1; i++)
-        buf_printf(&text, "%d=127.0.0.1:%d,", i, i);
+    buf_append_str(&text, REQUIRED "join = ");
+    for (int i = 1; i <= CONFIG_JOIN_MAX + 1; i++)
+        buf_printf(&text, "127.0.0.1:%d,", i);
     config_init(&c);
     before = c;
     assert_int_equal(config_parse(&c, buf_slice(&text), "f", &err), ERR_INVALID);
-    assert_string_equal(err.msg, "f:4: members: over 16 members");
+    assert_string_equal(err.msg, "f:3: join: over 16 addresses");
     assert_memory_equal(&c, &before, sizeof c); /* all or nothing */
 
     buf_clear(&text);
@@ -154,10 +156,10 @@ static void test_print_parses_back(void **state)
     (void)state;
     static const char *const files[] = {
         REQUIRED,
-        REQUIRED "members = 2=127.0.0.1:4102, 9=127.0.0.1:1\nwait = 5s\nlog_level = off\n"
+        REQUIRED "join = 127.0.0.1:4103, 127.0.0.1:1\nwait = 5s\nlog_level = off\n"
                  "memtable_bytes = 100000\nelection_timeout = 1234567us\ndisk_reserve_bytes = 0\n",
-        ("store_id = 7\ndata_dir = x\nlisten = 0.0.0.0:4101\nadvertise = db1:4101\n"
-         "members = 7=db1:4101, 8=db2:4101\ncluster_secret_file = /etc/secret\n"),
+        ("data_dir = x\nlisten = 0.0.0.0:4101\nadvertise = db1:4101\nlabels = zone=a\n"
+         "join = db2:4101, db3:4101\ncluster_secret_file = /etc/secret\n"),
     };
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         struct config c, again;
@@ -192,7 +194,7 @@ static void test_flags_win(void **state)
     assert_int_equal(config_finish(&c, &err), 0);
     assert_string_equal(c.listen, "127.0.0.1:9");
     assert_int_equal(c.memtable_bytes, 1 << 20);
-    assert_int_equal(c.store_id, 2);
+    assert_string_equal(c.data_dir, "/d");
 }
 
 static void test_bad_flags(void **state)
@@ -210,7 +212,8 @@ static void test_bad_flags(void **state)
         {"--data-dir=/d #1", "command line: data_dir: " UNSAYABLE},
         {"--data-dir=/d ", "command line: data_dir: " UNSAYABLE},
         {"--listen=x", "command line: listen: 'x' is no host:port"},
-        {"--store-id=0", "command line: store_id: must be 1 to 1152921504606846976"},
+        {"--store-id=1", "unknown flag '--store-id'"},
+        {"--data=#d", "command line: data_dir: " UNSAYABLE},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *argv[] = {cases[i].arg};
@@ -245,8 +248,7 @@ static void test_help_names_every_key(void **state)
 static void test_mutations(void **state)
 {
     (void)state;
-    static const char seed_text[] =
-        REQUIRED "members = 2=127.0.0.1:4102, 9=[::1]:1\nwait = 5s # x\n";
+    static const char seed_text[] = REQUIRED "join = 127.0.0.1:4102, [::1]:1\nwait = 5s # x\n";
     struct rng rng;
     rng_init(&rng, 3);
     for (int round = 0; round < 20000; round++) {

@@ -272,7 +272,12 @@ int rig_start(struct rig *rig, size_t i, struct err *err)
         sim_node_restart(rig->nodes[i]);
     options.data_dir = "data";
     options.listen = ADDRESSES[i];
-    options.store_id = i + 1;
+    options.store_id = rig->is_grown ? 0 : i + 1;
+    for (size_t k = 0; rig->is_grown && i > 0 && k < rig->count; k++) {
+        if (k != i)
+            snprintf(options.seeds[options.seed_count++], sizeof options.seeds[0], "%s",
+                     ADDRESSES[k]);
+    }
     int rv = store_open(&rig->stores[i], sim_node_env(rig->nodes[i]), &options, err);
     if (rv != 0)
         rig_crash(rig, i, SIM_CRASH_KILL);
@@ -323,6 +328,39 @@ size_t rig_start_cluster(struct rig *rig)
     size_t leader = rig_leader(rig);
     assert_true(leader < rig->count);
     rig_assert_answered(rig);
+    return leader;
+}
+
+void rig_grow_begin(struct rig *rig)
+{
+    rig->is_grown = true;
+    rig->options.peer_count = 0;
+}
+
+size_t rig_driver(const struct rig *rig)
+{
+    for (size_t i = 0; i < rig->count; i++) {
+        if (rig->stores[i] != NULL && !sim_node_is_dead(rig->nodes[i]) &&
+            store_placement_term(rig->stores[i]) != 0)
+            return i;
+    }
+    return rig->count;
+}
+
+size_t rig_grow(struct rig *rig)
+{
+    struct err err = {0};
+    for (size_t i = 0; i < rig->count; i++) {
+        if (rig_start(rig, i, &err) != 0)
+            fail_msg("%s", err.msg);
+        for (int tries = 0; tries < 100 && store_state(rig->stores[i]) != STORE_RUNNING; tries++)
+            rig_run(rig, 50 * RIG_MS);
+        assert_int_equal(store_state(rig->stores[i]), STORE_RUNNING);
+    }
+    for (int tries = 0; tries < 100 && rig_leader(rig) == rig->count; tries++)
+        rig_run(rig, 100 * RIG_MS);
+    size_t leader = rig_leader(rig);
+    assert_true(leader < rig->count);
     return leader;
 }
 

@@ -49,6 +49,8 @@ struct rig {
     struct rig_answer *answers; /* by request id; RIG_ASKED_MAX of them */
     uint64_t asked;
     size_t count;
+    bool is_grown; /* the first store founds a cluster, the others join it; else members are
+                      told by BOOTSTRAP */
     int drained;
 };
 
@@ -69,6 +71,15 @@ void rig_run(struct rig *rig, uint64_t us);
 
 /* Start all, bootstrap them, and wait for a leader: its place. */
 size_t rig_start_cluster(struct rig *rig);
+
+/* The same of a cluster that grows: start the first, then the others, which join. Returns
+ * the place of who leads the first data range. rig_grow_begin() after rig_open() instead of
+ * options for BOOTSTRAP. */
+void rig_grow_begin(struct rig *rig);
+size_t rig_grow(struct rig *rig);
+
+/* The store that hosts placement now; `count` if none does. */
+size_t rig_driver(const struct rig *rig);
 
 /* The store that leads now; `count` if none does. */
 size_t rig_leader(const struct rig *rig);

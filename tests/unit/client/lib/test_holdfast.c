@@ -324,9 +324,6 @@ static void test_cluster_calls(void **state)
     struct hf_result *identity = NULL;
     assert_int_equal(hf_identify(f.client, third, NULL, &identity), HF_OK);
     assert_int_equal(identity->info->store_id, 3);
-    struct hf_member self = {.replica_id = 3, .store_id = 3, .address = third};
-    assert_int_equal(hf_bootstrap(f.client, third, 9, &self, 1, NULL, NULL), HF_ERR_EXISTS);
-    assert_int_equal(hf_bootstrap(f.client, third, 0, &self, 1, NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_transfer_leader(f.client, 3, NULL, NULL), HF_OK);
     assert_int_equal(hf_flush(f.client, third, NULL, NULL), HF_OK);
     assert_int_equal(hf_status(f.client, "127.0.0.1:1", NULL, NULL), HF_ERR_UNAVAILABLE);

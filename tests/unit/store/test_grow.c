@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Clusters that grow from one store: founding, joining, addresses, replicas that spread by
+ * themselves, and whoever must be refused.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "consensus/consensus.h"
+#include "range/range.h"
+#include "store/identity.h"
+#include "store/store.h"
+#include "store_rig.h"
+#include "support/check.h"
+
+static uint32_t voters_of(const struct rig *rig, size_t i, uint64_t range_id)
+{
+    const struct consensus *c =
+        rig->stores[i] == NULL ? NULL : store_consensus_of(rig->stores[i], range_id);
+    struct cons_status s;
+    uint32_t voters = 0;
+    if (c == NULL || !consensus_is_leader(c))
+        return 0;
+    consensus_status(c, &s);
+    for (uint32_t k = 0; k < s.n_members; k++)
+        voters += s.members[k].role == CONS_VOTER;
+    return voters;
+}
+
+/* Whoever leads the range says that it has so many voters. */
+static bool has_voters(const struct rig *rig, uint64_t range_id, uint32_t want)
+{
+    for (size_t i = 0; i < rig->count; i++) {
+        if (voters_of(rig, i, range_id) == want)
+            return true;
+    }
+    return false;
+}
+
+static void wait_voters(struct rig *rig, uint32_t want)
+{
+    for (int tries = 0; tries < 300; tries++) {
+        if (has_voters(rig, RANGE_ID_SYSTEM, want) && has_voters(rig, STORE_FIRST_RANGE_ID, want))
+            return;
+        rig_run(rig, 100 * RIG_MS);
+    }
+    fail_msg("the ranges do not have %u voters", want);
+}
+
+static void put_get(struct rig *rig, const char *value)
+{
+    size_t leader = rig_leader(rig);
+    assert_true(leader < rig->count);
+    rig_reconnect(rig, leader);
+    struct rig_answer *put = rig_put(rig, leader, "k", value, 5000);
+    rig_run(rig, 1000 * RIG_MS);
+    assert_int_equal(put->status, 0);
+    struct rig_answer *get = rig_get(rig, leader, "k", 5000);
+    rig_run(rig, 1000 * RIG_MS);
+    assert_string_equal(get->value, value);
+}
+
+static void test_one_store_is_a_cluster(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 1);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    const struct identity *id = store_identity(rig.stores[0]);
+    assert_int_equal(id->store_id, 1);
+    assert_true(id->cluster_id != 0);
+    assert_true(id->is_founder && id->is_born);
+    put_get(&rig, "one");
+    assert_int_equal(rig_driver(&rig), 0);
+    uint64_t cluster = id->cluster_id;
+    rig_crash(&rig, 0, SIM_CRASH_POWER);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(store_identity(rig.stores[0])->cluster_id, cluster);
+    put_get(&rig, "two");
+    rig_close(&rig);
+}
+
+static void test_three_have_three_replicas(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(store_identity(rig.stores[i])->store_id, i + 1);
+    put_get(&rig, "three");
+    /* Any one may die now; and who hosts placement is replaced within seconds. */
+    size_t driver = rig_driver(&rig);
+    assert_true(driver < 3);
+    uint64_t term = store_placement_term(rig.stores[driver]);
+    rig_crash(&rig, driver, SIM_CRASH_KILL);
+    rig_run(&rig, 8000 * RIG_MS);
+    size_t next = rig_driver(&rig);
+    assert_true(next < 3 && next != driver);
+    assert_true(store_placement_term(rig.stores[next]) > term);
+    put_get(&rig, "two of three");
+    rig_close(&rig);
+}
+
+/* All of them down, then up again: they find each other by their books. */
+static void test_all_restart(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    put_get(&rig, "before");
+    rig_run(&rig, 3000 * RIG_MS);
+    for (size_t i = 0; i < 3; i++)
+        rig_crash(&rig, i, SIM_CRASH_POWER);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(rig_start(&rig, i, &err), 0);
+    rig_run(&rig, 8000 * RIG_MS);
+    put_get(&rig, "after");
+    assert_true(rig_driver(&rig) < 3);
+    rig_close(&rig);
+}
+
+/* A crash while joining: the same uuid gets the same id. */
+static void test_a_join_may_be_repeated(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 2);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    for (uint64_t ms = 1; ms < 300; ms += ms < 40 ? 6 : 40) {
+        if (rig_start(&rig, 1, &err) != 0)
+            continue; /* it was killed before its folder was there */
+        rig_run(&rig, ms * RIG_MS);
+        rig_crash(&rig, 1, SIM_CRASH_POWER);
+        sim_node_restart(rig.nodes[1]);
+    }
+    assert_int_equal(rig_start(&rig, 1, &err), 0);
+    rig_run(&rig, 8000 * RIG_MS);
+    assert_int_equal(store_state(rig.stores[1]), STORE_RUNNING);
+    assert_int_equal(store_identity(rig.stores[1])->store_id, 2);
+    rig_close(&rig);
+}
+
+/* A folder that was emptied is a new store, and no other's. */
+static void remove_folder(struct env *env, const char *path)
+{
+    char **names;
+    size_t count;
+    assert_int_equal(env_dir_list(env, path, &names, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++) {
+        char file[ENV_PATH_MAX];
+        uint64_t size;
+        bool is_dir;
+        snprintf(file, sizeof file, "%s/%s", path, names[i]);
+        assert_int_equal(env_file_stat(env, file, &size, &is_dir, NULL), 0);
+        if (is_dir)
+            remove_folder(env, file);
+        else
+            assert_int_equal(env_file_unlink(env, file, NULL), 0);
+    }
+    free(names);
+    assert_int_equal(env_dir_remove(env, path, NULL), 0);
+}
+
+static void test_a_wiped_folder_does_not_come_back(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    rig_crash(&rig, 2, SIM_CRASH_KILL);
+    sim_node_restart(rig.nodes[2]);
+    remove_folder(sim_node_env(rig.nodes[2]), "data");
+    assert_int_equal(rig_start(&rig, 2, &err), 0);
+    rig_run(&rig, 8000 * RIG_MS);
+    /* Its address is another store's as yet: it is told so, and ends. */
+    bool is_refused = sim_node_is_dead(rig.nodes[2]);
+    if (!is_refused)
+        assert_int_not_equal(store_identity(rig.stores[2])->store_id, 3);
+    else
+        assert_non_null(
+            strstr(sim_node_fatal_message(rig.nodes[2]), "does not let this store join"));
+    put_get(&rig, "without it");
+    rig_close(&rig);
+}
+
+/* The secret is asked for before anything else. */
+static void test_a_wrong_secret(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 2);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    rig.options.secret = slice_str("another secret");
+    assert_int_equal(rig_start(&rig, 1, &err), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_true(sim_node_is_dead(rig.nodes[1]));
+    assert_non_null(strstr(sim_node_fatal_message(rig.nodes[1]), "secret"));
+    rig_close(&rig);
+}
+
+/* Clients may neither read nor write what placement keeps, nor join. */
+static void test_clients_stay_out(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 1);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    struct request scan = {.kind = REQUEST_SCAN,
+                           .scan = {.read = {.keyspace = RANGE_KEYSPACE_SYSTEM}}};
+    struct request get = {
+        .kind = REQUEST_GET,
+        .get = {.read = {.keyspace = RANGE_KEYSPACE_SYSTEM}, .key = slice_str("placement/x")}};
+    struct request join = {.kind = REQUEST_JOIN, .join = {.address = slice_str("b:1")}};
+    struct request split = {.kind = REQUEST_SPLIT,
+                            .range_id = RANGE_ID_SYSTEM,
+                            .span_epoch = 1,
+                            .split = {.key = slice_str("\x01"
+                                                       "x"),
+                                      .conf_epoch = 1,
+                                      .new_range_id = 9,
+                                      .child_count = 1,
+                                      .children = {{1, 9}}}};
+    struct rig_answer *answers[] = {rig_ask(&rig, 0, &scan), rig_ask(&rig, 0, &get),
+                                    rig_ask(&rig, 0, &join), rig_ask(&rig, 0, &split)};
+    static const int want[] = {ERR_INVALID, ERR_INVALID, ERR_UNAUTHORIZED, ERR_INVALID};
+    rig_run(&rig, 1000 * RIG_MS);
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        assert_int_equal(answers[i]->count, 1);
+        assert_int_equal(answers[i]->status, want[i]);
+    }
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_store_is_a_cluster),
+        cmocka_unit_test(test_three_have_three_replicas),
+        cmocka_unit_test(test_all_restart),
+        cmocka_unit_test(test_a_join_may_be_repeated),
+        cmocka_unit_test(test_a_wiped_folder_does_not_come_back),
+        cmocka_unit_test(test_a_wrong_secret),
+        cmocka_unit_test(test_clients_stay_out),
+    };
+    return cmocka_run_group_tests_name("grow", tests, NULL, NULL);
+}
