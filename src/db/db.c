@@ -366,10 +366,17 @@ static void replay_go_on(struct db *db)
 
 /* ---- open --------------------------------------------------------------- */
 
+/* What the log has of the budget of memory: a sixteenth, or nothing where there is no log. */
+static size_t log_share(const struct db_options *options)
+{
+    return options->log == DB_LOG_NONE ? 0 : options->lsm.memory_bytes / 16;
+}
+
 static int open_lsm(struct db *db, const char *dir, struct err *err)
 {
     char path[ENV_PATH_MAX];
     struct lsm_options options = db->options.lsm;
+    options.memory_bytes -= log_share(&db->options);
     const struct lsm_gc_span all = {.safe_version = UINT64_MAX};
     if (snprintf(path, sizeof path, "%s/lsm", dir) >= (int)sizeof path)
         return err_set(err, ERR_INVALID, "path too long: '%s'", dir);
@@ -422,6 +429,8 @@ static int open_log(struct db *db, const char *dir, struct err *err)
                              "'%s' is there: it may hold writes; open it with a log", path);
     }
     struct raftlog_options options = db->options.raftlog;
+    if (log_share(&db->options) > 0)
+        options.cache_bytes = MIN(options.cache_bytes, log_share(&db->options));
     options.callbacks = (struct raftlog_callbacks){.on_room = on_room, .on_damage = on_log_damage};
     options.data = db;
     int rv = raftlog_open(&db->log, db->env, path, &options, err);

@@ -45,7 +45,8 @@ enum db_log {
 
 struct db_options {
     enum db_log log;
-    struct lsm_options lsm; /* `callbacks` and `data` are the db's: leave them empty */
+    struct lsm_options lsm; /* `callbacks` and `data` are the db's: leave them empty; its
+                             * `memory_bytes` are shared with the log */
     struct raftlog_options raftlog;
     /* It is READY, or there is room again after ERR_BUSY. Never from inside a call. */
     void (*on_ready)(void *data);

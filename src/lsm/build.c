@@ -196,6 +196,9 @@ static int place_value(struct build *b, struct entry *e, uint8_t room[ENTRY_REF_
     return write_value(b, e, room);
 }
 
+/* Tiny records have long indexes, and their filters are made from long lists. */
+enum { MEMORY_SHARE = 6 };
+
 /* A new file before the present key? Only between keys: one key's versions stay together.
  * The end of a span is a welcome place from half the size on. */
 static bool wants_cut(const struct build *b, bool is_new_key, bool ends_local)
@@ -208,6 +211,7 @@ static bool wants_cut(const struct build *b, bool is_new_key, bool ends_local)
         return false;
     uint64_t bytes = table_builder_bytes(b->table);
     return bytes >= b->with.table_bytes ||
+           table_builder_memory(b->table) >= b->with.table_bytes / MEMORY_SHARE ||
            (b->filter.crossed_end && bytes >= b->with.table_bytes / 2);
 }
 

@@ -465,6 +465,11 @@ void cache_release(struct cache *cache, size_t bytes)
     ASSERT(before >= share * (cache->shard_mask + 1));
 }
 
+size_t cache_budget(const struct cache *cache)
+{
+    return cache->bytes;
+}
+
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
 {
     *ret_stats = (struct cache_stats){.reserved = atomic_load(&cache->reserved)};

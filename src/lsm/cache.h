@@ -76,6 +76,9 @@ static inline size_t block_charge(const struct block *block)
 bool cache_reserve(struct cache *cache, size_t bytes);
 void cache_release(struct cache *cache, size_t bytes);
 
+/* The whole budget. */
+size_t cache_budget(const struct cache *cache);
+
 struct cache_stats {
     uint64_t bytes;    /* of blocks in it, and reserved */
     uint64_t reserved; /* of these */

@@ -10,29 +10,6 @@
 
 enum { SLICE_MIN = 4 << 10, SLICE_MAX = 4 << 20, VALUES_SHARE = 16 };
 
-void lsm_options_init(struct lsm_options *options)
-{
-    *options = (struct lsm_options){
-        .memtable_bytes = 64 << 20,
-        .memtables_max = 4,
-        .block_bytes = 8 << 10,
-        .restart_every = 16,
-        .filter_bits = 10,
-        .cache_bytes = 64 << 20,
-        .table_bytes = 64 << 20,
-        .l0_compact = 4,
-        .l0_slow = 12,
-        .l0_stop = 24,
-        .level_base_bytes = 256 << 20,
-        .level_ratio = 10,
-        .manifest_bytes = 1 << 20,
-        .value_bytes = 4 << 10,
-        .value_garbage_percent = 25,
-        .retry_us_min = 100000,
-        .retry_us_max = 5000000,
-    };
-}
-
 struct build_env lsm_build_env(struct lsm *lsm)
 {
     return (struct build_env){

@@ -55,10 +55,11 @@ struct lsm_iter;
 struct lsm_builder;
 
 enum {
-    LSM_LEVELS = 7,               /* L0 … L6 */
-    LSM_KEY_MAX = 32 << 10,       /* bytes of a key */
-    LSM_VALUE_MAX = 32 << 20,     /* bytes of a value */
-    LSM_BATCH_BYTES_MAX = 1 << 30 /* bytes that a batch may hold */
+    LSM_LEVELS = 7,                /* L0 … L6 */
+    LSM_KEY_MAX = 32 << 10,        /* bytes of a key */
+    LSM_VALUE_MAX = 32 << 20,      /* bytes of a value */
+    LSM_BATCH_BYTES_MAX = 1 << 30, /* bytes that a batch may hold */
+    LSM_MEMORY_MIN = 4 << 20       /* least budget of memory */
 };
 
 /* ---- batches ----------------------------------------------------------- */
@@ -101,6 +102,8 @@ struct lsm_callbacks {
 };
 
 struct lsm_options {
+    size_t memory_bytes;     /* budget of all that follows, and of flush and compaction: sets
+                              * cache_bytes, lowers other sizes; 0: each counts for itself; 0 */
     size_t memtable_bytes;   /* freeze at; 64 MiB */
     unsigned memtables_max;  /* frozen ones before writes are refused; 4 */
     size_t block_bytes;      /* of data blocks before compression; 8 KiB */
@@ -112,7 +115,8 @@ struct lsm_options {
     unsigned l0_compact;     /* files in L0 that ask for compaction (compact.h); 4 */
     unsigned l0_slow;        /* … that slow writers down; 12 */
     unsigned l0_stop;        /* … that stop writers; 24 */
-    size_t level_base_bytes; /* target of the first level below L0; 256 MiB */
+    size_t level_base_bytes; /* target of the first level below L0, at most what asks for
+                              * compaction there; 256 MiB */
     unsigned level_ratio;    /* each next level is so much larger; 10 */
     size_t manifest_bytes;   /* a manifest log longer than this is begun anew; 1 MiB */
     uint64_t retry_us_min;   /* first pause after a failed flush or compaction; 100 ms */

@@ -215,6 +215,10 @@ struct lsm {
     struct lsm_stats stats;
 };
 
+/* options.c: ERR_INVALID; and sizes made to fit together, once they are valid. */
+int options_check(const struct lsm_options *options, struct err *err);
+void options_fit(struct lsm_options *options);
+
 /* Everything of a zeroed lsm (env, dir, options are set) that lsm_free() needs. */
 void lsm_setup(struct lsm *lsm);
 

@@ -10,7 +10,7 @@ enum {
     HEIGHT_MAX = 13,       /* 3^13 nodes before the top level crowds */
     BRANCHING = 3,         /* one node of so many is also one level higher */
     CHUNK_FIRST = 4 << 10, /* small memtables stay small */
-    CHUNK_MAX = PAGES_LARGE,
+    CHUNK_SHARE = 16,      /* … and waste little by their last chunk */
     NODE_ALIGN = 8,
     COMMON_MAX = 32,    /* bytes that are skipped before abbreviating */
     LEARN_SAMPLES = 32, /* at most so many nodes are looked at for them, … */
@@ -47,6 +47,7 @@ struct chunk {
 struct memtable {
     atomic_uint refs;
     struct chunk *chunks; /* the first is being filled */
+    size_t chunk_max;
     size_t bytes;
     size_t count;
     uint32_t writes;
@@ -68,7 +69,7 @@ static int chunk_add(struct memtable *mem, size_t need)
     size_t size = CHUNK_FIRST;
     ASSERT(need < SIZE_MAX - sizeof(struct chunk));
     if (mem->chunks != NULL)
-        size = MIN((mem->chunks->cap + sizeof(struct chunk)) * 2, (size_t)CHUNK_MAX);
+        size = MIN((mem->chunks->cap + sizeof(struct chunk)) * 2, mem->chunk_max);
     size = MAX(size, sizeof(struct chunk) + need);
     struct chunk *chunk = size == PAGES_LARGE ? pages_alloc() : malloc(size);
     if (chunk == NULL)
@@ -91,13 +92,14 @@ static void *arena_take(struct memtable *mem, size_t size)
     return p;
 }
 
-struct memtable *memtable_new(void)
+struct memtable *memtable_new(size_t bytes)
 {
     struct memtable *mem = calloc(1, sizeof *mem);
     if (mem == NULL)
         return NULL;
     atomic_init(&mem->refs, 1);
     atomic_init(&mem->height, 1);
+    mem->chunk_max = MIN(MAX(bytes / CHUNK_SHARE, (size_t)CHUNK_FIRST), (size_t)PAGES_LARGE);
     mem->seed = 0x9e3779b9;
     if (chunk_add(mem, node_size(HEIGHT_MAX, 0)) != 0) {
         free(mem);

@@ -26,8 +26,9 @@ struct memtable;
 
 #define MEMTABLE_WRITES_MAX (UINT32_MAX - 1)
 
-/* NULL when memory is out. One reference. */
-struct memtable *memtable_new(void);
+/* For about `bytes`: a large one takes its memory in large pages. NULL when memory is out.
+ * One reference. */
+struct memtable *memtable_new(size_t bytes);
 
 /* Search `fresh`, which is empty, by the bytes behind what most keys of `before` have in
  * common: a hint, for speed alone. */

@@ -186,17 +186,6 @@ static void remove_rest(struct lsm *lsm, const struct listing *files)
     }
 }
 
-static int check_options(const struct lsm_options *o, struct err *err)
-{
-    if (o->memtable_bytes == 0 || o->memtables_max == 0 || o->block_bytes == 0 ||
-        o->restart_every == 0 || o->table_bytes == 0 || o->l0_compact == 0 || o->l0_stop == 0 ||
-        o->level_base_bytes == 0 || o->level_ratio < 2 || o->value_garbage_percent == 0 ||
-        o->value_garbage_percent > 100 || o->retry_us_min == 0 ||
-        o->retry_us_max < o->retry_us_min || o->block_bytes > (4u << 20) || o->filter_bits > 30)
-        return err_set(err, ERR_INVALID, "an option of the engine is out of range");
-    return 0;
-}
-
 static struct lsm *lsm_new(struct env *env, const char *dir, const struct lsm_options *options)
 {
     static const struct lsm_gc_span no_spans[1];
@@ -205,12 +194,13 @@ static struct lsm *lsm_new(struct env *env, const char *dir, const struct lsm_op
         return NULL;
     lsm->env = env;
     lsm->options = *options;
+    options_fit(&lsm->options);
     lsm->data = options->data;
     memcpy(lsm->dir, dir, strlen(dir) + 1);
     lsm_setup(lsm);
-    lsm->cache = cache_new(options->cache_bytes);
+    lsm->cache = cache_new(lsm->options.cache_bytes);
     lsm->version = version_new();
-    lsm->active = memtable_new();
+    lsm->active = memtable_new(lsm->options.memtable_bytes);
     lsm->gc = gc_table_new(no_spans, 0);
     if (lsm->cache == NULL || lsm->version == NULL || lsm->active == NULL || lsm->gc == NULL) {
         lsm_free(lsm);
@@ -224,7 +214,7 @@ int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
 {
     struct lsm *lsm = NULL;
     struct listing files = {0};
-    int rv = check_options(options, err);
+    int rv = options_check(options, err);
     if (rv == 0 && strlen(dir) + DISK_NAME_MAX >= ENV_PATH_MAX)
         rv = err_set(err, ERR_INVALID, "path too long");
     if (rv == 0) {

@@ -257,7 +257,7 @@ static int add_meta(struct lsm *lsm, uint64_t freeze)
 
 int step_freeze(struct lsm *lsm)
 {
-    struct memtable *fresh = memtable_new();
+    struct memtable *fresh = memtable_new(lsm->options.memtable_bytes);
     struct step *step = step_new(STEP_FLUSH);
     int rv = fresh == NULL || step == NULL ? ERR_NOMEM : 0;
     if (rv == 0 && !PLANTED(data_before_index))

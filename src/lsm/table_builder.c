@@ -200,6 +200,11 @@ uint64_t table_builder_records(const struct table_builder *b)
     return b->props.records;
 }
 
+size_t table_builder_memory(const struct table_builder *b)
+{
+    return b->hashes.len + b->part.buf.len + b->top.buf.len;
+}
+
 static int write_filter(struct table_builder *b, struct table_handle *ret_handle, struct err *err)
 {
     struct buf filter;

@@ -46,6 +46,9 @@ int table_builder_add(struct table_builder *b, const struct entry *entry, struct
 uint64_t table_builder_bytes(const struct table_builder *b);
 uint64_t table_builder_records(const struct table_builder *b);
 
+/* Bytes of memory that grow with the records so far. */
+size_t table_builder_memory(const struct table_builder *b);
+
 /* At least one record (asserted). On success *ret_info is the caller's (its props). */
 int table_builder_finish(struct table_builder *b, struct table_info *ret_info, struct err *err);
 

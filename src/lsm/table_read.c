@@ -13,6 +13,14 @@ enum { RAW_INLINE = 16 << 10, AHEAD_MIN = 32 << 10, AHEAD_MAX = 256 << 10, AHEAD
 
 #define PARTITION_NAME (UINT64_C(1) << 63)
 
+/* A compaction has dozens of windows: together they stay below a fourth of the cache. */
+enum { AHEAD_SHARE = 128 };
+
+static size_t ahead_max(const struct table *t)
+{
+    return MIN(MAX(cache_budget(t->cache) / AHEAD_SHARE, (size_t)AHEAD_MIN), (size_t)AHEAD_MAX);
+}
+
 int table_bad_block(struct table *t, uint64_t offset, const char *what, struct err *err)
 {
     atomic_store_explicit(&t->bad_offset, offset, memory_order_relaxed);
@@ -148,7 +156,7 @@ static bool ahead_has(const struct table_ahead *a, uint64_t offset, size_t len)
  * a damaged place of the disk; what is wrong shows there). */
 static bool ahead_fill(struct table *t, struct table_ahead *a, uint64_t offset, size_t len)
 {
-    a->window = a->window == 0 ? AHEAD_MIN : MIN(a->window * 2, (size_t)AHEAD_MAX);
+    a->window = a->window == 0 ? AHEAD_MIN : MIN(a->window * 2, ahead_max(t));
     size_t want = MAX(a->window, len);
     a->len = 0;
     if (want > a->cap) {

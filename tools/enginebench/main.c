@@ -74,6 +74,8 @@ static bool settings_are_sane(const struct settings *s, struct err *err)
         {"readwritepercent", s->readwritepercent, 0, 100},
         {"compression_percent", s->compression_percent, 1, 100},
     };
+    if (s->memory_budget != 0 && s->memory_budget < 2 * LSM_MEMORY_MIN)
+        return err_set(err, ERR_INVALID, "--memory_budget: at least %d", 2 * LSM_MEMORY_MIN) == 0;
     for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
         if (bounds[i].value < bounds[i].min || bounds[i].value > bounds[i].max)
             return err_set(err, ERR_INVALID, "--%s: %llu is not within %llu and %llu",
@@ -167,6 +169,8 @@ static int parse(struct settings *s, int argc, const char *const *argv, struct e
         {"batch_size", 0, ARGS_U64, &s->batch_size, NULL, "N", "records of a write (1)"},
         {"seek_nexts", 0, ARGS_U64, &s->seek_nexts, NULL, "N", "after each seek (0)"},
         {"readwritepercent", 0, ARGS_U64, &s->readwritepercent, NULL, "N", "share of reads (90)"},
+        {"memory_budget", 0, ARGS_SIZE, &s->memory_budget, NULL, "SIZE",
+         "for cache, memtables and background work together (none)"},
         {"cache_size", 0, ARGS_SIZE, &s->cache_size, NULL, "SIZE", "block cache (256MiB)"},
         {"write_buffer_size", 0, ARGS_SIZE, &s->write_buffer_size, NULL, "SIZE",
          "memtable (64MiB)"},

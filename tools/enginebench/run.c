@@ -414,6 +414,7 @@ static struct db_options options_of(struct bench *b)
     o.log = set->disable_wal ? DB_LOG_NONE : set->sync ? DB_LOG_SYNCED : DB_LOG_UNSYNCED;
     o.lsm.memtable_bytes = set->write_buffer_size;
     o.lsm.memtables_max = (unsigned)set->max_write_buffers - 1; /* theirs counts the active one */
+    o.lsm.memory_bytes = set->memory_budget;
     o.lsm.cache_bytes = set->cache_size;
     o.lsm.block_bytes = set->block_size;
     o.lsm.restart_every = (unsigned)set->restart_interval;
