@@ -234,6 +234,64 @@ static void add_clock(const struct store *store, struct figures *out)
     add_text(out, "clock.state", slice_str(store->clock.is_off ? "off" : "good"));
 }
 
+/* Of each level that has files, or had. */
+static void stats_of_levels(const struct lsm_stats *lsm, struct figures *out)
+{
+    for (int i = 0; i < LSM_LEVELS; i++) {
+        const struct lsm_level_stats *l = &lsm->levels[i];
+        const struct {
+            const char *name;
+            uint64_t value;
+        } figures[] = {{"files", l->files},
+                       {"bytes", l->bytes},
+                       {"records", l->records},
+                       {"deletes", l->deletes},
+                       {"target_bytes", l->target_bytes},
+                       {"write_bytes", l->write_bytes},
+                       {"moved_bytes", l->moved_bytes},
+                       {"read_bytes", l->read_bytes},
+                       {"gets", l->gets}};
+        if (l->files == 0 && l->write_bytes + l->moved_bytes == 0)
+            continue;
+        for (size_t n = 0; n < ARRAY_LEN(figures); n++) {
+            char name[64];
+            snprintf(name, sizeof name, "engine.level.%d.%s", i, figures[n].name);
+            add_number(out, name, figures[n].value);
+        }
+    }
+}
+
+static void stats_of_engine(const struct lsm_stats *lsm, struct figures *out)
+{
+    uint64_t table_bytes = 0;
+    for (int i = 0; i < LSM_LEVELS; i++)
+        table_bytes += lsm->levels[i].bytes;
+    table_bytes += lsm->value_bytes;
+    add_number(out, "engine.memtable_bytes", lsm->memtable_bytes);
+    add_number(out, "engine.memtables_frozen", lsm->memtables_frozen);
+    add_number(out, "engine.table_bytes", table_bytes);
+    add_number(out, "engine.value_bytes", lsm->value_bytes);
+    add_number(out, "engine.value_live_bytes", lsm->value_live_bytes);
+    add_number(out, "engine.cache_bytes", lsm->cache_bytes);
+    add_number(out, "engine.cache_hits", lsm->cache_hits);
+    add_number(out, "engine.cache_misses", lsm->cache_misses);
+    add_number(out, "engine.write_bytes", lsm->write_bytes);
+    add_number(out, "engine.flushes", lsm->flushes);
+    add_number(out, "engine.flush_bytes", lsm->flush_bytes);
+    add_number(out, "engine.compactions", lsm->compactions);
+    add_number(out, "engine.compaction_read_bytes", lsm->compact_read_bytes);
+    add_number(out, "engine.compaction_write_bytes", lsm->compact_write_bytes);
+    add_number(out, "engine.compaction_moves", lsm->compact_moves);
+    add_number(out, "engine.stall_slow_us", lsm->slow_us);
+    add_number(out, "engine.stall_stop_us", lsm->stop_us);
+    add_number(out, "engine.retries", lsm->retries);
+    add_number(out, "engine.damaged_files", lsm->damaged_files);
+    add_number(out, "engine.scrub_bytes", lsm->scrub_bytes);
+    add_number(out, "engine.scrub_rounds", lsm->scrub_rounds);
+    add_number(out, "engine.scrub_errors", lsm->scrub_errors);
+    stats_of_levels(lsm, out);
+}
+
 static void stats_of_rooms(const struct store *store, struct figures *out)
 {
     add_text(out, "store.state", slice_str(store_state_name(store->state)));
@@ -248,10 +306,6 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     raftlog_stats(store->log, &log);
     lsm_stats(store->lsm, &lsm);
     net_stats(store->net, &net);
-    uint64_t table_bytes = 0;
-    for (int i = 0; i < LSM_LEVELS; i++)
-        table_bytes += lsm.levels[i].bytes;
-    table_bytes += lsm.value_bytes;
     add_number(out, "log.file_bytes", log.file_bytes);
     add_number(out, "log.live_bytes", log.live_bytes);
     add_number(out, "log.cache_bytes", log.cache_bytes);
@@ -263,14 +317,7 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     add_number(out, "memory_bytes",
                lsm.memtable_bytes + lsm.cache_bytes + log.cache_bytes + log.pending_bytes +
                    net.clients_memory + store->watches.feeds.bytes);
-    add_number(out, "engine.memtable_bytes", lsm.memtable_bytes);
-    add_number(out, "engine.memtables_frozen", lsm.memtables_frozen);
-    add_number(out, "engine.table_bytes", table_bytes);
-    add_number(out, "engine.value_bytes", lsm.value_bytes);
-    add_number(out, "engine.value_live_bytes", lsm.value_live_bytes);
-    add_number(out, "engine.cache_bytes", lsm.cache_bytes);
-    add_number(out, "engine.flushes", lsm.flushes);
-    add_number(out, "engine.compactions", lsm.compactions);
+    stats_of_engine(&lsm, out);
     add_number(out, "watch.waiting", store->watches.count);
     add_number(out, "watch.feed_bytes", store->watches.feeds.bytes);
     add_number(out, "net.clients", net.clients);

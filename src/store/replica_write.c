@@ -176,8 +176,10 @@ static bool propose_entry(struct replica *r, struct list *taken, uint32_t count)
     p->index = index;
     p->term = term;
     proposal_insert(r, p);
-    if (rv == 0)
+    if (rv == 0) {
+        store_slow_down(r->store, len);
         return true;
+    }
     for (uint32_t i = 0; i < p->count; i++)
         write_answer(r, p->by_position[i], rv, NULL);
     replica_read_stamped(r, &p->reads, rv);
@@ -201,6 +203,7 @@ static bool may_propose(const struct replica *r)
     return r->state == REPLICA_RUNNING && replica_is_leader(r) &&
            r->proposal_count < r->store->opt.entries_in_flight &&
            (!list_is_empty(&r->writes) || r->needs_stamp) &&
+           (r->needs_stamp || !store_is_slowed(r->store)) &&
            lsm_stall(r->store->lsm) != LSM_STALL_STOP && has_room(r);
 }
 

@@ -157,6 +157,23 @@ static void on_stall(void *data)
     store_wake_all(store);
 }
 
+static void on_slow_end(struct env_timer *timer)
+{
+    store_wake_all(timer->data);
+}
+
+/* Pauses that a timer can keep, and that nobody takes for the end. */
+enum { SLOW_US_MIN = 1000, SLOW_US_MAX = 1000000 };
+
+void store_slow_down(struct store *store, size_t bytes)
+{
+    store->slow_us += lsm_pace_us(store->lsm, bytes);
+    if (store->slow_us < SLOW_US_MIN || store_is_slowed(store))
+        return;
+    env_timer_start(&store->slow, MIN(store->slow_us, (uint64_t)SLOW_US_MAX));
+    store->slow_us = 0;
+}
+
 static void on_log_room(void *data)
 {
     store_wake_all(data);
@@ -452,6 +469,7 @@ static void init_parts(struct store *store)
     env_task_init(&store->turn, store_turn, store);
     env_timer_init(&store->timer, store->env, store_tick, store);
     env_timer_init(&store->care, store->env, store_care_due, store);
+    env_timer_init(&store->slow, store->env, on_slow_end, store);
     replicas_init(&store->replicas);
     tombstones_init(&store->tombstones);
     list_init(&store->woken);

@@ -125,6 +125,8 @@ struct store {
     struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
     struct env_timer timer; /* the tick, while operators wait or it drains */
     struct env_timer care;
+    struct env_timer slow; /* the engine is behind: no writes are proposed until it fires */
+    uint64_t slow_us;      /* to wait, but too short yet to be waited for */
     enum watermark mark;
     struct pace pace;        /* of our disk */
     uint64_t pace_handed_ms; /* when leadership was last handed over for it; 0: never */
@@ -155,6 +157,15 @@ static inline uint64_t store_now_ms(const struct store *store)
 {
     return env_now_us(store->env) / 1000;
 }
+
+/* Are writers slowed because compaction is behind? */
+static inline bool store_is_slowed(const struct store *store)
+{
+    return env_timer_is_active(&store->slow);
+}
+
+/* `bytes` were proposed: slow down as the engine asks for it. */
+void store_slow_down(struct store *store, size_t bytes);
 
 /* Something happened to the store that the end of this turn must look at. */
 static inline void store_wake(struct store *store)

@@ -526,6 +526,56 @@ static void test_burst(void **state)
     rig_close(&rig);
 }
 
+/* Of `count` writes at once, how many are acknowledged after 150 ms; all are in the end. */
+static size_t soon_written(struct rig *rig, size_t count)
+{
+    enum { VALUE_LEN = 4 << 10 };
+    char value[VALUE_LEN + 1];
+    struct rig_answer *puts[200];
+    size_t soon = 0;
+    assert_true(count <= ARRAY_LEN(puts));
+    memset(value, 'v', VALUE_LEN);
+    value[VALUE_LEN] = 0;
+    for (size_t i = 0; i < count; i++)
+        puts[i] = rig_put(rig, 0, "k", value, 9000);
+    rig_run(rig, 150 * RIG_MS);
+    for (size_t i = 0; i < count; i++)
+        soon += puts[i]->count > 0;
+    rig_run(rig, 8000 * RIG_MS);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(puts[i]->count, 1);
+        assert_int_equal(puts[i]->status, 0);
+    }
+    return soon;
+}
+
+/* An engine whose compaction is behind slows its writers down, long before it stops them. */
+static void test_slowed(void **state)
+{
+    enum { PUTS = 200, FLUSHES = 6 };
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    rig.options.entry_bytes_max = 1 << 14;
+    rig.options.lsm.no_auto_compaction = true;
+    rig.options.lsm.l0_slow = FLUSHES - 1;
+    rig.options.lsm.l0_stop = FLUSHES + 2; /* the birth has made a file, too */
+    rig_start_cluster(&rig);
+    rig_run(&rig, 600 * RIG_MS);
+    assert_int_equal(soon_written(&rig, PUTS), PUTS);
+    for (size_t i = 0; i < FLUSHES; i++) {
+        rig_put(&rig, 0, "k", "v", 1000);
+        rig_run(&rig, 100 * RIG_MS);
+        rig_simple(&rig, 0, REQUEST_FLUSH);
+        rig_run(&rig, 100 * RIG_MS);
+    }
+    size_t soon = soon_written(&rig, PUTS); /* at an eighth of LSM_PACE_FIRST */
+    if (soon < PUTS / 20 || soon > PUTS * 9 / 10)
+        fail_msg("%zu of %d are written at once", soon, PUTS);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* ---- the end ------------------------------------------------------------------------ */
 
 static void test_drain_leader(void **state)
@@ -822,6 +872,7 @@ int main(void)
         cmocka_unit_test(test_lost_proposals),
         cmocka_unit_test(test_watermarks),
         cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_slowed),
         cmocka_unit_test(test_slow_disk),
         cmocka_unit_test(test_all_disks_slow),
         cmocka_unit_test(test_followers_full),
