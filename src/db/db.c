@@ -429,6 +429,7 @@ static int open_log(struct db *db, const char *dir, struct err *err)
                              "'%s' is there: it may hold writes; open it with a log", path);
     }
     struct raftlog_options options = db->options.raftlog;
+    options.no_zeroing |= db->options.log == DB_LOG_UNSYNCED;
     if (log_share(&db->options) > 0)
         options.cache_bytes = MIN(options.cache_bytes, log_share(&db->options));
     options.callbacks = (struct raftlog_callbacks){.on_room = on_room, .on_damage = on_log_damage};

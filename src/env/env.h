@@ -203,8 +203,11 @@ int env_file_sync(struct env_file *file, struct err *err);
  * of a sync: it will not be told again. */
 int env_file_write_back(struct env_file *file, uint64_t offset, size_t len, struct err *err);
 
-/* Length as the process sees it now; cutting or zero-extending to a length. */
+/* Length as the process sees it now. */
 int env_file_size(struct env_file *file, uint64_t *ret_size, struct err *err);
+
+/* Cut to a length, or extend to it by zeroes that have their room on the disk: what is
+ * written there later meets no full disk. ERR_NO_SPACE: the length is what it was. */
 int env_file_truncate(struct env_file *file, uint64_t size, struct err *err);
 
 /* `to` is replaced at once if it is there (rename), ERR_EXISTS (link). A name is

@@ -66,6 +66,9 @@ struct raftlog_options {
     size_t cache_bytes;     /* recent records kept in memory; 64 MiB */
     size_t batch_bytes_max; /* of one write; 1 MiB */
     uint64_t retry_us;      /* between tries to prepare a segment on a full disk; 200 ms */
+    bool no_zeroing;        /* new files get their room and no zeroes: half the writing while the
+                             * log grows, but a sync there commits metadata, too; for those
+                             * who do not wait for syncs */
     bool no_rewrite;        /* for tests: never copy what lives in old segments */
     struct raftlog_callbacks callbacks;
     void *data; /* for the callbacks */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Files for segments to come: zero-filled, synced and named before they are needed, so
- * that a full disk is met here, where nothing is lost by it, and a sync of the log
- * writes no metadata. */
+ * Files for segments to come: zero-filled (no_zeroing: given their room alone), synced and
+ * named before they are needed, so that a full disk is met here, where nothing is lost by
+ * it, and (zero-filled) a sync of the log writes no metadata. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -30,24 +30,34 @@ static int spare_zero(struct prepare *p, const uint8_t *zeroes, size_t piece)
     return 0;
 }
 
-static int spare_fill(struct prepare *p, struct env *env, const char *dir)
+static int spare_write(struct prepare *p)
 {
-    int rv = env_file_open(env, p->path,
-                           ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE,
-                           &p->file, &p->err);
-    if (rv != 0)
-        return rv;
     size_t piece = (size_t)MIN((uint64_t)SPARE_PIECE, p->size);
     uint8_t *zeroes = calloc(1, piece);
     if (zeroes == NULL)
         return err_set(&p->err, ERR_NOMEM, "%zu bytes", piece);
-    rv = spare_zero(p, zeroes, piece);
+    int rv = spare_zero(p, zeroes, piece);
     free(zeroes);
+    return rv;
+}
+
+static int spare_fill(struct prepare *p, const struct raftlog *log)
+{
+    int rv = env_file_open(log->env, p->path,
+                           ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE,
+                           &p->file, &p->err);
     if (rv != 0)
         return rv;
+    if (log->options.no_zeroing)
+        rv = env_file_truncate(p->file, p->size, &p->err);
+    else
+        rv = spare_write(p);
+    if (rv != 0)
+        return rv;
+    p->is_sync = true;
     rv = env_file_sync(p->file, &p->err);
     if (rv == 0 && !PLANTED(segment_name_not_synced))
-        rv = env_dir_sync(env, dir, &p->err);
+        rv = env_dir_sync(log->env, log->dir, &p->err);
     return rv;
 }
 
@@ -61,7 +71,7 @@ static void spare_execute(struct env_work *work)
     if (env_fault(log->env, "raftlog.prepare"))
         p->rv = err_set(&p->err, ERR_NO_SPACE, "injected");
     else
-        p->rv = spare_fill(p, log->env, log->dir);
+        p->rv = spare_fill(p, log);
     if (p->rv == 0)
         return;
     env_file_close(p->file);

@@ -155,6 +155,7 @@ static void run(uint64_t seed, struct tally *tally)
     log_world_options_init(&options, seed);
     struct rng rng;
     rng_init(&rng, seed ^ 0x9e3779b9);
+    options.log.no_zeroing = seed % 2 == 0;
     options.log.batch_bytes_max = (size_t)rng_between(&rng, 1, 3000);
     options.log.cache_bytes = (size_t)rng_between(&rng, 4096, 20000);
     options.len_max = (uint32_t)rng_between(&rng, 20, 600);

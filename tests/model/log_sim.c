@@ -436,6 +436,7 @@ static void draw_knobs(struct run *run, struct log_world_options *o)
     log_world_options_init(o, run->how->seed);
     o->log.segment_bytes = (size_t)4096 << rng_below(rng, 3);
     o->log.budget_bytes = o->log.segment_bytes * rng_between(rng, 4, 16);
+    o->log.no_zeroing = run->how->seed % 4 == 1;
     o->log.limit_bytes = o->log.budget_bytes * rng_between(rng, 1, 4);
     o->log.cache_bytes = (size_t)rng_between(rng, 0, 20000);
     o->log.batch_bytes_max = (size_t)rng_between(rng, 1, 4000);

@@ -191,17 +191,43 @@ static int op_file_size(struct env_file *base, uint64_t *ret_size, struct err *e
     return 0;
 }
 
+static int set_length(int fd, uint64_t size)
+{
+    int status;
+    do {
+        status = ftruncate(fd, (off_t)size);
+    } while (status != 0 && errno == EINTR);
+    return status;
+}
+
+/* posix_fallocate() writes where the file system has no better way. It returns its error. */
+static int reserve(int fd, uint64_t from, uint64_t size)
+{
+    int error;
+    do {
+        error = posix_fallocate(fd, (off_t)from, (off_t)(size - from));
+    } while (error == EINTR);
+    return error;
+}
+
 static int op_file_truncate(struct env_file *base, uint64_t size, struct err *err)
 {
     struct real_file *file = file_of(base);
+    uint64_t before = 0;
     ASSERT(is_range_valid(size, 0));
-    int status;
-    do {
-        status = ftruncate(file->fd, (off_t)size);
-    } while (status != 0 && errno == EINTR);
-    if (status == 0)
+    int rv = op_file_size(base, &before, err);
+    if (rv != 0)
+        return rv;
+    int error = 0;
+    if (size > before)
+        error = reserve(file->fd, before, size);
+    else if (set_length(file->fd, size) != 0)
+        error = errno;
+    if (error == 0)
         return 0;
-    return err_set_errno(err, errno, "truncate %s to %llu bytes", file->path,
+    if (size > before)
+        (void)set_length(file->fd, before); /* what was reserved until then */
+    return err_set_errno(err, error, "truncate %s to %llu bytes", file->path,
                          (unsigned long long)size);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +71,27 @@ static void test_what_is_written_is_read(void **state)
     env_file_close(file);
     env_file_close(NULL);
     assert_int_equal(env_dir_sync(f->env, f->dir, NULL), 0);
+}
+
+/* What a file is extended by reads as zeroes, and has its blocks. */
+static void test_extending_reserves(void **state)
+{
+    enum { SIZE = 1 << 20 };
+    struct fixture *f = *state;
+    struct env_file *file = open_file(f, f->path, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+    static char data[SIZE + 1];
+    struct stat st;
+    size_t len = 0;
+    assert_int_equal(env_file_write(file, 0, "hello", 5, NULL), 0);
+    assert_int_equal(env_file_truncate(file, SIZE, NULL), 0);
+    assert_int_equal(env_file_read(file, 0, data, sizeof data, &len, NULL), 0);
+    assert_int_equal(len, SIZE);
+    assert_memory_equal(data, "hello", 5);
+    for (size_t i = 5; i < len; i++)
+        assert_int_equal(data[i], 0);
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_true((uint64_t)st.st_blocks * 512 >= SIZE);
+    env_file_close(file);
 }
 
 /* Pieces may be written back in order, again, and past the end; only a sync counts. */
@@ -254,6 +276,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_what_is_written_is_read),
+        TEST(test_extending_reserves),
         TEST(test_write_back_changes_no_byte),
         TEST(test_open_flags_and_errors_name_the_file),
         TEST(test_a_write_to_a_file_open_for_reading_fails_and_names_it),
