@@ -12,6 +12,8 @@
 #include "lsm/lsm_internal.h"
 #include "lsm/merge.h"
 
+enum { REST_US_MAX = 1000000 };
+
 struct compaction {
     struct lsm *lsm;
     struct pick pick;
@@ -21,6 +23,7 @@ struct compaction {
     bool has_build;
     struct err source_err;
     struct piece **runs[LSM_LEVELS]; /* inputs of each level but L0, in order */
+    uint64_t slice_began_us, slice_began_bytes;
     int status;
 };
 
@@ -113,6 +116,35 @@ static void compact_execute(struct env_work *work)
     c->status = build_step(&c->build, lsm_slice_bytes(lsm));
 }
 
+/* Yields after each slice: what else waits for the lane has its turn. */
+static void compact_slice(struct lsm *lsm)
+{
+    struct compaction *c = lsm->compaction;
+    c->slice_began_us = env_now_us(lsm->env);
+    c->slice_began_bytes = c->build.bytes_in;
+    env_work_submit(lsm->env, ENV_LANE_COMPACT, &lsm->compact_work);
+}
+
+/* How long to rest after a slice. What writers wait for does not rest. */
+static uint64_t compact_rest_us(const struct lsm *lsm)
+{
+    const struct compaction *c = lsm->compaction;
+    uint64_t rate = lsm->options.compact_bytes;
+    if (rate == 0 || version_l0_depth(lsm->version) >= lsm->options.l0_slow)
+        return 0;
+    uint64_t bytes = c->build.bytes_in - c->slice_began_bytes;
+    uint64_t took_us = env_now_us(lsm->env) - c->slice_began_us;
+    uint64_t want_us = MIN(bytes * 1000000 / rate, (uint64_t)REST_US_MAX);
+    return want_us - MIN(want_us, took_us);
+}
+
+static void on_rested(struct env_timer *timer)
+{
+    struct lsm *lsm = timer->data;
+    if (!lsm->is_dead)
+        compact_slice(lsm);
+}
+
 static void compact_end(struct lsm *lsm, bool keep)
 {
     struct compaction *c = lsm->compaction;
@@ -130,7 +162,11 @@ static void compact_complete(struct env_work *work)
         return;
     }
     if (c->status > 0) {
-        env_work_submit(lsm->env, ENV_LANE_COMPACT, &lsm->compact_work);
+        uint64_t rest_us = compact_rest_us(lsm);
+        if (rest_us > 0)
+            env_timer_start(&lsm->compact_pause, rest_us);
+        else
+            compact_slice(lsm);
         return;
     }
     if (c->status < 0) {
@@ -282,7 +318,7 @@ void compact_run(struct lsm *lsm)
     if (pick.is_move)
         commit_submit(lsm, &c->commit);
     else
-        env_work_submit(lsm->env, ENV_LANE_COMPACT, &lsm->compact_work);
+        compact_slice(lsm);
 }
 
 int lsm_compact(struct lsm *lsm, struct slice start, struct slice end)
@@ -311,5 +347,6 @@ void compact_init(struct lsm *lsm)
     buf_init(&lsm->manual_start, LSM_KEY_MAX + 1);
     buf_init(&lsm->manual_end, LSM_KEY_MAX + 1);
     env_work_init(&lsm->compact_work, compact_execute, compact_complete, NULL);
+    env_timer_init(&lsm->compact_pause, lsm->env, on_rested, lsm);
     retry_init(&lsm->compact_retry, lsm, compact_run);
 }

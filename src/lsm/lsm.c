@@ -8,7 +8,7 @@
 #include "lsm/lsm_internal.h"
 #include "lsm/value_gc.h"
 
-enum { SLICE_MIN = 4 << 10, SLICE_MAX = 4 << 20, VALUES_SHARE = 16 };
+enum { SLICE_MIN = 4 << 10, SLICE_MAX = 1 << 20, VALUES_SHARE = 16 };
 
 struct build_env lsm_build_env(struct lsm *lsm)
 {
@@ -383,6 +383,7 @@ void lsm_free(struct lsm *lsm)
     env_timer_stop(&lsm->step_retry.timer);
     env_timer_stop(&lsm->commit_retry.timer);
     env_timer_stop(&lsm->compact_retry.timer);
+    env_timer_stop(&lsm->compact_pause);
     env_task_cancel(&lsm->stall_task);
     scrub_free(lsm);
     lsm_view_drop(lsm);

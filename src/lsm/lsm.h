@@ -119,6 +119,8 @@ struct lsm_options {
                               * compaction there; 256 MiB */
     unsigned level_ratio;    /* each next level is so much larger; 10 */
     size_t manifest_bytes;   /* a manifest log longer than this is begun anew; 1 MiB */
+    uint64_t compact_bytes;  /* that compaction reads each second at most, while L0 is below
+                              * `l0_slow`; 0: no limit */
     uint64_t retry_us_min;   /* first pause after a failed flush or compaction; 100 ms */
     uint64_t retry_us_max;   /* longest pause; 5 s */
     uint64_t scrub_bytes;    /* of files checked each second in the background; 0: none */

@@ -428,6 +428,7 @@ static void draw_knobs(struct run *run, struct lsm_options *o)
     o->no_auto_compaction = rng_chance(rng, 1, 20);
     o->value_bytes = rng_chance(rng, 1, 5) ? 0 : (size_t)rng_between(rng, 1, 200);
     o->value_garbage_percent = (unsigned)rng_between(rng, 1, 60);
+    o->compact_bytes = run->how->seed % 5 == 1 ? 64 << 10 : 0;
 }
 
 static void show(const struct run *run)

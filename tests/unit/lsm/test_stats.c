@@ -16,18 +16,21 @@ struct place {
     uint64_t version;
 };
 
-static void place_init(struct place *p)
+static void default_options(struct lsm_options *options)
 {
-    struct lsm_options options;
+    lsm_options_init(options);
+    options->memtable_bytes = 16 << 10;
+    options->l0_slow = L0_SLOW;
+    options->l0_stop = L0_STOP;
+    options->no_auto_compaction = true;
+}
+
+static void place_init(struct place *p, const struct lsm_options *options)
+{
     struct err err = {0};
     *p = (struct place){.sim = sim_new(NULL, 1)};
-    lsm_options_init(&options);
-    options.memtable_bytes = 16 << 10;
-    options.l0_slow = L0_SLOW;
-    options.l0_stop = L0_STOP;
-    options.no_auto_compaction = true;
     struct env *env = sim_node_env(sim_node_new(p->sim, "n1"));
-    assert_int_equal(lsm_open(&p->lsm, env, "db", &options, &err), 0);
+    assert_int_equal(lsm_open(&p->lsm, env, "db", options, &err), 0);
 }
 
 static void place_fini(struct place *p)
@@ -59,9 +62,11 @@ static void test_push_back(void **state)
 {
     (void)state;
     struct place p;
+    struct lsm_options options;
     struct lsm_stats stats;
     uint64_t pace = 0;
-    place_init(&p);
+    default_options(&options);
+    place_init(&p, &options);
     assert_int_equal(lsm_pace_us(p.lsm, 1 << 20), 0);
     for (unsigned n = 0; write_one(&p) == 0; n++) {
         assert_true(n < 10000);
@@ -100,8 +105,10 @@ static void test_levels(void **state)
 {
     (void)state;
     struct place p;
+    struct lsm_options options;
     struct lsm_stats stats;
-    place_init(&p);
+    default_options(&options);
+    place_init(&p, &options);
     for (unsigned n = 0; n < 100; n++) {
         assert_int_equal(write_one(&p), 0);
         run(&p, 1000);
@@ -129,10 +136,48 @@ static void test_levels(void **state)
     place_fini(&p);
 }
 
+/* Milliseconds that a compaction of `l0_slow` files or one less takes. */
+static uint64_t compaction_ms(uint64_t rate, bool is_slow)
+{
+    struct place p;
+    struct lsm_options options;
+    struct lsm_stats stats;
+    uint64_t ms = 0;
+    default_options(&options);
+    options.compact_bytes = rate;
+    place_init(&p, &options);
+    uint32_t files = is_slow ? L0_SLOW : L0_SLOW - 1;
+    do {
+        assert_int_equal(write_one(&p), 0);
+        run(&p, 1000);
+        lsm_stats(p.lsm, &stats);
+    } while (stats.levels[0].files < files);
+    assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+    for (; !lsm_is_quiet(p.lsm); ms++)
+        run(&p, 1000);
+    place_fini(&p);
+    return ms;
+}
+
+/* 2 or 3 files of 16 KiB: the rate is kept, unless writers wait for it. */
+static void test_rate(void **state)
+{
+    (void)state;
+    enum { RATE = 10 << 10 };
+    uint64_t free_ms = compaction_ms(0, false);
+    uint64_t kept_ms = compaction_ms(RATE, false);
+    uint64_t urgent_ms = compaction_ms(RATE, true);
+    if (free_ms > 500 || urgent_ms > 500)
+        fail_msg("%d and %d ms without a limit", (int)free_ms, (int)urgent_ms);
+    if (kept_ms < 800 || kept_ms > 4000) /* the last slice is not rested after */
+        fail_msg("%d ms", (int)kept_ms);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_push_back),
+        cmocka_unit_test(test_rate),
         cmocka_unit_test(test_levels),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
