@@ -41,6 +41,15 @@ static bool has_others(const struct replica *r)
     return r->cons != NULL && cons_config_voters(consensus_config(r->cons, NULL)) > 1;
 }
 
+static void await_stamp(struct read_op *op)
+{
+    struct replica *r = op->replica;
+    list_push_back(&r->stamp_reads, &op->in_reads);
+    r->needs_stamp = true;
+    r->stamp_ms = MAX(r->stamp_ms, op->read.now_ms);
+    replica_wake(r);
+}
+
 static void read_ended(struct read_op *op, int status)
 {
     struct replica *r = op->replica;
@@ -49,10 +58,7 @@ static void read_ended(struct read_op *op, int status)
         return;
     }
     if (status == ERR_STATE && op->read.needs_stamp) {
-        list_push_back(&r->stamp_reads, &op->in_reads);
-        r->needs_stamp = true;
-        r->stamp_ms = MAX(r->stamp_ms, op->read.now_ms);
-        replica_wake(r);
+        await_stamp(op);
         return;
     }
     const char *text = op->read.err.code != 0 ? op->read.err.msg : NULL;
@@ -81,6 +87,10 @@ static void read_begin(struct read_op *op)
     }
     if (merge_is_freezing(r) && !PLANTED(frozen_reads)) {
         read_finish(op, ERR_RANGE_CHANGED, "the range is being merged");
+        return;
+    }
+    if (op->request.kind == REQUEST_WATCH && watch_time_is_old(r, op->read.now_ms)) {
+        await_stamp(op);
         return;
     }
     if (op->request.kind == REQUEST_WATCH) {

@@ -223,6 +223,13 @@ static void fill(struct watch_op *op, const struct request_watch *w)
         c->limit_bytes = STORE_WATCH_PAGE_MAX;
 }
 
+static void note_asked(struct replica *r)
+{
+    r->watches.asked_us = env_now_us(r->store->env);
+    if (!list_is_linked(&r->watches.in_watched))
+        list_push_back(&r->store->watches.replicas, &r->watches.in_watched);
+}
+
 void watch_on_request(struct replica *r, const struct answer_to *to, const struct request *request)
 {
     const struct request_watch *w = &request->watch;
@@ -245,9 +252,7 @@ void watch_on_request(struct replica *r, const struct answer_to *to, const struc
     op->span_epoch = range_descriptor(r->range)->epoch.span;
     list_init(&op->in_ops);
     fill(op, w);
-    r->watches.asked_us = env_now_us(store->env);
-    if (!list_is_linked(&r->watches.in_watched))
-        list_push_back(&store->watches.replicas, &r->watches.in_watched);
+    note_asked(r);
     op_look(op);
     replica_wake(r); /* its timer */
 }
@@ -256,6 +261,8 @@ void watch_answer_now(struct replica *r, const struct answer_to *to,
                       const struct request_watch *request)
 {
     struct range_changes changes;
+    range_feed_open(r->range, &r->store->watches.feeds); /* the next request is not far */
+    note_asked(r);
     range_changes_init(&changes);
     changes.keyspace = request->keyspace;
     changes.start = request->start;
@@ -291,14 +298,18 @@ void watch_turn(struct replica *r)
 
 /* Range time stands still where nobody writes: move it, before the place that watchers
  * have reached falls behind the safe point of the next write. */
-static void move_time(struct replica *r)
+bool watch_time_is_old(const struct replica *r, uint64_t wall_ms)
 {
     const struct range_meta *meta = range_meta(r->range);
-    uint64_t wall_ms = env_wall_ms(r->store->env);
     uint64_t after_ms =
         MIN(meta->retention_ms / STORE_WATCH_STAMP_PART, (uint64_t)STORE_WATCH_STAMP_MS);
-    if (r->proposal_count > 0 ||
-        wall_ms <= meta->time_ms + MAX(after_ms, (uint64_t)STORE_WATCH_STAMP_MIN_MS))
+    return wall_ms > meta->time_ms + MAX(after_ms, (uint64_t)STORE_WATCH_STAMP_MIN_MS);
+}
+
+static void move_time(struct replica *r)
+{
+    uint64_t wall_ms = env_wall_ms(r->store->env);
+    if (r->proposal_count > 0 || !watch_time_is_old(r, wall_ms))
         return;
     r->needs_stamp = true;
     r->stamp_ms = MAX(r->stamp_ms, wall_ms);

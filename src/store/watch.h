@@ -18,9 +18,9 @@
  * leader of then. Only a watch "from now" is confirmed by a majority first (replica_read.c),
  * for it must not begin before what its caller knows to be written.
  *
- * While somebody waits, an entry without commands moves range time on now and then, and
- * with it what watchers of an idle range know to be complete: so that their place in
- * history does not age out of it.
+ * Before a watch "from now" is answered, and while somebody waits, an entry without commands
+ * moves range time on if it is old, and with it what watchers of an idle range know to be complete:
+ * so that their place in history does not age out of it.
  *
  * Threads    loop.
  * Invariants (W1) a request is answered once. (W2) what it says to be complete was told
@@ -65,6 +65,9 @@ void watch_on_request(struct replica *r, const struct answer_to *to, const struc
 /* A watch "from now" is confirmed: answer it. */
 void watch_answer_now(struct replica *r, const struct answer_to *to,
                       const struct request_watch *request);
+
+/* Is range time so far behind the clock that a watch should not begin, or go on, there? */
+bool watch_time_is_old(const struct replica *r, uint64_t wall_ms);
 
 /* From the turn: look again, if something was applied. */
 void watch_turn(struct replica *r);
