@@ -9,7 +9,8 @@
  *  - all members of a range are at one index with one state;
  *  - each key holds the last acknowledged value, or one written since whose outcome was
  *    never told;
- *  - the client's core, which knows nothing but addresses, scans them all both ways.
+ *  - the client's core, which knows nothing but addresses, scans them all both ways;
+ *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
  * While it runs: the invariants of all rooms, one history per range and index, one owner per
  * key and epoch, and reads that never go back.
  */
@@ -176,6 +177,36 @@ static void act(void)
     start_due(false);
 }
 
+static void check_watchers(void)
+{
+    const char *why = ranges_watch_verdict(run.watch);
+    if (why != NULL)
+        die(why);
+}
+
+/* They are told of everything in the end. */
+static void wait_for_watchers(void)
+{
+    ranges_watch_calm(run.watch);
+    for (int i = 0; i < 600 && !ranges_watch_is_complete(run.watch); i++)
+        rig_run(&run.rig, 100 * RIG_MS);
+    check_watchers();
+    if (!ranges_watch_is_complete(run.watch))
+        die("a watcher was not told of an acknowledged write");
+}
+
+static void begin_watchers(uint64_t seed)
+{
+    const char *endpoints[RIG_STORES_MAX];
+    for (size_t i = 0; i < run.rig.count; i++)
+        endpoints[i] = store_address(run.rig.stores[i]);
+    run.watch = ranges_watch_new(run.rig.sim, endpoints, run.rig.count, seed);
+    for (int i = 0; i < 100 && !ranges_watch_is_ready(run.watch); i++)
+        rig_run(&run.rig, 50 * RIG_MS);
+    if (!ranges_watch_is_ready(run.watch))
+        die("a watch does not begin");
+}
+
 static void finish(void)
 {
     int steps = 0;
@@ -193,6 +224,7 @@ static void finish(void)
     settle_reads();
     check_values();
     look_by_client();
+    wait_for_watchers();
 }
 
 static void say(void *data, enum log_level level, const char *line)
@@ -218,20 +250,25 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     run.rig.options.log_kept_bytes = below(2) * 4096;
     run.rig.options.log.cache_bytes = below(2) * 4096;
     rig_start_cluster(&run.rig);
+    begin_watchers(seed);
     uint64_t end_us = sim_now_us(run.rig.sim) + (uint64_t)seconds * 1000 * RIG_MS;
     while (sim_now_us(run.rig.sim) < end_us) {
         act();
         rig_run(&run.rig, (1 + below(100)) * RIG_MS);
         check_now();
+        check_watchers();
     }
     finish();
+    uint64_t told, pieces;
+    ranges_watch_figures(run.watch, &told, &pieces);
     printf("seed %llu hash %016llx ok acked %llu read %llu splits %llu changes %llu merges %llu "
-           "transfers %llu crashes %llu\n",
+           "transfers %llu crashes %llu told %llu pieces %llu\n",
            (unsigned long long)seed, (unsigned long long)sim_hash(run.rig.sim),
            (unsigned long long)run.acked, (unsigned long long)run.read,
            (unsigned long long)run.done[ASK_SPLIT], (unsigned long long)run.done[ASK_MEMBER],
            (unsigned long long)run.done[ASK_MERGE], (unsigned long long)run.done[ASK_TRANSFER],
-           (unsigned long long)run.crashes);
+           (unsigned long long)run.crashes, (unsigned long long)told, (unsigned long long)pieces);
+    ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);
     rig_close(&run.rig);

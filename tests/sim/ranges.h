@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "consensus/consensus.h"
 #include "range/range.h"
+#include "sim/ranges_watch.h"
 #include "unit/store/store_rig.h"
 
 enum { KEYS = 40, OPEN_MAX = 64, READS_MAX = 16, SETTLE_STEPS = 1200 };
@@ -51,6 +52,7 @@ struct run {
     size_t change_at;            /* the store that was asked */
     uint64_t change_deadline_us; /* after it nobody waits for its answer */
     bool says_all;               /* the stores' log lines too */
+    struct ranges_watch *watch;
 };
 
 extern struct run run;

@@ -15,10 +15,13 @@ void settle_key(struct key_state *k)
         return;
     bool is_open = k->answer->count == 0 || k->answer->status == ERR_UNDETERMINED;
     if (k->answer->count == 1 && k->answer->status == 0) {
+        ranges_watch_acked(run.watch, k->pending);
         k->acked = k->pending;
         memset(k->open, 0, sizeof k->open);
         run.acked++;
     }
+    if (!is_open && k->answer->status != 0)
+        ranges_watch_refused(run.watch, k->pending);
     for (size_t i = 0; is_open && i < OPEN_MAX; i++) {
         if (k->open[i] != 0)
             continue;
@@ -45,6 +48,7 @@ void write_some(void)
     char name[8], value[80];
     snprintf(name, sizeof name, "k%02u", number);
     k->pending = ++run.next_value;
+    ranges_watch_asked(run.watch, k->pending, name);
     snprintf(value, sizeof value, "%llu %.*s", (unsigned long long)k->pending, (int)below(50),
              "..................................................");
     k->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
