@@ -213,7 +213,7 @@ static void test_against_history(void **state)
 {
     (void)state;
     uint64_t cuts = 0, from_engine = 0, pages = 0;
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
         struct history *h = malloc(sizeof *h);
         history_open(h, seed);
         for (int i = 0; i < 250; i++) {
@@ -235,8 +235,8 @@ static void test_against_history(void **state)
         world_close(&h->w);
         free(h);
     }
-    assert_true(cuts > 50);
-    assert_true(from_engine > 100 && from_engine < pages);
+    assert_true(cuts > 20);
+    assert_true(from_engine > 40 && from_engine < pages);
 }
 
 /* A feed holds what its bounds allow; who is behind it reads the engine and misses nothing. */
