@@ -310,38 +310,81 @@ static bool rests_from_load(const struct placement *p, const struct pl_range *r)
     return r->load_moved_ms != 0 && p->now_ms - r->load_moved_ms < LOAD_REST_MS;
 }
 
-/* The leader of an asked-for range goes to a member's store that is asked less. */
+/* Would both stores still be in the band of leaders with one more here, one less there? */
+static bool keeps_leads(const struct round *b, const struct pl_store *from,
+                        const struct pl_store *to)
+{
+    double slack = slack_leads(b);
+    return leads_of(to) + 1 <= b->means.leaders + slack &&
+           leads_of(from) - 1 >= b->means.leaders - slack;
+}
+
+/* A range that `from` leads, asked for at most `qps_max`, of which `to` has a voter: the least
+ * asked-for of a sample. */
+static struct pl_range *find_cold(const struct round *b, struct pl_store *from,
+                                  const struct pl_store *to, uint32_t qps_max)
+{
+    struct pl_range *best = NULL;
+    for (uint32_t n = 0; n < MIN(from->count, SAMPLE_MAX * 4); n++) {
+        struct pl_range *r = from->ranges[from->scan_at++ % from->count];
+        const struct pl_member *leader = pl_range_leader(r);
+        const struct pl_member *m = pl_range_on(r, to);
+        if (leader == NULL || leader->store != from || m == NULL || m->role != MEMBER_VOTER ||
+            r->qps > qps_max || (best != NULL && r->qps >= best->qps) || !is_calm(b->p, r))
+            continue;
+        best = r;
+        if (r->qps == 0)
+            break;
+    }
+    return best;
+}
+
+/* The leader of an asked-for range goes to a member's store that is asked less; if that would
+ * be one leader too many, a little asked-for one comes back for it. */
+static bool start_load(struct round *b, struct pl_range *r, struct pl_member *to)
+{
+    struct pl_store *from = pl_range_leader(r)->store;
+    char why[PLACEMENT_REASON_MAX];
+    struct pl_range *cold = NULL;
+    if (!keeps_leads(b, from, to->store)) {
+        cold = may_hand(b->p, to->store, from) ? find_cold(b, to->store, from, r->qps / 4) : NULL;
+        if (cold == NULL)
+            return false;
+    }
+    snprintf(why, sizeof why, "store %llu answers %llu requests a second, store %llu %llu",
+             (unsigned long long)from->id, (unsigned long long)from->qps,
+             (unsigned long long)to->store->id, (unsigned long long)to->store->qps);
+    r->load_moved_ms = b->p->now_ms;
+    if (cold != NULL)
+        pl_transfer(b->p, cold, pl_range_on(cold, from), PL_BALANCE_LOAD, why);
+    return pl_transfer(b->p, r, to, PL_BALANCE_LOAD, why);
+}
+
 static bool hand_load(struct round *b, struct pl_store *from)
 {
     struct pl_range *best = NULL;
     struct pl_member *best_to = NULL;
-    double slack = slack_leads(b);
     for (uint32_t n = 0; n < MIN(from->count, SAMPLE_MAX); n++) {
         struct pl_range *r = from->ranges[from->scan_at++ % from->count];
         const struct pl_member *leader = pl_range_leader(r);
         if (leader == NULL || leader->store != from || (best != NULL && r->qps <= best->qps) ||
             r->qps == 0 || rests_from_load(b->p, r) || !is_calm(b->p, r))
             continue;
+        struct pl_member *to = NULL;
         for (uint32_t i = 0; i < r->member_count; i++) {
             struct pl_member *m = &r->members[i];
             double gap = (double)from->qps - (double)m->store->qps;
-            if (m->store == from || m->role != MEMBER_VOTER || !pl_store_may_lead(m->store) ||
-                !may_hand(b->p, from, m->store) || gap < 1.3 * r->qps ||
-                leads_of(m->store) + 1 > b->means.leaders + slack ||
-                leads_of(from) - 1 < b->means.leaders - slack)
-                continue;
+            if (m->store != from && m->role == MEMBER_VOTER && pl_store_may_lead(m->store) &&
+                may_hand(b->p, from, m->store) && gap >= 1.3 * r->qps &&
+                (to == NULL || m->store->qps < to->store->qps))
+                to = m;
+        }
+        if (to != NULL) {
             best = r;
-            best_to = m;
+            best_to = to;
         }
     }
-    if (best == NULL)
-        return false;
-    char why[PLACEMENT_REASON_MAX];
-    snprintf(why, sizeof why, "store %llu answers %llu requests a second, store %llu %llu",
-             (unsigned long long)from->id, (unsigned long long)from->qps,
-             (unsigned long long)best_to->store->id, (unsigned long long)best_to->store->qps);
-    best->load_moved_ms = b->p->now_ms;
-    return pl_transfer(b->p, best, best_to, PL_BALANCE_LOAD, why);
+    return best != NULL && start_load(b, best, best_to);
 }
 
 /* Would the store still be in the band of bytes with so many more (or less)? */

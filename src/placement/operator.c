@@ -17,7 +17,7 @@
 
 enum {
     STEP_TIME_MS = 60000, /* for a step without data */
-    BYTES_PER_MS = 2048,  /* at least that fast come replicas */
+    BYTES_PER_MS = 1024,  /* so fast come replicas, or slower if that was too short before */
 };
 
 const char *pl_cause_name(enum pl_cause cause)
@@ -159,7 +159,7 @@ bool pl_op_bring(struct placement *p, struct pl_op *op, struct pl_store *store,
 /* A new limit for the step that comes next. */
 static void renew(struct placement *p, struct pl_op *op)
 {
-    op->deadline_ms = p->now_ms + STEP_TIME_MS + op->bytes / BYTES_PER_MS;
+    op->deadline_ms = p->now_ms + STEP_TIME_MS + op->bytes / BYTES_PER_MS * (1 + op->range->fails);
     op->sent_ms = 0;
     op->said[0] = 0;
 }

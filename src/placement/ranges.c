@@ -113,11 +113,11 @@ void pl_range_set_load(struct placement *p, struct pl_range *r, uint64_t bytes, 
     if (bytes >= p->settings.merge_bytes)
         r->small_since_ms = 0;
     else if (r->small_since_ms == 0)
-        r->small_since_ms = p->now_ms + 1;
+        r->small_since_ms = MAX(p->now_ms, 1);
     if (qps < p->settings.split_qps)
         r->hot_since_ms = 0;
     else if (r->hot_since_ms == 0)
-        r->hot_since_ms = p->now_ms + 1;
+        r->hot_since_ms = MAX(p->now_ms, 1);
 }
 
 void pl_range_recheck(struct placement *p, struct pl_range *r)

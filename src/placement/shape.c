@@ -91,7 +91,7 @@ static bool is_small_and_cold(const struct placement *p, const struct pl_range *
            !was_shaped_lately(p, r) && r->qps <= p->settings.split_qps / 8;
 }
 
-static bool is_same_keyspace(const struct pl_range *a, const struct pl_range *b)
+bool pl_is_same_keyspace(const struct pl_range *a, const struct pl_range *b)
 {
     struct slice x = pl_range_start(a);
     struct slice y = pl_range_start(b);
@@ -157,7 +157,7 @@ static bool merge(struct placement *p, struct pl_range *left)
     struct pl_range *right = pl_tree_next(p, left);
     if (right == NULL || right->id == PLACEMENT_SYSTEM_RANGE ||
         !slice_equal(pl_range_end(left), pl_range_start(right)) || !is_small_and_cold(p, right) ||
-        !is_same_keyspace(left, right) ||
+        !pl_is_same_keyspace(left, right) ||
         left->bytes + right->bytes >= p->settings.split_bytes / 2 || !is_whole(p, left) ||
         !is_whole(p, right) || merges_running(p) >= p->settings.merges_max ||
         !pl_may_send(p, right))

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the schedulers do, that they stop, and what an operator may command.
+ */
+#include "support/check.h"
+
+#include <stdio.h>
+
+#include "rig.h"
+
+static struct rig rig;
+
+#define STORES(...) ((const uint64_t[]){__VA_ARGS__})
+
+static char keys[RIG_RANGES_MAX + 1][7];
+
+/* `count` neighbours from "kkkkkA" on, each of `bytes`, all on stores 1 to 3, led by 1. */
+static void begin(uint32_t stores, uint32_t count, uint64_t bytes)
+{
+    rig_init(&rig);
+    for (uint32_t i = 0; i < stores; i++)
+        rig_join(&rig, "");
+    for (uint32_t i = 0; i <= count; i++)
+        snprintf(keys[i], sizeof keys[i], "kkkkk%c", (char)('A' + i));
+    for (uint32_t i = 0; i < count; i++)
+        rig_range(&rig, 2 + i, keys[i], keys[i + 1], STORES(1, 2, 3), 3)->bytes = bytes;
+}
+
+static uint32_t leads(uint64_t store)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rig.range_count; i++) {
+        const struct rig_range *r = &rig.ranges[i];
+        for (uint32_t k = 0; k < r->d.member_count && !r->is_gone; k++)
+            n += r->d.members[k].replica_id == r->leader && r->d.members[k].store_id == store;
+    }
+    return n;
+}
+
+static uint32_t replicas(uint64_t store)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rig.range_count; i++)
+        n += !rig.ranges[i].is_gone && rig_has(&rig.ranges[i], store);
+    return n;
+}
+
+static uint32_t living(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rig.range_count; i++)
+        n += !rig.ranges[i].is_gone;
+    return n;
+}
+
+static void set(const char *name, const char *value)
+{
+    struct err err = {0};
+    if (placement_set(rig.p, slice_str(name), slice_str(value), &err) != 0)
+        fail_msg("set: %s", err.msg);
+}
+
+static void test_balances_and_stops(void **state)
+{
+    (void)state;
+    begin(5, 20, 64 << 20);
+    rig_run(&rig, 300);
+    for (uint64_t s = 1; s <= 5; s++) {
+        assert_int_equal(replicas(s), 12);
+        assert_int_equal(leads(s), 4);
+    }
+    uint32_t steps = rig.steps;
+    rig_run(&rig, 600);
+    assert_int_equal(rig.steps, steps);
+    rig_fini(&rig);
+}
+
+static void test_balances_by_capacity(void **state)
+{
+    (void)state;
+    begin(4, 40, 64 << 20);
+    rig.stores[3].capacity *= 3;
+    rig.stores[3].free_bytes *= 3;
+    rig_run(&rig, 600);
+    /* one of six parts each, and half for the large one; but no two on a store */
+    assert_int_equal(replicas(4), 40);
+    assert_in_range(replicas(1), 26, 28);
+    rig_fini(&rig);
+}
+
+/* Leaders of busy ranges part; numbers stay even. */
+static void test_balances_load(void **state)
+{
+    (void)state;
+    begin(3, 12, 64 << 20);
+    rig_run(&rig, 120);
+    assert_int_equal(leads(1), 4);
+    uint32_t hot = 0;
+    for (uint32_t i = 0; i < rig.range_count && hot < 3; i++) {
+        struct rig_range *r = &rig.ranges[i];
+        for (uint32_t k = 0; k < 3; k++) {
+            if (r->d.members[k].store_id == 1 && r->d.members[k].replica_id == r->leader) {
+                r->qps = 2000;
+                hot++;
+            }
+        }
+    }
+    rig_run(&rig, 900);
+    for (uint64_t s = 1; s <= 3; s++) {
+        uint32_t qps = 0;
+        for (uint32_t i = 0; i < rig.range_count; i++) {
+            struct rig_range *r = &rig.ranges[i];
+            for (uint32_t k = 0; k < 3; k++)
+                qps += r->d.members[k].store_id == s && r->d.members[k].replica_id == r->leader
+                           ? r->qps
+                           : 0;
+        }
+        assert_int_equal(qps, 2000);
+        assert_in_range(leads(s), 3, 5);
+    }
+    rig_fini(&rig);
+}
+
+static void test_splits_by_size_and_load(void **state)
+{
+    (void)state;
+    begin(3, 2, 30 << 20);
+    rig_run(&rig, 30);
+    assert_int_equal(living(), 2);
+    rig.ranges[0].bytes = 100 << 20;
+    rig_run(&rig, 30);
+    assert_int_equal(living(), 3);
+    rig.ranges[1].qps = 4000;
+    rig_run(&rig, 10); /* a short while is nothing */
+    assert_int_equal(living(), 3);
+    rig_run(&rig, 30);
+    assert_int_equal(living(), 4);
+    /* a leader that finds no key is not asked again for this load */
+    rig.refuse = ERR_NOT_FOUND;
+    rig.ranges[1].qps = 4000;
+    rig_run(&rig, 100);
+    rig.refuse = 0;
+    uint32_t steps = rig.steps;
+    rig_run(&rig, 100);
+    assert_int_equal(rig.steps, steps);
+    rig_fini(&rig);
+}
+
+static void test_merges_what_is_small_and_cold(void **state)
+{
+    (void)state;
+    begin(3, 3, 5 << 20);
+    rig.ranges[2].bytes = 30 << 20;
+    rig_run(&rig, 500);
+    assert_int_equal(living(), 3);
+    rig_run(&rig, 200);
+    assert_int_equal(living(), 2);
+    assert_string_equal(rig_find(&rig, 2)->end, rig.ranges[2].start);
+    uint64_t into = 0;
+    uint64_t epoch = 0;
+    assert_true(placement_range_ended(rig.p, 3, &into, &epoch) && into == 2 && epoch == 2);
+    /* what was just merged is not split at once */
+    rig_find(&rig, 2)->bytes = 100 << 20;
+    rig_run(&rig, 100);
+    assert_int_equal(living(), 2);
+    rig_run(&rig, 800);
+    assert_int_equal(living(), 3);
+    rig_fini(&rig);
+}
+
+/* The right one is brought to the stores of the left one first. */
+static void test_merges_from_other_stores(void **state)
+{
+    (void)state;
+    begin(6, 1, 5 << 20);
+    struct rig_range *right = rig_range(&rig, 9, keys[1], "kkkkkZ", STORES(4, 5, 6), 3);
+    right->bytes = 5 << 20;
+    set("balance", "off");
+    rig_run(&rig, 30);
+    struct placement_command merge = {.kind = PLACEMENT_CMD_MERGE, .range_id = 2};
+    assert_int_equal(rig_command(&rig, merge, NULL), 0);
+    rig_run(&rig, 60);
+    assert_true(right->is_gone);
+    assert_true(rig_is_on(rig_find(&rig, 2), STORES(1, 2, 3), 3));
+    rig_fini(&rig);
+}
+
+static void test_pause(void **state)
+{
+    (void)state;
+    begin(5, 10, 64 << 20);
+    placement_pause(rig.p, true);
+    rig_run(&rig, 60);
+    assert_int_equal(rig.steps, 0);
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 3, .to_store = 5};
+    assert_int_equal(rig_command(&rig, move, NULL), 0); /* but commands are carried out */
+    rig_run(&rig, 10);
+    assert_true(rig_is_on(rig_find(&rig, 2), STORES(1, 2, 5), 3));
+    placement_pause(rig.p, false);
+    rig_run(&rig, 300);
+    assert_int_equal(replicas(4), 6);
+    rig_fini(&rig);
+}
+
+static const struct {
+    const char *name;
+    struct placement_command command;
+    int want;
+    const char *says;
+} commands[] = {
+    {"no range", {.kind = PLACEMENT_CMD_MOVE, .range_id = 99}, ERR_NOT_FOUND, "no range 99"},
+    {"not there",
+     {.kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 4},
+     ERR_NOT_FOUND,
+     "has no replica on store 4"},
+    {"has one",
+     {.kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 1, .to_store = 2},
+     ERR_STATE,
+     "store 2 has a replica of range 2"},
+    {"no store",
+     {.kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 1, .to_store = 77},
+     ERR_NOT_FOUND,
+     "no store 77"},
+    {"too many",
+     {.kind = PLACEMENT_CMD_ADD_REPLICA, .range_id = 2},
+     ERR_STATE,
+     "would be removed again"},
+    {"too few",
+     {.kind = PLACEMENT_CMD_REMOVE_REPLICA, .range_id = 2, .from_store = 3},
+     ERR_STATE,
+     "would be added again"},
+    {"leads",
+     {.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2, .to_store = 1},
+     ERR_EXISTS,
+     "store 1 leads"},
+    {"no member",
+     {.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2, .to_store = 4},
+     ERR_NOT_FOUND,
+     "no replica"},
+    {"key outside",
+     {.kind = PLACEMENT_CMD_SPLIT, .range_id = 2, .key = {(const uint8_t *)"z", 1}},
+     ERR_INVALID,
+     "not inside"},
+    {"the last one",
+     {.kind = PLACEMENT_CMD_MERGE, .range_id = 3},
+     ERR_INVALID,
+     "no right neighbour"},
+    {"no operator",
+     {.kind = PLACEMENT_CMD_CANCEL, .operator_id = 7},
+     ERR_NOT_FOUND,
+     "no operator 7"},
+    {"no command", {.kind = 99, .range_id = 2}, ERR_UNSUPPORTED, "no such command"},
+    {"transfer", {.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2, .to_store = 2}, 0, NULL},
+    {"one at a time", {.kind = PLACEMENT_CMD_SCATTER, .range_id = 2}, ERR_BUSY, "runs for range 2"},
+};
+
+static void test_commands(void **state)
+{
+    (void)state;
+    begin(5, 2, 64 << 20);
+    set("balance", "off");
+    rig_run(&rig, 30);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        struct err err = {0};
+        int rv = rig_command(&rig, commands[i].command, &err);
+        if (rv != commands[i].want || (rv != 0 && strstr(err.msg, commands[i].says) == NULL))
+            fail_msg("%s: got %d (%s)", commands[i].name, rv, err.msg);
+    }
+    rig_run(&rig, 10);
+    assert_int_equal(leads(2), 1);
+    struct placement_command scatter = {.kind = PLACEMENT_CMD_SCATTER, .range_id = 2};
+    assert_int_equal(rig_command(&rig, scatter, NULL), 0);
+    rig_run(&rig, 20);
+    assert_false(rig_is_on(rig_find(&rig, 2), STORES(1, 2, 3), 3));
+    struct placement_command split = {
+        .kind = PLACEMENT_CMD_SPLIT, .range_id = 3, .key = slice_str("kkkkkBx")};
+    assert_int_equal(rig_command(&rig, split, NULL), 0);
+    rig_run(&rig, 10);
+    assert_string_equal(rig_find(&rig, 3)->end, "kkkkkBx");
+    rig_fini(&rig);
+}
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    begin(5, 1, 64 << 20);
+    set("balance", "off");
+    rig_run(&rig, 30);
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 3, .to_store = 5};
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    struct placement_operator_status op;
+    assert_true(placement_operator_at(rig.p, rig.now_ms, 0, &op));
+    assert_string_equal(op.scheduler, "command");
+    assert_int_equal(op.step_count, 3);
+    struct placement_command cancel = {.kind = PLACEMENT_CMD_CANCEL, .operator_id = op.id};
+    assert_int_equal(rig_command(&rig, cancel, NULL), 0);
+    rig_run(&rig, 20);
+    assert_true(rig_is_on(rig_find(&rig, 2), STORES(1, 2, 3), 3));
+    rig_fini(&rig);
+}
+
+static void test_settings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *value;
+        const char *says; /* NULL: it is taken */
+    } rows[] = {
+        {"replicas", "5", NULL},
+        {"replicas", "4", "an odd number from 1 to 7"},
+        {"replicas", "9", "an odd number"},
+        {"split-bytes", "128MiB", NULL},
+        {"split-bytes", "much", "a size (64MiB)"},
+        {"store-down-after", "5m", NULL},
+        {"store-down-after", "1s", "a duration (10m) from 5s"},
+        {"balance", "off", NULL},
+        {"balance", "maybe", "on or off"},
+        {"spread", "zone,host", NULL},
+        {"spread", "zone host", "names of labels"},
+        {"require", "disk=ssd", NULL},
+        {"require", "", NULL},
+        {"require", "ssd", "one label"},
+    };
+    begin(1, 1, 1);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err = {0};
+        int rv = placement_set(rig.p, slice_str(rows[i].name), slice_str(rows[i].value), &err);
+        bool is_fine = rows[i].says == NULL
+                           ? rv == 0
+                           : rv == ERR_INVALID && strstr(err.msg, rows[i].says) != NULL;
+        if (!is_fine)
+            fail_msg("%s=%s: got %d (%s)", rows[i].name, rows[i].value, rv, err.msg);
+    }
+    rig_fini(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_balances_and_stops),
+        cmocka_unit_test(test_balances_by_capacity),
+        cmocka_unit_test(test_balances_load),
+        cmocka_unit_test(test_splits_by_size_and_load),
+        cmocka_unit_test(test_merges_what_is_small_and_cold),
+        cmocka_unit_test(test_merges_from_other_stores),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_settings),
+    };
+    return cmocka_run_group_tests_name("comfort", tests, NULL, NULL);
+}
