@@ -195,7 +195,8 @@ void placement_counts(const struct placement *p, struct placement_counts *ret_co
     c->term = p->opt.term;
     c->is_paused = p->settings.paused;
     c->is_quiet = p->is_loaded && pl_stores_reported(p) && p->op_count == 0 &&
-                  p->check_count == 0 && p->now_ms - p->begun_ms >= QUIET_AFTER_MS;
+                  p->checks_waiting == 0 && p->check_count <= PL_TICK_CHECKS_MAX &&
+                  p->now_ms - p->begun_ms >= QUIET_AFTER_MS;
     c->ranges = p->ranges.count;
     c->operators = p->op_count;
     c->stores = c->stores_reported = 0;
