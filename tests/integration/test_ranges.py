@@ -41,6 +41,7 @@ def test_by_hand():
               found)
         check(found[0]["id"] == first[0]["id"] and len({r["id"] for r in found}) == 3, found)
         check(len(values(c)) == 2000)
+        check(c.ok("range", "check", "--all", timeout=120).count("alike: ") == 3)
         c.ok("put", "key00700", "new")
         check(c.ok("get", "key00700").strip() == "new")
         one = c.json("range", "show", str(found[1]["id"]))["ranges"]
