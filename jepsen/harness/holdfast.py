@@ -172,9 +172,9 @@ class Cluster:
         return done.stdout if done.returncode == 0 else ""
 
     def replicas_alike(self, seconds=90):
-        """("alike" | "differ" | "incomplete", what was said)"""
+        """("alike", "differ", "incomplete" or "unsupported", what was said)"""
         if "range check" not in self.probe():
-            return "incomplete", "this product has no 'range check'"
+            return "unsupported", "this product has no 'range check'"
         until = time.monotonic() + seconds
         everywhere = ["--all"] if "--all" in self.cli_help("range", "check") else []
         while True:

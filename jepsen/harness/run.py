@@ -212,6 +212,8 @@ class Run:
             return "invalid", "replicas differ"
         if "stuck" in result:
             return "invalid", result["stuck"]
+        if result.get("replicas", {}).get("verdict") == "incomplete" and not result["exits"]:
+            return "invalid", "no check of the replicas came to an end though every node ran"
         if "void" in result:
             return "void", result["void"]
         for model, check in result["checks"].items():
