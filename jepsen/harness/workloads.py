@@ -269,9 +269,10 @@ class Append(Workload):
         return done
 
     def last(self):
+        """One by one: keys of several ranges cannot be read together yet."""
         every = [f"l{n:06}" for n in range(1, self.made + 1)]
-        return [Op({"f": "txn", "value": [["r", k, None] for k in every[i:i + 32]]},
-                   {"f": "reads", "value": every[i:i + 32]}) for i in range(0, len(every), 32)]
+        return [Op({"f": "txn", "value": [["r", k, None]]}, {"f": "reads", "value": [k]})
+                for k in every]
 
 
 class Bank(Workload):
@@ -283,7 +284,8 @@ class Bank(Workload):
     ACCOUNTS, BALANCE = 8, 100
 
     def some_key(self, rng):
-        return rng.choice(self.accounts())
+        """Beside the accounts: over two ranges there are no transfers yet."""
+        return rng.choice(("a", "b"))
 
     def accounts(self):
         return [f"a{i}" for i in range(self.ACCOUNTS)]
