@@ -19,6 +19,7 @@ enum {
     USER_PREFIX = 0x02,
     AGAIN_MS = 20,
     SPLIT_WAIT_MS = 20000,
+    SPLIT_AGAIN_MS = 1500,
     WAIT_MS = 5000,
     PLACE_MAX = 4096 + 64,
     RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
@@ -387,10 +388,13 @@ static uint64_t wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_
     }
 }
 
-/* Placement gives the ids, and sends the step to who leads the range. */
+/* Placement gives the ids, and sends the step to who leads the range. What it planned for a
+ * range that has changed meanwhile comes to nothing: it is told again. */
 static int command_split(struct cli *cli, struct hf_client *client, uint64_t range_id,
-                         struct hf_bytes place, uint64_t until_ms)
+                         struct hf_bytes place, uint64_t *ret_new_id)
 {
+    uint64_t until_ms =
+        cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : SPLIT_WAIT_MS);
     struct hf_placement_ask ask = {.size = sizeof ask,
                                    .verb = HF_PLACEMENT_COMMAND,
                                    .id = range_id,
@@ -400,28 +404,33 @@ static int command_split(struct cli *cli, struct hf_client *client, uint64_t ran
         struct hf_call call = cli_call(cli);
         struct hf_result *result = NULL;
         int rv = hf_placement(client, &ask, &call, &result);
-        bool is_soon = rv == HF_ERR_BUSY || rv == HF_ERR_NOT_FOUND; /* it has not heard of it yet */
-        bool is_over = rv == HF_OK || !is_soon || cli_now_ms() >= until_ms;
-        int exit_code = rv == HF_OK || !is_over ? EXIT_DONE : cli_fail(cli, rv, result);
+        bool is_late = cli_now_ms() >= until_ms;
+        /* It has not heard yet of the range as it is now. */
+        bool is_soon = rv == HF_ERR_BUSY || rv == HF_ERR_NOT_FOUND || rv == HF_ERR_INVALID;
+        int exit_code =
+            rv == HF_OK || (is_soon && !is_late) ? EXIT_DONE : cli_fail(cli, rv, result);
         hf_result_free(result);
-        if (is_over)
+        if (exit_code != EXIT_DONE)
             return exit_code;
-        cli_pause_ms(AGAIN_MS);
+        *ret_new_id = wait_cut(cli, place, MIN(until_ms, cli_now_ms() + SPLIT_AGAIN_MS));
+        if (*ret_new_id != 0)
+            return EXIT_DONE;
+        if (is_late)
+            return cli_fail_as(cli, HF_ERR_UNDETERMINED,
+                               "the split is not done yet: holdfast placement operators");
     }
 }
 
 static int split_at(struct cli *cli, struct hf_client *client, const struct hf_info *info,
                     struct hf_bytes place)
 {
-    uint64_t until_ms =
-        cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : SPLIT_WAIT_MS);
-    int exit_code = command_split(cli, client, info->range_id, place, until_ms);
+    if (slice_equal(cli_slice(info->range_start), cli_slice(place)))
+        return cli_error(cli, "the key is not inside range %" PRIu64 ": it begins there",
+                         info->range_id);
+    uint64_t new_id = 0;
+    int exit_code = command_split(cli, client, info->range_id, place, &new_id);
     if (exit_code != EXIT_DONE)
         return exit_code;
-    uint64_t new_id = wait_cut(cli, place, until_ms);
-    if (new_id == 0)
-        return cli_fail_as(cli, HF_ERR_UNDETERMINED,
-                           "the split is not done yet: holdfast placement operators");
     if (cli->is_json) {
         buf_printf(&cli->out,
                    "{\"ok\":true,\"range_id\":%" PRIu64 ",\"new_range_id\":%" PRIu64 "}\n",
