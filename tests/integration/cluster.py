@@ -157,6 +157,11 @@ class Cluster:
             pass
         return None
 
+    def replica(self, i):
+        """The id of the first range's replica on node i."""
+        stores = self.json("cluster", "status")["stores"]
+        return next(s["replica_id"] for s in stores if s["address"] == self.address(i))
+
     # ---- torture ----------------------------------------------------------------
 
     def torture(self, seconds, clients=64, reads=20, timeout="5s", seed=1, pad=0):

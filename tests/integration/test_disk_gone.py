@@ -65,7 +65,7 @@ def lose_it(c, round_number, image, point):
     if round_number == 0:
         # under the leader first; for whoever leads already there is nothing to do
         for _ in range(2):
-            c.ok("range", "transfer-leader", "2", "--timeout", "20s")
+            c.ok("range", "transfer-leader", str(c.replica(2)), "--timeout", "20s")
     torture = c.torture(seconds=6, seed=round_number)
     wait_until("writing", 20, lambda: (c.applied(1) or 0) > 100)
     pull_out(point)

@@ -98,7 +98,8 @@ def paused_round(c, process, rest, new):
     """Counts of reads that lay in the sockets of the paused leader, node 1."""
     clients = 8
     wait_until("node 1 leads", 30,
-               lambda: c.run("range", "transfer-leader", "1", "--timeout", "5s").returncode == 0)
+               lambda: c.run("range", "transfer-leader", str(c.replica(1)), "--timeout",
+                             "5s").returncode == 0)
     with subprocess.Popen([f"{BIN}/torture", "hold", "k", "--endpoints", c.address(1),
                            "--clients", str(clients), "--timeout", "10s"],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hold:

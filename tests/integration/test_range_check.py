@@ -61,10 +61,10 @@ def test_incomplete():
         c.local("kill", str(away))
         answer = range_check(c, "--wait", "20s", want=4)
         check(answer["verdict"] == "incomplete" and not answer["ok"], answer)
-        states = {r["replica_id"]: r["state"] for r in answer["replicas"]}
+        states = {r["store_id"]: r["state"] for r in answer["replicas"]}
         check(states.pop(away) == "silent" and set(states.values()) == {"done"}, answer)
         text = c.run("range", "check")
-        check(f"replica {away} on store {away} took no part" in text.stdout, text.stdout)
+        check(f"on store {away} took no part" in text.stdout, text.stdout)
         c.local("restart", str(away))
         settle(c)
         check(range_check(c, want=0)["verdict"] == "alike")
@@ -81,7 +81,7 @@ def find_falsified(c, victim):
     answer = range_check(c, want=1)
     check(answer["verdict"] == "differ", answer)
     odd = [r for r in answer["replicas"] if r["group"] != 0]
-    check([r["replica_id"] for r in odd] == [victim], "the odd one:", answer)
+    check([r["store_id"] for r in odd] == [victim], "the odd one:", answer)
     check(odd[0]["differs_in"] == ["keys"], odd[0])
     stretches = odd[0]["stretches"]
     check(len(stretches) == 1 == odd[0]["stretch_count"], stretches)
@@ -125,7 +125,7 @@ def test_difference_of_the_leader():
         flush_all(c)
         victim = c.leader() % 3 + 1
         falsify(c, victim, "key01234", "delete")
-        c.ok("range", "transfer-leader", str(victim))
+        c.ok("range", "transfer-leader", str(c.replica(victim)))
         wait_until("the falsified one leads", 30, lambda: c.leader() == victim)
         stretch = find_falsified(c, victim)
         check(stretch["keys_there"] == stretch["keys_here"] + 1, stretch)
