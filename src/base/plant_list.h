@@ -89,15 +89,11 @@
     X(no_hysteresis, "placement", "replicas and leaders are moved for any gain")                   \
     X(node_shared, "placement", "a replica is put on a node that has one of the range")            \
     X(merged_at_once, "placement", "what was just split is merged again")                          \
-    X(epoch_not_checked, "ranges", "splits and merges are done whatever their epoch")              \
-    X(outcome_forgotten, "ranges", "the right half of a split knows of no merge")                  \
+    X(epoch_not_checked, "ranges", "a merge commits though its left range was changed meanwhile")  \
     X(stale_replica_kept, "ranges",                                                                \
       "a snapshot is installed beside the replicas whose span it covers")                          \
     X(commit_not_awaited, "ranges",                                                                \
       "a merge is committed before all members hold the right's last entry")                       \
-    X(thaw_unconfirmed, "ranges", "a frozen range thaws by itself after a while")                  \
-    X(frozen_reads, "ranges", "the right of a merge serves reads while it is frozen")              \
-    X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")   \
-    X(tombstone_forgotten, "ranges", "a removed replica may come back by a late message")
+    X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")
 
 #endif

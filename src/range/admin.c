@@ -3,7 +3,6 @@
 
 #include "base/coding.h"
 #include "base/hash.h"
-#include "base/plant.h"
 #include "range/range_internal.h"
 
 enum { ADMIN_FORMAT = 2 };
@@ -204,7 +203,7 @@ int range_split_judge(const struct range_meta *meta, const struct range_admin *a
     if (d->range_id == RANGE_ID_SYSTEM)
         return err_set(err, ERR_INVALID, "range 1 is never split");
     int rv = range_admin_check_frozen(meta, err);
-    if (rv == 0 && !PLANTED(epoch_not_checked))
+    if (rv == 0)
         rv = range_admin_check_epoch(d, admin->epoch, err);
     if (rv != 0)
         return rv;
@@ -252,7 +251,7 @@ static int make_right(const struct range_meta *left, const struct range_split *s
     if (rv != 0)
         return rv;
     rv = sessions_copy(&ret_right->sessions, &left->sessions);
-    if (rv == 0 && !PLANTED(outcome_forgotten))
+    if (rv == 0)
         rv = merges_unite(&ret_right->merges, &left->merges);
     if (rv == 0)
         return 0;

@@ -73,10 +73,8 @@ static int freeze(struct replica *r, struct range_admin *admin)
     int rv = replica_check_admin(r, NULL);
     if (rv != 0)
         return rv;
-    if (!PLANTED(frozen_reads)) {
-        replica_write_fail_queue(r, ERR_RANGE_CHANGED);
-        replica_read_fail_all(r, ERR_RANGE_CHANGED);
-    }
+    replica_write_fail_queue(r, ERR_RANGE_CHANGED);
+    replica_read_fail_all(r, ERR_RANGE_CHANGED);
     rv = replica_propose_step(r, NULL, admin);
     if (rv != 0)
         return rv;
@@ -143,10 +141,7 @@ static void ask(struct replica *r, uint64_t now_us)
     if (now_us < r->merge.asked_us + ASK_EVERY_US)
         return;
     r->merge.asked_us = now_us;
-    if (PLANTED(thaw_unconfirmed))
-        thaw(r);
-    else
-        merge_send_all(r->store, &msg);
+    merge_send_all(r->store, &msg);
 }
 
 void merge_right_turn(struct replica *r)

@@ -74,7 +74,7 @@ static int check_request(const struct replica *r, struct err *err)
     int rv = replica_check_admin(r, err);
     if (rv == 0)
         rv = range_admin_check_frozen(range_meta(r->range), err);
-    if (rv == 0 && r->merge.drive != NULL)
+    if (rv == 0 && r->merge.drive != NULL && !PLANTED(epoch_not_checked))
         rv = err_set(err, ERR_BUSY, "the range is being merged with its neighbour");
     return rv;
 }

@@ -7,7 +7,6 @@
  */
 #include <stdlib.h>
 
-#include "base/plant.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
@@ -85,7 +84,7 @@ static void read_begin(struct read_op *op)
         read_finish(op, ERR_TIMEOUT, "the deadline passed before the read was confirmed");
         return;
     }
-    if (merge_is_freezing(r) && !PLANTED(frozen_reads)) {
+    if (merge_is_freezing(r)) {
         read_finish(op, ERR_RANGE_CHANGED, "the range is being merged");
         return;
     }

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/plant.h"
 #include "net/net_client.h"
 #include "store/merge.h"
 #include "store/store_internal.h"
@@ -206,7 +205,7 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         return NULL;
     }
-    if (merge_is_freezing(r) && !PLANTED(frozen_reads)) {
+    if (merge_is_freezing(r)) {
         service_answer_status(store, to, ERR_RANGE_CHANGED, "the range is being merged");
         return NULL;
     }

@@ -248,6 +248,8 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     run.rig.options.logger = says_all ? &logger : NULL;
     run.rig.options.lsm.memtable_bytes = (size_t)1 << (10 + below(8));
     run.rig.options.log_kept_bytes = below(2) * 4096;
+    if (below(2) == 0) /* slower to elect than a merge is patient */
+        run.rig.options.election_timeout_ms = 1500;
     run.rig.options.log.cache_bytes = below(2) * 4096;
     rig_start_cluster(&run.rig);
     begin_watchers(seed);

@@ -23,16 +23,9 @@ static void note_change(void)
     run.change = NULL;
 }
 
-static void split_some(void)
+static struct rig_answer *ask_split(size_t at, uint64_t range_id, struct slice key)
 {
-    uint8_t raw[16];
-    uint64_t range_id;
-    struct slice key = key_of((uint32_t)below(KEYS), raw);
-    size_t at = leader_at(key, &range_id);
-    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
-        return;
-    const struct range_descriptor *d =
-        range_descriptor(store_range_of(run.rig.stores[at], range_id));
+    const struct range_descriptor *d = descriptor_on(at, range_id);
     struct request request = {
         .kind = REQUEST_SPLIT,
         .range_id = range_id,
@@ -45,7 +38,19 @@ static void split_some(void)
     for (uint32_t i = 0; i < d->replica_count; i++)
         request.split.children[i] = (struct request_child){.store_id = d->replicas[i].store_id,
                                                            .replica_id = ++run.next_id};
-    run.change = rig_ask(&run.rig, run.change_at = at, &request);
+    return rig_ask(&run.rig, at, &request);
+}
+
+static void split_some(void)
+{
+    uint8_t raw[16];
+    uint64_t range_id;
+    struct slice key = key_of((uint32_t)below(KEYS), raw);
+    size_t at = leader_at(key, &range_id);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    run.change = ask_split(at, range_id, key);
+    run.change_at = at;
     run.ask_kind = ASK_SPLIT;
 }
 
@@ -159,7 +164,8 @@ static void merge_some(void)
 {
     uint8_t raw[16];
     uint64_t left_id, right_id;
-    size_t at = leader_at(key_of((uint32_t)below(KEYS), raw), &left_id);
+    struct slice key = key_of((uint32_t)below(KEYS), raw);
+    size_t at = leader_at(key, &left_id);
     if (at == run.rig.count || run.rig.conns[at].conn == NULL)
         return;
     const struct range_descriptor *left = descriptor_on(at, left_id);
@@ -187,6 +193,8 @@ static void merge_some(void)
     }
     run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_MERGE;
+    if (below(4) == 0) /* somebody else wants the left one to be cut meanwhile */
+        ask_split(at, left_id, key);
 }
 
 static void transfer_some(void)
@@ -204,7 +212,7 @@ static void transfer_some(void)
 void operate(uint64_t choice)
 {
     note_change();
-    if (!is_change_over())
+    if (!is_change_over() && below(4) != 0) /* now and then without waiting for the last */
         return;
     run.change_deadline_us = sim_now_us(run.rig.sim) + 6000 * RIG_MS;
     if (choice < 2)
