@@ -596,6 +596,17 @@ uint64_t store_range_at(const struct store *store, uint32_t position)
     return r == NULL ? 0 : r->range_id;
 }
 
+bool store_next_ended(const struct store *store, uint32_t *cursor, struct store_ended *ret_ended)
+{
+    uint64_t range_id = 0;
+    const struct tombstone *stone = tombstones_next_ended(&store->tombstones, cursor, &range_id);
+    if (stone == NULL)
+        return false;
+    *ret_ended = (struct store_ended){
+        .range_id = range_id, .into_range = stone->into_range, .span_epoch = stone->span_epoch};
+    return true;
+}
+
 struct lsm *store_lsm(const struct store *store)
 {
     return store->lsm;

@@ -137,6 +137,15 @@ struct range *store_range_of(const struct store *store, uint64_t range_id);
 
 /* Ids of the ranges with a replica here, in the order of their spans; 0 behind the last. */
 uint64_t store_range_at(const struct store *store, uint32_t position);
+/* What this store knows of ranges that were merged away, for the placement driver's table of
+ * them: start with *cursor = 0; false at the end. `into` had that span epoch since. */
+struct store_ended {
+    uint64_t range_id;
+    uint64_t into_range;
+    uint64_t span_epoch;
+};
+bool store_next_ended(const struct store *store, uint32_t *cursor, struct store_ended *ret_ended);
+
 struct lsm *store_lsm(const struct store *store);
 struct raftlog *store_log(const struct store *store);
 

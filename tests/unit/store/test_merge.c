@@ -127,6 +127,12 @@ static void test_one_range_again(void **state)
     rig_run(&rig, 300 * RIG_MS);
     assert_value("x", "4");
     const struct range_meta *meta = range_meta(store_range_of(rig.stores[leader], 2));
+    struct store_ended ended = {0};
+    uint32_t cursor = 0;
+    assert_true(store_next_ended(rig.stores[leader], &cursor, &ended));
+    assert_true(ended.range_id == RIGHT && ended.into_range == STORE_FIRST_RANGE_ID);
+    assert_true(ended.span_epoch == meta->descriptor.epoch.span);
+    assert_false(store_next_ended(rig.stores[leader], &cursor, &ended));
     assert_int_equal(merges_committed(&meta->merges), 1);
     rig_simple(&rig, 0, REQUEST_FLUSH);
     rig_simple(&rig, 1, REQUEST_FLUSH);
