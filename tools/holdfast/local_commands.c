@@ -360,7 +360,7 @@ static int run_down(struct cli *cli, int argc, const char *const *argv)
     struct local_flags f;
     struct local local;
     struct cli_words words;
-    int exit_code;
+    int exit_code = EXIT_DONE;
     if (!begin(cli, argc, argv, false, 0, 0, &f, &local, &words, &exit_code))
         return exit_code;
     /* all at once: one after another would wait for majorities that are gone */
