@@ -82,8 +82,11 @@ void merge_send(struct store *store, uint64_t to_store, const struct merge_msg *
 
 void merge_send_all(struct store *store, const struct merge_msg *msg)
 {
-    for (size_t i = 0; i < store->identity.member_count; i++)
-        merge_send(store, store->identity.members[i].store_id, msg);
+    const struct book_entry *e;
+    for (uint32_t i = 0; (e = book_at(&store->book, i)) != NULL; i++) {
+        if (!e->is_removed)
+            merge_send(store, e->store_id, msg);
+    }
 }
 
 int merge_on_message(struct store *store, uint64_t from_store, struct slice body, struct err *err)

@@ -159,8 +159,11 @@ void strangers_tick(struct replica *r, uint64_t now_us)
     r->asked_us = now_us;
     /* Everybody: those who once were members may have lost all trace of the range, and who
      * took it in may live elsewhere by now. */
-    for (size_t i = 0; i < r->store->identity.member_count; i++)
-        send_ask(r, r->store->identity.members[i].store_id);
+    const struct book_entry *e;
+    for (uint32_t i = 0; (e = book_at(&r->store->book, i)) != NULL; i++) {
+        if (!e->is_removed)
+            send_ask(r, e->store_id);
+    }
 }
 
 /* ---- being asked -------------------------------------------------------------------------- */
