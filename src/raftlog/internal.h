@@ -166,8 +166,9 @@ enum rewrite_state {
 
 struct rewrite {
     enum rewrite_state state;
-    uint32_t item;  /* place in the segment's items */
-    uint64_t index; /* copied up to here, in that group */
+    uint32_t item;   /* place in the segment's items */
+    uint64_t index;  /* copied up to here, in that group */
+    bool wants_room; /* COPY, and what is left behind the end is not enough for it */
     struct raftlog_read read;
     struct raftlog_write barrier;
 };
@@ -354,6 +355,12 @@ void cache_fini(struct raftlog *log);
 /* The refs that a started read was planned with. */
 const struct ref *read_refs(const struct raftlog_read *read);
 void read_damage(struct raftlog *log, uint64_t group, const char *text);
+
+/* raftlog.c */
+
+/* Room as it is, also where raftlog_room() keeps it from the owner: beyond limit_bytes there
+ * is one file for what is rewritten. */
+uint64_t log_room(const struct raftlog *log);
 
 /* rewrite.c */
 

@@ -161,7 +161,7 @@ static size_t room_spares(const struct raftlog *log)
     return log->n_spares > n_waiting ? log->n_spares - n_waiting : 0;
 }
 
-uint64_t raftlog_room(const struct raftlog *log)
+uint64_t log_room(const struct raftlog *log)
 {
     size_t n = room_spares(log);
     if (n > 0) /* what does not fit behind the present end has a file of its own */
@@ -171,6 +171,11 @@ uint64_t raftlog_room(const struct raftlog *log)
         return 0;
     uint64_t taken = s->len + segment_close_len(s, 1) + log->options.segment_bytes / 16;
     return s->capacity > taken ? s->capacity - taken : 0;
+}
+
+uint64_t raftlog_room(const struct raftlog *log)
+{
+    return segment_file_bytes(log) > log->options.limit_bytes ? 0 : log_room(log);
 }
 
 bool raftlog_has_room(struct raftlog *log, uint64_t cost)

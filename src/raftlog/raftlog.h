@@ -62,7 +62,8 @@ struct raftlog_callbacks {
 struct raftlog_options {
     size_t segment_bytes;   /* of one segment file; 64 MiB */
     uint64_t budget_bytes;  /* of all files; beyond it the owner should flush; 1 GiB */
-    uint64_t limit_bytes;   /* no more files are made beyond this; 2 × budget */
+    uint64_t limit_bytes;   /* no more files are made beyond this, but for one into which
+                               old segments are emptied; 2 × budget */
     size_t cache_bytes;     /* recent records kept in memory; 64 MiB */
     size_t batch_bytes_max; /* of one write; 1 MiB */
     uint64_t retry_us;      /* between tries to prepare a segment on a full disk; 200 ms */

@@ -539,7 +539,7 @@ int recover(struct raftlog *log, struct err *err)
         env_file_close(rec.found[i].file);
     free(rec.found);
     free(rec.bytes);
-    if (rv == 0 && raftlog_room(log) == 0) {
+    if (rv == 0 && log_room(log) == 0) {
         rv = spare_make(log, &own);
         if (rv == ERR_NO_SPACE)
             rv = 0; /* there is no room, and the owner sees that */

@@ -166,6 +166,7 @@ static void rewrite_go_on(struct raftlog *log)
         rw->state = REWRITE_STUCK;
         return;
     }
+    rw->wants_room = false;
     if (!rewrite_find(log, &group, &first, &last)) {
         rewrite_trim(log);
         return;
@@ -175,8 +176,9 @@ static void rewrite_go_on(struct raftlog *log)
     read->first = first;
     read->last = last;
     read->bytes_max = rewrite_step_bytes(log);
-    if (raftlog_room(log) < 2 * read->bytes_max)
-        return; /* the next segment is being prepared, or the owner has to flush */
+    rw->wants_room = log_room(log) < 2 * read->bytes_max;
+    if (rw->wants_room)
+        return; /* the next segment is being prepared, beyond the limit if need be */
     int rv = raftlog_read(log, read);
     rw->state = rv == 0 ? REWRITE_READ : REWRITE_STUCK;
 }

@@ -158,7 +158,8 @@ void store_care(struct store *store)
     }
 }
 
-/* How many entries below the flushed index are kept for members that lag. */
+/* How many entries below the flushed index are kept for members that lag. All replicas
+ * together keep a quarter of the budget: what is kept cannot be flushed away. */
 static uint32_t trailing_entries(const struct store *store, uint64_t replica_id)
 {
     struct raftlog_group_state state;
@@ -167,7 +168,8 @@ static uint32_t trailing_entries(const struct store *store, uint64_t replica_id)
         return 0;
     uint64_t count = state.last_index - state.first_index + 1;
     uint64_t entry_bytes = MAX(state.bytes / count, 1);
-    uint64_t keep = MIN(store->opt.log_kept_bytes, store->opt.log.budget_bytes / 4);
+    uint64_t share = store->opt.log.budget_bytes / 4 / MAX(replicas_count(&store->replicas), 1U);
+    uint64_t keep = MIN(store->opt.log_kept_bytes, share);
     return (uint32_t)MIN(keep / entry_bytes, (uint64_t)UINT32_MAX);
 }
 

@@ -110,7 +110,7 @@ def test_difference():
         check(stretch["keys_there"] == stretch["keys_here"], stretch)
         text = c.run("range", "check")
         check(text.returncode == 1 and "DIFFER" in text.stdout and
-              f"replica {victim} on store {victim} differs" in text.stdout, text.stdout)
+              f"replica {c.replica(victim)} on store {victim} differs" in text.stdout, text.stdout)
         print(text.stdout)
         # reading tells nothing: the leader is right
         check(c.ok("get", "key01234").strip() == "value of 1234")

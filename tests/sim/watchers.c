@@ -380,8 +380,11 @@ static void judge_one(struct watchers *all, const struct watcher *at)
 
 void watchers_judge(struct watchers *all)
 {
-    for (uint32_t i = 0; i < all->count; i++)
+    for (uint32_t i = 0; i < all->count; i++) {
+        if (all->list[i].seen_count == 0)
+            continue;
         qsort(all->list[i].seen, all->list[i].seen_count, sizeof(struct seen), by_key_and_version);
+    }
     for (uint32_t i = 0; i < all->count && !all->c->is_failed; i++)
         judge_one(all, &all->list[i]);
 }

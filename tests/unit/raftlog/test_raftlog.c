@@ -306,6 +306,38 @@ static void test_full_disk(void **state)
     teardown(&f);
 }
 
+/* All files that the limit allows are there, and in the oldest a few entries of an idle
+ * group are alive, more than what is left of the last one can take. Once the others' entries
+ * are compacted, the old files go, however little was left. */
+static void test_limit_with_old_entries(void **state)
+{
+    (void)state;
+    for (size_t len = 150; len < 1000; len += 50) {
+        struct fixture f;
+        struct raftlog_group_state s;
+        setup(&f);
+        for (int i = 0; i < 6; i++)
+            append(&f, 2, 1, 200, 0);
+        uint64_t cost = raftlog_append_cost(1, len);
+        for (int i = 0; raftlog_has_room(f.log, cost) && i < 1000; i++)
+            append(&f, 1, 1, len, 0);
+        assert_false(raftlog_has_room(f.log, cost));
+        restart(&f);
+        assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+        raftlog_compact(f.log, 1, s.last_index + 1);
+        run(&f);
+        struct raftlog_stats stats;
+        raftlog_stats(f.log, &stats);
+        assert_true(raftlog_has_room(f.log, cost));
+        assert_true(stats.file_bytes <= f.options.limit_bytes);
+        append(&f, 1, 1, len, 0);
+        restart(&f);
+        assert_int_equal(raftlog_group_state(f.log, 2, &s), 0);
+        assert_true(s.first_index == 1 && s.last_index == 6);
+        teardown(&f);
+    }
+}
+
 /* Opening on a full disk works: there is just no room. */
 static void test_open_on_full_disk(void **state)
 {
@@ -608,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_read_damage),
         cmocka_unit_test(test_oversize),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_limit_with_old_entries),
         cmocka_unit_test(test_open_on_full_disk),
         cmocka_unit_test(test_failed_sync),
         cmocka_unit_test(test_spares_are_paced),
