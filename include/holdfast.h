@@ -664,7 +664,9 @@ int hf_transfer_leader(struct hf_client *client, uint64_t replica_id, const stru
 int hf_transfer_leader_async(struct hf_client *client, uint64_t replica_id,
                              const struct hf_call *call, const struct hf_then *then);
 
-/* A range is cut in two: it keeps the keys below `place`, a new range gets the others. */
+/* A range is cut in two: it keeps the keys below `place`, a new range gets the others. Where
+ * placement gives ids (every cluster that nodes have joined) this is HF_ERR_INVALID: ask
+ * placement for the split. */
 struct hf_split {
     uint64_t range_id;
     uint64_t conf_epoch; /* of the range, as hf_range_status() told: if it has changed since, */

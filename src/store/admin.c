@@ -498,8 +498,23 @@ void admin_tick(struct store *store)
     }
 }
 
+/* Ids of ranges and replicas are placement's to give, once ever. One that a client made up
+ * may come again from there, and a tombstone would keep that range off the store for ever.
+ * Stores that were born with their members named (peers) have no placement. */
+static bool brings_own_ids(const struct store *store, const struct answer_to *to,
+                           const struct request *request)
+{
+    bool has_ids = request->kind == REQUEST_SPLIT || request->kind == REQUEST_CHANGE_MEMBER;
+    return has_ids && to->inner == NULL && store->opt.peer_count == 0;
+}
+
 static void on_change(struct store *store, struct answer_to *to, const struct request *request)
 {
+    if (brings_own_ids(store, to, request)) {
+        service_answer_status(store, to, ERR_INVALID,
+                              "replicas and ranges get their ids from placement: ask there");
+        return;
+    }
     struct replica *r = asked_replica(store, request);
     if (r != NULL)
         to->range_id = r->range_id;

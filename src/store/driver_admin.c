@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "placement/explain.h"
 #include "store/driver_internal.h"
 #include "store/service.h"
 
@@ -299,6 +300,44 @@ static void show_operators(struct driver *d, const struct answer_to *to)
     answer_table(d->store, to, &t);
 }
 
+/* ---- texts --------------------------------------------------------------------------- */
+
+static int plan(struct driver *d, const struct request_placement *asked, struct buf *text,
+                struct err *err)
+{
+    struct placement_if what_if = {0};
+    if (slice_equal(asked->name, slice_str("down")))
+        what_if.down_store = asked->id;
+    else if (slice_equal(asked->name, slice_str("gone")))
+        what_if.gone_store = asked->id;
+    else if (slice_equal(asked->name, slice_str("add"))) {
+        what_if.add_bytes = asked->id;
+        what_if.add_labels = asked->value;
+    } else if (asked->name.len > 0)
+        return err_set(err, ERR_INVALID, "a plan can be made for a store that is down or gone");
+    return placement_plan(d->placement, driver_now_ms(d), &what_if, text, err);
+}
+
+static void show_text(struct driver *d, const struct answer_to *to,
+                      const struct request_placement *asked)
+{
+    struct err err = {0};
+    struct buf text;
+    int rv;
+    buf_init(&text, (size_t)1 << 20);
+    if (asked->verb == VERB_EXPLAIN)
+        rv = placement_explain(d->placement, driver_now_ms(d), asked->id, &text, &err);
+    else if (asked->verb == VERB_WHY_NOT)
+        rv = placement_why_not(d->placement, driver_now_ms(d), asked->id, &text, &err);
+    else
+        rv = plan(d, asked, &text, &err);
+    if (rv == 0)
+        answer_text(d->store, to, &text);
+    else
+        answer_done(d->store, to, rv, &err);
+    buf_fini(&text);
+}
+
 /* ---- words --------------------------------------------------------------------------- */
 
 static void wish(struct driver *d, const struct answer_to *to,
@@ -430,7 +469,7 @@ void driver_on_request(struct store *store, struct answer_to *to, const struct r
     case VERB_EXPLAIN:
     case VERB_WHY_NOT:
     case VERB_PLAN:
-        service_answer_status(store, to, ERR_UNSUPPORTED, "this version does not explain itself");
+        show_text(d, to, asked);
         break;
     default:
         do_verb(d, to, asked);

@@ -242,9 +242,16 @@ static void test_clients_stay_out(void **state)
                                       .new_range_id = 9,
                                       .child_count = 1,
                                       .children = {{1, 9}}}};
+    /* Nor does a client give ids to ranges and replicas: placement would give them again. */
+    struct request own_ids = split;
+    own_ids.range_id = 2;
+    own_ids.split.key = slice_str("\x02"
+                                  "x");
     struct rig_answer *answers[] = {rig_ask(&rig, 0, &scan), rig_ask(&rig, 0, &get),
-                                    rig_ask(&rig, 0, &join), rig_ask(&rig, 0, &split)};
-    static const int want[] = {ERR_INVALID, ERR_INVALID, ERR_UNAUTHORIZED, ERR_INVALID};
+                                    rig_ask(&rig, 0, &join), rig_ask(&rig, 0, &split),
+                                    rig_ask(&rig, 0, &own_ids)};
+    static const int want[] = {ERR_INVALID, ERR_INVALID, ERR_UNAUTHORIZED, ERR_INVALID,
+                               ERR_INVALID};
     rig_run(&rig, 1000 * RIG_MS);
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
         assert_int_equal(answers[i]->count, 1);
