@@ -633,24 +633,15 @@ static void test_bad_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_callback_order),
-        cmocka_unit_test(test_get_and_term),
-        cmocka_unit_test(test_read_is_pinned),
-        cmocka_unit_test(test_read_is_bounded),
-        cmocka_unit_test(test_read_damage),
-        cmocka_unit_test(test_oversize),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_limit_with_old_entries),
-        cmocka_unit_test(test_open_on_full_disk),
-        cmocka_unit_test(test_failed_sync),
-        cmocka_unit_test(test_spares_are_paced),
-        cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_each_by_type),
-        cmocka_unit_test(test_hint),
-        cmocka_unit_test(test_newest_head_lost),
-        cmocka_unit_test(test_first_head_cut_short),
-        cmocka_unit_test(test_open_read_errors),
-        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_callback_order),    cmocka_unit_test(test_get_and_term),
+        cmocka_unit_test(test_read_is_pinned),    cmocka_unit_test(test_read_is_bounded),
+        cmocka_unit_test(test_read_damage),       cmocka_unit_test(test_oversize),
+        cmocka_unit_test(test_full_disk),         cmocka_unit_test(test_limit_with_old_entries),
+        cmocka_unit_test(test_open_on_full_disk), cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_spares_are_paced),  cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_each_by_type),      cmocka_unit_test(test_hint),
+        cmocka_unit_test(test_newest_head_lost),  cmocka_unit_test(test_first_head_cut_short),
+        cmocka_unit_test(test_open_read_errors),  cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests_name("raftlog", tests, NULL, NULL);
 }
