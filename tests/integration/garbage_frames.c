@@ -170,8 +170,9 @@ static void make_raft(struct garbage_maker *m)
                            .group = m->truth.group,
                            .from_replica = m->truth.from_replica,
                            .to_replica = m->truth.to_replica};
-    if (rng_chance(m->rng, 1, 10))
-        msg.from_replica = near(m, msg.from_replica);
+    if (rng_chance(m->rng, 1, 10)) /* … or for a replica of another store */
+        msg.from_replica =
+            rng_chance(m->rng, 1, 2) ? near(m, msg.from_replica) : m->truth.to_replica;
     if (msg.kind == MSG_APPEND_ENTRIES)
         make_append(m, &msg);
     else if (msg.kind == MSG_REQUEST_VOTE)

@@ -20,12 +20,20 @@ PATIENT = SMALL.replace("election_timeout = 500ms", "election_timeout = 5s")
 PURPOSES = ("silent", "client", "peer", "snapshot")
 
 
+def is_socket(path):
+    try:
+        return os.readlink(path).startswith("socket:")
+    except OSError:
+        return False  # closed since it was listed
+
+
 def usage_of(c, i):
-    """(descriptors, resident KiB) of node i."""
+    """(sockets, resident KiB) of node i. Its files come and go with what is written."""
     pid = c.local_status()["nodes"][i - 1]["pid"]
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
-    return len(os.listdir(f"/proc/{pid}/fd")), rss
+    fds = f"/proc/{pid}/fd"
+    return sum(is_socket(f"{fds}/{fd}") for fd in os.listdir(fds)), rss
 
 
 def cluster_with_secret(conf):
@@ -113,7 +121,8 @@ def test_mad_peer():
         running = []
         for i in (1, 2):
             truth = {"group": status["range_id"], "term": stats[i]["term"],
-                     "index": stats[i]["stats"]["raft.last"], "from": 3, "to": i}
+                     "index": stats[i]["stats"]["raft.last"], "from": c.replica(3),
+                     "to": c.replica(i)}
             flags = [part for key, value in truth.items() for part in (f"--{key}", str(value))]
             running.append(start(c, i, MAD_FRAMES, "--as", c.address(3), "--secret", SECRET,
                                  *flags))
