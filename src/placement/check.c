@@ -93,7 +93,7 @@ static bool need_for_dead(const struct placement *p, const struct pl_range *r, s
             : "up, but the replica does not answer");
     find_more(p, r, dead->store, 1, need);
     if (need->block == PL_BLOCK_NOBODY && dead->store->state == PLACEMENT_STORE_UP &&
-        dead->store->wish == PLACEMENT_WISH_NONE && p->nodes_with_silent <= r->member_count) {
+        dead->store->wish == PLACEMENT_WISH_NONE && p->nodes_not_down <= r->member_count) {
         /* A damaged replica on the only store that could have another: it makes room. It did
          * not count any more, so nothing is lost by that. */
         need->block = pl_may_send(p, r) ? PL_BLOCK_NOT : PL_BLOCK_BUSY;

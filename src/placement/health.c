@@ -70,22 +70,31 @@ uint32_t pl_range_factor(const struct placement *p, const struct pl_range *r)
                           : p->settings.replicas);
 }
 
-/* Nodes that may keep replicas; those that are silent count as long as nobody gave them up. */
-static uint32_t count_nodes(const struct placement *p, bool with_silent)
+/* Whom a count of nodes leaves out beside those that are to leave. */
+enum count_without { WITHOUT_SILENT, WITHOUT_DOWN, WITHOUT_NOBODY };
+
+static bool counts_for_node(const struct placement *p, const struct pl_store *s,
+                            enum count_without without)
+{
+    bool is_down = s->state == PLACEMENT_STORE_DOWN;
+    bool is_silent = is_down || s->state == PLACEMENT_STORE_JOINING;
+    bool is_left_out = without == WITHOUT_SILENT ? is_silent
+                       : without == WITHOUT_DOWN ? is_down
+                                                 : false;
+    return !s->is_ghost && s->wish != PLACEMENT_WISH_DECOMMISSION && !is_left_out &&
+           pl_store_has_label(s, p->settings.require);
+}
+
+/* Nodes that may keep replicas. */
+static uint32_t count_nodes(const struct placement *p, enum count_without without)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < p->store_count; i++) {
         const struct pl_store *s = p->by_id[i];
-        bool is_silent = s->state == PLACEMENT_STORE_DOWN || s->state == PLACEMENT_STORE_JOINING;
-        if (s->is_ghost || s->wish == PLACEMENT_WISH_DECOMMISSION || (is_silent && !with_silent) ||
-            !pl_store_has_label(s, p->settings.require))
-            continue;
-        bool is_new = true;
+        bool is_new = counts_for_node(p, s, without);
         for (uint32_t k = 0; k < i && is_new; k++) {
             const struct pl_store *t = p->by_id[k];
-            is_silent = t->state == PLACEMENT_STORE_DOWN || t->state == PLACEMENT_STORE_JOINING;
-            is_new = t->is_ghost || t->wish == PLACEMENT_WISH_DECOMMISSION ||
-                     (is_silent && !with_silent) || !pl_store_has_label(t, p->settings.require) ||
+            is_new = !counts_for_node(p, t, without) ||
                      t->level[PL_LEVELS - 1] != s->level[PL_LEVELS - 1];
         }
         count += is_new;
@@ -95,8 +104,9 @@ static uint32_t count_nodes(const struct placement *p, bool with_silent)
 
 void pl_nodes_count(struct placement *p)
 {
-    p->nodes = count_nodes(p, false);
-    p->nodes_with_silent = count_nodes(p, true);
+    p->nodes = count_nodes(p, WITHOUT_SILENT);
+    p->nodes_not_down = count_nodes(p, WITHOUT_DOWN);
+    p->nodes_with_silent = count_nodes(p, WITHOUT_NOBODY);
     for (int level = 0; level < PL_LEVELS; level++) {
         p->places[level] = 0;
         for (uint32_t i = 0; i < p->store_count; i++) {

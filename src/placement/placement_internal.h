@@ -213,6 +213,7 @@ struct placement {
     uint32_t store_count;
     uint32_t nodes;             /* that may keep replicas and live (health.c) */
     uint32_t nodes_with_silent; /* … or may come back */
+    uint32_t nodes_not_down;    /* … without those that were silent for store_down_after */
     uint32_t places[PL_LEVELS]; /* distinct ones of each level */
     uint32_t checks_waiting;    /* looked at in vain for a limit, since the last tick */
     struct map ranges;          /* by id */

@@ -112,6 +112,25 @@ static uint32_t nodes_that_stay(const struct world *w)
     return n;
 }
 
+/* The same without those that have been dead for so long that their replicas are to be rebuilt:
+ * what has no other place than theirs does not wait for them. One that is back from a moment
+ * ago may not be known to be. */
+static uint32_t nodes_not_given_up(const struct world *w)
+{
+    uint32_t n = 0;
+    for (uint32_t node = 0; node < w->knobs.nodes; node++) {
+        bool counts = false;
+        for (uint32_t i = 0; i < w->store_count && !counts; i++) {
+            const struct w_store *s = &w->stores[i];
+            bool is_recent = s->is_alive ? w->now_ms - s->revived_ms > knows_after_ms(w)
+                                         : w->now_ms - s->died_ms < w->knobs.down_after_ms;
+            counts = s->node == node && s->id != 0 && !s->is_gone && !s->is_leaving && is_recent;
+        }
+        n += counts;
+    }
+    return n;
+}
+
 /* On a node that has one already? Only in place of that one, if that is lost or to leave, or if
  * there is no other node. */
 static void judge_add(struct world *w, const struct w_range *r, const struct placement_step *step)
@@ -163,7 +182,7 @@ static void judge_remove(struct world *w, const struct w_range *r,
         return;
     uint32_t least = voters >= 3 ? 3 : 1;
     /* a rotten replica whose store is the only place for a new one goes first */
-    bool is_in_place = gone->is_damaged && nodes_that_stay(w) <= r->member_count;
+    bool is_in_place = gone->is_damaged && nodes_not_given_up(w) <= r->member_count;
     bool is_early = voters - 1 + coming < MIN(voters, least) && !is_in_place;
     bool is_harm = w_member_lives(w, gone) && healthy - 1 + coming < MIN(healthy, least);
     if (is_early || is_harm)
