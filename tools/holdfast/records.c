@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/coding.h"
 #include "base/text.h"
 #include "commands.h"
 #include "record.h"
@@ -19,6 +20,7 @@
 enum {
     IMPORT_BATCH_OPS = 1000,
     IMPORT_BATCH_BYTES = 1 << 20,
+    KEPT_MAX = 16 << 20, /* bytes: a batch, and a value of the largest size behind it */
     RETRY_PAUSE_MS = 200,
     PROGRESS_EVERY_MS = 1000,
 };
@@ -28,6 +30,7 @@ struct import {
     struct hf_client *client;
     struct hf_batch *batch;
     size_t batch_bytes;
+    struct buf kept; /* what is in the batch: TTL, lengths, key, value, one after another */
     uint64_t retry_us;
     uint64_t line;    /* number of the line being read */
     uint64_t records; /* surely in the cluster */
@@ -53,6 +56,38 @@ static bool is_worth_retrying(int code)
            code == HF_ERR_BUSY || code == HF_ERR_NOT_LEADER;
 }
 
+static bool keep_record(struct import *im, const struct record *record)
+{
+    buf_append_u64(&im->kept, record->ttl_ms);
+    buf_append_u32(&im->kept, (uint32_t)record->key.len);
+    buf_append_u32(&im->kept, (uint32_t)record->value.len);
+    buf_append_slice(&im->kept, buf_slice(&record->key));
+    buf_append_slice(&im->kept, buf_slice(&record->value));
+    return !im->kept.failed;
+}
+
+/* A batch that would cross from one range to another: its records one by one. */
+static int put_singly(struct import *im, const struct hf_call *call, struct hf_result **ret_result)
+{
+    struct reader r = reader_of(buf_slice(&im->kept));
+    while (r.left > 0) {
+        struct hf_change change;
+        hf_change_init(&change);
+        change.ttl_ms = read_u64(&r);
+        uint32_t key_len = read_u32(&r);
+        uint32_t value_len = read_u32(&r);
+        struct slice key = read_bytes(&r, key_len);
+        struct slice value = read_bytes(&r, value_len);
+        ASSERT(!r.bad);
+        hf_result_free(*ret_result);
+        *ret_result = NULL;
+        int rv = hf_put(im->client, cli_bytes(key), cli_bytes(value), &change, call, ret_result);
+        if (rv != HF_OK)
+            return rv;
+    }
+    return HF_OK;
+}
+
 /* Commit what is collected; again and again for a while if that may help. */
 static int import_commit(struct import *im)
 {
@@ -64,6 +99,8 @@ static int import_commit(struct import *im)
     for (;;) {
         struct hf_result *result = NULL;
         int rv = hf_batch_commit(im->client, im->batch, &call, &result);
+        if (rv == HF_ERR_UNSUPPORTED)
+            rv = put_singly(im, &call, &result);
         if (rv != HF_OK && (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms)) {
             bool has_words = result != NULL && result->message[0] != 0;
             int exit_code = cli_fail_as(
@@ -81,6 +118,7 @@ static int import_commit(struct import *im)
     im->bytes += im->batch_bytes;
     im->batch_bytes = 0;
     hf_batch_clear(im->batch);
+    buf_clear(&im->kept);
     show_progress(&im->shown_ms, im->began_ms, "imported", im->records);
     return EXIT_DONE;
 }
@@ -111,6 +149,8 @@ static int import_add(struct import *im, const struct record *record)
                           cli_bytes(buf_slice(&record->value)), &change);
     if (rv != HF_OK)
         return fail_line(im, hf_strerror(rv));
+    if (!keep_record(im, record))
+        return cli_error(im->cli, "out of memory");
     im->batch_bytes += bytes;
     return EXIT_DONE;
 }
@@ -189,6 +229,7 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     if (file == NULL)
         return cli_error(cli, "open '%s': %s", path, strerror(errno));
     im.began_ms = im.shown_ms = cli_now_ms();
+    buf_init(&im.kept, KEPT_MAX);
     if (hf_batch_new(&im.batch) != HF_OK)
         exit_code = cli_error(cli, "out of memory");
     else
@@ -196,6 +237,7 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     if (exit_code == EXIT_DONE)
         show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, stdout);
     hf_batch_free(im.batch);
+    buf_fini(&im.kept);
     if (file != stdin)
         fclose(file);
     return exit_code;
