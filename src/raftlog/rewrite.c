@@ -162,11 +162,11 @@ static void rewrite_go_on(struct raftlog *log)
 {
     struct rewrite *rw = &log->rewrite;
     uint64_t group, first, last;
+    rw->wants_room = false;
     if (log->n_damaged > 0) {
         rw->state = REWRITE_STUCK;
         return;
     }
-    rw->wants_room = false;
     if (!rewrite_find(log, &group, &first, &last)) {
         rewrite_trim(log);
         return;

@@ -112,7 +112,8 @@ static void segment_recycle(struct raftlog *log, struct segment *s)
 {
     ASSERT(s->pins == 0);
     bool is_useful = s->file_size == log->options.segment_bytes && log->n_spares < LOG_SPARES_MAX;
-    if (is_useful)
+    /* Beyond the limit it would be room that nobody but the rewriting may use. */
+    if (is_useful && segment_file_bytes(log) + s->file_size <= log->options.limit_bytes)
         spare_put(log, s->file_id, s->file, s->file_size);
     else
         spare_reap(log, s->file_id, s->file);

@@ -141,6 +141,18 @@ int spare_make(struct raftlog *log, struct err *err)
     return 0;
 }
 
+/* The one file beyond the limit was made for the rewriting, which came to do without. */
+static void spare_give_back(struct raftlog *log, size_t n_waiting)
+{
+    enum rewrite_state state = log->rewrite.state;
+    bool is_at_rest = state == REWRITE_IDLE || state == REWRITE_STUCK;
+    if (!is_at_rest || log->n_spares <= n_waiting ||
+        segment_file_bytes(log) <= log->options.limit_bytes)
+        return;
+    struct spare *last = &log->spares[--log->n_spares];
+    spare_reap(log, last->file_id, last->file);
+}
+
 void spare_kick(struct raftlog *log)
 {
     if (log->prepare.is_active || env_timer_is_active(&log->retry))
@@ -152,6 +164,8 @@ void spare_kick(struct raftlog *log)
         n_waiting++;
     }
     bool is_urgent = n_waiting > 0;
+    if (!is_urgent)
+        spare_give_back(log, n_waiting);
     for (size_t i = 0; i < log->n_spares && is_urgent; i++)
         is_urgent = log->spares[i].size < size;
     if (!is_urgent) {

@@ -338,6 +338,37 @@ static void test_limit_with_old_entries(void **state)
     }
 }
 
+/* The same where no more than the oldest file can go: it is not kept as a spare beyond the
+ * limit, where nobody but who empties old segments may use it. */
+static void test_limit_and_one_old_segment(void **state)
+{
+    (void)state;
+    for (size_t len = 150; len < 1000; len += 50) {
+        struct fixture f;
+        struct raftlog_stats stats;
+        uint64_t in_first = 0;
+        setup(&f);
+        append(&f, 2, 1, 100, 0);
+        uint64_t cost = raftlog_append_cost(1, len);
+        for (int i = 0; raftlog_has_room(f.log, cost) && i < 1000; i++) {
+            append(&f, 1, 1, len, 0);
+            raftlog_stats(f.log, &stats);
+            in_first += stats.segments == 1;
+        }
+        raftlog_compact(f.log, 1, in_first + 1);
+        run(&f);
+        raftlog_stats(f.log, &stats);
+        assert_int_equal(stats.segments_dropped, 1);
+        assert_true(stats.file_bytes <= f.options.limit_bytes);
+        restart(&f);
+        run(&f);
+        raftlog_stats(f.log, &stats);
+        assert_true(stats.file_bytes <= f.options.limit_bytes);
+        assert_true(raftlog_room(f.log) > 0);
+        teardown(&f);
+    }
+}
+
 /* Opening on a full disk works: there is just no room. */
 static void test_open_on_full_disk(void **state)
 {
@@ -633,15 +664,25 @@ static void test_bad_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_callback_order),    cmocka_unit_test(test_get_and_term),
-        cmocka_unit_test(test_read_is_pinned),    cmocka_unit_test(test_read_is_bounded),
-        cmocka_unit_test(test_read_damage),       cmocka_unit_test(test_oversize),
-        cmocka_unit_test(test_full_disk),         cmocka_unit_test(test_limit_with_old_entries),
-        cmocka_unit_test(test_open_on_full_disk), cmocka_unit_test(test_failed_sync),
-        cmocka_unit_test(test_spares_are_paced),  cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_each_by_type),      cmocka_unit_test(test_hint),
-        cmocka_unit_test(test_newest_head_lost),  cmocka_unit_test(test_first_head_cut_short),
-        cmocka_unit_test(test_open_read_errors),  cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_callback_order),
+        cmocka_unit_test(test_get_and_term),
+        cmocka_unit_test(test_read_is_pinned),
+        cmocka_unit_test(test_read_is_bounded),
+        cmocka_unit_test(test_read_damage),
+        cmocka_unit_test(test_oversize),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_limit_with_old_entries),
+        cmocka_unit_test(test_limit_and_one_old_segment),
+        cmocka_unit_test(test_open_on_full_disk),
+        cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_spares_are_paced),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_each_by_type),
+        cmocka_unit_test(test_hint),
+        cmocka_unit_test(test_newest_head_lost),
+        cmocka_unit_test(test_first_head_cut_short),
+        cmocka_unit_test(test_open_read_errors),
+        cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests_name("raftlog", tests, NULL, NULL);
 }
