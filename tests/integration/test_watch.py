@@ -88,9 +88,8 @@ def in_order(changes):
 def test_kill_nodes():
     """Nodes die; the watcher lives: each change once, in order."""
     with Cluster() as c:
-        c.ok("put", "w:first", "0")
-        watcher = Watcher(c, "watch", "--prefix", "w:")
-        time.sleep(1)
+        first = c.json("put", "first", "0")["version"]
+        watcher = Watcher(c, "watch", "--prefix", "w:", "--from-version", str(first))
         acked = []
         until = time.monotonic() + SECONDS
         kills = 0
@@ -151,9 +150,9 @@ def test_stands_still():
     """A watcher that does not read: neither it nor the nodes grow by what it misses, and
     when it goes on it gets all of it."""
     with Cluster() as c:
-        c.ok("put", "s:0", "0")
-        watcher = Watcher(c, "slow", "--prefix", "holdfast-bench")
-        time.sleep(1)
+        first = c.json("put", "holdfast-bench", "begun")["version"]
+        watcher = Watcher(c, "slow", "--prefix", "holdfast-bench", "--from-version", str(first))
+        wait_until("it is told the first", 30, lambda: watcher.count() == 1)
         os.kill(watcher.process.pid, signal.SIGSTOP)
         before = {i: rss_kib(node_pid(c, i)) for i in (1, 2, 3)}
         written = 0
@@ -165,7 +164,7 @@ def test_stands_still():
         after = {i: rss_kib(node_pid(c, i)) for i in (1, 2, 3)}
         grown = {i: (after[i] - before[i]) // 1024 for i in after}
         os.kill(watcher.process.pid, signal.SIGCONT)
-        wait_until("it gets all of it", 120, lambda: watcher.count() >= written)
+        wait_until("it gets all of it", 120, lambda: watcher.count() >= written + 1)
         peak = rss_kib(watcher.process.pid) // 1024
         watcher.kill()
         in_order(watcher.changes())
