@@ -16,7 +16,13 @@
 #include "lsm/lsm.h"
 #include "lsm/values.h"
 
-enum { INDEX_RESTART_EVERY = 4, OUT_MAX = 1 << 30 };
+enum {
+    INDEX_RESTART_EVERY = 4,
+    OUT_MAX = 1 << 30,
+    /* Of values that one partition of the index may refer to: the parts are what a span's size
+     * is estimated by, and few records of large values are in few blocks. */
+    PART_VALUE_BYTES = 4 << 20,
+};
 
 struct table_builder {
     struct table_options options;
@@ -27,6 +33,7 @@ struct table_builder {
     bool index_is_pending;
     struct table_handle pending; /* data block without an index entry yet */
     uint64_t part_data_bytes, part_records;
+    uint64_t part_value_bytes; /* in value files */
     uint64_t block_records;
     struct table_props props;
     bool is_finished;
@@ -52,6 +59,7 @@ static int cut_partition(struct table_builder *b, struct err *err)
     block_builder_reset(&b->part);
     b->part_data_bytes = 0;
     b->part_records = 0;
+    b->part_value_bytes = 0;
     return 0;
 }
 
@@ -67,7 +75,8 @@ static int index_pending(struct table_builder *b, struct slice separator, struct
     b->part_records += b->block_records;
     b->block_records = 0;
     b->index_is_pending = false;
-    if (block_builder_bytes(&b->part) < b->options.block_bytes)
+    if (block_builder_bytes(&b->part) < b->options.block_bytes &&
+        b->part_value_bytes < PART_VALUE_BYTES)
         return 0;
     return cut_partition(b, err);
 }
@@ -139,6 +148,7 @@ static int count_value(struct table_builder *b, const struct entry *e)
     }
     struct value_ref ref = value_ref_decode(e->value);
     props->value_bytes += ref.size;
+    b->part_value_bytes += ref.size;
     return table_props_refer(props, ref.file, value_ref_charge(&ref));
 }
 
