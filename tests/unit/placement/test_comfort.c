@@ -146,6 +146,24 @@ static void test_splits_by_size_and_load(void **state)
     rig_fini(&rig);
 }
 
+/* The half that stays hot is looked at for as long as a new range would be, before it is split
+ * again. */
+static void test_splits_for_load_one_by_one(void **state)
+{
+    (void)state;
+    begin(3, 2, 30 << 20);
+    rig_run(&rig, 30);
+    rig.ranges[1].qps = 100000;
+    rig_run(&rig, 22);
+    assert_int_equal(living(), 3);
+    rig.ranges[1].qps = 100000;
+    rig_run(&rig, 6);
+    assert_int_equal(living(), 3);
+    rig_run(&rig, 20);
+    assert_true(living() > 3);
+    rig_fini(&rig);
+}
+
 static void test_merges_what_is_small_and_cold(void **state)
 {
     (void)state;
@@ -344,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_balances_by_capacity),
         cmocka_unit_test(test_balances_load),
         cmocka_unit_test(test_splits_by_size_and_load),
+        cmocka_unit_test(test_splits_for_load_one_by_one),
         cmocka_unit_test(test_merges_what_is_small_and_cold),
         cmocka_unit_test(test_merges_from_other_stores),
         cmocka_unit_test(test_pause),
