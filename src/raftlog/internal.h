@@ -287,6 +287,10 @@ bool segment_name_parse(const char *name, uint32_t *ret_id);
 void segment_pin(struct segment *s);
 void segment_unpin(struct raftlog *log, struct segment *s);
 
+/* Is the file of a segment that is out of the log, not counted any more, worth keeping? Not
+ * beyond the limit: there the owner would have no room in it, nor anywhere else. */
+bool segment_is_useful(const struct raftlog *log, uint64_t file_size);
+
 /* Take the oldest segment out of the log and use its file again. */
 void segment_drop_oldest(struct raftlog *log);
 

@@ -307,9 +307,7 @@ static int recovery_leftovers(struct recovery *rec)
         struct found *f = &rec->found[i];
         if (i >= rec->first && i < rec->n_segments)
             continue;
-        if (f->kind == FOUND_SEGMENT && f->size == log->options.segment_bytes &&
-            log->n_spares < LOG_SPARES_MAX &&
-            segment_file_bytes(log) + f->size <= log->options.limit_bytes) {
+        if (f->kind == FOUND_SEGMENT && segment_is_useful(log, f->size)) {
             spare_put(log, f->file_id, f->file, f->size);
             f->file = NULL;
             continue;

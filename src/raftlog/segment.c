@@ -107,13 +107,17 @@ void segment_pin(struct segment *s)
     s->pins++;
 }
 
+bool segment_is_useful(const struct raftlog *log, uint64_t file_size)
+{
+    return file_size == log->options.segment_bytes && log->n_spares < LOG_SPARES_MAX &&
+           segment_file_bytes(log) + file_size <= log->options.limit_bytes;
+}
+
 /* The file of a segment that is out of the log. */
 static void segment_recycle(struct raftlog *log, struct segment *s)
 {
     ASSERT(s->pins == 0);
-    bool is_useful = s->file_size == log->options.segment_bytes && log->n_spares < LOG_SPARES_MAX;
-    /* Beyond the limit it would be room that nobody but the rewriting may use. */
-    if (is_useful && segment_file_bytes(log) + s->file_size <= log->options.limit_bytes)
+    if (segment_is_useful(log, s->file_size))
         spare_put(log, s->file_id, s->file, s->file_size);
     else
         spare_reap(log, s->file_id, s->file);
@@ -128,6 +132,7 @@ void segment_unpin(struct raftlog *log, struct segment *s)
     if (s->pins == 0 && list_is_linked(&s->in_dying)) {
         list_remove(&s->in_dying);
         segment_recycle(log, s);
+        writer_post(log); /* there may be room now, and somebody waits for it */
     }
 }
 

@@ -170,10 +170,12 @@ void spare_kick(struct raftlog *log)
         is_urgent = log->spares[i].size < size;
     if (!is_urgent) {
         size = log->options.segment_bytes;
+        if (log->n_spares > n_waiting)
+            return;
         /* Full of segments in which little lives: they can go once that is copied, for which
-         * there is one file more. Nothing else may have room in it. */
-        uint64_t limit = log->options.limit_bytes + (log->rewrite.wants_room ? size : 0);
-        if (log->n_spares > n_waiting || segment_file_bytes(log) + size > limit)
+         * there is one file more. Nothing else may have room in it. (An entry larger than a
+         * segment may have gone far beyond the limit.) */
+        if (!log->rewrite.wants_room && segment_file_bytes(log) + size > log->options.limit_bytes)
             return;
     }
     spare_plan(log, size);

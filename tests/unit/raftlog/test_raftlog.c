@@ -338,35 +338,120 @@ static void test_limit_with_old_entries(void **state)
     }
 }
 
-/* The same where no more than the oldest file can go: it is not kept as a spare beyond the
- * limit, where nobody but who empties old segments may use it. */
-static void test_limit_and_one_old_segment(void **state)
+/* The same, but only the oldest file can go: one file less is room for one file. */
+static void test_limit_and_one_file(void **state)
 {
     (void)state;
     for (size_t len = 150; len < 1000; len += 50) {
         struct fixture f;
-        struct raftlog_stats stats;
-        uint64_t in_first = 0;
+        struct raftlog_group_state s;
+        struct raftlog_pin pins[2];
         setup(&f);
-        append(&f, 2, 1, 100, 0);
+        for (int i = 0; i < 3; i++)
+            append(&f, 2, 1, 100, 0);
         uint64_t cost = raftlog_append_cost(1, len);
-        for (int i = 0; raftlog_has_room(f.log, cost) && i < 1000; i++) {
+        for (int i = 0; raftlog_has_room(f.log, cost) && i < 1000; i++)
             append(&f, 1, 1, len, 0);
-            raftlog_stats(f.log, &stats);
-            in_first += stats.segments == 1;
-        }
-        raftlog_compact(f.log, 1, in_first + 1);
+        assert_int_equal(raftlog_pins(f.log, pins, ARRAY_LEN(pins)), 2);
+        uint64_t oldest = pins[0].segment;
+        do { /* all of group 1 that stands there */
+            assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+            raftlog_compact(f.log, 1, s.first_index + 1);
+            raftlog_pins(f.log, pins, ARRAY_LEN(pins));
+        } while (pins[0].segment == oldest && pins[1].segment == oldest);
+        f.on_room = 0;
         run(&f);
+        struct raftlog_stats stats;
         raftlog_stats(f.log, &stats);
-        assert_int_equal(stats.segments_dropped, 1);
+        assert_true(stats.segments_dropped == 1);
         assert_true(stats.file_bytes <= f.options.limit_bytes);
+        assert_true(f.on_room > 0 && raftlog_has_room(f.log, cost));
         restart(&f);
         run(&f);
-        raftlog_stats(f.log, &stats);
-        assert_true(stats.file_bytes <= f.options.limit_bytes);
-        assert_true(raftlog_room(f.log) > 0);
+        assert_true(raftlog_has_room(f.log, cost));
         teardown(&f);
     }
+}
+
+/* An entry larger than a segment takes the log far beyond its limit. Something of an idle
+ * group lives in each file, more than one file can take: it gets as many as it needs. */
+static void test_limit_and_oversize(void **state)
+{
+    (void)state;
+    for (size_t len = 300; len < 500; len += 20) {
+        struct fixture f;
+        struct raftlog_group_state s;
+        struct raftlog_stats stats;
+        setup(&f);
+        do {
+            append(&f, 2, 1, 100, 0);
+            for (int i = 0; i < 4; i++)
+                append(&f, 1, 1, len / 2, 0);
+            raftlog_stats(f.log, &stats);
+        } while (stats.file_bytes < f.options.limit_bytes);
+        uint64_t kept = raftlog_append_cost(1, 100);
+        assert_true(raftlog_has_room(f.log, UINT64_MAX));
+        append(&f, 1, 1, 60000, 0);
+        raftlog_stats(f.log, &stats);
+        assert_true(stats.file_bytes > f.options.limit_bytes + 10 * f.options.segment_bytes);
+        assert_false(raftlog_has_room(f.log, kept));
+        uint64_t most = stats.file_bytes + 2 * f.options.segment_bytes;
+        assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+        raftlog_compact(f.log, 1, s.last_index + 1);
+        for (int i = 0; i < 1000; i++) {
+            sim_step(f.sim);
+            raftlog_stats(f.log, &stats);
+            assert_true(stats.file_bytes <= most);
+        }
+        run(&f);
+        raftlog_stats(f.log, &stats);
+        assert_true(stats.file_bytes <= f.options.limit_bytes);
+        assert_true(raftlog_has_room(f.log, kept));
+        teardown(&f);
+    }
+}
+
+/* The oldest file can go, but a read in flight still needs it: its end is when there is room,
+ * and who waits for that is told. */
+static void test_limit_and_a_read(void **state)
+{
+    (void)state;
+    int late = 0; /* reads that ended after their file was out of the log */
+    for (uint32_t len = 200; len < 300; len++) {
+        struct fixture f;
+        struct raftlog_group_state s;
+        struct raftlog_stats stats;
+        struct raftlog_pin pin;
+        setup(&f);
+        uint64_t cost = raftlog_append_cost(1, len);
+        for (int i = 0; raftlog_has_room(f.log, cost) && i < 1000; i++)
+            append(&f, 1, 1, len, 0);
+        struct reading r[8];
+        for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+            r[i] = (struct reading){.read = {.group = 1, .first = 1, .last = 2, .cb = on_read}};
+            assert_int_equal(raftlog_read(f.log, &r[i].read), 0);
+        }
+        assert_int_equal(raftlog_pins(f.log, &pin, 1), 1);
+        for (uint64_t oldest = pin.segment; pin.segment == oldest;) {
+            assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+            raftlog_compact(f.log, 1, s.first_index + 1);
+            raftlog_pins(f.log, &pin, 1);
+        }
+        f.on_room = 0;
+        do {
+            sim_step(f.sim);
+            raftlog_stats(f.log, &stats);
+        } while (stats.segments_dropped == 0);
+        late += !raftlog_has_room(f.log, cost);
+        run(&f);
+        assert_true(f.on_room > 0 && raftlog_has_room(f.log, cost));
+        for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+            assert_int_equal(r[i].calls, 1);
+            raftlog_read_fini(&r[i].read);
+        }
+        teardown(&f);
+    }
+    assert_true(late > 0);
 }
 
 /* Opening on a full disk works: there is just no room. */
@@ -672,7 +757,9 @@ int main(void)
         cmocka_unit_test(test_oversize),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_limit_with_old_entries),
-        cmocka_unit_test(test_limit_and_one_old_segment),
+        cmocka_unit_test(test_limit_and_one_file),
+        cmocka_unit_test(test_limit_and_oversize),
+        cmocka_unit_test(test_limit_and_a_read),
         cmocka_unit_test(test_open_on_full_disk),
         cmocka_unit_test(test_failed_sync),
         cmocka_unit_test(test_spares_are_paced),
