@@ -13,6 +13,7 @@
 enum {
     ALIVE_US = 5 * 1000 * 1000, /* a store that was heard of since then is alive */
     TELL_ALL_US = 10 * 1000 * 1000,
+    RIVAL_US = 3 * 1000 * 1000, /* two processes of one store that overlap so long are two */
 };
 
 /* ---- words ---------------------------------------------------------------------------- */
@@ -145,16 +146,29 @@ void driver_send_step(struct driver *d, const struct placement_step *step)
 
 /* ---- heartbeats of stores ----------------------------------------------------------------- */
 
+/* A driver that is new goes on from the book: who stands there was here first. Of its own
+ * store it need not ask. */
+static void recall_store(const struct driver *d, struct driver_store *s, uint64_t now_us)
+{
+    const struct book_entry *e = book_find(&d->store->book, s->store_id);
+    if (s->heard_us != 0 || e == NULL || e->version == 0 || s->store_id == d->store->opt.store_id)
+        return;
+    s->boot = e->version;
+    s->heard_us = now_us;
+    snprintf(s->address, sizeof s->address, "%s", e->address);
+}
+
 /* Is this beat of the process that is taken for the store? Two may say so: one is a copy
  * of the other's folder, and who was here first stays (a restart under another address
- * waits until the old process has fallen silent). */
+ * waits until the old process has fallen silent). Copies of a folder that stood count
+ * their boots alike: it is the address that tells them apart, for no process changes its. */
 static bool is_the_store(struct driver_store *s, const struct store_beat *beat, uint64_t now_us,
                          bool *is_twice)
 {
     bool is_same = slice_equal(slice_str(s->address), beat->address);
     bool is_alive = s->heard_us != 0 && now_us - s->heard_us < ALIVE_US;
     *is_twice = false;
-    if (is_same || !is_alive || s->boot == beat->boot) {
+    if (is_same || !is_alive) {
         s->rival_boot = is_same && s->boot == beat->boot ? s->rival_boot : 0;
         return true;
     }
@@ -164,6 +178,13 @@ static bool is_the_store(struct driver_store *s, const struct store_beat *beat, 
     }
     *is_twice = s->heard_us > s->rival_us; /* both are alive */
     return false;
+}
+
+/* Words go to the address in the book: one for a copy must not come to the other. */
+static bool is_dialled_at(const struct store *store, uint64_t store_id, struct slice address)
+{
+    const struct book_entry *e = book_find(&store->book, store_id);
+    return e != NULL && slice_equal(slice_str(e->address), address);
 }
 
 static void take_store(struct driver *d, struct driver_store *s, const struct store_beat *beat,
@@ -237,9 +258,10 @@ static void answer_beat(struct driver *d, uint64_t from_store, const struct stor
     struct buf raw;
     if (s == NULL)
         return;
+    recall_store(d, s, now_us);
     if (!is_the_store(s, beat, now_us, &is_twice)) {
         word.verdict = DRIVER_TWICE;
-        if (is_twice)
+        if (is_twice && is_dialled_at(d->store, from_store, beat->address))
             send_word(d, from_store, &word);
         return;
     }
@@ -431,6 +453,20 @@ static int check_twice(struct driver *d, const struct request_join *join, struct
                    (unsigned long long)e->store_id, s->address);
 }
 
+/* Nobody dials a copy of a folder whose store runs, so no word reaches it: it hears what it
+ * is when it asks where everybody is. Both must have been alive for a while. */
+static int check_copy(const struct driver *d, const struct request_join *join, struct err *err)
+{
+    const struct driver_store *s = map_get(&d->stores, join->store_id);
+    if (s == NULL || s->rival_boot == 0 || s->rival_boot != join->boot ||
+        slice_equal(slice_str(s->address), join->address) || s->heard_us < s->rival_us + RIVAL_US)
+        return 0;
+    return err_set(err, ERR_EXISTS,
+                   "store %llu runs at %s, too: this folder is a copy of another's, or the "
+                   "other way round. One of the two must go",
+                   (unsigned long long)join->store_id, s->address);
+}
+
 static void note_joined(struct driver *d, const struct request_join *join, uint64_t store_id)
 {
     struct driver_store *s = driver_store_get(d, store_id);
@@ -458,7 +494,7 @@ static int judge_join(struct driver *d, const struct request_join *join, uint64_
             return err_set(err, ERR_EXISTS, "store %llu is known under another uuid",
                            (unsigned long long)join->store_id);
         *ret_store_id = join->store_id;
-        return 0;
+        return check_copy(d, join, err);
     }
     int rv = check_twice(d, join, err);
     if (rv != 0)

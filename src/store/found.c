@@ -6,8 +6,9 @@
  *   seeds:     JOIN to each in turn, who names who leads range 1 ─▶ an id ─▶ identity ─▶ birth
  *              without any replica: placement brings them
  *
- * A store that has a cluster, but hears of nobody, asks its seeds in the same way where
- * everybody is. What cannot be mended by asking again ends the process with one line.
+ * A store that has a cluster, but hears of nobody, asks its seeds (without any, whom its book
+ * has) in the same way where everybody is. What cannot be mended by asking again ends the process
+ * with one line.
  */
 #include <stdio.h>
 
@@ -218,6 +219,22 @@ static void on_answer(void *data, int status, const char *reason, struct slice b
         join_failed(store, err.code != 0 ? err.msg : reason);
 }
 
+/* Whom to ask: a seed; without any, the stores of the book in turn. NULL: nobody. */
+static const char *join_place(const struct store *store)
+{
+    const struct join *j = &store->join;
+    if (j->hint[0] != 0)
+        return j->hint;
+    if (store->opt.seed_count > 0)
+        return store->opt.seeds[j->next % store->opt.seed_count];
+    for (uint32_t i = 0; i < store->book.count; i++) {
+        const struct book_entry *e = book_at(&store->book, (j->next + i) % store->book.count);
+        if (!e->is_removed && e->store_id != store->opt.store_id)
+            return e->address;
+    }
+    return NULL;
+}
+
 static void join_ask(struct store *store)
 {
     struct join *j = &store->join;
@@ -233,9 +250,11 @@ static void join_ask(struct store *store)
     };
     struct buf out;
     struct err err = {0};
+    const char *place = join_place(store);
+    if (place == NULL)
+        return;
     memcpy(request.join.store_uuid, id->uuid, sizeof request.join.store_uuid);
-    snprintf(j->asked, sizeof j->asked, "%s",
-             j->hint[0] != 0 ? j->hint : store->opt.seeds[j->next % store->opt.seed_count]);
+    snprintf(j->asked, sizeof j->asked, "%s", place);
     buf_init(&out, 4096);
     size_t start = frame_begin(&out);
     request_encode(&out, &request);
@@ -258,8 +277,7 @@ static void timer_due(struct env_timer *timer)
 
 void join_refresh(struct store *store)
 {
-    if (store->opt.seed_count == 0 || store->join.call != NULL ||
-        env_timer_is_active(&store->join.timer))
+    if (store->join.call != NULL || env_timer_is_active(&store->join.timer))
         return;
     env_timer_start(&store->join.timer, 0);
 }

@@ -199,6 +199,90 @@ static void test_a_wiped_folder_does_not_come_back(void **state)
     rig_close(&rig);
 }
 
+static void copy_file(struct env *from, struct env *to, const char *path, uint64_t size)
+{
+    struct env_file *in, *out;
+    size_t len = 0;
+    uint8_t *raw = malloc(size + 1);
+    assert_non_null(raw);
+    assert_int_equal(env_file_open(from, path, ENV_OPEN_READ, &in, NULL), 0);
+    assert_int_equal(
+        env_file_open(to, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &out, NULL),
+        0);
+    if (size > 0)
+        assert_int_equal(env_file_read(in, 0, raw, size, &len, NULL), 0);
+    assert_int_equal(env_file_write(out, 0, raw, len, NULL), 0);
+    assert_int_equal(env_file_sync(out, NULL), 0);
+    env_file_close(in);
+    env_file_close(out);
+    free(raw);
+}
+
+static void copy_folder(struct env *from, struct env *to, const char *path)
+{
+    char **names;
+    size_t count;
+    assert_int_equal(env_dir_list(from, path, &names, &count, NULL), 0);
+    assert_int_equal(env_dir_make(to, path, NULL), 0);
+    for (size_t i = 0; i < count; i++) {
+        char file[ENV_PATH_MAX];
+        uint64_t size;
+        bool is_dir;
+        snprintf(file, sizeof file, "%s/%s", path, names[i]);
+        assert_int_equal(env_file_stat(from, file, &size, &is_dir, NULL), 0);
+        if (is_dir)
+            copy_folder(from, to, file);
+        else
+            copy_file(from, to, file, size);
+    }
+    free(names);
+}
+
+/* A folder was copied while its store stood, and both are started: the copy ends, and who was
+ * here first goes on, even if placement moves meanwhile. */
+static void copy_ends(size_t of, uint32_t boots, bool has_new_driver)
+{
+    struct rig rig;
+    struct err err = {0};
+    rig_open(&rig, 4);
+    rig_grow_begin(&rig);
+    rig.count = 3;
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    rig_crash(&rig, of, SIM_CRASH_KILL);
+    sim_node_restart(rig.nodes[of]);
+    copy_folder(sim_node_env(rig.nodes[of]), sim_node_env(rig.nodes[3]), "data");
+    assert_int_equal(rig_start(&rig, of, &err), 0);
+    rig_run(&rig, 10000 * RIG_MS);
+    size_t driver = rig_driver(&rig);
+    rig.count = of == 0 ? 0 : 4; /* of a founder: without seeds */
+    for (uint32_t i = 0; i < boots; i++) {
+        rig_crash(&rig, 3, SIM_CRASH_KILL);
+        assert_int_equal(rig_start(&rig, 3, &err), 0);
+    }
+    rig.count = 4;
+    rig_run(&rig, 500 * RIG_MS);
+    if (has_new_driver) {
+        assert_true(driver < 3 && driver != of);
+        rig_crash(&rig, driver, SIM_CRASH_KILL);
+        assert_int_equal(rig_start(&rig, driver, &err), 0);
+    }
+    rig_run(&rig, 40000 * RIG_MS);
+    assert_false(sim_node_is_dead(rig.nodes[of]));
+    assert_true(sim_node_is_dead(rig.nodes[3]));
+    assert_non_null(strstr(sim_node_fatal_message(rig.nodes[3]), "this folder is a copy"));
+    rig_close(&rig);
+}
+
+static void test_a_copy_ends(void **state)
+{
+    (void)state;
+    copy_ends(2, 1, false); /* they even count their boots alike */
+    copy_ends(2, 2, false);
+    copy_ends(2, 1, true);
+    copy_ends(0, 1, false); /* that of the founder, who knows no seeds */
+}
+
 /* The secret is asked for before anything else. */
 static void test_a_wrong_secret(void **state)
 {
@@ -268,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_all_restart),
         cmocka_unit_test(test_a_join_may_be_repeated),
         cmocka_unit_test(test_a_wiped_folder_does_not_come_back),
+        cmocka_unit_test(test_a_copy_ends),
         cmocka_unit_test(test_a_wrong_secret),
         cmocka_unit_test(test_clients_stay_out),
     };
