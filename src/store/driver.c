@@ -256,6 +256,15 @@ static struct replica *leading(const struct driver *d, uint64_t *ret_term)
     return s.is_ready ? r : NULL;
 }
 
+/* A write of an earlier driver of the same term may wait in the log still, though its time is
+ * over: whoever read the rows before it is applied would not know of it. */
+static bool is_settled(const struct replica *r)
+{
+    struct cons_status s;
+    consensus_status(r->cons, &s);
+    return range_meta(r->range)->applied_index >= s.last_index;
+}
+
 static void driver_begin(struct driver *d, uint64_t term)
 {
     struct placement_options options = {.term = term,
@@ -286,7 +295,7 @@ static bool driver_follow(struct driver *d, struct replica **ret_replica)
         driver_stop(d, r == NULL ? "it leads range 1 no more" : "it leads in another term");
     if (d->state == DRIVER_RUNNING && placement_is_broken(d->placement))
         driver_stop(d, "a write of its own failed");
-    if (d->state == DRIVER_OFF && r != NULL)
+    if (d->state == DRIVER_OFF && r != NULL && is_settled(r))
         driver_begin(d, term);
     *ret_replica = r;
     return r != NULL && d->state != DRIVER_OFF;

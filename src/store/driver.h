@@ -3,7 +3,7 @@
  * driver — who hosts placement (placement/placement.h): on the store that leads range 1,
  * for as long as it leads in one term.
  *
- *   OFF ─leads, own-term entry applied─▶ LOADING ─all rows of range 1 read─▶ RUNNING
+ *   OFF ─leads, all of its log applied─▶ LOADING ─all rows of range 1 read─▶ RUNNING
  *    ▲____________________________________|______________________________________|
  *             leads no more, or in another term; a write of its own failed
  *

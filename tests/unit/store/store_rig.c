@@ -55,6 +55,13 @@ static void take_response(struct rig *rig, struct slice body)
         snprintf(a->why, sizeof a->why, "%.*s", (int)r.check.why.len,
                  (const char *)r.check.why.data);
     }
+    struct unpack cells = unpack_of(r.placement.cells.raw);
+    for (uint32_t i = 0; r.kind == REQUEST_PLACEMENT && i < r.placement.cells.count; i++) {
+        struct slice cell = cell_next(&cells);
+        size_t len = strlen(a->value);
+        snprintf(a->value + len, sizeof a->value - len, "%.*s ", (int)cell.len,
+                 (const char *)cell.data);
+    }
     if (r.kind == REQUEST_GET && r.rows.rows.count == 1) {
         struct unpack cursor = unpack_of(r.rows.rows.raw);
         struct row row;

@@ -23,7 +23,7 @@ struct rig_answer {
     uint64_t leader_store;
     uint64_t time_ms;
     char text[RIG_TEXT_MAX];
-    char value[RIG_TEXT_MAX];    /* of a GET's row */
+    char value[RIG_TEXT_MAX];    /* of a GET's row; the cells of a table of placement's */
     struct response_watch watch; /* its slices are not kept, but: the changes as "k=v k- "
                                     in `value`, the cursor in `why` */
     struct response_identify identify;

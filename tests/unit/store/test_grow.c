@@ -283,6 +283,43 @@ static void test_a_copy_ends(void **state)
     copy_ends(0, 1, false); /* that of the founder, who knows no seeds */
 }
 
+static struct rig_answer *ask_placement(struct rig *rig, size_t i, enum placement_verb verb)
+{
+    struct request request = {
+        .kind = REQUEST_PLACEMENT, .timeout_ms = 60000, .placement = {.verb = verb}};
+    return rig_ask(rig, i, &request);
+}
+
+static void slow_disk(struct rig *rig, size_t i, uint64_t sync_us)
+{
+    struct sim_disk_options options = {.sync_us = sync_us};
+    sim_disk_set_options(sim_node_disk(rig->nodes[i]), &options);
+}
+
+/* A write of placement whose time is over is durable in the end: who hosts placement then
+ * knows of it, though it is the same term. */
+static void test_a_late_write_is_not_overlooked(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    rig_run(&rig, 3000 * RIG_MS);
+    uint64_t term = store_placement_term(rig.stores[0]);
+    slow_disk(&rig, 0, 30000 * RIG_MS);
+    ask_placement(&rig, 0, VERB_PAUSE);
+    rig_run(&rig, 25000 * RIG_MS);
+    slow_disk(&rig, 0, 0);
+    rig_run(&rig, 40000 * RIG_MS);
+    rig_reconnect(&rig, 0);
+    struct rig_answer *status = ask_placement(&rig, 0, VERB_STATUS);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(store_placement_term(rig.stores[0]), term);
+    assert_non_null(strstr(status->value, "paused 1 "));
+    rig_close(&rig);
+}
+
 /* The secret is asked for before anything else. */
 static void test_a_wrong_secret(void **state)
 {
@@ -353,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_a_join_may_be_repeated),
         cmocka_unit_test(test_a_wiped_folder_does_not_come_back),
         cmocka_unit_test(test_a_copy_ends),
+        cmocka_unit_test(test_a_late_write_is_not_overlooked),
         cmocka_unit_test(test_a_wrong_secret),
         cmocka_unit_test(test_clients_stay_out),
     };
