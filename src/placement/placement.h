@@ -117,6 +117,10 @@ bool placement_next_write(struct placement *p, struct placement_write *ret_write
  * again. Anything else ends the driver: from then on it gives out nothing. */
 void placement_written(struct placement *p, uint64_t write_id, int status);
 
+/* Is all durable that was asked by placement_set(), placement_pause(), placement_wish() and
+ * placement_remove_store()? Not while a write is on its way. */
+bool placement_is_durable(const struct placement *p);
+
 /* Did a write fail? Then free it and begin again from the rows. */
 bool placement_is_broken(const struct placement *p);
 

@@ -136,6 +136,16 @@ void pl_rows_setting(struct placement *p, uint32_t i)
     p->rows->settings_dirty |= UINT64_C(1) << i;
 }
 
+bool placement_is_durable(const struct placement *p)
+{
+    const struct pl_rows *w = p->rows;
+    for (uint32_t i = 0; i < p->store_count; i++) {
+        if (p->by_id[i]->is_dirty)
+            return false;
+    }
+    return !p->is_broken && !w->is_flying && w->stores_gone.count == 0 && w->settings_dirty == 0;
+}
+
 bool pl_rows_is_idle(const struct placement *p)
 {
     const struct pl_rows *w = p->rows;
@@ -143,12 +153,8 @@ bool pl_rows_is_idle(const struct placement *p)
         if (p->ids[kind].want > p->ids[kind].limit)
             return false;
     }
-    for (uint32_t i = 0; i < p->store_count; i++) {
-        if (p->by_id[i]->is_dirty)
-            return false;
-    }
-    return !w->is_flying && w->ended.count == 0 && w->ended_gone.count == 0 &&
-           w->stores_gone.count == 0 && w->routes.count == 0 && w->settings_dirty == 0;
+    return placement_is_durable(p) && w->ended.count == 0 && w->ended_gone.count == 0 &&
+           w->routes.count == 0;
 }
 
 /* ---- composing a write -------------------------------------------------------------------- */

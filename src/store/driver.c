@@ -12,11 +12,55 @@ enum {
     DRIVER_TIMEOUT_MS = 20000,
     DRIVER_PAGE_BYTES = 1 << 20,
     DRIVER_PAGE_KEYS = 4096,
+    WORDS_MAX = 64,
     /* What the cluster was born with: store 1, ranges 1 and 2, replicas 1 and 2. */
     FIRST_STORE = 2,
     FIRST_RANGE = 3,
     FIRST_REPLICA = 3,
 };
+
+/* ---- an operator's word -------------------------------------------------------------- */
+
+/* It is answered when what it asked is durable. */
+struct word_op {
+    struct list in_words;
+    struct answer_to to;
+};
+
+bool driver_has_room(const struct driver *d)
+{
+    return d->word_count < WORDS_MAX;
+}
+
+void driver_answer_durable(struct driver *d, const struct answer_to *to)
+{
+    struct word_op *op = placement_is_durable(d->placement) ? NULL : malloc(sizeof *op);
+    if (op == NULL) {
+        bool is_done = placement_is_durable(d->placement);
+        service_answer_status(d->store, to, is_done ? 0 : ERR_UNDETERMINED,
+                              is_done ? NULL : "out of memory for the answer");
+        return;
+    }
+    op->to = *to;
+    list_init(&op->in_words);
+    list_push_back(&d->words, &op->in_words);
+    d->word_count++;
+}
+
+/* Those whose time is over at `until_us`. */
+static void answer_words(struct driver *d, uint64_t until_us, int status, const char *text)
+{
+    LIST_FOREACH(it, &d->words)
+    {
+        struct word_op *op = list_entry(it, struct word_op, in_words);
+        if (op->to.deadline_us > until_us)
+            continue;
+        list_remove(&op->in_words);
+        d->word_count--;
+        service_answer_status(d->store, &op->to, status, text);
+        free(op);
+    }
+}
 
 /* ---- stopping ------------------------------------------------------------------------ */
 
@@ -41,6 +85,7 @@ static void driver_stop(struct driver *d, const char *why)
     while ((s = map_next(&d->stores, &cursor, NULL)) != NULL)
         free(s);
     map_fini(&d->stores);
+    answer_words(d, UINT64_MAX, ERR_UNDETERMINED, "placement has moved");
 }
 
 void driver_before_consensus_ends(struct store *store)
@@ -157,6 +202,8 @@ static void on_written(struct inner_call *call, const struct response *response)
                  (unsigned long long)d->term, err_name(status), (int)response->text.len,
                  (const char *)response->text.data);
     placement_written(d->placement, write_id, status);
+    if (placement_is_durable(d->placement))
+        answer_words(d, UINT64_MAX, 0, NULL);
     if (status != ERR_BUSY) /* then the next tick tries again */
         driver_flush_later(d);
 }
@@ -319,6 +366,7 @@ static void timer_due(struct env_timer *timer)
 {
     struct driver *d = timer->data;
     struct replica *r;
+    answer_words(d, env_now_us(d->store->env), ERR_UNDETERMINED, "it is not durable yet");
     if (driver_follow(d, &r) && d->state == DRIVER_RUNNING)
         begin_round(d, r);
     d->is_write_due = true;
@@ -347,6 +395,7 @@ int driver_new(struct store *store, struct err *err)
         return err_set(err, ERR_NOMEM, "driver of %zu bytes", sizeof *d);
     d->store = store;
     list_init(&d->calls);
+    list_init(&d->words);
     map_init(&d->stores);
     buf_init(&d->cursor, RANGE_KEY_MAX);
     env_timer_init(&d->timer, store->env, timer_due, d);
@@ -374,6 +423,8 @@ void driver_free(struct store *store)
     env_task_cancel(&d->task);
     while ((link = list_pop_front(&d->calls)) != NULL)
         free(list_entry(link, struct driver_call, in_calls));
+    while ((link = list_pop_front(&d->words)) != NULL)
+        free(list_entry(link, struct word_op, in_words));
     placement_free(d->placement);
     uint32_t cursor = 0;
     struct driver_store *s;

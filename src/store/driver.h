@@ -17,7 +17,8 @@
  * Invariants (V1) no two terms in one placement. (V2) one write at a time, and what it
  *            makes durable is told to nobody before. (V3) nothing planned goes out unless
  *            leadership was confirmed by a probe since the last round.
- * Limits     those of placement; one page of answers to an operator.
+ * Limits     those of placement; one page of answers to an operator; WORDS_MAX words of
+ *            operators that wait to be durable, others are answered BUSY.
  */
 #ifndef STORE_DRIVER_H_
 #define STORE_DRIVER_H_

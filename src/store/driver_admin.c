@@ -340,6 +340,16 @@ static void show_text(struct driver *d, const struct answer_to *to,
 
 /* ---- words --------------------------------------------------------------------------- */
 
+/* What it did is told when it is durable. */
+static void answer_word(struct driver *d, const struct answer_to *to, int status,
+                        const struct err *err)
+{
+    if (status == 0)
+        driver_answer_durable(d, to);
+    else
+        answer_done(d->store, to, status, err);
+}
+
 static void wish(struct driver *d, const struct answer_to *to,
                  const struct request_placement *asked)
 {
@@ -350,7 +360,7 @@ static void wish(struct driver *d, const struct answer_to *to,
     else if (asked->verb == VERB_DECOMMISSION)
         what = PLACEMENT_WISH_DECOMMISSION;
     int rv = placement_wish(d->placement, asked->id, what, &err);
-    answer_done(d->store, to, rv, &err);
+    answer_word(d, to, rv, &err);
 }
 
 static const struct {
@@ -413,15 +423,19 @@ static void do_verb(struct driver *d, const struct answer_to *to,
 {
     struct err err = {0};
     int rv = 0;
+    if (!driver_has_room(d)) {
+        service_answer_status(d->store, to, ERR_BUSY, "too many words wait to be durable");
+        return;
+    }
     switch (asked->verb) {
     case VERB_SET:
         rv = placement_set(d->placement, asked->name, asked->value, &err);
-        answer_done(d->store, to, rv, &err);
+        answer_word(d, to, rv, &err);
         break;
     case VERB_PAUSE:
     case VERB_RESUME:
         placement_pause(d->placement, asked->verb == VERB_PAUSE);
-        answer_done(d->store, to, 0, &err);
+        answer_word(d, to, 0, &err);
         break;
     case VERB_DRAIN:
     case VERB_UNDRAIN:
@@ -430,7 +444,7 @@ static void do_verb(struct driver *d, const struct answer_to *to,
         break;
     case VERB_REMOVE_STORE:
         rv = placement_remove_store(d->placement, asked->id, &err);
-        answer_done(d->store, to, rv, &err);
+        answer_word(d, to, rv, &err);
         break;
     default:
         command(d, to, asked);

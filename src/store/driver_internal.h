@@ -52,6 +52,8 @@ struct driver {
     bool is_probing;
     bool is_confirmed;
     struct map stores; /* id → driver_store */
+    struct list words; /* word_op: answered when what they asked is durable */
+    uint32_t word_count;
 };
 
 /* A store as the driver knows it, made if it is not known; NULL: out of memory. */
@@ -70,6 +72,12 @@ static inline bool driver_is_running(const struct driver *d)
 
 /* driver.c: propose what is to become durable, soon. */
 void driver_flush_later(struct driver *d);
+
+/* driver.c: may another word of an operator be taken? */
+bool driver_has_room(const struct driver *d);
+
+/* driver.c: it was done; the answer comes when it is durable. */
+void driver_answer_durable(struct driver *d, const struct answer_to *to);
 
 /* driver_io.c: a step to who leads the range. */
 void driver_send_step(struct driver *d, const struct placement_step *step);

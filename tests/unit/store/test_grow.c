@@ -320,6 +320,48 @@ static void test_a_late_write_is_not_overlooked(void **state)
     rig_close(&rig);
 }
 
+/* What an operator hears was done outlives who hosts placement. */
+static void test_a_word_is_durable_when_answered(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    rig_run(&rig, 3000 * RIG_MS);
+    size_t driver = rig_driver(&rig);
+    assert_true(driver < 3);
+    rig_reconnect(&rig, driver);
+    sim_net_partition(rig.sim, rig.nodes[driver], rig.nodes[(driver + 1) % 3], false);
+    sim_net_partition(rig.sim, rig.nodes[driver], rig.nodes[(driver + 2) % 3], false);
+    struct rig_answer *lost = ask_placement(&rig, driver, VERB_PAUSE);
+    rig_run(&rig, 8000 * RIG_MS);
+    assert_true(lost->count == 0 || lost->status != 0);
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 25000 * RIG_MS);
+    assert_int_equal(lost->count, 1);
+    assert_int_equal(lost->status, ERR_UNDETERMINED);
+    driver = rig_driver(&rig);
+    assert_true(driver < 3);
+    rig_reconnect(&rig, driver);
+    struct rig_answer *kept = ask_placement(&rig, driver, VERB_PAUSE);
+    while (kept->count == 0)
+        rig_run(&rig, RIG_MS);
+    assert_int_equal(kept->status, 0);
+    rig_crash(&rig, driver, SIM_CRASH_POWER);
+    assert_int_equal(rig_start(&rig, driver, &err), 0);
+    rig_run(&rig, 8000 * RIG_MS);
+    driver = rig_driver(&rig);
+    assert_true(driver < 3);
+    rig_reconnect(&rig, driver);
+    struct rig_answer *status = ask_placement(&rig, driver, VERB_STATUS);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_non_null(strstr(status->value, "paused 1 "));
+    rig_close(&rig);
+}
+
 /* The secret is asked for before anything else. */
 static void test_a_wrong_secret(void **state)
 {
@@ -391,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_a_wiped_folder_does_not_come_back),
         cmocka_unit_test(test_a_copy_ends),
         cmocka_unit_test(test_a_late_write_is_not_overlooked),
+        cmocka_unit_test(test_a_word_is_durable_when_answered),
         cmocka_unit_test(test_a_wrong_secret),
         cmocka_unit_test(test_clients_stay_out),
     };
