@@ -425,8 +425,8 @@ void placement_on_store_heartbeat(struct placement *p, uint64_t now_ms,
         .route_version = p->route_version,
     };
     if (!p->is_loaded || p->is_broken)
-        return; /* it does not know yet who there is */
-    if (s == NULL || s->is_ghost || !(s->is_durable || s->is_dirty)) {
+        return;                     /* it does not know yet who there is */
+    if (s == NULL || s->is_ghost) { /* one whose row is on its way is as good as known */
         ret_reply->verdict = PLACEMENT_NOT_KNOWN;
         return;
     }

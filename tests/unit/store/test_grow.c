@@ -320,6 +320,28 @@ static void test_a_late_write_is_not_overlooked(void **state)
     rig_close(&rig);
 }
 
+/* The founder's own row may take its time: it does not take itself for a store that was
+ * removed. */
+static void test_a_founder_waits_for_its_row(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 1);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    while (store_state(rig.stores[0]) != STORE_RUNNING)
+        rig_run(&rig, RIG_MS);
+    slow_disk(&rig, 0, 12000 * RIG_MS);
+    rig_run(&rig, 90000 * RIG_MS);
+    if (sim_node_is_dead(rig.nodes[0]))
+        fail_msg("%s", sim_node_fatal_message(rig.nodes[0]));
+    slow_disk(&rig, 0, 0);
+    rig_run(&rig, 20000 * RIG_MS);
+    assert_int_equal(rig_driver(&rig), 0);
+    rig_close(&rig);
+}
+
 /* What an operator hears was done outlives who hosts placement. */
 static void test_a_word_is_durable_when_answered(void **state)
 {
@@ -433,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_a_wiped_folder_does_not_come_back),
         cmocka_unit_test(test_a_copy_ends),
         cmocka_unit_test(test_a_late_write_is_not_overlooked),
+        cmocka_unit_test(test_a_founder_waits_for_its_row),
         cmocka_unit_test(test_a_word_is_durable_when_answered),
         cmocka_unit_test(test_a_wrong_secret),
         cmocka_unit_test(test_clients_stay_out),
