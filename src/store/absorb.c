@@ -34,6 +34,8 @@ static void absorb(struct replica *r, uint64_t by_range, uint64_t to_index)
     }
     r->absorbed.by_range = by_range;
     r->absorbed.to_index = to_index;
+    if (to_index == 0) /* it does not learn any more what became of them */
+        replica_proposals_skip(r, UINT64_MAX);
     env_timer_stop(&r->apply_retry);
     if (r->apply == APPLY_STALLED)
         r->apply = APPLY_IDLE;
@@ -391,7 +393,7 @@ void absorb_end_install(struct replica *r, bool is_durable)
         }
         LOG_INFO(store->logger, "swallowed", "range=%llu by=%llu",
                  (unsigned long long)other->range_id, (unsigned long long)r->range_id);
-        replica_proposals_refuse(other, ERR_RANGE_CHANGED);
+        ASSERT(list_is_empty(&other->proposals));
         raftlog_remove_group(store->log, other->replica_id);
         replicas_remove(&store->replicas, other);
         replica_free(other);

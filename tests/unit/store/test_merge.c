@@ -4,6 +4,7 @@
 
 #include "consensus/consensus.h"
 #include "range/range.h"
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -342,12 +343,96 @@ static void test_away_meanwhile(void **state)
     away_meanwhile(0);
 }
 
+static struct replica *replica_of(size_t at, uint64_t range_id)
+{
+    return replicas_of_range(&rig.stores[at]->replicas, range_id);
+}
+
+static void lead_at(uint64_t range_id, size_t at)
+{
+    for (int i = 0; i < 50 && leader_of(range_id) != at; i++) {
+        struct request transfer = {
+            .kind = REQUEST_TRANSFER_LEADER,
+            .range_id = range_id,
+            .transfer_leader = {.target_replica = replica_of(at, range_id)->replica_id},
+        };
+        rig_ask(&rig, wait_for_leader(range_id), &transfer);
+        rig_run(&rig, 1000 * RIG_MS);
+    }
+    assert_int_equal(leader_of(range_id), at);
+}
+
+/* Does the log of the right replica there hold what froze it at the leader? */
+static bool holds_frozen(size_t at, size_t leader)
+{
+    struct raftlog_group_state log = {0};
+    const struct range *range = store_range_of(rig.stores[leader], RIGHT);
+    uint64_t index = range == NULL ? 0 : range_meta(range)->merges.frozen.index;
+    uint64_t id = replica_of(at, RIGHT)->replica_id;
+    assert_int_equal(raftlog_group_state(rig.stores[at]->log, id, &log), 0);
+    return index != 0 && log.last_index >= index;
+}
+
+/* A write is done, and its store does not know yet when a snapshot takes the place of the
+ * right replica there: it must not hear that nothing was done. */
+static void test_swallowed_with_a_write(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.log_kept_bytes = 0;
+    size_t leader = rig_start_cluster(&rig);
+    split_at("m", STORE_FIRST_RANGE_ID, RIGHT, FIRST_ID);
+    leader = wait_for_leader(STORE_FIRST_RANGE_ID);
+    size_t away = (leader + 1) % 3;
+    lead_at(RIGHT, away);
+    struct replica *right = replica_of(away, RIGHT);
+    right->apply = APPLY_LOG_READ; /* a disk that takes its time */
+    struct rig_answer *put = rig_put(&rig, away, "y", "1", 60000);
+    rig_run(&rig, 200 * RIG_MS);
+    lead_at(RIGHT, leader);
+    assert_int_equal(put->count, 0);
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    for (int i = 0; i < 2000 && !holds_frozen(away, leader); i++)
+        rig_run(&rig, RIG_MS / 10);
+    for (size_t k = 0; k < 3; k++)
+        if (k != away)
+            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    assert_int_equal(answer->status, 0);
+    assert_value("y", "1");
+    for (int i = 0; i < 50; i++) {
+        rig_put(&rig, leader_of(STORE_FIRST_RANGE_ID), "x", "5", 0);
+        rig_run(&rig, 10 * RIG_MS);
+    }
+    rig_simple(&rig, leader, REQUEST_FLUSH);
+    rig_run(&rig, 1000 * RIG_MS);
+    sim_net_heal(rig.sim, NULL, NULL);
+    for (int i = 0; i < 400 && right->state != REPLICA_ABSORBED; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(right->state, REPLICA_ABSORBED);
+    assert_int_equal(right->absorbed.to_index, 0);
+    right->apply = APPLY_IDLE;
+    replica_wake(right);
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(store_range_at(rig.stores[away], 0), STORE_FIRST_RANGE_ID);
+    assert_int_equal(store_range_at(rig.stores[away], 1), 0);
+    assert_int_equal(put->count, 1);
+    assert_int_equal(put->status, ERR_UNDETERMINED);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_range_again), cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_given_up),        cmocka_unit_test(test_nobody_drives_on),
-        cmocka_unit_test(test_power_lost),      cmocka_unit_test(test_away_meanwhile),
+        cmocka_unit_test(test_one_range_again),
+        cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_nobody_drives_on),
+        cmocka_unit_test(test_power_lost),
+        cmocka_unit_test(test_away_meanwhile),
+        cmocka_unit_test(test_swallowed_with_a_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
