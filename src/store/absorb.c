@@ -57,6 +57,17 @@ static bool is_absorbed_by(const struct replica *r, uint64_t range_id)
     return r->state == REPLICA_ABSORBED && r->absorbed.by_range == range_id;
 }
 
+void absorb_release(const struct replica *by)
+{
+    struct store *store = by->store;
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (is_absorbed_by(r, by->range_id))
+            release(r);
+    }
+}
+
 void absorb_turn(struct replica *r)
 {
     struct store *store = r->store;

@@ -48,6 +48,9 @@ int absorb_put_install(const struct replica *r, struct range_install *install);
 /* It is durable: they are gone; or it failed: they go on. */
 void absorb_end_install(struct replica *r, bool is_durable);
 
+/* `by` leaves this store, and takes in nothing any more: those that stand still for it go on. */
+void absorb_release(const struct replica *by);
+
 /* The turn of one that is being taken in. It may be freed. */
 void absorb_turn(struct replica *r);
 

@@ -13,6 +13,7 @@
  */
 #include <stdlib.h>
 
+#include "store/absorb.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -57,6 +58,7 @@ static void begin_removal(struct replica *r)
         r->apply = APPLY_IDLE;
     replica_end(r);
     snapshot_in_drop(r);
+    absorb_release(r);
     replica_wake(r);
 }
 

@@ -423,6 +423,36 @@ static void test_swallowed_with_a_write(void **state)
     rig_close(&rig);
 }
 
+/* The left replica leaves its store while it waits for the right one to get where it was
+ * frozen: that goes on alone, hears that its range is over, and leaves too. */
+static void test_left_behind(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    size_t at = (leader + 1) % 3;
+    lead_at(RIGHT, leader);
+    struct replica *right = replica_of(at, RIGHT);
+    right->apply = APPLY_LOG_READ; /* a disk that takes its time */
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    for (int i = 0; i < 100 && right->state != REPLICA_ABSORBED; i++)
+        rig_run(&rig, 10 * RIG_MS);
+    assert_int_equal(right->state, REPLICA_ABSORBED);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    assert_int_equal(answer->status, 0);
+    struct replica *left = replica_of(at, STORE_FIRST_RANGE_ID);
+    replica_remove(left, left->replica_id + 1);
+    rig_run(&rig, 500 * RIG_MS);
+    right->apply = APPLY_IDLE;
+    replica_apply_wake(right);
+    for (int i = 0; i < 200 && store_range_of(rig.stores[at], RIGHT) != NULL; i++)
+        rig_run(&rig, 100 * RIG_MS);
+    assert_null(store_range_of(rig.stores[at], RIGHT));
+    store_check(rig.stores[at]);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_power_lost),
         cmocka_unit_test(test_away_meanwhile),
         cmocka_unit_test(test_swallowed_with_a_write),
+        cmocka_unit_test(test_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
