@@ -210,16 +210,48 @@ static void drive_prepare(struct replica *r, uint64_t now_us)
     send_prepare(r);
 }
 
+/* The committed outcome behind the one that was asked about last, in turn: one whose store
+ * is away must not keep the others. */
+static const struct merge_outcome *next_committed(const struct merges *m, uint64_t after)
+{
+    const struct merge_outcome *last = merges_find(m, after);
+    uint32_t first = last == NULL ? 0 : (uint32_t)(last - m->outcomes) + 1;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct merge_outcome *o = &m->outcomes[(first + i) % m->count];
+        if (o->is_committed)
+            return o;
+    }
+    return NULL;
+}
+
+/* A store that was removed from the cluster never comes back, nor does what it had. */
+static bool is_removed(const struct store *store, uint64_t store_id)
+{
+    const struct book_entry *e = book_find(&store->book, store_id);
+    return e != NULL && e->is_removed;
+}
+
+static void forget_if_gone(struct replica *r, const struct merge_outcome *o)
+{
+    struct range_admin admin = {
+        .kind = RANGE_ADMIN_FORGET_MERGE,
+        .merge = {.attempt = o->attempt, .range_id = o->right_range},
+    };
+    bool are_all = r->merge.gone_seen == (BIT(o->count) - 1);
+    if (are_all && r->merge.drive == NULL && replica_check_admin(r, NULL) == 0)
+        replica_propose_step(r, NULL, &admin);
+}
+
 /* Ask the stores of a right range that was taken in whether its replicas are gone there:
  * then nobody can ask any more what became of it. */
 static void ask_gone(struct replica *r, uint64_t now_us)
 {
     const struct merges *m = &range_meta(r->range)->merges;
     struct merge_care *care = &r->merge;
-    const struct merge_outcome *o = NULL;
-    for (uint32_t i = 0; i < m->count && o == NULL; i++)
-        o = m->outcomes[i].is_committed ? &m->outcomes[i] : NULL;
-    if (o == NULL || now_us < care->gone_us + GONE_EVERY_US)
+    if (now_us < care->gone_us + GONE_EVERY_US)
+        return;
+    const struct merge_outcome *o = next_committed(m, care->gone_attempt);
+    if (o == NULL)
         return;
     care->gone_us = now_us;
     if (care->gone_attempt != o->attempt)
@@ -233,9 +265,12 @@ static void ask_gone(struct replica *r, uint64_t now_us)
             .right_range = o->right_range,
             .number = o->right[i].replica_id,
         };
+        if (is_removed(r->store, o->right[i].store_id))
+            care->gone_seen |= BIT(i);
         if ((care->gone_seen & BIT(i)) == 0)
             merge_send(r->store, o->right[i].store_id, &msg);
     }
+    forget_if_gone(r, o);
 }
 
 static void on_gone(struct replica *r, const struct merge_msg *msg)
@@ -247,13 +282,7 @@ static void on_gone(struct replica *r, const struct merge_msg *msg)
         if (o->right[i].replica_id == msg->number)
             r->merge.gone_seen |= BIT(i);
     }
-    struct range_admin admin = {
-        .kind = RANGE_ADMIN_FORGET_MERGE,
-        .merge = {.attempt = o->attempt, .range_id = o->right_range},
-    };
-    bool are_all = r->merge.gone_seen == (BIT(o->count) - 1);
-    if (are_all && r->merge.drive == NULL && replica_check_admin(r, NULL) == 0)
-        replica_propose_step(r, NULL, &admin);
+    forget_if_gone(r, o);
 }
 
 void merge_left_turn(struct replica *r)

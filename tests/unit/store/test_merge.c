@@ -453,6 +453,42 @@ static void test_left_behind(void **state)
     rig_close(&rig);
 }
 
+/* One store never says that its right replica is gone: the outcomes of other merges are
+ * forgotten all the same, and this one when the store is no part of the cluster any more. */
+static void test_store_that_never_answers(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    const struct range_meta *meta = range_meta(store_range_of(rig.stores[leader], 2));
+    struct merge_outcome stuck = {.attempt = 1,
+                                  .right_range = 66,
+                                  .is_committed = true,
+                                  .into_range = STORE_FIRST_RANGE_ID,
+                                  .span_epoch = meta->descriptor.epoch.span,
+                                  .count = 1,
+                                  .right = {{.store_id = 9, .replica_id = 6600}}};
+    for (size_t i = 0; i < 3; i++) {
+        meta = range_meta(store_range_of(rig.stores[i], STORE_FIRST_RANGE_ID));
+        assert_int_equal(merges_add((struct merges *)&meta->merges, &stuck), 0);
+    }
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    for (size_t i = 0; i < 3; i++)
+        rig_simple(&rig, i, REQUEST_FLUSH);
+    rig_run(&rig, 10000 * RIG_MS);
+    meta = range_meta(store_range_of(rig.stores[leader], STORE_FIRST_RANGE_ID));
+    assert_int_equal(merges_committed(&meta->merges), 1);
+    assert_non_null(merges_find(&meta->merges, 1));
+    struct book_entry gone = {.store_id = 9, .version = 1, .is_removed = true, .address = "x:1"};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(book_learn(&rig.stores[i]->book, &gone, NULL), 1);
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(merges_committed(&meta->merges), 0);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_away_meanwhile),
         cmocka_unit_test(test_swallowed_with_a_write),
         cmocka_unit_test(test_left_behind),
+        cmocka_unit_test(test_store_that_never_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
