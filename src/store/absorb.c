@@ -68,6 +68,12 @@ void absorb_release(const struct replica *by)
     }
 }
 
+/* Not all that comes back to it wakes it. */
+static void look_again(struct replica *r)
+{
+    env_timer_start(&r->timer, (uint64_t)STORE_TICK_MS * 1000);
+}
+
 void absorb_turn(struct replica *r)
 {
     struct store *store = r->store;
@@ -75,11 +81,16 @@ void absorb_turn(struct replica *r)
         struct replica *by = replicas_of_range(&store->replicas, r->absorbed.by_range);
         if (by != NULL && replica_is_quiet(r))
             replica_apply_wake(by);
+        look_again(r);
         return;
     }
     ASSERT(r->state == REPLICA_MERGED);
-    if (!r->absorbed.is_durable || !replica_is_quiet(r))
+    if (!r->absorbed.is_durable)
+        return; /* absorb_on_flushed() wakes it */
+    if (!replica_is_quiet(r)) {
+        look_again(r);
         return;
+    }
     list_remove(&r->absorbed.in_merged);
     replica_free(r);
 }

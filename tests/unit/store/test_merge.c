@@ -413,8 +413,12 @@ static void test_swallowed_with_a_write(void **state)
         rig_run(&rig, 50 * RIG_MS);
     assert_int_equal(right->state, REPLICA_ABSORBED);
     assert_int_equal(right->absorbed.to_index, 0);
+    right->read_count++; /* and a read from there */
     right->apply = APPLY_IDLE;
-    replica_wake(right);
+    replica_apply_wake(right);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(right->state, REPLICA_ABSORBED);
+    right->read_count--;
     rig_run(&rig, 5000 * RIG_MS);
     assert_int_equal(store_range_at(rig.stores[away], 0), STORE_FIRST_RANGE_ID);
     assert_int_equal(store_range_at(rig.stores[away], 1), 0);
