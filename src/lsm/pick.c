@@ -107,39 +107,94 @@ static bool overlaps_older(const struct version *v, size_t i)
     return false;
 }
 
-/* The oldest piece that can go to `base` as it is: nothing older in L0, nothing there. */
-static struct piece *movable(const struct version *v, unsigned base)
+static bool overlaps_bad(const struct version *v, unsigned level, struct slice lo, struct slice hi)
+{
+    for (size_t i = version_find(v, level, lo); i < v->count[level]; i++) {
+        if (!piece_overlaps(v->at[level][i], lo, hi))
+            return false;
+        if (is_bad(v->at[level][i]))
+            return true;
+    }
+    return false;
+}
+
+/* Where a part of L0 that overlaps the span goes: to the base, or over damage there into the
+ * level above it, which is empty. 0: nowhere. */
+static unsigned output_of(const struct version *v, unsigned base, struct slice lo, struct slice hi)
+{
+    return overlaps_bad(v, base, lo, hi) ? base - 1 : base;
+}
+
+/* The oldest piece that can go down as it is: nothing older in L0, nothing where it goes. A
+ * damaged one sinks too, as no move reads it; in L0 it would hold up all that is newer. */
+static struct piece *movable(const struct version *v, unsigned base, unsigned *ret_output)
 {
     for (size_t i = v->count[0]; i-- > 0;) {
         struct piece *p = v->at[0][i];
-        if (!is_bad(p) && !version_overlaps(v, base, p->lo, p->hi) && !overlaps_older(v, i))
-            return p;
+        bool is_free = !version_overlaps(v, base, p->lo, p->hi);
+        if ((!is_free && (!is_bad(p) || base == 1)) || overlaps_older(v, i))
+            continue;
+        *ret_output = is_free ? base : base - 1;
+        return p;
     }
     return NULL;
 }
 
-/* Everything in L0 that overlaps the span of `p`, or what that brought in, and so on: the
- * span it has in the end. What is newer never sinks below what is older. */
-static size_t group_of(const struct version *v, const struct piece *p, struct slice *ret_lo,
-                       struct slice *ret_hi)
+struct group {
+    struct slice lo, hi; /* the span it has in the end */
+    size_t from;         /* pieces of L0 before it are left where they are */
+    size_t count;
+    bool is_bad;
+};
+
+/* Everything in L0 from `from` on that overlaps the span of `p`, or what that brought in, and
+ * so on. What is newer never sinks below what is older. */
+static struct group group_of(const struct version *v, const struct piece *p, size_t from)
 {
-    struct slice lo = p->lo, hi = p->hi;
-    size_t count = 0, before;
+    struct group g = {.lo = p->lo, .hi = p->hi, .from = from};
+    size_t before;
     do {
-        before = count;
-        count = 0;
-        for (size_t i = 0; i < v->count[0]; i++) {
+        before = g.count;
+        g.count = 0;
+        for (size_t i = from; i < v->count[0]; i++) {
             const struct piece *q = v->at[0][i];
-            if (!piece_overlaps(q, lo, hi))
+            if (!piece_overlaps(q, g.lo, g.hi))
                 continue;
-            count++;
-            lo = slice_compare(q->lo, lo) < 0 ? q->lo : lo;
-            hi = slice_compare(q->hi, hi) > 0 ? q->hi : hi;
+            g.count++;
+            g.is_bad |= is_bad(q);
+            g.lo = slice_compare(q->lo, g.lo) < 0 ? q->lo : g.lo;
+            g.hi = slice_compare(q->hi, g.hi) > 0 ? q->hi : g.hi;
         }
-    } while (count != before);
-    *ret_lo = lo;
-    *ret_hi = hi;
-    return count;
+    } while (g.count != before);
+    return g;
+}
+
+/* The largest group without damage; or what is older than all damage of L0 of one that has
+ * some, so that that can sink. A count of 0: none. */
+static struct group best_group(const struct version *v, unsigned base)
+{
+    struct group best = {0};
+    size_t behind = v->count[0]; /* the first that is older than all damage */
+    while (behind > 0 && !is_bad(v->at[0][behind - 1]))
+        behind--;
+    for (size_t i = 0; i < v->count[0]; i++) {
+        struct group g = group_of(v, v->at[0][i], 0);
+        if (g.is_bad && i >= behind)
+            g = group_of(v, v->at[0][i], behind);
+        if (!g.is_bad && g.count > best.count && output_of(v, base, g.lo, g.hi) > 0)
+            best = g;
+    }
+    return best;
+}
+
+static int add_group(struct pick *pick, const struct version *v, const struct group *g)
+{
+    int rv = 0;
+    for (size_t i = g->from; rv == 0 && i < v->count[0]; i++) {
+        if (piece_overlaps(v->at[0][i], g->lo, g->hi))
+            rv = pick_add(pick, 0, v->at[0][i]);
+    }
+    return rv;
 }
 
 static uint64_t pick_bytes(const struct pick *pick, unsigned level)
@@ -166,23 +221,17 @@ static uint64_t pick_bytes_whole(const struct pick *pick, unsigned level)
 static int pick_l0(const struct version *v, const struct lsm_options *o, unsigned base,
                    struct pick *pick)
 {
-    struct slice lo = {0}, hi = {0};
-    size_t most = 0;
-    struct piece *alone = movable(v, base);
+    struct piece *alone = movable(v, base, &pick->output);
     if (alone != NULL)
         return pick_add(pick, 0, alone);
-    for (size_t i = 0; i < v->count[0]; i++) {
-        struct slice from, to;
-        size_t count = group_of(v, v->at[0][i], &from, &to);
-        lo = count > most ? from : lo;
-        hi = count > most ? to : hi;
-        most = MAX(most, count);
-    }
-    ASSERT(most > 0);
-    int rv = add_overlaps(pick, v, 0, lo, hi);
+    struct group g = best_group(v, base);
+    if (g.count == 0)
+        return ERR_BUSY;
+    pick->output = output_of(v, base, g.lo, g.hi);
+    int rv = add_group(pick, v, &g);
     if (rv == 0)
-        rv = add_overlaps(pick, v, base, lo, hi);
-    if (rv == 0 && pick_bytes(pick, base) > pick_bytes_whole(pick, 0) &&
+        rv = add_overlaps(pick, v, pick->output, g.lo, g.hi);
+    if (rv == 0 && pick_bytes(pick, pick->output) > pick_bytes_whole(pick, 0) &&
         version_l0_depth(v) < MIN(o->l0_compact * 2, MAX(o->l0_slow, o->l0_compact)))
         rv = ERR_NOT_FOUND;
     return rv;
@@ -259,7 +308,7 @@ int pick_next(const struct version *v, const struct lsm_options *options, uint64
     int rv = ERR_NOT_FOUND;
     for (size_t i = 0; i < ARRAY_LEN(order) && order[i].permille >= 1000; i++) {
         struct pick pick = {.level = order[i].level};
-        pick.output = pick.level == 0 ? base : pick.level + 1;
+        pick.output = pick.level + 1;
         rv = pick.level == 0 ? pick_l0(v, options, base, &pick)
                              : pick_level(v, pick.level, *cursor, &pick);
         if (rv == 0) {
@@ -315,8 +364,9 @@ int pick_garbage(const struct version *v, const struct gc_table *gc, struct pick
     uint64_t most = GARBAGE_PERMILLE - 1;
     for (unsigned level = 1; level < LSM_LEVELS; level++) {
         for (size_t i = 0; i < v->count[level]; i++) {
-            uint64_t share = garbage(v, v->at[level][i], gc);
-            if (share <= most)
+            const struct piece *p = v->at[level][i];
+            uint64_t share = garbage(v, p, gc);
+            if (share <= most || (level < LAST_LEVEL && overlaps_bad(v, level + 1, p->lo, p->hi)))
                 continue;
             most = share;
             best = v->at[level][i];
@@ -352,11 +402,10 @@ int pick_level0(const struct version *v, const struct lsm_options *options,
 {
     uint64_t targets[LSM_LEVELS];
     struct pick pick = {.output = lsm_level_targets(v, options, targets)};
-    struct slice lo, hi;
-    group_of(v, piece, &lo, &hi);
-    int rv = add_overlaps(&pick, v, 0, lo, hi);
+    struct group g = group_of(v, piece, 0);
+    int rv = add_overlaps(&pick, v, 0, g.lo, g.hi);
     if (rv == 0)
-        rv = add_overlaps(&pick, v, pick.output, lo, hi);
+        rv = add_overlaps(&pick, v, pick.output, g.lo, g.hi);
     if (rv == 0) {
         *ret_pick = pick;
         return 0;

@@ -125,8 +125,75 @@ static void test_l0(void **state)
     add(&edit, 6, 11, "dd", "f", 10);
     v = build(&edit);
     expect(v, "L0>L6: 3 2 1 10"); /* newest first; what their span touches */
-    atomic_store(&v->at[0][1]->table->is_bad, true);
-    expect(v, "nothing"); /* damage is left alone */
+    version_unref(v);
+}
+
+static void spoil(const struct version *v, unsigned level, size_t i)
+{
+    atomic_store(&v->at[level][i]->table->is_bad, true);
+}
+
+/* Damage is never read again, but it does not hold up what can go without it. */
+static void test_l0_damage(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    add(&edit, 0, 1, "a", "c", 10);
+    add(&edit, 0, 2, "b", "d", 10);
+    add(&edit, 0, 3, "a", "b", 10);
+    add(&edit, 6, 10, "b", "d", 10);
+    struct version *v = build(&edit);
+    spoil(v, 0, 1);
+    expect(v, "L0>L6: 1 10"); /* what is older than it, that it can sink */
+    version_unref(v);
+    add(&edit, 0, 2, "b", "d", 10);
+    add(&edit, 0, 3, "a", "c", 10);
+    add(&edit, 0, 4, "a", "b", 10);
+    add(&edit, 6, 10, "a", "d", 10);
+    v = build(&edit);
+    spoil(v, 0, 2);
+    expect(v, "L0>L5 move: 2"); /* over what it may not be merged with */
+    version_unref(v);
+    add(&edit, 0, 1, "a", "c", 10);
+    add(&edit, 0, 2, "b", "d", 10);
+    add(&edit, 0, 3, "a", "c", 10);
+    add(&edit, 0, 4, "x", "y", 10);
+    add(&edit, 0, 5, "x", "z", 10);
+    add(&edit, 6, 10, "b", "d", 10);
+    add(&edit, 6, 11, "x", "z", 10);
+    v = build(&edit);
+    spoil(v, 0, 3);
+    expect(v, "L0>L6: 5 4 11"); /* a smaller group without damage */
+    version_unref(v);
+}
+
+/* Damage in the base: L0 goes over it. */
+static void test_base_damage(void **state)
+{
+    (void)state;
+    struct edit edit = {0};
+    for (uint64_t id = 1; id <= 3; id++)
+        add(&edit, 0, id, "a", "c", 10);
+    add(&edit, 6, 10, "a", "b", 10);
+    add(&edit, 6, 11, "b", "c", 10);
+    struct version *v = build(&edit);
+    spoil(v, 6, 1);
+    expect(v, "L0>L5: 3 2 1");
+    version_unref(v);
+    add(&edit, 5, 4, "a", "b", 10); /* and flows on where it can */
+    add(&edit, 5, 5, "b", "c", 10);
+    add(&edit, 6, 10, "a", "b", 10);
+    add(&edit, 6, 11, "b", "c", 10);
+    v = build(&edit);
+    spoil(v, 6, 1);
+    expect(v, "L5>L6: 4 10");
+    version_unref(v);
+    for (uint64_t id = 1; id <= 3; id++)
+        add(&edit, 0, id, "a", "c", 10);
+    add(&edit, 1, 10, "a", "b", 10);
+    v = build(&edit);
+    spoil(v, 1, 0);
+    expect(v, "nothing"); /* no level is left between */
     version_unref(v);
 }
 
@@ -140,8 +207,8 @@ static void test_l0_moves(void **state)
     add(&edit, 6, 10, "b", "d", 10);
     struct version *v = build(&edit);
     expect(v, "L0>L6 move: 2"); /* nothing of it below */
-    atomic_store(&v->at[0][1]->table->is_bad, true);
-    expect(v, "L0>L6: 3 1 10");
+    spoil(v, 0, 1);
+    expect(v, "L0>L6 move: 2"); /* a move reads nothing */
     version_unref(v);
     add(&edit, 0, 1, "a", "d", 10);
     add(&edit, 0, 2, "a", "b", 10);
@@ -228,9 +295,9 @@ static void test_levels(void **state)
     add(&edit, 5, 3, "p", "q", 500);
     struct version *v = build(&edit);
     expect(v, "L5>L6 move: 3"); /* nothing below it: only a new place */
-    atomic_store(&v->at[5][1]->table->is_bad, true);
+    spoil(v, 5, 1);
     expect(v, "L5>L6: 2 1");
-    atomic_store(&v->at[6][0]->table->is_bad, true);
+    spoil(v, 6, 0);
     expect(v, "nothing");
     version_unref(v);
     add(&edit, 2, 1, "a", "m", 10); /* no level 2 in a tree of this size */
@@ -325,10 +392,11 @@ static void test_garbage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets),  cmocka_unit_test(test_l0),
-        cmocka_unit_test(test_l0_moves), cmocka_unit_test(test_l0_groups),
-        cmocka_unit_test(test_l0_waits), cmocka_unit_test(test_l0_depth),
-        cmocka_unit_test(test_levels),   cmocka_unit_test(test_span),
+        cmocka_unit_test(test_targets),   cmocka_unit_test(test_l0),
+        cmocka_unit_test(test_l0_moves),  cmocka_unit_test(test_l0_groups),
+        cmocka_unit_test(test_l0_waits),  cmocka_unit_test(test_l0_depth),
+        cmocka_unit_test(test_l0_damage), cmocka_unit_test(test_base_damage),
+        cmocka_unit_test(test_levels),    cmocka_unit_test(test_span),
         cmocka_unit_test(test_garbage),
     };
     return cmocka_run_group_tests_name("pick", tests, NULL, NULL);
