@@ -128,7 +128,7 @@ uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes)
     const struct lsm_options *o = &lsm->options;
     uint64_t step = pace_step(version_l0_depth(lsm->version), o->l0_slow,
                               o->l0_stop - MIN(o->l0_slow, o->l0_stop));
-    /* Garbage that nothing is done about (damage, a full disk) slows nobody. */
+    /* Garbage that nothing is done about (a full disk) slows nobody. */
     uint64_t slow = (uint64_t)o->value_garbage_percent * 10 + GARBAGE_SLOW;
     if (lsm->compaction != NULL)
         step = MAX(step, pace_step(lsm->garbage_permille, slow, GARBAGE_WAY));
@@ -236,9 +236,7 @@ static void level_stats(const struct lsm *lsm, struct lsm_stats *out)
 
 void lsm_note_garbage(struct lsm *lsm)
 {
-    uint64_t bytes = 0, live = 0;
-    if (value_usage(lsm->version, &bytes, &live) == 0)
-        lsm->garbage_permille = (bytes - live) * 1000 / MAX(bytes, (uint64_t)1);
+    lsm->garbage_permille = value_garbage_permille(lsm->version);
 }
 
 static void value_stats(const struct lsm *lsm, struct lsm_stats *out)

@@ -166,7 +166,7 @@ struct lsm {
     bool is_dead; /* after env_fatal() */
 
     struct version *version;   /* in force */
-    uint64_t garbage_permille; /* of its value files */
+    uint64_t garbage_permille; /* of its value files, that compaction can win */
     struct memtable *active;
     uint64_t active_large; /* bytes of large values in it */
     struct lsm_view *view; /* cached; NULL when stale */
@@ -225,7 +225,7 @@ void lsm_setup(struct lsm *lsm);
 
 struct build_env lsm_build_env(struct lsm *lsm);
 
-/* The version has changed: how much of its value files is garbage? */
+/* The version has changed: how much of its value files can compaction win? */
 void lsm_note_garbage(struct lsm *lsm);
 
 /* Are so many bytes of large values worth a value file? A sixteenth of a table's size is, so

@@ -8,6 +8,7 @@ enum { SLACK_PERCENT = 2 }; /* emptied beyond what is needed */
 struct use {
     const struct piece *file;
     uint64_t live;
+    bool is_stuck; /* damage keeps it from being emptied */
 };
 
 uint64_t piece_ref_bytes(const struct piece *p, const struct table_ref *ref)
@@ -41,13 +42,20 @@ static struct use *use_find(struct use *uses, size_t count, uint64_t file)
     return lo < count && uses[lo].file->file == file ? &uses[lo] : NULL;
 }
 
+static bool is_bad(const struct piece *p)
+{
+    return atomic_load_explicit(&p->table->is_bad, memory_order_relaxed);
+}
+
 static void use_piece(struct use *uses, size_t count, const struct piece *p)
 {
     for (size_t i = 0; i < p->table->props.ref_count; i++) {
         const struct table_ref *ref = &p->table->props.refs[i];
         struct use *use = use_find(uses, count, ref->file);
-        if (use != NULL)
-            use->live = MIN(use->live + piece_ref_bytes(p, ref), use->file->bytes);
+        if (use == NULL)
+            continue;
+        use->live = MIN(use->live + piece_ref_bytes(p, ref), use->file->bytes);
+        use->is_stuck |= is_bad(p);
     }
 }
 
@@ -58,8 +66,10 @@ static struct use *uses_of(const struct version *v, const struct version *of)
     struct use *uses = calloc(MAX(count, (size_t)1), sizeof *uses);
     if (uses == NULL)
         return NULL;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         uses[i].file = v->at[VERSION_VALUES][i];
+        uses[i].is_stuck = is_bad(uses[i].file);
+    }
     for (unsigned level = 0; count > 0 && level < LSM_LEVELS; level++) {
         for (size_t i = 0; i < of->count[level]; i++)
             use_piece(uses, count, of->at[level][i]);
@@ -83,6 +93,31 @@ int value_usage(const struct version *v, uint64_t *ret_bytes, uint64_t *ret_live
     return 0;
 }
 
+/* Can every table say what it refers to? */
+static bool knows_refs(const struct version *v)
+{
+    for (unsigned level = 0; level < LSM_LEVELS; level++) {
+        for (size_t i = 0; i < v->count[level]; i++) {
+            if (v->at[level][i]->table->damage[0] != 0)
+                return false;
+        }
+    }
+    return true;
+}
+
+uint64_t value_garbage_permille(const struct version *v)
+{
+    uint64_t bytes = 0, garbage = 0;
+    size_t count = v->count[VERSION_VALUES];
+    struct use *uses = count > 0 && knows_refs(v) ? uses_of(v, v) : NULL;
+    for (size_t i = 0; uses != NULL && i < count; i++) {
+        bytes += uses[i].file->bytes;
+        garbage += uses[i].is_stuck ? 0 : uses[i].file->bytes - uses[i].live;
+    }
+    free(uses);
+    return garbage * 1000 / MAX(bytes, (uint64_t)1);
+}
+
 /* ---- victims ------------------------------------------------------------ */
 
 static uint64_t garbage_share(const struct use *use)
@@ -91,7 +126,7 @@ static uint64_t garbage_share(const struct use *use)
     return (bytes - use->live) * 1000 / bytes;
 }
 
-/* Most garbage first; files that cannot be read whole last. */
+/* Most garbage first. */
 static int compare_use(const void *a, const void *b)
 {
     const struct use *x = a, *y = b;
@@ -105,11 +140,6 @@ static int compare_number(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
-}
-
-static bool is_bad(const struct piece *p)
-{
-    return atomic_load_explicit(&p->table->is_bad, memory_order_relaxed);
 }
 
 int value_victims_find(const struct version *v, const struct lsm_options *options,
@@ -136,7 +166,7 @@ int value_victims_find(const struct version *v, const struct lsm_options *option
         if (of_file == 0)
             break;
         garbage -= of_file;
-        if (!is_bad(uses[i].file))
+        if (!uses[i].is_stuck)
             ret_victims->files[ret_victims->count++] = uses[i].file->file;
     }
     if (ret_victims->count > 0)
@@ -215,12 +245,8 @@ int value_sweep(const struct version *before, const struct version *after, struc
     *ret_count = 0;
     if (before->count[VERSION_VALUES] == 0 || edit->drop_count == 0)
         return 0; /* what drops nothing, as a flush, leaves every reference */
-    for (unsigned level = 0; level < LSM_LEVELS; level++) {
-        for (size_t i = 0; i < after->count[level]; i++) {
-            if (after->at[level][i]->table->damage[0] != 0)
-                return 0;
-        }
-    }
+    if (!knows_refs(after))
+        return 0;
     struct use *uses = uses_of(before, after);
     int rv = uses == NULL ? ERR_NOMEM : 0;
     for (size_t i = 0; rv == 0 && i < before->count[VERSION_VALUES]; i++) {

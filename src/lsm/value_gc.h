@@ -24,6 +24,10 @@ uint64_t piece_value_bytes(const struct piece *piece);
 /* Bytes of all value files of the version, and what lives in them. ERR_NOMEM. */
 int value_usage(const struct version *version, uint64_t *ret_bytes, uint64_t *ret_live);
 
+/* Share of all value files that is garbage and can be won by compaction: not what damage
+ * keeps, of a value file or of a table that refers to it. 0 when memory is out. */
+uint64_t value_garbage_permille(const struct version *version);
+
 /* Numbers of the value files to be emptied, ascending; often none. */
 struct value_victims {
     uint64_t *files; /* owned */

@@ -319,6 +319,43 @@ static void test_pace(void **state)
     place_fini(&p);
 }
 
+static void spoil_values(void *data, const char *path, uint64_t size)
+{
+    struct place *p = data;
+    if (strstr(path, ".val") != NULL && size > 0)
+        assert_int_equal(sim_disk_flip_bit(sim_node_disk(p->node), path, 8 * (LARGE / 2)), 0);
+}
+
+/* Garbage that damage keeps slows nobody: no compaction can win it. */
+static void test_pace_damage(void **state)
+{
+    (void)state;
+    struct place p;
+    unsigned met = 0;
+    place_init(&p);
+    p.options.l0_slow = 1000;
+    p.options.l0_stop = 2000;
+    reopen(&p);
+    latest_only(&p);
+    fill(&p, 0, LARGE);
+    sim_disk_each_file(sim_node_disk(p.node), spoil_values, &p);
+    struct lsm_view *view = lsm_view_take(p.lsm);
+    assert_int_equal(lsm_verify(view, NULL, NULL, NULL), ERR_CORRUPT);
+    lsm_view_unref(view);
+    for (unsigned n = 0; n < 8 * KEYS; n++) {
+        if (n % KEYS % 3 > 0) /* something of each file lives */
+            put(&p, n % KEYS, n, 100);
+        sim_step(p.sim);
+        struct lsm_stats stats = stats_of(&p);
+        uint64_t garbage = stats.value_bytes - stats.value_live_bytes;
+        met += stats.is_compacting && garbage * 100 >= stats.value_bytes * 27;
+        assert_int_equal(lsm_pace_us(p.lsm, 1 << 20), 0);
+    }
+    assert_true(met > 0);
+    settle(&p);
+    place_fini(&p);
+}
+
 /* A view shows what it showed, though all that it shows was overwritten and moved. */
 static void test_view(void **state)
 {
@@ -639,13 +676,21 @@ static void test_walk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_where_they_go), cmocka_unit_test(test_no_io),
-        cmocka_unit_test(test_garbage),       cmocka_unit_test(test_pace),
-        cmocka_unit_test(test_view),          cmocka_unit_test(test_off_again),
-        cmocka_unit_test(test_edits),         cmocka_unit_test(test_abandoned),
-        cmocka_unit_test(test_approximate),   cmocka_unit_test(test_approximate_narrow),
-        cmocka_unit_test(test_damage),        cmocka_unit_test(test_scrub),
-        cmocka_unit_test(test_missing),       cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_where_they_go),
+        cmocka_unit_test(test_no_io),
+        cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_pace_damage),
+        cmocka_unit_test(test_view),
+        cmocka_unit_test(test_off_again),
+        cmocka_unit_test(test_edits),
+        cmocka_unit_test(test_abandoned),
+        cmocka_unit_test(test_approximate),
+        cmocka_unit_test(test_approximate_narrow),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_scrub),
+        cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_walk),
     };
     return cmocka_run_group_tests_name("values", tests, NULL, NULL);
 }
