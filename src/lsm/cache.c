@@ -36,7 +36,7 @@ struct slot {
 enum { LINE = 64, TAG_LINES = 0xffff };
 
 struct shard {
-    atomic_bool is_locked; /* held for a few dozen instructions, never over I/O */
+    atomic_bool is_locked; /* held for a few dozen instructions, never over I/O or malloc() */
     size_t budget;
     struct queue small, main;
     size_t ring_mask;   /* of both; as many as half of the slots */
@@ -46,6 +46,7 @@ struct shard {
     uint64_t *ghosts; /* a ring of names; 0 is none */
     size_t ghost_mask;
     uint64_t hits, misses;
+    struct block *gone; /* evicted under the lock, given up after it */
 };
 
 struct cache {
@@ -115,7 +116,14 @@ static void shard_lock(struct shard *s)
 
 static void shard_unlock(struct shard *s)
 {
+    struct block *gone = s->gone;
+    s->gone = NULL;
     spin_unlock(&s->is_locked);
+    while (gone != NULL) {
+        struct block *next = gone->gone;
+        block_unref(gone);
+        gone = next;
+    }
 }
 
 /* splitmix64's finish over both halves of the name; never 0. */
@@ -190,48 +198,79 @@ static void slot_put(struct slot *slots, size_t mask, uint64_t tag, struct block
     slots[i] = (struct slot){.tag = tag, .block = block};
 }
 
-/* The same queue in a ring of `count` places. */
-static struct block **ring_copy(const struct shard *s, const struct queue *q, size_t count)
+/* Larger tables of a shard; once moved in, the old ones. */
+struct growth {
+    struct slot *slots;
+    struct block **small, **main;
+    size_t count; /* of slots, twice of rings */
+};
+
+static void growth_init(struct growth *g, size_t count)
 {
-    struct block **ring = calloc(count, sizeof(*ring));
-    for (size_t i = 0; ring != NULL && i < q->count; i++)
-        ring[i] = q->ring[(q->head + i) & s->ring_mask];
-    return ring;
+    *g = (struct growth){
+        .slots = calloc(count, sizeof *g->slots),
+        .small = calloc(count / 2, sizeof(*g->small)),
+        .main = calloc(count / 2, sizeof(*g->main)),
+        .count = count,
+    };
 }
 
-static void queue_move(struct queue *q, struct block **ring)
+static void growth_fini(struct growth *g)
 {
-    free(q->ring);
-    q->ring = ring;
+    free(g->slots);
+    free(g->small);
+    free(g->main);
+}
+
+/* `ring` takes the queue over; what it had is left in its place. */
+static void queue_move(const struct shard *s, struct queue *q, struct block ***ring)
+{
+    struct block **old = q->ring;
+    for (size_t i = 0; i < q->count; i++)
+        (*ring)[i] = old[(q->head + i) & s->ring_mask];
+    q->ring = *ring;
     q->head = 0;
+    *ring = old;
 }
 
-/* Room for one more name; false when memory is out. */
-static bool slots_reserve(struct shard *s)
+static void growth_move(struct shard *s, struct growth *g)
 {
-    if (2 * (s->count + 1) <= s->slot_mask + 1)
-        return true;
-    size_t count = 2 * (s->slot_mask + 1);
-    struct slot *more = calloc(count, sizeof *more);
-    struct block **small = ring_copy(s, &s->small, count / 2);
-    struct block **main = ring_copy(s, &s->main, count / 2);
-    if (more == NULL || small == NULL || main == NULL) {
-        free(more);
-        free(small);
-        free(main);
-        return false;
-    }
+    struct slot *old = s->slots;
     for (size_t i = 0; i <= s->slot_mask; i++) {
-        if (s->slots[i].block != NULL)
-            slot_put(more, count - 1, s->slots[i].tag, s->slots[i].block);
+        if (old[i].block != NULL)
+            slot_put(g->slots, g->count - 1, old[i].tag, old[i].block);
     }
-    free(s->slots);
-    s->slots = more;
-    s->slot_mask = count - 1;
-    queue_move(&s->small, small);
-    queue_move(&s->main, main);
-    s->ring_mask = count / 2 - 1;
-    return true;
+    s->slots = g->slots;
+    g->slots = old;
+    s->slot_mask = g->count - 1;
+    queue_move(s, &s->small, &g->small);
+    queue_move(s, &s->main, &g->main);
+    s->ring_mask = g->count / 2 - 1;
+}
+
+static bool is_full(const struct shard *s)
+{
+    return 2 * (s->count + 1) > s->slot_mask + 1;
+}
+
+/* Lock with room for one more name; false when memory is out. */
+static bool lock_with_room(struct shard *s)
+{
+    shard_lock(s);
+    if (!is_full(s))
+        return true;
+    struct growth g;
+    size_t count = 2 * (s->slot_mask + 1);
+    shard_unlock(s);
+    growth_init(&g, count);
+    shard_lock(s);
+    bool is_wanted = is_full(s) && count == 2 * (s->slot_mask + 1); /* nobody was faster */
+    if (is_wanted && g.slots != NULL && g.small != NULL && g.main != NULL)
+        growth_move(s, &g);
+    shard_unlock(s);
+    growth_fini(&g);
+    shard_lock(s);
+    return !is_full(s);
 }
 
 /* Empty slot `i`; what stands behind it and belongs before moves up. */
@@ -247,7 +286,7 @@ static void slot_empty(struct shard *s, size_t i)
     s->slots[i].block = NULL;
 }
 
-/* Out of the table; the cache's reference is given up. */
+/* Out of the table; the cache's reference is given up by shard_unlock(). */
 static void shard_drop(struct shard *s, struct block *block, uint64_t hash)
 {
     size_t i = slot_home(s, hash);
@@ -257,7 +296,8 @@ static void shard_drop(struct shard *s, struct block *block, uint64_t hash)
     }
     slot_empty(s, i);
     s->count--;
-    block_unref(block);
+    block->gone = s->gone;
+    s->gone = block;
 }
 
 static void evict_small(struct shard *s)
@@ -407,9 +447,8 @@ void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block
     file = planted_name(file);
     uint64_t hash = name_hash(file, offset);
     struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
-    shard_lock(s);
-    if (block_charge(block) <= s->budget && shard_find(s, hash, file, offset) == NULL &&
-        slots_reserve(s)) {
+    bool has_room = lock_with_room(s);
+    if (has_room && block_charge(block) <= s->budget && shard_find(s, hash, file, offset) == NULL) {
         block->file = file;
         block->offset = offset;
         block_ref(block);

@@ -31,8 +31,11 @@ struct block {
     atomic_uchar uses; /* 0..3, private to the cache */
     bool in_main;      /* private to the cache */
     bool is_pooled;    /* its memory is a frame of a pool */
-    uint64_t file;     /* name: file number … */
-    uint64_t offset;   /* … and place in it */
+    union {
+        uint64_t file;      /* name: file number … */
+        struct block *gone; /* private to the cache: the next that it lets go of */
+    };
+    uint64_t offset; /* … and place in it */
     size_t len;
     uint8_t data[];
 };
