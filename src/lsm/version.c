@@ -135,7 +135,7 @@ uint64_t version_level_bytes(const struct version *v, unsigned level)
 
 static const uint8_t after_local = 1; /* the first key that is not the owner's own */
 
-size_t version_l0_depth(const struct version *v)
+static size_t l0_depth(const struct version *v)
 {
     size_t local = 0, others = 0;
     for (size_t i = 0; i < v->count[0]; i++) {
@@ -184,6 +184,7 @@ static bool may_follow(unsigned level, const struct piece *a, const struct piece
 void version_check(const struct version *v)
 {
     ASSERT(atomic_load(&v->refs) > 0);
+    ASSERT(v->l0_depth == l0_depth(v));
     for (unsigned level = 0; level < VERSION_LISTS; level++) {
         for (size_t i = 0; i < v->count[level]; i++) {
             const struct piece *p = v->at[level][i];
@@ -304,10 +305,12 @@ int version_apply(const struct version *v, const struct edit *edit, struct versi
         rv = apply_level(v, edit, level, to, &dropped, err);
     if (rv == 0 && dropped != edit->drop_count)
         rv = err_set(err, ERR_CORRUPT, "an edit drops a piece that is not there");
-    if (rv == 0)
+    if (rv == 0) {
+        to->l0_depth = l0_depth(to);
         *ret_version = to;
-    else
+    } else {
         version_unref(to);
+    }
     return rv;
 }
 

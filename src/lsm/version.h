@@ -71,6 +71,7 @@ struct version {
     atomic_uint refs;
     struct piece **at[VERSION_LISTS]; /* levels, then value files by number */
     size_t count[VERSION_LISTS];
+    size_t l0_depth; /* version_l0_depth() */
 };
 
 struct version *version_new(void); /* empty; NULL when memory is out */
@@ -93,7 +94,10 @@ uint64_t version_level_bytes(const struct version *version, unsigned level);
 
 /* Files of L0 that one key may have to be looked for in. The owner's own keys
  * (key_is_local()) stand in files beside those of the others. */
-size_t version_l0_depth(const struct version *version);
+static inline size_t version_l0_depth(const struct version *version)
+{
+    return version->l0_depth;
+}
 
 /* Assert order, no overlap, references. */
 void version_check(const struct version *version);
