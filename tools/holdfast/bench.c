@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench put, get, mixed, scan: a closed loop of N clients over one connection handle.
+ * bench put, get, mixed, scan: load over one connection handle.
+ *
+ * Closed loop: each of N clients has one operation at a time.
  *
  *   start ──▶ op ──callback──▶ record, next op … until the time is over ──▶ idle
  *
+ * Open loop (--rate): operations are due at fixed times, whatever the answers. The main
+ * thread begins them; when all N clients are busy they wait, and whose operation ends
+ * takes the next that is overdue. Latency is from the time when one was due, so what
+ * a pause holds up is counted, not hidden (Tene's "coordinated omission").
+ *
  * All counting happens in callbacks, that is on the library's one thread; the main
- * thread starts the loop, waits for its end and reads the figures after it.
- * Latency is from the call to the callback. Errors are counted, never hidden.
+ * thread reads the figures at the end. Errors are counted, never hidden.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -23,6 +29,9 @@ enum {
     VALUE_POOL = 1 << 20, /* random bytes that values are cut from */
     LOAD_BATCH = 500,
     SECONDS_MAX = 86400,
+    RATE_MAX = 10000000, /* operations a second */
+    OPEN_CLIENTS = 1000,
+    TICK_US = 100, /* an open loop looks this often what is due */
     KEY_TEXT = 32,
 };
 
@@ -34,7 +43,8 @@ struct bench;
 struct bench_client {
     struct bench *bench;
     struct rng rng;
-    uint64_t began_us;
+    uint64_t began_us; /* open loop: when it was due */
+    struct bench_client *next_idle;
 };
 
 struct bench {
@@ -49,6 +59,7 @@ struct bench {
     uint64_t page;
     uint64_t reads_percent;
     uint64_t seed;
+    uint64_t rate; /* operations a second; 0: closed loop */
     const char *prefix;
     bool is_no_load;
     bool has_no_sessions;
@@ -68,12 +79,19 @@ struct bench {
     uint64_t undetermined;
     uint64_t last_good_us;
     uint64_t longest_gap_us;
+    uint64_t answers;      /* of all operations, those that do not count too */
     uint64_t done_total;   /* atomic */
     uint64_t errors_total; /* atomic */
-    /* the end */
+    struct {
+        uint64_t second, done, errors;
+    } shown; /* by the progress line */
+    /* who begins what, and the end */
     pthread_mutex_t lock;
     pthread_cond_t is_over;
-    uint64_t active; /* under lock */
+    uint64_t active;           /* under lock, as all below */
+    uint64_t begun;            /* open loop: operations taken off the schedule */
+    uint64_t from_us;          /* when the first was due */
+    struct bench_client *idle; /* open loop */
 };
 
 static size_t key_text(const struct bench *b, uint64_t index, char ret_key[KEY_TEXT * 4])
@@ -93,8 +111,8 @@ static struct hf_bytes value_of(struct bench *b, struct rng *rng)
 
 static void on_done(void *data, int code, struct hf_result *result);
 
-/* Begin the client's next operation: an hf_code. */
-static int start_op(struct bench_client *c)
+/* Begin the client's next operation, which was due at `due_us`: an hf_code. */
+static int start_op(struct bench_client *c, uint64_t due_us)
 {
     struct bench *b = c->bench;
     char text[KEY_TEXT * 4];
@@ -103,7 +121,7 @@ static int start_op(struct bench_client *c)
     enum bench_kind kind = b->kind;
     if (kind == BENCH_MIXED)
         kind = rng_chance(&c->rng, b->reads_percent, 100) ? BENCH_GET : BENCH_PUT;
-    c->began_us = cli_now_us();
+    c->began_us = due_us;
     if (kind == BENCH_PUT)
         return hf_put_async(b->client, key, value_of(b, &c->rng), NULL, &b->call, &then);
     if (kind == BENCH_GET)
@@ -123,6 +141,39 @@ static void client_ends(struct bench *b)
     if (b->active == 0)
         pthread_cond_signal(&b->is_over);
     pthread_mutex_unlock(&b->lock);
+}
+
+/* Open loop: take the next operation off the schedule if it is due by now. Under lock. */
+static bool schedule_take(struct bench *b, uint64_t now_us, uint64_t *ret_due_us)
+{
+    uint64_t due_us = b->from_us + b->begun * 1000000 / b->rate;
+    if (due_us > now_us || due_us >= b->until_us || now_us >= b->until_us)
+        return false;
+    b->begun++;
+    *ret_due_us = due_us;
+    return true;
+}
+
+/* What a client does whose operation ended: the next one, or nothing. */
+static bool next_is_due(struct bench *b, struct bench_client *c, uint64_t now_us,
+                        uint64_t *ret_due_us)
+{
+    bool is_due = now_us < b->until_us;
+    *ret_due_us = now_us;
+    if (b->rate > 0) {
+        pthread_mutex_lock(&b->lock);
+        is_due = schedule_take(b, now_us, ret_due_us);
+        if (!is_due && now_us < b->until_us) {
+            c->next_idle = b->idle;
+            b->idle = c;
+        }
+        pthread_mutex_unlock(&b->lock);
+        if (!is_due && now_us < b->until_us)
+            return false;
+    }
+    if (!is_due)
+        client_ends(b);
+    return is_due;
 }
 
 static void count_failure(struct bench *b, int code)
@@ -149,41 +200,85 @@ static void on_done(void *data, int code, struct hf_result *result)
 {
     struct bench_client *c = data;
     struct bench *b = c->bench;
-    uint64_t now_us = cli_now_us();
+    uint64_t now_us = cli_now_us(), due_us;
     hf_result_free(result);
     bool is_good = code == HF_OK || (code == HF_ERR_NOT_FOUND && b->kind != BENCH_PUT);
+    b->answers++;
     if (is_good)
         count_done(b, c, now_us);
     else
         count_failure(b, code);
-    if (now_us >= b->until_us) {
-        client_ends(b);
+    if (!next_is_due(b, c, now_us, &due_us))
         return;
-    }
-    int rv = start_op(c);
+    int rv = start_op(c, due_us);
     if (rv != HF_OK) {
         count_failure(b, rv);
         client_ends(b);
     }
 }
 
+/* A line about the last second. */
+static void show_progress(struct bench *b)
+{
+    uint64_t done = __atomic_load_n(&b->done_total, __ATOMIC_RELAXED);
+    uint64_t errors = __atomic_load_n(&b->errors_total, __ATOMIC_RELAXED);
+    fprintf(stderr, "%4" PRIu64 " s  %8" PRIu64 " ops/s  %6" PRIu64 " errors\n", ++b->shown.second,
+            done - b->shown.done, errors - b->shown.errors);
+    b->shown.done = done;
+    b->shown.errors = errors;
+}
+
+/* An idle client and the operation that is due now; NULL if there is none of both. */
+static struct bench_client *pace_take(struct bench *b, uint64_t *ret_due_us)
+{
+    struct bench_client *c = NULL;
+    pthread_mutex_lock(&b->lock);
+    if (b->idle != NULL && schedule_take(b, cli_now_us(), ret_due_us)) {
+        c = b->idle;
+        b->idle = c->next_idle;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return c;
+}
+
+/* Open loop: begin what is due until the time is over, then let the idle clients end. */
+static void pace(struct bench *b)
+{
+    struct bench_client *c;
+    uint64_t due_us, second_us = b->from_us + 1000000;
+    while (cli_now_us() < b->until_us) {
+        while ((c = pace_take(b, &due_us)) != NULL) {
+            int rv = start_op(c, due_us);
+            if (rv == HF_OK)
+                continue;
+            __atomic_fetch_add(&b->errors_total, 1, __ATOMIC_RELAXED);
+            client_ends(b);
+        }
+        const struct timespec tick = {.tv_nsec = TICK_US * 1000};
+        (void)nanosleep(&tick, NULL);
+        if (b->has_progress && cli_now_us() >= second_us) {
+            show_progress(b);
+            second_us += 1000000;
+        }
+    }
+    pthread_mutex_lock(&b->lock);
+    while (b->idle != NULL) {
+        b->idle = b->idle->next_idle;
+        b->active--;
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
 static void wait_for_end(struct bench *b)
 {
-    uint64_t second = 0, done_before = 0, errors_before = 0;
     pthread_mutex_lock(&b->lock);
     while (b->active > 0) {
         struct timespec when;
         clock_gettime(CLOCK_REALTIME, &when);
         when.tv_sec++;
         (void)pthread_cond_timedwait(&b->is_over, &b->lock, &when);
-        if (!b->has_progress || b->active == 0)
-            continue;
-        uint64_t done = __atomic_load_n(&b->done_total, __ATOMIC_RELAXED);
-        uint64_t errors = __atomic_load_n(&b->errors_total, __ATOMIC_RELAXED);
-        fprintf(stderr, "%4" PRIu64 " s  %8" PRIu64 " ops/s  %6" PRIu64 " errors\n", ++second,
-                done - done_before, errors - errors_before);
-        done_before = done;
-        errors_before = errors;
+        if (b->has_progress && b->active > 0)
+            show_progress(b);
     }
     pthread_mutex_unlock(&b->lock);
 }
@@ -195,13 +290,20 @@ static void run_loop(struct bench *b)
     b->until_us = b->measure_us + b->duration_us;
     b->last_good_us = b->measure_us;
     b->active = b->clients;
+    b->from_us = now_us;
     for (uint64_t i = 0; i < b->clients; i++) {
         struct bench_client *c = &b->all[i];
         c->bench = b;
         rng_init(&c->rng, b->seed + i);
     }
-    for (uint64_t i = 0; i < b->clients; i++) {
-        int rv = start_op(&b->all[i]);
+    for (uint64_t i = 0; b->rate > 0 && i < b->clients; i++) {
+        b->all[i].next_idle = b->idle;
+        b->idle = &b->all[i];
+    }
+    if (b->rate > 0)
+        pace(b);
+    for (uint64_t i = 0; b->rate == 0 && i < b->clients; i++) {
+        int rv = start_op(&b->all[i], cli_now_us());
         if (rv == HF_OK)
             continue;
         __atomic_fetch_add(&b->errors_total, 1, __ATOMIC_RELAXED);
@@ -257,6 +359,13 @@ static int load_keys(struct bench *b)
 
 static const char *const kind_names[] = {"put", "get", "mixed", "scan"};
 
+/* Open loop: how many were due and could not begin, because all clients were busy. */
+static uint64_t never_begun(const struct bench *b)
+{
+    uint64_t due = b->rate * ((b->until_us - b->from_us) / 1000) / 1000;
+    return due > b->begun ? due - b->begun : 0;
+}
+
 static void print_json(struct bench *b, double rate)
 {
     struct json_writer w;
@@ -265,6 +374,9 @@ static void print_json(struct bench *b, double rate)
         uint64_t value;
     } figures[] = {
         {"ops", b->hist->count},
+        {"ops_in_all", b->answers},
+        {"rate", b->rate},
+        {"never_begun", never_begun(b)},
         {"p50_us", hist_permille(b->hist, 500)},
         {"p90_us", hist_permille(b->hist, 900)},
         {"p99_us", hist_permille(b->hist, 990)},
@@ -309,6 +421,9 @@ static void print_text(struct bench *b, double rate)
                hist_permille(b->hist, 500), hist_permille(b->hist, 900),
                hist_permille(b->hist, 990), hist_permille(b->hist, 999), b->hist->max);
     buf_printf(out, "  longest time without a success: %" PRIu64 " ms\n", b->longest_gap_us / 1000);
+    if (b->rate > 0)
+        buf_printf(out, "  due and never begun, because all clients were busy: %" PRIu64 "\n",
+                   never_begun(b));
     buf_printf(out, "  errors: %" PRIu64 "\n", b->errors_total);
     for (size_t i = 0; i < ARRAY_LEN(b->errors_by_code); i++) {
         if (b->errors_by_code[i] > 0)
@@ -318,8 +433,10 @@ static void print_text(struct bench *b, double rate)
 
 static bool parse_flags(struct bench *b, int argc, const char *const *argv, int *ret_exit)
 {
+    bool is_clients_given = false;
     const struct args_flag flags[] = {
-        {"clients", 'c', ARGS_U64, &b->clients, NULL, "N", "at a time, each one operation (64)"},
+        {"clients", 'c', ARGS_U64, &b->clients, &is_clients_given, "N",
+         "at a time, each one operation (64; with --rate 1000)"},
         {"seconds", 's', ARGS_U64, &b->duration_us, NULL, "N", "how long (10)"},
         {"warmup", 0, ARGS_DURATION, &b->warmup_us, NULL, "TIME", "not counted, before (0)"},
         {"value-size", 'v', ARGS_SIZE, &b->value_size, NULL, "SIZE", "bytes of a value (100)"},
@@ -328,6 +445,8 @@ static bool parse_flags(struct bench *b, int argc, const char *const *argv, int 
         {"reads", 0, ARGS_U64, &b->reads_percent, NULL, "PERCENT", "mixed: share of reads (90)"},
         {"prefix", 0, ARGS_TEXT, &b->prefix, NULL, "P", "in front of every key (bench:)"},
         {"seed", 0, ARGS_U64, &b->seed, NULL, "N", "of the choice of keys (1)"},
+        {"rate", 'r', ARGS_U64, &b->rate, NULL, "N",
+         "open loop: N a second are due, whatever the answers; latency counts from then"},
         {"no-load", 0, ARGS_SWITCH, &b->is_no_load, NULL, NULL,
          "do not put all keys before reading"},
         {"no-sessions", 0, ARGS_SWITCH, &b->has_no_sessions, NULL, NULL,
@@ -338,13 +457,15 @@ static bool parse_flags(struct bench *b, int argc, const char *const *argv, int 
     struct cli_words words;
     if (!cli_parse(b->cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, ret_exit))
         return false;
-    if (b->clients < 1 || b->clients > CLIENTS_MAX || b->duration_us < 1 ||
+    if (b->rate > 0 && !is_clients_given)
+        b->clients = OPEN_CLIENTS;
+    if (b->rate > RATE_MAX || b->clients < 1 || b->clients > CLIENTS_MAX || b->duration_us < 1 ||
         b->duration_us > SECONDS_MAX || b->keys < 1 || b->value_size > VALUE_POOL ||
         b->reads_percent > 100 || b->page < 1 || b->page > 10000 || strlen(b->prefix) > KEY_TEXT) {
         *ret_exit = cli_usage(b->cli,
                               "clients 1 to %d, seconds 1 to %d, values up to 1MiB, page 1 "
-                              "to 10000, reads 0 to 100, prefix up to %d bytes",
-                              CLIENTS_MAX, SECONDS_MAX, KEY_TEXT);
+                              "to 10000, reads 0 to 100, prefix up to %d bytes, rate up to %d",
+                              CLIENTS_MAX, SECONDS_MAX, KEY_TEXT, RATE_MAX);
         return false;
     }
     b->duration_us *= 1000000;
@@ -455,7 +576,8 @@ static int run_scan(struct cli *cli, int argc, const char *const *argv)
 
 const struct cli_command bench_commands[] = {
     {"put", run_put, NULL, NULL, "write random keys",
-     "  holdfast bench put --clients 64 --seconds 10\n  holdfast bench put --json --progress"},
+     "  holdfast bench put --clients 64 --seconds 10\n  holdfast bench put --json --progress\n"
+     "  holdfast bench put --rate 10000 --seconds 600"},
     {"get", run_get, NULL, NULL, "read random keys, linearizably",
      "  holdfast bench get --clients 64 --keys 10000"},
     {"mixed", run_mixed, NULL, NULL, "reads and writes", "  holdfast bench mixed --reads 50"},
