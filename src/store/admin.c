@@ -311,6 +311,7 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     add_number(out, "log.cache_bytes", log.cache_bytes);
     add_number(out, "log.room_bytes", raftlog_room(store->log));
     add_number(out, "log.appends", log.appends);
+    add_number(out, "log.append_bytes", log.append_bytes);
     add_number(out, "log.syncs", log.batches);
     add_number(out, "log.sync_us_sum", log.sync_us_sum);
     add_number(out, "log.sync_us_max", log.sync_us_max);

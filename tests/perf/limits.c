@@ -5,7 +5,9 @@
  * at once, alone and beside processes that fill a file of 64 MiB over and over; and one
  * round trip of a small message over loopback.
  *
- *   limits FOLDER [--seconds N]
+ *   limits FOLDER [--seconds N] [--json]
+ *
+ * --json measures only what needs nothing beside it, and prints one object.
  *
  * Beside "whole" files, each is written in one go and synced at its end; beside "paced"
  * ones, each MiB is sent to the disk before the next is written.
@@ -144,6 +146,14 @@ static void read_report(int pipe, struct hist *all)
     free(report);
 }
 
+static void print_json(const char *name, const struct hist *h, double seconds, const char *after)
+{
+    printf("\"%s\": {\"per_sec\": %.1f, \"p50_us\": %" PRIu64 ", \"p99_us\": %" PRIu64
+           ", \"p999_us\": %" PRIu64 "}%s",
+           name, (double)h->count / seconds, hist_permille(h, 500), hist_permille(h, 990),
+           hist_permille(h, 999), after);
+}
+
 static void print_line(const char *what, const struct hist *h, double seconds)
 {
     printf("%-46s %8.0f/s  p50 %6" PRIu64 "  p99 %6" PRIu64 "  p99.9 %6" PRIu64 "  max %6" PRIu64
@@ -153,15 +163,11 @@ static void print_line(const char *what, const struct hist *h, double seconds)
     fflush(stdout);
 }
 
-static void measure_syncs(const char *folder, int writers, enum filling filling, uint64_t seconds)
+static void measure_syncs(const char *folder, int writers, enum filling filling, uint64_t seconds,
+                          struct hist *all)
 {
-    static const char *const beside[] = {"", " beside 3 filling, whole",
-                                         " beside 3 filling, paced"};
     pid_t syncers[PROCESSES_MAX], fillers[PROCESSES_MAX];
     int pipes[PROCESSES_MAX][2], files[PROCESSES_MAX];
-    char what[96];
-    struct hist *all = malloc(sizeof *all);
-    must(all != NULL, "malloc");
     hist_init(all);
     int n_fillers = filling == FILL_NONE ? 0 : 3;
     for (int i = 0; i < writers; i++)
@@ -183,9 +189,6 @@ static void measure_syncs(const char *folder, int writers, enum filling filling,
         kill(fillers[i], SIGKILL);
         (void)waitpid(fillers[i], NULL, 0);
     }
-    snprintf(what, sizeof what, "write 4 KiB + fdatasync, %d at once%s", writers, beside[filling]);
-    print_line(what, all, (double)seconds);
-    free(all);
 }
 
 static void echo(int fd)
@@ -197,7 +200,7 @@ static void echo(int fd)
     _exit(0);
 }
 
-static void measure_loopback(uint64_t seconds)
+static void measure_loopback(uint64_t seconds, struct hist *h)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
@@ -221,8 +224,6 @@ static void measure_loopback(uint64_t seconds)
     close(peer);
     close(listener);
     uint8_t message[MESSAGE] = {0};
-    struct hist *h = malloc(sizeof *h);
-    must(h != NULL, "malloc");
     hist_init(h);
     uint64_t until_us = now_us() + seconds * 1000000, began;
     while ((began = now_us()) < until_us) {
@@ -232,28 +233,59 @@ static void measure_loopback(uint64_t seconds)
     }
     close(fd);
     (void)waitpid(pid, NULL, 0);
+}
+
+/* What the stores' own load is held against. */
+static void measure_json(const char *folder, uint64_t seconds, struct hist *h)
+{
+    printf("{");
+    measure_loopback(seconds, h);
+    print_json("loopback", h, (double)seconds, ", ");
+    measure_syncs(folder, 1, FILL_NONE, seconds, h);
+    print_json("fdatasync_1", h, (double)seconds, ", ");
+    measure_syncs(folder, 3, FILL_NONE, seconds, h);
+    print_json("fdatasync_3", h, (double)seconds, "}\n");
+}
+
+static void measure_text(const char *folder, uint64_t seconds, struct hist *h)
+{
+    static const struct {
+        const char *what;
+        int writers;
+        enum filling filling;
+    } rows[] = {
+        {"write 4 KiB + fdatasync, 1 at once", 1, FILL_NONE},
+        {"write 4 KiB + fdatasync, 3 at once", 3, FILL_NONE},
+        {"write 4 KiB + fdatasync, 3 at once beside 3 filling, whole", 3, FILL_WHOLE},
+        {"write 4 KiB + fdatasync, 3 at once beside 3 filling, paced", 3, FILL_PACED},
+    };
+    measure_loopback(seconds, h);
     print_line("128 bytes there and back over loopback", h, (double)seconds);
-    free(h);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        measure_syncs(folder, rows[i].writers, rows[i].filling, seconds, h);
+        print_line(rows[i].what, h, (double)seconds);
+    }
 }
 
 int main(int argc, char **argv)
 {
     uint64_t seconds = 5;
+    bool is_json = false;
     const struct args_flag flags[] = {
         {"seconds", 0, ARGS_U64, &seconds, NULL, "N", "of each measurement"},
+        {"json", 0, ARGS_SWITCH, &is_json, NULL, NULL, "one object"},
     };
     const char *words[1];
     size_t count = 0;
     int rv = args_parse(flags, ARRAY_LEN(flags), argc - 1, (const char *const *)(argv + 1), words,
                         1, &count, NULL);
     if (rv != 0 || count != 1 || seconds < 1) {
-        fprintf(stderr, "usage: limits FOLDER [--seconds N]\n");
+        fprintf(stderr, "usage: limits FOLDER [--seconds N] [--json]\n");
         return 2;
     }
-    measure_loopback(seconds);
-    measure_syncs(words[0], 1, FILL_NONE, seconds);
-    measure_syncs(words[0], 3, FILL_NONE, seconds);
-    measure_syncs(words[0], 3, FILL_WHOLE, seconds);
-    measure_syncs(words[0], 3, FILL_PACED, seconds);
+    struct hist *h = malloc(sizeof *h);
+    must(h != NULL, "malloc");
+    (is_json ? measure_json : measure_text)(words[0], seconds, h);
+    free(h);
     return 0;
 }
