@@ -235,6 +235,15 @@ static bool is_at_rest(const struct world *w, const struct w_range *r)
     return r->grows == 0 && r->qps == 0 && r->write_bytes_s == 0 && w->now_ms - r->busy_ms >= 8000;
 }
 
+/* What it says as it falls asleep; again, until the driver has answered. */
+static void fall_asleep(struct world *w, struct w_range *r)
+{
+    uint64_t busy_ms = r->busy_ms;
+    world_beat_soon(w, r);
+    r->busy_ms = busy_ms;
+    r->is_asleep = true;
+}
+
 static void live_on(struct world *w, struct w_range *r)
 {
     struct w_member *leader = w_member_of(r, r->leader);
@@ -246,10 +255,13 @@ static void live_on(struct world *w, struct w_range *r)
     bool is_falling_asleep = is_at_rest(w, r);
     if (w->now_ms < r->beat_ms && !is_falling_asleep)
         return;
+    if (is_falling_asleep) {
+        fall_asleep(w, r);
+        return;
+    }
     uint64_t busy_ms = r->busy_ms;
     world_beat_soon(w, r);
     r->busy_ms = busy_ms;
-    r->is_asleep = is_falling_asleep;
 }
 
 void world_second(struct world *w)
@@ -260,8 +272,11 @@ void world_second(struct world *w)
             continue;
         if (r->is_asleep) {
             struct w_member *leader = w_member_of(r, r->leader);
-            if (leader != NULL && w_member_lives(w, leader))
+            if (leader != NULL && w_member_lives(w, leader)) {
+                if (!r->is_told && w->now_ms >= r->beat_ms)
+                    fall_asleep(w, r);
                 continue;
+            }
             r->is_asleep = false; /* stores notice that one is silent, and wake what it led */
         }
         live_on(w, r);

@@ -257,6 +257,7 @@ struct w_store *world_add_store(struct world *w)
 void world_beat_soon(struct world *w, struct w_range *r)
 {
     r->is_asleep = false;
+    r->is_told = false;
     r->busy_ms = w->now_ms;
     if (r->is_beat_near)
         return;
@@ -642,6 +643,9 @@ static void on_hb_range(struct world *w, struct w_event *ev)
     struct placement_step step;
     if (d == NULL)
         return;
+    struct w_range *r = world_range(w, ev->range_id);
+    if (r->is_asleep && ev->hb.is_asleep && ev->hb.leader_term == r->raft_term)
+        r->is_told = true;
     if (placement_on_range_heartbeat(d->p, w->now_ms, &ev->hb, &step) == 1) {
         judge_step_given(w, d, &step);
         if (step.range_id != ev->hb.descriptor->range_id)

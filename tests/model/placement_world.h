@@ -51,6 +51,7 @@ struct w_range {
     bool is_ended;
     uint64_t beat_ms;  /* when the next heartbeat is due */
     bool is_beat_near; /* an event for that is on its way */
+    bool is_told;      /* the driver has answered what it said as it fell asleep */
     uint64_t busy_ms;  /* last change: awake for a while */
     uint32_t at;       /* in world.ranges */
 };
