@@ -85,8 +85,7 @@ static int do_add(struct word *w, struct err *err)
     uint64_t id;
     if (h.voters >= wants && !w->p->settings.paused)
         return err_set(err, ERR_STATE,
-                       "range %llu has its %u voters: one more would be removed again (raise the "
-                       "setting 'replicas', move one, or pause placement)",
+                       "range %llu has its %u voters: raise 'replicas', move one, or pause first",
                        U(w->r->id), wants);
     int rv = find_to(w, NULL, &to, err);
     if (rv != 0)
@@ -118,8 +117,7 @@ static int do_remove(struct word *w, struct err *err)
         return err_set(err, ERR_STATE, "it is the only voter of range %llu", U(w->r->id));
     if (is_voter && h.voters <= wants && !w->p->settings.paused)
         return err_set(err, ERR_STATE,
-                       "range %llu needs its %u voters: another would be added again (move it, "
-                       "lower the setting 'replicas', or pause placement)",
+                       "range %llu needs its %u voters: lower 'replicas', move one, or pause first",
                        U(w->r->id), wants);
     clear_way(w);
     struct pl_op *op = pl_op_new(w->p, w->r, PL_COMMAND);
@@ -172,8 +170,7 @@ static int do_merge(struct word *w, struct err *err)
     struct pl_range *right = pl_tree_next(w->p, w->r);
     if (w->r->id == PLACEMENT_SYSTEM_RANGE || w->r->end_len == 0 || right == NULL ||
         right->id == PLACEMENT_SYSTEM_RANGE ||
-        !slice_equal(pl_range_end(w->r), pl_range_start(right)) ||
-        !pl_is_same_keyspace(w->r, right))
+        !slice_equal(pl_range_end(w->r), pl_range_start(right)) || !pl_is_cut_inside(right))
         return err_set(err, ERR_INVALID, "range %llu has no right neighbour to be merged with",
                        U(w->r->id));
     struct pl_health a = pl_range_health(w->p, w->r);
@@ -181,8 +178,7 @@ static int do_merge(struct word *w, struct err *err)
     if (a.healthy < a.voters || b.healthy < b.voters || a.learners + b.learners > 0 ||
         a.voters != b.voters || !pl_range_is_led(w->p, right))
         return err_set(err, ERR_STATE,
-                       "ranges %llu and %llu must have the same number of replicas, all of them "
-                       "healthy",
+                       "ranges %llu and %llu must have equally many replicas, all healthy",
                        U(w->r->id), U(right->id));
     if (right->op != NULL && right->op->cause == PL_COMMAND && right->op != w->r->op)
         return err_set(err, ERR_BUSY, "operator %llu runs for range %llu", U(right->op->id),
@@ -193,7 +189,7 @@ static int do_merge(struct word *w, struct err *err)
     if (pl_begin_merge(w->p, w->r, right, PL_COMMAND, w->why))
         return 0;
     return err_set(err, ERR_BUSY,
-                   "the replicas of range %llu cannot be brought to the stores of range %llu now",
+                   "the replicas of range %llu cannot be brought to those of range %llu now",
                    U(right->id), U(w->r->id));
 }
 

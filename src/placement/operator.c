@@ -385,15 +385,9 @@ void placement_on_step_result(struct placement *p, uint64_t now_ms, uint64_t ope
 /* ---- status
  * ---------------------------------------------------------------------------------------- */
 
-bool placement_operator_at(const struct placement *p, uint64_t now_ms, uint32_t i,
-                           struct placement_operator_status *ret_status)
+static void status_of(const struct pl_op *op, uint64_t now_ms,
+                      struct placement_operator_status *ret_status)
 {
-    const struct list *it = p->ops.next;
-    for (; i > 0 && it != &p->ops; i--)
-        it = it->next;
-    if (it == &p->ops)
-        return false;
-    const struct pl_op *op = list_entry(it, const struct pl_op, in_all);
     *ret_status = (struct placement_operator_status){
         .id = op->id,
         .range_id = op->range->id,
@@ -410,7 +404,17 @@ bool placement_operator_at(const struct placement *p, uint64_t now_ms, uint32_t 
         ret_status->kinds[k] = op->steps[k].kind;
         ret_status->stores[k] = op->steps[k].store == NULL ? 0 : op->steps[k].store->id;
     }
-    return true;
+}
+
+bool placement_operator_at(const struct placement *p, uint64_t now_ms, uint32_t i,
+                           struct placement_operator_status *ret_status)
+{
+    const struct list *it = p->ops.next;
+    for (; i > 0 && it != &p->ops; i--)
+        it = it->next;
+    if (it != &p->ops)
+        status_of(list_entry(it, const struct pl_op, in_all), now_ms, ret_status);
+    return it != &p->ops;
 }
 
 bool placement_history_at(const struct placement *p, uint64_t now_ms, uint32_t i,
@@ -437,4 +441,19 @@ bool placement_history_at(const struct placement *p, uint64_t now_ms, uint32_t i
         ret_status->stores[k] = past->stores[k];
     }
     return true;
+}
+
+bool placement_operator_status(const struct placement *p, uint64_t now_ms, uint64_t operator_id,
+                               struct placement_operator_status *ret_status)
+{
+    const struct pl_op *op = map_get(&p->ops_by_id, operator_id);
+    if (op != NULL) {
+        status_of(op, now_ms, ret_status);
+        return true;
+    }
+    for (uint32_t i = 0; placement_history_at(p, now_ms, i, ret_status); i++) {
+        if (ret_status->id == operator_id)
+            return true;
+    }
+    return false;
 }

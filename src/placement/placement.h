@@ -217,7 +217,8 @@ struct placement_peer {
     uint64_t contact_age_ms; /* since the leader heard of it, or since it leads */
 };
 
-/* From a range's leader: on change, each 10 s, and when it falls asleep (then the last). */
+/* From a range's leader: on change, each 10 s, and when it falls asleep: then the last, but
+ * sent again until it was answered, for nothing else would ever tell. */
 struct placement_range_heartbeat {
     const struct descriptor *descriptor; /* as of the latest appended configuration */
     uint64_t store_id;                   /* who leads */
@@ -487,5 +488,9 @@ bool placement_operator_at(const struct placement *p, uint64_t now_ms, uint32_t 
 /* The i-th that ended, the last one first; false behind what is remembered. */
 bool placement_history_at(const struct placement *p, uint64_t now_ms, uint32_t i,
                           struct placement_operator_status *ret_status);
+
+/* The one with that id, running or remembered; false: neither. */
+bool placement_operator_status(const struct placement *p, uint64_t now_ms, uint64_t operator_id,
+                               struct placement_operator_status *ret_status);
 
 #endif

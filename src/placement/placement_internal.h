@@ -479,8 +479,9 @@ static inline bool pl_store_takes_part(const struct pl_store *s)
     return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE;
 }
 
-/* May the two ever be one? */
-bool pl_is_same_keyspace(const struct pl_range *a, const struct pl_range *b);
+/* Does it begin in the midst of a keyspace? Only such a cut may go away: where a keyspace begins,
+ * a range does. */
+bool pl_is_cut_inside(const struct pl_range *right);
 /* Split or merge, if the range asks for it. True: an operator was begun. */
 bool pl_shape_range(struct placement *p, struct pl_range *r);
 bool pl_begin_split(struct placement *p, struct pl_range *r, enum pl_cause cause,

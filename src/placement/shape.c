@@ -13,7 +13,7 @@
 
 enum {
     HOT_FOR_MS = 15000, /* before a range is split for its load */
-    KEYSPACE_LEN = 5,   /* 0x02 and the keyspace: ranges never span two */
+    KEYSPACE_LEN = 5,   /* 0x02 and the keyspace */
 };
 
 static bool is_whole(const struct placement *p, const struct pl_range *r)
@@ -91,12 +91,9 @@ static bool is_small_and_cold(const struct placement *p, const struct pl_range *
            !was_shaped_lately(p, r) && r->qps <= p->settings.split_qps / 8;
 }
 
-bool pl_is_same_keyspace(const struct pl_range *a, const struct pl_range *b)
+bool pl_is_cut_inside(const struct pl_range *right)
 {
-    struct slice x = pl_range_start(a);
-    struct slice y = pl_range_start(b);
-    return x.len >= KEYSPACE_LEN && y.len >= KEYSPACE_LEN &&
-           memcmp(x.data, y.data, KEYSPACE_LEN) == 0;
+    return pl_range_start(right).len > KEYSPACE_LEN;
 }
 
 static uint32_t merges_running(const struct placement *p)
@@ -157,9 +154,8 @@ static bool merge(struct placement *p, struct pl_range *left)
     struct pl_range *right = pl_tree_next(p, left);
     if (right == NULL || right->id == PLACEMENT_SYSTEM_RANGE ||
         !slice_equal(pl_range_end(left), pl_range_start(right)) || !is_small_and_cold(p, right) ||
-        !pl_is_same_keyspace(left, right) ||
-        left->bytes + right->bytes >= p->settings.split_bytes / 2 || !is_whole(p, left) ||
-        !is_whole(p, right) || merges_running(p) >= p->settings.merges_max ||
+        !pl_is_cut_inside(right) || left->bytes + right->bytes >= p->settings.split_bytes / 2 ||
+        !is_whole(p, left) || !is_whole(p, right) || merges_running(p) >= p->settings.merges_max ||
         !pl_may_send(p, right))
         return false;
     snprintf(why, sizeof why, "range %llu (%llu KiB) and its neighbour %llu (%llu KiB) are small",

@@ -203,6 +203,32 @@ static void test_merges_from_other_stores(void **state)
     rig_fini(&rig);
 }
 
+/* The first range of data begins before the first keyspace does: what was cut off it may come
+ * back. Where a keyspace begins, the cut stays. */
+static void test_merges_into_the_first(void **state)
+{
+    (void)state;
+    begin(3, 0, 0);
+    rig_range(&rig, 2, "k", "kkkkk", STORES(1, 2, 3), 3)->bytes = 5 << 20;
+    rig_range(&rig, 3, "kkkkk", "kkkkkM", STORES(1, 2, 3), 3)->bytes = 5 << 20;
+    rig_range(&rig, 4, "kkkkkM", "", STORES(1, 2, 3), 3)->bytes = 5 << 20;
+    rig_run(&rig, 30);
+    struct placement_command merge = {.kind = PLACEMENT_CMD_MERGE, .range_id = 2};
+    assert_int_equal(rig_command(&rig, merge, NULL), ERR_INVALID);
+    merge.range_id = 3;
+    assert_int_equal(rig_command(&rig, merge, NULL), 0);
+    rig_run(&rig, 30);
+    assert_int_equal(living(), 2);
+    rig_fini(&rig);
+
+    begin(3, 0, 0);
+    rig_range(&rig, 2, "k", "kkkkkM", STORES(1, 2, 3), 3)->bytes = 5 << 20;
+    rig_range(&rig, 3, "kkkkkM", "", STORES(1, 2, 3), 3)->bytes = 5 << 20;
+    rig_run(&rig, 700);
+    assert_int_equal(living(), 1);
+    rig_fini(&rig);
+}
+
 static void test_pause(void **state)
 {
     (void)state;
@@ -240,14 +266,11 @@ static const struct {
      {.kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 1, .to_store = 77},
      ERR_NOT_FOUND,
      "no store 77"},
-    {"too many",
-     {.kind = PLACEMENT_CMD_ADD_REPLICA, .range_id = 2},
-     ERR_STATE,
-     "would be removed again"},
+    {"too many", {.kind = PLACEMENT_CMD_ADD_REPLICA, .range_id = 2}, ERR_STATE, "has its 3 voters"},
     {"too few",
      {.kind = PLACEMENT_CMD_REMOVE_REPLICA, .range_id = 2, .from_store = 3},
      ERR_STATE,
-     "would be added again"},
+     "needs its 3 voters"},
     {"leads",
      {.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2, .to_store = 1},
      ERR_EXISTS,
@@ -365,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_splits_for_load_one_by_one),
         cmocka_unit_test(test_merges_what_is_small_and_cold),
         cmocka_unit_test(test_merges_from_other_stores),
+        cmocka_unit_test(test_merges_into_the_first),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_cancel),
