@@ -284,7 +284,8 @@ static void add_operator(struct table *t, const struct placement_operator_status
     buf_fini(&steps);
 }
 
-static void show_operators(struct driver *d, const struct answer_to *to)
+/* All that run and the last that ended; or the one that is named, if it is remembered. */
+static void show_operators(struct driver *d, const struct answer_to *to, uint64_t only)
 {
     static const char *const columns[] = {"#operator", "#range_id", "state", "#step",  "steps",
                                           "by",        "why",       "said",  "#age_ms"};
@@ -292,6 +293,12 @@ static void show_operators(struct driver *d, const struct answer_to *to)
     struct placement_operator_status op;
     uint64_t now_ms = driver_now_ms(d);
     table_init(&t, columns, ARRAY_LEN(columns));
+    if (only != 0) {
+        if (placement_operator_status(d->placement, now_ms, only, &op))
+            add_operator(&t, &op);
+        answer_table(d->store, to, &t);
+        return;
+    }
     for (uint32_t i = 0; i < ROWS_MAX && placement_operator_at(d->placement, now_ms, i, &op); i++)
         add_operator(&t, &op);
     for (uint32_t i = 0; i < HISTORY_ROWS_MAX && placement_history_at(d->placement, now_ms, i, &op);
@@ -475,7 +482,7 @@ void driver_on_request(struct store *store, struct answer_to *to, const struct r
         show_settings(d, to);
         break;
     case VERB_OPERATORS:
-        show_operators(d, to);
+        show_operators(d, to, asked->id);
         break;
     case VERB_RANGES:
         show_ranges(d, to, asked);

@@ -176,7 +176,7 @@ enum placement_verb {
     VERB_EXPLAIN = 7,    /* what is done with range `id`, and why */
     VERB_WHY_NOT = 8,    /* why nothing comes to store `id` or leaves it */
     VERB_PLAN = 9,       /* what would be done; `name` "down", "gone": if store `id` were so */
-    VERB_OPERATORS = 10, /* a table of what runs, and what ended */
+    VERB_OPERATORS = 10, /* a table of what runs, and what ended; or of operator `id` */
     VERB_DRAIN = 11,     /* store `id` */
     VERB_UNDRAIN = 12,
     VERB_DECOMMISSION = 13,

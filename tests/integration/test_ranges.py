@@ -62,6 +62,54 @@ def test_by_hand():
         c.ok("range", "check", "--all", timeout=120)
 
 
+def stores_of(c, range_id):
+    return {m["store"] for m in c.json("range", "show", str(range_id))["ranges"][0]["replicas"]}
+
+
+def test_moves():
+    """A replica goes where it is told to, by whoever leads; what is told is done when the
+    command ends, and what cannot be done is refused with the reason."""
+    with Cluster(nodes=4) as c:
+        fill(c, 500)
+        wait_until("range 2 has three replicas", 30, lambda: len(stores_of(c, 2)) == 3)
+        c.ok("placement", "settings", "balance", "off")
+        c.ok("range", "split", "key00250")
+        here = stores_of(c, 2)
+        leader = ranges(c)[0]["leader"]
+        target = ({1, 2, 3, 4} - here).pop()
+        c.ok("range", "move", "2", "--from", str(leader), "--to", str(target))
+        check(stores_of(c, 2) == here - {leader} | {target}, stores_of(c, 2))
+        second = next(r["id"] for r in ranges(c) if r["id"] != 2)
+        check("OK" in c.ok("range", "merge", "2", str(second)), "a merge over other stores")
+        check(len(ranges(c)) == 1)
+        other = (stores_of(c, 2) - {ranges(c)[0]["leader"]}).pop()
+        c.ok("range", "transfer-leader", "--range", "2", "--to", str(other))
+        wait_until("it leads", 10, lambda: ranges(c)[0]["leader"] == other)
+        done = c.json("range", "scatter", "2")
+        shown = c.json("placement", "operators", str(done["operator"]))["operators"]
+        check(len(shown) == 1 and shown[0]["state"] == "done", shown)
+        here = stores_of(c, 2)
+        gone = ({1, 2, 3, 4} - here).pop()
+        for argv, want, said in ((["move", "2"], 2, "--from"),
+                                 (["move", "x", "--from", "1"], 2, "RANGE"),
+                                 (["move", "2", "--from", str(gone)], 3, "no replica on store"),
+                                 (["move", "77", "--from", "1"], 3, "no range 77"),
+                                 (["move", "2", "--from", "1", "--to", "9"], 3, ""),
+                                 (["add-replica", "2"], 1, "has its 3 voters"),
+                                 (["remove-replica", "2", "--from", str(max(here))], 1, "needs its 3"),
+                                 (["transfer-leader", "7", "--range", "2"], 2, "either")):
+            done = c.run("range", *argv)
+            check(done.returncode == want and said in done.stderr, argv, done.returncode,
+                  done.stderr)
+        c.ok("placement", "pause")
+        c.ok("range", "add-replica", "2")
+        check(len(stores_of(c, 2)) == 4, stores_of(c, 2))
+        leads = ranges(c)[0]["leader"]
+        c.ok("range", "remove-replica", "2", "--from", str((stores_of(c, 2) - {leads}).pop()))
+        check(len(stores_of(c, 2)) == 3 and len(values(c)) == 500)
+        c.ok("range", "check", "--all", timeout=120)
+
+
 def test_refused():
     with Cluster() as c:
         fill(c, 10)
@@ -109,4 +157,4 @@ def test_under_load():
 
 
 if __name__ == "__main__":
-    main(test_by_hand, test_refused, test_under_load)
+    main(test_by_hand, test_moves, test_refused, test_under_load)

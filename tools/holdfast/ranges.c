@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * range list, show, split, merge, transfer-leader.
+ * range list, show, split, merge, transfer-leader (moves.c has the rest).
  *
  * The list walks the space of keys: who holds this place, and who leads that? Its leader
  * is asked for its view; where that does not answer, the view of who did is shown.
@@ -12,6 +12,7 @@
 #include "base/coding.h"
 #include "base/text.h"
 #include "commands.h"
+#include "moves.h"
 #include "ranges.h"
 
 enum {
@@ -534,6 +535,29 @@ static int merge_with(struct cli *cli, struct hf_client *client, const struct hf
     return exit_code;
 }
 
+/* Are their replicas on the same stores? Else placement brings them together first. */
+static bool is_together(const struct hf_info *left, const struct hf_info *right)
+{
+    size_t shared = 0;
+    for (size_t i = 0; i < left->member_count; i++) {
+        for (size_t k = 0; k < right->member_count; k++)
+            shared += left->members[i].store_id == right->members[k].store_id;
+    }
+    return shared == left->member_count && shared == right->member_count;
+}
+
+static int merge_two(struct cli *cli, struct hf_client *client, const struct hf_info *left,
+                     const struct hf_info *right)
+{
+    struct moves_word word = {.name = "merge", .range_id = left->range_id};
+    if (!slice_equal(cli_slice(left->range_end), cli_slice(right->range_start)))
+        return cli_error(cli, "range %" PRIu64 " does not begin where range %" PRIu64 " ends",
+                         right->range_id, left->range_id);
+    if (is_together(left, right))
+        return merge_with(cli, client, left, right);
+    return moves_command(cli, &word);
+}
+
 static int run_merge(struct cli *cli, int argc, const char *const *argv)
 {
     struct cli_words words;
@@ -555,7 +579,7 @@ static int run_merge(struct cli *cli, int argc, const char *const *argv)
     if (exit_code == EXIT_DONE)
         exit_code = ranges_one(cli, client, right_id, &right);
     if (exit_code == EXIT_DONE)
-        exit_code = merge_with(cli, client, left->info, right->info);
+        exit_code = merge_two(cli, client, left->info, right->info);
     hf_result_free(left);
     hf_result_free(right);
     return exit_code;
@@ -568,8 +592,20 @@ static int run_transfer_leader(struct cli *cli, int argc, const char *const *arg
     struct cli_words words;
     int exit_code;
     uint64_t replica_id = 0;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 1, &words, &exit_code))
+    struct moves_word word = {.name = "transfer-leader"};
+    bool has_range = false;
+    const struct args_flag flags[] = {
+        {"range", 0, ARGS_U64, &word.range_id, &has_range, "RANGE", "of this range"},
+        {"to", 0, ARGS_U64, &word.to_store, NULL, "STORE",
+         "with --range: to this store (default: the best)"},
+    };
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
         return exit_code;
+    if (has_range != (word.range_id != 0) || (has_range && words.count == 1) ||
+        (word.to_store != 0 && !has_range))
+        return cli_usage(cli, "either REPLICA, or --range RANGE [--to STORE]");
+    if (has_range)
+        return moves_command(cli, &word);
     if (words.count == 1 && text_parse_u64(slice_str(words.at[0]), &replica_id) != 0)
         return cli_usage(cli, "REPLICA is a number, not '%s'", words.at[0]);
     struct hf_client *client = cli_client(cli);
@@ -595,14 +631,24 @@ const struct cli_command range_commands[] = {
      "  holdfast range split m t\n  holdfast range split --range 2"},
     {"merge", run_merge, NULL, "LEFT RIGHT", "make two neighbours one range",
      "  holdfast range merge 2 918273\n"
-     "\nRIGHT must begin where LEFT ends, and have its replicas on the same stores. It serves\n"
-     "nothing while it is merged: milliseconds, or two seconds if that fails."},
+     "\nRIGHT must begin where LEFT ends. If its replicas are on other stores, they are moved\n"
+     "first. It serves nothing while it is merged: milliseconds, or two seconds if that fails."},
+    {"move", range_move_run, NULL, "RANGE", "bring a replica from one store to another",
+     "  holdfast range move 2 --from 1 --to 4\n  holdfast range move 2 --from 1"},
+    {"add-replica", range_add_replica_run, NULL, "RANGE", "one voter more",
+     "  holdfast range add-replica 2 --to 4"},
+    {"remove-replica", range_remove_replica_run, NULL, "RANGE", "one voter fewer",
+     "  holdfast range remove-replica 2 --from 1\n"
+     "\nPlacement adds and removes until a range has as many voters as the setting 'replicas'\n"
+     "says: these two are for while it is paused."},
+    {"scatter", range_scatter_run, NULL, "RANGE", "move a replica or the leader at random",
+     "  holdfast range scatter 2"},
     {"check", range_check_run, NULL, "[RANGE]",
      "compare the replicas of a range: checksums of each, at one index",
      "  holdfast range check\n  holdfast range check --all --json\n"
      "\n0: all replicas are alike; 1: some differ; 4: nothing differs, but not all took part"},
     {"transfer-leader", run_transfer_leader, NULL, "[REPLICA]",
      "hand leadership to a replica, or to whichever is best",
-     "  holdfast range transfer-leader 2\n  holdfast range transfer-leader"},
+     "  holdfast range transfer-leader 2\n  holdfast range transfer-leader --range 7 --to 3"},
     {0},
 };
