@@ -154,6 +154,14 @@ class Control:
                                node.data, "--side", node.side, "--seed", str(seed),
                                *([mode] if mode else [])])
 
+    def empty(self, node):
+        """All that it ever stored is gone, and what the file layer knows of it; orders to
+        that layer stand."""
+        with node.lock:
+            self.run(node, ["find", node.data, "-mindepth", "1", "-delete"])
+            self.run(node, ["find", node.side, "-mindepth", "1", "!", "-name", "control",
+                            "-delete"])
+
     def set_clock(self, node, offset_s):
         self.write(node.clock, f"{offset_s:+.3f}s\n", node)
 

@@ -37,13 +37,23 @@ class Cluster:
         return f"{node.address}:{PORT}"
 
     def configure(self, whose):
-        """A node's configuration file; `whose` tells of its cluster."""
+        """Each node's configuration file; `whose` tells of its cluster."""
         for node in self.nodes:
-            secret = f"{node.folder}/secret"
-            self.control.write(secret, "only-for-this-run\n", node)
-            self.control.write(
-                node.conf, f"data_dir = {node.data}\nlisten = {self.endpoint(node)}\n"
-                f"{whose(node)}\ncluster_secret_file = {secret}\n{SMALL}", node)
+            self.configure_one(node, whose(node))
+
+    def configure_one(self, node, cluster):
+        secret = f"{node.folder}/secret"
+        self.control.write(secret, "only-for-this-run\n", node)
+        self.control.write(
+            node.conf, f"data_dir = {node.data}\nlisten = {self.endpoint(node)}\n"
+            f"{cluster}\ncluster_secret_file = {secret}\n{SMALL}", node)
+
+    def renew(self, node):
+        """It was removed from the cluster, and does not run: with an empty folder it is to ask
+        all others to take it in."""
+        self.control.empty(node)
+        others = ", ".join(self.endpoint(n) for n in self.nodes if n is not node)
+        self.configure_one(node, f"join = {others}")
 
     def birth(self):
         """Start every node and make one cluster of them. Raises if it does not serve."""
@@ -143,6 +153,10 @@ class Cluster:
         """By which the operator's commands know it; None if nobody can tell."""
         stores = self.asked("node", "list").get("stores", [])
         return next((s["store_id"] for s in stores if s["address"] == self.endpoint(node)), None)
+
+    def stores(self):
+        """{store id: state}; {} if nobody tells."""
+        return {s["store_id"]: s["state"] for s in self.asked("node", "list").get("stores", [])}
 
     def replicas(self):
         """{node: replica id} of the range's members."""

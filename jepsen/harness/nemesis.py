@@ -17,6 +17,7 @@ class Fault:
     """kind: its nemesis. Long faults are ended by the schedule; those with `is_instant` do
     all of their work in begin()."""
     is_instant = False
+    shortest_s = 0
     longest_s = 8
 
     def __init__(self, kind, world, rng):
@@ -382,14 +383,67 @@ class Drain(Fault):
             self.world.nemesis.unfinished.append(lambda: self.order("undrain"))
 
 
+class Move(Fault):
+    """A range's replica or leader goes to another store, at random."""
+    is_instant = True
+
+    def begin(self):
+        ids = self.world.cluster.ranges()
+        argv = ["scatter", str(self.rng.choice(ids))] if ids else []
+        if not argv:
+            self.text = "move: nobody tells which ranges there are"
+            return
+        done = self.world.cluster.cli("range", *argv, "--no-wait", "--timeout", "3s", timeout_s=8)
+        said = (done.stdout or done.stderr).strip().splitlines()
+        self.text = f"{' '.join(argv)}: {said[0][:100] if said else done.returncode}"
+
+
+class Replace(Drain):
+    """A node is decommissioned; once the cluster has forgotten it, it comes back with an empty
+    folder, as a store that never was. If that takes too long, all is taken back."""
+    shortest_s = 12
+    longest_s = 30
+
+    def begin(self):
+        node = self.rng.choice(self.world.nodes)
+        node.is_expendable += 1  # it ends when it hears that it was removed
+        self.id = self.world.cluster.store_id(node)
+        self.is_begun = self.id is not None and self.order("decommission")
+        self.say(f"decommission ({'begun' if self.is_begun else 'not begun'})", [node])
+
+    def settle(self):
+        """True: the node is what it was, or a new one."""
+        node = self.nodes[0]
+        if self.id is not None:
+            stores = self.world.cluster.stores()
+            if not stores:
+                return False
+            if self.id in stores and stores[self.id] != "removed":
+                if not self.order("undrain"):
+                    return False
+            else:
+                self.control.kill(node)
+                self.world.cluster.renew(node)
+                self.control.start(node)
+                self.text += ", replaced"
+        node.is_expendable -= 1
+        return True
+
+    def end(self):
+        if not self.settle():
+            self.world.nemesis.unfinished.append(self.settle)
+
+
 KINDS = {
     "kill": (Kill,), "pause": (Pause,), "reset": (Reset,), "slow": (Slow,), "clock": (Clock,),
     "partition": (Partition, Partition, Partition, Flapping, Swizzle), "disk": (Disk,),
     "sync": (Sync,), "power": (Power,), "full": (Full,), "leader": (Leader,), "roll": (Roll,),
     "ranges": (Ranges,), "drain": (Drain,),
+    "move": (Move,), "replace": (Replace,),
 }
 ALL = tuple(k for k in KINDS if k != "full")
 NEEDS_COMMAND = {"leader": ("range transfer-leader",), "drain": ("node drain",),
+                 "move": ("range scatter",), "replace": ("node decommission",),
                  "ranges": tuple(f"range {c}" for c in Ranges.COMMANDS)}
 
 
@@ -432,8 +486,10 @@ class Nemesis(threading.Thread):
 
     def step(self):
         late = [e for e in self.on if self.now() - e[1]["begin"] > e[0].longest_s]
-        if late or len(self.on) >= self.at_once or (self.on and self.rng.random() < 0.5):
-            self.end_one(late[0] if late else self.rng.choice(self.on))
+        ripe = [e for e in self.on if self.now() - e[1]["begin"] >= e[0].shortest_s]
+        if late or len(self.on) >= self.at_once or (ripe and self.rng.random() < 0.5):
+            if late or ripe:
+                self.end_one(late[0] if late else self.rng.choice(ripe))
             return
         free = [k for k in self.kinds if not any(f.kind == k for f, _ in self.on)]
         self.begin_one(self.rng.choice(free or self.kinds))
