@@ -508,7 +508,7 @@ class Nemesis(threading.Thread):
     def end_one(self, pair):
         self.on.remove(pair)
         pair[0].end()
-        pair[1]["end"] = self.now()
+        pair[1].update(text=pair[0].text, end=self.now())
 
     def heal(self):
         """After the thread has ended: all faults end, every node runs."""
