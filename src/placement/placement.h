@@ -421,6 +421,7 @@ void placement_counts(const struct placement *p, struct placement_counts *ret_co
 
 struct placement_store_status {
     uint64_t store_id;
+    const uint8_t *uuid; /* STORE_UUID_LEN bytes */
     struct slice address;
     struct slice labels;
     enum placement_store_state state;
@@ -441,6 +442,10 @@ struct placement_store_status {
 /* The i-th store in order of ids; false behind the last. */
 bool placement_store_at(const struct placement *p, uint32_t i,
                         struct placement_store_status *ret_status);
+
+/* Was the id given out by this driver or one before it, and is it durable that no store has
+ * it any more? Of ids that a later driver may have given out it says no. */
+bool placement_store_is_gone(const struct placement *p, uint64_t store_id);
 
 struct placement_range_status {
     struct placement_route route;

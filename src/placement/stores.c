@@ -500,6 +500,7 @@ bool placement_store_at(const struct placement *p, uint32_t i,
     const struct pl_store *s = p->by_id[at];
     *ret_status = (struct placement_store_status){
         .store_id = s->id,
+        .uuid = s->uuid,
         .address = slice_str(s->address),
         .labels = slice_str(s->labels),
         .state = s->state,
@@ -517,4 +518,11 @@ bool placement_store_at(const struct placement *p, uint32_t i,
         .removes_running = s->removes,
     };
     return true;
+}
+
+bool placement_store_is_gone(const struct placement *p, uint64_t store_id)
+{
+    const struct pl_store *s = pl_store_get(p, store_id);
+    return store_id > 0 && p->is_loaded && store_id < p->ids[PLACEMENT_IDS_STORE].next &&
+           (s == NULL || s->is_ghost) && placement_is_durable(p);
 }

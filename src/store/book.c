@@ -198,10 +198,25 @@ const struct book_entry *book_at(const struct book *book, uint32_t position)
     return position < book->count ? &book->entries[position] : NULL;
 }
 
-static int insert(struct book *book, uint32_t at, const struct book_entry *entry, struct err *err)
+/* The oldest of those that were removed gives its place; false: none was. */
+static bool forget_one(struct book *book)
 {
-    if (book->count == BOOK_MAX)
+    uint32_t at = 0;
+    while (at < book->count && !book->entries[at].is_removed)
+        at++;
+    if (at == book->count)
+        return false;
+    book->count--;
+    memmove(&book->entries[at], &book->entries[at + 1],
+            (book->count - at) * sizeof book->entries[0]);
+    return true;
+}
+
+static int insert(struct book *book, const struct book_entry *entry, struct err *err)
+{
+    if (book->count == BOOK_MAX && !forget_one(book))
         return err_set(err, ERR_BUSY, "more than %d stores", BOOK_MAX);
+    uint32_t at = seek(book, entry->store_id);
     if (book->count == book->cap) {
         uint32_t cap = book->cap == 0 ? 8 : book->cap * 2;
         struct book_entry *entries = realloc(book->entries, cap * sizeof *entries);
@@ -225,12 +240,13 @@ int book_learn(struct book *book, const struct book_entry *entry, struct err *er
     ASSERT(entry->address[0] != 0);
     uint32_t at = seek(book, entry->store_id);
     if (at == book->count || book->entries[at].store_id != entry->store_id)
-        return insert(book, at, entry, err);
+        return insert(book, entry, err);
     struct book_entry *known = &book->entries[at];
     if (memcmp(known->uuid, entry->uuid, sizeof known->uuid) != 0)
         return err_set(err, ERR_INVALID, "store %llu is known under another uuid",
                        (unsigned long long)entry->store_id);
-    if (entry->version <= known->version)
+    bool is_news = entry->is_removed || entry->version > known->version;
+    if (known->is_removed || !is_news)
         return 0;
     *known = *entry;
     known->revision = ++book->revision;

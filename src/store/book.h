@@ -7,16 +7,18 @@
  *   heartbeat replies, joins ─▶ book_learn() ─▶ memory ─▶ book_save() ─▶ file BOOK
  *
  * Each change of a store's record in range 1 gives it a greater version; of two records
- * the greater is the newer. What is on disk may be older than what is in memory: a crash
- * loses no more than what is told again. For the same reason a damaged file is an empty
- * book and not damage of the store: no promise rests on it.
+ * the greater is the newer, and none brings back a store that was removed. What is on disk may be
+ * older than what is in memory: a crash loses no more than what is told again. For the same reason
+ * a damaged file is an empty book and not damage of the store: no promise rests on it.
  *
  * Units      addresses are "host:port".
  * Ownership  a book owns its entries; it borrows env for its life.
  * Threads    the loop; the file is written in the background.
  * Invariants (B1) entries are in order of store ids. (B2) a version only grows, and a uuid
- *            never changes. (B3) one write of the file at a time.
- * Limits     BOOK_MAX stores.
+ *            never changes. (B3) one write of the file at a time. (B4) what was removed
+ *            stays removed.
+ * Limits     BOOK_MAX stores; those that were removed are forgotten, the oldest first, when
+ *            others need their places.
  */
 #ifndef STORE_BOOK_H_
 #define STORE_BOOK_H_
@@ -74,7 +76,7 @@ static inline uint64_t book_revision(const struct book *book)
 }
 
 /* Take in what was told: 1 if it is news, 0 if it is known or older. ERR_INVALID if it
- * cannot be (another uuid), ERR_BUSY at BOOK_MAX, ERR_NOMEM. */
+ * cannot be (another uuid), ERR_BUSY at BOOK_MAX that are not removed, ERR_NOMEM. */
 int book_learn(struct book *book, const struct book_entry *entry, struct err *err);
 
 /* Begin to write the file if it lags; a later call goes on. A failure is tried again. */

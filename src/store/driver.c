@@ -129,6 +129,7 @@ static void loaded(struct driver *d)
     placement_loaded(d->placement, driver_now_ms(d));
     d->state = DRIVER_RUNNING;
     LOG_INFO(d->store->logger, "driver", "state=running term=%llu", (unsigned long long)d->term);
+    driver_fill_book(d);
     driver_adopt_self(d);
     driver_flush_later(d);
 }
@@ -284,6 +285,7 @@ static void run_round(struct driver *d)
     struct placement_step step;
     d->is_confirmed = false;
     placement_tick(d->placement, driver_now_ms(d));
+    driver_clear_book(d);
     while (placement_next_step(d->placement, &step))
         driver_send_step(d, &step);
     d->is_write_due = true;

@@ -23,6 +23,7 @@ struct driver_store {
     uint64_t told_us;        /* all of it */
     uint64_t rival_boot;     /* another process that says that it is this store; 0: none */
     uint64_t rival_us;       /* since then */
+    uint64_t refused_us;     /* when it was last told that it is no store of the cluster */
     uint64_t route_revision; /* not used yet by stores */
 };
 
@@ -84,5 +85,11 @@ void driver_send_step(struct driver *d, const struct placement_step *step);
 
 /* A store that the cluster was born with. */
 void driver_adopt_self(struct driver *d);
+
+/* All stores that range 1 knows of into the book, which may have been lost. */
+void driver_fill_book(struct driver *d);
+
+/* Stores that were removed are marked in the book, and so lose their places in everybody's. */
+void driver_clear_book(struct driver *d);
 
 #endif

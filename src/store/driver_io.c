@@ -272,6 +272,8 @@ static void answer_beat(struct driver *d, uint64_t from_store, const struct stor
     word.is_draining = reply.is_draining || reply.is_decommissioning;
     if (word.verdict == DRIVER_WELCOME)
         take_store(d, s, beat, now_us);
+    else
+        s->refused_us = now_us;
     buf_init(&raw, FRAME_BODY_MAX / 2);
     if (word.verdict == DRIVER_WELCOME)
         word.peers = news_since(d->store, s->told, &raw);
@@ -489,6 +491,9 @@ static int judge_join(struct driver *d, const struct request_join *join, uint64_
         return err_set(err, ERR_STATE, "this is cluster %016llx, and that folder is of %016llx",
                        (unsigned long long)id->cluster_id, (unsigned long long)join->cluster_id);
     if (join->store_id != 0) { /* it only asks where everybody is */
+        if (placement_store_is_gone(d->placement, join->store_id))
+            return err_set(err, ERR_STATE, "store %llu was removed from this cluster",
+                           (unsigned long long)join->store_id);
         const struct book_entry *e = book_find(&d->store->book, join->store_id);
         if (e != NULL && memcmp(e->uuid, join->store_uuid, sizeof e->uuid) != 0)
             return err_set(err, ERR_EXISTS, "store %llu is known under another uuid",
@@ -542,6 +547,48 @@ void driver_on_join(struct store *store, struct answer_to *to, const struct requ
     else
         service_answer(store, to, &response);
     buf_fini(&raw);
+    push_news(d);
+}
+
+void driver_fill_book(struct driver *d)
+{
+    struct placement_store_status s;
+    for (uint32_t i = 0; placement_store_at(d->placement, i, &s); i++) {
+        struct book_item item = {.store_id = s.store_id, .address = s.address};
+        memcpy(item.store_uuid, s.uuid, sizeof item.store_uuid);
+        store_learn(d->store, &item);
+    }
+    book_save(&d->store->book);
+}
+
+/* It was told often enough, and has ended, or was not there to hear it. */
+static bool is_silent(const struct driver *d, uint64_t store_id, uint64_t now_us)
+{
+    const struct driver_store *s = map_get(&d->stores, store_id);
+    return s == NULL || now_us - MAX(s->heard_us, s->refused_us) >= ALIVE_US;
+}
+
+void driver_clear_book(struct driver *d)
+{
+    struct store *store = d->store;
+    uint64_t now_us = env_now_us(store->env);
+    const struct book_entry *e;
+    bool is_news = false;
+    for (uint32_t i = 0; (e = book_at(&store->book, i)) != NULL; i++) {
+        struct book_item item;
+        if (e->is_removed || e->store_id == store->opt.store_id ||
+            !placement_store_is_gone(d->placement, e->store_id) ||
+            !is_silent(d, e->store_id, now_us))
+            continue;
+        item_of(e, &item);
+        item.is_removed = true;
+        free(map_remove(&d->stores, item.store_id));
+        store_learn(store, &item);
+        is_news = true;
+    }
+    if (!is_news)
+        return;
+    book_save(&store->book);
     push_news(d);
 }
 

@@ -151,6 +151,37 @@ static void test_it_is_bounded(void **state)
     sim_free(w.sim);
 }
 
+/* Who was removed stays so, and gives its place to others when places are short. */
+static void test_the_removed_make_room(void **state)
+{
+    struct world w;
+    struct book book;
+    (void)state;
+    world_open(&w);
+    book_init(&book, w.env, DIR);
+    for (uint64_t i = 1; i <= BOOK_MAX; i++) {
+        struct book_entry e = entry(i, 9, "a:1");
+        assert_int_equal(book_learn(&book, &e, NULL), 1);
+    }
+    for (uint64_t id = 5; id <= 6; id++) {
+        struct book_entry gone = entry(id, 0, "a:1");
+        gone.is_removed = true;
+        assert_int_equal(learn(&book, gone), 1);
+        assert_int_equal(learn(&book, gone), 0);
+        assert_int_equal(learn(&book, entry(id, 100, "a:2")), 0);
+        assert_true(book_find(&book, id)->is_removed);
+    }
+    assert_int_equal(learn(&book, entry(BOOK_MAX + 1, 1, "b:1")), 1);
+    assert_null(book_find(&book, 5));
+    assert_non_null(book_find(&book, 6));
+    assert_int_equal(learn(&book, entry(BOOK_MAX + 2, 1, "b:2")), 1);
+    assert_null(book_find(&book, 6));
+    assert_string_equal(book_find(&book, BOOK_MAX + 2)->address, "b:2");
+    assert_int_equal(learn(&book, entry(BOOK_MAX + 3, 1, "b:3")), ERR_BUSY);
+    book_fini(&book);
+    sim_free(w.sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_it_survives),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_it_is_bounded),
+        cmocka_unit_test(test_the_removed_make_room),
     };
     return cmocka_run_group_tests_name("book", tests, NULL, NULL);
 }

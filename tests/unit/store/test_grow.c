@@ -7,9 +7,10 @@
 #include <stdlib.h>
 
 #include "consensus/consensus.h"
+#include "net/net_peer.h"
 #include "range/range.h"
 #include "store/identity.h"
-#include "store/store.h"
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -445,6 +446,65 @@ static void test_clients_stay_out(void **state)
     rig_close(&rig);
 }
 
+/* The founder dies before its book tells of who has joined: its cluster map does. */
+static void test_who_joined_is_recalled(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    rig_crash(&rig, 0, SIM_CRASH_KILL);
+    sim_node_restart(rig.nodes[0]);
+    assert_int_equal(env_file_unlink(sim_node_env(rig.nodes[0]), "data/BOOK", NULL), 0);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    wait_voters(&rig, 3);
+    put_get(&rig, "all are here");
+    rig_close(&rig);
+}
+
+/* Whoever was removed hears of it, ends, and is nobody's peer any more. */
+static void test_the_removed_is_forgotten(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 4);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    rig_run(&rig, 3000 * RIG_MS);
+    size_t gone = 3;
+    uint64_t store_id = store_identity(rig.stores[gone])->store_id;
+    size_t driver = rig_driver(&rig);
+    struct request request = {.kind = REQUEST_PLACEMENT,
+                              .placement = {.verb = VERB_DECOMMISSION, .id = store_id}};
+    assert_true(driver < rig.count);
+    rig_reconnect(&rig, driver);
+    struct rig_answer *word = rig_ask(&rig, driver, &request);
+    for (int tries = 0; tries < 600 && !sim_node_is_dead(rig.nodes[gone]); tries++)
+        rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(word->status, 0);
+    assert_true(sim_node_is_dead(rig.nodes[gone]));
+    assert_non_null(strstr(sim_node_fatal_message(rig.nodes[gone]), "it was removed"));
+    rig_run(&rig, 8000 * RIG_MS);
+    for (size_t i = 0; i < rig.count; i++) {
+        if (i == gone)
+            continue;
+        assert_true(book_find(&rig.stores[i]->book, store_id)->is_removed);
+        assert_null(net_peer_find(rig.stores[i]->net, store_id));
+    }
+    /* It is started once more: whom it asks where everybody is tells it. */
+    rig_crash(&rig, gone, SIM_CRASH_KILL);
+    assert_int_equal(rig_start(&rig, gone, &err), 0);
+    rig_run(&rig, 20000 * RIG_MS);
+    assert_true(sim_node_is_dead(rig.nodes[gone]));
+    assert_non_null(strstr(sim_node_fatal_message(rig.nodes[gone]), "removed from this cluster"));
+    put_get(&rig, "without it");
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +517,8 @@ int main(void)
         cmocka_unit_test(test_a_late_write_is_not_overlooked),
         cmocka_unit_test(test_a_founder_waits_for_its_row),
         cmocka_unit_test(test_a_word_is_durable_when_answered),
+        cmocka_unit_test(test_who_joined_is_recalled),
+        cmocka_unit_test(test_the_removed_is_forgotten),
         cmocka_unit_test(test_a_wrong_secret),
         cmocka_unit_test(test_clients_stay_out),
     };
