@@ -3,9 +3,9 @@
  * The bugs that a planted build can have: name, where it is looked for, what it breaks.
  * `sim` and `hours` are runs of holdfast-sim (hours: with wall clocks hours off),
  * `consensus` of holdfast-consensus-sim, where members come and go, `ranges` of
- * holdfast-ranges-sim, where ranges are split and merged, `placement` of
- * holdfast-placement-sim. In order of the rooms
- * that break; docs/PLANTED.md tells of each where the real world had it.
+ * holdfast-ranges-sim, where ranges are split and merged (`grow`: with --grow, where stores
+ * join and placement moves replicas), `placement` of holdfast-placement-sim. In order of the
+ * rooms that break; docs/PLANTED.md tells of each where the real world had it.
  */
 #ifndef BASE_PLANT_LIST_H_
 #define BASE_PLANT_LIST_H_
@@ -94,6 +94,9 @@
       "a snapshot is installed beside the replicas whose span it covers")                          \
     X(commit_not_awaited, "ranges",                                                                \
       "a merge is committed before all members hold the right's last entry")                       \
-    X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")
+    X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")   \
+    X(lower_placement_term, "grow", "stores obey placement of a lower term than they heard of")    \
+    X(ids_given_twice, "grow", "a new driver gives out ids again that an earlier one gave")        \
+    X(two_steps_at_once, "grow", "a store begins a step of a range while another one runs")
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/plant.h"
 #include "net/net_peer.h"
 #include "store/driver.h"
 #include "store/service.h"
@@ -479,7 +480,7 @@ int beats_on_word(struct store *store, uint64_t from_store, struct slice body, s
     int rv = driver_word_decode(body, &word, err);
     if (rv != 0)
         return rv;
-    if (word.term < b->term) {
+    if (word.term < b->term && !PLANTED(lower_placement_term)) {
         LOG_WARN(store->logger, "placement_refused", "from=%llu term=%llu known=%llu",
                  (unsigned long long)from_store, (unsigned long long)word.term,
                  (unsigned long long)b->term);
@@ -491,6 +492,7 @@ int beats_on_word(struct store *store, uint64_t from_store, struct slice body, s
         LOG_INFO(store->logger, "placement", "store=%llu term=%llu", (unsigned long long)from_store,
                  (unsigned long long)word.term);
     b->term = MAX(b->term, word.term);
+    ASSERT(word.term == b->term);
     b->leader = from_store;
     b->silent = 0;
     heed_verdict(store, &word);

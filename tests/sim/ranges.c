@@ -3,16 +3,22 @@
  * holdfast-ranges-sim — ranges that are split and merged, and whose members come and go, on
  * whole stores in a simulated world, while they are read and written and everything fails.
  *
+ * With --grow the cluster grows: one store founds it, the others join when their time comes,
+ * and placement alone says where replicas go; whoever hosts it is struck more often than
+ * others (ranges_grow.c). Else members are fixed at the birth, and ids and changes of members
+ * come from this program.
+ *
  * The one who writes knows who leads (it looks into the stores): it judges splits,
  * merges, membership and snapshots, not routing. At the end the faults stop, and
  *  - the spans of all ranges cover the key space exactly once;
  *  - all members of a range are at one index with one state;
+ *  - a cluster that has grown has as many voters as its stores can carry;
  *  - each key holds the last acknowledged value, or one written since whose outcome was
  *    never told;
  *  - the client's core, which knows nothing but addresses, scans them all both ways;
  *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
  * While it runs: the invariants of all rooms, one history per range and index, one owner per
- * key and epoch, and reads that never go back.
+ * key and epoch, no replica id or store id for two, and reads that never go back.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +75,15 @@ size_t leader_at(struct slice key, uint64_t *ret_range)
     return run.rig.count;
 }
 
+size_t place_of(uint64_t store_id)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        if (run.rig.stores[i] != NULL && store_identity(run.rig.stores[i])->store_id == store_id)
+            return i;
+    }
+    return run.rig.count;
+}
+
 struct slice key_of(uint32_t number, uint8_t raw[16])
 {
     char text[8];
@@ -101,11 +116,14 @@ static void start_due(bool now)
 {
     for (size_t i = 0; i < run.rig.count; i++) {
         struct err err = {0};
+        if (now || sim_now_us(run.rig.sim) >= run.resume_us[i])
+            sim_node_resume(run.rig.nodes[i]);
         if (run.rig.stores[i] != NULL && sim_node_is_dead(run.rig.nodes[i])) {
             rig_crash(&run.rig, i, SIM_CRASH_POWER);
             run.restart_us[i] = sim_now_us(run.rig.sim) + 100 * RIG_MS;
         }
-        if (run.rig.stores[i] != NULL || (!now && sim_now_us(run.rig.sim) < run.restart_us[i]))
+        uint64_t start_us = MAX(run.restart_us[i], run.join_us[i]);
+        if (run.rig.stores[i] != NULL || (!now && sim_now_us(run.rig.sim) < start_us))
             continue;
         if (rig_start(&run.rig, i, &err) != 0) {
             printf("store %zu: %s\n", i + 1, err.msg);
@@ -198,9 +216,10 @@ static void wait_for_watchers(void)
 static void begin_watchers(uint64_t seed)
 {
     const char *endpoints[RIG_STORES_MAX];
-    for (size_t i = 0; i < run.rig.count; i++)
+    size_t count = run.is_grown ? 1 : run.rig.count; /* the others are not there yet */
+    for (size_t i = 0; i < count; i++)
         endpoints[i] = store_address(run.rig.stores[i]);
-    run.watch = ranges_watch_new(run.rig.sim, endpoints, run.rig.count, seed);
+    run.watch = ranges_watch_new(run.rig.sim, endpoints, count, seed);
     for (int i = 0; i < 100 && !ranges_watch_is_ready(run.watch); i++)
         rig_run(&run.rig, 50 * RIG_MS);
     if (!ranges_watch_is_ready(run.watch))
@@ -234,24 +253,34 @@ static void say(void *data, enum log_level level, const char *line)
            line);
 }
 
-static void run_seed(uint64_t seed, uint32_t seconds)
+static void clear_run(uint64_t seed)
 {
     static const struct logger logger = {.level = LOG_LEVEL_INFO, .sink = say};
-    bool says_all = run.says_all;
+    struct run asked = run;
     memset(&run, 0, sizeof run);
-    run.says_all = says_all;
+    run.says_all = asked.says_all;
+    run.is_grown = asked.is_grown;
     rng_init(&run.rng, seed);
     map_init(&run.hashes);
     map_init(&run.owners);
+    map_init(&run.seats);
     run.next_id = 100;
     rig_open_seeded(&run.rig, 3 + below(3), seed);
-    run.rig.options.logger = says_all ? &logger : NULL;
+    run.rig.options.logger = run.says_all ? &logger : NULL;
     run.rig.options.lsm.memtable_bytes = (size_t)1 << (10 + below(8));
     run.rig.options.log_kept_bytes = below(2) * 4096;
     if (below(2) == 0) /* slower to elect than a merge is patient */
         run.rig.options.election_timeout_ms = 1500;
     run.rig.options.log.cache_bytes = below(2) * 4096;
-    rig_start_cluster(&run.rig);
+}
+
+static void run_seed(uint64_t seed, uint32_t seconds)
+{
+    clear_run(seed);
+    if (run.is_grown)
+        grow_begin(seconds);
+    else
+        rig_start_cluster(&run.rig);
     begin_watchers(seed);
     uint64_t end_us = sim_now_us(run.rig.sim) + (uint64_t)seconds * 1000 * RIG_MS;
     while (sim_now_us(run.rig.sim) < end_us) {
@@ -264,21 +293,23 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     uint64_t told, pieces;
     ranges_watch_figures(run.watch, &told, &pieces);
     printf("seed %llu hash %016llx ok acked %llu read %llu splits %llu changes %llu merges %llu "
-           "transfers %llu crashes %llu told %llu pieces %llu\n",
+           "transfers %llu commands %llu strikes %llu crashes %llu told %llu pieces %llu\n",
            (unsigned long long)seed, (unsigned long long)sim_hash(run.rig.sim),
            (unsigned long long)run.acked, (unsigned long long)run.read,
            (unsigned long long)run.done[ASK_SPLIT], (unsigned long long)run.done[ASK_MEMBER],
            (unsigned long long)run.done[ASK_MERGE], (unsigned long long)run.done[ASK_TRANSFER],
+           (unsigned long long)run.done[ASK_COMMAND], (unsigned long long)run.strikes,
            (unsigned long long)run.crashes, (unsigned long long)told, (unsigned long long)pieces);
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);
+    map_fini(&run.seats);
     rig_close(&run.rig);
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--seconds N] [--trace]"
+    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--seconds N] [--trace]"
                     " [--plant NAME]\n");
     return 2;
 }
@@ -301,6 +332,10 @@ int main(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--trace") == 0) {
             run.says_all = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--grow") == 0) {
+            run.is_grown = true;
             continue;
         }
         i++;

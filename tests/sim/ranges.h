@@ -13,7 +13,7 @@
 #include "sim/ranges_watch.h"
 #include "unit/store/store_rig.h"
 
-enum { KEYS = 40, OPEN_MAX = 64, READS_MAX = 16, SETTLE_STEPS = 1200 };
+enum { KEYS = 40, OPEN_MAX = 64, READS_MAX = 16, SETTLE_STEPS = 1200, GROWN_VOTERS = 3 };
 
 /* What a key may hold: the last value that was acknowledged, and what was written since
  * without a definite answer. Values grow. */
@@ -34,18 +34,23 @@ struct read_state {
     uint64_t deadline_us;
 };
 
-enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_KINDS };
+enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK_KINDS };
 
 struct run {
     struct rig rig;
     struct rng rng;
     struct key_state keys[KEYS];
     struct read_state reads[READS_MAX];
-    struct map hashes; /* of histories, by range and index */
-    struct map owners; /* range, by key and span epoch */
+    struct map hashes;                /* of histories, by range and index */
+    struct map owners;                /* range, by key and span epoch */
+    struct map seats;                 /* range and store, by replica id */
+    bool is_grown;                    /* placement says where replicas go */
+    uint64_t join_us[RIG_STORES_MAX]; /* not started before: it joins then */
+    uint64_t strikes;                 /* at who hosts placement */
     uint64_t next_value;
     uint64_t next_id;
     uint64_t restart_us[RIG_STORES_MAX];
+    uint64_t resume_us[RIG_STORES_MAX]; /* of one that is paused */
     uint64_t done[ASK_KINDS], acked, read, crashes;
     struct rig_answer *change; /* the last one that an operator asked for */
     enum ask_kind ask_kind;
@@ -66,6 +71,8 @@ bool leads(size_t i, uint64_t range_id);
 
 /* The store whose leader covers this on-disk key; rig.count if none does. */
 size_t leader_at(struct slice key, uint64_t *ret_range);
+/* The store with that id; rig.count if it is down or has none yet. */
+size_t place_of(uint64_t store_id);
 struct slice key_of(uint32_t number, uint8_t raw[16]);
 const struct range_descriptor *descriptor_on(size_t store, uint64_t range_id);
 
@@ -81,6 +88,18 @@ void settle_reads(void);
 /* One of them asks for something, unless an earlier one waits. */
 void operate(uint64_t choice);
 enum { OPERATE_CHOICES = 9 };
+
+/* ---- ranges_grow.c: a cluster that grows, under placement ------------------------- */
+
+/* One store founds the cluster; the others join in the first half of the run. */
+void grow_begin(uint32_t seconds);
+
+/* A word to placement, which gives the ids; or whoever hosts it dies. */
+void grow_operate(uint64_t choice);
+
+/* The answer to the last one is here, or will not come any more. */
+bool is_change_over(void);
+void note_change(void);
 
 /* ---- ranges_judge.c -------------------------------------------------------------- */
 

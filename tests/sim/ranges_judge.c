@@ -51,10 +51,32 @@ static void check_owners(void)
     }
 }
 
+/* A replica id is one range's on one store, for ever; a store id is one store's. */
+static void check_ids(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        uint64_t id;
+        uint64_t store_id = is_up(i) ? store_identity(run.rig.stores[i])->store_id : 0;
+        if (store_id != 0 && place_of(store_id) != i)
+            die("two stores with one id");
+        for (uint32_t k = 0; is_up(i) && (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
+            uint64_t replica_id = range_replica_id(store_range_of(run.rig.stores[i], id));
+            uint64_t seat = id << 8 | (i + 1);
+            uint64_t known = (uint64_t)(uintptr_t)map_get(&run.seats, replica_id);
+            if (known != 0 && known != seat)
+                die("a replica id is given twice");
+            if (known == 0 && map_put(&run.seats, replica_id, (void *)(uintptr_t)seat) != 0)
+                die("out of memory");
+        }
+    }
+}
+
 void check_now(void)
 {
     check_histories();
     check_owners();
+    if (run.is_grown) /* else a group's ids are those of its birth on all stores */
+        check_ids();
 }
 
 /* Every member of the range that this leader leads is where it is, with its state. */
@@ -68,8 +90,8 @@ static bool is_range_settled(size_t leader, uint64_t id)
     if (range_hash(mine, &want, NULL) != 0)
         die("a state cannot be read");
     for (uint32_t k = 0; k < d->replica_count; k++) {
-        size_t i = d->replicas[k].store_id - 1;
-        struct range *other = store_range_of(run.rig.stores[i], id);
+        size_t i = place_of(d->replicas[k].store_id);
+        struct range *other = i == run.rig.count ? NULL : store_range_of(run.rig.stores[i], id);
         if (other == NULL || range_replica_id(other) != d->replicas[k].replica_id ||
             range_meta(other)->applied_index != range_meta(mine)->applied_index)
             return false;
@@ -79,12 +101,20 @@ static bool is_range_settled(size_t leader, uint64_t id)
     return true;
 }
 
+static uint32_t voters_in(const struct range_descriptor *d)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->replica_count; i++)
+        n += d->replicas[i].role == RANGE_ROLE_VOTER;
+    return n;
+}
+
 /* Leaders tile the key space, and nobody has a replica that no leader names. */
 bool is_settled(void)
 {
     uint8_t raw[RANGE_KEY_MAX];
     struct range_span all = range_span_all();
-    struct slice at = all.start;
+    struct slice at = run.is_grown ? range_span_system().start : all.start;
     size_t placed = 0, found = 0;
     while (slice_compare(at, all.end) < 0) {
         uint64_t id;
@@ -96,6 +126,8 @@ bool is_settled(void)
         if (slice_compare(range_descriptor_span(d).start, at) != 0)
             die("a gap or an overlap of spans");
         placed += d->replica_count;
+        if (run.is_grown && voters_in(d) < GROWN_VOTERS)
+            return false;
         memcpy(raw, d->end, d->end_len);
         at = slice_of(raw, d->end_len);
     }
@@ -106,20 +138,36 @@ bool is_settled(void)
     return found == placed;
 }
 
-static void check_value(uint32_t number)
+/* Ask whoever leads the key. Placement may still hand over: a refusal is asked again. */
+static struct rig_answer *read_at_end(uint32_t number)
 {
-    struct key_state *k = &run.keys[number];
+    struct rig_answer *get = NULL;
     char name[8];
     uint8_t raw[16];
     uint64_t range_id;
-    size_t at = leader_at(key_of(number, raw), &range_id);
     snprintf(name, sizeof name, "k%02u", number);
-    if (at == run.rig.count)
+    for (int tries = 0; tries < (run.is_grown ? 20 : 1); tries++) {
+        size_t at = leader_at(key_of(number, raw), &range_id);
+        if (at == run.rig.count) {
+            rig_run(&run.rig, 200 * RIG_MS);
+            continue;
+        }
+        rig_reconnect(&run.rig, at); /* the faults may have cost it */
+        get = rig_get(&run.rig, at, name, 5000);
+        for (int i = 0; i < 120 && get->count == 0; i++)
+            rig_run(&run.rig, 50 * RIG_MS);
+        if (get->status != ERR_NOT_LEADER && get->status != ERR_RANGE_CHANGED)
+            return get;
+    }
+    if (get == NULL)
         die("no leader at the end");
-    rig_reconnect(&run.rig, at); /* the faults may have cost it */
-    struct rig_answer *get = rig_get(&run.rig, at, name, 5000);
-    for (int i = 0; i < 100 && get->count == 0; i++)
-        rig_run(&run.rig, 50 * RIG_MS);
+    return get;
+}
+
+static void check_value(uint32_t number)
+{
+    struct key_state *k = &run.keys[number];
+    struct rig_answer *get = read_at_end(number);
     if (get->count != 1 || get->status != 0)
         die("a key cannot be read at the end");
     uint64_t value = strtoull(get->value, NULL, 10);
@@ -127,7 +175,7 @@ static void check_value(uint32_t number)
     for (size_t i = 0; i < OPEN_MAX; i++)
         is_fine = is_fine || (k->open[i] != 0 && k->open[i] == value);
     if (!is_fine) {
-        printf("key %s: %llu, acknowledged %llu\n", name, (unsigned long long)value,
+        printf("key k%02u: %llu, acknowledged %llu\n", number, (unsigned long long)value,
                (unsigned long long)k->acked);
         die("an acknowledged write is lost, or one came back");
     }
@@ -250,7 +298,8 @@ void look_by_client(void)
     struct client *client;
     for (size_t i = 0; i < run.rig.count; i++)
         endpoints[i] = store_address(run.rig.stores[i]);
-    struct client_options options = {.endpoints = endpoints, .endpoint_count = run.rig.count};
+    struct client_options options = {.endpoints = endpoints,
+                                     .endpoint_count = run.is_grown ? 1 : run.rig.count};
     struct sim_node *node = sim_node_new(run.rig.sim, "client");
     if (client_new(sim_node_env(node), &options, &client, NULL) != 0)
         die("no client");

@@ -6,12 +6,12 @@
 
 #include "ranges.h"
 
-static bool is_change_over(void)
+bool is_change_over(void)
 {
     return run.change == NULL || run.change->count > 0;
 }
 
-static void note_change(void)
+void note_change(void)
 {
     if (run.change != NULL && run.change->count == 0 &&
         sim_now_us(run.rig.sim) >= run.change_deadline_us)
@@ -212,6 +212,10 @@ static void transfer_some(void)
 void operate(uint64_t choice)
 {
     note_change();
+    if (run.is_grown) {
+        grow_operate(choice);
+        return;
+    }
     if (!is_change_over() && below(4) != 0) /* now and then without waiting for the last */
         return;
     run.change_deadline_us = sim_now_us(run.rig.sim) + 6000 * RIG_MS;
