@@ -18,6 +18,8 @@
  *            may use. SIGPIPE is blocked in the loop's thread while it runs and
  *            left as it was after; no signal reaches a lane's thread.
  * Errors     0 or a negative ERR_*; a struct err * may be NULL.
+ * Addresses  beside those of env.h "@NAME:PORT", NAME of 1 to 63 bytes: a socket that only
+ *            this very process reaches, whatever other users or processes try.
  * Limits     LANE threads as below; connecting takes ENV_UV_CONNECT_MS at most;
  *            a listener's backlog is ENV_UV_BACKLOG. A lane starts its threads
  *            with its first work: a world that only talks has no extra threads.

@@ -6,10 +6,11 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "env/uv/real_internal.h"
 
-enum { PORT_MAX = 65535 };
+enum { PORT_MAX = 65535, PRIVATE_NAME_MAX = 64 };
 
 static bool is_port(const char *text, bool is_zero_allowed)
 {
@@ -35,6 +36,9 @@ int real_address_split(const char *address, bool is_zero_allowed, struct real_ho
     } else if (memchr(host, ':', host_len) != NULL) {
         return err_set(err, ERR_INVALID, "address '%s': write [IPv6]:port", address);
     }
+    if (host[0] == '@' && (host_len < 2 || host_len > PRIVATE_NAME_MAX))
+        return err_set(err, ERR_INVALID, "address '%s': a private name has 1 to %d bytes", address,
+                       PRIVATE_NAME_MAX - 1);
     if (host_len == 0)
         return err_set(err, ERR_INVALID, "address '%s' names no host", address);
     if (!is_port(colon + 1, is_zero_allowed))
@@ -65,6 +69,29 @@ bool real_address_numeric(const struct real_host_port *parts, struct sockaddr_st
     return true;
 }
 
+/* Names that begin with a NUL are the kernel's own: they need no file, and are gone with their
+ * last descriptor, however the process ends. */
+bool real_address_private(const struct real_host_port *parts, struct sockaddr_un *ret_addr,
+                          socklen_t *ret_len)
+{
+    if (parts->host[0] != '@')
+        return false;
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int len = snprintf(addr.sun_path + 1, sizeof addr.sun_path - 1, "holdfast/%s:%s",
+                       parts->host + 1, parts->port);
+    ASSERT(len > 0 && (size_t)len < sizeof addr.sun_path - 1); /* real_address_split() saw to it */
+    *ret_addr = addr;
+    *ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
+    return true;
+}
+
+bool real_private_is_own(int fd)
+{
+    struct ucred who;
+    socklen_t len = sizeof who;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == getpid();
+}
+
 void real_address_format(const struct sockaddr *addr, char text[ENV_ADDRESS_MAX])
 {
     char host[INET6_ADDRSTRLEN] = "?";
@@ -77,12 +104,15 @@ void real_address_format(const struct sockaddr *addr, char text[ENV_ADDRESS_MAX]
         inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
         snprintf(text, ENV_ADDRESS_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));
     } else {
-        snprintf(text, ENV_ADDRESS_MAX, "unknown");
+        snprintf(text, ENV_ADDRESS_MAX, "%s",
+                 addr->sa_family == AF_UNIX ? "this process" : "unknown");
     }
 }
 
 bool real_address_is_loopback(const struct sockaddr *addr)
 {
+    if (addr->sa_family == AF_UNIX)
+        return true;
     if (addr->sa_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)addr;
         return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;

@@ -9,9 +9,11 @@
  *                  ▼   │ (socket closed)
  *               REDIALLING
  */
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "env/uv/real_internal.h"
 
@@ -124,6 +126,48 @@ static int dial_resolve(struct real_conn *conn, const struct real_host_port *par
     return 0;
 }
 
+static void on_private_open(struct env_timer *timer)
+{
+    real_conn_opened(timer->data);
+}
+
+/* To this very process: it stands at once, which is told from the loop, or not at all. 0 or
+ * -errno. */
+static int dial_private(struct real_conn *conn, const struct sockaddr_un *addr, socklen_t len)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int status = connect(fd, (const struct sockaddr *)addr, len) == 0 ? 0 : -errno;
+    if (status == 0 && !real_private_is_own(fd))
+        status = -EPERM;
+    if (status == 0)
+        status = uv_tcp_open(&conn->tcp, fd);
+    if (status != 0) {
+        close(fd);
+        return status;
+    }
+    conn->state = REAL_CONN_DIALLING;
+    env_timer_init(&conn->connect_timer, conn->base.env, on_private_open, conn);
+    env_timer_start(&conn->connect_timer, 0);
+    return 0;
+}
+
+/* 0 or libuv's error. */
+static int dial(struct real_conn *conn, const struct real_host_port *parts)
+{
+    struct sockaddr_un private;
+    socklen_t len;
+    if (real_address_private(parts, &private, &len))
+        return dial_private(conn, &private, len);
+    struct sockaddr_storage addr;
+    int status = real_address_numeric(parts, &addr) ? dial_one(conn, (struct sockaddr *)&addr)
+                                                    : dial_resolve(conn, parts);
+    if (status == 0)
+        env_timer_start(&conn->connect_timer, (uint64_t)ENV_UV_CONNECT_MS * 1000);
+    return status;
+}
+
 static int op_connect(struct env *env, const char *address, const struct env_conn_handler *handler,
                       void *data, struct env_conn **ret_conn, struct err *err)
 {
@@ -143,14 +187,11 @@ static int op_connect(struct env *env, const char *address, const struct env_con
     snprintf(conn->address, sizeof conn->address, "%s", address);
     env_timer_init(&conn->connect_timer, env, on_connect_timeout, conn);
 
-    struct sockaddr_storage addr;
-    int status = real_address_numeric(&parts, &addr) ? dial_one(conn, (struct sockaddr *)&addr)
-                                                     : dial_resolve(conn, &parts);
+    int status = dial(conn, &parts);
     if (status != 0) {
         real_conn_drop(conn);
         return err_set(err, ERR_IO, "connect to %s: %s", address, uv_strerror(status));
     }
-    env_timer_start(&conn->connect_timer, (uint64_t)ENV_UV_CONNECT_MS * 1000);
     *ret_conn = &conn->base;
     return 0;
 }

@@ -23,6 +23,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <uv.h>
 
 enum {
@@ -141,10 +142,18 @@ int real_address_split(const char *address, bool is_zero_allowed, struct real_ho
 /* True and *ret_addr when the host is a literal address. */
 bool real_address_numeric(const struct real_host_port *parts, struct sockaddr_storage *ret_addr);
 
+/* Is it "@NAME:PORT", a socket that only this process can reach? Then *ret_addr and *ret_len
+ * are its name in the kernel. */
+bool real_address_private(const struct real_host_port *parts, struct sockaddr_un *ret_addr,
+                          socklen_t *ret_len);
+
+/* Is the other end of a private socket this very process? */
+bool real_private_is_own(int fd);
+
 /* "1.2.3.4:5" or "[::1]:5". */
 void real_address_format(const struct sockaddr *addr, char text[ENV_ADDRESS_MAX]);
 
-/* 127.0.0.0/8, ::1, or the former inside the latter. */
+/* 127.0.0.0/8, ::1, or the former inside the latter; and a private socket. */
 bool real_address_is_loopback(const struct sockaddr *addr);
 
 /* ---- connections (real_conns.c, real_dial.c, real_listen.c) --------------------- */

@@ -17,6 +17,7 @@ struct real_listener {
     env_accept_cb cb;
     void *data;
     int fd; /* -1 once closed */
+    bool is_private;
     uv_poll_t poll;
     struct env_timer retry;
     struct list in_listeners;
@@ -71,7 +72,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         socklen_t len = sizeof addr;
         int fd =
             accept4(listener->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
+        if (fd >= 0 && listener->is_private && !real_private_is_own(fd)) {
+            close(fd); /* who guessed its name is still nobody */
+        } else if (fd >= 0) {
             listener_offer(listener, fd, (const struct sockaddr *)&addr);
         } else if (errno == EAGAIN) {
             return;
@@ -99,12 +102,19 @@ static int socket_listen(const struct sockaddr *addr, socklen_t len)
 }
 
 /* Names are looked up here and now: this is for starting up. */
-static int address_listen(const char *address, int *ret_fd, struct err *err)
+static int address_listen(const char *address, int *ret_fd, bool *ret_is_private, struct err *err)
 {
     struct real_host_port parts;
+    struct sockaddr_un private;
+    socklen_t len;
     int code = real_address_split(address, true, &parts, err);
     if (code != 0)
         return code;
+    *ret_is_private = real_address_private(&parts, &private, &len);
+    if (*ret_is_private) {
+        *ret_fd = socket_listen((const struct sockaddr *)&private, len);
+        return *ret_fd >= 0 ? 0 : err_set_errno(err, -*ret_fd, "listen on %s", address);
+    }
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *addrs;
@@ -128,7 +138,7 @@ static int op_listen(struct env *env, const char *address, env_accept_cb cb, voi
     struct real_listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL)
         return err_set(err, ERR_NOMEM, "listen on %s: out of memory", address);
-    int code = address_listen(address, &listener->fd, err);
+    int code = address_listen(address, &listener->fd, &listener->is_private, err);
     if (code != 0) {
         free(listener);
         return code;
@@ -149,7 +159,10 @@ static int op_listen(struct env *env, const char *address, env_accept_cb cb, voi
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
     getsockname(listener->fd, (struct sockaddr *)&addr, &len);
-    real_address_format((const struct sockaddr *)&addr, listener->address);
+    if (listener->is_private)
+        snprintf(listener->address, sizeof listener->address, "%s", address);
+    else
+        real_address_format((const struct sockaddr *)&addr, listener->address);
     uv_poll_start(&listener->poll, UV_READABLE, on_poll);
     *ret_listener = &listener->base;
     return 0;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -10,6 +12,8 @@
 #include "support/check.h"
 
 enum { ENDS = 128 };
+
+#define LONG_PRIVATE "@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1"
 
 struct fixture;
 
@@ -123,7 +127,8 @@ static const struct env_conn_handler HANDLER = {
 static void on_accept(void *data, struct env_conn *conn, const char *peer)
 {
     struct fixture *f = data;
-    assert_non_null(strstr(peer, "127.0.0.1:"));
+    bool is_private = env_listener_address(f->listener)[0] == '@';
+    assert_non_null(strstr(peer, is_private ? "this process" : "127.0.0.1:"));
     assert_true(env_conn_is_loopback(conn));
     if (f->must_refuse) {
         env_conn_close(conn);
@@ -147,11 +152,11 @@ static void on_deadline(struct env_timer *timer)
     fail_msg("the world came to rest before the test was done");
 }
 
-static int setup(void **state)
+static int setup_at(void **state, const char *address)
 {
     struct fixture *f = calloc(1, sizeof *f);
     assert_int_equal(env_uv_new(NULL, &f->env, NULL), 0);
-    assert_int_equal(env_listen(f->env, "127.0.0.1:0", on_accept, f, &f->listener, NULL), 0);
+    assert_int_equal(env_listen(f->env, address, on_accept, f, &f->listener, NULL), 0);
     for (size_t i = 0; i < ENDS; i++) {
         buf_init(&f->dialled[i].received, (size_t)64 << 20);
         buf_init(&f->accepted[i].received, (size_t)64 << 20);
@@ -161,6 +166,18 @@ static int setup(void **state)
     env_timer_start(&f->timer, 60 * 1000 * 1000);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_at(state, "127.0.0.1:0");
+}
+
+static int setup_private(void **state)
+{
+    char address[ENV_ADDRESS_MAX];
+    snprintf(address, sizeof address, "@test-conns-%ld:1", (long)getpid());
+    return setup_at(state, address);
 }
 
 static int teardown(void **state)
@@ -304,9 +321,9 @@ static void test_refused_and_impossible_addresses(void **state)
     assert_non_null(strstr(f->dialled[0].reason, address));
     assert_non_null(strstr(f->dialled[0].reason, "refused"));
 
-    static const char *const BAD[] = {"",           "host",       "host:",      ":1",
-                                      "host:0",     "host:65536", "host:1x",    "::1:5",
-                                      "1.2.3.4:-1", "[::1]",      "h:99999999", "[]:4"};
+    static const char *const BAD[] = {"",           "host",    "host:", ":1",         "host:0",
+                                      "host:65536", "host:1x", "::1:5", "1.2.3.4:-1", "[::1]",
+                                      "h:99999999", "[]:4",    "@:1",   LONG_PRIVATE};
     for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
         struct env_conn *conn = NULL;
         struct err err = {0};
@@ -456,8 +473,71 @@ static void test_stop_drops_connections_in_every_state(void **state)
                      ERR_CANCELED);
 }
 
+/* Another process cannot reach a private address, though it knows the name: it is let in by
+ * the kernel, and shown out before anybody hears of it. */
+static bool is_child_done(struct fixture *f)
+{
+    return f->dialled[0].received.len == 1;
+}
+
+static int stranger(const char *address)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int len = snprintf(addr.sun_path + 1, sizeof addr.sun_path - 1, "holdfast/%s", address + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    char byte;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&addr, size) != 0)
+        return 1; /* it must get so far, or the test would prove nothing */
+    return read(fd, &byte, 1) == 0 ? 0 : 2;
+}
+
+static void test_a_private_address_is_of_one_process(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(stranger(env_listener_address(f->listener)));
+    assert_true(pid > 0);
+    f->is_done = is_child_done;
+    f->model.must_echo = true;
+    int status = -1;
+    while (waitpid(pid, &status, WNOHANG) == 0) { /* turns of the loop let it in and out */
+        dial(f, 0);
+        env_conn_write(f->dialled[0].conn, pattern_new(0, 1), 1);
+        env_uv_run(f->env);
+        env_conn_close(f->dialled[0].conn);
+        buf_clear(&f->dialled[0].received);
+        f->dialled[0].opens = 0;
+        for (size_t i = 0; i < f->accept_count; i++) {
+            if (f->accepted[i].conn != NULL)
+                env_conn_close(f->accepted[i].conn);
+            f->accepted[i].conn = NULL;
+            buf_clear(&f->accepted[i].received);
+        }
+        f->accept_count = 0;
+    }
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_a_private_name_is_taken_once(void **state)
+{
+    struct fixture *f = *state;
+    struct env_listener *second = NULL;
+    struct err err = {0};
+    const char *address = env_listener_address(f->listener);
+    assert_int_equal(env_listen(f->env, address, on_accept, f, &second, &err), ERR_IO);
+    assert_non_null(strstr(err.msg, address));
+    struct env_conn *conn = NULL;
+    assert_int_equal(
+        env_connect(f->env, "@nobody-is-here:1", &HANDLER, &f->dialled[0], &conn, &err), ERR_IO);
+    assert_null(conn);
+}
+
 int main(void)
 {
+#define PRIVATE(fn) cmocka_unit_test_setup_teardown(fn, setup_private, teardown)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_writes_before_open_and_of_one_turn_keep_their_order),
@@ -472,6 +552,15 @@ int main(void)
         TEST(test_an_accept_callback_may_close),
         TEST(test_running_out_of_descriptors_only_delays),
         TEST(test_stop_drops_connections_in_every_state),
+        PRIVATE(test_writes_before_open_and_of_one_turn_keep_their_order),
+        PRIVATE(test_much_more_than_the_kernel_takes_arrives_whole),
+        PRIVATE(test_pause_holds_the_other_side_and_resume_lets_it_go),
+        PRIVATE(test_close_inside_on_read_is_heard_by_the_other_side),
+        PRIVATE(test_close_with_bytes_pending_frees_them),
+        PRIVATE(test_an_accept_callback_may_close),
+        PRIVATE(test_stop_drops_connections_in_every_state),
+        PRIVATE(test_a_private_address_is_of_one_process),
+        PRIVATE(test_a_private_name_is_taken_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
