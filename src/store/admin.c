@@ -16,13 +16,14 @@ _Static_assert((int)IDENTITY_MEMBERS_MAX <= (int)DESCRIPTOR_MEMBERS_MAX, "member
 
 /* ---- who are you --------------------------------------------------------------- */
 
-static void fill_member(const struct book_entry *from, uint64_t replica_id, struct member *to)
+static void fill_member(const struct store *store, const struct book_entry *from,
+                        uint64_t replica_id, struct member *to)
 {
     *to = (struct member){
         .replica_id = replica_id,
         .store_id = from->store_id,
         .role = MEMBER_VOTER,
-        .address = slice_str(from->address),
+        .address = slice_str(store_where(store, from)),
     };
     memcpy(to->store_uuid, from->uuid, sizeof to->store_uuid);
 }
@@ -38,7 +39,7 @@ static void fill_members(const struct store *store, struct response_identify *id
         if (e->is_removed || identify->member_count == DESCRIPTOR_MEMBERS_MAX ||
             (store_is_static(store) && m == NULL))
             continue;
-        fill_member(e, store_is_static(store) ? m->replica_id : e->store_id,
+        fill_member(store, e, store_is_static(store) ? m->replica_id : e->store_id,
                     &identify->members[identify->member_count++]);
     }
 }
@@ -341,7 +342,7 @@ static void fill_descriptor(const struct replica *r, struct descriptor *ret)
         if (e == NULL)
             continue;
         struct member *to = &ret->members[ret->member_count++];
-        fill_member(e, d->replicas[i].replica_id, to);
+        fill_member(r->store, e, d->replicas[i].replica_id, to);
         to->role = d->replicas[i].role == RANGE_ROLE_VOTER ? MEMBER_VOTER : MEMBER_LEARNER;
     }
 }

@@ -30,6 +30,11 @@ const char *store_advertised(const struct store *store)
     return store->advertise[0] != 0 ? store->advertise : net_address(store->net);
 }
 
+const char *store_where(const struct store *store, const struct book_entry *entry)
+{
+    return entry->store_id == store->opt.store_id ? store_advertised(store) : entry->address;
+}
+
 /* ---- the book ---------------------------------------------------------------------------- */
 
 int store_load_book(struct store *store, struct err *err)

@@ -28,7 +28,7 @@ static void fill_leader(const struct store *store, uint64_t range_id, struct lea
     *ret = (struct leader_hint){
         .replica_id = leader,
         .store_id = e->store_id,
-        .address = slice_str(e->address),
+        .address = slice_str(store_where(store, e)),
     };
 }
 

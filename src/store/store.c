@@ -563,6 +563,29 @@ const char *store_address(const struct store *store)
     return net_address(store->net);
 }
 
+static bool has_other_member(const struct store *store, const struct replica *r)
+{
+    const struct range_descriptor *d = r->range == NULL ? NULL : range_descriptor(r->range);
+    for (uint32_t i = 0; d != NULL && i < d->replica_count; i++) {
+        if (d->replicas[i].store_id != store->opt.store_id)
+            return true;
+    }
+    return false;
+}
+
+uint32_t store_others(const struct store *store)
+{
+    const struct book_entry *e;
+    const struct replica *r;
+    uint32_t count = 0;
+    for (uint32_t i = 0; (e = book_at(&store->book, i)) != NULL; i++)
+        count += !e->is_removed && e->store_id != store->opt.store_id;
+    /* the book is a help that may be lost, and is no promise */
+    for (uint32_t i = 0; count == 0 && (r = replicas_by_span(&store->replicas, i)) != NULL; i++)
+        count += has_other_member(store, r);
+    return count;
+}
+
 enum store_state store_state(const struct store *store)
 {
     return store->state;

@@ -126,6 +126,9 @@ enum store_state { STORE_UNBORN, STORE_REPLAYING, STORE_RUNNING, STORE_DAMAGED, 
 enum store_state store_state(const struct store *store);
 const char *store_state_name(enum store_state state);
 
+/* How many other stores its cluster has, as far as it knows: 0 in a cluster of one. */
+uint32_t store_others(const struct store *store);
+
 /* For tests, the simulator's checks and metrics: of the first data range; NULL before
  * its replica runs. */
 const struct consensus *store_consensus(const struct store *store);

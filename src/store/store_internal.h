@@ -249,6 +249,10 @@ void store_found_init(struct store *store);
 /* What others shall dial. */
 const char *store_advertised(const struct store *store);
 
+/* Where a store of the book is. Of itself a store knows better than its book, which may still
+ * tell where it was before it was started. */
+const char *store_where(const struct store *store, const struct book_entry *entry);
+
 /* Read the book, and what the identity knows. */
 int store_load_book(struct store *store, struct err *err);
 
