@@ -74,6 +74,7 @@ enum hf_code {
     HF_ERR_UNAUTHORIZED = -19,     /* another cluster, or not allowed */
     HF_ERR_VERSION_GONE = -21,     /* a read of the past that is not kept any more */
     HF_ERR_UNSUPPORTED = -22,      /* not known to this version of client or store */
+    HF_ERR_LOCKED = -23,           /* embedded: another process, or this one, has the folder open */
     HF_ERR_OVERFLOW = -24,         /* an increment left the 64-bit range */
     HF_ERR_NOT_NUMBER = -25,       /* an increment of something that is no number */
     HF_ERR_STATE = -26,            /* not possible now, or not from here */
@@ -243,24 +244,45 @@ enum hf_log_level { HF_LOG_DEBUG = 0, HF_LOG_INFO = 1, HF_LOG_WARN = 2, HF_LOG_E
 struct hf_options {
     size_t size;            /* set by hf_options_init() */
     const char *endpoints;  /* "host:port,host:port": any stores of the cluster, one is
-                               enough; NULL: the variable HOLDFAST_ENDPOINTS is not read,
-                               it is an error */
+                               enough; or "embedded:DIR", see hf_open(); NULL: the variable
+                               HOLDFAST_ENDPOINTS is not read, it is an error */
     const char *name;       /* for the stores' logs; NULL: "libholdfast" */
     uint64_t cluster_id;    /* refuse any other; 0: that of the first store that answers */
     uint32_t timeout_ms;    /* of every call that does not say otherwise; 0: 5,000 */
     uint32_t in_flight_max; /* operations at once, then HF_ERR_BUSY; 0: 8,192 */
     size_t bytes_max;       /* their keys and values together; 0: 64 MiB */
-    /* One line about something worth knowing, on the library's thread; NULL: none. */
+    /* One line about something worth knowing, on a thread of the library's, where the rules
+     * for callbacks hold; never two at once. NULL: none. */
     void (*log)(void *data, int level, const char *line);
     void *log_data;
-    int no_sessions; /* a change whose answer was lost is not sent again, but undetermined */
+    int no_sessions;     /* a change whose answer was lost is not sent again, but undetermined */
+    char *message;       /* where hf_open() writes why it failed, in one line; NULL: nowhere */
+    size_t message_size; /* bytes there, with the NUL */
 };
 
 void hf_options_init(struct hf_options *options);
 
 /* Start a client: its own thread and event loop. Does not wait for the cluster: a
  * call that needs it does, until its deadline. HF_ERR_INVALID: no endpoints, or one
- * that is no address; HF_ERR_NOMEM, HF_ERR_IO. */
+ * that is no address; HF_ERR_NOMEM, HF_ERR_IO.
+ *
+ * Embedded. With the endpoints "embedded:DIR" the cluster is of one store that runs inside this
+ * process, on threads of its own, in folder DIR, which is made if it is missing (its parent must
+ * be there). All else is the same: a change is done when it is on the disk, and survives a crash
+ * at any instant; hf_close() flushes and lets go of the folder. No other process can reach the
+ * store. To move to a cluster, close it, start `holdfastd --data DIR`, have others join, and
+ * change the address; a cluster of one that holdfastd made can be opened so, too.
+ * "embedded:DIR?key=value&key=value" sets keys of holdfastd's configuration (memory, limits,
+ * time-outs; `listen`, too: from then on others reach the store at that address).
+ *
+ *   HF_ERR_LOCKED   somebody has the folder open
+ *   HF_ERR_STATE    the folder is of a cluster of several stores; or it lost a part of itself
+ *   HF_ERR_CORRUPT  what is in it is damaged
+ *   HF_ERR_INVALID  a key or value that is not acceptable
+ *
+ * options->message tells more. As for a store of its own, a disk that does not keep what was
+ * written (a failed fsync) ends the process at once, after a line to `log` and to standard error:
+ * nothing that is written after that could be trusted. */
 int hf_open(const struct hf_options *options, struct hf_client **ret_client);
 
 /* Stop it and free it. No call may be running or follow on other threads. Async

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What `cmake --install` leaves behind: programs, header, library and pkg-config file,
-from which C and C++ programs are built and run."""
+"""What `cmake --install` leaves behind: programs, header, library pkg-config file and
+CMake package, from which C and C++ programs are built and run."""
 import os
 import subprocess
 import tempfile
@@ -39,6 +39,20 @@ int main(int argc, char **argv)
 """
 
 
+CONSUMER = """
+cmake_minimum_required(VERSION 3.25)
+project(consumer LANGUAGES C CXX)
+find_package(holdfast %(version)s REQUIRED)
+add_executable(in_c %(c)s)
+add_executable(in_cxx %(cxx)s)
+foreach(program in_c in_cxx)
+    target_compile_options(${program} PRIVATE %(flags)s)
+    target_link_options(${program} PRIVATE %(flags)s)
+    target_link_libraries(${program} PRIVATE holdfast::holdfast)
+endforeach()
+"""
+
+
 def run(*command, **more):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **more)
     check(done.returncode == 0, command, "exit", done.returncode, done.stdout[-2000:],
@@ -57,6 +71,36 @@ def sanitizers(library):
     """A library with sanitizers wants programs that have them."""
     symbols = run("nm", "-D", library)
     return ["-fsanitize=address,undefined"] if "__asan" in symbols else []
+
+
+def project(folder, version, sources, flags):
+    """A project outside of ours that wants our package in that version."""
+    os.makedirs(folder)
+    with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="ascii") as f:
+        f.write(CONSUMER % {"version": version, "c": sources[0], "cxx": sources[1],
+                            "flags": " ".join(flags)})
+    return ["cmake", "-S", folder, "-B", os.path.join(folder, "build")]
+
+
+def consume(folder, prefix, version, sources, flags):
+    """Programs of a project that finds the package by its prefix alone."""
+    find_it = f"-DCMAKE_PREFIX_PATH={prefix}"
+    right, wrong = os.path.join(folder, "right"), os.path.join(folder, "wrong")
+    run(*project(right, version, sources, flags), find_it)
+    run("cmake", "--build", os.path.join(right, "build"))
+    major, minor, _ = version.split(".")
+    done = subprocess.run([*project(wrong, f"{major}.{int(minor) + 1}", sources, flags), find_it],
+                          capture_output=True, text=True, timeout=300, check=False)
+    check(done.returncode != 0 and "version" in done.stderr, "a later version was found:",
+          done.stderr[-1000:])
+    return [os.path.join(right, "build", name) for name in ("in_c", "in_cxx")]
+
+
+def soname(library):
+    for line in run("readelf", "-d", library).splitlines():
+        if "SONAME" in line:
+            return line.split("[")[1].rstrip("]")
+    return None
 
 
 def test_install():
@@ -90,12 +134,19 @@ def test_install():
             ("c++11", ["c++", "-std=c++11", *strict, cpp]),
             ("c++20", ["c++", "-std=c++20", *strict, cpp]),
         )
+        check(soname(library) == "libholdfast.so.0", soname(library))
+        outs = []
+        for name, command in programs:
+            outs.append(os.path.join(folder, name))
+            run(*command, "-o", outs[-1], *flags)
+        outs += consume(folder, prefix, version, (hello, cpp), sanitizers(library))
         with Cluster(nodes=1) as c:
-            for name, command in programs:
-                out = os.path.join(folder, name)
-                run(*command, "-o", out, *flags)
-                print("  ", name, run(out, c.endpoints, env=env).strip().splitlines()[-1])
-            check(c.ok("get", "from") == "C++", "what the C++ program wrote")
+            for out in outs:
+                c.ok("del", "from")
+                print("  ", os.path.basename(out),
+                      run(out, c.endpoints, env=env).strip().splitlines()[-1])
+                if "++" in out or "cxx" in out:
+                    check(c.ok("get", "from") == "C++", "what the C++ program wrote")
 
 
 if __name__ == "__main__":

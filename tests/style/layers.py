@@ -30,7 +30,7 @@ ROOMS = {
     ),
     "placement": ("base", "wire"),
     "client": ("base", "env", "wire"),
-    "client/lib": ("base", "env", "env/uv", "wire", "client"),
+    "client/lib": ("base", "env", "env/uv", "wire", "client", "server", "store"),
     "server": (
         "base", "env", "env/uv", "wire", "lsm", "raftlog", "consensus", "range", "net", "store",
         "placement", "client",

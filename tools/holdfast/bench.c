@@ -475,25 +475,13 @@ static bool parse_flags(struct bench *b, int argc, const char *const *argv, int 
 
 static bool open_client(struct bench *b)
 {
-    char list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX];
     struct hf_options options;
-    char joined[CLI_ENDPOINTS_MAX * CLI_ADDRESS_MAX] = "";
-    size_t count = cli_endpoints(b->cli, list), len = 0;
-    for (size_t i = 0; i < count; i++)
-        len +=
-            (size_t)snprintf(joined + len, sizeof joined - len, "%s%s", i > 0 ? "," : "", list[i]);
-    if (count == 0)
-        return false;
     hf_options_init(&options);
-    options.endpoints = joined;
     options.name = "holdfast-bench";
     options.no_sessions = b->has_no_sessions;
     options.in_flight_max = (uint32_t)(b->clients + 64);
     options.bytes_max = (b->value_size + 256) * (b->clients + 64) + (8 << 20);
-    int rv = hf_open(&options, &b->client);
-    if (rv != HF_OK)
-        cli_error(b->cli, "endpoints '%s': %s", joined, hf_strerror(rv));
-    return rv == HF_OK;
+    return cli_open(b->cli, &options, &b->client);
 }
 
 static int run_bench(struct bench *b)

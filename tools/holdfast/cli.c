@@ -380,47 +380,32 @@ int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
 
 /* ---- the client ------------------------------------------------------------------ */
 
-size_t cli_endpoints(struct cli *cli, char ret_list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX])
+bool cli_open(struct cli *cli, struct hf_options *options, struct hf_client **ret_client)
 {
+    char message[512] = "";
     const char *text = cli->endpoints != NULL ? cli->endpoints : getenv("HOLDFAST_ENDPOINTS");
     if (text == NULL || text[0] == 0) {
         cli_usage(cli, "no endpoints: give --endpoints or set HOLDFAST_ENDPOINTS");
-        return 0;
+        return false;
     }
-    size_t count = 0;
-    while (*text != 0) {
-        size_t len = strcspn(text, ",");
-        struct slice one = text_trim(slice_of(text, len));
-        if (one.len == 0 || one.len >= CLI_ADDRESS_MAX || count == CLI_ENDPOINTS_MAX) {
-            cli_usage(cli, "endpoints must be host:port,host:port, at most %d", CLI_ENDPOINTS_MAX);
-            return 0;
-        }
-        memcpy(ret_list[count], one.data, one.len);
-        ret_list[count++][one.len] = 0;
-        text += len + (text[len] == ',' ? 1 : 0);
-    }
-    return count;
+    options->endpoints = text;
+    options->message = message;
+    options->message_size = sizeof message;
+    int code = hf_open(options, ret_client);
+    if (code == HF_OK)
+        return true;
+    cli->is_open_bad = code != HF_ERR_INVALID;
+    cli_error(cli, "endpoints '%s': %s", text, message);
+    return false;
 }
 
 struct hf_client *cli_client(struct cli *cli)
 {
-    if (cli->client != NULL)
-        return cli->client;
-    const char *text = cli->endpoints != NULL ? cli->endpoints : getenv("HOLDFAST_ENDPOINTS");
-    if (text == NULL || text[0] == 0) {
-        cli_usage(cli, "no endpoints: give --endpoints or set HOLDFAST_ENDPOINTS");
-        return NULL;
-    }
     struct hf_options options;
     hf_options_init(&options);
-    options.endpoints = text;
     options.name = "holdfast-cli";
-    int rv = hf_open(&options, &cli->client);
-    if (rv != HF_OK) {
-        cli_error(cli, "endpoints '%s': %s", text,
-                  rv == HF_ERR_INVALID ? "must be host:port,host:port" : hf_strerror(rv));
+    if (cli->client == NULL && !cli_open(cli, &options, &cli->client))
         cli->client = NULL;
-    }
     return cli->client;
 }
 

@@ -65,6 +65,7 @@ struct cli {
     struct hf_client *client;          /* opened by cli_client() */
     struct buf out;                    /* standard output, not written yet */
     bool is_out_bad;                   /* standard output cannot be written */
+    bool is_open_bad;                  /* endpoints that are right could not be opened */
     bool is_shell;                     /* the client stays open between commands */
 };
 
@@ -106,8 +107,9 @@ int cli_exit_of(int code);
 struct hf_client *cli_client(struct cli *cli);
 void cli_client_close(struct cli *cli);
 
-/* The endpoints as separate texts; 0 after saying what is wrong. */
-size_t cli_endpoints(struct cli *cli, char ret_list[CLI_ENDPOINTS_MAX][CLI_ADDRESS_MAX]);
+/* A client of one's own for the endpoints that the person named, else with these options;
+ * false after saying what is wrong. */
+bool cli_open(struct cli *cli, struct hf_options *options, struct hf_client **ret_client);
 
 /* A call's options with the command's --timeout. */
 struct hf_call cli_call(const struct cli *cli);

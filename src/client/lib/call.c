@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
+#include "client/lib/embedded.h"
 #include "client/lib/lib_internal.h"
 
 enum { CALL_OVERHEAD = 256, KEYS_MAX = 16 << 10, DATA_MAX = 17 << 20 };
 
 bool client_is_own_thread(const struct hf_client *client)
 {
-    return env_uv_thread_is_self(client->thread);
+    return env_uv_thread_is_self(client->thread) || embedded_is_own_thread(client->embedded);
 }
 
 int call_set_read(struct request_read *read, const struct hf_call *options)

@@ -3,8 +3,10 @@
  * Open and close; the thread between them. The loop's world is made, run and freed
  * on that thread alone; hf_open() waits until it stands or has failed.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "client/lib/embedded.h"
 #include "client/lib/lib_internal.h"
 
 enum { IN_FLIGHT_DEFAULT = 8192, BYTES_DEFAULT = 64 << 20 };
@@ -29,6 +31,7 @@ _Static_assert((int)HF_ERR_UNAVAILABLE == (int)ERR_UNAVAILABLE, "code");
 _Static_assert((int)HF_ERR_UNAUTHORIZED == (int)ERR_UNAUTHORIZED, "code");
 _Static_assert((int)HF_ERR_VERSION_GONE == (int)ERR_VERSION_GONE, "code");
 _Static_assert((int)HF_ERR_UNSUPPORTED == (int)ERR_UNSUPPORTED, "code");
+_Static_assert((int)HF_ERR_LOCKED == (int)ERR_LOCKED, "code");
 _Static_assert((int)HF_ERR_OVERFLOW == (int)ERR_OVERFLOW, "code");
 _Static_assert((int)HF_ERR_NOT_NUMBER == (int)ERR_NOT_NUMBER, "code");
 _Static_assert((int)HF_ERR_STATE == (int)ERR_STATE, "code");
@@ -88,6 +91,8 @@ const char *hf_strerror(int code)
         return "that version is not kept any more";
     case HF_ERR_UNSUPPORTED:
         return "not supported by this version";
+    case HF_ERR_LOCKED:
+        return "the folder is open already";
     case HF_ERR_OVERFLOW:
         return "the number left its range";
     case HF_ERR_NOT_NUMBER:
@@ -128,7 +133,9 @@ void hf_call_init(struct hf_call *call)
 static void on_log(void *data, enum log_level level, const char *line)
 {
     struct hf_client *client = data;
+    env_uv_mutex_lock(&client->log_lock);
     client->log(client->log_data, (int)level, line);
+    env_uv_mutex_unlock(&client->log_lock);
 }
 
 static void tell_started(struct hf_client *client, int error)
@@ -144,12 +151,12 @@ static void tell_started(struct hf_client *client, int error)
 static void thread_main(void *data)
 {
     struct hf_client *client = data;
-    int rv = env_uv_new(NULL, &client->env, NULL);
+    int rv = env_uv_new(NULL, &client->env, &client->start_err);
     if (rv != 0) {
         tell_started(client, rv);
         return;
     }
-    rv = client_new(client->env, &client->core_options, &client->core, NULL);
+    rv = client_new(client->env, &client->core_options, &client->core, &client->start_err);
     tell_started(client, rv);
     if (rv == 0)
         env_uv_run(client->env);
@@ -183,12 +190,28 @@ static int endpoints_cut(struct hf_client *client)
     return 0;
 }
 
-static int options_take(struct hf_client *client, const struct hf_options *options)
+/* Endpoints as they were given, or that of the store that starts here. */
+static int endpoints_take(struct hf_client *client, const char *endpoints, struct err *err)
 {
-    client->endpoints = strdup(options->endpoints);
+    if (embedded_is_meant(endpoints)) {
+        int rv = embedded_open(endpoints, client->log != NULL ? on_log : NULL, client,
+                               &client->embedded, err);
+        if (rv != 0)
+            return rv;
+        endpoints = embedded_address(client->embedded);
+    }
+    client->endpoints = strdup(endpoints);
+    if (client->endpoints == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    int rv = endpoints_cut(client);
+    return rv == 0 ? 0 : err_set(err, rv, "endpoints must be host:port,host:port");
+}
+
+static int options_take(struct hf_client *client, const struct hf_options *options, struct err *err)
+{
     client->name = strdup(options->name != NULL ? options->name : "libholdfast");
-    if (client->endpoints == NULL || client->name == NULL)
-        return HF_ERR_NOMEM;
+    if (client->name == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
     client->timeout_ms = options->timeout_ms;
     client->log = options->log;
     client->log_data = options->log_data;
@@ -206,11 +229,13 @@ static int options_take(struct hf_client *client, const struct hf_options *optio
         .bytes_max = SIZE_MAX,
         .has_no_sessions = options->no_sessions != 0,
     };
-    return endpoints_cut(client);
+    return endpoints_take(client, options->endpoints, err);
 }
 
 static void client_destroy(struct hf_client *client)
 {
+    embedded_close(client->embedded);
+    env_uv_mutex_fini(&client->log_lock);
     env_uv_cond_fini(&client->changed);
     env_uv_mutex_fini(&client->lock);
     free(client->endpoints);
@@ -218,38 +243,56 @@ static void client_destroy(struct hf_client *client)
     free(client);
 }
 
-int hf_open(const struct hf_options *options, struct hf_client **ret_client)
+static int wait_for_start(struct hf_client *client, struct err *err)
 {
-    if (options == NULL || options->size < sizeof *options || options->endpoints == NULL ||
-        ret_client == NULL)
-        return HF_ERR_INVALID;
+    env_uv_mutex_lock(&client->lock);
+    while (!client->is_started)
+        env_uv_cond_wait(&client->changed, &client->lock);
+    int rv = client->start_error;
+    env_uv_mutex_unlock(&client->lock);
+    if (rv == 0)
+        return 0;
+    env_uv_thread_join(client->thread);
+    *err = client->start_err;
+    return rv;
+}
+
+static int client_open(const struct hf_options *options, struct hf_client **ret_client,
+                       struct err *err)
+{
     struct hf_client *client = calloc(1, sizeof *client);
     if (client == NULL)
-        return HF_ERR_NOMEM;
+        return err_set(err, ERR_NOMEM, "out of memory");
+    env_uv_mutex_init(&client->log_lock);
     env_uv_mutex_init(&client->lock);
     env_uv_cond_init(&client->changed);
     list_init(&client->inbox);
     list_init(&client->calls);
     list_init(&client->watches);
-    int rv = options_take(client, options);
+    int rv = options_take(client, options, err);
     if (rv == 0)
-        rv = env_uv_thread_start("holdfast", thread_main, client, &client->thread, NULL);
+        rv = env_uv_thread_start("holdfast", thread_main, client, &client->thread, err);
+    if (rv == 0)
+        rv = wait_for_start(client, err);
     if (rv != 0) {
-        client_destroy(client);
-        return rv;
-    }
-    env_uv_mutex_lock(&client->lock);
-    while (!client->is_started)
-        env_uv_cond_wait(&client->changed, &client->lock);
-    rv = client->start_error;
-    env_uv_mutex_unlock(&client->lock);
-    if (rv != 0) {
-        env_uv_thread_join(client->thread);
         client_destroy(client);
         return rv;
     }
     *ret_client = client;
     return HF_OK;
+}
+
+int hf_open(const struct hf_options *options, struct hf_client **ret_client)
+{
+    if (options == NULL || options->size < sizeof *options)
+        return HF_ERR_INVALID;
+    struct err err = {0};
+    int rv = options->endpoints == NULL || ret_client == NULL
+                 ? err_set(&err, ERR_INVALID, "no endpoints, or no place for the client")
+                 : client_open(options, ret_client, &err);
+    if (options->message != NULL && options->message_size > 0)
+        snprintf(options->message, options->message_size, "%s", rv == 0 ? "" : err.msg);
+    return rv;
 }
 
 int hf_close(struct hf_client *client)

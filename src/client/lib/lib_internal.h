@@ -10,6 +10,7 @@
  *                                                └─▶ queue, its eventfd
  *
  *   holdfast.c  open, close, the thread      call.c    one operation on its way
+ *   embedded.c  a store in this process
  *   result.c    what the caller gets         queue.c   completion queues
  *   read.c, change.c, resolve.c, batch.c, scan.c, admin.c: the operations of holdfast.h
  *
@@ -42,7 +43,9 @@ struct hf_client {
     void (*log)(void *data, int level, const char *line);
     void *log_data;
     struct logger logger;
+    struct env_uv_mutex log_lock; /* one line at a time, whichever thread has it */
     struct env_uv_thread *thread;
+    struct embedded *embedded; /* the store in this process; NULL: none */
 
     struct env_uv_mutex lock;
     struct env_uv_cond changed; /* the thread's start; blocking calls have their own */
@@ -50,6 +53,7 @@ struct hf_client {
     bool is_started;            /* guarded: the thread runs, or has failed */
     bool is_closing;            /* guarded */
     int start_error;            /* guarded */
+    struct err start_err;       /* of it; the thread's until is_started */
     struct list inbox;          /* guarded: calls that the thread has not seen */
     bool is_posted;             /* guarded: it will look */
     uint32_t call_count;        /* guarded: accepted, not delivered */
@@ -112,7 +116,7 @@ void call_inbox_run(void *data);
 /* On the thread, after env_stop(): deliver all that is left. */
 void call_drain(struct hf_client *client);
 
-/* Is this the library's own thread? Blocking there would wait for ever. */
+/* Is this a thread of the library's own? Blocking there would wait for ever. */
 bool client_is_own_thread(const struct hf_client *client);
 
 /* ---- result.c ---------------------------------------------------------------- */
