@@ -172,7 +172,7 @@ static void try_commit(struct replica *r)
                   .index = drive->ready_index,
                   .term = drive->ready_term},
     };
-    if (!merge_all_hold(r, drive->held_index) || replica_check_admin(r, NULL) != 0)
+    if (!merge_all_hold(r, drive->held_index) || replica_check_ending(r, NULL) != 0)
         return;
     if (replica_propose_step(r, &drive->to, &admin) != 0)
         return;
@@ -188,7 +188,7 @@ static void try_abort(struct replica *r, uint64_t attempt, uint64_t right_range,
         .merge = {.attempt = attempt, .range_id = right_range, .key = key},
     };
     if (range_admin_check_frozen(range_meta(r->range), NULL) == 0 &&
-        replica_check_admin(r, NULL) == 0)
+        replica_check_ending(r, NULL) == 0)
         replica_propose_step(r, NULL, &admin);
 }
 
@@ -238,7 +238,7 @@ static void forget_if_gone(struct replica *r, const struct merge_outcome *o)
         .merge = {.attempt = o->attempt, .range_id = o->right_range},
     };
     bool are_all = r->merge.gone_seen == (BIT(o->count) - 1);
-    if (are_all && r->merge.drive == NULL && replica_check_admin(r, NULL) == 0)
+    if (are_all && r->merge.drive == NULL && replica_check_ending(r, NULL) == 0)
         replica_propose_step(r, NULL, &admin);
 }
 

@@ -125,7 +125,7 @@ static void thaw(struct replica *r)
     struct range_admin admin = {
         .kind = RANGE_ADMIN_THAW,
         .merge = {.attempt = frozen_of(r)->attempt, .range_id = frozen_of(r)->left_range}};
-    if (replica_check_admin(r, NULL) == 0)
+    if (replica_check_ending(r, NULL) == 0)
         replica_propose_step(r, NULL, &admin);
 }
 

@@ -419,6 +419,10 @@ void replica_write_free(struct replica *r);
  * ERR_BUSY, ERR_NO_SPACE. */
 int replica_check_admin(const struct replica *r, struct err *err);
 
+/* The same for what ends a thing that has begun, so that a range does not stay frozen: it may
+ * have what is left of the disk. 0, ERR_NOT_LEADER, ERR_BUSY. */
+int replica_check_ending(const struct replica *r, struct err *err);
+
 /* Stamp and propose it; as replica_propose_admin(). */
 struct range_admin;
 int replica_propose_step(struct replica *r, const struct answer_to *to, struct range_admin *admin);

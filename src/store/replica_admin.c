@@ -28,11 +28,17 @@
 int replica_check_admin(const struct replica *r, struct err *err)
 {
     const struct store *store = r->store;
-    if (!replica_is_leader(r) || store->state == STORE_DRAINING || store->clock.is_off)
-        return ERR_NOT_LEADER;
-    if (store->mark >= WATERMARK_READ_ONLY)
+    if (replica_is_leader(r) && store->mark >= WATERMARK_READ_ONLY)
         return err_set(err, ERR_NO_SPACE, "the disk of store %llu is full",
                        (unsigned long long)store->opt.store_id);
+    return replica_check_ending(r, err);
+}
+
+int replica_check_ending(const struct replica *r, struct err *err)
+{
+    const struct store *store = r->store;
+    if (!replica_is_leader(r) || store->state == STORE_DRAINING || store->clock.is_off)
+        return ERR_NOT_LEADER;
     if (!consensus_is_admin_ready(r->cons) || r->admin_index > range_meta(r->range)->applied_index)
         return err_set(err, ERR_BUSY, "another change of this range is going on");
     if (!raftlog_has_room(store->log, raftlog_append_cost(1, RANGE_ADMIN_MAX)))

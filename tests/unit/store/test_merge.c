@@ -213,6 +213,35 @@ static void test_given_up(void **state)
     rig_close(&rig);
 }
 
+/* The disks fill up while the right is frozen: it is given up and thawed all the same. */
+static void test_thawed_on_full_disks(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    size_t away = (leader + 1) % 3;
+    if (away == leader_of(RIGHT))
+        away = (leader + 2) % 3;
+    struct request request = merge_request(leader);
+    rig_crash(&rig, away, SIM_CRASH_KILL);
+    rig_ask(&rig, leader, &request);
+    rig_run(&rig, 300 * RIG_MS);
+    size_t right = leader_of(RIGHT);
+    assert_true(range_meta(store_range_of(rig.stores[right], RIGHT))->merges.frozen.attempt != 0);
+    for (size_t i = 0; i < rig.count; i++) {
+        struct sim_disk *disk = sim_node_disk(rig.nodes[i]);
+        sim_disk_set_capacity(disk, sim_disk_used(disk) + ((uint64_t)64 << 20));
+    }
+    rig_run(&rig, 6000 * RIG_MS);
+    right = wait_for_leader(RIGHT);
+    struct rig_answer *put = rig_put(&rig, right, "x", "9", 1000);
+    struct rig_answer *get = rig_get(&rig, right, "x", 1000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(put->status, ERR_NO_SPACE);
+    assert_int_equal(get->status, 0);
+    assert_string_equal(get->value, "2");
+    rig_close(&rig);
+}
+
 /* The left's leader dies in the middle: nobody drives on, and the right asks. */
 static void test_nobody_drives_on(void **state)
 {
@@ -496,15 +525,11 @@ static void test_store_that_never_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_range_again),
-        cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_given_up),
-        cmocka_unit_test(test_nobody_drives_on),
-        cmocka_unit_test(test_power_lost),
-        cmocka_unit_test(test_away_meanwhile),
-        cmocka_unit_test(test_swallowed_with_a_write),
-        cmocka_unit_test(test_left_behind),
-        cmocka_unit_test(test_store_that_never_answers),
+        cmocka_unit_test(test_one_range_again),  cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_given_up),         cmocka_unit_test(test_thawed_on_full_disks),
+        cmocka_unit_test(test_nobody_drives_on), cmocka_unit_test(test_power_lost),
+        cmocka_unit_test(test_away_meanwhile),   cmocka_unit_test(test_swallowed_with_a_write),
+        cmocka_unit_test(test_left_behind),      cmocka_unit_test(test_store_that_never_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
