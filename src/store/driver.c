@@ -11,6 +11,7 @@
 enum {
     DRIVER_TICK_MS = 200,
     DRIVER_TIMEOUT_MS = 20000,
+    DRIVER_AGAIN_US = 500 * 1000, /* after a write that failed: the next may, too */
     DRIVER_PAGE_BYTES = 1 << 20,
     DRIVER_PAGE_KEYS = 4096,
     WORDS_MAX = 64,
@@ -207,10 +208,13 @@ static void on_written(struct inner_call *call, const struct response *response)
     if (!is_mine)
         return;
     int status = response->status;
-    if (status != 0)
+    if (status != 0 && status != d->write_status)
         LOG_WARN(d->store->logger, "driver_write", "term=%llu status=%s reason=\"%.*s\"",
                  (unsigned long long)d->term, err_name(status), (int)response->text.len,
                  (const char *)response->text.data);
+    d->write_status = status;
+    if (status == ERR_NO_SPACE) /* it was not proposed: a driver that began anew would not, too */
+        status = ERR_BUSY;
     placement_written(d->placement, write_id, status);
     if (placement_is_durable(d->placement))
         answer_words(d, UINT64_MAX, 0, NULL);
@@ -351,9 +355,12 @@ static bool driver_follow(struct driver *d, struct replica **ret_replica)
     struct replica *r = leading(d, &term);
     if (d->state != DRIVER_OFF && (r == NULL || term != d->term))
         driver_stop(d, r == NULL ? "it leads range 1 no more" : "it leads in another term");
-    if (d->state == DRIVER_RUNNING && placement_is_broken(d->placement))
+    if (d->state == DRIVER_RUNNING && placement_is_broken(d->placement)) {
         driver_stop(d, "a write of its own failed");
-    if (d->state == DRIVER_OFF && r != NULL && is_settled(r))
+        d->begin_us = env_now_us(d->store->env) + DRIVER_AGAIN_US;
+    }
+    if (d->state == DRIVER_OFF && r != NULL && is_settled(r) &&
+        env_now_us(d->store->env) >= d->begin_us)
         driver_begin(d, term);
     *ret_replica = r;
     return r != NULL && d->state != DRIVER_OFF;

@@ -49,6 +49,8 @@ struct driver {
     struct buf cursor; /* LOADING: the next page's start */
     bool is_page_due;
     bool is_write_due;
+    int write_status;  /* of the last one */
+    uint64_t begin_us; /* not before */
     struct cons_read probe;
     bool is_probing;
     bool is_confirmed;

@@ -231,6 +231,8 @@ static void finish(void)
     int steps = 0;
     sim_net_heal(run.rig.sim, NULL, NULL);
     start_due(true);
+    if (run.is_grown) /* what was held up arrives, and what was sent since behind it */
+        rig_run(&run.rig, SLOW_MAX_MS * RIG_MS);
     do {
         rig_run(&run.rig, 100 * RIG_MS);
         start_due(true);

@@ -13,7 +13,14 @@
 #include "sim/ranges_watch.h"
 #include "unit/store/store_rig.h"
 
-enum { KEYS = 40, OPEN_MAX = 64, READS_MAX = 16, SETTLE_STEPS = 1200, GROWN_VOTERS = 3 };
+enum {
+    KEYS = 40,
+    OPEN_MAX = 64,
+    READS_MAX = 16,
+    SETTLE_STEPS = 1200,
+    GROWN_VOTERS = 3,
+    SLOW_MAX_MS = 5500
+};
 
 /* What a key may hold: the last value that was acknowledged, and what was written since
  * without a definite answer. Values grow. */

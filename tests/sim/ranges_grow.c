@@ -44,7 +44,7 @@ static void delay_driver(size_t i)
                                               .id = RANGE_ID_SYSTEM}};
     if (below(2) == 0 && run.rig.conns[i].conn != NULL) {
         sim_net_slow(run.rig.sim, run.rig.nodes[i], run.rig.nodes[below(run.rig.count)],
-                     (1500 + below(4000)) * RIG_MS);
+                     (1500 + below(SLOW_MAX_MS - 1500)) * RIG_MS);
         rig_run(&run.rig, below(1000) * RIG_MS);
         if (run.rig.conns[i].conn != NULL)
             rig_ask(&run.rig, i, &hand_over);

@@ -464,6 +464,32 @@ static void test_who_joined_is_recalled(void **state)
     rig_close(&rig);
 }
 
+/* The disk is full: placement waits for room, and does not begin again and again. */
+static void test_it_waits_for_room(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 2);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(rig_driver(&rig), 0);
+    struct sim_disk *disk = sim_node_disk(rig.nodes[0]);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) + ((uint64_t)64 << 20));
+    rig_run(&rig, 600 * RIG_MS);
+    assert_int_equal(rig_start(&rig, 1, &err), 0);
+    for (int i = 0; i < 300; i++) {
+        rig_run(&rig, 10 * RIG_MS);
+        assert_int_equal(rig_driver(&rig), 0);
+    }
+    assert_int_not_equal(store_state(rig.stores[1]), STORE_RUNNING);
+    sim_disk_set_capacity(disk, SIM_DISK_CAPACITY_DEFAULT);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(store_state(rig.stores[1]), STORE_RUNNING);
+    rig_close(&rig);
+}
+
 /* Whoever was removed hears of it, ends, and is nobody's peer any more. */
 static void test_the_removed_is_forgotten(void **state)
 {
@@ -518,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_a_founder_waits_for_its_row),
         cmocka_unit_test(test_a_word_is_durable_when_answered),
         cmocka_unit_test(test_who_joined_is_recalled),
+        cmocka_unit_test(test_it_waits_for_room),
         cmocka_unit_test(test_the_removed_is_forgotten),
         cmocka_unit_test(test_a_wrong_secret),
         cmocka_unit_test(test_clients_stay_out),
