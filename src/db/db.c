@@ -256,6 +256,14 @@ static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
     db->freezes[at] = (struct freeze){.number = freeze, .index = db->index};
 }
 
+static void on_unfreeze(void *data, uint64_t freeze)
+{
+    struct db *db = data;
+    ASSERT(db->freeze_count > 0);
+    db->freeze_count--;
+    ASSERT(db->freezes[(db->freeze_first + db->freeze_count) % FREEZES_MAX].number == freeze);
+}
+
 /* What the log holds up to the freeze is durable in the lsm. */
 static void on_flushed(void *data, uint64_t freeze)
 {
@@ -382,6 +390,7 @@ static int open_lsm(struct db *db, const char *dir, struct err *err)
         return err_set(err, ERR_INVALID, "path too long: '%s'", dir);
     options.callbacks = (struct lsm_callbacks){
         .on_freeze = on_freeze,
+        .on_unfreeze = on_unfreeze,
         .on_flushed = on_flushed,
         .on_corrupt = on_corrupt,
         .on_stall = on_stall,

@@ -23,7 +23,7 @@
  *            and released on any thread, and so may its iterators and values,
  *            each by one thread at a time. All callbacks run on the loop, never
  *            from inside the call that asked for them, with one exception:
- *            on_freeze() runs inside the call that freezes.
+ *            on_freeze() and on_unfreeze() run inside the call that freezes.
  * Errors     0 or a negative ERR_*. ERR_CORRUPT and ERR_IO name file and offset.
  *            A failed sync ends the process (env_fatal). A full disk (and a
  *            failed write) in flush, compaction or manifest is cleaned up and
@@ -89,6 +89,9 @@ struct lsm_callbacks {
      * durable with it (the meta records of dirty groups) to `batch`. Runs inside
      * lsm_write(), lsm_flush() or lsm_edit(); must not call the lsm. */
     void (*on_freeze)(void *data, uint64_t freeze, struct lsm_batch *batch);
+    /* Memory was short behind on_freeze(): what it added is thrown away, nothing is frozen,
+     * and the next memtable has the same number. In the same call. */
+    void (*on_unfreeze)(void *data, uint64_t freeze);
     /* Memtable `freeze` is durable. In freeze order, numbers 1, 2, 3 … from each
      * open on. Also called for memtables that turned out empty. */
     void (*on_flushed)(void *data, uint64_t freeze);

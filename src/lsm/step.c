@@ -252,6 +252,8 @@ static int add_meta(struct lsm *lsm, uint64_t freeze)
             memtable_add(lsm->active, &e);
     }
     lsm_batch_fini(&meta);
+    if (rv != 0 && lsm->options.callbacks.on_unfreeze != NULL)
+        lsm->options.callbacks.on_unfreeze(lsm->data, freeze);
     return rv;
 }
 

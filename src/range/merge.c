@@ -231,6 +231,16 @@ static int make_whole(const struct range_meta *left, const struct range_meta *ri
                                  l->replica_count, err);
 }
 
+/* Until the whole is durable, a crash brings the right back as it is durable now, and its log
+ * is applied once more: what that reads must not be dropped because the left is further on. */
+static void hold_back_gc(struct range *left, const struct range *right)
+{
+    uint64_t safe = right->flushed.safe_version;
+    left->flushed.safe_version = MIN(left->flushed.safe_version, safe);
+    for (uint32_t i = 0; i < left->freeze_count; i++)
+        left->freezes[i].safe_version = MIN(left->freezes[i].safe_version, safe);
+}
+
 /* `whole` is empty after. */
 static void take_in(struct range *range, const struct range_meta *right, struct whole *whole)
 {
@@ -274,6 +284,7 @@ int range_apply_commit(struct range *left, const struct range *right, uint64_t i
         rv = make_whole(meta, &right->meta, &admin->merge, &whole, err);
     if (rv == 0) {
         range_admin_move_on(left, index, term, admin, 0);
+        hold_back_gc(left, right);
         take_in(left, &right->meta, &whole);
         *ret_status = 0;
         range_check(left);

@@ -345,6 +345,14 @@ void range_on_freeze(struct range *range, uint64_t freeze, struct lsm_batch *bat
     range->is_dirty = false;
 }
 
+void range_on_unfreeze(struct range *range, uint64_t freeze)
+{
+    if (range->freeze_count == 0 || range->freezes[range->freeze_count - 1].freeze != freeze)
+        return;
+    range->freeze_count--;
+    range->is_dirty = true;
+}
+
 bool range_on_flushed(struct range *range, uint64_t freeze)
 {
     uint32_t done = 0;

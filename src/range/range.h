@@ -218,6 +218,9 @@ int range_prefetch(struct range *range, range_prefetch_cb cb, void *data);
  * will be durable with memtable `freeze`. */
 void range_on_freeze(struct range *range, uint64_t freeze, struct lsm_batch *batch);
 
+/* From lsm's on_unfreeze: memtable `freeze` was not frozen, and is to come again. */
+void range_on_unfreeze(struct range *range, uint64_t freeze);
+
 /* From lsm's on_flushed. True if flushed_index grew: the log may be cut. */
 bool range_on_flushed(struct range *range, uint64_t freeze);
 

@@ -202,6 +202,16 @@ void absorb_on_freeze(struct store *store, uint64_t freeze, struct lsm_batch *ba
     }
 }
 
+void absorb_on_unfreeze(struct store *store, uint64_t freeze)
+{
+    LIST_FOREACH(it, &store->merged)
+    {
+        struct replica *r = list_entry(it, struct replica, absorbed.in_merged);
+        if (r->absorbed.freeze == freeze)
+            r->absorbed.freeze = 0;
+    }
+}
+
 void absorb_on_flushed(struct store *store, uint64_t freeze)
 {
     LIST_FOREACH(it, &store->merged)

@@ -56,6 +56,7 @@ void absorb_turn(struct replica *r);
 
 /* From the engine: what belongs to those that were merged away. */
 void absorb_on_freeze(struct store *store, uint64_t freeze, struct lsm_batch *batch);
+void absorb_on_unfreeze(struct store *store, uint64_t freeze);
 void absorb_on_flushed(struct store *store, uint64_t freeze);
 
 /* Was this replica merged away, and its end is not durable yet? */

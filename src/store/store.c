@@ -96,6 +96,17 @@ static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
     absorb_on_freeze(store, freeze, batch);
 }
 
+static void on_unfreeze(void *data, uint64_t freeze)
+{
+    struct store *store = data;
+    struct replica *r;
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
+        if (!replica_is_ended(r))
+            range_on_unfreeze(r->range, freeze);
+    }
+    absorb_on_unfreeze(store, freeze);
+}
+
 /* Out of memory: the engine forgets by what it was told before. */
 static void set_gc(struct store *store)
 {
@@ -416,6 +427,7 @@ static int copy_options(struct store *store, const struct store_options *options
     store->opt.listen = store->listen;
     store->opt.secret = slice_of(store->secret, options->secret.len);
     store->opt.lsm.callbacks = (struct lsm_callbacks){.on_freeze = on_freeze,
+                                                      .on_unfreeze = on_unfreeze,
                                                       .on_flushed = on_flushed,
                                                       .on_corrupt = on_corrupt,
                                                       .on_stall = on_stall};

@@ -228,6 +228,67 @@ static void test_commit(void **state)
     pair_close(&p);
 }
 
+static void make_durable(struct range *range, uint64_t freeze)
+{
+    struct lsm_batch batch;
+    lsm_batch_init(&batch);
+    range_on_freeze(range, freeze, &batch);
+    lsm_batch_fini(&batch);
+    range_on_flushed(range, freeze);
+}
+
+/* The left's safe point is ahead of the right's. Until both are durable as one, the log of
+ * the right may be applied again, and needs what it needed before. */
+static void test_commit_holds_back_gc(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct lsm_batch batch;
+    pair_open(&p);
+    make_durable(p.right, 1);
+    uint64_t later_ms = range_meta(p.w.range)->retention_ms + 100000;
+    world_put(&p.w, later_ms, "a", "2", 0);
+    make_durable(p.w.range, 1000);
+    world_put(&p.w, later_ms + 5, "a", "3", 0);
+    lsm_batch_init(&batch);
+    range_on_freeze(p.w.range, 1001, &batch);
+    lsm_batch_fini(&batch);
+    uint64_t right_safe = range_gc_span(p.right).safe_version;
+    assert_true(range_gc_span(p.w.range).safe_version > right_safe);
+    struct range_admin a = good_prepare(&p);
+    assert_int_equal(step(p.right, &a), 0);
+    a = good_commit(&p);
+    assert_int_equal(commit(&p, &a), 0);
+    assert_int_equal(range_gc_span(p.w.range).safe_version, right_safe);
+    assert_true(range_on_flushed(p.w.range, 1001));
+    assert_int_equal(range_gc_span(p.w.range).safe_version, right_safe);
+    make_durable(p.w.range, 1002);
+    assert_int_equal(range_gc_span(p.w.range).safe_version, range_meta(p.w.range)->safe_version);
+    pair_close(&p);
+}
+
+/* The engine was short of memory in the middle of a freeze: what it was given is lost, and is
+ * given again. */
+static void test_unfrozen(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct lsm_batch batch;
+    pair_open(&p);
+    lsm_batch_init(&batch);
+    range_on_freeze(p.right, 7, &batch);
+    assert_int_equal(batch.count, 1);
+    range_on_unfreeze(p.right, 7);
+    assert_true(range_is_dirty(p.right));
+    assert_false(range_on_flushed(p.right, 7));
+    range_on_freeze(p.right, 7, &batch);
+    assert_int_equal(batch.count, 2);
+    range_on_unfreeze(p.right, 8);
+    assert_true(range_on_flushed(p.right, 7));
+    lsm_batch_fini(&batch);
+    pair_close(&p);
+}
+
 static void test_commit_is_judged(void **state)
 {
     (void)state;
@@ -383,6 +444,8 @@ int main(void)
         cmocka_unit_test(test_prepare_is_judged),
         cmocka_unit_test(test_frozen_stands_still),
         cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_commit_holds_back_gc),
+        cmocka_unit_test(test_unfrozen),
         cmocka_unit_test(test_commit_is_judged),
         cmocka_unit_test(test_abort),
         cmocka_unit_test(test_outcomes_are_copied),
