@@ -88,6 +88,7 @@ static const struct msg_field range_fields[] = {
     {11, MSG_U64, RANGE_AT(requests), 0},
     {12, MSG_U64, RANGE_AT(write_bytes), 0},
     {13, MSG_U64, RANGE_AT(last_index), 0},
+    {15, MSG_BOOL, RANGE_AT(is_asleep), 0},
 };
 static const struct msg_table range_table = MSG_TABLE("range_state", range_fields);
 enum { RANGE_FIELD_MEMBERS = 14, MEMBER_NUMBERS = 5 };

@@ -85,6 +85,7 @@ struct range_state {
     uint64_t term;
     uint64_t replica_id; /* of who reports */
     bool is_leader;
+    bool is_asleep; /* its group sleeps: nothing more is told of it until that has changed */
     uint64_t bytes;
     uint64_t keys;
     uint64_t requests; /* a second */

@@ -8,6 +8,7 @@ static const struct msg_field ask_fields[] = {
     {1, MSG_U64, ASK_AT(group), 0},
     {2, MSG_U64, ASK_AT(replica_id), 0},
     {3, MSG_U64, ASK_AT(conf_epoch), 0},
+    {4, MSG_BOOL, ASK_AT(is_asleep), 0},
 };
 static const struct msg_table ask_table = MSG_TABLE("member_ask", ask_fields);
 

@@ -18,6 +18,7 @@ struct member_ask {
     uint64_t group; /* range id; > 0 */
     uint64_t replica_id;
     uint64_t conf_epoch; /* what made the replica, or the newest that it has applied */
+    bool is_asleep;      /* it does not miss anybody: a member need not be told that it is one */
 };
 
 enum member_verdict {

@@ -45,6 +45,8 @@ const char *msg_kind_name(uint32_t kind)
         return "probe";
     case MSG_PROBE_RESULT:
         return "probe_result";
+    case MSG_PULSE:
+        return "pulse";
     case MSG_MEMBER_ASK:
         return "member_ask";
     case MSG_MEMBER_ANSWER:

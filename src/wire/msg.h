@@ -2,7 +2,7 @@
  *
  * msg — what every message has in common: a body is one msgpack map whose first
  * pair is {0: kind}. The families stand in hello.h, peer_msg.h, snapshot_msg.h,
- * driver_msg.h,
+ * driver_msg.h, pulse_msg.h,
  * request.h and response.h; each has x_encode(), which appends a body (between
  * frame_begin() and frame_end()), and x_decode(), which borrows from one.
  *
@@ -39,6 +39,7 @@ enum msg_kind {
     MSG_TIMEOUT_NOW = 21,
     MSG_PROBE = 22,
     MSG_PROBE_RESULT = 23,
+    MSG_PULSE = 24,
 
     MSG_MEMBER_ASK = 28,
     MSG_MEMBER_ANSWER = 29,

@@ -272,7 +272,8 @@ static int snapshot_end_try(struct slice body, struct err *err)
 
 static void member_ask_sample(struct buf *buf)
 {
-    member_ask_encode(buf, &(struct member_ask){.group = 7, .replica_id = 21, .conf_epoch = 4});
+    member_ask_encode(buf, &(struct member_ask){
+                               .group = 7, .replica_id = 21, .conf_epoch = 4, .is_asleep = true});
 }
 
 static int member_ask_try(struct slice body, struct err *err)
@@ -977,5 +978,6 @@ const struct wire_sample wire_samples[] = {
     {"identify_response", response_identify_sample, response_try, response_again},
     {"watch_response", response_watch_sample, response_try, response_again},
     {"check_response", response_check_sample, response_try, response_again},
+    {"pulse", pulse_sample, pulse_try, pulse_again},
 };
 const size_t wire_samples_count = ARRAY_LEN(wire_samples);

@@ -2,6 +2,7 @@
 #include "support/wire_samples_driver.h"
 
 #include "wire/driver_msg.h"
+#include "wire/pulse_msg.h"
 
 #define S(text) slice_of("" text, sizeof(text) - 1)
 
@@ -53,6 +54,7 @@ void range_beat_sample(struct buf *buf)
         .term = 3,
         .replica_id = 4,
         .is_leader = true,
+        .is_asleep = true,
         .bytes = 5,
         .keys = 6,
         .requests = 7,
@@ -174,4 +176,47 @@ void step_done_again(struct slice body, struct buf *buf)
     struct step_done m;
     ASSERT(step_done_decode(body, &m, NULL) == 0);
     step_done_encode(buf, &m);
+}
+
+void pulse_sample(struct buf *buf)
+{
+    struct pulse pulse = {.boot = 5, .items = {.count = PULSE_KIND_LAST}};
+    struct pulse_item item = {.version = 1,
+                              .group = 7,
+                              .from_replica = 21,
+                              .to_replica = 22,
+                              .term = 3,
+                              .index = 1000,
+                              .prev_term = 2,
+                              .commit = 999,
+                              .rejected = 1,
+                              .features = 2,
+                              .capacity = 3};
+    struct buf raw;
+    buf_init(&raw, 4096);
+    for (item.kind = PULSE_BEAT; item.kind <= PULSE_KIND_LAST; item.kind++)
+        pulse_item_append(&raw, &item);
+    pulse.items.raw = buf_slice(&raw);
+    pulse_encode(buf, &pulse);
+    buf_fini(&raw);
+}
+
+int pulse_try(struct slice body, struct err *err)
+{
+    struct pulse pulse;
+    int rv = pulse_decode(body, &pulse, err);
+    struct unpack u = unpack_of(rv == 0 ? pulse.items.raw : (struct slice){0});
+    for (uint32_t i = 0; rv == 0 && i < pulse.items.count; i++) {
+        struct pulse_item item;
+        pulse_item_next(&u, &item);
+        ASSERT(item.group > 0 && item.from_replica > 0 && item.to_replica > 0);
+    }
+    return rv != 0 ? rv : unpack_finish(&u, "items", err);
+}
+
+void pulse_again(struct slice body, struct buf *buf)
+{
+    struct pulse m;
+    ASSERT(pulse_decode(body, &m, NULL) == 0);
+    pulse_encode(buf, &m);
 }

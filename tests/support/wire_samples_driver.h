@@ -24,5 +24,8 @@ void driver_word_again(struct slice body, struct buf *buf);
 void step_done_sample(struct buf *buf);
 int step_done_try(struct slice body, struct err *err);
 void step_done_again(struct slice body, struct buf *buf);
+void pulse_sample(struct buf *buf);
+int pulse_try(struct slice body, struct err *err);
+void pulse_again(struct slice body, struct buf *buf);
 
 #endif
