@@ -120,6 +120,9 @@ struct cons_ops {
     /* State, term or known leader changed; leader is 0 if unknown. */
     void (*role_changed)(void *ctx, enum cons_state state, uint64_t term, uint64_t leader);
 
+    /* Optional. It slept, and some input has woken it: its timer runs again. */
+    void (*woken)(void *ctx);
+
     /* Put the snapshot of `base`, whose data were received before, in the place of
      * the applied state: one engine edit, then the log starts anew at base->index
      * + 1. Keep the old log on disk until the edit is durable. When both are durable:
@@ -260,9 +263,9 @@ void consensus_campaign(struct consensus *c, uint64_t now_ms);
  * A group at rest can sleep: its clock stands still, no timer is needed. The leader sees
  * that everybody has everything (consensus_rest()); the owner carries that to all members,
  * and each sleeps if it agrees (consensus_sleep()); the leader last, when all have. Any
- * message, proposal, hand-over, campaign or read wakes a member by itself; those of a
- * leader whose store has fallen silent must all be woken by their owners, for nobody of
- * them will notice. A follower asleep may be parked. */
+ * message but a read's probe, and any proposal, hand-over, campaign or read wakes a member by
+ * itself; those of a leader whose store has fallen silent must all be woken by their owners,
+ * for nobody of them will notice. A follower asleep may be parked. */
 
 /* Where a group rests: `leader` leads `term`, and every log ends at `index`, committed. */
 struct cons_rest {
@@ -284,10 +287,15 @@ int consensus_sleep(struct consensus *c, uint64_t now_ms, const struct cons_rest
 
 /* Go on as if no time had passed. Harmless when awake. */
 void consensus_wake(struct consensus *c, uint64_t now_ms);
+
+/* The same, as if it had missed its leader for an election time-out: that one's store is
+ * silent or began anew. It stands for election within another, unless somebody leads. */
+void consensus_wake_orphan(struct consensus *c, uint64_t now_ms);
 bool consensus_is_asleep(const struct consensus *c);
 
 /* A member put away: malloc'ed, to be freed with free(). */
 struct cons_parked {
+    uint64_t leader; /* whom it followed */
     uint64_t term;
     uint64_t vote;
     uint64_t index; /* where its log ended: committed, applied, durable */
@@ -304,9 +312,21 @@ struct cons_parked {
 int consensus_park(struct consensus *c, struct cons_parked **ret_parked);
 
 /* Start it again, awake; as safe as a restart is, and under the same rule for leases.
- * `parked` stays the caller's. Errors as of consensus_new() and consensus_start(). */
+ * `parked` stays the caller's. Errors as of consensus_new() and consensus_start().
+ * It knows no leader then: unless that one is believed to be gone, let it receive
+ * consensus_parked_beat(). */
 int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, uint64_t now_ms,
                      const struct cons_parked *parked, struct err *err);
+
+/* The heartbeat of the leader that it followed, as if it came again only now (which no
+ * message is safe from): with it, a member that was parked follows that leader as one that
+ * merely slept does, and refuses its vote to others. The answer wakes the leader. */
+struct cons_msg consensus_parked_beat(const struct cons_options *opts,
+                                      const struct cons_parked *parked);
+
+/* The answer to a probe without waking it; false: there is none. */
+bool consensus_parked_probe(const struct cons_parked *parked, const struct cons_msg *probe,
+                            struct cons_msg *ret_result);
 
 /* May this member stand for election? True at the start. While false it asks nobody
  * for a vote and takes no hand-over; its own votes for others, and leadership that it

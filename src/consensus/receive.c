@@ -342,7 +342,10 @@ static void receive_dispatch(struct consensus *c, const struct cons_msg *msg)
 int consensus_receive(struct consensus *c, uint64_t now_ms, const struct cons_msg *msg,
                       struct err *err)
 {
-    if (!consensus_enter(c, now_ms))
+    /* A probe asks for nothing but our durable term. */
+    bool may_enter = msg->type == CONS_MSG_PROBE ? consensus_enter_quietly(c, now_ms)
+                                                 : consensus_enter(c, now_ms);
+    if (!may_enter)
         return ERR_STATE;
     int rv = guard_on(c, GUARD_VALIDATE) ? validate_message(c, msg, err) : 0;
     if (rv == 0)

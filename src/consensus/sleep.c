@@ -12,15 +12,16 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 /* The log ends at what is committed, applied and durable, and nothing is on its way. */
 static bool is_settled(const struct consensus *c)
 {
     uint64_t last = log_last_index(c);
-    return c->is_started && c->broken == NULL && !c->is_installing && last > 0 &&
-           c->commit == last && c->applied == last && c->raft.last_stored == last &&
-           c->writes.n == 0 && c->outbox.n == 0 && c->reads.n == 0;
+    bool knows_all = (c->commit == last && c->applied == last) || PLANTED(sleeps_uncommitted);
+    return c->is_started && c->broken == NULL && !c->is_installing && last > 0 && knows_all &&
+           c->raft.last_stored == last && c->writes.n == 0 && c->outbox.n == 0 && c->reads.n == 0;
 }
 
 bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
@@ -32,6 +33,8 @@ bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
         return false;
     for (uint32_t i = 0; i < c->n_peers; i++) {
         const struct cons_peer *p = &c->peers[i];
+        if (PLANTED(sleeps_unasked))
+            continue;
         if (p->is_streaming || !peer_is_live(c, p->id) || peer_match(c, p->id) != last)
             return false;
     }
@@ -69,12 +72,25 @@ void sleep_end(struct consensus *c, uint64_t now_ms)
     c->is_asleep = false;
     if (guard_on(c, GUARD_FREEZE))
         c->shift_ms = (int64_t)(c->now_ms - now_ms);
+    if (c->opts.ops->woken != NULL)
+        c->opts.ops->woken(c->opts.ctx);
 }
 
 void consensus_wake(struct consensus *c, uint64_t now_ms)
 {
     if (consensus_enter(c, now_ms))
         consensus_leave(c);
+}
+
+void consensus_wake_orphan(struct consensus *c, uint64_t now_ms)
+{
+    if (!consensus_enter(c, now_ms))
+        return;
+    if (c->state == CONS_FOLLOWER) {
+        c->shift_ms += (int64_t)c->opts.election_timeout_ms;
+        c->now_ms += c->opts.election_timeout_ms;
+    }
+    consensus_leave(c);
 }
 
 bool consensus_is_asleep(const struct consensus *c)
@@ -94,6 +110,7 @@ int consensus_park(struct consensus *c, struct cons_parked **ret_parked)
     if (p == NULL)
         return ERR_NOMEM;
     *p = (struct cons_parked){
+        .leader = c->leader,
         .term = c->term,
         .vote = raft_voted_for(&c->raft),
         .index = c->commit,
@@ -116,7 +133,7 @@ int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, 
     struct consensus *c = NULL;
     struct cons_start s = {
         .term = p->term,
-        .vote = p->vote,
+        .vote = PLANTED(wakes_without_vote) ? 0 : p->vote,
         .base = {.index = p->index,
                  .term = p->index_term,
                  .config_index = p->config_index,
@@ -137,4 +154,33 @@ int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, 
     consensus_free(c);
     *ret_c = NULL;
     return rv;
+}
+
+struct cons_msg consensus_parked_beat(const struct cons_options *opts, const struct cons_parked *p)
+{
+    return (struct cons_msg){
+        .type = CONS_MSG_APPEND,
+        .group_id = opts->group_id,
+        .from = p->leader,
+        .to = opts->replica_id,
+        .term = p->term,
+        .append = {.prev_index = p->index, .prev_term = p->index_term, .commit = p->index},
+    };
+}
+
+bool consensus_parked_probe(const struct cons_parked *p, const struct cons_msg *probe,
+                            struct cons_msg *ret_result)
+{
+    ASSERT(probe->type == CONS_MSG_PROBE);
+    if (probe->term != p->term)
+        return false;
+    *ret_result = (struct cons_msg){
+        .type = CONS_MSG_PROBE_RESULT,
+        .group_id = probe->group_id,
+        .from = probe->to,
+        .to = probe->from,
+        .term = p->term,
+        .probe.number = probe->probe.number,
+    };
+    return true;
 }
