@@ -19,9 +19,9 @@
 static bool is_settled(const struct consensus *c)
 {
     uint64_t last = log_last_index(c);
-    bool knows_all = (c->commit == last && c->applied == last) || PLANTED(sleeps_uncommitted);
-    return c->is_started && c->broken == NULL && !c->is_installing && last > 0 && knows_all &&
-           c->raft.last_stored == last && c->writes.n == 0 && c->outbox.n == 0 && c->reads.n == 0;
+    return c->is_started && c->broken == NULL && !c->is_installing && last > 0 &&
+           c->commit == last && c->applied == last && c->raft.last_stored == last &&
+           c->writes.n == 0 && c->outbox.n == 0 && c->reads.n == 0;
 }
 
 bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
@@ -33,7 +33,7 @@ bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
         return false;
     for (uint32_t i = 0; i < c->n_peers; i++) {
         const struct cons_peer *p = &c->peers[i];
-        if (PLANTED(sleeps_unasked))
+        if (PLANTED(sleeps_behind))
             continue;
         if (p->is_streaming || !peer_is_live(c, p->id) || peer_match(c, p->id) != last)
             return false;
@@ -45,6 +45,8 @@ bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
 static bool rests_at(const struct consensus *c, const struct cons_rest *rest)
 {
     struct cons_rest own;
+    if (PLANTED(sleeps_behind) && rest->leader != c->opts.replica_id)
+        return c->state == CONS_FOLLOWER && c->leader == rest->leader;
     if (c->term != rest->term || log_last_index(c) != rest->index)
         return false;
     if (rest->leader == c->opts.replica_id)
@@ -133,7 +135,7 @@ int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, 
     struct consensus *c = NULL;
     struct cons_start s = {
         .term = p->term,
-        .vote = PLANTED(wakes_without_vote) ? 0 : p->vote,
+        .vote = p->vote,
         .base = {.index = p->index,
                  .term = p->index_term,
                  .config_index = p->config_index,

@@ -88,6 +88,8 @@ static const struct key_row rows[] = {
      "silence of a leader after which others stand for election"},
     {"heartbeat", KEY_DURATION, AT(heartbeat_us), 5 * MS, 60 * SEC, 60 * MS,
      "a leader's sign of life; at most half of election_timeout"},
+    {"hibernate_after", KEY_DURATION, AT(hibernate_after_us), 0, 3600 * SEC, 2 * SEC,
+     "a range without work for so long sleeps until there is some; 0: never"},
     {"max_clock_offset", KEY_DURATION, AT(max_clock_offset_us), 10 * MS, 3600 * SEC, 10 * SEC,
      "a clock further from the majority's refuses to lead"},
 

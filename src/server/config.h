@@ -64,6 +64,7 @@ struct config {
     uint64_t read_threads;
     /* consensus */
     uint64_t election_timeout_us;
+    uint64_t hibernate_after_us;
     uint64_t heartbeat_us;
     uint64_t max_clock_offset_us;
     /* what clients may ask */

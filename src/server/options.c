@@ -61,6 +61,7 @@ void options_of_config(const struct config *config, struct slice secret,
     ret_options->secret = secret;
     ret_options->logger = logger;
     ret_options->election_timeout_ms = (uint32_t)(config->election_timeout_us / 1000);
+    ret_options->hibernate_after_ms = (uint32_t)(config->hibernate_after_us / 1000);
     ret_options->heartbeat_ms = (uint32_t)(config->heartbeat_us / 1000);
     ret_options->max_clock_offset_ms = (uint32_t)(config->max_clock_offset_us / 1000);
     set_join(config, ret_options);

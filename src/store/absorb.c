@@ -24,6 +24,7 @@ static void absorb(struct replica *r, uint64_t by_range, uint64_t to_index)
         check_stop(r);
         snapshot_in_drop(r);
         replica_proposals_stale(r);
+        sleep_forget(r);
         consensus_free(r->cons);
         r->cons = NULL;
         r->generation++;

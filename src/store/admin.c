@@ -187,8 +187,12 @@ static void stats_of_replica(const struct replica *r, struct figures *out)
     }
     add_number(out, "queue.writes", r->write_count);
     add_number(out, "queue.reads", r->read_count);
-    if (r->cons == NULL)
+    add_number(out, "raft.asleep", r->nap.is_asleep);
+    if (r->cons == NULL) {
+        add_text(out, "raft.role", slice_str(r->nap.is_asleep ? "follower" : "none"));
+        add_number(out, "raft.leader", sleep_leader(r, NULL));
         return;
+    }
     consensus_status(r->cons, &s);
     add_text(out, "raft.role", slice_str(role_text(&s)));
     add_number(out, "raft.leader", s.leader);
@@ -293,6 +297,23 @@ static void stats_of_engine(const struct lsm_stats *lsm, struct figures *out)
     stats_of_levels(lsm, out);
 }
 
+static void stats_of_sleepers(const struct store *store, struct figures *out)
+{
+    const struct sleepers *s = &store->sleepers;
+    uint64_t woken = 0;
+    for (int i = 0; i < SLEEP_END_NR; i++)
+        woken += s->woken[i];
+    add_number(out, "ranges.replicas", replicas_count(&store->replicas));
+    add_number(out, "ranges.asleep", s->count);
+    add_number(out, "ranges.parked", s->parked);
+    add_number(out, "ranges.slept", s->slept);
+    add_number(out, "ranges.woken", woken);
+    add_number(out, "ranges.woken_by_store",
+               s->woken[SLEEP_WOKEN_BY_SILENCE] + s->woken[SLEEP_WOKEN_BY_BOOT]);
+    add_number(out, "pulse.sent", store->pulses.sent);
+    add_number(out, "pulse.items", store->pulses.items);
+}
+
 static void stats_of_rooms(const struct store *store, struct figures *out)
 {
     add_text(out, "store.state", slice_str(store_state_name(store->state)));
@@ -320,6 +341,7 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
                lsm.memtable_bytes + lsm.cache_bytes + log.cache_bytes + log.pending_bytes +
                    net.clients_memory + store->watches.feeds.bytes);
     stats_of_engine(&lsm, out);
+    stats_of_sleepers(store, out);
     add_number(out, "watch.waiting", store->watches.count);
     add_number(out, "watch.feed_bytes", store->watches.feeds.bytes);
     add_number(out, "net.clients", net.clients);
@@ -417,8 +439,8 @@ static void on_status(struct store *store, struct answer_to *to, const struct re
                 .stats = figures_list(&figures),
             },
     };
-    if (r->cons != NULL)
-        response.status_of.term = consensus_term(r->cons);
+    if (r->cons != NULL || r->nap.parked != NULL)
+        response.status_of.term = r->cons != NULL ? consensus_term(r->cons) : r->nap.rest.term;
     fill_descriptor(r, &response.status_of.descriptor);
     service_answer(store, to, &response);
     buf_fini(&figures.raw);

@@ -40,9 +40,9 @@ static void fill_beat(struct store *store, struct store_beat *beat)
     };
     memcpy(beat->store_uuid, store->identity.uuid, sizeof beat->store_uuid);
     env_disk_space(store->env, store->data_dir, &beat->free_bytes, &beat->capacity, NULL);
-    uint32_t cursor = 0;
-    const struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+    LIST_FOREACH(at, &store->sleepers.awake) /* nobody asks those that sleep */
+    {
+        const struct replica *r = list_entry(at, struct replica, in_awake);
         beat->requests += r->load.requests_s;
         beat->write_bytes += r->load.write_bytes_s;
         LIST_FOREACH(it, &r->streams)
@@ -85,6 +85,22 @@ static uint64_t contact_age_ms(struct range_load *load, uint64_t replica_id, boo
     return MIN((now_us - c->heard_us) / 1000, (uint64_t)UINT32_MAX - 1);
 }
 
+/* Of one that is parked: as it is applied, for that is all of its log. */
+static void fill_parked(const struct replica *r, struct range_state *state)
+{
+    const struct range_descriptor *d = range_descriptor(r->range);
+    state->term = r->nap.parked->term;
+    state->last_index = r->nap.parked->index;
+    state->member_count = MIN(d->replica_count, (uint32_t)DESCRIPTOR_MEMBERS_MAX);
+    for (uint32_t i = 0; i < state->member_count; i++)
+        state->members[i] = (struct range_member){
+            .replica_id = d->replicas[i].replica_id,
+            .store_id = d->replicas[i].store_id,
+            .role = d->replicas[i].role == RANGE_ROLE_VOTER ? MEMBER_VOTER : MEMBER_LEARNER,
+            .age_ms = UINT32_MAX,
+        };
+}
+
 static void fill_members(struct replica *r, struct range_state *state)
 {
     struct cons_status s;
@@ -119,7 +135,7 @@ static void fill_members(struct replica *r, struct range_state *state)
 /* False: there is nothing to tell of it. */
 static bool fill_range(struct replica *r, struct range_state *state)
 {
-    if (r->range == NULL || r->cons == NULL || !replica_is_up(r))
+    if (r->range == NULL || !replica_is_up(r))
         return false;
     const struct range_descriptor *d = range_descriptor(r->range);
     struct range_span span = range_descriptor_span(d);
@@ -133,7 +149,13 @@ static bool fill_range(struct replica *r, struct range_state *state)
         .requests = r->load.requests_s,
         .write_bytes = r->load.write_bytes_s,
     };
-    fill_members(r, state);
+    if (r->nap.parked != NULL)
+        fill_parked(r, state);
+    else
+        fill_members(r, state);
+    state->is_asleep = state->is_leader && r->nap.is_asleep && consensus_is_asleep(r->cons);
+    if (state->is_asleep)
+        state->requests = state->write_bytes = 0;
     return true;
 }
 
@@ -155,7 +177,7 @@ static void measure(struct store *store, struct lsm_view **view, struct range_st
 /* What, if it changes, placement must hear of at once. */
 static uint64_t sum_of(const struct range_state *state)
 {
-    uint64_t sum = state->conf_epoch * 31 + state->span_epoch;
+    uint64_t sum = (state->conf_epoch * 31 + state->span_epoch) * 2 + state->is_asleep;
     sum = sum * 31 + state->term;
     for (uint32_t i = 0; i < state->member_count; i++)
         sum = sum * 31 + state->members[i].replica_id * 4 + state->members[i].role * 2 +
@@ -276,32 +298,85 @@ static bool is_due(const struct replica *r, const struct range_state *state, uin
            now_us - load->told_us >= (uint64_t)BEAT_RANGE_MS * 1000;
 }
 
-/* Of the ranges that we lead, those that are due. */
+/* What is told in one beat: message after message, as long as there may be more. */
+struct telling {
+    struct store *store;
+    uint64_t to_store;
+    uint64_t now_us;
+    struct range_beat beat;
+    struct buf raw;
+    struct lsm_view *view;
+    uint32_t messages;
+};
+
+static void telling_send(struct telling *t)
+{
+    if (t->beat.ranges.count > 0)
+        send_ranges(t->store, t->to_store, &t->beat, &t->raw);
+    t->messages += t->beat.ranges.count > 0;
+    t->beat.ranges.count = 0;
+    buf_clear(&t->raw);
+}
+
+/* True: `r` has been told of, if it was due. */
+static bool tell_of(struct telling *t, struct replica *r)
+{
+    struct range_state state;
+    if (!replica_is_leader(r) || !fill_range(r, &state) || !state.is_leader ||
+        !is_due(r, &state, t->now_us))
+        return true;
+    if (t->messages == BEAT_MESSAGES_MAX)
+        return false;
+    measure(t->store, &t->view, &state);
+    range_state_append(&t->raw, &state);
+    r->load.told_us = t->now_us;
+    r->load.told_sum = sum_of(&state);
+    if (++t->beat.ranges.count == BEAT_RANGES_MAX)
+        telling_send(t);
+    return true;
+}
+
+/* Whom there was no room for is the first to be looked at in the next beat. */
+static void tell_of_awake(struct telling *t)
+{
+    struct list *awake = &t->store->sleepers.awake;
+    struct list told;
+    struct list *link;
+    list_init(&told);
+    LIST_FOREACH(it, awake)
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
+        smooth(&r->load, t->now_us);
+        if (!tell_of(t, r))
+            continue;
+        list_remove(it);
+        list_push_back(&told, it);
+    }
+    while ((link = list_pop_front(&told)) != NULL)
+        list_push_back(awake, link);
+}
+
+/* Of the ranges that we lead: those that fell asleep, and of those awake who are due. */
 static void send_led(struct store *store, uint64_t to_store)
 {
-    uint64_t now_us = env_now_us(store->env);
-    struct range_beat beat = {.term = store->beats.term};
-    struct lsm_view *view = NULL;
-    struct buf raw;
-    uint32_t cursor = 0;
-    struct replica *r;
-    buf_init(&raw, FRAME_BODY_MAX / 2);
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
-        struct range_state state;
-        smooth(&r->load, now_us);
-        if (!replica_is_leader(r) || !fill_range(r, &state) || !state.is_leader ||
-            !is_due(r, &state, now_us) || beat.ranges.count == BEAT_RANGES_MAX)
-            continue;
-        measure(store, &view, &state);
-        range_state_append(&raw, &state);
-        beat.ranges.count++;
-        r->load.told_us = now_us;
-        r->load.told_sum = sum_of(&state);
+    struct telling t = {
+        .store = store,
+        .to_store = to_store,
+        .now_us = env_now_us(store->env),
+        .beat = {.term = store->beats.term},
+    };
+    struct list *news = &store->beats.news;
+    buf_init(&t.raw, FRAME_BODY_MAX / 2);
+    while (!list_is_empty(news) && t.messages < BEAT_MESSAGES_MAX) {
+        struct replica *r = list_first(news, struct replica, in_news);
+        list_remove(&r->in_news);
+        r->load.told_us = 0;
+        tell_of(&t, r);
     }
-    if (beat.ranges.count > 0)
-        send_ranges(store, to_store, &beat, &raw);
-    lsm_view_unref(view);
-    buf_fini(&raw);
+    tell_of_awake(&t);
+    telling_send(&t);
+    lsm_view_unref(t.view);
+    buf_fini(&t.raw);
 }
 
 /* All that is here, from that chunk on. */
@@ -393,9 +468,19 @@ void beats_poke(struct store *store)
     env_timer_start(&b->timer, (uint64_t)STORE_TICK_MS * 1000);
 }
 
+void beats_on_asleep(struct replica *r)
+{
+    if (!r->store->beats.is_started)
+        return;
+    if (!list_is_linked(&r->in_news))
+        list_push_back(&r->store->beats.news, &r->in_news);
+    beats_poke(r->store);
+}
+
 void beats_init(struct store *store)
 {
     list_init(&store->beats.steps);
+    list_init(&store->beats.news);
     env_timer_init(&store->beats.timer, store->env, timer_due, store);
 }
 
@@ -466,10 +551,14 @@ static void heed_verdict(struct store *store, const struct driver_word *word)
 /* Another driver knows nothing of what an earlier one was told. */
 static void tell_anew(struct store *store)
 {
-    uint32_t cursor = 0;
-    struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
-        r->load.told_us = 0;
+    LIST_FOREACH(it, &store->sleepers.awake)
+    list_entry(it, struct replica, in_awake)->load.told_us = 0;
+    LIST_FOREACH(it, &store->sleepers.asleep) /* the report may have come too early for some */
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
+        if (r->nap.rest.leader == r->replica_id)
+            beats_on_asleep(r);
+    }
     beats_poke(store);
 }
 

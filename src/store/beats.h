@@ -29,6 +29,7 @@ enum {
     BEAT_MS = 1000,        /* how often a store tells of itself */
     BEAT_RANGE_MS = 10000, /* how often a leader tells of a range that has not changed */
     BEAT_SILENT_MAX = 3,   /* unanswered beats after which somebody else is asked */
+    BEAT_MESSAGES_MAX = 8, /* about ranges, in one beat; what is left is told first in the next */
     STEPS_MAX = 64,
     RANGE_CONTACTS_MAX = 16, /* members of a range */
 };
@@ -46,6 +47,7 @@ struct beats {
     uint32_t ask_at;   /* place in the book of whom to ask next */
     uint64_t beat_us;
     bool is_draining; /* placement wants no leaders here */
+    struct list news; /* replicas that lead asleep, of which it has not heard that */
     struct list steps;
     uint32_t step_count;
 };
@@ -75,6 +77,9 @@ void beats_start(struct store *store);
 
 /* A range here has changed: tell it soon. */
 void beats_poke(struct store *store);
+
+/* Its range sleeps, and is led here: placement hears of that, and then no more of it. */
+void beats_on_asleep(struct replica *r);
 
 /* From peers. */
 int beats_on_word(struct store *store, uint64_t from_store, struct slice body, struct err *err);

@@ -56,12 +56,12 @@ static uint64_t choose_faster(const struct replica *r)
 static void hand_over(struct store *store)
 {
     uint64_t now_ms = store_now_ms(store);
-    uint32_t cursor = 0;
-    struct replica *r;
     bool is_handed = false;
     if (store->pace_handed_ms != 0 && now_ms - store->pace_handed_ms < STORE_SLOW_HAND_OVER_MS)
         return;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+    LIST_FOREACH(it, &store->sleepers.awake) /* nobody waits for those that sleep */
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
         uint64_t to = r->cons != NULL && replica_is_leader(r) ? choose_faster(r) : 0;
         if (to == 0 || consensus_transfer(r->cons, now_ms, to) != 0)
             continue;
@@ -150,12 +150,18 @@ void store_care(struct store *store)
     care_pace(store);
     care_log_budget(store);
     snapshot_in_tick_greeted(store);
-    uint32_t cursor = 0;
-    struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+    LIST_FOREACH(it, &store->sleepers.awake)
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
         care_space(r);
         store_compact_log(r);
     }
+    sleep_check_some(store);
+}
+
+void care_on_awake(struct replica *r)
+{
+    care_space(r);
 }
 
 /* How many entries below the flushed index are kept for members that lag. All replicas
@@ -177,9 +183,14 @@ void store_compact_log(struct replica *r)
 {
     struct store *store = r->store;
     struct cons_status status;
-    if (r->state != REPLICA_RUNNING || r->cons == NULL)
+    if (r->state != REPLICA_RUNNING || (r->cons == NULL && r->nap.parked == NULL))
         return;
     uint64_t flushed = range_flushed_index(r->range);
+    if (r->cons == NULL) { /* all members have all of it */
+        if (flushed > 0)
+            raftlog_compact(store->log, r->replica_id, flushed + 1);
+        return;
+    }
     consensus_status(r->cons, &status);
     if (flushed > status.snapshot_index && !status.is_installing) {
         struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};

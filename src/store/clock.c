@@ -75,21 +75,30 @@ static uint32_t add_voter(uint64_t *stores, uint32_t n, uint64_t store_id)
     return n;
 }
 
+/* By consensus; of one that is parked, by its descriptor. */
+static uint32_t add_voters_of(uint64_t *stores, uint32_t n, const struct replica *r)
+{
+    const struct cons_config *config = r->cons == NULL ? NULL : consensus_config(r->cons, NULL);
+    const struct range_descriptor *d = r->nap.parked == NULL ? NULL : range_descriptor(r->range);
+    for (uint32_t i = 0; config != NULL && i < config->n; i++) {
+        if (config->members[i].role == CONS_VOTER)
+            n = add_voter(stores, n, config->members[i].store_id);
+    }
+    for (uint32_t i = 0; d != NULL && i < d->replica_count; i++) {
+        if (d->replicas[i].role == RANGE_ROLE_VOTER)
+            n = add_voter(stores, n, d->replicas[i].store_id);
+    }
+    return n;
+}
+
 /* The stores of all voters of our ranges: by consensus, or as they were at the birth. */
 static uint32_t list_voters(const struct store *store, uint64_t *stores)
 {
     uint32_t n = 0;
     uint32_t cursor = 0;
     const struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
-        if (r->cons == NULL)
-            continue;
-        const struct cons_config *config = consensus_config(r->cons, NULL);
-        for (uint32_t i = 0; i < config->n; i++) {
-            if (config->members[i].role == CONS_VOTER)
-                n = add_voter(stores, n, config->members[i].store_id);
-        }
-    }
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        n = add_voters_of(stores, n, r);
     const struct identity *id = &store->identity;
     for (size_t i = 0; n == 0 && i < id->member_count; i++)
         stores[i] = id->members[i].store_id;
@@ -106,13 +115,18 @@ static uint32_t list_voters(const struct store *store, uint64_t *stores)
 
 static bool judge(struct store *store)
 {
-    uint64_t stores[CLOCK_VOTERS_MAX];
+    struct clock *clock = &store->clock;
     int64_t offsets[CLOCK_VOTERS_MAX];
     uint32_t known = 0;
-    uint32_t voters = list_voters(store, stores);
-    for (uint32_t i = 0; i < voters; i++)
-        known += offset_of(store, stores[i], &offsets[known]);
-    return clock_judge(&store->clock, offsets, known, voters, store->opt.max_clock_offset_ms);
+    uint64_t now_us = env_now_us(store->env);
+    if (replicas_count(&store->replicas) <= CLOCK_LIST_EACH_TIME_MAX || clock->listed_us == 0 ||
+        now_us - clock->listed_us >= CLOCK_LIST_US) {
+        clock->voter_count = list_voters(store, clock->voters);
+        clock->listed_us = now_us;
+    }
+    for (uint32_t i = 0; i < clock->voter_count; i++)
+        known += offset_of(store, clock->voters[i], &offsets[known]);
+    return clock_judge(clock, offsets, known, clock->voter_count, store->opt.max_clock_offset_ms);
 }
 
 /* ---- consequences --------------------------------------------------------------------- */
@@ -160,7 +174,7 @@ static bool is_needed(struct replica *r)
     return now_ms - r->leaderless_ms >= patience_ms;
 }
 
-static void act(struct replica *r)
+void clock_on_replica(struct replica *r)
 {
     struct store *store = r->store;
     if (r->cons == NULL)
@@ -206,8 +220,8 @@ void store_check_clock(struct store *store)
                  "this store does not lead");
     else if (has_changed)
         LOG_INFO(store->logger, "clock_good", "offset_ms=%lld", (long long)clock->offset_ms);
-    uint32_t cursor = 0;
-    struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
-        act(r);
+    if (clock->is_off) /* those who lead asleep must hand over, too */
+        sleep_wake_all(store, SLEEP_WOKEN_BY_DOUBT);
+    LIST_FOREACH(it, &store->sleepers.awake)
+    clock_on_replica(list_entry(it, struct replica, in_awake));
 }

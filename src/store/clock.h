@@ -25,6 +25,8 @@ enum {
     CLOCK_FATAL_MS = 24 * 3600 * 1000, /* so far off at its start, a store does not start */
     CLOCK_STEP_MS = 1000,              /* our own clock has been set: judge at once */
     CLOCK_LEADERLESS_TIMEOUTS = 10,    /* election time-outs until one that is off stands too */
+    CLOCK_LIST_EACH_TIME_MAX = 64,     /* more ranges are looked through for voters … */
+    CLOCK_LIST_US = 5 * 1000 * 1000,   /* … this often only */
 };
 
 struct clock {
@@ -34,6 +36,9 @@ struct clock {
     bool was_good;     /* and agreed with more than half, since this process began */
     int64_t offset_ms; /* how far ours is ahead of the reference */
     int64_t step_ms;   /* our wall clock less the monotonic one, when last judged */
+    uint64_t voters[CLOCK_VOTERS_MAX]; /* stores of the voters of our ranges */
+    uint32_t voter_count;
+    uint64_t listed_us; /* when */
 };
 
 /* Judge by `offsets` of the voters whose clocks are known (0 for our own, if we vote),

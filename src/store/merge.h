@@ -45,6 +45,9 @@ void merge_turn(struct replica *r);
 /* Must it be looked at soon? */
 bool merge_is_active(const struct replica *r);
 
+/* Will it have something to do by itself: an outcome to be forgotten once all know it? */
+bool merge_has_duty(const struct replica *r);
+
 /* A step is applied here. */
 void merge_on_applied(struct replica *r, const struct range_admin *admin, int status);
 

@@ -136,8 +136,7 @@ static void send_prepare(struct replica *r)
     const struct replica *right = replicas_of_range(&r->store->replicas, drive->right_range);
     uint64_t store_id = 0;
     struct buf raw;
-    if (right == NULL || right->cons == NULL || consensus_leader(right->cons, &store_id) == 0 ||
-        store_id == 0)
+    if (right == NULL || sleep_leader(right, &store_id) == 0 || store_id == 0)
         return; /* in a while again */
     struct merge_msg msg = {
         .verb = MERGE_PREPARE,
@@ -271,6 +270,11 @@ static void ask_gone(struct replica *r, uint64_t now_us)
             merge_send(r->store, o->right[i].store_id, &msg);
     }
     forget_if_gone(r, o);
+}
+
+bool merge_has_duty(const struct replica *r)
+{
+    return merge_is_active(r) || next_committed(&range_meta(r->range)->merges, 0) != NULL;
 }
 
 static void on_gone(struct replica *r, const struct merge_msg *msg)

@@ -156,8 +156,31 @@ uint64_t store_conf_epoch(const struct replica *r)
 {
     const struct range_descriptor *d = range_descriptor(r->range);
     uint64_t config_index = 0;
+    if (r->cons == NULL)
+        return d->epoch.conf; /* parked: all of its log is applied */
     consensus_config(r->cons, &config_index);
     return d->epoch.conf + (config_index > range_meta(r->range)->conf_index);
+}
+
+void store_send_frames(struct store *store, uint64_t to_store, enum net_class class)
+{
+    struct net_peer *peer = net_peer_find(store->net, to_store);
+    if (peer == NULL || store->frames.failed || delay(store, to_store, class))
+        return;
+    net_peer_send(peer, class, buf_slice(&store->frames)); /* Raft repeats what is dropped */
+    send_late(store);
+}
+
+/* Together with what others have to say to that store. */
+static void send_small(struct replica *r, struct net_peer *peer, const struct cons_msg *msg)
+{
+    struct store *store = r->store;
+    bool is_rest = sleep_is_rest(r, msg);
+    if (env_fault(store->env, "store.send.drop"))
+        return;
+    pulse_send(store, peer, msg, is_rest);
+    if (env_fault(store->env, "store.send.twice"))
+        pulse_send(store, peer, msg, is_rest);
 }
 
 void store_send(struct replica *r, const struct cons_msg *msg)
@@ -168,6 +191,10 @@ void store_send(struct replica *r, const struct cons_msg *msg)
         return;
     struct raft_span span;
     bool tell = r->range != NULL && !strangers_has_heard(r, msg->to);
+    if (!tell && pulse_takes(msg)) {
+        send_small(r, peer, msg);
+        return;
+    }
     if (tell)
         span = (struct raft_span){
             .start = range_descriptor_span(range_descriptor(r->range)).start,
@@ -252,6 +279,32 @@ static bool has_data_for(const struct replica *r, const struct cons_msg *msg)
            snapshot_in_has(r, msg->snapshot.index, msg->snapshot.term);
 }
 
+/* `r` has it: what is it to do? */
+static int take_message(struct replica *r, uint64_t from_store, struct cons_msg *msg,
+                        uint64_t rest_boot, struct err *err)
+{
+    struct store *store = r->store;
+    if (!strangers_check(r, msg->from, from_store))
+        return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
+                       (unsigned long long)from_store, (unsigned long long)msg->from);
+    strangers_note_heard(r, msg->from);
+    strangers_note_leader(r, msg);
+    if (r->nap.is_asleep && sleep_takes(r, msg, rest_boot))
+        return 0;
+    if (r->cons == NULL || r->state == REPLICA_DAMAGED || !has_data_for(r, msg))
+        return 0;
+    fit_entries(store, msg);
+    struct err reason = {0};
+    int rv = consensus_receive(r->cons, store_now_ms(store), msg, &reason);
+    if (rv != 0)
+        LOG_WARN(store->logger, "message_refused", "from=%llu kind=%s reason=\"%s\"",
+                 (unsigned long long)msg->from, cons_msg_name(msg->type), reason.msg);
+    else if (rest_boot != 0)
+        sleep_on_rest(r, msg, from_store, rest_boot);
+    replica_wake(r);
+    return 0;
+}
+
 static int on_raft_message(struct store *store, uint64_t from_store, uint32_t kind,
                            struct slice body, struct err *err)
 {
@@ -263,23 +316,16 @@ static int on_raft_message(struct store *store, uint64_t from_store, uint32_t ki
     struct replica *r = strangers_find(store, &msg, &span);
     if (r == NULL || r->state == REPLICA_REPLAYING)
         early_keep(store, &msg, from_store, kind, body);
-    if (r == NULL)
-        return 0;
-    if (!strangers_check(r, msg.from, from_store))
-        return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
-                       (unsigned long long)from_store, (unsigned long long)msg.from);
-    strangers_note_heard(r, msg.from);
-    strangers_note_leader(r, &msg);
-    if (r->cons == NULL || r->state == REPLICA_DAMAGED || !has_data_for(r, &msg))
-        return 0;
-    fit_entries(store, &msg);
-    struct err reason = {0};
-    rv = consensus_receive(r->cons, store_now_ms(store), &msg, &reason);
-    if (rv != 0)
-        LOG_WARN(store->logger, "message_refused", "from=%llu kind=%s reason=\"%s\"",
-                 (unsigned long long)msg.from, cons_msg_name(msg.type), reason.msg);
-    replica_wake(r);
-    return 0;
+    return r == NULL ? 0 : take_message(r, from_store, &msg, 0, err);
+}
+
+int store_take_raft(struct store *store, uint64_t from_store, const struct cons_msg *msg,
+                    uint64_t rest_boot, struct err *err)
+{
+    struct cons_msg copy = *msg;
+    struct raft_span none = {0};
+    struct replica *r = strangers_find(store, msg, &none);
+    return r == NULL ? 0 : take_message(r, from_store, &copy, rest_boot, err);
 }
 
 int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct slice body,
@@ -288,6 +334,8 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
     struct store *store = data;
     if (peer_msg_is_kind(kind))
         return on_raft_message(store, from_store, kind, body, err);
+    if (kind == MSG_PULSE)
+        return pulse_on_message(store, from_store, body, err);
     if (kind == MSG_MEMBER_ASK)
         return strangers_on_ask(store, from_store, body, err);
     if (kind == MSG_MEMBER_ANSWER)

@@ -31,6 +31,9 @@ void replica_move(struct replica *r, enum replica_state to)
     ASSERT(replica_successors[r->state] & BIT(to));
     ASSERT(to != REPLICA_RUNNING || (r->cons != NULL && r->range != NULL));
     ASSERT(to != REPLICA_BLANK || r->range == NULL);
+    ASSERT(r->state != REPLICA_REPLAYING || r->store->replaying > 0);
+    r->store->replaying += to == REPLICA_REPLAYING;
+    r->store->replaying -= r->state == REPLICA_REPLAYING;
     r->state = to;
 }
 
@@ -53,9 +56,11 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     r->range_id = range_id;
     r->range = range;
     r->state = range == NULL ? REPLICA_BLANK : REPLICA_REPLAYING;
+    store->replaying += r->state == REPLICA_REPLAYING;
     r->next_write_id = 1;
     list_init(&r->in_woken);
     env_timer_init(&r->timer, store->env, timer_due, r);
+    sleep_init(r);
     list_init(&r->writes);
     list_init(&r->proposals);
     list_init(&r->stamp_reads);
@@ -99,6 +104,8 @@ void replica_free(struct replica *r)
         return;
     env_timer_stop(&r->timer);
     list_remove(&r->in_woken);
+    sleep_fini(r);
+    r->store->replaying -= r->state == REPLICA_REPLAYING;
     replica_removal_free(r);
     merge_free(r);
     free(r->check);
@@ -259,6 +266,7 @@ void replica_restart_consensus(struct replica *r)
     strangers_stop_check(r);
     if (r->range_id == RANGE_ID_SYSTEM)
         driver_before_consensus_ends(r->store);
+    sleep_forget(r);
     consensus_free(r->cons);
     r->cons = NULL;
     r->generation++;
@@ -282,12 +290,16 @@ static void check_reopen(struct replica *r)
         try_start(r);
 }
 
-/* When it must be looked at again at the latest. */
+/* When it must be looked at again at the latest. Elections and heartbeats of all ranges are
+ * due at the same ticks: what they send goes out together (pulse.h). */
 static void set_timer(struct replica *r, uint64_t now_ms)
 {
     uint64_t due = now_ms + STORE_CARE_MS;
+    if (r->nap.is_asleep)
+        return;
     if (r->cons != NULL)
         due = MIN(due, consensus_next_timeout(r->cons, now_ms));
+    due = (due + STORE_TICK_MS - 1) / STORE_TICK_MS * STORE_TICK_MS;
     if (r->write_count > 0 || !list_is_empty(&r->proposals) || r->read_count > 0)
         due = MIN(due, now_ms + STORE_TICK_MS);
     if (merge_is_active(r))
@@ -316,6 +328,7 @@ void replica_turn(struct replica *r)
         replica_remove(r, r->replica_id + 1);
         return;
     }
+    sleep_begin_turn(r);
     after_leadership(r);
     replica_log_turn(r);
     if (r->state == REPLICA_RUNNING)
@@ -329,13 +342,16 @@ void replica_turn(struct replica *r)
     if (r->cons != NULL && r->state == REPLICA_RUNNING)
         snapshot_out_turn(r);
     check_reopen(r);
+    sleep_turn(r);
     set_timer(r, now);
 }
 
 void replica_tick(struct replica *r)
 {
     uint64_t now_us = env_now_us(r->store->env);
-    if (r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING ||
+    if (r->state == REPLICA_DAMAGED)
+        sleep_complain(r);
+    if (r->nap.is_asleep || r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING ||
         r->state == REPLICA_ABSORBED || r->state == REPLICA_MERGED)
         return;
     if (r->cons != NULL)
@@ -359,12 +375,14 @@ void replica_damage(struct replica *r, const char *what, const struct err *err)
     LOG_ERROR(r->store->logger, "damaged", "range=%llu replica=%llu during=\"%s\" error=\"%s\"",
               (unsigned long long)r->range_id, (unsigned long long)r->replica_id, what, err->msg);
     replica_move(r, REPLICA_DAMAGED);
+    env_timer_start(&r->timer, 0); /* its group is told */
     store_on_damage(r->store, what, err);
 }
 
 void replica_note_request(struct replica *r)
 {
     uint64_t now_us = env_now_us(r->store->env);
+    sleep_note_work(r);
     if (r->load_us == 0 || now_us >= r->load_us + REPLICA_LOAD_US) {
         r->load_last = replica_load(r);
         r->load_us = now_us;
@@ -394,7 +412,20 @@ void replica_end(struct replica *r)
     check_stop(r);
     if (r->range_id == RANGE_ID_SYSTEM)
         driver_before_consensus_ends(r->store);
+    sleep_forget(r);
     consensus_free(r->cons);
     r->cons = NULL;
     r->generation++;
+}
+
+void replica_trim(struct replica *r)
+{
+    const struct store_options *opt = &r->store->opt;
+    ASSERT(list_is_empty(&r->writes) && r->open_batch == NULL);
+    entry_builder_fini(&r->builder);
+    entry_builder_init(&r->builder, opt->entry_bytes_max, ENTRY_COMMANDS_MAX);
+    if (!strangers_is_checking(r)) {
+        free(r->check);
+        r->check = NULL;
+    }
 }

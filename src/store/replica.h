@@ -40,6 +40,7 @@
 #include "store/beats.h"
 #include "store/identity.h"
 #include "store/inner.h"
+#include "store/sleep.h"
 #include "store/watermark.h"
 #include "wire/request.h"
 
@@ -178,12 +179,15 @@ struct log_fetch {
 struct replica {
     struct store *store;
     struct list in_woken;   /* store's */
+    struct list in_awake;   /* store's: those awake, or those asleep (sleep.h) */
+    struct list in_news;    /* store's: asleep, and placement is to hear of it */
     struct env_timer timer; /* consensus' next time-out, and the tick */
     uint64_t replica_id;
     uint64_t range_id;
     enum replica_state state;
     struct range *range;    /* NULL while BLANK */
-    struct consensus *cons; /* NULL while replaying */
+    struct consensus *cons; /* NULL while replaying, or parked (sleep.h) */
+    struct nap nap;         /* sleep.h */
     struct stranger strangers[REPLICA_STRANGERS_MAX];
     uint32_t strangers_next;
     uint64_t heard[REPLICA_HEARD_MAX]; /* replicas that surely stand where we send to */
@@ -264,11 +268,15 @@ int replica_add(struct store *store, uint64_t replica_id, uint64_t range_id, str
 int replica_add_blank(struct store *store, uint64_t replica_id, uint64_t range_id,
                       struct replica **ret_replica, struct err *err);
 
-/* Does it take part in its group now? */
+/* Does it take part in its group now, awake or not? */
 static inline bool replica_is_up(const struct replica *r)
 {
-    return (r->state == REPLICA_RUNNING || r->state == REPLICA_BLANK) && r->cons != NULL;
+    return (r->state == REPLICA_RUNNING || r->state == REPLICA_BLANK) &&
+           (r->cons != NULL || r->nap.parked != NULL);
 }
+
+/* It will have nothing to do for long: give back what memory that takes. */
+void replica_trim(struct replica *r);
 
 /* A client's request for data came. */
 void replica_note_request(struct replica *r);
@@ -351,6 +359,9 @@ void replica_log_free(struct replica *r);
 
 /* Answer the fetches that could not begin. */
 void replica_log_turn(struct replica *r);
+
+/* What its consensus is made with. */
+void replica_cons_options(struct replica *r, struct cons_options *ret_options);
 
 /* What is on disk and in memory, for consensus_start(). */
 int replica_start_consensus(struct replica *r, struct err *err);

@@ -283,6 +283,8 @@ static void cons_config_changed(void *ctx, const struct cons_config *config, uin
                                 bool is_committed)
 {
     struct replica *r = ctx;
+    if (r->nap.is_unparking)
+        return;
     LOG_INFO(r->store->logger, "membership", "range=%llu members=%u voters=%u index=%llu %s",
              (unsigned long long)r->range_id, config->n, cons_config_voters(config),
              (unsigned long long)index, is_committed ? "committed" : "appended");
@@ -311,6 +313,7 @@ const struct cons_ops replica_cons_ops = {
     .committed = cons_committed,
     .config_changed = cons_config_changed,
     .role_changed = replica_on_role,
+    .woken = sleep_on_woken,
     .install_snapshot = cons_install_snapshot,
     .need_snapshot = cons_need_snapshot,
 };
@@ -362,10 +365,10 @@ static int base_of_range(const struct replica *r, struct cons_base *ret, struct 
     return cons_config_decode(buf_slice(&meta->conf), &ret->config, err);
 }
 
-static int consensus_make(struct replica *r, struct consensus **ret, struct err *err)
+void replica_cons_options(struct replica *r, struct cons_options *ret_options)
 {
     const struct store_options *opt = &r->store->opt;
-    struct cons_options options = {
+    *ret_options = (struct cons_options){
         .replica_id = r->replica_id,
         .group_id = r->range_id,
         .store_id = opt->store_id,
@@ -377,6 +380,12 @@ static int consensus_make(struct replica *r, struct consensus **ret, struct err 
         .ops = &replica_cons_ops,
         .ctx = r,
     };
+}
+
+static int consensus_make(struct replica *r, struct consensus **ret, struct err *err)
+{
+    struct cons_options options;
+    replica_cons_options(r, &options);
     return consensus_new(ret, &options, err);
 }
 

@@ -16,8 +16,8 @@ static void fill_leader(const struct store *store, uint64_t range_id, struct lea
     const struct replica *r = replicas_of_range(&store->replicas, range_id);
     uint64_t store_id = 0;
     uint64_t leader = 0;
-    if (r != NULL && r->cons != NULL)
-        leader = consensus_leader(r->cons, &store_id);
+    if (r != NULL)
+        leader = sleep_leader(r, &store_id);
     if (leader == 0 && range_id == RANGE_ID_SYSTEM) { /* by hearsay, then */
         store_id = beats_leader(store);
         leader = STORE_SYSTEM_REPLICA_ID;

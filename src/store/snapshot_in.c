@@ -145,6 +145,7 @@ static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, stru
     if (r == NULL || begin->group != r->range_id)
         return err_set(err, ERR_NOT_FOUND, "replica %llu of range %llu is not here",
                        (unsigned long long)begin->to_replica, (unsigned long long)begin->group);
+    sleep_wake(r, SLEEP_WOKEN_BY_WORK);
     if (!replica_is_up(r))
         return err_set(err, ERR_STATE, "replica %llu takes no snapshot now",
                        (unsigned long long)begin->to_replica);

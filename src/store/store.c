@@ -42,32 +42,19 @@ void store_fail(struct store *store, const char *what, const struct err *err)
     env_fatal(store->env, "%s: %s", what, err->msg);
 }
 
-static bool is_any_replaying(const struct store *store)
-{
-    uint32_t cursor = 0;
-    const struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
-        if (r->state == REPLICA_REPLAYING)
-            return true;
-    }
-    return false;
-}
-
 void store_on_replica_running(struct replica *r)
 {
     struct store *store = r->store;
-    if (store->state == STORE_REPLAYING && !is_any_replaying(store))
+    if (store->state == STORE_REPLAYING && store->replaying == 0)
         store_move(store, STORE_RUNNING);
-    store_check_clock(store); /* consensus began anew, and knows nothing of it */
+    clock_on_replica(r); /* consensus began anew, and knows nothing of it */
     replica_wake(r);
 }
 
 void store_wake_all(struct store *store)
 {
-    uint32_t cursor = 0;
-    struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
-        replica_wake(r);
+    LIST_FOREACH(it, &store->sleepers.awake)
+    replica_wake(list_entry(it, struct replica, in_awake));
     store_wake(store);
 }
 
@@ -350,6 +337,7 @@ void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, vo
     net_stop_listening(store->net);
     uint32_t cursor = 0;
     struct replica *r;
+    sleep_wake_all(store, SLEEP_WOKEN_BY_WORK); /* who leads asleep hands over, too */
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
         replica_write_fail_queue(r, ERR_NOT_LEADER);
         watch_fail_all(r, ERR_NOT_LEADER);
@@ -362,6 +350,8 @@ void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, vo
 void store_options_init(struct store_options *options)
 {
     *options = (struct store_options){
+        .hibernate_after_ms = SLEEP_AFTER_MS,
+        .hibernate_check_ms = SLEEP_CHECK_MS,
         .election_timeout_ms = 600,
         .heartbeat_ms = 60,
         .max_clock_offset_ms = 10000,
@@ -485,6 +475,9 @@ static void init_parts(struct store *store)
     replicas_init(&store->replicas);
     tombstones_init(&store->tombstones);
     list_init(&store->woken);
+    list_init(&store->sleepers.awake);
+    list_init(&store->sleepers.asleep);
+    pulse_init(store);
     list_init(&store->greeted);
     list_init(&store->orphans);
     list_init(&store->merged);
@@ -530,6 +523,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     }
     if (store->identity.is_born)
         driver_start(store);
+    pulse_start(store);
     store_care(store);
     env_timer_start(&store->care, (uint64_t)STORE_CARE_MS * 1000);
     store_wake_all(store);
@@ -545,6 +539,7 @@ void store_free(struct store *store)
     replica_admin_free(store);
     beats_free(store);
     store_mail_free(store);
+    pulse_free(store);
     driver_free(store);
     net_free(store->net);
     raftlog_free(store->log); /* before the replica, whose reads it may hold */
@@ -642,6 +637,21 @@ bool store_next_ended(const struct store *store, uint32_t *cursor, struct store_
     return true;
 }
 
+void store_sleep_stats(const struct store *store, struct store_sleep_stats *ret_stats)
+{
+    const struct sleepers *s = &store->sleepers;
+    *ret_stats = (struct store_sleep_stats){
+        .asleep = s->count,
+        .parked = s->parked,
+        .slept = s->slept,
+        .woken_by_work = s->woken[SLEEP_WOKEN_BY_WORK],
+        .woken_by_silence = s->woken[SLEEP_WOKEN_BY_SILENCE],
+        .woken_by_boot = s->woken[SLEEP_WOKEN_BY_BOOT],
+        .woken_by_doubt = s->woken[SLEEP_WOKEN_BY_DOUBT],
+        .answered_asleep = s->told_asleep,
+    };
+}
+
 struct lsm *store_lsm(const struct store *store)
 {
     return store->lsm;
@@ -668,6 +678,7 @@ static void check_replica(const struct replica *r)
                                   r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING));
     ASSERT(r->state != REPLICA_MERGED);
     ASSERT(r->state != REPLICA_ABSORBED || r->cons == NULL);
+    sleep_check_replica(r);
     if (r->range != NULL)
         range_check(r->range);
     if (r->cons == NULL)

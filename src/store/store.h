@@ -75,8 +75,10 @@ struct store_options {
     struct slice secret;    /* empty: peers from loopback only */
     struct lsm_options lsm; /* callbacks are the store's */
     struct raftlog_options log;
-    uint32_t election_timeout_ms; /* 1000 */
-    uint32_t heartbeat_ms;        /* 100 */
+    uint32_t election_timeout_ms; /* 600 */
+    uint32_t heartbeat_ms;        /* 60 */
+    uint32_t hibernate_after_ms;  /* without work a range sleeps (sleep.h); 0: never: 2 s */
+    uint32_t hibernate_check_ms;  /* in which each sleeper is looked at once: 5 min */
     uint32_t max_clock_offset_ms; /* 10 s */
     struct command_limits limits;
     uint32_t scan_keys_max;     /* of a page: 10,000 */
@@ -148,6 +150,19 @@ struct store_ended {
     uint64_t span_epoch;
 };
 bool store_next_ended(const struct store *store, uint32_t *cursor, struct store_ended *ret_ended);
+
+/* How often ranges slept on this store since it was opened, and what woke them; sleep.h. */
+struct store_sleep_stats {
+    uint32_t asleep; /* now */
+    uint32_t parked; /* of them */
+    uint64_t slept;
+    uint64_t woken_by_work;
+    uint64_t woken_by_silence;
+    uint64_t woken_by_boot;
+    uint64_t woken_by_doubt;
+    uint64_t answered_asleep; /* heartbeats and probes that woke nobody */
+};
+void store_sleep_stats(const struct store *store, struct store_sleep_stats *ret_stats);
 
 struct lsm *store_lsm(const struct store *store);
 struct raftlog *store_log(const struct store *store);

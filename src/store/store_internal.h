@@ -14,6 +14,7 @@
 #include "store/book.h"
 #include "store/clock.h"
 #include "store/pace.h"
+#include "store/pulse.h"
 #include "store/raft_wire.h"
 #include "store/replica.h"
 #include "store/replicas.h"
@@ -114,6 +115,9 @@ struct store {
     struct tombstones tombstones;
     struct err early_damage;     /* what the engine told when it opened; code 0: nothing */
     struct list woken;           /* replicas that the end of this turn must look at */
+    uint32_t replaying;          /* replicas that are */
+    struct sleepers sleepers;    /* sleep.h */
+    struct pulses pulses;        /* pulse.h */
     struct cons_budget inflight; /* entries on their way to followers, of all groups */
     struct raft_wire *wire;
     struct buf frames; /* one message on its way out */
@@ -181,7 +185,7 @@ static inline void replica_wake(struct replica *r)
     store_wake(r->store);
 }
 
-/* … and of all. */
+/* … and of all that do not sleep. */
 void store_wake_all(struct store *store);
 
 /* The one place that writes store->state. */
@@ -225,6 +229,14 @@ int store_dial_peers(struct store *store, struct err *err);
 
 /* Send one message of r's consensus to the store of replica msg->to. */
 void store_send(struct replica *r, const struct cons_msg *msg);
+
+/* Send what stands in store->frames; the faults of the network apply. */
+void store_send_frames(struct store *store, uint64_t to_store, enum net_class class);
+
+/* A message for one of our replicas, of a range that the sender knows to be here. `rest_boot`
+ * not 0: it is a heartbeat, and a PULSE_REST of that life of its store. */
+int store_take_raft(struct store *store, uint64_t from_store, const struct cons_msg *msg,
+                    uint64_t rest_boot, struct err *err);
 
 /* Would entries of `r` for this other replica go out now? */
 bool store_peer_ready(struct replica *r, uint64_t replica_id);
@@ -321,6 +333,12 @@ void strangers_note_leader(struct replica *r, const struct cons_msg *msg);
 /* Ask whether we are still a member, if that is due. */
 void strangers_tick(struct replica *r, uint64_t now_us);
 
+/* Ask the store of the leader that it sleeps under. */
+void strangers_ask_asleep(struct replica *r, uint64_t store_id);
+
+/* Is its leader being asked whether somebody is a member? */
+bool strangers_is_checking(const struct replica *r);
+
 /* From peers: MEMBER_ASK, MEMBER_ANSWER. */
 int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body, struct err *err);
 int strangers_on_answer(struct store *store, struct slice body, struct err *err);
@@ -340,12 +358,18 @@ void early_deliver(struct replica *r);
 
 void store_care(struct store *store);
 
+/* A replica slept, and what care knows of its range is old. */
+void care_on_awake(struct replica *r);
+
 /* ---- clock.c: our wall clock against the majority's --------------------------- */
 
 /* Compare, and draw the consequences: a wrong clock does not stand for election and
  * hands leadership over; at the start a very wrong one ends the process. From outside
  * consensus. */
 void store_check_clock(struct store *store);
+
+/* The consequences for a replica whose consensus has begun, or woken. */
+void clock_on_replica(struct replica *r);
 
 /* Is the clock of that store near the majority's, as far as we know? */
 bool store_clock_is_right(const struct store *store, uint64_t store_id);

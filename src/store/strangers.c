@@ -126,6 +126,7 @@ static void send_ask(const struct replica *r, uint64_t store_id)
         .group = r->range_id,
         .replica_id = r->replica_id,
         .conf_epoch = r->range == NULL ? r->made_at_epoch : range_descriptor(r->range)->epoch.conf,
+        .is_asleep = r->nap.is_asleep,
     };
     if (peer == NULL || !net_peer_is_up(peer) || store_id == store->opt.store_id)
         return;
@@ -164,6 +165,13 @@ void strangers_tick(struct replica *r, uint64_t now_us)
         if (!e->is_removed)
             send_ask(r, e->store_id);
     }
+}
+
+/* One that sleeps is content, but its leader may have left it, or have been left. */
+void strangers_ask_asleep(struct replica *r, uint64_t store_id)
+{
+    ASSERT(r->nap.is_asleep);
+    send_ask(r, store_id);
 }
 
 /* ---- being asked -------------------------------------------------------------------------- */
@@ -243,6 +251,11 @@ static void begin_check(struct replica *r, const struct member_ask *ask, uint64_
     replica_wake(r);
 }
 
+bool strangers_is_checking(const struct replica *r)
+{
+    return r->check != NULL && r->check->replica != NULL;
+}
+
 void strangers_stop_check(struct replica *r)
 {
     if (r->check == NULL || r->check->replica == NULL)
@@ -274,11 +287,16 @@ int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body
     }
     if (r == NULL || r->range == NULL || !replica_is_up(r))
         return 0;
+    if (replica_is_leader(r) && is_in_config(consensus_config(r->cons, NULL), ask.replica_id)) {
+        if (!ask.is_asleep) /* it hears nothing of us: a heartbeat tells it enough */
+            sleep_wake(r, SLEEP_WOKEN_BY_WORK);
+        return 0;
+    }
     if (replica_is_leader(r)) {
         begin_check(r, &ask, from_store);
         return 0;
     }
-    if (consensus_leader(r->cons, &leader_store) == 0 || leader_store == 0)
+    if (sleep_leader(r, &leader_store) == 0 || leader_store == 0)
         return 0;
     struct member_answer answer = {
         .group = ask.group,
@@ -309,9 +327,13 @@ int strangers_on_answer(struct store *store, struct slice body, struct err *err)
     if (rv != 0)
         return rv;
     struct replica *r = replicas_get(&store->replicas, answer.replica_id);
-    if (r == NULL || r->range_id != answer.group || r->cons == NULL ||
-        !is_lonely(r, env_now_us(store->env)))
+    if (r == NULL || r->range_id != answer.group || !replica_is_up(r) ||
+        !(r->nap.is_asleep || is_lonely(r, env_now_us(store->env))))
         return 0;
+    if (answer.verdict == MEMBER_ASK && r->nap.is_asleep) {
+        sleep_wake_orphan(r, SLEEP_WOKEN_BY_DOUBT); /* who was asked leads no more */
+        return 0;
+    }
     if (answer.verdict == MEMBER_ASK) {
         send_ask(r, answer.store_id);
         return 0;

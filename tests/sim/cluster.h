@@ -64,6 +64,7 @@ struct cluster_options {
     uint64_t duration_us;  /* of the phase with faults */
     uint32_t faults;       /* of enum fault_kind */
     const struct mix *mix; /* what clients ask */
+    bool is_sleepy;        /* ranges sleep soon, nobody watches, and clients rest now and then */
     struct trace trace;
 };
 

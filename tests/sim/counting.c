@@ -36,6 +36,18 @@ static void count_log(struct cover *cover, const struct raftlog *log)
     cover_add(cover, "log: several in a batch", s.appends > s.batches ? s.appends - s.batches : 0);
 }
 
+static void count_sleep(struct cover *cover, const struct store *store)
+{
+    struct store_sleep_stats s;
+    store_sleep_stats(store, &s);
+    cover_add(cover, "sleep: fell asleep", s.slept);
+    cover_add(cover, "sleep: woken by work", s.woken_by_work);
+    cover_add(cover, "sleep: woken by silence", s.woken_by_silence);
+    cover_add(cover, "sleep: woken by a boot number", s.woken_by_boot);
+    cover_add(cover, "sleep: woken by doubt", s.woken_by_doubt);
+    cover_add(cover, "sleep: answered asleep", s.answered_asleep);
+}
+
 void cluster_count_store(struct cluster *c, struct cluster_node *n)
 {
     struct cons_status status;
@@ -43,6 +55,7 @@ void cluster_count_store(struct cluster *c, struct cluster_node *n)
         count_engine(&c->cover, store_lsm(n->store));
     if (store_log(n->store) != NULL)
         count_log(&c->cover, store_log(n->store));
+    count_sleep(&c->cover, n->store);
     if (store_consensus(n->store) == NULL)
         return;
     consensus_status(store_consensus(n->store), &status);

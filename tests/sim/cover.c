@@ -60,6 +60,13 @@ static const char *const cover_expected[] = {
     "log: bytes rewritten",
     "log: prepare failed",
     "log: several in a batch",
+    /* ranges at rest */
+    "sleep: fell asleep",
+    "sleep: woken by work",
+    "sleep: woken by silence",
+    "sleep: woken by a boot number",
+    "sleep: woken by doubt",
+    "sleep: answered asleep",
     /* consensus */
     "raft: message dropped",
     /* clients */

@@ -60,4 +60,9 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     if (rng_chance(&rng, 7, 8)) /* else nothing is ever old enough to be thrown away */
         o->retention_ms = power(&rng, 0, 12);
     o->check_bytes_per_s = power(&rng, 12, 24);
+    if (opt->is_sleepy)
+        o->hibernate_after_ms = (uint32_t)rng_between(&rng, 1, 200);
+    else if (rng_chance(&rng, 1, 2)) /* nobody ever sleeps */
+        o->hibernate_after_ms = 0;
+    o->hibernate_check_ms = (uint32_t)rng_between(&rng, 500, 5000);
 }

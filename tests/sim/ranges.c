@@ -17,6 +17,8 @@
  *    never told;
  *  - the client's core, which knows nothing but addresses, scans them all both ways;
  *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
+ * In half of the runs nobody watches, and there are lulls without load or faults: ranges sleep,
+ * and are split, merged, moved, cut off and crashed asleep.
  * While it runs: the invariants of all rooms, one history per range and index, one owner per
  * key and epoch, no replica id or store id for two, and reads that never go back.
  */
@@ -99,6 +101,25 @@ const struct range_descriptor *descriptor_on(size_t store, uint64_t range_id)
 
 /* ---- faults --------------------------------------------------------------------------- */
 
+/* What a store counted, before it goes. */
+void ranges_count_sleep(size_t i)
+{
+    struct store_sleep_stats s;
+    store_sleep_stats(run.rig.stores[i], &s);
+    run.sleep.slept += s.slept;
+    run.sleep.woken_by_work += s.woken_by_work;
+    run.sleep.woken_by_silence += s.woken_by_silence;
+    run.sleep.woken_by_boot += s.woken_by_boot;
+    run.sleep.woken_by_doubt += s.woken_by_doubt;
+    run.sleep.answered_asleep += s.answered_asleep;
+}
+
+static void crash(size_t i, enum sim_crash how)
+{
+    ranges_count_sleep(i);
+    rig_crash(&run.rig, i, how);
+}
+
 static void crash_some(bool all)
 {
     size_t i = below(run.rig.count);
@@ -106,7 +127,7 @@ static void crash_some(bool all)
     for (size_t k = 0; k < run.rig.count; k++) {
         if ((!all && k != i) || run.rig.stores[k] == NULL)
             continue;
-        rig_crash(&run.rig, k, how);
+        crash(k, how);
         run.restart_us[k] = sim_now_us(run.rig.sim) + (20 + below(all ? 1000 : 5000)) * RIG_MS;
         run.crashes++;
     }
@@ -119,7 +140,7 @@ static void start_due(bool now)
         if (now || sim_now_us(run.rig.sim) >= run.resume_us[i])
             sim_node_resume(run.rig.nodes[i]);
         if (run.rig.stores[i] != NULL && sim_node_is_dead(run.rig.nodes[i])) {
-            rig_crash(&run.rig, i, SIM_CRASH_POWER);
+            crash(i, SIM_CRASH_POWER);
             run.restart_us[i] = sim_now_us(run.rig.sim) + 100 * RIG_MS;
         }
         uint64_t start_us = MAX(run.restart_us[i], run.join_us[i]);
@@ -169,15 +190,60 @@ static void strike(void)
     }
 }
 
+static void crash_one(size_t i, uint64_t away_ms)
+{
+    if (!is_up(i))
+        return;
+    crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
+    run.restart_us[i] = sim_now_us(run.rig.sim) + away_ms * RIG_MS;
+    run.crashes++;
+}
+
+/* All is well and nobody wants anything, so ranges fall asleep; then they are met by one
+ * thing that they must wake for. */
+static void lull(void)
+{
+    size_t i = below(run.rig.count);
+    sim_net_heal(run.rig.sim, NULL, NULL);
+    start_due(true);
+    rig_run(&run.rig, (1500 + below(3000)) * RIG_MS);
+    check_now();
+    switch (below(6)) {
+    case 0: /* back before anybody misses it */
+        crash_one(i, below(100));
+        break;
+    case 1:
+        crash_one(i, 500 + below(5000));
+        break;
+    case 2:
+        isolate(i);
+        break;
+    case 3:
+        cut_some();
+        break;
+    case 4:
+        crash_some(true);
+        break;
+    default:
+        return; /* whatever comes next: a write, a read, an operator */
+    }
+    rig_run(&run.rig, below(200) * RIG_MS);
+    start_due(false);
+    run.quiet_until_us = sim_now_us(run.rig.sim) + below(3000) * RIG_MS;
+}
+
 static void act(void)
 {
     for (size_t i = 0; i < run.rig.count; i++) {
         if (is_up(i))
             rig_reconnect(&run.rig, i);
     }
-    for (int i = 0; i < 3; i++)
+    if (run.is_sleepy && below(16) == 0)
+        lull();
+    bool is_quiet = sim_now_us(run.rig.sim) < run.quiet_until_us;
+    for (int i = 0; i < 3 && !is_quiet; i++)
         write_some();
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 && (!is_quiet || (run.is_sleepy && below(8) == 0)); i++)
         read_some();
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
@@ -211,6 +277,15 @@ static void wait_for_watchers(void)
     check_watchers();
     if (!ranges_watch_is_complete(run.watch))
         die("a watcher was not told of an acknowledged write");
+}
+
+static void draw_sleep(void)
+{
+    run.is_sleepy = below(2) == 0;
+    if (!run.is_sleepy)
+        return;
+    run.rig.options.hibernate_after_ms = (uint32_t)(1 + below(300));
+    run.rig.options.hibernate_check_ms = (uint32_t)(1000 + below(10000));
 }
 
 static void begin_watchers(uint64_t seed)
@@ -274,6 +349,20 @@ static void clear_run(uint64_t seed)
     if (below(2) == 0) /* slower to elect than a merge is patient */
         run.rig.options.election_timeout_ms = 1500;
     run.rig.options.log.cache_bytes = below(2) * 4096;
+    draw_sleep();
+}
+
+/* Who slept, and what woke them. */
+static void say_sleep(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++)
+        ranges_count_sleep(i);
+    printf(" slept %llu woken %llu silence %llu boot %llu doubt %llu asleep %llu\n",
+           (unsigned long long)run.sleep.slept, (unsigned long long)run.sleep.woken_by_work,
+           (unsigned long long)run.sleep.woken_by_silence,
+           (unsigned long long)run.sleep.woken_by_boot,
+           (unsigned long long)run.sleep.woken_by_doubt,
+           (unsigned long long)run.sleep.answered_asleep);
 }
 
 static void run_seed(uint64_t seed, uint32_t seconds)
@@ -283,7 +372,8 @@ static void run_seed(uint64_t seed, uint32_t seconds)
         grow_begin(seconds);
     else
         rig_start_cluster(&run.rig);
-    begin_watchers(seed);
+    if (!run.is_sleepy)
+        begin_watchers(seed);
     uint64_t end_us = sim_now_us(run.rig.sim) + (uint64_t)seconds * 1000 * RIG_MS;
     while (sim_now_us(run.rig.sim) < end_us) {
         act();
@@ -295,13 +385,14 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     uint64_t told, pieces;
     ranges_watch_figures(run.watch, &told, &pieces);
     printf("seed %llu hash %016llx ok acked %llu read %llu splits %llu changes %llu merges %llu "
-           "transfers %llu commands %llu strikes %llu crashes %llu told %llu pieces %llu\n",
+           "transfers %llu commands %llu strikes %llu crashes %llu told %llu pieces %llu",
            (unsigned long long)seed, (unsigned long long)sim_hash(run.rig.sim),
            (unsigned long long)run.acked, (unsigned long long)run.read,
            (unsigned long long)run.done[ASK_SPLIT], (unsigned long long)run.done[ASK_MEMBER],
            (unsigned long long)run.done[ASK_MERGE], (unsigned long long)run.done[ASK_TRANSFER],
            (unsigned long long)run.done[ASK_COMMAND], (unsigned long long)run.strikes,
            (unsigned long long)run.crashes, (unsigned long long)told, (unsigned long long)pieces);
+    say_sleep();
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);

@@ -64,7 +64,10 @@ struct run {
     size_t change_at;            /* the store that was asked */
     uint64_t change_deadline_us; /* after it nobody waits for its answer */
     bool says_all;               /* the stores' log lines too */
-    struct ranges_watch *watch;
+    bool is_sleepy;              /* no watchers, and times without load: ranges sleep */
+    uint64_t quiet_until_us;
+    struct store_sleep_stats sleep; /* of stores that are gone */
+    struct ranges_watch *watch;     /* NULL: there are no watchers */
 };
 
 extern struct run run;
@@ -72,6 +75,9 @@ extern struct run run;
 _Noreturn void die(const char *what);
 uint64_t below(uint64_t n);
 bool is_up(size_t i);
+
+/* What a store counted of sleep, before it goes. */
+void ranges_count_sleep(size_t i);
 
 /* Does store `i` lead the range, and has it committed in its term? */
 bool leads(size_t i, uint64_t range_id);

@@ -65,6 +65,7 @@ static void strike_driver(void)
         delay_driver(i);
         return;
     }
+    ranges_count_sleep(i);
     rig_crash(&run.rig, i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
     run.restart_us[i] = sim_now_us(run.rig.sim) + (20 + below(8000)) * RIG_MS;
     run.crashes++;

@@ -219,6 +219,8 @@ bool ranges_watch_is_ready(const struct ranges_watch *all)
 
 void ranges_watch_asked(struct ranges_watch *all, uint64_t number, const char *key)
 {
+    if (all == NULL)
+        return;
     ASSERT(number < VALUES_MAX && all->values[number].fate == FATE_NONE);
     struct value *v = &all->values[number];
     v->fate = FATE_OPEN;
@@ -227,11 +229,15 @@ void ranges_watch_asked(struct ranges_watch *all, uint64_t number, const char *k
 
 void ranges_watch_acked(struct ranges_watch *all, uint64_t number)
 {
+    if (all == NULL)
+        return;
     all->values[number].fate = FATE_ACKED;
 }
 
 void ranges_watch_refused(struct ranges_watch *all, uint64_t number)
 {
+    if (all == NULL)
+        return;
     struct value *v = &all->values[number];
     v->fate = FATE_REFUSED;
     for (int i = 0; i < WATCHERS; i++) {
@@ -243,11 +249,15 @@ void ranges_watch_refused(struct ranges_watch *all, uint64_t number)
 
 void ranges_watch_calm(struct ranges_watch *all)
 {
+    if (all == NULL)
+        return;
     all->is_calm = true;
 }
 
 bool ranges_watch_is_complete(const struct ranges_watch *all)
 {
+    if (all == NULL)
+        return true;
     for (uint64_t number = 0; number < VALUES_MAX; number++) {
         const struct value *v = &all->values[number];
         for (int i = 0; i < WATCHERS && v->fate == FATE_ACKED; i++) {
@@ -260,11 +270,11 @@ bool ranges_watch_is_complete(const struct ranges_watch *all)
 
 const char *ranges_watch_verdict(const struct ranges_watch *all)
 {
-    return all->why[0] == 0 ? NULL : all->why;
+    return all == NULL || all->why[0] == 0 ? NULL : all->why;
 }
 
 void ranges_watch_figures(const struct ranges_watch *all, uint64_t *ret_told, uint64_t *ret_pieces)
 {
-    *ret_told = all->told;
-    *ret_pieces = all->pieces_max;
+    *ret_told = all == NULL ? 0 : all->told;
+    *ret_pieces = all == NULL ? 0 : all->pieces_max;
 }

@@ -5,7 +5,8 @@
  * Each value is written once and begins with a number of its own.
  *
  * What is checked: a value is told at most once, under its key, in order of version; what
- * was refused never; and by the end all that was acknowledged.
+ * was refused never; and by the end all that was acknowledged. Where nobody watches it is
+ * NULL, which is fine for all calls but ranges_watch_is_ready().
  */
 #ifndef TESTS_SIM_RANGES_WATCH_H_
 #define TESTS_SIM_RANGES_WATCH_H_

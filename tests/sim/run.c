@@ -66,6 +66,7 @@ static void draw(const struct run_options *o, struct trace_ring *ring, FILE *fil
         .trace = {.ring = ring, .file = file, .is_verbose = o->is_verbose},
     };
     ret->instances = (uint32_t)rng_between(&rng, 1, MIN(ret->processes, CLUSTER_CLIENTS_MAX));
+    ret->is_sleepy = rng_chance(&rng, 1, 3);
 }
 
 static void pin(const struct run_options *o, const struct cluster_options *opt,

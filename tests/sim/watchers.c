@@ -272,6 +272,8 @@ struct watchers *watchers_new(struct cluster *c, struct workload *w, struct hist
     /* Some runs have none, and are as they would be without. */
     all->count =
         rng_chance(&all->rng, 1, 3) ? 0 : (uint32_t)rng_between(&all->rng, 1, WATCHERS_MAX);
+    if (c->opt.is_sleepy) /* what is watched does not sleep */
+        all->count = 0;
     for (uint32_t i = 0; i < all->count; i++) {
         struct watcher *at = &all->list[i];
         at->all = all;

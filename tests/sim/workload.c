@@ -13,13 +13,22 @@ enum {
     FINAL_LIMIT_S = 60,
     BUFFER_MAX = 1 << 20,
     FINAL_TRIES = 5,
+    REST_EVERY_US = 3000 * 1000,
+    REST_US = 1500 * 1000,
 };
+
+/* All clients rest now and then, so that ranges fall asleep. */
+static uint64_t rest_us(const struct workload *w)
+{
+    uint64_t at = sim_now_us(w->c->sim) % REST_EVERY_US;
+    return w->c->opt.is_sleepy && at < REST_US ? REST_US - at : 0;
+}
 
 static void think(struct process *p)
 {
     p->is_busy = false;
     if (!p->w->is_stopped)
-        env_timer_start(&p->think, rng_below(&p->w->rng, p->w->c->opt.think_us));
+        env_timer_start(&p->think, rest_us(p->w) + rng_below(&p->w->rng, p->w->c->opt.think_us));
 }
 
 static void on_done(struct client_op *op, const struct client_result *result)

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/sleep.h"
+
+#include <stdlib.h>
+
+#include "base/plant.h"
+#include "store/merge.h"
+#include "store/store_internal.h"
+#include "wire/pulse_msg.h"
+
+/* ---- the two lists --------------------------------------------------------------------- */
+
+void sleep_init(struct replica *r)
+{
+    list_init(&r->in_awake);
+    list_init(&r->in_news);
+    list_push_back(&r->store->sleepers.awake, &r->in_awake);
+    r->nap.busy_us = env_now_us(r->store->env);
+}
+
+static void note_asleep(struct replica *r)
+{
+    struct sleepers *s = &r->store->sleepers;
+    ASSERT(!r->nap.is_asleep);
+    r->nap.is_asleep = true;
+    list_remove(&r->in_awake);
+    list_push_back(&s->asleep, &r->in_awake);
+    s->count++;
+    s->slept++;
+    env_timer_stop(&r->timer);
+}
+
+static void note_awake(struct replica *r)
+{
+    struct sleepers *s = &r->store->sleepers;
+    ASSERT(r->nap.is_asleep && r->nap.parked == NULL);
+    r->nap.is_asleep = false;
+    r->nap.asked_us = 0;
+    r->led_us = 0; /* it had no need to hear of a leader */
+    list_remove(&r->in_awake);
+    list_push_back(&s->awake, &r->in_awake);
+    s->count--;
+}
+
+static void unpark_free(struct replica *r)
+{
+    if (r->nap.parked == NULL)
+        return;
+    r->store->sleepers.parked--;
+    free(r->nap.parked);
+    r->nap.parked = NULL;
+}
+
+void sleep_forget(struct replica *r)
+{
+    unpark_free(r);
+    r->nap.asked_us = 0;
+    if (r->nap.is_asleep)
+        note_awake(r);
+}
+
+void sleep_fini(struct replica *r)
+{
+    sleep_forget(r);
+    list_remove(&r->in_awake);
+    list_remove(&r->in_news);
+}
+
+/* ---- falling asleep ---------------------------------------------------------------------- */
+
+/* Nothing waits, nothing is on its way, and nobody will want something of it soon. */
+static bool is_idle(const struct replica *r)
+{
+    const struct store *store = r->store;
+    return store->opt.hibernate_after_ms > 0 && store->state == STORE_RUNNING &&
+           !store->clock.is_off && r->range_id != RANGE_ID_SYSTEM && r->state == REPLICA_RUNNING &&
+           !r->wants_reopen && !r->lost_leadership && !r->is_no_member && !r->wants_campaign &&
+           !r->needs_stamp && replica_is_quiet(r) && list_is_empty(&r->writes) &&
+           list_is_empty(&r->proposals) && list_is_empty(&r->batches) &&
+           list_is_empty(&r->stamp_reads) && r->open_batch == NULL && !strangers_is_checking(r) &&
+           !merge_has_duty(r) && r->merge.left_store == 0 &&
+           range_meta(r->range)->merges.frozen.attempt == 0 &&
+           !list_is_linked(&r->watches.in_watched) &&
+           range_meta(r->range)->applied_index == consensus_last_index(r->cons);
+}
+
+/* Do all members live where somebody would tell us of their end? */
+static bool are_members_alive(const struct replica *r)
+{
+    const struct cons_config *config = consensus_config(r->cons, NULL);
+    for (uint32_t i = 0; i < config->n; i++) {
+        uint64_t store_id = config->members[i].store_id;
+        if (store_id != r->store->opt.store_id && !pulse_is_alive(r->store, store_id, 0))
+            return false;
+    }
+    return true;
+}
+
+static bool is_same_rest(const struct cons_rest *a, const struct cons_rest *b)
+{
+    return a->leader == b->leader && a->term == b->term && a->index == b->index;
+}
+
+/* Put it away, if that can be done now; else it sleeps as it is. */
+static void park(struct replica *r)
+{
+    struct cons_parked *parked = NULL;
+    if (!list_is_empty(&r->log_writes) || consensus_park(r->cons, &parked) != 0)
+        return;
+    r->cons = NULL;
+    r->generation++;
+    r->nap.parked = parked;
+    r->next_write_id = MAX(r->next_write_id, parked->next_write_id);
+    r->store->sleepers.parked++;
+}
+
+static bool fall_asleep(struct replica *r, const struct cons_rest *rest)
+{
+    uint64_t store_id = 0;
+    if (consensus_sleep(r->cons, store_now_ms(r->store), rest) != 0)
+        return false;
+    consensus_leader(r->cons, &store_id);
+    r->nap.rest = *rest;
+    r->nap.leader_store = store_id;
+    note_asleep(r);
+    replica_trim(r);
+    if (rest->leader == r->replica_id)
+        beats_on_asleep(r);
+    else
+        park(r);
+    return true;
+}
+
+static bool have_all_agreed(const struct replica *r)
+{
+    const struct cons_config *config = consensus_config(r->cons, NULL);
+    for (uint32_t i = 0; i < config->n; i++) {
+        if (config->members[i].replica_id != r->replica_id && !(r->nap.agreed & BIT(i)))
+            return false;
+    }
+    return true;
+}
+
+/* Work since it was last looked at? */
+static bool is_busy(struct replica *r, uint64_t now_us)
+{
+    uint64_t last = consensus_last_index(r->cons);
+    bool is_working = !is_idle(r) || last != r->nap.seen_index;
+    if (is_working)
+        r->nap.busy_us = now_us;
+    r->nap.seen_index = last;
+    return is_working ||
+           now_us < r->nap.busy_us + (uint64_t)r->store->opt.hibernate_after_ms * 1000;
+}
+
+static void lead_to_rest(struct replica *r, uint64_t now_us)
+{
+    struct nap *nap = &r->nap;
+    struct cons_rest rest;
+    uint64_t patience_us = (uint64_t)r->store->opt.election_timeout_ms * 500;
+    if (is_busy(r, now_us) || now_us < nap->not_before_us || !consensus_rest(r->cons, &rest) ||
+        !are_members_alive(r)) {
+        nap->asked_us = 0;
+        return;
+    }
+    if (nap->asked_us == 0 || !is_same_rest(&nap->rest, &rest)) {
+        nap->rest = rest;
+        nap->asked_us = now_us;
+        nap->agreed = 0;
+    }
+    if (have_all_agreed(r)) {
+        fall_asleep(r, &rest);
+    } else if (now_us >= nap->asked_us + patience_us) {
+        nap->asked_us = 0;
+        nap->not_before_us = now_us + 2 * patience_us;
+    }
+}
+
+void sleep_begin_turn(struct replica *r)
+{
+    if (!r->nap.is_asleep)
+        return;
+    bool is_awake = r->cons != NULL && !consensus_is_asleep(r->cons);
+    if (is_awake || !list_is_empty(&r->writes) || r->open_batch != NULL || r->needs_stamp)
+        sleep_wake(r, SLEEP_WOKEN_BY_WORK);
+}
+
+void sleep_turn(struct replica *r)
+{
+    if (r->nap.is_asleep || r->cons == NULL || r->state != REPLICA_RUNNING)
+        return;
+    if (replica_is_leader(r))
+        lead_to_rest(r, env_now_us(r->store->env));
+    else
+        r->nap.asked_us = 0;
+}
+
+void sleep_note_work(struct replica *r)
+{
+    r->nap.busy_us = env_now_us(r->store->env);
+}
+
+bool sleep_is_rest(const struct replica *r, const struct cons_msg *msg)
+{
+    const struct nap *nap = &r->nap;
+    return nap->asked_us != 0 && msg->type == CONS_MSG_APPEND && msg->append.n == 0 &&
+           msg->term == nap->rest.term && msg->append.prev_index == nap->rest.index &&
+           msg->append.commit == nap->rest.index;
+}
+
+static void say(struct replica *r, uint64_t to_store, uint64_t to_replica, enum pulse_kind kind)
+{
+    struct pulse_item item = {
+        .kind = kind,
+        .group = r->range_id,
+        .from_replica = r->replica_id,
+        .to_replica = to_replica,
+        .term = r->nap.rest.term,
+        .index = kind == PULSE_RESTED ? r->nap.rest.index : 0,
+    };
+    if (!env_fault(r->store->env, "store.send.drop"))
+        pulse_send_item(r->store, to_store, &item);
+}
+
+void sleep_on_rest(struct replica *r, const struct cons_msg *msg, uint64_t from_store,
+                   uint64_t boot)
+{
+    struct cons_rest rest = {
+        .leader = msg->from, .term = msg->term, .index = msg->append.prev_index};
+    if (r->nap.is_asleep || r->cons == NULL || r->state != REPLICA_RUNNING || !is_idle(r) ||
+        !pulse_is_alive(r->store, from_store, boot))
+        return;
+    r->nap.version = msg->version;
+    if (fall_asleep(r, &rest))
+        say(r, from_store, msg->from, PULSE_RESTED);
+}
+
+/* ---- waking -------------------------------------------------------------------------------- */
+
+void sleep_on_woken(void *ctx)
+{
+    replica_wake(ctx);
+}
+
+/* `believes`: in the leader that it slept under. */
+static void unpark(struct replica *r, bool believes)
+{
+    struct err err = {0};
+    struct cons_options options;
+    struct cons_parked *parked = r->nap.parked;
+    struct cons_msg beat;
+    replica_cons_options(r, &options);
+    beat = consensus_parked_beat(&options, parked);
+    beat.version = r->nap.version;
+    r->nap.is_unparking = true;
+    int rv = consensus_unpark(&r->cons, &options, store_now_ms(r->store), parked, &err);
+    if (rv == 0 && believes)
+        consensus_receive(r->cons, store_now_ms(r->store), &beat, NULL);
+    r->nap.is_unparking = false;
+    unpark_free(r);
+    if (rv != 0) {
+        r->cons = NULL;
+        sleep_forget(r);
+        replica_damage(r, "wake from sleep", &err);
+    }
+}
+
+static void wake(struct replica *r, enum sleep_end why, bool believes)
+{
+    struct store *store = r->store;
+    uint64_t now_ms = store_now_ms(store);
+    if (!r->nap.is_asleep)
+        return;
+    store->sleepers.woken[why]++;
+    if (r->nap.parked != NULL)
+        unpark(r, believes);
+    if (r->cons == NULL)
+        return; /* damaged */
+    note_awake(r);
+    if (believes)
+        consensus_wake(r->cons, now_ms);
+    else
+        consensus_wake_orphan(r->cons, now_ms);
+    clock_on_replica(r);
+    care_on_awake(r);
+    replica_wake(r);
+}
+
+void sleep_wake(struct replica *r, enum sleep_end why)
+{
+    wake(r, why, true);
+}
+
+void sleep_wake_orphan(struct replica *r, enum sleep_end why)
+{
+    wake(r, why, false);
+}
+
+void sleep_wake_all(struct store *store, enum sleep_end why)
+{
+    LIST_FOREACH(it, &store->sleepers.asleep)
+    sleep_wake(list_entry(it, struct replica, in_awake), why);
+}
+
+static bool has_member_on(const struct replica *r, uint64_t store_id)
+{
+    const struct range_descriptor *d = range_descriptor(r->range);
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        if (d->replicas[i].store_id == store_id)
+            return true;
+    }
+    return false;
+}
+
+void sleep_on_lost(struct store *store, uint64_t store_id, enum sleep_end why)
+{
+    LIST_FOREACH(it, &store->sleepers.asleep)
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
+        if (r->nap.leader_store == store_id)
+            sleep_wake_orphan(r, why);
+        else if (r->nap.rest.leader == r->replica_id && has_member_on(r, store_id))
+            sleep_wake(r, why);
+    }
+}
+
+void sleep_on_denied(struct replica *r, uint64_t store_id)
+{
+    if (r->nap.is_asleep && r->nap.leader_store == store_id && store_id != r->store->opt.store_id)
+        sleep_wake_orphan(r, SLEEP_WOKEN_BY_DOUBT);
+}
+
+/* ---- asleep --------------------------------------------------------------------------------- */
+
+static void answer_probe(struct replica *r, const struct cons_msg *probe)
+{
+    struct cons_msg result;
+    if (consensus_parked_probe(r->nap.parked, probe, &result))
+        store_send(r, &result);
+}
+
+bool sleep_takes(struct replica *r, const struct cons_msg *msg, uint64_t boot)
+{
+    ASSERT(r->nap.is_asleep);
+    struct cons_rest rest = {
+        .leader = msg->from, .term = msg->term, .index = msg->append.prev_index};
+    if (msg->type == CONS_MSG_PROBE && r->nap.parked != NULL) {
+        answer_probe(r, msg);
+        r->store->sleepers.told_asleep++;
+        return true;
+    }
+    if (msg->type == CONS_MSG_PROBE)
+        return false; /* its consensus answers, and sleeps on */
+    if (boot != 0 && msg->type == CONS_MSG_APPEND && is_same_rest(&rest, &r->nap.rest) &&
+        pulse_is_alive(r->store, r->nap.leader_store, boot)) {
+        say(r, r->nap.leader_store, msg->from, PULSE_RESTED);
+        r->store->sleepers.told_asleep++;
+        return true;
+    }
+    sleep_wake(r, SLEEP_WOKEN_BY_WORK);
+    return r->cons == NULL;
+}
+
+static void on_rested(struct replica *r, uint64_t from_store, uint64_t boot,
+                      const struct pulse_item *item)
+{
+    if (!replica_is_leader(r) || r->nap.asked_us == 0 || r->nap.is_asleep ||
+        item->term != r->nap.rest.term || item->index != r->nap.rest.index ||
+        !pulse_is_alive(r->store, from_store, boot))
+        return;
+    const struct cons_config *config = consensus_config(r->cons, NULL);
+    for (uint32_t i = 0; i < config->n; i++) {
+        if (config->members[i].replica_id == item->from_replica)
+            r->nap.agreed |= (uint32_t)BIT(i);
+    }
+    replica_wake(r);
+}
+
+void sleep_on_word(struct store *store, uint64_t from_store, uint64_t boot,
+                   const struct pulse_item *item)
+{
+    struct replica *r = replicas_get(&store->replicas, item->to_replica);
+    if (r == NULL || r->range_id != item->group || r->range == NULL ||
+        store_id_of(r, item->from_replica) != from_store)
+        return;
+    if (item->kind == PULSE_RESTED) {
+        on_rested(r, from_store, boot, item);
+        return;
+    }
+    sleep_wake(r, SLEEP_WOKEN_BY_DOUBT);
+    sleep_note_work(r);
+}
+
+void sleep_complain(struct replica *r)
+{
+    struct store *store = r->store;
+    if (r->range == NULL || r->state != REPLICA_DAMAGED)
+        return;
+    const struct range_descriptor *d = range_descriptor(r->range);
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        if (d->replicas[i].store_id != store->opt.store_id)
+            say(r, d->replicas[i].store_id, d->replicas[i].replica_id, PULSE_WAKE);
+    }
+    env_timer_start(&r->timer, (uint64_t)SLEEP_COMPLAIN_MS * 1000);
+}
+
+uint64_t sleep_leader(const struct replica *r, uint64_t *ret_store_id)
+{
+    if (r->cons != NULL)
+        return consensus_leader(r->cons, ret_store_id);
+    if (ret_store_id != NULL)
+        *ret_store_id = r->nap.parked == NULL ? 0 : r->nap.leader_store;
+    return r->nap.parked == NULL ? 0 : r->nap.rest.leader;
+}
+
+/* ---- now and then -----------------------------------------------------------------------------
+ */
+
+void sleep_check_some(struct store *store)
+{
+    struct sleepers *s = &store->sleepers;
+    uint64_t now_us = env_now_us(store->env);
+    uint64_t passed_us = s->checked_us == 0 ? 0 : now_us - s->checked_us;
+    uint64_t each_us = (uint64_t)store->opt.hibernate_check_ms * 1000 / MAX(s->count, 1U);
+    s->checked_us = now_us;
+    s->check_credit_us = MIN(s->check_credit_us + passed_us, each_us * SLEEP_CHECKS_MAX);
+    while (s->count > 0 && s->check_credit_us >= each_us && each_us > 0) {
+        struct replica *r = list_first(&s->asleep, struct replica, in_awake);
+        s->check_credit_us -= each_us;
+        list_remove(&r->in_awake);
+        list_push_back(&s->asleep, &r->in_awake);
+        if (r->nap.rest.leader == r->replica_id)
+            beats_on_asleep(r);
+        else if (!PLANTED(sleeper_not_checked))
+            strangers_ask_asleep(r, r->nap.leader_store);
+    }
+}
+
+void sleep_check_replica(const struct replica *r)
+{
+    const struct nap *nap = &r->nap;
+    ASSERT(list_is_linked(&r->in_awake));
+    ASSERT(nap->parked == NULL || nap->is_asleep);
+    if (!nap->is_asleep)
+        return;
+    ASSERT(r->state == REPLICA_RUNNING);
+    ASSERT((nap->parked != NULL) == (r->cons == NULL));
+    ASSERT(r->range_id != RANGE_ID_SYSTEM);
+    if (r->cons != NULL && !consensus_is_asleep(r->cons)) {
+        ASSERT(list_is_linked(&r->in_woken)); /* its turn comes */
+        return;
+    }
+    ASSERT(range_meta(r->range)->applied_index == nap->rest.index);
+    ASSERT(list_is_empty(&r->log_writes) || nap->parked == NULL);
+    ASSERT(list_is_empty(&r->streams) && list_is_empty(&r->proposals));
+    ASSERT(!env_timer_is_active(&r->timer) || list_is_linked(&r->in_woken));
+}

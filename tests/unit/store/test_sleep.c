@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Ranges that sleep: who may, what wakes them, and that they are as they were.
+ */
+#include "support/check.h"
+
+#include "consensus/consensus.h"
+#include "range/range.h"
+#include "store_rig.h"
+
+enum { AFTER_MS = 300, SETTLE_MS = 3000 };
+
+/* Three stores whose range sleeps soon. */
+static size_t open_sleepy(struct rig *rig, uint32_t check_ms)
+{
+    rig_open(rig, 3);
+    rig->options.hibernate_after_ms = AFTER_MS;
+    rig->options.hibernate_check_ms = check_ms;
+    return rig_start_cluster(rig);
+}
+
+static struct store_sleep_stats stats_of(const struct rig *rig, size_t i)
+{
+    struct store_sleep_stats s;
+    store_sleep_stats(rig->stores[i], &s);
+    return s;
+}
+
+static uint32_t asleep(const struct rig *rig)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < rig->count; i++)
+        n += rig->stores[i] == NULL ? 0 : stats_of(rig, i).asleep;
+    return n;
+}
+
+static uint32_t parked(const struct rig *rig)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < rig->count; i++)
+        n += rig->stores[i] == NULL ? 0 : stats_of(rig, i).parked;
+    return n;
+}
+
+static void run_until_asleep(struct rig *rig, uint32_t count)
+{
+    for (int i = 0; i < SETTLE_MS / 20 && asleep(rig) < count; i++)
+        rig_run(rig, 20 * RIG_MS);
+    assert_int_equal(asleep(rig), count);
+}
+
+static void assert_put(struct rig *rig, size_t at, const char *key, const char *value)
+{
+    struct rig_answer *answer = rig_put(rig, at, key, value, 5000);
+    for (int i = 0; i < 100 && answer->count == 0; i++)
+        rig_run(rig, 50 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    assert_int_equal(answer->status, 0);
+}
+
+static void assert_get(struct rig *rig, size_t at, const char *key, const char *value)
+{
+    struct rig_answer *answer = rig_get(rig, at, key, 5000);
+    for (int i = 0; i < 100 && answer->count == 0; i++)
+        rig_run(rig, 50 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_string_equal(answer->value, value);
+}
+
+/* All sleep, the followers parked; work wakes them, and they sleep again. */
+static void test_sleeps_and_wakes(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    run_until_asleep(&rig, 3);
+    assert_int_equal(parked(&rig), 2);
+    uint64_t term = consensus_term(store_consensus(rig.stores[leader]));
+    rig_run(&rig, 20000 * RIG_MS);
+    assert_int_equal(asleep(&rig), 3); /* nothing stirs them */
+    struct rig_answer *put = rig_put(&rig, leader, "a", "1", 5000);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_int_equal(put->count, 1); /* at once */
+    assert_int_equal(put->status, 0);
+    run_until_asleep(&rig, 3);
+    assert_get(&rig, leader, "a", "1");
+    run_until_asleep(&rig, 3);
+    assert_true(consensus_term(store_consensus(rig.stores[leader])) == term);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(stats_of(&rig, i).woken_by_silence + stats_of(&rig, i).woken_by_boot == 0);
+        store_check(rig.stores[i]);
+    }
+    rig_close(&rig);
+}
+
+/* A follower asleep still says who leads. */
+static void test_hint_of_a_sleeper(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    run_until_asleep(&rig, 3);
+    size_t other = (leader + 1) % 3;
+    struct rig_answer *get = rig_get(&rig, other, "a", 1000);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(get->status, ERR_NOT_LEADER);
+    assert_true(get->leader_store == leader + 1);
+    assert_int_equal(asleep(&rig), 3);
+    rig_close(&rig);
+}
+
+/* The leader's store dies while all sleep: the others elect another within a few time-outs,
+ * and serve. */
+static void test_leader_dies(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    assert_put(&rig, leader, "a", "1");
+    run_until_asleep(&rig, 3);
+    rig_crash(&rig, leader, SIM_CRASH_POWER);
+    rig_run(&rig, 4 * rig.options.election_timeout_ms * RIG_MS);
+    size_t next = rig_leader(&rig);
+    assert_true(next < 3 && next != leader);
+    assert_get(&rig, next, "a", "1");
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(asleep(&rig), 0); /* not while a member is away */
+    assert_int_equal(rig_start(&rig, leader, NULL), 0);
+    run_until_asleep(&rig, 3);
+    rig_close(&rig);
+}
+
+/* It is back before anybody missed it: its boot number is another. */
+static void test_leader_restarts(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    run_until_asleep(&rig, 3);
+    rig_crash(&rig, leader, SIM_CRASH_KILL);
+    assert_int_equal(rig_start(&rig, leader, NULL), 0);
+    rig_run(&rig, 4 * rig.options.election_timeout_ms * RIG_MS);
+    uint64_t by_boot = 0, by_silence = 0;
+    for (size_t i = 0; i < 3; i++) {
+        by_boot += stats_of(&rig, i).woken_by_boot;
+        by_silence += stats_of(&rig, i).woken_by_silence;
+    }
+    assert_int_equal(by_boot, 2);
+    assert_int_equal(by_silence, 0);
+    size_t next = rig_leader(&rig);
+    assert_true(next < 3);
+    assert_put(&rig, next, "a", "2");
+    run_until_asleep(&rig, 3);
+    rig_close(&rig);
+}
+
+/* A follower's store dies: its leader wakes, so that placement hears of it; nothing else
+ * changes, and it is told what it has missed when it is back. */
+static void test_follower_dies(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    run_until_asleep(&rig, 3);
+    uint64_t term = consensus_term(store_consensus(rig.stores[leader]));
+    size_t other = (leader + 1) % 3;
+    rig_crash(&rig, other, SIM_CRASH_POWER);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_false(consensus_is_asleep(store_consensus(rig.stores[leader])));
+    assert_put(&rig, leader, "a", "3");
+    assert_int_equal(rig_start(&rig, other, NULL), 0);
+    run_until_asleep(&rig, 3);
+    assert_true(consensus_term(store_consensus(rig.stores[leader])) == term);
+    assert_true(range_meta(store_range(rig.stores[other]))->applied_index ==
+                range_meta(store_range(rig.stores[leader]))->applied_index);
+    rig_close(&rig);
+}
+
+/* Who sleeps through a partition of all finds its way out of it. */
+static void test_partition(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    assert_put(&rig, leader, "a", "1");
+    run_until_asleep(&rig, 3);
+    sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[(leader + 1) % 3], false);
+    sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[(leader + 2) % 3], false);
+    rig_run(&rig, 5000 * RIG_MS);
+    size_t next = (leader + 1) % 3;
+    if (!consensus_is_leader(store_consensus(rig.stores[next])))
+        next = (leader + 2) % 3;
+    assert_put(&rig, next, "a", "2");
+    struct rig_answer *get = rig_get(&rig, leader, "a", 1000);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_not_equal(get->status, 0); /* the old one serves nothing */
+    sim_net_heal(rig.sim, NULL, NULL);
+    for (int i = 0; i < 100 && asleep(&rig) < 3; i++)
+        rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(asleep(&rig), 3);
+    assert_get(&rig, next, "a", "2");
+    rig_close(&rig);
+}
+
+/* Switched off, nobody sleeps; a watched range does not either. */
+static void test_stays_awake(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 3);
+    rig.options.hibernate_after_ms = 0;
+    rig_start_cluster(&rig);
+    rig_run(&rig, 10000 * RIG_MS);
+    assert_int_equal(asleep(&rig), 0);
+    rig_close(&rig);
+    size_t leader = open_sleepy(&rig, 300000);
+    rig_watch(&rig, leader, "", "", 0, 20000);
+    rig_run(&rig, 10000 * RIG_MS);
+    assert_int_equal(asleep(&rig), 0);
+    rig_close(&rig);
+}
+
+/* Looked at now and then: everybody is still what he was, and sleeps on. */
+static void test_looked_at(void **state)
+{
+    (void)state;
+    struct rig rig;
+    open_sleepy(&rig, 1000);
+    run_until_asleep(&rig, 3);
+    rig_run(&rig, 30000 * RIG_MS);
+    assert_int_equal(asleep(&rig), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(stats_of(&rig, i).slept, 1);
+    rig_close(&rig);
+}
+
+/* Stopped in good order, the leader hands over though it slept. */
+static void test_drained(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    run_until_asleep(&rig, 3);
+    rig_drain(&rig, leader, 5000);
+    rig_run(&rig, 300 * RIG_MS);
+    assert_int_equal(rig.drained, 1);
+    size_t next = (leader + 1) % 3;
+    struct store *others[] = {rig.stores[next], rig.stores[(leader + 2) % 3]};
+    bool is_led = false;
+    for (int i = 0; i < 2; i++)
+        is_led = is_led || (store_consensus(others[i]) != NULL &&
+                            consensus_is_leader(store_consensus(others[i])));
+    assert_true(is_led);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sleeps_and_wakes), cmocka_unit_test(test_hint_of_a_sleeper),
+        cmocka_unit_test(test_leader_dies),      cmocka_unit_test(test_leader_restarts),
+        cmocka_unit_test(test_follower_dies),    cmocka_unit_test(test_partition),
+        cmocka_unit_test(test_stays_awake),      cmocka_unit_test(test_looked_at),
+        cmocka_unit_test(test_drained),
+    };
+    return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
+}
