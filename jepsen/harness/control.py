@@ -154,6 +154,22 @@ class Control:
                                node.data, "--side", node.side, "--seed", str(seed),
                                *([mode] if mode else [])])
 
+    def files(self, node):
+        """(path, bytes, when it was written last) of all that it has stored."""
+        listed = self.run(node, ["find", node.data, "-type", "f", "-printf", "%s %T@ %p\\n"])
+        rows = [line.split(" ", 2) for line in listed.splitlines()]
+        return [(path, int(size), float(when)) for size, when, path in rows]
+
+    def flip(self, node, path, offset, bit):
+        """One bit of a file is another from now on."""
+        said = self.run(node, ["od", "-An", "-tu1", "-j", str(offset), "-N1", path])
+        octal = f"\\{int(said) ^ 1 << bit:03o}"
+        self.run(node, ["sh", "-c", 'printf "$1" | dd of="$2" bs=1 seek="$3" conv=notrunc status=none',
+                        "flip", octal, path, str(offset)])
+
+    def truncate(self, node, path, size):
+        self.run(node, ["truncate", "-s", str(size), path])
+
     def empty(self, node):
         """All that it ever stored is gone, and what the file layer knows of it; orders to
         that layer stand."""

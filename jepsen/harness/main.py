@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of jepsen/run."""
 import argparse
+import contextlib
+import fcntl
 import os
 import random
 import re
@@ -212,6 +214,26 @@ def make_folder(folder):
 def perform(options, argv, seed, folder):
     """One run; its result."""
     options.seed, options.out = seed, os.path.abspath(folder)
+    with locked(options.out):
+        return perform_in(options, argv, seed)
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """The folder is this run's alone: two in one would spoil each other's nodes."""
+    os.makedirs(folder, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another run uses {folder}: another --out") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def perform_in(options, argv, seed):
     make_folder(options.out)
     options.command = shlex.join(["jepsen/run", *argv, *([] if "--seed" in argv
                                                          else ["--seed", str(seed)])])

@@ -281,6 +281,50 @@ class Sync(Disk):
     longest_s = 3
 
 
+class Rot(Fault):
+    """While a node is down, bits of one of its files flip or the file's end is gone. It is
+    the same node in all of a run, for of the same bytes a majority must stay sound; it may end
+    itself as it finds out, or go on without what is damaged.
+
+    The end of the newest log segment and of the manifest are spared: there damage looks
+    like a write that power cut short, and no disk alone can tell (raftlog/README.md)."""
+
+    def begin(self):
+        world = self.world
+        if world.rotten is None:
+            world.rotten = self.rng.choice(world.nodes)
+            world.rotten.is_expendable += 1  # for good
+        node = world.rotten
+        self.say("kill and spoil", [node])
+        with node.lock:
+            self.control.kill(node)
+            self.text += self.spoil(node)
+
+    def spoil(self, node):
+        files = sorted(self.control.files(node))
+        newest = max((f for f in files if f[0].endswith(".raftlog")), key=lambda f: f[2],
+                     default=None)
+        may = [f for f in files if f[1] > 0 and f is not newest and
+               f[0].endswith((".tbl", ".val", ".raftlog", "CURRENT", "STORE"))]
+        if not may:
+            return ": it has no file yet"
+        path, size, _ = self.rng.choice(may)
+        name = path.rsplit("/", 1)[-1]
+        if self.rng.random() < 0.25:
+            left = self.rng.randrange(size)
+            self.control.truncate(node, path, left)
+            return f": {name} cut to {left} of {size} bytes"
+        first = self.rng.randrange(size)
+        flips = self.rng.choice((1, 1, 3))
+        for _ in range(flips):
+            at = min(size - 1, first + self.rng.randrange(512)) if flips > 1 else first
+            self.control.flip(node, path, at, self.rng.randrange(8))
+        return f": {name}, {flips} bits near byte {first} of {size}"
+
+    def end(self):
+        self.control.start(self.nodes[0])
+
+
 class Power(Fault):
     """Nodes, mostly all of them, lose power at once, and what they had not synced."""
     longest_s = 3
@@ -439,9 +483,9 @@ KINDS = {
     "partition": (Partition, Partition, Partition, Flapping, Swizzle), "disk": (Disk,),
     "sync": (Sync,), "power": (Power,), "full": (Full,), "leader": (Leader,), "roll": (Roll,),
     "ranges": (Ranges,), "drain": (Drain,),
-    "move": (Move,), "replace": (Replace,),
+    "move": (Move,), "replace": (Replace,), "rot": (Rot,),
 }
-ALL = tuple(k for k in KINDS if k != "full")
+ALL = tuple(k for k in KINDS if k not in ("full", "rot"))
 NEEDS_COMMAND = {"leader": ("range transfer-leader",), "drain": ("node drain",),
                  "move": ("range scatter",), "replace": ("node decommission",),
                  "ranges": tuple(f"range {c}" for c in Ranges.COMMANDS)}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fault tests, in short: a minute of registers under kills and partitions, and that the
 harness says what is wrong, refuses what it cannot do, and leaves nothing behind."""
+import fcntl
 import json
 import os
 import signal
@@ -34,6 +35,16 @@ def test_refusals():
                         (("--bin", "/nowhere"), "jepsen-client is not in /nowhere")):
         done = run(*argv)
         check(done.returncode == 2 and words in done.stderr, argv, done.returncode, done.stderr)
+
+
+def test_folder_in_use():
+    """Two runs in one folder would wipe each other's nodes."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as out:
+        handle = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        done = run("--time", "1", "--out", out)
+        os.close(handle)
+        check(done.returncode == 2 and "another run uses" in done.stderr, done.stderr)
 
 
 def test_unsupported():
@@ -108,4 +119,4 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
     if missing:
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
-    main(test_refusals, test_unsupported, test_smoke, test_interrupted)
+    main(test_refusals, test_folder_in_use, test_unsupported, test_smoke, test_interrupted)
