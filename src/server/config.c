@@ -58,6 +58,9 @@ static const struct key_row rows[] = {
     {"labels", KEY_TEXT, AT(labels), 0, 0, 0, "where it stands, for placement: zone=a,rack=2"},
     {"cluster_secret_file", KEY_TEXT, AT(cluster_secret_file), 0, 0, 0,
      "file with the secret that peers prove; without one, peers come from loopback only"},
+    {"stores", KEY_NUMBER, AT(stores), 1, 64, 1,
+     "in this process, a thread each: store K listens on port + 100 x (K - 1) and is in "
+     "data_dir/store-K; all sizes are those of each store"},
 
     {"memtable_bytes", KEY_SIZE, AT(memtable_bytes), 16 * KIB, GIB, 64 * MIB,
      "writes in memory before a flush to disk"},

@@ -48,6 +48,7 @@ struct config {
     char labels[CONFIG_LABELS_MAX];            /* "zone=a,rack=2"; may be empty */
     uint32_t join_count; /* where a new folder joins; 0: it founds a cluster */
     char join[CONFIG_JOIN_MAX][CONFIG_ADDRESS_MAX];
+    uint64_t stores; /* in this process (stores.h) */
     /* engine and log */
     uint64_t memtable_bytes;
     uint64_t memtables_max;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * holdfastd — one node: reads its configuration, opens its store, serves until it is
+ * holdfastd — one node: reads its configuration, opens its stores, serves until it is
  * told to stop (SIGTERM or SIGINT: hand over, flush, exit 0; a second one: at once).
+ * The first store has the main thread, each other one a thread of its own.
  * Exit status: 0 stopped in order, 1 an error (one line on standard error), 2 usage.
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -16,19 +18,30 @@
 #include "env/uv/env_uv.h"
 #include "server/config.h"
 #include "server/options.h"
+#include "server/stores.h"
 #include "store/store.h"
 
 #define HOLDFAST_VERSION "0.1.0"
 enum { RETRY_PAUSE_MS = 100, HELP_MAX = 1 << 16 };
 
-struct server {
+/* The process: what all its stores read, and whether it is ending. */
+struct node {
     struct config config;
-    struct logger logger;
     uint8_t secret[STORE_SECRET_MAX];
     size_t secret_len;
+    atomic_bool is_stopping; /* a signal came */
+    atomic_bool has_failed;  /* a store could not be opened */
+};
+
+/* One store; all of it is its thread's own. */
+struct server {
+    struct node *node;
+    struct config config; /* of this store */
+    struct logger logger;
     struct env *env;
     struct store *store;
     bool is_stopping;
+    struct env_uv_thread *thread; /* NULL: the main one */
 };
 
 /* ---- log lines ----------------------------------------------------------------- */
@@ -121,7 +134,7 @@ static int read_file(const char *path, uint8_t *out, size_t max, size_t *ret_len
     return 0;
 }
 
-static int read_config(struct server *s, const struct config_command *command, struct err *err)
+static int read_config(struct node *s, const struct config_command *command, struct err *err)
 {
     static uint8_t text[CONFIG_TEXT_MAX]; /* the main's own */
     size_t len = 0;
@@ -137,7 +150,7 @@ static int read_config(struct server *s, const struct config_command *command, s
     return rv == 0 ? config_finish(&s->config, err) : rv;
 }
 
-static int read_secret(struct server *s, struct err *err)
+static int read_secret(struct node *s, struct err *err)
 {
     size_t len = 0;
     if (s->config.cluster_secret_file[0] == 0)
@@ -162,16 +175,22 @@ static void on_drained(void *data)
     env_uv_quit(s->env);
 }
 
+static void begin_stop(struct server *s)
+{
+    s->is_stopping = true;
+    store_drain(s->store, (uint32_t)(s->config.stop_us / 1000), on_drained, s);
+}
+
 static void on_signal(void *data, int signum)
 {
     struct server *s = data;
     LOG_INFO(&s->logger, "signal", "number=%d", signum);
+    atomic_store(&s->node->is_stopping, true);
     if (s->is_stopping) {
         env_uv_quit(s->env);
         return;
     }
-    s->is_stopping = true;
-    store_drain(s->store, (uint32_t)(s->config.stop_us / 1000), on_drained, s);
+    begin_stop(s);
 }
 
 static void close_all(struct server *s)
@@ -192,7 +211,8 @@ static int open_once(struct server *s, struct err *err)
     int rv = env_uv_new(&env_options, &s->env, err);
     if (rv != 0)
         return rv;
-    options_of_config(&s->config, slice_of(s->secret, s->secret_len), &s->logger, &options);
+    options_of_config(&s->config, slice_of(s->node->secret, s->node->secret_len), &s->logger,
+                      &options);
     rv = store_open(&s->store, s->env, &options, err);
     if (rv == 0)
         rv = env_uv_on_signal(s->env, SIGTERM, on_signal, s, err);
@@ -218,6 +238,8 @@ static int open_store(struct server *s, struct err *err)
         if (rv == 0)
             return 0;
         close_all(s);
+        if (atomic_load(&s->node->is_stopping))
+            return rv;
         bool may_clear = rv == ERR_LOCKED || rv == ERR_IO || rv == ERR_BUSY;
         if (!may_clear || monotonic_us() >= until_us)
             return rv;
@@ -226,18 +248,75 @@ static int open_store(struct server *s, struct err *err)
     }
 }
 
+/* From open to closed, on the store's own thread. */
 static int serve(struct server *s)
 {
-    struct err err = {0};
-    if (read_secret(s, &err) != 0)
-        return fail(&err);
-    if (open_store(s, &err) != 0)
-        return fail(&err);
     LOG_INFO(&s->logger, "listening", "address=%s version=%s", store_address(s->store),
              HOLDFAST_VERSION);
+    if (atomic_load(&s->node->is_stopping) && !s->is_stopping)
+        begin_stop(s); /* the signal came before this store listened for it */
     env_uv_run(s->env);
     LOG_INFO(&s->logger, "stopped", "in order");
     close_all(s);
+    return 0;
+}
+
+/* A node serves with all of its stores or not at all. */
+static void store_thread(void *data)
+{
+    struct server *s = data;
+    struct err err = {0};
+    if (open_store(s, &err) == 0) {
+        serve(s);
+        return;
+    }
+    if (atomic_load(&s->node->is_stopping))
+        return;
+    fail(&err);
+    atomic_store(&s->node->has_failed, true);
+    kill(getpid(), SIGTERM);
+}
+
+static int start_threads(struct server *servers, uint32_t count, struct err *err)
+{
+    for (uint32_t k = 1; k < count; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "store-%u", k + 1);
+        int rv = env_uv_thread_start(name, store_thread, &servers[k], &servers[k].thread, err);
+        if (rv != 0)
+            return rv;
+    }
+    return 0;
+}
+
+/* The first store is opened before the others: they join it, in folders below its own. */
+static int run_stores(struct node *node, struct server *servers, uint32_t count)
+{
+    struct err err = {0};
+    if (read_secret(node, &err) != 0 || open_store(&servers[0], &err) != 0)
+        return fail(&err);
+    if (start_threads(servers, count, &err) != 0) {
+        fail(&err);
+        atomic_store(&node->has_failed, true);
+        kill(getpid(), SIGTERM);
+    }
+    serve(&servers[0]);
+    for (uint32_t k = 1; k < count; k++)
+        env_uv_thread_join(servers[k].thread);
+    return atomic_load(&node->has_failed) ? 1 : 0;
+}
+
+static int make_servers(struct node *node, struct server *servers, struct err *err)
+{
+    for (uint32_t k = 0; k < node->config.stores; k++) {
+        struct server *s = &servers[k];
+        int rv = stores_config(&node->config, k + 1, &s->config, err);
+        if (rv != 0)
+            return rv;
+        s->node = node;
+        s->logger =
+            (struct logger){.level = s->config.log_level, .sink = log_sink_stderr, .data = s};
+    }
     return 0;
 }
 
@@ -251,7 +330,8 @@ static int print_buf(struct buf *buf)
 
 int main(int argc, char **argv)
 {
-    static struct server server; /* the main's own */
+    static struct node node; /* these are the main's own */
+    static struct server servers[STORES_MAX];
     struct config_command command;
     struct err err = {0};
     struct buf out;
@@ -268,13 +348,11 @@ int main(int argc, char **argv)
         buf_printf(&out, "holdfastd %s\n", HOLDFAST_VERSION);
         return print_buf(&out);
     }
-    if (read_config(&server, &command, &err) != 0)
+    if (read_config(&node, &command, &err) != 0 || make_servers(&node, servers, &err) != 0)
         return fail(&err);
     if (command.is_check) {
-        config_print(&server.config, &out);
+        config_print(&node.config, &out);
         return print_buf(&out);
     }
-    server.logger =
-        (struct logger){.level = server.config.log_level, .sink = log_sink_stderr, .data = &server};
-    return serve(&server);
+    return run_stores(&node, servers, (uint32_t)node.config.stores);
 }
