@@ -64,6 +64,14 @@ static size_t node_size(size_t height, size_t payload)
     return (size + NODE_ALIGN - 1) & ~(size_t)(NODE_ALIGN - 1);
 }
 
+static void chunk_free(struct chunk *chunk)
+{
+    if (chunk->cap + sizeof *chunk == PAGES_LARGE)
+        pages_free(chunk);
+    else
+        free(chunk);
+}
+
 static int chunk_add(struct memtable *mem, size_t need)
 {
     size_t size = CHUNK_FIRST;
@@ -132,7 +140,7 @@ void memtable_unref(struct memtable *mem)
         return;
     for (struct chunk *c = mem->chunks, *next; c != NULL; c = next) {
         next = c->next;
-        free(c);
+        chunk_free(c);
     }
     free(mem);
 }

@@ -48,29 +48,10 @@ struct pool {
     atomic_bool is_locked;
     struct list chunks; /* with a free slab in front */
     size_t chunk_count;
+    struct chunk *spare; /* the last that became empty, or NULL: who takes and gives one
+                          * frame need not ask the system each time */
     struct list partial[CLASSES];
 };
-
-struct pool *pool_new(void)
-{
-    struct pool *pool = calloc(1, sizeof *pool);
-    if (pool == NULL)
-        return NULL;
-    atomic_init(&pool->is_locked, false);
-    list_init(&pool->chunks);
-    for (size_t i = 0; i < CLASSES; i++)
-        list_init(&pool->partial[i]);
-    return pool;
-}
-
-void pool_free(struct pool *pool)
-{
-    if (pool == NULL)
-        return;
-    ASSERT(pool->chunk_count == 0);
-    ASSERT(list_is_empty(&pool->chunks));
-    free(pool);
-}
 
 static struct chunk *chunk_of(void *frame)
 {
@@ -105,7 +86,30 @@ static struct chunk *chunk_new(struct pool *pool)
 static void chunk_free(struct chunk *chunk)
 {
     UNPOISON(chunk, PAGES_LARGE);
-    free(chunk);
+    pages_free(chunk);
+}
+
+struct pool *pool_new(void)
+{
+    struct pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL)
+        return NULL;
+    atomic_init(&pool->is_locked, false);
+    list_init(&pool->chunks);
+    for (size_t i = 0; i < CLASSES; i++)
+        list_init(&pool->partial[i]);
+    return pool;
+}
+
+void pool_free(struct pool *pool)
+{
+    if (pool == NULL)
+        return;
+    ASSERT(pool->chunk_count == 0);
+    ASSERT(list_is_empty(&pool->chunks));
+    if (pool->spare != NULL)
+        chunk_free(pool->spare);
+    free(pool);
 }
 
 /* A slab for the class, out of the first chunk, which has a free one. */
@@ -160,9 +164,13 @@ static bool has_room(const struct pool *pool, size_t class)
 static bool make_room(struct pool *pool, size_t class)
 {
     while (!has_room(pool, class)) {
-        spin_unlock(&pool->is_locked);
-        struct chunk *more = chunk_new(pool);
-        spin_lock(&pool->is_locked);
+        struct chunk *more = pool->spare;
+        pool->spare = NULL;
+        if (more == NULL) {
+            spin_unlock(&pool->is_locked);
+            more = chunk_new(pool);
+            spin_lock(&pool->is_locked);
+        }
         if (more == NULL)
             return has_room(pool, class);
         if (!has_room(pool, class)) {
@@ -192,19 +200,21 @@ void *pool_take(struct pool *pool, size_t size)
     return frame;
 }
 
-/* The slab has no frame in use. True: nor has its chunk any slab, and is out of the pool. */
-static bool slab_end(struct pool *pool, struct chunk *chunk, struct slab *slab)
+/* The slab has no frame in use. Returns a chunk that the pool needs no more, or NULL. */
+static struct chunk *slab_end(struct pool *pool, struct chunk *chunk, struct slab *slab)
 {
     list_remove(&slab->in_partial);
     slab->class = 0;
     chunk->slabs_free |= UINT32_C(1) << (slab - chunk->slabs);
     list_remove(&chunk->in_chunks);
     if (chunk->slabs_free == ALL_FREE) {
+        struct chunk *extra = pool->spare;
         pool->chunk_count--;
-        return true;
+        pool->spare = chunk;
+        return extra;
     }
     list_push_front(&pool->chunks, &chunk->in_chunks);
-    return false;
+    return NULL;
 }
 
 void pool_give(void *frame)
@@ -213,7 +223,7 @@ void pool_give(void *frame)
     struct pool *pool = chunk->pool;
     size_t offset = (size_t)((uint8_t *)frame - slab_base(chunk, 0));
     struct slab *slab = &chunk->slabs[offset / SLAB];
-    bool is_empty = false;
+    struct chunk *extra = NULL;
     spin_lock(&pool->is_locked);
     size_t size = (size_t)slab->class * POOL_GRAIN;
     ASSERT(size > 0 && slab->used > 0);
@@ -226,10 +236,10 @@ void pool_give(void *frame)
     slab->free_count++;
     slab->used--;
     if (slab->used == 0)
-        is_empty = slab_end(pool, chunk, slab);
+        extra = slab_end(pool, chunk, slab);
     spin_unlock(&pool->is_locked);
-    if (is_empty)
-        chunk_free(chunk);
+    if (extra != NULL)
+        chunk_free(extra);
 }
 
 static void slab_check(struct chunk *chunk, size_t i)

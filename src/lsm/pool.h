@@ -8,7 +8,7 @@
  *   frame    what pool_take() gives
  *
  * A slab without a frame in use can become one of another size, a chunk without a slab in
- * use goes back to the system. Frames are not moved: when sizes change, slabs of the old
+ * use goes back to the system, but for one that is kept. Frames are not moved: when sizes change, slabs of the old
  * size go as the cache lets its oldest blocks go.
  *
  * Ownership  a frame is given back with pool_give() alone; all of them before pool_free().
@@ -40,7 +40,7 @@ void pool_free(struct pool *pool);
 void *pool_take(struct pool *pool, size_t size);
 void pool_give(void *frame);
 
-/* Assert counts and lists. Returns the bytes held of the system. */
+/* Assert counts and lists. Returns the bytes held of the system, the kept chunk apart. */
 size_t pool_check(struct pool *pool);
 
 #endif
