@@ -439,6 +439,7 @@ static int open_log(struct db *db, const char *dir, struct err *err)
     }
     struct raftlog_options options = db->options.raftlog;
     options.no_zeroing |= db->options.log == DB_LOG_UNSYNCED;
+    options.no_rewrite = true; /* the one group gives up all of a segment at the next flush */
     if (log_share(&db->options) > 0)
         options.cache_bytes = MIN(options.cache_bytes, log_share(&db->options));
     options.callbacks = (struct raftlog_callbacks){.on_room = on_room, .on_damage = on_log_damage};

@@ -70,7 +70,8 @@ struct raftlog_options {
     bool no_zeroing;        /* new files get their room and no zeroes: half the writing while the
                              * log grows, but a sync there commits metadata, too; for those
                              * who do not wait for syncs */
-    bool no_rewrite;        /* for tests: never copy what lives in old segments */
+    bool no_rewrite;        /* never copy what lives in old segments: for an owner of one
+                             * group, whose oldest entries go first anyway, and for tests */
     struct raftlog_callbacks callbacks;
     void *data; /* for the callbacks */
 };
