@@ -120,7 +120,8 @@ enum { ENV_TASK_ROUNDS_MAX = 8 };
 
 /* ---- background work --------------------------------------------------- */
 
-/* Lanes never wait for each other. Those with one thread run in FIFO order. */
+/* Lanes never wait for each other. Those with one thread run in FIFO order. FLUSH and SNAPSHOT
+ * have less claim to the processors than the rest, and COMPACT the least. */
 enum env_lane {
     ENV_LANE_LOG,      /* log writes and syncs; one thread */
     ENV_LANE_READ,     /* reads that missed the cache; several threads */

@@ -128,6 +128,10 @@ uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes)
     const struct lsm_options *o = &lsm->options;
     uint64_t step = pace_step(version_l0_depth(lsm->version), o->l0_slow,
                               o->l0_stop - MIN(o->l0_slow, o->l0_stop));
+    /* The flush has less claim to the processors than the writers that wait for it. */
+    if (lsm->frozen_count >= o->memtables_max)
+        step = MAX(step, pace_step(memtable_bytes(lsm->active), o->memtable_bytes / 2,
+                                   o->memtable_bytes / 2));
     /* Garbage that nothing is done about (a full disk) slows nobody. */
     uint64_t slow = (uint64_t)o->value_garbage_percent * 10 + GARBAGE_SLOW;
     if (lsm->compaction != NULL)

@@ -168,10 +168,11 @@ enum lsm_stall { LSM_STALL_NONE, LSM_STALL_SLOW, LSM_STALL_STOP };
 enum lsm_stall lsm_stall(const struct lsm *lsm);
 
 /* How long an owner should wait after it wrote `bytes`: 0 while L0 is below `l0_slow` (and
- * garbage in value files not far above `value_garbage_percent`), then more the nearer it comes
- * to `l0_stop` (or garbage to 5 percent above, while a compaction works), so that writers meet a
- * rate that compaction can follow and not a wall. From LSM_PACE_FIRST bytes a second down to
- * LSM_PACE_LAST. */
+ * garbage in value files not far above `value_garbage_percent`, and there is room for one more
+ * frozen memtable or half of the active one), then more the nearer it comes to `l0_stop` (or
+ * garbage to 5 percent above, while a compaction works; or the active memtable to its end), so
+ * that writers meet a rate that flush and compaction can follow and not a wall. From LSM_PACE_FIRST
+ * bytes a second down to LSM_PACE_LAST. */
 uint64_t lsm_pace_us(const struct lsm *lsm, size_t bytes);
 enum { LSM_PACE_FIRST = 32 << 20, LSM_PACE_LAST = 1 << 20 };
 

@@ -8,8 +8,8 @@
  *   frame    what pool_take() gives
  *
  * A slab without a frame in use can become one of another size, a chunk without a slab in
- * use goes back to the system, but for one that is kept. Frames are not moved: when sizes change, slabs of the old
- * size go as the cache lets its oldest blocks go.
+ * use goes back to the system, but for one that is kept. Frames are not moved: when sizes change,
+ * slabs of the old size go as the cache lets its oldest blocks go.
  *
  * Ownership  a frame is given back with pool_give() alone; all of them before pool_free().
  * Threads    any; a short lock.

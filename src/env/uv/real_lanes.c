@@ -10,6 +10,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "env/uv/real_internal.h"
 
@@ -17,6 +18,15 @@ static const char *const LANE_NAMES[ENV_LANE_NR] = {
     [ENV_LANE_LOG] = "hf-log",           [ENV_LANE_READ] = "hf-read",
     [ENV_LANE_FLUSH] = "hf-flush",       [ENV_LANE_COMPACT] = "hf-compact",
     [ENV_LANE_SNAPSHOT] = "hf-snapshot",
+};
+
+/* What nobody waits for runs on what others leave of the processors: a reader that has to
+ * share one with a compaction waits for milliseconds now and then. A flush is more urgent, as
+ * writers wait for the room. Behind both, pacing slows writers before they are at a wall. */
+static const int LANE_NICE[ENV_LANE_NR] = {
+    [ENV_LANE_FLUSH] = 10,
+    [ENV_LANE_SNAPSHOT] = 10,
+    [ENV_LANE_COMPACT] = 15,
 };
 
 static struct env_work *lane_take(struct real_lane *lane)
@@ -36,6 +46,9 @@ static void *lane_main(void *arg)
 {
     struct real_lane *lane = arg;
     struct env_work *work;
+    int add = LANE_NICE[lane - lane->world->lanes];
+    if (add > 0)
+        (void)nice(add); /* of this thread alone; refused: it runs as the others do */
     while ((work = lane_take(lane)) != NULL) {
         work->execute(work);
         real_inbox_complete(&lane->world->inbox, work);

@@ -89,6 +89,37 @@ static void test_push_back(void **state)
     place_fini(&p);
 }
 
+/* The flush does not come along: waits get longer until the active memtable is full, too,
+ * and are over with the flush. */
+static void test_push_back_of_memory(void **state)
+{
+    (void)state;
+    struct place p;
+    struct lsm_options options;
+    struct lsm_stats stats;
+    uint64_t pace = 0, waits = 0;
+    default_options(&options);
+    options.memtables_max = 1;
+    place_init(&p, &options);
+    for (unsigned n = 0; write_one(&p) == 0; n++) { /* no turn of the loop */
+        assert_true(n < 10000);
+        lsm_stats(p.lsm, &stats);
+        uint64_t now = lsm_pace_us(p.lsm, 1 << 20);
+        uint64_t active = stats.memtable_bytes - MIN(stats.memtable_bytes, options.memtable_bytes);
+        assert_true(now >= pace);
+        if (now > 0)
+            assert_true(stats.memtables_frozen == 1 && active >= options.memtable_bytes / 2);
+        waits += now > 0;
+        pace = now;
+    }
+    assert_true(waits > 0);
+    assert_int_equal(lsm_pace_us(p.lsm, LSM_PACE_LAST), 1000000);
+    run(&p, 500000);
+    assert_int_equal(lsm_pace_us(p.lsm, 1 << 20), 0);
+    assert_int_equal(write_one(&p), 0);
+    place_fini(&p);
+}
+
 static int get(struct place *p, uint64_t number)
 {
     char key[16];
@@ -177,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_push_back),
+        cmocka_unit_test(test_push_back_of_memory),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_levels),
     };

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -522,6 +523,37 @@ static void test_quit_races_with_the_end_that_it_brings(void **state)
     }
 }
 
+static void execute_note_nice(struct env_work *work)
+{
+    struct job *job = container_of(work, struct job, work);
+    job->number = getpriority(PRIO_PROCESS, 0); /* of the thread, on Linux */
+}
+
+static void complete_note(struct env_work *work)
+{
+    struct job *job = container_of(work, struct job, work);
+    if (++job->f->completed == ENV_LANE_NR)
+        env_uv_quit(job->f->env);
+}
+
+/* Compaction and its like run on what others leave of the processors. */
+static void test_background_lanes_yield(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < ENV_LANE_NR; i++) {
+        f->jobs[i].f = f;
+        env_work_init(&f->jobs[i].work, execute_note_nice, complete_note, NULL);
+        env_work_submit(f->env, (enum env_lane)i, &f->jobs[i].work);
+    }
+    env_uv_run(f->env);
+    int ours = getpriority(PRIO_PROCESS, 0);
+    assert_int_equal(f->jobs[ENV_LANE_LOG].number, ours);
+    assert_int_equal(f->jobs[ENV_LANE_READ].number, ours);
+    assert_int_equal(f->jobs[ENV_LANE_FLUSH].number, MIN(ours + 10, 19));
+    assert_int_equal(f->jobs[ENV_LANE_SNAPSHOT].number, MIN(ours + 10, 19));
+    assert_int_equal(f->jobs[ENV_LANE_COMPACT].number, MIN(ours + 15, 19));
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -531,6 +563,7 @@ int main(void)
         TEST(test_a_lane_of_one_thread_keeps_order),
         TEST(test_a_lane_of_several_threads_completes_all),
         TEST(test_lanes_do_not_wait_for_each_other),
+        TEST(test_background_lanes_yield),
         TEST(test_stop_waits_for_running_work_and_drops_the_rest),
         TEST(test_stop_from_a_callback_ends_the_run),
         TEST(test_posts_of_many_threads_run_in_each_ones_order),
