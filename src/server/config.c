@@ -608,6 +608,10 @@ static void flags_fill(struct flag_table *table, struct config_command *command)
         {"config", 'c', ARGS_TEXT, &command->file, NULL, "FILE", "read this file first"},
         {"check-config", 0, ARGS_SWITCH, &command->is_check, NULL, NULL,
          "print the effective configuration and exit"},
+        {"recover", 0, ARGS_TEXT, &command->recover, NULL, "STORE,…",
+         "unsafe recovery: these stores are lost for good; see holdfast range recover"},
+        {"plan", 0, ARGS_SWITCH, &command->is_plan, NULL, NULL,
+         "with --recover: say what would be done, and change nothing"},
         {"help", 'h', ARGS_SWITCH, &command->is_help, NULL, NULL, "this text"},
         {"version", 0, ARGS_SWITCH, &command->is_version, NULL, NULL, "print the version"},
     };
@@ -641,6 +645,28 @@ int config_command_parse(struct config_command *ret_command, int argc, const cha
     if (rv != 0)
         return rv;
     *ret_command = command;
+    return 0;
+}
+
+int config_parse_lost(const char *text, uint64_t *ids, size_t max, size_t *ret_count,
+                      struct err *err)
+{
+    const char *at = text;
+    size_t count = 0;
+    for (;;) {
+        uint64_t id = 0;
+        size_t digits = 0;
+        for (; *at >= '0' && *at <= '9' && digits < 18; at++, digits++)
+            id = id * 10 + (uint64_t)(*at - '0');
+        if (digits == 0 || id == 0 || (*at != ',' && *at != 0))
+            return err_set(err, ERR_INVALID, "--recover: '%s' are no store ids like 2,3", text);
+        if (count == max)
+            return err_set(err, ERR_INVALID, "--recover: more than %zu stores", max);
+        ids[count++] = id;
+        if (*at++ == 0)
+            break;
+    }
+    *ret_count = count;
     return 0;
 }
 

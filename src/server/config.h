@@ -115,12 +115,19 @@ struct config_command {
     bool is_check;    /* --check-config: print the effective configuration and exit */
     bool is_help;
     bool is_version;
+    const char *recover; /* --recover: stores that are lost for good, "2,3"; NULL: serve */
+    bool is_plan;        /* --plan: only say what that would do */
     /* private */
     const char *values[CONFIG_KEYS_MAX]; /* borrowed from argv; by the table's order */
 };
 
+/* The ids of --recover, in order as written. ERR_INVALID. */
+int config_parse_lost(const char *text, uint64_t *ids, size_t max, size_t *ret_count,
+                      struct err *err);
+
 /* Understand argv[0..argc) (without the program's name): --config, --check-config,
- * --help, --version, and every key as a flag with dashes (--data-dir D, or --data D). */
+ * --recover, --plan, --help, --version, and every key as a flag with dashes (--data-dir D, or
+ * --data D). */
 int config_command_parse(struct config_command *ret_command, int argc, const char *const *argv,
                          struct err *err);
 

@@ -42,6 +42,9 @@ struct server {
     struct store *store;
     bool is_stopping;
     struct env_uv_thread *thread; /* NULL: the main one */
+    bool is_recovering;
+    struct store_recover recover;
+    int recover_status;
 };
 
 /* ---- log lines ----------------------------------------------------------------- */
@@ -213,6 +216,8 @@ static int open_once(struct server *s, struct err *err)
         return rv;
     options_of_config(&s->config, slice_of(s->node->secret, s->node->secret_len), &s->logger,
                       &options);
+    if (s->is_recovering)
+        options.recover = &s->recover;
     rv = store_open(&s->store, s->env, &options, err);
     if (rv == 0)
         rv = env_uv_on_signal(s->env, SIGTERM, on_signal, s, err);
@@ -320,6 +325,48 @@ static int make_servers(struct node *node, struct server *servers, struct err *e
     return 0;
 }
 
+/* ---- unsafe recovery ------------------------------------------------------------------ */
+
+static void on_recover_line(void *data, const char *line)
+{
+    (void)data;
+    printf("%s\n", line);
+}
+
+static void on_recovered(void *data, int status, const char *text)
+{
+    struct server *s = data;
+    s->recover_status = status;
+    if (status == 0)
+        printf("%s\n", text);
+    else
+        fprintf(stderr, "holdfastd: %s\n", text);
+    env_uv_quit(s->env);
+}
+
+static int recover(struct server *s, const struct config_command *command)
+{
+    struct err err = {0};
+    if (s->config.stores > 1) {
+        err_set(&err, ERR_INVALID, "--recover: one store at a time, by --stores 1 and its folder");
+        return fail(&err);
+    }
+    s->is_recovering = true;
+    s->recover = (struct store_recover){
+        .is_plan = command->is_plan, .say = on_recover_line, .done = on_recovered, .data = s};
+    s->config.wait_us = 0; /* a folder whose store runs is not to be waited for */
+    if (config_parse_lost(command->recover, s->recover.lost, STORE_LOST_MAX, &s->recover.lost_count,
+                          &err) != 0)
+        return fail(&err);
+    if (open_store(s, &err) != 0) {
+        close_all(s);
+        return fail(&err);
+    }
+    env_uv_run(s->env);
+    close_all(s);
+    return s->recover_status == 0 && fflush(stdout) == 0 ? 0 : 1;
+}
+
 static int print_buf(struct buf *buf)
 {
     size_t n = fwrite(buf->data, 1, buf->len, stdout);
@@ -354,5 +401,7 @@ int main(int argc, char **argv)
         config_print(&node.config, &out);
         return print_buf(&out);
     }
+    if (command.recover != NULL)
+        return recover(&servers[0], &command);
     return run_stores(&node, servers, (uint32_t)node.config.stores);
 }

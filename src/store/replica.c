@@ -7,6 +7,7 @@
 #include "store/check.h"
 #include "store/driver.h"
 #include "store/merge.h"
+#include "store/recover.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -129,6 +130,8 @@ void replica_run(struct replica *r)
     int rv = raftlog_group_state(r->store->log, r->replica_id, &state);
     ASSERT(rv == 0);
     r->replay_to = MAX(state.hint, range_meta(r->range)->applied_index);
+    if (r->store->opt.recover != NULL && !r->store->opt.recover->is_plan) /* committed or not */
+        r->replay_to = MAX(r->replay_to, state.last_index);
     LOG_INFO(r->store->logger, "replay", "replica=%llu from=%llu to=%llu last=%llu term=%llu",
              (unsigned long long)r->replica_id,
              (unsigned long long)range_meta(r->range)->applied_index,
@@ -193,6 +196,10 @@ static bool log_fits_state(struct replica *r)
 void replica_on_replayed(struct replica *r)
 {
     ASSERT(r->state == REPLICA_REPLAYING);
+    if (r->store->opt.recover != NULL) {
+        recover_on_replayed(r->store);
+        return;
+    }
     if (r->cons != NULL || !list_is_empty(&r->log_writes))
         return;
     if (!log_fits_state(r)) {

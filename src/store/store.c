@@ -8,6 +8,7 @@
 #include "store/absorb.h"
 #include "store/driver.h"
 #include "store/merge.h"
+#include "store/recover.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -513,6 +514,10 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
         rv = copy_options(store, options, err);
     if (rv == 0)
         rv = store_boot(store, err);
+    if (rv == 0 && store->opt.recover != NULL) {
+        *ret_store = store;
+        return recover_begin(store, err);
+    }
     if (rv == 0)
         rv = open_net(store, err);
     if (rv == 0)
@@ -541,6 +546,7 @@ void store_free(struct store *store)
     store_mail_free(store);
     pulse_free(store);
     driver_free(store);
+    recover_free(store);
     net_free(store->net);
     raftlog_free(store->log); /* before the replica, whose reads it may hold */
     uint32_t cursor = 0;

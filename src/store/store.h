@@ -58,6 +58,18 @@ struct store_peer {
     char address[ENV_ADDRESS_MAX];
 };
 
+enum { STORE_LOST_MAX = 64 };
+
+/* Unsafe recovery (recover.h). `done` runs once, later; the owner stops the store then. */
+struct store_recover {
+    uint64_t lost[STORE_LOST_MAX]; /* ids of stores that never come back */
+    size_t lost_count;
+    bool is_plan; /* only say what would be done */
+    void (*say)(void *data, const char *line);
+    void (*done)(void *data, int status, const char *text);
+    void *data;
+};
+
 struct store_options {
     const char *data_dir;  /* made if missing (its parent must exist) */
     const char *listen;    /* "host:port" */
@@ -100,6 +112,8 @@ struct store_options {
     uint32_t reply_stall_ms;  /* … and for how long it may be stuck: 30 s */
     uint32_t requests_max;    /* in flight on one connection: 4,096 */
     const struct logger *logger;
+    const struct store_recover *recover; /* NULL: serve. Else recover the folder, and nothing
+                                            more: no listening, no peers. Borrowed */
 };
 
 /* The defaults named above; paths and ids are the caller's to fill. */

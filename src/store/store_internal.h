@@ -76,6 +76,7 @@ enum {
 };
 
 struct driver;
+struct recover;
 struct net_call;
 
 /* found.c: asking to join, or where everybody is. */
@@ -103,7 +104,8 @@ struct store {
     struct book book;
     struct join join;
     struct beats beats;
-    struct driver *driver; /* owned */
+    struct driver *driver;   /* owned */
+    struct recover *recover; /* owned; NULL: it serves */
     struct list mail;      /* beats.c: messages to ourselves */
     uint32_t mail_count;
     struct env_task mail_task;

@@ -647,6 +647,12 @@ const struct cli_command range_commands[] = {
      "compare the replicas of a range: checksums of each, at one index",
      "  holdfast range check\n  holdfast range check --all --json\n"
      "\n0: all replicas are alike; 1: some differ; 4: nothing differs, but not all took part"},
+    {"recover", range_recover_run, NULL, NULL,
+     "bring back ranges whose majority is lost for good, on a stopped store",
+     "  holdfast range recover --unsafe --data /var/lib/holdfast --lost 2,3\n"
+     "  holdfast range recover --unsafe --data /var/lib/holdfast --lost 2,3 --yes\n"
+     "\nThe ranges go on with what this folder holds; writes that only the lost stores had are\n"
+     "gone. Without --yes it shows what would be done. The lost stores must never start again."},
     {"transfer-leader", run_transfer_leader, NULL, "[REPLICA]",
      "hand leadership to a replica, or to whichever is best",
      "  holdfast range transfer-leader 2\n  holdfast range transfer-leader --range 7 --to 3"},

@@ -17,4 +17,7 @@ int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, voi
 int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
                struct hf_result **ret_result);
 
+/* range recover (recover.c). */
+int range_recover_run(struct cli *cli, int argc, const char *const *argv);
+
 #endif

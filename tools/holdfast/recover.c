@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * range recover: what holdfastd does to the folder of a stopped store when its ranges have
+ * lost their majority for good (store/recover.h). Without --yes it only says what that would be.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ranges.h"
+
+enum { PATH_SIZE = 4096, WORDS_MAX_HERE = 12 };
+
+/* holdfastd stands beside this program. */
+static bool find_server(char path[PATH_SIZE])
+{
+    char self[PATH_SIZE - 16];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        return false;
+    self[n] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash != NULL)
+        *slash = 0;
+    snprintf(path, PATH_SIZE, "%s/holdfastd", self);
+    return access(path, X_OK) == 0;
+}
+
+int range_recover_run(struct cli *cli, int argc, const char *const *argv)
+{
+    const char *config = NULL, *data = NULL, *lost = NULL;
+    bool is_unsafe = false, is_yes = false;
+    const struct args_flag flags[] = {
+        {"unsafe", 0, ARGS_SWITCH, &is_unsafe, NULL, NULL,
+         "what is not in this folder is lost: say that you know"},
+        {"lost", 0, ARGS_TEXT, &lost, NULL, "STORE,…", "stores that never come back"},
+        {"data", 0, ARGS_TEXT, &data, NULL, "DIR", "the stopped store's folder"},
+        {"config", 'c', ARGS_TEXT, &config, NULL, "FILE", "or its configuration"},
+        {"yes", 0, ARGS_SWITCH, &is_yes, NULL, NULL, "do it; without: only say what would be done"},
+    };
+    struct cli_words words;
+    int exit_code = EXIT_DONE;
+    cli->is_offline = true;
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, &exit_code))
+        return exit_code;
+    if (!is_unsafe || lost == NULL || (data == NULL && config == NULL))
+        return cli_usage(cli, "--unsafe, --lost STORE,… and --data DIR or --config FILE");
+    char path[PATH_SIZE];
+    if (!find_server(path))
+        return cli_error(cli, "no holdfastd beside this program");
+    const char *run[WORDS_MAX_HERE] = {path, "--recover", lost, "--log-level", "warn"};
+    size_t n = 5;
+    if (config != NULL) {
+        run[n++] = "--config";
+        run[n++] = config;
+    }
+    if (data != NULL) {
+        run[n++] = "--data";
+        run[n++] = data;
+    }
+    if (!is_yes)
+        run[n++] = "--plan";
+    ASSERT(n < WORDS_MAX_HERE);
+    execv(path, (char *const *)run);
+    return cli_error(cli, "run '%s': %s", path, strerror(errno));
+}
