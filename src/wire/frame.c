@@ -10,7 +10,7 @@ enum {
     FRAME_FLAGS_LEN = 1,
     RAW_LEN_LEN = 4,       /* u32 in front of an LZ4 block */
     LZ4_RATIO_MAX = 255,   /* a block never expands to more than this times its length */
-    SAMPLE_LEN = 4096,     /* looked at before a long body is compressed */
+    SAMPLE_LEN = 2048,     /* looked at before a body is compressed */
     KEEP_MAX = 256 * 1024, /* memory of this size is kept between frames */
 };
 
@@ -25,14 +25,13 @@ size_t frame_begin(struct buf *buf)
     return start;
 }
 
-/* Does a piece from the middle shrink by an eighth? Random bytes do not, and it
- * costs microseconds to find out where the whole would cost milliseconds. */
+/* Does a piece from the middle shrink to a half? Random bytes do not, nor does a batch of
+ * small writes of which only the heads repeat: to compress it for each follower costs a
+ * leader a tenth of its CPU and saves a quarter of bytes that a network has to spare. */
 static bool body_is_worth_it(const uint8_t *body, size_t len)
 {
-    char out[SAMPLE_LEN - SAMPLE_LEN / 8];
+    char out[SAMPLE_LEN / 2];
     ASSERT(len >= FRAME_LZ4_MIN);
-    if (len < 2 * SAMPLE_LEN)
-        return true;
     const char *middle = (const char *)body + (len - SAMPLE_LEN) / 2;
     return LZ4_compress_default(middle, out, SAMPLE_LEN, sizeof out) > 0;
 }
