@@ -93,7 +93,7 @@ static int copy_puts(struct step *step, const struct lsm_batch *puts)
         return ERR_NOMEM;
     memtable_write_begin(step->mem);
     while (lsm_batch_next(puts, &pos, &e))
-        memtable_add(step->mem, &e);
+        memtable_add(step->mem, &e, 1);
     return 0;
 }
 

@@ -8,7 +8,12 @@
 #include "lsm/lsm_internal.h"
 #include "lsm/value_gc.h"
 
-enum { SLICE_MIN = 4 << 10, SLICE_MAX = 1 << 20, VALUES_SHARE = 16 };
+enum {
+    SLICE_MIN = 4 << 10,
+    SLICE_MAX = 1 << 20,
+    VALUES_SHARE = 16,
+    ADD_TOGETHER = 64, /* records that the memtable is given at once */
+};
 
 struct build_env lsm_build_env(struct lsm *lsm)
 {
@@ -67,10 +72,21 @@ static bool has_room(const struct lsm *lsm)
            version_l0_depth(lsm->version) < lsm->options.l0_stop;
 }
 
+/* Views that hold the memtable that was keep it: nothing is added to it any more. */
+static void learn(struct lsm *lsm)
+{
+    struct memtable *next = memtable_relearn(lsm->active, lsm->options.memtable_bytes);
+    if (next == NULL)
+        return;
+    memtable_unref(lsm->active);
+    lsm->active = next;
+    lsm_view_drop(lsm);
+}
+
 int lsm_write(struct lsm *lsm, const struct lsm_batch *batch)
 {
-    struct entry e;
-    size_t pos = 0;
+    struct entry entries[ADD_TOGETHER];
+    size_t pos = 0, n;
     if (lsm->is_dead)
         return ERR_IO;
     if (batch->buf.failed)
@@ -88,15 +104,17 @@ int lsm_write(struct lsm *lsm, const struct lsm_batch *batch)
             return rv;
     }
     size_t bytes = lsm_batch_bytes(batch);
+    learn(lsm);
     if (memtable_reserve(lsm->active, batch->count, bytes) != 0)
         return ERR_NOMEM;
     size_t before = memtable_count(lsm->active);
     size_t large = lsm->options.value_bytes > 0 ? lsm->options.value_bytes : SIZE_MAX;
     memtable_write_begin(lsm->active);
-    while (lsm_batch_next(batch, &pos, &e)) {
-        memtable_add(lsm->active, &e);
-        lsm->active_large += e.value.len >= large ? e.value.len : 0;
-    }
+    do {
+        for (n = 0; n < ARRAY_LEN(entries) && lsm_batch_next(batch, &pos, &entries[n]); n++)
+            lsm->active_large += entries[n].value.len >= large ? entries[n].value.len : 0;
+        memtable_add(lsm->active, entries, n);
+    } while (n == ARRAY_LEN(entries));
     ASSERT(memtable_count(lsm->active) == before + batch->count);
     lsm->stats.writes += batch->count;
     lsm->stats.write_bytes += bytes;

@@ -12,9 +12,13 @@ enum {
     CHUNK_FIRST = 4 << 10, /* small memtables stay small */
     CHUNK_SHARE = 16,      /* … and waste little by their last chunk */
     NODE_ALIGN = 8,
-    COMMON_MAX = 32,    /* bytes that are skipped before abbreviating */
-    LEARN_SAMPLES = 32, /* at most so many nodes are looked at for them, … */
-    LEARN_COUNT = 1000, /* … and not in a small memtable */
+    COMMON_MAX = 32,     /* bytes that are skipped before abbreviating */
+    LEARN_SAMPLES = 400, /* at most so many nodes are looked at for them, … */
+    LEARN_LEAST = 100,   /* … on the first level that has so many, … */
+    LEARN_COUNT = 1000,  /* … and not in a small memtable */
+    LEARN_GROWTH = 4,    /* one that knows its keys badly looks again when so much larger … */
+    LEARN_LAST = 16000,  /* … unless copying it would take long */
+    WALKS = 16,          /* searches side by side */
 };
 
 /* The way on. `abbreviation` is stored before and read after `next`, so what a reader sees
@@ -54,8 +58,24 @@ struct memtable {
     uint32_t seed; /* of node heights: the same writes build the same list */
     _Atomic uint8_t height;
     struct node *head;
+    size_t learn_at;   /* entries, when memtable_relearn() looks */
+    size_t strangers;  /* entries whose keys do not begin with what is common */
     size_t common_len; /* fixed before the first write */
     uint8_t common[COMMON_MAX];
+};
+
+/* One of several searches that go down side by side: while one waits for memory, the
+ * others go on. Only the writer's: links do not change under it. */
+struct walk {
+    struct slice key;
+    uint64_t version;
+    uint64_t abbreviation;
+    bool is_exact;
+    struct node *at;
+    struct node *not_before; /* known to be >= from the level above */
+    struct node *fetched;    /* asked for, to be compared at the next step */
+    size_t level;
+    struct node *prev[HEIGHT_MAX]; /* found: last node before on each level */
 };
 
 static size_t node_size(size_t height, size_t payload)
@@ -109,6 +129,7 @@ struct memtable *memtable_new(size_t bytes)
     atomic_init(&mem->height, 1);
     mem->chunk_max = MIN(MAX(bytes / CHUNK_SHARE, (size_t)CHUNK_FIRST), (size_t)PAGES_LARGE);
     mem->seed = 0x9e3779b9;
+    mem->learn_at = LEARN_COUNT;
     if (chunk_add(mem, node_size(HEIGHT_MAX, 0)) != 0) {
         free(mem);
         return NULL;
@@ -230,13 +251,31 @@ static uint64_t abbreviate(const struct memtable *mem, struct slice key)
     return v;
 }
 
+/* Has who has this abbreviation and the length of `key` that very key? 0 and the maximum
+ * stand for what is before and behind the common bytes, too. */
+static inline bool abbreviation_is_exact(const struct memtable *mem, struct slice key,
+                                         uint64_t abbreviation)
+{
+    return abbreviation != 0 && abbreviation != UINT64_MAX &&
+           key.len <= mem->common_len + sizeof abbreviation;
+}
+
+/* Is `n`, whose abbreviation is the same, before the target? */
+static inline bool node_is_before_equal(const struct node *n, struct slice key, uint64_t version,
+                                        bool is_exact)
+{
+    if (is_exact && n->key_len == key.len)
+        return n->version > version;
+    return entry_compare(node_key(n), n->version, key, version) < 0;
+}
+
 /* Is `n` before the target? */
 static inline bool node_is_before(const struct node *n, struct slice key, uint64_t version,
-                                  uint64_t abbreviation)
+                                  uint64_t abbreviation, bool is_exact)
 {
     if (n->abbreviation != abbreviation)
         return n->abbreviation < abbreviation;
-    return entry_compare(node_key(n), n->version, key, version) < 0;
+    return node_is_before_equal(n, key, version, is_exact);
 }
 
 /* Last node < (key, version) on each level, from the top down; returns that of
@@ -245,6 +284,7 @@ static struct node *find_before(const struct memtable *mem, struct slice key, ui
                                 struct node **ret_prev)
 {
     uint64_t abbreviation = abbreviate(mem, key);
+    bool is_exact = abbreviation_is_exact(mem, key, abbreviation);
     struct node *n = mem->head;
     struct node *not_before = NULL; /* known to be >= from the level above */
     for (size_t level = atomic_load_explicit(&mem->height, memory_order_acquire); level-- > 0;) {
@@ -254,7 +294,7 @@ static struct node *find_before(const struct memtable *mem, struct slice key, ui
             if (next == NULL || next == not_before)
                 break;
             uint64_t its = atomic_load_explicit(&link->abbreviation, memory_order_relaxed);
-            if (its > abbreviation || !node_is_before(next, key, version, abbreviation)) {
+            if (its > abbreviation || !node_is_before(next, key, version, abbreviation, is_exact)) {
                 not_before = next;
                 break;
             }
@@ -266,6 +306,75 @@ static struct node *find_before(const struct memtable *mem, struct slice key, ui
     return n;
 }
 
+static bool walk_is_before(const struct walk *w, const struct link *link, const struct node *next)
+{
+    uint64_t its = atomic_load_explicit(&link->abbreviation, memory_order_relaxed);
+    return its == w->abbreviation ? node_is_before_equal(next, w->key, w->version, w->is_exact)
+                                  : its < w->abbreviation;
+}
+
+/* One step on or down; false once it is at the bottom. */
+static bool walk_step(struct walk *w)
+{
+    struct link *link = &w->at->links[w->level];
+    struct node *next = atomic_load_explicit(&link->next, memory_order_relaxed);
+    bool is_before = false;
+    if (next != NULL && next != w->not_before) {
+        uint64_t its = atomic_load_explicit(&link->abbreviation, memory_order_relaxed);
+        if (its == w->abbreviation && next != w->fetched) {
+            w->fetched = next;
+            __builtin_prefetch(next);
+            return true;
+        }
+        is_before = walk_is_before(w, link, next);
+    }
+    if (is_before) {
+        w->at = next;
+    } else {
+        w->not_before = next;
+        w->prev[w->level] = w->at;
+        if (w->level == 0)
+            return false;
+        w->level--;
+    }
+    __builtin_prefetch(&w->at->links[w->level]);
+    return true;
+}
+
+static void walk_begin(const struct memtable *mem, struct walk *w, const struct entry *e,
+                       size_t height)
+{
+    w->key = e->key;
+    w->version = e->version;
+    w->abbreviation = abbreviate(mem, w->key);
+    w->is_exact = abbreviation_is_exact(mem, w->key, w->abbreviation);
+    w->at = mem->head;
+    w->not_before = w->fetched = NULL;
+    w->level = height - 1;
+    for (size_t level = height; level < HEIGHT_MAX; level++)
+        w->prev[level] = mem->head;
+}
+
+static void walk_all(const struct memtable *mem, struct walk *walks, const struct entry *entries,
+                     size_t count)
+{
+    struct walk *going[WALKS];
+    size_t height = atomic_load_explicit(&mem->height, memory_order_relaxed);
+    ASSERT(count <= WALKS);
+    for (size_t i = 0; i < count; i++) {
+        going[i] = &walks[i];
+        walk_begin(mem, &walks[i], &entries[i], height);
+    }
+    while (count > 0) {
+        for (size_t i = 0; i < count;) {
+            if (walk_step(going[i]))
+                i++;
+            else
+                going[i] = going[--count];
+        }
+    }
+}
+
 /* Keys that lie a quarter from each end, on a level that has few nodes: what the two have
  * in common, most keys have. */
 void memtable_learn(struct memtable *fresh, const struct memtable *before)
@@ -275,7 +384,7 @@ void memtable_learn(struct memtable *fresh, const struct memtable *before)
     ASSERT(fresh->count == 0);
     if (before->count < LEARN_COUNT)
         return;
-    for (size_t level = HEIGHT_MAX; level-- > 0 && count < LEARN_SAMPLES / BRANCHING;) {
+    for (size_t level = HEIGHT_MAX; level-- > 0 && count < LEARN_LEAST;) {
         count = 0;
         for (const struct node *n = node_next(before->head, level);
              n != NULL && count < LEARN_SAMPLES; n = node_next(n, level))
@@ -302,19 +411,10 @@ static size_t random_height(struct memtable *mem)
     return height;
 }
 
-void memtable_add(struct memtable *mem, const struct entry *e)
+/* The entry, with all but its links. */
+static struct node *node_new(struct memtable *mem, const struct entry *e, size_t height,
+                             uint32_t write)
 {
-    ASSERT(e->key.len > 0);
-    ASSERT(mem->writes > 0);
-    ASSERT(e->key.len <= UINT32_MAX && e->value.len <= UINT32_MAX);
-    struct node *prev[HEIGHT_MAX];
-    find_before(mem, e->key, e->version, prev);
-
-    size_t height = random_height(mem);
-    size_t now = atomic_load_explicit(&mem->height, memory_order_relaxed);
-    for (size_t i = now; i < height; i++)
-        prev[i] = mem->head;
-
     bool expires = e->kind == ENTRY_PUT_EXPIRES;
     size_t payload = (expires ? sizeof e->expiry_ms : 0) + e->key.len + e->value.len;
     struct node *n = arena_take(mem, node_size(height, payload));
@@ -322,7 +422,7 @@ void memtable_add(struct memtable *mem, const struct entry *e)
     n->abbreviation = abbreviate(mem, e->key);
     n->key_len = (uint32_t)e->key.len;
     n->value_len = (uint32_t)e->value.len;
-    n->write = mem->writes;
+    n->write = write;
     n->kind = (uint8_t)e->kind;
     n->height = (uint8_t)height;
     uint8_t *p = (uint8_t *)&n->links[height];
@@ -333,19 +433,106 @@ void memtable_add(struct memtable *mem, const struct entry *e)
     memcpy(p, e->key.data, e->key.len);
     if (e->value.len > 0)
         memcpy(p + e->key.len, e->value.data, e->value.len);
-
-    for (size_t i = 0; i < height; i++) {
-        struct link *link = &prev[i]->links[i];
-        struct node *next = atomic_load_explicit(&link->next, memory_order_relaxed);
-        atomic_init(&n->links[i].next, next);
-        atomic_init(&n->links[i].abbreviation, next == NULL ? UINT64_MAX : next->abbreviation);
-        atomic_store_explicit(&link->abbreviation, n->abbreviation, memory_order_relaxed);
-        atomic_store_explicit(&link->next, n, memory_order_release);
-    }
-    /* After the links: a reader that sees the new height finds NULL or the node. */
-    if (height > now)
-        atomic_store_explicit(&mem->height, (uint8_t)height, memory_order_release);
     mem->count++;
+    mem->strangers +=
+        e->key.len < mem->common_len || memcmp(e->key.data, mem->common, mem->common_len) != 0;
+    return n;
+}
+
+static void node_link(struct node *prev, struct node *n, size_t level)
+{
+    struct link *link = &prev->links[level];
+    struct node *next = atomic_load_explicit(&link->next, memory_order_relaxed);
+    atomic_init(&n->links[level].next, next);
+    atomic_init(&n->links[level].abbreviation, next == NULL ? UINT64_MAX : next->abbreviation);
+    atomic_store_explicit(&link->abbreviation, n->abbreviation, memory_order_relaxed);
+    atomic_store_explicit(&link->next, n, memory_order_release);
+}
+
+/* After the links: a reader that sees the new height finds NULL or the node. */
+static void raise_height(struct memtable *mem, size_t height)
+{
+    if (height > atomic_load_explicit(&mem->height, memory_order_relaxed))
+        atomic_store_explicit(&mem->height, (uint8_t)height, memory_order_release);
+}
+
+/* Where the walk ended is the place, unless entries came between since. */
+static void walk_insert(struct memtable *mem, const struct walk *w, const struct entry *e)
+{
+    size_t height = random_height(mem);
+    struct node *n = node_new(mem, e, height, mem->writes);
+    for (size_t level = 0; level < height; level++) {
+        struct node *prev = w->prev[level];
+        for (;;) {
+            struct link *link = &prev->links[level];
+            struct node *next = atomic_load_explicit(&link->next, memory_order_relaxed);
+            if (next == NULL || !walk_is_before(w, link, next))
+                break;
+            prev = next;
+        }
+        node_link(prev, n, level);
+    }
+    raise_height(mem, height);
+}
+
+void memtable_add(struct memtable *mem, const struct entry *entries, size_t count)
+{
+    struct walk walks[WALKS];
+    ASSERT(mem->writes > 0);
+    while (count > 0) {
+        size_t some = MIN(count, (size_t)WALKS);
+        walk_all(mem, walks, entries, some);
+        for (size_t i = 0; i < some; i++) {
+            ASSERT(entries[i].key.len > 0);
+            ASSERT(entries[i].key.len <= UINT32_MAX && entries[i].value.len <= UINT32_MAX);
+            walk_insert(mem, &walks[i], &entries[i]);
+        }
+        entries += some;
+        count -= some;
+    }
+}
+
+/* Append all nodes of `from` in their order, each behind the last of its levels. */
+static int copy_nodes(struct memtable *to, const struct memtable *from)
+{
+    struct node *last[HEIGHT_MAX];
+    for (size_t level = 0; level < HEIGHT_MAX; level++)
+        last[level] = to->head;
+    for (const struct node *n = node_next(from->head, 0); n != NULL; n = node_next(n, 0)) {
+        struct entry e;
+        node_entry(n, &e);
+        if (memtable_reserve(to, 1, e.key.len + e.value.len) != 0)
+            return ERR_NOMEM;
+        size_t height = random_height(to);
+        struct node *copy = node_new(to, &e, height, n->write);
+        for (size_t level = 0; level < height; level++) {
+            node_link(last[level], copy, level);
+            last[level] = copy;
+        }
+        raise_height(to, height);
+    }
+    to->writes = from->writes;
+    return 0;
+}
+
+struct memtable *memtable_relearn(struct memtable *mem, size_t bytes)
+{
+    if (mem->count < mem->learn_at || mem->learn_at > LEARN_LAST)
+        return NULL;
+    mem->learn_at *= LEARN_GROWTH;
+    if (mem->common_len > 0 && mem->strangers <= mem->count / LEARN_GROWTH)
+        return NULL;
+    struct memtable *fresh = memtable_new(bytes);
+    if (fresh == NULL)
+        return NULL;
+    memtable_learn(fresh, mem);
+    fresh->learn_at = mem->learn_at;
+    if (fresh->common_len == mem->common_len || copy_nodes(fresh, mem) != 0) {
+        memtable_unref(fresh);
+        return NULL;
+    }
+    ASSERT(fresh->count == mem->count);
+    return fresh;
 }
 
 bool memtable_get(const struct memtable *mem, struct slice key, uint64_t version_max,

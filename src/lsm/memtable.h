@@ -13,8 +13,8 @@
  * that most steps of a search decide without touching a far node.
  *
  * Ownership  shared: memtable_ref(), memtable_unref(). Entries live as long.
- * Threads    memtable_add() and memtable_write_begin() by one thread at a time;
- *            the rest anywhere.
+ * Threads    memtable_add(), memtable_relearn() and memtable_write_begin() by one thread at
+ *            a time; the rest anywhere.
  * Limits     writes are numbered in 32 bits; MEMTABLE_WRITES_MAX is asserted.
  */
 #ifndef LSM_MEMTABLE_H_
@@ -33,6 +33,11 @@ struct memtable *memtable_new(size_t bytes);
 /* Search `fresh`, which is empty, by the bytes behind what most keys of `before` have in
  * common: a hint, for speed alone. */
 void memtable_learn(struct memtable *fresh, const struct memtable *before);
+
+/* A copy of `mem` that has learned from its own keys, to go on with; one reference. NULL,
+ * nearly always: it is too early, too late (copying would take over a few ms), there is
+ * nothing to gain, or memory is out. Call it now and then before a write. */
+struct memtable *memtable_relearn(struct memtable *mem, size_t bytes);
 struct memtable *memtable_ref(struct memtable *mem);
 void memtable_unref(struct memtable *mem); /* NULL is fine */
 
@@ -43,8 +48,8 @@ int memtable_reserve(struct memtable *mem, size_t count, size_t bytes);
 /* Number the next write: entries added from now on carry the number returned. */
 uint32_t memtable_write_begin(struct memtable *mem);
 
-/* Copy one entry in. Memory was reserved (asserted). */
-void memtable_add(struct memtable *mem, const struct entry *entry);
+/* Copy entries in, in this order. Memory was reserved (asserted). */
+void memtable_add(struct memtable *mem, const struct entry *entries, size_t count);
 
 /* Number of the last write begun; 0 for none. */
 uint32_t memtable_writes(const struct memtable *mem);

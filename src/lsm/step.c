@@ -249,7 +249,7 @@ static int add_meta(struct lsm *lsm, uint64_t freeze)
     if (rv == 0 && meta.count > 0) {
         memtable_write_begin(lsm->active);
         while (lsm_batch_next(&meta, &pos, &e))
-            memtable_add(lsm->active, &e);
+            memtable_add(lsm->active, &e, 1);
     }
     lsm_batch_fini(&meta);
     if (rv != 0 && lsm->options.callbacks.on_unfreeze != NULL)

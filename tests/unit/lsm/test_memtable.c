@@ -16,7 +16,7 @@ static void add(struct memtable *mem, const char *key, uint64_t version, const c
         e.value = slice_str(value);
     assert_int_equal(memtable_reserve(mem, 1, e.key.len + e.value.len), 0);
     memtable_write_begin(mem);
-    memtable_add(mem, &e);
+    memtable_add(mem, &e, 1);
 }
 
 /* Writes 1 to 7; the last is a second write of (b, 5). */
@@ -187,7 +187,7 @@ static void write_one(struct readers *r, struct rng *rng, uint64_t version)
                       .value = slice_of(value, 8)};
     assert_int_equal(memtable_reserve(r->mem, 1, 16), 0);
     uint32_t write = memtable_write_begin(r->mem);
-    memtable_add(r->mem, &e);
+    memtable_add(r->mem, &e, 1);
     r->published = write;
 }
 
@@ -215,7 +215,7 @@ static void add_key(struct memtable *mem, const char *key, uint64_t version)
     e.value = e.key;
     assert_int_equal(memtable_reserve(mem, 1, 2 * e.key.len), 0);
     memtable_write_begin(mem);
-    memtable_add(mem, &e);
+    memtable_add(mem, &e, 1);
 }
 
 /* A memtable that has learned what keys have in common finds all keys, those that have it
@@ -262,6 +262,85 @@ static void test_learn(void **state)
     memtable_unref(mem);
 }
 
+enum { TOGETHER = 100, DISTINCT = 60, ROUNDS = 40 };
+
+/* Entries that are added together, neighbours and second writes of one (key, version)
+ * among them, stand as those that are added one by one. */
+static void test_together(void **state)
+{
+    (void)state;
+    struct memtable *one = memtable_new(1 << 20), *many = memtable_new(1 << 20);
+    struct rng rng;
+    rng_init(&rng, 3);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct entry entries[TOGETHER];
+        char keys[TOGETHER][16];
+        size_t count = rng_below(&rng, TOGETHER + 1);
+        for (size_t i = 0; i < count; i++) {
+            snprintf(keys[i], sizeof keys[i], "key-%02u", (unsigned)rng_below(&rng, DISTINCT));
+            entries[i] = (struct entry){.key = slice_str(keys[i]),
+                                        .version = rng_below(&rng, 5),
+                                        .kind = ENTRY_PUT,
+                                        .value = slice_of(keys[i], rng_below(&rng, 6))};
+        }
+        assert_int_equal(memtable_reserve(one, count, count * 16), 0);
+        assert_int_equal(memtable_reserve(many, count, count * 16), 0);
+        memtable_write_begin(one);
+        memtable_write_begin(many);
+        for (size_t i = 0; i < count; i++)
+            memtable_add(one, &entries[i], 1);
+        memtable_add(many, entries, count);
+    }
+    memtable_check(many);
+    assert_int_equal(memtable_count(one), memtable_count(many));
+    struct cursor *a = memtable_cursor(one, UINT32_MAX), *b = memtable_cursor(many, UINT32_MAX);
+    for (cursor_first(a), cursor_first(b); a->is_valid; cursor_next(a), cursor_next(b)) {
+        assert_true(b->is_valid);
+        assert_true(slice_equal(a->at->key, b->at->key));
+        assert_true(slice_equal(a->at->value, b->at->value));
+        assert_int_equal(a->at->version, b->at->version);
+    }
+    assert_false(b->is_valid);
+    cursor_free(a);
+    cursor_free(b);
+    memtable_unref(one);
+    memtable_unref(many);
+}
+
+/* One that learns while it is filled holds the same, at the same limits. */
+static void test_relearn(void **state)
+{
+    (void)state;
+    struct memtable *mem = memtable_new(1 << 20);
+    struct entry found;
+    char key[40];
+    unsigned copies = 0;
+    for (unsigned i = 0; i < 20000; i++) {
+        struct memtable *fresh = memtable_relearn(mem, 1 << 20);
+        if (fresh != NULL) {
+            assert_int_equal(memtable_count(fresh), memtable_count(mem));
+            assert_int_equal(memtable_writes(fresh), memtable_writes(mem));
+            memtable_unref(mem);
+            mem = fresh;
+            memtable_check(mem);
+            copies++;
+        }
+        snprintf(key, sizeof key, "tenant-17/user-%09u", i);
+        add_key(mem, key, 1);
+        add_key(mem, "tenant-17/user-last", i);
+    }
+    memtable_check(mem);
+    assert_in_range(copies, 1, 3); /* in ascending order it learns too much at first */
+    for (unsigned i = 0; i < 20000; i++) {
+        snprintf(key, sizeof key, "tenant-17/user-%09u", i);
+        assert_true(memtable_get(mem, slice_str(key), 9, 2 * i + 1, &found));
+        assert_false(memtable_get(mem, slice_str(key), 9, 2 * i, &found));
+        assert_true(memtable_get(mem, slice_str("tenant-17/user-last"), i, 2 * i + 2, &found));
+        assert_int_equal(found.version, i);
+    }
+    memtable_unref(mem);
+}
+
 /* An expiry is kept where there is one. */
 static void test_expiry(void **state)
 {
@@ -272,7 +351,7 @@ static void test_expiry(void **state)
     e.value = slice_str("v");
     assert_int_equal(memtable_reserve(mem, 1, 2), 0);
     memtable_write_begin(mem);
-    memtable_add(mem, &e);
+    memtable_add(mem, &e, 1);
     struct entry found = {0};
     assert_true(memtable_get(mem, slice_str("k"), 3, 1, &found));
     assert_true(found.expiry_ms == e.expiry_ms);
@@ -284,8 +363,10 @@ static void test_expiry(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_learn), cmocka_unit_test(test_expiry), cmocka_unit_test(test_get),
-        cmocka_unit_test(test_walk),  cmocka_unit_test(test_bytes),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_learn),   cmocka_unit_test(test_together),
+        cmocka_unit_test(test_relearn), cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_get),     cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests_name("memtable", tests, NULL, NULL);
 }
