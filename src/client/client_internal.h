@@ -19,7 +19,12 @@
 #include "client/route.h"
 #include "wire/frame.h"
 
-enum { CLIENT_LOOKUPS_MAX = 8, CLIENT_NAME_MAX = 63, CLIENT_TEXT_MAX = 96 };
+enum {
+    CLIENT_LOOKUPS_MAX = 8,
+    CLIENT_NAME_MAX = 63,
+    CLIENT_TEXT_MAX = 96,
+    CLIENT_PUSH_REQUESTS = 32, /* so many leave before the turn ends: the store begins */
+};
 
 /* The session that new changes are stamped with; id 0: one is drawn for the next. */
 struct client_session {
@@ -38,6 +43,7 @@ struct client_peer {
     struct env_conn *conn; /* the env's; NULL unless CONNECTING or READY */
     struct frame_reader reader;
     struct buf out;         /* frames of this turn */
+    uint32_t unsent;        /* requests in it */
     struct list sent;       /* ops that wait for its answer, oldest first */
     struct env_timer timer; /* CONNECTING: until the hello is answered; COOLING: its end */
     uint64_t heard_us;      /* last bytes from it */
