@@ -76,6 +76,8 @@
     X(refused_but_proposed, "sim", "writes under way at a loss of leadership are called refused")  \
     X(retry_undetermined, "sim",                                                                   \
       "the client repeats writes whose outcome is not known as new ones")                          \
+    X(gives_up_lost, "sim",                                                                        \
+      "a change is given up when its connection is lost, though its session lets it go on")        \
     X(wiped_store_welcome, "sim", "a store with an empty folder is let in under its old id")       \
     X(clock_not_watched, "hours", "a store whose clock is hours off leads")                        \
     X(commit_counts_learners, "consensus", "learners count when a commit is counted")              \

@@ -34,6 +34,7 @@ void cluster_note(struct cluster *c, const struct cluster_node *n, const char *f
 
 void cluster_down(struct cluster_node *n, enum sim_crash how, uint64_t restart_us)
 {
+    reach_down(n->cluster, (uint32_t)(n - n->cluster->nodes));
     if (n->store != NULL)
         cluster_count_store(n->cluster, n);
     sim_node_crash(n->node, how);
@@ -212,6 +213,7 @@ bool cluster_run_until(struct cluster *c, uint64_t time_us)
             if (now >= next)
                 next = tend_nodes(c);
             step(c, time_us, &next);
+            reach_look(c);
         }
         scenario_check(c, NULL, NOW_AND_THEN);
         cluster_compare_digests(c);

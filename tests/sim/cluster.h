@@ -16,6 +16,7 @@
 #include "sim/cover.h"
 #include "sim/history.h"
 #include "sim/mix.h"
+#include "sim/reach.h"
 #include "sim/trace.h"
 #include "store/store.h"
 
@@ -62,6 +63,7 @@ struct cluster_options {
     uint32_t value_max;    /* bytes of padding */
     uint32_t pace_ms;      /* between two troubles of a storm, at most */
     uint64_t duration_us;  /* of the phase with faults */
+    uint32_t timeout_ms;   /* of a client's request */
     uint32_t faults;       /* of enum fault_kind */
     const struct mix *mix; /* what clients ask */
     bool is_sleepy;        /* ranges sleep soon, nobody watches, and clients rest now and then */
@@ -126,6 +128,7 @@ struct cluster {
     uint32_t spoiled;        /* nodes rotten or wiped: never more than a minority */
     uint32_t strike_percent; /* of elections are followed by a blow */
     uint32_t new_leader;     /* one more than the place of a node that leads since just now */
+    struct reach reach;      /* of the clients */
     bool is_calm;            /* the weather: storms and pauses between them */
     uint64_t weather_us;     /* when it changes */
 

@@ -60,6 +60,8 @@ static int usage(FILE *out)
         "                      each run takes a random subset\n"
         "  --exact             each run takes all of them\n"
         "  --workload NAME     see below; drawn\n"
+        "  --timeout MS        of a client's request; 3000. From 10000 on `undetermined` is "
+        "judged\n"
         "  --jobs N            runs at once\n"
         "  --state FILE        what is done is kept there; the same command goes on with it\n"
         "  --fail-fast         no new seed after the first that fails\n"
@@ -189,6 +191,8 @@ static bool take_value(const char *flag, const char *value, struct sim_args *arg
         return parse_u32(value, 1, 64, &r->clients);
     if (strcmp(flag, "--keys") == 0)
         return parse_u32(value, 1, KEYS_OF_CLASS_MAX, &r->keys);
+    if (strcmp(flag, "--timeout") == 0)
+        return parse_u32(value, 100, 15000, &r->timeout_ms);
     if (strcmp(flag, "--jobs") == 0)
         return parse_u32(value, 1, 64, &b->jobs);
     if (strcmp(flag, "--faults") == 0)

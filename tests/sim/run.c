@@ -16,6 +16,7 @@ enum {
     CORE_FOUND_US = 30 * 1000 * 1000, /* until the core serves */
     WRITES_PER_S = 1, /* fewer, over the trouble: the run is void, it has shown too little */
     SECOND_US = 1000 * 1000,
+    TIMEOUT_MS = 3000,
     SLOW_SYNC_US_MAX = 500 * 1000,
     SLOW_PPM_MAX = 30 * 1000,
 };
@@ -59,6 +60,7 @@ static void draw(const struct run_options *o, struct trace_ring *ring, FILE *fil
         .keys = o->keys != 0 ? o->keys : keys,
         .mix = o->mix != NULL ? o->mix : mix,
         .duration_us = o->duration_us,
+        .timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : TIMEOUT_MS,
         .think_us = think_us,
         .value_max = value_max,
         .pace_ms = pace_ms,
@@ -280,6 +282,8 @@ void run_command(const struct run_options *o, char *out, size_t size)
     at += (size_t)snprintf(out + at, size - at, " --faults %s", faults);
     if (o->is_exact)
         at += (size_t)snprintf(out + at, size - at, " --exact");
+    if (o->timeout_ms != 0)
+        at += (size_t)snprintf(out + at, size - at, " --timeout %u", o->timeout_ms);
     if (o->nodes != 0)
         at += (size_t)snprintf(out + at, size - at, " --nodes %u", o->nodes);
     if (o->clients != 0)

@@ -17,6 +17,7 @@ struct run_options {
     uint32_t faults;
     bool is_exact;        /* take all of `faults`; else each run takes a subset */
     uint64_t duration_us; /* of the trouble */
+    uint32_t timeout_ms;  /* of a request; 0: TIMEOUT_MS */
     bool is_verbose;
     const char *trace_path; /* NULL: none */
 };

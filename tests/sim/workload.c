@@ -9,12 +9,12 @@
 #include "sim/workload_internal.h"
 
 enum {
-    TIMEOUT_MS = 3000,
     FINAL_LIMIT_S = 60,
     BUFFER_MAX = 1 << 20,
     FINAL_TRIES = 5,
     REST_EVERY_US = 3000 * 1000,
     REST_US = 1500 * 1000,
+    CLOCK_SLACK_US = 100 * 1000, /* a client's clock is not the world's */
 };
 
 /* All clients rest now and then, so that ranges fall asleep. */
@@ -31,6 +31,25 @@ static void think(struct process *p)
         env_timer_start(&p->think, rest_us(p->w) + rng_below(&p->w->rng, p->w->c->opt.think_us));
 }
 
+/* Nobody could tell what became of it. That is for the end of the deadline, unless a range has
+ * forgotten the time of its first sending; and only if there was nobody to ask. */
+static void judge_undetermined(const struct process *p, const struct client_result *result)
+{
+    struct cluster *c = p->w->c;
+    uint64_t waited_us = sim_now_us(c->sim) - p->invoke_us;
+    if (result->response != NULL && result->response->status == ERR_SESSION_EXPIRED)
+        return;
+    if (waited_us + CLOCK_SLACK_US < (uint64_t)p->op.timeout_ms * 1000)
+        cluster_fail(c, "undetermined before the deadline: client %u gave up after %llu ms", p->id,
+                     (unsigned long long)waited_us / 1000);
+    uint32_t at = (uint32_t)(p->at_client - c->clients);
+    uint64_t reached_us = reach_longest(c, at, p->invoke_us);
+    if (reached_us >= REACH_ENOUGH_US)
+        cluster_fail(c,
+                     "undetermined without need: client %u reached a majority for %llu ms on end",
+                     p->id, (unsigned long long)reached_us / 1000);
+}
+
 static void on_done(struct client_op *op, const struct client_result *result)
 {
     struct process *p = op->data;
@@ -43,6 +62,8 @@ static void on_done(struct client_op *op, const struct client_result *result)
                  (const char *)result->text.data);
     if (result->status < 0 && -result->status < (int)ARRAY_LEN(w->statuses))
         w->statuses[-result->status]++;
+    if (result->status == ERR_UNDETERMINED)
+        judge_undetermined(p, result);
     if (request_note(p, result))
         w->done++;
     else if (w->is_stopped)
@@ -55,7 +76,7 @@ static void submit(struct process *p)
 {
     p->op.data = p;
     p->op.cb = on_done;
-    p->op.timeout_ms = TIMEOUT_MS;
+    p->op.timeout_ms = p->w->c->opt.timeout_ms;
     twin_draw(&p->twin);
     int rv = client_submit(p->at_client->client, &p->op);
     ASSERT(rv == 0 || rv == ERR_BUSY);
