@@ -77,8 +77,9 @@ struct config {
     uint64_t connections_max;
     uint64_t client_requests_max; /* in flight on one connection */
     uint64_t client_queue_bytes;  /* answers that wait for one client to read */
-    uint64_t requests_bytes_max;  /* of all requests in flight in the store */
-    uint64_t client_stall_us;     /* a client that reads nothing for so long is closed */
+    uint64_t requests_max;
+    uint64_t requests_bytes_max; /* of all requests in flight in the store */
+    uint64_t client_stall_us;    /* a client that reads nothing for so long is closed */
     /* a disk that fills up: free bytes at which … */
     uint64_t disk_low_bytes;     /* … no new replica is taken */
     uint64_t disk_full_bytes;    /* … puts are refused, deletes go on */

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@
 #include "store/store.h"
 
 #define HOLDFAST_VERSION "0.1.0"
-enum { RETRY_PAUSE_MS = 100, HELP_MAX = 1 << 16 };
+enum { RETRY_PAUSE_MS = 100, HELP_MAX = 1 << 16, FILES_BESIDE = 1024 };
 
 /* The process: what all its stores read, and whether it is ending. */
 struct node {
@@ -253,6 +254,22 @@ static int open_store(struct server *s, struct err *err)
     }
 }
 
+/* Each connection takes a descriptor, and so does each table that is open. What the system
+ * allows is taken; where that is less than wanted, it is said. */
+static void raise_limits(const struct server *s, uint64_t stores)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0 || getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    uint64_t wanted = stores * (s->config.connections_max + FILES_BESIDE);
+    if (files.rlim_cur < wanted)
+        LOG_WARN(&s->logger, "few_descriptors", "limit=%llu wanted=%llu",
+                 (unsigned long long)files.rlim_cur, (unsigned long long)wanted);
+}
+
 /* From open to closed, on the store's own thread. */
 static int serve(struct server *s)
 {
@@ -298,6 +315,7 @@ static int start_threads(struct server *servers, uint32_t count, struct err *err
 static int run_stores(struct node *node, struct server *servers, uint32_t count)
 {
     struct err err = {0};
+    raise_limits(&servers[0], count);
     if (read_secret(node, &err) != 0 || open_store(&servers[0], &err) != 0)
         return fail(&err);
     if (start_threads(servers, count, &err) != 0) {

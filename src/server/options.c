@@ -45,6 +45,8 @@ static void set_limits(const struct config *config, struct store_options *option
     options->reply_bytes_hard = config->client_queue_bytes * 8;
     options->reply_stall_ms = (uint32_t)(config->client_stall_us / 1000);
     options->queue_bytes_max = config->requests_bytes_max;
+    options->requests_bytes_max = config->requests_bytes_max;
+    options->requests_held_max = (uint32_t)config->requests_max;
     options->water.no_replicas_bytes = config->disk_low_bytes;
     options->water.no_puts_bytes = config->disk_full_bytes;
     options->water.read_only_bytes = config->disk_reserve_bytes;

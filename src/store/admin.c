@@ -185,7 +185,7 @@ static void stats_of_replica(const struct replica *r, struct figures *out)
         add_number(out, "raft.flushed", range_flushed_index(r->range));
         add_number(out, "range.time_ms", range_meta(r->range)->time_ms);
     }
-    add_number(out, "queue.writes", r->write_count);
+    add_number(out, "queue.writes", r->writes.count);
     add_number(out, "queue.reads", r->read_count);
     add_number(out, "raft.asleep", r->nap.is_asleep);
     if (r->cons == NULL) {
@@ -344,6 +344,13 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
     stats_of_sleepers(store, out);
     add_number(out, "watch.waiting", store->watches.count);
     add_number(out, "watch.feed_bytes", store->watches.feeds.bytes);
+    add_number(out, "admit.held", store->admit.held_count);
+    add_number(out, "admit.held_bytes", store->admit.held_bytes);
+    add_number(out, "admit.waiting", store->admit.waiting.count);
+    add_number(out, "admit.waited", store->admit.stats.waited);
+    add_number(out, "admit.refused", store->admit.stats.refused);
+    add_number(out, "admit.refused_late", store->admit.stats.refused_late);
+    add_number(out, "admit.dropped", store->admit.stats.dropped);
     add_number(out, "net.clients", net.clients);
     add_number(out, "net.clients_paused", net.clients_paused);
     add_number(out, "net.clients_memory", net.clients_memory);

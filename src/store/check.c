@@ -246,6 +246,7 @@ static void on_start(struct store *store, struct answer_to *to, const struct req
     struct write_op *op = command.failed ? NULL : malloc(sizeof *op + command.len);
     if (op != NULL) {
         *op = (struct write_op){.to = *to, .len = command.len};
+        fair_item_init(&op->in_queue);
         list_init(&op->in_writes);
         memcpy(op->command, command.data, command.len);
     }

@@ -62,7 +62,7 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->in_woken);
     env_timer_init(&r->timer, store->env, timer_due, r);
     sleep_init(r);
-    list_init(&r->writes);
+    fair_init(&r->writes, store->opt.queue_writes_max, store->opt.queue_bytes_max);
     list_init(&r->proposals);
     list_init(&r->stamp_reads);
     list_init(&r->batches);
@@ -307,7 +307,7 @@ static void set_timer(struct replica *r, uint64_t now_ms)
     if (r->cons != NULL)
         due = MIN(due, consensus_next_timeout(r->cons, now_ms));
     due = (due + STORE_TICK_MS - 1) / STORE_TICK_MS * STORE_TICK_MS;
-    if (r->write_count > 0 || !list_is_empty(&r->proposals) || r->read_count > 0)
+    if (r->writes.count > 0 || !list_is_empty(&r->proposals) || r->read_count > 0)
         due = MIN(due, now_ms + STORE_TICK_MS);
     if (merge_is_active(r))
         due = MIN(due, now_ms + STORE_TICK_MS);

@@ -38,8 +38,10 @@
 #include "range/read.h"
 #include "range/snapshot.h"
 #include "store/beats.h"
+#include "store/fair.h"
 #include "store/identity.h"
 #include "store/inner.h"
+#include "store/rate.h"
 #include "store/sleep.h"
 #include "store/watermark.h"
 #include "wire/request.h"
@@ -57,12 +59,14 @@ struct answer_to {
     uint64_t trace_id;
     uint64_t deadline_us;
     uint64_t range_id; /* that the answer is about; 0: none */
+    size_t held_bytes; /* to be given back when it is answered (admit.h) */
     enum request_kind kind;
 };
 
 /* A write between its arrival and its answer. One allocation with its bytes. */
 struct write_op {
-    struct list in_writes; /* replica's queue; unlinked once proposed */
+    struct fair_item in_queue; /* replica's; out of it once proposed */
+    struct list in_writes;     /* of an entry that is being built */
     struct answer_to to;
     uint64_t first_sent_ms;
     uint64_t only_term; /* proposed in this term or not at all; 0: any */
@@ -218,9 +222,8 @@ struct replica {
     struct merge_care merge;
     struct absorption absorbed;
 
-    struct list writes; /* to be proposed */
-    uint32_t write_count;
-    size_t write_bytes;
+    struct fair writes; /* to be proposed: write_op.in_queue */
+    struct rate write_rate;
     struct list proposals;   /* proposed, in order of index */
     uint32_t proposal_count; /* those that are not stale */
     struct entry_builder builder;

@@ -16,18 +16,15 @@
 
 static void write_answer(struct replica *r, struct write_op *op, int status, const char *text)
 {
-    ASSERT(!list_is_linked(&op->in_writes));
+    ASSERT(!list_is_linked(&op->in_writes) && !fair_item_is_queued(&op->in_queue));
     service_answer_status(r->store, &op->to, status, text);
     free(op);
 }
 
-static void queue_remove(struct replica *r, struct write_op *op)
+static struct write_op *queue_first(struct replica *r)
 {
-    ASSERT(r->write_count > 0);
-    ASSERT(r->write_bytes >= op->len);
-    list_remove(&op->in_writes);
-    r->write_count--;
-    r->write_bytes -= op->len;
+    struct fair_item *item = fair_peek(&r->writes);
+    return item == NULL ? NULL : container_of(item, struct write_op, in_queue);
 }
 
 void replica_write_answer_result(struct replica *r, struct write_op *op,
@@ -43,33 +40,43 @@ void replica_write_answer_result(struct replica *r, struct write_op *op,
     free(op);
 }
 
+/* The queue is full, or too long for its deadline. */
+static void write_refuse(struct replica *r, struct write_op *op, bool is_late)
+{
+    struct store *store = r->store;
+    uint32_t hint_ms = admit_hint_ms(store, &r->write_rate, r->writes.count, op->to.deadline_us);
+    if (is_late)
+        store->admit.stats.refused_late++;
+    else
+        store->admit.stats.refused++;
+    service_answer_busy(store, &op->to, hint_ms, "too many writes are waiting");
+    free(op);
+}
+
 void replica_write(struct replica *r, struct write_op *op)
 {
-    const struct store_options *opt = &r->store->opt;
     if (!replica_is_leader(r)) {
         write_answer(r, op, ERR_NOT_LEADER, NULL);
         return;
     }
-    if (r->write_count >= opt->queue_writes_max ||
-        op->len > opt->queue_bytes_max - r->write_bytes) {
-        write_answer(r, op, ERR_BUSY, "too many writes are waiting");
+    uint32_t ahead = fair_ahead(&r->writes, op->to.client);
+    bool is_late = admit_is_too_late(r->store, &r->write_rate, ahead, op->to.deadline_us);
+    if (is_late || fair_push(&r->writes, &op->in_queue, op->to.client, op->len) != 0) {
+        write_refuse(r, op, is_late);
         return;
     }
-    list_push_back(&r->writes, &op->in_writes);
-    r->write_count++;
-    r->write_bytes += op->len;
+    rate_note(&r->write_rate, env_now_us(r->store->env), 0, false);
     replica_wake(r);
 }
 
 void replica_write_fail_queue(struct replica *r, int status)
 {
-    while (!list_is_empty(&r->writes)) {
-        struct write_op *op = list_first(&r->writes, struct write_op, in_writes);
-        queue_remove(r, op);
+    struct write_op *op;
+    while ((op = queue_first(r)) != NULL) {
+        fair_remove(&r->writes, &op->in_queue);
         write_answer(r, op, status, NULL);
     }
-    ASSERT(r->write_count == 0);
-    ASSERT(r->write_bytes == 0);
+    ASSERT(r->writes.count == 0 && r->writes.bytes == 0);
     replica_read_stamped(r, &r->stamp_reads, status);
     r->needs_stamp = false;
 }
@@ -78,23 +85,23 @@ void replica_write_fail_queue(struct replica *r, int status)
 static uint32_t build_entry(struct replica *r, struct list *taken)
 {
     uint64_t now_us = env_now_us(r->store->env);
-    uint32_t count = 0;
-    while (!list_is_empty(&r->writes)) {
-        struct write_op *op = list_first(&r->writes, struct write_op, in_writes);
+    uint32_t count = 0, before = r->writes.count;
+    struct write_op *op;
+    while ((op = queue_first(r)) != NULL) {
         if (op->to.deadline_us <= now_us) {
-            queue_remove(r, op);
+            fair_remove(&r->writes, &op->in_queue);
             write_answer(r, op, ERR_TIMEOUT, "the deadline passed in the queue");
             continue;
         }
         if (op->only_term != 0 && op->only_term != consensus_term(r->cons)) {
-            queue_remove(r, op);
+            fair_remove(&r->writes, &op->in_queue);
             write_answer(r, op, ERR_NOT_LEADER, "the range is led in another term");
             continue;
         }
         int rv = entry_builder_add(&r->builder, slice_of(op->command, op->len), op->first_sent_ms);
         if (rv == ERR_BUSY)
             break;
-        queue_remove(r, op);
+        fair_remove(&r->writes, &op->in_queue);
         if (rv != 0) {
             write_answer(r, op, rv, NULL);
             continue;
@@ -103,6 +110,7 @@ static uint32_t build_entry(struct replica *r, struct list *taken)
         count++;
     }
     ASSERT(count == entry_builder_count(&r->builder));
+    rate_note(&r->write_rate, now_us, before - r->writes.count, r->writes.count == 0);
     return count;
 }
 
@@ -189,20 +197,20 @@ static bool propose_entry(struct replica *r, struct list *taken, uint32_t count)
 }
 
 /* Room in the log for the next entry. If not, on_room() wakes the store. */
-static bool has_room(const struct replica *r)
+static bool has_room(struct replica *r)
 {
-    if (list_is_empty(&r->writes))
+    const struct write_op *first = queue_first(r);
+    if (first == NULL)
         return true; /* a stamp alone: from the log's reserve */
-    const struct write_op *first = list_entry(r->writes.next, const struct write_op, in_writes);
-    size_t bytes = MAX(first->len, MIN(r->write_bytes, r->store->opt.entry_bytes_max));
+    size_t bytes = MAX(first->len, MIN(r->writes.bytes, r->store->opt.entry_bytes_max));
     return raftlog_has_room(r->store->log, raftlog_append_cost(1, bytes));
 }
 
-static bool may_propose(const struct replica *r)
+static bool may_propose(struct replica *r)
 {
     return r->state == REPLICA_RUNNING && replica_is_leader(r) &&
            r->proposal_count < r->store->opt.entries_in_flight &&
-           (!list_is_empty(&r->writes) || r->needs_stamp) &&
+           (r->writes.count > 0 || r->needs_stamp) &&
            (r->needs_stamp || !store_is_slowed(r->store)) &&
            lsm_stall(r->store->lsm) != LSM_STALL_STOP && has_room(r);
 }
@@ -234,6 +242,7 @@ int replica_propose_admin(struct replica *r, const struct answer_to *to, struct 
     list_init(&taken);
     if (op != NULL) {
         op->to = *to;
+        fair_item_init(&op->in_queue);
         list_init(&op->in_writes);
         list_push_back(&taken, &op->in_writes);
     }
@@ -266,6 +275,7 @@ void replica_await_admin(struct replica *r, const struct answer_to *to, uint64_t
     r->admin_index = index;
     if (op != NULL) {
         op->to = *to;
+        fair_item_init(&op->in_queue);
         list_init(&op->in_writes);
         list_push_back(&taken, &op->in_writes);
         p = proposal_new(r, &taken, 1);
@@ -376,12 +386,12 @@ void replica_proposals_refuse(struct replica *r, int status)
 
 static void tick_queue(struct replica *r, uint64_t now_us)
 {
-    LIST_FOREACH(it, &r->writes)
+    LIST_FOREACH(it, &r->writes.all)
     {
-        struct write_op *op = list_entry(it, struct write_op, in_writes);
+        struct write_op *op = list_entry(it, struct write_op, in_queue.in_all);
         if (op->to.deadline_us > now_us)
             continue;
-        queue_remove(r, op);
+        fair_remove(&r->writes, &op->in_queue);
         write_answer(r, op, ERR_TIMEOUT, "the deadline passed in the queue");
     }
 }
@@ -417,8 +427,12 @@ void replica_write_tick(struct replica *r, uint64_t now_us)
 void replica_write_free(struct replica *r)
 {
     struct list *link;
-    while ((link = list_pop_front(&r->writes)) != NULL)
-        free(list_entry(link, struct write_op, in_writes));
+    struct write_op *op;
+    while ((op = queue_first(r)) != NULL) {
+        fair_remove(&r->writes, &op->in_queue);
+        free(op);
+    }
+    fair_fini(&r->writes);
     while ((link = list_pop_front(&r->proposals)) != NULL) {
         struct proposal *p = list_entry(link, struct proposal, in_proposals);
         for (uint32_t i = 0; i < p->count; i++)

@@ -37,6 +37,7 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     struct buf frame;
     response->id = to->request_id;
     response->trace_id = to->trace_id;
+    admit_answered(store, to);
     if (to->inner != NULL) {
         to->inner->cb(to->inner, response);
         return;
@@ -67,6 +68,14 @@ void service_answer_status(struct store *store, const struct answer_to *to, int 
         response.retry_after_ms = STORE_RETRY_MS;
     if (status == ERR_SESSION_EXPIRED) /* ahead of our clock: this would not be */
         response.time_ms = env_wall_ms(store->env);
+    service_answer(store, to, &response);
+}
+
+void service_answer_busy(struct store *store, const struct answer_to *to, uint32_t retry_after_ms,
+                         const char *text)
+{
+    struct response response = {
+        .status = ERR_BUSY, .text = slice_str(text), .retry_after_ms = retry_after_ms};
     service_answer(store, to, &response);
 }
 
@@ -234,7 +243,7 @@ static int check_space(const struct replica *r, const struct command *command, s
     /* Range 1 is small, and what placement does there is the way out. */
     if (mark >= WATERMARK_NO_PUTS && command_grows(command) && !is_inner)
         return ERR_NO_SPACE;
-    uint64_t queued = r->write_bytes + len;
+    uint64_t queued = r->writes.bytes + len;
     if (!raftlog_is_starved(store->log))
         return 0; /* if the log's next file is not ready yet, writes wait in the queue */
     return raftlog_has_room(store->log, raftlog_append_cost(1, queued)) ? 0 : ERR_NO_SPACE;
@@ -321,6 +330,7 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
     }
     *op = (struct write_op){.to = *to, .first_sent_ms = command.first_sent_ms, .len = raw.len};
     op->only_term = to->inner == NULL ? 0 : to->inner->only_term;
+    fair_item_init(&op->in_queue);
     list_init(&op->in_writes);
     memcpy(op->command, raw.data, raw.len);
     replica_write(r, op);
@@ -438,14 +448,18 @@ static void on_watch(struct store *store, struct answer_to *to, const struct req
         watch_on_request(r, to, request);
 }
 
-/* Whoever asks: the answer comes once, now or later. `body` is the request as encoded. */
-static void dispatch(struct store *store, struct answer_to *to, const struct request *request,
-                     struct slice body)
+static void describe(const struct store *store, struct answer_to *to, const struct request *request)
 {
     to->request_id = request->id;
     to->trace_id = request->trace_id;
     to->kind = request->kind;
     to->deadline_us = env_now_us(store->env) + (uint64_t)request->timeout_ms * 1000;
+}
+
+/* Whoever asks: the answer comes once, now or later. */
+void service_serve(struct store *store, struct answer_to *to, const struct request *request,
+                   struct slice body)
+{
     switch (request->kind) {
     case REQUEST_WRITE:
         on_write(store, to, request);
@@ -466,13 +480,22 @@ static void dispatch(struct store *store, struct answer_to *to, const struct req
 
 int service_on_request(void *data, uint64_t client, struct slice body, struct err *err)
 {
+    struct store *store = data;
     struct request request;
     int rv = request_decode(body, &request, err);
     if (rv != 0)
         return rv;
     struct answer_to to = {.client = client};
-    dispatch(data, &to, &request, body);
+    describe(store, &to, &request);
+    if (admit_request(store, &to, &request, body))
+        service_serve(store, &to, &request, body);
     return 0;
+}
+
+void service_on_client_gone(void *data, uint64_t client)
+{
+    watch_on_client_gone(data, client);
+    admit_on_client_gone(data, client);
 }
 
 void inner_ask(struct store *store, struct inner_call *call, struct request *request)
@@ -486,7 +509,8 @@ void inner_ask(struct store *store, struct inner_call *call, struct request *req
     request_encode(&body, request);
     int rv = body.failed ? ERR_BUSY : request_decode(buf_slice(&body), &decoded, &err);
     if (rv == 0) {
-        dispatch(store, &to, &decoded, buf_slice(&body));
+        describe(store, &to, &decoded);
+        service_serve(store, &to, &decoded, buf_slice(&body));
     } else {
         struct response response = {.id = 1, .status = rv, .text = slice_str(err.msg)};
         call->cb(call, &response);

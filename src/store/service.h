@@ -20,10 +20,20 @@ struct store;
 
 /* net_hooks.on_request. */
 int service_on_request(void *data, uint64_t client, struct slice body, struct err *err);
+void service_on_client_gone(void *data, uint64_t client);
+
+/* Begin what was admitted: `request` is what `body` holds. */
+void service_serve(struct store *store, struct answer_to *to, const struct request *request,
+                   struct slice body);
 
 /* An answer without content; `text` may be NULL. NOT_LEADER carries the hint. */
 void service_answer_status(struct store *store, const struct answer_to *to, int status,
                            const char *text);
+
+/* BUSY: come again in `retry_after_ms`. */
+void service_answer_busy(struct store *store, const struct answer_to *to, uint32_t retry_after_ms,
+                         const char *text);
+
 /* The stored result of a session's command, in its encoded form. */
 void service_answer_stored(struct store *store, const struct answer_to *to, struct slice result);
 void service_answer_write(struct store *store, const struct answer_to *to,

@@ -370,11 +370,13 @@ void store_options_init(struct store_options *options)
         .water = {.no_replicas_bytes = (uint64_t)2 << 30,
                   .no_puts_bytes = (uint64_t)1 << 30,
                   .read_only_bytes = (uint64_t)256 << 20},
-        .connections_max = 4096,
+        .connections_max = 16384,
         .reply_bytes_max = (size_t)8 << 20,
         .reply_bytes_hard = (size_t)64 << 20,
         .reply_stall_ms = 30000,
         .requests_max = 4096,
+        .requests_held_max = 65536,
+        .requests_bytes_max = (size_t)256 << 20,
     };
     lsm_options_init(&options->lsm);
     raftlog_options_init(&options->log);
@@ -456,7 +458,7 @@ static int open_net(struct store *store, struct err *err)
                 .on_peer_down = store_on_peer_down,
                 .on_peer_message = store_on_peer_message,
                 .on_request = service_on_request,
-                .on_client_gone = watch_on_client_gone,
+                .on_client_gone = service_on_client_gone,
                 .on_stream = snapshot_in_on_stream,
                 .on_refused = on_refused,
             },
@@ -513,6 +515,8 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     if (rv == 0)
         rv = copy_options(store, options, err);
     if (rv == 0)
+        admit_init(store);
+    if (rv == 0)
         rv = store_boot(store, err);
     if (rv == 0 && store->opt.recover != NULL) {
         *ret_store = store;
@@ -548,6 +552,7 @@ void store_free(struct store *store)
     driver_free(store);
     recover_free(store);
     net_free(store->net);
+    admit_free(store);
     raftlog_free(store->log); /* before the replica, whose reads it may hold */
     uint32_t cursor = 0;
     struct replica *r;
@@ -707,6 +712,7 @@ void store_check(const struct store *store)
     if (store->net != NULL)
         net_check(store->net);
     book_check(&store->book);
+    admit_check(store);
     replicas_check(&store->replicas);
     uint32_t cursor = 0;
     const struct replica *r;

@@ -106,11 +106,13 @@ struct store_options {
                                    from now on, and the same on all its stores: 10 min */
     uint64_t check_bytes_per_s; /* that `range check` reads at most: 64 MiB */
     struct watermark_limits water;
-    uint32_t connections_max; /* of clients: 4,096 */
-    size_t reply_bytes_max;   /* waiting for one client before it is pushed back: 8 MiB */
-    size_t reply_bytes_hard;  /* … before it is closed: 64 MiB */
-    uint32_t reply_stall_ms;  /* … and for how long it may be stuck: 30 s */
-    uint32_t requests_max;    /* in flight on one connection: 4,096 */
+    uint32_t connections_max;   /* of clients: 16,384 */
+    size_t reply_bytes_max;     /* waiting for one client before it is pushed back: 8 MiB */
+    size_t reply_bytes_hard;    /* … before it is closed: 64 MiB */
+    uint32_t reply_stall_ms;    /* … and for how long it may be stuck: 30 s */
+    uint32_t requests_max;      /* in flight on one connection: 4,096 */
+    uint32_t requests_held_max; /* of all clients, not answered yet: 65,536 … */
+    size_t requests_bytes_max;  /* … and their bytes: 256 MiB */
     const struct logger *logger;
     const struct store_recover *recover; /* NULL: serve. Else recover the folder, and nothing
                                             more: no listening, no peers. Borrowed */

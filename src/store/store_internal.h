@@ -10,6 +10,7 @@
 #include "net/net_peer.h"
 #include "net/net_stream.h"
 #include "range/tombstone.h"
+#include "store/admit.h"
 #include "store/beats.h"
 #include "store/book.h"
 #include "store/clock.h"
@@ -154,6 +155,7 @@ struct store {
     uint32_t snapshots_in; /* all that are being taken in */
     struct list transfers; /* admin: hand-overs that clients wait for */
     struct watches watches;
+    struct admit admit;
     struct list flushes;    /* admin: flushes that clients wait for */
     uint64_t stream_number; /* of the last snapshot stream */
 };

@@ -110,7 +110,7 @@ static void conn_close(struct rig_conn *c)
     frame_reader_fini(&c->reader);
 }
 
-static void conn_open(struct rig *rig, size_t i)
+static void conn_open(struct rig *rig, size_t i, size_t store)
 {
     static const struct env_conn_handler HANDLER = {.on_read = on_read, .on_close = on_close};
     struct rig_conn *c = &rig->conns[i];
@@ -123,7 +123,7 @@ static void conn_open(struct rig *rig, size_t i)
     conn_close(c);
     c->rig = rig;
     frame_reader_init(&c->reader, FRAME_BODY_MAX);
-    assert_int_equal(env_connect(env, ADDRESSES[i], &HANDLER, c, &c->conn, NULL), 0);
+    assert_int_equal(env_connect(env, ADDRESSES[store], &HANDLER, c, &c->conn, NULL), 0);
     buf_init(&buf, 4096);
     size_t start = frame_begin(&buf);
     hello_encode(&buf, &hello);
@@ -135,7 +135,13 @@ static void conn_open(struct rig *rig, size_t i)
 void rig_reconnect(struct rig *rig, size_t i)
 {
     if (rig->conns[i].conn == NULL)
-        conn_open(rig, i);
+        conn_open(rig, i, i);
+}
+
+void rig_connect_too(struct rig *rig, size_t i, size_t store)
+{
+    assert_in_range(i, rig->count, RIG_STORES_MAX - 1);
+    conn_open(rig, i, store);
 }
 
 struct rig_answer *rig_ask(struct rig *rig, size_t i, struct request *request)
@@ -260,8 +266,9 @@ void rig_close(struct rig *rig)
         if (rig->stores[i] != NULL && !sim_node_is_dead(rig->nodes[i]))
             store_check(rig->stores[i]);
         rig_crash(rig, i, SIM_CRASH_KILL);
-        conn_close(&rig->conns[i]);
     }
+    for (size_t i = 0; i < RIG_STORES_MAX; i++)
+        conn_close(&rig->conns[i]);
     sim_free(rig->sim);
     free(rig->answers);
 }
@@ -289,7 +296,7 @@ int rig_start(struct rig *rig, size_t i, struct err *err)
     if (rv != 0)
         rig_crash(rig, i, SIM_CRASH_KILL);
     else
-        conn_open(rig, i);
+        conn_open(rig, i, i);
     return rv;
 }
 

@@ -67,6 +67,10 @@ void rig_crash(struct rig *rig, size_t i, enum sim_crash how);
 
 /* Connect to store `i` anew if the connection has ended. */
 void rig_reconnect(struct rig *rig, size_t i);
+
+/* One more client: as `i`, at least rig->count, requests go to that store by a connection of
+ * their own. */
+void rig_connect_too(struct rig *rig, size_t i, size_t store);
 void rig_run(struct rig *rig, uint64_t us);
 
 /* Start all, bootstrap them, and wait for a leader: its place. */

@@ -251,7 +251,7 @@ static void test_queue_bounds(void **state)
     (void)state;
     rig_open(&rig, 3);
     rig.options.entries_in_flight = 1;
-    rig.options.queue_writes_max = 2;
+    rig.options.queue_writes_max = 4; /* of which one client gets half */
     rig.options.queue_reads_max = 3;
     size_t leader = rig_start_cluster(&rig);
     for (size_t i = 0; i < 3; i++)

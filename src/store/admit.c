@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/admit.h"
+
+#include <stdlib.h>
+
+#include "store/service.h"
+#include "store/store_internal.h"
+
+/* What one connection holds. */
+struct holder {
+    uint32_t count;
+    size_t bytes;
+    bool is_gone; /* its connection is */
+};
+
+/* A request in line. One allocation with its bytes. */
+struct waiter {
+    struct fair_item in_line;
+    struct answer_to to;
+    size_t len;
+    uint8_t body[];
+};
+
+static void admit_task(struct env_task *task);
+
+void admit_init(struct store *store)
+{
+    struct admit *a = &store->admit;
+    a->held_max = store->opt.requests_held_max;
+    a->bytes_max = store->opt.requests_bytes_max;
+    a->turn_left = ADMIT_TURN_MAX;
+    map_init(&a->holders);
+    fair_init(&a->waiting, a->held_max, a->bytes_max);
+    env_task_init(&a->task, admit_task, store);
+}
+
+static void waiter_free(struct admit *a, struct waiter *w)
+{
+    fair_remove(&a->waiting, &w->in_line);
+    free(w);
+}
+
+void admit_free(struct store *store)
+{
+    struct admit *a = &store->admit;
+    uint32_t cursor = 0;
+    struct holder *h;
+    while (!list_is_empty(&a->waiting.all))
+        waiter_free(a, list_first(&a->waiting.all, struct waiter, in_line.in_all));
+    fair_fini(&a->waiting);
+    while ((h = map_next(&a->holders, &cursor, NULL)) != NULL)
+        free(h);
+    map_fini(&a->holders);
+}
+
+/* ---- holding ----------------------------------------------------------------------- */
+
+static struct holder *holder_of(struct admit *a, uint64_t client)
+{
+    struct holder *h = map_get(&a->holders, client);
+    if (h != NULL)
+        return h;
+    h = calloc(1, sizeof *h);
+    if (h != NULL && map_put(&a->holders, client, h) != 0) {
+        free(h);
+        return NULL;
+    }
+    return h;
+}
+
+/* A connection takes no more than it leaves to others; one that holds nothing gets in as long
+ * as there is room at all. */
+static bool has_room(const struct admit *a, const struct holder *h, size_t bytes)
+{
+    if (a->held_count == 0)
+        return true;
+    if (a->held_count >= a->held_max || a->held_bytes >= a->bytes_max ||
+        bytes > a->bytes_max - a->held_bytes)
+        return false;
+    return h->count == 0 || (h->count < a->held_max - a->held_count &&
+                             h->bytes + bytes <= a->bytes_max - a->held_bytes);
+}
+
+static void hold(struct admit *a, struct holder *h, struct answer_to *to, size_t bytes)
+{
+    to->held_bytes = bytes;
+    h->count++;
+    h->bytes += bytes;
+    a->held_count++;
+    a->held_bytes += bytes;
+}
+
+static void let_go(struct admit *a, uint64_t client, size_t bytes)
+{
+    struct holder *h = map_get(&a->holders, client);
+    ASSERT(h != NULL && h->count > 0 && h->bytes >= bytes);
+    ASSERT(a->held_count > 0 && a->held_bytes >= bytes);
+    h->count--;
+    h->bytes -= bytes;
+    a->held_count--;
+    a->held_bytes -= bytes;
+    if (h->count > 0 || !h->is_gone)
+        return;
+    map_remove(&a->holders, client);
+    free(h);
+}
+
+void admit_answered(struct store *store, const struct answer_to *to)
+{
+    struct admit *a = &store->admit;
+    if (to->held_bytes == 0)
+        return;
+    let_go(a, to->client, to->held_bytes);
+    rate_note(&a->done, env_now_us(store->env), 1, a->held_count == 0);
+}
+
+/* ---- refusing ------------------------------------------------------------------------ */
+
+uint32_t admit_hint_ms(struct store *store, const struct rate *rate, uint64_t ahead,
+                       uint64_t deadline_us)
+{
+    struct admit *a = &store->admit;
+    uint64_t now_us = env_now_us(store->env);
+    uint64_t each_us = rate_wait_us(rate, 1);
+    if (rate->per_s == 0)
+        return STORE_RETRY_MS;
+    /* The line is to be half empty by then, so that it never runs out. */
+    uint64_t at_us = MAX(a->hinted_us, now_us + rate_wait_us(rate, ahead) / 2) + each_us;
+    if (at_us < deadline_us && at_us - now_us < (uint64_t)ADMIT_HINT_MS_MAX * 1000)
+        a->hinted_us = at_us;
+    return (uint32_t)MIN((at_us - now_us) / 1000 + 1, (uint64_t)ADMIT_HINT_MS_MAX);
+}
+
+bool admit_is_too_late(const struct store *store, const struct rate *rate, uint64_t ahead,
+                       uint64_t deadline_us)
+{
+    return ahead >= ADMIT_EARLY_AHEAD_MIN &&
+           env_now_us(store->env) + rate_wait_us(rate, ahead) > deadline_us;
+}
+
+/* ---- the line -------------------------------------------------------------------------- */
+
+static bool is_data(const struct request *request)
+{
+    switch (request->kind) {
+    case REQUEST_WRITE:
+    case REQUEST_GET:
+    case REQUEST_MULTI_GET:
+    case REQUEST_SCAN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool put_in_line(struct admit *a, const struct answer_to *to, struct slice body)
+{
+    struct waiter *w = malloc(sizeof *w + body.len);
+    if (w == NULL)
+        return false;
+    fair_item_init(&w->in_line);
+    w->to = *to;
+    w->len = body.len;
+    memcpy(w->body, body.data, body.len);
+    if (fair_push(&a->waiting, &w->in_line, to->client, body.len) == 0)
+        return true;
+    free(w);
+    return false;
+}
+
+bool admit_request(struct store *store, struct answer_to *to, const struct request *request,
+                   struct slice body)
+{
+    struct admit *a = &store->admit;
+    if (!is_data(request))
+        return true;
+    struct holder *h = holder_of(a, to->client);
+    uint32_t ahead = fair_ahead(&a->waiting, to->client);
+    if (h == NULL || !has_room(a, h, body.len)) {
+        a->stats.refused++;
+        service_answer_busy(store, to,
+                            admit_hint_ms(store, &a->done, a->held_count, to->deadline_us),
+                            "the store has too many requests");
+        return false;
+    }
+    if (admit_is_too_late(store, &a->served, ahead, to->deadline_us)) {
+        a->stats.refused_late++;
+        service_answer_busy(store, to, admit_hint_ms(store, &a->served, ahead, to->deadline_us),
+                            "too many requests are ahead of it");
+        return false;
+    }
+    env_task_post(store->env, &a->task); /* begins a turn, or ends this one */
+    hold(a, h, to, MAX(body.len, (size_t)1));
+    if (a->turn_left > 0 && a->waiting.count == 0) {
+        a->turn_left--;
+        return true;
+    }
+    if (!put_in_line(a, to, body)) {
+        a->stats.refused++;
+        service_answer_status(store, to, ERR_BUSY, "memory is short");
+        return false;
+    }
+    a->stats.waited++;
+    return false;
+}
+
+/* One that has come to the head of the line. */
+static void serve(struct store *store, struct waiter *w)
+{
+    struct admit *a = &store->admit;
+    struct request request;
+    fair_remove(&a->waiting, &w->in_line);
+    if (w->to.deadline_us <= env_now_us(store->env)) {
+        a->stats.dropped++;
+        service_answer_status(store, &w->to, ERR_TIMEOUT, "the deadline passed in line");
+    } else {
+        int rv = request_decode(slice_of(w->body, w->len), &request, NULL);
+        ASSERT(rv == 0); /* the same bytes were accepted when they came */
+        a->turn_left--;
+        service_serve(store, &w->to, &request, slice_of(w->body, w->len));
+    }
+    free(w);
+}
+
+/* The end of a turn, or of a round of it. */
+static void admit_task(struct env_task *task)
+{
+    struct store *store = task->data;
+    struct admit *a = &store->admit;
+    uint32_t before = a->waiting.count;
+    a->turn_left = ADMIT_TURN_MAX;
+    while (a->turn_left > 0 && a->waiting.count > 0)
+        serve(store, container_of(fair_peek(&a->waiting), struct waiter, in_line));
+    rate_note(&a->served, env_now_us(store->env), before - a->waiting.count, a->waiting.count == 0);
+    if (a->waiting.count > 0)
+        env_task_post(store->env, &a->task);
+}
+
+void admit_on_client_gone(struct store *store, uint64_t client)
+{
+    struct admit *a = &store->admit;
+    struct holder *h = map_get(&a->holders, client);
+    if (h == NULL)
+        return;
+    h->is_gone = true;
+    if (h->count == 0) {
+        map_remove(&a->holders, client);
+        free(h);
+        return;
+    }
+    LIST_FOREACH(it, &a->waiting.all)
+    {
+        struct waiter *w = list_entry(it, struct waiter, in_line.in_all);
+        if (w->to.client != client)
+            continue;
+        let_go(a, client, w->to.held_bytes);
+        waiter_free(a, w);
+    }
+}
+
+void admit_check(const struct store *store)
+{
+    const struct admit *a = &store->admit;
+    const struct holder *h;
+    uint32_t cursor = 0;
+    uint32_t count = 0;
+    size_t bytes = 0;
+    while ((h = map_next(&a->holders, &cursor, NULL)) != NULL) {
+        count += h->count;
+        bytes += h->bytes;
+    }
+    ASSERT(count == a->held_count && bytes == a->held_bytes);
+    ASSERT(a->waiting.count <= a->held_count);
+    fair_check(&a->waiting);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * admit — who of the clients is served next, and who is told to come later.
+ *
+ *   request ─▶ room? ──no──▶ BUSY, with the time until there will be
+ *                │ yes: it is held until it is answered
+ *                ├─ little came in this turn ─▶ served at once
+ *                └─ else it waits, in line with those of its connection (fair.h)
+ *                      └─ end of the turn: ADMIT_TURN_MAX of them, round robin over the
+ *                         connections ─▶ served; past its deadline: dropped, unseen
+ *
+ * So a connection that floods waits behind itself; and what could not be done before its
+ * deadline is refused when it comes, while that is still of use. Requests about stores and
+ * members, watches, and those of the store itself are not held up.
+ *
+ * The hint. Who is refused gets a time of his own, when by the present pace his turn would
+ * be: those who obey it come back one after another, as they can be served. Who would not
+ * wait so long takes no place.
+ *
+ * Units      microseconds; bytes of requests as they came.
+ * Ownership  part of the store.
+ * Threads    loop only.
+ * Invariants (D1) held_count and held_bytes are those of all connections.
+ *            (D2) what waits in line is held.
+ * Limits     store options requests_held_max and requests_bytes_max in all; of what is free
+ *            one connection takes no more than it leaves.
+ */
+#ifndef STORE_ADMIT_H_
+#define STORE_ADMIT_H_
+
+#include "env/env.h"
+#include "store/fair.h"
+#include "store/rate.h"
+#include "wire/request.h"
+
+struct store;
+struct answer_to;
+
+enum {
+    ADMIT_TURN_MAX = 256,      /* requests served before others are looked at again */
+    ADMIT_HINT_MS_MAX = 2000,  /* nobody is told to wait longer: much may change */
+    ADMIT_EARLY_AHEAD_MIN = 64 /* fewer ahead of it, and nobody is refused for his deadline */
+};
+
+struct admit_stats {
+    uint64_t waited;       /* served, but not at once */
+    uint64_t refused;      /* BUSY: a bound was met */
+    uint64_t refused_late; /* BUSY: it could not be done before its deadline */
+    uint64_t dropped;      /* its deadline passed in line */
+};
+
+struct admit {
+    uint32_t held_max;
+    size_t bytes_max;
+    /* state */
+    uint32_t held_count; /* accepted, not answered yet */
+    size_t held_bytes;
+    struct map holders;  /* client → what it holds */
+    struct fair waiting; /* in line */
+    uint32_t turn_left;  /* requests that this turn still serves */
+    struct rate served;  /* out of the line */
+    struct rate done;    /* held ones answered */
+    uint64_t hinted_us;  /* the time that was last given to somebody to come again */
+    struct admit_stats stats;
+    struct env_task task;
+};
+
+void admit_init(struct store *store);
+void admit_free(struct store *store);
+
+/* A client's request that was decoded from `body`: true if it is to be served now. Else it
+ * waits, or was answered. */
+bool admit_request(struct store *store, struct answer_to *to, const struct request *request,
+                   struct slice body);
+
+/* What was held for it is given back: once for each request, from the one place that answers. */
+void admit_answered(struct store *store, const struct answer_to *to);
+
+/* What it has in line is dropped. */
+void admit_on_client_gone(struct store *store, uint64_t client);
+
+/* When one should come again who was refused behind `ahead` others that leave at that rate;
+ * `deadline_us` is his. */
+uint32_t admit_hint_ms(struct store *store, const struct rate *rate, uint64_t ahead,
+                       uint64_t deadline_us);
+
+/* Would one who comes now, behind `ahead` others, be too late? */
+bool admit_is_too_late(const struct store *store, const struct rate *rate, uint64_t ahead,
+                       uint64_t deadline_us);
+
+void admit_check(const struct store *store);
+
+#endif

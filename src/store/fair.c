@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/fair.h"
+
+#include <stdlib.h>
+
+struct fair_flow {
+    uint64_t id;
+    struct list items; /* fair_item.in_flow */
+    uint32_t count;
+    size_t bytes;
+    size_t share; /* bytes that may still go in this round */
+    struct list in_turns;
+};
+
+void fair_init(struct fair *q, uint32_t count_max, size_t bytes_max)
+{
+    *q = (struct fair){.count_max = count_max, .bytes_max = bytes_max};
+    list_init(&q->all);
+    list_init(&q->turns);
+    list_init(&q->spare);
+    map_init(&q->flows);
+}
+
+void fair_fini(struct fair *q)
+{
+    struct list *link;
+    ASSERT(q->count == 0);
+    while ((link = list_pop_front(&q->spare)) != NULL)
+        free(list_entry(link, struct fair_flow, in_turns));
+    map_fini(&q->flows);
+}
+
+void fair_item_init(struct fair_item *item)
+{
+    *item = (struct fair_item){0};
+    list_init(&item->in_all);
+    list_init(&item->in_flow);
+}
+
+static struct fair_flow *flow_new(struct fair *q, uint64_t id)
+{
+    struct list *link = list_pop_front(&q->spare);
+    struct fair_flow *flow =
+        link != NULL ? list_entry(link, struct fair_flow, in_turns) : malloc(sizeof *flow);
+    if (flow == NULL)
+        return NULL;
+    q->spare_count -= link != NULL;
+    *flow = (struct fair_flow){.id = id};
+    list_init(&flow->items);
+    list_init(&flow->in_turns);
+    if (map_put(&q->flows, id, flow) != 0) {
+        free(flow);
+        return NULL;
+    }
+    list_push_back(&q->turns, &flow->in_turns);
+    return flow;
+}
+
+static void flow_end(struct fair *q, struct fair_flow *flow)
+{
+    ASSERT(flow->count == 0 && flow->bytes == 0);
+    list_remove(&flow->in_turns);
+    map_remove(&q->flows, flow->id);
+    if (q->spare_count == FAIR_SPARE_MAX) {
+        free(flow);
+        return;
+    }
+    q->spare_count++;
+    list_push_back(&q->spare, &flow->in_turns);
+}
+
+/* Of a bound a flow may have as much as is left free by all; what is alone may have it all. */
+static bool has_room(const struct fair *q, const struct fair_flow *flow, size_t cost)
+{
+    if (q->count == 0)
+        return true;
+    if (q->count >= q->count_max || q->bytes >= q->bytes_max || cost > q->bytes_max - q->bytes)
+        return false;
+    return flow == NULL ||
+           (flow->count < q->count_max - q->count && flow->bytes + cost <= q->bytes_max - q->bytes);
+}
+
+int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
+{
+    ASSERT(!fair_item_is_queued(item));
+    struct fair_flow *flow = map_get(&q->flows, id);
+    if (!has_room(q, flow, cost))
+        return ERR_BUSY;
+    if (flow == NULL)
+        flow = flow_new(q, id);
+    if (flow == NULL)
+        return ERR_NOMEM;
+    item->flow = flow;
+    item->cost = cost;
+    list_push_back(&flow->items, &item->in_flow);
+    list_push_back(&q->all, &item->in_all);
+    flow->count++;
+    flow->bytes += cost;
+    q->count++;
+    q->bytes += cost;
+    return 0;
+}
+
+struct fair_item *fair_peek(struct fair *q)
+{
+    if (q->count == 0)
+        return NULL;
+    for (;;) {
+        struct fair_flow *flow = list_first(&q->turns, struct fair_flow, in_turns);
+        struct fair_item *item = list_first(&flow->items, struct fair_item, in_flow);
+        if (flow->share >= item->cost + FAIR_OVERHEAD || q->flows.count == 1)
+            return item;
+        flow->share += FAIR_QUANTUM;
+        if (flow->share >= item->cost + FAIR_OVERHEAD)
+            return item;
+        list_remove(&flow->in_turns);
+        list_push_back(&q->turns, &flow->in_turns);
+    }
+}
+
+void fair_remove(struct fair *q, struct fair_item *item)
+{
+    struct fair_flow *flow = item->flow;
+    ASSERT(fair_item_is_queued(item));
+    ASSERT(q->count > 0 && flow->count > 0);
+    ASSERT(q->bytes >= item->cost && flow->bytes >= item->cost);
+    size_t used = item->cost + FAIR_OVERHEAD;
+    flow->share -= MIN(flow->share, used);
+    list_remove(&item->in_flow);
+    list_remove(&item->in_all);
+    item->flow = NULL;
+    flow->count--;
+    flow->bytes -= item->cost;
+    q->count--;
+    q->bytes -= item->cost;
+    if (flow->count == 0) {
+        flow_end(q, flow);
+        return;
+    }
+    const struct fair_item *next = list_first(&flow->items, struct fair_item, in_flow);
+    if (flow->share < next->cost + FAIR_OVERHEAD) { /* its round is over */
+        list_remove(&flow->in_turns);
+        list_push_back(&q->turns, &flow->in_turns);
+    }
+}
+
+uint32_t fair_ahead(const struct fair *q, uint64_t id)
+{
+    const struct fair_flow *flow = map_get(&q->flows, id);
+    uint64_t own = flow == NULL ? 0 : flow->count;
+    uint64_t flows = q->flows.count + (flow == NULL);
+    return (uint32_t)MIN((uint64_t)q->count, (own + 1) * flows);
+}
+
+void fair_check(const struct fair *q)
+{
+    uint32_t cursor = 0, count = 0, turns = 0;
+    uint64_t id;
+    size_t bytes = 0;
+    const struct fair_flow *flow;
+    while ((flow = map_next(&q->flows, &cursor, &id)) != NULL) {
+        uint32_t own = 0;
+        size_t own_bytes = 0;
+        for (const struct list *it = flow->items.next; it != &flow->items; it = it->next) {
+            own++;
+            own_bytes += container_of(it, struct fair_item, in_flow)->cost;
+        }
+        ASSERT(own > 0 && own == flow->count && id == flow->id);
+        ASSERT(own_bytes == flow->bytes);
+        count += own;
+        bytes += own_bytes;
+    }
+    for (const struct list *it = q->turns.next; it != &q->turns; it = it->next)
+        turns++;
+    ASSERT(count == q->count && bytes == q->bytes);
+    ASSERT(turns == q->flows.count);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fair — a queue that is shared out among those who fill it, by deficit round robin
+ * (Shreedhar and Varghese, 1995): each flow (a client's connection) has a line of its own,
+ * and each round of the flows lets FAIR_QUANTUM bytes of each go. Who floods waits behind
+ * himself.
+ *
+ *   push(a1 a2 a3 a4, b1, c1)  ─▶  a1 b1 c1 a2 a3 a4
+ *
+ * A flow takes no more room than it leaves: so one that floods an empty queue gets half of
+ * it, the next a quarter …, and whoever comes with little finds room (Choudhury and Hahne,
+ * 1998).
+ *
+ * Units      cost is bytes; FAIR_OVERHEAD is added to each item's, in the rounds.
+ * Ownership  items are the caller's memory and stay in place while they are in it.
+ * Threads    pure.
+ * Errors     fair_push(): ERR_BUSY at a bound, ERR_NOMEM; the item is not in it then.
+ * Invariants (F1) within a flow items go in the order in which they came.
+ *            (F2) counts and bytes are those of the items in it, of each flow and in all.
+ *            (F3) a flow is known exactly while it has items.
+ * Limits     count_max items, bytes_max bytes of them; what comes alone fits always.
+ */
+#ifndef STORE_FAIR_H_
+#define STORE_FAIR_H_
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/map.h"
+
+enum { FAIR_QUANTUM = 8192, FAIR_OVERHEAD = 256, FAIR_SPARE_MAX = 64 };
+
+struct fair_flow;
+
+struct fair_item {
+    struct list in_all;  /* in order of arrival */
+    struct list in_flow; /* unlinked: it is in no queue */
+    struct fair_flow *flow;
+    size_t cost;
+};
+
+struct fair {
+    uint32_t count_max;
+    size_t bytes_max;
+    /* state */
+    uint32_t count;
+    size_t bytes;
+    struct list all; /* fair_item.in_all: for who looks through them */
+    /* private */
+    struct map flows;  /* id → fair_flow */
+    struct list turns; /* fair_flow.in_turns: the first one's turn is next */
+    struct list spare; /* fair_flow.in_turns: unused ones */
+    uint32_t spare_count;
+};
+
+void fair_init(struct fair *q, uint32_t count_max, size_t bytes_max);
+
+/* Nothing may be in it. */
+void fair_fini(struct fair *q);
+
+/* For an item that is in no queue yet. */
+void fair_item_init(struct fair_item *item);
+static inline bool fair_item_is_queued(const struct fair_item *item)
+{
+    return list_is_linked(&item->in_flow);
+}
+
+/* Queue it behind what the flow `id` has. */
+int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost);
+
+/* Whose turn it is, without taking it; NULL: it is empty. */
+struct fair_item *fair_peek(struct fair *q);
+
+/* Take it out: what fair_peek() gave, which uses up its flow's share; or any other. */
+void fair_remove(struct fair *q, struct fair_item *item);
+
+/* How many will go before one that is pushed for `id` now. */
+uint32_t fair_ahead(const struct fair *q, uint64_t id);
+
+void fair_check(const struct fair *q);
+
+#endif

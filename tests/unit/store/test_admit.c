@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Admission on a whole store: one client floods, another asks for little.
+ */
+#include "store_rig.h"
+#include "support/check.h"
+
+enum { FLOOD = 600, OTHER = 4 };
+
+/* Entries of one write each, one after another: so that a queue grows. */
+static void begin(struct rig *rig)
+{
+    rig_open(rig, 3);
+    rig->options.entries_in_flight = 1;
+    rig->options.entry_bytes_max = 16;
+}
+
+static size_t start(struct rig *rig)
+{
+    size_t leader = rig_start_cluster(rig);
+    rig_connect_too(rig, OTHER, leader);
+    rig_run(rig, 50 * RIG_MS);
+    return leader;
+}
+
+static void cut_off(struct rig *rig, size_t leader)
+{
+    for (size_t i = 0; i < rig->count; i++) {
+        if (i != leader)
+            sim_net_partition(rig->sim, rig->nodes[leader], rig->nodes[i], false);
+    }
+}
+
+static size_t done(struct rig_answer *const *answers, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += answers[i]->count == 1 && answers[i]->status == 0;
+    return n;
+}
+
+/* One write behind a flood waits for one round of it, not for all. */
+static void test_flood_starves_nobody(void **state)
+{
+    struct rig rig;
+    struct rig_answer *flood[FLOOD];
+    (void)state;
+    begin(&rig);
+    size_t leader = start(&rig);
+    for (size_t i = 0; i < FLOOD; i++)
+        flood[i] = rig_put(&rig, leader, "flood", "v", 60000);
+    rig_run(&rig, 5 * RIG_MS); /* all of it has arrived */
+    struct rig_answer *one = rig_put(&rig, OTHER, "one", "v", 60000);
+    for (int i = 0; i < 10000 && one->count == 0; i++)
+        rig_run(&rig, RIG_MS);
+    assert_int_equal(one->status, 0);
+    assert_in_range(done(flood, FLOOD), 0, FLOOD / 4);
+    for (int i = 0; i < 100 && done(flood, FLOOD) < FLOOD; i++)
+        rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(done(flood, FLOOD), FLOOD);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* What one client holds leaves room for others; who is over it hears BUSY, and when to come. */
+static void test_room_for_others(void **state)
+{
+    struct rig rig;
+    struct rig_answer *first[20], *second[20];
+    size_t busy = 0;
+    (void)state;
+    begin(&rig);
+    rig.options.requests_held_max = 16;
+    size_t leader = start(&rig);
+    cut_off(&rig, leader);
+    for (size_t i = 0; i < ARRAY_LEN(first); i++)
+        first[i] = rig_put(&rig, leader, "k", "v", 400);
+    rig_run(&rig, 20 * RIG_MS);
+    for (size_t i = 0; i < ARRAY_LEN(second); i++)
+        second[i] = rig_put(&rig, OTHER, "k", "v", 400);
+    rig_run(&rig, 20 * RIG_MS);
+    for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+        assert_int_equal(first[i]->count, i >= 8);
+        assert_int_equal(second[i]->count, i >= 4);
+        busy += first[i]->status == ERR_BUSY && first[i]->retry_after_ms > 0;
+    }
+    assert_int_equal(busy, 12);
+    rig_run(&rig, 1000 * RIG_MS);
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 3000 * RIG_MS);
+    struct rig_answer *after = rig_put(&rig, rig_leader(&rig), "k", "v", 2000);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(after->status, 0); /* all was given back */
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* What a queue cannot do in time is refused when it comes, with the time that it would take. */
+static void test_too_late_is_refused_early(void **state)
+{
+    struct rig rig;
+    struct rig_answer *flood[FLOOD];
+    (void)state;
+    begin(&rig);
+    size_t leader = start(&rig);
+    for (size_t i = 0; i < FLOOD; i++)
+        flood[i] = rig_put(&rig, leader, "flood", "v", 60000);
+    for (int i = 0; i < 2000 && done(flood, FLOOD) < FLOOD / 2; i++)
+        rig_run(&rig, RIG_MS);
+    assert_in_range(done(flood, FLOOD), FLOOD / 2, FLOOD - 100);
+    struct rig_answer *late = rig_put(&rig, leader, "flood", "v", 20);
+    struct rig_answer *soon = rig_put(&rig, OTHER, "one", "v", 1000);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_int_equal(late->count, 1);
+    assert_int_equal(late->status, ERR_BUSY);
+    assert_in_range(late->retry_after_ms, 10, 2000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(soon->status, 0);
+    rig_run(&rig, 10000 * RIG_MS);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+/* A client goes while its requests are in line, or under way. */
+static void test_client_goes(void **state)
+{
+    struct rig rig;
+    (void)state;
+    begin(&rig);
+    size_t leader = start(&rig);
+    for (size_t i = 0; i < FLOOD; i++)
+        rig_put(&rig, OTHER, "flood", "v", 60000);
+    rig_run(&rig, 2 * RIG_MS);
+    rig_connect_too(&rig, OTHER, leader); /* anew */
+    rig_run(&rig, 20 * RIG_MS);
+    struct rig_answer *after = rig_put(&rig, OTHER, "k", "v", 5000);
+    for (int i = 0; i < 5000 && after->count == 0; i++)
+        rig_run(&rig, RIG_MS);
+    assert_int_equal(after->status, 0);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flood_starves_nobody),
+        cmocka_unit_test(test_room_for_others),
+        cmocka_unit_test(test_too_late_is_refused_early),
+        cmocka_unit_test(test_client_goes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
