@@ -35,12 +35,28 @@ static void op_move(struct client_op *op, enum client_op_state to)
     if (op->state == CLIENT_OP_SENT) {
         ASSERT(client->sent_count > 0);
         client->sent_count--;
+        list_remove(&op->in_queue);
+        op->peer->sent_count--;
+        op->peer->fresh_count -= !op->is_stuck;
+        op->peer->fresh_bytes -= op->is_stuck ? 0 : op->bytes;
+        peer_freed(op->peer);
         op->peer = NULL;
     }
     if (to == CLIENT_OP_SENT)
         client->sent_count++;
     list_remove(&op->in_queue);
     op->state = to;
+}
+
+static void op_unstick(struct client_op *op)
+{
+    struct client *client = op->client;
+    if (!op->is_stuck)
+        return;
+    ASSERT(client->stuck_count > 0 && client->stuck_bytes >= op->bytes);
+    client->stuck_count--;
+    client->stuck_bytes -= op->bytes;
+    op->is_stuck = false;
 }
 
 void op_queue(struct client_op *op, struct list *to_list)
@@ -54,6 +70,10 @@ void op_mark_sent(struct client_op *op, struct client_peer *peer)
     ASSERT(op->state == CLIENT_OP_QUEUED);
     op_move(op, CLIENT_OP_SENT);
     op->peer = peer;
+    op->sent_to = peer;
+    peer->sent_count++;
+    peer->fresh_count += !op->is_stuck;
+    peer->fresh_bytes += op->is_stuck ? 0 : op->bytes;
     op->sendings++;
     op->sent_us = env_now_us(op->client->env);
     list_push_back(&peer->sent, &op->in_queue);
@@ -78,9 +98,11 @@ static void op_release(struct client_op *op)
 {
     struct client *client = op->client;
     ASSERT(op->state != CLIENT_OP_IDLE);
+    multi_free(op);
     env_timer_stop(&op->deadline);
     env_timer_stop(&op->retry);
     op_move(op, CLIENT_OP_IDLE);
+    op_unstick(op);
     slot_give(client, op->slot);
     if (!op->is_internal) {
         ASSERT(client->op_count > 0 && client->op_bytes >= op->bytes);
@@ -204,6 +226,7 @@ static void options_take(struct client *client, const struct client_options *opt
         MIN(or_default(o->in_flight_max, IN_FLIGHT_DEFAULT), (uint32_t)CLIENT_IN_FLIGHT_MAX);
     if (o->bytes_max == 0)
         o->bytes_max = BYTES_DEFAULT;
+    o->bytes_max = MIN(o->bytes_max, SIZE_MAX / 4);
     o->connect_timeout_ms = or_default(o->connect_timeout_ms, CONNECT_MS_DEFAULT);
     o->stall_ms = or_default(o->stall_ms, STALL_MS_DEFAULT);
     o->backoff_min_ms = or_default(o->backoff_min_ms, BACKOFF_MIN_MS_DEFAULT);
@@ -215,7 +238,8 @@ static void options_take(struct client *client, const struct client_options *opt
 
 static int slots_init(struct client *client)
 {
-    client->slot_count = client->options.in_flight_max + CLIENT_LOOKUPS_MAX;
+    client->slot_count =
+        bounds_spare(client->options.in_flight_max) + CLIENT_LOOKUPS_MAX + CLIENT_PARTS_MAX;
     ASSERT(client->slot_count < (UINT32_C(1) << SLOT_BITS));
     client->slots = calloc(client->slot_count, sizeof *client->slots);
     if (client->slots == NULL)
@@ -268,6 +292,7 @@ int client_new(struct env *env, const struct client_options *options, struct cli
     list_init(&client->fresh);
     list_init(&client->parked);
     list_init(&client->pausing);
+    list_init(&client->fanned);
     env_task_init(&client->pump, client_pump_task, client);
     env_timer_init(&client->tick, env, client_tick_timer, client);
     env_timer_init(&client->lookup_pause, env, lookup_pause_timer, client);
@@ -314,10 +339,12 @@ void client_free(struct client *client)
 {
     if (client == NULL)
         return;
+    list_abandon(&client->fanned); /* first: its parts are in the others */
     list_abandon(&client->fresh);
     list_abandon(&client->parked);
     list_abandon(&client->pausing);
     for (uint32_t i = 0; i < client->peer_count; i++) {
+        list_abandon(&client->peers[i]->waiting); /* first: none moves up */
         list_abandon(&client->peers[i]->sent);
         peer_free(client->peers[i]);
     }
@@ -389,6 +416,9 @@ static void op_start(struct client *client, struct client_op *op, size_t bytes)
     client->slot_free = client->slots[op->slot].next_free;
     client->slots[op->slot].op = op;
     op->peer = NULL;
+    op->sent_to = NULL;
+    op->multi = NULL;
+    op->is_stuck = false;
     op->sendings = 0;
     op->is_ambiguous = false;
     op->stamp = (struct command_stamp){0};
@@ -421,6 +451,26 @@ static int op_aim(struct client *client, struct client_op *op)
     return op->only != NULL ? 0 : ERR_BUSY;
 }
 
+void client_stuck(const struct client *client, uint32_t *ret_count, size_t *ret_bytes)
+{
+    *ret_count = client->stuck_count;
+    *ret_bytes = client->stuck_bytes;
+    for (uint32_t i = 0; i < client->peer_count; i++) {
+        const struct client_peer *peer = client->peers[i];
+        if (peer->pinged_us == 0 && !peer->is_suspect)
+            continue;
+        *ret_count += peer->fresh_count;
+        *ret_bytes += peer->fresh_bytes;
+    }
+}
+
+bool client_has_room(const struct client *client, size_t bytes)
+{
+    struct bounds_load load = {.count = client->op_count, .bytes = client->op_bytes};
+    client_stuck(client, &load.stuck, &load.stuck_bytes);
+    return bounds_allow(&load, client->options.in_flight_max, client->options.bytes_max, bytes);
+}
+
 int client_submit(struct client *client, struct client_op *op)
 {
     ASSERT(op->state == CLIENT_OP_IDLE);
@@ -429,8 +479,7 @@ int client_submit(struct client *client, struct client_op *op)
     int rv = request_measure(op, &bytes);
     if (rv == 0)
         rv = op_aim(client, op);
-    if (rv == 0 && (client->op_count >= client->options.in_flight_max ||
-                    bytes > client->options.bytes_max - client->op_bytes))
+    if (rv == 0 && !client_has_room(client, bytes))
         rv = ERR_BUSY;
     if (rv != 0) {
         client->stats.busy += rv == ERR_BUSY;
@@ -506,21 +555,24 @@ static uint32_t list_count(const struct list *list)
 
 void client_check(const struct client *client)
 {
-    uint32_t queued =
-        list_count(&client->fresh) + list_count(&client->parked) + list_count(&client->pausing);
+    uint32_t queued = list_count(&client->fresh) + list_count(&client->parked) +
+                      list_count(&client->pausing) + list_count(&client->fanned);
     uint32_t sent = 0;
     uint32_t slots = 0;
     for (uint32_t i = 0; i < client->peer_count; i++) {
         peer_check(client->peers[i]);
-        sent += list_count(&client->peers[i]->sent);
+        ASSERT(list_count(&client->peers[i]->sent) == client->peers[i]->sent_count);
+        sent += client->peers[i]->sent_count;
+        queued += list_count(&client->peers[i]->waiting);
     }
     for (uint32_t i = 0; i < client->slot_count; i++)
         slots += client->slots[i].op != NULL;
     ASSERT(sent == client->sent_count);
     ASSERT(slots == queued + sent);
-    ASSERT(slots == client->op_count + client->lookups_active);
-    ASSERT(client->op_count <= client->options.in_flight_max);
-    ASSERT(client->op_bytes <= client->options.bytes_max);
+    ASSERT(slots == client->op_count + client->lookups_active + client->parts_active);
+    ASSERT(client->op_count <= bounds_spare(client->options.in_flight_max));
+    ASSERT(client->op_bytes <= bounds_spare(client->options.bytes_max));
+    ASSERT(client->stuck_count <= client->op_count + client->lookups_active + client->parts_active);
     route_cache_check(&client->routes);
     session_check(client);
 }

@@ -39,7 +39,8 @@
  *            (C2) an answer counts only for the very sending that it answers: each
  *            sending has a fresh id.
  *            (C3) ops in flight and their bytes are within the options' bounds.
- * Limits     in_flight_max ops, bytes_max bytes of requests; CLIENT_PEERS_MAX stores;
+ * Limits     in_flight_max ops, bytes_max bytes of requests, and half as much again while some
+ *            of them are stuck (client/bounds.h); CLIENT_PEERS_MAX stores;
  *            CLIENT_CONN_BYTES_MAX unsent bytes a connection, then ops wait.
  */
 #ifndef CLIENT_CLIENT_H_
@@ -113,6 +114,8 @@ struct client_op {
     struct client *client;     /* borrowed */
     struct client_peer *only;  /* the one of `endpoint`, or NULL */
     struct client_peer *peer;  /* SENT: where to */
+    const void *sent_to;       /* the peer of the last sending */
+    bool is_stuck;             /* it had to wait for a route or a connection */
     struct list in_queue;      /* client's fresh, parked or pausing, or its peer's sent */
     struct env_timer deadline; /* active from submit to cb */
     struct env_timer retry;    /* active while it pauses */
@@ -122,11 +125,13 @@ struct client_op {
     size_t bytes;     /* counted against bytes_max */
     uint32_t slot;
     uint32_t sendings;
-    uint32_t refusals;  /* in a row; they set the pause */
-    bool is_ambiguous;  /* a sending of it was lost: it may have been done */
-    bool is_internal;   /* the client's own */
-    int last_error;     /* of the last try; 0: none yet */
-    char last_text[96]; /* why, for people */
+    uint32_t refusals;          /* in a row; they set the pause */
+    struct client_multi *multi; /* it was taken apart; owned */
+    bool is_part;               /* of such a one */
+    bool is_ambiguous;          /* a sending of it was lost: it may have been done */
+    bool is_internal;           /* the client's own */
+    int last_error;             /* of the last try; 0: none yet */
+    char last_text[96];         /* why, for people */
 };
 
 struct client_stats {
@@ -140,6 +145,8 @@ struct client_stats {
     uint64_t pushed_back;  /* refusals with ERR_BUSY */
     uint64_t connects;     /* connections that came to stand */
     uint64_t disconnects;  /* that ended, or never came to stand */
+    uint64_t held_back;    /* ops that had to wait because their store had pushed back */
+    uint64_t paced;        /* repeats that had to wait: too many went to their store */
     uint64_t late_answers; /* to sendings that nobody waits for any more */
     uint64_t writes;       /* calls of env_conn_write() */
     uint64_t bytes_out;
@@ -167,6 +174,9 @@ int client_submit(struct client *client, struct client_op *op);
 /* Forget it: no callback follows, the op is the caller's again. False if it may have
  * left and may take effect. */
 bool client_cancel(struct client_op *op);
+
+/* Of the ops in flight, those that wait for stores which cannot be asked or do not answer. */
+void client_stuck(const struct client *client, uint32_t *ret_count, size_t *ret_bytes);
 
 void client_stats_get(const struct client *client, struct client_stats *ret_stats);
 

@@ -15,12 +15,15 @@
 #ifndef CLIENT_CLIENT_INTERNAL_H_
 #define CLIENT_CLIENT_INTERNAL_H_
 
+#include "client/bounds.h"
+#include "client/budget.h"
 #include "client/client.h"
 #include "client/route.h"
 #include "wire/frame.h"
 
 enum {
     CLIENT_LOOKUPS_MAX = 8,
+    CLIENT_PARTS_MAX = 256, /* of gets of several ranges, in flight */
     CLIENT_NAME_MAX = 63,
     CLIENT_TEXT_MAX = 96,
     CLIENT_PUSH_REQUESTS = 32, /* so many leave before the turn ends: the store begins */
@@ -42,9 +45,16 @@ struct client_peer {
     enum peer_state state;
     struct env_conn *conn; /* the env's; NULL unless CONNECTING or READY */
     struct frame_reader reader;
-    struct buf out;         /* frames of this turn */
-    uint32_t unsent;        /* requests in it */
-    struct list sent;       /* ops that wait for its answer, oldest first */
+    struct buf out;       /* frames of this turn */
+    uint32_t unsent;      /* requests in it */
+    struct list sent;     /* ops that wait for its answer, oldest first */
+    uint32_t sent_count;  /* … how many, of window … */
+    uint32_t fresh_count; /* those of them that were not stuck before … */
+    size_t fresh_bytes;   /* … and their bytes */
+    uint32_t window;      /* so many at a time: less where it pushes back */
+    uint32_t served;      /* answers since the window last grew */
+    struct list waiting;  /* ops that the window holds back */
+    struct budget repeats;
     struct env_timer timer; /* CONNECTING: until the hello is answered; COOLING: its end */
     uint64_t heard_us;      /* last bytes from it */
     uint64_t pinged_us;     /* last ping since then; 0: none */
@@ -69,6 +79,13 @@ struct client_lookup {
     uint8_t key[ROUTE_KEY_PREFIX + KEY_WIRE_MAX]; /* whose range is asked for */
 };
 
+/* Where a lookup stands in the order in which they have their turns: the start of its range,
+ * where that is known, else its key. */
+struct lost_order {
+    size_t len;
+    uint8_t place[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
+};
+
 struct client {
     struct env *env;               /* borrowed */
     struct client_options options; /* no endpoints, no name */
@@ -86,6 +103,8 @@ struct client {
     uint32_t slot_free; /* head of the free ones; slot_count: none */
     uint32_t op_count;  /* the caller's ops that are not idle */
     size_t op_bytes;
+    uint32_t stuck_count; /* of them, those that once had to wait for a route or a connection */
+    size_t stuck_bytes;
 
     struct client_session session;
     uint64_t time_ms; /* the cluster's, as told at time_at_us; 0: not told yet */
@@ -95,6 +114,9 @@ struct client {
     struct list fresh;   /* to be looked at by the pump */
     struct list parked;  /* wait for a route or a peer */
     struct list pausing; /* wait for their retry timer */
+    struct list fanned;  /* wait for their parts (multi.c) */
+    uint32_t parts_active;
+    bool wants_parts; /* there may be parts to start */
     struct env_task pump;
     struct env_timer tick; /* active while anything is sent: finds silent peers */
     uint32_t sent_count;
@@ -106,7 +128,9 @@ struct client {
     bool wants_lookup;
     bool is_lost_below;  /* the keys below it are meant */
     uint64_t lost_range; /* the range of an op that is for it, 0 for one that goes by its key */
-    size_t lost_key_len; /* on-disk key of an op that found no route */
+    struct lost_order lost_order; /* of what is to be asked for … */
+    struct lost_order asked;      /* … and what was asked for last */
+    size_t lost_key_len;          /* on-disk key of an op that found no route */
     uint8_t lost_key[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
 
     int last_error; /* why no store could be asked, for those who wait */
@@ -127,6 +151,9 @@ void op_mark_sent(struct client_op *op, struct client_peer *peer);
  * after. */
 void op_finish(struct client_op *op, const struct client_result *result);
 void op_fail(struct client_op *op, int status, const char *text);
+
+/* Is there room for one more of so many bytes? (bounds.h) */
+bool client_has_room(const struct client *client, size_t bytes);
 
 /* Note why the last try came to nothing. */
 void op_note(struct client_op *op, int error, struct slice text);
@@ -163,6 +190,20 @@ void op_retry_timer(struct env_timer *timer);
 /* Pause that grows with each refusal: between half of it and all. */
 uint64_t backoff_us(struct client *client, uint32_t refusals);
 
+/* ---- multi.c ---------------------------------------------------------------- */
+
+/* If the op gets keys of several ranges: it is taken apart, and waits. */
+bool multi_dispatch(struct client_op *op);
+
+/* Start the parts that can be, of all. */
+void multi_step_all(struct client *client);
+
+/* In the next round. */
+void multi_wake(struct client *client);
+
+/* The op is over: so are its parts. */
+void multi_free(struct client_op *op);
+
 /* ---- peer.c ---------------------------------------------------------------- */
 
 /* The peer of that address, made if there is room; NULL if not, or no memory. */
@@ -181,6 +222,16 @@ void peer_flush(struct client_peer *peer);
 /* Give up the connection; what was sent on it is lost. */
 void peer_fail(struct client_peer *peer, int error, const char *text);
 void peer_tick(struct client_peer *peer, uint64_t now_us);
+
+/* An op has left `sent`: another one may go. */
+void peer_freed(struct client_peer *peer);
+
+/* It answered, or pushed back: the window follows. */
+void peer_served(struct client_peer *peer);
+void peer_pushed_back(struct client_peer *peer, uint64_t hint_us);
+
+/* What its window holds back is looked at again. */
+void peer_let_go(struct client_peer *peer);
 bool peer_is_usable(const struct client_peer *peer);
 void peer_check(const struct client_peer *peer);
 

@@ -136,10 +136,31 @@ struct route *dispatch_route(struct client_op *op)
                             : route_find(&op->client->routes, place);
 }
 
+/* Ranges without a leader have their turns in the order of their places, or else one that has
+ * none for long would be asked for again and again, and others never. */
+static bool is_next_turn(const struct client *client, struct slice place)
+{
+    struct slice best = slice_of(client->lost_order.place, client->lost_order.len);
+    struct slice asked = slice_of(client->asked.place, client->asked.len);
+    bool is_behind = slice_compare(place, asked) > 0;
+    bool was_behind = slice_compare(best, asked) > 0;
+    if (is_behind != was_behind)
+        return is_behind;
+    return slice_compare(place, best) < 0;
+}
+
 void dispatch_lost(struct client_op *op)
 {
     struct client *client = op->client;
     uint8_t raw[ROUTE_KEY_PREFIX + KEY_WIRE_MAX];
+    const struct route *route = dispatch_route(op);
+    struct slice order =
+        route != NULL ? slice_of(route->start, route->start_len) : op_place(op, raw);
+    if (client->wants_lookup && !is_next_turn(client, order))
+        return;
+    client->lost_order.len = MIN(order.len, sizeof client->lost_order.place);
+    if (order.len > 0)
+        memcpy(client->lost_order.place, order.data, client->lost_order.len);
     client->wants_lookup = true;
     client->lost_range = op->range_id;
     struct slice place = op_place(op, raw);
@@ -194,6 +215,38 @@ static void op_park(struct client_op *op)
     op_queue(op, &op->client->parked);
 }
 
+/* What comes on top of the bound is for stores that can be asked, and answer. */
+static bool op_is_too_much(const struct client_op *op)
+{
+    const struct client *client = op->client;
+    return !op->is_stuck && op->sendings == 0 && !op->is_internal &&
+           client->op_count > client->options.in_flight_max;
+}
+
+/* Is it silent, or has it yet to answer what was stuck before? */
+static bool peer_is_slow(const struct client_peer *peer)
+{
+    return peer->pinged_us != 0 || peer->sent_count > peer->fresh_count;
+}
+
+static const char *const too_much = "too many operations wait for stores that cannot be asked";
+
+/* Nobody can be asked for now. */
+static void op_park_stuck(struct client_op *op)
+{
+    struct client *client = op->client;
+    if (op_is_too_much(op)) {
+        op_fail(op, ERR_BUSY, too_much);
+        return;
+    }
+    if (!op->is_stuck) {
+        op->is_stuck = true;
+        client->stuck_count++;
+        client->stuck_bytes += op->bytes;
+    }
+    op_park(op);
+}
+
 static void op_pause(struct client_op *op, uint64_t until_us)
 {
     op_queue(op, &op->client->pausing);
@@ -208,15 +261,40 @@ void op_retry_timer(struct env_timer *timer)
     client_poke(op->client);
 }
 
+/* The store has pushed back, or is asked the same too often: not now. */
+static bool op_may_go(struct client_op *op, struct client_peer *peer, uint64_t now_us)
+{
+    struct client *client = op->client;
+    bool is_repeat = op->sent_to == peer;
+    if (peer->hold_until_us > now_us) {
+        client->stats.held_back++;
+        op_note(op, ERR_BUSY, slice_str("the store has asked to be left alone"));
+        if (peer->hold_until_us >= op->deadline_us && !op->is_ambiguous)
+            op_fail(op, ERR_BUSY, op->last_text);
+        else
+            op_pause(op, peer->hold_until_us);
+    } else if (peer->sent_count >= peer->window) {
+        client->stats.held_back++;
+        op_note(op, ERR_BUSY, slice_str("the store has pushed back"));
+        op_queue(op, &peer->waiting);
+    } else if (is_repeat && !budget_spend(&peer->repeats, now_us)) {
+        client->stats.paced++;
+        op_pause(op, now_us + BUDGET_WAIT_US);
+    } else {
+        if (!is_repeat)
+            budget_earn(&peer->repeats);
+        return true;
+    }
+    return false;
+}
+
 /* One op that can be sent to a peer that is connected. */
 static void op_send(struct client_op *op, struct client_peer *peer)
 {
     struct client *client = op->client;
     uint64_t now = env_now_us(client->env);
-    if (op->only == NULL && peer->hold_until_us > now) {
-        op_pause(op, peer->hold_until_us);
+    if (op->only == NULL && !op_may_go(op, peer, now))
         return;
-    }
     if (op->cluster_id != 0 && client->cluster_id != 0 && op->cluster_id != client->cluster_id) {
         op_fail(op, ERR_UNAUTHORIZED, "it is of another cluster");
         return;
@@ -233,24 +311,27 @@ static void op_send(struct client_op *op, struct client_peer *peer)
 
 static void op_dispatch(struct client_op *op)
 {
-    struct client *client = op->client;
+    if (multi_dispatch(op))
+        return;
     struct client_peer *peer = op_peer(op);
     if (peer == NULL) {
-        if (!client->wants_lookup) /* one key a round: who is still lost asks in the next */
-            dispatch_lost(op);
-        op_park(op);
+        dispatch_lost(op); /* one key a round: who is still lost asks in the next */
+        op_park_stuck(op);
         return;
     }
     switch (peer->state) {
     case PEER_READY:
-        op_send(op, peer);
+        if (peer_is_slow(peer) && op_is_too_much(op))
+            op_fail(op, ERR_BUSY, too_much);
+        else
+            op_send(op, peer);
         return;
     case PEER_IDLE:
-        op_park(op);
+        op_park_stuck(op); /* it may be over */
         peer_connect(peer);
         return;
     case PEER_CONNECTING:
-        op_park(op);
+        op_park_stuck(op);
         return;
     case PEER_COOLING: /* only where it is the one that was asked for */
         ASSERT(op->only == peer);
@@ -275,6 +356,8 @@ void client_pump_task(struct env_task *task)
         struct client_op *op = list_first(&batch, struct client_op, in_queue);
         op_dispatch(op);
     }
+    if (client->wants_parts)
+        multi_step_all(client);
     for (uint32_t i = 0; i < client->peer_count; i++)
         peer_flush(client->peers[i]);
     if (client->wants_lookup)
@@ -328,8 +411,8 @@ static void on_busy(struct client_op *op, struct client_peer *from, const struct
     client->stats.pushed_back++;
     op->refusals++;
     uint64_t until = now + MAX(hint_us, backoff_us(client, op->refusals));
-    if (hint_us > 0)
-        from->hold_until_us = MAX(from->hold_until_us, now + hint_us);
+    op_queue(op, &client->pausing); /* it is not there any more */
+    peer_pushed_back(from, hint_us);
     if (until >= op->deadline_us && !op->is_ambiguous) {
         struct client_result result = {
             .status = ERR_BUSY, .text = response->text, .response = response};
@@ -345,8 +428,9 @@ static bool is_refusal(const struct client_op *op, int status)
     switch (status) {
     case ERR_NOT_LEADER:
         return true;
-    case ERR_RANGE_CHANGED: /* of a split or a merge it is the answer */
-        return op->request.kind != REQUEST_SPLIT && op->request.kind != REQUEST_MERGE;
+    case ERR_RANGE_CHANGED: /* of a split or a merge it is the answer; a part is cut anew */
+        return op->request.kind != REQUEST_SPLIT && op->request.kind != REQUEST_MERGE &&
+               (!op->is_part || op->request.multi_get.keys.count == 1);
     case ERR_UNAVAILABLE:
     case ERR_STATE: /* not bootstrapped, or wiped: another store may be of use */
         return true;
@@ -395,6 +479,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         on_busy(op, from, response);
         return;
     }
+    peer_served(from);
     if (op->only == NULL && status == ERR_SESSION_EXPIRED) {
         if (on_expired(op, response))
             return;
@@ -405,6 +490,10 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         return;
     }
     if (op->only != NULL || !is_refusal(op, status) || response->status == ERR_SESSION_EXPIRED) {
+        struct route *route =
+            op->is_part && status == ERR_RANGE_CHANGED ? dispatch_route(op) : NULL;
+        if (route != NULL)
+            route->leader = NULL; /* found again by asking for a key */
         struct client_result result = {
             .status = status, .text = response->text, .response = response};
         op_finish(op, &result);
@@ -427,7 +516,7 @@ void dispatch_on_lost(struct client_op *op, int error, const char *text)
 {
     ASSERT(op->state == CLIENT_OP_SENT);
     bool is_change = !op_is_read_only(op);
-    if (is_change && (!op_is_repeatable(op) || op->only != NULL)) {
+    if (is_change && (!op_is_repeatable(op) || op->only != NULL || PLANTED(gives_up_lost))) {
         op_fail(op, ERR_UNDETERMINED, text);
     } else if (op->only != NULL) {
         op_fail(op, ERR_UNAVAILABLE, text);

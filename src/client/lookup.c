@@ -123,6 +123,7 @@ void lookup_start(struct client *client)
     client->wants_lookup = false;
     if (env_timer_is_active(&client->lookup_pause))
         return;
+    client->asked = client->lost_order;
     for (uint32_t i = 0; i < client->peer_count; i++) {
         struct client_peer *peer = client->peers[(client->peer_next + i) % client->peer_count];
         struct client_lookup *lookup = lookup_for(client, peer);

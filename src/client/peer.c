@@ -11,7 +11,9 @@
 
 enum {
     COOLING_MIN_MS = 50,
-    COOLING_SHIFT_MAX = 4, /* up to 800 ms */
+    COOLING_SHIFT_MAX = 4,     /* up to 800 ms */
+    HOLD_US_MAX = 5000 * 1000, /* no hint keeps us away for longer */
+    WINDOW_GROWS = 8,          /* by this part of it for each window of answers */
     OUT_MAX = FRAME_BODY_MAX + CLIENT_CONN_BYTES_MAX,
 };
 
@@ -35,6 +37,7 @@ void peer_check(const struct client_peer *peer)
     ASSERT(peer->state < PEER_STATE_NR);
     bool has_conn = peer->state == PEER_CONNECTING || peer->state == PEER_READY;
     ASSERT(has_conn || list_is_empty(&peer->sent));
+    ASSERT(peer->window >= 1);
     ASSERT(peer->conn == NULL || has_conn);
     ASSERT(peer->out.len == 0 || has_conn);
 }
@@ -42,6 +45,47 @@ void peer_check(const struct client_peer *peer)
 bool peer_is_usable(const struct client_peer *peer)
 {
     return peer->state == PEER_READY && !peer->is_suspect && !peer->is_full;
+}
+
+/* ---- how much at a time ---------------------------------------------------------- */
+
+void peer_freed(struct client_peer *peer)
+{
+    if (list_is_empty(&peer->waiting) || peer->sent_count >= peer->window)
+        return;
+    list_push_back(&peer->client->fresh, list_pop_front(&peer->waiting));
+    client_poke(peer->client);
+}
+
+void peer_let_go(struct client_peer *peer)
+{
+    struct list *link;
+    while ((link = list_pop_front(&peer->waiting)) != NULL)
+        list_push_back(&peer->client->fresh, link);
+    client_poke(peer->client);
+}
+
+void peer_served(struct client_peer *peer)
+{
+    uint32_t most = peer->client->options.in_flight_max;
+    if (peer->window >= most || ++peer->served < peer->window)
+        return;
+    peer->served = 0;
+    peer->window = MIN(peer->window + peer->window / WINDOW_GROWS + 1, most);
+    peer_freed(peer);
+}
+
+/* What it still has of us it serves: so much, and a little less, is what it can take. If it
+ * has nothing, it is left alone for as long as it wishes. */
+void peer_pushed_back(struct client_peer *peer, uint64_t hint_us)
+{
+    uint64_t now_us = env_now_us(peer->client->env);
+    uint32_t fits = MIN(peer->window, peer->sent_count);
+    peer->window = MAX(fits - fits / WINDOW_GROWS, UINT32_C(1));
+    peer->served = 0;
+    if (peer->sent_count == 0 && hint_us > 0)
+        peer->hold_until_us =
+            MAX(peer->hold_until_us, now_us + MIN(hint_us, (uint64_t)HOLD_US_MAX));
 }
 
 /* ---- writing ------------------------------------------------------------------ */
@@ -145,6 +189,7 @@ static void peer_drop(struct client_peer *peer, int error, const char *text)
     while ((link = list_pop_front(&peer->sent)) != NULL)
         list_push_back(&lost, link);
     peer_move(peer, PEER_COOLING);
+    peer_let_go(peer);
     uint64_t ms = (uint64_t)COOLING_MIN_MS << MIN(peer->failures - 1, (uint32_t)COOLING_SHIFT_MAX);
     env_timer_start(&peer->timer, ms * 500 + env_random(client->env) % (ms * 500 + 1));
     while (!list_is_empty(&lost)) {
@@ -355,6 +400,9 @@ static struct client_peer *peer_new(struct client *client, struct slice address)
     peer->client = client;
     memcpy(peer->address, address.data, address.len);
     list_init(&peer->sent);
+    list_init(&peer->waiting);
+    peer->window = client->options.in_flight_max;
+    budget_init(&peer->repeats, client->options.in_flight_max, env_now_us(client->env));
     env_timer_init(&peer->timer, client->env, peer_timer, peer);
     return peer;
 }
@@ -375,7 +423,7 @@ struct client_peer *peer_get(struct client *client, struct slice address)
 
 void peer_free(struct client_peer *peer)
 {
-    ASSERT(list_is_empty(&peer->sent));
+    ASSERT(list_is_empty(&peer->sent) && list_is_empty(&peer->waiting));
     env_timer_stop(&peer->timer);
     buf_fini(&peer->out);
     frame_reader_fini(&peer->reader);
@@ -409,7 +457,7 @@ static void peer_suspect(struct client_peer *peer)
             op_queue(op, &client->fresh);
         }
     }
-    client_poke(client);
+    peer_let_go(peer);
     client_wake(client);
 }
 

@@ -6,7 +6,11 @@
 
 #include "wire/hello.h"
 
-enum { RESULT_KEPT_MAX = 256 };
+enum {
+    RESULT_KEPT_MAX = 256,
+    OPS_MAX = 64,     /* of a command whose range is asked for */
+    PLACE_PREFIX = 5, /* in front of a user key on disk */
+};
 
 struct fake_conn {
     struct fake_store *store;
@@ -332,9 +336,56 @@ static void encode_pong(struct buf *buf, const void *what)
     pong_encode(buf, what);
 }
 
-static struct leader_hint hint_of(const struct fake_store *store)
+/* Of the two ranges: does the key of a user, or on disk, belong to the second? */
+static bool is_behind_split(const struct fake_cluster *cluster, struct slice key)
 {
-    const struct fake_store *leader = store->cluster->leader;
+    return cluster->split != NULL && slice_compare(key, slice_str(cluster->split)) >= 0;
+}
+
+/* Which range a request is for; false: its keys are of both. */
+static bool range_of(const struct fake_cluster *cluster, const struct request *r, bool *ret_second)
+{
+    struct op ops[OPS_MAX];
+    struct command command;
+    struct unpack u;
+    struct slice key = {0};
+    *ret_second = false;
+    if (cluster->split == NULL)
+        return true;
+    switch (r->kind) {
+    case REQUEST_WRITE:
+        ASSERT(command_decode(r->write.command, &command_limits_default, ops, ARRAY_LEN(ops),
+                              &command, NULL) == 0);
+        key = ops[0].key;
+        break;
+    case REQUEST_GET:
+        key = r->get.key;
+        break;
+    case REQUEST_MULTI_GET:
+        u = unpack_of(r->multi_get.keys.raw);
+        *ret_second = is_behind_split(cluster, request_key_next(&u));
+        for (uint32_t i = 1; i < r->multi_get.keys.count; i++)
+            if (is_behind_split(cluster, request_key_next(&u)) != *ret_second)
+                return false;
+        return true;
+    case REQUEST_SCAN:
+        key = r->scan.start;
+        break;
+    case REQUEST_STATUS:
+        if (r->status.key.len > PLACE_PREFIX)
+            key = slice_of(r->status.key.data + PLACE_PREFIX, r->status.key.len - PLACE_PREFIX);
+        break;
+    default:
+        break;
+    }
+    *ret_second = is_behind_split(cluster, key);
+    return true;
+}
+
+static struct leader_hint hint_of(const struct fake_store *store, bool is_second)
+{
+    const struct fake_store *leader =
+        is_second ? store->cluster->split_leader : store->cluster->leader;
     if (leader == NULL || store->is_ignorant)
         return (struct leader_hint){0};
     return (struct leader_hint){
@@ -376,7 +427,8 @@ static void scan_rows(struct fake_cluster *cluster, const struct request_scan *s
     }
 }
 
-static void status_fill(struct fake_store *store, struct response *to, struct buf *stats)
+static void status_fill(struct fake_store *store, bool is_second, struct response *to,
+                        struct buf *stats)
 {
     struct fake_cluster *cluster = store->cluster;
     stat_append_number(stats, "applied", cluster->applied);
@@ -391,6 +443,14 @@ static void status_fill(struct fake_store *store, struct response *to, struct bu
                              .end = {(const uint8_t *)"\x03", 1},
                              .conf_epoch = 1,
                              .span_epoch = 1};
+    if (cluster->split != NULL) {
+        static uint8_t place[PLACE_PREFIX + 64] = {2};
+        size_t len = strlen(cluster->split);
+        ASSERT(len <= 64);
+        memcpy(place + PLACE_PREFIX, cluster->split, len);
+        *(is_second ? &d->start : &d->end) = slice_of(place, PLACE_PREFIX + len);
+        d->range_id = is_second ? 2 : 1;
+    }
     for (uint32_t i = 0; i < cluster->store_count; i++)
         d->members[d->member_count++] =
             (struct member){.replica_id = cluster->stores[i]->id,
@@ -426,6 +486,7 @@ static void answer_fill(struct fake_store *store, const struct request *request,
 {
     struct fake_cluster *cluster = store->cluster;
     struct unpack u;
+    bool is_second;
     to->kind = request->kind;
     switch (request->kind) {
     case REQUEST_WRITE:
@@ -454,7 +515,8 @@ static void answer_fill(struct fake_store *store, const struct request *request,
         fake_changes_page(cluster, &request->watch, to, raw);
         break;
     case REQUEST_STATUS:
-        status_fill(store, to, raw);
+        range_of(cluster, request, &is_second);
+        status_fill(store, is_second, to, raw);
         to->status_of.stats = (struct pack_list){.count = 2, .raw = buf_slice(raw)};
         break;
     case REQUEST_IDENTIFY:
@@ -528,8 +590,10 @@ static void on_request(struct fake_conn *c, struct slice body)
     struct err err = {0};
     if (request_decode(body, &request, &err) != 0)
         base_assert_fail(__FILE__, __LINE__, __func__, err.msg);
+    bool is_second;
+    bool is_of_one = range_of(store->cluster, &request, &is_second);
     struct response response = {
-        .id = request.id, .trace_id = request.trace_id, .leader = hint_of(store)};
+        .id = request.id, .trace_id = request.trace_id, .leader = hint_of(store, is_second)};
     bool is_data = request.kind <= REQUEST_SCAN || request.kind == REQUEST_TRANSFER_LEADER ||
                    request.kind == REQUEST_CHECK_START || request.kind == REQUEST_WATCH;
     struct buf raw;
@@ -545,7 +609,11 @@ static void on_request(struct fake_conn *c, struct slice body)
         buf_fini(&raw);
         return;
     }
-    if (is_data && store->cluster->leader != store)
+    struct fake_store *leader = is_second ? store->cluster->split_leader : store->cluster->leader;
+    if (is_data && (!is_of_one || (request.range_id > 0 && store->cluster->split != NULL &&
+                                   request.range_id != (is_second ? 2 : 1))))
+        response.status = ERR_RANGE_CHANGED;
+    else if (is_data && leader != store)
         response.status = ERR_NOT_LEADER;
     else
         answer_fill(store, &request, &response, &raw);

@@ -50,6 +50,10 @@ struct fake_cluster {
     uint64_t version;
     uint64_t term;
     struct fake_store *leader; /* NULL: nobody leads */
+    /* Keys from this one on are another range, with a leader of its own; NULL: there is one
+     * range. */
+    const char *split;
+    struct fake_store *split_leader;
     struct fake_store *stores[FAKE_STORES_MAX];
     uint32_t store_count;
     uint64_t applied;            /* commands that were done */

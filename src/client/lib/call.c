@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
+#include "client/bounds.h"
 #include "client/lib/embedded.h"
 #include "client/lib/lib_internal.h"
 
@@ -75,6 +76,12 @@ int call_keep(struct call *call, struct hf_bytes bytes)
 
 /* ---- the way out --------------------------------------------------------------- */
 
+/* For those on other threads who ask for room. The client's lock is held. */
+static void note_stuck(struct hf_client *client)
+{
+    client_stuck(client->core, &client->stuck_count, &client->stuck_bytes);
+}
+
 /* The end of a call: out of the counts, to whoever wants the result. The client's lock
  * is not held. */
 static void call_deliver(struct call *call, int code, struct hf_result *result)
@@ -86,6 +93,7 @@ static void call_deliver(struct call *call, int code, struct hf_result *result)
     ASSERT(client->call_count > 0 && client->call_bytes >= call->bytes);
     client->call_count--;
     client->call_bytes -= call->bytes;
+    note_stuck(client);
     if (waiter != NULL) {
         waiter->code = code;
         waiter->result = result;
@@ -138,6 +146,7 @@ void call_inbox_run(void *data)
     struct list *link;
     list_init(&batch);
     env_uv_mutex_lock(&client->lock);
+    note_stuck(client);
     client->is_posted = false;
     while ((link = list_pop_front(&client->inbox)) != NULL)
         list_push_back(&batch, link);
@@ -177,12 +186,18 @@ static int inbox_add(struct call *call)
     struct hf_client *client = call->client;
     int rv = 0;
     env_uv_mutex_lock(&client->lock);
+    struct bounds_load load = {.count = client->call_count,
+                               .bytes = client->call_bytes,
+                               .stuck = client->stuck_count,
+                               .stuck_bytes = client->stuck_bytes};
     if (client->is_closing) {
         rv = HF_ERR_STATE;
-    } else if (client->call_count >= client->limits.in_flight_max ||
-               call->bytes > client->limits.bytes_max - client->call_bytes) {
+    } else if (!bounds_allow(&load, client->limits.in_flight_max, client->limits.bytes_max,
+                             call->bytes)) {
         client->busy++;
         rv = HF_ERR_BUSY;
+        if (!client->is_posted) /* what is stuck is counted anew for the next who asks */
+            client->is_posted = env_uv_post(client->env, call_inbox_run, client) == 0;
     } else if (!client->is_posted) {
         rv = env_uv_post(client->env, call_inbox_run, client);
         client->is_posted = rv == 0;

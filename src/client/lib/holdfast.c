@@ -220,6 +220,7 @@ static int options_take(struct hf_client *client, const struct hf_options *optio
     limits->in_flight_max = options->in_flight_max > 0 ? options->in_flight_max : IN_FLIGHT_DEFAULT;
     limits->in_flight_max = MIN(limits->in_flight_max, (uint32_t)CLIENT_IN_FLIGHT_MAX);
     limits->bytes_max = options->bytes_max > 0 ? options->bytes_max : (size_t)BYTES_DEFAULT;
+    limits->bytes_max = MIN(limits->bytes_max, SIZE_MAX / 4);
     /* The bounds are kept here, where the caller can be told; the core's are wider. */
     client->core_options = (struct client_options){
         .logger = options->log != NULL ? &client->logger : NULL,

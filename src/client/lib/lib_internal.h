@@ -57,6 +57,8 @@ struct hf_client {
     struct list inbox;          /* guarded: calls that the thread has not seen */
     bool is_posted;             /* guarded: it will look */
     uint32_t call_count;        /* guarded: accepted, not delivered */
+    uint32_t stuck_count;       /* guarded: of the core's, as it was last seen */
+    size_t stuck_bytes;         /* guarded, likewise */
     size_t call_bytes;          /* guarded */
     uint64_t busy;              /* guarded: calls that were not accepted */
 

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One store is stuck, pushes back or breaks off; what is for the others goes on. */
+#include "support/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/client_internal.h"
+#include "env/sim/sim.h"
+#include "support/fake_store.h"
+
+enum { STORES = 3, OPS_MAX = 600 };
+
+struct world {
+    struct sim *sim;
+    struct sim_node *nodes[STORES];
+    struct sim_node *client_node;
+    struct fake_cluster cluster;
+    struct client *client;
+    struct client_op ops[OPS_MAX];
+    int status[OPS_MAX]; /* 1: not over yet */
+    uint64_t done_us[OPS_MAX];
+    uint32_t count;
+};
+
+static struct world w;
+
+/* Keys from "m" on are of a range that the second store leads. */
+static void start(uint32_t in_flight_max)
+{
+    static const char *const hosts[] = {"s1", "s2", "s3"};
+    const char *endpoints[STORES];
+    memset(&w, 0, sizeof w);
+    w.sim = sim_new(NULL, 42);
+    fake_cluster_init(&w.cluster);
+    for (uint32_t i = 0; i < STORES; i++) {
+        char address[32];
+        snprintf(address, sizeof address, "%s:7000", hosts[i]);
+        w.nodes[i] = sim_node_new(w.sim, hosts[i]);
+        endpoints[i] = fake_store_new(&w.cluster, sim_node_env(w.nodes[i]), address)->address;
+    }
+    w.cluster.leader = w.cluster.stores[0];
+    w.cluster.split = "m";
+    w.cluster.split_leader = w.cluster.stores[1];
+    w.client_node = sim_node_new(w.sim, "c");
+    struct client_options options = {
+        .endpoints = endpoints, .endpoint_count = STORES, .in_flight_max = in_flight_max};
+    assert_int_equal(client_new(sim_node_env(w.client_node), &options, &w.client, NULL), 0);
+}
+
+static void finish(void)
+{
+    client_check(w.client);
+    env_stop(sim_node_env(w.client_node));
+    client_free(w.client);
+    for (uint32_t i = 0; i < STORES; i++)
+        env_stop(sim_node_env(w.nodes[i]));
+    fake_cluster_fini(&w.cluster);
+    sim_free(w.sim);
+}
+
+static void run_ms(uint64_t ms)
+{
+    uint64_t until = sim_now_us(w.sim) + ms * 1000;
+    while (sim_now_us(w.sim) < until) {
+        sim_run_until(w.sim, sim_now_us(w.sim) + 1000);
+        client_check(w.client);
+    }
+}
+
+static void on_done(struct client_op *op, const struct client_result *result)
+{
+    size_t i = (size_t)(op - w.ops);
+    assert_int_equal(w.status[i], 1);
+    w.status[i] = result->status == ERR_NOT_FOUND ? 0 : result->status;
+    w.done_us[i] = sim_now_us(w.sim);
+}
+
+/* Ask for a key; its place, or where it was refused, with that status. */
+static uint32_t get(const char *key, uint32_t timeout_ms)
+{
+    uint32_t i = w.count++;
+    assert_in_range(i, 0, OPS_MAX - 1);
+    w.ops[i].request.kind = REQUEST_GET;
+    w.ops[i].request.get.key = slice_str(key);
+    w.ops[i].timeout_ms = timeout_ms;
+    w.ops[i].cb = on_done;
+    w.status[i] = 1;
+    int rv = client_submit(w.client, &w.ops[i]);
+    if (rv != 0)
+        w.status[i] = rv;
+    return i;
+}
+
+static uint32_t count_of(uint32_t from, uint32_t to, int status)
+{
+    uint32_t n = 0;
+    for (uint32_t i = from; i < to; i++)
+        n += w.status[i] == status;
+    return n;
+}
+
+/* All that may be in flight hangs on a store that does not answer: others are asked as before,
+ * and whoever comes with more for it hears BUSY. */
+static void test_silent_store(void **state)
+{
+    (void)state;
+    start(100);
+    get("a", 0);
+    get("z", 0);
+    run_ms(100);
+    assert_int_equal(count_of(0, 2, 0), 2);
+    w.cluster.stores[0]->mood = FAKE_SWALLOW;
+    for (int i = 0; i < 100; i++)
+        get("a", 10000);
+    run_ms(20);
+    assert_int_equal(w.status[get("z", 0)], ERR_BUSY); /* nobody knows yet that it hangs */
+    run_ms(900);
+    for (int round = 0; round < 3; round++) { /* silent, then suspect, then nobody leads */
+        uint32_t from = w.count;
+        for (int i = 0; i < 49; i++)
+            get("z", 1000);
+        run_ms(50);
+        assert_int_equal(count_of(from, w.count, 0), 49);
+        uint32_t more = get("b", 1000);
+        run_ms(50);
+        assert_int_equal(w.status[more], ERR_BUSY);
+        run_ms(1000);
+    }
+    finish();
+}
+
+/* A range has no leader at all; that of another changes and must be looked for meanwhile. */
+static void test_lookups_take_turns(void **state)
+{
+    (void)state;
+    start(100);
+    get("z", 0);
+    run_ms(100);
+    w.cluster.leader = NULL;
+    for (int i = 0; i < 60; i++)
+        get("a", 10000);
+    run_ms(2000);
+    w.cluster.stores[1]->is_ignorant = true;
+    w.cluster.split_leader = w.cluster.stores[2];
+    uint32_t from = w.count;
+    uint64_t since = sim_now_us(w.sim);
+    for (int i = 0; i < 10; i++)
+        get("z", 5000);
+    run_ms(2500);
+    assert_int_equal(count_of(from, w.count, 0), 10);
+    for (uint32_t i = from; i < w.count; i++)
+        assert_in_range(w.done_us[i] - since, 0, 1500000);
+    w.cluster.leader = w.cluster.stores[2];
+    run_ms(1500);
+    assert_int_equal(count_of(0, w.count, 0), w.count);
+    finish();
+}
+
+/* A store that pushes back is asked for less at a time, and none of it is lost. */
+static void test_window_follows_push_back(void **state)
+{
+    (void)state;
+    start(400);
+    get("a", 0);
+    run_ms(100);
+    w.cluster.stores[0]->mood = FAKE_BUSY;
+    w.cluster.stores[0]->busy_ms = 20;
+    w.cluster.stores[0]->moods_left = 50;
+    for (int i = 0; i < 300; i++)
+        get("a", 5000);
+    uint32_t other = get("z", 1000);
+    run_ms(20);
+    assert_int_equal(w.status[other], 0);
+    run_ms(3000);
+    assert_int_equal(count_of(0, w.count, 0), w.count);
+    struct client_stats stats;
+    client_stats_get(w.client, &stats);
+    assert_int_equal(stats.pushed_back, 50);
+    assert_in_range(w.client->peers[0]->window, 1, 400);
+    /* It serves nothing: what is held back ends as BUSY, and only its own. */
+    w.cluster.stores[0]->mood = FAKE_BUSY;
+    w.cluster.stores[0]->busy_ms = 300;
+    w.cluster.stores[0]->moods_left = 0;
+    uint64_t sendings = stats.sendings;
+    uint32_t from = w.count;
+    for (int i = 0; i < 100; i++)
+        get("a", 1000);
+    run_ms(500);
+    for (int i = 0; i < 50; i++)
+        get("a", 500);
+    run_ms(1000);
+    assert_int_equal(count_of(from, w.count, ERR_BUSY), 150);
+    client_stats_get(w.client, &stats);
+    assert_in_range(stats.sendings - sendings, 1, 300);
+    finish();
+}
+
+/* A store that breaks off again and again gets no more repeats than the budget has. */
+static void test_repeats_are_rationed(void **state)
+{
+    (void)state;
+    start(20);
+    get("a", 0);
+    run_ms(100);
+    struct client_stats before, after;
+    client_stats_get(w.client, &before);
+    w.cluster.stores[0]->mood = FAKE_RESET;
+    for (int i = 0; i < 20; i++)
+        get("a", 3000);
+    run_ms(3500);
+    client_stats_get(w.client, &after);
+    uint64_t data = 0; /* requests that came through, but lookups */
+    for (uint32_t i = 0; i < STORES; i++)
+        data += w.cluster.stores[i]->requests;
+    assert_in_range(data, 5, 1 + 20 + 20 + 4 * 5);
+    finish();
+}
+
+static void test_budget(void **state)
+{
+    struct budget b;
+    (void)state;
+    budget_init(&b, 10, 1000);
+    for (int i = 0; i < 10; i++)
+        assert_true(budget_spend(&b, 1000));
+    assert_false(budget_spend(&b, 1000));
+    for (int i = 0; i < 10; i++)
+        budget_earn(&b);
+    assert_true(budget_spend(&b, 1000));
+    assert_false(budget_spend(&b, 1000));
+    assert_true(budget_spend(&b, 1000 + 400001)); /* a quarter of the bucket a second */
+    assert_false(budget_spend(&b, 1000 + 400001));
+    for (int i = 0; i < 10; i++)
+        assert_true(budget_spend(&b, UINT64_C(1) << 40));
+    assert_false(budget_spend(&b, UINT64_C(1) << 40)); /* never more than it holds */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_silent_store),
+        cmocka_unit_test(test_lookups_take_turns),
+        cmocka_unit_test(test_window_follows_push_back),
+        cmocka_unit_test(test_repeats_are_rationed),
+        cmocka_unit_test(test_budget),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
