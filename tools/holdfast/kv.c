@@ -68,6 +68,74 @@ static bool check_key(struct cli *cli, const char *key, int *ret_exit)
     return false;
 }
 
+/* One key of several: a line "key<TAB>value", or what is known of it. */
+static void say_one_of(struct cli *cli, struct json_writer *w, const char *key,
+                       const struct hf_item *item)
+{
+    bool is_there = item->status == HF_OK;
+    if (!cli->is_json) {
+        if (!is_there) {
+            fprintf(stderr, "holdfast: not found: %s\n", key);
+            return;
+        }
+        cli_append_shown(&cli->out, slice_str(key));
+        buf_append_u8(&cli->out, '\t');
+        cli_append_shown(&cli->out, cli_slice(item->value));
+        buf_append_u8(&cli->out, '\n');
+        return;
+    }
+    json_object_begin(w);
+    json_bytes_member(w, "key", slice_str(key));
+    json_key(w, "found");
+    json_bool(w, is_there);
+    if (is_there) {
+        json_key(w, "version");
+        json_u64(w, item->version);
+        json_bytes_member(w, "value", cli_slice(item->value));
+        json_key(w, "ttl_ms");
+        json_u64(w, item->ttl_ms);
+    }
+    json_object_end(w);
+}
+
+/* Several keys at once; EXIT_NO if one of them is not there. */
+static int get_many(struct cli *cli, struct hf_client *client, const struct cli_words *words,
+                    const struct hf_call *call)
+{
+    struct hf_bytes keys[CLI_WORDS_MAX];
+    struct hf_result *result = NULL;
+    struct json_writer w;
+    int exit_code = EXIT_DONE;
+    for (size_t i = 0; i < words->count; i++)
+        keys[i] = hf_str(words->at[i]);
+    int rv = hf_multi_get(client, keys, words->count, call, &result);
+    if (rv != HF_OK) {
+        exit_code = cli_fail(cli, rv, result);
+        hf_result_free(result);
+        return exit_code;
+    }
+    json_begin(&w, &cli->out);
+    if (cli->is_json) {
+        json_object_begin(&w);
+        json_key(&w, "ok");
+        json_bool(&w, true);
+        json_key(&w, "items");
+        json_array_begin(&w);
+    }
+    for (size_t i = 0; i < result->count; i++) {
+        say_one_of(cli, &w, words->at[i], &result->items[i]);
+        if (result->items[i].status != HF_OK)
+            exit_code = EXIT_NO;
+    }
+    if (cli->is_json) {
+        json_array_end(&w);
+        json_object_end(&w);
+        buf_append_u8(&cli->out, '\n');
+    }
+    hf_result_free(result);
+    return exit_code;
+}
+
 int kv_get(struct cli *cli, int argc, const char *const *argv)
 {
     const char *consistency = "linearizable";
@@ -81,13 +149,19 @@ int kv_get(struct cli *cli, int argc, const char *const *argv)
     struct cli_words words;
     struct hf_call call;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code) ||
-        !parse_reading(cli, consistency, max_age_us, at_version, &call, &exit_code) ||
-        !check_key(cli, words.at[0], &exit_code))
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, CLI_WORDS_MAX, &words,
+                   &exit_code) ||
+        !parse_reading(cli, consistency, max_age_us, at_version, &call, &exit_code))
         return exit_code;
+    for (size_t i = 0; i < words.count; i++) {
+        if (!check_key(cli, words.at[i], &exit_code))
+            return exit_code;
+    }
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
+    if (words.count > 1)
+        return get_many(cli, client, &words, &call);
     struct hf_result *result = NULL;
     int rv = hf_get(client, hf_str(words.at[0]), &call, &result);
     if (rv != HF_OK) {

@@ -16,7 +16,7 @@
 enum { HISTORY_MAX = 1000 };
 
 const struct cli_command kv_commands[] = {
-    {"get", kv_get, NULL, "KEY", "print a key's value", NULL},
+    {"get", kv_get, NULL, "KEY…", "print the values of keys", NULL},
     {"put", kv_put, NULL, "KEY VALUE", "set a value", NULL},
     {"del", kv_delete, NULL, "KEY…", "remove keys", NULL},
     {"cas", kv_cas, NULL, "KEY [EXPECTED] VALUE", "set a value if the present one is as expected",
