@@ -67,6 +67,8 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->stamp_reads);
     list_init(&r->batches);
     list_init(&r->reading);
+    list_init(&r->ready_reads);
+    list_init(&r->choked_reads);
     list_init(&r->log_writes);
     list_init(&r->fetches);
     list_init(&r->streams);

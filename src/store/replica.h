@@ -240,7 +240,10 @@ struct replica {
 
     struct list batches; /* asked of consensus */
     struct read_batch *open_batch;
-    struct list reading; /* read_ops in range_read, off the loop */
+    struct list reading;      /* read_ops in range_read, off the loop */
+    struct list ready_reads;  /* confirmed; the turn had no more time … */
+    struct list choked_reads; /* … or their client does not read */
+    uint64_t choked_us;       /* when those were last looked at */
     uint32_t read_count;
 
     struct replica_watches watches; /* watch.h */

@@ -7,10 +7,17 @@
  */
 #include <stdlib.h>
 
+#include "net/net_client.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 #include "store/watch.h"
+
+enum {
+    READ_ROUND_BYTES = 1 << 20,  /* of answers in a round of a turn */
+    READ_CHOKED_BYTES = 1 << 20, /* that wait for a client, and its reads wait too … */
+    READ_CHOKED_US = 20 * 1000,  /* … for so long, before it is looked at again */
+};
 
 void read_op_free(struct read_op *op)
 {
@@ -110,17 +117,45 @@ static void batch_free(struct read_batch *batch)
     free(batch);
 }
 
+/* Its client does not read what it was told already: what more it wants to hear waits. */
+static bool is_choked(const struct read_op *op)
+{
+    const struct store *store = op->replica->store;
+    return op->to.inner == NULL &&
+           net_client_pending(store->net, op->to.client) > READ_CHOKED_BYTES;
+}
+
+/* Read what is confirmed, as much of it as a round of the turn has time for: who asks for much
+ * does not keep the loop from all others. Later is as good: what was confirmed stays true. */
+static void serve_ready(struct replica *r)
+{
+    struct store *store = r->store;
+    uint64_t until = store->answered_bytes + READ_ROUND_BYTES;
+    struct list *link;
+    while (store->answered_bytes < until && (link = list_pop_front(&r->ready_reads)) != NULL) {
+        struct read_op *op = list_entry(link, struct read_op, in_reads);
+        if (is_choked(op))
+            list_push_back(&r->choked_reads, &op->in_reads);
+        else
+            read_begin(op);
+    }
+    if (!list_is_empty(&r->ready_reads))
+        replica_wake(r);
+}
+
 static void batch_finish(struct read_batch *batch, int status)
 {
+    struct replica *r = batch->replica;
     struct list *link;
     while ((link = list_pop_front(&batch->reads)) != NULL) {
-        struct read_op *op = list_entry(link, struct read_op, in_reads);
         if (status == 0)
-            read_begin(op);
+            list_push_back(&r->ready_reads, link);
         else
-            read_finish(op, status, NULL);
+            read_finish(list_entry(link, struct read_op, in_reads), status, NULL);
     }
     batch_free(batch);
+    if (status == 0)
+        serve_ready(r);
 }
 
 static void on_confirmed(struct cons_read *confirm, int status, uint64_t index)
@@ -206,6 +241,7 @@ void replica_read(struct replica *r, struct read_op *op)
 void replica_read_flush(struct replica *r)
 {
     struct read_batch *batch = r->open_batch;
+    serve_ready(r);
     if (batch == NULL)
         return;
     r->open_batch = NULL;
@@ -248,9 +284,18 @@ void replica_read_tick(struct replica *r, uint64_t now_us)
 {
     LIST_FOREACH(it, &r->batches)
     expire(&list_entry(it, struct read_batch, in_batches)->reads, now_us);
-    expire(&r->stamp_reads, now_us);
     LIST_FOREACH(p, &r->proposals)
     expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us);
+    expire(&r->stamp_reads, now_us);
+    expire(&r->ready_reads, now_us);
+    expire(&r->choked_reads, now_us);
+    if (list_is_empty(&r->choked_reads) || now_us < r->choked_us + READ_CHOKED_US)
+        return;
+    r->choked_us = now_us; /* some may have read since */
+    struct list *link;
+    while ((link = list_pop_front(&r->choked_reads)) != NULL)
+        list_push_back(&r->ready_reads, link);
+    replica_wake(r);
 }
 
 static void free_all(struct list *reads)
@@ -275,11 +320,22 @@ void replica_read_free(struct replica *r)
     }
     free_all(&r->reading);
     free_all(&r->stamp_reads);
+    free_all(&r->ready_reads);
+    free_all(&r->choked_reads);
+}
+
+static void fail_confirmed(struct list *reads, int status)
+{
+    struct list *link;
+    while ((link = list_pop_front(reads)) != NULL)
+        read_finish(list_entry(link, struct read_op, in_reads), status, NULL);
 }
 
 void replica_read_fail_all(struct replica *r, int status)
 {
     struct list *link;
+    fail_confirmed(&r->ready_reads, status);
+    fail_confirmed(&r->choked_reads, status);
     replica_read_flush(r);
     while (!list_is_empty(&r->batches)) {
         struct read_batch *batch = list_first(&r->batches, struct read_batch, in_batches);

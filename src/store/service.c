@@ -53,6 +53,7 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     else
         net_client_reply(store->net, to->client,
                          buf_slice(&frame)); /* a client that is gone: fine */
+    store->answered_bytes += frame.len;
     buf_fini(&frame);
 }
 

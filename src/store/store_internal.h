@@ -156,8 +156,9 @@ struct store {
     struct list transfers; /* admin: hand-overs that clients wait for */
     struct watches watches;
     struct admit admit;
-    struct list flushes;    /* admin: flushes that clients wait for */
-    uint64_t stream_number; /* of the last snapshot stream */
+    uint64_t answered_bytes; /* of all answers to clients */
+    struct list flushes;     /* admin: flushes that clients wait for */
+    uint64_t stream_number;  /* of the last snapshot stream */
 };
 
 /* Milliseconds of the monotonic clock: consensus' time. */
