@@ -49,7 +49,8 @@ static const struct cli_command commands[] = {
      "  printf 'put a 1\\ndel b\\nincr c 5\\n' | holdfast batch\n"
      "  holdfast batch transfer.txt"},
     {"import", records_import, NULL, "[FILE]", "put one record per line of JSON",
-     "  holdfast import words.ndjson\n  gzip -dc dump.gz | holdfast import"},
+     "  holdfast import words.ndjson\n  gzip -dc dump.gz | holdfast import\n"
+     "  holdfast import big.ndjson --cursor big.cursor   # again, if it was killed"},
     {"export", records_export, NULL, "[FILE]", "write records as lines of JSON, at one version",
      "  holdfast export all.ndjson\n  holdfast export --prefix user: | gzip > users.gz"},
     {"shell", shell_run, NULL, NULL, "the commands above, typed line by line", "  holdfast shell"},

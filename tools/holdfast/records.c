@@ -5,6 +5,10 @@
  * Import puts batches, one after another, so a later line of the same key wins. A
  * batch whose outcome is unknown is sent again: putting the same values twice is
  * harmless. Export reads all pages at the version of the first.
+ *
+ * With a cursor (cursor.h) one that was killed goes on behind what it had done: import
+ * behind the last batch that is surely in, export behind the last line that is surely in
+ * the file, at new versions from there on. Neither holds more than a batch in memory.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,8 +17,10 @@
 #include <unistd.h>
 
 #include "base/coding.h"
+#include "base/crc32c.h"
 #include "base/text.h"
 #include "commands.h"
+#include "cursor.h"
 #include "record.h"
 
 enum {
@@ -23,6 +29,7 @@ enum {
     KEPT_MAX = 16 << 20, /* bytes: a batch, and a value of the largest size behind it */
     RETRY_PAUSE_MS = 200,
     PROGRESS_EVERY_MS = 1000,
+    EXPORT_STEP = 4 << 20, /* bytes of output between two states of the cursor */
 };
 
 struct import {
@@ -32,9 +39,11 @@ struct import {
     size_t batch_bytes;
     struct buf kept; /* what is in the batch: TTL, lengths, key, value, one after another */
     uint64_t retry_us;
-    uint64_t line;    /* number of the line being read */
-    uint64_t records; /* surely in the cluster */
-    uint64_t bytes;   /* of their keys and values */
+    const char *cursor_path; /* NULL: none */
+    struct cursor at;        /* behind the line being read; its records and bytes are not kept */
+    struct cursor before;    /* … and in front of it */
+    uint64_t records;        /* surely in the cluster */
+    uint64_t bytes;          /* of their keys and values */
     uint64_t began_ms;
     uint64_t shown_ms; /* when progress was last printed */
     struct buf text;   /* the line being read */
@@ -88,8 +97,23 @@ static int put_singly(struct import *im, const struct hf_call *call, struct hf_r
     return HF_OK;
 }
 
-/* Commit what is collected; again and again for a while if that may help. */
-static int import_commit(struct import *im)
+/* What stands in front of `upto` is in. */
+static int import_note(struct import *im, const struct cursor *upto)
+{
+    struct cursor cursor = *upto;
+    struct err err = {0};
+    if (im->cursor_path == NULL)
+        return EXIT_DONE;
+    cursor.records = im->records;
+    cursor.bytes = im->bytes;
+    if (cursor_save(im->cursor_path, "import", &cursor, &err) != 0)
+        return cli_error(im->cli, "%s (%" PRIu64 " records are in)", err.msg, im->records);
+    return EXIT_DONE;
+}
+
+/* Commit what is collected, all that stands in front of `upto`; again and again for a while if
+ * that may help. */
+static int import_commit(struct import *im, const struct cursor *upto)
 {
     size_t count = hf_batch_count(im->batch);
     if (count == 0)
@@ -120,16 +144,16 @@ static int import_commit(struct import *im)
     hf_batch_clear(im->batch);
     buf_clear(&im->kept);
     show_progress(&im->shown_ms, im->began_ms, "imported", im->records);
-    return EXIT_DONE;
+    return import_note(im, upto);
 }
 
 /* What was good before the line goes in, so that what is said of it is certain. */
 static int fail_line(struct import *im, const char *why)
 {
-    int exit_code = import_commit(im);
+    int exit_code = import_commit(im, &im->before);
     if (exit_code != EXIT_DONE)
         return exit_code;
-    return cli_error(im->cli, "line %" PRIu64 ": %s (%" PRIu64 " records are in)", im->line, why,
+    return cli_error(im->cli, "line %" PRIu64 ": %s (%" PRIu64 " records are in)", im->at.line, why,
                      im->records);
 }
 
@@ -141,7 +165,7 @@ static int import_add(struct import *im, const struct record *record)
     size_t bytes = record->key.len + record->value.len;
     if (im->batch_bytes + bytes > IMPORT_BATCH_BYTES ||
         hf_batch_count(im->batch) >= IMPORT_BATCH_OPS) {
-        int exit_code = import_commit(im);
+        int exit_code = import_commit(im, &im->before);
         if (exit_code != EXIT_DONE)
             return exit_code;
     }
@@ -160,11 +184,51 @@ static int import_add(struct import *im, const struct record *record)
 static bool next_line(struct import *im, FILE *file)
 {
     int c = EOF;
+    im->before = im->at;
     buf_clear(&im->text);
     while ((c = getc_unlocked(file)) != EOF && c != '\n')
         buf_append_u8(&im->text, (uint8_t)c);
-    im->line++;
+    im->at.line++;
+    im->at.offset += im->text.len + (c == '\n');
+    im->at.sum = crc32c(im->at.sum, im->text.data, im->text.len);
+    if (c == '\n')
+        im->at.sum = crc32c(im->at.sum, "\n", 1);
     return c == '\n' || (im->text.len > 0 && !ferror(file));
+}
+
+/* Read over what is in already; false: it is not what was begun with. */
+static bool skip_done(FILE *file, const struct cursor *done)
+{
+    uint8_t piece[16 << 10];
+    uint32_t sum = 0;
+    uint64_t left = done->offset;
+    while (left > 0) {
+        size_t n = fread(piece, 1, (size_t)MIN(left, (uint64_t)sizeof piece), file);
+        if (n == 0)
+            return false;
+        sum = crc32c(sum, piece, n);
+        left -= n;
+    }
+    return sum == done->sum;
+}
+
+/* Go on where the cursor stands, if there is one. */
+static int import_resume(struct import *im, FILE *file)
+{
+    struct err err = {0};
+    if (im->cursor_path == NULL)
+        return EXIT_DONE;
+    int rv = cursor_load(im->cursor_path, "import", &im->at, &err);
+    if (rv == ERR_NOT_FOUND)
+        return EXIT_DONE;
+    if (rv != 0)
+        return cli_error(im->cli, "%s", err.msg);
+    if (!skip_done(file, &im->at))
+        return cli_error(im->cli, "the input does not begin like that of cursor '%s'",
+                         im->cursor_path);
+    im->records = im->at.records;
+    im->bytes = im->at.bytes;
+    return EXIT_DONE;
 }
 
 static int import_lines(struct import *im, FILE *file)
@@ -188,7 +252,7 @@ static int import_lines(struct import *im, FILE *file)
     if (exit_code == EXIT_DONE && ferror(file))
         exit_code = fail_line(im, strerror(errno));
     if (exit_code == EXIT_DONE)
-        exit_code = import_commit(im);
+        exit_code = import_commit(im, &im->at);
     buf_fini(&im->text);
     record_fini(&record);
     return exit_code;
@@ -216,6 +280,8 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     const struct args_flag flags[] = {
         {"retry", 0, ARGS_DURATION, &im.retry_us, NULL, "TIME",
          "try a batch again for so long while there is no leader (1m)"},
+        {"cursor", 0, ARGS_TEXT, &im.cursor_path, NULL, "FILE",
+         "keep there how far it came, and go on from there"},
     };
     struct cli_words words;
     int exit_code;
@@ -233,7 +299,11 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     if (hf_batch_new(&im.batch) != HF_OK)
         exit_code = cli_error(cli, "out of memory");
     else
+        exit_code = import_resume(&im, file);
+    if (exit_code == EXIT_DONE)
         exit_code = import_lines(&im, file);
+    if (exit_code == EXIT_DONE && im.cursor_path != NULL)
+        (void)unlink(im.cursor_path); /* there may be none: nothing was imported */
     if (exit_code == EXIT_DONE)
         show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, stdout);
     hf_batch_free(im.batch);
@@ -252,9 +322,27 @@ struct export
     FILE *to;
     struct buf lines;
     uint64_t retry_us;
+    const char *cursor_path; /* NULL: none */
+    struct cursor done;      /* what was written; as it was saved last, up to … */
+    uint64_t saved;          /* … this offset */
+    struct buf after;        /* the key behind which it goes on; empty: from the start */
     uint64_t records;
     uint64_t bytes;
 };
+
+/* What was written is on the disk, and then the cursor says so. */
+static bool export_note(struct export *ex)
+{
+    struct err err = {0};
+    if (ex->cursor_path == NULL || ex->done.offset - ex->saved < EXPORT_STEP)
+        return true;
+    if (fflush(ex->to) != 0 || fdatasync(fileno(ex->to)) != 0)
+        return false;
+    ex->done.records = ex->done.line = ex->records;
+    ex->done.bytes = ex->bytes;
+    ex->saved = ex->done.offset;
+    return cursor_save(ex->cursor_path, "export", &ex->done, &err) == 0;
+}
 
 static bool export_write(struct export *ex, bool is_end)
 {
@@ -263,8 +351,63 @@ static bool export_write(struct export *ex, bool is_end)
     if (!is_end && ex->lines.len < 64 << 10)
         return true;
     bool is_good = cli_write(ex->to, buf_slice(&ex->lines));
+    ex->done.offset += ex->lines.len;
+    ex->done.sum = crc32c(ex->done.sum, ex->lines.data, ex->lines.len);
     buf_clear(&ex->lines);
-    return is_good && (!is_end || fflush(ex->to) == 0);
+    return is_good && export_note(ex) && (!is_end || fflush(ex->to) == 0);
+}
+
+/* Read what an earlier run has surely written: its last line has the key to go on behind. */
+static int export_reread(struct export *ex)
+{
+    struct record record;
+    struct err err = {0};
+    uint32_t sum = 0;
+    int c = 0;
+    record_init(&record);
+    buf_clear(&ex->lines);
+    for (uint64_t i = 0; i < ex->done.offset && c != EOF; i++) {
+        c = getc_unlocked(ex->to);
+        uint8_t byte = (uint8_t)c;
+        sum = crc32c(sum, &byte, 1);
+        if (c != '\n')
+            buf_append_u8(&ex->lines, byte);
+        else if (i + 1 < ex->done.offset)
+            buf_clear(&ex->lines);
+    }
+    bool is_good = c == '\n' && sum == ex->done.sum && !ex->lines.failed &&
+                   record_parse(&record, buf_slice(&ex->lines), &err) == 0;
+    if (is_good)
+        buf_append_slice(&ex->after, buf_slice(&record.key));
+    buf_append_u8(&ex->after, 0); /* the next key that there can be */
+    is_good = is_good && fseeko(ex->to, (off_t)ex->done.offset, SEEK_SET) == 0 &&
+              ftruncate(fileno(ex->to), (off_t)ex->done.offset) == 0;
+    buf_clear(&ex->lines);
+    record_fini(&record);
+    return is_good ? EXIT_DONE
+                   : cli_error(ex->cli, "the file does not begin like that of cursor '%s'",
+                               ex->cursor_path);
+}
+
+/* Open the file, and what of it is done already. */
+static int export_open(struct export *ex, const char *path)
+{
+    bool is_file = path != NULL && strcmp(path, "-") != 0;
+    struct err err = {0};
+    int rv = ERR_NOT_FOUND;
+    if (ex->cursor_path != NULL && !is_file)
+        return cli_usage(ex->cli, "a cursor is for an export into a file");
+    if (ex->cursor_path != NULL)
+        rv = cursor_load(ex->cursor_path, "export", &ex->done, &err);
+    if (rv != 0 && rv != ERR_NOT_FOUND)
+        return cli_error(ex->cli, "%s", err.msg);
+    ex->to = !is_file ? stdout : fopen(path, rv == 0 ? "r+b" : "wb");
+    if (ex->to == NULL)
+        return cli_error(ex->cli, "open '%s': %s", path, strerror(errno));
+    ex->records = ex->done.records;
+    ex->bytes = ex->done.bytes;
+    ex->saved = ex->done.offset;
+    return rv == 0 ? export_reread(ex) : EXIT_DONE;
 }
 
 static int export_all(struct export *ex)
@@ -300,17 +443,53 @@ static int export_all(struct export *ex)
     return EXIT_DONE;
 }
 
-static int export_to(struct export *ex, const char *path)
+/* The keys that begin with `prefix` end in front of this one; empty: there is none. */
+static void prefix_end(const char *prefix, struct buf *ret_end)
 {
-    int exit_code;
-    ex->to = path == NULL || strcmp(path, "-") == 0 ? stdout : fopen(path, "wb");
-    if (ex->to == NULL)
-        return cli_error(ex->cli, "open '%s': %s", path, strerror(errno));
+    size_t len = strlen(prefix);
+    while (len > 0 && (uint8_t)prefix[len - 1] == 0xff)
+        len--;
+    buf_append(ret_end, prefix, len);
+    if (len > 0)
+        ret_end->data[len - 1]++;
+}
+
+/* Scan what is left of the span into the open file. */
+static int export_span(struct export *ex, struct hf_client *client, struct hf_span *span,
+                       const char *prefix)
+{
+    struct hf_call call = cli_call(ex->cli);
+    struct buf end;
+    buf_init(&end, RECORD_LINE_MAX);
+    if (ex->after.len > 0) {
+        span->start = hf_bytes(ex->after.data, ex->after.len);
+        span->prefix = (struct hf_bytes){0};
+        if (prefix != NULL) {
+            prefix_end(prefix, &end);
+            span->end = hf_bytes(end.data, end.len);
+        }
+    }
+    int rv = hf_scan_new(client, span, &call, &ex->scan);
+    int exit_code = rv == HF_OK ? export_all(ex) : cli_fail(ex->cli, rv, NULL);
+    hf_scan_free(ex->scan);
+    buf_fini(&end);
+    return exit_code;
+}
+
+static int export_to(struct export *ex, const char *path, struct hf_client *client,
+                     struct hf_span *span, const char *prefix)
+{
     buf_init(&ex->lines, RECORD_LINE_MAX * 2);
-    exit_code = export_all(ex);
+    buf_init(&ex->after, RECORD_LINE_MAX);
+    int exit_code = export_open(ex, path);
+    if (exit_code == EXIT_DONE)
+        exit_code = export_span(ex, client, span, prefix);
     buf_fini(&ex->lines);
-    if (ex->to != stdout && fclose(ex->to) != 0 && exit_code == EXIT_DONE)
+    buf_fini(&ex->after);
+    if (ex->to != NULL && ex->to != stdout && fclose(ex->to) != 0 && exit_code == EXIT_DONE)
         exit_code = cli_error(ex->cli, "write '%s': %s", path, strerror(errno));
+    if (exit_code == EXIT_DONE && ex->cursor_path != NULL)
+        (void)unlink(ex->cursor_path);
     return exit_code;
 }
 
@@ -324,6 +503,8 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
         {"end", 0, ARGS_TEXT, &end, NULL, "KEY", "up to, and without, this key"},
         {"retry", 0, ARGS_DURATION, &ex.retry_us, NULL, "TIME",
          "try a page again for so long while there is no leader (1m)"},
+        {"cursor", 0, ARGS_TEXT, &ex.cursor_path, NULL, "FILE",
+         "keep there how far it came, and go on from there"},
     };
     struct cli_words words;
     int exit_code;
@@ -339,11 +520,5 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
     span.prefix = hf_str(prefix);
     span.start = hf_str(start);
     span.end = hf_str(end);
-    struct hf_call call = cli_call(cli);
-    int rv = hf_scan_new(client, &span, &call, &ex.scan);
-    if (rv != HF_OK)
-        return cli_fail(cli, rv, NULL);
-    exit_code = export_to(&ex, words.count == 1 ? words.at[0] : NULL);
-    hf_scan_free(ex.scan);
-    return exit_code;
+    return export_to(&ex, words.count == 1 ? words.at[0] : NULL, client, &span, prefix);
 }

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Streams that are killed and go on: import and export with a cursor. And keys of several ranges
+at once."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from cluster import BIN, Cluster, check, main
+
+COUNT = 60_000
+PAD = "x" * 300
+
+
+def start(c, *args):
+    env = dict(os.environ, HOLDFAST_ENDPOINTS=",".join(c.address(i) for i in (1, 2, 3)))
+    return subprocess.Popen([f"{BIN}/holdfast", *args], env=env, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def progress(cursor):
+    """What the cursor says: records that are done, 0 while there is none."""
+    try:
+        with open(cursor) as f:
+            return int(f.read().split("records=")[1].split()[0])
+    except (FileNotFoundError, IndexError):
+        return 0
+
+
+def kill_in_the_middle(c, cursor, *args):
+    """Start it, kill it when a part is done; what is done then."""
+    child = start(c, *args)
+    until = time.monotonic() + 120
+    while progress(cursor) == 0 and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    return progress(cursor)
+
+
+def test_streams():
+    with Cluster() as c:
+        source, cursor = c.path(0, "in.ndjson"), c.path(0, "in.cursor")
+        os.makedirs(os.path.dirname(source), exist_ok=True)
+        with open(source, "w") as f:
+            for i in range(COUNT):
+                f.write(json.dumps({"key": f"s:{i:06}", "value": f"{i} {PAD}"}) + "\n")
+        done = kill_in_the_middle(c, cursor, "import", source, "--cursor", cursor)
+        check(0 < done < COUNT, "it was not killed in the middle:", done)
+        other = c.path(0, "other.ndjson")
+        with open(other, "w") as f:
+            f.write(json.dumps({"key": "other", "value": "x" * 10_000_000}) + "\n")
+        r = c.run("import", other, "--cursor", cursor)
+        check(r.returncode == 1 and "does not begin like" in r.stderr, r.stderr)
+        r = c.json("import", source, "--cursor", cursor, timeout=200)
+        check(r["records"] == COUNT and not os.path.exists(cursor), r)
+        check(c.run("get", "other").returncode == 3, "something of the other input is in")
+
+        target, cursor = c.path(0, "out.ndjson"), c.path(0, "out.cursor")
+        done = kill_in_the_middle(c, cursor, "export", target, "--prefix", "s:", "--cursor", cursor)
+        check(0 < done < COUNT, "it was not killed in the middle:", done)
+        with open(target, "a") as f: # what was written behind the cursor counts for nothing
+            f.write('{"key":"half a li')
+        c.ok("put", "t:beyond", "the prefix")
+        c.ok("export", target, "--prefix", "s:", "--cursor", cursor, timeout=200)
+        check(not os.path.exists(cursor), "the cursor is still there")
+        with open(source) as f, open(target) as g:
+            want, got = ([json.loads(line) for line in h] for h in (f, g))
+        check(got == want, "the export is not what was imported:", len(got))
+        r = c.run("export", "--cursor", cursor)
+        check(r.returncode == 2, "a cursor for standard output")
+
+
+def test_several_ranges():
+    with Cluster() as c:
+        for key in ("a", "b", "m", "z"):
+            c.ok("put", key, f"value of {key}")
+        c.ok("range", "split", "c", "n")
+        out = c.ok("get", "z", "a", "m", "b")
+        check(out.splitlines() == [f"{k}\tvalue of {k}" for k in ("z", "a", "m", "b")], out)
+        r = c.run("get", "z", "none", "a", "--json")
+        items = json.loads(r.stdout)["items"]
+        check(r.returncode == 3 and [i["found"] for i in items] == [True, False, True], items)
+
+
+if __name__ == "__main__":
+    main(test_streams, test_several_ranges)
