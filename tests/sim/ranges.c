@@ -16,6 +16,7 @@
  *  - each key holds the last acknowledged value, or one written since whose outcome was
  *    never told;
  *  - the client's core, which knows nothing but addresses, scans them all both ways;
+ *  - gets of all keys at once found what was acknowledged before (ranges_multi.c);
  *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
  * In half of the runs nobody watches, and there are lulls without load or faults: ranges sleep,
  * and are split, merged, moved, cut off and crashed asleep.
@@ -245,6 +246,8 @@ static void act(void)
         write_some();
     for (int i = 0; i < 2 && (!is_quiet || (run.is_sleepy && below(8) == 0)); i++)
         read_some();
+    if (!is_quiet)
+        ranges_multi_act(run.multi);
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
         operate(choice);
@@ -299,6 +302,15 @@ static void begin_watchers(uint64_t seed)
         rig_run(&run.rig, 50 * RIG_MS);
     if (!ranges_watch_is_ready(run.watch))
         die("a watch does not begin");
+}
+
+static void begin_multi(void)
+{
+    const char *endpoints[RIG_STORES_MAX];
+    size_t count = run.is_grown ? 1 : run.rig.count;
+    for (size_t i = 0; i < count; i++)
+        endpoints[i] = store_address(run.rig.stores[i]);
+    run.multi = ranges_multi_new(endpoints, count);
 }
 
 static void finish(void)
@@ -374,25 +386,31 @@ static void run_seed(uint64_t seed, uint32_t seconds)
         rig_start_cluster(&run.rig);
     if (!run.is_sleepy)
         begin_watchers(seed);
+    begin_multi();
     uint64_t end_us = sim_now_us(run.rig.sim) + (uint64_t)seconds * 1000 * RIG_MS;
     while (sim_now_us(run.rig.sim) < end_us) {
         act();
         rig_run(&run.rig, (1 + below(100)) * RIG_MS);
         check_now();
         check_watchers();
+        ranges_multi_check(run.multi);
     }
     finish();
-    uint64_t told, pieces;
+    uint64_t told, pieces, answered, parted;
+    ranges_multi_figures(run.multi, &answered, &parted);
     ranges_watch_figures(run.watch, &told, &pieces);
     printf("seed %llu hash %016llx ok acked %llu read %llu splits %llu changes %llu merges %llu "
-           "transfers %llu commands %llu strikes %llu crashes %llu told %llu pieces %llu",
+           "transfers %llu commands %llu strikes %llu crashes %llu told %llu pieces %llu multi "
+           "%llu of several %llu",
            (unsigned long long)seed, (unsigned long long)sim_hash(run.rig.sim),
            (unsigned long long)run.acked, (unsigned long long)run.read,
            (unsigned long long)run.done[ASK_SPLIT], (unsigned long long)run.done[ASK_MEMBER],
            (unsigned long long)run.done[ASK_MERGE], (unsigned long long)run.done[ASK_TRANSFER],
            (unsigned long long)run.done[ASK_COMMAND], (unsigned long long)run.strikes,
-           (unsigned long long)run.crashes, (unsigned long long)told, (unsigned long long)pieces);
+           (unsigned long long)run.crashes, (unsigned long long)told, (unsigned long long)pieces,
+           (unsigned long long)answered, (unsigned long long)parted);
     say_sleep();
+    ranges_multi_free(run.multi);
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);

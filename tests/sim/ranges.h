@@ -43,6 +43,8 @@ struct read_state {
 
 enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK_KINDS };
 
+struct ranges_multi;
+
 struct run {
     struct rig rig;
     struct rng rng;
@@ -68,6 +70,7 @@ struct run {
     uint64_t quiet_until_us;
     struct store_sleep_stats sleep; /* of stores that are gone */
     struct ranges_watch *watch;     /* NULL: there are no watchers */
+    struct ranges_multi *multi;
 };
 
 extern struct run run;
@@ -113,6 +116,21 @@ void grow_operate(uint64_t choice);
 /* The answer to the last one is here, or will not come any more. */
 bool is_change_over(void);
 void note_change(void);
+
+/* ---- ranges_multi.c: gets of all keys at once, by a client ------------------------ */
+
+struct ranges_multi *ranges_multi_new(const char *const *endpoints, size_t count);
+
+/* Ask, if it is time. */
+void ranges_multi_act(struct ranges_multi *multi);
+void ranges_multi_check(const struct ranges_multi *multi);
+
+/* How many were answered, and of those how many were of several ranges. */
+void ranges_multi_figures(const struct ranges_multi *multi, uint64_t *ret_answered,
+                          uint64_t *ret_parted);
+
+/* Before the world ends. */
+void ranges_multi_free(struct ranges_multi *multi);
 
 /* ---- ranges_judge.c -------------------------------------------------------------- */
 
