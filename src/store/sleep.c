@@ -75,7 +75,7 @@ static bool is_idle(const struct replica *r)
     return store->opt.hibernate_after_ms > 0 && store->state == STORE_RUNNING &&
            !store->clock.is_off && r->range_id != RANGE_ID_SYSTEM && r->state == REPLICA_RUNNING &&
            !r->wants_reopen && !r->lost_leadership && !r->is_no_member && !r->wants_campaign &&
-           !r->needs_stamp && replica_is_quiet(r) && list_is_empty(&r->writes) &&
+           !r->needs_stamp && replica_is_quiet(r) && r->writes.count == 0 &&
            list_is_empty(&r->proposals) && list_is_empty(&r->batches) &&
            list_is_empty(&r->stamp_reads) && r->open_batch == NULL && !strangers_is_checking(r) &&
            !merge_has_duty(r) && r->merge.left_store == 0 &&
@@ -181,7 +181,7 @@ void sleep_begin_turn(struct replica *r)
     if (!r->nap.is_asleep)
         return;
     bool is_awake = r->cons != NULL && !consensus_is_asleep(r->cons);
-    if (is_awake || !list_is_empty(&r->writes) || r->open_batch != NULL || r->needs_stamp)
+    if (is_awake || r->writes.count > 0 || r->open_batch != NULL || r->needs_stamp)
         sleep_wake(r, SLEEP_WOKEN_BY_WORK);
 }
 
