@@ -71,6 +71,11 @@
     X(read_asks_the_live, "consensus",                                                             \
       "a majority of the members that are alive is enough to confirm a read")                      \
     X(read_old_answer, "consensus", "answers to older probes confirm a newer one")                 \
+    X(follower_read_early, "consensus",                                                            \
+      "a follower answers a read before it has applied the confirmed index")                       \
+    X(stale_age_of_answer, "sim", "the age of a stale read counts from the leader's answer")       \
+    X(lease_over_transfer, "consensus", "a lease is used on after a hand-over was begun")          \
+    X(lease_too_long, "consensus", "a lease lasts longer than what was promised")                  \
     X(read_before_own_term, "sim",                                                                 \
       "reads are served before an entry of the own term has committed")                            \
     X(refused_but_proposed, "sim", "writes under way at a loss of leadership are called refused")  \

@@ -337,6 +337,7 @@ static int transfer_begin(struct consensus *c, uint64_t target)
     if (m == NULL || m->role != CONS_VOTER || target == c->opts.replica_id ||
         !peer_is_live(c, target))
         return ERR_NOT_FOUND;
+    lease_give_up(c); /* whom TIMEOUT_NOW reaches is voted for despite all promises */
     c->transfer = (struct cons_transfer){.target = target, .since_ms = c->now_ms};
     return 0;
 }

@@ -28,6 +28,12 @@ static int options_check(const struct cons_options *o, struct err *err)
     if (o->max_inflight_entries > CONS_APPEND_ENTRIES_MAX)
         return err_set(err, ERR_INVALID, "window of %u entries, limit %d", o->max_inflight_entries,
                        CONS_APPEND_ENTRIES_MAX);
+    if (o->lease_ms > o->election_timeout_ms || o->hold_ms > o->election_timeout_ms)
+        return err_set(err, ERR_INVALID, "lease of %u ms is over the election timeout of %u ms",
+                       MAX(o->lease_ms, o->hold_ms), o->election_timeout_ms);
+    if (o->drift_ppm > CONS_DRIFT_PPM_MAX)
+        return err_set(err, ERR_INVALID, "clock drift of %u ppm, limit %d", o->drift_ppm,
+                       CONS_DRIFT_PPM_MAX);
     ASSERT(o->ops != NULL);
     return 0;
 }
@@ -48,7 +54,7 @@ int consensus_new(struct consensus **ret_c, const struct cons_options *opts, str
     if (c->opts.inflight_bytes_max == 0)
         c->opts.inflight_bytes_max = DEFAULT_INFLIGHT_BYTES;
     c->state = CONS_FOLLOWER;
-    reads_init(&c->reads);
+    reads_init(&c->reads, opts->seed);
     snprintf(c->address, sizeof c->address, "%llu", (unsigned long long)opts->store_id);
     if (raft_init(&c->raft, NULL, NULL, opts->replica_id, c->address) != 0) {
         free(c);
@@ -67,6 +73,7 @@ void consensus_free(struct consensus *c)
     writes_fini(&c->writes);
     configs_fini(&c->configs);
     outbox_fini(&c->outbox);
+    asks_fini(c);
     peers_clear(c);
     free(c);
 }
@@ -88,6 +95,7 @@ bool consensus_enter_quietly(struct consensus *c, uint64_t now_ms)
     uint64_t now = now_ms + (uint64_t)c->shift_ms;
     if (!c->is_asleep && (now > c->now_ms || !guard_on(c, GUARD_CLOCK)))
         c->now_ms = now;
+    c->real_ms = MAX(c->real_ms, now_ms);
     c->is_inside = true;
     return true;
 }
@@ -301,6 +309,8 @@ int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_star
     start_settings(c);
     writes_init(&c->writes, c->opts.first_write_id, term, s->last_index);
     c->now_ms = now_ms;
+    c->real_ms = now_ms;
+    promise_hold(c, c->opts.hold_ms);
     c->commit = c->applied = s->base.index;
     c->is_started = true;
     c->is_inside = true;
@@ -375,7 +385,7 @@ void consensus_campaign(struct consensus *c, uint64_t now_ms)
         return;
     if (c->state != CONS_LEADER && raft_role(&c->raft) == RAFT_VOTER) {
         uint64_t due = raft_timeout(&c->raft);
-        if (due > c->now_ms) {
+        if (due > c->now_ms) { /* a promise that stands is kept all the same */
             c->shift_ms += (int64_t)(due - c->now_ms);
             c->now_ms = due;
         }
@@ -390,7 +400,10 @@ uint64_t consensus_next_timeout(const struct consensus *c, uint64_t now_ms)
 {
     if (!c->is_started || c->broken != NULL || c->is_asleep)
         return UINT64_MAX;
-    uint64_t at = MIN(raft_timeout(&c->raft), reads_next_timeout(c));
+    uint64_t at = raft_timeout(&c->raft);
+    if (c->state != CONS_LEADER && c->promised_until_ms > now_ms)
+        at = MAX(at, c->promised_until_ms + (uint64_t)c->shift_ms);
+    at = MIN(at, reads_next_timeout(c));
     if (c->transfer.target != 0 && !c->transfer.is_stepped)
         at = MIN(at, c->transfer.since_ms + c->opts.election_timeout_ms);
     if (at == UINT64_MAX)
@@ -479,6 +492,11 @@ bool consensus_needs_reopen(const struct consensus *c, const char **ret_reason)
     return c->broken != NULL;
 }
 
+void consensus_give_up_lease(struct consensus *c)
+{
+    lease_give_up(c);
+}
+
 static void status_members(const struct consensus *c, struct cons_status *s)
 {
     const struct cons_config *config = &configs_latest(&c->configs)->config;
@@ -537,7 +555,6 @@ static void check_leader(const struct consensus *c)
     if (c->state != CONS_LEADER) {
         ASSERT(c->peers == NULL);
         ASSERT(c->transfer.target == 0);
-        ASSERT(c->reads.n == 0);
         return;
     }
     ASSERT(c->lead_index > 0);

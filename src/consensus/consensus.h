@@ -53,6 +53,7 @@ enum {
     CONS_HELD_MAX = 128,          /* messages waiting for a durable term or for entries from disk */
     CONS_UNCOMMITTED_MAX = 65536, /* entries appended by a leader and not committed */
     CONS_WRITES_MAX = 8192,       /* writes not yet durable; then proposals are ERR_BUSY */
+    CONS_DRIFT_PPM_MAX = 200000,  /* no clock that is worth the name drifts so */
     CONS_PROMOTE_LAG_MAX = 256,   /* a learner this close to the end of the log may be promoted */
 };
 
@@ -152,6 +153,11 @@ struct cons_options {
     uint32_t election_timeout_ms;  /* > heartbeat_ms */
     uint32_t heartbeat_ms;         /* better above the round trip; > 0 */
     bool no_pre_vote;              /* for tests */
+    uint32_t lease_ms;             /* leases: how long a promise lasts that we give or ask
+                                      for; at most the election timeout. 0: none */
+    uint32_t drift_ppm;            /* by how much two clocks may drift from true time, each */
+    uint32_t hold_ms;              /* from the start on, vote for nobody and do not stand: as
+                                      long as a promise may last that was made before a stop */
     uint32_t max_inflight_entries; /* window per follower; 0: 2048; <= 4096 */
     uint32_t append_bytes_max;     /* of one APPEND message; 0: 512 KiB */
     uint32_t inflight_bytes_max;   /* per follower; 0: 8 MiB */
@@ -248,6 +254,9 @@ int consensus_propose_change(struct consensus *c, uint64_t now_ms, enum cons_cha
  * entry of the own term is applied, every CHANGE in the log too, no hand-over. The
  * owner keeps count of its own administrative entries. */
 bool consensus_is_admin_ready(const struct consensus *c);
+
+/* Use no lease any more until the next term (a merge is about to freeze the range, say). */
+void consensus_give_up_lease(struct consensus *c);
 
 /* Hand leadership to `target`, 0 for the best follower. Proposals are ERR_BUSY until
  * it is done (role_changed) or given up after an election timeout. ERR_NOT_LEADER;
@@ -355,11 +364,15 @@ void consensus_snapshot_started(struct consensus *c, uint64_t target, uint64_t i
 /* The stream for `target` broke: it will be asked for again if needed. */
 void consensus_snapshot_failed(struct consensus *c, uint64_t target);
 
-/* A linearizable read (Raft §6.4), on the leader.
+/* A linearizable read (Raft §6.4): on the leader, or on any member, which asks it.
  *
  *   IDLE ──read()──▶ QUEUED ──flush──▶ PROBING ──majority──▶ CATCHUP ──applied──▶ IDLE
- *                      ▲                  │ (unanswered: new                  cb(0)
+ *                      ▲      │           │ (unanswered: new  ▲               cb(0)
+ *                      │      └─ a lease ─┼──────────────────▶┘
  *                      └──────────────────┘  number)
+ *
+ * PROBING on a member that follows: it has asked its leader, which does the same and
+ * answers with the index. It waits while no leader is known.
  *   any ── leadership lost, deadline ──▶ IDLE, cb(ERR_NOT_LEADER, ERR_TIMEOUT)
  */
 struct cons_read;
@@ -377,6 +390,8 @@ struct cons_read {
     void *data;           /* caller's */
     uint64_t deadline_ms; /* absolute; checked by tick */
     bool confirm_only;    /* complete without waiting for apply (for a follower's read) */
+    bool is_anywhere;     /* also on a member that does not lead */
+    bool by_lease;        /* the leader's lease will do, where there is one (lease.c) */
     cons_read_cb cb;
     /* private */
     enum cons_read_state state;
@@ -385,8 +400,8 @@ struct cons_read {
     struct list in_reads;
 };
 
-/* Start a read. ERR_NOT_LEADER, or ERR_BUSY when CONS_READS_MAX wait; then cb is never
- * called. cb is never called from inside. Call consensus_flush() at the end of the
+/* Start a read. ERR_NOT_LEADER (unless is_anywhere), or ERR_BUSY when CONS_READS_MAX wait;
+ * then cb is never called. cb is never called from inside. Call consensus_flush() at the end of the
  * loop turn. */
 int consensus_read(struct consensus *c, struct cons_read *read);
 

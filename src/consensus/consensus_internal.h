@@ -8,7 +8,8 @@
  *   outbox.c     messages going out             writes.c    what is on its way to disk
  *   peers.c      the members as a leader sees them
  *   configs.c    configurations by index        change.c    membership, hand-over
- *   reads.c      linearizable reads             snapshot.c  compaction, streams, install
+ *   reads.c      linearizable reads             asks.c      … asked for by a follower
+ *   lease.c      … without a question           snapshot.c  compaction, streams, install
  *   sleep.c      a clock that stands still, parked members
  *   library.c    our types to libraft's         guards.c    the switches of the test build
  */
@@ -85,10 +86,11 @@ struct cons_peer {
     uint64_t heard_ms; /* virtual time of its last answer in this term */
     bool is_heard;
     bool is_streaming;
-    uint64_t stream_index; /* 0 until known */
-    uint64_t append_ms;    /* virtual time of our last APPEND to it */
-    uint64_t sent_high;    /* highest index sent */
-    uint64_t sent_bytes;   /* unacknowledged */
+    uint64_t stream_index;   /* 0 until known */
+    uint64_t append_ms;      /* virtual time of our last APPEND to it */
+    uint64_t lease_until_ms; /* real: it elects nobody else before; 0: no promise */
+    uint64_t sent_high;      /* highest index sent */
+    uint64_t sent_bytes;     /* unacknowledged */
     uint32_t n_sent;
     struct {
         uint64_t last;
@@ -132,12 +134,14 @@ struct cons_outbox {
     struct cons_fetch *fetches; /* owned, CONS_FETCHES_MAX, NULL until needed */
 };
 
-/* One attempt to confirm leadership. */
+/* One attempt to confirm leadership, or to have our leader do it. */
 struct cons_round {
     bool is_active;
-    uint64_t number;      /* of the attempt; the last one used if not active */
-    uint64_t index;       /* commit when it was sent */
-    uint64_t sent_ms;     /* virtual */
+    bool is_renewal;  /* for the lease alone: nobody need wait for it */
+    uint64_t number;  /* of the attempt; the last one used if not active */
+    uint64_t index;   /* commit when it was sent */
+    uint64_t sent_ms; /* virtual */
+    uint64_t sent_real_ms;
     uint64_t patience_ms; /* of an attempt; never less than a heartbeat */
     uint32_t n_voters;
     uint64_t voters[CONS_MEMBERS_MAX];
@@ -164,12 +168,15 @@ struct consensus {
     struct raft raft;
     /* state */
     bool is_started;
-    bool is_inside;     /* a call is going on */
-    const char *broken; /* NULL, or why it must be reopened */
-    int broken_status;  /* then an ERR_* */
-    uint64_t now_ms;    /* virtual: the owner's clock + shift, never falling */
-    int64_t shift_ms;   /* pushed ahead by campaigns, back by sleep */
-    bool is_asleep;     /* now_ms stands still */
+    bool is_inside;             /* a call is going on */
+    const char *broken;         /* NULL, or why it must be reopened */
+    int broken_status;          /* then an ERR_* */
+    uint64_t now_ms;            /* virtual: the owner's clock + shift, never falling */
+    uint64_t real_ms;           /* the owner's clock, never falling: promises are made by it */
+    uint64_t promised_until_ms; /* real: we vote for nobody and do not stand before */
+    uint64_t lease_off_term;    /* in this term our lease is not used (any more) */
+    int64_t shift_ms;           /* pushed ahead by campaigns, back by sleep */
+    bool is_asleep;             /* now_ms stands still */
     enum cons_state state;
     uint64_t term;
     uint64_t leader;
@@ -188,7 +195,8 @@ struct consensus {
     struct cons_configs configs;
     struct cons_outbox outbox;
     struct cons_reads reads;
-    uint64_t entry_bytes; /* running mean of what is proposed */
+    struct cons_ask *asks; /* owned; NULL until a member asks */
+    uint64_t entry_bytes;  /* running mean of what is proposed */
     uint64_t n_dropped;
     uint64_t n_invalid;
 #ifdef HOLDFAST_TEST_GUARDS
@@ -352,10 +360,42 @@ int submit_entries(struct consensus *c, enum cons_entry_type type, const struct 
 /* True if a leader has committed (not: applied) an entry of its own term. */
 bool leader_is_ready(const struct consensus *c);
 
+/* --- asks.c */
+
+void asks_fini(struct consensus *c);
+void asks_on_ask(struct consensus *c, const struct cons_msg *msg);
+
+/* --- lease.c */
+
+/* Have we promised not to vote and not to stand, and is it not over yet? */
+bool promise_stands(const struct consensus *c);
+
+/* Vote for nobody and do not stand for that long from now on. */
+void promise_hold(struct consensus *c, uint64_t ms);
+
+/* Answer a probe that asks for a promise: what is given, in ms; 0: nothing. */
+uint32_t promise_make(struct consensus *c, const struct cons_msg *msg);
+
+/* A voter has promised, or not. */
+void lease_on_result(struct consensus *c, const struct cons_msg *msg);
+
+/* Is it certain, at this moment, that nobody else leads? */
+bool lease_stands(const struct consensus *c);
+
+/* Is it time to have it prolonged? */
+bool lease_is_short(const struct consensus *c);
+
+/* Not in this term any more. */
+void lease_give_up(struct consensus *c);
+
 /* --- reads.c */
 
-void reads_init(struct cons_reads *r);
+void reads_init(struct cons_reads *r, uint64_t seed);
 void reads_on_result(struct consensus *c, uint64_t from, uint64_t number);
+void reads_on_answer(struct consensus *c, const struct cons_msg *msg);
+
+/* Another leader, or none: what is on its way will not be answered, or not to us. */
+void reads_restart(struct consensus *c);
 void reads_advance(struct consensus *c);
 void reads_fail(struct consensus *c, int status);
 void reads_expire(struct consensus *c, uint64_t now_ms);

@@ -48,6 +48,8 @@ enum cons_guard {
     GUARD_READ_SELF,   /* we count ourselves only if we are one of them */
     GUARD_READ_ROUND,  /* a read that comes while a probe is under way waits for the next */
     GUARD_READ_APPLY,  /* a read waits until the confirmed index is applied */
+    GUARD_READ_ASKED,  /* a follower counts only the answer to its latest question */
+    GUARD_PROMISE,     /* nobody votes or stands while a promise to its leader stands */
     GUARD_LIVE,        /* a CHANGE needs live voters */
     GUARD_ADMIN,       /* one CHANGE not yet applied at a time */
     GUARD_MEMBER,      /* results count from members alone */

@@ -20,6 +20,7 @@ const char *cons_msg_name(enum cons_msg_type type)
         [CONS_MSG_VOTE] = "vote",         [CONS_MSG_VOTE_RESULT] = "vote_result",
         [CONS_MSG_SNAPSHOT] = "snapshot", [CONS_MSG_TIMEOUT_NOW] = "timeout_now",
         [CONS_MSG_PROBE] = "probe",       [CONS_MSG_PROBE_RESULT] = "probe_result",
+        [CONS_MSG_READ_ASK] = "read_ask", [CONS_MSG_READ_ANSWER] = "read_answer",
     };
     if ((unsigned)type >= CONS_MSG_TYPE_NR || names[type] == NULL)
         return "unknown";

@@ -48,6 +48,8 @@ enum cons_msg_type {
     CONS_MSG_TIMEOUT_NOW = 6,
     CONS_MSG_PROBE = 7, /* "is my term still yours?", for linearizable reads */
     CONS_MSG_PROBE_RESULT = 8,
+    CONS_MSG_READ_ASK = 9, /* a member asks its leader for a confirmed index */
+    CONS_MSG_READ_ANSWER = 10,
     CONS_MSG_TYPE_NR,
 };
 
@@ -86,7 +88,15 @@ struct cons_msg_timeout_now {
 };
 
 struct cons_msg_probe {
-    uint64_t number; /* of the attempt; a result carries it back */
+    uint64_t number;     /* of the attempt; a result carries it back */
+    uint32_t promise_ms; /* PROBE: how long to vote for nobody, from now on; RESULT: what
+                            was promised. 0: nothing */
+};
+
+struct cons_msg_read {
+    uint64_t number; /* of the attempt; the answer carries it back */
+    uint64_t index;  /* READ_ANSWER: everything acknowledged before the question is at or
+                        below it */
 };
 
 struct cons_msg {
@@ -104,6 +114,7 @@ struct cons_msg {
         struct cons_base snapshot;
         struct cons_msg_timeout_now timeout_now;
         struct cons_msg_probe probe; /* PROBE and PROBE_RESULT */
+        struct cons_msg_read read;   /* READ_ASK and READ_ANSWER */
     };
 };
 

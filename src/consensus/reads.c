@@ -11,6 +11,10 @@
  * with each attempt: where a round trip takes longer than a heartbeat, no attempt would
  * ever live to see its answers.
  *
+ * On a member that follows, a round is a question to its leader (asks.c), with the same
+ * patience. Where the leader's lease stands (lease.c) there is no round at all: what is
+ * committed at that moment is what the read must see.
+ *
  * Answers of AppendEntries cannot stand in: they echo nothing and may be old.
  */
 #include "base/plant.h"
@@ -43,9 +47,10 @@ static void read_finish(struct cons_reads *r, struct cons_read *read, int status
     read_move(r, read, CONS_READ_IDLE);
 }
 
-void reads_init(struct cons_reads *r)
+void reads_init(struct cons_reads *r, uint64_t seed)
 {
     *r = (struct cons_reads){0};
+    r->round.number = seed >> 1; /* an answer to an earlier life must not be taken for ours */
     list_init(&r->queued);
     list_init(&r->probing);
     list_init(&r->catchup);
@@ -60,7 +65,7 @@ int consensus_read(struct consensus *c, struct cons_read *read)
     ASSERT(read->state == CONS_READ_IDLE);
     if (c->broken != NULL || !c->is_started)
         return ERR_STATE;
-    if (c->state != CONS_LEADER)
+    if (c->state != CONS_LEADER && !read->is_anywhere)
         return ERR_NOT_LEADER;
     if (r->n >= CONS_READS_MAX)
         return ERR_BUSY;
@@ -92,7 +97,9 @@ static void reads_catch_up(struct consensus *c)
     LIST_FOREACH(it, &c->reads.catchup)
     {
         struct cons_read *read = list_entry(it, struct cons_read, in_reads);
-        if (read->confirm_only || c->applied >= read->index || !guard_on(c, GUARD_READ_APPLY))
+        bool is_early = !guard_on(c, GUARD_READ_APPLY) ||
+                        (PLANTED(follower_read_early) && c->state != CONS_LEADER);
+        if (read->confirm_only || c->applied >= read->index || is_early)
             read_finish(&c->reads, read, 0);
     }
 }
@@ -107,6 +114,7 @@ static void round_complete(struct consensus *c)
     struct cons_reads *r = &c->reads;
     ASSERT(r->round.is_active);
     r->round.is_active = false;
+    r->round.is_renewal = false;
     if ((c->now_ms - r->round.sent_ms) * 4 < round_patience_ms(c))
         r->round.patience_ms /= 2; /* links are quick again */
     LIST_FOREACH(it, &r->probing)
@@ -130,6 +138,16 @@ static bool round_has_majority(const struct consensus *c)
     return acks > voters / 2;
 }
 
+/* A fresh number, as of now. */
+static void round_number(struct consensus *c)
+{
+    struct cons_round *round = &c->reads.round;
+    round->is_active = true;
+    round->number++;
+    round->sent_ms = c->now_ms;
+    round->sent_real_ms = c->real_ms;
+}
+
 /* Begin an attempt for every read in `probing`. */
 static void round_begin(struct consensus *c)
 {
@@ -138,11 +156,14 @@ static void round_begin(struct consensus *c)
 
     if (!guard_on(c, GUARD_READ_CONFIG))
         config = &configs_at(&c->configs, c->commit)->config;
-    round->is_active = true;
-    round->number++;
+    bool wants_lease = round->is_renewal;
+    round_number(c);
     round->index = c->commit;
-    round->sent_ms = c->now_ms;
     round->acks = 0;
+    LIST_FOREACH(it, &c->reads.probing)
+    {
+        wants_lease |= list_entry(it, struct cons_read, in_reads)->by_lease;
+    }
     round->n_voters = 0;
     for (uint32_t i = 0; i < config->n; i++) {
         if (config->members[i].role != CONS_VOTER)
@@ -159,6 +180,7 @@ static void round_begin(struct consensus *c)
             continue;
         struct cons_msg msg = outbox_make(c, CONS_MSG_PROBE, round->voters[i]);
         msg.probe.number = round->number;
+        msg.probe.promise_ms = wants_lease ? c->opts.lease_ms : 0;
         outbox_send(c, &msg);
     }
     if (round_has_majority(c))
@@ -179,34 +201,113 @@ void reads_on_result(struct consensus *c, uint64_t from, uint64_t number)
         round_complete(c);
 }
 
+/* The same of a member that follows: its leader is asked. */
+static void round_ask(struct consensus *c)
+{
+    struct cons_round *round = &c->reads.round;
+    struct cons_msg msg = outbox_make(c, CONS_MSG_READ_ASK, c->leader);
+    round_number(c);
+    msg.term =
+        c->writes.durable_term; /* it speaks of nothing newer: no need to wait for the disk */
+    msg.read.number = round->number;
+    if (msg.term > 0)
+        c->opts.ops->send(c->opts.ctx, &msg);
+}
+
+void reads_on_answer(struct consensus *c, const struct cons_msg *msg)
+{
+    struct cons_round *round = &c->reads.round;
+    if (!round->is_active || c->state == CONS_LEADER)
+        return;
+    if (msg->read.number != round->number && guard_on(c, GUARD_READ_ASKED))
+        return;
+    round->index = msg->read.index;
+    round_complete(c);
+}
+
+/* Go on with the attempt under way: given up where nobody waits, begun anew where it took
+ * too long. */
+static void round_advance(struct consensus *c)
+{
+    struct cons_round *round = &c->reads.round;
+    bool is_patient = c->now_ms - round->sent_ms < round_patience_ms(c);
+    if (!round->is_active)
+        return;
+    if (list_is_empty(&c->reads.probing) && !(round->is_renewal && is_patient)) {
+        round->is_active = false; /* all expired or withdrawn */
+        round->is_renewal = false;
+        return;
+    }
+    if (is_patient)
+        return;
+    round->patience_ms =
+        MIN(2 * round_patience_ms(c), (uint64_t)PATIENCE_MAX_HEARTBEATS * c->opts.heartbeat_ms);
+    if (c->state == CONS_LEADER)
+        round_begin(c);
+    else
+        round_ask(c);
+}
+
+/* Reads that the lease answers for need no round. */
+static void reads_by_lease(struct consensus *c)
+{
+    struct cons_reads *r = &c->reads;
+    bool is_used = false;
+    if (list_is_empty(&r->queued) || !lease_stands(c))
+        return;
+    LIST_FOREACH(it, &r->queued)
+    {
+        struct cons_read *read = list_entry(it, struct cons_read, in_reads);
+        if (!read->by_lease)
+            continue;
+        is_used = true;
+        read->index = c->commit;
+        read_move(r, read, CONS_READ_CATCHUP);
+    }
+    reads_catch_up(c);
+    if (!is_used || r->round.is_active || !lease_is_short(c))
+        return;
+    r->round.is_renewal = true; /* before the next ones have to wait for it */
+    round_begin(c);
+}
+
 void reads_advance(struct consensus *c)
 {
     struct cons_reads *r = &c->reads;
 
     reads_catch_up(c);
-    if (c->state != CONS_LEADER)
-        return;
     bool is_ready =
         leader_is_ready(c) || !guard_on(c, GUARD_READ_READY) || PLANTED(read_before_own_term);
-    if (r->round.is_active) {
-        if (list_is_empty(&r->probing))
-            r->round.is_active = false; /* all expired or withdrawn */
-        else if (c->now_ms - r->round.sent_ms >= round_patience_ms(c)) {
-            r->round.patience_ms = MIN(2 * round_patience_ms(c),
-                                       (uint64_t)PATIENCE_MAX_HEARTBEATS * c->opts.heartbeat_ms);
-            round_begin(c);
-        }
-    }
-    if (!is_ready || list_is_empty(&r->queued))
+    bool is_leader = c->state == CONS_LEADER;
+    round_advance(c);
+    if (is_leader && is_ready)
+        reads_by_lease(c);
+    if (is_leader ? !is_ready : c->state != CONS_FOLLOWER || c->leader == 0)
         return;
-    if (r->round.is_active && guard_on(c, GUARD_READ_ROUND))
+    if (list_is_empty(&r->queued) || (r->round.is_active && guard_on(c, GUARD_READ_ROUND)))
         return;
     LIST_FOREACH(it, &r->queued)
     {
         read_move(r, list_entry(it, struct cons_read, in_reads), CONS_READ_PROBING);
     }
-    if (!r->round.is_active)
+    if (r->round.is_active)
+        return;
+    if (is_leader)
         round_begin(c);
+    else
+        round_ask(c);
+}
+
+void reads_restart(struct consensus *c)
+{
+    struct cons_reads *r = &c->reads;
+    r->round.is_active = false;
+    r->round.is_renewal = false;
+    r->round.patience_ms = 0;
+    LIST_FOREACH(it, &r->probing)
+    {
+        read_move(r, list_entry(it, struct cons_read, in_reads), CONS_READ_QUEUED);
+    }
 }
 
 void reads_fail(struct consensus *c, int status)
@@ -215,6 +316,7 @@ void reads_fail(struct consensus *c, int status)
     struct list *lists[] = {&r->queued, &r->probing, &r->catchup};
 
     r->round.is_active = false;
+    r->round.is_renewal = false;
     r->round.patience_ms = 0;
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         LIST_FOREACH(it, lists[i])
@@ -261,6 +363,8 @@ uint64_t reads_next_timeout(const struct consensus *c)
     if (r->round.is_active)
         at = r->round.sent_ms + round_patience_ms(c);
     else if (!list_is_empty(&r->queued) && leader_is_ready(c))
+        return 0;
+    else if (!list_is_empty(&r->queued) && c->state == CONS_FOLLOWER && c->leader != 0)
         return 0;
     if (r->n > 0)
         at = MIN(at, c->now_ms + c->opts.heartbeat_ms); /* deadlines */

@@ -199,6 +199,10 @@ static void vote_as_voter(struct consensus *c, const struct cons_msg *msg, struc
 static void receive_vote(struct consensus *c, const struct cons_msg *msg)
 {
     struct raft_message m;
+    if (promise_stands(c) && !msg->vote.disrupt_leader) {
+        c->n_dropped++; /* it asks again */
+        return;
+    }
     memset(&m, 0, sizeof m);
     m.type = RAFT_REQUEST_VOTE;
     m.request_vote.version = msg->version;
@@ -301,6 +305,7 @@ static void receive_probe(struct consensus *c, const struct cons_msg *msg)
     struct cons_msg result = outbox_make(c, CONS_MSG_PROBE_RESULT, msg->from);
     result.term = msg->term;
     result.probe.number = msg->probe.number;
+    result.probe.promise_ms = promise_make(c, msg);
     c->opts.ops->send(c->opts.ctx, &result); /* depends on nothing that is not durable */
 }
 
@@ -331,8 +336,15 @@ static void receive_dispatch(struct consensus *c, const struct cons_msg *msg)
     case CONS_MSG_PROBE_RESULT:
         if (c->state == CONS_LEADER && msg->term == c->term) {
             peer_heard(c, msg->from);
+            lease_on_result(c, msg);
             reads_on_result(c, msg->from, msg->probe.number);
         }
+        break;
+    case CONS_MSG_READ_ASK:
+        asks_on_ask(c, msg);
+        break;
+    case CONS_MSG_READ_ANSWER:
+        reads_on_answer(c, msg);
         break;
     default:
         c->n_invalid++; /* only with GUARD_VALIDATE out */

@@ -161,6 +161,7 @@ void step_sync(struct consensus *c)
     c->leader = leader;
     if (was_leader && (state != CONS_LEADER || is_new_term))
         step_end_leading(c);
+    reads_restart(c);
     if (state == CONS_LEADER && (!was_leader || is_new_term))
         step_begin_leading(c);
     c->opts.ops->role_changed(c->opts.ctx, state, term, leader);
@@ -292,6 +293,10 @@ void step_timeout(struct consensus *c)
 {
     if (raft_timeout(&c->raft) > c->now_ms)
         return;
+    const struct cons_config *config = &configs_latest(&c->configs)->config;
+    bool is_sole = cons_config_is_sole_voter(config, c->opts.replica_id);
+    if (c->state != CONS_LEADER && promise_stands(c) && !is_sole)
+        return; /* standing is a vote, too */
     step_solo_term(c);
     if (c->broken != NULL)
         return;

@@ -157,7 +157,12 @@ int validate_message(const struct consensus *c, const struct cons_msg *msg, stru
         return 0;
     case CONS_MSG_PROBE:
     case CONS_MSG_PROBE_RESULT:
+    case CONS_MSG_READ_ASK:
         return 0; /* any number is a number */
+    case CONS_MSG_READ_ANSWER:
+        return msg->read.index > 0 && is_number(msg->read.index)
+                   ? 0
+                   : bad(err, msg, "index out of range");
     default:
         return bad(err, msg, "unknown type");
     }

@@ -91,7 +91,31 @@ static const enum msg_kind kind_of_type[CONS_MSG_TYPE_NR] = {
     [CONS_MSG_TIMEOUT_NOW] = MSG_TIMEOUT_NOW,
     [CONS_MSG_PROBE] = MSG_PROBE,
     [CONS_MSG_PROBE_RESULT] = MSG_PROBE_RESULT,
+    [CONS_MSG_READ_ASK] = MSG_READ_ASK,
+    [CONS_MSG_READ_ANSWER] = MSG_READ_ANSWER,
 };
+
+static void reads_to_wire(const struct cons_msg *msg, struct peer_msg *ret)
+{
+    switch (msg->type) {
+    case CONS_MSG_PROBE:
+        ret->probe = (struct probe){
+            .term = msg->term, .number = msg->probe.number, .promise_ms = msg->probe.promise_ms};
+        break;
+    case CONS_MSG_PROBE_RESULT:
+        ret->probe_result = (struct probe_result){
+            .term = msg->term, .number = msg->probe.number, .promise_ms = msg->probe.promise_ms};
+        break;
+    case CONS_MSG_READ_ASK:
+        ret->read_ask = (struct read_ask){.term = msg->term, .number = msg->read.number};
+        break;
+    default:
+        ASSERT(msg->type == CONS_MSG_READ_ANSWER);
+        ret->read_answer = (struct read_answer){
+            .term = msg->term, .number = msg->read.number, .index = msg->read.index};
+        break;
+    }
+}
 
 static void to_wire(struct raft_wire *w, const struct cons_msg *msg, struct peer_msg *ret)
 {
@@ -124,11 +148,8 @@ static void to_wire(struct raft_wire *w, const struct cons_msg *msg, struct peer
             .last_log_term = msg->timeout_now.last_term,
         };
         break;
-    case CONS_MSG_PROBE:
-        ret->probe = (struct probe){.term = msg->term, .number = msg->probe.number};
-        break;
     default:
-        ret->probe_result = (struct probe_result){.term = msg->term, .number = msg->probe.number};
+        reads_to_wire(msg, ret);
         break;
     }
 }
@@ -248,11 +269,22 @@ static int from_wire(struct raft_wire *w, const struct peer_msg *wire, struct co
         return 0;
     case MSG_PROBE:
         ret->term = wire->probe.term;
-        ret->probe.number = wire->probe.number;
+        ret->probe = (struct cons_msg_probe){.number = wire->probe.number,
+                                             .promise_ms = wire->probe.promise_ms};
         return 0;
     case MSG_PROBE_RESULT:
         ret->term = wire->probe_result.term;
-        ret->probe.number = wire->probe_result.number;
+        ret->probe = (struct cons_msg_probe){.number = wire->probe_result.number,
+                                             .promise_ms = wire->probe_result.promise_ms};
+        return 0;
+    case MSG_READ_ASK:
+        ret->term = wire->read_ask.term;
+        ret->read = (struct cons_msg_read){.number = wire->read_ask.number};
+        return 0;
+    case MSG_READ_ANSWER:
+        ret->term = wire->read_answer.term;
+        ret->read = (struct cons_msg_read){.number = wire->read_answer.number,
+                                           .index = wire->read_answer.index};
         return 0;
     default:
         return err_set(err, ERR_UNSUPPORTED, "message kind %d between replicas", (int)wire->kind);

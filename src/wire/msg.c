@@ -47,6 +47,10 @@ const char *msg_kind_name(uint32_t kind)
         return "probe_result";
     case MSG_PULSE:
         return "pulse";
+    case MSG_READ_ASK:
+        return "read_ask";
+    case MSG_READ_ANSWER:
+        return "read_answer";
     case MSG_MEMBER_ASK:
         return "member_ask";
     case MSG_MEMBER_ANSWER:

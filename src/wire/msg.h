@@ -40,6 +40,8 @@ enum msg_kind {
     MSG_PROBE = 22,
     MSG_PROBE_RESULT = 23,
     MSG_PULSE = 24,
+    MSG_READ_ASK = 25,
+    MSG_READ_ANSWER = 26,
 
     MSG_MEMBER_ASK = 28,
     MSG_MEMBER_ANSWER = 29,

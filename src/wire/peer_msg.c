@@ -77,15 +77,33 @@ static const struct msg_field probe_fields[] = {
     ROUTE_ROWS,
     {5, MSG_U64, AT(probe.term), PEER_NUMBER_MAX},
     {6, MSG_U64, AT(probe.number), 0},
+    {7, MSG_U32, AT(probe.promise_ms), 0},
 };
 
 static const struct msg_field probe_result_fields[] = {
     ROUTE_ROWS,
     {5, MSG_U64, AT(probe_result.term), PEER_NUMBER_MAX},
     {6, MSG_U64, AT(probe_result.number), 0},
+    {7, MSG_U32, AT(probe_result.promise_ms), 0},
 };
 
-static const struct msg_table tables[] = {
+static const struct msg_field read_ask_fields[] = {
+    ROUTE_ROWS,
+    {5, MSG_U64, AT(read_ask.term), PEER_NUMBER_MAX},
+    {6, MSG_U64, AT(read_ask.number), 0},
+};
+
+static const struct msg_field read_answer_fields[] = {
+    ROUTE_ROWS,
+    {5, MSG_U64, AT(read_answer.term), PEER_NUMBER_MAX},
+    {6, MSG_U64, AT(read_answer.number), 0},
+    {7, MSG_U64, AT(read_answer.index), PEER_NUMBER_MAX},
+};
+
+enum { KINDS = MSG_READ_ANSWER - MSG_APPEND_ENTRIES + 1 };
+
+/* By kind; what has no name is another family's. */
+static const struct msg_table tables[KINDS] = {
     MSG_TABLE("append_entries", append_entries_fields),
     MSG_TABLE("append_entries_result", append_entries_result_fields),
     MSG_TABLE("request_vote", request_vote_fields),
@@ -94,17 +112,19 @@ static const struct msg_table tables[] = {
     MSG_TABLE("timeout_now", timeout_now_fields),
     MSG_TABLE("probe", probe_fields),
     MSG_TABLE("probe_result", probe_result_fields),
+    [MSG_READ_ASK - MSG_APPEND_ENTRIES] = MSG_TABLE("read_ask", read_ask_fields),
+    [MSG_READ_ANSWER - MSG_APPEND_ENTRIES] = MSG_TABLE("read_answer", read_answer_fields),
 };
 
 bool peer_msg_is_kind(uint32_t kind)
 {
-    return kind >= MSG_APPEND_ENTRIES && kind <= MSG_PROBE_RESULT;
+    return kind >= MSG_APPEND_ENTRIES && kind - MSG_APPEND_ENTRIES < KINDS &&
+           tables[kind - MSG_APPEND_ENTRIES].name != NULL;
 }
 
 static const struct msg_table *table_of(uint32_t kind)
 {
     ASSERT(peer_msg_is_kind(kind));
-    ASSERT(kind - MSG_APPEND_ENTRIES < ARRAY_LEN(tables));
     return &tables[kind - MSG_APPEND_ENTRIES];
 }
 

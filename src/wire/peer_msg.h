@@ -90,15 +90,29 @@ struct timeout_now {
 struct probe {
     uint64_t term;
     uint64_t number;
+    uint32_t promise_ms; /* elect nobody else for that long; 0: not asked for */
 };
 
 struct probe_result {
-    uint64_t term;   /* the durable term of who answers */
-    uint64_t number; /* of the probe */
+    uint64_t term;       /* the durable term of who answers */
+    uint64_t number;     /* of the probe */
+    uint32_t promise_ms; /* promised */
+};
+
+/* "Which index may I serve reads at?", to the leader; and its answer, once it is confirmed. */
+struct read_ask {
+    uint64_t term; /* of the sender; for the log */
+    uint64_t number;
+};
+
+struct read_answer {
+    uint64_t term;
+    uint64_t number; /* of the question */
+    uint64_t index;
 };
 
 struct peer_msg {
-    enum msg_kind kind; /* MSG_APPEND_ENTRIES … MSG_PROBE_RESULT */
+    enum msg_kind kind; /* MSG_APPEND_ENTRIES … MSG_READ_ANSWER */
     uint64_t group;     /* range id */
     uint64_t from_replica;
     uint64_t to_replica;
@@ -114,6 +128,8 @@ struct peer_msg {
         struct timeout_now timeout_now;
         struct probe probe;
         struct probe_result probe_result;
+        struct read_ask read_ask;
+        struct read_answer read_answer;
     };
 };
 

@@ -38,6 +38,7 @@ void world_knobs(struct world *w)
     k->window = (uint32_t)rng_between(r, 4, 64);
     k->chaos_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 12), 1);
     k->client_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 24), 1);
+    k->lease_ms = rng_chance(r, 1, 2) ? 0 : (uint32_t)rng_between(r, k->et / 2, k->et);
 }
 
 /* --- chaos */
@@ -263,8 +264,11 @@ static void chaos_on(struct world *w, uint32_t slot)
         else
             chaos_destroy(w, slot);
     } else if ((x -= k->membership) < k->transfer) {
-        if (consensus_transfer(s->m.c, w->now, 0) == 0)
+        if (consensus_transfer(s->m.c, w->now, 0) == 0) {
             w->report.transfers++;
+            if (rng_chance(&w->rng, 1, 2)) /* the word may be out, and nothing else arrives */
+                world_push(w, w->now + 1 + rng_below(&w->rng, k->hb), EVENT_STRIKE, slot);
+        }
     } else if ((x -= k->transfer) < k->campaign) {
         consensus_campaign(s->m.c, w->now);
     } else if ((x -= k->campaign) < k->pause) {

@@ -11,6 +11,8 @@ static void read_done(struct cons_read *read, int status, uint64_t index)
 
     if (status == 0) {
         w->report.reads++;
+        w->report.follower_reads += m->role != CONS_LEADER;
+        w->report.lease_reads += read->by_lease;
         if (index < r->floor || (!read->confirm_only && m->state.base.index < r->floor))
             world_fail(w, "stale read at %llu: sees %llu, %llu was acknowledged before",
                        (ull)m->opts.replica_id, (ull)m->state.base.index, (ull)r->floor);
@@ -25,12 +27,15 @@ static void read_done(struct cons_read *read, int status, uint64_t index)
     free(r);
 }
 
-static void client_read(struct world *w, uint32_t slot)
+/* At a leader; or, is_anywhere, at any member. */
+static void client_read(struct world *w, uint32_t slot, bool is_anywhere, bool by_lease)
 {
     struct sim_read *r = calloc(1, sizeof *r);
     ASSERT(r != NULL);
+    r->read.is_anywhere = is_anywhere;
+    r->read.by_lease = by_lease;
     r->read.deadline_ms = w->now + w->k.et * 4;
-    r->read.confirm_only = rng_chance(&w->rng, 1, 5); /* for a follower's read */
+    r->read.confirm_only = rng_chance(&w->rng, 1, 5);
     r->read.cb = read_done;
     r->w = w;
     r->slot = slot;
@@ -88,12 +93,18 @@ void world_client(struct world *w)
 {
     for (uint32_t i = 0; i < w->n_slots; i++) {
         struct slot *s = &w->slots[i];
-        if (!slot_is_running(w, s) || s->m.role != CONS_LEADER)
+        if (!slot_is_running(w, s))
             continue;
+        if (rng_chance(&w->rng, 1, 6))
+            client_read(w, i, true, false);
+        if (s->m.role != CONS_LEADER) {
+            settle(w, i);
+            continue;
+        }
         if (rng_chance(&w->rng, 2, 3))
             client_write(w, i);
         if (rng_chance(&w->rng, 1, 2))
-            client_read(w, i);
+            client_read(w, i, false, rng_chance(&w->rng, 1, 2));
         settle(w, i);
     }
 }
@@ -101,7 +112,7 @@ void world_client(struct world *w)
 void world_read(struct world *w, uint32_t slot)
 {
     if (w->slots[slot].m.role == CONS_LEADER)
-        client_read(w, slot);
+        client_read(w, slot, false, true);
     settle(w, slot);
 }
 

@@ -292,6 +292,8 @@ uint32_t world_add_slot(struct world *w)
         .max_inflight_entries = w->k.window,
         .append_bytes_max = 256,
         .inflight_bytes_max = 2048,
+        .lease_ms = w->k.lease_ms,
+        .hold_ms = w->k.lease_ms,
     };
     ASSERT(slot < WORLD_MEMBERS_MAX);
     s->is_used = true;

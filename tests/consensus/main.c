@@ -58,6 +58,8 @@ static void sum_add(struct world_report *sum, const struct world_report *r)
     sum->events += r->events;
     sum->commits += r->commits;
     sum->reads += r->reads;
+    sum->follower_reads += r->follower_reads;
+    sum->lease_reads += r->lease_reads;
     sum->crashes += r->crashes;
     sum->installs += r->installs;
     sum->changes += r->changes;
@@ -248,6 +250,8 @@ static bool report_sum(const struct options *o, const struct world_report *r)
         {"events", r->events},
         {"commits", r->commits},
         {"reads", r->reads},
+        {"follower_reads", r->follower_reads},
+        {"lease_reads", r->lease_reads},
         {"crashes", r->crashes},
         {"installs", r->installs},
         {"changes", r->changes},

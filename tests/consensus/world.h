@@ -28,6 +28,8 @@ struct world_report {
     uint64_t events;
     uint64_t commits;
     uint64_t reads;
+    uint64_t follower_reads;
+    uint64_t lease_reads; /* some of them confirmed by a round all the same */
     uint64_t crashes;
     uint64_t installs;
     uint64_t changes;

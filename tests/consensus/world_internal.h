@@ -81,6 +81,7 @@ struct slot {
 struct knobs {
     uint32_t et;
     uint32_t hb;
+    uint32_t lease_ms;
     uint32_t delay_max;
     uint32_t probe_late; /* percent of a probe's answers that come election time-outs later */
     uint32_t drop;       /* per mille */

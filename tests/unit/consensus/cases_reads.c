@@ -168,7 +168,70 @@ static bool case_read_before_apply(struct rig *r, uint64_t off)
     return !is_early;
 }
 
+/* A follower's leader of term 6. */
+static void follow(struct rig *r, uint64_t leader)
+{
+    assert_int_equal(rig_append(r, leader, 6, 10, RIG_TERM, 10, NULL, 0), 0);
+    rig_persist(r);
+}
+
+/* An answer to a question that was given up says nothing of what was acknowledged since. */
+static bool case_asked_before(struct rig *r, uint64_t off)
+{
+    struct read_seen seen = {
+        .read = {.cb = read_seen_cb, .deadline_ms = UINT64_MAX, .is_anywhere = true}};
+    rig_open(r, 2, off, NULL, 6, 0, 0, 0);
+    follow(r, 1);
+    assert_int_equal(consensus_read(r->m.c, &seen.read), 0);
+    consensus_flush(r->m.c, r->now);
+    struct cons_msg answer = rig_msg(r, CONS_MSG_READ_ANSWER, 1, 6);
+    answer.read = rig_last(r, CONS_MSG_READ_ASK, 1)->read;
+    answer.read.index = 10;
+    rig_tick(r, RIG_HB + 1);
+    uint64_t fresh = rig_last(r, CONS_MSG_READ_ASK, 1)->read.number;
+    assert_true(fresh != answer.read.number);
+    rig_receive(r, &answer);
+    bool is_early = seen.calls > 0;
+    answer.read.number = fresh;
+    rig_receive(r, &answer);
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.status, 0);
+    return !is_early;
+}
+
+/* Who has promised its leader to elect nobody does not stand, whoever asks it to; and after a
+ * stop it does not know what it has promised. */
+static bool case_promise(struct rig *r, uint64_t off)
+{
+    rig_open(r, 2, off, NULL, 6, 0, 0, 0);
+    member_crash(&r->m, 0);
+    r->m.opts.lease_ms = r->m.opts.hold_ms = RIG_ET;
+    assert_int_equal(member_start(&r->m, r->now), 0);
+    rig_vote(r, 3, 7, 10, RIG_TERM);
+    rig_persist(r);
+    const struct cons_msg *vote = rig_last(r, CONS_MSG_VOTE_RESULT, 3);
+    bool is_kept = vote == NULL || !vote->vote_result.granted;
+    rig_tick(r, RIG_ET / 2); /* what it was held for ends before the promise does */
+    if (is_kept)
+        follow(r, 1);
+    struct cons_msg probe = rig_msg(r, CONS_MSG_PROBE, 1, 6);
+    probe.probe = (struct cons_msg_probe){.number = 1, .promise_ms = RIG_ET};
+    rig_receive(r, &probe);
+    rig_tick(r, RIG_ET * 3 / 4);
+    rig_clear(r);
+    consensus_campaign(r->m.c, r->now);
+    rig_persist(r);
+    is_kept = is_kept && rig_count(r, CONS_MSG_VOTE) == 0;
+    rig_tick(r, RIG_ET / 4 + 1);
+    rig_persist(r);
+    if (is_kept) /* and then it stands */
+        assert_int_equal(rig_count(r, CONS_MSG_VOTE), 2);
+    return is_kept;
+}
+
 const struct guard_row read_rows[] = {
+    {"question asked before", BIT64(GUARD_READ_ASKED), case_asked_before},
+    {"promise to a leader", BIT64(GUARD_PROMISE), case_promise},
     {"read without a majority", BIT64(GUARD_READ_PROBE), case_read_unconfirmed},
     {"read by an old answer", BIT64(GUARD_READ_NUMBER), case_read_old_answer},
     {"read before the first commit", BIT64(GUARD_READ_READY), case_read_too_early},

@@ -106,6 +106,9 @@ DAMAGE(snapshot_config_far, m->snapshot.config_index = 41)
 DAMAGE(snapshot_config_zero, m->snapshot.config_index = 0)
 DAMAGE(snapshot_conflict, m->snapshot.index = 12)
 DAMAGE(told_far, m->timeout_now.last_index = CONS_ID_MAX + 1)
+DAMAGE(read_index, m->read.index = 40)
+DAMAGE(read_zero, m->read.index = 0)
+DAMAGE(read_far, m->read.index = CONS_ID_MAX + 1)
 DAMAGE(told_future, m->timeout_now.last_term = 7)
 
 static const struct {
@@ -122,6 +125,10 @@ static const struct {
     {"timeout_now", CONS_MSG_TIMEOUT_NOW, none, 0},
     {"probe", CONS_MSG_PROBE, none, 0},
     {"probe_result", CONS_MSG_PROBE_RESULT, none, 0},
+    {"read_ask", CONS_MSG_READ_ASK, none, 0},
+    {"read_answer", CONS_MSG_READ_ANSWER, read_index, 0},
+    {"read_answer of nothing", CONS_MSG_READ_ANSWER, read_zero, ERR_INVALID},
+    {"read_answer out of range", CONS_MSG_READ_ANSWER, read_far, ERR_INVALID},
     {"other group", CONS_MSG_PROBE, other_group, ERR_INVALID},
     {"other replica", CONS_MSG_PROBE, other_replica, ERR_INVALID},
     {"from nobody", CONS_MSG_PROBE, from_nobody, ERR_INVALID},

@@ -33,8 +33,10 @@ static const struct cons_msg samples[] = {
                   .config_index = 10,
                   .config = {.n = 2, .members = {{1, 1, CONS_VOTER}, {9, 4, CONS_LEARNER}}}}},
     {HEAD(TIMEOUT_NOW), .version = 1, .timeout_now = {40, 7}},
-    {HEAD(PROBE), .probe = {TOP}},
-    {HEAD(PROBE_RESULT), .probe = {1}},
+    {HEAD(PROBE), .probe = {TOP, 600}},
+    {HEAD(PROBE_RESULT), .probe = {1, 300}},
+    {HEAD(READ_ASK), .read = {TOP, 0}},
+    {HEAD(READ_ANSWER), .read = {1, TOP}},
 };
 
 struct coded {
@@ -139,8 +141,14 @@ static void assert_same(const struct cons_msg *a, const struct cons_msg *b)
         assert_int_equal(a->timeout_now.last_index, b->timeout_now.last_index);
         assert_int_equal(a->timeout_now.last_term, b->timeout_now.last_term);
         break;
+    case CONS_MSG_READ_ASK:
+    case CONS_MSG_READ_ANSWER:
+        assert_int_equal(a->read.number, b->read.number);
+        assert_int_equal(a->read.index, b->read.index);
+        break;
     default:
         assert_int_equal(a->probe.number, b->probe.number);
+        assert_int_equal(a->probe.promise_ms, b->probe.promise_ms);
         break;
     }
 }

@@ -24,8 +24,10 @@ static const struct peer_msg tops[] = {
      .request_vote_result = {255, TOP, true, true, UINT16_MAX, UINT16_MAX}},
     {MSG_INSTALL_SNAPSHOT, TOP, TOP, TOP, .install_snapshot = {255, TOP, TOP, TOP, TOP, {0}}},
     {MSG_TIMEOUT_NOW, TOP, TOP, TOP, .timeout_now = {255, TOP, TOP, TOP}},
-    {MSG_PROBE, TOP, TOP, TOP, .probe = {TOP, UINT64_MAX}},
-    {MSG_PROBE_RESULT, TOP, TOP, TOP, .probe_result = {TOP, UINT64_MAX}},
+    {MSG_PROBE, TOP, TOP, TOP, .probe = {TOP, UINT64_MAX, UINT32_MAX}},
+    {MSG_PROBE_RESULT, TOP, TOP, TOP, .probe_result = {TOP, UINT64_MAX, UINT32_MAX}},
+    {MSG_READ_ASK, TOP, TOP, TOP, .read_ask = {TOP, UINT64_MAX}},
+    {MSG_READ_ANSWER, TOP, TOP, TOP, .read_answer = {TOP, UINT64_MAX, TOP}},
 };
 
 static void test_greatest_and_least(void **state)
@@ -138,7 +140,7 @@ static const struct {
     {"id of 2^60", {0x84, 0, 16, 1, 0xcf, 0x10, 0, 0, 0, 0, 0, 0, 0, 2, 2, 3, 3}, 17, 0},
     {"version of 256", {0x85, 0, 16, 1, 1, 2, 2, 3, 3, 4, 0xcd, 1, 0}, 13, ERR_CORRUPT},
     {"negative term", {0x85, 0, 16, 1, 1, 2, 2, 3, 3, 5, 0xff}, 11, ERR_CORRUPT},
-    {"no such kind", {0x84, 0, 24, 1, 1, 2, 2, 3, 3}, 9, ERR_CORRUPT},
+    {"no such kind", {0x84, 0, 27, 1, 1, 2, 2, 3, 3}, 9, ERR_CORRUPT},
     {"unknown field", {0x85, 0, 16, 1, 1, 2, 2, 3, 3, 60, 0xc0}, 11, 0},
 };
 
