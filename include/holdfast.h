@@ -79,7 +79,9 @@ enum hf_code {
     HF_ERR_NOT_NUMBER = -25,       /* an increment of something that is no number */
     HF_ERR_STATE = -26,            /* not possible now, or not from here */
     HF_ERR_SESSION_EXPIRED = -27,  /* too long ago: nobody can tell any more */
-    HF_ERR_FENCED = -28            /* hf_resolve(): it was not done, and never will be */
+    HF_ERR_FENCED = -28,           /* hf_resolve(): it was not done, and never will be */
+    HF_ERR_TOO_OLD = -29           /* HF_STALE: no replica was in touch with its leader recently
+                                      enough */
 };
 
 /* One sentence for a code; never NULL. */
@@ -294,12 +296,26 @@ int hf_close(struct hf_client *client);
 
 /* ---- how to call --------------------------------------------------------------- */
 
-enum hf_consistency {
-    HF_LINEARIZABLE = 0, /* sees everything acknowledged before it began */
-    HF_LEASE = 1,        /* the same, if clocks keep their promise; where enabled */
-    HF_STALE = 2,        /* any replica, not older than max_age_ms */
-    HF_AT = 3            /* as of at_version */
-};
+/* What a read may answer. Nothing weaker than the first is ever the default.
+ *
+ * HF_LINEARIZABLE: everything that was acknowledged before it began. The leader has a majority
+ * confirm that it leads, and no clock is trusted.
+ *
+ * HF_LEASE: the same, answered by the leader alone while a majority has promised to elect
+ * nobody else. It rests on clocks that drift by no more than the operator stated
+ * (max_clock_drift) and saves a round trip. HF_ERR_UNSUPPORTED where the operator has not
+ * enabled it (lease_reads).
+ *
+ * HF_STALE: from any replica, which may have missed what was acknowledged in the last
+ * max_age_ms: the age counts from the moment at which that replica asked its leader how far it
+ * must be. One that has not asked lately does so first; HF_ERR_TOO_OLD if no replica gets an
+ * answer in time. Two such reads may be answered by different replicas, the second from an
+ * older state than the first.
+ *
+ * HF_AT: as of at_version, which must be of the same range (result->version of an earlier read
+ * or change there): the same answer whenever and wherever it is asked. HF_ERR_VERSION_GONE:
+ * older than what is kept. HF_ERR_INVALID: a version that the range has not given yet. */
+enum hf_consistency { HF_LINEARIZABLE = 0, HF_LEASE = 1, HF_STALE = 2, HF_AT = 3 };
 
 /* Options of one call; NULL wherever it is asked for means all defaults. */
 struct hf_call {
@@ -307,9 +323,13 @@ struct hf_call {
     uint32_t timeout_ms; /* 0: the client's */
     uint32_t keyspace;
     int consistency;     /* enum hf_consistency; for reads */
-    uint64_t max_age_ms; /* HF_STALE */
-    uint64_t at_version; /* HF_AT */
+    uint64_t max_age_ms; /* HF_STALE: milliseconds, at least 1 */
+    uint64_t at_version; /* HF_AT: at least 1 */
     uint64_t trace_id;   /* 0: drawn */
+    int any_replica;     /* reads: spread them over all replicas. One that does not lead asks
+                            its leader how far it must be, and answers when it is there; this
+                            costs a round trip and spares the leader's disk and network. 0:
+                            the leader answers. HF_STALE goes to any replica by itself */
 };
 
 void hf_call_init(struct hf_call *call);

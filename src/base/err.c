@@ -35,6 +35,7 @@ static const char *const err_names[] = {
     [-ERR_STATE] = "STATE",
     [-ERR_SESSION_EXPIRED] = "SESSION_EXPIRED",
     [-ERR_FENCED] = "FENCED",
+    [-ERR_TOO_OLD] = "TOO_OLD",
 };
 
 const char *err_name(int code)

@@ -45,7 +45,8 @@ enum {
     ERR_STATE = -26,            /* not possible in the present state (say, not bootstrapped) */
     ERR_SESSION_EXPIRED = -27,  /* not in this attempt: too old to tell a repeat from a first */
     ERR_FENCED = -28,           /* definite: it was made sure that it never takes effect */
-    ERR_LAST = -29,
+    ERR_TOO_OLD = -29,          /* definite: the data here are older than the reader allows */
+    ERR_LAST = -30,
 };
 
 enum { ERR_MSG_MAX = 512 };

@@ -176,6 +176,7 @@ static int deadline_status(const struct client_op *op)
     case ERR_UNSUPPORTED:
     case ERR_NO_SPACE:
     case ERR_STATE:
+    case ERR_TOO_OLD:
         return error;
     default:
         return ERR_UNAVAILABLE;
@@ -421,6 +422,7 @@ static void op_start(struct client *client, struct client_op *op, size_t bytes)
     op->is_stuck = false;
     op->sendings = 0;
     op->is_ambiguous = false;
+    op->wants_leader = false;
     op->stamp = (struct command_stamp){0};
     op->stamp_ms = 0;
     op->refusals = 0;

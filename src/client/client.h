@@ -129,6 +129,7 @@ struct client_op {
     struct client_multi *multi; /* it was taken apart; owned */
     bool is_part;               /* of such a one */
     bool is_ambiguous;          /* a sending of it was lost: it may have been done */
+    bool wants_leader;          /* another replica said that only the leader can answer */
     bool is_internal;           /* the client's own */
     int last_error;             /* of the last try; 0: none yet */
     char last_text[96];         /* why, for people */

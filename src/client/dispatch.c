@@ -48,17 +48,27 @@ void client_wake(struct client *client)
 
 /* ---- choosing --------------------------------------------------------------- */
 
+/* Will any replica of the range do? */
+static bool op_takes_any_replica(const struct client_op *op)
+{
+    const struct request *r = &op->request;
+    const struct request_read *how = NULL;
+    if (r->kind == REQUEST_GET)
+        how = &r->get.read;
+    else if (r->kind == REQUEST_MULTI_GET)
+        how = &r->multi_get.read;
+    else if (r->kind == REQUEST_SCAN)
+        how = &r->scan.read;
+    return how != NULL && !op->wants_leader && (how->any_replica || how->consistency == READ_STALE);
+}
+
 /* Must the leader answer this, or will any store do? */
 static bool op_needs_leader(const struct client_op *op)
 {
-    const struct request *r = &op->request;
-    switch (r->kind) {
+    switch (op->request.kind) {
     case REQUEST_GET:
-        return r->get.read.consistency != READ_STALE;
     case REQUEST_MULTI_GET:
-        return r->multi_get.read.consistency != READ_STALE;
     case REQUEST_SCAN:
-        return r->scan.read.consistency != READ_STALE;
     case REQUEST_WRITE:
     case REQUEST_WATCH:
     case REQUEST_TRANSFER_LEADER:
@@ -186,6 +196,24 @@ static struct client_peer *any_peer(struct client *client)
     return second;
 }
 
+/* The next member in turn that is connected, or else one that may be. The others are connected
+ * on the way, so that the load spreads. */
+static struct client_peer *member_peer(struct client *client, const struct route *route)
+{
+    struct client_peer *second = NULL;
+    uint32_t first = client->peer_next++;
+    for (uint32_t i = 0; i < route->member_count; i++) {
+        struct client_peer *peer = route->members[(first + i) % route->member_count];
+        if (peer->state == PEER_READY && !peer->is_suspect && !peer->is_full)
+            return peer;
+        if (peer->state == PEER_IDLE)
+            peer_connect(peer);
+        if (second == NULL && (peer->state == PEER_IDLE || peer->state == PEER_CONNECTING))
+            second = peer;
+    }
+    return second;
+}
+
 /* Whom to ask; NULL: nobody is known, a lookup is needed. */
 static struct client_peer *op_peer(struct client_op *op)
 {
@@ -199,6 +227,11 @@ static struct client_peer *op_peer(struct client_op *op)
     if (!op_needs_leader(op))
         return any_peer(client);
     struct route *route = dispatch_route(op);
+    struct client_peer *member = NULL;
+    if (route != NULL && op_takes_any_replica(op))
+        member = member_peer(client, route);
+    if (member != NULL)
+        return member;
     if (route == NULL || route->leader == NULL)
         return NULL;
     if (route->leader->is_suspect || route->leader->state == PEER_COOLING) {
@@ -431,6 +464,7 @@ static bool is_refusal(const struct client_op *op, int status)
     case ERR_RANGE_CHANGED: /* of a split or a merge it is the answer; a part is cut anew */
         return op->request.kind != REQUEST_SPLIT && op->request.kind != REQUEST_MERGE &&
                (!op->is_part || op->request.multi_get.keys.count == 1);
+    case ERR_TOO_OLD: /* another replica may be in touch */
     case ERR_UNAVAILABLE:
     case ERR_STATE: /* not bootstrapped, or wiped: another store may be of use */
         return true;
@@ -501,8 +535,9 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
     }
     if (status == ERR_NOT_LEADER) {
         client->stats.not_leader++;
+        op->wants_leader = op_takes_any_replica(op);
         note_leader(op, from, &response->leader);
-    } else {
+    } else if (status != ERR_TOO_OLD) {
         struct route *route = dispatch_route(op);
         if (route != NULL && (route->leader == from || status == ERR_RANGE_CHANGED))
             route->leader = NULL; /* found again by asking for the key */

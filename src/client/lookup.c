@@ -10,6 +10,16 @@
 
 enum { LOOKUP_TIMEOUT_MS = 1000, LOOKUP_ROUNDS_MAX = 4 };
 
+static void learn_members(struct client *client, struct route *route, const struct descriptor *d)
+{
+    route->member_count = 0;
+    for (uint32_t i = 0; i < d->member_count && route->member_count < ROUTE_MEMBERS_MAX; i++) {
+        struct client_peer *peer = peer_get(client, d->members[i].address);
+        if (peer != NULL)
+            route->members[route->member_count++] = peer;
+    }
+}
+
 /* Take in the range and, unless it is old news, its leader. True if there is one. */
 static bool lookup_learn(struct client *client, const struct response *response)
 {
@@ -20,6 +30,7 @@ static bool lookup_learn(struct client *client, const struct response *response)
     struct route *route = route_put(&client->routes, d);
     if (route == NULL)
         return false;
+    learn_members(client, route, d);
     const struct leader_hint *hint = &response->leader;
     if (hint->replica_id == 0 || hint->address.len == 0 || status->term < route->term)
         return route->leader != NULL;

@@ -16,15 +16,17 @@
 
 struct client_peer;
 
-enum { ROUTE_MAX = 4096, ROUTE_KEY_PREFIX = 5 };
+enum { ROUTE_MAX = 4096, ROUTE_KEY_PREFIX = 5, ROUTE_MEMBERS_MAX = 8 };
 
 struct route {
     uint64_t range_id;
     uint64_t conf_epoch;
     uint64_t span_epoch;
-    uint64_t term;              /* in which `leader` was told to lead */
-    struct client_peer *leader; /* NULL: not known */
-    uint8_t *start;             /* owned, with `end` behind it */
+    uint64_t term;                                  /* in which `leader` was told to lead */
+    struct client_peer *leader;                     /* NULL: not known */
+    struct client_peer *members[ROUTE_MEMBERS_MAX]; /* where its replicas are; some of them */
+    uint32_t member_count;
+    uint8_t *start; /* owned, with `end` behind it */
     size_t start_len;
     size_t end_len; /* 0: to the last key */
 };

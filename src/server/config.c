@@ -21,6 +21,7 @@ enum key_kind {
     KEY_NUMBER,
     KEY_SIZE,
     KEY_DURATION,
+    KEY_SWITCH,
     KEY_LEVEL,
     KEY_FORMAT,
 };
@@ -95,6 +96,10 @@ static const struct key_row rows[] = {
      "a range without work for so long sleeps until there is some; 0: never"},
     {"max_clock_offset", KEY_DURATION, AT(max_clock_offset_us), 10 * MS, 3600 * SEC, 10 * SEC,
      "a clock further from the majority's refuses to lead"},
+    {"lease_reads", KEY_SWITCH, AT(lease_reads), 0, 0, 0,
+     "serve lease reads: a leader answers without asking, as long as clocks run alike"},
+    {"max_clock_drift", KEY_NUMBER, AT(max_clock_drift_ppm), 0, 200000, 500,
+     "by which a clock may run fast or slow, in parts per million; lease_reads rests on it"},
 
     {"key_bytes_max", KEY_SIZE, AT(key_bytes_max), 1, 4096, 4096, "longest key"},
     {"value_bytes_max", KEY_SIZE, AT(value_bytes_max), 1, 8 * MIB, 8 * MIB, "longest value"},
@@ -296,6 +301,16 @@ static int set_number(const struct key_row *row, struct config *config, struct s
     return 0;
 }
 
+static int set_switch(const struct key_row *row, struct config *config, struct slice value,
+                      struct err *err)
+{
+    bool is_on = slice_equal(value, slice_str("on"));
+    if (!is_on && !slice_equal(value, slice_str("off")))
+        return err_set(err, ERR_INVALID, "must be on or off");
+    *(bool *)row_field(row, config) = is_on;
+    return 0;
+}
+
 static int set_level(struct config *config, struct slice value, struct err *err)
 {
     char text[16] = "";
@@ -333,6 +348,8 @@ static int row_set(const struct key_row *row, struct config *config, struct slic
     case KEY_SIZE:
     case KEY_DURATION:
         return set_number(row, config, value, err);
+    case KEY_SWITCH:
+        return set_switch(row, config, value, err);
     case KEY_LEVEL:
         return set_level(config, value, err);
     case KEY_FORMAT:
@@ -557,6 +574,8 @@ static void print_row(const struct key_row *row, const struct config *config, st
     buf_printf(buf, "%s = ", row->name);
     if (row_is_number(row))
         print_number(row, *(const uint64_t *)row_value(row, config), buf);
+    else if (row->kind == KEY_SWITCH)
+        buf_append_str(buf, *(const bool *)row_value(row, config) ? "on" : "off");
     else if (row->kind == KEY_JOIN)
         print_join(config, buf);
     else if (row->kind == KEY_LEVEL)
@@ -599,7 +618,7 @@ static const char *flag_metavar(const struct key_row *row)
     static const char *const names[] = {
         [KEY_TEXT] = "PATH",   [KEY_ADDRESS] = "HOST:PORT", [KEY_JOIN] = "LIST",
         [KEY_NUMBER] = "N",    [KEY_SIZE] = "SIZE",         [KEY_DURATION] = "TIME",
-        [KEY_LEVEL] = "LEVEL", [KEY_FORMAT] = "FORMAT",
+        [KEY_LEVEL] = "LEVEL", [KEY_FORMAT] = "FORMAT",     [KEY_SWITCH] = "on|off",
     };
     return names[row->kind];
 }

@@ -68,6 +68,8 @@ struct config {
     uint64_t hibernate_after_us;
     uint64_t heartbeat_us;
     uint64_t max_clock_offset_us;
+    bool lease_reads;
+    uint64_t max_clock_drift_ppm;
     /* what clients may ask */
     uint64_t key_bytes_max;
     uint64_t value_bytes_max;

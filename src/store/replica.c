@@ -430,7 +430,7 @@ void replica_end(struct replica *r)
 void replica_trim(struct replica *r)
 {
     const struct store_options *opt = &r->store->opt;
-    ASSERT((r->writes.count == 0) && r->open_batch == NULL);
+    ASSERT(r->writes.count == 0 && !replica_has_open_reads(r));
     entry_builder_fini(&r->builder);
     entry_builder_init(&r->builder, opt->entry_bytes_max, ENTRY_COMMANDS_MAX);
     if (!strangers_is_checking(r)) {

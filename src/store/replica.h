@@ -93,12 +93,14 @@ struct read_op {
     struct answer_to to;
     struct request request; /* borrows from body */
     struct range_read read;
-    bool is_reading; /* range_read is in flight */
+    bool is_reading;   /* range_read is in flight */
+    uint64_t until_us; /* it waits no longer: the deadline, or sooner */
     uint8_t body[];
 };
 
 /* Reads of one turn: confirmed together. */
 struct read_batch {
+    uint64_t opened_us; /* not after the leader was asked */
     struct list in_batches;
     struct replica *replica;
     struct cons_read confirm;
@@ -202,6 +204,8 @@ struct replica {
     struct member_check *check;      /* strangers.c: somebody asks that of us; may be NULL */
     struct replica_removal *removal; /* replica_end.c; NULL: it stays */
     bool is_no_member;               /* applied so; dealt with at the end of the turn */
+    bool is_newborn;                 /* made by a split: nobody has led it yet */
+    bool has_run;                    /* consensus was started in this process */
     uint64_t generation;             /* of the consensus instance; grows at each start */
     uint64_t next_write_id;
     bool is_role_known;
@@ -238,12 +242,13 @@ struct replica {
     struct env_task pump;
     struct env_timer apply_retry;
 
-    struct list batches; /* asked of consensus */
-    struct read_batch *open_batch;
-    struct list reading;      /* read_ops in range_read, off the loop */
-    struct list ready_reads;  /* confirmed; the turn had no more time … */
-    struct list choked_reads; /* … or their client does not read */
-    uint64_t choked_us;       /* when those were last looked at */
+    struct list batches;                /* asked of consensus */
+    struct read_batch *open_batches[2]; /* [1]: a lease will do for them */
+    uint64_t fresh_us;                  /* all that was acknowledged before is applied */
+    struct list reading;                /* read_ops in range_read, off the loop */
+    struct list ready_reads;            /* confirmed; the turn had no more time … */
+    struct list choked_reads;           /* … or their client does not read */
+    uint64_t choked_us;                 /* when those were last looked at */
     uint32_t read_count;
 
     struct replica_watches watches; /* watch.h */
@@ -279,6 +284,12 @@ static inline bool replica_is_up(const struct replica *r)
 {
     return (r->state == REPLICA_RUNNING || r->state == REPLICA_BLANK) &&
            (r->cons != NULL || r->nap.parked != NULL);
+}
+
+/* Do reads of this turn wait to be confirmed? */
+static inline bool replica_has_open_reads(const struct replica *r)
+{
+    return r->open_batches[0] != NULL || r->open_batches[1] != NULL;
 }
 
 /* It will have nothing to do for long: give back what memory that takes. */

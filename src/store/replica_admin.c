@@ -229,6 +229,7 @@ static int add_right(struct replica *left, uint64_t index, uint64_t replica_id,
     if (rv != 0)
         return rv;
     right->wants_campaign = replica_is_leader(left);
+    right->is_newborn = true;
     replica_run(right);
     return 0;
 }

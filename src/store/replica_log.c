@@ -365,6 +365,16 @@ static int base_of_range(const struct replica *r, struct cons_base *ret, struct 
     return cons_config_decode(buf_slice(&meta->conf), &ret->config, err);
 }
 
+/* For how long a new instance gives no vote: the last one may have made promises to a leader
+ * (consensus/lease.c). In the same process it made none unless leases are on; before, who
+ * knows how the process was configured. */
+static uint32_t hold_ms(const struct replica *r)
+{
+    const struct store_options *opt = &r->store->opt;
+    bool may_have_promised = !r->is_newborn && (opt->has_leases || !r->has_run);
+    return may_have_promised ? opt->election_timeout_ms : 0;
+}
+
 void replica_cons_options(struct replica *r, struct cons_options *ret_options)
 {
     const struct store_options *opt = &r->store->opt;
@@ -375,6 +385,9 @@ void replica_cons_options(struct replica *r, struct cons_options *ret_options)
         .first_write_id = r->next_write_id,
         .election_timeout_ms = opt->election_timeout_ms,
         .heartbeat_ms = opt->heartbeat_ms,
+        .lease_ms = opt->has_leases ? opt->election_timeout_ms : 0,
+        .drift_ppm = opt->max_clock_drift_ppm,
+        .hold_ms = hold_ms(r),
         .inflight = &r->store->inflight,
         .seed = env_random(r->store->env),
         .ops = &replica_cons_ops,
@@ -430,6 +443,8 @@ int replica_start_consensus(struct replica *r, struct err *err)
         r->generation++;
         rv = consensus_start(r->cons, store_now_ms(r->store), &start, err);
     }
+    r->is_newborn = false;
+    r->has_run = true;
     if (rv != 0) {
         consensus_free(r->cons);
         r->cons = NULL;

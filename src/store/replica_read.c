@@ -4,9 +4,22 @@
  * (consensus.md, Linearizable reads), then each reads the engine. A read that finds
  * a record whose expiry the wall clock has passed, but range time has not, waits
  * until an entry has moved range time.
+ *
+ *   linearizable  confirmed by the majority; on a replica that follows: by its leader
+ *   lease         by the leader's lease where it stands (consensus/lease.c), else as above
+ *   stale         at once if all that was acknowledged up to max_age ago is known to be
+ *                 applied here, else confirmed as above first
+ *   at a version  at once if this replica has come so far: what is below the last version
+ *                 that it has applied never changes, whoever leads
+ *
+ * `fresh_us` is that knowledge: the opening of the last batch that was confirmed. It counts
+ * from before the leader was asked, never from its answer.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "net/net_client.h"
 #include "store/merge.h"
 #include "store/service.h"
@@ -17,7 +30,30 @@ enum {
     READ_ROUND_BYTES = 1 << 20,  /* of answers in a round of a turn */
     READ_CHOKED_BYTES = 1 << 20, /* that wait for a client, and its reads wait too … */
     READ_CHOKED_US = 20 * 1000,  /* … for so long, before it is looked at again */
+    READ_TEXT_MAX = 96,
 };
+
+/* How GET, MULTI_GET and SCAN read; NULL for a watch. */
+static const struct request_read *how_of(const struct read_op *op)
+{
+    switch (op->request.kind) {
+    case REQUEST_GET:
+        return &op->request.get.read;
+    case REQUEST_MULTI_GET:
+        return &op->request.multi_get.read;
+    case REQUEST_SCAN:
+        return &op->request.scan.read;
+    default:
+        ASSERT(op->request.kind == REQUEST_WATCH);
+        return NULL;
+    }
+}
+
+static enum consistency mode_of(const struct read_op *op)
+{
+    const struct request_read *how = how_of(op);
+    return how == NULL ? READ_LINEARIZABLE : how->consistency;
+}
 
 void read_op_free(struct read_op *op)
 {
@@ -45,6 +81,31 @@ static void read_finish(struct read_op *op, int status, const char *text)
 static bool has_others(const struct replica *r)
 {
     return r->cons != NULL && cons_config_voters(consensus_config(r->cons, NULL)) > 1;
+}
+
+/* For how long what is applied here may have been overtaken. */
+static uint64_t age_us(const struct replica *r)
+{
+    return r->fresh_us == 0 ? UINT64_MAX : env_now_us(r->store->env) - r->fresh_us;
+}
+
+static bool is_young(const struct read_op *op)
+{
+    return age_us(op->replica) / 1000 < how_of(op)->max_age_ms;
+}
+
+static void finish_too_old(struct read_op *op)
+{
+    char text[READ_TEXT_MAX];
+    const struct replica *r = op->replica;
+    if (r->fresh_us == 0)
+        snprintf(text, sizeof text, "this replica has not been in touch with a leader yet");
+    else
+        snprintf(text, sizeof text,
+                 "this replica is known to be up to date as of %" PRIu64
+                 " ms ago only, asked for was %" PRIu64 " ms",
+                 age_us(r) / 1000, how_of(op)->max_age_ms);
+    read_finish(op, ERR_TOO_OLD, text);
 }
 
 static void await_stamp(struct read_op *op)
@@ -91,8 +152,16 @@ static void read_begin(struct read_op *op)
         read_finish(op, ERR_TIMEOUT, "the deadline passed before the read was confirmed");
         return;
     }
+    if (r->state != REPLICA_RUNNING) {
+        read_finish(op, ERR_NOT_LEADER, NULL); /* its state is being replaced, or ends */
+        return;
+    }
     if (merge_is_freezing(r)) {
         read_finish(op, ERR_RANGE_CHANGED, "the range is being merged");
+        return;
+    }
+    if (mode_of(op) == READ_STALE && !is_young(op)) {
+        finish_too_old(op);
         return;
     }
     if (op->request.kind == REQUEST_WATCH && watch_time_is_old(r, op->read.now_ms)) {
@@ -150,6 +219,8 @@ static void batch_finish(struct read_batch *batch, int status)
     while ((link = list_pop_front(&batch->reads)) != NULL) {
         if (status == 0)
             list_push_back(&r->ready_reads, link);
+        else if (mode_of(list_entry(link, struct read_op, in_reads)) == READ_STALE)
+            finish_too_old(list_entry(link, struct read_op, in_reads));
         else
             read_finish(list_entry(link, struct read_op, in_reads), status, NULL);
     }
@@ -158,33 +229,48 @@ static void batch_finish(struct read_batch *batch, int status)
         serve_ready(r);
 }
 
+/* A range that is frozen may have been merged: others may write to its keys by now. */
+static void note_fresh(struct replica *r, uint64_t asked_us)
+{
+    if (PLANTED(stale_age_of_answer))
+        asked_us = env_now_us(r->store->env);
+    if (!merge_is_freezing(r))
+        r->fresh_us = MAX(r->fresh_us, asked_us);
+}
+
 static void on_confirmed(struct cons_read *confirm, int status, uint64_t index)
 {
     struct read_batch *batch = confirm->data;
-    ASSERT(status != 0 || range_meta(batch->replica->range)->applied_index >= index);
+    ASSERT(status != 0 || PLANTED(follower_read_early) ||
+           range_meta(batch->replica->range)->applied_index >= index);
+    if (status == 0)
+        note_fresh(batch->replica, batch->opened_us);
     batch_finish(batch, status);
 }
 
-static struct read_batch *open_batch(struct replica *r)
+static struct read_batch *open_batch(struct replica *r, bool by_lease)
 {
-    if (r->open_batch != NULL)
-        return r->open_batch;
+    if (r->open_batches[by_lease] != NULL)
+        return r->open_batches[by_lease];
     struct read_batch *batch = calloc(1, sizeof *batch);
     if (batch == NULL)
         return NULL;
     list_init(&batch->in_batches);
     list_init(&batch->reads);
     batch->replica = r;
+    batch->opened_us = env_now_us(r->store->env);
     batch->confirm.data = batch;
     batch->confirm.cb = on_confirmed;
-    r->open_batch = batch;
+    batch->confirm.by_lease = by_lease;
+    batch->confirm.is_anywhere = !replica_is_leader(r);
+    r->open_batches[by_lease] = batch;
     return batch;
 }
 
 static void fill_range_read(struct read_op *op)
 {
     const struct request *req = &op->request;
-    const struct request_read *how = &req->get.read; /* the first member of all three */
+    const struct request_read *how = how_of(op);
     struct range_read *read = &op->read;
     range_read_init(read);
     read->data = op;
@@ -196,12 +282,10 @@ static void fill_range_read(struct read_op *op)
         read->kind = RANGE_READ_GET;
         read->key = req->get.key;
     } else if (req->kind == REQUEST_MULTI_GET) {
-        how = &req->multi_get.read;
         read->kind = RANGE_READ_MULTI_GET;
         read->keys = req->multi_get.keys;
     } else {
         ASSERT(req->kind == REQUEST_SCAN);
-        how = &req->scan.read;
         read->kind = RANGE_READ_SCAN;
         read->start = req->scan.start;
         read->end = req->scan.end;
@@ -214,41 +298,95 @@ static void fill_range_read(struct read_op *op)
     read->at_version = how->consistency == READ_AT ? how->at_version : 0;
 }
 
-void replica_read(struct replica *r, struct read_op *op)
+/* Nobody need be asked: what this replica has applied is what the read wants. */
+static bool is_known_here(const struct read_op *op)
 {
-    op->replica = r;
-    list_init(&op->in_reads);
-    r->read_count++;
-    fill_range_read(op);
-    if (!replica_is_leader(r)) {
-        read_finish(op, ERR_NOT_LEADER, NULL);
-        return;
+    switch (mode_of(op)) {
+    case READ_STALE:
+        return is_young(op);
+    case READ_AT:
+        return how_of(op)->at_version <= range_meta(op->replica->range)->last_version;
+    default:
+        return false;
     }
+}
+
+/* A stale read that waits for the leader leaves its caller the time to go elsewhere. */
+static uint64_t wait_until(const struct read_op *op)
+{
+    const struct store *store = op->replica->store;
+    uint64_t soon = env_now_us(store->env) + (uint64_t)store->opt.election_timeout_ms * 1000;
+    return mode_of(op) == READ_STALE ? MIN(op->to.deadline_us, soon) : op->to.deadline_us;
+}
+
+/* Learn again how far we are, before those who ask have to wait for it. */
+static void refresh(struct replica *r)
+{
+    struct read_batch *batch = NULL;
+    if (r->open_batches[0] == NULL && list_is_empty(&r->batches))
+        batch = open_batch(r, false);
+    if (batch == NULL)
+        return;
+    batch->confirm.deadline_ms = store_now_ms(r->store) + r->store->opt.election_timeout_ms;
+    replica_wake(r);
+}
+
+static void await_confirmation(struct replica *r, struct read_op *op)
+{
     struct read_batch *batch = NULL;
     if (r->read_count <= r->store->opt.queue_reads_max)
-        batch = open_batch(r);
+        batch = open_batch(r, mode_of(op) == READ_LEASE);
     if (batch == NULL) {
         read_finish(op, ERR_BUSY, "too many reads are waiting");
         return;
     }
     list_push_back(&batch->reads, &op->in_reads);
     batch->count++;
-    uint64_t deadline_ms = op->to.deadline_us / 1000 + 1;
+    uint64_t deadline_ms = op->until_us / 1000 + 1;
     batch->confirm.deadline_ms = MAX(batch->confirm.deadline_ms, deadline_ms);
     replica_wake(r);
 }
 
-void replica_read_flush(struct replica *r)
+void replica_read(struct replica *r, struct read_op *op)
 {
-    struct read_batch *batch = r->open_batch;
-    serve_ready(r);
-    if (batch == NULL)
+    op->replica = r;
+    list_init(&op->in_reads);
+    r->read_count++;
+    fill_range_read(op);
+    op->until_us = wait_until(op);
+    const struct request_read *how = how_of(op);
+    bool may_follow = how != NULL && (how->any_replica || how->consistency == READ_STALE);
+    if (!replica_is_leader(r) && !may_follow) {
+        read_finish(op, ERR_NOT_LEADER, NULL);
         return;
-    r->open_batch = NULL;
+    }
+    if (!is_known_here(op)) {
+        await_confirmation(r, op);
+        return;
+    }
+    if (how->consistency == READ_STALE && age_us(r) / 1000 >= how->max_age_ms / 2)
+        refresh(r);
+    list_push_back(&r->ready_reads, &op->in_reads);
+    serve_ready(r);
+}
+
+static void flush_batch(struct replica *r, struct read_batch *batch)
+{
     list_push_back(&r->batches, &batch->in_batches);
     int rv = r->cons == NULL ? ERR_STATE : consensus_read(r->cons, &batch->confirm);
     if (rv != 0) /* ERR_STATE: consensus gave up since; another may lead */
         batch_finish(batch, rv == ERR_STATE ? ERR_NOT_LEADER : rv);
+}
+
+void replica_read_flush(struct replica *r)
+{
+    serve_ready(r);
+    for (size_t i = 0; i < ARRAY_LEN(r->open_batches); i++) {
+        struct read_batch *batch = r->open_batches[i];
+        r->open_batches[i] = NULL;
+        if (batch != NULL)
+            flush_batch(r, batch);
+    }
 }
 
 void replica_read_stamped(struct replica *r, struct list *reads, int status)
@@ -273,10 +411,13 @@ static void expire(struct list *reads, uint64_t now_us)
     LIST_FOREACH(it, reads)
     {
         struct read_op *op = list_entry(it, struct read_op, in_reads);
-        if (op->to.deadline_us > now_us)
+        if (op->until_us > now_us)
             continue;
         list_remove(&op->in_reads);
-        read_finish(op, ERR_TIMEOUT, "no majority confirmed the read in time");
+        if (mode_of(op) == READ_STALE)
+            finish_too_old(op);
+        else
+            read_finish(op, ERR_TIMEOUT, "no majority confirmed the read in time");
     }
 }
 
@@ -313,10 +454,12 @@ void replica_read_free(struct replica *r)
         free_all(&batch->reads);
         free(batch);
     }
-    if (r->open_batch != NULL) {
-        free_all(&r->open_batch->reads);
-        free(r->open_batch);
-        r->open_batch = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(r->open_batches); i++) {
+        if (r->open_batches[i] == NULL)
+            continue;
+        free_all(&r->open_batches[i]->reads);
+        free(r->open_batches[i]);
+        r->open_batches[i] = NULL;
     }
     free_all(&r->reading);
     free_all(&r->stamp_reads);

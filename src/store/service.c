@@ -197,9 +197,11 @@ static struct replica *named_replica(const struct store *store, const struct req
     return replica_at(store, place);
 }
 
-/* The replica that may answer for data, or NULL and the answer is on its way. */
+/* The replica that may answer for data, or NULL and the answer is on its way. `may_follow`:
+ * it need not lead. */
 static struct replica *data_replica(struct store *store, struct answer_to *to,
-                                    const struct request *request, const struct place *place)
+                                    const struct request *request, const struct place *place,
+                                    bool may_follow)
 {
     struct replica *r = named_replica(store, request, place);
     if (r == NULL || r->range == NULL) {
@@ -211,7 +213,7 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
         service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
         return NULL;
     }
-    if (!replica_is_leader(r)) {
+    if (!replica_is_leader(r) && !(may_follow && r->state == REPLICA_RUNNING)) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         return NULL;
     }
@@ -316,7 +318,7 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
     struct place place = {.keyspace = command.keyspace, .key = command.ops[0].key};
     if (answer_repeat(store, to, named_replica(store, request, &place), &command))
         return;
-    struct replica *r = data_replica(store, to, request, &place);
+    struct replica *r = data_replica(store, to, request, &place, false);
     if (r == NULL)
         return;
     r->load.requests++;
@@ -337,17 +339,17 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
     replica_write(r, op);
 }
 
-static int check_consistency(const struct request_read *how, struct err *err)
+static int check_consistency(const struct store *store, const struct request_read *how,
+                             struct err *err)
 {
-    switch (how->consistency) {
-    case READ_LINEARIZABLE:
-    case READ_AT:
-        return 0;
-    case READ_LEASE:
-        return err_set(err, ERR_UNSUPPORTED, "lease reads are not enabled in this cluster");
-    default:
-        return err_set(err, ERR_UNSUPPORTED, "stale reads are not supported by this version");
-    }
+    if (how->consistency == READ_LEASE && !store->opt.has_leases)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "lease reads are not enabled in this cluster (lease_reads)");
+    if (how->consistency == READ_STALE && how->max_age_ms == 0)
+        return err_set(err, ERR_INVALID, "a stale read says how old the data may be (max_age)");
+    if (how->consistency == READ_AT && how->at_version == 0)
+        return err_set(err, ERR_INVALID, "a read of the past says at which version");
+    return 0;
 }
 
 static const struct request_read *how_to_read(const struct request *request)
@@ -415,14 +417,16 @@ static void on_read(struct store *store, struct answer_to *to, const struct requ
     struct place place = where_to_read(request);
     if (!is_serving(store, to))
         return;
-    int rv = check_consistency(how_to_read(request), &err); /* the same on every store */
+    const struct request_read *how = how_to_read(request);
+    int rv = check_consistency(store, how, &err); /* the same on every store */
     if (rv == 0 && place.keyspace == RANGE_KEYSPACE_SYSTEM && to->inner == NULL)
         rv = err_set(&err, ERR_INVALID, "keyspace %u is reserved", place.keyspace);
     if (rv != 0) {
         service_answer_status(store, to, rv, err.msg);
         return;
     }
-    struct replica *r = data_replica(store, to, request, &place);
+    bool may_follow = how->any_replica || how->consistency == READ_STALE;
+    struct replica *r = data_replica(store, to, request, &place, may_follow);
     if (r == NULL)
         return;
     r->load.requests++;
@@ -440,7 +444,7 @@ static void on_watch(struct store *store, struct answer_to *to, const struct req
         service_answer_status(store, to, ERR_INVALID, "this keyspace is reserved");
         return;
     }
-    struct replica *r = data_replica(store, to, request, &place);
+    struct replica *r = data_replica(store, to, request, &place, false);
     if (r == NULL)
         return;
     if (watch->is_from_now)

@@ -77,8 +77,8 @@ static bool is_idle(const struct replica *r)
            !r->wants_reopen && !r->lost_leadership && !r->is_no_member && !r->wants_campaign &&
            !r->needs_stamp && replica_is_quiet(r) && r->writes.count == 0 &&
            list_is_empty(&r->proposals) && list_is_empty(&r->batches) &&
-           list_is_empty(&r->stamp_reads) && r->open_batch == NULL && !strangers_is_checking(r) &&
-           !merge_has_duty(r) && r->merge.left_store == 0 &&
+           list_is_empty(&r->stamp_reads) && !replica_has_open_reads(r) &&
+           !strangers_is_checking(r) && !merge_has_duty(r) && r->merge.left_store == 0 &&
            range_meta(r->range)->merges.frozen.attempt == 0 &&
            !list_is_linked(&r->watches.in_watched) &&
            range_meta(r->range)->applied_index == consensus_last_index(r->cons);
@@ -117,7 +117,7 @@ static void park(struct replica *r)
 static bool fall_asleep(struct replica *r, const struct cons_rest *rest)
 {
     uint64_t store_id = 0;
-    if (consensus_sleep(r->cons, store_now_ms(r->store), rest) != 0)
+    if (replica_has_open_reads(r) || consensus_sleep(r->cons, store_now_ms(r->store), rest) != 0)
         return false;
     consensus_leader(r->cons, &store_id);
     r->nap.rest = *rest;
@@ -181,7 +181,7 @@ void sleep_begin_turn(struct replica *r)
     if (!r->nap.is_asleep)
         return;
     bool is_awake = r->cons != NULL && !consensus_is_asleep(r->cons);
-    if (is_awake || r->writes.count > 0 || r->open_batch != NULL || r->needs_stamp)
+    if (is_awake || r->writes.count > 0 || replica_has_open_reads(r) || r->needs_stamp)
         sleep_wake(r, SLEEP_WOKEN_BY_WORK);
 }
 

@@ -356,6 +356,7 @@ void store_options_init(struct store_options *options)
         .election_timeout_ms = 600,
         .heartbeat_ms = 60,
         .max_clock_offset_ms = 10000,
+        .max_clock_drift_ppm = 500,
         .limits = command_limits_default,
         .scan_keys_max = 10000,
         .scan_bytes_max = 4 << 20,

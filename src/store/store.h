@@ -25,7 +25,9 @@
  * Invariants (T1) a write is answered as done only after it is applied here, so
  *            committed. (T2) a proposal is answered as not done only if its entry
  *            can never commit. (T3) nothing is read before the range's own-term
- *            entry is applied and leadership was confirmed after the read came.
+ *            entry is applied and leadership was confirmed after the read came, by
+ *            a majority or by a lease, here or at the leader that was asked: but for
+ *            reads that said how old the data may be, or at which version.
  *            (T4) one folder, one process: the folder is locked.
  * Limits     those of struct store_options; every queue answers BUSY at its bound.
  */
@@ -92,6 +94,8 @@ struct store_options {
     uint32_t hibernate_after_ms;  /* without work a range sleeps (sleep.h); 0: never: 2 s */
     uint32_t hibernate_check_ms;  /* in which each sleeper is looked at once: 5 min */
     uint32_t max_clock_offset_ms; /* 10 s */
+    bool has_leases;              /* lease reads are served: on all stores or on none. false */
+    uint32_t max_clock_drift_ppm; /* by which a store's clock may run fast or slow: 500 */
     struct command_limits limits;
     uint32_t scan_keys_max;     /* of a page: 10,000 */
     uint32_t scan_bytes_max;    /* 4 MiB */

@@ -17,9 +17,9 @@ enum { FIELD_DETAIL = 7, FIELD_CHILDREN = 13, FIELD_MEMBERS = 14, FIELD_MEMBER =
 
 #define READ_ROWS(m)                                                                               \
     {1, MSG_U32, AT(m.read.keyspace), 0}, {2, MSG_ENUM, AT(m.read.consistency), CONSISTENCY_LAST}, \
-        {3, MSG_U64, AT(m.read.max_age_ms), 0},                                                    \
+        {3, MSG_U64, AT(m.read.max_age_ms), 0}, {4, MSG_U64, AT(m.read.at_version), 0},            \
     {                                                                                              \
-        4, MSG_U64, AT(m.read.at_version), 0                                                       \
+        11, MSG_BOOL, AT(m.read.any_replica), 0                                                    \
     }
 
 static const struct msg_field write_fields[] = {

@@ -59,8 +59,9 @@ struct request_write {
 struct request_read {
     uint32_t keyspace;
     enum consistency consistency;
-    uint64_t max_age_ms; /* STALE */
+    uint64_t max_age_ms; /* STALE; > 0 */
     uint64_t at_version; /* AT; > 0 */
+    bool any_replica;    /* one that does not lead asks its leader, and answers itself */
 };
 
 struct request_get {

@@ -137,7 +137,7 @@ def usage(c):
     for args in (("--nonsense", "get", "k"), ("put", "k", "v", "--ttl", "5"), ("scan", "a", "b"),
                  ("put", "k", "v", "--if-absent", "--if-present"), ("scan", "--limit", "-1"),
                  ("scan", "--prefix", "a", "b"), ("get", "k", "--timeout", "0s"), ("get", "--json"),
-                 ("get", "k", "--consistency", "at"), ("debug", "log"), ("version", "x"),
+                 ("get", "k", "--read", "at"), ("get", "k", "--max-age", "1s"), ("debug", "log"), ("version", "x"),
                  ("incr", "n", "9223372036854775808"), ("debug", "log", "dump", "-e", "x")):
         exit_is(c, 2, *args)
     exit_is(c, 2, "get", "k", "--endpoints", "")
@@ -146,9 +146,8 @@ def usage(c):
                     ("append", "", "v")):
         done = exit_is(c, 1, *command)
         check("the key is empty" in done.stderr, done.stderr)
-    for how in ("lease", "stale"):
-        done = exit_is(c, 1, "get", "k", "--consistency", how)
-        check("UNSUPPORTED" in done.stderr, done.stderr)
+    done = exit_is(c, 1, "get", "k", "--read", "lease")
+    check("UNSUPPORTED" in done.stderr, done.stderr)
 
 
 def limits(c):

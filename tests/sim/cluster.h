@@ -26,6 +26,7 @@ enum {
     CLUSTER_WHY_MAX = 1024,
     CLUSTER_DIGESTS_MAX = 64,
     CLUSTER_FLIPS_MAX = 24,
+    CLOCK_DRIFT_PPM_MAX = 50000, /* of a monotonic clock; stores are told so */
 };
 
 /* What replicas came to when they digested the range at one index. */

@@ -66,7 +66,8 @@ static bool changes(const struct history_op *op)
 /* Did it see or make the state with `version`? */
 static bool is_witness(const struct history_op *op)
 {
-    return op->version != 0 && (op->outcome == HISTORY_OK || op->outcome == HISTORY_MISMATCH);
+    return op->version != 0 && !op->is_at &&
+           (op->outcome == HISTORY_OK || op->outcome == HISTORY_MISMATCH);
 }
 
 static int by_return(const void *a, const void *b)
@@ -207,7 +208,7 @@ static bool check_absent(const struct history *h, const struct history_index *x,
     for (size_t i = 0; i < h->count; i++) {
         const struct history_op *op = &h->ops[i];
         bool absent = op->kind == HISTORY_READ && op->outcome == HISTORY_OK && op->seen == NULL;
-        if (!absent || key_class(op->key) == KEY_TTL)
+        if (!absent || op->is_at || key_class(op->key) == KEY_TTL)
             continue;
         const struct history_key *k = &x->keys[op->key];
         const struct history_op *w = history_newest_before(&k->writes_by_return, op->invoke_us);
@@ -230,7 +231,7 @@ static bool check_snapshot(const struct history_index *x, const struct history_o
     if (read->version > read->read_version)
         return blame(why, size, "newer than the version that was read", read, NULL);
     const struct history_op *ended = history_newest_before(&x->changes_by_return, read->invoke_us);
-    if (ended != NULL && ended->version > read->read_version)
+    if (ended != NULL && ended->version > read->read_version && !read->is_at)
         return blame(why, size, "read below what had ended before", read, ended);
     const struct history_op *newest = history_newest_at(&k->writes_by_version, read->read_version);
     if (newest == NULL || newest->version <= least)
@@ -304,7 +305,7 @@ static bool check_ttl(const struct history *h, const struct history_index *x, ch
         if (key_class(op->key) != KEY_TTL || op->kind != HISTORY_READ || op->outcome != HISTORY_OK)
             continue;
         if (op->seen == NULL) {
-            if (!check_absent_ttl(h, x, op, why, size))
+            if (!op->is_at && !check_absent_ttl(h, x, op, why, size))
                 return false;
             continue;
         }

@@ -66,6 +66,7 @@ struct history_op {
     uint64_t read_version;     /* READ: at which the whole request was read; 0: not known */
     bool is_change;            /* READ: a watcher was told so, at return_us */
     bool is_past;              /* READ: a later page of a scan, as of read_version */
+    bool is_at;                /* READ: of the past, as of read_version: bound by no clock */
     uint64_t ttl_ms;           /* of a write; 0: none */
     uint64_t expiry_ms;        /* as the answer named it; 0: not known */
     uint64_t invoke_us;

@@ -115,7 +115,7 @@ static bool pick_done_delete(const struct history_op *op)
 static bool pick_seen(const struct history_op *op)
 {
     return op->kind == HISTORY_READ && op->outcome == HISTORY_OK && op->seen != NULL &&
-           key_class(op->key) == KEY_TTL;
+           !op->is_at && key_class(op->key) == KEY_TTL;
 }
 
 static void key_fill(struct history_index *x, struct history_key *k)

@@ -99,7 +99,7 @@ bool history_search(struct history *h, char *why, size_t why_size)
     ASSERT(ops != NULL);
     ASSERT(texts != NULL);
     for (size_t i = 0; i < h->count; i++) {
-        if (key_class(h->ops[i].key) == KEY_TTL || h->ops[i].is_change)
+        if (key_class(h->ops[i].key) == KEY_TTL || h->ops[i].is_change || h->ops[i].is_at)
             continue;
         convert(&h->ops[i], &texts[n], &ops[n]);
         n++;

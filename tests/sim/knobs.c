@@ -65,4 +65,6 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     else if (rng_chance(&rng, 1, 2)) /* nobody ever sleeps */
         o->hibernate_after_ms = 0;
     o->hibernate_check_ms = (uint32_t)rng_between(&rng, 500, 5000);
+    o->has_leases = rng_chance(&rng, 2, 3);
+    o->max_clock_drift_ppm = CLOCK_DRIFT_PPM_MAX;
 }

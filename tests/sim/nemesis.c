@@ -202,7 +202,7 @@ bool hit_jumps(struct cluster *c)
 
 bool hit_drift(struct cluster *c)
 {
-    static const int32_t most[] = {100, 1000, 50000};
+    static const int32_t most[] = {100, 1000, CLOCK_DRIFT_PPM_MAX};
     struct cluster_node *n = pick_node(c);
     int32_t ppm = most[rng_below(&c->rng, ARRAY_LEN(most))];
     ppm = rng_chance(&c->rng, 1, 2) ? ppm : -ppm;

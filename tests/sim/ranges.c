@@ -358,6 +358,7 @@ static void clear_run(uint64_t seed)
     run.rig.options.logger = run.says_all ? &logger : NULL;
     run.rig.options.lsm.memtable_bytes = (size_t)1 << (10 + below(8));
     run.rig.options.log_kept_bytes = below(2) * 4096;
+    run.rig.options.has_leases = true;
     if (below(2) == 0) /* slower to elect than a merge is patient */
         run.rig.options.election_timeout_ms = 1500;
     run.rig.options.log.cache_bytes = below(2) * 4096;
@@ -409,6 +410,8 @@ static void run_seed(uint64_t seed, uint32_t seconds)
            (unsigned long long)run.done[ASK_COMMAND], (unsigned long long)run.strikes,
            (unsigned long long)run.crashes, (unsigned long long)told, (unsigned long long)pieces,
            (unsigned long long)answered, (unsigned long long)parted);
+    printf(" anywhere %llu lease %llu stale %llu", (unsigned long long)run.ways[1],
+           (unsigned long long)run.ways[2], (unsigned long long)run.ways[3]);
     say_sleep();
     ranges_multi_free(run.multi);
     ranges_watch_free(run.watch);

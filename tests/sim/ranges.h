@@ -17,6 +17,7 @@ enum {
     KEYS = 40,
     OPEN_MAX = 64,
     READS_MAX = 16,
+    MARKS_MAX = 32,
     SETTLE_STEPS = 1200,
     GROWN_VOTERS = 3,
     SLOW_MAX_MS = 5500
@@ -29,6 +30,11 @@ struct key_state {
     uint64_t open[OPEN_MAX]; /* outcome unknown; 0: free */
     uint64_t pending;        /* asked, not answered yet; 0: none */
     uint64_t seen;           /* the greatest that a read has returned */
+    struct {
+        uint64_t time_us;
+        uint64_t least; /* what a read that was asked then had to find */
+    } marks[MARKS_MAX]; /* at some reads, in turn: what a stale one must find */
+    uint32_t mark_next;
     uint64_t deadline_us;
     struct rig_answer *answer;
 };
@@ -38,6 +44,7 @@ struct read_state {
     struct rig_answer *answer; /* NULL: free */
     uint32_t number;           /* of the key */
     uint64_t least;            /* what it must find, or something newer */
+    uint32_t way;
     uint64_t deadline_us;
 };
 
@@ -61,6 +68,7 @@ struct run {
     uint64_t restart_us[RIG_STORES_MAX];
     uint64_t resume_us[RIG_STORES_MAX]; /* of one that is paused */
     uint64_t done[ASK_KINDS], acked, read, crashes;
+    uint64_t ways[4];          /* reads answered: at a leader, anywhere, by lease, stale */
     struct rig_answer *change; /* the last one that an operator asked for */
     enum ask_kind ask_kind;
     size_t change_at;            /* the store that was asked */

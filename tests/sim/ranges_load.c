@@ -88,6 +88,7 @@ static void settle_read(struct read_state *read)
     }
     k->seen = value > k->seen ? value : k->seen;
     run.read++;
+    run.ways[read->way]++;
 }
 
 void settle_reads(void)
@@ -114,6 +115,61 @@ static size_t some_leader(struct slice key)
     return run.rig.count;
 }
 
+/* Somebody with a replica, whoever leads. */
+static size_t some_replica(struct slice key)
+{
+    size_t first = below(run.rig.count);
+    for (size_t n = 0; n < run.rig.count; n++) {
+        size_t i = (first + n) % run.rig.count;
+        uint64_t id;
+        for (uint32_t k = 0; is_up(i) && (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
+            if (range_span_contains(range_descriptor_span(descriptor_on(i, id)), key))
+                return i;
+        }
+    }
+    return run.rig.count;
+}
+
+static uint64_t least_now(struct key_state *k)
+{
+    uint64_t least = k->acked > k->seen ? k->acked : k->seen;
+    k->marks[k->mark_next % MARKS_MAX].time_us = sim_now_us(run.rig.sim);
+    k->marks[k->mark_next++ % MARKS_MAX].least = least;
+    return least;
+}
+
+/* What had to be found by somebody who asked at that time, or before. */
+static uint64_t least_then(const struct key_state *k, uint64_t time_us)
+{
+    uint64_t least = 0;
+    for (size_t i = 0; i < MARKS_MAX; i++) {
+        if (k->marks[i].time_us != 0 && k->marks[i].time_us < time_us)
+            least = MAX(least, k->marks[i].least);
+    }
+    return least;
+}
+
+enum { AT_LEADER, ANYWHERE, BY_LEASE, STALE };
+
+/* How to read, and what must be found. */
+static struct request_read draw_how(struct key_state *k, struct read_state *read)
+{
+    struct request_read how = {0};
+    uint64_t now = sim_now_us(run.rig.sim);
+    read->way = (uint32_t)below(4);
+    read->least = least_now(k);
+    if (read->way == ANYWHERE)
+        how.any_replica = true;
+    if (read->way == BY_LEASE)
+        how.consistency = READ_LEASE;
+    if (read->way == STALE) {
+        how.consistency = READ_STALE;
+        how.max_age_ms = 1 + below(below(2) == 0 ? 100 : 4000);
+        read->least = least_then(k, now - MIN(now, how.max_age_ms * RIG_MS));
+    }
+    return how;
+}
+
 void read_some(void)
 {
     uint8_t raw[16];
@@ -125,15 +181,16 @@ void read_some(void)
     settle_key(k);
     for (size_t i = 0; i < READS_MAX && read == NULL; i++)
         read = run.reads[i].answer == NULL ? &run.reads[i] : NULL;
-    size_t at = some_leader(key_of(number, raw));
-    if (read == NULL || at == run.rig.count || run.rig.conns[at].conn == NULL ||
-        run.rig.asked + 64 > RIG_ASKED_MAX)
+    if (read == NULL)
+        return;
+    *read = (struct read_state){.number = number};
+    struct request_read how = draw_how(k, read);
+    struct slice key = key_of(number, raw);
+    bool is_led = read->way == AT_LEADER || read->way == BY_LEASE;
+    size_t at = is_led ? some_leader(key) : some_replica(key);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL || run.rig.asked + 64 > RIG_ASKED_MAX)
         return;
     snprintf(name, sizeof name, "k%02u", number);
-    *read = (struct read_state){
-        .number = number,
-        .least = k->acked > k->seen ? k->acked : k->seen,
-        .deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS,
-        .answer = rig_get(&run.rig, at, name, 1000),
-    };
+    read->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
+    read->answer = rig_read(&run.rig, at, name, &how, 1000);
 }

@@ -255,8 +255,48 @@ static void send_change(struct process *p)
 
 /* ---- reads -------------------------------------------------------------------- */
 
+static enum read_way way_of(const struct request_read *how)
+{
+    if (how->consistency == READ_LEASE)
+        return WAY_LEASE;
+    if (how->consistency == READ_STALE)
+        return WAY_STALE;
+    if (how->consistency == READ_AT)
+        return WAY_AT;
+    return how->any_replica ? WAY_ANY : WAY_LEADER;
+}
+
+/* A stale read may be answered as of any moment in max_age before it was asked, by a clock
+ * that may drift: it is judged as one that was asked so much earlier. */
+static void allow_age(struct process *p)
+{
+    uint64_t age_us = p->how.max_age_ms * 1000;
+    if (p->w->c->opt.faults & FAULT_CLOCK)
+        age_us = age_us * 1000000 / (1000000 - CLOCK_DRIFT_PPM_MAX) + 1;
+    p->invoke_us -= MIN(p->invoke_us, age_us);
+}
+
+static void draw_how(struct process *p)
+{
+    struct workload *w = p->w;
+    struct request_read *how = &p->how;
+    uint64_t dice = rng_below(&w->rng, 100);
+    how->any_replica = rng_chance(&w->rng, 1, 3);
+    if (dice < 20 && w->has_leases) {
+        how->consistency = READ_LEASE;
+    } else if (dice >= 20 && dice < 40) {
+        how->consistency = READ_STALE;
+        how->max_age_ms = rng_between(&w->rng, 1, rng_chance(&w->rng, 1, 2) ? 100 : 3000);
+        allow_age(p);
+    } else if (dice >= 40 && dice < 50) {
+        how->at_version = p->past[rng_below(&w->rng, PASTS_MAX)];
+        how->consistency = how->at_version == 0 ? READ_LINEARIZABLE : READ_AT;
+    }
+}
+
 static void send_get(struct process *p, uint32_t key)
 {
+    p->op.request.get.read = p->how;
     p->get_count = 1;
     p->get_keys[0] = key;
     p->op.request.kind = REQUEST_GET;
@@ -275,6 +315,7 @@ static void send_multi_get(struct process *p)
         request_key_append(&p->keys_raw, slice_str(w->names[key]));
     }
     p->op.request.kind = REQUEST_MULTI_GET;
+    p->op.request.multi_get.read = p->how;
     p->op.request.multi_get.keys =
         (struct pack_list){.count = count, .raw = buf_slice(&p->keys_raw)};
 }
@@ -283,6 +324,7 @@ static void send_scan(struct process *p)
 {
     struct request_scan *scan = &p->op.request.scan;
     p->op.request.kind = REQUEST_SCAN;
+    scan->read = p->how;
     scan->limit_keys = p->limit_keys;
     scan->is_reverse = p->is_reverse;
     if (p->page_version == 0)
@@ -299,6 +341,9 @@ static void send_scan(struct process *p)
  * with it. */
 static void send_next_page(struct process *p)
 {
+    if (p->scan_how.consistency == READ_AT)
+        p->how = p->scan_how;
+    p->how.any_replica = rng_chance(&p->w->rng, 1, 3);
     p->invoke_us = p->scan_us;
     send_scan(p);
 }
@@ -310,6 +355,7 @@ static void begin(struct process *p)
     memset(&p->op, 0, sizeof p->op);
     p->op_count = 0;
     p->get_count = 0;
+    p->how = (struct request_read){0};
     p->invoke_us = sim_now_us(p->w->c->sim);
     p->w->next_request++;
 }
@@ -318,6 +364,7 @@ static void begin_scan(struct process *p)
 {
     p->page_version = 0;
     p->scan_us = p->invoke_us;
+    p->scan_how = p->how;
     p->limit_keys = 0;
     p->is_reverse = false;
     buf_clear(&p->cursor);
@@ -346,6 +393,7 @@ void request_draw(struct process *p)
         return;
     }
     if (dice < mix->scan) {
+        draw_how(p);
         begin_scan(p);
         p->limit_keys = rng_chance(&w->rng, 1, 2) ? 0 : (uint32_t)rng_between(&w->rng, 1, 6);
         p->is_reverse = rng_chance(&w->rng, 1, 3);
@@ -353,6 +401,7 @@ void request_draw(struct process *p)
         return;
     }
     if (dice < mix->scan + mix->multi_get) {
+        draw_how(p);
         send_multi_get(p);
         return;
     }
@@ -363,6 +412,7 @@ void request_draw(struct process *p)
     }
     uint32_t key = draw_key(w, draw_class(w));
     if (rng_chance(&w->rng, mix->read, 100)) {
+        draw_how(p);
         send_get(p, key);
         return;
     }
@@ -419,7 +469,9 @@ static void note_seen(struct process *p, uint32_t key, const struct row *row, ui
         .kind = HISTORY_READ,
         .outcome = HISTORY_OK,
         .read_version = at_version,
-        .is_past = p->op.request.kind == REQUEST_SCAN && p->page_version != 0,
+        .is_past = p->how.consistency == READ_AT ||
+                   (p->op.request.kind == REQUEST_SCAN && p->page_version != 0),
+        .is_at = p->how.consistency == READ_AT,
         .invoke_us = p->invoke_us,
         .return_us = sim_now_us(w->c->sim),
     };
@@ -427,7 +479,8 @@ static void note_seen(struct process *p, uint32_t key, const struct row *row, ui
         h.seen = request_value_text(w, key, row->value);
         h.version = row->version;
     }
-    remember(p, key, h.seen, h.version, is_there ? row->value : slice_of(NULL, 0));
+    if (!h.is_at)
+        remember(p, key, h.seen, h.version, is_there ? row->value : slice_of(NULL, 0));
     history_add(w->history, &h);
     sim_hash_add(w->c->sim, h.version * 31 + key);
 }
@@ -518,12 +571,20 @@ static bool note_read(struct process *p, const struct client_result *result)
         note_seen(p, p->get_keys[0], &none, at);
         return true;
     }
-    if (result->status == ERR_VERSION_GONE && p->page_version != 0) {
+    if (result->status == ERR_VERSION_GONE &&
+        (p->page_version != 0 || p->how.consistency == READ_AT)) {
+        p->w->gone++;
         p->page_version = 0; /* too slow: what it reads is thrown away meanwhile */
         return true;
     }
     if (result->status != 0 || result->response == NULL)
         return false;
+    const struct response_rows *rows = &result->response->rows;
+    if (p->how.consistency == READ_AT && rows->version != p->how.at_version)
+        cluster_fail(p->w->c, "a read at %llu was answered as of %llu",
+                     (unsigned long long)p->how.at_version, (unsigned long long)rows->version);
+    p->w->ways[way_of(&p->how)]++;
+    p->past[p->past_next++ % PASTS_MAX] = rows->version;
     if (p->get_count > 0)
         note_gets(p, &result->response->rows);
     else

@@ -112,6 +112,9 @@ struct workload *workload_new(struct cluster *c, struct history *history)
     }
     request_names(w);
     rng_init(&w->rng, c->opt.seed * 1000003 + 11);
+    struct store_options options;
+    cluster_knobs(&c->opt, &options);
+    w->has_leases = options.has_leases;
     w->delete_percent = rng_chance(&w->rng, 1, 3) ? 45 : 8;
     w->processes = calloc(c->opt.processes, sizeof *w->processes);
     ASSERT(w->processes != NULL);
@@ -249,6 +252,11 @@ void workload_count(const struct workload *w, struct cover *cover)
         snprintf(name, sizeof name, "client: %s", err_name(-status));
         cover_add(cover, name, w->statuses[status]);
     }
+    static const char *const ways[WAY_NR] = {"read: at the leader", "read: any replica",
+                                             "read: by lease", "read: stale", "read: of the past"};
+    for (size_t i = 0; i < WAY_NR; i++)
+        cover_add(cover, ways[i], w->ways[i]);
+    cover_add(cover, "read: of a past that is gone", w->gone);
     cover_add(cover, "twin: same result", w->twins.same);
     cover_add(cover, "twin: too late to tell", w->twins.expired);
     cover_add(cover, "twin: one without a result", w->twins.alone);

@@ -10,7 +10,10 @@
 #include "sim/twin.h"
 #include "wire/command.h"
 
-enum { BATCH_MAX = 4, GETS_MAX = 5 };
+enum { BATCH_MAX = 4, GETS_MAX = 5, PASTS_MAX = 8 };
+
+/* Ways to read, counted when they were answered. */
+enum read_way { WAY_LEADER, WAY_ANY, WAY_LEASE, WAY_STALE, WAY_AT, WAY_NR };
 
 struct process {
     struct workload *w;
@@ -28,6 +31,12 @@ struct process {
     struct history_op plan[BATCH_MAX];
     struct buf values[BATCH_MAX];
     struct buf command;
+
+    /* a read: which answer will do, and the versions that were read last, to go back to */
+    struct request_read how;
+    struct request_read scan_how; /* of the scan that goes on */
+    uint64_t past[PASTS_MAX];
+    uint32_t past_next;
 
     /* a read of several keys */
     uint32_t get_count;
@@ -63,6 +72,9 @@ struct workload {
     uint32_t delete_percent; /* of what is done to registers */
     uint64_t done;
     uint64_t writes_done;
+    uint64_t ways[WAY_NR];
+    bool has_leases;
+    uint64_t gone;               /* reads of a past that was not kept */
     uint32_t keys[KEY_CLASS_NR]; /* how many of each class */
     char names[KEYS_MAX][16];
     bool is_stopped;

@@ -199,7 +199,21 @@ static void probe_sample(struct buf *buf)
 static void probe_result_sample(struct buf *buf)
 {
     struct peer_msg msg = peer_of(MSG_PROBE_RESULT);
-    msg.probe_result = (struct probe_result){.term = 9, .number = UINT64_MAX};
+    msg.probe_result = (struct probe_result){.term = 9, .number = UINT64_MAX, .promise_ms = 600};
+    peer_msg_encode(buf, &msg);
+}
+
+static void read_ask_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_READ_ASK);
+    msg.read_ask = (struct read_ask){.term = 9, .number = UINT64_MAX};
+    peer_msg_encode(buf, &msg);
+}
+
+static void read_answer_sample(struct buf *buf)
+{
+    struct peer_msg msg = peer_of(MSG_READ_ANSWER);
+    msg.read_answer = (struct read_answer){.term = 9, .number = UINT64_MAX, .index = 500};
     peer_msg_encode(buf, &msg);
 }
 
@@ -429,8 +443,11 @@ static struct request request_of(enum request_kind kind)
                             .kind = kind};
 }
 
-static const struct request_read read_sample = {
-    .keyspace = 1, .consistency = READ_AT, .at_version = 1u << 31, .max_age_ms = 100};
+static const struct request_read read_sample = {.keyspace = 1,
+                                                .consistency = READ_AT,
+                                                .at_version = 1u << 31,
+                                                .max_age_ms = 100,
+                                                .any_replica = true};
 
 static struct member member_sample(uint64_t id)
 {
@@ -946,6 +963,8 @@ const struct wire_sample wire_samples[] = {
     {"timeout_now", timeout_now_sample, peer_try, peer_again},
     {"probe", probe_sample, peer_try, peer_again},
     {"probe_result", probe_result_sample, peer_try, peer_again},
+    {"read_ask", read_ask_sample, peer_try, peer_again},
+    {"read_answer", read_answer_sample, peer_try, peer_again},
     {"member_ask", member_ask_sample, member_ask_try, member_ask_again},
     {"member_answer", member_answer_sample, member_answer_try, member_answer_again},
     {"merge", merge_sample, merge_try, merge_again},

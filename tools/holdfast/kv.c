@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "commands.h"
+#include "reading.h"
 
 enum { VALUE_MAX = 8 << 20 };
 
@@ -28,35 +29,6 @@ static void end_item(struct cli *cli, struct json_writer *w)
 {
     json_object_end(w);
     buf_append_u8(&cli->out, '\n');
-}
-
-static bool parse_reading(struct cli *cli, const char *consistency, uint64_t max_age_us,
-                          uint64_t at_version, struct hf_call *call, int *ret_exit)
-{
-    static const char *const names[] = {
-        [HF_LINEARIZABLE] = "linearizable",
-        [HF_LEASE] = "lease",
-        [HF_STALE] = "stale",
-        [HF_AT] = "at",
-    };
-    *call = cli_call(cli);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (strcmp(consistency, names[i]) == 0)
-            call->consistency = (int)i;
-    }
-    if (strcmp(consistency, names[call->consistency]) != 0) {
-        *ret_exit = cli_usage(cli, "--consistency is linearizable, lease, stale or at");
-        return false;
-    }
-    if (at_version > 0)
-        call->consistency = HF_AT;
-    if (call->consistency == HF_AT && at_version == 0) {
-        *ret_exit = cli_usage(cli, "--consistency at wants --at-version");
-        return false;
-    }
-    call->max_age_ms = max_age_us / 1000;
-    call->at_version = at_version;
-    return true;
 }
 
 /* The library's own check knows no words for it. */
@@ -138,20 +110,15 @@ static int get_many(struct cli *cli, struct hf_client *client, const struct cli_
 
 int kv_get(struct cli *cli, int argc, const char *const *argv)
 {
-    const char *consistency = "linearizable";
-    uint64_t max_age_us = 1000000, at_version = 0;
-    const struct args_flag flags[] = {
-        {"consistency", 0, ARGS_TEXT, &consistency, NULL, "NAME",
-         "linearizable (default), lease, or stale"},
-        {"max-age", 0, ARGS_DURATION, &max_age_us, NULL, "TIME", "stale: not older than this (1s)"},
-        {"at-version", 0, ARGS_U64, &at_version, NULL, "V", "as it was at this version"},
-    };
+    struct reading reading = {0};
+    struct args_flag flags[READING_FLAGS];
     struct cli_words words;
     struct hf_call call;
     int exit_code;
+    reading_flags(&reading, flags);
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, CLI_WORDS_MAX, &words,
                    &exit_code) ||
-        !parse_reading(cli, consistency, max_age_us, at_version, &call, &exit_code))
+        !reading_call(cli, &reading, &call, &exit_code))
         return exit_code;
     for (size_t i = 0; i < words.count; i++) {
         if (!check_key(cli, words.at[i], &exit_code))

@@ -25,7 +25,9 @@ static int run_version(struct cli *cli, int argc, const char *const *argv)
 
 static const struct cli_command commands[] = {
     {"get", kv_get, NULL, "KEY…", "print a key's value, byte for byte; of several keys, lines",
-     "  holdfast get name\n  holdfast get name --json\n  holdfast get name city age"},
+     "  holdfast get name\n  holdfast get name --json\n  holdfast get name city age\n"
+     "  holdfast get name --read stale --max-age 2s\n"
+     "  holdfast get name --at-version 1870264938496000000"},
     {"put", kv_put, NULL, "KEY [VALUE]", "set a value; without VALUE, from standard input",
      "  holdfast put name Ada\n  holdfast put logo < logo.png\n"
      "  holdfast put lock mine --if-absent --ttl 30s"},

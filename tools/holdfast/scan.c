@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "commands.h"
+#include "reading.h"
 
 struct scan_flags {
     const char *prefix;
@@ -61,7 +62,9 @@ static int show_all(struct cli *cli, struct hf_scan *scan, const struct scan_fla
 int kv_scan(struct cli *cli, int argc, const char *const *argv)
 {
     struct scan_flags f = {0};
-    const struct args_flag flags[] = {
+    struct reading reading = {0};
+    struct hf_call call;
+    struct args_flag flags[6 + READING_FLAGS] = {
         {"prefix", 0, ARGS_TEXT, &f.prefix, NULL, "P", "keys that begin so"},
         {"start", 0, ARGS_TEXT, &f.start, NULL, "KEY", "from this key on"},
         {"end", 0, ARGS_TEXT, &f.end, NULL, "KEY", "up to, and without, this key"},
@@ -71,7 +74,9 @@ int kv_scan(struct cli *cli, int argc, const char *const *argv)
     };
     struct cli_words words;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
+    reading_flags(&reading, flags + ARRAY_LEN(flags) - READING_FLAGS);
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code) ||
+        !reading_call(cli, &reading, &call, &exit_code))
         return exit_code;
     if (words.count == 1 && f.prefix != NULL)
         return cli_usage(cli, "--prefix, or the prefix as a word, not both");
@@ -90,7 +95,6 @@ int kv_scan(struct cli *cli, int argc, const char *const *argv)
     span.reverse = f.is_reverse;
     span.keys_only = f.is_keys_only;
     span.limit_keys = f.limit > 0 && f.limit < 10000 ? (uint32_t)f.limit : 0;
-    struct hf_call call = cli_call(cli);
     struct hf_scan *scan = NULL;
     int rv = hf_scan_new(client, &span, &call, &scan);
     if (rv != HF_OK)

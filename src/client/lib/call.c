@@ -18,13 +18,15 @@ int call_set_read(struct request_read *read, const struct hf_call *options)
         return 0;
     if (options->consistency < HF_LINEARIZABLE || options->consistency > HF_AT)
         return HF_ERR_INVALID;
-    if ((options->at_version > 0) != (options->consistency == HF_AT))
+    if ((options->at_version > 0) != (options->consistency == HF_AT) ||
+        (options->max_age_ms > 0) != (options->consistency == HF_STALE))
         return HF_ERR_INVALID;
     *read = (struct request_read){
         .keyspace = options->keyspace,
         .consistency = (enum consistency)options->consistency,
         .max_age_ms = options->max_age_ms,
         .at_version = options->at_version,
+        .any_replica = options->any_replica != 0,
     };
     return 0;
 }

@@ -37,6 +37,7 @@ _Static_assert((int)HF_ERR_NOT_NUMBER == (int)ERR_NOT_NUMBER, "code");
 _Static_assert((int)HF_ERR_STATE == (int)ERR_STATE, "code");
 _Static_assert((int)HF_ERR_SESSION_EXPIRED == (int)ERR_SESSION_EXPIRED, "code");
 _Static_assert((int)HF_ERR_FENCED == (int)ERR_FENCED, "code");
+_Static_assert((int)HF_ERR_TOO_OLD == (int)ERR_TOO_OLD, "code");
 
 const char *hf_version(void)
 {
@@ -101,6 +102,8 @@ const char *hf_strerror(int code)
         return "not possible now";
     case HF_ERR_SESSION_EXPIRED:
         return "too long ago: nobody can tell any more";
+    case HF_ERR_TOO_OLD:
+        return "no replica was in touch with its leader recently enough";
     case HF_ERR_FENCED:
         return "it was not done, and never will be";
     default:

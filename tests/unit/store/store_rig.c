@@ -68,6 +68,7 @@ static void take_response(struct rig *rig, struct slice body)
         row_next(&cursor, &row);
         snprintf(a->value, sizeof a->value, "%.*s", (int)row.value.len,
                  (const char *)row.value.data);
+        a->version = r.rows.version;
     }
 }
 
@@ -187,11 +188,18 @@ struct rig_answer *rig_delete(struct rig *rig, size_t i, const char *key)
     return ask_write(rig, i, &op, 0);
 }
 
+struct rig_answer *rig_read(struct rig *rig, size_t i, const char *key,
+                            const struct request_read *how, uint32_t timeout_ms)
+{
+    struct request request = {.kind = REQUEST_GET,
+                              .timeout_ms = timeout_ms,
+                              .get = {.read = *how, .key = slice_str(key)}};
+    return rig_ask(rig, i, &request);
+}
+
 struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms)
 {
-    struct request request = {
-        .kind = REQUEST_GET, .timeout_ms = timeout_ms, .get = {.key = slice_str(key)}};
-    return rig_ask(rig, i, &request);
+    return rig_read(rig, i, key, &(struct request_read){0}, timeout_ms);
 }
 
 struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const char *end,

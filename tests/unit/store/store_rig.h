@@ -24,6 +24,7 @@ struct rig_answer {
     uint64_t time_ms;
     char text[RIG_TEXT_MAX];
     char value[RIG_TEXT_MAX];    /* of a GET's row; the cells of a table of placement's */
+    uint64_t version;            /* at which a GET was read */
     struct response_watch watch; /* its slices are not kept, but: the changes as "k=v k- "
                                     in `value`, the cursor in `why` */
     struct response_identify identify;
@@ -93,6 +94,8 @@ struct rig_answer *rig_ask(struct rig *rig, size_t i, struct request *request);
 struct rig_answer *rig_put(struct rig *rig, size_t i, const char *key, const char *value,
                            uint32_t timeout_ms);
 struct rig_answer *rig_delete(struct rig *rig, size_t i, const char *key);
+struct rig_answer *rig_read(struct rig *rig, size_t i, const char *key,
+                            const struct request_read *how, uint32_t timeout_ms);
 struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms);
 /* A watch of [start, end) ("": no bound); after 0: from now on. */
 struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const char *end,

@@ -144,11 +144,8 @@ static void test_write_and_read(void **state)
     struct rig_answer *get = rig_get(&rig, leader, "k", 1000);
     struct rig_answer *no_put = rig_put(&rig, other, "k", "two", 1000);
     struct rig_answer *no_get = rig_get(&rig, other, "k", 1000);
-    struct request stale = {
-        .kind = REQUEST_GET,
-        .timeout_ms = 1000,
-        .get = {.key = slice_str("k"), .read = {.consistency = READ_STALE, .max_age_ms = 1000}}};
-    struct rig_answer *no_stale = rig_ask(&rig, other, &stale);
+    struct request_read lease = {.consistency = READ_LEASE};
+    struct rig_answer *no_lease = rig_read(&rig, other, "k", &lease, 1000);
     struct request stay = {.kind = REQUEST_TRANSFER_LEADER,
                            .transfer_leader = {.target_replica = leader + 1}};
     struct rig_answer *stays = rig_ask(&rig, leader, &stay);
@@ -160,7 +157,7 @@ static void test_write_and_read(void **state)
     assert_int_equal(no_get->status, ERR_NOT_LEADER);
     assert_int_equal(no_get->leader_store, leader + 1);
     assert_int_equal(stays->status, 0);                  /* it leads already */
-    assert_int_equal(no_stale->status, ERR_UNSUPPORTED); /* nor would the leader know better */
+    assert_int_equal(no_lease->status, ERR_UNSUPPORTED); /* nor would the leader know better */
     rig_assert_answered(&rig);
     rig_close(&rig);
 }

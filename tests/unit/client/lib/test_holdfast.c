@@ -391,7 +391,12 @@ static void test_arguments(void **state)
     hf_call_init(&call);
     call.consistency = 9;
     assert_int_equal(hf_get(f.client, hf_str("k"), &call, NULL), HF_ERR_INVALID);
-    call.consistency = HF_AT;
+    call.consistency = HF_AT; /* at which? */
+    assert_int_equal(hf_get(f.client, hf_str("k"), &call, NULL), HF_ERR_INVALID);
+    call.consistency = HF_STALE; /* how old? */
+    assert_int_equal(hf_get(f.client, hf_str("k"), &call, NULL), HF_ERR_INVALID);
+    call.consistency = HF_LEASE;
+    call.max_age_ms = 10;
     assert_int_equal(hf_get(f.client, hf_str("k"), &call, NULL), HF_ERR_INVALID);
     hf_change_init(&change);
     change.condition = 99;
