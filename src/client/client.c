@@ -365,8 +365,16 @@ static bool key_is_fine(struct slice key)
     return key.len > 0 && key.len <= KEY_WIRE_MAX;
 }
 
+/* Bytes that a change's command may have here: the store's bound is for the stamped one. */
+static size_t command_room(const struct client *client, const struct client_op *op)
+{
+    bool is_left_alone = client->options.has_no_sessions || op->is_stamped;
+    return command_limits_default.command_max - (is_left_alone ? 0 : CLIENT_STAMP_BYTES);
+}
+
 /* Bytes that the request takes: 0 and *ret_bytes, or why it cannot be sent. */
-static int request_measure(const struct client_op *op, size_t *ret_bytes)
+static int request_measure(const struct client *client, const struct client_op *op,
+                           size_t *ret_bytes)
 {
     const struct request *r = &op->request;
     size_t bytes = 0;
@@ -374,7 +382,7 @@ static int request_measure(const struct client_op *op, size_t *ret_bytes)
     case REQUEST_WRITE:
         if (r->write.command.len == 0 || !key_is_fine(op->key))
             return ERR_INVALID;
-        if (r->write.command.len > command_limits_default.command_max)
+        if (r->write.command.len > command_room(client, op))
             return ERR_TOO_LARGE;
         bytes = r->write.command.len;
         break;
@@ -478,7 +486,7 @@ int client_submit(struct client *client, struct client_op *op)
     ASSERT(op->state == CLIENT_OP_IDLE);
     ASSERT(op->cb != NULL);
     size_t bytes = 0;
-    int rv = request_measure(op, &bytes);
+    int rv = request_measure(client, op, &bytes);
     if (rv == 0)
         rv = op_aim(client, op);
     if (rv == 0 && !client_has_room(client, bytes))

@@ -8,7 +8,7 @@
 #include "base/plant.h"
 #include "client/client_internal.h"
 
-enum { STAMPED_KEEP = 64 << 10, STAMP_BYTES = 64 };
+enum { STAMPED_KEEP = 64 << 10 };
 
 void session_set_time(struct client *client, uint64_t time_ms)
 {
@@ -99,7 +99,7 @@ int session_request(struct client_op *op, struct request *ret_request)
     if (out->cap > STAMPED_KEEP)
         buf_fini(out);
     buf_clear(out);
-    buf_reserve(out, op->request.write.command.len + STAMP_BYTES);
+    buf_reserve(out, op->request.write.command.len + CLIENT_STAMP_BYTES);
     if (command_restamp(out, op->request.write.command, &op->stamp) != 0)
         return ERR_INVALID;
     if (out->failed)

@@ -872,6 +872,57 @@ static void test_window(void **state)
     finish(&f);
 }
 
+/* A batch as large as a store takes is none any more once it carries a stamp: the caller hears
+ * that at once, and not from a store. */
+static void test_room_for_the_stamp(void **state)
+{
+    const size_t most = command_limits_default.command_max;
+    static const struct {
+        bool has_no_sessions;
+        bool is_stamped;
+        size_t over; /* bytes less than the most */
+        int want;
+    } rows[] = {
+        {false, false, 63, ERR_TOO_LARGE},
+        {false, false, 64, 0},
+        {true, false, 0, 0},
+        {false, true, 0, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct client_options options = {.has_no_sessions = rows[i].has_no_sessions};
+        start(&f, 1, &options);
+        struct probe_op *p = op_new(&f, REQUEST_WRITE, 1000);
+        size_t len = most - rows[i].over;
+        struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
+        command_encode(&p->command, &(struct command){.op_count = 1, .ops = &op});
+        assert_non_null(buf_extend(&p->command, len - p->command.len));
+        p->op.key = op.key;
+        p->op.is_stamped = rows[i].is_stamped;
+        p->op.request.write.command = buf_slice(&p->command);
+        assert_int_equal(client_submit(f.client, &p->op), rows[i].want);
+        client_cancel(&p->op);
+        finish(&f);
+    }
+}
+
+/* … and no stamp takes more than that. */
+static void test_stamp_is_as_large(void **state)
+{
+    struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
+    struct command_stamp stamp = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    struct buf plain, stamped;
+    (void)state;
+    buf_init(&plain, 1 << 10);
+    buf_init(&stamped, 1 << 10);
+    command_encode(&plain, &(struct command){.op_count = 1, .ops = &op});
+    assert_int_equal(command_restamp(&stamped, buf_slice(&plain), &stamp), 0);
+    assert_true(stamped.len <= plain.len + 64);
+    buf_fini(&plain);
+    buf_fini(&stamped);
+}
+
 static void test_without_sessions(void **state)
 {
     (void)state;
@@ -920,6 +971,8 @@ int main(void)
         cmocka_unit_test(test_other_time),
         cmocka_unit_test(test_lowest_follows),
         cmocka_unit_test(test_window),
+        cmocka_unit_test(test_room_for_the_stamp),
+        cmocka_unit_test(test_stamp_is_as_large),
         cmocka_unit_test(test_without_sessions),
     };
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);
