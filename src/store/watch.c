@@ -194,15 +194,6 @@ static void op_look(struct watch_op *op)
 
 /* ---- the way in ---------------------------------------------------------------------------- */
 
-/* Versions are times: one that no clock of the cluster can have reached was never given. */
-static bool is_of_future(const struct replica *r, uint64_t version)
-{
-    const struct range_meta *meta = range_meta(r->range);
-    uint64_t now_ms = MAX(env_wall_ms(r->store->env), meta->time_ms); /* our clock may be behind */
-    return version > meta->last_version &&
-           version >> RANGE_VERSION_COUNTER_BITS > now_ms + r->store->opt.max_clock_offset_ms;
-}
-
 static void fill(struct watch_op *op, const struct request_watch *w)
 {
     struct range_changes *c = &op->changes;
@@ -235,10 +226,6 @@ void watch_on_request(struct replica *r, const struct answer_to *to, const struc
     const struct request_watch *w = &request->watch;
     struct store *store = r->store;
     uint64_t wait_ms = MIN(w->wait_ms, (uint32_t)STORE_WATCH_WAIT_MAX_MS);
-    if (is_of_future(r, w->after)) {
-        service_answer_status(store, to, ERR_INVALID, "that version lies in the future");
-        return;
-    }
     struct watch_op *op = calloc(1, sizeof *op + w->start.len + w->end.len);
     int rv = op == NULL ? ERR_BUSY : count_in(r, to->client);
     if (rv != 0) {
