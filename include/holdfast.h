@@ -231,6 +231,7 @@ struct hf_result {
     struct hf_bytes token;        /* HF_ERR_UNDETERMINED: for hf_resolve(); empty where nobody
                                      could tell (without sessions) */
     const struct hf_table *table; /* NULL but for hf_placement() */
+    uint64_t deleted;             /* hf_delete_range(): keys that were there, and are deleted */
 };
 
 /* NULL is fine. */
@@ -569,6 +570,28 @@ const char *hf_scan_message(const struct hf_scan *scan);
 /* The version that it reads at; 0 before the first page. */
 uint64_t hf_scan_version(const struct hf_scan *scan);
 void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
+
+/* ---- deleting a span ---------------------------------------------------------------------- */
+
+/* One step of deleting all keys of a span: those that are there of the first span->limit_keys
+ * (0: 1,000, and 1 MiB of keys at most) in one range, by one command: all of them or none, and
+ * exactly once, so that a key which somebody puts again after its deletion stays. Go on with
+ * the same span, start set to a copy of result->cursor, while has_more; who keeps the cursor
+ * can go on after a restart, too:
+ *
+ *     do {
+ *         rv = hf_delete_range(client, &span, NULL, &result);
+ *         … keep result->cursor, add up result->deleted, free the result before …
+ *     } while (rv == HF_OK && result->has_more);
+ *
+ * Keys that are put behind the cursor meanwhile are deleted when it comes there. On
+ * HF_ERR_UNDETERMINED the step may have been done: hf_resolve() tells, and to do the step
+ * again deletes what was put since. HF_ERR_INVALID: a span that is upside down, reverse,
+ * keys_only, or has limit_bytes. */
+int hf_delete_range(struct hf_client *client, const struct hf_span *span,
+                    const struct hf_call *call, struct hf_result **ret_result);
+int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,
+                          const struct hf_call *call, const struct hf_then *then);
 
 /* ---- watching -------------------------------------------------------------------- */
 

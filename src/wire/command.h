@@ -162,6 +162,9 @@ void command_result_encode(struct buf *buf, const struct command_result *result)
 /* How many results does it claim? At most what its bytes can hold. */
 uint32_t command_result_count(struct slice in);
 
+/* The version that was given, without looking at the results; 0 if none was, or malformed. */
+uint64_t command_result_version(struct slice in);
+
 /* As command_decode(); unknown keys are skipped. Slices are borrowed. */
 int command_result_decode(struct slice in, struct op_result *results, size_t results_cap,
                           struct command_result *ret_result, struct err *err);

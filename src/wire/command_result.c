@@ -127,6 +127,15 @@ uint32_t command_result_count(struct slice in)
     return u.bad ? 0 : result.result_count;
 }
 
+uint64_t command_result_version(struct slice in)
+{
+    struct unpack u = unpack_of(in);
+    struct command_result result;
+    struct pack_list list;
+    result_read(&u, &result, &list);
+    return u.bad ? 0 : result.version;
+}
+
 int command_result_decode(struct slice in, struct op_result *results, size_t results_cap,
                           struct command_result *ret_result, struct err *err)
 {

@@ -77,6 +77,31 @@ def scans(c):
     check(len(rows) == 25 and rows[3]["value"] == "v3", rows[:4])
 
 
+def modes(c):
+    """Every way to read, and a span that is deleted."""
+    for i in range(30):
+        c.ok("put", f"m:{i:02}", "old")
+    version = c.json("get", "m:03")["version"]
+    c.ok("put", "m:03", "new")
+    for args in (["--any-replica"], ["--read", "stale", "--max-age", "2s"], ["--read", "stale"]):
+        for _ in range(6):  # whichever replica is asked: one write ago is not two seconds ago
+            value = c.ok("get", "m:03", *args)
+            check(value == "new" or args[:2] == ["--read", "stale"], args, value)
+    check(c.ok("get", "m:03", "--at-version", str(version)) == "old", "of the past")
+    exit_is(c, 1, "get", "m:03", "--at-version", str(2 ** 63))
+    done = exit_is(c, 1, "get", "m:03", "--at-version", "1")
+    check("VERSION_GONE" in done.stderr, done.stderr)
+    lines = c.ok("scan", "m:", "--any-replica", "--keys-only").splitlines()
+    check(len(lines) == 30, lines)
+    exit_is(c, 2, "delete-range", "m:", "m:05")  # nobody is there to ask
+    exit_is(c, 2, "delete-range", "m:", "--yes")
+    check(c.json("delete-range", "m:", "m:05", "--yes")["deleted"] == 5, "deleted")
+    said = c.ok("delete-range", "m:10", "m:30", "--yes", "--step", "7")
+    check(said == "20 keys deleted\n", said)
+    check(c.json("delete-range", "--prefix", "m:", "--yes")["deleted"] == 5, "the rest")
+    check(c.ok("scan", "m:") == "", "nothing is left")
+
+
 def batches(c):
     c.ok("batch", stdin="put b:1 one\nput b:2 'two words'\nincr b:n 5\ndel s:00\n")
     check(c.ok("get", "b:2") == "two words", "batch")
@@ -295,7 +320,7 @@ def repairs(c, engine, table):
 
 def test_quickstart():
     with Cluster() as c:
-        for part in (keys, conditions, numbers, scans, batches, shells, clusters, usage, limits,
+        for part in (keys, conditions, numbers, scans, modes, batches, shells, clusters, usage, limits,
                      outputs, strangers, bad_records, restarts, dumps):
             began = time.monotonic()
             part(c)

@@ -78,6 +78,7 @@ static const char *const cover_expected[] = {
     "client: sent again: busy",
     "client: late answer",
     "client: TOO_OLD",
+    "sweep: key deleted",
     "read: at the leader",
     "read: any replica",
     "read: by lease",

@@ -253,6 +253,70 @@ static void send_change(struct process *p)
         history_add(w->history, &p->plan[i]);
 }
 
+/* All keys of a class in [first, first + n), whichever of them are there. */
+static void send_sweep(struct process *p)
+{
+    struct workload *w = p->w;
+    enum key_class class = (enum key_class)rng_below(&w->rng, KEY_CLASS_NR);
+    uint32_t most = MIN(w->keys[class], (uint32_t)BATCH_MAX);
+    uint32_t n = (uint32_t)rng_between(&w->rng, 1, most);
+    uint32_t first = (uint32_t)rng_below(&w->rng, w->keys[class] - n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        plan_op(p, key_of(class, first + i), HISTORY_DELETE);
+        p->op_count++;
+    }
+    p->at = w->history->count;
+    for (uint32_t i = 0; i < n; i++)
+        history_add(w->history, &p->plan[i]);
+    p->is_sweep = true;
+    p->sweep.op = &p->op;
+    p->sweep.start = slice_str(w->names[key_of(class, first)]);
+    buf_clear(&p->keys_raw); /* the end: just behind the last one */
+    buf_append_slice(&p->keys_raw, slice_str(w->names[key_of(class, first + n - 1)]));
+    buf_append_u8(&p->keys_raw, 0);
+    p->sweep.end = buf_slice(&p->keys_raw);
+    p->sweep.limit_keys = rng_chance(&w->rng, 1, 3) ? 1 : 0;
+}
+
+static bool is_in_sweep(const struct client_sweep *sweep, struct slice key)
+{
+    struct op ops[BATCH_MAX];
+    struct command command;
+    if (sweep->command.len == 0)
+        return false;
+    int rv = command_decode(buf_slice(&sweep->command), &command_limits_default, ops, BATCH_MAX,
+                            &command, NULL);
+    ASSERT(rv == 0);
+    for (uint32_t i = 0; i < command.op_count; i++)
+        if (slice_equal(ops[i].key, key))
+            return true;
+    return false;
+}
+
+/* What was not found was not deleted. */
+bool request_note_sweep(struct process *p, const struct client_result *result)
+{
+    struct workload *w = p->w;
+    bool is_known = result->status != ERR_UNDETERMINED;
+    sim_hash_add(w->c->sim, (uint64_t)(int64_t)result->status + p->sweep.deleted * 31);
+    for (uint32_t i = 0; i < p->op_count; i++) {
+        struct history_op *h = &w->history->ops[p->at + i];
+        bool is_meant = is_in_sweep(&p->sweep, slice_str(w->names[h->key]));
+        h->outcome = HISTORY_FAILED;
+        if (is_meant && !is_known)
+            h->outcome = HISTORY_PENDING;
+        if (is_meant && result->status == 0)
+            h->outcome = HISTORY_OK;
+        h->version = h->outcome == HISTORY_OK ? p->sweep.version : 0;
+        h->return_us = h->outcome == HISTORY_PENDING ? UINT64_MAX : sim_now_us(w->c->sim);
+    }
+    if (result->status != 0)
+        return false;
+    w->swept += p->sweep.deleted;
+    w->writes_done += p->sweep.deleted > 0;
+    return true;
+}
+
 /* ---- reads -------------------------------------------------------------------- */
 
 static enum read_way way_of(const struct request_read *how)
@@ -355,6 +419,7 @@ static void begin(struct process *p)
     memset(&p->op, 0, sizeof p->op);
     p->op_count = 0;
     p->get_count = 0;
+    p->is_sweep = false;
     p->how = (struct request_read){0};
     p->invoke_us = sim_now_us(p->w->c->sim);
     p->w->next_request++;
@@ -390,6 +455,10 @@ void request_draw(struct process *p)
     begin(p);
     if (p->page_version != 0 && rng_chance(&w->rng, 2, 3)) {
         send_next_page(p);
+        return;
+    }
+    if (rng_chance(&w->rng, 1, 60)) {
+        send_sweep(p);
         return;
     }
     if (dice < mix->scan) {

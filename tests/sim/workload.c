@@ -72,8 +72,39 @@ static void on_done(struct client_op *op, const struct client_result *result)
     think(p);
 }
 
+static void on_swept(struct client_sweep *sweep, const struct client_result *result)
+{
+    struct process *p = sweep->data;
+    struct workload *w = p->w;
+    trace_detail(&w->c->opt.trace, sim_now_us(w->c->sim), "client", "%u.%u sweep: %s, %llu keys",
+                 p->id, w->next_request, result->status == 0 ? "ok" : err_name(result->status),
+                 (unsigned long long)sweep->deleted);
+    if (result->status < 0 && -result->status < (int)ARRAY_LEN(w->statuses))
+        w->statuses[-result->status]++;
+    if (request_note_sweep(p, result))
+        w->done++;
+    think(p);
+}
+
+static int submit_sweep(struct process *p)
+{
+    p->sweep.data = p;
+    p->sweep.cb = on_swept;
+    p->op.timeout_ms = TIMEOUT_MS;
+    return client_sweep_start(p->at_client->client, &p->sweep);
+}
+
 static void submit(struct process *p)
 {
+    if (p->is_sweep) {
+        int rv = submit_sweep(p);
+        p->is_busy = rv == 0;
+        if (rv != 0) {
+            request_note_sweep(p, &(struct client_result){.status = rv});
+            think(p);
+        }
+        return;
+    }
     p->op.data = p;
     p->op.cb = on_done;
     p->op.timeout_ms = p->w->c->opt.timeout_ms;
@@ -145,6 +176,7 @@ void workload_free(struct workload *w)
         buf_fini(&p->last_bytes);
         buf_fini(&p->cursor);
         twin_fini(&p->twin);
+        client_sweep_fini(&p->sweep);
         for (uint32_t j = 0; j < BATCH_MAX; j++)
             buf_fini(&p->values[j]);
     }
@@ -257,6 +289,7 @@ void workload_count(const struct workload *w, struct cover *cover)
     for (size_t i = 0; i < WAY_NR; i++)
         cover_add(cover, ways[i], w->ways[i]);
     cover_add(cover, "read: of a past that is gone", w->gone);
+    cover_add(cover, "sweep: key deleted", w->swept);
     cover_add(cover, "twin: same result", w->twins.same);
     cover_add(cover, "twin: too late to tell", w->twins.expired);
     cover_add(cover, "twin: one without a result", w->twins.alone);

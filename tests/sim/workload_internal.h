@@ -6,6 +6,7 @@
 #ifndef TESTS_SIM_WORKLOAD_INTERNAL_H_
 #define TESTS_SIM_WORKLOAD_INTERNAL_H_
 
+#include "client/sweep.h"
 #include "sim/cluster.h"
 #include "sim/twin.h"
 #include "wire/command.h"
@@ -57,6 +58,10 @@ struct process {
     struct buf last_bytes;
     size_t list_len;
 
+    /* a deletion of a span: a history operation for each key that may be in it */
+    struct client_sweep sweep;
+    bool is_sweep;
+
     struct twin twin;
 };
 
@@ -74,6 +79,7 @@ struct workload {
     uint64_t writes_done;
     uint64_t ways[WAY_NR];
     bool has_leases;
+    uint64_t swept;
     uint64_t gone;               /* reads of a past that was not kept */
     uint32_t keys[KEY_CLASS_NR]; /* how many of each class */
     char names[KEYS_MAX][16];
@@ -98,6 +104,9 @@ void request_draw(struct process *p);
 void request_get_one(struct process *p, uint32_t key);
 void request_put_one(struct process *p, uint32_t key);
 void request_scan_all(struct process *p);
+
+/* The same of a step that deletes a span. */
+bool request_note_sweep(struct process *p, const struct client_result *result);
 
 /* Note the answer. False if it failed or its outcome is unknown. */
 bool request_note(struct process *p, const struct client_result *result);

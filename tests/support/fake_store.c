@@ -97,6 +97,12 @@ static void store_value(struct fake_cluster *cluster, struct slice key, struct s
     cluster->count++;
 }
 
+void fake_cluster_put(struct fake_cluster *cluster, struct slice key, struct slice value)
+{
+    cluster->version += 1 << 20;
+    store_value(cluster, key, value);
+}
+
 /* ---- commands -------------------------------------------------------------------- */
 
 static bool cond_holds(const struct op *op, const struct fake_entry *e)

@@ -130,6 +130,9 @@ void fake_changes_page(struct fake_cluster *cluster, const struct request_watch 
                        struct response *to, struct buf *raw);
 void fake_changes_fini(struct fake_cluster *cluster);
 
+/* Somebody else puts a key. */
+void fake_cluster_put(struct fake_cluster *cluster, struct slice key, struct slice value);
+
 /* The value of `key` as the cluster has it; NULL data if absent. */
 struct slice fake_cluster_get(struct fake_cluster *cluster, struct slice key);
 

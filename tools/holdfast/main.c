@@ -32,6 +32,9 @@ static const struct cli_command commands[] = {
      "  holdfast put name Ada\n  holdfast put logo < logo.png\n"
      "  holdfast put lock mine --if-absent --ttl 30s"},
     {"del", kv_delete, NULL, "KEY…", "remove keys", "  holdfast del name"},
+    {"delete-range", kv_delete_range, NULL, "START END", "remove all keys of a span, step by step",
+     "  holdfast delete-range user:a user:b\n  holdfast delete-range --prefix tmp: --yes\n"
+     "  holdfast delete-range '' '' --yes   # everything"},
     {"cas", kv_cas, NULL, "KEY [EXPECTED] VALUE",
      "set a value only if the present one is as expected",
      "  holdfast cas name Ada Grace\n  holdfast cas name Grace --if-version 1234"},

@@ -24,6 +24,7 @@ const struct cli_command kv_commands[] = {
     {"incr", kv_increment, NULL, "KEY [DELTA]", "add to a number", NULL},
     {"append", kv_append, NULL, "KEY VALUE", "add bytes to a value", NULL},
     {"resolve", kv_resolve, NULL, "TOKEN", "settle what stayed undetermined", NULL},
+    {"delete-range", kv_delete_range, NULL, "START END", "remove all keys of a span", NULL},
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order", NULL},
     {"cluster", NULL, cluster_commands, NULL, "birth and health of the cluster", NULL},
     {"range", NULL, range_commands, NULL, "ranges and their leaders", NULL},

@@ -63,6 +63,9 @@ void call_free(struct call *call)
     ASSERT(call->op.state == CLIENT_OP_IDLE);
     buf_fini(&call->data);
     buf_fini(&call->keys);
+    if (call->sweep != NULL)
+        client_sweep_fini(call->sweep);
+    free(call->sweep);
     free(call);
 }
 
@@ -112,13 +115,22 @@ static void call_deliver(struct call *call, int code, struct hf_result *result)
         then.callback(then.data, code, result);
 }
 
-static void on_done(struct client_op *op, const struct client_result *answer)
+static void call_done(struct call *call, const struct client_result *answer)
 {
-    struct call *call = op->data;
     int code;
     struct hf_result *result = result_of(call, answer, &code);
     list_remove(&call->in_list);
     call_deliver(call, code, result);
+}
+
+static void on_done(struct client_op *op, const struct client_result *answer)
+{
+    call_done(op->data, answer);
+}
+
+static void on_swept(struct client_sweep *sweep, const struct client_result *answer)
+{
+    call_done(sweep->data, answer);
 }
 
 static void call_deliver_code(struct call *call, int code, const char *message)
@@ -131,10 +143,17 @@ static void call_deliver_code(struct call *call, int code, const char *message)
 static void call_submit(struct call *call)
 {
     struct hf_client *client = call->client;
-    call->op.data = call;
-    call->op.cb = on_done;
     list_push_back(&client->calls, &call->in_list);
-    int rv = client_submit(client->core, &call->op);
+    int rv;
+    if (call->sweep != NULL) {
+        call->sweep->data = call;
+        call->sweep->cb = on_swept;
+        rv = client_sweep_start(client->core, call->sweep);
+    } else {
+        call->op.data = call;
+        call->op.cb = on_done;
+        rv = client_submit(client->core, &call->op);
+    }
     if (rv == 0)
         return;
     list_remove(&call->in_list);

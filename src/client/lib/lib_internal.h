@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "client/client.h"
+#include "client/sweep.h"
 #include "client/watch.h"
 #include "env/uv/env_uv.h"
 #include "wire/command.h"
@@ -80,10 +81,11 @@ struct call {
     struct hf_client *client; /* borrowed */
     struct list in_list;      /* inbox or calls */
     struct hf_then then;
-    struct waiter *waiter; /* NULL: asynchronous */
-    struct buf data;       /* owned: command, or encoded keys */
-    struct buf keys;       /* owned: the key of a get, the bounds of a scan, an endpoint */
-    size_t bytes;          /* counted against bytes_max */
+    struct waiter *waiter;      /* NULL: asynchronous */
+    struct buf data;            /* owned: command, or encoded keys */
+    struct buf keys;            /* owned: the key of a get, the bounds of a scan, an endpoint */
+    size_t bytes;               /* counted against bytes_max */
+    struct client_sweep *sweep; /* owned; NULL unless it deletes a span, by `op` */
 };
 
 /* ---- call.c ----------------------------------------------------------------- */

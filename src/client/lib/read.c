@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
 #include "client/lib/lib_internal.h"
 
 void hf_span_init(struct hf_span *span)
@@ -128,6 +130,59 @@ static int span_fill(struct call *call, const struct hf_span *span)
     scan->limit_bytes = span->limit_bytes;
     return 0;
 }
+
+/* ---- deleting a span, a step at a time ------------------------------------------------------ */
+
+static int sweep_fill(struct call *call, const struct hf_span *span)
+{
+    const struct request_scan *scan = &call->op.request.scan;
+    if (span != NULL && (span->reverse || span->keys_only || span->limit_bytes > 0))
+        return HF_ERR_INVALID;
+    int rv = span_fill(call, span);
+    if (rv != 0)
+        return rv;
+    if (scan->end.len > 0 && slice_compare(scan->start, scan->end) > 0)
+        return HF_ERR_INVALID;
+    call->sweep = calloc(1, sizeof *call->sweep);
+    if (call->sweep == NULL)
+        return HF_ERR_NOMEM;
+    call->sweep->op = &call->op;
+    call->sweep->keyspace = call->op.keyspace;
+    call->sweep->start = scan->start;
+    call->sweep->end = scan->end;
+    call->sweep->limit_keys = scan->limit_keys;
+    return 0;
+}
+
+static int delete_range(struct hf_client *client, const struct hf_span *span,
+                        const struct hf_call *options, const struct hf_then *then,
+                        struct hf_result **ret_result)
+{
+    struct call *call = NULL;
+    int rv = call_new(client, REQUEST_SCAN, options, &call);
+    if (rv == 0)
+        rv = sweep_fill(call, span);
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    return call_go(call, then, ret_result);
+}
+
+int hf_delete_range(struct hf_client *client, const struct hf_span *span,
+                    const struct hf_call *call, struct hf_result **ret_result)
+{
+    return delete_range(client, span, call, NULL, ret_result);
+}
+
+int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,
+                          const struct hf_call *call, const struct hf_then *then)
+{
+    return delete_range(client, span, call, somewhere(then), NULL);
+}
+
+/* ---- scan -------------------------------------------------------------------------------------
+ */
 
 static int scan_page(struct hf_client *client, const struct hf_span *span,
                      const struct hf_call *options, const struct hf_then *then,

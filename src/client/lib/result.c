@@ -303,6 +303,15 @@ static void make_table(struct maker *m, struct hf_result *to, const struct respo
 /* ---- the whole ------------------------------------------------------------------------ */
 
 /* One pass: measures if m->block is NULL, else makes. */
+static void make_swept(struct maker *m, struct hf_result *to, const struct client_sweep *sweep)
+{
+    to->deleted = sweep->deleted;
+    to->version = sweep->version;
+    to->has_more = sweep->has_more;
+    to->is_range_end = sweep->is_range_end;
+    to->cursor = maker_bytes(m, buf_slice(&sweep->cursor));
+}
+
 static struct hf_result *make(struct maker *m, const struct source *from)
 {
     struct hf_result result = {.code = from->code, .message = "", .cursor = {.data = ""}};
@@ -314,6 +323,8 @@ static struct hf_result *make(struct maker *m, const struct source *from)
         struct slice text = from->answer->text;
         result.message = maker_text(m, text.len > 0 ? text : slice_str(hf_strerror(from->code)));
     }
+    if (from->call->sweep != NULL && from->code == 0)
+        make_swept(m, &result, from->call->sweep);
     switch (response != NULL ? response->kind : 0) {
     case REQUEST_WRITE:
         if (from->has_write)

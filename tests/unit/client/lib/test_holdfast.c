@@ -305,6 +305,57 @@ static void test_multi_get_and_scan(void **state)
     finish(&f);
 }
 
+static void test_delete_range(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_result *r = NULL;
+    struct hf_span span;
+    uint8_t cursor[16];
+    uint64_t deleted = 0;
+    struct hf_queue *queue;
+    void *data;
+    int code;
+    start(&f);
+    for (int i = 0; i < 25; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%02d", i);
+        assert_int_equal(hf_put(f.client, hf_str(key), hf_str(key), NULL, NULL, NULL), HF_OK);
+    }
+    hf_span_init(&span);
+    span.start = hf_str("k05");
+    span.end = hf_str("k20");
+    span.limit_keys = 6;
+    for (int steps = 1; steps <= 3; steps++) {
+        assert_int_equal(hf_delete_range(f.client, &span, NULL, &r), HF_OK);
+        assert_true(r->version > 0 && r->count == 0);
+        assert_int_equal(r->has_more, steps < 3);
+        assert_true(r->cursor.len <= sizeof cursor);
+        memcpy(cursor, r->cursor.data, r->cursor.len);
+        span.start = hf_bytes(cursor, r->cursor.len);
+        deleted += r->deleted;
+        hf_result_free(r);
+    }
+    assert_int_equal(deleted, 15);
+    hf_span_init(&span);
+    assert_int_equal(hf_queue_new(f.client, &queue), HF_OK);
+    struct hf_then then = {.queue = queue, .data = &span};
+    assert_int_equal(hf_delete_range_async(f.client, &span, NULL, &then), HF_OK);
+    assert_int_equal(hf_queue_wait(queue, 20000, &data, &code, &r), 1);
+    assert_true(data == &span && code == HF_OK);
+    assert_int_equal(r->deleted, 10);
+    hf_result_free(r);
+    assert_int_equal(hf_queue_free(queue), HF_OK);
+    span.reverse = 1;
+    assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_ERR_INVALID);
+    hf_span_init(&span);
+    span.start = hf_str("b");
+    span.end = hf_str("a");
+    assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_delete_range_async(f.client, NULL, NULL, NULL), HF_ERR_INVALID);
+    finish(&f);
+}
+
 static void test_cluster_calls(void **state)
 {
     (void)state;
@@ -801,6 +852,7 @@ int main(void)
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_batch_bounds),
         cmocka_unit_test(test_multi_get_and_scan),
+        cmocka_unit_test(test_delete_range),
         cmocka_unit_test(test_cluster_calls),
         cmocka_unit_test(test_range_check),
         cmocka_unit_test(test_arguments),

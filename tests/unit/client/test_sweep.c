@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Deleting a span step by step: each key once, whatever becomes of answers.
+ */
+#include "client/sweep.h"
+
+#include <stdio.h>
+
+#include "env/sim/sim.h"
+#include "support/check.h"
+#include "support/fake_store.h"
+
+enum { KEYS = 20 };
+
+struct fixture {
+    struct sim *sim;
+    struct sim_node *node, *at;
+    struct fake_cluster cluster;
+    struct fake_store *store;
+    struct client *client;
+    struct client_op op;
+    struct client_sweep sweep;
+    int calls;
+    int status;
+};
+
+static void on_swept(struct client_sweep *sweep, const struct client_result *result)
+{
+    struct fixture *f = sweep->data;
+    f->calls++;
+    f->status = result->status;
+}
+
+static void on_put(struct client_op *op, const struct client_result *result)
+{
+    (void)op;
+    assert_int_equal(result->status, 0);
+}
+
+static void run(struct fixture *f, uint64_t ms)
+{
+    sim_run_until(f->sim, sim_now_us(f->sim) + ms * 1000);
+}
+
+static void put(struct fixture *f, const char *key)
+{
+    struct op op = {.kind = OP_PUT, .key = slice_str(key), .value = slice_str("v")};
+    struct buf raw;
+    buf_init(&raw, 1 << 10);
+    command_encode(&raw, &(struct command){.op_count = 1, .ops = &op});
+    struct client_op call = {.cb = on_put, .key = op.key};
+    call.request.kind = REQUEST_WRITE;
+    call.request.write.command = buf_slice(&raw);
+    assert_int_equal(client_submit(f->client, &call), 0);
+    run(f, 100);
+    buf_fini(&raw);
+}
+
+static void open(struct fixture *f)
+{
+    *f = (struct fixture){.sim = sim_new(NULL, 5)};
+    fake_cluster_init(&f->cluster);
+    f->cluster.clock_ms = 1000000;
+    f->at = sim_node_new(f->sim, "s1");
+    f->node = sim_node_new(f->sim, "c");
+    f->store = fake_store_new(&f->cluster, sim_node_env(f->at), "s1:7000");
+    f->cluster.leader = f->store;
+    const char *const endpoints[] = {f->store->address};
+    struct client_options options = {.endpoints = endpoints, .endpoint_count = 1};
+    assert_int_equal(client_new(sim_node_env(f->node), &options, &f->client, NULL), 0);
+    for (int i = 0; i < KEYS; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%02d", i);
+        put(f, key);
+    }
+    f->sweep = (struct client_sweep){.data = f, .op = &f->op, .cb = on_swept};
+}
+
+static void close(struct fixture *f)
+{
+    client_sweep_fini(&f->sweep);
+    client_check(f->client);
+    env_stop(sim_node_env(f->node));
+    client_free(f->client);
+    env_stop(sim_node_env(f->at));
+    fake_cluster_fini(&f->cluster);
+    sim_free(f->sim);
+}
+
+static void step(struct fixture *f, uint32_t limit)
+{
+    int calls = f->calls;
+    f->sweep.limit_keys = limit;
+    assert_int_equal(client_sweep_start(f->client, &f->sweep), 0);
+    run(f, 3000);
+    assert_int_equal(f->calls, calls + 1);
+}
+
+static bool is_there(struct fixture *f, const char *key)
+{
+    return fake_cluster_get(&f->cluster, slice_str(key)).data != NULL;
+}
+
+/* Steps of seven keys, each beginning where the one before ended. */
+static void test_steps(void **state)
+{
+    struct fixture f;
+    uint8_t cursor[16];
+    uint64_t deleted = 0;
+    (void)state;
+    open(&f);
+    f.sweep.start = slice_str("k03");
+    f.sweep.end = slice_str("k18");
+    for (int steps = 1;; steps++) {
+        step(&f, 7);
+        assert_int_equal(f.status, 0);
+        deleted += f.sweep.deleted;
+        assert_true(f.sweep.deleted <= 7);
+        if (!f.sweep.has_more)
+            break;
+        assert_true(steps < 4 && f.sweep.cursor.len <= sizeof cursor);
+        memcpy(cursor, f.sweep.cursor.data, f.sweep.cursor.len);
+        f.sweep.start = slice_of(cursor, f.sweep.cursor.len);
+    }
+    assert_int_equal(deleted, 15);
+    assert_true(is_there(&f, "k02") && !is_there(&f, "k03"));
+    assert_true(!is_there(&f, "k17") && is_there(&f, "k18"));
+    step(&f, 0); /* again: nothing is left, and nothing is sent */
+    assert_true(f.status == 0 && f.sweep.deleted == 0 && f.sweep.command.len == 0);
+    close(&f);
+}
+
+/* The answer to the deletion is lost, and the key is there again before it is repeated: once
+ * is once. */
+static void test_lost_answer(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open(&f);
+    f.sweep.start = slice_str("k05");
+    f.sweep.end = slice_str("k06");
+    f.sweep.limit_keys = 10;
+    assert_int_equal(client_sweep_start(f.client, &f.sweep), 0);
+    uint64_t scans = f.store->requests;
+    while (f.store->requests == scans)
+        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    f.store->mood = FAKE_DO_RESET;
+    f.store->moods_left = 1;
+    while (is_there(&f, "k05"))
+        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    fake_cluster_put(&f.cluster, slice_str("k05"), slice_str("again"));
+    run(&f, 3000);
+    assert_int_equal(f.calls, 1);
+    assert_int_equal(f.status, 0);
+    assert_true(f.cluster.repeats > 0);
+    assert_true(is_there(&f, "k05"));
+    assert_int_equal(f.sweep.deleted, 1);
+    close(&f);
+}
+
+static void test_refused(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open(&f);
+    f.sweep.start = slice_str("k09");
+    f.sweep.end = slice_str("k01");
+    assert_int_equal(client_sweep_start(f.client, &f.sweep), ERR_INVALID);
+    f.sweep.end = (struct slice){0};
+    f.cluster.leader = NULL;
+    f.op.timeout_ms = 500;
+    step(&f, 0);
+    assert_int_equal(f.status, ERR_UNAVAILABLE);
+    assert_true(is_there(&f, "k09"));
+    close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_lost_answer),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests_name("client_sweep", tests, NULL, NULL);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * delete-range: all keys of a span, step by step; asks first, says how far it is, and where to
+ * go on if it is cut off.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "commands.h"
+
+enum { SHOW_EVERY_MS = 500, ANSWER_MAX = 16 };
+
+struct sweep_flags {
+    const char *prefix;
+    uint64_t step;
+    bool is_sure;
+};
+
+/* What was deleted so far, and the first key that may be left. */
+struct swept {
+    uint64_t deleted;
+    uint64_t steps;
+    uint64_t shown_ms;
+    struct buf next;
+};
+
+/* A person at a terminal says so; a script has --yes. */
+static bool is_confirmed(struct cli *cli, const struct sweep_flags *f, const char *what,
+                         int *ret_exit)
+{
+    char answer[ANSWER_MAX] = "";
+    if (f->is_sure)
+        return true;
+    if (!isatty(STDIN_FILENO) || cli->is_json) {
+        *ret_exit = cli_usage(cli, "deletes for good: say --yes");
+        return false;
+    }
+    fprintf(stderr, "Delete all keys %s, for good? Type yes: ", what);
+    bool is_read = fgets(answer, sizeof answer, stdin) != NULL;
+    if (is_read && strcmp(answer, "yes\n") == 0)
+        return true;
+    *ret_exit = cli_error(cli, "nothing was deleted");
+    return false;
+}
+
+static void show_progress(const struct cli *cli, struct swept *s)
+{
+    uint64_t now = cli_now_ms();
+    if (cli->is_json || !isatty(STDERR_FILENO) || now < s->shown_ms + SHOW_EVERY_MS)
+        return;
+    s->shown_ms = now;
+    fprintf(stderr, "\r%" PRIu64 " keys deleted", s->deleted);
+}
+
+static void end_progress(const struct swept *s)
+{
+    if (s->shown_ms != 0)
+        fputc('\n', stderr);
+}
+
+static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *span,
+                     struct swept *s)
+{
+    struct hf_call call = cli_call(cli);
+    for (;;) {
+        struct hf_result *result = NULL;
+        int rv = hf_delete_range(client, span, &call, &result);
+        if (rv != HF_OK) {
+            end_progress(s);
+            if (!cli->is_json && s->next.len > 0) {
+                fputs("go on at: ", stderr);
+                cli_append_shown(&cli->out, buf_slice(&s->next));
+                cli_write(stderr, buf_slice(&cli->out));
+                buf_clear(&cli->out);
+                fputc('\n', stderr);
+            }
+            int exit_code = cli_fail(cli, rv, result);
+            hf_result_free(result);
+            return exit_code;
+        }
+        s->deleted += result->deleted;
+        s->steps++;
+        bool has_more = result->has_more != 0;
+        buf_clear(&s->next);
+        buf_append_slice(&s->next, cli_slice(result->cursor));
+        span->start = hf_bytes(s->next.data, s->next.len);
+        hf_result_free(result);
+        show_progress(cli, s);
+        if (!has_more)
+            break;
+    }
+    end_progress(s);
+    return EXIT_DONE;
+}
+
+static void say_done(struct cli *cli, const struct swept *s)
+{
+    if (cli->is_json)
+        buf_printf(&cli->out, "{\"ok\":true,\"deleted\":%" PRIu64 ",\"steps\":%" PRIu64 "}\n",
+                   s->deleted, s->steps);
+    else
+        buf_printf(&cli->out, "%" PRIu64 " keys deleted\n", s->deleted);
+}
+
+/* The bounds: START and END, or a prefix as bounds that can be cut shorter. */
+static bool set_span(struct cli *cli, const struct sweep_flags *f, const struct cli_words *words,
+                     struct hf_span *span, struct buf *end, int *ret_exit)
+{
+    hf_span_init(span);
+    span->limit_keys = (uint32_t)MIN(f->step, (uint64_t)UINT32_MAX);
+    if ((f->prefix != NULL) == (words->count > 0) || words->count == 1) {
+        *ret_exit = cli_usage(cli, "wants START and END (\"\": no bound), or --prefix");
+        return false;
+    }
+    if (f->prefix != NULL && f->prefix[0] == 0) {
+        *ret_exit = cli_usage(cli, "the prefix is empty: say START and END as \"\"");
+        return false;
+    }
+    if (f->prefix == NULL) {
+        span->start = hf_str(words->at[0]);
+        span->end = hf_str(words->at[1]);
+        return true;
+    }
+    span->start = hf_str(f->prefix);
+    buf_append_slice(end, slice_str(f->prefix));
+    while (end->len > 0 && end->data[end->len - 1] == 0xff)
+        end->len--;
+    if (end->len > 0)
+        end->data[end->len - 1]++;
+    span->end = hf_bytes(end->data, end->len);
+    return true;
+}
+
+int kv_delete_range(struct cli *cli, int argc, const char *const *argv)
+{
+    struct sweep_flags f = {0};
+    const struct args_flag flags[] = {
+        {"prefix", 0, ARGS_TEXT, &f.prefix, NULL, "P", "keys that begin so, instead of bounds"},
+        {"yes", 'y', ARGS_SWITCH, &f.is_sure, NULL, NULL, "do not ask"},
+        {"step", 0, ARGS_U64, &f.step, NULL, "N", "keys of one step (1000)"},
+    };
+    struct cli_words words;
+    struct hf_span span;
+    struct swept swept = {0};
+    struct buf end;
+    char what[256];
+    int exit_code;
+    buf_init(&end, CLI_TOKEN_MAX);
+    buf_init(&swept.next, CLI_TOKEN_MAX);
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 2, &words, &exit_code) ||
+        !set_span(cli, &f, &words, &span, &end, &exit_code))
+        goto out;
+    if (f.prefix != NULL)
+        snprintf(what, sizeof what, "that begin with '%s'", f.prefix);
+    else
+        snprintf(what, sizeof what, "from '%s' on and before '%s' ('': no bound)", words.at[0],
+                 words.at[1]);
+    if (!is_confirmed(cli, &f, what, &exit_code))
+        goto out;
+    struct hf_client *client = cli_client(cli);
+    exit_code = client == NULL ? EXIT_USAGE : sweep_all(cli, client, &span, &swept);
+    if (exit_code == EXIT_DONE)
+        say_done(cli, &swept);
+out:
+    buf_fini(&swept.next);
+    buf_fini(&end);
+    return exit_code;
+}
