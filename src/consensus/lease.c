@@ -45,7 +45,7 @@ static uint64_t lease_of_promise(const struct consensus *c, uint64_t ms)
 {
     uint64_t less = LEASE_TICK_MS + (2 * ms * c->opts.drift_ppm + PER_MILLION - 1) / PER_MILLION;
     if (PLANTED(lease_too_long))
-        return 3 * ms;
+        return 4 * ms;
     return ms > less ? ms - less : 0;
 }
 

@@ -26,7 +26,7 @@ void world_knobs(struct world *w)
     k->membership = draw(w, 40);
     k->transfer = draw(w, 10);
     k->campaign = draw(w, 6);
-    k->strike = rng_chance(r, 1, 5) ? 90 : draw(w, 20);
+    k->strike = rng_chance(r, 1, 4) ? 90 : draw(w, 20);
     k->probe_late = draw(w, 90);
     k->pause = draw(w, 12);
     k->damage = draw(w, 10);
@@ -38,7 +38,7 @@ void world_knobs(struct world *w)
     k->window = (uint32_t)rng_between(r, 4, 64);
     k->chaos_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 12), 1);
     k->client_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 24), 1);
-    k->lease_ms = rng_chance(r, 1, 2) ? 0 : (uint32_t)rng_between(r, k->et / 2, k->et);
+    k->lease_ms = rng_chance(r, 1, 3) ? 0 : (uint32_t)rng_between(r, k->et * 3 / 4, k->et);
 }
 
 /* --- chaos */
@@ -236,9 +236,19 @@ static void chaos_sleep(struct world *w, uint32_t slot)
 static void chaos_pause(struct world *w, uint32_t slot)
 {
     uint64_t until = w->now + 1 + rng_below(&w->rng, w->k.et * 4);
+    bool has_lease = w->k.lease_ms > 0 && w->slots[slot].m.role == CONS_LEADER;
+    if (has_lease) /* back when another has just been elected */
+        until = w->now + w->k.et * 3 / 2 + rng_below(&w->rng, w->k.et * 3 / 2);
     w->slots[slot].paused_until = until;
     world_push(w, until, EVENT_READ, slot);
     w->report.pauses++;
+}
+
+static void chaos_cut_off(struct world *w, uint32_t slot)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++)
+        w->cut[slot][i] = w->cut[i][slot] = i != slot;
+    world_push(w, w->now + 1 + rng_below(&w->rng, w->k.et * 4), EVENT_LINK, slot);
 }
 
 static void chaos_on(struct world *w, uint32_t slot)
@@ -266,8 +276,8 @@ static void chaos_on(struct world *w, uint32_t slot)
     } else if ((x -= k->membership) < k->transfer) {
         if (consensus_transfer(s->m.c, w->now, 0) == 0) {
             w->report.transfers++;
-            if (rng_chance(&w->rng, 1, 2)) /* the word may be out, and nothing else arrives */
-                world_push(w, w->now + 1 + rng_below(&w->rng, k->hb), EVENT_STRIKE, slot);
+            if (rng_chance(&w->rng, 1, 2)) /* its word is out, and nothing more comes in */
+                chaos_cut_off(w, slot);
         }
     } else if ((x -= k->transfer) < k->campaign) {
         consensus_campaign(s->m.c, w->now);
@@ -320,9 +330,7 @@ void world_strike(struct world *w, uint32_t slot)
         rng_chance(&w->rng, 1, 2) ? w->struck : (uint32_t)rng_below(&w->rng, w->n_slots);
     world_link(w, w->struck);
     w->struck = slot;
-    for (uint32_t i = 0; i < w->n_slots; i++)
-        w->cut[slot][i] = w->cut[i][slot] = i != slot;
-    world_push(w, w->now + 1 + rng_below(&w->rng, w->k.et * 4), EVENT_LINK, slot);
+    chaos_cut_off(w, slot);
     if (other != slot && slot_is_running(w, &w->slots[other])) {
         consensus_campaign(w->slots[other].m.c, w->now); /* so that two lead for a while */
         settle(w, other);

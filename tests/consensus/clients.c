@@ -104,7 +104,7 @@ void world_client(struct world *w)
         if (rng_chance(&w->rng, 2, 3))
             client_write(w, i);
         if (rng_chance(&w->rng, 1, 2))
-            client_read(w, i, false, rng_chance(&w->rng, 1, 2));
+            client_read(w, i, false, rng_chance(&w->rng, 2, 3));
         settle(w, i);
     }
 }
