@@ -31,7 +31,7 @@
  * scan        (key is the prefix) keys a page        "value": [[key, value, version], …]
  *             and milliseconds between pages
  *
- *   jepsen-client --endpoints host:port,…   until standard input ends
+ *   jepsen-client --endpoints host:port,… [--read-mode MODE]   until standard input ends
  *   jepsen-client --features                what the product's library can do, a word a line
  */
 #include <inttypes.h>
@@ -490,6 +490,30 @@ static const struct {
     {"scan", do_scan},
 };
 
+/* How reads are done: all of these must be linearizable. MIXED takes them in turn. */
+static enum { LEADER, ANY, LEASE, MIXED } read_mode;
+
+static bool read_mode_set(const char *name)
+{
+    static const char *const names[] = {"linearizable", "any", "lease", "mixed"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            read_mode = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void call_begin(struct hf_call *call)
+{
+    static unsigned turn;
+    unsigned mode = read_mode == MIXED ? turn++ % MIXED : read_mode;
+    hf_call_init(call);
+    call->any_replica = mode == ANY;
+    call->consistency = mode == LEASE ? HF_LEASE : HF_LINEARIZABLE;
+}
+
 static int run_op(struct op *op)
 {
     const struct json_node *f = json_member(op->nodes, 0, "f");
@@ -500,7 +524,7 @@ static int run_op(struct op *op)
         k++;
     if (k == ARRAY_LEN(kinds) || (timeout != NULL && json_node_u64(timeout, &timeout_ms) != 0))
         return -1;
-    hf_call_init(&op->call);
+    call_begin(&op->call);
     op->call.timeout_ms = (uint32_t)timeout_ms;
     op->key = client_text(op, json_member(op->nodes, 0, "key"));
     op->value = json_member(op->nodes, 0, "value");
@@ -557,8 +581,11 @@ int main(int argc, char **argv)
                watching_is_there() ? "watch\n" : "");
         return 0;
     }
-    if (argc != 3 || strcmp(argv[1], "--endpoints") != 0) {
-        fprintf(stderr, "usage: jepsen-client --endpoints host:port,… | --features\n");
+    bool has_mode = argc == 5 && strcmp(argv[3], "--read-mode") == 0 && read_mode_set(argv[4]);
+    if ((argc != 3 && !has_mode) || strcmp(argv[1], "--endpoints") != 0) {
+        fprintf(stderr, "usage: jepsen-client --endpoints host:port,… "
+                        "[--read-mode linearizable|any|lease|mixed]\n"
+                        "       jepsen-client --features\n");
         return 2;
     }
     hf_options_init(&options);

@@ -77,7 +77,8 @@ class Worker(threading.Thread):
         nodes = run.cluster.endpoints.split(",")
         first = self.number % len(nodes)  # not all of them talk to the same one first
         endpoints = ",".join(nodes[first:] + nodes[:first])
-        return run.control.client_command([*program, endpoints])
+        mode = [] if self.kind == "cli" else ["--read-mode", run.options.read_mode]
+        return run.control.client_command([*program, endpoints, *mode])
 
     def run(self):
         try:

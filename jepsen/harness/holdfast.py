@@ -46,7 +46,10 @@ class Cluster:
         self.control.write(secret, "only-for-this-run\n", node)
         self.control.write(
             node.conf, f"data_dir = {node.data}\nlisten = {self.endpoint(node)}\n"
-            f"{cluster}\ncluster_secret_file = {secret}\n{SMALL}", node)
+            f"{cluster}\ncluster_secret_file = {secret}\n{SMALL}{self.leases()}", node)
+
+    def leases(self):
+        return "lease_reads = on\n" if self.options.read_mode in ("lease", "mixed") else ""
 
     def renew(self, node):
         """It was removed from the cluster, and does not run: with an empty folder it is to ask

@@ -48,6 +48,8 @@ def parser_of(doc):
     add("--out", metavar="DIR", help="default: build/jepsen/<time>")
     add("--clients", choices=("mixed", "library", "cli"), default="mixed",
         help="the C library, the program holdfast, or both (mixed)")
+    add("--read-mode", choices=("linearizable", "any", "lease", "mixed"), default="linearizable",
+        help="of the library's reads: at the leader, any replica, by lease, or all in turn")
     add("--timeout-ms", type=int, default=2000, metavar="MS", help="deadline of operations (2000)")
     add("--bin", metavar="DIR", help="programs; default: build/release/bin")
     add("--plant", metavar="BUG", help="a bug of docs/PLANTED.md; --bin is of the preset planted")
