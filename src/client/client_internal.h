@@ -27,7 +27,7 @@ enum {
     CLIENT_NAME_MAX = 63,
     CLIENT_TEXT_MAX = 96,
     CLIENT_PUSH_REQUESTS = 32, /* so many leave before the turn ends: the store begins */
-    CLIENT_STAMP_BYTES = 64
+    CLIENT_STAMP_BYTES = 64,
 };
 
 /* The session that new changes are stamped with; id 0: one is drawn for the next. */
