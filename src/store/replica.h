@@ -289,7 +289,8 @@ static inline bool replica_is_up(const struct replica *r)
 /* Do reads of this turn wait to be confirmed? */
 static inline bool replica_has_open_reads(const struct replica *r)
 {
-    return r->open_batches[0] != NULL || r->open_batches[1] != NULL;
+    return r->open_batches[0] != NULL || r->open_batches[1] != NULL ||
+           !list_is_empty(&r->ready_reads) || !list_is_empty(&r->choked_reads);
 }
 
 /* It will have nothing to do for long: give back what memory that takes. */

@@ -368,6 +368,8 @@ void replica_read(struct replica *r, struct read_op *op)
         refresh(r);
     list_push_back(&r->ready_reads, &op->in_reads);
     serve_ready(r);
+    if (replica_has_open_reads(r)) /* a replica that sleeps looks at none */
+        replica_wake(r);
 }
 
 static void flush_batch(struct replica *r, struct read_batch *batch)
