@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     struct hf_options options;
     struct hf_client *client;
     hf_options_init(&options);
-    options.endpoints = argc > 1 ? argv[1] : "127.0.0.1:7000";
+    options.endpoints = argc > 1 ? argv[1] : "embedded:example";
     int code = hf_open(&options, &client);
     if (code != HF_OK) {
         fprintf(stderr, "open: %s\n", hf_strerror(code));

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scan ENDPOINTS [PREFIX] — all keys that begin so, in order, as of one version. */
+/* scan [ENDPOINTS] [PREFIX] — all keys that begin so, in order, each range as of one version. */
 #include <holdfast.h>
 #include <inttypes.h>
 #include <stdio.h>
+
+static int fill(struct hf_client *client)
+{
+    static const char *const keys[] = {"fruit/apple", "fruit/pear", "stone"};
+    int code = HF_OK;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0] && code == HF_OK; i++)
+        code = hf_put(client, hf_str(keys[i]), hf_str("here"), NULL, NULL, NULL);
+    return code;
+}
 
 static int run(struct hf_client *client, const char *prefix)
 {
@@ -35,13 +44,13 @@ int main(int argc, char **argv)
     struct hf_options options;
     struct hf_client *client;
     hf_options_init(&options);
-    options.endpoints = argc > 1 ? argv[1] : "127.0.0.1:7000";
+    options.endpoints = argc > 1 ? argv[1] : "embedded:example";
     int code = hf_open(&options, &client);
     if (code != HF_OK) {
         fprintf(stderr, "open: %s\n", hf_strerror(code));
         return 1;
     }
-    int status = run(client, argc > 2 ? argv[2] : "");
+    int status = fill(client) != HF_OK || run(client, argc > 2 ? argv[2] : "fruit/") != 0;
     hf_close(client);
     return status;
 }

@@ -1,91 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* watch ENDPOINTS PREFIX COUNT FILE — print COUNT changes of keys that begin so; FILE holds
- * how far it came, so that the next run goes on there. */
+/* watch [ENDPOINTS] — changes of keys that begin so, and how to go on later where one stopped. */
 #include <holdfast.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { TOKEN_MAX = 1 << 20 };
-
-static size_t load(const char *path, char *token)
-{
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return 0;
-    size_t len = fread(token, 1, TOKEN_MAX, file);
-    fclose(file);
-    return len;
-}
-
-static int save(const char *path, struct hf_watch *watch)
-{
-    struct hf_bytes token;
-    int code = hf_watch_token(watch, &token);
-    FILE *file = code == HF_OK ? fopen(path, "wb") : NULL;
-    if (file == NULL)
-        return 1;
-    size_t len = fwrite(token.data, 1, token.len, file);
-    return fclose(file) != 0 || len != token.len;
-}
+#include <string.h>
 
 static void print(const struct hf_event *event)
 {
     if (event->kind == HF_EVENT_DELETE)
         printf("- %.*s\n", (int)event->key.len, (const char *)event->key.data);
     else
-        printf("+ %.*s %.*s\n", (int)event->key.len, (const char *)event->key.data,
+        printf("+ %.*s '%.*s'\n", (int)event->key.len, (const char *)event->key.data,
                (int)event->value.len, (const char *)event->value.data);
 }
 
-static int run(struct hf_watch *watch, unsigned long count, const char *path)
+/* At least `count` changes; then *ret_token is where it stands, to be kept and freed. */
+static int follow(struct hf_client *client, const struct hf_watch_options *how, size_t count,
+                  struct hf_bytes *ret_token)
 {
-    while (count > 0) {
-        struct hf_watch_batch *batch;
-        int rv = hf_watch_next(watch, 10000, &batch);
-        if (rv < 0) {
-            fprintf(stderr, "watch: %s: %s\n", hf_strerror(rv), hf_watch_message(watch));
-            return 1;
-        }
-        if (rv == 0)
-            return 1; /* nothing for ten seconds */
+    struct hf_watch *watch;
+    struct hf_watch_batch *batch;
+    struct hf_bytes token;
+    int rv = hf_watch_open(client, how, &watch);
+    if (rv != HF_OK)
+        return rv;
+    while (count > 0 && (rv = hf_watch_next(watch, 10000, &batch)) == 1) {
         for (size_t i = 0; i < batch->count; i++)
             print(&batch->events[i]);
         count -= batch->count < count ? batch->count : count;
         hf_watch_batch_free(batch);
-        if (save(path, watch) != 0)
-            return 1;
     }
-    return 0;
+    if (rv < 0)
+        fprintf(stderr, "watch: %s\n", hf_watch_message(watch));
+    rv = rv == 1 ? hf_watch_token(watch, &token) : rv < 0 ? rv : HF_ERR_TIMEOUT;
+    void *copy = rv == HF_OK ? malloc(token.len) : NULL;
+    if (copy != NULL)
+        *ret_token = hf_bytes(memcpy(copy, token.data, token.len), token.len);
+    hf_watch_close(watch);
+    return rv == HF_OK && copy == NULL ? HF_ERR_NOMEM : rv;
+}
+
+static int run(struct hf_client *client)
+{
+    struct hf_watch_options how;
+    struct hf_result *result = NULL;
+    struct hf_bytes token = {0}, later = {0};
+    int code = hf_put(client, hf_str("user/ada"), hf_str("here"), NULL, NULL, &result);
+    hf_watch_options_init(&how);
+    how.prefix = hf_str("user/");
+    how.from_version = result != NULL ? result->version : 0; /* 0 would be: from now on */
+    hf_result_free(result);
+    if (code == HF_OK)
+        code = follow(client, &how, 1, &token);
+    if (code == HF_OK)
+        code = hf_delete(client, hf_str("user/ada"), NULL, NULL, NULL);
+    hf_watch_options_init(&how);
+    how.token = token; /* nothing is missed, and nothing told twice */
+    if (code == HF_OK)
+        code = follow(client, &how, 1, &later);
+    free((void *)token.data);
+    free((void *)later.data);
+    return code;
 }
 
 int main(int argc, char **argv)
 {
-    static char token[TOKEN_MAX];
     struct hf_options options;
-    struct hf_watch_options how;
     struct hf_client *client;
-    struct hf_watch *watch;
-    if (argc != 5) {
-        fprintf(stderr, "usage: watch ENDPOINTS PREFIX COUNT FILE\n");
-        return 2;
-    }
     hf_options_init(&options);
-    options.endpoints = argv[1];
-    if (hf_open(&options, &client) != HF_OK)
-        return 1;
-    hf_watch_options_init(&how);
-    how.prefix = hf_str(argv[2]);
-    how.from_version = 0; /* from now on, unless … */
-    how.token = hf_bytes(token, load(argv[4], token));
-    int code = hf_watch_open(client, &how, &watch);
-    if (code != HF_OK) {
-        fprintf(stderr, "watch: %s\n", hf_strerror(code));
+    options.endpoints = argc > 1 ? argv[1] : "embedded:example";
+    int code = hf_open(&options, &client);
+    if (code == HF_OK) {
+        code = run(client);
         hf_close(client);
-        return 1;
     }
-    int status = run(watch, strtoul(argv[3], NULL, 10), argv[4]);
-    hf_watch_close(watch);
-    hf_close(client);
-    return status;
+    if (code != HF_OK)
+        fprintf(stderr, "watch: %s\n", hf_strerror(code));
+    return code == HF_OK ? 0 : 1;
 }
