@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What `cmake --install` leaves behind: programs, header, library pkg-config file and
+"""What `cmake --install` leaves behind: programs, pages, header, library, pkg-config file and
 CMake package, from which C and C++ programs are built and run."""
 import os
 import subprocess
@@ -114,6 +114,14 @@ def test_install():
         for line in run("nm", "-D", "--defined-only", library).splitlines():
             name = line.split()[-1]
             check(name.startswith("hf_") or line.split()[-2] == "A", "is visible:", line)
+
+        pages = {name for _, _, names in os.walk(os.path.join(prefix, "share/man"))
+                 for name in names}
+        check({"holdfast.1", "holdfast.conf.5", "holdfastd.8"} <= pages, pages)
+        calls = {line.split()[-1].split("@")[0]
+                 for line in run("nm", "-D", "--defined-only", library).splitlines()}
+        missing = {name for name in calls if name.startswith("hf_") and f"{name}.3" not in pages}
+        check(not missing, "no page was installed of", missing)
 
         env = dict(os.environ, PKG_CONFIG_PATH=os.path.dirname(find(prefix, "holdfast.pc")),
                    LD_LIBRARY_PATH=os.path.dirname(library))
