@@ -37,6 +37,26 @@ bool cli_write(FILE *file, struct slice bytes)
     return bytes.len == 0 || fwrite(bytes.data, 1, bytes.len, file) == bytes.len;
 }
 
+static size_t lines_of(struct slice text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += text.data[i] == '\n';
+    return count;
+}
+
+/* Where output goes: to a pager from the moment that it is too long for the terminal. */
+static FILE *output(struct cli *cli)
+{
+    bool is_long = cli->page_lines > 0 && lines_of(buf_slice(&cli->out)) > cli->page_lines;
+    if (is_long && cli->pager == NULL) {
+        cli->pager = popen(cli->pager_command, "we");
+        if (cli->pager == NULL)
+            cli->page_lines = 0;
+    }
+    return cli->pager != NULL ? cli->pager : stdout;
+}
+
 bool cli_flush(struct cli *cli, bool is_end)
 {
     if (cli->out.failed && !cli->is_out_bad) {
@@ -47,10 +67,13 @@ bool cli_flush(struct cli *cli, bool is_end)
         return false;
     if (!is_end && cli->out.len < FLUSH_AT)
         return true;
-    bool is_good = cli_write(stdout, buf_slice(&cli->out));
-    is_good = is_good && (!is_end || fflush(stdout) == 0);
+    FILE *file = output(cli);
+    bool is_good = cli_write(file, buf_slice(&cli->out));
+    is_good = is_good && (!is_end || fflush(file) == 0);
     buf_clear(&cli->out);
-    if (!is_good) {
+    if (!is_good && file != stdout) {
+        cli->is_out_bad = true; /* the pager was left: no more is wanted */
+    } else if (!is_good) {
         fprintf(stderr, "%s: standard output: %s\n", cli->path, strerror(errno));
         cli->is_out_bad = true;
     }
@@ -277,6 +300,12 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
         *ret_exit = cli_usage(cli, "%s", err.msg);
         return false;
     }
+    if (cli->is_listing) {
+        for (size_t i = 0; i < count; i++)
+            buf_printf(&cli->out, "%s--%s", i > 0 ? " " : "", all[i].name);
+        *ret_exit = EXIT_DONE;
+        return false;
+    }
     if (cli->is_help) {
         help_of_command(cli, all, count);
         *ret_exit = cli_flush(cli, true) ? EXIT_DONE : EXIT_ERROR;
@@ -352,6 +381,8 @@ int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
                  const char *const *argv)
 {
     int lead = leading_flags(argc, argv);
+    if (cli->root == NULL)
+        cli->root = table;
     if (lead == argc) {
         bool is_asked = wants_help(argc, argv);
         if (argc > 0 && !is_asked)

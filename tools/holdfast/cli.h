@@ -67,6 +67,11 @@ struct cli {
     bool is_out_bad;                   /* standard output cannot be written */
     bool is_open_bad;                  /* endpoints that are right could not be opened */
     bool is_shell;                     /* the client stays open between commands */
+    const struct cli_command *root;    /* the table that all began with */
+    bool is_listing;                   /* cli_parse() appends the names of flags, and is done */
+    unsigned page_lines;               /* more than so many lines go to a pager; 0: none do */
+    const char *pager_command;         /* for the system's shell */
+    FILE *pager;                       /* NULL: not begun */
 };
 
 /* What cli_parse() leaves beside flags. */

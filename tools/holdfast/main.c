@@ -73,6 +73,8 @@ static const struct cli_command commands[] = {
      "  holdfast bench put --clients 64 --seconds 10"},
     {"debug", NULL, debug_commands, NULL, "look into a stopped store's files",
      "  holdfast debug log dump /var/lib/holdfast/log"},
+    {"completion", completion_run, NULL, "SHELL", "print a completion script for a shell (bash)",
+     "  source <(holdfast completion bash)"},
     {"version", run_version, NULL, NULL, "print the version", "  holdfast version"},
     {0},
 };

@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * shell: the commands about keys, line by line over one connection. With a terminal
- * libedit gives history and completion; otherwise lines come from standard input.
+ * there are history, completion and paging (terminal.h); otherwise lines come from standard
+ * input.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <editline/readline.h>
-
 #include "commands.h"
 #include "split.h"
-
-enum { HISTORY_MAX = 1000 };
+#include "terminal.h"
 
 const struct cli_command kv_commands[] = {
     {"get", kv_get, NULL, "KEY…", "print the values of keys", NULL},
@@ -72,19 +70,20 @@ static bool run_line(struct cli *cli, char *line, const struct defaults *default
 static void run_terminal(struct cli *cli, const struct defaults *defaults)
 {
     bool goes_on = true;
-    using_history();
-    stifle_history(HISTORY_MAX);
+    terminal_begin(cli, kv_commands);
     while (goes_on) {
-        char *line = readline("holdfast> ");
+        char *line = terminal_line("holdfast> ");
+        goes_on = line != NULL;
         if (line == NULL) {
             printf("\n");
-            return;
+        } else {
+            terminal_page_begin(cli);
+            goes_on = run_line(cli, line, defaults);
+            terminal_page_end(cli);
         }
-        if (line[0] != 0)
-            add_history(line);
-        goes_on = run_line(cli, line, defaults);
         free(line);
     }
+    terminal_end();
 }
 
 static void run_lines(struct cli *cli, const struct defaults *defaults)

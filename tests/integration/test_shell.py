@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The shell on a terminal: history, completion of commands and keys, paging; and the completion
+that bash gets."""
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import shutil
+import stat
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+
+from cluster import BIN, check, main, wait_until
+
+PROMPT = b"holdfast> "
+
+
+@contextlib.contextmanager
+def scratch():
+    folder = tempfile.mkdtemp(prefix="holdfast-shell-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Shell:
+    """`holdfast shell` on a terminal of ten lines."""
+
+    def __init__(self, folder, **more):
+        env = dict(os.environ, TERM="dumb", HOLDFAST_ENDPOINTS=f"embedded:{folder}/store",
+                   HOLDFAST_HISTORY=f"{folder}/history", PAGER="sed s/^/paged:/")
+        env.update(more)
+        self.terminal, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 200, 0, 0))
+        self.process = subprocess.Popen([f"{BIN}/holdfast", "shell"], stdin=slave, stdout=slave,
+                                        stderr=slave, env=env, start_new_session=True)
+        os.close(slave)
+        self.seen = b""
+        self.until(PROMPT)
+
+    def is_editing(self):
+        return termios.tcgetattr(self.terminal)[3] & termios.ICANON == 0
+
+    def until(self, what):
+        """Everything up to and with `what`."""
+        deadline = time.monotonic() + 60
+        while what not in self.seen:
+            ready, _, _ = select.select([self.terminal], [], [], 1)
+            if ready:
+                try:
+                    self.seen += os.read(self.terminal, 65536)
+                except OSError:
+                    check(False, "the shell ended:", self.seen, "want", what)
+            check(time.monotonic() < deadline, "want", what, "seen", self.seen)
+        found, self.seen = self.seen.split(what, 1)
+        return (found + what).decode(errors="replace")
+
+    def type(self, keys):
+        wait_until("it reads keys, not lines", 60, self.is_editing)
+        os.write(self.terminal, keys.encode())
+
+    def run(self, line):
+        """Type a line; what it printed."""
+        self.type(line + "\n")
+        self.until(b"\n")  # its echo
+        return self.until(PROMPT).replace("\r", "")[:-len(PROMPT)]
+
+    def end(self):
+        self.type("quit\n")
+        check(self.process.wait(timeout=60) == 0, self.process.returncode)
+        os.close(self.terminal)
+
+
+def put(folder, text):
+    done = subprocess.run([f"{BIN}/holdfast", "shell", "--endpoints", f"embedded:{folder}/store"],
+                          input=text, capture_output=True, text=True, timeout=120, check=False)
+    check(done.returncode == 0 and done.stderr == "", done.stderr)
+
+
+def test_completion():
+    with scratch() as folder:
+        keys = [f"m/{i:03}" for i in range(100)] + ["m/9z"]
+        put(folder, "".join(f"put {key} v{key}\n" for key in keys) +
+            "put user/ada Ada\nput user/bob Bob\nput 'with blank' x\n")
+        shell = Shell(folder)
+        check("OK" in shell.run("pu\tuser/cid Cid"), "a command")
+        check(shell.run("get user/b\t") == "Bob\n", "a key")
+        check("leader" in shell.run("clu\tsta\t"), "a command under a command")
+        # The first keys that are found have more in common than all of them.
+        check(shell.run("get m/\t9z") == "vm/9z\n", "no more than all keys have in common")
+        check(shell.run("get m/04\t2") == "vm/042\n", "what is there stays")
+        check("no such key" in shell.run("get nothing\t"), "no candidate, no change")
+        shell.type("get user/\t\t")
+        listing = shell.until(b"cid")
+        shell.until(PROMPT + b"get user/")
+        check("user/ada" in listing and "user/bob" in listing, listing)
+        check(shell.run("ada") == "Ada\n", "and the line goes on")
+        shell.end()
+
+
+def test_history():
+    with scratch() as folder:
+        path = f"{folder}/history"
+        with open(path, "w", encoding="ascii") as f:
+            f.writelines(f"get old{i}\n" for i in range(2500))
+            f.write("x" * 10000 + "\n")
+        os.chmod(path, 0o644)
+        shell = Shell(folder)
+        shell.run("put a 1")
+        shell.run(" put secret 2")
+        check(shell.run("\x1b[A").endswith("OK\n"), "the line before comes back")
+        shell.end()
+        with open(path, encoding="ascii") as f:
+            lines = f.read().split("\n")
+        check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, oct(os.stat(path).st_mode))
+        check(lines[-5:] == ["get old2499", "put a 1", "put a 1", "quit", ""], lines[-6:])
+        check(len(lines) <= 1000 + 4 and "get old1500" in lines, len(lines))
+        check(os.listdir(folder).count("history") == 1 and
+              not [n for n in os.listdir(folder) if n.startswith("history.")], os.listdir(folder))
+        shell = Shell(folder)  # another day
+        check(shell.run("\x1b[A\x1b[A").endswith("OK\n"), "the line of last time comes back")
+        shell.end()
+        shell = Shell(folder, HOLDFAST_HISTORY="")
+        shell.run("put not-kept 1")
+        shell.end()
+        with open(path, encoding="ascii") as f:
+            check("not-kept" not in f.read(), "an empty name keeps none")
+        shell = Shell(folder, HOLDFAST_HISTORY=f"{folder}/no/such/folder")
+        check("OK" in shell.run("put b 1"), "it goes on without one")
+        shell.end()
+
+
+def test_paging():
+    with scratch() as folder:
+        put(folder, "".join(f"put k{i:02} v\n" for i in range(30)))
+        shell = Shell(folder)
+        lines = shell.run("scan --keys-only").strip().split("\n")
+        check(lines == [f"paged:k{i:02}" for i in range(30)], lines)
+        check(shell.run("scan --keys-only --limit 3") == "k00\nk01\nk02\n", "short output is not")
+        check(shell.run("get k01") == "v\n", "nothing is left over")
+        shell.end()
+        shell = Shell(folder, PAGER="head -1")  # somebody leaves early
+        check(shell.run("scan --keys-only") == "k00\n", "one line")
+        check(shell.run("get k01") == "v\n", "and the shell goes on")
+        shell.end()
+        shell = Shell(folder, PAGER="")
+        check(shell.run("scan --keys-only").startswith("k00\nk01\n"), "no pager")
+        shell.end()
+
+
+BASH = r"""
+source <("$0"/holdfast completion bash)
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+_holdfast
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def completed(*words):
+    done = subprocess.run(["bash", "-u", "-e", "-c", BASH, os.path.abspath(BIN), "holdfast", *words],
+                          capture_output=True, text=True, timeout=60, check=False)
+    check(done.returncode == 0 and done.stderr == "", words, done.stderr)
+    return done.stdout.split()
+
+
+def test_bash():
+    rows = (
+        (("ge",), ["get"]),
+        (("range", "li"), ["list"]),
+        (("--json", "range", "li"), ["list"]),
+        (("range", "list", "--js"), ["--json"]),
+        (("put", "k", "v", "--if-a"), ["--if-absent"]),
+        (("get", "--consistency", "st"), ["stale"]),
+        (("local", "up", "--no"), ["--nodes"]),
+        (("debug", "log", "du"), ["dump"]),
+        (("nothing",), []),
+        (("get", "k"), []),
+    )
+    for words, want in rows:
+        check(completed(*words) == want, words, completed(*words), "want", want)
+    check(len(completed("")) > 20, "all commands")
+    with scratch() as folder:
+        os.mkdir(os.path.join(folder, "inside"))
+        check(completed("local", "up", "--dir", f"{folder}/in") == [f"{folder}/inside"], "folders")
+
+
+if __name__ == "__main__":
+    main(test_completion, test_history, test_paging, test_bash)
