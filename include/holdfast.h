@@ -215,7 +215,8 @@ struct hf_result {
     int code;                     /* as the call returned it */
     const char *message;          /* why, in words; "" if all is well */
     uint64_t version;             /* changes: given to all their keys; reads: read at */
-    uint64_t trace_id;            /* what the store's log calls this request */
+    uint64_t trace_id;            /* what the store's log calls this request, if it was slow
+                                     (slow_request of its configuration) */
     size_t failed_op;             /* batch: index of the operation that stopped it */
     size_t count;                 /* of items */
     const struct hf_item *items;  /* get and single changes: one; multi-get, batch: one for

@@ -116,6 +116,9 @@ static const struct key_row rows[] = {
      "requests of all clients in flight; then they hear BUSY"},
     {"requests_bytes_max", KEY_SIZE, AT(requests_bytes_max), MIB, TIB, 256 * MIB,
      "bytes of all requests in flight; then clients hear BUSY"},
+    {"slow_request", KEY_DURATION, AT(slow_request_us), 0, 3600 * SEC, 500 * MS,
+     "reads and writes that take so long are logged with their trace id, ten a second at most; "
+     "0: none"},
     {"client_stall", KEY_DURATION, AT(client_stall_us), 100 * MS, 3600 * SEC, 30 * SEC,
      "a client that leaves answers unread for so long is closed"},
 

@@ -81,6 +81,7 @@ struct config {
     uint64_t client_queue_bytes;  /* answers that wait for one client to read */
     uint64_t requests_max;
     uint64_t requests_bytes_max; /* of all requests in flight in the store */
+    uint64_t slow_request_us;    /* reads and writes that take so long are logged; 0: none */
     uint64_t client_stall_us;    /* a client that reads nothing for so long is closed */
     /* a disk that fills up: free bytes at which … */
     uint64_t disk_low_bytes;     /* … no new replica is taken */

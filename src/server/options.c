@@ -43,6 +43,7 @@ static void set_limits(const struct config *config, struct store_options *option
     options->requests_max = (uint32_t)config->client_requests_max;
     options->reply_bytes_max = config->client_queue_bytes;
     options->reply_bytes_hard = config->client_queue_bytes * 8;
+    options->slow_request_ms = (uint32_t)(config->slow_request_us / 1000);
     options->reply_stall_ms = (uint32_t)(config->client_stall_us / 1000);
     options->queue_bytes_max = config->requests_bytes_max;
     options->requests_bytes_max = config->requests_bytes_max;

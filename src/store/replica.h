@@ -57,6 +57,7 @@ struct answer_to {
     uint64_t client;          /* net's */
     uint64_t request_id;
     uint64_t trace_id;
+    uint64_t began_us; /* it came */
     uint64_t deadline_us;
     uint64_t range_id; /* that the answer is about; 0: none */
     size_t held_bytes; /* to be given back when it is answered (admit.h) */

@@ -32,6 +32,40 @@ static void fill_leader(const struct store *store, uint64_t range_id, struct lea
     };
 }
 
+/* Those that are over at once where all is well. */
+static bool is_of_a_moment(enum request_kind kind)
+{
+    return kind == REQUEST_WRITE || kind == REQUEST_GET || kind == REQUEST_MULTI_GET ||
+           kind == REQUEST_SCAN;
+}
+
+/* What took long is told with the trace id by which its client knows it, too: so many lines in a
+ * second, and how many there would have been more. */
+static void tell_slow(struct store *store, const struct answer_to *to, int status)
+{
+    struct slow_lines *lines = &store->slow_lines;
+    if (store->opt.slow_request_ms == 0 || !is_of_a_moment(to->kind))
+        return;
+    uint64_t now_us = env_now_us(store->env);
+    uint64_t took_ms = (now_us - to->began_us) / 1000;
+    if (took_ms < store->opt.slow_request_ms)
+        return;
+    if (now_us - lines->since_us >= 1000 * 1000) {
+        if (lines->untold > 0)
+            LOG_WARN(store->logger, "slow_requests_untold", "count=%llu",
+                     (unsigned long long)lines->untold);
+        *lines = (struct slow_lines){.since_us = now_us};
+    }
+    if (lines->told == STORE_SLOW_LINES_MAX) {
+        lines->untold++;
+        return;
+    }
+    lines->told++;
+    LOG_WARN(store->logger, "slow_request", "trace=%016llx kind=%s range=%llu took_ms=%llu code=%s",
+             (unsigned long long)to->trace_id, request_kind_name(to->kind),
+             (unsigned long long)to->range_id, (unsigned long long)took_ms, err_name(status));
+}
+
 void service_answer(struct store *store, const struct answer_to *to, struct response *response)
 {
     struct buf frame;
@@ -42,6 +76,7 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
         to->inner->cb(to->inner, response);
         return;
     }
+    tell_slow(store, to, response->status);
     if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
         fill_leader(store, to->range_id, &response->leader);
     buf_init(&frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
@@ -458,7 +493,8 @@ static void describe(const struct store *store, struct answer_to *to, const stru
     to->request_id = request->id;
     to->trace_id = request->trace_id;
     to->kind = request->kind;
-    to->deadline_us = env_now_us(store->env) + (uint64_t)request->timeout_ms * 1000;
+    to->began_us = env_now_us(store->env);
+    to->deadline_us = to->began_us + (uint64_t)request->timeout_ms * 1000;
 }
 
 /* Whoever asks: the answer comes once, now or later. */

@@ -375,6 +375,7 @@ void store_options_init(struct store_options *options)
         .reply_bytes_max = (size_t)8 << 20,
         .reply_bytes_hard = (size_t)64 << 20,
         .reply_stall_ms = 30000,
+        .slow_request_ms = 500,
         .requests_max = 4096,
         .requests_held_max = 65536,
         .requests_bytes_max = (size_t)256 << 20,

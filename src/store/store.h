@@ -117,6 +117,8 @@ struct store_options {
     uint32_t requests_max;      /* in flight on one connection: 4,096 */
     uint32_t requests_held_max; /* of all clients, not answered yet: 65,536 … */
     size_t requests_bytes_max;  /* … and their bytes: 256 MiB */
+    uint32_t slow_request_ms;   /* reads and writes that take so long are logged with their trace
+                                   id, ten a second at most; 0: none; 500 */
     const struct logger *logger;
     const struct store_recover *recover; /* NULL: serve. Else recover the folder, and nothing
                                             more: no listening, no peers. Borrowed */

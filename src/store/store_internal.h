@@ -91,6 +91,14 @@ struct join {
     uint64_t told_us;            /* when it was last complained of */
 };
 
+/* Lines about slow requests in the second that began at since_us. */
+struct slow_lines {
+    uint64_t since_us;
+    uint32_t told;
+    uint64_t untold;
+};
+enum { STORE_SLOW_LINES_MAX = 10 };
+
 struct store {
     struct env *env;
     const struct logger *logger;
@@ -132,6 +140,7 @@ struct store {
     struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
     struct env_timer timer; /* the tick, while operators wait or it drains */
     struct env_timer care;
+    struct slow_lines slow_lines;
     struct env_timer slow; /* the engine is behind: no writes are proposed until it fires */
     uint64_t slow_us;      /* to wait, but too short yet to be waited for */
     enum watermark mark;

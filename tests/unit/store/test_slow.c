@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests that take long are told to the log, with the trace id that their client knows. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "support/check.h"
+#include "unit/store/store_rig.h"
+
+enum { THRESHOLD_MS = 200, BURST = 30, LINES_MAX = 10 };
+
+struct heard {
+    int slow;
+    uint64_t untold;
+    char last[256];
+};
+
+static void on_line(void *data, enum log_level level, const char *line)
+{
+    struct heard *heard = data;
+    unsigned long long count = 0;
+    (void)level;
+    if (strncmp(line, "slow_request ", 13) == 0) {
+        heard->slow++;
+        snprintf(heard->last, sizeof heard->last, "%s", line);
+    }
+    if (sscanf(line, "slow_requests_untold count=%llu", &count) == 1)
+        heard->untold += count;
+}
+
+static struct rig_answer *put(struct rig *rig, size_t i, uint64_t trace_id)
+{
+    struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
+    struct command command = {.op_count = 1, .ops = &op};
+    struct buf raw;
+    buf_init(&raw, FRAME_BODY_MAX);
+    command_encode(&raw, &command);
+    struct request request = {.kind = REQUEST_WRITE,
+                              .timeout_ms = 10000,
+                              .trace_id = trace_id,
+                              .write = {buf_slice(&raw)}};
+    struct rig_answer *answer = rig_ask(rig, i, &request);
+    buf_fini(&raw);
+    return answer;
+}
+
+static void slow_down(struct rig *rig, size_t leader)
+{
+    for (size_t i = 0; i < 3; i++) {
+        if (i == leader)
+            continue;
+        sim_net_slow(rig->sim, rig->nodes[leader], rig->nodes[i], 150 * RIG_MS);
+        sim_net_slow(rig->sim, rig->nodes[i], rig->nodes[leader], 150 * RIG_MS);
+    }
+}
+
+static void test_slow_requests_are_told(void **state)
+{
+    struct rig rig;
+    struct heard heard = {0};
+    struct logger logger = {.level = LOG_LEVEL_WARN, .sink = on_line, .data = &heard};
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.logger = &logger;
+    rig.options.slow_request_ms = THRESHOLD_MS;
+    size_t leader = rig_start_cluster(&rig);
+    struct rig_answer *quick = put(&rig, leader, 0xaaa);
+    rig_run(&rig, 150 * RIG_MS);
+    assert_int_equal(quick->status, 0);
+    assert_int_equal(heard.slow, 0);
+
+    slow_down(&rig, leader);
+    rig_run(&rig, 1000 * RIG_MS);
+    struct rig_answer *slow = put(&rig, leader, 0xcafe);
+    rig_run(&rig, 900 * RIG_MS);
+    assert_int_equal(slow->count, 1);
+    assert_int_equal(heard.slow, 1);
+    assert_non_null(strstr(heard.last, "trace=000000000000cafe"));
+    assert_non_null(strstr(heard.last, "kind=write"));
+    assert_non_null(strstr(heard.last, "code=OK"));
+
+    /* So many in a second, and then how many more there were. */
+    rig_run(&rig, 1000 * RIG_MS);
+    for (uint64_t i = 0; i < BURST; i++)
+        put(&rig, leader, i + 1);
+    rig_run(&rig, 900 * RIG_MS);
+    assert_int_equal(heard.slow, 1 + LINES_MAX);
+    assert_int_equal(heard.untold, 0);
+    rig_run(&rig, 1000 * RIG_MS);
+    put(&rig, leader, 0xbeef);
+    rig_run(&rig, 900 * RIG_MS);
+    assert_int_equal(heard.slow, 2 + LINES_MAX);
+    assert_int_equal(heard.untold, BURST - LINES_MAX);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
+static void test_zero_tells_none(void **state)
+{
+    struct rig rig;
+    struct heard heard = {0};
+    struct logger logger = {.level = LOG_LEVEL_WARN, .sink = on_line, .data = &heard};
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.logger = &logger;
+    rig.options.slow_request_ms = 0;
+    size_t leader = rig_start_cluster(&rig);
+    slow_down(&rig, leader);
+    struct rig_answer *slow = put(&rig, leader, 0xcafe);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(slow->count, 1);
+    assert_int_equal(heard.slow, 0);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_slow_requests_are_told),
+        cmocka_unit_test(test_zero_tells_none),
+    };
+    return cmocka_run_group_tests_name("slow", tests, NULL, NULL);
+}
