@@ -804,13 +804,20 @@ enum hf_placement_verb {
     HF_PLACEMENT_OPERATORS = 10, /* a table of what runs, and of what ended */
     HF_PLACEMENT_DRAIN = 11,     /* store `id`: leaders leave, nothing comes */
     HF_PLACEMENT_UNDRAIN = 12,
-    HF_PLACEMENT_DECOMMISSION = 13, /* replicas leave it, too; then it is removed */
-    HF_PLACEMENT_REMOVE_STORE = 14, /* forget a store that is down or holds nothing */
-    HF_PLACEMENT_RANGES = 15,       /* a table: of range `id`, or from on-disk key `value` on */
-    HF_PLACEMENT_COMMAND = 16       /* `name`: "move", "add-replica", "remove-replica",
-                                       "transfer-leader", "split", "merge", "scatter"; of range
-                                       `id`, or the one that has on-disk key `value`. "cancel":
-                                       of operator `id` */
+    HF_PLACEMENT_DECOMMISSION = 13,    /* replicas leave it, too; then it is removed */
+    HF_PLACEMENT_REMOVE_STORE = 14,    /* forget a store that is down or holds nothing */
+    HF_PLACEMENT_RANGES = 15,          /* a table: of range `id`, or from on-disk key `value` on */
+    HF_PLACEMENT_KEYSPACES = 17,       /* a table of keyspaces, or of the one called `name` */
+    HF_PLACEMENT_KEYSPACE_CREATE = 18, /* called `name`; `value` (or some of it):
+                                          "slots=256,ranges=16,replicas=3" */
+    HF_PLACEMENT_KEYSPACE_ALTER = 19,  /* likewise; not its slots */
+    HF_PLACEMENT_KEYSPACE_DROP = 20,   /* nobody may open it any more; its keys stay until who
+                                          dropped it has deleted them, and then says … */
+    HF_PLACEMENT_KEYSPACE_FORGET = 21, /* … that there is nothing left: the name is free */
+    HF_PLACEMENT_COMMAND = 16          /* `name`: "move", "add-replica", "remove-replica",
+                                          "transfer-leader", "split", "merge", "scatter"; of range
+                                          `id`, or the one that has on-disk key `value`. "cancel":
+                                          of operator `id` */
 };
 
 struct hf_placement_ask {

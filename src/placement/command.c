@@ -170,7 +170,7 @@ static int do_merge(struct word *w, struct err *err)
     struct pl_range *right = pl_tree_next(w->p, w->r);
     if (w->r->id == PLACEMENT_SYSTEM_RANGE || w->r->end_len == 0 || right == NULL ||
         right->id == PLACEMENT_SYSTEM_RANGE ||
-        !slice_equal(pl_range_end(w->r), pl_range_start(right)) || !pl_is_cut_inside(right))
+        !slice_equal(pl_range_end(w->r), pl_range_start(right)) || !pl_is_cut_inside(w->p, right))
         return err_set(err, ERR_INVALID, "range %llu has no right neighbour to be merged with",
                        U(w->r->id));
     struct pl_health a = pl_range_health(w->p, w->r);

@@ -65,9 +65,10 @@ bool pl_range_is_led(const struct placement *p, const struct pl_range *r)
 
 uint32_t pl_range_factor(const struct placement *p, const struct pl_range *r)
 {
-    return (uint32_t)(r->id == PLACEMENT_SYSTEM_RANGE
-                          ? MAX(p->settings.system_replicas, p->settings.replicas)
-                          : p->settings.replicas);
+    if (r->id == PLACEMENT_SYSTEM_RANGE)
+        return (uint32_t)MAX(p->settings.system_replicas, p->settings.replicas);
+    uint32_t own = pl_keyspace_replicas(p, r);
+    return own > 0 ? own : (uint32_t)p->settings.replicas;
 }
 
 /* Whom a count of nodes leaves out beside those that are to leave. */

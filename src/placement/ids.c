@@ -6,10 +6,8 @@
 #include "placement/placement_internal.h"
 
 static const uint32_t block_of[PLACEMENT_IDS_NR] = {
-    [PLACEMENT_IDS_STORE] = 8,
-    [PLACEMENT_IDS_RANGE] = 1024,
-    [PLACEMENT_IDS_REPLICA] = 4096,
-    [PLACEMENT_IDS_OPERATOR] = 4096,
+    [PLACEMENT_IDS_STORE] = 8,       [PLACEMENT_IDS_RANGE] = 1024,  [PLACEMENT_IDS_REPLICA] = 4096,
+    [PLACEMENT_IDS_OPERATOR] = 4096, [PLACEMENT_IDS_KEYSPACE] = 64,
 };
 
 bool pl_ids_take(struct placement *p, enum placement_ids kind, uint32_t count, uint64_t *ret_ids)

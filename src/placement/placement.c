@@ -31,7 +31,8 @@ struct placement *placement_new(const struct placement_options *options)
     list_init(&p->ops);
     list_init(&p->sends);
     for (int kind = 0; kind < PLACEMENT_IDS_NR; kind++) {
-        uint64_t first = MAX(options->first_id[kind], 1);
+        uint64_t least = kind == PLACEMENT_IDS_KEYSPACE ? KEYSPACE_NAMED_FIRST : 1;
+        uint64_t first = MAX(options->first_id[kind], least);
         p->ids[kind] = (struct pl_ids){.next = first, .limit = first, .want = first};
     }
     if (pl_rows_init(p) != 0) {
@@ -57,6 +58,7 @@ void placement_free(struct placement *p)
     map_fini(&p->ended_at);
     map_fini(&p->ops_by_id);
     pl_rows_fini(p);
+    free(p->keyspaces);
     free(p->ended);
     free(p->past);
     free(p);
@@ -142,6 +144,7 @@ void placement_tick(struct placement *p, uint64_t now_ms)
     pl_ops_tick(p);
     run_checks(p);
     run_scan(p);
+    pl_keyspaces_tick(p);
     if (p->checks_waiting == 0)
         pl_balance(p);
 }

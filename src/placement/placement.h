@@ -55,6 +55,7 @@ enum {
     PLACEMENT_LABELS_MAX = 256,     /* bytes of "zone=a,rack=r1" */
     PLACEMENT_REASON_MAX = 160,     /* bytes of a reason, with its NUL */
     PLACEMENT_WRITE_ROWS_MAX = 256, /* rows of one durable write */
+    PLACEMENT_KEYSPACES_MAX = 1024, /* that have names */
     PLACEMENT_SYSTEM_RANGE = 1,
 };
 
@@ -64,6 +65,7 @@ enum placement_ids {
     PLACEMENT_IDS_RANGE,
     PLACEMENT_IDS_REPLICA,
     PLACEMENT_IDS_OPERATOR,
+    PLACEMENT_IDS_KEYSPACE,
     PLACEMENT_IDS_NR,
 };
 
@@ -117,8 +119,8 @@ bool placement_next_write(struct placement *p, struct placement_write *ret_write
  * again. Anything else ends the driver: from then on it gives out nothing. */
 void placement_written(struct placement *p, uint64_t write_id, int status);
 
-/* Is all durable that was asked by placement_set(), placement_pause(), placement_wish() and
- * placement_remove_store()? Not while a write is on its way. */
+/* Is all durable that was asked by placement_set(), placement_pause(), placement_wish(),
+ * placement_remove_store() and placement_keyspace_…()? Not while a write is on its way. */
 bool placement_is_durable(const struct placement *p);
 
 /* Did a write fail? Then free it and begin again from the rows. */
@@ -382,6 +384,48 @@ int placement_wish(struct placement *p, uint64_t store_id, enum placement_store_
 
 /* Forget a store that is DOWN or holds nothing, for ever. ERR_STATE says why not. */
 int placement_remove_store(struct placement *p, uint64_t store_id, struct err *err);
+
+/* ---- keyspaces ------------------------------------------------------------------------------
+ *
+ * Those that have names, each with a number from KEYSPACE_NAMED_FIRST on that no other ever
+ * had or will have. All changes are durable a moment later (placement_is_durable()). */
+
+/* `options`: "slots=256,ranges=16,replicas=3" or some of it. With slots the keys are spread
+ * over them by their hash, and it is cut into `ranges` from the start; `replicas` 0: as the
+ * setting says. ERR_EXISTS, ERR_INVALID, ERR_NO_SPACE; ERR_BUSY: ask again soon. */
+int placement_keyspace_create(struct placement *p, struct slice name, struct slice options,
+                              struct err *err);
+
+/* Change what may be changed: ranges and replicas. ERR_NOT_FOUND, ERR_INVALID, ERR_STATE. */
+int placement_keyspace_alter(struct placement *p, struct slice name, struct slice options,
+                             struct err *err);
+
+/* From now on nobody may open it; its data is still there. ERR_NOT_FOUND. */
+int placement_keyspace_drop(struct placement *p, struct slice name, struct err *err);
+
+/* Whoever dropped it has removed its data: the name is free. ERR_STATE: it was not dropped. */
+int placement_keyspace_forget(struct placement *p, struct slice name, struct err *err);
+
+struct placement_keyspace_status {
+    uint32_t id;
+    const char *name;
+    uint32_t slots;    /* 0: its keys stand in their own order */
+    uint32_t replicas; /* 0: the setting's */
+    uint32_t ranges_wanted;
+    uint32_t ranges;
+    uint64_t bytes;
+    uint64_t keys;
+    bool is_cut; /* it has ranges of its own, as many as are wanted */
+    bool is_dropping;
+};
+
+/* The i-th in order of numbers; false behind the last. */
+bool placement_keyspace_at(const struct placement *p, uint32_t i,
+                           struct placement_keyspace_status *ret_status);
+
+/* ERR_NOT_FOUND; ERR_BUSY: placement is beginning its term. */
+int placement_keyspace_status(const struct placement *p, struct slice name,
+                              struct placement_keyspace_status *ret_status, struct err *err);
 
 /* ---- settings (settings.h names them) ---------------------------------------------------------
  */

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "placement/placement.h"
 #include "placement/settings.h"
+#include "wire/keyspace.h"
 
 enum {
     PL_LEVELS = 4, /* of isolation: zone, rack, host, node */
@@ -192,6 +193,17 @@ struct pl_ended {
     uint64_t epoch;
 };
 
+/* One that has a name (keyspaces.c). */
+struct pl_keyspace {
+    uint32_t id;
+    char name[KEYSPACE_NAME_MAX + 1];
+    uint32_t slots;    /* 0: not hashed */
+    uint32_t ranges;   /* to be cut into from the start; > 0 */
+    uint32_t replicas; /* 0: the setting's */
+    bool is_dropping;
+    bool is_dirty;
+};
+
 struct pl_ids {
     uint64_t next;
     uint64_t limit; /* durable: numbers below may be given out */
@@ -207,6 +219,10 @@ struct placement {
     struct rng rng;
     struct pl_ids ids[PLACEMENT_IDS_NR];
     struct settings settings;
+    struct pl_keyspace *keyspaces; /* owned; in order of ids */
+    uint32_t keyspace_count;
+    uint32_t cut_keyspace; /* whose cut number `cut_at` is looked at next */
+    uint32_t cut_at;
     /* the map */
     struct map stores;                                /* by id */
     struct pl_store *by_id[PLACEMENT_STORES_MAX * 2]; /* in order of ids */
@@ -259,7 +275,22 @@ void pl_rows_store_gone(struct placement *p, uint64_t store_id);
 void pl_rows_route(struct placement *p, struct pl_range *r);
 void pl_rows_route_gone(struct placement *p, uint64_t range_id);
 void pl_rows_setting(struct placement *p, uint32_t i);
+void pl_rows_keyspace_gone(struct placement *p, uint32_t id);
 bool pl_rows_is_idle(const struct placement *p);
+
+/* ---- keyspaces (keyspaces.c) ---------------------------------------------------------------- */
+
+void pl_keyspace_encode(struct buf *buf, const struct pl_keyspace *k);
+int pl_keyspace_load(struct placement *p, uint64_t id, struct slice value, struct err *err);
+/* For a plan, into a driver that has none. */
+int pl_keyspaces_copy(struct placement *to, const struct placement *from);
+/* Copies that the keyspace of a range wants; 0: as the setting says. */
+uint32_t pl_keyspace_replicas(const struct placement *p, const struct pl_range *r);
+/* Does it begin in the midst of a keyspace, where no cut is wanted? Only such a one may go
+ * away: where a keyspace begins, a range does. */
+bool pl_is_cut_inside(const struct placement *p, const struct pl_range *right);
+/* Make some of the cuts that are wanted. */
+void pl_keyspaces_tick(struct placement *p);
 
 /* ---- stores (stores.c) ---------------------------------------------------------------------- */
 
@@ -479,9 +510,6 @@ static inline bool pl_store_takes_part(const struct pl_store *s)
     return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE;
 }
 
-/* Does it begin in the midst of a keyspace? Only such a cut may go away: where a keyspace begins,
- * a range does. */
-bool pl_is_cut_inside(const struct pl_range *right);
 /* Split or merge, if the range asks for it. True: an operator was begun. */
 bool pl_shape_range(struct placement *p, struct pl_range *r);
 bool pl_begin_split(struct placement *p, struct pl_range *r, enum pl_cause cause,

@@ -93,6 +93,8 @@ static struct placement *copy_of(const struct placement *p)
         rv = copy_store(to, p->by_id[i]);
     for (const struct pl_range *r; rv == 0 && (r = map_next(&p->ranges, &cursor, NULL)) != NULL;)
         rv = copy_range(to, r);
+    if (rv == 0)
+        rv = pl_keyspaces_copy(to, p);
     if (rv != 0) {
         placement_free(to);
         return NULL;

@@ -8,6 +8,7 @@
  *   placement/setting/NAME       its text
  *   placement/ended/ID           into whom, at which span epoch
  *   placement/route/ID           the last known descriptor
+ *   placement/keyspace/ID        its name, and how it is stored
  *
  * Values are msgpack but for the texts; ids in keys are 16 hexadecimal digits, so that rows
  * stand in their order.
@@ -34,6 +35,7 @@ struct pl_rows {
     struct id_queue ended;      /* to be written */
     struct id_queue ended_gone; /* to be deleted … */
     struct id_queue stores_gone;
+    struct id_queue keyspaces_gone;
     struct id_queue routes;  /* to be written, if it is there still, else deleted */
     uint64_t settings_dirty; /* a bit for each */
     /* the write on its way */
@@ -52,10 +54,9 @@ struct pl_rows {
 };
 
 static const char *const ids_names[PLACEMENT_IDS_NR] = {
-    [PLACEMENT_IDS_STORE] = "store",
-    [PLACEMENT_IDS_RANGE] = "range",
-    [PLACEMENT_IDS_REPLICA] = "replica",
-    [PLACEMENT_IDS_OPERATOR] = "operator",
+    [PLACEMENT_IDS_STORE] = "store",       [PLACEMENT_IDS_RANGE] = "range",
+    [PLACEMENT_IDS_REPLICA] = "replica",   [PLACEMENT_IDS_OPERATOR] = "operator",
+    [PLACEMENT_IDS_KEYSPACE] = "keyspace",
 };
 
 int pl_rows_init(struct placement *p)
@@ -75,6 +76,7 @@ void pl_rows_fini(struct placement *p)
     free(p->rows->ended.ids);
     free(p->rows->ended_gone.ids);
     free(p->rows->stores_gone.ids);
+    free(p->rows->keyspaces_gone.ids);
     free(p->rows->routes.ids);
     buf_fini(&p->rows->bytes);
     free(p->rows);
@@ -119,6 +121,12 @@ void pl_rows_store_gone(struct placement *p, uint64_t store_id)
         p->is_broken = true; /* or a removed store would come back */
 }
 
+void pl_rows_keyspace_gone(struct placement *p, uint32_t id)
+{
+    if (!queue_push(p, &p->rows->keyspaces_gone, id))
+        p->is_broken = true; /* or it would come back */
+}
+
 void pl_rows_route(struct placement *p, struct pl_range *r)
 {
     if (p->is_loaded && !r->is_route_dirty && queue_push(p, &p->rows->routes, r->id))
@@ -143,7 +151,12 @@ bool placement_is_durable(const struct placement *p)
         if (p->by_id[i]->is_dirty)
             return false;
     }
-    return !p->is_broken && !w->is_flying && w->stores_gone.count == 0 && w->settings_dirty == 0;
+    for (uint32_t i = 0; i < p->keyspace_count; i++) {
+        if (p->keyspaces[i].is_dirty)
+            return false;
+    }
+    return !p->is_broken && !w->is_flying && w->stores_gone.count == 0 &&
+           w->keyspaces_gone.count == 0 && w->settings_dirty == 0;
 }
 
 bool pl_rows_is_idle(const struct placement *p)
@@ -227,6 +240,14 @@ static void put_store(struct pl_rows *w, struct pl_store *s)
     w->stores_written[w->stores_count++] = s->id;
 }
 
+static void put_keyspace(struct pl_rows *w, struct pl_keyspace *k)
+{
+    begin_id_row(w, "keyspace", k->id, false);
+    pl_keyspace_encode(&w->bytes, k);
+    end_row(w);
+    k->is_dirty = false;
+}
+
 static void put_ended(struct placement *p, uint64_t id)
 {
     struct pl_rows *w = p->rows;
@@ -274,6 +295,11 @@ static void compose(struct placement *p)
     for (uint32_t i = 0; i < p->store_count && !is_full(w); i++) {
         if (p->by_id[i]->is_dirty)
             put_store(w, p->by_id[i]);
+    }
+    put_gone(w, "keyspace", &w->keyspaces_gone);
+    for (uint32_t i = 0; i < p->keyspace_count && !is_full(w); i++) {
+        if (p->keyspaces[i].is_dirty)
+            put_keyspace(w, &p->keyspaces[i]);
     }
     for (uint32_t i = 0; i < settings_count() && !is_full(w); i++) {
         if ((w->settings_dirty >> i & 1) == 0)
@@ -495,6 +521,8 @@ int placement_load(struct placement *p, struct slice key, struct slice value, st
         rv = load_setting(p, rest, value);
     else if (take_part(&rest, "store/"))
         rv = parse_id(rest, &id) ? load_store(p, id, value, err) : ERR_CORRUPT;
+    else if (take_part(&rest, "keyspace/"))
+        rv = parse_id(rest, &id) ? pl_keyspace_load(p, id, value, err) : ERR_CORRUPT;
     else if (take_part(&rest, "ended/"))
         rv = parse_id(rest, &id) ? load_ended(p, id, value, err) : ERR_CORRUPT;
     else if (take_part(&rest, "route/"))

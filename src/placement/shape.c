@@ -11,10 +11,7 @@
 #include "base/plant.h"
 #include "placement/placement_internal.h"
 
-enum {
-    HOT_FOR_MS = 15000, /* before a range is split for its load */
-    KEYSPACE_LEN = 5,   /* 0x02 and the keyspace */
-};
+enum { HOT_FOR_MS = 15000 }; /* before a range is split for its load */
 
 static bool is_whole(const struct placement *p, const struct pl_range *r)
 {
@@ -91,11 +88,6 @@ static bool is_small_and_cold(const struct placement *p, const struct pl_range *
            !was_shaped_lately(p, r) && r->qps <= p->settings.split_qps / 8;
 }
 
-bool pl_is_cut_inside(const struct pl_range *right)
-{
-    return pl_range_start(right).len > KEYSPACE_LEN;
-}
-
 static uint32_t merges_running(const struct placement *p)
 {
     uint32_t n = 0;
@@ -154,7 +146,7 @@ static bool merge(struct placement *p, struct pl_range *left)
     struct pl_range *right = pl_tree_next(p, left);
     if (right == NULL || right->id == PLACEMENT_SYSTEM_RANGE ||
         !slice_equal(pl_range_end(left), pl_range_start(right)) || !is_small_and_cold(p, right) ||
-        !pl_is_cut_inside(right) || left->bytes + right->bytes >= p->settings.split_bytes / 2 ||
+        !pl_is_cut_inside(p, right) || left->bytes + right->bytes >= p->settings.split_bytes / 2 ||
         !is_whole(p, left) || !is_whole(p, right) || merges_running(p) >= p->settings.merges_max ||
         !pl_may_send(p, right))
         return false;

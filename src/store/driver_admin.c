@@ -307,6 +307,55 @@ static void show_operators(struct driver *d, const struct answer_to *to, uint64_
     answer_table(d->store, to, &t);
 }
 
+/* ---- keyspaces ----------------------------------------------------------------------- */
+
+static void add_keyspace(struct table *t, const struct placement_keyspace_status *k)
+{
+    cell_number(t, k->id);
+    cell_text(t, k->name);
+    cell_text(t, k->slots == 0 ? "range" : "hash");
+    cell_number(t, k->slots);
+    cell_number(t, k->replicas);
+    cell_number(t, k->ranges);
+    cell_number(t, k->bytes);
+    cell_number(t, k->keys);
+    cell_text(t, k->is_dropping ? "dropping" : k->is_cut ? "ready" : "splitting");
+}
+
+static void show_keyspaces(struct driver *d, const struct answer_to *to, struct slice only)
+{
+    static const char *const columns[] = {"#keyspace", "name",   "partition", "#slots", "#replicas",
+                                          "#ranges",   "#bytes", "#keys",     "state"};
+    struct table t;
+    struct placement_keyspace_status k;
+    struct err err = {0};
+    int rv = only.len == 0 ? 0 : placement_keyspace_status(d->placement, only, &k, &err);
+    if (rv != 0) {
+        answer_done(d->store, to, rv, &err);
+        return;
+    }
+    table_init(&t, columns, ARRAY_LEN(columns));
+    if (only.len > 0)
+        add_keyspace(&t, &k);
+    for (uint32_t i = 0; only.len == 0 && placement_keyspace_at(d->placement, i, &k); i++)
+        add_keyspace(&t, &k);
+    answer_table(d->store, to, &t);
+}
+
+static int change_keyspace(struct driver *d, const struct request_placement *asked, struct err *err)
+{
+    switch (asked->verb) {
+    case VERB_KEYSPACE_CREATE:
+        return placement_keyspace_create(d->placement, asked->name, asked->value, err);
+    case VERB_KEYSPACE_ALTER:
+        return placement_keyspace_alter(d->placement, asked->name, asked->value, err);
+    case VERB_KEYSPACE_DROP:
+        return placement_keyspace_drop(d->placement, asked->name, err);
+    default:
+        return placement_keyspace_forget(d->placement, asked->name, err);
+    }
+}
+
 /* ---- texts --------------------------------------------------------------------------- */
 
 static int plan(struct driver *d, const struct request_placement *asked, struct buf *text,
@@ -453,6 +502,13 @@ static void do_verb(struct driver *d, const struct answer_to *to,
         rv = placement_remove_store(d->placement, asked->id, &err);
         answer_word(d, to, rv, &err);
         break;
+    case VERB_KEYSPACE_CREATE:
+    case VERB_KEYSPACE_ALTER:
+    case VERB_KEYSPACE_DROP:
+    case VERB_KEYSPACE_FORGET:
+        rv = change_keyspace(d, asked, &err);
+        answer_word(d, to, rv, &err);
+        break;
     default:
         command(d, to, asked);
         break;
@@ -486,6 +542,9 @@ void driver_on_request(struct store *store, struct answer_to *to, const struct r
         break;
     case VERB_RANGES:
         show_ranges(d, to, asked);
+        break;
+    case VERB_KEYSPACES:
+        show_keyspaces(d, to, asked->name);
         break;
     case VERB_EXPLAIN:
     case VERB_WHY_NOT:

@@ -181,10 +181,15 @@ enum placement_verb {
     VERB_DRAIN = 11,     /* store `id` */
     VERB_UNDRAIN = 12,
     VERB_DECOMMISSION = 13,
-    VERB_REMOVE_STORE = 14, /* forget it */
-    VERB_RANGES = 15,       /* a table of ranges from key `value` on */
-    VERB_COMMAND = 16,      /* `name`: "move", "split", …; range `id`, stores, key `value` */
-    VERB_LAST = VERB_COMMAND,
+    VERB_REMOVE_STORE = 14,    /* forget it */
+    VERB_RANGES = 15,          /* a table of ranges from key `value` on */
+    VERB_COMMAND = 16,         /* `name`: "move", "split", …; range `id`, stores, key `value` */
+    VERB_KEYSPACES = 17,       /* a table of those with names, or of the one called `name` */
+    VERB_KEYSPACE_CREATE = 18, /* `name`, `value`: "slots=256,ranges=16,replicas=3" */
+    VERB_KEYSPACE_ALTER = 19,  /* likewise, what may change */
+    VERB_KEYSPACE_DROP = 20,   /* `name`: nobody may open it any more */
+    VERB_KEYSPACE_FORGET = 21, /* `name`, dropped: its data is gone */
+    VERB_LAST = VERB_KEYSPACE_FORGET,
 };
 
 struct request_placement {

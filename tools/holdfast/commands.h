@@ -32,10 +32,11 @@ int completion_run(struct cli *cli, int argc, const char *const *argv);
 /* holdfast range check */
 int range_check_run(struct cli *cli, int argc, const char *const *argv);
 
-/* holdfast node, store, placement */
+/* holdfast node, store, placement, keyspace */
 extern const struct cli_command node_commands[];
 extern const struct cli_command store_commands[];
 extern const struct cli_command placement_commands[];
+extern const struct cli_command keyspace_commands[];
 
 /* holdfast cluster, range, local, bench, debug */
 extern const struct cli_command cluster_commands[];

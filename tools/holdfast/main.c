@@ -65,6 +65,8 @@ static const struct cli_command commands[] = {
     {"store", NULL, store_commands, NULL, "the cluster's stores", "  holdfast store list"},
     {"placement", NULL, placement_commands, NULL, "where replicas go, and why",
      "  holdfast placement status\n  holdfast placement explain 2"},
+    {"keyspace", NULL, keyspace_commands, NULL, "keyspaces: who they are, and how they are stored",
+     "  holdfast keyspace create users --partition hash"},
     {"range", NULL, range_commands, NULL, "ranges and their leaders",
      "  holdfast range transfer-leader 2"},
     {"local", NULL, local_commands, NULL, "a cluster on this machine",

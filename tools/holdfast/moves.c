@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "commands.h"
 #include "moves.h"
+#include "placement.h"
 
 enum {
     AGAIN_MS = 100,       /* between two looks at an operator */
@@ -28,30 +29,21 @@ struct op_view {
     uint64_t step;
 };
 
-static const char *cell_of(const struct hf_table *table, size_t row, const char *column)
-{
-    for (size_t c = 0; c < table->column_count; c++) {
-        if (strcmp(table->columns[c], column) == 0)
-            return table->cells[row * table->column_count + c];
-    }
-    return "";
-}
-
 static struct op_view view_of(const struct hf_table *table, uint64_t operator_id)
 {
     struct op_view view = {0};
     for (size_t r = 0; table != NULL && r < table->row_count && !view.is_known; r++) {
         uint64_t id = 0;
-        if (text_parse_u64(slice_str(cell_of(table, r, "#operator")), &id) != 0 ||
+        if (text_parse_u64(slice_str(placement_cell(table, r, "#operator")), &id) != 0 ||
             id != operator_id)
             continue;
         view = (struct op_view){
             .is_known = true,
-            .state = cell_of(table, r, "state"),
-            .steps = cell_of(table, r, "steps"),
-            .said = cell_of(table, r, "said"),
+            .state = placement_cell(table, r, "state"),
+            .steps = placement_cell(table, r, "steps"),
+            .said = placement_cell(table, r, "said"),
         };
-        if (text_parse_u64(slice_str(cell_of(table, r, "#step")), &view.step) != 0)
+        if (text_parse_u64(slice_str(placement_cell(table, r, "#step")), &view.step) != 0)
             view.step = 0;
     }
     return view;

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "commands.h"
+#include "placement.h"
 
 /* ---- showing ------------------------------------------------------------------------ */
 
@@ -96,8 +97,16 @@ static void json_rows(struct cli *cli, const struct hf_table *table, const char 
     buf_append_str(&cli->out, "\n");
 }
 
-/* Ask, and show what comes; `name` is what a row is, for JSON. */
-static int ask_and_show(struct cli *cli, struct hf_placement_ask *ask, const char *name)
+const char *placement_cell(const struct hf_table *table, size_t row, const char *column)
+{
+    for (size_t c = 0; c < table->column_count && row < table->row_count; c++) {
+        if (strcmp(table->columns[c], column) == 0)
+            return table->cells[row * table->column_count + c];
+    }
+    return "";
+}
+
+int placement_ask(struct cli *cli, struct hf_placement_ask *ask, const char *name)
 {
     struct hf_client *client = cli_client(cli);
     struct hf_call call = cli_call(cli);
@@ -144,7 +153,7 @@ static int run_verb(struct cli *cli, int argc, const char *const *argv, int verb
     int exit_code;
     if (!parse_id(cli, argc, argv, needs_id, &ask.id, &exit_code))
         return exit_code;
-    return ask_and_show(cli, &ask, name);
+    return placement_ask(cli, &ask, name);
 }
 
 static int run_store_list(struct cli *cli, int argc, const char *const *argv)
@@ -213,7 +222,7 @@ static int run_cancel(struct cli *cli, int argc, const char *const *argv)
     int exit_code;
     if (!parse_id(cli, argc, argv, true, &ask.id, &exit_code))
         return exit_code;
-    return ask_and_show(cli, &ask, "operators");
+    return placement_ask(cli, &ask, "operators");
 }
 
 static int run_settings(struct cli *cli, int argc, const char *const *argv)
@@ -230,7 +239,7 @@ static int run_settings(struct cli *cli, int argc, const char *const *argv)
         ask.name = words.at[0];
         ask.value = hf_str(words.at[1]);
     }
-    return ask_and_show(cli, &ask, "settings");
+    return placement_ask(cli, &ask, "settings");
 }
 
 static int run_plan(struct cli *cli, int argc, const char *const *argv)
@@ -256,7 +265,7 @@ static int run_plan(struct cli *cli, int argc, const char *const *argv)
     }
     if (labels != NULL)
         ask.value = hf_str(labels);
-    return ask_and_show(cli, &ask, "plan");
+    return placement_ask(cli, &ask, "plan");
 }
 
 const struct cli_command node_commands[] = {

@@ -92,14 +92,23 @@ uint64_t rig_join(struct rig *rig, const char *labels)
     return s->id;
 }
 
+static void set_key(char to[16], uint32_t *ret_len, struct slice key)
+{
+    ASSERT(key.len < 16);
+    memset(to, 0, 16);
+    if (key.len > 0)
+        memcpy(to, key.data, key.len);
+    *ret_len = (uint32_t)key.len;
+}
+
 struct rig_range *rig_range(struct rig *rig, uint64_t id, const char *start, const char *end,
                             const uint64_t *stores, uint32_t count)
 {
     struct rig_range *r = &rig->ranges[rig->range_count++];
     ASSERT(rig->range_count <= RIG_RANGES_MAX);
     *r = (struct rig_range){.bytes = 1 << 20};
-    snprintf(r->start, sizeof r->start, "%s", start);
-    snprintf(r->end, sizeof r->end, "%s", end);
+    set_key(r->start, &r->start_len, slice_str(start));
+    set_key(r->end, &r->end_len, slice_str(end));
     r->d = (struct descriptor){.range_id = id, .conf_epoch = 1, .span_epoch = 1};
     r->d.member_count = count;
     for (uint32_t i = 0; i < count; i++)
@@ -153,12 +162,11 @@ static void split_range(struct rig *rig, struct rig_range *r, const struct place
     *right = *r;
     right->d.range_id = step->split.range_id;
     r->d.span_epoch = ++right->d.span_epoch;
-    if (step->split.key.len > 0)
-        snprintf(right->start, sizeof right->start, "%.*s", (int)step->split.key.len,
-                 (const char *)step->split.key.data);
-    else
-        snprintf(right->start, sizeof right->start, "%sm", r->start);
-    snprintf(r->end, sizeof r->end, "%s", right->start);
+    char middle[16];
+    snprintf(middle, sizeof middle, "%sm", r->start);
+    set_key(right->start, &right->start_len,
+            step->split.key.len > 0 ? step->split.key : slice_str(middle));
+    set_key(r->end, &r->end_len, slice_of(right->start, right->start_len));
     r->bytes = right->bytes = r->bytes / 2;
     r->qps = right->qps = r->qps / 2;
     for (uint32_t i = 0; i < right->d.member_count; i++) {
@@ -206,8 +214,9 @@ static void carry_out(struct rig *rig, const struct placement_step *step)
         break;
     case PLACEMENT_MERGE: {
         struct rig_range *right = rig_find(rig, step->merge.range_id);
-        ASSERT(right != NULL && strcmp(r->end, right->start) == 0);
-        snprintf(r->end, sizeof r->end, "%s", right->end);
+        ASSERT(right != NULL &&
+               slice_equal(slice_of(r->end, r->end_len), slice_of(right->start, right->start_len)));
+        set_key(r->end, &r->end_len, slice_of(right->end, right->end_len));
         r->bytes += right->bytes;
         r->d.span_epoch = MAX(r->d.span_epoch, right->d.span_epoch) + 1;
         right->is_gone = true;
@@ -237,8 +246,8 @@ static void beat_range(struct rig *rig, struct rig_range *r)
             .contact_age_ms = is_lost ? 100000 : 10,
         };
     }
-    r->d.start = slice_str(r->start);
-    r->d.end = slice_str(r->end);
+    r->d.start = slice_of(r->start, r->start_len);
+    r->d.end = slice_of(r->end, r->end_len);
     struct placement_range_heartbeat hb = {
         .descriptor = &r->d,
         .store_id = leader->store_id,

@@ -13,8 +13,10 @@ enum { RIG_STORES_MAX = 16, RIG_RANGES_MAX = 64, RIG_ROWS_MAX = 4096 };
 
 struct rig_range {
     struct descriptor d;
-    char start[16];
+    char start[16]; /* bytes, and a NUL */
     char end[16];
+    uint32_t start_len;
+    uint32_t end_len;
     uint64_t leader; /* replica id */
     uint64_t bytes;
     uint32_t qps;
