@@ -90,7 +90,7 @@ static int submit_sweep(struct process *p)
 {
     p->sweep.data = p;
     p->sweep.cb = on_swept;
-    p->op.timeout_ms = TIMEOUT_MS;
+    p->op.timeout_ms = p->w->c->opt.timeout_ms;
     return client_sweep_start(p->at_client->client, &p->sweep);
 }
 
