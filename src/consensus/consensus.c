@@ -75,6 +75,7 @@ void consensus_free(struct consensus *c)
     outbox_fini(&c->outbox);
     asks_fini(c);
     peers_clear(c);
+    free(c->install);
     free(c);
 }
 

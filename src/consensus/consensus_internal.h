@@ -187,8 +187,8 @@ struct consensus {
     uint64_t leader_heard_ms; /* virtual: last sign of a leader or candidate we follow */
     bool is_abstaining;       /* asks for no votes */
     bool is_installing;
-    struct cons_base install; /* valid while installing */
-    struct cons_peer *peers;  /* owned; while leading: every member but ourselves */
+    struct cons_base *install; /* owned; while installing, else NULL */
+    struct cons_peer *peers;   /* owned; while leading: every member but ourselves */
     uint32_t n_peers;
     struct cons_transfer transfer;
     struct cons_writes writes;

@@ -149,11 +149,17 @@ void snapshot_begin_install(struct consensus *c, const struct raft_snapshot_meta
             .role = (enum cons_role)s->role,
         };
     }
+    free(c->install);
+    c->install = malloc(sizeof *c->install);
+    if (c->install == NULL) {
+        consensus_break(c, ERR_NOMEM, "out of memory");
+        return;
+    }
     c->is_installing = true;
-    c->install = base;
+    *c->install = base;
     if (guard_on(c, GUARD_T8))
         writes_forget_entries(&c->writes, base.index); /* they are of a log that is gone */
-    c->opts.ops->install_snapshot(c->opts.ctx, &c->install, from);
+    c->opts.ops->install_snapshot(c->opts.ctx, c->install, from);
 }
 
 void consensus_on_snapshot_installed(struct consensus *c, uint64_t now_ms, uint64_t index)
@@ -161,14 +167,16 @@ void consensus_on_snapshot_installed(struct consensus *c, uint64_t now_ms, uint6
     if (!consensus_enter(c, now_ms))
         return;
     ASSERT(c->is_installing);
-    ASSERT(index == c->install.index);
+    ASSERT(index == c->install->index);
     struct raft_event event = step_make(c, RAFT_PERSISTED_SNAPSHOT);
-    if (library_metadata_make(&c->install, &event.persisted_snapshot.metadata) != 0) {
+    if (library_metadata_make(c->install, &event.persisted_snapshot.metadata) != 0) {
         consensus_break(c, ERR_NOMEM, "out of memory");
     } else {
         c->is_installing = false;
         c->applied = index;
-        configs_init(&c->configs, &c->install);
+        configs_init(&c->configs, c->install);
+        free(c->install);
+        c->install = NULL;
         event.persisted_snapshot.offset = 0;
         event.persisted_snapshot.last = true;
         step_event(c, &event, NULL);

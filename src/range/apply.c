@@ -48,7 +48,7 @@ static uint64_t hash_result(uint64_t h, const struct command_result *r)
 static int apply_commands(struct range *range, struct apply *a, struct entry_reader entry,
                           struct err *err)
 {
-    struct eval *eval = &range->eval;
+    struct eval *eval = &range->work->eval;
     a->results = arena_alloc(&eval->arena, entry.count * sizeof *a->results);
     if (a->results == NULL)
         return ERR_NOMEM;
@@ -68,8 +68,8 @@ static int apply_commands(struct range *range, struct apply *a, struct entry_rea
 /* Note what the rest of the entry will miss too, so that one round serves it all. */
 static int apply_collect(struct range *range, struct entry_reader entry)
 {
-    struct eval *eval = &range->eval;
-    int rv = prefetch_want(&range->prefetch, eval->blocked);
+    struct eval *eval = &range->work->eval;
+    int rv = prefetch_want(&range->work->prefetch, eval->blocked);
     for (uint32_t i = 0; rv == 0 && i < entry.count; i++)
         rv = eval_collect(eval, entry_reader_next(&entry), PREFETCH_KEYS_MAX);
     return rv;
@@ -128,7 +128,7 @@ static void apply_commit(struct range *range, const struct apply *a)
 static void commit_sessions(struct range *range)
 {
     struct range_meta *meta = &range->meta;
-    session_stage_commit(&range->eval.stage, &meta->sessions, meta->time_ms);
+    session_stage_commit(&range->work->eval.stage, &meta->sessions, meta->time_ms);
     if (meta->time_ms > SESSION_KEEP_MS)
         meta->floor_ms = MAX(meta->floor_ms, meta->time_ms - SESSION_KEEP_MS);
     sessions_forget(&meta->sessions, &meta->floor_ms);
@@ -137,7 +137,7 @@ static void commit_sessions(struct range *range)
 /* Hand the overlay to the engine, in one batch. */
 static int apply_write(struct range *range, struct apply *a)
 {
-    const struct overlay *overlay = &range->eval.overlay;
+    const struct overlay *overlay = &range->work->eval.overlay;
     struct lsm_batch batch;
     if (overlay->count == 0)
         return 0;
@@ -177,7 +177,7 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
 {
     struct entry_reader entry;
     ASSERT(index == range->meta.applied_index + 1);
-    ASSERT(!range->prefetch.is_running);
+    ASSERT(!range_is_prefetching(range));
     ASSERT(!range->is_installing);
     int rv = entry_reader_init(&entry, payload, err);
     if (rv != 0)
@@ -185,36 +185,39 @@ int range_apply(struct range *range, uint64_t index, uint64_t term, struct slice
     if (range->meta.merges.frozen.attempt != 0)
         return apply_frozen(range, index, term, &entry, sink);
 
+    if (range_work_get(range) == NULL)
+        return ERR_NOMEM;
     uint64_t last_version = range->meta.last_version;
     struct apply a = apply_begin(range, index, term, &entry);
     struct eval_state state = {
         .lsm = range->lsm,
-        .prefetch = &range->prefetch,
+        .prefetch = &range->work->prefetch,
         .sessions = &range->meta.sessions,
         .floor_ms = range->meta.floor_ms,
         .span = range_descriptor_span(&range->meta.descriptor),
         .time_ms = PLANTED(expiry_by_own_clock) ? env_wall_ms(range->env) : a.time_ms,
     };
-    eval_begin(&range->eval, &state);
+    eval_begin(&range->work->eval, &state);
     rv = apply_commands(range, &a, entry, err);
     if (rv == ERR_WOULD_BLOCK && apply_collect(range, entry) != 0)
         rv = ERR_NOMEM;
     if (rv == 0)
-        rv = session_stage_reserve(&range->eval.stage, &range->meta.sessions);
+        rv = session_stage_reserve(&range->work->eval.stage, &range->meta.sessions);
     if (rv == 0)
         rv = apply_write(range, &a);
     if (rv == 0) {
         if (range->meta.applied_index != index) /* always, but for index_before_data */
             apply_commit(range, &a);
-        feed_add(range, last_version, range->eval.overlay.records, range->eval.overlay.count);
+        feed_add(range, last_version, range->work->eval.overlay.records,
+                 range->work->eval.overlay.count);
         commit_sessions(range);
-        range->wants_digest = range->eval.wants_digest;
+        range->wants_digest = range->work->eval.wants_digest;
         for (uint32_t i = 0; sink != NULL && i < a.count; i++)
             sink->on_result(sink->data, i, &a.results[i]);
         if (!PLANTED(cached_state_kept))
-            prefetch_clear(&range->prefetch); /* results may point into it */
+            prefetch_clear(&range->work->prefetch); /* results may point into it */
     }
-    eval_end(&range->eval);
+    eval_end(&range->work->eval);
     return rv;
 }
 
@@ -270,11 +273,11 @@ static void on_prefetched(void *data)
     struct range *range = data;
     range_prefetch_cb cb = range->prefetch_cb;
     void *cb_data = range->prefetch_data;
-    int status = range->prefetch.status;
-    struct err err = range->prefetch.err;
+    int status = range->work->prefetch.status;
+    struct err err = range->work->prefetch.err;
     range->prefetch_cb = NULL;
     if (status != 0)
-        prefetch_clear(&range->prefetch);
+        prefetch_clear(&range->work->prefetch);
     range_idle(range);
     cb(cb_data, status, &err);
 }
@@ -283,7 +286,8 @@ int range_prefetch(struct range *range, range_prefetch_cb cb, void *data)
 {
     ASSERT(cb != NULL);
     ASSERT(range->prefetch_cb == NULL);
-    int rv = prefetch_start(&range->prefetch, range->env, range->lsm, on_prefetched, range);
+    ASSERT(range->work != NULL); /* it was applied to, and is short of something */
+    int rv = prefetch_start(&range->work->prefetch, range->env, range->lsm, on_prefetched, range);
     if (rv != 0)
         return rv;
     range->prefetch_cb = cb;

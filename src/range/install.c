@@ -254,7 +254,7 @@ int range_install_finish(struct range_install *install, range_install_cb cb, voi
         if (check_target(install, NULL) != 0)
             return ERR_STATE; /* it applied on, past this snapshot */
         ASSERT(!range->is_installing);
-        ASSERT(!range->prefetch.is_running);
+        ASSERT(!range_is_prefetching(range));
         range->is_installing = true;
         range_busy(range);
     }

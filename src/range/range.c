@@ -112,9 +112,7 @@ int range_new(struct env *env, struct lsm *lsm, uint64_t replica_id, const struc
         return err_set(err, ERR_NOMEM, "range");
     }
     uint64_t hash_key[2] = {env_random(env), env_random(env)};
-    eval_init(&range->eval, hash_key);
     sessions_set_hash_key(&range->meta.sessions, hash_key);
-    prefetch_init(&range->prefetch, PREFETCH_BYTES_MAX);
     note_flushed(range);
     range_check(range);
     *ret_range = range;
@@ -224,13 +222,39 @@ int range_list_gone(struct lsm *lsm, uint64_t **ret_replica_ids, size_t *ret_cou
     return list_local(lsm, range_gone_key_parse, ret_replica_ids, ret_count, err);
 }
 
+struct range_work *range_work_get(struct range *range)
+{
+    if (range->work != NULL)
+        return range->work;
+    range->work = calloc(1, sizeof *range->work);
+    if (range->work == NULL)
+        return NULL;
+    eval_init(&range->work->eval, range->meta.sessions.hash_key);
+    prefetch_init(&range->work->prefetch, PREFETCH_BYTES_MAX);
+    return range->work;
+}
+
+static void work_free(struct range *range)
+{
+    if (range->work == NULL)
+        return;
+    eval_fini(&range->work->eval);
+    prefetch_fini(&range->work->prefetch);
+    free(range->work);
+    range->work = NULL;
+}
+
+bool range_is_prefetching(const struct range *range)
+{
+    return range->work != NULL && range->work->prefetch.is_running;
+}
+
 void range_free(struct range *range)
 {
     if (range == NULL)
         return;
     range_feed_close(range);
-    eval_fini(&range->eval);
-    prefetch_fini(&range->prefetch);
+    work_free(range);
     range_meta_fini(&range->meta);
     free(range);
 }
@@ -254,9 +278,8 @@ bool range_is_busy(const struct range *range)
 
 void range_shrink(struct range *range)
 {
-    eval_fini(&range->eval);
-    if (!range->prefetch.is_running)
-        prefetch_fini(&range->prefetch);
+    if (!range_is_prefetching(range))
+        work_free(range);
 }
 
 uint64_t range_replica_id(const struct range *range)
@@ -391,7 +414,8 @@ void range_adopt(struct range *range, struct range_meta *meta)
     ASSERT(range->is_installing);
     ASSERT(meta->applied_index > range->meta.applied_index);
     ASSERT(meta->descriptor.range_id == range->meta.descriptor.range_id);
-    prefetch_clear(&range->prefetch);
+    if (range->work != NULL)
+        prefetch_clear(&range->work->prefetch);
     uint64_t hash_key[2];
     memcpy(hash_key, range->meta.sessions.hash_key, sizeof hash_key);
     range_meta_fini(&range->meta);
@@ -425,6 +449,6 @@ void range_check(const struct range *range)
         ASSERT(f->index <= range->meta.applied_index);
     }
     feed_check(range);
-    ASSERT(range->eval.overlay.count == 0);
-    ASSERT(!range->prefetch.is_running || range->busy > 0);
+    ASSERT(range->work == NULL || range->work->eval.overlay.count == 0);
+    ASSERT(!range_is_prefetching(range) || range->busy > 0);
 }

@@ -21,6 +21,12 @@ struct range_freeze {
     uint64_t safe_version;
 };
 
+/* What applying an entry needs. A range that rests has none. */
+struct range_work {
+    struct eval eval;
+    struct prefetch prefetch;
+};
+
 struct range {
     struct env *env;
     struct lsm *lsm;
@@ -34,9 +40,8 @@ struct range {
     struct range_freeze flushed; /* freeze is not used */
     struct range_freeze freezes[RANGE_FREEZES_MAX]; /* oldest first */
     uint32_t freeze_count;
-    struct feed *feed; /* owned; NULL: nobody watches */
-    struct eval eval;
-    struct prefetch prefetch;
+    struct feed *feed;             /* owned; NULL: nobody watches */
+    struct range_work *work;       /* owned; NULL: nothing was applied since it was shrunk */
     range_prefetch_cb prefetch_cb; /* NULL: none going on */
     void *prefetch_data;
 };
@@ -54,6 +59,12 @@ void range_advance(struct range *range, uint64_t index, uint64_t term);
 struct range_admin;
 void range_admin_move_on(struct range *range, uint64_t index, uint64_t term,
                          const struct range_admin *admin, int status);
+
+/* Made if it is not there. NULL: out of memory. */
+struct range_work *range_work_get(struct range *range);
+
+/* Is a prefetch going on? */
+bool range_is_prefetching(const struct range *range);
 
 /* A background work begins and ends. */
 void range_busy(struct range *range);

@@ -70,6 +70,10 @@ static uint64_t contact_age_ms(struct range_load *load, uint64_t replica_id, boo
                                uint64_t now_us)
 {
     struct range_contact *c = NULL;
+    if (load->contacts == NULL)
+        load->contacts = calloc(RANGE_CONTACTS_MAX, sizeof *load->contacts);
+    if (load->contacts == NULL)
+        return is_live ? 0 : UINT32_MAX - 1;
     for (uint32_t i = 0; i < load->contact_count && c == NULL; i++) {
         if (load->contacts[i].replica_id == replica_id)
             c = &load->contacts[i];

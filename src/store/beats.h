@@ -65,7 +65,7 @@ struct range_load {
     struct range_contact {
         uint64_t replica_id;
         uint64_t heard_us; /* when it was last seen alive, or first looked at */
-    } contacts[RANGE_CONTACTS_MAX];
+    } * contacts;          /* RANGE_CONTACTS_MAX; owned; NULL: none yet */
     uint32_t contact_count;
 };
 

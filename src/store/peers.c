@@ -287,10 +287,10 @@ static int take_message(struct replica *r, uint64_t from_store, struct cons_msg 
     if (!strangers_check(r, msg->from, from_store))
         return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
                        (unsigned long long)from_store, (unsigned long long)msg->from);
-    strangers_note_heard(r, msg->from);
-    strangers_note_leader(r, msg);
     if (r->nap.is_asleep && sleep_takes(r, msg, rest_boot))
         return 0;
+    strangers_note_heard(r, msg->from);
+    strangers_note_leader(r, msg);
     if (r->cons == NULL || r->state == REPLICA_DAMAGED || !has_data_for(r, msg))
         return 0;
     fit_entries(store, msg);
@@ -339,7 +339,7 @@ int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct
     if (kind == MSG_MEMBER_ASK)
         return strangers_on_ask(store, from_store, body, err);
     if (kind == MSG_MEMBER_ANSWER)
-        return strangers_on_answer(store, body, err);
+        return strangers_on_answer(store, from_store, body, err);
     if (kind == MSG_MERGE)
         return merge_on_message(store, from_store, body, err);
     if (kind == MSG_STORE_BEAT)

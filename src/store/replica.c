@@ -112,6 +112,8 @@ void replica_free(struct replica *r)
     replica_removal_free(r);
     merge_free(r);
     free(r->check);
+    strangers_forget(r);
+    free(r->load.contacts);
     watch_free(r);
     replica_read_free(r);
     replica_write_free(r);
@@ -433,6 +435,12 @@ void replica_trim(struct replica *r)
     ASSERT(r->writes.count == 0 && !replica_has_open_reads(r));
     entry_builder_fini(&r->builder);
     entry_builder_init(&r->builder, opt->entry_bytes_max, ENTRY_COMMANDS_MAX);
+    range_shrink(r->range);
+    replica_apply_shrink(r);
+    strangers_forget(r);
+    free(r->load.contacts);
+    r->load.contacts = NULL;
+    r->load.contact_count = 0;
     if (!strangers_is_checking(r)) {
         free(r->check);
         r->check = NULL;

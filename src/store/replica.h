@@ -139,6 +139,14 @@ struct stranger {
 };
 enum { REPLICA_STRANGERS_MAX = 8, REPLICA_HEARD_MAX = 32 };
 
+/* strangers.c: whom it has heard of. Of one that sleeps it is forgotten. */
+struct acquaintances {
+    struct stranger strangers[REPLICA_STRANGERS_MAX];
+    uint32_t strangers_next;
+    uint32_t heard_count;
+    uint64_t heard[REPLICA_HEARD_MAX]; /* replicas that surely stand where we send to */
+};
+
 /* Merges: merge_left.c, merge_right.c. */
 struct merge_care {
     struct merge_drive *drive; /* leader: the merge that it leads, as the left one; NULL */
@@ -192,13 +200,10 @@ struct replica {
     uint64_t replica_id;
     uint64_t range_id;
     enum replica_state state;
-    struct range *range;    /* NULL while BLANK */
-    struct consensus *cons; /* NULL while replaying, or parked (sleep.h) */
-    struct nap nap;         /* sleep.h */
-    struct stranger strangers[REPLICA_STRANGERS_MAX];
-    uint32_t strangers_next;
-    uint64_t heard[REPLICA_HEARD_MAX]; /* replicas that surely stand where we send to */
-    uint32_t heard_count;
+    struct range *range;             /* NULL while BLANK */
+    struct consensus *cons;          /* NULL while replaying, or parked (sleep.h) */
+    struct nap nap;                  /* sleep.h */
+    struct acquaintances *known;     /* owned; NULL: none */
     uint64_t made_at_epoch;          /* blank: conf epoch of the message that made it */
     uint64_t led_us;                 /* when a leader last wrote to us; 0: not looked at yet */
     uint64_t asked_us;               /* whether it is still a member */
@@ -237,9 +242,9 @@ struct replica {
     struct list stamp_reads;
 
     enum apply_state apply;
-    uint64_t replay_to; /* the log's hint at open */
-    struct raftlog_read apply_read;
-    bool has_apply_read; /* it holds entries */
+    uint64_t replay_to;              /* the log's hint at open */
+    struct raftlog_read *apply_read; /* owned; NULL: none */
+    bool has_apply_read;             /* it holds entries */
     struct env_task pump;
     struct env_timer apply_retry;
 
@@ -389,6 +394,8 @@ int replica_start_consensus(struct replica *r, struct err *err);
 
 /* Its task and timer; nothing waits yet. */
 void replica_apply_init(struct replica *r);
+/* Gives back what was read of the log; nothing of it is on its way. */
+void replica_apply_shrink(struct replica *r);
 /* Gives back a read of the log that is on its way; after env_stop(). */
 void replica_apply_free(struct replica *r);
 

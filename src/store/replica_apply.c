@@ -3,6 +3,8 @@
  * The apply pump: committed entries to the state machine, in order, a bounded
  * number a turn. See the picture in replica.h.
  */
+#include <stdlib.h>
+
 #include "range/admin.h"
 #include "store/check.h"
 #include "store/service.h"
@@ -159,12 +161,25 @@ static void on_log_read(struct raftlog_read *op)
     replica_apply_wake(r);
 }
 
+void replica_apply_shrink(struct replica *r)
+{
+    if (r->apply_read != NULL)
+        raftlog_read_fini(r->apply_read);
+    free(r->apply_read);
+    r->apply_read = NULL;
+    r->has_apply_read = false;
+}
+
 static void start_log_read(struct replica *r, uint64_t first, uint64_t limit)
 {
     ASSERT(first <= limit);
-    raftlog_read_fini(&r->apply_read);
-    r->has_apply_read = false;
-    r->apply_read = (struct raftlog_read){
+    replica_apply_shrink(r);
+    r->apply_read = malloc(sizeof *r->apply_read);
+    if (r->apply_read == NULL) {
+        handle_apply_error(r, ERR_NOMEM, NULL);
+        return;
+    }
+    *r->apply_read = (struct raftlog_read){
         .data = r,
         .group = r->replica_id,
         .first = first,
@@ -172,7 +187,7 @@ static void start_log_read(struct replica *r, uint64_t first, uint64_t limit)
         .bytes_max = APPLY_READ_BYTES,
         .cb = on_log_read,
     };
-    int rv = raftlog_read(r->store->log, &r->apply_read);
+    int rv = raftlog_read(r->store->log, r->apply_read);
     if (rv == 0) {
         r->apply = APPLY_LOG_READ;
         return;
@@ -185,7 +200,7 @@ static void start_log_read(struct replica *r, uint64_t first, uint64_t limit)
 /* The next entry, from what was read from disk or from the cache. False: wait. */
 static bool next_entry(struct replica *r, uint64_t index, uint64_t limit, struct raftlog_entry *ret)
 {
-    struct raftlog_read *read = &r->apply_read;
+    const struct raftlog_read *read = r->apply_read;
     if (r->has_apply_read && index >= read->first && index - read->first < read->n) {
         *ret = read->entries[index - read->first];
         return true;
@@ -287,5 +302,5 @@ void replica_apply_free(struct replica *r)
 {
     env_task_cancel(&r->pump); /* the world may go on without this replica */
     env_timer_stop(&r->apply_retry);
-    raftlog_read_fini(&r->apply_read);
+    replica_apply_shrink(r);
 }

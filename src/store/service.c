@@ -250,6 +250,7 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
     }
     if (!replica_is_leader(r) && !(may_follow && r->state == REPLICA_RUNNING)) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
+        sleep_on_asked(r);
         return NULL;
     }
     if (merge_is_freezing(r)) {

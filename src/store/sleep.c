@@ -324,6 +324,17 @@ void sleep_on_lost(struct store *store, uint64_t store_id, enum sleep_end why)
     }
 }
 
+void sleep_on_asked(struct replica *r)
+{
+    uint64_t now_us = env_now_us(r->store->env);
+    uint64_t every_us = (uint64_t)SLEEP_DOUBT_MS * 1000;
+    if (!r->nap.is_asleep || r->nap.leader_store == r->store->opt.store_id ||
+        (r->nap.doubted_us != 0 && now_us < r->nap.doubted_us + every_us))
+        return;
+    r->nap.doubted_us = now_us;
+    strangers_ask_asleep(r, r->nap.leader_store);
+}
+
 void sleep_on_denied(struct replica *r, uint64_t store_id)
 {
     if (r->nap.is_asleep && r->nap.leader_store == store_id && store_id != r->store->opt.store_id)

@@ -22,6 +22,8 @@
  *    clocks set forward, and what is led here and has a member there.
  *  - A follower asleep is parked: its consensus is put away in some 100 bytes. Read probes
  *    are answered without it. Where it is looked for, r->cons is NULL.
+ *  - A follower that refuses a client asks its leader, too: the client may have been refused
+ *    there before.
  *  - Now and then each sleeper is looked at (SLEEP_CHECK_MS): a leader tells placement again,
  *    a follower asks its leader whether both are still what they were.
  *  - A damaged replica says so to its group until it is gone: nobody sleeps meanwhile.
@@ -48,6 +50,7 @@ enum {
     SLEEP_AFTER_MS = 2000,    /* default of store_options.hibernate_after_ms */
     SLEEP_CHECK_MS = 300000,  /* default of store_options.hibernate_check_ms */
     SLEEP_CHECKS_MAX = 1024,  /* sleepers looked at in one turn */
+    SLEEP_DOUBT_MS = 500,     /* a leader is asked for clients' sake, that often */
     SLEEP_COMPLAIN_MS = 1000, /* a damaged replica says so, that often */
 };
 
@@ -72,6 +75,7 @@ struct nap {
     uint64_t seen_index;        /* leader: its last entry when it was looked at */
     uint64_t asked_us;          /* leader: it asks since then; 0: it does not */
     uint64_t not_before_us;     /* leader: it asks again */
+    uint64_t doubted_us;        /* asleep: when its leader was last asked for a client's sake */
     uint32_t agreed;            /* members that sleep, bits by place in the configuration */
 };
 
@@ -140,7 +144,11 @@ void sleep_on_word(struct store *store, uint64_t from_store, uint64_t boot,
 /* That store is silent, or has begun another life. */
 void sleep_on_lost(struct store *store, uint64_t store_id, enum sleep_end why);
 
-/* The leader that it sleeps under does not lead, as one who asked that one was told. */
+/* A client was sent on to the leader that it sleeps under, and may come back from there: is
+ * that one still what it was? */
+void sleep_on_asked(struct replica *r);
+
+/* That leader does not lead, says its store. */
 void sleep_on_denied(struct replica *r, uint64_t store_id);
 
 /* It is damaged: its group must know. */

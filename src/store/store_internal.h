@@ -327,6 +327,9 @@ struct replica *store_first_data(const struct store *store);
 struct replica *strangers_find(struct store *store, const struct cons_msg *msg,
                                const struct raft_span *span);
 
+/* Forget whom it has heard of: its memory, too. */
+void strangers_forget(struct replica *r);
+
 /* May a store speak for this replica? One that no configuration names is remembered. */
 bool strangers_check(struct replica *r, uint64_t replica_id, uint64_t from_store);
 
@@ -355,7 +358,8 @@ bool strangers_is_checking(const struct replica *r);
 
 /* From peers: MEMBER_ASK, MEMBER_ANSWER. */
 int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body, struct err *err);
-int strangers_on_answer(struct store *store, struct slice body, struct err *err);
+int strangers_on_answer(struct store *store, uint64_t from_store, struct slice body,
+                        struct err *err);
 
 /* Before consensus ends. */
 void strangers_stop_check(struct replica *r);

@@ -35,11 +35,25 @@ uint64_t store_id_of(const struct replica *r, uint64_t replica_id)
     }
     if (known != NULL)
         return known->store_id;
-    for (size_t i = 0; i < REPLICA_STRANGERS_MAX; i++) {
-        if (r->strangers[i].replica_id == replica_id)
-            return r->strangers[i].store_id;
+    for (size_t i = 0; r->known != NULL && i < REPLICA_STRANGERS_MAX; i++) {
+        if (r->known->strangers[i].replica_id == replica_id)
+            return r->known->strangers[i].store_id;
     }
     return 0;
+}
+
+/* NULL: out of memory. Then it is as if nobody had been heard of. */
+static struct acquaintances *known_get(struct replica *r)
+{
+    if (r->known == NULL)
+        r->known = calloc(1, sizeof *r->known);
+    return r->known;
+}
+
+void strangers_forget(struct replica *r)
+{
+    free(r->known);
+    r->known = NULL;
 }
 
 bool strangers_check(struct replica *r, uint64_t replica_id, uint64_t from_store)
@@ -47,16 +61,19 @@ bool strangers_check(struct replica *r, uint64_t replica_id, uint64_t from_store
     uint64_t known = store_id_of(r, replica_id);
     if (known != 0)
         return known == from_store;
-    r->strangers[r->strangers_next] =
+    struct acquaintances *k = known_get(r);
+    if (k == NULL)
+        return true;
+    k->strangers[k->strangers_next] =
         (struct stranger){.replica_id = replica_id, .store_id = from_store};
-    r->strangers_next = (r->strangers_next + 1) % REPLICA_STRANGERS_MAX;
+    k->strangers_next = (k->strangers_next + 1) % REPLICA_STRANGERS_MAX;
     return true;
 }
 
 bool strangers_has_heard(const struct replica *r, uint64_t replica_id)
 {
-    for (uint32_t i = 0; i < r->heard_count; i++) {
-        if (r->heard[i] == replica_id)
+    for (uint32_t i = 0; r->known != NULL && i < r->known->heard_count; i++) {
+        if (r->known->heard[i] == replica_id)
             return true;
     }
     return false;
@@ -64,19 +81,22 @@ bool strangers_has_heard(const struct replica *r, uint64_t replica_id)
 
 void strangers_note_heard(struct replica *r, uint64_t replica_id)
 {
-    if (strangers_has_heard(r, replica_id))
+    struct acquaintances *k;
+    if (strangers_has_heard(r, replica_id) || (k = known_get(r)) == NULL)
         return;
-    if (r->heard_count == REPLICA_HEARD_MAX) /* of many members in its life: learn anew */
-        r->heard_count = 0;
-    r->heard[r->heard_count++] = replica_id;
+    if (k->heard_count == REPLICA_HEARD_MAX) /* of many members in its life: learn anew */
+        k->heard_count = 0;
+    k->heard[k->heard_count++] = replica_id;
 }
 
 void strangers_forget_heard(struct store *store)
 {
     uint32_t cursor = 0;
     struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
-        r->heard_count = 0;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (r->known != NULL)
+            r->known->heard_count = 0;
+    }
 }
 
 /* ---- whose replica is not here --------------------------------------------------------- */
@@ -265,6 +285,14 @@ void strangers_stop_check(struct replica *r)
     r->check->replica = NULL;
 }
 
+/* It sleeps under somebody here who does not lead. */
+static void say_not_led(struct store *store, uint64_t to_store, const struct member_ask *ask)
+{
+    struct member_answer answer = {
+        .group = ask->group, .replica_id = ask->replica_id, .verdict = MEMBER_NOT_LED};
+    send_answer(store, to_store, &answer);
+}
+
 int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body, struct err *err)
 {
     struct member_ask ask;
@@ -285,14 +313,19 @@ int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body
         send_answer(store, from_store, &ended);
         return 0;
     }
+    bool is_leader = r != NULL && r->range != NULL && replica_is_leader(r);
+    if (ask.is_asleep && !is_leader) {
+        say_not_led(store, from_store, &ask);
+        return 0;
+    }
     if (r == NULL || r->range == NULL || !replica_is_up(r))
         return 0;
-    if (replica_is_leader(r) && is_in_config(consensus_config(r->cons, NULL), ask.replica_id)) {
+    if (is_leader && is_in_config(consensus_config(r->cons, NULL), ask.replica_id)) {
         if (!ask.is_asleep) /* it hears nothing of us: a heartbeat tells it enough */
             sleep_wake(r, SLEEP_WOKEN_BY_WORK);
         return 0;
     }
-    if (replica_is_leader(r)) {
+    if (is_leader) {
         begin_check(r, &ask, from_store);
         return 0;
     }
@@ -320,7 +353,8 @@ static void on_ended(struct replica *r, const struct member_answer *answer)
         replica_remove_ended(r, answer->into_range, answer->span_epoch);
 }
 
-int strangers_on_answer(struct store *store, struct slice body, struct err *err)
+int strangers_on_answer(struct store *store, uint64_t from_store, struct slice body,
+                        struct err *err)
 {
     struct member_answer answer;
     int rv = member_answer_decode(body, &answer, err);
@@ -330,8 +364,8 @@ int strangers_on_answer(struct store *store, struct slice body, struct err *err)
     if (r == NULL || r->range_id != answer.group || !replica_is_up(r) ||
         !(r->nap.is_asleep || is_lonely(r, env_now_us(store->env))))
         return 0;
-    if (answer.verdict == MEMBER_ASK && r->nap.is_asleep) {
-        sleep_wake_orphan(r, SLEEP_WOKEN_BY_DOUBT); /* who was asked leads no more */
+    if (answer.verdict == MEMBER_NOT_LED) {
+        sleep_on_denied(r, from_store);
         return 0;
     }
     if (answer.verdict == MEMBER_ASK) {

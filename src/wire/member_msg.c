@@ -59,6 +59,8 @@ static bool is_whole(const struct member_answer *answer)
         return answer->store_id > 0;
     case MEMBER_ENDED:
         return answer->into_range > 0 && answer->span_epoch > 0;
+    case MEMBER_NOT_LED:
+        return true;
     }
     return false;
 }

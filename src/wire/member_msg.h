@@ -5,8 +5,9 @@
  *
  *   replica ── member_ask ──▶ stores that may know
  *           ◀── member_answer: GONE, from a leader that confirmed itself since and has
- *               applied the removal; ASK, the store of the one to ask; or ENDED: the
- *               range is no more, it was merged into another
+ *               applied the removal; ASK, the store of the one to ask; ENDED: the
+ *               range is no more, it was merged into another; or, to one that sleeps,
+ *               NOT_LED
  */
 #ifndef WIRE_MEMBER_MSG_H_
 #define WIRE_MEMBER_MSG_H_
@@ -22,10 +23,11 @@ struct member_ask {
 };
 
 enum member_verdict {
-    MEMBER_GONE = 1,  /* not a member as of conf_epoch, and never again under this id */
-    MEMBER_ASK = 2,   /* ask store_id */
-    MEMBER_ENDED = 3, /* its range was merged into into_range, which had span_epoch then */
-    MEMBER_VERDICT_LAST = MEMBER_ENDED,
+    MEMBER_GONE = 1,    /* not a member as of conf_epoch, and never again under this id */
+    MEMBER_ASK = 2,     /* ask store_id */
+    MEMBER_ENDED = 3,   /* its range was merged into into_range, which had span_epoch then */
+    MEMBER_NOT_LED = 4, /* to one asleep: whom it believes in does not lead, or is not there */
+    MEMBER_VERDICT_LAST = MEMBER_NOT_LED,
 };
 
 struct member_answer {
