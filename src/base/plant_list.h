@@ -105,10 +105,6 @@
     X(lower_placement_term, "grow", "stores obey placement of a lower term than they heard of")    \
     X(ids_given_twice, "grow", "a new driver gives out ids again that an earlier one gave")        \
     X(two_steps_at_once, "grow", "a store begins a step of a range while another one runs")        \
-    X(sleeps_behind, "ranges", "a member sleeps though it lacks what is committed")                \
-    X(sleeps_through_loss, "sim",                                                                  \
-      "a range sleeps on though its leader's store is silent or began anew")                       \
-    X(read_asleep, "ranges", "a leader that sleeps serves reads without asking whether it leads")  \
     X(sleeper_not_checked, "ranges", "nobody looks whether one that sleeps is a member still")
 
 #endif

@@ -72,9 +72,8 @@ int consensus_read(struct consensus *c, struct cons_read *read)
     list_init(&read->in_reads);
     read->status = 0;
     read->index = 0;
-    bool is_blind = PLANTED(read_asleep) && c->is_asleep;
-    read->state = is_blind ? CONS_READ_CATCHUP : CONS_READ_QUEUED;
-    list_push_back(is_blind ? &r->catchup : &r->queued, &read->in_reads);
+    read->state = CONS_READ_QUEUED;
+    list_push_back(&r->queued, &read->in_reads);
     r->n++;
     return 0;
 }

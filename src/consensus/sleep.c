@@ -12,7 +12,6 @@
  */
 #include <stdlib.h>
 
-#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 /* The log ends at what is committed, applied and durable, and nothing is on its way. */
@@ -33,8 +32,6 @@ bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
         return false;
     for (uint32_t i = 0; i < c->n_peers; i++) {
         const struct cons_peer *p = &c->peers[i];
-        if (PLANTED(sleeps_behind))
-            continue;
         if (p->is_streaming || !peer_is_live(c, p->id) || peer_match(c, p->id) != last)
             return false;
     }
@@ -45,8 +42,6 @@ bool consensus_rest(const struct consensus *c, struct cons_rest *ret_rest)
 static bool rests_at(const struct consensus *c, const struct cons_rest *rest)
 {
     struct cons_rest own;
-    if (PLANTED(sleeps_behind) && rest->leader != c->opts.replica_id)
-        return c->state == CONS_FOLLOWER && c->leader == rest->leader;
     if (c->term != rest->term || log_last_index(c) != rest->index)
         return false;
     if (rest->leader == c->opts.replica_id)

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/plant.h"
 #include "store/sleep.h"
 #include "store/store_internal.h"
 #include "wire/pulse_msg.h"
@@ -174,7 +173,7 @@ static bool take_boot(struct store *store, struct neighbour *n, uint64_t boot)
     n->boot = boot;
     n->heard_us = env_now_us(store->env);
     n->is_silent = false;
-    if (is_new && !PLANTED(sleeps_through_loss))
+    if (is_new)
         sleep_on_lost(store, n->store_id, SLEEP_WOKEN_BY_BOOT);
     return true;
 }
@@ -211,8 +210,7 @@ static void look_for_silence(struct store *store, uint64_t now_us)
         n->is_silent = true;
         LOG_INFO(store->logger, "silent", "store=%llu boot=%llu", (unsigned long long)n->store_id,
                  (unsigned long long)n->boot);
-        if (!PLANTED(sleeps_through_loss))
-            sleep_on_lost(store, n->store_id, SLEEP_WOKEN_BY_SILENCE);
+        sleep_on_lost(store, n->store_id, SLEEP_WOKEN_BY_SILENCE);
     }
 }
 
