@@ -233,6 +233,7 @@ struct hf_result {
                                      could tell (without sessions) */
     const struct hf_table *table; /* NULL but for hf_placement() */
     uint64_t deleted;             /* hf_delete_range(): keys that were there, and are deleted */
+    uint32_t keyspace;            /* hf_keyspace_open(): its number */
 };
 
 /* NULL is fine. */
@@ -323,7 +324,7 @@ enum hf_consistency { HF_LINEARIZABLE = 0, HF_LEASE = 1, HF_STALE = 2, HF_AT = 3
 struct hf_call {
     size_t size;         /* set by hf_call_init() */
     uint32_t timeout_ms; /* 0: the client's */
-    uint32_t keyspace;
+    uint32_t keyspace;   /* of hf_keyspace_open(), or any number below 65,536 */
     int consistency;     /* enum hf_consistency; for reads */
     uint64_t max_age_ms; /* HF_STALE: milliseconds, at least 1 */
     uint64_t at_version; /* HF_AT: at least 1 */
@@ -349,6 +350,25 @@ struct hf_then {
     struct hf_queue *queue;
     void *data; /* handed to the callback, or out of the queue */
 };
+
+/* ---- keyspaces ----------------------------------------------------------------------- */
+
+/* The number of a keyspace that has a name (`holdfast keyspace create`): result->keyspace, for
+ * hf_call and hf_watch_options. HF_ERR_NOT_FOUND: there is none, or it is being dropped;
+ * HF_ERR_INVALID: that can be no name.
+ *
+ * In a hashed keyspace a key stands behind its slot. Once it was opened, this client puts that
+ * there and takes it off by itself, so that all is as elsewhere, but:
+ *  - a key has at most 4,094 bytes;
+ *  - keys of a batch must be in one range, as always, and neighbours are not;
+ *  - hf_scan_new() merges the slots in order of keys, each range at its own version; it holds a
+ *    page of each slot, 16 MiB together or what single values need;
+ *  - hf_scan_page(), hf_delete_range(), and a watch of a prefix or of bounds, are
+ *    HF_ERR_UNSUPPORTED. */
+int hf_keyspace_open(struct hf_client *client, const char *name, const struct hf_call *call,
+                     struct hf_result **ret_result);
+int hf_keyspace_open_async(struct hf_client *client, const char *name, const struct hf_call *call,
+                           const struct hf_then *then);
 
 /* ---- completion queues ------------------------------------------------------------ */
 

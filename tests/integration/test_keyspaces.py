@@ -57,5 +57,55 @@ def test_names():
         check(keyspaces(c)["one"]["keyspace"] > found["one"]["keyspace"], "a number came back")
 
 
+def test_keys():
+    with Cluster() as c:
+        c.ok("keyspace", "create", "users")
+        c.ok("keyspace", "create", "events", "--partition", "hash", "--slots", "64", "--ranges", "8")
+        found = wait_ready(c, "users", "events")
+        number = str(found["events"]["keyspace"])
+        for place, value in (([], "zero"), (["--keyspace", "7"], "seven"),
+                             (["--keyspace", "users"], "users"),
+                             (["--keyspace", "events"], "events")):
+            c.ok("put", "k", value, *place)
+            check(c.ok("get", "k", *place).strip() == value)
+        check(c.ok("get", "k").strip() == "zero")
+        check(c.run("get", "k", "--keyspace", number).returncode == 3, "a key without its slot")
+        for name, want, said in (("nobody", 3, "no keyspace"), ("No", 2, "a-z"),
+                                 ("9999999999", 2, "no such numbers")):
+            done = c.run("get", "k", "--keyspace", name)
+            check(done.returncode == want and said in done.stderr, name, done.stderr)
+        check(c.ok("--keyspace", "events", "shell", stdin="get k\nget k --keyspace users\nget k\n")
+              .split() == ["events", "users", "events"])
+        c.ok("del", "k", "--keyspace", "events")
+
+        names = [f"event{i:05d}" for i in range(1500)]
+        c.ok("import", "--keyspace", "events", timeout=200, stdin="".join(
+            json.dumps({"key": n, "value": n.upper()}) + "\n" for n in names))
+        leader = c.json("range", "list")["ranges"][1]["leader"]
+        c.local("kill", str(leader))
+        c.ok("incr", "event-n", "5", "--keyspace", "events", "--timeout", "30s")
+        check(c.ok("get", "event-n", "--keyspace", "events").strip() == "5")
+        c.local("restart", str(leader))
+        c.ok("del", "event-n", "--keyspace", "events")
+        got = c.ok("scan", "--keys-only", "--keyspace", "events").split()
+        check(got == names, "a scan is in order of keys, and whole", len(got))
+        check(c.ok("scan", "event000", "-k", "-r", "--keyspace", "events").split() ==
+              names[99::-1])
+        check(c.ok("scan", "--start", "event00998", "-n", "4", "-k", "--keyspace", "events")
+              .split() == names[998:1002])
+        check([json.loads(line)["key"] for line in c.ok("export", "--keyspace", "events")
+               .splitlines()] == names)
+        c.ok("keyspace", "alter", "events", "--replicas", "1")
+        spread = wait_until("its ranges tell of their keys", 60, lambda: [
+            k for k in c.json("keyspace", "show", "events")["keyspaces"] if k["keys"] == 1500])
+        check(spread[0]["ranges"] == 8, spread)
+
+        done = c.json("keyspace", "drop", "events", "--yes", timeout=120)
+        check(done["keys_deleted"] == 1500, done)
+        check(c.run("get", names[0], "--keyspace", "events").returncode == 3)
+        check(c.ok("scan", "-k", "--keyspace", number) == "", "nothing is left")
+        check(c.ok("get", "k", "--keyspace", "users").strip() == "users")
+
+
 if __name__ == "__main__":
-    main(test_names)
+    main(test_names, test_keys)

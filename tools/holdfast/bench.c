@@ -481,7 +481,10 @@ static bool open_client(struct bench *b)
     options.no_sessions = b->has_no_sessions;
     options.in_flight_max = (uint32_t)(b->clients + 64);
     options.bytes_max = (b->value_size + 256) * (b->clients + 64) + (8 << 20);
-    return cli_open(b->cli, &options, &b->client);
+    if (!cli_open(b->cli, &options, &b->client))
+        return false;
+    b->call.keyspace = b->cli->keyspace_id;
+    return true;
 }
 
 static int run_bench(struct bench *b)

@@ -254,15 +254,17 @@ int cli_fail(struct cli *cli, int code, const struct hf_result *result)
 
 /* ---- flags and commands --------------------------------------------------------- */
 
-/* An offline command has only those behind the first two. */
+/* An offline command has only those behind the first three. */
 static size_t common_flags(struct cli *cli, struct args_flag *ret_flags)
 {
-    enum { TALKING = 2 };
+    enum { TALKING = 3 };
     const struct args_flag flags[] = {
         {"endpoints", 'e', ARGS_TEXT, &cli->endpoints, NULL, "LIST",
          "host:port,… of the cluster; default: the variable HOLDFAST_ENDPOINTS"},
         {"timeout", 0, ARGS_DURATION, &cli->timeout_us, &cli->is_timeout_given, "TIME",
          "deadline of each call (5s)"},
+        {"keyspace", 0, ARGS_TEXT, &cli->keyspace, NULL, "NAME|N",
+         "where keys are: a name, or a number below 65536 (0)"},
         {"json", 0, ARGS_SWITCH, &cli->is_json, NULL, NULL, "print JSON"},
         {"help", 'h', ARGS_SWITCH, &cli->is_help, NULL, NULL, "this text"},
     };
@@ -362,7 +364,7 @@ static int leading_flags(int argc, const char *const *argv)
     int n = 0;
     while (n < argc && argv[n][0] == '-' && argv[n][1] != 0) {
         bool takes_value = strcmp(argv[n], "--endpoints") == 0 || strcmp(argv[n], "-e") == 0 ||
-                           strcmp(argv[n], "--timeout") == 0;
+                           strcmp(argv[n], "--timeout") == 0 || strcmp(argv[n], "--keyspace") == 0;
         n += takes_value ? 2 : 1;
     }
     return MIN(n, argc);
@@ -411,6 +413,38 @@ int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
 
 /* ---- the client ------------------------------------------------------------------ */
 
+/* --keyspace as a number; false after saying what is wrong. */
+static bool open_keyspace(struct cli *cli, struct hf_client *client)
+{
+    uint64_t number = 0;
+    struct hf_result *result = NULL;
+    cli->keyspace_id = 0;
+    cli->keyspace_open[0] = 0;
+    if (cli->keyspace == NULL)
+        return true;
+    if (text_parse_u64(slice_str(cli->keyspace), &number) == 0) {
+        if (number > UINT32_MAX - 2) {
+            cli_usage(cli, "--keyspace %s: there are no such numbers", cli->keyspace);
+            return false;
+        }
+        cli->keyspace_id = (uint32_t)number;
+        snprintf(cli->keyspace_open, sizeof cli->keyspace_open, "%s", cli->keyspace);
+        return true;
+    }
+    struct hf_call call = cli_call(cli);
+    int rv = hf_keyspace_open(client, cli->keyspace, &call, &result);
+    if (rv == HF_ERR_INVALID && result == NULL)
+        cli_usage(cli, "--keyspace is a name of a-z, 0-9 and '-', or a number");
+    else if (rv != HF_OK)
+        cli->open_exit = cli_fail(cli, rv, result);
+    if (rv == HF_OK) {
+        cli->keyspace_id = result->keyspace;
+        snprintf(cli->keyspace_open, sizeof cli->keyspace_open, "%s", cli->keyspace);
+    }
+    hf_result_free(result);
+    return rv == HF_OK;
+}
+
 bool cli_open(struct cli *cli, struct hf_options *options, struct hf_client **ret_client)
 {
     char message[512] = "";
@@ -423,9 +457,14 @@ bool cli_open(struct cli *cli, struct hf_options *options, struct hf_client **re
     options->message = message;
     options->message_size = sizeof message;
     int code = hf_open(options, ret_client);
-    if (code == HF_OK)
+    if (code == HF_OK && open_keyspace(cli, *ret_client))
         return true;
-    cli->is_open_bad = code != HF_ERR_INVALID;
+    if (code == HF_OK) {
+        hf_close(*ret_client);
+        return false;
+    }
+    if (code != HF_ERR_INVALID)
+        cli->open_exit = EXIT_ERROR;
     cli_error(cli, "endpoints '%s': %s", text, message);
     return false;
 }
@@ -435,9 +474,13 @@ struct hf_client *cli_client(struct cli *cli)
     struct hf_options options;
     hf_options_init(&options);
     options.name = "holdfast-cli";
-    if (cli->client == NULL && !cli_open(cli, &options, &cli->client))
-        cli->client = NULL;
-    return cli->client;
+    if (cli->client == NULL) {
+        if (!cli_open(cli, &options, &cli->client))
+            cli->client = NULL;
+        return cli->client;
+    }
+    bool is_known = strcmp(cli->keyspace_open, cli->keyspace != NULL ? cli->keyspace : "") == 0;
+    return is_known || open_keyspace(cli, cli->client) ? cli->client : NULL;
 }
 
 void cli_client_close(struct cli *cli)
@@ -451,6 +494,7 @@ struct hf_call cli_call(const struct cli *cli)
 {
     struct hf_call call;
     hf_call_init(&call);
+    call.keyspace = cli->keyspace_id;
     if (cli->is_timeout_given)
         call.timeout_ms = (uint32_t)(cli->timeout_us / 1000);
     return call;

@@ -56,22 +56,25 @@ struct cli {
     const char *endpoints; /* --endpoints, else HOLDFAST_ENDPOINTS */
     bool is_json;
     bool is_help;
+    const char *keyspace; /* --keyspace: a name or a number; NULL: 0 */
     uint64_t timeout_us;
     bool is_timeout_given;
-    bool is_offline; /* set before cli_parse(): no --endpoints, no --timeout */
+    bool is_offline; /* set before cli_parse(): no flag that has to do with a cluster */
     /* state */
     const struct cli_command *command; /* the one that runs */
     char path[64];                     /* "holdfast cluster status" */
     struct hf_client *client;          /* opened by cli_client() */
+    uint32_t keyspace_id;              /* of cli_client() or cli_open() … */
+    char keyspace_open[72];            /* … and the word that it was found by; "": none */
     struct buf out;                    /* standard output, not written yet */
     bool is_out_bad;                   /* standard output cannot be written */
-    bool is_open_bad;                  /* endpoints that are right could not be opened */
-    bool is_shell;                     /* the client stays open between commands */
-    const struct cli_command *root;    /* the table that all began with */
-    bool is_listing;                   /* cli_parse() appends the names of flags, and is done */
-    unsigned page_lines;               /* more than so many lines go to a pager; 0: none do */
-    const char *pager_command;         /* for the system's shell */
-    FILE *pager;                       /* NULL: not begun */
+    int open_exit; /* endpoints or keyspace that are right could not be opened: the exit code */
+    bool is_shell; /* the client stays open between commands */
+    const struct cli_command *root; /* the table that all began with */
+    bool is_listing;                /* cli_parse() appends the names of flags, and is done */
+    unsigned page_lines;            /* more than so many lines go to a pager; 0: none do */
+    const char *pager_command;      /* for the system's shell */
+    FILE *pager;                    /* NULL: not begun */
 };
 
 /* What cli_parse() leaves beside flags. */

@@ -15,8 +15,7 @@ enum {
     SLOTS_DEFAULT = 256,
     RANGES_DEFAULT = 16,
     OPTIONS_MAX = 128,
-    DROP_STEP_KEYS = 1000,
-    DROP_TRIES = 20, /* of a step whose range changes under it */
+    DROP_TRIES = 20, /* of a step that a store has no room for */
     AGAIN_MS = 100,
     PROGRESS_MS = 1000,
 };
@@ -123,7 +122,6 @@ struct drop {
     struct cli *cli;
     const char *name;
     uint32_t keyspace;
-    struct hf_batch *batch; /* owned */
     uint64_t deleted;
     uint64_t shown_ms;
     char start[8192]; /* where the next step begins */
@@ -184,46 +182,25 @@ static bool is_meant(struct drop *d, bool is_yes, int *ret_exit)
     return false;
 }
 
-/* Delete the keys of a page: all are of one range, unless that was split just now. */
-static int delete_page(struct drop *d, const struct hf_result *page, struct hf_result **ret_result)
-{
-    struct hf_call call = cli_call(d->cli);
-    int rv = HF_OK;
-    call.keyspace = d->keyspace;
-    hf_batch_clear(d->batch);
-    for (size_t i = 0; i < page->count && rv == HF_OK; i++)
-        rv = hf_batch_delete(d->batch, page->items[i].key, NULL);
-    if (rv == HF_OK && page->count > 0)
-        rv = hf_batch_commit(cli_client(d->cli), d->batch, &call, ret_result);
-    return rv;
-}
-
+/* What stands in one range, or a part of it. Keys go as they are stored: nobody opened it here. */
 static int step(struct drop *d, struct hf_result **ret_result)
 {
     struct hf_call call = cli_call(d->cli);
     struct hf_span span;
-    struct hf_result *page = NULL;
     hf_span_init(&span);
     call.keyspace = d->keyspace;
     span.start = hf_bytes(d->start, d->start_len);
-    span.keys_only = 1;
-    span.limit_keys = DROP_STEP_KEYS;
-    int rv = hf_scan_page(cli_client(d->cli), &span, &call, &page);
-    if (rv != HF_OK) {
-        *ret_result = page;
-        return rv;
-    }
-    rv = delete_page(d, page, ret_result);
-    if (rv == HF_OK) {
-        d->deleted += page->count;
-        d->is_over = !page->has_more;
-        ASSERT(page->cursor.len <= sizeof d->start);
-        d->start_len = page->cursor.len;
-        if (d->start_len > 0)
-            memcpy(d->start, page->cursor.data, d->start_len);
-    }
-    hf_result_free(page);
-    return rv;
+    int rv = hf_delete_range(cli_client(d->cli), &span, &call, ret_result);
+    const struct hf_result *result = *ret_result;
+    if (rv != HF_OK || result == NULL)
+        return rv != HF_OK ? rv : HF_ERR_NOMEM;
+    d->deleted += result->deleted;
+    d->is_over = !result->has_more;
+    ASSERT(result->cursor.len <= sizeof d->start);
+    d->start_len = result->cursor.len;
+    if (d->start_len > 0)
+        memcpy(d->start, result->cursor.data, d->start_len);
+    return HF_OK;
 }
 
 static void show_progress(struct drop *d)
@@ -242,7 +219,7 @@ static int delete_all(struct drop *d)
     while (!d->is_over) {
         struct hf_result *result = NULL;
         int rv = step(d, &result);
-        bool is_again = (rv == HF_ERR_RANGE_CHANGED || rv == HF_ERR_BUSY) && ++tries < DROP_TRIES;
+        bool is_again = rv == HF_ERR_BUSY && ++tries < DROP_TRIES;
         int exit_code = rv == HF_OK || is_again ? EXIT_DONE : cli_fail(d->cli, rv, result);
         hf_result_free(result);
         if (exit_code != EXIT_DONE)
@@ -262,11 +239,8 @@ static int drop(struct drop *d, bool is_yes)
     if (exit_code != EXIT_DONE || !is_meant(d, is_yes, &exit_code))
         return exit_code;
     exit_code = tell(d, HF_PLACEMENT_KEYSPACE_DROP);
-    if (exit_code == EXIT_DONE && hf_batch_new(&d->batch) != HF_OK)
-        exit_code = cli_error(d->cli, "out of memory");
     if (exit_code == EXIT_DONE)
         exit_code = delete_all(d);
-    hf_batch_free(d->batch);
     if (exit_code == EXIT_DONE)
         exit_code = tell(d, HF_PLACEMENT_KEYSPACE_FORGET);
     return exit_code;

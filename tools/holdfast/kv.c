@@ -127,6 +127,7 @@ int kv_get(struct cli *cli, int argc, const char *const *argv)
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
+    call.keyspace = cli->keyspace_id;
     if (words.count > 1)
         return get_many(cli, client, &words, &call);
     struct hf_result *result = NULL;

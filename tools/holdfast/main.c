@@ -91,8 +91,8 @@ int main(int argc, char **argv)
         exit_code = run_version(&cli, 0, NULL);
     else
         exit_code = cli_dispatch(&cli, commands, argc - 1, (const char *const *)(argv + 1));
-    if (exit_code == EXIT_USAGE && cli.is_open_bad)
-        exit_code = EXIT_ERROR; /* not the person's: an embedded folder, or memory */
+    if (exit_code == EXIT_USAGE && cli.open_exit != EXIT_DONE)
+        exit_code = cli.open_exit; /* not the person's: a folder, memory, a keyspace */
     if (!cli_flush(&cli, true) && exit_code == EXIT_DONE)
         exit_code = EXIT_ERROR;
     cli_client_close(&cli);

@@ -87,6 +87,7 @@ int kv_scan(struct cli *cli, int argc, const char *const *argv)
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
+    call.keyspace = cli->keyspace_id;
     struct hf_span span;
     hf_span_init(&span);
     span.prefix = hf_str(f.prefix);

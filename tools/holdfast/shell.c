@@ -34,6 +34,7 @@ struct defaults {
     bool is_json;
     uint64_t timeout_us;
     bool is_timeout_given;
+    const char *keyspace;
 };
 
 static void run_words(struct cli *cli, const char **words, size_t count,
@@ -45,6 +46,7 @@ static void run_words(struct cli *cli, const char **words, size_t count,
     cli->is_json = defaults->is_json;
     cli->timeout_us = defaults->timeout_us;
     cli->is_timeout_given = defaults->is_timeout_given;
+    cli->keyspace = defaults->keyspace;
     cli_dispatch(cli, kv_commands, (int)count, words);
     if (cli->out.len > 0 && cli->out.data[cli->out.len - 1] != '\n')
         buf_append_u8(&cli->out, '\n');
@@ -113,7 +115,8 @@ int shell_run(struct cli *cli, int argc, const char *const *argv)
         return EXIT_USAGE;
     const struct defaults defaults = {.is_json = cli->is_json,
                                       .timeout_us = cli->timeout_us,
-                                      .is_timeout_given = cli->is_timeout_given};
+                                      .is_timeout_given = cli->is_timeout_given,
+                                      .keyspace = cli->keyspace};
     cli->is_shell = true;
     if (isatty(STDIN_FILENO))
         run_terminal(cli, &defaults);

@@ -168,6 +168,7 @@ static int watch(struct cli *cli, const struct watch_flags *f, const struct cli_
     options.prefix = hf_str(f->prefix);
     options.start = hf_str(f->start);
     options.end = hf_str(f->end);
+    options.keyspace = cli->keyspace_id;
     options.from_version = f->from_version;
     options.token = hf_bytes(token->data, token->len);
     options.marks = f->has_marks || f->resume != NULL;

@@ -279,9 +279,8 @@ int hf_check_result_async(struct hf_client *client, const char *endpoint, uint64
 
 /* ---- placement ------------------------------------------------------------------------------- */
 
-static int placement(struct hf_client *client, const struct hf_placement_ask *ask,
-                     const struct hf_call *options, const struct hf_then *then,
-                     struct hf_result **ret_result)
+int placement_call(struct hf_client *client, const struct hf_placement_ask *ask,
+                   const struct hf_call *options, struct call **ret_call)
 {
     struct call *call;
     if (ask == NULL || ask->size < sizeof *ask || ask->verb < 1 || ask->verb > VERB_LAST ||
@@ -309,7 +308,17 @@ static int placement(struct hf_client *client, const struct hf_placement_ask *as
     };
     if (ask->value.len > 0)
         call->op.request.placement.value = slice_of(call->keys.data + name_len, ask->value.len);
-    return call_go(call, then, ret_result);
+    *ret_call = call;
+    return 0;
+}
+
+static int placement(struct hf_client *client, const struct hf_placement_ask *ask,
+                     const struct hf_call *options, const struct hf_then *then,
+                     struct hf_result **ret_result)
+{
+    struct call *call;
+    int rv = placement_call(client, ask, options, &call);
+    return rv != 0 ? rv : call_go(call, then, ret_result);
 }
 
 int hf_placement(struct hf_client *client, const struct hf_placement_ask *ask,

@@ -45,6 +45,7 @@ int call_new(struct hf_client *client, enum request_kind kind, const struct hf_c
     if (options != NULL) {
         call->op.request.trace_id = options->trace_id;
         call->op.keyspace = options->keyspace;
+        call->slots = client_slots(client, options->keyspace);
         if (options->timeout_ms > 0)
             call->op.timeout_ms = options->timeout_ms;
     }
@@ -119,6 +120,8 @@ static void call_done(struct call *call, const struct client_result *answer)
 {
     int code;
     struct hf_result *result = result_of(call, answer, &code);
+    if (call->opens_keyspace)
+        code = keyspace_take(call, code, result);
     list_remove(&call->in_list);
     call_deliver(call, code, result);
 }

@@ -37,9 +37,13 @@ int command_go(struct hf_client *client, struct slice ops, uint32_t count, struc
     struct call *call = NULL;
     int rv = call_new(client, REQUEST_WRITE, options, &call);
     if (rv == 0)
-        rv = call_keep(call, (struct hf_bytes){.data = key.data, .len = key.len});
-    if (rv == 0) {
         command.keyspace = call->op.keyspace;
+    if (rv == 0 && call->slots > 0) {
+        rv = slot_command(call->slots, &command, ops, &call->data, &call->keys);
+    } else if (rv == 0) {
+        rv = call_keep(call, (struct hf_bytes){.data = key.data, .len = key.len});
+    }
+    if (rv == 0 && call->slots == 0) {
         command_encode_ops(&call->data, &command, ops);
         rv = call->data.failed ? HF_ERR_NOMEM : 0;
     }

@@ -12,6 +12,7 @@
  *   holdfast.c  open, close, the thread      call.c    one operation on its way
  *   embedded.c  a store in this process
  *   result.c    what the caller gets         queue.c   completion queues
+ *   keyspace.c by name, and keys behind slots   scan.c, slots.c   walks over a span
  *   read.c, change.c, resolve.c, batch.c, scan.c, admin.c: the operations of holdfast.h
  *
  * Ownership  a call owns copies of all that it sends; it is the starter's until
@@ -21,17 +22,28 @@
 #ifndef CLIENT_LIB_LIB_INTERNAL_H_
 #define CLIENT_LIB_LIB_INTERNAL_H_
 
+#include <stdatomic.h>
+
 #include "base/log.h"
 #include "client/client.h"
 #include "client/sweep.h"
 #include "client/watch.h"
 #include "env/uv/env_uv.h"
 #include "wire/command.h"
+#include "wire/keyspace.h"
 
 /* Everything else of the shared object is hidden. */
 #pragma GCC visibility push(default)
 #include "holdfast.h"
 #pragma GCC visibility pop
+
+enum { HASHED_MAX = 1024 };
+
+/* A hashed keyspace that was opened. */
+struct hashed {
+    uint32_t keyspace;
+    uint32_t slots;
+};
 
 struct hf_client {
     /* fixed after hf_open() */
@@ -63,6 +75,9 @@ struct hf_client {
     size_t call_bytes;          /* guarded */
     uint64_t busy;              /* guarded: calls that were not accepted */
 
+    _Atomic uint32_t hashed_count; /* those below it never change: read without the lock */
+    struct hashed hashed[HASHED_MAX];
+
     struct client *core;
     struct list calls;   /* submitted to the core */
     struct list watches; /* guarded: all that are not closed */
@@ -82,6 +97,8 @@ struct call {
     struct list in_list;      /* inbox or calls */
     struct hf_then then;
     struct waiter *waiter;      /* NULL: asynchronous */
+    bool opens_keyspace;        /* hf_keyspace_open(): the answer is learned from */
+    uint32_t slots;             /* of its keyspace: keys stand behind their slots; 0: not hashed */
     struct buf data;            /* owned: command, or encoded keys */
     struct buf keys;            /* owned: the key of a get, the bounds of a scan, an endpoint */
     size_t bytes;               /* counted against bytes_max */
@@ -169,6 +186,36 @@ enum { TOKEN_MAX = 5000 };
 /* What hf_resolve() needs to know of a change that is over, appended; nothing where it
  * cannot be asked for. */
 void token_append(struct buf *buf, const struct call *call);
+
+/* ---- admin.c --------------------------------------------------------------------- */
+
+/* A call that asks placement, not started. */
+int placement_call(struct hf_client *client, const struct hf_placement_ask *ask,
+                   const struct hf_call *options, struct call **ret_call);
+
+/* ---- keyspace.c ------------------------------------------------------------------ */
+
+/* Of a hashed keyspace that was opened; 0: it is none, or nobody opened it. */
+uint32_t client_slots(const struct hf_client *client, uint32_t keyspace);
+
+/* What placement told of a keyspace that `call` opens: remembered, and put into the result.
+ * The code from now on. */
+int keyspace_take(const struct call *call, int code, struct hf_result *result);
+
+/* Append a key as it is stored: behind its slot if there are any. HF_ERR_TOO_LARGE. */
+int slot_key(uint32_t slots, struct slice key, struct buf *out);
+
+/* A command whose operations stand encoded in `ops`, their keys put behind their slots:
+ * encoded to `out`, and its first key to `first`. */
+int slot_command(uint32_t slots, const struct command *command, struct slice ops, struct buf *out,
+                 struct buf *first);
+
+/* ---- read.c ---------------------------------------------------------------------- */
+
+/* A page of keys as they are stored. */
+int scan_page_plain(struct hf_client *client, const struct hf_span *span,
+                    const struct hf_call *options, const struct hf_then *then,
+                    struct hf_result **ret_result);
 
 /* ---- queue.c --------------------------------------------------------------------- */
 

@@ -14,9 +14,11 @@ static int get(struct hf_client *client, struct hf_bytes key, const struct hf_ca
                const struct hf_then *then, struct hf_result **ret_result)
 {
     struct call *call = NULL;
+    if (!bytes_are_fine(key))
+        return HF_ERR_INVALID;
     int rv = key.len > 0 ? call_new(client, REQUEST_GET, options, &call) : HF_ERR_INVALID;
     if (rv == 0)
-        rv = call_keep(call, key);
+        rv = slot_key(call->slots, slice_of_bytes(key), &call->keys);
     if (rv == 0)
         rv = call_set_read(&call->op.request.get.read, options);
     if (rv != 0) {
@@ -43,16 +45,22 @@ int hf_get_async(struct hf_client *client, struct hf_bytes key, const struct hf_
 
 static int keys_fill(struct call *call, const struct hf_bytes *keys, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    struct buf stored; /* as it stands in the keyspace */
+    int rv = 0;
+    buf_init(&stored, KEY_WIRE_MAX);
+    for (size_t i = 0; i < count && rv == 0; i++) {
         if (keys[i].len == 0 || keys[i].data == NULL)
-            return HF_ERR_INVALID;
-        if (keys[i].len > KEY_WIRE_MAX)
-            return HF_ERR_TOO_LARGE;
-        request_key_append(&call->data, slice_of_bytes(keys[i]));
+            rv = HF_ERR_INVALID;
+        buf_clear(&stored);
+        if (rv == 0)
+            rv = slot_key(call->slots, slice_of_bytes(keys[i]), &stored);
+        if (rv == 0)
+            request_key_append(&call->data, buf_slice(&stored));
         if (call->data.len > command_limits_default.command_max || call->data.failed)
-            return HF_ERR_TOO_LARGE;
+            rv = HF_ERR_TOO_LARGE;
     }
-    return 0;
+    buf_fini(&stored);
+    return rv;
 }
 
 static int multi_get(struct hf_client *client, const struct hf_bytes *keys, size_t count,
@@ -160,6 +168,8 @@ static int delete_range(struct hf_client *client, const struct hf_span *span,
 {
     struct call *call = NULL;
     int rv = call_new(client, REQUEST_SCAN, options, &call);
+    if (rv == 0 && call->slots > 0)
+        rv = HF_ERR_UNSUPPORTED; /* a span of keys is in every slot */
     if (rv == 0)
         rv = sweep_fill(call, span);
     if (rv != 0) {
@@ -184,14 +194,16 @@ int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,
 /* ---- scan -------------------------------------------------------------------------------------
  */
 
-static int scan_page(struct hf_client *client, const struct hf_span *span,
-                     const struct hf_call *options, const struct hf_then *then,
-                     struct hf_result **ret_result)
+int scan_page_plain(struct hf_client *client, const struct hf_span *span,
+                    const struct hf_call *options, const struct hf_then *then,
+                    struct hf_result **ret_result)
 {
     struct call *call = NULL;
     int rv = call_new(client, REQUEST_SCAN, options, &call);
-    if (rv == 0)
+    if (rv == 0) {
+        call->slots = 0;
         rv = span_fill(call, span);
+    }
     if (rv == 0)
         rv = call_set_read(&call->op.request.scan.read, options);
     if (rv != 0) {
@@ -199,6 +211,16 @@ static int scan_page(struct hf_client *client, const struct hf_span *span,
         return rv;
     }
     return call_go(call, then, ret_result);
+}
+
+/* A page of a hashed keyspace would be one of a slot. */
+static int scan_page(struct hf_client *client, const struct hf_span *span,
+                     const struct hf_call *options, const struct hf_then *then,
+                     struct hf_result **ret_result)
+{
+    if (client != NULL && options != NULL && client_slots(client, options->keyspace) > 0)
+        return HF_ERR_UNSUPPORTED;
+    return scan_page_plain(client, span, options, then, ret_result);
 }
 
 int hf_scan_page(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,

@@ -123,6 +123,8 @@ static void make_rows(struct maker *m, struct hf_result *to, const struct source
             row.key = request->get.key;
         else if (request->kind == REQUEST_MULTI_GET)
             row.key = request_key_next(&keys);
+        if (from->call->slots > 0 && row.key.len >= KEYSPACE_SLOT_LEN)
+            row.key = slice_of(row.key.data + KEYSPACE_SLOT_LEN, row.key.len - KEYSPACE_SLOT_LEN);
         struct hf_item item = {
             .status = row.status,
             .has_value = row.status == 0 && has_values,

@@ -2,24 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "client/lib/lib_internal.h"
+#include "client/lib/scan.h"
 
-struct hf_scan {
-    struct hf_client *client; /* borrowed */
-    struct hf_span span;      /* start and end point into the bounds below */
-    struct hf_call call;
-    struct hf_call first;   /* as the caller gave it: each range begins so */
-    uint64_t version;       /* of the last page */
-    uint8_t *start;         /* owned: what is still to be read, or the whole */
-    uint8_t *end;           /* owned */
-    struct hf_result *page; /* owned; NULL before the first and after a failure */
-    size_t next;            /* item of the page */
-    bool is_over;           /* the last page was read */
-    char message[160];
-};
-
-/* Replace an owned bound by a copy of `to`. */
-static int bound_set(uint8_t **bound, struct hf_bytes *place, struct hf_bytes to)
+int scan_bound(uint8_t **bound, struct hf_bytes *place, struct hf_bytes to)
 {
     uint8_t *copy = NULL;
     if (to.len > 0) {
@@ -37,9 +22,9 @@ static int bound_set(uint8_t **bound, struct hf_bytes *place, struct hf_bytes to
 /* A prefix as the span that it stands for. */
 static int prefix_set(struct hf_scan *scan, struct hf_bytes prefix)
 {
-    int rv = bound_set(&scan->start, &scan->span.start, prefix);
+    int rv = scan_bound(&scan->start, &scan->span.start, prefix);
     if (rv == 0)
-        rv = bound_set(&scan->end, &scan->span.end, prefix);
+        rv = scan_bound(&scan->end, &scan->span.end, prefix);
     if (rv != 0)
         return rv;
     size_t len = prefix.len;
@@ -63,8 +48,8 @@ static int span_set(struct hf_scan *scan, const struct hf_span *span)
     scan->span = *span;
     if (span->prefix.len > 0)
         return prefix_set(scan, span->prefix);
-    int rv = bound_set(&scan->start, &scan->span.start, span->start);
-    return rv != 0 ? rv : bound_set(&scan->end, &scan->span.end, span->end);
+    int rv = scan_bound(&scan->start, &scan->span.start, span->start);
+    return rv != 0 ? rv : scan_bound(&scan->end, &scan->span.end, span->end);
 }
 
 int hf_scan_new(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,
@@ -80,7 +65,10 @@ int hf_scan_new(struct hf_client *client, const struct hf_span *span, const stru
     if (call != NULL)
         scan->call = *call;
     scan->first = scan->call;
+    uint32_t slots = client_slots(client, scan->call.keyspace);
     int rv = span_set(scan, span);
+    if (rv == 0 && slots > 0)
+        rv = slots_new(scan, slots, &scan->slots);
     if (rv != 0) {
         hf_scan_free(scan);
         return rv;
@@ -104,8 +92,33 @@ static int scan_advance(struct hf_scan *scan)
         return 0;
     }
     if (scan->span.reverse)
-        return bound_set(&scan->end, &scan->span.end, page->cursor);
-    return bound_set(&scan->start, &scan->span.start, page->cursor);
+        return scan_bound(&scan->end, &scan->span.end, page->cursor);
+    return scan_bound(&scan->start, &scan->span.start, page->cursor);
+}
+
+int scan_begin(struct hf_scan *scan, struct hf_queue *queue)
+{
+    const struct hf_then then = {.queue = queue, .data = scan};
+    hf_result_free(scan->page);
+    scan->page = NULL;
+    scan->next = 0;
+    int rv = scan_page_plain(scan->client, &scan->span, &scan->call, &then, NULL);
+    if (rv != 0)
+        snprintf(scan->message, sizeof scan->message, "%s", hf_strerror(rv));
+    return rv;
+}
+
+int scan_take(struct hf_scan *scan, int code, struct hf_result *page)
+{
+    if (code != 0 || page == NULL) {
+        code = code != 0 ? code : HF_ERR_NOMEM;
+        snprintf(scan->message, sizeof scan->message, "%s",
+                 page != NULL ? page->message : hf_strerror(code));
+        hf_result_free(page);
+        return code;
+    }
+    scan->page = page;
+    return scan_advance(scan);
 }
 
 static int scan_fetch(struct hf_scan *scan)
@@ -114,20 +127,14 @@ static int scan_fetch(struct hf_scan *scan)
     scan->page = NULL;
     scan->next = 0;
     struct hf_result *page = NULL;
-    int rv = hf_scan_page(scan->client, &scan->span, &scan->call, &page);
-    if (rv != 0 || page == NULL) {
-        rv = rv != 0 ? rv : HF_ERR_NOMEM;
-        snprintf(scan->message, sizeof scan->message, "%s",
-                 page != NULL ? page->message : hf_strerror(rv));
-        hf_result_free(page);
-        return rv;
-    }
-    scan->page = page;
-    return scan_advance(scan);
+    int rv = scan_page_plain(scan->client, &scan->span, &scan->call, NULL, &page);
+    return scan_take(scan, rv, page);
 }
 
 int hf_scan_next(struct hf_scan *scan, struct hf_item *ret_item)
 {
+    if (scan->slots != NULL)
+        return slots_next(scan->slots, scan, ret_item);
     while (scan->page == NULL || scan->next == scan->page->count) {
         if (scan->is_over)
             return 0;
@@ -149,12 +156,19 @@ uint64_t hf_scan_version(const struct hf_scan *scan)
     return scan->version;
 }
 
+void scan_fini(struct hf_scan *scan)
+{
+    slots_free(scan->slots);
+    hf_result_free(scan->page);
+    free(scan->start);
+    free(scan->end);
+    *scan = (struct hf_scan){0};
+}
+
 void hf_scan_free(struct hf_scan *scan)
 {
     if (scan == NULL)
         return;
-    hf_result_free(scan->page);
-    free(scan->start);
-    free(scan->end);
+    scan_fini(scan);
     free(scan);
 }

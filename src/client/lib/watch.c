@@ -28,6 +28,7 @@ struct hf_watch {
     struct hf_client *client;
     struct client_watch *core; /* the thread's */
     struct client_watch_options options;
+    size_t skip;         /* bytes of a slot in front of each key */
     struct buf keys;     /* owned: bounds and token until the core has them */
     struct list in_list; /* client's watches */
     size_t buffer_bytes;
@@ -70,7 +71,8 @@ static struct slice copy_to(uint8_t **at, struct slice from)
     return copy;
 }
 
-static struct batch *batch_new(const struct client_watch_page *page)
+/* `skip`: bytes in front of each key that are no part of it. */
+static struct batch *batch_new(const struct client_watch_page *page, size_t skip)
 {
     const struct response_watch *from = page->page;
     size_t count = from->changes.count;
@@ -97,7 +99,7 @@ static struct batch *batch_new(const struct client_watch_page *page)
         struct slice key = copy_to(&at, c.key), value = copy_to(&at, c.value);
         events[i] = (struct hf_event){
             .kind = (int)c.kind,
-            .key = hf_bytes(key.data, key.len),
+            .key = hf_bytes(key.data + MIN(skip, key.len), key.len - MIN(skip, key.len)),
             .value = hf_bytes(value.data, value.len),
             .version = c.version,
             .expires_ms = c.expiry_ms,
@@ -133,7 +135,7 @@ static void add_ready(struct hf_watch *watch, struct batch *batch)
 static void on_page(struct client_watch *core, void *data, const struct client_watch_page *page)
 {
     struct hf_watch *watch = data;
-    struct batch *batch = page->status == 0 ? batch_new(page) : NULL;
+    struct batch *batch = page->status == 0 ? batch_new(page, watch->skip) : NULL;
     env_uv_mutex_lock(&watch->lock);
     if (batch != NULL) {
         add_ready(watch, batch);
@@ -209,6 +211,23 @@ static int keep(struct buf *keys, struct hf_bytes from, struct slice *ret)
     return keys->failed ? HF_ERR_NOMEM : 0;
 }
 
+/* In a hashed keyspace: one key, or all of them. */
+static int keep_slotted(struct hf_watch *watch, uint32_t slots, const struct hf_watch_options *o)
+{
+    struct client_watch_options *to = &watch->options;
+    uint8_t behind[KEY_WIRE_MAX];
+    if (o->prefix.len > 0 || o->start.len > 0 || o->end.len > 0)
+        return HF_ERR_UNSUPPORTED;
+    if (o->key.len == 0)
+        return 0;
+    int rv = slot_key(slots, slice_of_bytes(o->key), &watch->keys);
+    if (rv != 0)
+        return rv;
+    to->start = buf_slice(&watch->keys);
+    size_t len = progress_key_behind(to->start, behind);
+    return keep(&watch->keys, hf_bytes(behind, len), &to->end);
+}
+
 /* The end of one key, or of all that begin so. */
 static int keep_span_of(struct buf *keys, struct hf_bytes key, bool is_prefix, struct slice *start,
                         struct slice *end)
@@ -236,7 +255,10 @@ static int take_span(struct hf_watch *watch, const struct hf_watch_options *o)
     if (buf_reserve(&watch->keys, room) != 0)
         return HF_ERR_NOMEM;
     int rv = 0;
-    if (o->key.len > 0 || o->prefix.len > 0) {
+    uint32_t slots = client_slots(watch->client, o->keyspace);
+    if (slots > 0 && o->token.len == 0) {
+        rv = keep_slotted(watch, slots, o);
+    } else if (o->key.len > 0 || o->prefix.len > 0) {
         bool is_prefix = o->key.len == 0;
         rv = keep_span_of(&watch->keys, is_prefix ? o->prefix : o->key, is_prefix, &to->start,
                           &to->end);
@@ -320,6 +342,8 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
     int rv = take_span(watch, options);
     if (rv == 0)
         rv = take_place(watch);
+    if (rv == 0 && client_slots(client, watch->place.keyspace) > 0)
+        watch->skip = KEYSPACE_SLOT_LEN;
     if (rv == 0)
         rv = env_uv_notify_open(&watch->fd, NULL);
     if (rv == 0)

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A scan of a hashed keyspace: one scan per slot, merged in the order of keys. Those that
+ * have a key wait in a heap by it; those whose page is used up are fetched, many at once,
+ * before the next key is said. Of each slot one page is held, the smaller the more there are.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/lib/scan.h"
+
+enum {
+    PAGES_BYTES = 16 << 20, /* of all slots together, as far as values are that small */
+    PAGE_BYTES_MIN = 256,
+    PAGE_BYTES_MAX = 1 << 20,
+    PAGES_KEYS = 1 << 18,
+    PAGE_KEYS_MIN = 16,
+    FETCHES_MAX = 32, /* at once */
+};
+
+struct slots {
+    struct hf_queue *queue; /* owned */
+    struct hf_scan *slots;  /* owned */
+    uint32_t *heap;         /* owned: those with a key, the next one first */
+    uint32_t *missing;      /* owned: those without a page */
+    uint32_t count;
+    uint32_t heap_count;
+    uint32_t missing_count;
+    bool is_reverse;
+    bool has_given; /* the heap's first was said last */
+};
+
+/* ---- the heap ---------------------------------------------------------------------------- */
+
+static struct slice key_of(const struct hf_scan *scan)
+{
+    struct hf_bytes key = scan->page->items[scan->next].key;
+    return slice_of((const uint8_t *)key.data + KEYSPACE_SLOT_LEN, key.len - KEYSPACE_SLOT_LEN);
+}
+
+/* Does slot a come before slot b? */
+static bool is_before(const struct slots *m, uint32_t a, uint32_t b)
+{
+    int order = slice_compare(key_of(&m->slots[a]), key_of(&m->slots[b]));
+    return m->is_reverse ? order > 0 : order < 0;
+}
+
+static void swap(struct slots *m, uint32_t i, uint32_t k)
+{
+    uint32_t at = m->heap[i];
+    m->heap[i] = m->heap[k];
+    m->heap[k] = at;
+}
+
+static void sift_up(struct slots *m, uint32_t i)
+{
+    for (; i > 0 && is_before(m, m->heap[i], m->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        swap(m, i, (i - 1) / 2);
+}
+
+static void sift_down(struct slots *m, uint32_t i)
+{
+    for (;;) {
+        uint32_t first = i;
+        for (uint32_t k = 2 * i + 1; k <= 2 * i + 2 && k < m->heap_count; k++) {
+            if (is_before(m, m->heap[k], m->heap[first]))
+                first = k;
+        }
+        if (first == i)
+            return;
+        swap(m, i, first);
+        i = first;
+    }
+}
+
+/* A slot has a page, or had one: where does it stand now? */
+static void place(struct slots *m, uint32_t slot)
+{
+    struct hf_scan *scan = &m->slots[slot];
+    if (scan->page != NULL && scan->next < scan->page->count) {
+        m->heap[m->heap_count++] = slot;
+        sift_up(m, m->heap_count - 1);
+    } else if (!scan->is_over) {
+        m->missing[m->missing_count++] = slot;
+    } else {
+        hf_result_free(scan->page);
+        scan->page = NULL;
+    }
+}
+
+/* The heap's first was said: on to its next. */
+static void step(struct slots *m)
+{
+    uint32_t slot = m->heap[0];
+    struct hf_scan *scan = &m->slots[slot];
+    m->has_given = false;
+    scan->next++;
+    if (scan->next < scan->page->count) {
+        sift_down(m, 0);
+        return;
+    }
+    m->heap[0] = m->heap[--m->heap_count];
+    sift_down(m, 0);
+    place(m, slot);
+}
+
+/* ---- fetching ------------------------------------------------------------------------------ */
+
+static int take_one(struct slots *m, struct hf_scan *whole)
+{
+    void *data = NULL;
+    int code = 0;
+    struct hf_result *page = NULL;
+    while (hf_queue_wait(m->queue, 1000, &data, &code, &page) != 1)
+        continue; /* each call has a deadline: it comes */
+    struct hf_scan *scan = data;
+    int rv = scan_take(scan, code, page);
+    if (rv != 0)
+        memcpy(whole->message, scan->message, sizeof whole->message);
+    else
+        whole->version = scan->version;
+    place(m, (uint32_t)(scan - m->slots));
+    return rv;
+}
+
+/* Have a page of each slot that is not at its end. */
+static int fetch(struct slots *m, struct hf_scan *whole)
+{
+    uint32_t flying = 0;
+    int rv = 0;
+    while (flying > 0 || (m->missing_count > 0 && rv == 0)) {
+        if (rv == 0 && flying < FETCHES_MAX && m->missing_count > 0) {
+            struct hf_scan *scan = &m->slots[m->missing[m->missing_count - 1]];
+            rv = scan_begin(scan, m->queue);
+            m->missing_count -= rv == 0;
+            flying += rv == 0;
+            if (rv != 0)
+                memcpy(whole->message, scan->message, sizeof whole->message);
+            continue;
+        }
+        int taken = take_one(m, whole);
+        rv = rv != 0 ? rv : taken;
+        flying--;
+    }
+    return rv;
+}
+
+int slots_next(struct slots *m, struct hf_scan *whole, struct hf_item *ret_item)
+{
+    if (client_is_own_thread(whole->client)) {
+        snprintf(whole->message, sizeof whole->message, "%s", hf_strerror(HF_ERR_STATE));
+        return HF_ERR_STATE; /* it would wait for itself */
+    }
+    if (m->has_given)
+        step(m);
+    int rv = fetch(m, whole);
+    if (rv != 0 || m->heap_count == 0)
+        return rv;
+    const struct hf_scan *scan = &m->slots[m->heap[0]];
+    struct slice key = key_of(scan);
+    *ret_item = scan->page->items[scan->next];
+    ret_item->key = hf_bytes(key.data, key.len);
+    m->has_given = true;
+    return 1;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static uint32_t share(uint32_t asked, uint32_t all, uint32_t slots, uint32_t least, uint32_t most)
+{
+    uint32_t own = MIN(MAX(all / slots, least), most);
+    return asked > 0 ? MIN(asked, own) : own;
+}
+
+/* The same span in one slot. */
+static int slot_init(struct hf_scan *scan, const struct hf_scan *whole, uint32_t slot,
+                     uint32_t slots)
+{
+    uint8_t key[KEY_WIRE_MAX];
+    scan->client = whole->client;
+    scan->first = scan->call = whole->first;
+    scan->span = whole->span;
+    scan->span.start = scan->span.end = (struct hf_bytes){0};
+    scan->span.limit_bytes =
+        share(whole->span.limit_bytes, PAGES_BYTES, slots, PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+    scan->span.limit_keys =
+        share(whole->span.limit_keys, PAGES_KEYS, slots, PAGE_KEYS_MIN, REQUEST_KEYS_MAX);
+    keyspace_put_slot(key, (uint16_t)slot);
+    const struct hf_bytes *start = &whole->span.start;
+    const struct hf_bytes *end = &whole->span.end;
+    if (start->len > KEY_WIRE_MAX - KEYSPACE_SLOT_LEN ||
+        end->len > KEY_WIRE_MAX - KEYSPACE_SLOT_LEN)
+        return HF_ERR_TOO_LARGE;
+    if (start->len > 0)
+        memcpy(key + KEYSPACE_SLOT_LEN, start->data, start->len);
+    int rv =
+        scan_bound(&scan->start, &scan->span.start, hf_bytes(key, KEYSPACE_SLOT_LEN + start->len));
+    if (rv != 0 || (end->len == 0 && slot + 1 == KEYSPACE_SLOTS_MAX))
+        return rv; /* behind the last slot there is nothing */
+    if (end->len > 0)
+        memcpy(key + KEYSPACE_SLOT_LEN, end->data, end->len);
+    else
+        keyspace_put_slot(key, (uint16_t)(slot + 1));
+    return scan_bound(&scan->end, &scan->span.end, hf_bytes(key, KEYSPACE_SLOT_LEN + end->len));
+}
+
+int slots_new(const struct hf_scan *whole, uint32_t slots, struct slots **ret_slots)
+{
+    struct slots *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return HF_ERR_NOMEM;
+    m->count = slots;
+    m->is_reverse = whole->span.reverse != 0;
+    m->slots = calloc(slots, sizeof *m->slots);
+    m->heap = calloc(slots, sizeof *m->heap);
+    m->missing = calloc(slots, sizeof *m->missing);
+    int rv = m->slots == NULL || m->heap == NULL || m->missing == NULL ? HF_ERR_NOMEM : 0;
+    for (uint32_t i = 0; i < slots && rv == 0; i++) {
+        rv = slot_init(&m->slots[i], whole, i, slots);
+        m->missing[m->missing_count++] = i;
+    }
+    if (rv == 0)
+        rv = hf_queue_new(whole->client, &m->queue);
+    if (rv != 0) {
+        slots_free(m);
+        return rv;
+    }
+    *ret_slots = m;
+    return 0;
+}
+
+void slots_free(struct slots *m)
+{
+    if (m == NULL)
+        return;
+    for (uint32_t i = 0; i < m->count && m->slots != NULL; i++)
+        scan_fini(&m->slots[i]);
+    int rv = hf_queue_free(m->queue);
+    ASSERT(rv == HF_OK);
+    free(m->slots);
+    free(m->heap);
+    free(m->missing);
+    free(m);
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Keyspaces over a store inside this process: names, and hashed ones against a plain sorted
+ * map.
+ */
+#include "support/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "holdfast.h"
+
+enum { KEYS = 400, READY_TRIES = 100000 /* each a round trip */, SCANS = 60 };
+
+#define SMALL                                                                                      \
+    "memtable_bytes=1MiB&block_cache_bytes=1MiB&log_segment_bytes=1MiB&log_budget_bytes=4MiB"      \
+    "&disk_low_bytes=0&disk_full_bytes=0&disk_reserve_bytes=0"
+
+/* What should be there: key i is there if it has a value. */
+struct model {
+    char key[16];
+    char value[16];
+    bool is_there;
+};
+
+static char dir[64];
+static struct hf_client *client;
+static struct model model[KEYS];
+static struct rng rng;
+
+static int setup(void **state)
+{
+    (void)state;
+    char endpoints[512];
+    struct hf_options options;
+    snprintf(dir, sizeof dir, "/tmp/holdfast-keyspaces-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(endpoints, sizeof endpoints, "embedded:%s/store?" SMALL, dir);
+    hf_options_init(&options);
+    options.endpoints = endpoints;
+    options.timeout_ms = 30000;
+    assert_int_equal(hf_open(&options, &client), HF_OK);
+    rng_init(&rng, 7);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    char command[128];
+    assert_int_equal(hf_close(client), HF_OK);
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return system(command);
+}
+
+/* ---- placement --------------------------------------------------------------------------- */
+
+static int tell(int verb, const char *name, const char *options, struct hf_result **ret_result)
+{
+    struct hf_placement_ask ask = {
+        .size = sizeof ask, .verb = verb, .name = name, .value = hf_str(options)};
+    int rv = HF_ERR_BUSY;
+    for (int i = 0; i < READY_TRIES && rv == HF_ERR_BUSY; i++) { /* its ids are on their way */
+        rv = hf_placement(client, &ask, NULL, ret_result);
+        if (rv == HF_ERR_BUSY && ret_result != NULL)
+            hf_result_free(*ret_result);
+    }
+    return rv;
+}
+
+static uint32_t make(const char *name, const char *options)
+{
+    struct hf_result *result = NULL;
+    assert_int_equal(tell(HF_PLACEMENT_KEYSPACE_CREATE, name, options, NULL), HF_OK);
+    assert_int_equal(hf_keyspace_open(client, name, NULL, &result), HF_OK);
+    uint32_t keyspace = result->keyspace;
+    hf_result_free(result);
+    assert_true(keyspace >= 65536);
+    return keyspace;
+}
+
+static void wait_ready(const char *name)
+{
+    for (int i = 0; i < READY_TRIES; i++) {
+        struct hf_result *result = NULL;
+        assert_int_equal(tell(HF_PLACEMENT_KEYSPACES, name, NULL, &result), HF_OK);
+        const struct hf_table *table = result->table;
+        bool is_ready = strcmp(table->cells[table->column_count - 1], "ready") == 0;
+        hf_result_free(result);
+        if (is_ready)
+            return;
+    }
+    fail_msg("keyspace %s was never ready", name);
+}
+
+static struct hf_call call_in(uint32_t keyspace)
+{
+    struct hf_call call;
+    hf_call_init(&call);
+    call.keyspace = keyspace;
+    return call;
+}
+
+/* ---- the model ------------------------------------------------------------------------------ */
+
+static void fill(uint32_t keyspace)
+{
+    struct hf_call call = call_in(keyspace);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(model[i].key, sizeof model[i].key, "%c%c/%03d", 'a' + i / 100,
+                 i % 7 == 0 ? '\xff' : 'm', i);
+        snprintf(model[i].value, sizeof model[i].value, "v%d", i);
+        model[i].is_there = rng_below(&rng, 4) > 0;
+        if (model[i].is_there)
+            assert_int_equal(
+                hf_put(client, hf_str(model[i].key), hf_str(model[i].value), NULL, &call, NULL),
+                HF_OK);
+    }
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct model *)a)->key, ((const struct model *)b)->key);
+}
+
+static bool is_in(const struct model *m, const struct hf_span *span)
+{
+    if (!m->is_there)
+        return false;
+    if (span->prefix.len > 0)
+        return strncmp(m->key, span->prefix.data, span->prefix.len) == 0;
+    return (span->start.len == 0 || strcmp(m->key, span->start.data) >= 0) &&
+           (span->end.len == 0 || strcmp(m->key, span->end.data) < 0);
+}
+
+static void compare(uint32_t keyspace, const struct hf_span *span)
+{
+    struct hf_call call = call_in(keyspace);
+    struct hf_scan *scan = NULL;
+    struct hf_item item;
+    assert_int_equal(hf_scan_new(client, span, &call, &scan), HF_OK);
+    for (int n = 0; n < KEYS; n++) {
+        const struct model *m = &model[span->reverse ? KEYS - 1 - n : n];
+        if (!is_in(m, span))
+            continue;
+        assert_int_equal(hf_scan_next(scan, &item), 1);
+        assert_int_equal(item.key.len, strlen(m->key));
+        assert_memory_equal(item.key.data, m->key, item.key.len);
+        if (!span->keys_only) {
+            assert_int_equal(item.value.len, strlen(m->value));
+            assert_memory_equal(item.value.data, m->value, item.value.len);
+        }
+    }
+    assert_int_equal(hf_scan_next(scan, &item), 0);
+    assert_int_equal(hf_scan_next(scan, &item), 0);
+    hf_scan_free(scan);
+}
+
+static void compare_at_random(uint32_t keyspace)
+{
+    for (int i = 0; i < SCANS; i++) {
+        struct hf_span span;
+        char prefix[4];
+        hf_span_init(&span);
+        span.reverse = (int)rng_below(&rng, 2);
+        span.keys_only = (int)rng_below(&rng, 2);
+        span.limit_keys = (uint32_t)rng_below(&rng, 4);
+        span.limit_bytes = rng_below(&rng, 3) == 0 ? 64 : 0;
+        const struct model *a = &model[rng_below(&rng, KEYS)];
+        const struct model *b = &model[rng_below(&rng, KEYS)];
+        if (i % 4 == 0) {
+            snprintf(prefix, sizeof prefix, "%.*s", 1 + (int)rng_below(&rng, 3), a->key);
+            span.prefix = hf_str(prefix);
+        } else if (i % 4 == 1) {
+            span.start = hf_str(a->key);
+        } else if (i % 4 == 2) {
+            span.start = hf_str(strcmp(a->key, b->key) < 0 ? a->key : b->key);
+            span.end = hf_str(strcmp(a->key, b->key) < 0 ? b->key : a->key);
+        }
+        compare(keyspace, &span);
+    }
+}
+
+/* ---- tests ------------------------------------------------------------------------------------
+ */
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct hf_result *result = NULL;
+    assert_int_equal(hf_keyspace_open(client, "nobody", NULL, &result), HF_ERR_NOT_FOUND);
+    assert_non_null(strstr(result->message, "no keyspace 'nobody'"));
+    hf_result_free(result);
+    assert_int_equal(hf_keyspace_open(client, "No Body", NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_keyspace_open(client, "", NULL, NULL), HF_ERR_INVALID);
+    struct hf_call a = call_in(make("a", ""));
+    struct hf_call b = call_in(make("b", ""));
+    assert_true(a.keyspace != b.keyspace);
+    assert_int_equal(hf_put(client, hf_str("k"), hf_str("of a"), NULL, &a, NULL), HF_OK);
+    assert_int_equal(hf_get(client, hf_str("k"), &b, NULL), HF_ERR_NOT_FOUND);
+    assert_int_equal(hf_get(client, hf_str("k"), NULL, NULL), HF_ERR_NOT_FOUND);
+    assert_int_equal(hf_get(client, hf_str("k"), &a, NULL), HF_OK);
+    assert_int_equal(tell(HF_PLACEMENT_KEYSPACE_DROP, "a", NULL, NULL), HF_OK);
+    assert_int_equal(hf_keyspace_open(client, "a", NULL, &result), HF_ERR_NOT_FOUND);
+    assert_non_null(strstr(result->message, "dropped"));
+    hf_result_free(result);
+}
+
+static void test_scans_against_a_map(void **state)
+{
+    (void)state;
+    uint32_t keyspace = make("map", "slots=37,ranges=5");
+    struct hf_call call = call_in(keyspace);
+    struct hf_span all;
+    hf_span_init(&all);
+    compare(keyspace, &all); /* nothing there */
+    fill(keyspace);
+    qsort(model, KEYS, sizeof model[0], by_key);
+    compare(keyspace, &all);
+    compare_at_random(keyspace);
+    wait_ready("map");
+    for (int i = 0; i < KEYS; i += 3) {
+        model[i].is_there = false;
+        assert_int_equal(hf_delete(client, hf_str(model[i].key), NULL, &call, NULL), HF_OK);
+    }
+    compare_at_random(keyspace);
+    assert_int_equal(hf_scan_page(client, &all, &call, NULL), HF_ERR_UNSUPPORTED);
+}
+
+/* The highest slot has no slot behind it. */
+static void test_all_slots(void **state)
+{
+    (void)state;
+    struct hf_call call = call_in(make("all", "slots=65536"));
+    struct hf_scan *scan = NULL;
+    assert_int_equal(hf_scan_new(client, NULL, &call, &scan), HF_OK);
+    hf_scan_free(scan); /* never begun */
+    struct hf_result *result = NULL;
+    assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_OK);
+    assert_int_equal(hf_get(client, hf_str("k"), &call, &result), HF_OK);
+    assert_memory_equal(result->items[0].key.data, "k", result->items[0].key.len);
+    hf_result_free(result);
+}
+
+static void test_single_keys(void **state)
+{
+    (void)state;
+    struct hf_call call = call_in(make("keys", "slots=16"));
+    struct hf_result *result = NULL;
+    char longest[4096];
+    memset(longest, 'x', sizeof longest);
+    assert_int_equal(hf_put(client, hf_bytes(longest, 4095), hf_str("v"), NULL, &call, NULL),
+                     HF_ERR_TOO_LARGE);
+    assert_int_equal(hf_put(client, hf_bytes(longest, 4094), hf_str("v"), NULL, &call, NULL),
+                     HF_OK);
+    assert_int_equal(hf_get(client, hf_bytes(longest, 4094), &call, NULL), HF_OK);
+    assert_int_equal(hf_get(client, hf_bytes(longest, 4095), &call, NULL), HF_ERR_TOO_LARGE);
+    assert_int_equal(hf_increment(client, hf_str("n"), 5, NULL, &call, &result), HF_OK);
+    assert_int_equal(result->items[0].number, 5);
+    hf_result_free(result);
+    assert_int_equal(hf_cas(client, hf_str("n"), hf_str("5"), hf_str("six"), &call, NULL), HF_OK);
+    assert_int_equal(hf_put_if_absent(client, hf_str("n"), hf_str("7"), &call, NULL),
+                     HF_ERR_CONDITION_FAILED);
+    struct hf_bytes keys[] = {hf_str("n"), hf_str("nothing"), hf_bytes(longest, 4094)};
+    assert_int_equal(hf_multi_get(client, keys, 3, &call, &result), HF_OK);
+    assert_int_equal(result->count, 3);
+    assert_int_equal(result->items[0].status, HF_OK);
+    assert_memory_equal(result->items[0].key.data, "n", result->items[0].key.len);
+    assert_memory_equal(result->items[0].value.data, "six", 3);
+    assert_int_equal(result->items[1].status, HF_ERR_NOT_FOUND);
+    assert_int_equal(result->items[2].key.len, 4094);
+    hf_result_free(result);
+    assert_int_equal(hf_get(client, hf_str("n"), NULL, NULL), HF_ERR_NOT_FOUND);
+}
+
+static int commit_spread(const struct hf_call *call)
+{
+    struct hf_batch *batch = NULL;
+    char key[8];
+    assert_int_equal(hf_batch_new(&batch), HF_OK);
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(hf_batch_put(batch, hf_str(key), hf_str("v"), NULL), HF_OK);
+    }
+    int rv = hf_batch_commit(client, batch, call, NULL);
+    hf_batch_free(batch);
+    return rv;
+}
+
+static void test_batches(void **state)
+{
+    (void)state;
+    struct hf_call whole = call_in(make("whole", "slots=16"));
+    struct hf_call cut = call_in(make("cut", "slots=16,ranges=4"));
+    wait_ready("whole");
+    wait_ready("cut");
+    assert_int_equal(commit_spread(&whole), HF_OK);
+    assert_int_equal(hf_get(client, hf_str("k49"), &whole, NULL), HF_OK);
+    assert_int_equal(commit_spread(&cut), HF_ERR_UNSUPPORTED);
+    assert_int_equal(hf_get(client, hf_str("k49"), &cut, NULL), HF_ERR_NOT_FOUND);
+}
+
+static void want_event(struct hf_watch *watch, const char *key)
+{
+    struct hf_watch_batch *batch = NULL;
+    size_t seen = 0;
+    while (seen == 0) {
+        int rv = hf_watch_next(watch, 30000, &batch);
+        assert_int_equal(rv, 1);
+        seen = batch->count;
+        if (seen > 0) {
+            assert_int_equal(batch->events[0].key.len, strlen(key));
+            assert_memory_equal(batch->events[0].key.data, key, strlen(key));
+        }
+        hf_watch_batch_free(batch);
+    }
+    assert_int_equal(seen, 1);
+}
+
+static void test_watches(void **state)
+{
+    (void)state;
+    struct hf_call call = call_in(make("watched", "slots=16"));
+    struct hf_watch_options options;
+    struct hf_watch *watch = NULL;
+    struct hf_result *result = NULL;
+    assert_int_equal(hf_put(client, hf_str("one"), hf_str("1"), NULL, &call, &result), HF_OK);
+    hf_watch_options_init(&options);
+    options.keyspace = call.keyspace;
+    options.from_version = result->version;
+    hf_result_free(result);
+    options.prefix = hf_str("o");
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_ERR_UNSUPPORTED);
+    options.prefix = (struct hf_bytes){0};
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK); /* all */
+    want_event(watch, "one");
+    hf_watch_close(watch);
+    options.key = hf_str("two");
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK);
+    assert_int_equal(hf_put(client, hf_str("one"), hf_str("2"), NULL, &call, NULL), HF_OK);
+    assert_int_equal(hf_put(client, hf_str("two"), hf_str("2"), NULL, &call, NULL), HF_OK);
+    want_event(watch, "two");
+    hf_watch_close(watch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_scans_against_a_map),
+        cmocka_unit_test(test_all_slots), cmocka_unit_test(test_single_keys),
+        cmocka_unit_test(test_batches),   cmocka_unit_test(test_watches),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
