@@ -34,7 +34,8 @@ void promise_hold(struct consensus *c, uint64_t ms)
 uint32_t promise_make(struct consensus *c, const struct cons_msg *msg)
 {
     uint32_t ms = MIN(msg->probe.promise_ms, c->opts.lease_ms);
-    if (ms == 0 || c->state != CONS_FOLLOWER || c->leader != msg->from || c->term != msg->term)
+    bool follows = c->state == CONS_FOLLOWER && c->leader == msg->from && c->term == msg->term;
+    if (ms == 0 || !follows || c->is_asleep) /* who sleeps may be put away, and forget it */
         return 0;
     promise_hold(c, ms);
     return ms;
