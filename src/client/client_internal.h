@@ -56,6 +56,7 @@ struct client_peer {
     uint32_t served;      /* answers since the window last grew */
     struct list waiting;  /* ops that the window holds back */
     struct budget repeats;
+    uint64_t shrunk_us;     /* when the window last shrank */
     struct env_timer timer; /* CONNECTING: until the hello is answered; COOLING: its end */
     uint64_t heard_us;      /* last bytes from it */
     uint64_t pinged_us;     /* last ping since then; 0: none */
@@ -229,7 +230,7 @@ void peer_freed(struct client_peer *peer);
 
 /* It answered, or pushed back: the window follows. */
 void peer_served(struct client_peer *peer);
-void peer_pushed_back(struct client_peer *peer, uint64_t hint_us);
+void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us);
 
 /* What its window holds back is looked at again. */
 void peer_let_go(struct client_peer *peer);

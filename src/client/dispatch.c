@@ -445,7 +445,7 @@ static void on_busy(struct client_op *op, struct client_peer *from, const struct
     op->refusals++;
     uint64_t until = now + MAX(hint_us, backoff_us(client, op->refusals));
     op_queue(op, &client->pausing); /* it is not there any more */
-    peer_pushed_back(from, hint_us);
+    peer_pushed_back(from, hint_us, op->sent_us);
     if (until >= op->deadline_us && !op->is_ambiguous) {
         struct client_result result = {
             .status = ERR_BUSY, .text = response->text, .response = response};

@@ -77,12 +77,15 @@ void peer_served(struct client_peer *peer)
 
 /* What it still has of us it serves: so much, and a little less, is what it can take. If it
  * has nothing, it is left alone for as long as it wishes. */
-void peer_pushed_back(struct client_peer *peer, uint64_t hint_us)
+void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us)
 {
     uint64_t now_us = env_now_us(peer->client->env);
     uint32_t fits = MIN(peer->window, peer->sent_count);
-    peer->window = MAX(fits - fits / WINDOW_GROWS, UINT32_C(1));
-    peer->served = 0;
+    if (sent_us >= peer->shrunk_us) { /* what was sent before that says nothing new */
+        peer->window = MAX(fits - fits / WINDOW_GROWS, UINT32_C(1));
+        peer->served = 0;
+        peer->shrunk_us = now_us;
+    }
     if (peer->sent_count == 0 && hint_us > 0)
         peer->hold_until_us =
             MAX(peer->hold_until_us, now_us + MIN(hint_us, (uint64_t)HOLD_US_MAX));

@@ -134,8 +134,9 @@ uint32_t admit_hint_ms(struct store *store, const struct rate *rate, uint64_t ah
 bool admit_is_too_late(const struct store *store, const struct rate *rate, uint64_t ahead,
                        uint64_t deadline_us)
 {
+    uint64_t wait_us = rate_wait_us(rate, ahead);
     return ahead >= ADMIT_EARLY_AHEAD_MIN &&
-           env_now_us(store->env) + rate_wait_us(rate, ahead) > deadline_us;
+           env_now_us(store->env) + wait_us + wait_us / 4 > deadline_us;
 }
 
 /* ---- the line -------------------------------------------------------------------------- */

@@ -84,7 +84,8 @@ void admit_on_client_gone(struct store *store, uint64_t client);
 uint32_t admit_hint_ms(struct store *store, const struct rate *rate, uint64_t ahead,
                        uint64_t deadline_us);
 
-/* Would one who comes now, behind `ahead` others, be too late? */
+/* Would one who comes now, behind `ahead` others, be too late? With a quarter to spare: the
+ * answer has a way to go, too. */
 bool admit_is_too_late(const struct store *store, const struct rate *rate, uint64_t ahead,
                        uint64_t deadline_us);
 

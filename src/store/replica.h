@@ -69,6 +69,7 @@ struct write_op {
     struct fair_item in_queue; /* replica's; out of it once proposed */
     struct list in_writes;     /* of an entry that is being built */
     struct answer_to to;
+    bool is_counted; /* among the writes under way */
     uint64_t first_sent_ms;
     uint64_t only_term; /* proposed in this term or not at all; 0: any */
     size_t len;
@@ -232,10 +233,11 @@ struct replica {
     struct merge_care merge;
     struct absorption absorbed;
 
-    struct fair writes; /* to be proposed: write_op.in_queue */
-    struct rate write_rate;
-    struct list proposals;   /* proposed, in order of index */
-    uint32_t proposal_count; /* those that are not stale */
+    struct fair writes;        /* to be proposed: write_op.in_queue */
+    uint32_t writes_under_way; /* accepted and not answered: in it, or proposed */
+    struct rate write_rate;    /* of their answers */
+    struct list proposals;     /* proposed, in order of index */
+    uint32_t proposal_count;   /* those that are not stale */
     struct entry_builder builder;
     bool needs_stamp;  /* propose an entry even without writes */
     uint64_t stamp_ms; /* … with a stamp not below this */

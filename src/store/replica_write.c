@@ -14,8 +14,19 @@
 #include "store/service.h"
 #include "store/store_internal.h"
 
+/* It is answered: it is not under way any more. */
+static void write_uncount(struct replica *r, struct write_op *op)
+{
+    if (!op->is_counted)
+        return;
+    ASSERT(r->writes_under_way > 0);
+    r->writes_under_way--;
+    rate_note(&r->write_rate, env_now_us(r->store->env), 1, r->writes_under_way == 0);
+}
+
 static void write_answer(struct replica *r, struct write_op *op, int status, const char *text)
 {
+    write_uncount(r, op);
     ASSERT(!list_is_linked(&op->in_writes) && !fair_item_is_queued(&op->in_queue));
     service_answer_status(r->store, &op->to, status, text);
     free(op);
@@ -31,6 +42,7 @@ void replica_write_answer_result(struct replica *r, struct write_op *op,
                                  const struct command_result *result)
 {
     ASSERT(!list_is_linked(&op->in_writes));
+    write_uncount(r, op);
     if (op->to.kind == REQUEST_CHECK_START && result->status == ERR_RANGE_CHANGED)
         service_answer_status(r->store, &op->to, ERR_BUSY, "the range is being merged");
     else if (op->to.kind == REQUEST_CHECK_START)
@@ -44,7 +56,8 @@ void replica_write_answer_result(struct replica *r, struct write_op *op,
 static void write_refuse(struct replica *r, struct write_op *op, bool is_late)
 {
     struct store *store = r->store;
-    uint32_t hint_ms = admit_hint_ms(store, &r->write_rate, r->writes.count, op->to.deadline_us);
+    uint32_t hint_ms =
+        admit_hint_ms(store, &r->write_rate, r->writes_under_way, op->to.deadline_us);
     if (is_late)
         store->admit.stats.refused_late++;
     else
@@ -59,12 +72,15 @@ void replica_write(struct replica *r, struct write_op *op)
         write_answer(r, op, ERR_NOT_LEADER, NULL);
         return;
     }
-    uint32_t ahead = fair_ahead(&r->writes, op->to.client);
+    /* What is proposed is in order; what waits for that has its turns. */
+    uint32_t ahead = r->writes_under_way - r->writes.count + fair_ahead(&r->writes, op->to.client);
     bool is_late = admit_is_too_late(r->store, &r->write_rate, ahead, op->to.deadline_us);
     if (is_late || fair_push(&r->writes, &op->in_queue, op->to.client, op->len) != 0) {
         write_refuse(r, op, is_late);
         return;
     }
+    op->is_counted = true;
+    r->writes_under_way++;
     rate_note(&r->write_rate, env_now_us(r->store->env), 0, false);
     replica_wake(r);
 }
@@ -85,7 +101,7 @@ void replica_write_fail_queue(struct replica *r, int status)
 static uint32_t build_entry(struct replica *r, struct list *taken)
 {
     uint64_t now_us = env_now_us(r->store->env);
-    uint32_t count = 0, before = r->writes.count;
+    uint32_t count = 0;
     struct write_op *op;
     while ((op = queue_first(r)) != NULL) {
         if (op->to.deadline_us <= now_us) {
@@ -110,7 +126,6 @@ static uint32_t build_entry(struct replica *r, struct list *taken)
         count++;
     }
     ASSERT(count == entry_builder_count(&r->builder));
-    rate_note(&r->write_rate, now_us, before - r->writes.count, r->writes.count == 0);
     return count;
 }
 
