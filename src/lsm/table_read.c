@@ -152,8 +152,8 @@ static bool ahead_has(const struct table_ahead *a, uint64_t offset, size_t len)
     return offset >= a->offset && len <= a->len && offset - a->offset <= a->len - len;
 }
 
-/* Read the next window, which begins with the block. False: read the block alone (memory,
- * a damaged place of the disk; what is wrong shows there). */
+/* Read the next window, which begins (or ends, on the way back) with the block. False: read
+ * the block alone (memory, a damaged place of the disk; what is wrong shows there). */
 static bool ahead_fill(struct table *t, struct table_ahead *a, uint64_t offset, size_t len)
 {
     a->window = a->window == 0 ? AHEAD_MIN : MIN(a->window * 2, ahead_max(t));
@@ -166,6 +166,8 @@ static bool ahead_fill(struct table *t, struct table_ahead *a, uint64_t offset, 
         if (a->data == NULL)
             return false;
     }
+    if (a->is_back)
+        offset = offset + len - MIN((uint64_t)want, offset + len);
     want = (size_t)MIN((uint64_t)want, t->size - offset);
     size_t got = 0;
     if (env_file_read(t->file, offset, a->data, want, &got, NULL) != 0)
@@ -175,13 +177,25 @@ static bool ahead_fill(struct table *t, struct table_ahead *a, uint64_t offset, 
     return true;
 }
 
+/* Does the block lie right behind, or right before, the last one? Index partitions lie
+ * between the blocks of data. */
+static bool ahead_follows(struct table_ahead *a, uint64_t offset, size_t len)
+{
+    bool forward = offset >= a->next && offset - a->next <= AHEAD_GAP;
+    bool back = offset + len <= a->last && a->last - (offset + len) <= AHEAD_GAP;
+    bool was_back = a->is_back;
+    a->is_back = back;
+    return a->next > 0 && (forward || back) && (a->in_row == 0 || back == was_back);
+}
+
 int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handle h, unsigned flags,
                       struct block **ret_block, struct err *err)
 {
     size_t len = (size_t)h.len + TABLE_BLOCK_TAIL;
-    /* Index partitions lie between the blocks of data. */
-    bool in_row = a->next > 0 && h.offset >= a->next && h.offset - a->next <= AHEAD_GAP;
-    a->next = h.offset + len;
+    bool is_sane = h.offset <= t->size && len <= t->size - h.offset;
+    bool in_row = is_sane && ahead_follows(a, h.offset, len);
+    a->last = is_sane ? h.offset : 0;
+    a->next = is_sane ? h.offset + len : 0;
     *ret_block = h.offset < t->size ? cache_get(t->cache, t->number, h.offset) : NULL;
     if (*ret_block != NULL)
         return 0;
@@ -190,7 +204,6 @@ int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handl
     a->in_row = in_row ? a->in_row + 1 : 0;
     a->window = in_row ? a->window : 0;
     bool is_walk = in_row && (a->in_row > 1 || (flags & LSM_READ_NO_FILL) != 0);
-    bool is_sane = h.offset <= t->size && len <= t->size - h.offset;
     int rv;
     if (is_sane && (ahead_has(a, h.offset, len) ||
                     (is_walk && ahead_fill(t, a, h.offset, len) && ahead_has(a, h.offset, len))))

@@ -31,14 +31,16 @@ struct table_ahead {
     uint8_t *data;
     size_t len, cap;
     uint64_t offset; /* of data[0] in the file */
-    uint64_t next;   /* where the block after the last one begins, if the walk goes on */
-    size_t window;   /* to read next time; grows while the walk goes forward */
+    uint64_t last;   /* where the last block began … */
+    uint64_t next;   /* … and where it ended; 0: there was none */
+    bool is_back;    /* the walk goes backward */
+    size_t window;   /* to read next time; grows while the walk goes on */
     unsigned in_row; /* blocks that followed each other and were not in the cache */
 };
 
 /* As table_block(), for the blocks of a walk. From the third block in a row that is not in
  * the cache on (a seek with some nexts reads two), or at once under LSM_READ_NO_FILL, the
- * file is read in windows that grow. */
+ * file is read in windows that grow, ahead of the walk whichever way it goes. */
 int table_block_ahead(struct table *table, struct table_ahead *ahead, struct table_handle handle,
                       unsigned flags, struct block **ret_block, struct err *err);
 

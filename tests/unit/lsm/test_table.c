@@ -4,9 +4,11 @@
 #include <stdio.h>
 
 #include "env/sim/sim.h"
+#include "lsm/fences.h"
 #include "lsm/filter.h"
 #include "lsm/lsm.h"
 #include "lsm/table_builder.h"
+#include "lsm/table_read.h"
 #include "support/check.h"
 
 enum { KEYS = 300 };
@@ -172,6 +174,60 @@ static void test_cursor_bounds(void **state)
     place_fini(&p);
 }
 
+enum { BLOCKS_MAX = 200 };
+
+/* Reads of the file that a walk over all blocks takes; each block comes whole. */
+static unsigned walk_reads(struct table *t, const struct table_handle *at, size_t count,
+                           bool is_back)
+{
+    struct table_ahead ahead = {0};
+    struct err err = {0};
+    unsigned reads = 0;
+    for (size_t n = 0; n < count; n++) {
+        struct table_handle h = at[is_back ? count - 1 - n : n];
+        struct block *walked = NULL, *alone = NULL;
+        uint64_t before = ahead.offset;
+        bool had = h.offset >= ahead.offset && h.offset + h.len < ahead.offset + ahead.len;
+        assert_int_equal(table_block_ahead(t, &ahead, h, LSM_READ_NO_FILL, &walked, &err), 0);
+        assert_int_equal(table_read_block(t, h, &alone, &err), 0);
+        assert_true(slice_equal(block_slice(walked), block_slice(alone)));
+        reads += !had || ahead.offset != before;
+        block_unref(walked);
+        block_unref(alone);
+    }
+    table_ahead_fini(&ahead);
+    return reads;
+}
+
+/* A walk reads ahead, whichever way it goes. */
+static void test_ahead(void **state)
+{
+    (void)state;
+    struct place p;
+    struct table_handle at[BLOCKS_MAX];
+    size_t count = 0;
+    place_init(&p, 256, 0);
+    struct table *t = must_open(&p);
+    for (size_t i = 0; i < t->parts.count; i++) {
+        struct block *part = NULL, *own = NULL;
+        assert_int_equal(table_pinned_block(t, &t->parts.items[i].pin, t->parts.items[i].at.handle,
+                                            true, 0, &part, &own, NULL),
+                         0);
+        struct fences fences = fences_of(part);
+        for (size_t n = 0; n < fences.count; n++) {
+            assert_true(count < BLOCKS_MAX);
+            at[count++] = fences_handle(&fences, n);
+        }
+        block_unref(own);
+    }
+    assert_true(count > 40);
+    unsigned forward = walk_reads(t, at, count, false), back = walk_reads(t, at, count, true);
+    if (forward > 4 || back > 4)
+        fail_msg("%u and %u reads of %zu blocks", forward, back, count);
+    table_unref(t);
+    place_fini(&p);
+}
+
 static void test_approximate(void **state)
 {
     (void)state;
@@ -285,10 +341,15 @@ static void test_writes_are_paced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_props),       cmocka_unit_test(test_get),
-        cmocka_unit_test(test_no_io),       cmocka_unit_test(test_cursor_bounds),
-        cmocka_unit_test(test_approximate), cmocka_unit_test(test_footer_damage),
-        cmocka_unit_test(test_open),        cmocka_unit_test(test_writes_are_paced),
+        cmocka_unit_test(test_props),
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_no_io),
+        cmocka_unit_test(test_cursor_bounds),
+        cmocka_unit_test(test_approximate),
+        cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_footer_damage),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_writes_are_paced),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }
