@@ -37,6 +37,10 @@
     X(old_version_dropped, "sim", "compaction drops versions that a reader may still ask for")     \
     X(tombstone_dropped_early, "sim",                                                              \
       "compaction drops a delete while an older version lies deeper")                              \
+    X(value_file_gone_early, "engine",                                                             \
+      "a value file goes though a table that was flushed refers to it still")                      \
+    X(value_ref_as_value, "engine",                                                                \
+      "a reference whose file is to be emptied is taken for a value")                              \
     X(edit_overtakes_writes, "sim", "an installed snapshot overtakes the writes in memory")        \
     X(old_span_kept, "sim", "a snapshot is installed without dropping the old data")               \
     X(snapshot_of_later, "sim", "a snapshot's data is of a later moment than its index")           \

@@ -186,7 +186,8 @@ static int place_value(struct build *b, struct entry *e, uint8_t room[ENTRY_REF_
         int rv = values_get(b->values.source, e->value, LSM_READ_NO_FILL, &b->moved, &b->err);
         if (rv != 0)
             return rv;
-        e->value = block_slice(b->moved);
+        if (!PLANTED(value_ref_as_value))
+            e->value = block_slice(b->moved);
         e->is_ref = false;
         b->bytes_in += e->value.len;
         b->value_bytes_moved += e->value.len;

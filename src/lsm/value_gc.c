@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
+
 enum { SLACK_PERCENT = 2 }; /* emptied beyond what is needed */
 
 struct use {
@@ -70,7 +72,8 @@ static struct use *uses_of(const struct version *v, const struct version *of)
         uses[i].file = v->at[VERSION_VALUES][i];
         uses[i].is_stuck = is_bad(uses[i].file);
     }
-    for (unsigned level = 0; count > 0 && level < LSM_LEVELS; level++) {
+    unsigned level = PLANTED(value_file_gone_early) && v != of ? 1 : 0;
+    for (; count > 0 && level < LSM_LEVELS; level++) {
         for (size_t i = 0; i < of->count[level]; i++)
             use_piece(uses, count, of->at[level][i]);
     }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "support/check.h"
 #include "support/liar.h"
 #include "support/lsm_world.h"
@@ -32,6 +33,7 @@ struct held_view {
 
 struct run {
     const struct seeds_run *how;
+    const char *lie; /* of the world; NULL: none */
     struct world world;
     struct rng rng;
     struct held_view views[VIEWS_MAX];
@@ -308,7 +310,7 @@ static void bad_open(struct run *run)
         change_space(run, true);
     if (trouble == TROUBLE_CRASH)
         sim_node_crash_after(w->node, rng_between(&run->rng, 1, 16));
-    liar_take(sim_node_env(w->node), run->how->plant);
+    liar_take(sim_node_env(w->node), run->lie);
     int rv = world_open(w, &err);
     if (rv == ERR_CORRUPT)
         run_fail(run, "a bad open", err.msg);
@@ -324,7 +326,7 @@ static void bad_open(struct run *run)
 static void open_well(struct run *run)
 {
     struct err err = {0};
-    liar_take(sim_node_env(run->world.node), run->how->plant);
+    liar_take(sim_node_env(run->world.node), run->lie);
     if (world_open(&run->world, &err) != 0)
         run_fail(run, "open", err.msg);
 }
@@ -447,12 +449,35 @@ static void show(const struct run *run)
            run->world.busy, run->world.failures);
 }
 
+static bool is_lie(const char *name)
+{
+    for (size_t i = 0; liar_lies[i] != NULL; i++) {
+        if (strcmp(liar_lies[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The lie of the world; a bug of the engine is chosen here. */
+static const char *take_plant(const char *name)
+{
+    if (name == NULL || is_lie(name))
+        return name;
+#ifdef HOLDFAST_PLANTED
+    if (plant_choose(name) == 0)
+        return NULL;
+#endif
+    ASSERT(!"the bug is not in the list");
+    return NULL;
+}
+
 static uint64_t run_seed(const struct seeds_run *how)
 {
     struct run *run = calloc(1, sizeof *run);
     struct lsm_options options;
     assert_non_null(run);
     run->how = how;
+    run->lie = take_plant(how->plant);
     rng_init(&run->rng, how->seed ^ UINT64_C(0x656e67));
     draw_knobs(run, &options);
     struct world *w = &run->world;
@@ -476,14 +501,28 @@ static uint64_t run_seed(const struct seeds_run *how)
     return hash;
 }
 
+/* Lies of the world, and bugs of the engine in a planted build. */
+static const char *const *plants(void)
+{
+    static const char *names[128];
+    size_t count = 0;
+    for (; liar_lies[count] != NULL; count++)
+        names[count] = liar_lies[count];
+#ifdef HOLDFAST_PLANTED
+    for (unsigned i = 0; plant_name(i) != NULL && count < ARRAY_LEN(names) - 1; i++)
+        names[count++] = plant_name(i);
+#endif
+    return names;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct seeds_program program = {
+    const struct seeds_program program = {
         .name = "holdfast-engine-sim",
         .steps = 400,
         .timeout_s = 120,
         .run = run_seed,
-        .plants = liar_lies,
+        .plants = plants(),
     };
     return seeds_main(&program, argc, argv);
 }
