@@ -4,9 +4,8 @@
  *
  * A structure of tens of megabytes that is searched at random spends most of its
  * time in translating addresses while it stands on small pages. What is asked here
- * changes how memory is mapped, never what a program can observe of it. Blocks come from
- * the system and go back to it: between the blocks of malloc() they would leave holes
- * that no other aligned block fits into.
+ * changes how memory is mapped, never what a program can observe of it. (That blocks go back to
+ * the system and leave no holes is seen to by env_uv_tune_memory().)
  *
  * Ownership  the caller's; freed with pages_free().
  * Threads    any.
@@ -19,12 +18,8 @@
 
 enum { PAGES_LARGE = 2 << 20 };
 
-/* A block of PAGES_LARGE bytes, aligned to its size, of zeroes or of whatever was there; NULL
- * when memory is out. */
+/* A block of PAGES_LARGE bytes, aligned to its size; NULL when memory is out. */
 void *pages_alloc(void);
 void pages_free(void *block); /* NULL is fine */
-
-/* Bytes of all blocks of the process that are not freed. */
-size_t pages_in_use(void);
 
 #endif

@@ -400,6 +400,7 @@ int main(int argc, char **argv)
     struct config_command command;
     struct err err = {0};
     struct buf out;
+    env_uv_tune_memory();
     buf_init(&out, HELP_MAX);
     if (config_command_parse(&command, argc - 1, (const char *const *)argv + 1, &err) != 0) {
         fprintf(stderr, "holdfastd: %s (see holdfastd --help)\n", err.msg);

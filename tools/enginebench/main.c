@@ -7,6 +7,7 @@
 
 #include "base/args.h"
 #include "bench.h"
+#include "env/uv/env_uv.h"
 
 static const char about[] =
     "usage: holdfast-enginebench [flags]\n\n"
@@ -223,6 +224,7 @@ static int parse(struct settings *s, int argc, const char *const *argv, struct e
 int main(int argc, char **argv)
 {
     struct bench b = {0};
+    env_uv_tune_memory();
     settings_init(&b.set);
     int status = parse(&b.set, argc - 1, (const char *const *)argv + 1, &b.err);
     if (status < 0) {

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -342,6 +343,15 @@ static int choose_plant(struct err *err)
     return 0;
 }
 #endif
+
+enum { MALLOC_LARGE = 1 << 20, MALLOC_KEPT = 8 << 20 };
+
+void env_uv_tune_memory(void)
+{
+    /* The first ends the guessing of both: the second would stay at 128 KiB. */
+    (void)mallopt(M_MMAP_THRESHOLD, MALLOC_LARGE);
+    (void)mallopt(M_TRIM_THRESHOLD, MALLOC_KEPT);
+}
 
 int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struct err *err)
 {

@@ -52,6 +52,12 @@ struct env_uv_options {
     void *data;               /* for both; borrowed, outlives the world */
 };
 
+/* Let malloc() take blocks of a megabyte and more from the system, each for itself, and give
+ * them back: aligned ones (base/pages.h) leave holes in its heap else that no other fits into,
+ * and memory grows to several times of what is in use. For mains of our own, first of all; it is
+ * not for a library to decide. */
+void env_uv_tune_memory(void);
+
 /* A world whose loop runs on the calling thread (or on the one thread that calls
  * everything after this). `options` may be NULL. ERR_NOMEM, ERR_IO. */
 int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struct err *err);

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/coding.h"
-#include "base/pages.h"
 #include "base/rng.h"
 #include "env/uv/env_uv.h"
 #include "lsm/lsm.h"
@@ -27,7 +26,7 @@ static size_t allocated(void)
     return __sanitizer_get_current_allocated_bytes();
 #else
     struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd + pages_in_use();
+    return info.uordblks + info.hblkhd;
 #endif
 }
 

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/pages.h"
 #include "env/uv/env_uv.h"
 #include "support/check.h"
 
@@ -554,6 +555,45 @@ static void test_background_lanes_yield(void **state)
     assert_int_equal(f->jobs[ENV_LANE_COMPACT].number, MIN(ours + 15, 19));
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static size_t resident(void)
+{
+    unsigned long all = 0, pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu %lu", &all, &pages), 2);
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Given up in one order and asked for in another, between other blocks: large blocks leave no
+ * holes in the heap, their memory goes back. */
+static void test_large_blocks_go_back(void **state)
+{
+    (void)state;
+    enum { COUNT = 16, ROUNDS = 30 };
+    void *blocks[COUNT], *others[ROUNDS];
+    env_uv_tune_memory();
+    size_t before = resident();
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            blocks[i] = pages_alloc();
+            assert_non_null(blocks[i]);
+            memset(blocks[i], 1, PAGES_LARGE);
+        }
+        others[round] = malloc(100000);
+        assert_non_null(others[round]);
+        for (int i = 0; i < COUNT; i++)
+            pages_free(blocks[(i * 5 + round) % COUNT]);
+    }
+    size_t after = resident();
+    for (int round = 0; round < ROUNDS; round++)
+        free(others[round]);
+    if (after > before + (size_t)4 * PAGES_LARGE)
+        fail_msg("%zu bytes are still here", after - before);
+}
+#endif
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -564,6 +604,9 @@ int main(void)
         TEST(test_a_lane_of_several_threads_completes_all),
         TEST(test_lanes_do_not_wait_for_each_other),
         TEST(test_background_lanes_yield),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        TEST(test_large_blocks_go_back),
+#endif
         TEST(test_stop_waits_for_running_work_and_drops_the_rest),
         TEST(test_stop_from_a_callback_ends_the_run),
         TEST(test_posts_of_many_threads_run_in_each_ones_order),
