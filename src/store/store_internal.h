@@ -115,7 +115,7 @@ struct store {
     struct beats beats;
     struct driver *driver;   /* owned */
     struct recover *recover; /* owned; NULL: it serves */
-    struct list mail;      /* beats.c: messages to ourselves */
+    struct list mail;        /* beats.c: messages to ourselves */
     uint32_t mail_count;
     struct env_task mail_task;
     struct env_lock *lock;
