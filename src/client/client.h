@@ -5,7 +5,7 @@
  * that is safe. libholdfast, the gateways and the CLI stand on it; it runs on one
  * loop of any env, in the simulator too.
  *
- *   client_submit() ─▶ fresh ─▶ pump (end of the turn) ─▶ encoded, 32 a write
+ *   client_submit() ─▶ fresh ─▶ pump (end of the turn) ─▶ encoded, one write a peer
  *                        ▲          │ no route, no connection, pushed back
  *                        └──────────┴─▶ parked, until a route, a peer or a timer
  *   response ─▶ by its id to the op ─▶ done: cb │ refused: leader noted, fresh again

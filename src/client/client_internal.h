@@ -26,7 +26,6 @@ enum {
     CLIENT_PARTS_MAX = 256, /* of gets of several ranges, in flight */
     CLIENT_NAME_MAX = 63,
     CLIENT_TEXT_MAX = 96,
-    CLIENT_PUSH_REQUESTS = 32, /* so many leave before the turn ends: the store begins */
     CLIENT_STAMP_BYTES = 64,
 };
 
@@ -47,7 +46,6 @@ struct client_peer {
     struct env_conn *conn; /* the env's; NULL unless CONNECTING or READY */
     struct frame_reader reader;
     struct buf out;       /* frames of this turn */
-    uint32_t unsent;      /* requests in it */
     struct list sent;     /* ops that wait for its answer, oldest first */
     uint32_t sent_count;  /* … how many, of window … */
     uint32_t fresh_count; /* those of them that were not stuck before … */

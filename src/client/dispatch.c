@@ -4,7 +4,7 @@
  *  - the pump, at the end of a turn, takes each fresh op and finds its peer: the one
  *    it names, the leader of its key's span, or any;
  *  - the peer is connected and not full: the request joins the frames of this turn;
- *  - all frames of a peer leave together, or each 32 of them: the store begins meanwhile;
+ *  - all frames of a peer leave in one write;
  *  - the answer ends the op.
  * What may happen instead: no route or leader (parked, a lookup starts), the peer not
  * connected yet or full (parked), push-back (pausing), a definite refusal (fresh

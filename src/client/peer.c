@@ -135,8 +135,6 @@ int peer_send(struct client_peer *peer, struct client_op *op)
     int rv = session_request(op, &request);
     if (rv != 0)
         return rv;
-    if (peer->out.len == 0)
-        peer->unsent = 0;
     size_t start = frame_begin(&peer->out);
     request_encode(&peer->out, &request);
     frame_end(&peer->out, start, true);
@@ -147,10 +145,6 @@ int peer_send(struct client_peer *peer, struct client_op *op)
     op->sent_id = op->request.id;
     client->stats.sendings++;
     op_mark_sent(op, peer);
-    if (++peer->unsent >= CLIENT_PUSH_REQUESTS) {
-        peer_flush(peer);
-        env_conn_push(peer->conn);
-    }
     return 0;
 }
 

@@ -245,12 +245,6 @@ void env_conn_write(struct env_conn *conn, uint8_t *bytes, size_t len)
     conn->env->ops->conn_write(conn, bytes, len);
 }
 
-void env_conn_push(struct env_conn *conn)
-{
-    if (conn->env->ops->conn_push != NULL)
-        conn->env->ops->conn_push(conn);
-}
-
 size_t env_conn_pending(const struct env_conn *conn)
 {
     return conn->env->ops->conn_pending(conn);

@@ -283,10 +283,6 @@ void env_conn_accept(struct env_conn *conn, const struct env_conn_handler *handl
  * system call where the world can. */
 void env_conn_write(struct env_conn *conn, uint8_t *bytes, size_t len);
 
-/* Let what was written so far leave now instead of at the end of the turn, where the world
- * can: so the other side begins while this one goes on. No callback runs inside. */
-void env_conn_push(struct env_conn *conn);
-
 /* Bytes accepted by env_conn_write() that have not left yet. */
 size_t env_conn_pending(const struct env_conn *conn);
 

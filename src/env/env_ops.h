@@ -61,7 +61,6 @@ struct env_ops {
                    void *data, struct env_conn **ret_conn, struct err *err);
     void (*conn_accept)(struct env_conn *conn, const struct env_conn_handler *handler, void *data);
     void (*conn_write)(struct env_conn *conn, uint8_t *bytes, size_t len);
-    void (*conn_push)(struct env_conn *conn); /* NULL: they leave at the end of the turn */
     size_t (*conn_pending)(const struct env_conn *conn);
     void (*conn_pause)(struct env_conn *conn);
     void (*conn_resume)(struct env_conn *conn);

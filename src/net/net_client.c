@@ -19,7 +19,6 @@ struct net_client {
     uint64_t number;
     bool is_proven; /* a store that knows the cluster's secret */
     uint32_t in_flight;
-    uint32_t unsent;    /* replies in the link's buffer */
     bool is_full;       /* requests_max was met */
     bool is_stuck;      /* replies_pause was met */
     uint64_t stuck_us;  /* since then */
@@ -214,14 +213,8 @@ bool net_client_is_proven(const struct net *net, uint64_t number)
 int net_client_push(struct net *net, uint64_t number, struct slice frames)
 {
     struct net_client *client = client_find(net, number);
-    if (client == NULL)
+    if (client == NULL || net_link_send(client->link, frames) != 0)
         return ERR_NOT_FOUND;
-    if (net_link_out(client->link)->len == 0)
-        client->unsent = 0;
-    if (net_link_send(client->link, frames) != 0)
-        return ERR_NOT_FOUND;
-    if (++client->unsent >= NET_PUSH_REPLIES)
-        net_link_push(client->link);
     client_account(client);
     client_push_back(client);
     return 0;

@@ -31,7 +31,6 @@ enum {
     NET_LINGER_MS = 1000,        /* the other side may read a goodbye so long */
     NET_ENDING_MS = 30000,       /* to send what waits when a link ends */
     NET_STREAM_STUCK_MS = 60000, /* a stream without any progress */
-    NET_PUSH_REPLIES = 32,       /* so many leave before the turn ends: who gets them goes on */
     NET_TELL_MAX = 1 << 20,      /* who reads that little behind is told why it ends */
     NET_HELD_MAX = 1 << 20,      /* input not looked at while paused */
     NET_PONGS_MAX = 64 << 10,    /* bytes waiting from which pings are not answered */
@@ -121,9 +120,6 @@ struct buf *net_link_out(struct net_link *link);
 
 /* Frames were appended: they leave at the end of the turn. ERR_NOMEM dooms the link. */
 int net_link_sent(struct net_link *link);
-
-/* Send what was appended so far at once, as far as the connection takes it. */
-void net_link_push(struct net_link *link);
 
 /* Queue whole frames, copied. ERR_NOMEM dooms the link. */
 int net_link_send(struct net_link *link, struct slice frames);

@@ -297,16 +297,6 @@ size_t net_link_pending(const struct net_link *link)
     return link->conn == NULL ? 0 : link->out.len + env_conn_pending(link->conn);
 }
 
-void net_link_push(struct net_link *link)
-{
-    if (link->state != LINK_OPEN || link->out.failed || link->out.len == 0)
-        return;
-    size_t len;
-    uint8_t *bytes = buf_take(&link->out, &len);
-    net_link_write(link, bytes, len);
-    env_conn_push(link->conn);
-}
-
 static void link_flush(struct net_link *link)
 {
     if (link->out.failed)

@@ -293,22 +293,6 @@ static void op_conn_write(struct env_conn *base, uint8_t *bytes, size_t len)
         list_push_back(&world_of(conn)->flush, &conn->in_flush);
 }
 
-/* One try; what does not leave, and errors, are for the end of the turn. */
-static void op_conn_push(struct env_conn *base)
-{
-    struct real_conn *conn = conn_of(base);
-    if (conn->state != REAL_CONN_OPEN || conn->is_out_of_memory || conn->sending_len > 0 ||
-        conn->out.len == 0)
-        return;
-    uv_buf_t bufs[CHUNKS_PER_WRITE_MAX];
-    size_t len;
-    unsigned count = chunks_bufs(&conn->out, bufs, &len);
-    int n = uv_try_write((uv_stream_t *)&conn->tcp, bufs, count);
-    ASSERT(list_is_linked(&conn->in_flush));
-    if (n > 0)
-        chunks_consume(&conn->out, (size_t)n);
-}
-
 static size_t op_conn_pending(const struct env_conn *base)
 {
     const struct real_conn *conn = container_of(base, const struct real_conn, base);
@@ -394,7 +378,6 @@ void real_conns_fill(struct env_ops *ops)
 {
     ops->conn_accept = op_conn_accept;
     ops->conn_write = op_conn_write;
-    ops->conn_push = op_conn_push;
     ops->conn_pending = op_conn_pending;
     ops->conn_pause = op_conn_pause;
     ops->conn_resume = op_conn_resume;

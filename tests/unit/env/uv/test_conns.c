@@ -28,10 +28,8 @@ struct end {
     size_t close_at; /* close from on_read when so much arrived; 0: never */
     bool must_echo;
     bool must_pause;
-    bool must_refill;   /* write again in on_drain */
-    size_t burst_len;   /* written in on_open … */
-    size_t push_step;   /* … in pieces of this, each pushed; 0: in one */
-    size_t left_at_end; /* of it, bytes that no push sent */
+    bool must_refill; /* write again in on_drain */
+    size_t burst_len; /* written in on_open */
 };
 
 struct fixture {
@@ -72,14 +70,8 @@ static void on_open(void *data)
 {
     struct end *end = data;
     end->opens++;
-    size_t step = end->push_step > 0 ? end->push_step : end->burst_len;
-    for (size_t at = 0; at < end->burst_len; at += step) {
-        size_t len = MIN(step, end->burst_len - at);
-        env_conn_write(end->conn, pattern_new(at, len), len);
-        if (end->push_step > 0)
-            env_conn_push(end->conn);
-    }
-    end->left_at_end = env_conn_pending(end->conn);
+    if (end->burst_len > 0)
+        env_conn_write(end->conn, pattern_new(0, end->burst_len), end->burst_len);
     check_done(end->f);
 }
 
@@ -250,35 +242,6 @@ static void test_much_more_than_the_kernel_takes_arrives_whole(void **state)
     }
     env_uv_run(f->env);
     assert_pattern(&f->accepted[0].received);
-}
-
-/* What is pushed leaves inside the turn, up to what the kernel takes; all of it in order. */
-static void test_pushed_pieces_leave_at_once_and_in_order(void **state)
-{
-    struct fixture *f = *state;
-    f->is_done = is_echoed;
-    f->model.must_echo = true;
-    f->dialled[0].burst_len = 3000;
-    f->dialled[0].push_step = 100;
-    dial(f, 0);
-    env_conn_push(f->dialled[0].conn); /* not open yet, and nothing is there */
-    env_uv_run(f->env);
-    assert_pattern(&f->dialled[0].received);
-    assert_int_equal(f->dialled[0].left_at_end, 0);
-    assert_int_equal(f->dialled[0].drains, 1);
-}
-
-static void test_pushing_more_than_the_kernel_takes(void **state)
-{
-    struct fixture *f = *state;
-    f->is_done = is_bulk_there;
-    f->dialled[0].burst_len = BULK;
-    f->dialled[0].push_step = 40000;
-    dial(f, 0);
-    env_uv_run(f->env);
-    assert_pattern(&f->accepted[0].received);
-    assert_true(f->dialled[0].left_at_end > 0);
-    assert_true(f->dialled[0].left_at_end < BULK);
 }
 
 static bool is_paused_and_stuck(struct fixture *f)
@@ -578,8 +541,6 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_writes_before_open_and_of_one_turn_keep_their_order),
-        TEST(test_pushed_pieces_leave_at_once_and_in_order),
-        TEST(test_pushing_more_than_the_kernel_takes),
         TEST(test_much_more_than_the_kernel_takes_arrives_whole),
         TEST(test_pause_holds_the_other_side_and_resume_lets_it_go),
         TEST(test_close_inside_on_read_is_heard_by_the_other_side),
