@@ -311,6 +311,28 @@ static void begin_logs(struct store *store)
 /* ---- when
  * ---------------------------------------------------------------------------------------- */
 
+/* All are where they are known to be committed. Those that are to be recovered go on to the end
+ * of their logs, and what is split off on the way does, too; the others have their own majority,
+ * which may have decided otherwise. False: nobody has anything left. */
+static bool go_on(struct store *store)
+{
+    bool goes = false;
+    struct replica *r;
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
+        struct raftlog_group_state state = {0};
+        uint64_t other;
+        if (fate_of(r, &other) != FATE_RECOVERED)
+            continue;
+        raftlog_group_state(store->log, r->replica_id, &state);
+        if (state.last_index <= r->replay_to)
+            continue;
+        r->replay_to = state.last_index;
+        replica_apply_wake(r);
+        goes = true;
+    }
+    return goes;
+}
+
 static void begin(struct store *store)
 {
     struct recover *rec = store->recover;
@@ -350,7 +372,8 @@ static void look(struct store *store)
         return;
     const struct replica *lags = who_lags(store, &sum);
     if (lags == NULL) {
-        begin(store);
+        if (store->opt.recover->is_plan || !go_on(store))
+            begin(store);
         return;
     }
     if (store->state == STORE_DAMAGED) {

@@ -134,8 +134,6 @@ void replica_run(struct replica *r)
     int rv = raftlog_group_state(r->store->log, r->replica_id, &state);
     ASSERT(rv == 0);
     r->replay_to = MAX(state.hint, range_meta(r->range)->applied_index);
-    if (r->store->opt.recover != NULL && !r->store->opt.recover->is_plan) /* committed or not */
-        r->replay_to = MAX(r->replay_to, state.last_index);
     LOG_INFO(r->store->logger, "replay", "replica=%llu from=%llu to=%llu last=%llu term=%llu",
              (unsigned long long)r->replica_id,
              (unsigned long long)range_meta(r->range)->applied_index,

@@ -17,6 +17,8 @@ static struct {
     int status;
     int lines;
     int recovered; /* of the lines */
+    int ahead;     /* replicas that applied more than is known to be committed */
+    int behind;    /* … and those that have more in their logs */
     char text[RIG_TEXT_MAX];
 } got;
 
@@ -30,6 +32,15 @@ static void on_line(void *data, const char *line)
 static void on_done(void *data, int status, const char *text)
 {
     (void)data;
+    const struct store *store = rig.stores[0];
+    const struct replica *r;
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
+        struct raftlog_group_state log;
+        uint64_t applied = range_meta(r->range)->applied_index;
+        assert_int_equal(raftlog_group_state(store->log, r->replica_id, &log), 0);
+        got.ahead += applied > log.hint;
+        got.behind += applied < log.last_index;
+    }
     got.calls++;
     got.status = status;
     snprintf(got.text, sizeof got.text, "%s", text);
@@ -121,6 +132,8 @@ static void test_refused(void **state)
     asked.lost_count = 1;
     assert_int_equal(recover(false, 0), ERR_STATE);
     assert_int_equal(got.recovered, 0);
+    assert_int_equal(got.ahead, 0); /* its majority may have decided otherwise */
+    assert_true(got.behind > 0);
     asked.lost[0] = 1;
     assert_int_equal(recover(false, 0), ERR_INVALID);
     asked.lost[0] = 2;
