@@ -17,6 +17,7 @@ enum {
 
 /* More than anybody can have got to since the last that this folder heard of. */
 #define ID_STEP (UINT64_C(1) << 32)
+#define ID_STORE (UINT64_C(1) << 20) /* of a step: those of one store */
 #define TERM_STEP (UINT64_C(1) << 20)
 #define EPOCH_STEP (UINT64_C(1) << 20)
 #define INDEX_STEP (UINT64_C(1) << 20)
@@ -142,7 +143,8 @@ static void tell(const struct replica *r, enum fate fate, uint64_t new_id, uint6
             MAX(log.last_index, meta->applied_index), new_id);
 }
 
-/* Above every replica id that this folder knows of. */
+/* Above every replica id that this folder knows of, and apart from what is given to others that
+ * are recovered from the folders of other stores. */
 static uint64_t first_free_id(const struct store *store)
 {
     uint64_t most = 0;
@@ -155,7 +157,7 @@ static uint64_t first_free_id(const struct store *store)
         uint64_t least = tombstones_least(&store->tombstones, r->range_id);
         most = least < TOMBSTONE_ENDED ? MAX(most, least) : most;
     }
-    return most + ID_STEP;
+    return (most / ID_STEP + 2) * ID_STEP + store->opt.store_id % (ID_STEP / ID_STORE) * ID_STORE;
 }
 
 /* How many are to be recovered; they are in the list. */
@@ -293,6 +295,9 @@ static void begin_logs(struct store *store)
         int rv = raftlog_group_state(store->log, one->r->replica_id, &state);
         ASSERT(rv == 0);
         uint64_t term = MAX(state.term, meta->applied_term) + TERM_STEP;
+        /* Asked for before, and killed: then that log may have been made for another range. */
+        if (raftlog_group_state(store->log, one->new_id, &state) == 0)
+            term = MAX(term, state.term);
         one->log = (struct raftlog_write){
             .data = store,
             .group = one->new_id,

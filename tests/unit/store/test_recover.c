@@ -3,6 +3,7 @@
  * Unsafe recovery: one folder of three is left.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "consensus/consensus.h"
 #include "range/range.h"
@@ -12,19 +13,25 @@
 
 static struct rig rig;
 
+static size_t at; /* the node whose folder it is */
+
 static struct {
     int calls;
     int status;
     int lines;
-    int recovered; /* of the lines */
-    int ahead;     /* replicas that applied more than is known to be committed */
-    int behind;    /* … and those that have more in their logs */
+    int recovered;   /* of the lines */
+    int ahead;       /* replicas that applied more than is known to be committed */
+    int behind;      /* … and those that have more in their logs */
+    uint64_t new_id; /* the first that was given */
     char text[RIG_TEXT_MAX];
 } got;
 
 static void on_line(void *data, const char *line)
 {
     (void)data;
+    const char *id = strstr(line, "under the new id ");
+    if (id != NULL && got.new_id == 0)
+        got.new_id = strtoull(id + strlen("under the new id "), NULL, 10);
     got.lines++;
     got.recovered += strstr(line, "goes on with replica") != NULL;
 }
@@ -32,7 +39,7 @@ static void on_line(void *data, const char *line)
 static void on_done(void *data, int status, const char *text)
 {
     (void)data;
-    const struct store *store = rig.stores[0];
+    const struct store *store = rig.stores[at];
     const struct replica *r;
     for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
         struct raftlog_group_state log;
@@ -49,21 +56,21 @@ static void on_done(void *data, int status, const char *text)
 static struct store_recover asked = {
     .lost = {2, 3}, .lost_count = 2, .say = on_line, .done = on_done};
 
-/* On store 1; what store_open() said, or its outcome. -1: it died before. */
+/* What store_open() said, or its outcome. -1: it died before. */
 static int recover(bool is_plan, uint64_t dies_after)
 {
     struct err err = {0};
     memset(&got, 0, sizeof got);
     asked.is_plan = is_plan;
     rig.options.recover = &asked;
-    sim_node_restart(rig.nodes[0]);
-    sim_node_crash_after(rig.nodes[0], dies_after);
-    int rv = rig_start(&rig, 0, &err);
-    for (int i = 0; rv == 0 && i < 1000 && got.calls == 0 && !sim_node_is_dead(rig.nodes[0]); i++)
+    sim_node_restart(rig.nodes[at]);
+    sim_node_crash_after(rig.nodes[at], dies_after);
+    int rv = rig_start(&rig, at, &err);
+    for (int i = 0; rv == 0 && i < 1000 && got.calls == 0 && !sim_node_is_dead(rig.nodes[at]); i++)
         rig_run(&rig, 10 * RIG_MS);
-    bool is_dead = rv == 0 && sim_node_is_dead(rig.nodes[0]);
+    bool is_dead = rv == 0 && sim_node_is_dead(rig.nodes[at]);
     if (rv == 0)
-        rig_crash(&rig, 0, SIM_CRASH_POWER);
+        rig_crash(&rig, at, SIM_CRASH_POWER);
     rig.options.recover = NULL;
     if (got.calls == 0)
         snprintf(got.text, sizeof got.text, "%s", err.msg);
@@ -168,12 +175,56 @@ static void test_power_is_lost(void **state)
     }
 }
 
+/* Replica ids are unique in the cluster, whoever is recovered from which folder. */
+static void test_other_folder(void **state)
+{
+    (void)state;
+    open_lost();
+    assert_int_equal(recover(true, 0), 0);
+    uint64_t first = got.new_id;
+    at = 1;
+    asked.lost[0] = 1;
+    assert_int_equal(recover(true, 0), 0);
+    assert_int_equal(got.recovered, 2);
+    assert_true(first > got.new_id + 1 || first + 1 < got.new_id);
+    at = 0;
+    asked.lost[0] = 2;
+    rig_close(&rig);
+}
+
+static void on_log(struct raftlog_write *op)
+{
+    (void)op;
+}
+
+/* It was asked for other lost stores, and killed: the log that it made for an id is there, of a
+ * range whose term was greater. */
+static void test_asked_otherwise(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct raftlog_write log = {
+        .has_hard_state = true, .term = UINT64_C(1) << 40, .has_reset = true, .cb = on_log};
+    open_lost();
+    assert_int_equal(recover(true, 0), 0);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    log.group = got.new_id;
+    log.base_index = log.base_term = log.term;
+    raftlog_append(rig.stores[0]->log, &log);
+    rig_run(&rig, 1000 * RIG_MS);
+    rig_crash(&rig, 0, SIM_CRASH_POWER);
+    assert_int_equal(recover(false, 0), 0);
+    assert_int_equal(got.recovered, 2);
+    assert_serves();
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_is_left),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_power_is_lost),
+        cmocka_unit_test(test_one_is_left),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_power_is_lost),   cmocka_unit_test(test_other_folder),
+        cmocka_unit_test(test_asked_otherwise),
     };
     return cmocka_run_group_tests_name("recover", tests, NULL, NULL);
 }
