@@ -7,7 +7,9 @@
  *                                     ─▶ per_s, half old, half new ─▶ rate_wait_us()
  *
  * A queue that is now and then empty says nothing of what could be done: such a window
- * does not count.
+ * does not count. But one that was emptied of many sooner than was to be expected says that
+ * it is faster than in worse times (it stood still), which would be held against all who
+ * come now.
  *
  * Units   microseconds; items a second.
  * Threads pure.
@@ -17,7 +19,7 @@
 
 #include "base/base.h"
 
-enum { RATE_WINDOW_US = 100 * 1000 };
+enum { RATE_WINDOW_US = 100 * 1000, RATE_MANY = 32 };
 
 struct rate {
     uint64_t per_s;    /* 0: not known yet */
@@ -25,12 +27,21 @@ struct rate {
     uint64_t count;    /* taken in it */
 };
 
+/* How long until `ahead` items have gone; 0: nobody knows. */
+static inline uint64_t rate_wait_us(const struct rate *r, uint64_t ahead)
+{
+    return r->per_s == 0 ? 0 : ahead * 1000000 / r->per_s;
+}
+
 /* `taken` items have left; is the queue empty now? */
 static inline void rate_note(struct rate *r, uint64_t now_us, uint32_t taken, bool is_empty)
 {
+    uint64_t passed_us = r->since_us == 0 ? 0 : now_us - r->since_us;
     r->count += taken;
-    if (r->since_us != 0 && now_us >= r->since_us + RATE_WINDOW_US) {
-        uint64_t sample = MAX(r->count * 1000000 / (now_us - r->since_us), UINT64_C(1));
+    bool is_faster =
+        is_empty && passed_us > 0 && r->count >= RATE_MANY && rate_wait_us(r, r->count) > passed_us;
+    if (passed_us >= RATE_WINDOW_US || is_faster) {
+        uint64_t sample = MAX(r->count * 1000000 / passed_us, UINT64_C(1));
         r->per_s = r->per_s == 0 ? sample : (r->per_s + sample + 1) / 2;
         r->since_us = now_us;
         r->count = 0;
@@ -39,12 +50,6 @@ static inline void rate_note(struct rate *r, uint64_t now_us, uint32_t taken, bo
         r->since_us = is_empty ? 0 : now_us;
         r->count = 0;
     }
-}
-
-/* How long until `ahead` items have gone; 0: nobody knows. */
-static inline uint64_t rate_wait_us(const struct rate *r, uint64_t ahead)
-{
-    return r->per_s == 0 ? 0 : ahead * 1000000 / r->per_s;
 }
 
 #endif

@@ -140,13 +140,37 @@ static void test_client_goes(void **state)
     rig_close(&rig);
 }
 
+/* What it learned of its pace while it stood still does not hold for ever. */
+static void test_stall_is_forgotten(void **state)
+{
+    struct rig rig;
+    struct rig_answer *puts[100];
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = start(&rig);
+    cut_off(&rig, leader);
+    for (size_t i = 0; i < 5; i++) {
+        rig_put(&rig, leader, "k", "v", 5000);
+        rig_run(&rig, 60 * RIG_MS);
+    }
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(rig_leader(&rig), leader);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(puts); i++)
+            puts[i] = rig_put(&rig, leader, "k", "v", 5000);
+        rig_run(&rig, 500 * RIG_MS);
+    }
+    assert_int_equal(done(puts, ARRAY_LEN(puts)), ARRAY_LEN(puts));
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flood_starves_nobody),
-        cmocka_unit_test(test_room_for_others),
-        cmocka_unit_test(test_too_late_is_refused_early),
-        cmocka_unit_test(test_client_goes),
+        cmocka_unit_test(test_flood_starves_nobody),      cmocka_unit_test(test_room_for_others),
+        cmocka_unit_test(test_too_late_is_refused_early), cmocka_unit_test(test_client_goes),
+        cmocka_unit_test(test_stall_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

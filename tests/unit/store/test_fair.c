@@ -171,6 +171,13 @@ static void test_rate(void **state)
     for (int i = 0; i < 1000; i++)
         rate_note(&r, now_us += 1000, 1, false);
     assert_in_range(r.per_s, 900, 1200);
+    rate_note(&r, now_us += 3000000, 1, true); /* it stood still */
+    assert_in_range(r.per_s, 1, 600);
+    for (int i = 0; i < 3; i++) { /* many come and go together */
+        rate_note(&r, now_us += 1000, 0, false);
+        rate_note(&r, now_us += 1000, 64, true);
+    }
+    assert_in_range(r.per_s, 10000, 64000);
 }
 
 int main(void)
