@@ -396,7 +396,6 @@ static int copy_text(char *out, size_t size, const char *text, const char *what,
 
 static int copy_options(struct store *store, const struct store_options *options, struct err *err)
 {
-    store->opt = *options;
     if (options->peer_count > 0 && options->store_id == 0)
         return err_set(err, ERR_INVALID, "no store id is given");
     if (options->seed_count > STORE_SEEDS_MAX)
@@ -482,6 +481,7 @@ static void init_parts(struct store *store)
     list_init(&store->woken);
     list_init(&store->sleepers.awake);
     list_init(&store->sleepers.asleep);
+    admit_init(store);
     pulse_init(store);
     list_init(&store->greeted);
     list_init(&store->orphans);
@@ -508,6 +508,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     if (store == NULL)
         return err_set(err, ERR_NOMEM, "store of %zu bytes", sizeof *store);
     store->env = env;
+    store->opt = *options;
     store->logger = options->logger;
     store->inflight.max = STORE_INFLIGHT_BYTES_MAX;
     init_parts(store);
@@ -516,8 +517,6 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     int rv = store->wire == NULL || store->ops == NULL ? ERR_NOMEM : driver_new(store, err);
     if (rv == 0)
         rv = copy_options(store, options, err);
-    if (rv == 0)
-        admit_init(store);
     if (rv == 0)
         rv = store_boot(store, err);
     if (rv == 0 && store->opt.recover != NULL) {

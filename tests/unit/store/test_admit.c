@@ -165,12 +165,27 @@ static void test_stall_is_forgotten(void **state)
     rig_close(&rig);
 }
 
+/* What an owner must hear as an error when it is opened. */
+static void test_bad_option(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    char labels[4096];
+    (void)state;
+    rig_open(&rig, 1);
+    memset(labels, 'a', sizeof labels - 1);
+    labels[sizeof labels - 1] = 0;
+    rig.options.labels = labels;
+    assert_int_equal(rig_start(&rig, 0, &err), ERR_TOO_LARGE);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flood_starves_nobody),      cmocka_unit_test(test_room_for_others),
         cmocka_unit_test(test_too_late_is_refused_early), cmocka_unit_test(test_client_goes),
-        cmocka_unit_test(test_stall_is_forgotten),
+        cmocka_unit_test(test_stall_is_forgotten),        cmocka_unit_test(test_bad_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
