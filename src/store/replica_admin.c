@@ -215,6 +215,9 @@ static int add_right(struct replica *left, uint64_t index, uint64_t replica_id,
     struct store *store = left->store;
     struct replica *right = replicas_get(&store->replicas, replica_id);
     struct range *range;
+    struct raftlog_group_state state;
+    /* It may have followed somebody already: blank, or in an earlier life of this store. */
+    bool has_lived = raftlog_group_state(store->log, replica_id, &state) == 0;
     int rv = range_new_split(store->env, store->lsm, replica_id, meta, &range, err);
     if (rv != 0)
         return rv;
@@ -229,7 +232,7 @@ static int add_right(struct replica *left, uint64_t index, uint64_t replica_id,
     if (rv != 0)
         return rv;
     right->wants_campaign = replica_is_leader(left);
-    right->is_newborn = true;
+    right->is_newborn = !has_lived;
     replica_run(right);
     return 0;
 }

@@ -231,6 +231,49 @@ static void test_a_store_that_missed_it(void **state)
     rig_close(&rig);
 }
 
+/* A store dies behind a split and starts again: the right half is made anew from the left's
+ * log, but it has lived before, and may have promised its leader to vote for nobody. */
+static void test_a_right_that_promised(void **state)
+{
+    (void)state;
+    struct cons_status s;
+    const struct consensus *c = NULL;
+    rig_open(&rig, 3);
+    rig.options.has_leases = true;
+    size_t leader = rig_start_cluster(&rig);
+    size_t other = (leader + 1) % 3;
+    struct rig_answer *answer = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+    rig_run(&rig, 250 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_int_equal(leader_of(NEW_RANGE), leader);
+    rig_crash(&rig, other, SIM_CRASH_KILL);
+    for (size_t i = 0; i < rig.count; i++) {
+        if (i != other)
+            sim_net_partition(rig.sim, rig.nodes[i], rig.nodes[other], false);
+    }
+    assert_int_equal(rig_start(&rig, other, NULL), 0);
+    for (int tries = 0; tries < 100 && c == NULL; tries++) {
+        rig_run(&rig, RIG_MS);
+        c = store_consensus_of(rig.stores[other], NEW_RANGE);
+    }
+    assert_non_null(c);
+    consensus_status(c, &s);
+    assert_true(s.term > 5); /* it has followed somebody */
+    struct cons_msg vote = {
+        .type = CONS_MSG_VOTE,
+        .version = 2,
+        .group_id = NEW_RANGE,
+        .from = s.members[s.members[0].replica_id == s.replica_id].replica_id,
+        .to = s.replica_id,
+        .term = s.term + 1,
+        .vote = {.last_index = s.last_index, .last_term = s.term},
+    };
+    uint64_t now_ms = env_now_us(sim_node_env(rig.nodes[other])) / 1000;
+    assert_int_equal(consensus_receive((struct consensus *)(uintptr_t)c, now_ms, &vote, NULL), 0);
+    assert_true(consensus_term(c) == s.term);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_writes_ordered_behind_the_split),
         cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_a_store_that_missed_it),
+        cmocka_unit_test(test_a_right_that_promised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
