@@ -80,7 +80,9 @@ static void read_finish(struct read_op *op, int status, const char *text)
  * rest of the data goes on serving that (storage.md, Torn or rotten). */
 static bool has_others(const struct replica *r)
 {
-    return r->cons != NULL && cons_config_voters(consensus_config(r->cons, NULL)) > 1;
+    if (r->cons != NULL)
+        return cons_config_voters(consensus_config(r->cons, NULL)) > 1;
+    return r->nap.parked != NULL; /* under a leader that lives elsewhere */
 }
 
 /* For how long what is applied here may have been overtaken. */

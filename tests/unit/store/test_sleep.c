@@ -2,6 +2,8 @@
  *
  * Ranges that sleep: who may, what wakes them, and that they are as they were.
  */
+#include <stdio.h>
+
 #include "support/check.h"
 
 #include "consensus/consensus.h"
@@ -254,6 +256,39 @@ static void test_drained(void **state)
     rig_close(&rig);
 }
 
+static void flip_table(void *data, const char *path, uint64_t size)
+{
+    char *found = data;
+    (void)size;
+    if (strstr(path, "engine/") != NULL && strstr(path, ".tbl") != NULL)
+        snprintf(found, ENV_PATH_MAX, "%s", path);
+}
+
+/* A follower serves what may be old without waking. A damaged block that it meets on the way
+ * gives it up as if it were awake. */
+static void test_damage_asleep(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char path[ENV_PATH_MAX] = "";
+    struct request_read stale = {.consistency = READ_STALE, .max_age_ms = 600000};
+    size_t bad = (open_sleepy(&rig, 300000) + 1) % 3;
+    assert_put(&rig, rig_leader(&rig), "k", "v");
+    struct rig_answer *read = rig_read(&rig, bad, "k", &stale, 1000);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(read->status, 0); /* and it knows how old its state is */
+    rig_simple(&rig, bad, REQUEST_FLUSH);
+    rig_run(&rig, 500 * RIG_MS);
+    run_until_asleep(&rig, 3);
+    sim_disk_each_file(sim_node_disk(rig.nodes[bad]), flip_table, path);
+    assert_int_equal(sim_disk_flip_bit(sim_node_disk(rig.nodes[bad]), path, 12 * 8), 0);
+    read = rig_read(&rig, bad, "k", &stale, 1000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(read->status, ERR_CORRUPT);
+    assert_int_equal(store_state(rig.stores[bad]), STORE_DAMAGED);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,7 +296,7 @@ int main(void)
         cmocka_unit_test(test_leader_dies),      cmocka_unit_test(test_leader_restarts),
         cmocka_unit_test(test_follower_dies),    cmocka_unit_test(test_partition),
         cmocka_unit_test(test_stays_awake),      cmocka_unit_test(test_looked_at),
-        cmocka_unit_test(test_drained),
+        cmocka_unit_test(test_drained),          cmocka_unit_test(test_damage_asleep),
     };
     return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
 }
