@@ -322,6 +322,12 @@ void sleep_on_lost(struct store *store, uint64_t store_id, enum sleep_end why)
         else if (r->nap.rest.leader == r->replica_id && has_member_on(r, store_id))
             sleep_wake(r, why);
     }
+    LIST_FOREACH(it, &store->sleepers.awake) /* who asks asks anew */
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
+        if (r->nap.asked_us != 0 && has_member_on(r, store_id))
+            r->nap.asked_us = 0;
+    }
 }
 
 void sleep_on_asked(struct replica *r)

@@ -141,7 +141,7 @@ bool sleep_is_rest(const struct replica *r, const struct cons_msg *msg);
 void sleep_on_word(struct store *store, uint64_t from_store, uint64_t boot,
                    const struct pulse_item *item);
 
-/* That store is silent, or has begun another life. */
+/* That store is silent, or has begun another life: what was said there counts no more. */
 void sleep_on_lost(struct store *store, uint64_t store_id, enum sleep_end why);
 
 /* A client was sent on to the leader that it sleeps under, and may come back from there: is

@@ -8,6 +8,7 @@
 
 #include "consensus/consensus.h"
 #include "range/range.h"
+#include "store/store_internal.h"
 #include "store_rig.h"
 
 enum { AFTER_MS = 300, SETTLE_MS = 3000 };
@@ -256,6 +257,37 @@ static void test_drained(void **state)
     rig_close(&rig);
 }
 
+/* Of two that are asked, one agrees, begins another life, and only then agrees the other: what
+ * the first has said counts no more. */
+static void test_agreed_in_an_earlier_life(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 3);
+    rig.options.hibernate_after_ms = 0;
+    rig.options.election_timeout_ms = 6000; /* a leader asks for half of that */
+    size_t leader = rig_start_cluster(&rig);
+    size_t first = (leader + 1) % 3, last = (leader + 2) % 3;
+    rig.stores[leader]->opt.hibernate_after_ms = AFTER_MS;
+    rig.stores[first]->opt.hibernate_after_ms = AFTER_MS;
+    for (int i = 0; i < 20000 && stats_of(&rig, first).asleep == 0; i++)
+        rig_run(&rig, RIG_MS);
+    assert_int_equal(stats_of(&rig, first).asleep, 1);
+    const struct neighbour *n = pulse_of(rig.stores[leader], first + 1);
+    uint64_t boot = n->boot;
+    rig_crash(&rig, first, SIM_CRASH_KILL);
+    assert_int_equal(rig_start(&rig, first, NULL), 0);
+    for (int i = 0; i < 3000 && n->boot == boot; i++)
+        rig_run(&rig, RIG_MS);
+    assert_true(n->boot > boot);
+    rig.stores[last]->opt.hibernate_after_ms = AFTER_MS;
+    for (int i = 0; i < 1000; i++) {
+        rig_run(&rig, RIG_MS);
+        assert_int_equal(stats_of(&rig, leader).asleep, 0);
+    }
+    rig_close(&rig);
+}
+
 static void flip_table(void *data, const char *path, uint64_t size)
 {
     char *found = data;
@@ -292,11 +324,17 @@ static void test_damage_asleep(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sleeps_and_wakes), cmocka_unit_test(test_hint_of_a_sleeper),
-        cmocka_unit_test(test_leader_dies),      cmocka_unit_test(test_leader_restarts),
-        cmocka_unit_test(test_follower_dies),    cmocka_unit_test(test_partition),
-        cmocka_unit_test(test_stays_awake),      cmocka_unit_test(test_looked_at),
-        cmocka_unit_test(test_drained),          cmocka_unit_test(test_damage_asleep),
+        cmocka_unit_test(test_sleeps_and_wakes),
+        cmocka_unit_test(test_hint_of_a_sleeper),
+        cmocka_unit_test(test_leader_dies),
+        cmocka_unit_test(test_leader_restarts),
+        cmocka_unit_test(test_follower_dies),
+        cmocka_unit_test(test_partition),
+        cmocka_unit_test(test_stays_awake),
+        cmocka_unit_test(test_looked_at),
+        cmocka_unit_test(test_drained),
+        cmocka_unit_test(test_damage_asleep),
+        cmocka_unit_test(test_agreed_in_an_earlier_life),
     };
     return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
 }
