@@ -435,6 +435,13 @@ static void note_leader(struct client_op *op, struct client_peer *from,
         route->leader = leader;
 }
 
+/* It is not as we think it is: who asks next, be it for any replica, has it looked up. */
+static void forget_place(struct route *route)
+{
+    route->leader = NULL;
+    route->member_count = 0;
+}
+
 /* The store pushed back: nobody bothers it before the time that it asked for. */
 static void on_busy(struct client_op *op, struct client_peer *from, const struct response *response)
 {
@@ -527,7 +534,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         struct route *route =
             op->is_part && status == ERR_RANGE_CHANGED ? dispatch_route(op) : NULL;
         if (route != NULL)
-            route->leader = NULL; /* found again by asking for a key */
+            forget_place(route);
         struct client_result result = {
             .status = status, .text = response->text, .response = response};
         op_finish(op, &result);
@@ -539,7 +546,9 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         note_leader(op, from, &response->leader);
     } else if (status != ERR_TOO_OLD) {
         struct route *route = dispatch_route(op);
-        if (route != NULL && (route->leader == from || status == ERR_RANGE_CHANGED))
+        if (route != NULL && status == ERR_RANGE_CHANGED)
+            forget_place(route);
+        else if (route != NULL && route->leader == from)
             route->leader = NULL; /* found again by asking for the key */
     }
     if (status == ERR_UNDETERMINED && !op_is_read_only(op))

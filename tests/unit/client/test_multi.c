@@ -205,12 +205,42 @@ static void test_a_part_fails(void **state)
     finish();
 }
 
+static void want_any(const char *const *keys, uint32_t count, const char *seen)
+{
+    ask(keys, count, 3000);
+    w.op.request.multi_get.read.any_replica = true;
+    await();
+    assert_int_equal(w.status, 0);
+    assert_string_equal(w.seen, seen);
+}
+
+/* Who may ask any replica, and asks nothing else, hears of splits and merges, too. */
+static void test_any_replica_learns_of_ranges(void **state)
+{
+    (void)state;
+    start();
+    put("a", "1");
+    put("b", "2");
+    put("y", "3");
+    put("z", "4");
+    want_any(mixed, 6, "1 4 - 2 3 1");
+    uint64_t before = w.cluster.stores[0]->requests + w.cluster.stores[1]->requests;
+    w.cluster.split = "b"; /* the left range has given some of it to the right one */
+    want_any(mixed + 3, 1, "2");
+    want_any(mixed, 6, "1 4 - 2 3 1");
+    w.cluster.split = "y";
+    want_any(mixed, 6, "1 4 - 2 3 1");
+    assert_in_range(w.cluster.stores[0]->requests + w.cluster.stores[1]->requests - before, 3, 60);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_of_two_ranges),
         cmocka_unit_test(test_parts_are_few),
         cmocka_unit_test(test_a_part_fails),
+        cmocka_unit_test(test_any_replica_learns_of_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
