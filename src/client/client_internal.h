@@ -226,6 +226,10 @@ void peer_tick(struct client_peer *peer, uint64_t now_us);
 /* An op has left `sent`: another one may go. */
 void peer_freed(struct client_peer *peer);
 
+/* At the end of a turn: ops wait for the window only while it is full, so that one comes back
+ * from it for whom they wait. */
+void peer_refill(struct client_peer *peer, uint64_t now_us);
+
 /* It answered, or pushed back: the window follows. */
 void peer_served(struct client_peer *peer);
 void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us);

@@ -391,8 +391,11 @@ void client_pump_task(struct env_task *task)
     }
     if (client->wants_parts)
         multi_step_all(client);
-    for (uint32_t i = 0; i < client->peer_count; i++)
+    uint64_t now_us = env_now_us(client->env);
+    for (uint32_t i = 0; i < client->peer_count; i++) {
+        peer_refill(client->peers[i], now_us);
         peer_flush(client->peers[i]);
+    }
     if (client->wants_lookup)
         lookup_start(client);
 }

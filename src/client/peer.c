@@ -65,6 +65,23 @@ void peer_let_go(struct client_peer *peer)
     client_poke(peer->client);
 }
 
+/* Not each op that was let go is sent: some end first, or go elsewhere. */
+void peer_refill(struct client_peer *peer, uint64_t now_us)
+{
+    if (list_is_empty(&peer->waiting))
+        return;
+    if (peer->hold_until_us > now_us) {
+        peer_let_go(peer); /* until then they wait each for itself */
+        return;
+    }
+    uint32_t room = peer->window - MIN(peer->sent_count, peer->window);
+    if (room == 0)
+        return;
+    for (; room > 0 && !list_is_empty(&peer->waiting); room--)
+        list_push_back(&peer->client->fresh, list_pop_front(&peer->waiting));
+    client_poke(peer->client);
+}
+
 void peer_served(struct client_peer *peer)
 {
     uint32_t most = peer->client->options.in_flight_max;

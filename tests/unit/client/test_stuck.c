@@ -196,6 +196,30 @@ static void test_window_follows_push_back(void **state)
     finish();
 }
 
+/* What a window lets out may end without being sent: then it is the turn of the next. */
+static void test_window_passes_its_turn_on(void **state)
+{
+    (void)state;
+    start(400);
+    get("a", 0);
+    run_ms(100);
+    w.client->peers[0]->window = 1;
+    w.cluster.stores[0]->mood = FAKE_BUSY;
+    w.cluster.stores[0]->busy_ms = 500;
+    w.cluster.stores[0]->moods_left = 1;
+    uint32_t first = get("a", 300); /* is pushed back for longer than it may wait */
+    uint32_t second = get("a", 300);
+    uint32_t third = get("a", 5000);
+    uint32_t fourth = get("a", 5000);
+    run_ms(400);
+    assert_int_equal(w.status[first], ERR_BUSY);
+    assert_int_equal(w.status[second], ERR_BUSY);
+    run_ms(600);
+    assert_int_equal(w.status[third], 0);
+    assert_int_equal(w.status[fourth], 0);
+    finish();
+}
+
 /* A store that breaks off again and again gets no more repeats than the budget has. */
 static void test_repeats_are_rationed(void **state)
 {
@@ -242,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_silent_store),
         cmocka_unit_test(test_lookups_take_turns),
         cmocka_unit_test(test_window_follows_push_back),
+        cmocka_unit_test(test_window_passes_its_turn_on),
         cmocka_unit_test(test_repeats_are_rationed),
         cmocka_unit_test(test_budget),
     };
