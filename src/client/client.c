@@ -133,7 +133,10 @@ void op_finish(struct client_op *op, const struct client_result *result)
     if (!op->is_internal)
         stats_count(&client->stats, result->status);
     session_op_over(op, result->status != ERR_UNDETERMINED);
+    bool was_apart = op->multi != NULL;
     op_release(op);
+    if (was_apart) /* its parts have made room for others' */
+        multi_wake(client);
     cb(op, result);
 }
 

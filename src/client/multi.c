@@ -263,8 +263,7 @@ void multi_step_all(struct client *client)
         struct client_op *op = list_entry(it, struct client_op, in_queue);
         if (!multi_start_parts(op->multi)) {
             op_fail(op, ERR_NOMEM, "out of memory for the parts");
-            multi_wake(client); /* what its end has changed is looked at in the next round */
-            return;
+            return; /* what its end has changed is looked at in the next round */
         }
     }
 }

@@ -205,6 +205,41 @@ static void test_a_part_fails(void **state)
     finish();
 }
 
+static uint32_t crowd_over;
+
+static void on_crowd_done(struct client_op *op, const struct client_result *result)
+{
+    (void)op;
+    assert_int_equal(result->status, ERR_UNAVAILABLE);
+    crowd_over++;
+}
+
+/* All parts that there may be are those of others; when they end, it is the next one's turn. */
+static void test_parts_wait_for_room(void **state)
+{
+    (void)state;
+    static struct client_op crowd[CLIENT_PARTS_MAX];
+    start();
+    want(mixed, 6, "- - - - - -");
+    w.cluster.stores[0]->mood = w.cluster.stores[1]->mood = FAKE_SWALLOW;
+    ask(mixed, 2, 6000);
+    crowd_over = 0;
+    for (uint32_t i = 0; i < CLIENT_PARTS_MAX; i++) {
+        crowd[i] =
+            (struct client_op){.request = w.op.request, .timeout_ms = 300, .cb = on_crowd_done};
+        assert_int_equal(client_submit(w.client, &crowd[i]), 0);
+    }
+    assert_int_equal(client_submit(w.client, &w.op), 0);
+    sim_run_until(w.sim, sim_now_us(w.sim) + 250000);
+    assert_int_equal(w.client->parts_active, CLIENT_PARTS_MAX);
+    w.cluster.stores[0]->mood = w.cluster.stores[1]->mood = FAKE_SERVE;
+    sim_run_until(w.sim, sim_now_us(w.sim) + 3000000);
+    assert_int_equal(crowd_over, CLIENT_PARTS_MAX);
+    assert_true(w.is_over);
+    assert_int_equal(w.status, 0);
+    finish();
+}
+
 static void want_any(const char *const *keys, uint32_t count, const char *seen)
 {
     ask(keys, count, 3000);
@@ -240,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_rows_of_two_ranges),
         cmocka_unit_test(test_parts_are_few),
         cmocka_unit_test(test_a_part_fails),
+        cmocka_unit_test(test_parts_wait_for_room),
         cmocka_unit_test(test_any_replica_learns_of_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
