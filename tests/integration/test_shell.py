@@ -32,14 +32,15 @@ def scratch():
 class Shell:
     """`holdfast shell` on a terminal of ten lines."""
 
-    def __init__(self, folder, **more):
+    def __init__(self, folder, *words, **more):
         env = dict(os.environ, TERM="dumb", HOLDFAST_ENDPOINTS=f"embedded:{folder}/store",
                    HOLDFAST_HISTORY=f"{folder}/history", PAGER="sed s/^/paged:/")
         env.update(more)
         self.terminal, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 200, 0, 0))
-        self.process = subprocess.Popen([f"{BIN}/holdfast", "shell"], stdin=slave, stdout=slave,
-                                        stderr=slave, env=env, start_new_session=True)
+        self.process = subprocess.Popen([f"{BIN}/holdfast", "shell", *words], stdin=slave,
+                                        stdout=slave, stderr=slave, env=env,
+                                        start_new_session=True)
         os.close(slave)
         self.seen = b""
         self.until(PROMPT)
@@ -101,6 +102,10 @@ def test_completion():
         shell.until(PROMPT + b"get user/")
         check("user/ada" in listing and "user/bob" in listing, listing)
         check(shell.run("ada") == "Ada\n", "and the line goes on")
+        shell.end()
+        put(folder, "put --keyspace 7 user/zoe Zoe\n")
+        shell = Shell(folder, "--keyspace", "7")
+        check(shell.run("get user/\t") == "Zoe\n", "keys of the shell's own keyspace")
         shell.end()
 
 

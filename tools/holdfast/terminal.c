@@ -18,8 +18,9 @@
 static struct {
     struct cli *cli;
     const struct cli_command *table;
-    int history_fd; /* -1: none is kept */
-    char **found;   /* candidates for the word that is completed */
+    uint32_t keyspace; /* the shell's, whatever single commands name */
+    int history_fd;    /* -1: none is kept */
+    char **found;      /* candidates for the word that is completed */
     size_t found_count;
     size_t found_next;
 } terminal = {.history_fd = -1};
@@ -175,6 +176,7 @@ static void find_page(const char *text, bool is_reverse, uint32_t limit)
     span.keys_only = 1;
     span.reverse = is_reverse;
     span.limit_keys = limit;
+    call.keyspace = terminal.keyspace;
     call.timeout_ms = TERMINAL_KEYS_MS;
     if (hf_scan_page(terminal.cli->client, &span, &call, &result) == HF_OK) {
         for (size_t i = 0; i < result->count; i++) {
@@ -251,6 +253,7 @@ void terminal_begin(struct cli *cli, const struct cli_command *table)
     static char blanks[] = " \t";
     terminal.cli = cli;
     terminal.table = table;
+    terminal.keyspace = cli->keyspace_id;
     rl_readline_name = "holdfast";
     rl_attempted_completion_function = complete;
     rl_completer_word_break_characters = blanks;
