@@ -53,7 +53,7 @@ bool embedded_is_own_thread(const struct embedded *e)
 static bool is_no_use(struct slice key)
 {
     static const char *const keys[] = {"data_dir",   "advertise", "join", "cluster_secret_file",
-                                       "log_format", "labels",    "wait"};
+                                       "log_format", "labels",    "wait", "stores"};
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         if (slice_equal(key, slice_str(keys[i])))
             return true;

@@ -179,6 +179,7 @@ static void test_what_cannot_be_opened_is_one_clear_line(void **state)
         {"embedded:DIR/a?data_dir=/tmp", HF_ERR_INVALID, "no use"},
         {"embedded:DIR/a?join=127.0.0.1:1", HF_ERR_INVALID, "no use"},
         {"embedded:DIR/a?wait=1s", HF_ERR_INVALID, "no use"},
+        {"embedded:DIR/a?stores=2", HF_ERR_INVALID, "no use"},
         {"Embedded:DIR/a", HF_ERR_INVALID, "host:port"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
