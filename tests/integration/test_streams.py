@@ -73,6 +73,36 @@ def test_streams():
         check(r.returncode == 2, "a cursor for standard output")
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def test_export_goes_on_behind_the_longest_key():
+    with Cluster() as c:
+        os.makedirs(c.path(0))
+        target, cursor = c.path(0, "out.ndjson"), c.path(0, "out.cursor")
+        keys = ["a", "k" * 4096, "m"]
+        for key in keys:
+            c.ok("put", key, "v")
+        c.ok("export", target)
+        with open(target, "rb") as f:
+            lines = f.readlines()
+        done = b"".join(lines[:2])
+        with open(target, "wb") as f:
+            f.write(done)
+        with open(cursor, "w") as f:
+            f.write(f"holdfast-cursor 1\nexport offset={len(done)} line=2 records=2 bytes=4099 "
+                    f"sum={crc32c(done):08x}\n")
+        c.ok("export", target, "--cursor", cursor)
+        with open(target, "rb") as f:
+            check(f.readlines() == lines, "each record once, in order")
+
+
 def test_several_ranges():
     with Cluster() as c:
         for key in ("a", "b", "m", "z"):
@@ -86,4 +116,4 @@ def test_several_ranges():
 
 
 if __name__ == "__main__":
-    main(test_streams, test_several_ranges)
+    main(test_streams, test_export_goes_on_behind_the_longest_key, test_several_ranges)

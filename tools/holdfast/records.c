@@ -325,7 +325,8 @@ struct export
     const char *cursor_path; /* NULL: none */
     struct cursor done;      /* what was written; as it was saved last, up to … */
     uint64_t saved;          /* … this offset */
-    struct buf after;        /* the key behind which it goes on; empty: from the start */
+    struct buf after;        /* the key behind which it goes on; empty: from the start. A scan
+                                begins with it: the key next to it may be too long for one */
     uint64_t records;
     uint64_t bytes;
 };
@@ -379,7 +380,7 @@ static int export_reread(struct export *ex)
                    record_parse(&record, buf_slice(&ex->lines), &err) == 0;
     if (is_good)
         buf_append_slice(&ex->after, buf_slice(&record.key));
-    buf_append_u8(&ex->after, 0); /* the next key that there can be */
+    is_good = is_good && ex->after.len > 0;
     is_good = is_good && fseeko(ex->to, (off_t)ex->done.offset, SEEK_SET) == 0 &&
               ftruncate(fileno(ex->to), (off_t)ex->done.offset) == 0;
     buf_clear(&ex->lines);
@@ -427,6 +428,8 @@ static int export_all(struct export *ex)
             return cli_fail_as(ex->cli, rv, "after %" PRIu64 " records: %s", ex->records,
                                hf_scan_message(ex->scan));
         }
+        if (slice_equal(cli_slice(item.key), buf_slice(&ex->after)))
+            continue;
         record_append(&ex->lines, cli_slice(item.key), cli_slice(item.value), item.ttl_ms);
         ex->records++;
         ex->bytes += item.key.len + item.value.len;
