@@ -358,13 +358,12 @@ struct hf_then {
  * HF_ERR_INVALID: that can be no name.
  *
  * In a hashed keyspace a key stands behind its slot. Once it was opened, this client puts that
- * there and takes it off by itself, so that all is as elsewhere, but:
- *  - a key has at most 4,094 bytes;
- *  - keys of a batch must be in one range, as always, and neighbours are not;
- *  - hf_scan_new() merges the slots in order of keys, each range at its own version; it holds a
- *    page of each slot, 16 MiB together or what single values need;
- *  - hf_scan_page(), hf_delete_range(), and a watch of a prefix or of bounds, are
- *    HF_ERR_UNSUPPORTED. */
+ * there and takes it off by itself, so that all is as elsewhere, except for these. A key has at
+ * most 4,094 bytes. Keys of a batch must be in one range, as always, and neighbours are not.
+ * hf_scan_new() merges the slots in order of keys, each slot at a version of its own, even those
+ * of one range; it holds a page of each, 16 MiB together or what single values need.
+ * hf_scan_page(), hf_delete_range(), and a watch of a prefix or of bounds, are
+ * HF_ERR_UNSUPPORTED. */
 int hf_keyspace_open(struct hf_client *client, const char *name, const struct hf_call *call,
                      struct hf_result **ret_result);
 int hf_keyspace_open_async(struct hf_client *client, const char *name, const struct hf_call *call,
