@@ -61,7 +61,8 @@ struct net_limits {
     uint32_t requests_max;     /* [4096] in flight per client; then it is not read */
     uint32_t streams_max;      /* [8] incoming snapshot streams; then refused as busy */
     size_t replies_pause;      /* [8 MiB] waiting for one client: it is not read … */
-    uint32_t replies_stuck_ms; /* [30000] … and after so long it is closed */
+    uint32_t replies_stuck_ms; /* [30000] … and after so long it is closed; and so is one that
+                                  takes nothing of what waits, be it ever so little */
     size_t replies_max;        /* [64 MiB] waiting for one client: it is closed */
     size_t memory_max;         /* [512 MiB] held for all clients: the greediest is closed */
     size_t peer_bulk_max;      /* [4 MiB] entries waiting for one peer; then ERR_BUSY */

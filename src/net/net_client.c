@@ -7,8 +7,9 @@
  *
  *   not read while   in_flight has met requests_max, until half of it is done
  *              or    waiting replies have met replies_pause, until half has left
- *   closed when      the latter lasts replies_stuck_ms, or replies_max is met, or
- *                    it is the greediest when memory_max is met, or it was idle
+ *   closed when      the latter lasts replies_stuck_ms, or it takes nothing at all of what
+ *                    waits for so long, or replies_max is met, or it is the greediest
+ *                    when memory_max is met, or it was idle
  */
 #include <stdlib.h>
 
@@ -23,6 +24,9 @@ struct net_client {
     bool is_stuck;      /* replies_pause was met */
     uint64_t stuck_us;  /* since then */
     uint64_t active_us; /* last request or reply */
+    uint64_t pushed;    /* bytes of replies, ever … */
+    int64_t taken;      /* … and of those, when it was looked at last, no longer here */
+    uint64_t taken_us;  /* it took some, or nothing waited */
     size_t memory;      /* what it counts for in stats.clients_memory */
 };
 
@@ -180,6 +184,18 @@ int net_client_begin(struct net_link *link, bool is_proven, struct err *err)
     return 0;
 }
 
+/* Little may wait for a client that reads nothing at all: whoever answers it stops early. */
+static bool takes_nothing(struct net_client *client, uint64_t now_us)
+{
+    const struct net *net = client->link->net;
+    size_t waiting = net_link_pending(client->link);
+    int64_t taken = (int64_t)client->pushed - (int64_t)waiting;
+    if (waiting == 0 || taken > client->taken || client->taken_us == 0)
+        client->taken_us = now_us;
+    client->taken = taken;
+    return net_is_over(net, client->taken_us, net->limits.replies_stuck_ms, now_us);
+}
+
 void net_clients_sweep(struct net *net, uint64_t now_us)
 {
     const struct net_limits *limits = &net->limits;
@@ -191,8 +207,9 @@ void net_clients_sweep(struct net *net, uint64_t now_us)
         client_push_back(client); /* on_drain comes late: when nothing waits at all */
         if (link->state != LINK_OPEN)
             continue;
-        if (client->is_stuck &&
-            net_is_over(net, client->stuck_us, limits->replies_stuck_ms, now_us))
+        bool is_idle_reader = takes_nothing(client, now_us);
+        if (is_idle_reader || (client->is_stuck && net_is_over(net, client->stuck_us,
+                                                               limits->replies_stuck_ms, now_us)))
             net_link_doom(link, ERR_BUSY, "replies wait for it since %u ms",
                           limits->replies_stuck_ms);
         else if (client->in_flight == 0 &&
@@ -215,6 +232,7 @@ int net_client_push(struct net *net, uint64_t number, struct slice frames)
     struct net_client *client = client_find(net, number);
     if (client == NULL || net_link_send(client->link, frames) != 0)
         return ERR_NOT_FOUND;
+    client->pushed += frames.len;
     client_account(client);
     client_push_back(client);
     return 0;

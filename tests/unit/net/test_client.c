@@ -159,6 +159,39 @@ static void test_who_does_not_read_is_pushed_back_then_closed(void **state)
     rig_client_close(&good);
 }
 
+/* Whoever answers may stop long before replies_pause is met: that keeps no connection. */
+static void test_who_takes_nothing_is_closed(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client lazy, slow;
+    rig_start(rig, 0);
+    rig_client_greet(&lazy, rig, 0);
+    rig_client_greet(&slow, rig, 0);
+    a->must_reply = true;
+    a->reply_len = MIB / 4;
+    env_conn_pause(lazy.conn);
+    env_conn_pause(slow.conn);
+    for (uint64_t seq = 1; seq <= 4; seq++) {
+        rig_client_request(&lazy, seq, 100);
+        rig_client_request(&slow, seq, 100);
+    }
+    for (int i = 0; i < 4; i++) {
+        rig_run(rig, 20 * RIG_SECOND);
+        env_conn_resume(slow.conn);
+        rig_run(rig, RIG_SECOND);
+        env_conn_pause(slow.conn);
+        rig_client_request(&slow, 5 + (uint64_t)i, 100);
+    }
+    assert_int_equal(a->gone, 1);
+    assert_non_null(strstr(a->refused_reason, "replies wait"));
+    env_conn_resume(slow.conn);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(slow.seen_count, 8);
+    rig_client_close(&lazy);
+    rig_client_close(&slow);
+}
+
 static void test_who_reads_again_in_time_is_served_on(void **state)
 {
     struct rig *rig = *state;
@@ -467,6 +500,7 @@ int main(void)
         TEST(test_a_late_reply_finds_nobody),
         TEST(test_requests_in_flight_are_bounded),
         TEST(test_who_does_not_read_is_pushed_back_then_closed),
+        TEST(test_who_takes_nothing_is_closed),
         TEST(test_who_reads_again_in_time_is_served_on),
         TEST(test_the_hard_bound_of_replies_closes_at_once),
         TEST(test_when_all_hold_too_much_the_greediest_goes),
