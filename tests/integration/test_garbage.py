@@ -133,8 +133,10 @@ def test_mad_peer():
         check([n["pid"] for n in c.local_status()["nodes"]] == pids, "a node died")
         for i in (1, 2):
             check_log(c, i)
-            for event in ("message_refused", "snapshot_dropped", "speaks for replica"):
+            for event in ("message_refused", "snapshot_dropped"):
                 check(event in c.log(i), "no", event, "in the log of node", i)
+        # of one node the peer may have talked the replica away before it came to this
+        check(any("speaks for replica" in c.log(i) for i in (1, 2)), "nobody's replica was claimed")
     os.unlink(secret)
 
 
