@@ -29,6 +29,11 @@ static void draw_engine(struct lsm_options *o, struct rng *rng)
     struct rng own = *rng; /* what is drawn after is what it always was */
     o->value_bytes = rng_chance(&own, 1, 4) ? 0 : power(&own, 0, 8);
     o->value_garbage_percent = (unsigned)rng_between(&own, 5, 50);
+    if (rng_chance(&own, 1, 12)) { /* steep enough for the little data here to fill all levels */
+        o->table_bytes = (size_t)1 << 11;
+        o->level_base_bytes = o->table_bytes;
+        o->level_ratio = 2;
+    }
 }
 
 static void draw_log(struct raftlog_options *o, struct rng *rng, bool is_large)
