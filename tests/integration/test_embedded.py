@@ -147,7 +147,8 @@ def test_move_to_a_cluster():
 def all_have_three(endpoints):
     table = json.loads(cli(endpoints, "range", "list", "--json"))
     ranges = table["ranges"] if isinstance(table, dict) else table
-    return len(ranges) > 0 and all(len(r["replicas"]) == 3 for r in ranges)
+    return len(ranges) > 0 and all(
+        sum(m["role"] == "voter" for m in r["replicas"]) == 3 for r in ranges)
 
 
 if __name__ == "__main__":
