@@ -287,7 +287,7 @@ static int take_message(struct replica *r, uint64_t from_store, struct cons_msg 
     if (!strangers_check(r, msg->from, from_store))
         return err_set(err, ERR_INVALID, "store %llu speaks for replica %llu",
                        (unsigned long long)from_store, (unsigned long long)msg->from);
-    if (r->nap.is_asleep && sleep_takes(r, msg, rest_boot))
+    if (r->nap.is_asleep && r->state != REPLICA_DAMAGED && sleep_takes(r, msg, rest_boot))
         return 0;
     strangers_note_heard(r, msg->from);
     strangers_note_leader(r, msg);

@@ -106,12 +106,6 @@ def cli(endpoints, *words, code=0):
     return run(f"{BIN}/holdfast", *words, "--endpoints", endpoints, code=code).stdout
 
 
-def replicas(endpoints):
-    """How many voters the first data range has."""
-    status = json.loads(cli(endpoints, "cluster", "status", "--json"))
-    return max((len(s.get("members", [])) for s in status["stores"]), default=0)
-
-
 def test_move_to_a_cluster():
     with scratch() as folder:
         store = f"{folder}/one"
