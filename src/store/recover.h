@@ -3,10 +3,11 @@
  * recover — unsafe recovery: ranges whose majority is lost for good go on with the one replica
  * that is left, in this folder. An operator's decision; the store serves nobody meanwhile.
  *
- *   boot ─▶ each log is applied as far as it is known to be committed, as ever ─▶ (not for a
- *   plan) that of each range to be recovered to its end, whether committed or not ─▶ what is
- *   done, told line by line ─▶ (a plan ends here) new logs, durable ─▶ one edit of the engine: new metas, tombstones
- *   of the old ids ─▶ done: the folder can be started
+ *   boot ─▶ each log is applied as far as it is known to be committed, as ever
+ *        ─▶ (not for a plan) that of each range to be recovered to its end, committed or not
+ *        ─▶ what is done, told line by line ─▶ (a plan ends here) new logs, durable
+ *        ─▶ one edit of the engine: new metas, tombstones of the old ids
+ *        ─▶ done: the folder can be started
  *
  * What was acknowledged and is not in this folder is lost; what nobody acknowledged, but stands
  * in its logs, is there. So that nothing of before can be taken for the new life: terms, epochs
