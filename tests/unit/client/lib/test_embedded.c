@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public interface over a store inside this process, in folders of real files. */
 #include "support/check.h"
+#include "support/tsan.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -4,6 +4,7 @@
  * map.
  */
 #include "support/check.h"
+#include "support/tsan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
