@@ -64,11 +64,25 @@ static void clear_way(struct word *w)
         pl_op_end(w->p, w->r->op, PLACEMENT_CANCELLED, "an operator's word came before it");
 }
 
+/* What is moved leaves a voter behind for a while, and then takes one away: of a range that
+ * has too few, it would take one that is needed. */
+static int check_whole(const struct word *w, struct err *err)
+{
+    struct pl_health h = pl_range_health(w->p, w->r);
+    uint32_t wants = pl_range_wants(w->p, w->r);
+    return h.voters >= wants
+               ? 0
+               : err_set(err, ERR_STATE, "range %llu has %u of %u voters: it is repaired first",
+                         U(w->r->id), h.voters, wants);
+}
+
 static int do_move(struct word *w, struct err *err)
 {
     struct pl_member *from;
     struct pl_store *to;
     int rv = find_from(w, &from, err);
+    if (rv == 0)
+        rv = check_whole(w, err);
     if (rv == 0)
         rv = find_to(w, from->store, &to, err);
     if (rv != 0)
@@ -198,6 +212,9 @@ static int do_scatter(struct word *w, struct err *err)
 {
     struct pl_store *may[PLACEMENT_STORES_MAX];
     uint32_t count = 0;
+    int rv = check_whole(w, err);
+    if (rv != 0)
+        return rv;
     struct pl_range *r = w->r;
     struct pl_member *from = &r->members[rng_below(&w->p->rng, r->member_count)];
     struct pl_closeness now = pl_closeness_of(w->p, r, NULL, NULL, NULL);

@@ -229,6 +229,25 @@ static void test_merges_into_the_first(void **state)
     rig_fini(&rig);
 }
 
+/* A move adds one and takes one: of two voters that are to be three it would take a needed one. */
+static void test_too_few_to_be_moved(void **state)
+{
+    (void)state;
+    begin(5, 0, 0);
+    placement_pause(rig.p, true);
+    rig_range(&rig, 2, "kkkkk", "", STORES(1, 2), 2);
+    rig_run(&rig, 30);
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 2, .to_store = 5};
+    struct placement_command scatter = {.kind = PLACEMENT_CMD_SCATTER, .range_id = 2};
+    assert_int_equal(rig_command(&rig, move, NULL), ERR_STATE);
+    assert_int_equal(rig_command(&rig, scatter, NULL), ERR_STATE);
+    placement_pause(rig.p, false);
+    rig_run(&rig, 60);
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    rig_fini(&rig);
+}
+
 static void test_pause(void **state)
 {
     (void)state;
@@ -389,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_merges_what_is_small_and_cold),
         cmocka_unit_test(test_merges_from_other_stores),
         cmocka_unit_test(test_merges_into_the_first),
+        cmocka_unit_test(test_too_few_to_be_moved),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_cancel),
