@@ -180,10 +180,17 @@ void dispatch_lost(struct client_op *op)
     client->is_lost_below = op_goes_down(op);
 }
 
-/* The next peer in turn that can be used, or else one that may be connected. */
-static struct client_peer *any_peer(struct client *client)
+/* The next peer in turn that can be used, or else one that may be connected. Those that are
+ * connected may be the very ones that do not have what it asks for: after a refusal the others
+ * are connected, and so have their turn. */
+static struct client_peer *any_peer(const struct client_op *op)
 {
+    struct client *client = op->client;
     struct client_peer *second = NULL;
+    for (uint32_t i = 0; i < client->peer_count && op->refusals > 0; i++) {
+        if (client->peers[i]->state == PEER_IDLE)
+            peer_connect(client->peers[i]);
+    }
     for (uint32_t i = 0; i < client->peer_count; i++) {
         struct client_peer *peer = client->peers[(client->peer_next + i) % client->peer_count];
         if (peer->state == PEER_READY && !peer->is_suspect) {
@@ -225,7 +232,7 @@ static struct client_peer *op_peer(struct client_op *op)
         driver->state != PEER_COOLING)
         return driver;
     if (!op_needs_leader(op))
-        return any_peer(client);
+        return any_peer(op);
     struct route *route = dispatch_route(op);
     struct client_peer *member = NULL;
     if (route != NULL && op_takes_any_replica(op))
@@ -548,6 +555,8 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         op->wants_leader = op_takes_any_replica(op);
         note_leader(op, from, &response->leader);
     } else if (status != ERR_TOO_OLD) {
+        if (response->leader.address.len > 0)
+            peer_get(client, response->leader.address); /* it may know more */
         struct route *route = dispatch_route(op);
         if (route != NULL && status == ERR_RANGE_CHANGED)
             forget_place(route);

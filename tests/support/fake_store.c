@@ -621,6 +621,8 @@ static void on_request(struct fake_conn *c, struct slice body)
         response.status = ERR_RANGE_CHANGED;
     else if (is_data && leader != store)
         response.status = ERR_NOT_LEADER;
+    else if (store->has_no_range && request.kind == REQUEST_STATUS)
+        response.status = ERR_STATE;
     else
         answer_fill(store, &request, &response, &raw);
     bool waits = response.kind == REQUEST_WATCH && response.status == 0 &&

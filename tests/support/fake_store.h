@@ -99,6 +99,7 @@ struct fake_store {
     uint32_t moods_left; /* requests that `mood` is for; 0: all. Then it serves */
     uint64_t cluster_id; /* in its hello_ack */
     bool is_ignorant;    /* as a follower, it names no leader */
+    bool has_no_range;   /* so it says when asked for the status of one */
     bool is_deaf;        /* does not even answer the hello */
     struct list conns;
     struct list late; /* answers that wait for their time */

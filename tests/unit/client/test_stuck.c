@@ -260,6 +260,24 @@ static void test_budget(void **state)
     assert_false(budget_spend(&b, UINT64_C(1) << 40)); /* never more than it holds */
 }
 
+/* Only one store has the range: whichever is asked first, that one is come to. */
+static void test_who_has_the_range(void **state)
+{
+    (void)state;
+    for (uint32_t at = 0; at < STORES; at++) {
+        start(100);
+        for (uint32_t i = 0; i < STORES; i++)
+            w.cluster.stores[i]->has_no_range = i != at;
+        w.ops[0] = (struct client_op){
+            .request.kind = REQUEST_STATUS, .range_id = 1, .timeout_ms = 2000, .cb = on_done};
+        w.count = w.status[0] = 1;
+        assert_int_equal(client_submit(w.client, &w.ops[0]), 0);
+        run_ms(2500);
+        assert_int_equal(w.status[0], 0);
+        finish();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_window_passes_its_turn_on),
         cmocka_unit_test(test_repeats_are_rationed),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_who_has_the_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
