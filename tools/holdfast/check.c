@@ -24,6 +24,7 @@ enum {
     SILENT_MS = 5000, /* a store that does not answer is waited for so long, if all others did */
     PROGRESS_MS = 500,
     STRETCHES_MAX = 16,
+    VIEWS_MAX = 3, /* of a range whose members change all the while */
 };
 #define WAIT_US UINT64_C(600000000)
 
@@ -410,9 +411,47 @@ static void print_json(struct range_check *rc, enum verdict verdict)
 /* ---- the command --------------------------------------------------------------------------------
  */
 
-static int check_range(struct range_check *rc)
+/* Was a member asked that says that it is none? */
+static bool has_gone(const struct range_check *rc)
 {
-    static const int exits[] = {EXIT_DONE, EXIT_ERROR, EXIT_UNDETERMINED};
+    for (size_t i = 0; i < rc->count; i++) {
+        const struct member *m = &rc->members[i];
+        if (m->result != NULL && m->result->code == HF_ERR_NOT_FOUND)
+            return true;
+    }
+    return false;
+}
+
+static void forget_answers(struct range_check *rc)
+{
+    for (size_t i = 0; i < rc->count; i++)
+        hf_result_free(rc->members[i].result);
+    memset(rc->members, 0, sizeof rc->members);
+}
+
+/* A member that is none: the view of the range was older than a change of its members. Wait
+ * for a newer one, in *ret_newer for the caller to free; false: there is none. */
+static bool is_outdated(struct range_check *rc, struct hf_result **ret_newer)
+{
+    uint64_t until_ms = cli_now_ms() + SILENT_MS;
+    while (has_gone(rc) && cli_now_ms() < until_ms) {
+        struct hf_call call = cli_call(rc->cli);
+        struct hf_result *newer = NULL;
+        if (hf_range_status(rc->client, NULL, rc->info->range_id, (struct hf_bytes){0}, &call,
+                            &newer) == HF_OK &&
+            newer->info->conf_epoch > rc->info->conf_epoch) {
+            *ret_newer = newer;
+            return true;
+        }
+        hf_result_free(newer);
+        cli_pause_ms(POLL_MS);
+    }
+    return false;
+}
+
+/* Have all digest it, and hear what they say. Returns an exit code. */
+static int ask_all(struct range_check *rc)
+{
     struct hf_call call = cli_call(rc->cli);
     struct hf_result *started = NULL;
     if (rc->info->member_count > COMPARE_REPLICAS_MAX)
@@ -430,13 +469,33 @@ static int check_range(struct range_check *rc)
     for (size_t i = 0; i < rc->count; i++)
         rc->members[i].who = &rc->info->members[i];
     collect(rc);
+    return EXIT_DONE;
+}
+
+static int check_range(struct range_check *rc)
+{
+    static const int exits[] = {EXIT_DONE, EXIT_ERROR, EXIT_UNDETERMINED};
+    struct hf_result *view = NULL;
+    struct hf_result *newer = NULL;
+    int exit_code = ask_all(rc);
+    for (int i = 0; i < VIEWS_MAX && exit_code == EXIT_DONE && is_outdated(rc, &newer); i++) {
+        forget_answers(rc);
+        hf_result_free(view);
+        view = newer;
+        rc->info = view->info;
+        exit_code = ask_all(rc);
+    }
+    if (exit_code != EXIT_DONE) {
+        hf_result_free(view);
+        return exit_code;
+    }
     enum verdict verdict = judge(rc);
     if (rc->cli->is_json)
         print_json(rc, verdict);
     else
         print_text(rc, verdict);
-    for (size_t i = 0; i < rc->count; i++)
-        hf_result_free(rc->members[i].result);
+    forget_answers(rc);
+    hf_result_free(view);
     return exits[verdict];
 }
 

@@ -22,6 +22,7 @@ enum {
     SPLIT_WAIT_MS = 20000,
     SPLIT_AGAIN_MS = 1500,
     WAIT_MS = 5000,
+    LEADER_WAIT_MS = 1500, /* for the view of a leader; then anybody's will do */
     PLACE_MAX = 4096 + 64,
     RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
 };
@@ -51,6 +52,12 @@ static int ask_once(struct cli *cli, struct hf_client *client, uint64_t range_id
     }
     *ret_result = first;
     return HF_OK;
+}
+
+/* Others may be behind. */
+static bool is_of_leader(const struct hf_info *info)
+{
+    return info->leader_store_id != 0 && info->leader_store_id == info->store_id;
 }
 
 static bool holds(const struct hf_info *info, struct hf_bytes place)
@@ -88,7 +95,14 @@ int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
                struct hf_result **ret_result)
 {
     struct hf_result *result = NULL;
+    uint64_t until_ms = cli_now_ms() + LEADER_WAIT_MS;
     int rv = ask_range(cli, client, range_id, (struct hf_bytes){0}, &result);
+    while (rv == HF_OK && !is_of_leader(result->info) && cli_now_ms() < until_ms) {
+        hf_result_free(result);
+        result = NULL;
+        cli_pause_ms(AGAIN_MS);
+        rv = ask_range(cli, client, range_id, (struct hf_bytes){0}, &result);
+    }
     if (rv == HF_OK) {
         *ret_result = result;
         return EXIT_DONE;

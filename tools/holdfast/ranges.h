@@ -13,7 +13,8 @@ typedef int (*ranges_each)(void *data, const struct hf_info *info);
 /* All ranges in the order of their keys, each as its leader sees it. Returns an exit code. */
 int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, void *data);
 
-/* The range with this id. Returns an exit code; the caller frees *ret_result. */
+/* The range with this id, as its leader sees it if there is one. Returns an exit code; the
+ * caller frees *ret_result. */
 int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
                struct hf_result **ret_result);
 
