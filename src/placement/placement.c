@@ -190,6 +190,11 @@ void placement_pause(struct placement *p, bool is_paused)
 /* ---- what it sees -----------------------------------------------------------------------------
  */
 
+bool placement_has_heard_all(const struct placement *p)
+{
+    return p->is_loaded && pl_stores_reported(p);
+}
+
 void placement_counts(const struct placement *p, struct placement_counts *ret_counts)
 {
     struct placement_counts *c = ret_counts;

@@ -463,6 +463,10 @@ struct placement_counts {
 
 void placement_counts(const struct placement *p, struct placement_counts *ret_counts);
 
+/* Is it loaded, and has every store that is not dead told of itself and of what it leads in
+ * this term? Until then what it says of stores and ranges is what it remembers. */
+bool placement_has_heard_all(const struct placement *p);
+
 struct placement_store_status {
     uint64_t store_id;
     const uint8_t *uuid; /* STORE_UUID_LEN bytes */

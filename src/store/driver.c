@@ -11,7 +11,8 @@
 enum {
     DRIVER_TICK_MS = 200,
     DRIVER_TIMEOUT_MS = 20000,
-    DRIVER_AGAIN_US = 500 * 1000, /* after a write that failed: the next may, too */
+    DRIVER_HEARS_US = 2 * 1000 * 1000, /* all stores that are up; two of their beats */
+    DRIVER_AGAIN_US = 500 * 1000,      /* after a write that failed: the next may, too */
     DRIVER_PAGE_BYTES = 1 << 20,
     DRIVER_PAGE_KEYS = 4096,
     WORDS_MAX = 64,
@@ -138,10 +139,18 @@ static void loaded(struct driver *d)
 {
     placement_loaded(d->placement, driver_now_ms(d));
     d->state = DRIVER_RUNNING;
+    d->running_us = env_now_us(d->store->env);
     LOG_INFO(d->store->logger, "driver", "state=running term=%llu", (unsigned long long)d->term);
     driver_fill_book(d);
     driver_adopt_self(d);
     driver_flush_later(d);
+}
+
+bool driver_is_informed(const struct driver *d)
+{
+    ASSERT(d->state == DRIVER_RUNNING);
+    return placement_has_heard_all(d->placement) ||
+           env_now_us(d->store->env) - d->running_us >= DRIVER_HEARS_US;
 }
 
 static void on_page(struct inner_call *call, const struct response *response)

@@ -516,6 +516,13 @@ static void do_verb(struct driver *d, const struct answer_to *to,
     driver_flush_later(d);
 }
 
+/* Does the answer lean on what stores have told in this term? */
+static bool leans_on_reports(uint8_t verb)
+{
+    return verb == VERB_STORES || verb == VERB_EXPLAIN || verb == VERB_WHY_NOT ||
+           verb == VERB_PLAN || verb == VERB_RANGES || verb == VERB_COMMAND;
+}
+
 void driver_on_request(struct store *store, struct answer_to *to, const struct request *request)
 {
     struct driver *d = store->driver;
@@ -525,6 +532,10 @@ void driver_on_request(struct store *store, struct answer_to *to, const struct r
         bool is_soon = d != NULL && d->state != DRIVER_OFF;
         service_answer_status(store, to, is_soon ? ERR_BUSY : ERR_NOT_LEADER,
                               store_is_static(store) ? "this cluster has no placement" : NULL);
+        return;
+    }
+    if (leans_on_reports(asked->verb) && !driver_is_informed(d)) {
+        service_answer_status(store, to, ERR_BUSY, "not all stores have reported in this term yet");
         return;
     }
     switch (asked->verb) {

@@ -49,8 +49,9 @@ struct driver {
     struct buf cursor; /* LOADING: the next page's start */
     bool is_page_due;
     bool is_write_due;
-    int write_status;  /* of the last one */
-    uint64_t begin_us; /* not before */
+    int write_status;    /* of the last one */
+    uint64_t begin_us;   /* not before */
+    uint64_t running_us; /* since then, in this term */
     struct cons_read probe;
     bool is_probing;
     bool is_confirmed;
@@ -67,6 +68,10 @@ static inline uint64_t driver_now_ms(const struct driver *d)
 {
     return env_now_us(d->store->env) / 1000;
 }
+
+/* Has it heard what there is to hear, as far as a question or a command leans on it? Soon
+ * after it begins it knows where things are, not how they are. */
+bool driver_is_informed(const struct driver *d);
 
 static inline bool driver_is_running(const struct driver *d)
 {

@@ -137,7 +137,11 @@ def clusters(c):
     check(c.ok("get", "name") == "Ada", "after a transfer")
     text = c.ok("cluster", "status")
     check("leader" in text and c.address(2) in text, text)
-    nodes = c.json("node", "list")["stores"]
+
+    def all_up():  # one may just be slow
+        stores = c.json("node", "list")["stores"]
+        return stores if all(n["state"] == "up" for n in stores) else None
+    nodes = wait_until("all are up", 30, all_up)
     check([n["store_id"] for n in nodes] == [1, 2, 3] and all(n["state"] == "up" for n in nodes), nodes)
     check(nodes[0]["address"] == c.address(1) and nodes[0]["replicas"] == 2, nodes)
     check([s["store_id"] for s in c.json("store", "show", "2")["stores"]] == [2], "one of them")
