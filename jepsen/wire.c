@@ -9,13 +9,16 @@
  * 02:00:00:00:00:PORT, says "ready", and passes Ethernet frames on. Lines on standard
  * input set the link from one port to another, one way; 0 stands for all ports:
  *
- *   FROM TO delay_us jitter_us loss_ppm dup_ppm
+ *   FROM TO delay_us jitter_us loss_ppm dup_ppm rate_kbit
  *
- * With jitter frames overtake each other. It ends with its standard input. A frame for a
- * full device, or beyond FRAMES_MAX waiting ones, is lost, as on a real switch.
+ * With jitter frames overtake each other. A rate (0: none) sends one frame after another;
+ * one that would wait for more than QUEUE_US before its turn is lost, and so is a frame for
+ * a full device, or beyond FRAMES_MAX waiting ones, as on a real switch. It ends with its
+ * standard input, and says on a line of JSON what became of the frames.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
@@ -32,10 +35,10 @@
 
 #include <net/if_arp.h>
 
-enum { PORTS_MAX = 32, FRAME_MAX = 2048, FRAMES_MAX = 65536, BURST = 64 };
+enum { PORTS_MAX = 32, FRAME_MAX = 2048, FRAMES_MAX = 65536, BURST = 64, QUEUE_US = 500000 };
 
 struct link {
-    unsigned delay_us, jitter_us, loss_ppm, dup_ppm;
+    unsigned delay_us, jitter_us, loss_ppm, dup_ppm, rate_kbit;
 };
 
 struct frame {
@@ -50,6 +53,8 @@ static struct {
     int fds[PORTS_MAX + 1];
     int ports;
     struct link links[PORTS_MAX + 1][PORTS_MAX + 1];
+    uint64_t busy_until_us[PORTS_MAX + 1][PORTS_MAX + 1]; /* of links with a rate */
+    uint64_t passed, lost, doubled, delayed, beyond_rate, beyond_memory;
     struct frame **heap; /* the earliest first */
     size_t waiting;
     uint64_t number;
@@ -140,8 +145,11 @@ static void send_now(int port, const uint8_t *bytes, size_t len)
 
 static void send_later(int port, const uint8_t *bytes, size_t len, uint64_t due_us)
 {
-    if (wire.waiting == FRAMES_MAX)
+    if (wire.waiting == FRAMES_MAX) {
+        wire.beyond_memory++;
         return;
+    }
+    wire.delayed++;
     struct frame *f = malloc(sizeof *f);
     if (f == NULL)
         die("memory");
@@ -153,18 +161,43 @@ static void send_later(int port, const uint8_t *bytes, size_t len, uint64_t due_
     heap_push(f);
 }
 
+/* How long a frame waits until the link has sent it; false if the link takes no more. */
+static bool take_turn(int from, int to, size_t len, uint64_t now, uint64_t *ret_us)
+{
+    uint64_t *busy = &wire.busy_until_us[from][to];
+    unsigned rate = wire.links[from][to].rate_kbit;
+    uint64_t begin = *busy > now ? *busy : now;
+    *ret_us = 0;
+    if (rate == 0)
+        return true;
+    if (begin - now > QUEUE_US)
+        return false;
+    *busy = begin + len * 8 * 1000 / rate;
+    *ret_us = *busy - now;
+    return true;
+}
+
 static void pass(int from, int to, const uint8_t *bytes, size_t len)
 {
     const struct link *l = &wire.links[from][to];
-    if (l->loss_ppm > 0 && chance(1000000) < l->loss_ppm)
+    if (l->loss_ppm > 0 && chance(1000000) < l->loss_ppm) {
+        wire.lost++;
         return;
+    }
     int copies = l->dup_ppm > 0 && chance(1000000) < l->dup_ppm ? 2 : 1;
+    wire.doubled += copies == 2;
     for (int i = 0; i < copies; i++) {
-        uint64_t wait = l->delay_us + (l->jitter_us > 0 ? chance(l->jitter_us + 1) : 0);
+        uint64_t wait, now = now_us();
+        if (!take_turn(from, to, len, now, &wait)) {
+            wire.beyond_rate++;
+            continue;
+        }
+        wire.passed++;
+        wait += l->delay_us + (l->jitter_us > 0 ? chance(l->jitter_us + 1) : 0);
         if (wait == 0)
             send_now(to, bytes, len);
         else
-            send_later(to, bytes, len, now_us() + wait);
+            send_later(to, bytes, len, now + wait);
     }
 }
 
@@ -189,8 +222,8 @@ static void order(const char *line)
 {
     int from, to;
     struct link l;
-    if (sscanf(line, "%d %d %u %u %u %u", &from, &to, &l.delay_us, &l.jitter_us, &l.loss_ppm,
-               &l.dup_ppm) != 6 ||
+    if (sscanf(line, "%d %d %u %u %u %u %u", &from, &to, &l.delay_us, &l.jitter_us, &l.loss_ppm,
+               &l.dup_ppm, &l.rate_kbit) != 7 ||
         from < 0 || to < 0 || from > wire.ports || to > wire.ports) {
         fprintf(stderr, "jepsen-wire: not understood: %s", line);
         return;
@@ -265,5 +298,9 @@ int main(int argc, char **argv)
     printf("ready\n");
     fflush(stdout);
     run();
+    printf("{\"passed\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"doubled\":%" PRIu64
+           ",\"delayed\":%" PRIu64 ",\"beyond_rate\":%" PRIu64 ",\"beyond_memory\":%" PRIu64 "}\n",
+           wire.passed, wire.lost, wire.doubled, wire.delayed, wire.beyond_rate,
+           wire.beyond_memory);
     return 0;
 }

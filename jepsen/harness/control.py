@@ -296,6 +296,10 @@ class LocalControl(Control):
             os.unlink(path)
             self.ballast.discard(path)
 
+    def frames(self):
+        """What became of those on slow links, once all is down; None if nobody counted."""
+        return self.net.frames
+
     def client_command(self, argv):
         return self.net.inside("c", argv)
 
@@ -380,11 +384,9 @@ class SshControl(Control):
     def slow(self, orders):
         """netem on every node: the worst of what the orders ask for it."""
         for node in self.nodes:
-            mine = [o for o in orders if o[0] in (0, node.number)]
-            worst = max(mine, key=lambda o: o[2] + o[4], default=(0, 0, 0, 0, 0, 0))
             self.ssh(node, net.netem_command("$(ip -o route get "
                      f"{self.nodes[node.number % len(self.nodes)].address} | "
-                     "sed 's/.* dev \\([^ ]*\\).*/\\1/')", worst))
+                     "sed 's/.* dev \\([^ ]*\\).*/\\1/')", net.worst(orders, node.number)))
 
     def disk_fault(self, node, **fields):
         for offset, value in disk.offsets(**fields):
@@ -398,6 +400,10 @@ class SshControl(Control):
 
     def unfill(self, node):
         self.ssh(node, f"rm -f {node.folder}/ballast")
+
+    def frames(self):
+        """Nobody counted."""
+        return None
 
     def client_command(self, argv):
         return argv

@@ -193,7 +193,7 @@ class Reset(Fault):
 
 
 class Slow(Fault):
-    """Links that delay, lose, double and reorder."""
+    """Links that delay, lose, double and reorder, and of few bytes a second."""
 
     def begin(self):
         nodes = [self.one()] if self.rng.random() < 0.6 else self.world.nodes
@@ -201,13 +201,14 @@ class Slow(Fault):
         jitter = self.rng.choice((0, delay // 2, delay))
         loss = self.rng.choice((0, 0, 10000, 50000))
         dup = self.rng.choice((0, 0, 20000))
+        rate = self.rng.choice((0, 0, 0, 64, 512, 4000))
         self.say(f"slow: {delay // 1000} ms + {jitter // 1000}, loss {loss // 10000} %, "
-                 f"double {dup // 10000} %:", nodes)
+                 f"double {dup // 10000} %, {f'{rate} kbit/s' if rate else 'any rate'}:", nodes)
         orders = []
         for node in nodes:
-            orders.append((node.number, 0, delay, jitter, loss, dup))
+            orders.append((node.number, 0, delay, jitter, loss, dup, rate))
             if self.rng.random() < 0.5:
-                orders.append((0, node.number, delay, jitter, loss, dup))
+                orders.append((0, node.number, delay, jitter, loss, dup, rate))
         self.world.slow_orders[self.token] = orders
         self.world.apply_slow()
 

@@ -8,11 +8,13 @@ the program jepsen-wire. Partitions are rules of nftables in the namespaces.
 
 Names begin with hj and the process id of the run: hj4711-n1, hj4711-c, hj4711-sw.
 """
+import json
 import os
 import re
 import subprocess
 
 NETWORK = "10.77.0."
+QUEUE_US, FRAME_BITS = 500000, 12000  # how long a link with a rate makes wait; of a full frame
 
 
 def address(index):
@@ -43,11 +45,23 @@ def rules(name, dropped, reset):
 
 
 def netem_command(device, order):
-    _, _, delay_us, jitter_us, loss_ppm, dup_ppm = order
-    if not any(order[2:]):
+    delay_us, jitter_us, loss_ppm, dup_ppm, rate_kbit = order
+    if not any(order):
         return f"tc qdisc del dev {device} root 2>/dev/null || true"
+    rate = ""
+    if rate_kbit:  # netem counts packets, and its queue holds those that are delayed as well
+        frames = rate_kbit * (QUEUE_US + delay_us + jitter_us) // (FRAME_BITS * 1000)
+        rate = f" rate {rate_kbit}kbit limit {max(10, frames)}"
     return (f"tc qdisc replace dev {device} root netem delay {delay_us}us {jitter_us}us "
-            f"loss {loss_ppm / 10000}% duplicate {dup_ppm / 10000}%")
+            f"loss {loss_ppm / 10000}% duplicate {dup_ppm / 10000}%{rate}")
+
+
+def worst(orders, number):
+    """Of all orders that bind what this member sends, (delay_us, jitter_us, loss_ppm,
+    dup_ppm, rate_kbit): the most of each, but of rates the least."""
+    mine = [o[2:] for o in orders if o[0] in (0, number)]
+    most = [max((o[i] for o in mine), default=0) for i in range(4)]
+    return (*most, min((o[4] for o in mine if o[4]), default=0))
 
 
 class Network:
@@ -59,6 +73,7 @@ class Network:
         self.made = []
         self.rules = {}
         self.wire = None
+        self.frames = None  # what became of them, once it is down
         self.wire_program = None
 
     def ns(self, name):
@@ -118,17 +133,15 @@ class Network:
             self.rules[name] = (dropped, reset)
 
     def slow(self, orders):
-        """(from, to, delay_us, jitter_us, loss_ppm, dup_ppm) each; 0: all. They replace
-        those that were in force."""
+        """(from, to, delay_us, jitter_us, loss_ppm, dup_ppm, rate_kbit) each; of members 0 is
+        all, a rate of 0 is none. They replace those that were in force."""
         if self.links == "wire":
-            lines = ["0 0 0 0 0 0", *(" ".join(map(str, o)) for o in orders)]
+            lines = ["0 0 0 0 0 0 0", *(" ".join(map(str, o)) for o in orders)]
             self.wire.stdin.write("\n".join(lines) + "\n")
             self.wire.stdin.flush()
             return
         for i, name in enumerate(self.members, 1):
-            mine = [o for o in orders if o[0] in (0, i)]
-            worst = max(mine, key=lambda o: o[2] + o[4], default=(0, 0, 0, 0, 0, 0))
-            subprocess.run(self.inside(name, ["sh", "-c", netem_command("eth0", worst)]),
+            subprocess.run(self.inside(name, ["sh", "-c", netem_command("eth0", worst(orders, i))]),
                            check=False, capture_output=True)
 
     def tear_down(self):
@@ -136,6 +149,7 @@ class Network:
             self.wire.stdin.close()
             try:
                 self.wire.wait(5)
+                self.frames = json.loads(self.wire.stdout.readline() or "null")
             except subprocess.TimeoutExpired:
                 self.wire.kill()
                 self.wire.wait()

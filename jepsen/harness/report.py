@@ -411,6 +411,16 @@ def recovery_rows(result):
     return rows
 
 
+def frames_row(result):
+    """What slow links did, where jepsen-wire counted it."""
+    f = result.get("frames")
+    if not f:
+        return []
+    return [("frames on links", f"{f['passed']} passed, {f['delayed']} of them late; "
+             f"{f['lost']} lost, {f['doubled']} doubled, {f['beyond_rate']} dropped where a link "
+             f"had more to send than its rate, {f['beyond_memory']} for lack of memory")]
+
+
 def log_sections(nodes, out):
     parts = []
     for node in nodes:
@@ -472,6 +482,7 @@ def page(events, result, nodes, out):
             ("since their last starts", ", ".join(f"{k} {v}" for k, v in
                                                   result.get("engine", {}).items()) or "-"),
             ("after the last heal", f"{result.get('settled_s', '-')} s to the first write"),
+            *frames_row(result),
         ]),
         "<h2>Checks</h2>", check_sections(result, events),
         "<h2>Operations over time</h2>", rate_plot(pairs, timeline, kinds, seconds),

@@ -184,6 +184,7 @@ class Run:
             result["checks"][model] = {"verdict": verdict, "said": said[-200000:]}
         result["exits"] = [{"at": round(e[0], 1), "node": e[1], "status": e[2], "expected": e[3]}
                            for e in self.control.exits]
+        result["frames"] = self.control.frames()
         result["timeline"] = self.nemesis.timeline if self.nemesis else []
         result["figures"] = report.figures(events, result)
         result["verdict"], result["why"] = self.verdict(result)

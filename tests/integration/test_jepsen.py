@@ -9,10 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 from cluster import BIN, SKIPPED, check, main, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "jepsen"))
+from harness import net  # noqa: E402  pylint: disable=wrong-import-position
+
 RUN = os.path.join(ROOT, "jepsen", "run")
 SECONDS = os.environ.get("HOLDFAST_JEPSEN_SECONDS", "60")
 
@@ -94,6 +98,72 @@ def spoil(path):
     check(done.returncode == 1, "a changed read passes:", done.stdout)
 
 
+def test_orders_of_links():
+    """Several faults slow one link: it has the worst of each; a queue of bytes is a queue of
+    frames for netem."""
+    orders = [(1, 0, 2000, 0, 0, 20000, 4000), (0, 2, 10000, 5000, 100, 0, 64),
+              (3, 0, 150000, 0, 0, 0, 0)]
+    for number, want in ((1, (10000, 5000, 100, 20000, 64)), (2, (10000, 5000, 100, 0, 64)),
+                         (3, (150000, 5000, 100, 0, 64))):
+        got = net.worst(orders, number)
+        check(got == want, number, got)
+    check(net.worst([], 1) == (0, 0, 0, 0, 0), "no order")
+    check("qdisc del" in net.netem_command("eth0", net.worst([], 1)), "no order")
+    check(net.netem_command("eth0", (2000, 0, 0, 0, 4000)).endswith("rate 4000kbit limit 167"),
+          net.netem_command("eth0", (2000, 0, 0, 0, 4000)))
+
+
+RECEIVE = """
+import socket
+with socket.create_server(("", 4000)) as server:
+    print("listens", flush=True)
+    peer, _ = server.accept()
+    count = 0
+    while more := peer.recv(65536):
+        count += len(more)
+    print(count)
+"""
+SEND = """
+import socket, sys
+socket.create_connection((sys.argv[1], 4000)).sendall(bytes(int(sys.argv[2])))
+"""
+
+
+def through_a_link(orders, size):
+    """So many bytes over one connection from member 1 to member 2: (bytes that came, seconds,
+    the switch's figures)."""
+    links = net.Network(["n1"], "wire")
+    links.wire_program = os.path.join(BIN, "jepsen-wire")
+    try:
+        links.set_up()
+        links.slow(orders)
+        with subprocess.Popen(links.inside("c", [sys.executable, "-c", RECEIVE]), text=True,
+                              stdout=subprocess.PIPE) as receiver:
+            check(receiver.stdout.readline() == "listens\n", "no receiver")
+            began = time.monotonic()
+            subprocess.run(links.inside("n1", [sys.executable, "-c", SEND, net.address(2),
+                                               str(size)]), check=True, timeout=60)
+            arrived = int(receiver.stdout.readline())
+            seconds = time.monotonic() - began
+    finally:
+        links.tear_down()
+    return arrived, seconds, links.frames
+
+
+def test_rate_of_a_link():
+    """256 kbit/s: 100,000 bytes take 3.1 s at least, and what the link's queue of half a
+    second has no room for is lost, counted, and sent again. Without an order nothing is."""
+    if not os.path.exists("/dev/net/tun"):
+        print("   not tried: no /dev/net/tun")
+        return
+    arrived, seconds, frames = through_a_link([(1, 0, 0, 0, 0, 0, 256)], 100000)
+    print(f"   {arrived} bytes in {seconds:.2f} s, {frames}")
+    check(arrived == 100000 and seconds >= 100000 * 8 / 256000, arrived, seconds)
+    check(frames["beyond_rate"] > 0 and frames["delayed"] > 0, frames)
+    arrived, _, frames = through_a_link([], 100000)
+    check(arrived == 100000 and frames["delayed"] == 0 == frames["beyond_rate"], frames)
+
+
 def test_interrupted():
     """SIGINT in the middle: processes and namespaces are gone afterwards."""
     before = namespaces()
@@ -119,4 +189,5 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
     if missing:
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
-    main(test_refusals, test_folder_in_use, test_unsupported, test_smoke, test_interrupted)
+    main(test_refusals, test_folder_in_use, test_unsupported, test_orders_of_links,
+         test_rate_of_a_link, test_smoke, test_interrupted)
