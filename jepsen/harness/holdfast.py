@@ -142,14 +142,16 @@ class Cluster:
         address = self.status().get("leader_address")
         return next((n for n in self.nodes if self.endpoint(n) == address), None)
 
-    def figures(self):
+    def figures(self, tries=10):
         """{name of a figure: the sum over all stores} of what shows that engines and logs
-        were at work."""
+        were at work; {} if nobody tells."""
         sums = {}
-        for store in self.status().get("stores", []):
-            for name, value in store.get("stats", {}).items():
-                if name in FIGURES:
-                    sums[name] = sums.get(name, 0) + int(value)
+        while not sums and tries > 0:
+            tries -= 1
+            for store in self.status().get("stores", []):
+                for name, value in store.get("stats", {}).items():
+                    if name in FIGURES:
+                        sums[name] = sums.get(name, 0) + int(value)
         return sums
 
     def store_id(self, node):
