@@ -67,7 +67,9 @@ def parser_of(doc):
         help="--ssh: folder to make on each machine")
     add("--bin-there", metavar="DIR", help="--ssh: where the programs are on each machine")
     add("--all", action="store_true", help="every workload against every nemesis, and all at once")
-    add("--suite", metavar="FILE", help="a line of flags for each run")
+    add("--suite", metavar="FILE",
+        help="a line of flags for each run; flags given beside it are added to every line")
+    add("--dry", action="store_true", help="say what would run, and end: a line for each run")
     add("--clean", action="store_true", help="remove what killed runs left, and end")
     add("--list", action="store_true", help="workloads and nemeses, and what this build has")
     add("--quiet", action="store_true", help="verdicts only")
@@ -268,12 +270,14 @@ def strip(argv, names):
     return out
 
 
-def runs_of(parser, options, argv):
+def runs_of(options, argv):
     """(argv, label) of each run."""
     if options.suite:
         with open(options.suite, encoding="utf-8") as f:
             lines = [shlex.split(line, comments=True) for line in f]
-        return [(line, "-".join(w.lstrip("-") for w in line)[:80]) for line in lines if line]
+        rest = strip(argv, ("--suite", "--out"))
+        return [([*line, *rest], "-".join(w.lstrip("-") for w in line)[:80])
+                for line in lines if line]
     if options.all:
         rest = [w for w in strip(argv, ("--workload", "--nemesis", "--out")) if w != "--all"]
         return [(["--workload", w, "--nemesis", k, *rest], f"{w}-{k}")
@@ -302,6 +306,14 @@ def single(parser, argv, folder, quiet):
     return EXITS[result["verdict"]], summary(result, folder)
 
 
+def show(runs):
+    """What several() would do."""
+    for argv, _ in runs:
+        print(shlex.join(["jepsen/run", *argv]))
+    print(f"{len(runs)} runs")
+    return 0
+
+
 def several(parser, runs, folder):
     """All of them; the worst status: invalid before void. Unsupported ones do not count."""
     statuses = []
@@ -325,9 +337,16 @@ def main(doc):
     parser = parser_of(doc)
     argv = sys.argv[1:]
     options = parser.parse_args(argv)
+    argv = [word for word in argv if word != "--dry"]
     if options.clean:
         print(f"{net.clean()} namespaces of killed runs removed")
         return 0
+    try:
+        many = runs_of(options, argv)
+    except (OSError, ValueError) as error:
+        return fail(f"--suite: {error}")
+    if options.dry:
+        return show(many or [(argv, "")])
     if options.bin is None and not build_if_missing():
         return 2
     bin_dir = os.path.abspath(options.bin or os.path.join(ROOT, "build", "release", "bin"))
@@ -342,7 +361,6 @@ def main(doc):
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     try:
-        many = runs_of(parser, options, argv)
         if many is not None:
             return several(parser, many, folder)
         status, text = single(parser, argv, folder, False)

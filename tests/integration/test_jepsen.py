@@ -98,6 +98,25 @@ def spoil(path):
     check(done.returncode == 1, "a changed read passes:", done.stdout)
 
 
+def test_dry():
+    """What would run: the matrix, a suite with flags for all of its lines, seeds in a row."""
+    with tempfile.NamedTemporaryFile("w", suffix=".suite") as suite:
+        suite.write("# a comment\n--workload set --nemesis kill\n--workload bank\n")
+        suite.flush()
+        for argv, lines, last in (
+                (("--all", "--time", "60"), 144,
+                 "jepsen/run --workload scan --nemesis all --time 60"),
+                (("--suite", suite.name, "--rate", "9"), 2, "jepsen/run --workload bank --rate 9"),
+                (("--test-count", "3", "--seed", "3"), 3, "jepsen/run --seed 5")):
+            done = subprocess.run([RUN, "--dry", *argv], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            said = done.stdout.splitlines()
+            check(done.returncode == 0 and said[-1] == f"{lines} runs", argv, done.stdout)
+            check(len(said) == lines + 1 and said[-2] == last, argv, said[-2])
+    done = run("--suite", "/nowhere")
+    check(done.returncode == 2 and "/nowhere" in done.stderr, done.returncode, done.stderr)
+
+
 def test_orders_of_links():
     """Several faults slow one link: it has the worst of each; a queue of bytes is a queue of
     frames for netem."""
@@ -189,5 +208,6 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
     if missing:
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
-    main(test_refusals, test_folder_in_use, test_unsupported, test_orders_of_links,
-         test_rate_of_a_link, test_smoke, test_interrupted)
+    main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
+         test_orders_of_links, test_rate_of_a_link, test_smoke,
+         test_interrupted)
