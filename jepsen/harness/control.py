@@ -36,6 +36,7 @@ class Node:
         self.is_wanted = False  # should it run?
         self.is_expendable = 0  # faults that may make it end by itself
         self.starts = 0
+        self.starts_b = 0  # of them with the second build
 
 
 class Control:
@@ -99,7 +100,19 @@ class Control:
         return env
 
     def command(self, node):
-        return [os.path.join(self.options.bin_there, "holdfastd"), "--config", node.conf]
+        """What runs there, or will with the next start."""
+        return [self.binary(node), "--config", node.conf]
+
+    def binary(self, node):
+        """Of two builds each start has the one that the last start had not, so that every
+        fault that starts a node changes it, and data of each is opened by the other."""
+        return self.options.binary_b if self.is_b(node) else self.binary_a()
+
+    def is_b(self, node):
+        return bool(self.options.binary_b) and node.starts > 0 and node.starts % 2 == 0
+
+    def binary_a(self):
+        return os.path.join(self.options.bin_there, "holdfastd")
 
     def note_exit(self, node, status):
         """It ended, and nobody here asked for it."""
@@ -138,6 +151,7 @@ class Control:
                 return
             node.is_wanted = True
             node.starts += 1
+            node.starts_b += self.is_b(node)
             self.spawn(node)
 
     def watch(self, node):

@@ -52,6 +52,9 @@ def parser_of(doc):
         help="of the library's reads: at the leader, any replica, by lease, or all in turn")
     add("--timeout-ms", type=int, default=2000, metavar="MS", help="deadline of operations (2000)")
     add("--bin", metavar="DIR", help="programs; default: build/release/bin")
+    add("--binary-b", metavar="FILE",
+        help="another build of holdfastd: nodes start as they do without it, then each start of "
+             "a node is of the other build than its last (--ssh: a path there)")
     add("--plant", metavar="BUG", help="a bug of docs/PLANTED.md; --bin is of the preset planted")
     add("--at-once", type=int, default=3, metavar="N", help="faults on at a time (3)")
     add("--pace", type=float, default=3, metavar="S",
@@ -163,6 +166,10 @@ def check(options):
         return "--time is 1 to 86400 s, --test-count and --timeout-ms at least 1"
     if options.ssh and not re.fullmatch(r"/[\w./-]+", options.there):
         return "--there is an absolute path of letters, digits and ._-/"
+    if options.binary_b and not options.ssh and not os.access(options.binary_b, os.X_OK):
+        return f"--binary-b: {options.binary_b} is no program"
+    if options.binary_b and options.ssh and not options.binary_b.startswith("/"):
+        return "--binary-b is an absolute path with --ssh"
     if options.at_once < 1 or options.pace <= 0.5 or not 128 <= options.disk_mib <= 4096:
         return "--at-once is at least 1, --pace above 0.5, --disk-mib 128 to 4096"
     return None
@@ -188,6 +195,8 @@ def prepare(options):
     if options.ssh:
         options.nodes = len(options.ssh)
     options.bin_there = options.bin_there or options.bin
+    if options.binary_b and not options.ssh:
+        options.binary_b = os.path.abspath(options.binary_b)
     options.faketime = needs.faketime_library()
     options.has_clock = "clock" in options.nemesis
     options.has_disk = bool({"power", "disk", "sync"} & set(options.nemesis))

@@ -377,17 +377,22 @@ class Leader(Fault):
 
 
 class Roll(Fault):
-    """Every node is stopped in order and started again: an upgrade."""
+    """Every node is stopped in order and started again: an upgrade, and with a second build
+    (--binary-b) a real one, or the way back."""
     is_instant = True
 
     def begin(self):
         self.say("rolling restart", self.rng.sample(self.world.nodes, len(self.world.nodes)))
+        builds = []
         for node in self.nodes:
             if self.world.faults_over.is_set():
                 break
             self.control.stop(node)
             self.control.start(node)
+            builds.append(f"{node.name} {'b' if self.control.is_b(node) else 'a'}")
             self.world.cluster.wait_serving(5)
+        if self.control.options.binary_b:
+            self.text = "rolling restart, now " + ", ".join(builds)
 
 
 class Ranges(Fault):

@@ -8,7 +8,8 @@ BUCKET_S = 0.5
 FULL_SHARE = 0.8   # of the rate without faults: "full rate"
 OP_COLOURS = {"ok": "#3a9d5d", "fail": "#e2b33c", "info": "#cf4a43"}
 KIND_COLOURS = ["#5b8fd6", "#d68f5b", "#9d6bc9", "#58b5a8", "#c95b8f", "#8a9a3a", "#c7524a",
-                "#6f7d8f", "#b59b4c", "#4c6fb5", "#7ab54c", "#a05a2c"]
+                "#6f7d8f", "#b59b4c", "#4c6fb5", "#7ab54c", "#a05a2c", "#2f7f9f", "#e07fb0",
+                "#3d8f5a", "#7a5230", "#b0b03a"]
 
 
 # ---- figures ------------------------------------------------------------------------------
@@ -421,6 +422,13 @@ def frames_row(result):
              f"had more to send than its rate, {f['beyond_memory']} for lack of memory")]
 
 
+def builds_rows(result):
+    """Which two builds ran, if there were two."""
+    return [(f"build {name}", f"{build['path']} {build.get('sha256', '')[:12]}: "
+                              f"{sum(build['starts'].values())} starts")
+            for name, build in result.get("builds", {}).items()]
+
+
 def log_sections(nodes, out):
     parts = []
     for node in nodes:
@@ -482,7 +490,7 @@ def page(events, result, nodes, out):
             ("since their last starts", ", ".join(f"{k} {v}" for k, v in
                                                   result.get("engine", {}).items()) or "-"),
             ("after the last heal", f"{result.get('settled_s', '-')} s to the first write"),
-            *frames_row(result),
+            *frames_row(result), *builds_rows(result),
         ]),
         "<h2>Checks</h2>", check_sections(result, events),
         "<h2>Operations over time</h2>", rate_plot(pairs, timeline, kinds, seconds),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run: a cluster, clients, faults, and the verdict."""
+import hashlib
 import json
 import os
 import re
@@ -185,12 +186,26 @@ class Run:
         result["exits"] = [{"at": round(e[0], 1), "node": e[1], "status": e[2], "expected": e[3]}
                            for e in self.control.exits]
         result["frames"] = self.control.frames()
+        if options.binary_b:
+            result["builds"] = self.builds()
         result["timeline"] = self.nemesis.timeline if self.nemesis else []
         result["figures"] = report.figures(events, result)
         result["verdict"], result["why"] = self.verdict(result)
         with open(os.path.join(options.out, "result.json"), "w", encoding="utf-8") as f:
             json.dump(result, f, indent=1)
         report.write(options.out, events, result, self.nodes)
+
+    def builds(self):
+        """Which two there were, and how often nodes were started with each."""
+        found = {}
+        for name, path in (("a", self.control.binary_a()), ("b", self.options.binary_b)):
+            is_b = name == "b"
+            found[name] = {"path": path, "starts": {
+                n.name: n.starts_b if is_b else n.starts - n.starts_b for n in self.nodes}}
+            if not self.options.ssh:
+                with open(path, "rb") as f:
+                    found[name]["sha256"] = hashlib.sha256(f.read()).hexdigest()
+        return found
 
     def last_words(self, name):
         """The last line of a node's log that tells of more than its end."""
@@ -222,6 +237,9 @@ class Run:
         for model, check in result["checks"].items():
             if check["verdict"] == "unknown" and model not in self.workload.may_be_unknown:
                 return "unknown", f"the checker of {model} came to no verdict"
+        if self.options.binary_b and not any(n.starts_b for n in self.nodes):
+            return "void", ("no node ever ran the second build: a nemesis that starts nodes is "
+                            "needed")
         figures = result["figures"]
         if figures["ok"] < self.options.floor_ok * self.options.time:
             return "void", (f"only {figures['ok']} operations succeeded, less than "

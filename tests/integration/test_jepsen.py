@@ -5,6 +5,7 @@ harness says what is wrong, refuses what it cannot do, and leaves nothing behind
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def test_refusals():
                         (("--nemesis", "frob"), "no nemesis 'frob'"),
                         (("--nodes", "2"), "--nodes is 3 to 9"),
                         (("--rate", "0"), "--rate above 0"),
+                        (("--binary-b", "/nowhere"), "--binary-b: /nowhere is no program"),
                         (("--bin", "/nowhere"), "jepsen-client is not in /nowhere")):
         done = run(*argv)
         check(done.returncode == 2 and words in done.stderr, argv, done.returncode, done.stderr)
@@ -96,6 +98,30 @@ def spoil(path):
     done = subprocess.run([f"{BIN}/history-check", "register", path], capture_output=True,
                           text=True, timeout=200, check=False)
     check(done.returncode == 1, "a changed read passes:", done.stdout)
+
+
+def test_second_build():
+    """Nodes change from one build to the other and back with each start (here a copy stands
+    for the other), and the run knows if that never happened."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as folder:
+        other = os.path.join(folder, "holdfastd-other")
+        shutil.copy(os.path.join(BIN, "holdfastd"), other)
+        short = ("--nodes", "3", "--rate", "50", "--floor-ok", "3", "--seed", "1", "--quiet",
+                 "--binary-b", other)
+        done = run("--nemesis", "roll", "--time", "15", "--out", f"{folder}/roll", *short)
+        print("  ", done.stdout.strip())
+        check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
+        with open(f"{folder}/roll/result.json", encoding="utf-8") as f:
+            result = json.load(f)
+        starts = {name: build["starts"] for name, build in result["builds"].items()}
+        check(all(n > 0 for build in starts.values() for n in build.values()), starts)
+        texts = [f["text"] for f in result["timeline"]]
+        check("n1 b" in texts[0] and "n2 b" in texts[0], texts)
+        with open(f"{folder}/roll/report.html", encoding="utf-8") as f:
+            check(other in f.read(), "the report does not name the second build")
+        done = run("--nemesis", "none", "--time", "1", "--out", f"{folder}/none", *short)
+        check(done.returncode == 2 and "no node ever ran the second build" in done.stdout,
+              done.returncode, done.stdout, done.stderr)
 
 
 def test_dry():
@@ -209,5 +235,5 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
-         test_orders_of_links, test_rate_of_a_link, test_smoke,
+         test_orders_of_links, test_rate_of_a_link, test_smoke, test_second_build,
          test_interrupted)
