@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report: one page of HTML that needs nothing else, and the figures in it."""
 import html
+import math
 import os
 import re
 
@@ -180,7 +181,7 @@ def latency_plot(pairs, timeline, kinds, seconds):
     low, high = 0.1, 10000.0
 
     def y(ms):
-        share = (log10(max(low, min(high, ms))) - log10(low)) / (log10(high) - log10(low))
+        share = math.log10(max(low, min(high, ms)) / low) / math.log10(high / low)
         return bottom - share * (bottom - top)
 
     plot.shade(timeline, kinds, top, bottom - top)
@@ -206,11 +207,6 @@ def latency_plot(pairs, timeline, kinds, seconds):
     plot.ticks(bottom)
     legend(plot, [(c, n) for _, c, n in lines])
     return plot.svg()
-
-
-def log10(value):
-    import math
-    return math.log10(value)
 
 
 def timeline_plot(timeline, kinds, exits, seconds):
@@ -318,9 +314,8 @@ EDGE_COLOURS = {"ww": "#2f6fb5", "wr": "#3a9d5d", "rw": "#cf4a43", "realtime": "
 
 def cycle(edges, by_line):
     """The transactions of a cycle in a ring, with an arrow for each dependency."""
-    import math
     lines = [int(a) for a, _, _ in edges]
-    width, height, cx = 1100, 150 + 90 * len(lines), 300
+    width, height, cx = 1100, 70 + 90 * len(lines), 320
     place = {n: 60 + 90 * i for i, n in enumerate(lines)}
     parts = ['<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="8" refY="4" '
              'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#444"/></marker></defs>']
@@ -332,17 +327,21 @@ def cycle(edges, by_line):
                      f'process {invoke["process"]}, {invoke["time"] / 1e9:.4f} s</text>'
                      f'<text x="{cx + 10}" y="{place[n] + 13}" font-size="13">'
                      f'{html.escape(short(describe(invoke, done), 110))}</text>')
+    labels = []
     for a, why, b in edges:
         y0, y1 = place[int(a)], place.get(int(b), 60)
         colour = EDGE_COLOURS.get(why.split(" ")[0], "#444")
         bend = 40 + min(220, abs(y1 - y0) * 0.45)
-        mid = (y0 + y1) / 2 if y1 > y0 else y0 + 22  # the way back: beside its beginning
         parts.append(f'<path d="M{cx},{y0 + 8} C{cx - bend:.0f},{y0 + 8} {cx - bend:.0f},'
                      f'{y1 - 8} {cx - 2},{y1 - 8}" fill="none" stroke="{colour}" '
-                     'stroke-width="2" marker-end="url(#tip)"/>'
-                     f'<text x="{cx - bend * 0.75 - 6:.0f}" y="{mid:.0f}" font-size="12" '
-                     f'text-anchor="end" fill="{colour}">{html.escape(short(why, 44))}</text>')
-    del math
+                     'stroke-width="2" marker-end="url(#tip)"/>')
+        x, y, anchor = cx - bend * 0.75 - 6, (y0 + y1) / 2, "end"
+        if y1 <= y0:  # the way back: below its beginning, where no other arrow is
+            x, y, anchor = cx + 10, y0 + 38, "start"
+        labels.append(f'<text x="{x:.0f}" y="{y:.0f}" font-size="12" text-anchor="{anchor}" '
+                      f'fill="{colour}" stroke="white" stroke-width="4" paint-order="stroke">'
+                      f'{html.escape(short(why, 60))}</text>')
+    parts += labels
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" font-family="sans-serif"><rect width="100%" '
             'height="100%" fill="white"/>' + "".join(parts) + "</svg>")
@@ -489,7 +488,8 @@ def page(events, result, nodes, out):
                             f"{BUCKET_S} s)"),
             ("since their last starts", ", ".join(f"{k} {v}" for k, v in
                                                   result.get("engine", {}).items()) or "-"),
-            ("after the last heal", f"{result.get('settled_s', '-')} s to the first write"),
+            ("after the last heal", f"{result['settled_s']} s to the first write"
+                                    if "settled_s" in result else "-"),
             *frames_row(result), *builds_rows(result),
         ]),
         "<h2>Checks</h2>", check_sections(result, events),
