@@ -373,7 +373,8 @@ class SshControl(Control):
     def is_running(self, node):
         pid = self.pids.get(node.number)
         return pid is not None and self.ssh(
-            node, f"test \"$(readlink /proc/{pid}/exe)\" = {self.command(node)[0]} && echo yes",
+            node, f"test \"$(readlink /proc/{pid}/exe)\" = "
+                  f"\"$(readlink -f {self.command(node)[0]})\" && echo yes",
             check=False).strip() == "yes"
 
     def signal(self, node, number):

@@ -69,7 +69,9 @@ def parser_of(doc):
     add("--there", default="/var/tmp/holdfast-jepsen", metavar="DIR",
         help="--ssh: folder to make on each machine")
     add("--bin-there", metavar="DIR", help="--ssh: where the programs are on each machine")
-    add("--all", action="store_true", help="every workload against every nemesis, and all at once")
+    add("--all", action="store_true",
+        help="every workload against every nemesis and all at once, a run each; with --workload or "
+             "--nemesis that row or those columns of it")
     add("--suite", metavar="FILE",
         help="a line of flags for each run; flags given beside it are added to every line")
     add("--dry", action="store_true", help="say what would run, and end: a line for each run")
@@ -279,6 +281,10 @@ def strip(argv, names):
     return out
 
 
+def given(argv, name):
+    return any(word == name or word.startswith(name + "=") for word in argv)
+
+
 def runs_of(options, argv):
     """(argv, label) of each run."""
     if options.suite:
@@ -289,8 +295,12 @@ def runs_of(options, argv):
                 for line in lines if line]
     if options.all:
         rest = [w for w in strip(argv, ("--workload", "--nemesis", "--out")) if w != "--all"]
+        rows = [options.workload] if given(argv, "--workload") else workloads.ALL
+        columns = [*nemesis.KINDS, "all"]
+        if given(argv, "--nemesis"):
+            columns = options.nemesis.split(",")
         return [(["--workload", w, "--nemesis", k, *rest], f"{w}-{k}")
-                for w in workloads.ALL for k in [*nemesis.KINDS, "all"]]
+                for w in rows for k in columns]
     if options.test_count > 1:
         first = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
         rest = strip(argv, ("--seed", "--test-count", "--out"))

@@ -132,6 +132,8 @@ def test_dry():
         for argv, lines, last in (
                 (("--all", "--time", "60"), 144,
                  "jepsen/run --workload scan --nemesis all --time 60"),
+                (("--all", "--workload", "set", "--nemesis", "kill,power"), 2,
+                 "jepsen/run --workload set --nemesis power"),
                 (("--suite", suite.name, "--rate", "9"), 2, "jepsen/run --workload bank --rate 9"),
                 (("--test-count", "3", "--seed", "3"), 3, "jepsen/run --seed 5")):
             done = subprocess.run([RUN, "--dry", *argv], capture_output=True, text=True,
