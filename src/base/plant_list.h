@@ -37,6 +37,8 @@
     X(old_version_dropped, "sim", "compaction drops versions that a reader may still ask for")     \
     X(tombstone_dropped_early, "sim",                                                              \
       "compaction drops a delete while an older version lies deeper")                              \
+    X(border_version_lost, "engine",                                                               \
+      "a share of a split compaction begins behind the newest version of its border")              \
     X(value_file_gone_early, "engine",                                                             \
       "a value file goes though a table that was flushed refers to it still")                      \
     X(value_ref_as_value, "engine",                                                                \

@@ -48,6 +48,28 @@ void build_set_values(struct build *b, struct build_values *values)
     values->victims = (struct value_victims){0};
 }
 
+void build_set_span(struct build *b, struct slice lo, struct slice hi)
+{
+    ASSERT(!b->is_started);
+    b->lo = lo;
+    b->hi = hi;
+}
+
+/* From the newest version of the first key on. */
+static void go_first(struct build *b)
+{
+    cursor_seek(b->source, b->lo, UINT64_MAX);
+    if (PLANTED(border_version_lost) && b->lo.len > 0 && b->source->is_valid &&
+        slice_equal(b->source->at->key, b->lo))
+        cursor_next(b->source);
+    b->is_started = true;
+}
+
+static bool has_more(const struct build *b)
+{
+    return b->source->is_valid && (b->hi.len == 0 || slice_compare(b->source->at->key, b->hi) < 0);
+}
+
 static int open_table(struct build *b)
 {
     char path[ENV_PATH_MAX];
@@ -183,7 +205,8 @@ static int place_value(struct build *b, struct entry *e, uint8_t room[ENTRY_REF_
     if (e->kind == ENTRY_DELETE)
         return 0;
     if (e->is_ref && value_victims_has(&b->values.victims, value_ref_decode(e->value).file)) {
-        int rv = values_get(b->values.source, e->value, LSM_READ_NO_FILL, &b->moved, &b->err);
+        int rv = values_get(b->values.source, e->value, LSM_READ_NO_FILL | TABLE_READ_PAST,
+                            &b->moved, &b->err);
         if (rv != 0)
             return rv;
         if (!PLANTED(value_ref_as_value))
@@ -260,11 +283,10 @@ int build_step(struct build *b, uint64_t bytes)
     int rv = 0;
     uint64_t stop_at = b->bytes_in + bytes;
     if (!b->is_started)
-        cursor_first(b->source);
-    b->is_started = true;
-    while (rv == 0 && b->source->is_valid && b->bytes_in < stop_at)
+        go_first(b);
+    while (rv == 0 && has_more(b) && b->bytes_in < stop_at)
         rv = step_entry(b);
-    if (rv == 0 && !b->source->is_valid) {
+    if (rv == 0 && !has_more(b)) {
         rv = b->source->status;
         if (rv == 0)
             rv = finish(b);

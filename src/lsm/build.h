@@ -48,7 +48,8 @@ struct build_values {
 
 struct build {
     struct build_env with;
-    struct cursor *source; /* owned */
+    struct cursor *source; /* owned … */
+    struct slice lo, hi;   /* … and what of it is built: lo <= key < hi (empty: no bound) */
     struct gc_table *gc;   /* one reference */
     struct gc_filter filter;
     /* has_below: pieces of deeper levels, in key order; NULL for "there may be any" */
@@ -85,6 +86,10 @@ void build_set_values(struct build *build, struct build_values *values);
  * no piece of `below` at that level or deeper shows their key. */
 void build_init(struct build *build, const struct build_env *with, struct cursor *source,
                 struct gc_table *gc, const struct version *below, unsigned below_level);
+
+/* Build only of the keys in [lo, hi) of the source (empty: no bound), before the first step;
+ * the bounds are borrowed. */
+void build_set_span(struct build *build, struct slice lo, struct slice hi);
 
 /* Go on until about `bytes` of input are read. Errors are also in build->err. */
 int build_step(struct build *build, uint64_t bytes);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One compaction at a time: pick ─▶ merge in slices on ENV_LANE_COMPACT ─▶ commit.
- * Inputs are pieces of the version in force at the start; when an edit has taken one
- * of them away by the end, the outputs are thrown away.
+ * One compaction at a time: pick ─▶ split by keys into shares ─▶ each is merged in slices on
+ * ENV_LANE_COMPACT, side by side as far as that has threads ─▶ one commit. Inputs are pieces of
+ * the version in force at the start; when an edit has taken one of them away by the end, or a
+ * share has failed, the outputs of all are thrown away.
  */
 #include "lsm/compact.h"
 
@@ -11,30 +12,55 @@
 #include "base/plant.h"
 #include "lsm/lsm_internal.h"
 #include "lsm/merge.h"
+#include "lsm/split.h"
 
 enum { REST_US_MAX = 1000000 };
+
+/* The keys of one span, of all inputs.
+ *
+ *   SLICE (executes, or waits for its turn) ⇄ REST (so that a rate is kept) ─▶ ENDED
+ */
+struct share {
+    struct compaction *compaction;
+    struct env_work work;
+    struct env_timer rest;
+    struct slice lo, hi; /* empty: no bound */
+    struct build build;
+    bool has_build;
+    bool is_ended;
+    struct err source_err;
+    struct piece **runs[LSM_LEVELS]; /* inputs of each level but L0, in order */
+    uint64_t slice_began_us, slice_began_bytes;
+    int status; /* of the last slice: as build_step() */
+};
 
 struct compaction {
     struct lsm *lsm;
     struct pick pick;
     struct version *version; /* that the inputs are of */
     struct commit commit;
-    struct build build;
-    bool has_build;
-    struct err source_err;
-    struct piece **runs[LSM_LEVELS]; /* inputs of each level but L0, in order */
-    uint64_t slice_began_us, slice_began_bytes;
+    struct err why; /* of the first share that failed */
     int status;
+    size_t working; /* shares that have not ended */
+    size_t share_count;
+    struct share shares[]; /* none: a move */
 };
+
+static void share_fini(struct share *s, bool keep)
+{
+    env_timer_stop(&s->rest);
+    if (s->has_build)
+        build_fini(&s->build, keep);
+    for (unsigned level = 0; level < LSM_LEVELS; level++)
+        free(s->runs[level]);
+}
 
 static void compaction_free(struct compaction *c, bool keep)
 {
     if (c == NULL)
         return;
-    if (c->has_build)
-        build_fini(&c->build, keep);
-    for (unsigned level = 0; level < LSM_LEVELS; level++)
-        free(c->runs[level]);
+    for (size_t i = 0; i < c->share_count; i++)
+        share_fini(&c->shares[i], keep);
     pick_fini(&c->pick);
     version_unref(c->version);
     free(c);
@@ -49,100 +75,104 @@ bool compact_occupies(const struct lsm *lsm, unsigned level, struct slice start,
 
 /* ---- the sources -------------------------------------------------------- */
 
-static int run_of(struct compaction *c, unsigned level, size_t *ret_count)
+/* Inputs of the level that have keys in the share's span. */
+static int run_of(struct share *s, unsigned level, size_t *ret_count)
 {
+    const struct pick *pick = &s->compaction->pick;
     size_t n = 0;
-    for (size_t i = 0; i < c->pick.input_count; i++)
-        n += c->pick.inputs[i].level == level;
-    *ret_count = n;
-    if (n == 0)
-        return 0;
-    c->runs[level] = calloc(n, sizeof(*c->runs[level]));
-    if (c->runs[level] == NULL)
+    *ret_count = 0;
+    s->runs[level] = calloc(pick->input_count, sizeof(*s->runs[level]));
+    if (s->runs[level] == NULL)
         return ERR_NOMEM;
-    n = 0;
-    for (size_t i = 0; i < c->pick.input_count; i++) {
-        if (c->pick.inputs[i].level == level)
-            c->runs[level][n++] = c->pick.inputs[i].piece;
+    for (size_t i = 0; i < pick->input_count; i++) {
+        struct piece *p = pick->inputs[i].piece;
+        if (pick->inputs[i].level == level && piece_overlaps(p, s->lo, s->hi))
+            s->runs[level][n++] = p;
     }
+    *ret_count = n;
     return 0;
 }
 
 /* Newest first: each piece of L0, then a run for each level. */
-static struct cursor *open_inputs(struct compaction *c)
+static struct cursor *open_inputs(struct share *s)
 {
     size_t n = 0, count = 0;
     unsigned flags = LSM_READ_NO_FILL;
-    struct cursor **sources = calloc(c->pick.input_count + LSM_LEVELS, sizeof(*sources));
+    size_t most = s->compaction->pick.input_count + LSM_LEVELS;
+    struct cursor **sources = calloc(most, sizeof(*sources));
     bool ok = sources != NULL;
     for (unsigned level = 0; ok && level < LSM_LEVELS; level++) {
-        ok = run_of(c, level, &count) == 0;
+        ok = run_of(s, level, &count) == 0;
         for (size_t i = 0; ok && level == 0 && i < count; i++)
-            ok = (sources[n++] = piece_cursor(c->runs[0][i], flags, &c->source_err));
+            ok = (sources[n++] = piece_cursor(s->runs[0][i], flags, &s->source_err));
         if (ok && level > 0 && count > 0)
-            ok = (sources[n++] = level_cursor(c->runs[level], count, flags, &c->source_err));
+            ok = (sources[n++] = level_cursor(s->runs[level], count, flags, &s->source_err));
     }
     struct cursor *merge = NULL;
     if (ok)
-        merge = merge_cursor(sources, n, &c->source_err);
+        merge = merge_cursor(sources, n, &s->source_err);
     for (size_t i = 0; !ok && i < n; i++)
         cursor_free(sources[i]);
     free(sources);
     return merge;
 }
 
-static int compaction_open(struct compaction *c)
+static int share_open(struct share *s, struct slice lo, struct slice hi)
 {
+    struct compaction *c = s->compaction;
     struct build_env with = lsm_build_env(c->lsm);
-    struct cursor *source = open_inputs(c);
+    struct build_values values = {.source = c->version};
+    s->lo = lo;
+    s->hi = hi;
+    struct cursor *source = open_inputs(s);
     if (source == NULL)
         return ERR_NOMEM;
-    build_init(&c->build, &with, source, c->lsm->gc, c->version, c->pick.output + 1);
-    c->has_build = true;
-    struct build_values values = {.source = c->version};
+    build_init(&s->build, &with, source, c->lsm->gc, c->version, c->pick.output + 1);
+    build_set_span(&s->build, lo, hi);
+    s->has_build = true;
     int rv = value_victims_find(c->version, &c->lsm->options, &values.victims);
-    values.is_separate =
-        rv == 0 && lsm_values_pay(c->lsm, value_expected(&c->pick, &values.victims));
-    build_set_values(&c->build, &values);
+    uint64_t expected = rv == 0 ? value_expected(&c->pick, &values.victims) : 0;
+    values.is_separate = rv == 0 && lsm_values_pay(c->lsm, expected / c->share_count);
+    build_set_values(&s->build, &values);
     return rv;
 }
 
 /* ---- background --------------------------------------------------------- */
 
-static void compact_execute(struct env_work *work)
+static void share_execute(struct env_work *work)
 {
-    struct lsm *lsm = container_of(work, struct lsm, compact_work);
-    struct compaction *c = lsm->compaction;
-    c->status = build_step(&c->build, lsm_slice_bytes(lsm));
+    struct share *s = container_of(work, struct share, work);
+    s->status = build_step(&s->build, lsm_slice_bytes(s->compaction->lsm));
 }
 
 /* Yields after each slice: what else waits for the lane has its turn. */
-static void compact_slice(struct lsm *lsm)
+static void share_slice(struct share *s)
 {
-    struct compaction *c = lsm->compaction;
-    c->slice_began_us = env_now_us(lsm->env);
-    c->slice_began_bytes = c->build.bytes_in;
-    env_work_submit(lsm->env, ENV_LANE_COMPACT, &lsm->compact_work);
+    struct lsm *lsm = s->compaction->lsm;
+    s->slice_began_us = env_now_us(lsm->env);
+    s->slice_began_bytes = s->build.bytes_in;
+    env_work_submit(lsm->env, ENV_LANE_COMPACT, &s->work);
 }
 
-/* How long to rest after a slice. What writers wait for does not rest. */
-static uint64_t compact_rest_us(const struct lsm *lsm)
+/* How long to rest after a slice; those at work have the rate together. What writers wait
+ * for does not rest. */
+static uint64_t share_rest_us(const struct share *s)
 {
-    const struct compaction *c = lsm->compaction;
+    const struct lsm *lsm = s->compaction->lsm;
     uint64_t rate = lsm->options.compact_bytes;
     if (rate == 0 || version_l0_depth(lsm->version) >= lsm->options.l0_slow)
         return 0;
-    uint64_t bytes = c->build.bytes_in - c->slice_began_bytes;
-    uint64_t took_us = env_now_us(lsm->env) - c->slice_began_us;
+    uint64_t bytes = (s->build.bytes_in - s->slice_began_bytes) * s->compaction->working;
+    uint64_t took_us = env_now_us(lsm->env) - s->slice_began_us;
     uint64_t want_us = MIN(bytes * 1000000 / rate, (uint64_t)REST_US_MAX);
     return want_us - MIN(want_us, took_us);
 }
 
 static void on_rested(struct env_timer *timer)
 {
-    struct lsm *lsm = timer->data;
-    if (!lsm->is_dead)
-        compact_slice(lsm);
+    struct share *s = timer->data;
+    if (!s->compaction->lsm->is_dead)
+        share_slice(s);
 }
 
 static void compact_end(struct lsm *lsm, bool keep)
@@ -153,32 +183,65 @@ static void compact_end(struct lsm *lsm, bool keep)
     files_run(lsm);
 }
 
-static void compact_complete(struct env_work *work)
+/* No share works any more. */
+static void shares_ended(struct compaction *c)
 {
-    struct lsm *lsm = container_of(work, struct lsm, compact_work);
-    struct compaction *c = lsm->compaction;
-    if (c->status == DISK_FATAL) {
+    struct lsm *lsm = c->lsm;
+    if (c->status == 0) {
+        commit_submit(lsm, &c->commit);
+        return;
+    }
+    struct err why = c->why;
+    int status = c->status;
+    compact_end(lsm, false);
+    if (status == ERR_CORRUPT)
+        lsm_note_damage(lsm, why.msg);
+    retry_later(&lsm->compact_retry, status, &why);
+}
+
+static void share_end(struct share *s)
+{
+    ASSERT(!s->is_ended && s->compaction->working > 0);
+    s->is_ended = true;
+    s->compaction->working--;
+}
+
+/* The first failure counts; who rests need not go on, the others hear of it after their slice. */
+static void share_fail(struct share *s)
+{
+    struct compaction *c = s->compaction;
+    c->status = s->status;
+    c->why = s->build.err;
+    for (size_t i = 0; i < c->share_count; i++) {
+        if (!env_timer_is_active(&c->shares[i].rest))
+            continue;
+        env_timer_stop(&c->shares[i].rest);
+        share_end(&c->shares[i]);
+    }
+}
+
+static void share_complete(struct env_work *work)
+{
+    struct share *s = container_of(work, struct share, work);
+    struct compaction *c = s->compaction;
+    struct lsm *lsm = c->lsm;
+    if (s->status == DISK_FATAL)
         lsm->is_dead = true;
+    if (lsm->is_dead)
         return;
-    }
-    if (c->status > 0) {
-        uint64_t rest_us = compact_rest_us(lsm);
+    if (s->status > 0 && c->status == 0) {
+        uint64_t rest_us = share_rest_us(s);
         if (rest_us > 0)
-            env_timer_start(&lsm->compact_pause, rest_us);
+            env_timer_start(&s->rest, rest_us);
         else
-            compact_slice(lsm);
+            share_slice(s);
         return;
     }
-    if (c->status < 0) {
-        struct err why = c->build.err;
-        int status = c->status;
-        compact_end(lsm, false);
-        if (status == ERR_CORRUPT)
-            lsm_note_damage(lsm, why.msg);
-        retry_later(&lsm->compact_retry, status, &why);
-        return;
-    }
-    commit_submit(lsm, &c->commit);
+    share_end(s);
+    if (s->status < 0 && c->status == 0)
+        share_fail(s);
+    if (c->working == 0)
+        shares_ended(c);
 }
 
 /* ---- commit ------------------------------------------------------------- */
@@ -200,6 +263,16 @@ static void unlink_input(struct lsm *lsm, uint64_t number)
         env_file_unlink(lsm->env, path, NULL);
 }
 
+static int add_outputs(const struct build *build, unsigned level, struct edit *edit)
+{
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < build->output_count; i++) {
+        const struct build_output *output = &build->outputs[i];
+        rv = edit_add(edit, build_output_list(output, level), piece_ref(output->piece));
+    }
+    return rv;
+}
+
 static int compact_prepare(struct lsm *lsm, struct commit *commit, struct edit *edit)
 {
     struct compaction *c = container_of(commit, struct compaction, commit);
@@ -214,10 +287,8 @@ static int compact_prepare(struct lsm *lsm, struct commit *commit, struct edit *
     }
     if (c->pick.is_move)
         return rv != 0 ? rv : edit_add(edit, c->pick.output, piece_ref(c->pick.inputs[0].piece));
-    for (size_t i = 0; rv == 0 && i < c->build.output_count; i++) {
-        const struct build_output *output = &c->build.outputs[i];
-        rv = edit_add(edit, build_output_list(output, c->pick.output), piece_ref(output->piece));
-    }
+    for (size_t i = 0; rv == 0 && i < c->share_count; i++)
+        rv = add_outputs(&c->shares[i].build, c->pick.output, edit);
     return rv;
 }
 
@@ -232,7 +303,17 @@ static void count_levels(const struct compaction *c, struct lsm_level_stats *lev
         else
             levels[in->level].read_bytes += in->piece->bytes;
     }
-    output->write_bytes += c->has_build ? c->build.bytes_out - c->build.value_bytes_out : 0;
+    for (size_t i = 0; i < c->share_count; i++)
+        output->write_bytes += c->shares[i].build.bytes_out - c->shares[i].build.value_bytes_out;
+}
+
+static void count_build(const struct build *build, bool is_done, struct lsm_stats *stats)
+{
+    stats->compact_read_bytes += build->bytes_in;
+    stats->compact_write_bytes += build->bytes_out;
+    stats->value_write_bytes += build->value_bytes_out;
+    stats->value_moved_bytes += build->value_bytes_moved;
+    stats->compact_dropped += is_done ? build->filter.dropped : 0;
 }
 
 static void compact_done(struct lsm *lsm, struct commit *commit, int status)
@@ -240,18 +321,14 @@ static void compact_done(struct lsm *lsm, struct commit *commit, int status)
     struct compaction *c = container_of(commit, struct compaction, commit);
     struct lsm_stats *stats = &lsm->stats;
     ASSERT(c == lsm->compaction);
-    if (c->has_build) {
-        stats->compact_read_bytes += c->build.bytes_in;
-        stats->compact_write_bytes += c->build.bytes_out;
-        stats->value_write_bytes += c->build.value_bytes_out;
-        stats->value_moved_bytes += c->build.value_bytes_moved;
-        stats->compact_dropped += status == 0 ? c->build.filter.dropped : 0;
-    }
+    for (size_t i = 0; i < c->share_count; i++)
+        count_build(&c->shares[i].build, status == 0, stats);
     if (status == 0) {
         retry_clear(&lsm->compact_retry);
         count_levels(c, stats->levels);
-        stats->compactions += c->has_build;
-        stats->compact_moves += !c->has_build;
+        stats->compactions += c->share_count > 0;
+        stats->compact_shares += c->share_count;
+        stats->compact_moves += c->share_count == 0;
     }
     compact_end(lsm, status == 0);
     if (status == ERR_NOMEM) {
@@ -284,9 +361,57 @@ static int pick_work(struct lsm *lsm, struct pick *ret_pick)
     return rv == ERR_NOT_FOUND ? pick_values(lsm->version, &lsm->options, ret_pick) : rv;
 }
 
+static struct compaction *compaction_new(struct lsm *lsm, const struct pick *pick,
+                                         size_t share_count)
+{
+    struct compaction *c = calloc(1, sizeof *c + share_count * sizeof c->shares[0]);
+    if (c == NULL)
+        return NULL;
+    c->lsm = lsm;
+    c->pick = *pick;
+    c->version = version_ref(lsm->version);
+    c->commit.prepare = compact_prepare;
+    c->commit.done = compact_done;
+    list_init(&c->commit.in_commits);
+    c->share_count = c->working = share_count;
+    for (size_t i = 0; i < share_count; i++) {
+        struct share *s = &c->shares[i];
+        s->compaction = c;
+        env_work_init(&s->work, share_execute, share_complete, NULL);
+        env_timer_init(&s->rest, lsm->env, on_rested, s);
+    }
+    return c;
+}
+
+/* Takes `pick`. */
+static int compaction_open(struct lsm *lsm, struct pick *pick, struct compaction **ret_compaction)
+{
+    struct split split = {.count = 0};
+    struct compaction *c = NULL;
+    int rv = pick->is_move
+                 ? 0
+                 : split_pick(pick, lsm->options.compact_shares, lsm->options.table_bytes, &split);
+    if (rv == 0)
+        c = compaction_new(lsm, pick, pick->is_move ? 0 : split.count + 1);
+    if (c == NULL) {
+        pick_fini(pick);
+        return ERR_NOMEM;
+    }
+    const struct slice none = {0}; /* the first and the last have no bound but the inputs' */
+    for (size_t i = 0; rv == 0 && i < c->share_count; i++)
+        rv = share_open(&c->shares[i], i == 0 ? none : split.borders[i - 1],
+                        i == split.count ? none : split.borders[i]);
+    if (rv == 0)
+        *ret_compaction = c;
+    else
+        compaction_free(c, true);
+    return rv;
+}
+
 void compact_run(struct lsm *lsm)
 {
     struct pick pick;
+    struct compaction *c = NULL;
     if (lsm->is_dead || lsm->compaction != NULL || retry_is_waiting(&lsm->compact_retry))
         return;
     int rv = pick_work(lsm, &pick);
@@ -294,31 +419,19 @@ void compact_run(struct lsm *lsm)
         retry_clear(&lsm->compact_retry); /* what failed before is wanted no more */
         return;
     }
-    struct compaction *c = rv == 0 ? calloc(1, sizeof *c) : NULL;
-    if (c != NULL) {
-        c->lsm = lsm;
-        c->pick = pick;
-        c->version = version_ref(lsm->version);
-        c->commit.prepare = compact_prepare;
-        c->commit.done = compact_done;
-        list_init(&c->commit.in_commits);
-        rv = pick.is_move ? 0 : compaction_open(c);
-    } else if (rv == 0) {
-        pick_fini(&pick);
-        rv = ERR_NOMEM;
-    }
+    if (rv == 0)
+        rv = compaction_open(lsm, &pick, &c);
     if (rv != 0) {
         struct err why = {0};
         err_set(&why, rv, "begin a compaction");
-        compaction_free(c, true);
         retry_later(&lsm->compact_retry, rv, &why);
         return;
     }
     lsm->compaction = c;
-    if (pick.is_move)
+    if (c->share_count == 0)
         commit_submit(lsm, &c->commit);
-    else
-        compact_slice(lsm);
+    for (size_t i = 0; i < c->share_count; i++)
+        share_slice(&c->shares[i]);
 }
 
 int lsm_compact(struct lsm *lsm, struct slice start, struct slice end)
@@ -346,7 +459,5 @@ void compact_init(struct lsm *lsm)
 {
     buf_init(&lsm->manual_start, LSM_KEY_MAX + 1);
     buf_init(&lsm->manual_end, LSM_KEY_MAX + 1);
-    env_work_init(&lsm->compact_work, compact_execute, compact_complete, NULL);
-    env_timer_init(&lsm->compact_pause, lsm->env, on_rested, lsm);
     retry_init(&lsm->compact_retry, lsm, compact_run);
 }

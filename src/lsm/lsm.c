@@ -403,7 +403,6 @@ void lsm_free(struct lsm *lsm)
     env_timer_stop(&lsm->step_retry.timer);
     env_timer_stop(&lsm->commit_retry.timer);
     env_timer_stop(&lsm->compact_retry.timer);
-    env_timer_stop(&lsm->compact_pause);
     env_task_cancel(&lsm->stall_task);
     scrub_free(lsm);
     lsm_view_drop(lsm);

@@ -124,6 +124,9 @@ struct lsm_options {
     size_t manifest_bytes;   /* a manifest log longer than this is begun anew; 1 MiB */
     uint64_t compact_bytes;  /* that compaction reads each second at most, while L0 is below
                               * `l0_slow`; 0: no limit */
+    unsigned compact_shares; /* one compaction is split into so many at most, by keys, each of
+                              * `table_bytes` or more: the threads of ENV_LANE_COMPACT, up to
+                              * 16; 1 */
     uint64_t retry_us_min;   /* first pause after a failed flush or compaction; 100 ms */
     uint64_t retry_us_max;   /* longest pause; 5 s */
     uint64_t scrub_bytes;    /* of files checked each second in the background; 0: none */
@@ -384,6 +387,7 @@ struct lsm_stats {
     uint64_t writes, write_bytes; /* records and bytes given to lsm_write() */
     uint64_t flushes, flush_bytes;
     uint64_t compactions, compact_moves, compact_read_bytes, compact_write_bytes;
+    uint64_t compact_shares;  /* of `compactions`, each at least one */
     uint64_t compact_dropped; /* records that compaction dropped */
     uint64_t edits;
     uint64_t manifest_records, manifests;

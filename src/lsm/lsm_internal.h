@@ -200,8 +200,6 @@ struct lsm {
     struct retry commit_retry;
 
     struct compaction *compaction;
-    struct env_work compact_work;
-    struct env_timer compact_pause; /* between slices, that a rate is kept */
     struct retry compact_retry;
     uint64_t compact_cursor; /* rotates the choice among equals */
     bool has_manual;

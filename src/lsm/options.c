@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lsm/lsm_internal.h"
+#include "lsm/split.h"
 
 void lsm_options_init(struct lsm_options *options)
 {
@@ -16,6 +17,7 @@ void lsm_options_init(struct lsm_options *options)
         .l0_stop = 24,
         .level_base_bytes = 256 << 20,
         .level_ratio = 10,
+        .compact_shares = 1,
         .manifest_bytes = 1 << 20,
         .value_bytes = 4 << 10,
         .value_garbage_percent = 25,
@@ -28,7 +30,8 @@ int options_check(const struct lsm_options *o, struct err *err)
 {
     if (o->memtable_bytes == 0 || o->memtables_max == 0 || o->block_bytes == 0 ||
         o->restart_every == 0 || o->table_bytes == 0 || o->l0_compact == 0 || o->l0_stop == 0 ||
-        o->level_base_bytes == 0 || o->level_ratio < 2 || o->value_garbage_percent == 0 ||
+        o->level_base_bytes == 0 || o->level_ratio < 2 || o->compact_shares == 0 ||
+        o->compact_shares > SPLIT_SHARES_MAX || o->value_garbage_percent == 0 ||
         o->value_garbage_percent > 100 || o->retry_us_min == 0 ||
         o->retry_us_max < o->retry_us_min ||
         (o->memory_bytes > 0 && o->memory_bytes < LSM_MEMORY_MIN) || o->block_bytes > (4u << 20) ||
@@ -46,6 +49,7 @@ static void fit_memory(struct lsm_options *o)
     o->memtables_max = MIN(o->memtables_max, 2u);
     o->table_bytes = MIN(o->table_bytes, o->memory_bytes / 8);
     o->cache_bytes = o->memory_bytes * 3 / 8;
+    o->compact_shares = 1; /* each has a builder and windows of its own */
 }
 
 void options_fit(struct lsm_options *o)

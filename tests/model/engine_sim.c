@@ -42,7 +42,7 @@ struct run {
     uint64_t n_checkpoints;
     /* what happened, to be shown */
     uint64_t n_dead, n_recoveries, n_refused, n_full, n_flips, n_named, n_moves, n_compared,
-        n_unstaged, n_compactions, n_edits, n_value_bytes, n_value_moved;
+        n_unstaged, n_compactions, n_shares, n_edits, n_value_bytes, n_value_moved;
 };
 
 static void run_fail(const struct run *run, const char *where, const char *what)
@@ -397,6 +397,7 @@ static void one_life(struct run *run, uint64_t steps)
     run->n_dead += is_dead(run);
     lsm_stats(w->lsm, &stats);
     run->n_compactions += stats.compactions;
+    run->n_shares += stats.compact_shares;
     run->n_edits += stats.edits;
     run->n_value_bytes += stats.value_write_bytes;
     run->n_value_moved += stats.value_moved_bytes;
@@ -431,12 +432,14 @@ static void draw_knobs(struct run *run, struct lsm_options *o)
     o->value_bytes = rng_chance(rng, 1, 5) ? 0 : (size_t)rng_between(rng, 1, 200);
     o->value_garbage_percent = (unsigned)rng_between(rng, 1, 60);
     o->compact_bytes = run->how->seed % 5 == 1 ? 64 << 10 : 0;
+    o->compact_shares = 1 + (unsigned)(run->how->seed / 5 % 4);
 }
 
 static void show(const struct run *run)
 {
     printf("lives %llu dead %llu opens %llu refused %llu full %llu flips %llu named %llu moves "
-           "%llu compared %llu checkpoints %llu compactions %llu edits %llu values %llu moved %llu "
+           "%llu compared %llu checkpoints %llu compactions %llu shares %llu edits %llu values "
+           "%llu moved %llu "
            "busy %zu failed "
            "reads %zu\n",
            (unsigned long long)run->life, (unsigned long long)run->n_dead,
@@ -444,9 +447,9 @@ static void show(const struct run *run)
            (unsigned long long)run->n_full, (unsigned long long)run->n_flips,
            (unsigned long long)run->n_named, (unsigned long long)run->n_moves,
            (unsigned long long)run->n_compared, (unsigned long long)run->n_checkpoints,
-           (unsigned long long)run->n_compactions, (unsigned long long)run->n_edits,
-           (unsigned long long)run->n_value_bytes, (unsigned long long)run->n_value_moved,
-           run->world.busy, run->world.failures);
+           (unsigned long long)run->n_compactions, (unsigned long long)run->n_shares,
+           (unsigned long long)run->n_edits, (unsigned long long)run->n_value_bytes,
+           (unsigned long long)run->n_value_moved, run->world.busy, run->world.failures);
 }
 
 static bool is_lie(const char *name)
@@ -485,6 +488,7 @@ static uint64_t run_seed(const struct seeds_run *how)
     struct sim_options world = *sim_get_options(w->sim);
     world.work_us_max = rng_between(&run->rng, 10, 5000);
     world.work_us_min = MIN(world.work_us_min, world.work_us_max);
+    world.compact_threads = 1 + (uint32_t)(how->seed / 20 % 3);
     sim_set_options(w->sim, &world);
     open_well(run);
     for (uint64_t left = how->steps; left > 0;) {

@@ -182,6 +182,7 @@ void world_options(struct lsm_options *o)
     o->l0_stop = 12;
     o->level_base_bytes = 2 << 10;
     o->level_ratio = 3;
+    o->compact_shares = 3;
     o->manifest_bytes = 2 << 10;
     o->value_bytes = 60;
     o->value_garbage_percent = 25;

@@ -95,7 +95,8 @@ struct sim_options {
     /* background work */
     uint64_t work_us_min; /* from submit to execute, and from execute to complete */
     uint64_t work_us_max;
-    uint32_t work_spike_ppm; /* takes up to 100 times as long */
+    uint32_t work_spike_ppm;  /* takes up to 100 times as long */
+    uint32_t compact_threads; /* of ENV_LANE_COMPACT of new incarnations, up to 4 */
 
     /* disks of new nodes */
     struct sim_disk_options disk;

@@ -12,6 +12,7 @@ void sim_options_init(struct sim_options *options)
         .connect_timeout_us = 5000000,
         .work_us_min = 5,
         .work_us_max = 200,
+        .compact_threads = 1,
         .disk = {.writeback_ppm = 50000, .sync_us = 300, .slow_sync_us = 200000},
     };
 }

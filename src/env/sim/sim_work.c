@@ -15,6 +15,9 @@ void sim_lanes_init(struct sim_env *env)
         list_init(&env->lanes[i].queued);
         env->lanes[i].width = i == ENV_LANE_READ ? SIM_LANE_WIDTH_MAX : 1;
     }
+    uint32_t compact_threads = env->sim->options.compact_threads;
+    ASSERT(compact_threads >= 1 && compact_threads <= SIM_LANE_WIDTH_MAX);
+    env->lanes[ENV_LANE_COMPACT].width = compact_threads;
 }
 
 static uint32_t lane_running(const struct sim_lane *lane)

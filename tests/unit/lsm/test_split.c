@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where a compaction is cut, and what comes of one that is.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "env/sim/sim.h"
+#include "lsm/split.h"
+#include "support/check.h"
+
+/* ---- borders ------------------------------------------------------------ */
+
+enum { PARTS_MAX = 8 };
+
+/* A piece over a table that never touches a disk, with the keys that its index has, one for
+ * each 100 bytes of data. */
+static void add(struct pick *pick, const char *lo, const char *hi, const char *keys)
+{
+    struct piece *p = piece_new(slice_str(lo), slice_str(hi));
+    struct table *t = calloc(1, sizeof *t);
+    assert_non_null(p);
+    assert_non_null(t);
+    atomic_init(&t->refs, 1);
+    list_init(&t->in_dead);
+    table_props_init(&t->props);
+    t->parts.count = strlen(keys);
+    t->parts.items = calloc(PARTS_MAX, sizeof(*t->parts.items));
+    assert_non_null(t->parts.items);
+    for (size_t i = 0; i < t->parts.count; i++) {
+        t->parts.items[i].key = slice_of((const uint8_t *)keys + i, 1);
+        t->parts.items[i].at.data_bytes = 100;
+    }
+    p->table = t;
+    p->bytes = 100 * t->parts.count;
+    pick->inputs[pick->input_count++] = (struct pick_input){.level = 0, .piece = p};
+    if (pick->input_count == 1 || slice_compare(p->lo, pick->lo) < 0)
+        pick->lo = p->lo;
+    if (pick->input_count == 1 || slice_compare(p->hi, pick->hi) > 0)
+        pick->hi = p->hi;
+}
+
+static void test_borders(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *pieces[3][3]; /* lo, hi, keys of the index */
+        size_t shares_max;
+        uint64_t bytes_min;
+        const char *want;
+    } rows[] = {
+        {"one share", {{"a", "z", "bcdefg"}}, 1, 1, ""},
+        {"too small for two", {{"a", "z", "bcdefg"}}, 4, 301, ""},
+        {"two", {{"a", "z", "bcdefg"}}, 4, 300, "d"},
+        {"three", {{"a", "z", "bcdefg"}}, 3, 1, "ce"},
+        {"as many as there are keys", {{"a", "z", "bc"}}, 16, 1, "b"},
+        {"one key in each", {{"a", "b", "a"}, {"b", "c", "b"}, {"c", "d", "c"}}, 4, 1, "bc"},
+        {"the end is no border", {{"a", "c", "bc"}, {"a", "c", "c"}}, 16, 1, "b"},
+        {"two inputs side by side", {{"a", "f", "bcz"}, {"m", "y", "noz"}}, 2, 1, "f"},
+        {"two inputs, one over the other", {{"a", "z", "hn"}, {"b", "y", "cdefg"}}, 2, 1, "f"},
+        {"one far larger", {{"a", "z", "mnpqz"}, {"b", "n", "n"}, {"b", "n", "n"}}, 3, 200, "n"},
+        {"one border for equal keys",
+         {{"a", "z", "mz"}, {"b", "z", "mz"}, {"c", "y", "mz"}},
+         4,
+         1,
+         "my"},
+        {"what a cut hides does not count", {{"e", "h", "bcdefghi"}}, 2, 1, "f"},
+        {"no key of a cut table within", {{"e", "h", "bz"}, {"e", "k", "bz"}}, 4, 1, "h"},
+        {"no table that can be read", {{"a", "z", ""}}, 4, 1, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct pick pick = {.inputs = calloc(3, sizeof(*pick.inputs)), .input_cap = 3};
+        struct split split;
+        char got[SPLIT_SHARES_MAX] = "";
+        assert_non_null(pick.inputs);
+        for (size_t n = 0; n < 3 && rows[i].pieces[n][0] != NULL; n++)
+            add(&pick, rows[i].pieces[n][0], rows[i].pieces[n][1], rows[i].pieces[n][2]);
+        assert_int_equal(split_pick(&pick, rows[i].shares_max, rows[i].bytes_min, &split), 0);
+        for (size_t n = 0; n < split.count; n++)
+            got[n] = (char)split.borders[n].data[0];
+        if (strcmp(got, rows[i].want) != 0)
+            fail_msg("%s: '%s'", rows[i].name, got);
+        for (size_t n = 0; n < pick.input_count; n++)
+            piece_unref(pick.inputs[n].piece);
+        pick_fini(&pick);
+    }
+}
+
+/* ---- a compaction of several shares --------------------------------------- */
+
+enum { KEYS = 40, VERSIONS = 30, VALUE = 400 };
+
+struct place {
+    struct sim *sim;
+    struct sim_node *node;
+    struct lsm *lsm;
+};
+
+/* Versions 1 .. VERSIONS of each key, in several files: those of one key are more than a file
+ * holds. */
+static void begin(struct place *p, uint32_t threads, unsigned shares)
+{
+    static uint8_t value[VALUE];
+    struct sim_options world;
+    struct lsm_options options;
+    struct err err = {0};
+    sim_options_init(&world);
+    world.compact_threads = threads;
+    lsm_options_init(&options);
+    options.memtable_bytes = 64 << 10;
+    options.table_bytes = 4 << 10;
+    options.block_bytes = 100; /* a few records in each part of the index */
+    options.no_compression = true;
+    options.no_auto_compaction = true;
+    options.compact_shares = shares;
+    *p = (struct place){.sim = sim_new(&world, 1)};
+    p->node = sim_node_new(p->sim, "n1");
+    assert_int_equal(lsm_open(&p->lsm, sim_node_env(p->node), "db", &options, &err), 0);
+    for (uint64_t version = 1; version <= VERSIONS; version++) {
+        struct lsm_batch batch;
+        lsm_batch_init(&batch);
+        for (unsigned k = 0; k < KEYS; k++) {
+            char key[16];
+            snprintf(key, sizeof key, "k%03u", k);
+            value[0] = (uint8_t)k;
+            value[1] = (uint8_t)version;
+            lsm_batch_put(&batch, slice_str(key), version, slice_of(value, sizeof value), 0);
+        }
+        assert_int_equal(lsm_write(p->lsm, &batch), 0);
+        lsm_batch_fini(&batch);
+        sim_run_until(p->sim, sim_now_us(p->sim) + 1000000); /* flushes come along */
+    }
+}
+
+static void end(struct place *p)
+{
+    lsm_free(p->lsm);
+    sim_free(p->sim);
+}
+
+static void run(struct place *p)
+{
+    sim_run_until(p->sim, sim_now_us(p->sim) + 60 * UINT64_C(1000000));
+    assert_true(lsm_is_quiet(p->lsm));
+    lsm_check(p->lsm);
+}
+
+/* Every version of every key, in order. */
+static void look(struct place *p)
+{
+    struct lsm_view *view = lsm_view_take(p->lsm);
+    struct lsm_iter *it =
+        lsm_iter_new(view, (struct slice){0}, (struct slice){0}, UINT64_MAX, LSM_READ_ALL_VERSIONS);
+    bool on = lsm_iter_first(it);
+    for (unsigned k = 0; k < KEYS; k++) {
+        for (uint64_t version = VERSIONS; version > 0; version--, on = lsm_iter_next(it)) {
+            assert_true(on);
+            struct slice value = lsm_iter_value(it);
+            assert_int_equal(lsm_iter_version(it), version);
+            assert_int_equal(value.len, VALUE);
+            assert_int_equal(value.data[0], k);
+            assert_int_equal(value.data[1], version);
+        }
+    }
+    assert_false(on);
+    assert_int_equal(lsm_iter_status(it, NULL), 0);
+    lsm_iter_free(it);
+    lsm_view_unref(view);
+}
+
+static void compact(struct place *p, struct lsm_stats *stats)
+{
+    assert_int_equal(lsm_compact(p->lsm, (struct slice){0}, (struct slice){0}), 0);
+    run(p);
+    lsm_stats(p->lsm, stats);
+    assert_int_equal(stats->levels[0].files, 0);
+    look(p);
+}
+
+static void test_shares(void **state)
+{
+    (void)state;
+    static const unsigned shares[] = {1, 2, 5, SPLIT_SHARES_MAX};
+    for (uint32_t threads = 1; threads <= 4; threads++) {
+        for (size_t i = 0; i < ARRAY_LEN(shares); i++) {
+            struct place p;
+            struct lsm_stats stats;
+            begin(&p, threads, shares[i]);
+            compact(&p, &stats);
+            assert_int_equal(stats.compactions, 1);
+            assert_int_equal(stats.compact_shares, shares[i]);
+            assert_int_equal(stats.manifest_records, stats.flushes + 1);
+            /* once more, from one level: files that were made side by side fit together */
+            compact(&p, &stats);
+            assert_int_equal(stats.compactions, 2);
+            assert_int_equal(stats.compact_shares, 2 * shares[i]);
+            end(&p);
+        }
+    }
+}
+
+static size_t count_files(struct place *p)
+{
+    char **names = NULL;
+    size_t count = 0, tables = 0;
+    assert_int_equal(env_dir_list(sim_node_env(p->node), "db", &names, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        tables += strstr(names[i], ".tbl") != NULL;
+    free(names);
+    return tables;
+}
+
+/* One share has no room: what the others made goes with it, and all is tried again. */
+static void test_one_fails(void **state)
+{
+    (void)state;
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        struct place p;
+        struct lsm_stats stats;
+        begin(&p, threads, 4);
+        run(&p);
+        struct sim_disk *disk = sim_node_disk(p.node);
+        size_t before = count_files(&p);
+        uint64_t used = sim_disk_used(disk);
+        sim_disk_set_capacity(disk, used + used / 3);
+        assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+        run(&p);
+        lsm_stats(p.lsm, &stats);
+        assert_int_equal(stats.compactions, 0);
+        assert_true(stats.retries > 0);
+        assert_int_equal(count_files(&p), before);
+        look(&p);
+        sim_disk_set_capacity(disk, SIM_DISK_CAPACITY_DEFAULT);
+        compact(&p, &stats);
+        assert_int_equal(stats.compact_shares, 4);
+        end(&p);
+    }
+}
+
+/* Given up under way, with shares in all states. */
+static void test_free_at_any_time(void **state)
+{
+    (void)state;
+    for (uint64_t us = 100; us < 20000; us += 700) {
+        struct place p;
+        struct lsm_stats stats;
+        begin(&p, 2, 4);
+        run(&p);
+        assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+        sim_run_until(p.sim, sim_now_us(p.sim) + us);
+        lsm_stats(p.lsm, &stats);
+        sim_node_crash(p.node, SIM_CRASH_KILL);
+        end(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_borders),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_one_fails),
+        cmocka_unit_test(test_free_at_any_time),
+    };
+    return cmocka_run_group_tests_name("lsm_split", tests, NULL, NULL);
+}
