@@ -84,6 +84,8 @@ static const struct key_row rows[] = {
      "what 'holdfast range check' reads in a second at most"},
     {"compaction_bytes_per_s", KEY_SIZE, AT(compaction_bytes_per_s), 0, TIB, 0,
      "that compaction reads at most, while it keeps up; 0: no limit"},
+    {"compaction_threads", KEY_NUMBER, AT(compaction_threads), 1, 16, 1,
+     "that work at one compaction side by side"},
     {"scrub_bytes_per_s", KEY_SIZE, AT(scrub_bytes_per_s), 0, GIB, 4 * MIB,
      "of table files that are checked for damage in the background; 0: none"},
     {"read_threads", KEY_NUMBER, AT(read_threads), 1, 64, 2, "threads for reads from disk"},

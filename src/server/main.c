@@ -211,7 +211,10 @@ static void close_all(struct server *s)
 static int open_once(struct server *s, struct err *err)
 {
     struct store_options options;
-    struct env_uv_options env_options = {.read_threads = (unsigned)s->config.read_threads};
+    struct env_uv_options env_options = {
+        .read_threads = (unsigned)s->config.read_threads,
+        .compact_threads = (unsigned)s->config.compaction_threads,
+    };
     int rv = env_uv_new(&env_options, &s->env, err);
     if (rv != 0)
         return rv;

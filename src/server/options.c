@@ -28,6 +28,7 @@ static void set_engine(const struct config *config, struct store_options *option
     options->log.limit_bytes = 2 * config->log_budget_bytes;
     options->log.cache_bytes = config->log_cache_bytes;
     options->lsm.compact_bytes = config->compaction_bytes_per_s;
+    options->lsm.compact_shares = (unsigned)config->compaction_threads;
     options->lsm.scrub_bytes = config->scrub_bytes_per_s;
     options->check_bytes_per_s = config->check_bytes_per_s;
 }

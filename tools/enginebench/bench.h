@@ -38,7 +38,7 @@ struct settings {
     uint64_t threads;
     uint64_t memory_budget; /* 0: the next two count */
     uint64_t cache_size, write_buffer_size, max_write_buffers, block_size, restart_interval;
-    uint64_t target_file_size, level_base, level_ratio, l0_trigger;
+    uint64_t target_file_size, level_base, level_ratio, l0_trigger, subcompactions;
     uint64_t bloom_bits;
     uint64_t value_threshold, value_garbage;
     uint64_t seek_nexts;

@@ -422,6 +422,7 @@ static struct db_options options_of(struct bench *b)
     o.lsm.level_base_bytes = set->level_base;
     o.lsm.level_ratio = (unsigned)set->level_ratio;
     o.lsm.l0_compact = (unsigned)set->l0_trigger;
+    o.lsm.compact_shares = (unsigned)set->subcompactions;
     o.lsm.value_bytes = set->value_threshold;
     o.lsm.value_garbage_percent = (unsigned)set->value_garbage;
     o.lsm.filter_bits = (unsigned)set->bloom_bits;
@@ -434,8 +435,9 @@ static struct db_options options_of(struct bench *b)
 int bench_open(struct bench *b)
 {
     struct db_options options = options_of(b);
+    struct env_uv_options world = {.compact_threads = (unsigned)b->set.subcompactions};
     struct err err = {0};
-    int rv = env_uv_new(NULL, &b->env, &err);
+    int rv = env_uv_new(&world, &b->env, &err);
     if (rv == 0)
         rv = db_open(&b->db, b->env, b->set.dir, &options, &err);
     b->is_opening = true;

@@ -144,7 +144,11 @@ static int check_store(struct embedded *e, struct err *err)
 static int start(struct embedded *e, struct err *err)
 {
     struct env_uv_options world = {
-        .read_threads = (unsigned)e->config.read_threads, .on_fatal = on_fatal, .data = e};
+        .read_threads = (unsigned)e->config.read_threads,
+        .compact_threads = (unsigned)e->config.compaction_threads,
+        .on_fatal = on_fatal,
+        .data = e,
+    };
     struct store_options options;
     int rv = env_uv_new(&world, &e->env, err);
     if (rv != 0)
