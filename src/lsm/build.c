@@ -5,6 +5,7 @@
 
 #include "base/plant.h"
 #include "env/env.h"
+#include "lsm/table_read.h"
 
 /* Is there, at below_level or deeper, a piece that shows `key`? Keys ascend, so each
  * level is walked once. */

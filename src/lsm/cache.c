@@ -12,7 +12,7 @@ enum {
     BLOCK_BYTES_GUESS = 4096,  /* sizes the tables */
     USES_MAX = 3,
     SMALL_PERCENT = 10,
-    PREFETCH = 4, /* blocks ahead of the one that goes */
+    PREFETCH = 4, /* blocks ahead of the one that goes; the slot of one half as far */
     POOLS_MAX = 8,
     POOLED_BYTES_MIN = 8 << 20, /* a smaller cache would waste much of its large pages */
     POOL_BYTES = 64 << 20,      /* of the budget for each pool */
@@ -37,7 +37,7 @@ enum { LINE = 64, TAG_LINES = 0xffff };
 
 struct shard {
     atomic_bool is_locked; /* held for a few dozen instructions, never over I/O or malloc() */
-    size_t budget;
+    atomic_size_t budget;  /* lowered under the lock, raised by anyone */
     struct queue small, main;
     size_t ring_mask;   /* of both; as many as half of the slots */
     struct slot *slots; /* open addressing, at most half full */
@@ -143,6 +143,12 @@ static size_t power_above(size_t n)
     return p;
 }
 
+/* `hash` may be a tag: the bits of its length are not asked. */
+static size_t slot_home(const struct shard *s, uint64_t hash)
+{
+    return (size_t)(hash >> 20) & s->slot_mask;
+}
+
 static void queue_push(struct shard *s, struct queue *q, struct block *block)
 {
     ASSERT(q->count <= s->ring_mask);
@@ -156,6 +162,10 @@ static struct block *queue_pop(struct shard *s, struct queue *q)
     struct block *block = q->ring[q->head];
     if (q->count > PREFETCH)
         __builtin_prefetch(q->ring[(q->head + PREFETCH) & s->ring_mask]);
+    if (q->count > PREFETCH / 2) {
+        const struct block *next = q->ring[(q->head + PREFETCH / 2) & s->ring_mask];
+        __builtin_prefetch(&s->slots[slot_home(s, name_hash(next->file, next->offset))]);
+    }
     q->head = (q->head + 1) & s->ring_mask;
     q->count--;
     ASSERT(q->bytes >= block_charge(block));
@@ -167,12 +177,6 @@ static uint64_t slot_tag(uint64_t hash, const struct block *block)
 {
     size_t lines = (sizeof *block + block->len - 1) / LINE;
     return (hash & ~(uint64_t)TAG_LINES) | MIN(lines, (size_t)TAG_LINES);
-}
-
-/* `hash` may be a tag: the bits of its length are not asked. */
-static size_t slot_home(const struct shard *s, uint64_t hash)
-{
-    return (size_t)(hash >> 20) & s->slot_mask;
 }
 
 static struct block *shard_find(const struct shard *s, uint64_t hash, uint64_t file,
@@ -326,12 +330,18 @@ static void evict_main(struct shard *s)
     shard_drop(s, block, name_hash(block->file, block->offset));
 }
 
+static size_t shard_budget(const struct shard *s)
+{
+    return atomic_load_explicit(&s->budget, memory_order_relaxed);
+}
+
 /* Make room until the budget is kept. Ends: each round removes a block, moves one
  * out of small, or takes away one of its finitely many uses. */
 static void shard_shrink(struct shard *s)
 {
-    while (s->small.bytes + s->main.bytes > s->budget) {
-        bool small_is_over = s->small.bytes > s->budget * SMALL_PERCENT / 100;
+    size_t budget = shard_budget(s);
+    while (s->small.bytes + s->main.bytes > budget) {
+        bool small_is_over = s->small.bytes > budget * SMALL_PERCENT / 100;
         if (s->small.count > 0 && (small_is_over || s->main.count == 0))
             evict_small(s);
         else
@@ -341,7 +351,7 @@ static void shard_shrink(struct shard *s)
 
 static int shard_init(struct shard *s, size_t budget)
 {
-    s->budget = budget;
+    atomic_init(&s->budget, budget);
     size_t blocks = power_above(budget / BLOCK_BYTES_GUESS);
     s->slot_mask = 2 * blocks - 1;
     s->ghost_mask = blocks - 1;
@@ -436,7 +446,8 @@ struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset)
         if (uses < USES_MAX)
             atomic_store_explicit(&block->uses, (unsigned char)(uses + 1), memory_order_relaxed);
     } else {
-        s->misses++;
+        s->misses++; /* what is read now will be put */
+        __builtin_prefetch(&s->ghosts[(hash >> 20) & s->ghost_mask]);
     }
     shard_unlock(s);
     return block;
@@ -448,7 +459,8 @@ void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block
     uint64_t hash = name_hash(file, offset);
     struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
     bool has_room = lock_with_room(s);
-    if (has_room && block_charge(block) <= s->budget && shard_find(s, hash, file, offset) == NULL) {
+    if (has_room && block_charge(block) <= shard_budget(s) &&
+        shard_find(s, hash, file, offset) == NULL) {
         block->file = file;
         block->offset = offset;
         block_ref(block);
@@ -483,8 +495,8 @@ bool cache_reserve(struct cache *cache, size_t bytes)
     for (size_t i = 0; i <= cache->shard_mask; i++) {
         struct shard *s = &cache->shards[i];
         shard_lock(s);
-        ASSERT(s->budget >= share);
-        s->budget -= share;
+        size_t before = atomic_fetch_sub(&s->budget, share);
+        ASSERT(before >= share);
         shard_shrink(s);
         shard_unlock(s);
     }
@@ -494,12 +506,9 @@ bool cache_reserve(struct cache *cache, size_t bytes)
 void cache_release(struct cache *cache, size_t bytes)
 {
     size_t share = shard_share(cache, bytes);
-    for (size_t i = 0; i <= cache->shard_mask; i++) {
-        struct shard *s = &cache->shards[i];
-        shard_lock(s);
-        s->budget += share;
-        shard_unlock(s);
-    }
+    for (size_t i = 0; i <= cache->shard_mask; i++)
+        atomic_fetch_add(&cache->shards[i].budget,
+                         share); /* no lock: it may be a background thread */
     size_t before = atomic_fetch_sub(&cache->reserved, share * (cache->shard_mask + 1));
     ASSERT(before >= share * (cache->shard_mask + 1));
 }
@@ -544,7 +553,7 @@ void cache_check(struct cache *cache)
         shard_lock(s);
         size_t count = queue_check(s, &s->small, false) + queue_check(s, &s->main, true);
         ASSERT(count == s->count);
-        ASSERT(s->small.bytes + s->main.bytes <= s->budget);
+        ASSERT(s->small.bytes + s->main.bytes <= shard_budget(s));
         shard_unlock(s);
     }
     for (size_t i = 0; i < cache->pool_count; i++)

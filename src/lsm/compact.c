@@ -13,6 +13,7 @@
 #include "lsm/lsm_internal.h"
 #include "lsm/merge.h"
 #include "lsm/split.h"
+#include "lsm/table_read.h"
 
 enum { REST_US_MAX = 1000000 };
 
@@ -97,7 +98,7 @@ static int run_of(struct share *s, unsigned level, size_t *ret_count)
 static struct cursor *open_inputs(struct share *s)
 {
     size_t n = 0, count = 0;
-    unsigned flags = LSM_READ_NO_FILL;
+    unsigned flags = LSM_READ_NO_FILL | TABLE_READ_PAST;
     size_t most = s->compaction->pick.input_count + LSM_LEVELS;
     struct cursor **sources = calloc(most, sizeof(*sources));
     bool ok = sources != NULL;

@@ -30,8 +30,20 @@ int table_bad_block(struct table *t, uint64_t offset, const char *what, struct e
                    what);
 }
 
+/* The cache that a block is made for; NULL: it is not kept, and needs none of its memory. */
+static struct cache *cache_of(const struct table *t, unsigned flags)
+{
+    return (flags & (LSM_READ_NO_FILL | TABLE_READ_PAST)) == 0 ? t->cache : NULL;
+}
+
+/* A block that is in memory already. */
+static struct block *cached(struct table *t, uint64_t name, unsigned flags)
+{
+    return (flags & TABLE_READ_PAST) == 0 ? cache_get(t->cache, t->number, name) : NULL;
+}
+
 static int decode_block(struct table *t, struct table_handle h, const uint8_t *raw,
-                        struct block **ret_block, struct err *err)
+                        struct cache *cache, struct block **ret_block, struct err *err)
 {
     struct slice payload = slice_of(raw, h.len);
     uint8_t type = raw[h.len];
@@ -41,7 +53,7 @@ static int decode_block(struct table *t, struct table_handle h, const uint8_t *r
         return table_bad_block(t, h.offset, "bad crc", err);
     if (table_block_plain_len(payload, type, &plain_len) != 0)
         return table_bad_block(t, h.offset, "bad type or length", err);
-    struct block *block = cache_block_new(t->cache, h.offset, plain_len);
+    struct block *block = cache_block_new(cache, h.offset, plain_len);
     if (block == NULL)
         return err_set(err, ERR_NOMEM, "block of %zu bytes", plain_len);
     if (table_block_plain(payload, type, block->data, plain_len) != 0) {
@@ -52,8 +64,8 @@ static int decode_block(struct table *t, struct table_handle h, const uint8_t *r
     return 0;
 }
 
-int table_read_block(struct table *t, struct table_handle h, struct block **ret_block,
-                     struct err *err)
+static int read_block(struct table *t, struct table_handle h, struct cache *cache,
+                      struct block **ret_block, struct err *err)
 {
     uint8_t room[RAW_INLINE];
     size_t len = (size_t)h.len + TABLE_BLOCK_TAIL;
@@ -69,10 +81,16 @@ int table_read_block(struct table *t, struct table_handle h, struct block **ret_
     else if (got != len)
         rv = table_bad_block(t, h.offset, "the file ends inside", err);
     else
-        rv = decode_block(t, h, raw, ret_block, err);
+        rv = decode_block(t, h, raw, cache, ret_block, err);
     if (raw != room)
         free(raw);
     return rv;
+}
+
+int table_read_block(struct table *t, struct table_handle h, struct block **ret_block,
+                     struct err *err)
+{
+    return read_block(t, h, NULL, ret_block, err);
 }
 
 int table_block(struct table *t, struct table_handle h, unsigned flags, struct block **ret_block,
@@ -80,35 +98,36 @@ int table_block(struct table *t, struct table_handle h, unsigned flags, struct b
 {
     struct block *block = NULL;
     if (h.offset < t->size) /* else reading it will say so */
-        block = cache_get(t->cache, t->number, h.offset);
+        block = cached(t, h.offset, flags);
     if (block != NULL) {
         *ret_block = block;
         return 0;
     }
     if (flags & LSM_READ_NO_IO)
         return ERR_WOULD_BLOCK;
-    int rv = table_read_block(t, h, &block, err);
+    struct cache *cache = cache_of(t, flags);
+    int rv = read_block(t, h, cache, &block, err);
     if (rv != 0)
         return rv;
-    if (!(flags & LSM_READ_NO_FILL))
-        cache_put(t->cache, t->number, h.offset, block);
+    if (cache != NULL)
+        cache_put(cache, t->number, h.offset, block);
     *ret_block = block;
     return 0;
 }
 
 /* From the disk; a partition is decoded. */
 static int read_pinned(struct table *t, struct table_handle h, bool is_partition,
-                       struct block **ret_block, struct err *err)
+                       struct cache *cache, struct block **ret_block, struct err *err)
 {
     struct block *raw = NULL;
-    int rv = table_read_block(t, h, &raw, err);
+    int rv = read_block(t, h, is_partition ? NULL : cache, &raw, err);
     if (rv != 0)
         return rv;
     if (!is_partition) {
         *ret_block = raw;
         return 0;
     }
-    rv = fences_decode(t->cache, block_slice(raw), ret_block, err);
+    rv = fences_decode(cache, block_slice(raw), ret_block, err);
     if (rv == ERR_CORRUPT)
         rv = table_bad_block(t, h.offset, "index entries make no sense", err);
     block_unref(raw);
@@ -125,17 +144,18 @@ int table_pinned_block(struct table *t, struct table_pin *pin, struct table_hand
     *ret_own = NULL;
     *ret_block = table_pin_get(pin);
     if (*ret_block == NULL)
-        *ret_block = *ret_own = cache_get(t->cache, t->number, name);
+        *ret_block = *ret_own = cached(t, name, flags);
     if (*ret_block != NULL)
         return 0;
     if (flags & LSM_READ_NO_IO)
         return ERR_WOULD_BLOCK;
-    int rv = read_pinned(t, h, is_partition, ret_block, err);
+    struct cache *cache = cache_of(t, flags);
+    int rv = read_pinned(t, h, is_partition, cache, ret_block, err);
     if (rv != 0)
         return rv;
     *ret_own = *ret_block;
-    if (!(flags & LSM_READ_NO_FILL) && !table_pin_set(pin, t->cache, *ret_block))
-        cache_put(t->cache, t->number, name, *ret_block);
+    if (cache != NULL && !table_pin_set(pin, cache, *ret_block))
+        cache_put(cache, t->number, name, *ret_block);
     return 0;
 }
 
@@ -196,21 +216,22 @@ int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handl
     bool in_row = is_sane && ahead_follows(a, h.offset, len);
     a->last = is_sane ? h.offset : 0;
     a->next = is_sane ? h.offset + len : 0;
-    *ret_block = h.offset < t->size ? cache_get(t->cache, t->number, h.offset) : NULL;
+    *ret_block = h.offset < t->size ? cached(t, h.offset, flags) : NULL;
     if (*ret_block != NULL)
         return 0;
     if (flags & LSM_READ_NO_IO)
         return ERR_WOULD_BLOCK;
     a->in_row = in_row ? a->in_row + 1 : 0;
     a->window = in_row ? a->window : 0;
-    bool is_walk = in_row && (a->in_row > 1 || (flags & LSM_READ_NO_FILL) != 0);
+    bool is_walk = in_row && (a->in_row > 1 || cache_of(t, flags) == NULL);
+    struct cache *cache = cache_of(t, flags);
     int rv;
     if (is_sane && (ahead_has(a, h.offset, len) ||
                     (is_walk && ahead_fill(t, a, h.offset, len) && ahead_has(a, h.offset, len))))
-        rv = decode_block(t, h, a->data + (h.offset - a->offset), ret_block, err);
+        rv = decode_block(t, h, a->data + (h.offset - a->offset), cache, ret_block, err);
     else
-        rv = table_read_block(t, h, ret_block, err);
-    if (rv == 0 && !(flags & LSM_READ_NO_FILL))
-        cache_put(t->cache, t->number, h.offset, *ret_block);
+        rv = read_block(t, h, cache, ret_block, err);
+    if (rv == 0 && cache != NULL)
+        cache_put(cache, t->number, h.offset, *ret_block);
     return rv;
 }

@@ -12,10 +12,16 @@
 
 #include "lsm/table.h"
 
+/* Beside those of lsm.h, for background work: past the cache, which is neither asked nor
+ * filled. What goes on in the background must not make the blocks of its inputs look used;
+ * and its threads, which have little claim to the processors, must not hold the short locks
+ * of the cache: a reader that waits for one waits until they get their turn. */
+enum { TABLE_READ_PAST = 1u << 16 };
+
 /* Note that the block at `offset` is damaged: the table is bad from now on. ERR_CORRUPT. */
 int table_bad_block(struct table *table, uint64_t offset, const char *what, struct err *err);
 
-/* Bypasses the cache. */
+/* Bypasses the cache and its memory. */
 int table_read_block(struct table *table, struct table_handle handle, struct block **ret_block,
                      struct err *err);
 
@@ -39,7 +45,7 @@ struct table_ahead {
 };
 
 /* As table_block(), for the blocks of a walk. From the third block in a row that is not in
- * the cache on (a seek with some nexts reads two), or at once under LSM_READ_NO_FILL, the
+ * the cache on (a seek with some nexts reads two), or at once if none is to be kept, the
  * file is read in windows that grow, ahead of the walk whichever way it goes. */
 int table_block_ahead(struct table *table, struct table_ahead *ahead, struct table_handle handle,
                       unsigned flags, struct block **ret_block, struct err *err);

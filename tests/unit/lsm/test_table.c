@@ -228,6 +228,41 @@ static void test_ahead(void **state)
     place_fini(&p);
 }
 
+/* Background work goes past the cache: what is in it is as used as it was before. */
+static void test_past_the_cache(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned flags;
+        bool asks, fills;
+    } rows[] = {
+        {LSM_READ_NO_FILL | TABLE_READ_PAST, false, false},
+        {LSM_READ_NO_FILL, true, false},
+        {0, true, true},
+        {LSM_READ_NO_FILL | TABLE_READ_PAST, false, false}, /* though all is in it */
+    };
+    struct place p;
+    place_init(&p, 200, 10);
+    struct table *t = must_open(&p);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cache_stats before, after;
+        unsigned count = 0;
+        cache_stats(t->cache, &before);
+        struct cursor *c =
+            table_cursor(t, (struct slice){0}, (struct slice){0}, rows[i].flags, NULL);
+        for (cursor_first(c); c->is_valid; cursor_next(c))
+            count++;
+        assert_int_equal(c->status, 0);
+        cursor_free(c);
+        assert_int_equal(count, 2 * KEYS);
+        cache_stats(t->cache, &after);
+        assert_int_equal(after.hits + after.misses > before.hits + before.misses, rows[i].asks);
+        assert_int_equal(after.blocks > before.blocks, rows[i].fills);
+    }
+    table_unref(t);
+    place_fini(&p);
+}
+
 static void test_approximate(void **state)
 {
     (void)state;
@@ -341,15 +376,11 @@ static void test_writes_are_paced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_props),
-        cmocka_unit_test(test_get),
-        cmocka_unit_test(test_no_io),
-        cmocka_unit_test(test_cursor_bounds),
-        cmocka_unit_test(test_approximate),
-        cmocka_unit_test(test_ahead),
-        cmocka_unit_test(test_footer_damage),
-        cmocka_unit_test(test_open),
-        cmocka_unit_test(test_writes_are_paced),
+        cmocka_unit_test(test_props),          cmocka_unit_test(test_get),
+        cmocka_unit_test(test_no_io),          cmocka_unit_test(test_cursor_bounds),
+        cmocka_unit_test(test_approximate),    cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_past_the_cache), cmocka_unit_test(test_footer_damage),
+        cmocka_unit_test(test_open),           cmocka_unit_test(test_writes_are_paced),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }
