@@ -320,6 +320,11 @@ struct cons_parked {
  * state as they are. */
 int consensus_park(struct consensus *c, struct cons_parked **ret_parked);
 
+/* The owner did not run for so long, so that nobody could be heard: that time does not count
+ * when the silence of others is judged. Promises, which are made by the real clock, stand as
+ * long as ever. */
+void consensus_hold_back(struct consensus *c, uint64_t late_ms);
+
 /* Start it again, awake; as safe as a restart is, and under the same rule for leases.
  * `parked` stays the caller's. Errors as of consensus_new() and consensus_start().
  * It knows no leader then: unless that one is believed to be gone, let it receive

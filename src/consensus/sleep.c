@@ -90,6 +90,13 @@ void consensus_wake_orphan(struct consensus *c, uint64_t now_ms)
     consensus_leave(c);
 }
 
+void consensus_hold_back(struct consensus *c, uint64_t late_ms)
+{
+    ASSERT(!c->is_inside);
+    if (!c->is_asleep)
+        c->shift_ms -= (int64_t)late_ms;
+}
+
 bool consensus_is_asleep(const struct consensus *c)
 {
     return c->is_asleep;

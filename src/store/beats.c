@@ -13,6 +13,8 @@
 #include "store/store_internal.h"
 #include "wire/driver_msg.h"
 
+enum { BEAT_LOOKS_MS = 64 }; /* awake replicas that a poke may cost a millisecond's delay */
+
 enum { REPORT_CHUNK = 256, ASKED_AT_ONCE = 2, MAIL_MAX = 4096, HOPS_MAX = 2, REFUSALS_MAX = 5 };
 
 uint64_t beats_leader(const struct store *store)
@@ -469,7 +471,9 @@ void beats_poke(struct store *store)
     if (!b->is_started || b->is_due)
         return;
     b->is_due = true;
-    env_timer_start(&b->timer, (uint64_t)STORE_TICK_MS * 1000);
+    /* All that are awake are looked at: not with each tick where those are many. */
+    uint32_t awake = replicas_count(&store->replicas) - store->sleepers.count;
+    env_timer_start(&b->timer, (uint64_t)(STORE_TICK_MS + awake / BEAT_LOOKS_MS) * 1000);
 }
 
 void beats_on_asleep(struct replica *r)

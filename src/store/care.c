@@ -186,9 +186,10 @@ void store_compact_log(struct replica *r)
     if (r->state != REPLICA_RUNNING || (r->cons == NULL && r->nap.parked == NULL))
         return;
     uint64_t flushed = range_flushed_index(r->range);
-    if (r->cons == NULL) { /* all members have all of it */
-        if (flushed > 0)
-            raftlog_compact(store->log, r->replica_id, flushed + 1);
+    if (r->cons == NULL) { /* all members have all of it, unless it never ran */
+        uint64_t kept = r->nap.is_dormant ? trailing_entries(store, r->replica_id) : 0;
+        if (flushed > kept)
+            raftlog_compact(store->log, r->replica_id, flushed - kept + 1);
         return;
     }
     consensus_status(r->cons, &status);

@@ -221,7 +221,7 @@ void store_check_clock(struct store *store)
     else if (has_changed)
         LOG_INFO(store->logger, "clock_good", "offset_ms=%lld", (long long)clock->offset_ms);
     if (clock->is_off) /* those who lead asleep must hand over, too */
-        sleep_wake_all(store, SLEEP_WOKEN_BY_DOUBT);
+        sleep_wake_leaders(store, SLEEP_WOKEN_BY_DOUBT);
     LIST_FOREACH(it, &store->sleepers.awake)
     clock_on_replica(list_entry(it, struct replica, in_awake));
 }

@@ -170,11 +170,14 @@ static bool take_boot(struct store *store, struct neighbour *n, uint64_t boot)
     if (boot < n->boot)
         return false;
     bool is_new = boot > n->boot;
+    bool was_silent = n->is_silent;
     n->boot = boot;
     n->heard_us = env_now_us(store->env);
     n->is_silent = false;
     if (is_new)
         sleep_on_lost(store, n->store_id, SLEEP_WOKEN_BY_BOOT);
+    else if (was_silent)
+        rouse_on_alive(store);
     return true;
 }
 
@@ -199,12 +202,15 @@ int pulse_on_message(struct store *store, uint64_t from_store, struct slice body
 
 /* ---- time ------------------------------------------------------------------------------ */
 
-static void look_for_silence(struct store *store, uint64_t now_us)
+/* `late_us`: the loop did not run for so long, and what was said meanwhile has still to be
+ * read. That is no silence of theirs. */
+static void look_for_silence(struct store *store, uint64_t now_us, uint64_t late_us)
 {
     uint64_t patience_us = (uint64_t)store->opt.election_timeout_ms * 1000;
     uint32_t cursor = 0;
     struct neighbour *n;
     while ((n = map_next(&store->pulses.neighbours, &cursor, NULL)) != NULL) {
+        n->heard_us = MIN(n->heard_us + late_us, now_us);
         if (n->is_silent || now_us - n->heard_us < patience_us)
             continue;
         n->is_silent = true;
@@ -229,7 +235,7 @@ static void timer_due(struct env_timer *timer)
         if (n != NULL && net_peer_is_up(peer) && now_us - n->sent_us >= every_us / 2)
             send_now(store, n);
     }
-    look_for_silence(store, now_us);
+    look_for_silence(store, now_us, now_us - MIN(timer->due_us, now_us));
     env_timer_start(timer, every_us);
 }
 

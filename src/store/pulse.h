@@ -13,7 +13,10 @@
  * A store that is silent for an election time-out, or whose boot number has changed, is told
  * to sleep.h: ranges that sleep rely on it.
  *
- * Invariants (L1) of a store that is silent here no range sleeps here.
+ * Time in which our own loop did not run is nobody's silence.
+ *
+ * Invariants (L1) of a store that is silent here no range sleeps here but those that are in
+ *                 line to be woken (rouse.h).
  *            (L2) what an earlier life of a store has said of sleep counts no more.
  * Limits     PULSE_ITEMS_MAX items in a message; beyond, another one follows at once.
  */

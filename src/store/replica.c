@@ -11,7 +11,10 @@
 #include "store/service.h"
 #include "store/store_internal.h"
 
-enum { ENTRY_COMMANDS_MAX = 4096 };
+enum {
+    ENTRY_COMMANDS_MAX = 4096,
+    REPLICA_LATE_SHARE = 8, /* of an election time-out: so late, the loop stood still */
+};
 
 static const uint32_t replica_successors[] = {
     [REPLICA_REPLAYING] =
@@ -30,7 +33,8 @@ static const uint32_t replica_successors[] = {
 void replica_move(struct replica *r, enum replica_state to)
 {
     ASSERT(replica_successors[r->state] & BIT(to));
-    ASSERT(to != REPLICA_RUNNING || (r->cons != NULL && r->range != NULL));
+    ASSERT(to != REPLICA_RUNNING || r->range != NULL);
+    ASSERT(to != REPLICA_RUNNING || r->cons != NULL || r->nap.parked != NULL);
     ASSERT(to != REPLICA_BLANK || r->range == NULL);
     ASSERT(r->state != REPLICA_REPLAYING || r->store->replaying > 0);
     r->store->replaying += to == REPLICA_REPLAYING;
@@ -38,9 +42,20 @@ void replica_move(struct replica *r, enum replica_state to)
     r->state = to;
 }
 
+/* If the loop did not run, what the others have said meanwhile has still to be read: time in
+ * which nobody could be heard is no silence. */
+static void excuse(struct replica *r, uint64_t due_us)
+{
+    uint64_t now_us = env_now_us(r->store->env);
+    uint64_t late_ms = (now_us - MIN(due_us, now_us)) / 1000;
+    if (r->cons != NULL && late_ms >= r->store->opt.election_timeout_ms / REPLICA_LATE_SHARE)
+        consensus_hold_back(r->cons, late_ms);
+}
+
 static void timer_due(struct env_timer *timer)
 {
     struct replica *r = timer->data;
+    excuse(r, timer->due_us);
     replica_tick(r);
     replica_wake(r);
 }
@@ -209,7 +224,13 @@ void replica_on_replayed(struct replica *r)
         replica_log_reset(r, meta->applied_index, meta->applied_term);
         return;
     }
-    try_start(r);
+    if (!sleep_from_start(r)) {
+        try_start(r);
+        return;
+    }
+    replica_move(r, REPLICA_RUNNING);
+    store_on_replica_running(r);
+    early_deliver(r);
 }
 
 bool replica_is_leader(const struct replica *r)
@@ -238,6 +259,8 @@ void replica_on_role(void *ctx, enum cons_state role, uint64_t term, uint64_t le
                  (unsigned long long)r->range_id, (unsigned long long)r->replica_id,
                  role_name(role), (unsigned long long)term, (unsigned long long)leader);
     bool was_leader = r->is_role_known && r->role == CONS_LEADER;
+    if (leader != 0)
+        rouse_on_led(r);
     r->is_role_known = true;
     r->role = role;
     r->role_term = term;

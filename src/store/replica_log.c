@@ -367,12 +367,18 @@ static int base_of_range(const struct replica *r, struct cons_base *ret, struct 
 
 /* For how long a new instance gives no vote: the last one may have made promises to a leader
  * (consensus/lease.c). In the same process it made none unless leases are on; before, who
- * knows how the process was configured. */
+ * knows how the process was configured: those were made before this one began. */
 static uint32_t hold_ms(const struct replica *r)
 {
     const struct store_options *opt = &r->store->opt;
-    bool may_have_promised = !r->is_newborn && (opt->has_leases || !r->has_run);
-    return may_have_promised ? opt->election_timeout_ms : 0;
+    if (r->is_newborn)
+        return 0;
+    if (opt->has_leases)
+        return opt->election_timeout_ms;
+    uint64_t passed_ms = store_now_ms(r->store) - r->store->began_ms;
+    return r->has_run || passed_ms >= opt->election_timeout_ms
+               ? 0
+               : opt->election_timeout_ms - (uint32_t)passed_ms;
 }
 
 void replica_cons_options(struct replica *r, struct cons_options *ret_options)

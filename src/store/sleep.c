@@ -14,6 +14,7 @@ void sleep_init(struct replica *r)
 {
     list_init(&r->in_awake);
     list_init(&r->in_news);
+    list_init(&r->nap.roused.in_line);
     list_push_back(&r->store->sleepers.awake, &r->in_awake);
     r->nap.busy_us = env_now_us(r->store->env);
 }
@@ -22,11 +23,12 @@ static void note_asleep(struct replica *r)
 {
     struct sleepers *s = &r->store->sleepers;
     ASSERT(!r->nap.is_asleep);
+    rouse_forget(r);
     r->nap.is_asleep = true;
     list_remove(&r->in_awake);
     list_push_back(&s->asleep, &r->in_awake);
     s->count++;
-    s->slept++;
+    s->slept += !r->nap.is_dormant;
     env_timer_stop(&r->timer);
 }
 
@@ -34,7 +36,8 @@ static void note_awake(struct replica *r)
 {
     struct sleepers *s = &r->store->sleepers;
     ASSERT(r->nap.is_asleep && r->nap.parked == NULL);
-    r->nap.is_asleep = false;
+    rouse_forget(r);
+    r->nap.is_asleep = r->nap.is_dormant = r->nap.is_quick = false;
     r->nap.asked_us = 0;
     r->led_us = 0; /* it had no need to hear of a leader */
     list_remove(&r->in_awake);
@@ -54,6 +57,7 @@ static void unpark_free(struct replica *r)
 void sleep_forget(struct replica *r)
 {
     unpark_free(r);
+    rouse_forget(r);
     r->nap.asked_us = 0;
     if (r->nap.is_asleep)
         note_awake(r);
@@ -64,6 +68,12 @@ void sleep_fini(struct replica *r)
     sleep_forget(r);
     list_remove(&r->in_awake);
     list_remove(&r->in_news);
+}
+
+/* Does the leader live that it sleeps under, as far as is known? */
+static bool is_led(const struct replica *r)
+{
+    return r->nap.rest.leader == r->replica_id || pulse_is_alive(r->store, r->nap.leader_store, 0);
 }
 
 /* ---- falling asleep ---------------------------------------------------------------------- */
@@ -146,11 +156,11 @@ static bool is_busy(struct replica *r, uint64_t now_us)
 {
     uint64_t last = consensus_last_index(r->cons);
     bool is_working = !is_idle(r) || last != r->nap.seen_index;
-    if (is_working)
+    if (is_working && !r->nap.is_quick)
         r->nap.busy_us = now_us;
     r->nap.seen_index = last;
-    return is_working ||
-           now_us < r->nap.busy_us + (uint64_t)r->store->opt.hibernate_after_ms * 1000;
+    uint64_t after_us = r->nap.is_quick ? 0 : (uint64_t)r->store->opt.hibernate_after_ms * 1000;
+    return is_working || now_us < r->nap.busy_us + after_us;
 }
 
 static void lead_to_rest(struct replica *r, uint64_t now_us)
@@ -181,8 +191,12 @@ void sleep_begin_turn(struct replica *r)
     if (!r->nap.is_asleep)
         return;
     bool is_awake = r->cons != NULL && !consensus_is_asleep(r->cons);
-    if (is_awake || r->writes.count > 0 || replica_has_open_reads(r) || r->needs_stamp)
+    if (!is_awake && r->writes.count == 0 && !replica_has_open_reads(r) && !r->needs_stamp)
+        return;
+    if (is_awake || is_led(r))
         sleep_wake(r, SLEEP_WOKEN_BY_WORK);
+    else
+        rouse_at_once(r, SLEEP_WOKEN_BY_WORK);
 }
 
 void sleep_turn(struct replica *r)
@@ -198,6 +212,7 @@ void sleep_turn(struct replica *r)
 void sleep_note_work(struct replica *r)
 {
     r->nap.busy_us = env_now_us(r->store->env);
+    r->nap.is_quick = false;
 }
 
 bool sleep_is_rest(const struct replica *r, const struct cons_msg *msg)
@@ -235,6 +250,71 @@ void sleep_on_rest(struct replica *r, const struct cons_msg *msg, uint64_t from_
         say(r, from_store, msg->from, PULSE_RESTED);
 }
 
+/* ---- from the start --------------------------------------------------------------------- */
+
+static int is_no_change(void *data, uint64_t index, const struct raftlog_entry *entry)
+{
+    (void)data;
+    (void)index;
+    return entry->type == CONS_CHANGE ? ERR_BUSY : 0;
+}
+
+/* May others need nothing of it before it is woken? Its members, while it has no consensus,
+ * are those of its descriptor. */
+static bool may_be_dormant(const struct replica *r, const struct raftlog_group_state *log)
+{
+    const struct store *store = r->store;
+    uint64_t applied = range_meta(r->range)->applied_index;
+    return store->opt.hibernate_after_ms > 0 && r->range_id != RANGE_ID_SYSTEM && !r->has_run &&
+           !r->wants_campaign && !r->is_newborn && !r->is_no_member && !log->is_damaged &&
+           range_meta(r->range)->merges.frozen.attempt == 0 && !merge_has_duty(r) &&
+           raftlog_each(store->log, r->replica_id, applied + 1, log->last_index, CONS_CHANGE,
+                        is_no_change, NULL, NULL) == 0;
+}
+
+static struct cons_parked *make_parked(const struct replica *r,
+                                       const struct raftlog_group_state *log)
+{
+    struct cons_config config;
+    const struct range_meta *meta = range_meta(r->range);
+    if (cons_config_decode(buf_slice(&meta->conf), &config, NULL) != 0 ||
+        cons_config_voters(&config) < 2)
+        return NULL; /* what is wrong is told when consensus begins; who is alone leads at once */
+    struct cons_parked *p = malloc(sizeof *p + config.n * sizeof p->members[0]);
+    if (p == NULL)
+        return NULL;
+    *p = (struct cons_parked){
+        .term = log->term,
+        .vote = log->vote,
+        .index = meta->applied_index,
+        .index_term = meta->applied_term,
+        .config_index = meta->conf_index,
+        .next_write_id = r->next_write_id,
+        .n_members = config.n,
+    };
+    memcpy(p->members, config.members, config.n * sizeof p->members[0]);
+    return p;
+}
+
+bool sleep_from_start(struct replica *r)
+{
+    struct raftlog_group_state log;
+    if (r->range == NULL || raftlog_group_state(r->store->log, r->replica_id, &log) != 0 ||
+        !may_be_dormant(r, &log))
+        return false;
+    struct cons_parked *parked = make_parked(r, &log);
+    if (parked == NULL)
+        return false;
+    r->nap.parked = parked;
+    r->nap.rest = (struct cons_rest){.term = parked->term, .index = parked->index};
+    r->nap.leader_store = 0;
+    r->nap.is_dormant = true;
+    r->store->sleepers.parked++;
+    note_asleep(r);
+    rouse_put(r, SLEEP_WOKEN_BY_START);
+    return true;
+}
+
 /* ---- waking -------------------------------------------------------------------------------- */
 
 void sleep_on_woken(void *ctx)
@@ -242,20 +322,27 @@ void sleep_on_woken(void *ctx)
     replica_wake(ctx);
 }
 
+static int begin_again(struct replica *r, bool believes, struct err *err)
+{
+    struct cons_options options;
+    const struct cons_parked *parked = r->nap.parked;
+    if (r->nap.is_dormant)
+        return replica_start_consensus(r, err);
+    replica_cons_options(r, &options);
+    struct cons_msg beat = consensus_parked_beat(&options, parked);
+    beat.version = r->nap.version;
+    int rv = consensus_unpark(&r->cons, &options, store_now_ms(r->store), parked, err);
+    if (rv == 0 && believes)
+        consensus_receive(r->cons, store_now_ms(r->store), &beat, NULL);
+    return rv;
+}
+
 /* `believes`: in the leader that it slept under. */
 static void unpark(struct replica *r, bool believes)
 {
     struct err err = {0};
-    struct cons_options options;
-    struct cons_parked *parked = r->nap.parked;
-    struct cons_msg beat;
-    replica_cons_options(r, &options);
-    beat = consensus_parked_beat(&options, parked);
-    beat.version = r->nap.version;
     r->nap.is_unparking = true;
-    int rv = consensus_unpark(&r->cons, &options, store_now_ms(r->store), parked, &err);
-    if (rv == 0 && believes)
-        consensus_receive(r->cons, store_now_ms(r->store), &beat, NULL);
+    int rv = begin_again(r, believes, &err);
     r->nap.is_unparking = false;
     unpark_free(r);
     if (rv != 0) {
@@ -265,7 +352,7 @@ static void unpark(struct replica *r, bool believes)
     }
 }
 
-static void wake(struct replica *r, enum sleep_end why, bool believes)
+static void wake(struct replica *r, enum sleep_end why, bool is_orphan)
 {
     struct store *store = r->store;
     uint64_t now_ms = store_now_ms(store);
@@ -273,14 +360,14 @@ static void wake(struct replica *r, enum sleep_end why, bool believes)
         return;
     store->sleepers.woken[why]++;
     if (r->nap.parked != NULL)
-        unpark(r, believes);
+        unpark(r, !is_orphan && is_led(r));
     if (r->cons == NULL)
         return; /* damaged */
     note_awake(r);
-    if (believes)
-        consensus_wake(r->cons, now_ms);
-    else
+    if (is_orphan)
         consensus_wake_orphan(r->cons, now_ms);
+    else
+        consensus_wake(r->cons, now_ms);
     clock_on_replica(r);
     care_on_awake(r);
     replica_wake(r);
@@ -288,18 +375,22 @@ static void wake(struct replica *r, enum sleep_end why, bool believes)
 
 void sleep_wake(struct replica *r, enum sleep_end why)
 {
-    wake(r, why, true);
+    wake(r, why, false);
 }
 
 void sleep_wake_orphan(struct replica *r, enum sleep_end why)
 {
-    wake(r, why, false);
+    wake(r, why, true);
 }
 
-void sleep_wake_all(struct store *store, enum sleep_end why)
+void sleep_wake_leaders(struct store *store, enum sleep_end why)
 {
     LIST_FOREACH(it, &store->sleepers.asleep)
-    sleep_wake(list_entry(it, struct replica, in_awake), why);
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
+        if (r->nap.rest.leader == r->replica_id)
+            sleep_wake(r, why);
+    }
 }
 
 static bool has_member_on(const struct replica *r, uint64_t store_id)
@@ -317,10 +408,9 @@ void sleep_on_lost(struct store *store, uint64_t store_id, enum sleep_end why)
     LIST_FOREACH(it, &store->sleepers.asleep)
     {
         struct replica *r = list_entry(it, struct replica, in_awake);
-        if (r->nap.leader_store == store_id)
-            sleep_wake_orphan(r, why);
-        else if (r->nap.rest.leader == r->replica_id && has_member_on(r, store_id))
-            sleep_wake(r, why);
+        bool leads = r->nap.rest.leader == r->replica_id;
+        if (r->nap.leader_store == store_id || (leads && has_member_on(r, store_id)))
+            rouse_put(r, why);
     }
     LIST_FOREACH(it, &store->sleepers.awake) /* who asks asks anew */
     {
@@ -334,6 +424,10 @@ void sleep_on_asked(struct replica *r)
 {
     uint64_t now_us = env_now_us(r->store->env);
     uint64_t every_us = (uint64_t)SLEEP_DOUBT_MS * 1000;
+    if (r->nap.is_asleep && !is_led(r)) {
+        rouse_at_once(r, SLEEP_WOKEN_BY_WORK);
+        return;
+    }
     if (!r->nap.is_asleep || r->nap.leader_store == r->store->opt.store_id ||
         (r->nap.doubted_us != 0 && now_us < r->nap.doubted_us + every_us))
         return;
@@ -341,10 +435,25 @@ void sleep_on_asked(struct replica *r)
     strangers_ask_asleep(r, r->nap.leader_store);
 }
 
+/* Was the question a client's? */
+static bool is_waited_for(const struct replica *r)
+{
+    uint64_t patience_us = (uint64_t)r->store->opt.election_timeout_ms * 1000;
+    return r->nap.doubted_us != 0 && env_now_us(r->store->env) < r->nap.doubted_us + patience_us;
+}
+
+static void on_doubt(struct replica *r)
+{
+    if (is_waited_for(r))
+        rouse_at_once(r, SLEEP_WOKEN_BY_DOUBT);
+    else
+        rouse_put(r, SLEEP_WOKEN_BY_DOUBT);
+}
+
 void sleep_on_denied(struct replica *r, uint64_t store_id)
 {
     if (r->nap.is_asleep && r->nap.leader_store == store_id && store_id != r->store->opt.store_id)
-        sleep_wake_orphan(r, SLEEP_WOKEN_BY_DOUBT);
+        on_doubt(r);
 }
 
 /* ---- asleep --------------------------------------------------------------------------------- */
@@ -374,6 +483,9 @@ bool sleep_takes(struct replica *r, const struct cons_msg *msg, uint64_t boot)
         r->store->sleepers.told_asleep++;
         return true;
     }
+    bool is_beat = msg->type == CONS_MSG_APPEND && msg->append.n == 0;
+    if (r->nap.is_dormant && is_beat && !rouse_takes_beat(r->store))
+        return true; /* it comes again */
     sleep_wake(r, SLEEP_WOKEN_BY_WORK);
     return r->cons == NULL;
 }
@@ -448,7 +560,7 @@ void sleep_check_some(struct store *store)
         list_push_back(&s->asleep, &r->in_awake);
         if (r->nap.rest.leader == r->replica_id)
             beats_on_asleep(r);
-        else if (!PLANTED(sleeper_not_checked))
+        else if (!PLANTED(sleeper_not_checked) && !r->nap.is_dormant)
             strangers_ask_asleep(r, r->nap.leader_store);
     }
 }
@@ -463,6 +575,7 @@ void sleep_check_replica(const struct replica *r)
     ASSERT(r->state == REPLICA_RUNNING);
     ASSERT((nap->parked != NULL) == (r->cons == NULL));
     ASSERT(r->range_id != RANGE_ID_SYSTEM);
+    ASSERT(!nap->is_dormant || (nap->parked != NULL && list_is_linked(&nap->roused.in_line)));
     if (r->cons != NULL && !consensus_is_asleep(r->cons)) {
         ASSERT(list_is_linked(&r->in_woken)); /* its turn comes */
         return;

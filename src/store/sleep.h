@@ -19,7 +19,9 @@
  *    for pre-votes, which wakes the leader, whose heartbeat ends it. A learner asks whether
  *    it is a member (strangers.c), with the same effect.
  *  - A store that falls silent or comes back with another boot number wakes what it led, with
- *    clocks set forward, and what is led here and has a member there.
+ *    clocks set forward, and what is led here and has a member there: a few at a time (rouse.h).
+ *  - At a start a replica with nothing left to replay is dormant: parked under nobody, without
+ *    a consensus yet, and in line to be woken.
  *  - A follower asleep is parked: its consensus is put away in some 100 bytes. Read probes
  *    are answered without it. Where it is looked for, r->cons is NULL.
  *  - A follower that refuses a client asks its leader, too: the client may have been refused
@@ -41,6 +43,7 @@
 
 #include "base/list.h"
 #include "consensus/consensus.h"
+#include "store/rouse.h"
 
 struct store;
 struct replica;
@@ -54,24 +57,18 @@ enum {
     SLEEP_COMPLAIN_MS = 1000, /* a damaged replica says so, that often */
 };
 
-/* Why a sleeper woke. */
-enum sleep_end {
-    SLEEP_WOKEN_BY_WORK,    /* here, or what a member sent */
-    SLEEP_WOKEN_BY_SILENCE, /* of a store */
-    SLEEP_WOKEN_BY_BOOT,    /* of a store */
-    SLEEP_WOKEN_BY_DOUBT,   /* the leader is none, as somebody said; a member is in trouble */
-    SLEEP_END_NR,
-};
-
 /* Of a replica. */
 struct nap {
     bool is_asleep;
+    bool is_dormant;            /* not woken since the process began: parked, under nobody */
     bool is_unparking;          /* its consensus begins, and has no news */
+    struct roused roused;       /* rouse.h */
     struct cons_parked *parked; /* owned; NULL: it has its consensus */
     struct cons_rest rest;      /* where it sleeps; leader: where it asks to */
     uint64_t leader_store;      /* asleep */
     uint8_t version;            /* of its leader's heartbeats */
     uint64_t busy_us;           /* leader: when there was something to do */
+    bool is_quick;              /* woken for nobody's sake: it rests as soon as it can */
     uint64_t seen_index;        /* leader: its last entry when it was looked at */
     uint64_t asked_us;          /* leader: it asks since then; 0: it does not */
     uint64_t not_before_us;     /* leader: it asks again */
@@ -105,6 +102,9 @@ void sleep_begin_turn(struct replica *r);
 /* … and ends: may it sleep? */
 void sleep_turn(struct replica *r);
 
+/* Its log is replayed. May it be dormant, instead of beginning its consensus? Done if so. */
+bool sleep_from_start(struct replica *r);
+
 /* From consensus: it has been woken. */
 void sleep_on_woken(void *ctx);
 
@@ -120,8 +120,8 @@ void sleep_wake(struct replica *r, enum sleep_end why);
 /* The same where the leader is believed to be gone. */
 void sleep_wake_orphan(struct replica *r, enum sleep_end why);
 
-/* All that sleep here. */
-void sleep_wake_all(struct store *store, enum sleep_end why);
+/* All that lead here asleep. */
+void sleep_wake_leaders(struct store *store, enum sleep_end why);
 
 /* A client's request for data: it is busy. */
 void sleep_note_work(struct replica *r);
@@ -145,7 +145,7 @@ void sleep_on_word(struct store *store, uint64_t from_store, uint64_t boot,
 void sleep_on_lost(struct store *store, uint64_t store_id, enum sleep_end why);
 
 /* A client was sent on to the leader that it sleeps under, and may come back from there: is
- * that one still what it was? */
+ * that one still what it was? Without one to be asked it stands itself. */
 void sleep_on_asked(struct replica *r);
 
 /* That leader does not lead, says its store. */

@@ -338,7 +338,7 @@ void store_drain(struct store *store, uint32_t timeout_ms, store_drain_cb cb, vo
     net_stop_listening(store->net);
     uint32_t cursor = 0;
     struct replica *r;
-    sleep_wake_all(store, SLEEP_WOKEN_BY_WORK); /* who leads asleep hands over, too */
+    sleep_wake_leaders(store, SLEEP_WOKEN_BY_WORK); /* who leads asleep hands over, too */
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
         replica_write_fail_queue(r, ERR_NOT_LEADER);
         watch_fail_all(r, ERR_NOT_LEADER);
@@ -483,6 +483,7 @@ static void init_parts(struct store *store)
     list_init(&store->sleepers.asleep);
     admit_init(store);
     pulse_init(store);
+    rouse_init(store);
     list_init(&store->greeted);
     list_init(&store->orphans);
     list_init(&store->merged);
@@ -508,6 +509,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     if (store == NULL)
         return err_set(err, ERR_NOMEM, "store of %zu bytes", sizeof *store);
     store->env = env;
+    store->began_ms = env_now_us(env) / 1000;
     store->opt = *options;
     store->logger = options->logger;
     store->inflight.max = STORE_INFLIGHT_BYTES_MAX;
@@ -550,6 +552,7 @@ void store_free(struct store *store)
     beats_free(store);
     store_mail_free(store);
     pulse_free(store);
+    rouse_free(store);
     driver_free(store);
     recover_free(store);
     net_free(store->net);
@@ -660,6 +663,7 @@ void store_sleep_stats(const struct store *store, struct store_sleep_stats *ret_
         .woken_by_silence = s->woken[SLEEP_WOKEN_BY_SILENCE],
         .woken_by_boot = s->woken[SLEEP_WOKEN_BY_BOOT],
         .woken_by_doubt = s->woken[SLEEP_WOKEN_BY_DOUBT],
+        .woken_by_start = s->woken[SLEEP_WOKEN_BY_START],
         .answered_asleep = s->told_asleep,
     };
 }
@@ -715,6 +719,7 @@ void store_check(const struct store *store)
     book_check(&store->book);
     admit_check(store);
     replicas_check(&store->replicas);
+    rouse_check(store);
     uint32_t cursor = 0;
     const struct replica *r;
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)

@@ -182,6 +182,7 @@ struct store_sleep_stats {
     uint64_t woken_by_silence;
     uint64_t woken_by_boot;
     uint64_t woken_by_doubt;
+    uint64_t woken_by_start;  /* of the process: they had no consensus until then */
     uint64_t answered_asleep; /* heartbeats and probes that woke nobody */
 };
 void store_sleep_stats(const struct store *store, struct store_sleep_stats *ret_stats);

@@ -128,6 +128,7 @@ struct store {
     struct list woken;           /* replicas that the end of this turn must look at */
     uint32_t replaying;          /* replicas that are */
     struct sleepers sleepers;    /* sleep.h */
+    struct rousing rousing;      /* rouse.h */
     struct pulses pulses;        /* pulse.h */
     struct cons_budget inflight; /* entries on their way to followers, of all groups */
     struct raft_wire *wire;
@@ -136,6 +137,7 @@ struct store {
     struct op *ops; /* COMMAND_OPS_MAX: of a command being checked */
     enum store_state state;
     bool has_met_peer; /* some peer was up since the start */
+    uint64_t began_ms; /* when this process opened it */
 
     struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
     struct env_timer timer; /* the tick, while operators wait or it drains */

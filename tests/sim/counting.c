@@ -45,6 +45,7 @@ static void count_sleep(struct cover *cover, const struct store *store)
     cover_add(cover, "sleep: woken by silence", s.woken_by_silence);
     cover_add(cover, "sleep: woken by a boot number", s.woken_by_boot);
     cover_add(cover, "sleep: woken by doubt", s.woken_by_doubt);
+    cover_add(cover, "sleep: woken after a start", s.woken_by_start);
     cover_add(cover, "sleep: answered asleep", s.answered_asleep);
 }
 

@@ -66,6 +66,7 @@ static const char *const cover_expected[] = {
     "sleep: woken by silence",
     "sleep: woken by a boot number",
     "sleep: woken by doubt",
+    "sleep: woken after a start",
     "sleep: answered asleep",
     /* consensus */
     "raft: message dropped",

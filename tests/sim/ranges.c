@@ -112,6 +112,7 @@ void ranges_count_sleep(size_t i)
     run.sleep.woken_by_silence += s.woken_by_silence;
     run.sleep.woken_by_boot += s.woken_by_boot;
     run.sleep.woken_by_doubt += s.woken_by_doubt;
+    run.sleep.woken_by_start += s.woken_by_start;
     run.sleep.answered_asleep += s.answered_asleep;
 }
 
@@ -370,12 +371,13 @@ static void say_sleep(void)
 {
     for (size_t i = 0; i < run.rig.count; i++)
         ranges_count_sleep(i);
-    printf(" slept %llu woken %llu silence %llu boot %llu doubt %llu asleep %llu\n",
-           (unsigned long long)run.sleep.slept, (unsigned long long)run.sleep.woken_by_work,
-           (unsigned long long)run.sleep.woken_by_silence,
-           (unsigned long long)run.sleep.woken_by_boot,
-           (unsigned long long)run.sleep.woken_by_doubt,
-           (unsigned long long)run.sleep.answered_asleep);
+    printf(
+        " slept %llu woken %llu silence %llu boot %llu doubt %llu start %llu asleep "
+        "%llu\n",
+        (unsigned long long)run.sleep.slept, (unsigned long long)run.sleep.woken_by_work,
+        (unsigned long long)run.sleep.woken_by_silence, (unsigned long long)run.sleep.woken_by_boot,
+        (unsigned long long)run.sleep.woken_by_doubt, (unsigned long long)run.sleep.woken_by_start,
+        (unsigned long long)run.sleep.answered_asleep);
 }
 
 static void run_seed(uint64_t seed, uint32_t seconds)

@@ -140,18 +140,24 @@ static void test_leader_restarts(void **state)
     struct rig rig;
     size_t leader = open_sleepy(&rig, 300000);
     run_until_asleep(&rig, 3);
+    uint64_t term = consensus_term(store_consensus(rig.stores[leader]));
     rig_crash(&rig, leader, SIM_CRASH_KILL);
     assert_int_equal(rig_start(&rig, leader, NULL), 0);
-    rig_run(&rig, 4 * rig.options.election_timeout_ms * RIG_MS);
-    uint64_t by_boot = 0, by_silence = 0;
-    for (size_t i = 0; i < 3; i++) {
-        by_boot += stats_of(&rig, i).woken_by_boot;
-        by_silence += stats_of(&rig, i).woken_by_silence;
+    uint64_t by_silence = 0;
+    bool is_woken = false;
+    for (uint32_t i = 0; i < 4 * rig.options.election_timeout_ms; i++) {
+        rig_run(&rig, RIG_MS);
+        is_woken = is_woken || asleep(&rig) == 0; /* by its boot number, or for a vote */
     }
-    assert_int_equal(by_boot, 2);
+    for (size_t i = 0; i < 3; i++)
+        by_silence += stats_of(&rig, i).woken_by_silence;
+    assert_true(is_woken);
     assert_int_equal(by_silence, 0);
-    size_t next = rig_leader(&rig);
+    size_t next = (leader + 1) % 3;
+    assert_put(&rig, next, "a", "1");
+    next = rig_leader(&rig);
     assert_true(next < 3);
+    assert_true(consensus_term(store_consensus(rig.stores[next])) > term);
     assert_put(&rig, next, "a", "2");
     run_until_asleep(&rig, 3);
     rig_close(&rig);
@@ -288,6 +294,205 @@ static void test_agreed_in_an_earlier_life(void **state)
     rig_close(&rig);
 }
 
+/* ---- many --------------------------------------------------------------------------------- */
+
+enum { MANY = 150, MANY_FIRST_ID = 1000 };
+
+static uint64_t nth_range(uint32_t n)
+{
+    return n == 0 ? (uint64_t)STORE_FIRST_RANGE_ID : MANY_FIRST_ID + n;
+}
+
+static const struct replica *replica_at(const struct rig *rig, size_t i, uint32_t n)
+{
+    return replicas_of_range(&rig->stores[i]->replicas, nth_range(n));
+}
+
+/* Cut what is above key `n` off the range before it. */
+static void split_off(struct rig *rig, size_t at, uint32_t n)
+{
+    uint8_t raw[16] = {2};
+    const struct range_descriptor *d =
+        range_descriptor(store_range_of(rig->stores[at], nth_range(n - 1)));
+    struct request request = {
+        .kind = REQUEST_SPLIT,
+        .range_id = nth_range(n - 1),
+        .span_epoch = d->epoch.span,
+        .split = {.conf_epoch = d->epoch.conf,
+                  .new_range_id = nth_range(n),
+                  .child_count = d->replica_count},
+    };
+    int len = snprintf((char *)raw + 5, sizeof raw - 5, "k%04u", (unsigned)n);
+    request.split.key = slice_of(raw, 5 + (size_t)len);
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        request.split.children[i].store_id = d->replicas[i].store_id;
+        request.split.children[i].replica_id = nth_range(n) * 100 + i;
+    }
+    struct rig_answer *answer = rig_ask(rig, at, &request);
+    for (int i = 0; i < 50 && (answer->count == 0 || !replica_is_leader(replica_at(rig, at, n)));
+         i++)
+        rig_run(rig, 20 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+}
+
+/* MANY ranges on three stores, all asleep and led by one of them, whose place is returned. */
+static size_t open_many(struct rig *rig)
+{
+    size_t leader = open_sleepy(rig, 300000);
+    for (uint32_t n = 1; n < MANY; n++)
+        split_off(rig, leader, n);
+    run_until_asleep(rig, 3 * MANY);
+    return leader;
+}
+
+static uint64_t term_of(const struct replica *r)
+{
+    if (r->cons != NULL)
+        return consensus_term(r->cons);
+    return r->nap.parked == NULL ? 0 : r->nap.parked->term;
+}
+
+/* The sum, over the ranges, of the greatest term that a store is in. */
+static uint64_t terms(const struct rig *rig)
+{
+    uint64_t sum = 0;
+    for (uint32_t n = 0; n < MANY; n++) {
+        uint64_t most = 0;
+        for (size_t i = 0; i < rig->count; i++)
+            most = rig->stores[i] == NULL ? most : MAX(most, term_of(replica_at(rig, i, n)));
+        sum += most;
+    }
+    return sum;
+}
+
+/* Of how many ranges another store than `except` leads. */
+static uint32_t led(const struct rig *rig, size_t except)
+{
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < MANY; n++) {
+        bool is_led = false;
+        for (size_t i = 0; i < rig->count; i++)
+            is_led = is_led || (i != except && rig->stores[i] != NULL &&
+                                replica_is_leader(replica_at(rig, i, n)));
+        count += is_led;
+    }
+    return count;
+}
+
+/* Run until all are led. Meanwhile no store has more elections under way than it may. */
+static void run_until_led(struct rig *rig, size_t except)
+{
+    for (int i = 0; i < 10000 && led(rig, except) < MANY; i++) {
+        rig_run(rig, RIG_MS);
+        for (size_t k = 0; k < rig->count; k++)
+            assert_true(rig->stores[k] == NULL || rig->stores[k]->rousing.going_count <= ROUSE_MAX);
+    }
+    assert_int_equal(led(rig, except), MANY);
+}
+
+static uint64_t woken_by_loss(const struct rig *rig)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < rig->count; i++)
+        n += stats_of(rig, i).woken_by_silence + stats_of(rig, i).woken_by_boot;
+    return n;
+}
+
+/* All stand still for longer than any time-out, as a machine does that sleeps: nobody was
+ * silent, so nobody wakes, and nobody is elected. */
+static void test_all_stand_still(void **state)
+{
+    (void)state;
+    struct rig rig;
+    open_many(&rig);
+    uint64_t before = terms(&rig);
+    for (size_t i = 0; i < rig.count; i++)
+        sim_node_pause(rig.nodes[i]);
+    rig_run(&rig, 5 * rig.options.election_timeout_ms * RIG_MS);
+    for (size_t i = 0; i < rig.count; i++)
+        sim_node_resume(rig.nodes[i]);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_true(terms(&rig) == before);
+    assert_true(woken_by_loss(&rig) == 0);
+    assert_int_equal(asleep(&rig), 3 * MANY);
+    rig_close(&rig);
+}
+
+/* One stands still: the others elect, once for each range. It has heard nobody meanwhile,
+ * which is its own fault: nothing that it follows wakes for it. */
+static void test_one_stands_still(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_many(&rig);
+    size_t other = (leader + 1) % 3;
+    uint64_t before = terms(&rig);
+    sim_node_pause(rig.nodes[other]);
+    rig_run(&rig, 5 * rig.options.election_timeout_ms * RIG_MS);
+    sim_node_resume(rig.nodes[other]);
+    rig_run(&rig, 8000 * RIG_MS);
+    assert_true(terms(&rig) == before); /* who leads is not in doubt */
+    assert_true(stats_of(&rig, other).woken_by_silence == 0);
+    sim_node_pause(rig.nodes[leader]);
+    run_until_led(&rig, leader);
+    sim_node_resume(rig.nodes[leader]);
+    rig_run(&rig, 8000 * RIG_MS);
+    assert_true(terms(&rig) >= before + MANY);
+    assert_true(terms(&rig) <= before + MANY + MANY / 10);
+    run_until_asleep(&rig, 3 * MANY);
+    rig_close(&rig);
+}
+
+/* The store that led all of them dies for good: as many elections as there are ranges, shared
+ * by the two that live, a few at a time. */
+static void test_death_of_who_led_all(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_many(&rig);
+    uint64_t before = terms(&rig);
+    rig_crash(&rig, leader, SIM_CRASH_POWER);
+    run_until_led(&rig, leader);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_true(terms(&rig) >= before + MANY);
+    assert_true(terms(&rig) <= before + MANY + MANY / 10);
+    for (size_t i = 0; i < rig.count; i++) {
+        uint32_t own = 0;
+        for (uint32_t n = 0; n < MANY && rig.stores[i] != NULL; n++)
+            own += replica_is_leader(replica_at(&rig, i, n));
+        assert_true(i == leader || own >= MANY / 3);
+    }
+    assert_int_equal(rig_start(&rig, leader, NULL), 0);
+    run_until_asleep(&rig, 3 * MANY);
+    assert_true(terms(&rig) <= before + MANY + MANY / 10);
+    rig_close(&rig);
+}
+
+/* All start together: dormant until it is their turn, but whoever is asked for serves soon. */
+static void test_start_of_all(void **state)
+{
+    (void)state;
+    struct rig rig;
+    open_many(&rig);
+    uint64_t before = terms(&rig);
+    for (size_t i = 0; i < rig.count; i++)
+        rig_crash(&rig, i, SIM_CRASH_KILL);
+    for (size_t i = 0; i < rig.count; i++)
+        assert_int_equal(rig_start(&rig, i, NULL), 0);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(parked(&rig), 3 * MANY);
+    run_until_led(&rig, rig.count);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_true(terms(&rig) >= before + MANY);
+    assert_true(terms(&rig) <= before + MANY + MANY / 10);
+    run_until_asleep(&rig, 3 * MANY);
+    for (size_t i = 0; i < rig.count; i++) {
+        assert_true(stats_of(&rig, i).woken_by_start > 0);
+        store_check(rig.stores[i]);
+    }
+    rig_close(&rig);
+}
+
 static void flip_table(void *data, const char *path, uint64_t size)
 {
     char *found = data;
@@ -335,6 +540,10 @@ int main(void)
         cmocka_unit_test(test_drained),
         cmocka_unit_test(test_damage_asleep),
         cmocka_unit_test(test_agreed_in_an_earlier_life),
+        cmocka_unit_test(test_all_stand_still),
+        cmocka_unit_test(test_one_stands_still),
+        cmocka_unit_test(test_death_of_who_led_all),
+        cmocka_unit_test(test_start_of_all),
     };
     return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
 }
