@@ -60,6 +60,7 @@ struct config {
     uint64_t log_budget_bytes;
     uint64_t log_cache_bytes;
     uint64_t check_bytes_per_s;
+    uint64_t snapshot_bytes_per_s;
     uint64_t compaction_bytes_per_s;
     uint64_t compaction_threads;
     uint64_t scrub_bytes_per_s;

@@ -31,6 +31,7 @@ static void set_engine(const struct config *config, struct store_options *option
     options->lsm.compact_shares = (unsigned)config->compaction_threads;
     options->lsm.scrub_bytes = config->scrub_bytes_per_s;
     options->check_bytes_per_s = config->check_bytes_per_s;
+    options->snapshot_bytes_per_s = config->snapshot_bytes_per_s;
 }
 
 static void set_limits(const struct config *config, struct store_options *options)

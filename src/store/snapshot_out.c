@@ -7,6 +7,9 @@
  *                                        └ last chunk ─▶ ENDED ─ack of all─▶ gone
  *   any ─ closed, refused, role lost, no progress ─▶ gone
  *
+ * STORE_SNAPSHOTS_OUT_MAX are on their way from a store at a time, the others wait their turn;
+ * together they send store_options.snapshot_bytes_per_s, however many ranges move.
+ *
  * Only when the other side has every byte does consensus send the description.
  */
 #include <stdlib.h>
@@ -19,7 +22,6 @@
 
 enum {
     OUT_STUCK_US = 10 * 1000 * 1000,
-    OUT_BYTES_PER_S = 64 << 20,
 };
 
 enum out_state { OUT_WANTED, OUT_OPENING, OUT_READING, OUT_BLOCKED, OUT_ENDED, OUT_NR };
@@ -34,10 +36,12 @@ static const uint32_t out_successors[OUT_NR] = {
 
 struct snapshot_out {
     struct list in_streams;
+    struct list in_waiting; /* store's: for its turn */
     struct replica *replica;
     uint64_t target; /* replica id */
     enum out_state state;
     bool is_dropped; /* freed when the read in flight comes back */
+    bool is_counted; /* among those on their way */
     uint64_t number;
     struct net_stream *stream;
     struct range_snapshot *snapshot;
@@ -57,10 +61,31 @@ static void out_move(struct snapshot_out *o, enum out_state to)
     o->progress_us = env_now_us(o->replica->store->env);
 }
 
+/* Is there room, it is the turn of who waits longest. */
+static void wake_waiting(struct store *store)
+{
+    struct list *waiting = &store->snapshots_waiting;
+    if (store->snapshots_out < STORE_SNAPSHOTS_OUT_MAX && !list_is_empty(waiting))
+        replica_wake(list_first(waiting, struct snapshot_out, in_waiting)->replica);
+}
+
+/* It is not on its way any more, nor waits for that. */
+static void out_leave(struct snapshot_out *o)
+{
+    struct store *store = o->replica->store;
+    list_remove(&o->in_waiting);
+    ASSERT(store->snapshots_out >= o->is_counted);
+    store->snapshots_out -= o->is_counted;
+    o->is_counted = false;
+    wake_waiting(store);
+}
+
 static void out_release(struct snapshot_out *o)
 {
     env_timer_stop(&o->pace);
     list_remove(&o->in_streams);
+    list_remove(&o->in_waiting);
+    o->replica->store->snapshots_out -= o->is_counted;
     range_snapshot_free(o->snapshot);
     free(o);
 }
@@ -72,6 +97,7 @@ static void out_drop(struct snapshot_out *o, int status, const char *reason)
     o->stream = NULL;
     env_timer_stop(&o->pace);
     list_remove(&o->in_streams);
+    out_leave(o);
     if (o->snapshot != NULL && range_snapshot_is_busy(o->snapshot)) {
         o->is_dropped = true;
         list_push_back(&o->replica->dropped_streams, &o->in_streams);
@@ -171,9 +197,25 @@ static void pace_due(struct env_timer *timer)
     read_next(timer->data);
 }
 
+/* The next chunk, when what all streams have sent so far has had its time. */
+static void read_in_time(struct snapshot_out *o)
+{
+    const struct store *store = o->replica->store;
+    env_timer_start_at(&o->pace, MAX(store->snapshot_free_us, env_now_us(store->env)));
+}
+
+static void note_sent(struct store *store, size_t bytes)
+{
+    store->snapshot_free_us = MAX(store->snapshot_free_us, env_now_us(store->env)) +
+                              (uint64_t)bytes * 1000000 / store->opt.snapshot_bytes_per_s;
+}
+
 static void push(struct snapshot_out *o)
 {
-    int rv = o->chunk.len == 0 ? 0 : send_chunk(o);
+    size_t len = o->chunk.len;
+    int rv = len == 0 ? 0 : send_chunk(o);
+    if (rv == 0)
+        note_sent(o->replica->store, len);
     if (rv == 0)
         o->chunk = (struct slice){0};
     if (rv == 0 && o->chunk_is_last)
@@ -189,7 +231,7 @@ static void push(struct snapshot_out *o)
     }
     out_move(o, o->chunk_is_last ? OUT_ENDED : OUT_READING);
     if (!o->chunk_is_last)
-        env_timer_start(&o->pace, (uint64_t)RANGE_CHUNK_MAX * 1000000 / OUT_BYTES_PER_S);
+        read_in_time(o);
 }
 
 static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
@@ -223,7 +265,7 @@ static void on_open(void *data, const struct net_identity *who)
         return;
     }
     out_move(o, OUT_READING);
-    read_next(o);
+    read_in_time(o);
 }
 
 static void out_complete(struct snapshot_out *o)
@@ -295,6 +337,7 @@ void snapshot_out_start(struct replica *r, uint64_t target)
     o->state = OUT_WANTED;
     o->progress_us = env_now_us(r->store->env);
     list_init(&o->in_streams);
+    list_init(&o->in_waiting);
     env_timer_init(&o->pace, r->store->env, pace_due, o);
     list_push_back(&r->streams, &o->in_streams);
     LOG_DEBUG(r->store->logger, "snapshot_wanted", "range=%llu target=%llu",
@@ -312,6 +355,10 @@ static void out_open(struct snapshot_out *o)
         return;
     }
     o->number = ++r->store->stream_number;
+    o->is_counted = true;
+    r->store->snapshots_out++;
+    list_remove(&o->in_waiting);
+    wake_waiting(r->store);
     out_move(o, OUT_OPENING);
     int rv = range_snapshot_new(r->range, &o->snapshot, &err);
     if (rv == 0)
@@ -324,6 +371,16 @@ static void out_open(struct snapshot_out *o)
     consensus_snapshot_started(r->cons, o->target, range_snapshot_index(o->snapshot));
 }
 
+/* Is it its turn? Those that wait longer go first. */
+static bool has_turn(struct snapshot_out *o)
+{
+    struct store *store = o->replica->store;
+    if (!list_is_linked(&o->in_waiting))
+        list_push_back(&store->snapshots_waiting, &o->in_waiting);
+    return store->snapshots_out < STORE_SNAPSHOTS_OUT_MAX &&
+           list_first(&store->snapshots_waiting, struct snapshot_out, in_waiting) == o;
+}
+
 void snapshot_out_turn(struct replica *r)
 {
     uint32_t running = 0;
@@ -334,8 +391,10 @@ void snapshot_out_turn(struct replica *r)
             running++;
             continue;
         }
-        if (running++ < REPLICA_STREAMS_MAX)
+        if (running < REPLICA_STREAMS_MAX && has_turn(o)) {
+            running++;
             out_open(o);
+        }
     }
 }
 
@@ -355,7 +414,7 @@ void snapshot_out_tick(struct replica *r, uint64_t now_us)
     LIST_FOREACH(it, &r->streams)
     {
         struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
-        if (now_us >= o->progress_us + OUT_STUCK_US) {
+        if (o->state != OUT_WANTED && now_us >= o->progress_us + OUT_STUCK_US) {
             out_fail(o, ERR_TIMEOUT, "no progress");
             return; /* the list may have changed; the next tick goes on */
         }

@@ -368,6 +368,7 @@ void store_options_init(struct store_options *options)
         .log_kept_bytes = (uint64_t)64 << 20,
         .retention_ms = RANGE_RETENTION_MS_DEFAULT,
         .check_bytes_per_s = (uint64_t)64 << 20,
+        .snapshot_bytes_per_s = (uint64_t)64 << 20,
         .water = {.no_replicas_bytes = (uint64_t)2 << 30,
                   .no_puts_bytes = (uint64_t)1 << 30,
                   .read_only_bytes = (uint64_t)256 << 20},
@@ -485,6 +486,7 @@ static void init_parts(struct store *store)
     pulse_init(store);
     rouse_init(store);
     list_init(&store->greeted);
+    list_init(&store->snapshots_waiting);
     list_init(&store->orphans);
     list_init(&store->merged);
     list_init(&store->letters);

@@ -97,18 +97,19 @@ struct store_options {
     bool has_leases;              /* lease reads are served: on all stores or on none. false */
     uint32_t max_clock_drift_ppm; /* by which a store's clock may run fast or slow: 500 */
     struct command_limits limits;
-    uint32_t scan_keys_max;     /* of a page: 10,000 */
-    uint32_t scan_bytes_max;    /* 4 MiB */
-    uint32_t entry_bytes_max;   /* of one log entry, unless one command is larger: 1 MiB */
-    uint32_t entries_in_flight; /* proposals not yet applied: 256 */
-    uint32_t queue_writes_max;  /* writes waiting to be proposed: 16,384 */
-    size_t queue_bytes_max;     /* of them: 64 MiB */
-    uint32_t queue_reads_max;   /* reads waiting: 16,384 */
-    uint64_t log_kept_bytes;    /* of log below the flushed index, for members that lag;
-                                   those behind it get a snapshot: 64 MiB */
-    uint64_t retention_ms;      /* how long old versions can be read; of a range that is made
-                                   from now on, and the same on all its stores: 10 min */
-    uint64_t check_bytes_per_s; /* that `range check` reads at most: 64 MiB */
+    uint32_t scan_keys_max;        /* of a page: 10,000 */
+    uint32_t scan_bytes_max;       /* 4 MiB */
+    uint32_t entry_bytes_max;      /* of one log entry, unless one command is larger: 1 MiB */
+    uint32_t entries_in_flight;    /* proposals not yet applied: 256 */
+    uint32_t queue_writes_max;     /* writes waiting to be proposed: 16,384 */
+    size_t queue_bytes_max;        /* of them: 64 MiB */
+    uint32_t queue_reads_max;      /* reads waiting: 16,384 */
+    uint64_t log_kept_bytes;       /* of log below the flushed index, for members that lag;
+                                      those behind it get a snapshot: 64 MiB */
+    uint64_t retention_ms;         /* how long old versions can be read; of a range that is made
+                                      from now on, and the same on all its stores: 10 min */
+    uint64_t check_bytes_per_s;    /* that `range check` reads at most: 64 MiB */
+    uint64_t snapshot_bytes_per_s; /* that all snapshots together send at most: 64 MiB */
     struct watermark_limits water;
     uint32_t connections_max;   /* of clients: 16,384 */
     size_t reply_bytes_max;     /* waiting for one client before it is pushed back: 8 MiB */

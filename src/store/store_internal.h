@@ -32,6 +32,7 @@ enum {
     STORE_SLOW_HAND_OVER_MS = 10000,     /* between hand-overs for a slow disk */
     STORE_INFLIGHT_BYTES_MAX = 64 << 20, /* entries on their way to followers */
     STORE_SNAPSHOTS_IN_MAX = 4,          /* streams taken in at a time */
+    STORE_SNAPSHOTS_OUT_MAX = 2,         /* … and sent */
 };
 
 /* 2020 and 2100: outside, the clock is not set. */
@@ -160,11 +161,14 @@ struct store {
     struct list merged;  /* absorb.c: replicas whose range was merged away, until that is durable */
     struct list letters; /* merge.c: from this store to itself */
     uint32_t letter_count;
-    struct env_task post;  /* … and their delivery */
-    struct list orphans;   /* replica_admin.c: edits on their way */
-    struct list greeted;   /* snapshot streams whose replica is not known yet */
-    uint32_t snapshots_in; /* all that are being taken in */
-    struct list transfers; /* admin: hand-overs that clients wait for */
+    struct env_task post;          /* … and their delivery */
+    struct list orphans;           /* replica_admin.c: edits on their way */
+    struct list greeted;           /* snapshot streams whose replica is not known yet */
+    uint32_t snapshots_in;         /* all that are being taken in */
+    uint32_t snapshots_out;        /* snapshot_out.c: those on their way … */
+    struct list snapshots_waiting; /* … and those that wait for their turn */
+    uint64_t snapshot_free_us;     /* by then all that was sent has had its time */
+    struct list transfers;         /* admin: hand-overs that clients wait for */
     struct watches watches;
     struct admit admit;
     uint64_t answered_bytes; /* of all answers to clients */

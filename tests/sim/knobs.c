@@ -72,4 +72,5 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     o->hibernate_check_ms = (uint32_t)rng_between(&rng, 500, 5000);
     o->has_leases = rng_chance(&rng, 2, 3);
     o->max_clock_drift_ppm = CLOCK_DRIFT_PPM_MAX;
+    o->snapshot_bytes_per_s = power(&rng, 18, 27);
 }

@@ -108,6 +108,45 @@ static void test_three_have_three_replicas(void **state)
     rig_close(&rig);
 }
 
+/* The data of a range goes to two new members, no faster than it may, and not before its turn. */
+static void test_snapshots_keep_their_rate(void **state)
+{
+    enum { VALUES = 64, VALUE_LEN = 32 << 10, RATE = 256 << 10 };
+    struct rig rig;
+    char key[16];
+    char *value = calloc(1, VALUE_LEN + 1);
+    (void)state;
+    assert_non_null(value);
+    memset(value, 'v', VALUE_LEN);
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig.options.snapshot_bytes_per_s = RATE;
+    rig.options.log_kept_bytes = 0;
+    assert_int_equal(rig_start(&rig, 0, NULL), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    for (int i = 0; i < VALUES; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        struct rig_answer *put = rig_put(&rig, 0, key, value, 5000);
+        rig_run(&rig, 50 * RIG_MS);
+        assert_int_equal(put->status, 0);
+    }
+    assert_int_equal(rig_start(&rig, 1, NULL), 0);
+    assert_int_equal(rig_start(&rig, 2, NULL), 0);
+    uint32_t passed_ms = 0;
+    while (!has_voters(&rig, STORE_FIRST_RANGE_ID, 3) && passed_ms < 120000) {
+        rig_run(&rig, 10 * RIG_MS);
+        passed_ms += 10;
+        assert_true(rig.stores[0]->snapshots_out <= STORE_SNAPSHOTS_OUT_MAX);
+    }
+    assert_true(has_voters(&rig, STORE_FIRST_RANGE_ID, 3));
+    assert_true(passed_ms >= 2 * 1000 * (uint64_t)VALUES * VALUE_LEN / RATE);
+    rig_run(&rig, 20000 * RIG_MS);
+    assert_int_equal(rig.stores[0]->snapshots_out, 0);
+    assert_true(list_is_empty(&rig.stores[0]->snapshots_waiting));
+    rig_close(&rig);
+    free(value);
+}
+
 /* All of them down, then up again: they find each other by their books. */
 static void test_all_restart(void **state)
 {
@@ -536,6 +575,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_store_is_a_cluster),
         cmocka_unit_test(test_three_have_three_replicas),
+        cmocka_unit_test(test_snapshots_keep_their_rate),
         cmocka_unit_test(test_all_restart),
         cmocka_unit_test(test_a_join_may_be_repeated),
         cmocka_unit_test(test_a_wiped_folder_does_not_come_back),
