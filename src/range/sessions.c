@@ -333,6 +333,17 @@ void sessions_forget(struct sessions *table, uint64_t *floor_ms)
     }
 }
 
+bool sessions_knows(const struct sessions *table, uint64_t session)
+{
+    const struct session_row *row = table_row(table, session);
+    return row != NULL && row->is_listed;
+}
+
+uint64_t sessions_oldest_ms(const struct sessions *table)
+{
+    return table->oldest == NULL ? 0 : table->oldest->used_ms;
+}
+
 enum session_verdict sessions_find(const struct sessions *table, uint64_t session,
                                    uint64_t sequence, struct slice *ret_result)
 {

@@ -102,6 +102,12 @@ int sessions_decode(struct slice in, struct sessions *table, struct err *err);
 enum session_verdict sessions_find(const struct sessions *table, uint64_t session,
                                    uint64_t sequence, struct slice *ret_result);
 
+/* Is there a row of this session? */
+bool sessions_knows(const struct sessions *table, uint64_t session);
+
+/* When the one was used that was not used for longest; 0: there is none. */
+uint64_t sessions_oldest_ms(const struct sessions *table);
+
 /* Take in what `from` knows, which is left as it is (a merge). Of a session in both, the
  * greater lowest and last use, and all results above it. `*floor_ms` rises if rows must
  * go. ERR_NOMEM. */

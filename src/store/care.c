@@ -2,8 +2,14 @@
  *
  * Slow watchfulness: disk space and pace, the log's length, what the engine may forget.
  */
+#include "range/sessions.h"
 #include "store/space.h"
 #include "store/store_internal.h"
+
+enum {
+    CARE_SESSIONS_MS = 1000,      /* their rows are summed up so often */
+    CARE_SESSIONS_MOVED_MAX = 64, /* ranges whose time is moved on for them, each time */
+};
 
 static void care_watermark(struct store *store)
 {
@@ -141,6 +147,40 @@ static void care_log_budget(struct store *store)
         store->is_flush_forced = true;
 }
 
+/* Rows of sessions that nobody uses any more go when their range's time moves on, which it does
+ * not where nobody writes. So when the store is about to hold too many, it is made to move
+ * where that frees some. */
+static bool is_full_of_old(const struct replica *r, uint64_t wall_ms)
+{
+    uint64_t oldest_ms = sessions_oldest_ms(&range_meta(r->range)->sessions);
+    return r->cons != NULL && replica_is_leader(r) && oldest_ms != 0 &&
+           range_meta(r->range)->merges.frozen.attempt == 0 &&
+           wall_ms > oldest_ms + SESSION_KEEP_MS;
+}
+
+static void care_sessions(struct store *store)
+{
+    uint64_t now_ms = store_now_ms(store);
+    uint64_t wall_ms = env_wall_ms(store->env);
+    uint64_t bytes = 0;
+    uint32_t moved = 0;
+    struct replica *r;
+    if (now_ms - store->sessions_summed_ms < CARE_SESSIONS_MS)
+        return;
+    bool is_near = store->session_bytes > store->opt.sessions_bytes_max / 2;
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
+        bytes += sessions_len(&range_meta(r->range)->sessions) - SESSIONS_HEAD_LEN;
+        if (!is_near || moved == CARE_SESSIONS_MOVED_MAX || !is_full_of_old(r, wall_ms))
+            continue;
+        r->needs_stamp = true;
+        r->stamp_ms = MAX(r->stamp_ms, wall_ms);
+        replica_wake(r);
+        moved++;
+    }
+    store->session_bytes = bytes;
+    store->sessions_summed_ms = now_ms;
+}
+
 void store_care(struct store *store)
 {
     if (store->log == NULL)
@@ -149,6 +189,7 @@ void store_care(struct store *store)
     care_watermark(store);
     care_pace(store);
     care_log_budget(store);
+    care_sessions(store);
     snapshot_in_tick_greeted(store);
     LIST_FOREACH(it, &store->sleepers.awake)
     {

@@ -297,6 +297,21 @@ static int space_refusal(const struct replica *r, int status, struct err *err)
     return err_set(err, status, "the disks of too many stores of the range are full");
 }
 
+/* Each range bounds its own table, and a store has many. Who is known goes on. */
+static int check_session(const struct store *store, const struct replica *r,
+                         const struct command *command, struct err *err)
+{
+    if (command->session == 0 || store->session_bytes < store->opt.sessions_bytes_max ||
+        sessions_knows(&range_meta(r->range)->sessions, command->session))
+        return 0;
+    return err_set(err, ERR_BUSY,
+                   "store %llu remembers as many sessions of clients as it may, %llu MiB: those "
+                   "that nobody uses are forgotten in %d min",
+                   (unsigned long long)store->opt.store_id,
+                   (unsigned long long)(store->opt.sessions_bytes_max >> 20),
+                   SESSION_KEEP_MS / 60000);
+}
+
 /* What would be refused at apply is refused here already, as a courtesy. */
 static int check_write(struct store *store, struct replica *r, const struct command *command,
                        size_t len, bool is_inner, struct err *err)
@@ -323,7 +338,7 @@ static int check_write(struct store *store, struct replica *r, const struct comm
     int rv = check_space(r, command, len, is_inner);
     if (rv != 0)
         return space_refusal(r, rv, err);
-    return 0;
+    return check_session(store, r, command, err);
 }
 
 /* A command of a session that was done here before is answered with what came of it, before

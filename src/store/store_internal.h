@@ -144,8 +144,10 @@ struct store {
     struct env_timer timer; /* the tick, while operators wait or it drains */
     struct env_timer care;
     struct slow_lines slow_lines;
-    struct env_timer slow; /* the engine is behind: no writes are proposed until it fires */
-    uint64_t slow_us;      /* to wait, but too short yet to be waited for */
+    struct env_timer slow;  /* the engine is behind: no writes are proposed until it fires */
+    uint64_t slow_us;       /* to wait, but too short yet to be waited for */
+    uint64_t session_bytes; /* rows of sessions of all ranges, as care.c found lately */
+    uint64_t sessions_summed_ms;
     enum watermark mark;
     struct pace pace;        /* of our disk */
     uint64_t pace_handed_ms; /* when leadership was last handed over for it; 0: never */

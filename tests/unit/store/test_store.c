@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "range/range.h"
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -162,10 +163,11 @@ static void test_write_and_read(void **state)
     rig_close(&rig);
 }
 
-static struct rig_answer *put_in_session(struct rig *rig, uint64_t sequence, uint64_t first_sent_ms)
+static struct rig_answer *put_in(struct rig *rig, uint64_t session, uint64_t sequence,
+                                 uint64_t first_sent_ms)
 {
     struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
-    struct command command = {.session = 77,
+    struct command command = {.session = session,
                               .sequence = sequence,
                               .lowest_unanswered = 1,
                               .first_sent_ms = first_sent_ms,
@@ -180,6 +182,39 @@ static struct rig_answer *put_in_session(struct rig *rig, uint64_t sequence, uin
     buf_fini(&raw);
     rig_run(rig, 200 * RIG_MS);
     return answer;
+}
+
+static struct rig_answer *put_in_session(struct rig *rig, uint64_t sequence, uint64_t first_sent_ms)
+{
+    return put_in(rig, 77, sequence, first_sent_ms);
+}
+
+/* All ranges of a store together remember no more sessions than they may. Who is known goes on;
+ * and the rest may come when those are forgotten that nobody uses, though nobody writes. */
+static void test_sessions_of_a_store(void **state)
+{
+    enum { KNOWN = 77, NEW = 78 };
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    rig.options.sessions_bytes_max = 64;
+    rig_start_cluster(&rig);
+    struct env *env = sim_node_env(rig.nodes[0]);
+    for (uint64_t sequence = 1; sequence <= 4; sequence++)
+        assert_int_equal(put_in(&rig, KNOWN, sequence, env_wall_ms(env))->status, 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(put_in(&rig, NEW, 1, env_wall_ms(env))->status, ERR_BUSY);
+    assert_int_equal(put_in(&rig, KNOWN, 5, env_wall_ms(env))->status, 0);
+    assert_int_equal(rig_put(&rig, 0, "k", "of nobody", 1000)->count, 0);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(put_in(&rig, NEW, 1, env_wall_ms(env))->status, ERR_BUSY);
+    rig_run(&rig, (uint64_t)(SESSION_KEEP_MS + 10000) * RIG_MS);
+    assert_int_equal(rig.stores[0]->session_bytes, 0);
+    rig_reconnect(&rig, 0);
+    rig_run(&rig, 200 * RIG_MS);
+    assert_int_equal(put_in(&rig, NEW, 2, env_wall_ms(env))->status, 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
 }
 
 /* A clock that was an hour ahead has left range time there, and with it the floor of the
@@ -863,6 +898,7 @@ int main(void)
         cmocka_unit_test(test_bootstrap_twice),
         cmocka_unit_test(test_birth_crashes),
         cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_sessions_of_a_store),
         cmocka_unit_test(test_time_ahead),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_queue_bounds),
