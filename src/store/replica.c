@@ -13,6 +13,7 @@
 
 enum {
     ENTRY_COMMANDS_MAX = 4096,
+    REPLICA_BUSY_S = 100,   /* requests a second: where is remembered which keys */
     REPLICA_LATE_SHARE = 8, /* of an election time-out: so late, the loop stood still */
 };
 
@@ -129,6 +130,7 @@ void replica_free(struct replica *r)
     free(r->check);
     strangers_forget(r);
     free(r->load.contacts);
+    free(r->hot);
     watch_free(r);
     replica_read_free(r);
     replica_write_free(r);
@@ -423,6 +425,18 @@ void replica_note_request(struct replica *r)
     r->load_count++;
 }
 
+bool replica_wants_key(struct replica *r)
+{
+    if (r->hot == NULL && r->load.requests_s >= REPLICA_BUSY_S)
+        r->hot = hot_new();
+    return r->hot != NULL && hot_wants(r->hot);
+}
+
+void replica_note_key(struct replica *r, struct slice key)
+{
+    hot_note(r->hot, key);
+}
+
 uint64_t replica_load(const struct replica *r)
 {
     uint64_t passed_us = env_now_us(r->store->env) - r->load_us;
@@ -460,6 +474,8 @@ void replica_trim(struct replica *r)
     replica_apply_shrink(r);
     strangers_forget(r);
     free(r->load.contacts);
+    free(r->hot);
+    r->hot = NULL;
     r->load.contacts = NULL;
     r->load.contact_count = 0;
     if (!strangers_is_checking(r)) {

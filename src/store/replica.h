@@ -39,6 +39,7 @@
 #include "range/snapshot.h"
 #include "store/beats.h"
 #include "store/fair.h"
+#include "store/hot.h"
 #include "store/identity.h"
 #include "store/inner.h"
 #include "store/rate.h"
@@ -224,6 +225,7 @@ struct replica {
     uint64_t leaderless_ms; /* our clock is wrong: without a leader since then; 0: there is one */
 
     struct range_load load; /* beats.h */
+    struct hot *hot;        /* hot.h; owned; NULL: it is not busy */
 
     uint64_t admin_index; /* of the last administrative entry proposed here */
     uint64_t load_us;     /* when the requests were first counted that load_count has … */
@@ -304,8 +306,12 @@ static inline bool replica_has_open_reads(const struct replica *r)
 /* It will have nothing to do for long: give back what memory that takes. */
 void replica_trim(struct replica *r);
 
-/* A client's request for data came. */
+/* A client's request for data came, of that key (as it is stored). */
 void replica_note_request(struct replica *r);
+void replica_note_key(struct replica *r, struct slice key);
+
+/* Is it so busy that the keys are worth remembering? */
+bool replica_wants_key(struct replica *r);
 
 /* Such requests a second, over the last REPLICA_LOAD_US or a bit more. */
 uint64_t replica_load(const struct replica *r);

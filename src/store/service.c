@@ -232,6 +232,14 @@ static struct replica *named_replica(const struct store *store, const struct req
     return replica_at(store, place);
 }
 
+static void note_key(struct replica *r, const struct place *place)
+{
+    uint8_t raw[RANGE_USER_KEY_PREFIX + KEY_WIRE_MAX];
+    if (place->key.len == 0 || place->key.len > KEY_WIRE_MAX || !replica_wants_key(r))
+        return;
+    replica_note_key(r, slice_of(raw, range_user_key(place->keyspace, place->key, raw)));
+}
+
 /* The replica that may answer for data, or NULL and the answer is on its way. `may_follow`:
  * it need not lead. */
 static struct replica *data_replica(struct store *store, struct answer_to *to,
@@ -258,6 +266,7 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
         return NULL;
     }
     replica_note_request(r);
+    note_key(r, place);
     return r;
 }
 

@@ -155,14 +155,14 @@ static int fill_member(const struct store *store, const struct step_order *step,
     return 0;
 }
 
-/* A key near the middle, in front of which and behind which there is something. */
-static int choose_key(struct store *store, const struct replica *r, struct buf *key)
+/* A key near the middle of its bytes, in front of which and behind which there is something. */
+static int choose_middle(struct store *store, struct range_span span, unsigned flags,
+                         struct buf *key)
 {
-    struct range_span span = range_descriptor_span(range_descriptor(r->range));
     struct lsm_approx approx = {0};
     struct lsm_view *view = lsm_view_take(store->lsm);
-    int rv =
-        view == NULL ? ERR_NOMEM : lsm_approximate(view, span.start, span.end, 0, &approx, NULL);
+    int rv = view == NULL ? ERR_NOMEM
+                          : lsm_approximate(view, span.start, span.end, flags, &approx, NULL);
     lsm_view_unref(view);
     if (rv != 0)
         return rv;
@@ -175,6 +175,19 @@ static int choose_key(struct store *store, const struct replica *r, struct buf *
     return is_good && !key->failed ? 0 : ERR_NOT_FOUND;
 }
 
+/* Where it is to be cut: by what is asked for, or by what is there. This is the loop: what is in
+ * memory of the indexes does, and only where that is too little (of a small range) are some of
+ * their parts read, few in each table. */
+static int choose_key(struct store *store, const struct replica *r, bool is_by_load,
+                      struct buf *key)
+{
+    struct range_span span = range_descriptor_span(range_descriptor(r->range));
+    if (is_by_load && hot_choose(r->hot, span, key))
+        return 0;
+    int rv = choose_middle(store, span, LSM_READ_NO_IO, key);
+    return rv == ERR_NOT_FOUND ? choose_middle(store, span, 0, key) : rv;
+}
+
 static int fill_split(struct store *store, const struct step_order *step, struct buf *key,
                       struct request *request)
 {
@@ -184,7 +197,7 @@ static int fill_split(struct store *store, const struct step_order *step, struct
     request->span_epoch = step->span_epoch;
     split->key = step->key;
     if (step->key.len == 0) {
-        int rv = choose_key(store, r, key);
+        int rv = choose_key(store, r, step->is_by_load, key);
         if (rv != 0)
             return rv;
         split->key = buf_slice(key);
