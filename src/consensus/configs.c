@@ -29,6 +29,12 @@ void configs_fini(struct cons_configs *cfgs)
     cfgs->n = cfgs->cap = 0;
 }
 
+void configs_trim(struct cons_configs *cfgs)
+{
+    if (cfgs->n == 0)
+        configs_fini(cfgs);
+}
+
 const struct cons_config_at *configs_latest(const struct cons_configs *cfgs)
 {
     return cfgs->n > 0 ? &cfgs->list[cfgs->n - 1] : &cfgs->base;

@@ -264,6 +264,9 @@ void writes_init(struct cons_writes *w, uint64_t first_id, uint64_t durable_term
 void writes_fini(struct cons_writes *w);
 bool writes_is_full(const struct cons_writes *w);
 
+/* Nothing will be written for long: give its memory back, if nothing is under way. */
+void writes_trim(struct cons_writes *w);
+
 /* Note a write and return its id; 0 if memory ran out. `term` 0: no hard state. */
 uint64_t writes_push(struct cons_writes *w, uint64_t term, uint64_t first, uint32_t n);
 
@@ -281,6 +284,9 @@ uint64_t writes_gate(const struct cons_writes *w);
 
 void configs_init(struct cons_configs *cfgs, const struct cons_base *base);
 void configs_fini(struct cons_configs *cfgs);
+
+/* Give back what no CHANGE stands in. */
+void configs_trim(struct cons_configs *cfgs);
 const struct cons_config_at *configs_latest(const struct cons_configs *cfgs);
 const struct cons_config_at *configs_at(const struct cons_configs *cfgs, uint64_t index);
 int configs_append(struct cons_configs *cfgs, uint64_t index, const struct cons_config *config);

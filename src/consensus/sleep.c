@@ -49,6 +49,16 @@ static bool rests_at(const struct consensus *c, const struct cons_rest *rest)
     return c->state == CONS_FOLLOWER && c->leader == rest->leader && is_settled(c);
 }
 
+/* What it will not need for long, and makes again when it does. */
+static void trim(struct consensus *c)
+{
+    ASSERT(c->outbox.n == 0 && c->reads.n == 0);
+    outbox_fini(&c->outbox);
+    writes_trim(&c->writes);
+    configs_trim(&c->configs);
+    asks_fini(c);
+}
+
 int consensus_sleep(struct consensus *c, uint64_t now_ms, const struct cons_rest *rest)
 {
     if (c->is_asleep)
@@ -59,6 +69,7 @@ int consensus_sleep(struct consensus *c, uint64_t now_ms, const struct cons_rest
     if (c->broken != NULL || !rests_at(c, rest))
         return ERR_BUSY;
     outbox_forget(c);
+    trim(c);
     c->is_asleep = true;
     return 0;
 }

@@ -32,6 +32,15 @@ void writes_fini(struct cons_writes *w)
     w->n = w->cap = 0;
 }
 
+void writes_trim(struct cons_writes *w)
+{
+    if (w->n > 0)
+        return;
+    free(w->ring);
+    w->ring = NULL;
+    w->cap = w->head = 0;
+}
+
 bool writes_is_full(const struct cons_writes *w)
 {
     return w->n >= CONS_WRITES_MAX;
