@@ -27,6 +27,9 @@ static const struct mix mixes[] = {
     {.name = "ttl", .text = "values that expire", .draw = 1,
      .scan = 2, .multi_get = 6, .class = {8, 0, 0, 92}, .read = 55, .keys_of = {0, 0, 0, 6},
      .list_bytes = 600},
+    {.name = "session", .text = "changes that all have a twin: sent twice, from two connections",
+     .scan = 1, .batch = 20, .class = {20, 40, 40, 0}, .read = 25, .cas = 20, .list_bytes = 300,
+     .all_twins = true},
 };
 /* clang-format on */
 

@@ -10,7 +10,7 @@
 struct mix {
     const char *name;
     const char *text;               /* for --help */
-    uint32_t draw;                  /* weight, where a run draws its mix */
+    uint32_t draw;                  /* weight, where a run draws its mix; 0: when asked for */
     uint32_t scan;                  /* pages over all keys */
     uint32_t multi_get;             /* reads of several keys */
     uint32_t batch;                 /* changes of several keys at once */
@@ -21,6 +21,7 @@ struct mix {
                                      * of the others 2 */
     uint32_t list_bytes;            /* a list begins anew when it is longer */
     bool is_set;                    /* lists are never begun anew before that: a set of tokens */
+    bool all_twins;                 /* every change has a twin (twin.h), else a third of them */
 };
 
 /* NULL: no such name. */

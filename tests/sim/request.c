@@ -474,13 +474,14 @@ void request_draw(struct process *p)
         send_multi_get(p);
         return;
     }
-    if (dice < mix->scan + mix->multi_get + mix->batch) {
+    bool must_read = mix->all_twins && p->twin.state != TWIN_IDLE; /* none for another change */
+    if (!must_read && dice < mix->scan + mix->multi_get + mix->batch) {
         plan_batch(p);
         send_change(p);
         return;
     }
     uint32_t key = draw_key(w, draw_class(w));
-    if (rng_chance(&w->rng, mix->read, 100)) {
+    if (must_read || rng_chance(&w->rng, mix->read, 100)) {
         draw_how(p);
         send_get(p, key);
         return;

@@ -148,7 +148,9 @@ void twin_draw(struct twin *twin)
 {
     struct process *p = twin->p;
     struct workload *w = p->w;
-    if (twin->state != TWIN_IDLE || p->op_count == 0 || w->is_stopped || !rng_chance(&w->rng, 1, 3))
+    if (twin->state != TWIN_IDLE || p->op_count == 0 || w->is_stopped)
+        return;
+    if (!w->mix->all_twins && !rng_chance(&w->rng, 1, 3))
         return;
     twin->state = TWIN_WAITING;
     twin->is_over = false;
