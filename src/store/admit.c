@@ -72,13 +72,19 @@ static struct holder *holder_of(struct admit *a, uint64_t client)
  * as there is room at all. */
 static bool has_room(const struct admit *a, const struct holder *h, size_t bytes)
 {
+    uint32_t count_max = a->held_max;
+    size_t bytes_max = a->bytes_max;
     if (a->held_count == 0)
         return true;
-    if (a->held_count >= a->held_max || a->held_bytes >= a->bytes_max ||
-        bytes > a->bytes_max - a->held_bytes)
+    if (h->count >= ADMIT_MODEST) { /* the rest is kept for those who hold little */
+        count_max -= count_max / 4;
+        bytes_max -= bytes_max / 4;
+    }
+    if (a->held_count >= count_max || a->held_bytes >= bytes_max ||
+        bytes > bytes_max - a->held_bytes)
         return false;
-    return h->count == 0 || (h->count < a->held_max - a->held_count &&
-                             h->bytes + bytes <= a->bytes_max - a->held_bytes);
+    return h->count == 0 ||
+           (h->count < count_max - a->held_count && h->bytes + bytes <= bytes_max - a->held_bytes);
 }
 
 static void hold(struct admit *a, struct holder *h, struct answer_to *to, size_t bytes)
@@ -103,6 +109,12 @@ static void let_go(struct admit *a, uint64_t client, size_t bytes)
         return;
     map_remove(&a->holders, client);
     free(h);
+}
+
+bool admit_is_modest(const struct store *store, const struct answer_to *to)
+{
+    const struct holder *h = map_get(&store->admit.holders, to->client);
+    return to->inner != NULL || h == NULL || h->count <= ADMIT_MODEST;
 }
 
 void admit_answered(struct store *store, const struct answer_to *to)
@@ -136,7 +148,7 @@ bool admit_is_too_late(const struct store *store, const struct rate *rate, uint6
 {
     uint64_t wait_us = rate_wait_us(rate, ahead);
     return ahead >= ADMIT_EARLY_AHEAD_MIN &&
-           env_now_us(store->env) + wait_us + wait_us / 4 > deadline_us;
+           env_now_us(store->env) + wait_us + wait_us > deadline_us;
 }
 
 /* ---- the line -------------------------------------------------------------------------- */

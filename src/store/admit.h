@@ -23,7 +23,8 @@
  * Invariants (D1) held_count and held_bytes are those of all connections.
  *            (D2) what waits in line is held.
  * Limits     store options requests_held_max and requests_bytes_max in all; of what is free
- *            one connection takes no more than it leaves.
+ *            one connection takes no more than it leaves, and the last quarter is for those
+ *            that hold little: however many there are that flood, they do not fill it all.
  */
 #ifndef STORE_ADMIT_H_
 #define STORE_ADMIT_H_
@@ -38,6 +39,7 @@ struct answer_to;
 
 enum {
     ADMIT_TURN_MAX = 256,      /* requests served before others are looked at again */
+    ADMIT_MODEST = 4,          /* who holds fewer has room kept for him */
     ADMIT_HINT_MS_MAX = 2000,  /* nobody is told to wait longer: much may change */
     ADMIT_EARLY_AHEAD_MIN = 64 /* fewer ahead of it, and nobody is refused for his deadline */
 };
@@ -76,6 +78,9 @@ bool admit_request(struct store *store, struct answer_to *to, const struct reque
 /* What was held for it is given back: once for each request, from the one place that answers. */
 void admit_answered(struct store *store, const struct answer_to *to);
 
+/* Is it of a client that holds little (this request counts), so that room is kept for it? */
+bool admit_is_modest(const struct store *store, const struct answer_to *to);
+
 /* What it has in line is dropped. */
 void admit_on_client_gone(struct store *store, uint64_t client);
 
@@ -84,8 +89,8 @@ void admit_on_client_gone(struct store *store, uint64_t client);
 uint32_t admit_hint_ms(struct store *store, const struct rate *rate, uint64_t ahead,
                        uint64_t deadline_us);
 
-/* Would one who comes now, behind `ahead` others, be too late? With a quarter to spare: the
- * answer has a way to go, too. */
+/* Would one who comes now, behind `ahead` others, be too late? With as much to spare: the pace
+ * of the next moment may be half of this one's, and the answer has a way to go, too. */
 bool admit_is_too_late(const struct store *store, const struct rate *rate, uint64_t ahead,
                        uint64_t deadline_us);
 

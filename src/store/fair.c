@@ -9,6 +9,7 @@ struct fair_flow {
     uint32_t count;
     size_t bytes;
     size_t share; /* bytes that may still go in this round */
+    size_t debt;  /* bytes that have gone too much: of the shares of rounds to come */
     struct list in_turns;
 };
 
@@ -110,7 +111,9 @@ struct fair_item *fair_peek(struct fair *q)
         struct fair_item *item = list_first(&flow->items, struct fair_item, in_flow);
         if (flow->share >= item->cost + FAIR_OVERHEAD || q->flows.count == 1)
             return item;
-        flow->share += FAIR_QUANTUM;
+        size_t paid = MIN(flow->debt, (size_t)FAIR_QUANTUM);
+        flow->debt -= paid;
+        flow->share += FAIR_QUANTUM - paid;
         if (flow->share >= item->cost + FAIR_OVERHEAD)
             return item;
         list_remove(&flow->in_turns);
@@ -139,6 +142,21 @@ void fair_remove(struct fair *q, struct fair_item *item)
     }
     const struct fair_item *next = list_first(&flow->items, struct fair_item, in_flow);
     if (flow->share < next->cost + FAIR_OVERHEAD) { /* its round is over */
+        list_remove(&flow->in_turns);
+        list_push_back(&q->turns, &flow->in_turns);
+    }
+}
+
+void fair_charge(struct fair *q, uint64_t id, size_t cost)
+{
+    struct fair_flow *flow = map_get(&q->flows, id);
+    if (flow == NULL)
+        return;
+    size_t used = MIN(flow->share, cost);
+    flow->share -= used;
+    flow->debt += cost - used;
+    const struct fair_item *next = list_first(&flow->items, struct fair_item, in_flow);
+    if (flow->share < next->cost + FAIR_OVERHEAD) {
         list_remove(&flow->in_turns);
         list_push_back(&q->turns, &flow->in_turns);
     }

@@ -73,6 +73,10 @@ struct fair_item *fair_peek(struct fair *q);
 /* Take it out: what fair_peek() gave, which uses up its flow's share; or any other. */
 void fair_remove(struct fair *q, struct fair_item *item);
 
+/* What a flow's items turned out to cost beyond what was said of them: its next turns pay for it.
+ * One that has no items is owed nothing. */
+void fair_charge(struct fair *q, uint64_t id, size_t cost);
+
 /* How many will go before one that is pushed for `id` now. */
 uint32_t fair_ahead(const struct fair *q, uint64_t id);
 

@@ -67,12 +67,15 @@ static void read_finish(struct read_op *op, int status, const char *text)
     ASSERT(r->read_count > 0);
     ASSERT(!list_is_linked(&op->in_reads));
     r->read_count--;
+    uint64_t before = r->store->answered_bytes;
     if (status == 0 && op->request.kind == REQUEST_WATCH)
         watch_answer_now(r, &op->to, &op->request.watch);
     else if (status == 0)
         service_answer_read(r->store, &op->to, op->request.kind, &op->read);
     else
         service_answer_status(r->store, &op->to, status, text);
+    if (r->backlog.count > 0)
+        fair_charge(&r->backlog, op->to.client, r->store->answered_bytes - before);
     read_op_free(op);
 }
 
@@ -196,21 +199,52 @@ static bool is_choked(const struct read_op *op)
            net_client_pending(store->net, op->to.client) > READ_CHOKED_BYTES;
 }
 
+static struct read_op *of_backlog(struct fair_item *item)
+{
+    return container_of(item, struct read_op, in_backlog);
+}
+
+/* What this turn has no time for waits, each client behind itself: round robin over them, by the
+ * bytes of their answers. */
+static void put_off(struct replica *r)
+{
+    struct list *link;
+    while ((link = list_pop_front(&r->ready_reads)) != NULL) {
+        struct read_op *op = list_entry(link, struct read_op, in_reads);
+        if (fair_push(&r->backlog, &op->in_backlog, op->to.client, 0) != 0)
+            read_finish(op, ERR_BUSY, "memory is short");
+    }
+}
+
+/* The next one whose turn it is, in no list any more; NULL: there is none. */
+static struct read_op *take_ready(struct replica *r)
+{
+    struct fair_item *item = fair_peek(&r->backlog);
+    if (item != NULL) {
+        fair_remove(&r->backlog, item);
+        return of_backlog(item);
+    }
+    struct list *link = list_pop_front(&r->ready_reads);
+    return link == NULL ? NULL : list_entry(link, struct read_op, in_reads);
+}
+
 /* Read what is confirmed, as much of it as a round of the turn has time for: who asks for much
  * does not keep the loop from all others. Later is as good: what was confirmed stays true. */
 static void serve_ready(struct replica *r)
 {
     struct store *store = r->store;
     uint64_t until = store->answered_bytes + READ_ROUND_BYTES;
-    struct list *link;
-    while (store->answered_bytes < until && (link = list_pop_front(&r->ready_reads)) != NULL) {
-        struct read_op *op = list_entry(link, struct read_op, in_reads);
+    struct read_op *op;
+    if (r->backlog.count > 0)
+        put_off(r);
+    while (store->answered_bytes < until && (op = take_ready(r)) != NULL) {
         if (is_choked(op))
             list_push_back(&r->choked_reads, &op->in_reads);
         else
             read_begin(op);
     }
-    if (!list_is_empty(&r->ready_reads))
+    put_off(r);
+    if (r->backlog.count > 0)
         replica_wake(r);
 }
 
@@ -336,7 +370,10 @@ static void refresh(struct replica *r)
 static void await_confirmation(struct replica *r, struct read_op *op)
 {
     struct read_batch *batch = NULL;
-    if (r->read_count <= r->store->opt.queue_reads_max)
+    uint32_t most = r->store->opt.queue_reads_max;
+    if (!admit_is_modest(r->store, &op->to)) /* the rest is kept for those who are */
+        most -= most / 4;
+    if (r->read_count <= most)
         batch = open_batch(r, mode_of(op) == READ_LEASE);
     if (batch == NULL) {
         read_finish(op, ERR_BUSY, "too many reads are waiting");
@@ -353,6 +390,7 @@ void replica_read(struct replica *r, struct read_op *op)
 {
     op->replica = r;
     list_init(&op->in_reads);
+    fair_item_init(&op->in_backlog);
     r->read_count++;
     fill_range_read(op);
     op->until_us = wait_until(op);
@@ -410,7 +448,15 @@ void replica_read_stamped(struct replica *r, struct list *reads, int status)
     }
 }
 
-static void expire(struct list *reads, uint64_t now_us)
+static void finish_late(struct read_op *op, const char *text)
+{
+    if (mode_of(op) == READ_STALE)
+        finish_too_old(op);
+    else
+        read_finish(op, ERR_TIMEOUT, text);
+}
+
+static void expire(struct list *reads, uint64_t now_us, const char *text)
 {
     LIST_FOREACH(it, reads)
     {
@@ -418,22 +464,33 @@ static void expire(struct list *reads, uint64_t now_us)
         if (op->until_us > now_us)
             continue;
         list_remove(&op->in_reads);
-        if (mode_of(op) == READ_STALE)
-            finish_too_old(op);
-        else
-            read_finish(op, ERR_TIMEOUT, "no majority confirmed the read in time");
+        finish_late(op, text);
+    }
+}
+
+static void expire_backlog(struct replica *r, uint64_t now_us)
+{
+    LIST_FOREACH(it, &r->backlog.all)
+    {
+        struct read_op *op = of_backlog(list_entry(it, struct fair_item, in_all));
+        if (op->until_us > now_us)
+            continue;
+        fair_remove(&r->backlog, &op->in_backlog);
+        finish_late(op, "too much was to be read before it");
     }
 }
 
 void replica_read_tick(struct replica *r, uint64_t now_us)
 {
+    static const char unconfirmed[] = "no majority confirmed the read in time";
+    static const char choked[] = "its client does not read what it was told";
     LIST_FOREACH(it, &r->batches)
-    expire(&list_entry(it, struct read_batch, in_batches)->reads, now_us);
+    expire(&list_entry(it, struct read_batch, in_batches)->reads, now_us, unconfirmed);
     LIST_FOREACH(p, &r->proposals)
-    expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us);
-    expire(&r->stamp_reads, now_us);
-    expire(&r->ready_reads, now_us);
-    expire(&r->choked_reads, now_us);
+    expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us, unconfirmed);
+    expire(&r->stamp_reads, now_us, unconfirmed);
+    expire_backlog(r, now_us);
+    expire(&r->choked_reads, now_us, choked);
     if (list_is_empty(&r->choked_reads) || now_us < r->choked_us + READ_CHOKED_US)
         return;
     r->choked_us = now_us; /* some may have read since */
@@ -465,6 +522,12 @@ void replica_read_free(struct replica *r)
         free(r->open_batches[i]);
         r->open_batches[i] = NULL;
     }
+    struct fair_item *item;
+    while ((item = fair_peek(&r->backlog)) != NULL) {
+        fair_remove(&r->backlog, item);
+        read_op_free(of_backlog(item));
+    }
+    fair_fini(&r->backlog);
     free_all(&r->reading);
     free_all(&r->stamp_reads);
     free_all(&r->ready_reads);
@@ -481,7 +544,12 @@ static void fail_confirmed(struct list *reads, int status)
 void replica_read_fail_all(struct replica *r, int status)
 {
     struct list *link;
-    fail_confirmed(&r->ready_reads, status);
+    put_off(r);
+    struct fair_item *item;
+    while ((item = fair_peek(&r->backlog)) != NULL) {
+        fair_remove(&r->backlog, item);
+        read_finish(of_backlog(item), status, NULL);
+    }
     fail_confirmed(&r->choked_reads, status);
     replica_read_flush(r);
     while (!list_is_empty(&r->batches)) {

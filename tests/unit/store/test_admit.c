@@ -62,7 +62,8 @@ static void test_flood_starves_nobody(void **state)
     rig_close(&rig);
 }
 
-/* What one client holds leaves room for others; who is over it hears BUSY, and when to come. */
+/* What one client holds leaves room for others, and the last quarter is for those who hold little;
+ * who is over it hears BUSY, and when to come. */
 static void test_room_for_others(void **state)
 {
     struct rig rig;
@@ -80,11 +81,11 @@ static void test_room_for_others(void **state)
         second[i] = rig_put(&rig, OTHER, "k", "v", 400);
     rig_run(&rig, 20 * RIG_MS);
     for (size_t i = 0; i < ARRAY_LEN(first); i++) {
-        assert_int_equal(first[i]->count, i >= 8);
+        assert_int_equal(first[i]->count, i >= 6);
         assert_int_equal(second[i]->count, i >= 4);
         busy += first[i]->status == ERR_BUSY && first[i]->retry_after_ms > 0;
     }
-    assert_int_equal(busy, 12);
+    assert_int_equal(busy, 14);
     rig_run(&rig, 1000 * RIG_MS);
     sim_net_heal(rig.sim, NULL, NULL);
     rig_run(&rig, 3000 * RIG_MS);

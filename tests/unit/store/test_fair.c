@@ -89,6 +89,31 @@ static void test_bytes_are_shared(void **state)
     empty(&q);
 }
 
+/* What an item cost in the end is of its flow's next turns, and of nobody else's. */
+static void test_cost_in_hindsight(void **state)
+{
+    struct fair q;
+    (void)state;
+    begin(&q, ITEMS, (size_t)1 << 30);
+    for (uint32_t i = 0; i < 1000; i++)
+        assert_int_equal(push(&q, 1, i, 0), 0);
+    for (uint32_t i = 0; i < 100; i++)
+        assert_int_equal(push(&q, 2, i, 0), 0);
+    assert_int_equal(pop(&q)->flow, 1);
+    fair_charge(&q, 1, (size_t)FAIR_QUANTUM * 10);
+    fair_charge(&q, 3, 1000); /* has nothing here */
+    fair_check(&q);
+    for (uint32_t i = 0; i < 100; i++) {
+        const struct item *it = pop(&q);
+        assert_int_equal(it->flow, 2);
+        assert_int_equal(it->number, i);
+        fair_charge(&q, 2, 100);
+    }
+    for (uint32_t i = 1; i < 1000; i++)
+        assert_int_equal(pop(&q)->number, i); /* alone, it is not held up by its debt */
+    empty(&q);
+}
+
 /* One that floods gets half of the queue; then there is room for others, and less for it. */
 static void test_nobody_takes_all_the_room(void **state)
 {
@@ -185,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flood_waits_behind_itself),
         cmocka_unit_test(test_bytes_are_shared),
+        cmocka_unit_test(test_cost_in_hindsight),
         cmocka_unit_test(test_nobody_takes_all_the_room),
         cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_random),
