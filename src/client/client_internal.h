@@ -55,6 +55,7 @@ struct client_peer {
     struct list waiting;  /* ops that the window holds back */
     struct budget repeats;
     uint64_t shrunk_us;     /* when the window last shrank */
+    uint64_t took_us;       /* how long its answers take, as of late */
     struct env_timer timer; /* CONNECTING: until the hello is answered; COOLING: its end */
     uint64_t heard_us;      /* last bytes from it */
     uint64_t pinged_us;     /* last ping since then; 0: none */
@@ -231,7 +232,7 @@ void peer_freed(struct client_peer *peer);
 void peer_refill(struct client_peer *peer, uint64_t now_us);
 
 /* It answered, or pushed back: the window follows. */
-void peer_served(struct client_peer *peer);
+void peer_served(struct client_peer *peer, uint64_t took_us);
 void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us);
 
 /* What its window holds back is looked at again. */

@@ -271,19 +271,26 @@ static bool peer_is_slow(const struct client_peer *peer)
 
 static const char *const too_much = "too many operations wait for stores that cannot be asked";
 
+/* Its store keeps it waiting: room is kept for those of others. Not while it is sent. */
+static void op_stick(struct client_op *op)
+{
+    struct client *client = op->client;
+    ASSERT(op->state == CLIENT_OP_QUEUED);
+    if (op->is_stuck)
+        return;
+    op->is_stuck = true;
+    client->stuck_count++;
+    client->stuck_bytes += op->bytes;
+}
+
 /* Nobody can be asked for now. */
 static void op_park_stuck(struct client_op *op)
 {
-    struct client *client = op->client;
     if (op_is_too_much(op)) {
         op_fail(op, ERR_BUSY, too_much);
         return;
     }
-    if (!op->is_stuck) {
-        op->is_stuck = true;
-        client->stuck_count++;
-        client->stuck_bytes += op->bytes;
-    }
+    op_stick(op);
     op_park(op);
 }
 
@@ -301,22 +308,47 @@ void op_retry_timer(struct env_timer *timer)
     client_poke(op->client);
 }
 
-/* The store has pushed back, or is asked the same too often: not now. */
+/* A store that has pushed back will not answer before its deadline, by how long others took: to
+ * ask would only make those behind it late, too. While nothing is under way one goes, or nobody
+ * would hear that it is faster by now. */
+static bool op_is_hopeless(const struct client_op *op, const struct client_peer *peer,
+                           uint64_t now_us)
+{
+    bool has_pushed_back = peer->window < op->client->options.in_flight_max;
+    return has_pushed_back && peer->sent_count > 0 && !op->is_ambiguous &&
+           now_us + 2 * peer->took_us > op->deadline_us;
+}
+
+/* The store has pushed back: not now. */
+static void op_hold_back(struct client_op *op, struct client_peer *peer, uint64_t now_us)
+{
+    bool is_left_alone = peer->hold_until_us > now_us;
+    op->client->stats.held_back++;
+    op_note(op, ERR_BUSY,
+            slice_str(is_left_alone ? "the store has asked to be left alone"
+                                    : "the store has pushed back"));
+    if (op_is_too_much(op) ||
+        (is_left_alone && peer->hold_until_us >= op->deadline_us && !op->is_ambiguous)) {
+        op_fail(op, ERR_BUSY, op->last_text);
+        return;
+    }
+    op_stick(op);
+    if (is_left_alone)
+        op_pause(op, peer->hold_until_us);
+    else
+        op_queue(op, &peer->waiting);
+}
+
+/* May it be sent now? If not, it waits, or has ended: the store has pushed back, or is asked the
+ * same too often. */
 static bool op_may_go(struct client_op *op, struct client_peer *peer, uint64_t now_us)
 {
     struct client *client = op->client;
     bool is_repeat = op->sent_to == peer;
-    if (peer->hold_until_us > now_us) {
-        client->stats.held_back++;
-        op_note(op, ERR_BUSY, slice_str("the store has asked to be left alone"));
-        if (peer->hold_until_us >= op->deadline_us && !op->is_ambiguous)
-            op_fail(op, ERR_BUSY, op->last_text);
-        else
-            op_pause(op, peer->hold_until_us);
-    } else if (peer->sent_count >= peer->window) {
-        client->stats.held_back++;
-        op_note(op, ERR_BUSY, slice_str("the store has pushed back"));
-        op_queue(op, &peer->waiting);
+    if (peer->hold_until_us > now_us || peer->sent_count >= peer->window) {
+        op_hold_back(op, peer, now_us);
+    } else if (op_is_hopeless(op, peer, now_us)) {
+        op_fail(op, ERR_BUSY, "the store has pushed back, and would not answer in time");
     } else if (is_repeat && !budget_spend(&peer->repeats, now_us)) {
         client->stats.paced++;
         op_pause(op, now_us + BUDGET_WAIT_US);
@@ -464,6 +496,7 @@ static void on_busy(struct client_op *op, struct client_peer *from, const struct
     op_queue(op, &client->pausing); /* it is not there any more */
     peer_pushed_back(from, hint_us, op->sent_us);
     if (until >= op->deadline_us && !op->is_ambiguous) {
+    op_stick(op);
         struct client_result result = {
             .status = ERR_BUSY, .text = response->text, .response = response};
         op_finish(op, &result);
@@ -530,7 +563,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         on_busy(op, from, response);
         return;
     }
-    peer_served(from);
+    peer_served(from, env_now_us(client->env) - op->sent_us);
     if (op->only == NULL && status == ERR_SESSION_EXPIRED) {
         if (on_expired(op, response))
             return;

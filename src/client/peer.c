@@ -13,6 +13,7 @@ enum {
     COOLING_MIN_MS = 50,
     COOLING_SHIFT_MAX = 4,     /* up to 800 ms */
     HOLD_US_MAX = 5000 * 1000, /* no hint keeps us away for longer */
+    REPEATS_MIN = 16,          /* of the budget, however little may be in flight */
     WINDOW_GROWS = 8,          /* by this part of it for each window of answers */
     OUT_MAX = FRAME_BODY_MAX + CLIENT_CONN_BYTES_MAX,
 };
@@ -82,9 +83,13 @@ void peer_refill(struct client_peer *peer, uint64_t now_us)
     client_poke(peer->client);
 }
 
-void peer_served(struct client_peer *peer)
+void peer_served(struct client_peer *peer, uint64_t took_us)
 {
     uint32_t most = peer->client->options.in_flight_max;
+    if (took_us < peer->took_us) /* what is over is forgotten sooner than learned */
+        peer->took_us = (peer->took_us + took_us) / 2;
+    else
+        peer->took_us += (took_us - peer->took_us) / 8;
     if (peer->window >= most || ++peer->served < peer->window)
         return;
     peer->served = 0;
@@ -416,7 +421,8 @@ static struct client_peer *peer_new(struct client *client, struct slice address)
     list_init(&peer->sent);
     list_init(&peer->waiting);
     peer->window = client->options.in_flight_max;
-    budget_init(&peer->repeats, client->options.in_flight_max, env_now_us(client->env));
+    budget_init(&peer->repeats, MAX(client->options.in_flight_max, (uint32_t)REPEATS_MIN),
+                env_now_us(client->env));
     env_timer_init(&peer->timer, client->env, peer_timer, peer);
     return peer;
 }

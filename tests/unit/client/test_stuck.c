@@ -220,6 +220,68 @@ static void test_window_passes_its_turn_on(void **state)
     finish();
 }
 
+/* All that may be in flight waits for a store that pushes back: others are asked as before. */
+static void test_push_back_leaves_room(void **state)
+{
+    (void)state;
+    start(100);
+    get("a", 0);
+    get("z", 0);
+    run_ms(100);
+    w.cluster.stores[0]->mood = FAKE_BUSY;
+    w.cluster.stores[0]->busy_ms = 300;
+    for (int i = 0; i < 100; i++)
+        get("a", 20000);
+    run_ms(50);
+    assert_int_equal(count_of(2, w.count, 1), 100);
+    for (int round = 0; round < 5; round++) {
+        uint32_t from = w.count;
+        for (int i = 0; i < 49; i++)
+            get("z", 200);
+        run_ms(50);
+        assert_int_equal(count_of(from, w.count, 0), 49);
+        uint32_t more = get("b", 1000);
+        run_ms(400);
+        assert_int_equal(w.status[more], ERR_BUSY);
+    }
+    w.cluster.stores[0]->mood = FAKE_SERVE;
+    run_ms(15000);
+    assert_int_equal(count_of(2, 102, 0), 100); /* none of them is lost */
+    finish();
+}
+
+/* What a store that pushes back cannot answer in time is not sent; but one is, so that it shows
+ * when it is faster. */
+static void test_hopeless_is_not_sent(void **state)
+{
+    (void)state;
+    start(100);
+    get("a", 0);
+    run_ms(100);
+    struct client_peer *peer = w.client->peers[0];
+    peer->window = 10;
+    peer->took_us = 400 * 1000;
+    w.cluster.stores[0]->mood = FAKE_LATE;
+    w.cluster.stores[0]->busy_ms = 400;
+    uint64_t before = w.cluster.stores[0]->requests;
+    uint32_t slow = get("a", 2000);
+    uint32_t hasty = get("a", 700);
+    run_ms(20);
+    assert_int_equal(w.status[slow], 1);
+    assert_int_equal(w.status[hasty], ERR_BUSY);
+    assert_int_equal(w.cluster.stores[0]->requests - before, 1);
+    run_ms(500);
+    assert_int_equal(w.status[slow], 0);
+    w.cluster.stores[0]->mood = FAKE_SERVE;
+    for (int i = 0; i < 10; i++) {
+        get("a", 20);
+        run_ms(20);
+    }
+    assert_int_equal(count_of(w.count - 10, w.count, 0), 10);
+    assert_in_range(peer->took_us, 0, 10 * 1000);
+    finish();
+}
+
 /* A store that breaks off again and again gets no more repeats than the budget has. */
 static void test_repeats_are_rationed(void **state)
 {
@@ -238,6 +300,23 @@ static void test_repeats_are_rationed(void **state)
     for (uint32_t i = 0; i < STORES; i++)
         data += w.cluster.stores[i]->requests;
     assert_in_range(data, 5, 1 + 20 + 20 + 4 * 5);
+    finish();
+}
+
+/* A client that has one operation at a time can repeat it for longer than a moment. */
+static void test_lone_operation_outlasts_resets(void **state)
+{
+    (void)state;
+    start(1);
+    get("a", 0);
+    run_ms(100);
+    w.cluster.stores[0]->mood = FAKE_RESET;
+    uint32_t one = get("a", 5000);
+    run_ms(3000);
+    assert_int_equal(w.status[one], 1);
+    w.cluster.stores[0]->mood = FAKE_SERVE;
+    run_ms(1000);
+    assert_int_equal(w.status[one], 0);
     finish();
 }
 
@@ -285,7 +364,10 @@ int main(void)
         cmocka_unit_test(test_lookups_take_turns),
         cmocka_unit_test(test_window_follows_push_back),
         cmocka_unit_test(test_window_passes_its_turn_on),
+        cmocka_unit_test(test_push_back_leaves_room),
+        cmocka_unit_test(test_hopeless_is_not_sent),
         cmocka_unit_test(test_repeats_are_rationed),
+        cmocka_unit_test(test_lone_operation_outlasts_resets),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_who_has_the_range),
     };
