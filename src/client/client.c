@@ -71,11 +71,12 @@ void op_mark_sent(struct client_op *op, struct client_peer *peer)
     op_move(op, CLIENT_OP_SENT);
     op->peer = peer;
     op->sent_to = peer;
+    peer->used_us = env_now_us(op->client->env);
     peer->sent_count++;
     peer->fresh_count += !op->is_stuck;
     peer->fresh_bytes += op->is_stuck ? 0 : op->bytes;
     op->sendings++;
-    op->sent_us = env_now_us(op->client->env);
+    op->sent_us = peer->used_us;
     list_push_back(&peer->sent, &op->in_queue);
 }
 
@@ -103,6 +104,8 @@ static void op_release(struct client_op *op)
     env_timer_stop(&op->retry);
     op_move(op, CLIENT_OP_IDLE);
     op_unstick(op);
+    if (op->only != NULL)
+        op->only->aims--;
     slot_give(client, op->slot);
     if (!op->is_internal) {
         ASSERT(client->op_count > 0 && client->op_bytes >= op->bytes);
@@ -278,8 +281,10 @@ static int endpoints_add(struct client *client, const struct client_options *opt
         const char *endpoint = options->endpoints[i];
         if (!address_is_plausible(endpoint))
             return err_set(err, ERR_INVALID, "endpoint '%s' is not host:port", endpoint);
-        if (peer_get(client, slice_str(endpoint)) == NULL)
+        struct client_peer *peer = peer_get(client, slice_str(endpoint));
+        if (peer == NULL)
             return err_set(err, ERR_NOMEM, "endpoint '%s'", endpoint);
+        peer->is_given = true;
     }
     return 0;
 }
@@ -424,6 +429,8 @@ static void op_start(struct client *client, struct client_op *op, size_t bytes)
     ASSERT(client->slot_free < client->slot_count);
     op->client = client;
     op->bytes = bytes;
+    if (op->only != NULL)
+        op->only->aims++;
     op->slot = client->slot_free;
     client->slot_free = client->slots[op->slot].next_free;
     client->slots[op->slot].op = op;

@@ -56,6 +56,10 @@ struct client_peer {
     struct budget repeats;
     uint64_t shrunk_us;     /* when the window last shrank */
     uint64_t took_us;       /* how long its answers take, as of late */
+    uint64_t used_us;       /* when it was last asked, or learned of */
+    uint32_t aims;          /* ops that name it */
+    bool is_given;          /* one of the endpoints of client_new() */
+    bool is_pinned;         /* somebody on the stack goes on with it after a cb */
     struct env_timer timer; /* CONNECTING: until the hello is answered; COOLING: its end */
     uint64_t heard_us;      /* last bytes from it */
     uint64_t pinged_us;     /* last ping since then; 0: none */
@@ -92,7 +96,7 @@ struct client {
     struct client_options options; /* no endpoints, no name */
     char name[CLIENT_NAME_MAX + 1];
 
-    struct client_peer *peers[CLIENT_PEERS_MAX]; /* owned, never removed */
+    struct client_peer *peers[CLIENT_PEERS_MAX]; /* owned; no order */
     uint32_t peer_count;
     uint32_t peer_next; /* rotates where any will do */
     struct route_cache routes;
@@ -207,7 +211,9 @@ void multi_free(struct client_op *op);
 
 /* ---- peer.c ---------------------------------------------------------------- */
 
-/* The peer of that address, made if there is room; NULL if not, or no memory. */
+/* The peer of that address. It is made where there is none; if there are CLIENT_PEERS_MAX, the one
+ * that was not asked for longest makes room: none that was given, or that an op waits for, and
+ * one of no route before others. NULL: there is no such, or no memory. */
 struct client_peer *peer_get(struct client *client, struct slice address);
 void peer_free(struct client_peer *peer);
 

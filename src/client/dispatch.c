@@ -399,7 +399,9 @@ static void op_dispatch(struct client_op *op)
             op_send(op, peer);
         return;
     case PEER_IDLE:
+        peer->is_pinned = true;
         op_park_stuck(op); /* it may be over */
+        peer->is_pinned = false;
         peer_connect(peer);
         return;
     case PEER_CONNECTING:
@@ -494,9 +496,9 @@ static void on_busy(struct client_op *op, struct client_peer *from, const struct
     op->refusals++;
     uint64_t until = now + MAX(hint_us, backoff_us(client, op->refusals));
     op_queue(op, &client->pausing); /* it is not there any more */
+    op_stick(op);
     peer_pushed_back(from, hint_us, op->sent_us);
     if (until >= op->deadline_us && !op->is_ambiguous) {
-    op_stick(op);
         struct client_result result = {
             .status = ERR_BUSY, .text = response->text, .response = response};
         op_finish(op, &result);

@@ -187,6 +187,8 @@ static void peer_say(struct client_peer *peer, void (*encode)(struct buf *, cons
 static void peer_drop(struct client_peer *peer, int error, const char *text)
 {
     struct client *client = peer->client;
+    bool was_pinned = peer->is_pinned;
+    peer->is_pinned = true;
     client->stats.disconnects++;
     peer->conn = NULL;
     peer->failures++;
@@ -218,6 +220,7 @@ static void peer_drop(struct client_peer *peer, int error, const char *text)
     client->last_error = error;
     snprintf(client->last_text, sizeof client->last_text, "%s", peer->last_text);
     client_wake(client);
+    peer->is_pinned = was_pinned;
 }
 
 void peer_fail(struct client_peer *peer, int error, const char *text)
@@ -337,17 +340,16 @@ static void on_read(void *data, struct slice bytes)
         client_wake(client);
     }
     frame_reader_feed(&peer->reader, bytes);
-    for (;;) {
-        int rv = frame_reader_next(&peer->reader, &body, &err);
-        if (rv == ERR_SHORT)
-            return;
+    peer->is_pinned = true;
+    int rv;
+    do {
+        rv = frame_reader_next(&peer->reader, &body, &err);
         if (rv == 0)
             rv = on_body(peer, body, &err);
-        if (rv != 0) {
-            peer_fail(peer, rv, err.msg);
-            return;
-        }
-    }
+    } while (rv == 0);
+    if (rv != ERR_SHORT)
+        peer_fail(peer, rv, err.msg);
+    peer->is_pinned = false;
 }
 
 static void on_drain(void *data)
@@ -421,19 +423,63 @@ static struct client_peer *peer_new(struct client *client, struct slice address)
     list_init(&peer->sent);
     list_init(&peer->waiting);
     peer->window = client->options.in_flight_max;
+    peer->used_us = env_now_us(client->env);
     budget_init(&peer->repeats, MAX(client->options.in_flight_max, (uint32_t)REPEATS_MIN),
-                env_now_us(client->env));
+                peer->used_us);
     env_timer_init(&peer->timer, client->env, peer_timer, peer);
     return peer;
+}
+
+/* ---- room for others ----------------------------------------------------------------- */
+
+static bool peer_is_in_use(const struct client_peer *peer)
+{
+    return peer->is_given || peer->is_pinned || peer->aims > 0 || peer->sent_count > 0 ||
+           !list_is_empty(&peer->waiting) || peer->state == PEER_CONNECTING || peer->is_full ||
+           peer == peer->client->driver;
+}
+
+/* Forget the one that can be spared best. */
+static bool peer_make_room(struct client *client)
+{
+    uint32_t best = CLIENT_PEERS_MAX;
+    bool is_best_routed = false;
+    for (uint32_t i = 0; i < client->peer_count; i++) {
+        const struct client_peer *peer = client->peers[i];
+        if (peer_is_in_use(peer))
+            continue;
+        bool is_routed = route_names(&client->routes, peer);
+        bool is_better =
+            best == CLIENT_PEERS_MAX || (is_best_routed && !is_routed) ||
+            (is_best_routed == is_routed && peer->used_us < client->peers[best]->used_us);
+        if (!is_better)
+            continue;
+        best = i;
+        is_best_routed = is_routed;
+    }
+    if (best == CLIENT_PEERS_MAX)
+        return false;
+    struct client_peer *peer = client->peers[best];
+    LOG_DEBUG(client->options.logger, "store_forgotten", "address=%s", peer->address);
+    route_forget(&client->routes, peer);
+    peer_stop(peer);
+    peer_free(peer);
+    client->peers[best] = client->peers[--client->peer_count];
+    return true;
 }
 
 struct client_peer *peer_get(struct client *client, struct slice address)
 {
     for (uint32_t i = 0; i < client->peer_count; i++) {
-        if (slice_equal(slice_str(client->peers[i]->address), address))
-            return client->peers[i];
+        struct client_peer *peer = client->peers[i];
+        if (!slice_equal(slice_str(peer->address), address))
+            continue;
+        peer->used_us = env_now_us(client->env);
+        return peer;
     }
-    if (client->peer_count == CLIENT_PEERS_MAX || address.len == 0 || address.len > ADDRESS_MAX)
+    if (address.len == 0 || address.len > ADDRESS_MAX)
+        return NULL;
+    if (client->peer_count == CLIENT_PEERS_MAX && !peer_make_room(client))
         return NULL;
     struct client_peer *peer = peer_new(client, address);
     if (peer != NULL)

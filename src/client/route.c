@@ -202,3 +202,31 @@ void route_forget_leader(struct route_cache *cache, const struct client_peer *pe
             cache->routes[i].leader = NULL;
     }
 }
+
+bool route_names(const struct route_cache *cache, const struct client_peer *peer)
+{
+    for (size_t i = 0; i < cache->count; i++) {
+        const struct route *route = &cache->routes[i];
+        if (route->leader == peer)
+            return true;
+        for (uint32_t k = 0; k < route->member_count; k++) {
+            if (route->members[k] == peer)
+                return true;
+        }
+    }
+    return false;
+}
+
+void route_forget(struct route_cache *cache, const struct client_peer *peer)
+{
+    route_forget_leader(cache, peer);
+    for (size_t i = 0; i < cache->count; i++) {
+        struct route *route = &cache->routes[i];
+        uint32_t left = 0;
+        for (uint32_t k = 0; k < route->member_count; k++) {
+            if (route->members[k] != peer)
+                route->members[left++] = route->members[k];
+        }
+        route->member_count = left;
+    }
+}

@@ -4,7 +4,7 @@
  * knows: a cache of spans that do not overlap, in key order.
  *
  * Units      keys are on-disk keys: 0x02 | keyspace u32be | user key.
- * Ownership  a cache owns copies of the spans; peers are borrowed and outlive it.
+ * Ownership  a cache owns copies of the spans; peers are borrowed, and forgotten before they go.
  * Invariants (R1) spans are in order and do not overlap.
  *            (R2) of one range only the newest span that was ever told is kept.
  * Limits     ROUTE_MAX spans; when it is full, new ones replace it all.
@@ -60,6 +60,12 @@ struct route *route_put(struct route_cache *cache, const struct descriptor *desc
 
 /* `peer` leads nothing any more, as far as we know. */
 void route_forget_leader(struct route_cache *cache, const struct client_peer *peer);
+
+/* Does any route name it? */
+bool route_names(const struct route_cache *cache, const struct client_peer *peer);
+
+/* `peer` will not be there any more: no route names it. */
+void route_forget(struct route_cache *cache, const struct client_peer *peer);
 
 /* Assert R1. */
 void route_cache_check(const struct route_cache *cache);

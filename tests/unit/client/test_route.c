@@ -54,6 +54,29 @@ static void test_split_and_merge(void **state)
     check_map(&cache, "a0");
 }
 
+/* A peer that goes is named nowhere any more. */
+static void test_forget(void **state)
+{
+    (void)state;
+    struct route_cache cache = {0};
+    struct route *left = put(&cache, 1, "", "m", 2);
+    left->leader = peer(1);
+    left->members[0] = peer(1);
+    left->members[1] = peer(2);
+    left->member_count = 2;
+    struct route *right = put(&cache, 2, "m", "", 2);
+    right->leader = peer(2);
+    assert_true(route_names(&cache, peer(1)));
+    assert_false(route_names(&cache, peer(3)));
+    route_forget(&cache, peer(1));
+    assert_false(route_names(&cache, peer(1)));
+    const struct route *found = route_find(&cache, slice_str("a"));
+    assert_int_equal(found->member_count, 1);
+    assert_ptr_equal(found->members[0], peer(2));
+    assert_ptr_equal(route_find(&cache, slice_str("z"))->leader, peer(2));
+    route_cache_fini(&cache);
+}
+
 /* A store that has not heard of a merge yet: its range was at a lower epoch. */
 static void test_merged_away(void **state)
 {
@@ -142,11 +165,9 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_split_and_merge),
-        cmocka_unit_test(test_merged_away),
-        cmocka_unit_test(test_overlaps),
-        cmocka_unit_test(test_leader),
-        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_forget),      cmocka_unit_test(test_split_and_merge),
+        cmocka_unit_test(test_merged_away), cmocka_unit_test(test_overlaps),
+        cmocka_unit_test(test_leader),      cmocka_unit_test(test_keys),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests_name("route", tests, NULL, NULL);

@@ -282,6 +282,39 @@ static void test_hopeless_is_not_sent(void **state)
     finish();
 }
 
+/* However many stores it has asked, there is a place for the next; those that were given stay. */
+static void test_places_are_given_on(void **state)
+{
+    static char names[3 * CLIENT_PEERS_MAX][24];
+    (void)state;
+    start(100);
+    get("a", 0);
+    get("z", 0);
+    run_ms(100);
+    for (uint32_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(names[i], sizeof names[i], "gone-%u:7000", i);
+        uint32_t at = w.count++;
+        w.ops[at].request.kind = REQUEST_STATUS;
+        w.ops[at].endpoint = names[i];
+        w.ops[at].timeout_ms = 50;
+        w.ops[at].cb = on_done;
+        w.status[at] = 1;
+        assert_int_equal(client_submit(w.client, &w.ops[at]), 0);
+        run_ms(2);
+        assert_in_range(w.client->peer_count, 3, CLIENT_PEERS_MAX);
+    }
+    run_ms(1500);
+    assert_int_equal(count_of(2, w.count, 1), 0);
+    uint32_t from = w.count;
+    get("a", 1000);
+    get("z", 1000);
+    run_ms(100);
+    assert_int_equal(count_of(from, w.count, 0), 2);
+    for (uint32_t i = 0; i < STORES; i++)
+        assert_true(w.client->peers[i]->is_given);
+    finish();
+}
+
 /* A store that breaks off again and again gets no more repeats than the budget has. */
 static void test_repeats_are_rationed(void **state)
 {
@@ -366,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_window_passes_its_turn_on),
         cmocka_unit_test(test_push_back_leaves_room),
         cmocka_unit_test(test_hopeless_is_not_sent),
+        cmocka_unit_test(test_places_are_given_on),
         cmocka_unit_test(test_repeats_are_rationed),
         cmocka_unit_test(test_lone_operation_outlasts_resets),
         cmocka_unit_test(test_budget),
