@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from cluster import BIN, Cluster, check, main
+from cluster import BIN, Cluster, check, main, wait_until
 
 COUNT = 60_000
 PAD = "x" * 300
@@ -73,6 +73,39 @@ def test_streams():
         check(r.returncode == 2, "a cursor for standard output")
 
 
+def test_each_record_once():
+    """Leaders stop answering while batches are under way: what became of those is asked for, and no
+    record is put twice."""
+    with Cluster() as c:
+        source, cursor = c.path(0, "in.ndjson"), c.path(0, "in.cursor")
+        os.makedirs(os.path.dirname(source), exist_ok=True)
+        with open(source, "w") as f:
+            for i in range(COUNT):
+                f.write(json.dumps({"key": f"s:{i:06}", "value": f"{i} {PAD}"}) + "\n")
+        begin = c.json("put", "mark", "x")["version"]
+        child = start(c, "import", source, "--cursor", cursor, "--timeout", "200ms")
+        for share in (0, 0.2, 0.4):
+            until = time.monotonic() + 120
+            while (progress(cursor) <= COUNT * share and child.poll() is None and
+                   time.monotonic() < until):
+                time.sleep(0.002)
+            old = c.leader()
+            c.local("pause", str(old))
+            wait_until("another leader", 30, lambda old=old: c.local_status()["leader"] not in
+                       (None, 0, old))
+            c.local("resume", str(old))
+        out, err = child.communicate(timeout=200)
+        check(child.returncode == 0, out, err)
+        told = c.ok("watch", "--prefix", "s:", "--from-version", str(begin), "--limit", str(COUNT),
+                    "--for", "60s", "--json", timeout=100)
+        more = c.ok("watch", "--prefix", "s:", "--from-version", str(begin), "--for", "5s", "--json",
+                    timeout=100)
+        keys = [json.loads(line)["key"] for line in more.splitlines()]
+        check(len(told.splitlines()) >= COUNT, "changes are missing:", len(told.splitlines()))
+        check(len(keys) == len(set(keys)) == COUNT, "records that were put twice:",
+              len(keys) - len(set(keys)))
+
+
 def crc32c(data):
     crc = 0xFFFFFFFF
     for byte in data:
@@ -116,4 +149,4 @@ def test_several_ranges():
 
 
 if __name__ == "__main__":
-    main(test_streams, test_export_goes_on_behind_the_longest_key, test_several_ranges)
+    main(test_streams, test_each_record_once, test_export_goes_on_behind_the_longest_key, test_several_ranges)

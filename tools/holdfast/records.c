@@ -2,9 +2,11 @@
  *
  * import and export: any number of records, one JSON object a line.
  *
- * Import puts batches, one after another, so a later line of the same key wins. A
- * batch whose outcome is unknown is sent again: putting the same values twice is
- * harmless. Export reads all pages at the version of the first.
+ * Import puts batches, one after another, so a later line of the same key wins. Of a
+ * batch whose outcome is unknown the cluster is asked what became of it before anything
+ * else is done: sent anew it could undo what others have put since. Only one that was
+ * under way when import was killed is put twice, by the run that goes on. Export reads
+ * all pages at the version of the first.
  *
  * With a cursor (cursor.h) one that was killed goes on behind what it had done: import
  * behind the last batch that is surely in, export behind the last line that is surely in
@@ -37,7 +39,8 @@ struct import {
     struct hf_client *client;
     struct hf_batch *batch;
     size_t batch_bytes;
-    struct buf kept; /* what is in the batch: TTL, lengths, key, value, one after another */
+    struct buf kept;  /* what is in the batch: TTL, lengths, key, value, one after another */
+    size_t kept_done; /* bytes of it that were put one by one */
     uint64_t retry_us;
     const char *cursor_path; /* NULL: none */
     struct cursor at;        /* behind the line being read; its records and bytes are not kept */
@@ -61,8 +64,31 @@ static void show_progress(uint64_t *shown_ms, uint64_t began_ms, const char *ver
 
 static bool is_worth_retrying(int code)
 {
-    return code == HF_ERR_UNDETERMINED || code == HF_ERR_UNAVAILABLE || code == HF_ERR_TIMEOUT ||
-           code == HF_ERR_BUSY || code == HF_ERR_NOT_LEADER;
+    return code == HF_ERR_UNAVAILABLE || code == HF_ERR_TIMEOUT || code == HF_ERR_BUSY ||
+           code == HF_ERR_NOT_LEADER;
+}
+
+/* What became of a change whose outcome is not known: asked for until somebody can tell, or
+ * `give_up_ms`. HF_ERR_UNAVAILABLE: it was not done, and may be sent anew. */
+static int settle(struct import *im, const struct hf_call *call, uint64_t give_up_ms,
+                  struct hf_result **result)
+{
+    if (*result == NULL || (*result)->token.len == 0)
+        return HF_ERR_UNDETERMINED;
+    for (;;) {
+        struct hf_result *settled = NULL;
+        int rv = hf_resolve(im->client, (*result)->token, call, &settled);
+        bool is_settled = rv != HF_ERR_UNDETERMINED && !is_worth_retrying(rv);
+        if (is_settled && rv != HF_ERR_SESSION_EXPIRED) {
+            hf_result_free(*result);
+            *result = settled;
+            return rv == HF_ERR_FENCED ? HF_ERR_UNAVAILABLE : rv;
+        }
+        hf_result_free(settled);
+        if (is_settled || cli_now_ms() >= give_up_ms)
+            return HF_ERR_UNDETERMINED;
+        cli_pause_ms(RETRY_PAUSE_MS);
+    }
 }
 
 static bool keep_record(struct import *im, const struct record *record)
@@ -75,10 +101,13 @@ static bool keep_record(struct import *im, const struct record *record)
     return !im->kept.failed;
 }
 
-/* A batch that would cross from one range to another: its records one by one. */
-static int put_singly(struct import *im, const struct hf_call *call, struct hf_result **ret_result)
+/* A batch that would cross from one range to another: its records one by one, from the first that
+ * is not in yet. */
+static int put_singly(struct import *im, const struct hf_call *call, uint64_t give_up_ms,
+                      struct hf_result **ret_result)
 {
-    struct reader r = reader_of(buf_slice(&im->kept));
+    struct slice kept = buf_slice(&im->kept);
+    struct reader r = reader_of(slice_of(kept.data + im->kept_done, kept.len - im->kept_done));
     while (r.left > 0) {
         struct hf_change change;
         hf_change_init(&change);
@@ -91,8 +120,11 @@ static int put_singly(struct import *im, const struct hf_call *call, struct hf_r
         hf_result_free(*ret_result);
         *ret_result = NULL;
         int rv = hf_put(im->client, cli_bytes(key), cli_bytes(value), &change, call, ret_result);
+        if (rv == HF_ERR_UNDETERMINED)
+            rv = settle(im, call, give_up_ms, ret_result);
         if (rv != HF_OK)
             return rv;
+        im->kept_done = kept.len - r.left;
     }
     return HF_OK;
 }
@@ -112,7 +144,7 @@ static int import_note(struct import *im, const struct cursor *upto)
 }
 
 /* Commit what is collected, all that stands in front of `upto`; again and again for a while if
- * that may help. */
+ * that may help, but never while it may be in already. */
 static int import_commit(struct import *im, const struct cursor *upto)
 {
     size_t count = hf_batch_count(im->batch);
@@ -122,9 +154,13 @@ static int import_commit(struct import *im, const struct cursor *upto)
     struct hf_call call = cli_call(im->cli);
     for (;;) {
         struct hf_result *result = NULL;
-        int rv = hf_batch_commit(im->client, im->batch, &call, &result);
+        int rv = HF_ERR_UNSUPPORTED;
+        if (im->kept_done == 0)
+            rv = hf_batch_commit(im->client, im->batch, &call, &result);
+        if (rv == HF_ERR_UNDETERMINED)
+            rv = settle(im, &call, give_up_ms, &result);
         if (rv == HF_ERR_UNSUPPORTED)
-            rv = put_singly(im, &call, &result);
+            rv = put_singly(im, &call, give_up_ms, &result);
         if (rv != HF_OK && (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms)) {
             bool has_words = result != NULL && result->message[0] != 0;
             int exit_code = cli_fail_as(
@@ -143,6 +179,7 @@ static int import_commit(struct import *im, const struct cursor *upto)
     im->batch_bytes = 0;
     hf_batch_clear(im->batch);
     buf_clear(&im->kept);
+    im->kept_done = 0;
     show_progress(&im->shown_ms, im->began_ms, "imported", im->records);
     return import_note(im, upto);
 }
