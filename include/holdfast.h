@@ -38,7 +38,8 @@
  * calls, hf_close() and hf_queue_wait() return HF_ERR_STATE there.
  *
  * Compatibility. C17 and C++. Structures that you fill begin with their size, set by
- * their init function; structures that the library fills may grow at their end.
+ * their init function (or by you, where there is none); structures that the library fills
+ * may grow at their end, and those that stand in arrays have room kept for that.
  */
 #ifndef HOLDFAST_H_
 #define HOLDFAST_H_
@@ -129,6 +130,7 @@ struct hf_member {
     int is_learner; /* replicates, does not vote */
     uint8_t store_uuid[16];
     const char *address; /* "host:port" */
+    uint64_t reserved[2];
 };
 
 /* A named figure or text of a store. */
@@ -136,6 +138,7 @@ struct hf_stat {
     const char *name;
     const char *text; /* NULL: it is a number */
     uint64_t number;
+    uint64_t reserved[1];
 };
 
 /* What a store says of itself and its range: hf_status(), hf_identify(), hf_stats(). */
@@ -178,6 +181,7 @@ struct hf_check_part {
     uint64_t keys;
     uint64_t bytes;
     uint64_t sum[2]; /* sums of neighbours may be added, modulo 2^64 each */
+    uint64_t reserved[2];
 };
 
 /* hf_check_start() and hf_check_result(). Replicas are alike at `index` if term, meta,
@@ -348,7 +352,8 @@ struct hf_queue;
 struct hf_then {
     hf_callback callback;
     struct hf_queue *queue;
-    void *data; /* handed to the callback, or out of the queue */
+    void *data;           /* handed to the callback, or out of the queue */
+    uint64_t reserved[2]; /* zeroes; anything else is HF_ERR_INVALID */
 };
 
 /* ---- keyspaces ----------------------------------------------------------------------- */
@@ -754,6 +759,7 @@ int hf_transfer_leader_async(struct hf_client *client, uint64_t replica_id,
  * placement gives ids (every cluster that nodes have joined) this is HF_ERR_INVALID: ask
  * placement for the split. */
 struct hf_split {
+    size_t size; /* sizeof, set by the caller */
     uint64_t range_id;
     uint64_t conf_epoch; /* of the range, as hf_range_status() told: if it has changed since, */
     uint64_t span_epoch; /* the split is refused (HF_ERR_RANGE_CHANGED) */
@@ -773,6 +779,7 @@ int hf_range_split_async(struct hf_client *client, const struct hf_split *split,
  * stores in the same roles. For up to two seconds nothing is served from the right one;
  * if not all members of both are there by then, it is given up (HF_ERR_BUSY). */
 struct hf_merge {
+    size_t size;       /* sizeof, set by the caller */
     uint64_t range_id; /* the left one; its epochs as for hf_split */
     uint64_t conf_epoch;
     uint64_t span_epoch;

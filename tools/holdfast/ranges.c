@@ -529,6 +529,7 @@ static int merge_with(struct cli *cli, struct hf_client *client, const struct hf
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
     struct hf_merge merge = {
+        .size = sizeof merge,
         .range_id = left->range_id,
         .conf_epoch = left->conf_epoch,
         .span_epoch = left->span_epoch,

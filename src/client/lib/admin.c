@@ -144,10 +144,10 @@ static int split_go(struct hf_client *client, const struct hf_split *split,
                     struct hf_result **ret_result)
 {
     struct call *call;
-    if (split == NULL || split->range_id == 0 || split->span_epoch == 0 ||
-        split->new_range_id == 0 || split->count == 0 || split->count > DESCRIPTOR_MEMBERS_MAX ||
-        split->store_ids == NULL || split->new_replica_ids == NULL ||
-        !bytes_are_fine(split->place) || split->place.len == 0 ||
+    if (split == NULL || split->size < sizeof *split || split->range_id == 0 ||
+        split->span_epoch == 0 || split->new_range_id == 0 || split->count == 0 ||
+        split->count > DESCRIPTOR_MEMBERS_MAX || split->store_ids == NULL ||
+        split->new_replica_ids == NULL || !bytes_are_fine(split->place) || split->place.len == 0 ||
         split->place.len > DESCRIPTOR_KEY_MAX)
         return HF_ERR_INVALID;
     int rv = ask_new(client, REQUEST_SPLIT, NULL, options, &call);
@@ -178,8 +178,8 @@ static int merge_go(struct hf_client *client, const struct hf_merge *merge,
                     struct hf_result **ret_result)
 {
     struct call *call;
-    if (merge == NULL || merge->range_id == 0 || merge->span_epoch == 0 ||
-        merge->right_range_id == 0)
+    if (merge == NULL || merge->size < sizeof *merge || merge->range_id == 0 ||
+        merge->span_epoch == 0 || merge->right_range_id == 0)
         return HF_ERR_INVALID;
     int rv = ask_new(client, REQUEST_MERGE, NULL, options, &call);
     if (rv != 0)

@@ -251,7 +251,8 @@ static int call_accept(struct call *call)
 int call_start(struct call *call, const struct hf_then *then)
 {
     int rv = HF_ERR_INVALID;
-    if (then != NULL && (then->callback != NULL || then->queue != NULL)) {
+    if (then != NULL && (then->callback != NULL || then->queue != NULL) && then->reserved[0] == 0 &&
+        then->reserved[1] == 0) {
         call->then = *then;
         rv = call_accept(call);
     }

@@ -419,6 +419,13 @@ static void test_range_check(void **state)
 
 /* ---- what cannot be right ------------------------------------------------------------------ */
 
+static void on_never(void *data, int code, struct hf_result *result)
+{
+    (void)data;
+    hf_result_free(result);
+    fail_msg("called with %d", code);
+}
+
 static void test_arguments(void **state)
 {
     (void)state;
@@ -434,6 +441,12 @@ static void test_arguments(void **state)
     assert_int_equal(hf_get(f.client, hf_bytes(NULL, 5), NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &nowhere), HF_ERR_INVALID);
+    struct hf_then newer = {.callback = on_never, .reserved = {0, 1}};
+    assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &newer), HF_ERR_INVALID);
+    struct hf_split split = {.range_id = 2, .span_epoch = 1}; /* no size */
+    assert_int_equal(hf_range_split(f.client, &split, NULL, NULL), HF_ERR_INVALID);
+    struct hf_merge merge = {.range_id = 2, .span_epoch = 1, .right_range_id = 3};
+    assert_int_equal(hf_range_merge(f.client, &merge, NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_bytes(NULL, 5), NULL, NULL, NULL),
                      HF_ERR_INVALID);
     assert_int_equal(hf_multi_get(f.client, NULL, 0, NULL, NULL), HF_ERR_INVALID);
