@@ -314,10 +314,30 @@ static int start_threads(struct server *servers, uint32_t count, struct err *err
     return 0;
 }
 
+/* A store that the node was served with before, and is to be left out now, would be missed by
+ * its ranges: rebuilt elsewhere after a while, and without a majority at worst. */
+static int check_left_out(const struct config *config, struct err *err)
+{
+    char path[CONFIG_PATH_MAX + 32];
+    for (uint32_t k = STORES_MAX; k > config->stores; k--) {
+        snprintf(path, sizeof path, "%s/store-%u/STORE", config->data_dir, k);
+        if (access(path, F_OK) == 0)
+            return err_set(
+                err, ERR_STATE,
+                "'%s/store-%u' is a store of this node, too, and stores = %llu leaves it "
+                "out: start with --stores %u; if it is to go, decommission it first, "
+                "then move its folder away",
+                config->data_dir, k, (unsigned long long)config->stores, k);
+    }
+    return 0;
+}
+
 /* The first store is opened before the others: they join it, in folders below its own. */
 static int run_stores(struct node *node, struct server *servers, uint32_t count)
 {
     struct err err = {0};
+    if (check_left_out(&node->config, &err) != 0)
+        return fail(&err);
     raise_limits(&servers[0], count);
     if (read_secret(node, &err) != 0 || open_store(&servers[0], &err) != 0)
         return fail(&err);

@@ -87,6 +87,11 @@ def test_alone():
         check(run(port + 200, "get", "k49").stdout.strip() == "49", "by another store")
         check(node.end() == 0, node.log()[-1000:])
         check(node.log().count("stopped in order") == 3, node.log()[-1000:])
+        for stores_ in (1, 2):
+            node = nodes.start(folder, port, stores_)
+            check(node.process.wait(60) == 1, node.log()[-1000:])
+            check(node.log().endswith("then move its folder away\n") and
+                  "start with --stores 3" in node.log(), node.log()[-1000:])
 
 
 def test_on_three_nodes():
