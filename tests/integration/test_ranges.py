@@ -3,6 +3,9 @@
 """`holdfast range list|show|split|merge` on real processes: ranges are cut and made one
 again under load, nothing is lost, and all replicas of all ranges stay alike."""
 import json
+import os
+import signal
+import threading
 
 from cluster import Cluster, check, main, wait_until
 
@@ -66,6 +69,24 @@ def stores_of(c, range_id):
     return {m["store"] for m in c.json("range", "show", str(range_id))["ranges"][0]["replicas"]}
 
 
+def move_without_a_cluster(c):
+    """Who waits for a move is told when nobody is there any more who could tell of it."""
+    here = stores_of(c, 2)
+    target = ({1, 2, 3, 4} - here).pop()
+    with open(c.path(target, "pid"), encoding="ascii") as f:
+        os.kill(int(f.read().split()[0]), signal.SIGSTOP)  # it cannot get its replica
+    done = []
+    waits = threading.Thread(target=lambda: done.append(c.run(
+        "range", "move", "2", "--from", str(min(here)), "--to", str(target), timeout=300)))
+    waits.start()
+    wait_until("it goes on", 30, lambda: any(
+        o["state"] == "running" for o in c.json("placement", "operators")["operators"]) or done)
+    check(not done, done)
+    c.local("kill", "all")
+    waits.join()
+    check(done[0].returncode == 4 and "no word of operator" in done[0].stderr, done[0].stderr)
+
+
 def test_moves():
     """A replica goes where it is told to, by whoever leads; what is told is done when the
     command ends, and what cannot be done is refused with the reason."""
@@ -108,6 +129,7 @@ def test_moves():
         c.ok("range", "remove-replica", "2", "--from", str((stores_of(c, 2) - {leads}).pop()))
         check(len(stores_of(c, 2)) == 3 and len(values(c)) == 500)
         c.ok("range", "check", "--all", timeout=120)
+        move_without_a_cluster(c)
 
 
 def test_refused():

@@ -13,9 +13,10 @@
 #include "placement.h"
 
 enum {
-    AGAIN_MS = 100,       /* between two looks at an operator */
-    LOST_AFTER_LOOKS = 3, /* an operator that nobody knows, so often in a row, is lost */
-    WORD_WAIT_MS = 10000, /* for placement to take the word */
+    AGAIN_MS = 100,          /* between two looks at an operator */
+    LOST_AFTER_LOOKS = 3,    /* an operator that nobody knows, so often in a row, is lost */
+    WORD_WAIT_MS = 10000,    /* for placement to take the word */
+    CONTACT_LOST_MS = 20000, /* nobody tells of the operator: who waits is told so */
 };
 
 /* ---- an operator's state ------------------------------------------------------------- */
@@ -57,6 +58,7 @@ struct waiting {
     uint64_t until_ms; /* UINT64_MAX: until it ends */
     uint64_t step;     /* that was shown last, from 1 */
     unsigned lost;     /* looks in a row that did not find it */
+    uint64_t heard_ms; /* when placement answered last */
 };
 
 static bool is_watched_by_a_person(const struct cli *cli)
@@ -91,6 +93,8 @@ static bool look(struct waiting *w, int *ret_exit)
     int rv = hf_placement(cli_client(w->cli), &ask, &call, &result);
     struct op_view view = view_of(rv == HF_OK ? result->table : NULL, w->operator_id);
     bool is_over = false;
+    if (rv == HF_OK)
+        w->heard_ms = cli_now_ms();
     if (view.is_known) {
         w->lost = 0;
         is_over = strcmp(view.state, "running") != 0;
@@ -104,6 +108,15 @@ static bool look(struct waiting *w, int *ret_exit)
                                 "to another store): see holdfast range show",
                                 w->operator_id);
     }
+    if (rv != HF_OK && cli_now_ms() >= w->heard_ms + CONTACT_LOST_MS) {
+        is_over = true;
+        *ret_exit =
+            cli_fail_as(w->cli, HF_ERR_UNDETERMINED,
+                        "no word of operator %" PRIu64 " for %u s (%s): it may go on, or "
+                        "end undone, once placement is there again: holdfast placement "
+                        "operators %" PRIu64,
+                        w->operator_id, CONTACT_LOST_MS / 1000, hf_strerror(rv), w->operator_id);
+    }
     hf_result_free(result);
     return is_over;
 }
@@ -111,6 +124,7 @@ static bool look(struct waiting *w, int *ret_exit)
 static int wait_for(struct waiting *w)
 {
     int exit_code = EXIT_DONE;
+    w->heard_ms = cli_now_ms();
     while (!look(w, &exit_code)) {
         if (cli_now_ms() >= w->until_ms)
             return cli_fail_as(w->cli, HF_ERR_UNDETERMINED,
