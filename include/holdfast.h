@@ -328,7 +328,8 @@ enum hf_consistency { HF_LINEARIZABLE = 0, HF_LEASE = 1, HF_STALE = 2, HF_AT = 3
 struct hf_call {
     size_t size;         /* set by hf_call_init() */
     uint32_t timeout_ms; /* 0: the client's */
-    uint32_t keyspace;   /* of hf_keyspace_open(), or any number below 65,536 */
+    uint32_t keyspace;   /* of hf_keyspace_open(), or any number below 65,536; to write to
+                            another is HF_ERR_INVALID */
     int consistency;     /* enum hf_consistency; for reads */
     uint64_t max_age_ms; /* HF_STALE: milliseconds, at least 1 */
     uint64_t at_version; /* HF_AT: at least 1 */
@@ -367,8 +368,8 @@ struct hf_then {
  * most 4,094 bytes. Keys of a batch must be in one range, as always, and neighbours are not.
  * hf_scan_new() merges the slots in order of keys, each slot at a version of its own, even those
  * of one range; it holds a page of each, 16 MiB together or what single values need.
- * hf_scan_page(), hf_delete_range(), and a watch of a prefix or of bounds, are
- * HF_ERR_UNSUPPORTED. */
+ * hf_scan_page() and hf_delete_range() are HF_ERR_UNSUPPORTED. A watch of a prefix or of bounds
+ * is one of all slots, of which the library leaves out what was not asked for. */
 int hf_keyspace_open(struct hf_client *client, const char *name, const struct hf_call *call,
                      struct hf_result **ret_result);
 int hf_keyspace_open_async(struct hf_client *client, const char *name, const struct hf_call *call,

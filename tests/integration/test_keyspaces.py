@@ -3,6 +3,8 @@
 """`holdfast keyspace` on real processes: names and numbers, the ranges that a keyspace gets,
 what is refused, and what is left when one is dropped."""
 import json
+import os
+import tempfile
 
 from cluster import Cluster, check, main, wait_until
 
@@ -69,7 +71,12 @@ def test_keys():
             c.ok("put", "k", value, *place)
             check(c.ok("get", "k", *place).strip() == value)
         check(c.ok("get", "k").strip() == "zero")
-        check(c.run("get", "k", "--keyspace", number).returncode == 3, "a key without its slot")
+        c.ok("put", "by-number", "n", "--keyspace", number)
+        check(c.ok("get", "by-number", "--keyspace", "events").strip() == "n", "behind its slot")
+        check(c.ok("get", "k", "--keyspace", number).strip() == "events")
+        c.ok("del", "by-number", "--keyspace", number)
+        done = c.run("put", "k", "v", "--keyspace", "9999999")
+        check(done.returncode == 1, "no such keyspace", done.stdout, done.stderr)
         for name, want, said in (("nobody", 3, "no keyspace"), ("No", 2, "a-z"),
                                  ("9999999999", 2, "no such numbers")):
             done = c.run("get", "k", "--keyspace", name)
@@ -77,7 +84,12 @@ def test_keys():
         check(c.ok("--keyspace", "events", "shell", stdin="get k\nget k --keyspace users\nget k\n")
               .split() == ["events", "users", "events"])
         c.ok("del", "k", "--keyspace", "events")
+        for place, key, cut in (("users", "m", "m"), ("events", "slotted", "slotted")):
+            said = c.ok("range", "split", "--keyspace", place, key)
+            check(cut in said and f"{found[place]['keyspace']}/" in said, said)
 
+        begin = str(c.json("put", "mark", "1", "--keyspace", "events")["version"])
+        c.ok("del", "mark", "--keyspace", "events")
         names = [f"event{i:05d}" for i in range(1500)]
         c.ok("import", "--keyspace", "events", timeout=200, stdin="".join(
             json.dumps({"key": n, "value": n.upper()}) + "\n" for n in names))
@@ -95,9 +107,23 @@ def test_keys():
               .split() == names[998:1002])
         check([json.loads(line)["key"] for line in c.ok("export", "--keyspace", "events")
                .splitlines()] == names)
+        seen = c.ok("watch", "--prefix", "event0099", "--from-version", begin, "--limit", "10",
+                    "--for", "30s", "--keyspace", "events").splitlines()
+        check(sorted(w for line in seen for w in line.split() if w in names) == names[990:1000],
+              "a prefix of a hashed keyspace is watched in all slots", seen)
+        with tempfile.TemporaryDirectory() as folder:
+            place = os.path.join(folder, "place")
+            c.ok("watch", "--prefix", "event0099", "--from-version", begin, "--limit", "10",
+                 "--for", "30s", "--keyspace", "events", "--resume", place)
+            c.ok("put", "elsewhere", "1", "--keyspace", "events")
+            c.ok("put", "event00995", "again", "--keyspace", "events")
+            seen = c.ok("watch", "--limit", "1", "--for", "30s", "--keyspace", "events",
+                        "--resume", place)
+            check("again" in seen and "elsewhere" not in seen, "it goes on with its prefix", seen)
+            c.ok("del", "elsewhere", "--keyspace", "events")
         c.ok("keyspace", "alter", "events", "--replicas", "1")
         shown = c.json("keyspace", "show", "events")["keyspaces"]
-        check(len(shown) == 1 and shown[0]["ranges"] == 8 and shown[0]["replicas"] == 1, shown)
+        check(len(shown) == 1 and shown[0]["ranges"] == 9 and shown[0]["replicas"] == 1, shown)
 
         done = c.json("keyspace", "drop", "events", "--yes", timeout=120)
         check(done["keys_deleted"] == 1500, done)

@@ -10,6 +10,8 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "placement.h"
+#include "wire/keyspace.h"
 
 enum { FLUSH_AT = 64 << 10, FLAGS_MAX = 32 };
 
@@ -413,36 +415,77 @@ int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
 
 /* ---- the client ------------------------------------------------------------------ */
 
-/* --keyspace as a number; false after saying what is wrong. */
-static bool open_keyspace(struct cli *cli, struct hf_client *client)
+static void note_keyspace(struct cli *cli, uint32_t keyspace, uint32_t slots)
 {
-    uint64_t number = 0;
+    cli->keyspace_id = keyspace;
+    cli->keyspace_slots = slots;
+    snprintf(cli->keyspace_open, sizeof cli->keyspace_open, "%s", cli->keyspace);
+}
+
+/* By its name; false after saying what is wrong. */
+static bool open_named(struct cli *cli, struct hf_client *client, const char *name)
+{
     struct hf_result *result = NULL;
-    cli->keyspace_id = 0;
-    cli->keyspace_open[0] = 0;
-    if (cli->keyspace == NULL)
-        return true;
-    if (text_parse_u64(slice_str(cli->keyspace), &number) == 0) {
-        if (number > UINT32_MAX - 2) {
-            cli_usage(cli, "--keyspace %s: there are no such numbers", cli->keyspace);
-            return false;
-        }
-        cli->keyspace_id = (uint32_t)number;
-        snprintf(cli->keyspace_open, sizeof cli->keyspace_open, "%s", cli->keyspace);
-        return true;
-    }
     struct hf_call call = cli_call(cli);
-    int rv = hf_keyspace_open(client, cli->keyspace, &call, &result);
+    uint64_t slots = 0;
+    int rv = hf_keyspace_open(client, name, &call, &result);
     if (rv == HF_ERR_INVALID && result == NULL)
         cli_usage(cli, "--keyspace is a name of a-z, 0-9 and '-', or a number");
     else if (rv != HF_OK)
         cli->open_exit = cli_fail(cli, rv, result);
-    if (rv == HF_OK) {
-        cli->keyspace_id = result->keyspace;
-        snprintf(cli->keyspace_open, sizeof cli->keyspace_open, "%s", cli->keyspace);
-    }
+    if (rv == HF_OK &&
+        text_parse_u64(slice_str(placement_cell(result->table, 0, "#slots")), &slots) != 0)
+        slots = 0;
+    if (rv == HF_OK)
+        note_keyspace(cli, result->keyspace, (uint32_t)slots);
     hf_result_free(result);
     return rv == HF_OK;
+}
+
+/* The same by the number of one that has a name; one that is not there any more can be read as
+ * it is stored, and no more. */
+static bool open_number(struct cli *cli, struct hf_client *client, uint32_t number)
+{
+    struct hf_placement_ask ask = {.size = sizeof ask, .verb = HF_PLACEMENT_KEYSPACES};
+    struct hf_result *result = NULL;
+    struct hf_call call = cli_call(cli);
+    char name[KEYSPACE_NAME_MAX + 1] = "";
+    int rv = hf_placement(client, &ask, &call, &result);
+    for (size_t i = 0; rv == HF_OK && result->table != NULL && i < result->table->row_count; i++) {
+        uint64_t id = 0;
+        if (text_parse_u64(slice_str(placement_cell(result->table, i, "#keyspace")), &id) == 0 &&
+            id == number)
+            snprintf(name, sizeof name, "%s", placement_cell(result->table, i, "name"));
+    }
+    if (rv != HF_OK)
+        cli->open_exit = cli_fail(cli, rv, result);
+    hf_result_free(result);
+    if (rv != HF_OK)
+        return false;
+    if (name[0] != 0)
+        return open_named(cli, client, name);
+    note_keyspace(cli, number, 0);
+    return true;
+}
+
+/* --keyspace as a number; false after saying what is wrong. */
+static bool open_keyspace(struct cli *cli, struct hf_client *client)
+{
+    uint64_t number = 0;
+    cli->keyspace_id = cli->keyspace_slots = 0;
+    cli->keyspace_open[0] = 0;
+    if (cli->keyspace == NULL)
+        return true;
+    if (text_parse_u64(slice_str(cli->keyspace), &number) != 0)
+        return open_named(cli, client, cli->keyspace);
+    if (number > UINT32_MAX - 2) {
+        cli_usage(cli, "--keyspace %s: there are no such numbers", cli->keyspace);
+        return false;
+    }
+    if (number >= KEYSPACE_NAMED_FIRST && number <= KEYSPACE_NAMED_LAST)
+        return open_number(cli, client, (uint32_t)number);
+    note_keyspace(cli, (uint32_t)number, 0);
+    return true;
 }
 
 bool cli_open(struct cli *cli, struct hf_options *options, struct hf_client **ret_client)

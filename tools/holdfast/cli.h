@@ -65,6 +65,7 @@ struct cli {
     char path[64];                     /* "holdfast cluster status" */
     struct hf_client *client;          /* opened by cli_client() */
     uint32_t keyspace_id;              /* of cli_client() or cli_open() … */
+    uint32_t keyspace_slots;           /* … its slots, if it is hashed (else 0) … */
     char keyspace_open[72];            /* … and the word that it was found by; "": none */
     struct buf out;                    /* standard output, not written yet */
     bool is_out_bad;                   /* standard output cannot be written */

@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "moves.h"
 #include "ranges.h"
+#include "wire/keyspace.h"
 
 enum {
     PREFIX_LEN = 5, /* 0x02 and the keyspace, before a key */
@@ -458,17 +459,23 @@ static int split_at(struct cli *cli, struct hf_client *client, const struct hf_i
     return EXIT_DONE;
 }
 
-static int split_key(struct cli *cli, struct hf_client *client, uint32_t keyspace, const char *key)
+/* Where the key stands: in a hashed keyspace behind its slot. */
+static int split_key(struct cli *cli, struct hf_client *client, const char *key)
 {
     uint8_t raw[PLACE_MAX];
     struct hf_result *result = NULL;
     size_t len = strlen(key);
+    size_t at = PREFIX_LEN;
     if (len == 0 || len > 4096)
         return cli_usage(cli, "a key has 1 to 4096 bytes");
     raw[0] = USER_PREFIX;
-    put_u32be(raw + 1, keyspace);
-    memcpy(raw + PREFIX_LEN, key, len);
-    struct hf_bytes place = {raw, PREFIX_LEN + len};
+    put_u32be(raw + 1, cli->keyspace_id);
+    if (cli->keyspace_slots > 0) {
+        keyspace_put_slot(raw + at, keyspace_slot(slice_str(key), cli->keyspace_slots));
+        at += KEYSPACE_SLOT_LEN;
+    }
+    memcpy(raw + at, key, len);
+    struct hf_bytes place = {raw, at + len};
     int rv = ask_range(cli, client, 0, place, &result);
     int exit_code =
         rv == HF_OK ? split_at(cli, client, result->info, place) : cli_fail(cli, rv, result);
@@ -496,11 +503,9 @@ static int split_range(struct cli *cli, struct hf_client *client, uint64_t range
 static int run_split(struct cli *cli, int argc, const char *const *argv)
 {
     uint64_t range_id = 0;
-    uint64_t keyspace = 0;
     bool has_range = false;
     const struct args_flag flags[] = {
         {"range", 0, ARGS_U64, &range_id, &has_range, "RANGE", "halve this range by its bytes"},
-        {"keyspace", 0, ARGS_U64, &keyspace, NULL, "N", "the keyspace of the keys (default 0)"},
     };
     struct cli_words words;
     int exit_code = EXIT_DONE;
@@ -508,15 +513,15 @@ static int run_split(struct cli *cli, int argc, const char *const *argv)
         return exit_code;
     if (has_range == (words.count > 0))
         return cli_usage(cli, "either KEYs or --range");
-    if ((has_range && range_id == 0) || keyspace > UINT32_MAX)
-        return cli_usage(cli, "RANGE is above 0, a keyspace at most %" PRIu32, UINT32_MAX);
+    if (has_range && range_id == 0)
+        return cli_usage(cli, "RANGE is above 0");
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
     if (has_range)
         return split_range(cli, client, range_id);
     for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++)
-        exit_code = split_key(cli, client, (uint32_t)keyspace, words.at[i]);
+        exit_code = split_key(cli, client, words.at[i]);
     return exit_code;
 }
 

@@ -38,6 +38,8 @@ int command_go(struct hf_client *client, struct slice ops, uint32_t count, struc
     int rv = call_new(client, REQUEST_WRITE, options, &call);
     if (rv == 0)
         command.keyspace = call->op.keyspace;
+    if (rv == 0 && !client_may_write(client, command.keyspace))
+        rv = HF_ERR_INVALID;
     if (rv == 0 && call->slots > 0) {
         rv = slot_command(call->slots, &command, ops, &call->data, &call->keys);
     } else if (rv == 0) {

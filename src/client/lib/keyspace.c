@@ -8,16 +8,30 @@
 #include "base/text.h"
 #include "client/lib/lib_internal.h"
 
+static const struct opened *opened_find(const struct hf_client *client, uint32_t keyspace)
+{
+    uint32_t count = atomic_load_explicit(&client->opened_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++) {
+        if (client->opened[i].keyspace == keyspace)
+            return &client->opened[i];
+    }
+    return NULL;
+}
+
+static bool has_name(uint32_t keyspace)
+{
+    return keyspace >= KEYSPACE_NAMED_FIRST && keyspace <= KEYSPACE_NAMED_LAST;
+}
+
 uint32_t client_slots(const struct hf_client *client, uint32_t keyspace)
 {
-    if (keyspace < KEYSPACE_NAMED_FIRST)
-        return 0;
-    uint32_t count = atomic_load_explicit(&client->hashed_count, memory_order_acquire);
-    for (uint32_t i = 0; i < count; i++) {
-        if (client->hashed[i].keyspace == keyspace)
-            return client->hashed[i].slots;
-    }
-    return 0;
+    const struct opened *o = has_name(keyspace) ? opened_find(client, keyspace) : NULL;
+    return o == NULL ? 0 : o->slots;
+}
+
+bool client_may_write(const struct hf_client *client, uint32_t keyspace)
+{
+    return !has_name(keyspace) || opened_find(client, keyspace) != NULL;
 }
 
 /* Remember it for all calls to come. */
@@ -25,11 +39,11 @@ static int learn(struct hf_client *client, uint32_t keyspace, uint32_t slots)
 {
     int rv = 0;
     env_uv_mutex_lock(&client->lock);
-    uint32_t count = atomic_load_explicit(&client->hashed_count, memory_order_relaxed);
-    if (slots > 0 && client_slots(client, keyspace) == 0) {
-        if (count < HASHED_MAX) {
-            client->hashed[count] = (struct hashed){.keyspace = keyspace, .slots = slots};
-            atomic_store_explicit(&client->hashed_count, count + 1, memory_order_release);
+    uint32_t count = atomic_load_explicit(&client->opened_count, memory_order_relaxed);
+    if (opened_find(client, keyspace) == NULL) {
+        if (count < OPENED_MAX) {
+            client->opened[count] = (struct opened){.keyspace = keyspace, .slots = slots};
+            atomic_store_explicit(&client->opened_count, count + 1, memory_order_release);
         } else {
             rv = HF_ERR_NO_SPACE;
         }

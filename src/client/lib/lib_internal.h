@@ -37,12 +37,12 @@
 #include "holdfast.h"
 #pragma GCC visibility pop
 
-enum { HASHED_MAX = 1024 };
+enum { OPENED_MAX = 1024 };
 
-/* A hashed keyspace that was opened. */
-struct hashed {
+/* A keyspace that was opened by its name. */
+struct opened {
     uint32_t keyspace;
-    uint32_t slots;
+    uint32_t slots; /* 0: not hashed */
 };
 
 struct hf_client {
@@ -75,8 +75,8 @@ struct hf_client {
     size_t call_bytes;          /* guarded */
     uint64_t busy;              /* guarded: calls that were not accepted */
 
-    _Atomic uint32_t hashed_count; /* those below it never change: read without the lock */
-    struct hashed hashed[HASHED_MAX];
+    _Atomic uint32_t opened_count; /* those below it never change: read without the lock */
+    struct opened opened[OPENED_MAX];
 
     struct client *core;
     struct list calls;   /* submitted to the core */
@@ -197,6 +197,10 @@ int placement_call(struct hf_client *client, const struct hf_placement_ask *ask,
 
 /* Of a hashed keyspace that was opened; 0: it is none, or nobody opened it. */
 uint32_t client_slots(const struct hf_client *client, uint32_t keyspace);
+
+/* May keys be written there? Of one with a name only once it was opened: before, nobody here
+ * knows whether they stand behind slots. */
+bool client_may_write(const struct hf_client *client, uint32_t keyspace);
 
 /* What placement told of a keyspace that `call` opens: remembered, and put into the result.
  * The code from now on. */

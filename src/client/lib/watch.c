@@ -7,13 +7,32 @@
  *        ▲  paused while ready is full ◀────────────────────┘
  *
  * `place` is how far the caller is, which is what a token tells; the core's own is ahead.
+ *
+ * In a hashed keyspace the keys of a prefix, or between bounds, are in every slot: all slots are
+ * watched, and what is outside is left out here. The token tells of the bounds, too:
+ *
+ *   0xc1   u16be length, first key   u16be length, end   u32 crc32c   the core's token, as ever
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/coding.h"
+#include "base/crc32c.h"
 #include "client/lib/lib_internal.h"
 
-enum { BUFFER_DEFAULT = 4 << 20, BATCH_OVERHEAD = 256, MESSAGE_MAX = 200 };
+enum {
+    BUFFER_DEFAULT = 4 << 20,
+    BATCH_OVERHEAD = 256,
+    MESSAGE_MAX = 200,
+    SIEVED_TOKEN = 0xc1, /* the core's begin with their format, a small number */
+};
+
+/* Which keys are told of, where not all that is watched is. */
+struct sieve {
+    struct buf bounds; /* owned */
+    size_t start_len;
+    bool is_on;
+};
 
 /* One allocation with all that it points to. */
 struct batch {
@@ -29,6 +48,7 @@ struct hf_watch {
     struct client_watch *core; /* the thread's */
     struct client_watch_options options;
     size_t skip;         /* bytes of a slot in front of each key */
+    struct sieve sieve;  /* fixed once it is open */
     struct buf keys;     /* owned: bounds and token until the core has them */
     struct list in_list; /* client's watches */
     size_t buffer_bytes;
@@ -71,8 +91,31 @@ static struct slice copy_to(uint8_t **at, struct slice from)
     return copy;
 }
 
-/* `skip`: bytes in front of each key that are no part of it. */
-static struct batch *batch_new(const struct client_watch_page *page, size_t skip)
+static struct slice sieve_start(const struct sieve *s)
+{
+    return slice_of(s->bounds.data, s->start_len);
+}
+
+static struct slice sieve_end(const struct sieve *s)
+{
+    return slice_of(s->bounds.data + s->start_len, s->bounds.len - s->start_len);
+}
+
+static bool sieve_passes(const struct sieve *s, struct slice key)
+{
+    struct slice end = s->is_on ? sieve_end(s) : (struct slice){0};
+    return !s->is_on || (slice_compare(sieve_start(s), key) <= 0 &&
+                         (end.len == 0 || slice_compare(key, end) < 0));
+}
+
+/* Without what stands in front of it and is no part of it. */
+static struct slice key_behind(struct slice stored, size_t skip)
+{
+    size_t len = MIN(skip, stored.len);
+    return slice_of(stored.data + len, stored.len - len);
+}
+
+static struct batch *batch_new(const struct hf_watch *watch, const struct client_watch_page *page)
 {
     const struct response_watch *from = page->page;
     size_t count = from->changes.count;
@@ -84,7 +127,7 @@ static struct batch *batch_new(const struct client_watch_page *page, size_t skip
         return NULL;
     struct hf_event *events = (struct hf_event *)(batch + 1);
     uint8_t *at = (uint8_t *)(events + count);
-    *batch = (struct batch){.told = {.count = count, .events = events, .complete = page->mark},
+    *batch = (struct batch){.told = {.events = events, .complete = page->mark},
                             .bytes = room + BATCH_OVERHEAD,
                             .page = *from};
     list_init(&batch->in_ready);
@@ -96,10 +139,13 @@ static struct batch *batch_new(const struct client_watch_page *page, size_t skip
     for (size_t i = 0; i < count; i++) {
         struct change c;
         change_next(&u, &c);
-        struct slice key = copy_to(&at, c.key), value = copy_to(&at, c.value);
-        events[i] = (struct hf_event){
+        struct slice plain = key_behind(c.key, watch->skip);
+        if (!sieve_passes(&watch->sieve, plain))
+            continue;
+        struct slice key = copy_to(&at, plain), value = copy_to(&at, c.value);
+        events[batch->told.count++] = (struct hf_event){
             .kind = (int)c.kind,
-            .key = hf_bytes(key.data + MIN(skip, key.len), key.len - MIN(skip, key.len)),
+            .key = hf_bytes(key.data, key.len),
             .value = hf_bytes(value.data, value.len),
             .version = c.version,
             .expires_ms = c.expiry_ms,
@@ -135,7 +181,7 @@ static void add_ready(struct hf_watch *watch, struct batch *batch)
 static void on_page(struct client_watch *core, void *data, const struct client_watch_page *page)
 {
     struct hf_watch *watch = data;
-    struct batch *batch = page->status == 0 ? batch_new(page, watch->skip) : NULL;
+    struct batch *batch = page->status == 0 ? batch_new(watch, page) : NULL;
     env_uv_mutex_lock(&watch->lock);
     if (batch != NULL) {
         add_ready(watch, batch);
@@ -211,13 +257,31 @@ static int keep(struct buf *keys, struct hf_bytes from, struct slice *ret)
     return keys->failed ? HF_ERR_NOMEM : 0;
 }
 
-/* In a hashed keyspace: one key, or all of them. */
+static int sieve_set(struct sieve *s, struct slice start, struct slice end)
+{
+    if (end.len > 0 && slice_compare(start, end) >= 0)
+        return HF_ERR_INVALID;
+    s->is_on = true;
+    s->start_len = start.len;
+    buf_clear(&s->bounds);
+    buf_append_slice(&s->bounds, start);
+    buf_append_slice(&s->bounds, end);
+    return s->bounds.failed ? HF_ERR_NOMEM : 0;
+}
+
+/* In a hashed keyspace: one key, or all of them, some of which are told of. */
 static int keep_slotted(struct hf_watch *watch, uint32_t slots, const struct hf_watch_options *o)
 {
     struct client_watch_options *to = &watch->options;
     uint8_t behind[KEY_WIRE_MAX];
-    if (o->prefix.len > 0 || o->start.len > 0 || o->end.len > 0)
-        return HF_ERR_UNSUPPORTED;
+    if (o->start.len > 0 || o->end.len > 0)
+        return sieve_set(&watch->sieve, slice_of_bytes(o->start), slice_of_bytes(o->end));
+    if (o->prefix.len > KEY_WIRE_MAX)
+        return HF_ERR_TOO_LARGE;
+    if (o->prefix.len > 0) {
+        size_t end_len = progress_prefix_end(slice_of_bytes(o->prefix), behind);
+        return sieve_set(&watch->sieve, slice_of_bytes(o->prefix), slice_of(behind, end_len));
+    }
     if (o->key.len == 0)
         return 0;
     int rv = slot_key(slots, slice_of_bytes(o->key), &watch->keys);
@@ -239,6 +303,36 @@ static int keep_span_of(struct buf *keys, struct hf_bytes key, bool is_prefix, s
                            : progress_key_behind(slice_of_bytes(key), behind);
     int rv = keep(keys, key, start);
     return rv != 0 ? rv : keep(keys, hf_bytes(behind, len), end);
+}
+
+static bool cut_u16(struct slice *from, struct slice *ret)
+{
+    if (from->len < 2)
+        return false;
+    size_t len = (size_t)from->data[0] << 8 | from->data[1];
+    if (len > KEY_WIRE_MAX || len > from->len - 2)
+        return false;
+    *ret = slice_of(from->data + 2, len);
+    *from = slice_of(from->data + 2 + len, from->len - 2 - len);
+    return true;
+}
+
+/* A token may tell of bounds first. */
+static int keep_token(struct hf_watch *watch, struct slice token)
+{
+    struct slice start, end;
+    int rv = 0;
+    if (token.len > 0 && token.data[0] == SIEVED_TOKEN) {
+        const uint8_t *head = token.data;
+        token = slice_of(token.data + 1, token.len - 1);
+        if (!cut_u16(&token, &start) || !cut_u16(&token, &end) || token.len < 4 ||
+            get_u32(token.data) != crc32c(0, head, (size_t)(token.data - head)))
+            return HF_ERR_INVALID;
+        token = slice_of(token.data + 4, token.len - 4);
+        rv = token.len == 0 ? HF_ERR_INVALID : sieve_set(&watch->sieve, start, end);
+    }
+    struct hf_bytes rest = {.data = token.data, .len = token.len};
+    return rv != 0 ? rv : keep(&watch->keys, rest, &watch->options.token);
 }
 
 static int take_span(struct hf_watch *watch, const struct hf_watch_options *o)
@@ -267,7 +361,7 @@ static int take_span(struct hf_watch *watch, const struct hf_watch_options *o)
         if (rv == 0)
             rv = keep(&watch->keys, o->end, &to->end);
     }
-    return rv != 0 ? rv : keep(&watch->keys, o->token, &to->token);
+    return rv != 0 ? rv : keep_token(watch, slice_of_bytes(o->token));
 }
 
 /* Where the caller begins, as the core will. */
@@ -293,6 +387,7 @@ static void watch_free(struct hf_watch *watch)
         env_uv_notify_close(watch->fd);
     progress_fini(&watch->place);
     buf_fini(&watch->keys);
+    buf_fini(&watch->sieve.bounds);
     buf_fini(&watch->token);
     env_uv_cond_fini(&watch->filled);
     env_uv_mutex_fini(&watch->lock);
@@ -328,6 +423,7 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
     list_init(&watch->ready);
     list_init(&watch->in_list);
     buf_init(&watch->keys, PROGRESS_TOKEN_MAX);
+    buf_init(&watch->sieve.bounds, (size_t)2 * KEY_WIRE_MAX);
     buf_init(&watch->token, PROGRESS_TOKEN_MAX);
     watch->buffer_bytes = options->buffer_bytes > 0 ? options->buffer_bytes : BUFFER_DEFAULT;
     watch->wants_marks = options->marks != 0;
@@ -344,6 +440,8 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
         rv = take_place(watch);
     if (rv == 0 && client_slots(client, watch->place.keyspace) > 0)
         watch->skip = KEYSPACE_SLOT_LEN;
+    if (rv == 0 && watch->sieve.is_on && watch->skip == 0)
+        rv = HF_ERR_INVALID; /* by a token: that keyspace was not opened here */
     if (rv == 0)
         rv = env_uv_notify_open(&watch->fd, NULL);
     if (rv == 0)
@@ -448,9 +546,22 @@ int hf_watch_fd(const struct hf_watch *watch)
     return watch->fd;
 }
 
+static void token_append_u16(struct buf *token, struct slice bytes)
+{
+    const uint8_t len[] = {(uint8_t)(bytes.len >> 8), (uint8_t)bytes.len};
+    buf_append(token, len, sizeof len);
+    buf_append_slice(token, bytes);
+}
+
 int hf_watch_token(struct hf_watch *watch, struct hf_bytes *ret_token)
 {
     buf_clear(&watch->token);
+    if (watch->sieve.is_on) {
+        buf_append_u8(&watch->token, SIEVED_TOKEN);
+        token_append_u16(&watch->token, sieve_start(&watch->sieve));
+        token_append_u16(&watch->token, sieve_end(&watch->sieve));
+        buf_append_u32(&watch->token, crc32c(0, watch->token.data, watch->token.len));
+    }
     env_uv_mutex_lock(&watch->lock);
     progress_encode(&watch->place, &watch->token);
     env_uv_mutex_unlock(&watch->lock);

@@ -333,9 +333,6 @@ static void test_watches(void **state)
     options.keyspace = call.keyspace;
     options.from_version = result->version;
     hf_result_free(result);
-    options.prefix = hf_str("o");
-    assert_int_equal(hf_watch_open(client, &options, &watch), HF_ERR_UNSUPPORTED);
-    options.prefix = (struct hf_bytes){0};
     assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK); /* all */
     want_event(watch, "one");
     hf_watch_close(watch);
@@ -347,12 +344,86 @@ static void test_watches(void **state)
     hf_watch_close(watch);
 }
 
+static void put_both(struct hf_call *call)
+{
+    assert_int_equal(hf_put(client, hf_str("one"), hf_str("x"), NULL, call, NULL), HF_OK);
+    assert_int_equal(hf_put(client, hf_str("two"), hf_str("x"), NULL, call, NULL), HF_OK);
+}
+
+/* What is told from here on was put later. */
+static uint64_t version_now(struct hf_call *call)
+{
+    struct hf_result *result = NULL;
+    assert_int_equal(hf_put(client, hf_str("zzz"), hf_str("x"), NULL, call, &result), HF_OK);
+    uint64_t version = result->version;
+    hf_result_free(result);
+    return version;
+}
+
+/* Keys of a prefix, or between bounds, stand in all slots: they are sifted, and whoever goes on
+ * by a token goes on so. */
+static void test_sifted_watches(void **state)
+{
+    (void)state;
+    struct hf_call call = call_in(make("sifted", "slots=16"));
+    struct hf_watch_options options;
+    struct hf_watch *watch = NULL;
+    struct hf_bytes token;
+    uint8_t kept[4096];
+    hf_watch_options_init(&options);
+    options.keyspace = call.keyspace;
+    options.start = hf_str("b");
+    options.end = hf_str("b");
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_ERR_INVALID);
+    options.end = hf_str("p");
+    options.from_version = version_now(&call);
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK);
+    put_both(&call);
+    want_event(watch, "one");
+    hf_watch_close(watch);
+    options.start = options.end = (struct hf_bytes){0};
+    options.prefix = hf_str("t");
+    options.from_version = version_now(&call);
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK);
+    put_both(&call);
+    want_event(watch, "two");
+    assert_int_equal(hf_watch_token(watch, &token), HF_OK);
+    assert_true(token.len <= sizeof kept);
+    memcpy(kept, token.data, token.len);
+    options.prefix = (struct hf_bytes){0};
+    options.from_version = 0;
+    options.token = hf_bytes(kept, token.len);
+    hf_watch_close(watch);
+    put_both(&call);
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK);
+    want_event(watch, "two");
+    hf_watch_close(watch);
+    for (size_t i = 0; i < options.token.len; i++) { /* any damage is found */
+        kept[i] ^= 1;
+        assert_int_equal(hf_watch_open(client, &options, &watch), HF_ERR_INVALID);
+        kept[i] ^= 1;
+    }
+}
+
+/* Whether keys of it stand behind slots is known of a keyspace once it was opened. */
+static void test_by_number(void **state)
+{
+    (void)state;
+    struct hf_call call = call_in(make("by-number", "slots=16"));
+    assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_OK);
+    call.keyspace += 1000;
+    assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_ERR_INVALID);
+    call.keyspace = 65535;
+    assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_scans_against_a_map),
-        cmocka_unit_test(test_all_slots), cmocka_unit_test(test_single_keys),
-        cmocka_unit_test(test_batches),   cmocka_unit_test(test_watches),
+        cmocka_unit_test(test_names),          cmocka_unit_test(test_scans_against_a_map),
+        cmocka_unit_test(test_all_slots),      cmocka_unit_test(test_single_keys),
+        cmocka_unit_test(test_batches),        cmocka_unit_test(test_watches),
+        cmocka_unit_test(test_sifted_watches), cmocka_unit_test(test_by_number),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
