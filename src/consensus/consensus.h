@@ -320,6 +320,10 @@ struct cons_parked {
  * state as they are. */
 int consensus_park(struct consensus *c, struct cons_parked **ret_parked);
 
+/* Heartbeats of a leader so far apart from now on (less than an election time-out; at the start
+ * as the options say). For one that cannot rest and has nothing to do. */
+void consensus_set_heartbeat(struct consensus *c, uint32_t heartbeat_ms);
+
 /* The owner did not run for so long, so that nobody could be heard: that time does not count
  * when the silence of others is judged. Promises, which are made by the real clock, stand as
  * long as ever. */

@@ -101,6 +101,12 @@ void consensus_wake_orphan(struct consensus *c, uint64_t now_ms)
     consensus_leave(c);
 }
 
+void consensus_set_heartbeat(struct consensus *c, uint32_t heartbeat_ms)
+{
+    ASSERT(heartbeat_ms > 0 && heartbeat_ms < c->opts.election_timeout_ms);
+    raft_set_heartbeat_timeout(&c->raft, heartbeat_ms);
+}
+
 void consensus_hold_back(struct consensus *c, uint64_t late_ms)
 {
     ASSERT(!c->is_inside);

@@ -37,7 +37,7 @@ static void note_awake(struct replica *r)
     struct sleepers *s = &r->store->sleepers;
     ASSERT(r->nap.is_asleep && r->nap.parked == NULL);
     rouse_forget(r);
-    r->nap.is_asleep = r->nap.is_dormant = r->nap.is_quick = false;
+    r->nap.is_asleep = r->nap.is_dormant = r->nap.is_quick = r->nap.is_calm = false;
     r->nap.asked_us = 0;
     r->led_us = 0; /* it had no need to hear of a leader */
     list_remove(&r->in_awake);
@@ -58,6 +58,7 @@ void sleep_forget(struct replica *r)
 {
     unpark_free(r);
     rouse_forget(r);
+    r->nap.is_calm = false;
     r->nap.asked_us = 0;
     if (r->nap.is_asleep)
         note_awake(r);
@@ -163,13 +164,26 @@ static bool is_busy(struct replica *r, uint64_t now_us)
     return is_working || now_us < r->nap.busy_us + after_us;
 }
 
+/* One of three heartbeats in an election time-out may be lost. */
+static void be_calm(struct replica *r, bool is_calm)
+{
+    const struct store_options *opt = &r->store->opt;
+    if (r->nap.is_calm == is_calm)
+        return;
+    r->nap.is_calm = is_calm;
+    consensus_set_heartbeat(r->cons, is_calm ? MAX(opt->election_timeout_ms / 3, opt->heartbeat_ms)
+                                             : opt->heartbeat_ms);
+}
+
 static void lead_to_rest(struct replica *r, uint64_t now_us)
 {
     struct nap *nap = &r->nap;
     struct cons_rest rest;
     uint64_t patience_us = (uint64_t)r->store->opt.election_timeout_ms * 500;
-    if (is_busy(r, now_us) || now_us < nap->not_before_us || !consensus_rest(r->cons, &rest) ||
-        !are_members_alive(r)) {
+    bool is_idle_long = !is_busy(r, now_us);
+    bool are_alive = is_idle_long && are_members_alive(r);
+    be_calm(r, is_idle_long && !are_alive);
+    if (!are_alive || now_us < nap->not_before_us || !consensus_rest(r->cons, &rest)) {
         nap->asked_us = 0;
         return;
     }
@@ -203,10 +217,12 @@ void sleep_turn(struct replica *r)
 {
     if (r->nap.is_asleep || r->cons == NULL || r->state != REPLICA_RUNNING)
         return;
-    if (replica_is_leader(r))
+    if (replica_is_leader(r)) {
         lead_to_rest(r, env_now_us(r->store->env));
-    else
-        r->nap.asked_us = 0;
+        return;
+    }
+    r->nap.asked_us = 0;
+    be_calm(r, false);
 }
 
 void sleep_note_work(struct replica *r)

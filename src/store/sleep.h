@@ -29,6 +29,8 @@
  *  - Now and then each sleeper is looked at (SLEEP_CHECK_MS): a leader tells placement again,
  *    a follower asks its leader whether both are still what they were.
  *  - A damaged replica says so to its group until it is gone: nobody sleeps meanwhile.
+ *  - A leader that would sleep, but that a member's store is lost, is calm: its heartbeats are
+ *    as rare as they may be. While a node is away that is what most of its ranges cost.
  *
  * Never asleep: range 1; a range that is frozen, merges, is watched, or whose members do not
  * all live; anything here while the store drains or its clock is off.
@@ -69,6 +71,7 @@ struct nap {
     uint8_t version;            /* of its leader's heartbeats */
     uint64_t busy_us;           /* leader: when there was something to do */
     bool is_quick;              /* woken for nobody's sake: it rests as soon as it can */
+    bool is_calm;               /* leader: idle, but a member's store is lost */
     uint64_t seen_index;        /* leader: its last entry when it was looked at */
     uint64_t asked_us;          /* leader: it asks since then; 0: it does not */
     uint64_t not_before_us;     /* leader: it asks again */

@@ -468,6 +468,36 @@ static void test_death_of_who_led_all(void **state)
     rig_close(&rig);
 }
 
+/* A follower's store is away, so that nobody may sleep: who leads says so seldom, and at once
+ * when there is something else to say. */
+static void test_calm_without_a_member(void **state)
+{
+    enum { SECONDS = 5 };
+    (void)state;
+    struct rig rig;
+    size_t leader = open_many(&rig);
+    size_t away = (leader + 1) % 3;
+    uint64_t before = terms(&rig);
+    rig_crash(&rig, away, SIM_CRASH_KILL);
+    rig_run(&rig, 8000 * RIG_MS);
+    assert_int_equal(asleep(&rig), 0);
+    uint64_t items = rig.stores[leader]->pulses.items;
+    rig_run(&rig, SECONDS * 1000 * RIG_MS);
+    items = rig.stores[leader]->pulses.items - items;
+    uint64_t each_s = 3 * 1000 / rig.options.election_timeout_ms;
+    assert_in_range(items, (uint64_t)MANY * SECONDS * (each_s - 1),
+                    (uint64_t)MANY * SECONDS * (each_s + 1));
+    struct rig_answer *put = rig_put(&rig, leader, "a", "1", 1000);
+    rig_run(&rig, 20 * RIG_MS);
+    assert_int_equal(put->count, 1);
+    assert_int_equal(put->status, 0);
+    assert_true(terms(&rig) == before);
+    assert_int_equal(rig_start(&rig, away, NULL), 0);
+    run_until_asleep(&rig, 3 * MANY);
+    assert_true(terms(&rig) == before);
+    rig_close(&rig);
+}
+
 /* All start together: dormant until it is their turn, but whoever is asked for serves soon. */
 static void test_start_of_all(void **state)
 {
@@ -543,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_all_stand_still),
         cmocka_unit_test(test_one_stands_still),
         cmocka_unit_test(test_death_of_who_led_all),
+        cmocka_unit_test(test_calm_without_a_member),
         cmocka_unit_test(test_start_of_all),
     };
     return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
