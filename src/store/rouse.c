@@ -209,7 +209,7 @@ static void timer_due(struct env_timer *timer)
         !rouse_line(store, &s->first, true, now_us, &looks))
         rouse_line(store, &s->later, false, now_us, &looks);
     bool is_stuck = s->count == before && s->going_count == 0;
-    if (s->count + s->going_count > 0 && store->state != STORE_DAMAGED)
+    if (s->count + s->going_count > 0)
         start_timer(store, (uint64_t)(is_stuck ? ROUSE_STUCK_MS : STORE_TICK_MS) * 1000);
 }
 
@@ -289,6 +289,5 @@ void rouse_check(const struct store *store)
     const struct rousing *s = &store->rousing;
     ASSERT(check_list(&s->first, false) + check_list(&s->later, false) == s->count);
     ASSERT(check_list(&s->going, true) == s->going_count);
-    ASSERT(s->count + s->going_count == 0 || store->state == STORE_DAMAGED ||
-           env_timer_is_active(&s->timer));
+    ASSERT(s->count + s->going_count == 0 || env_timer_is_active(&s->timer));
 }
