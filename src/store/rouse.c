@@ -204,9 +204,10 @@ static void timer_due(struct env_timer *timer)
     uint64_t now_us = env_now_us(store->env);
     uint32_t looks = ROUSE_LOOKS_MAX;
     uint32_t before = s->count;
+    /* Of a damaged store those that are whole go on. */
+    bool may_go = store->state == STORE_RUNNING || store->state == STORE_DAMAGED;
     forget_late(store, now_us);
-    if (store->state == STORE_RUNNING && s->going_count < ROUSE_MAX &&
-        !rouse_line(store, &s->first, true, now_us, &looks))
+    if (may_go && s->going_count < ROUSE_MAX && !rouse_line(store, &s->first, true, now_us, &looks))
         rouse_line(store, &s->later, false, now_us, &looks);
     bool is_stuck = s->count == before && s->going_count == 0;
     if (s->count + s->going_count > 0)
