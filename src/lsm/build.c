@@ -142,6 +142,8 @@ static int close_table(struct build *b)
     rv = build_open_piece(&b->with, b->table_number, &info, &piece, &b->err);
     table_props_fini(&info.props);
     if (rv == 0)
+        table_warm(piece->table);
+    if (rv == 0)
         rv = add_output(b, piece);
     if (rv != 0) {
         char path[ENV_PATH_MAX];

@@ -518,6 +518,11 @@ size_t cache_budget(const struct cache *cache)
     return cache->bytes;
 }
 
+size_t cache_reserved(const struct cache *cache)
+{
+    return atomic_load_explicit(&cache->reserved, memory_order_relaxed);
+}
+
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
 {
     *ret_stats = (struct cache_stats){.reserved = atomic_load(&cache->reserved)};

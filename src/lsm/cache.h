@@ -79,8 +79,9 @@ static inline size_t block_charge(const struct block *block)
 bool cache_reserve(struct cache *cache, size_t bytes);
 void cache_release(struct cache *cache, size_t bytes);
 
-/* The whole budget. */
+/* The whole budget, and what of it is taken so. */
 size_t cache_budget(const struct cache *cache);
+size_t cache_reserved(const struct cache *cache);
 
 struct cache_stats {
     uint64_t bytes;    /* of blocks in it, and reserved */

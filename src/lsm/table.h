@@ -59,6 +59,11 @@ int table_open_values(struct table **ret_table, struct env *env, struct cache *c
 struct table *table_ref(struct table *table);
 void table_unref(struct table *table); /* NULL is fine */
 
+/* Bring filter and index into memory to stay there: who made the table does it in the
+ * background, so that the first readers need not. Only while what stays of all tables has less
+ * than a fourth of the cache's budget. Blocking; damage shows in the table. */
+void table_warm(struct table *table);
+
 /* Could it hold `key`? 1 yes, 0 certainly not, or an error. `flags` as in lsm.h. */
 int table_may_contain(struct table *table, uint64_t hash, unsigned flags, struct err *err);
 

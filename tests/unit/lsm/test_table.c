@@ -263,6 +263,32 @@ static void test_past_the_cache(void **state)
     place_fini(&p);
 }
 
+/* Made warm, a table is asked for keys that it has not without a read of its file, and for
+ * those that it has with one. */
+static void test_warm(void **state)
+{
+    (void)state;
+    struct place p;
+    struct entry e;
+    struct block *block = NULL;
+    place_init(&p, 200, 10);
+    struct table *t = must_open(&p);
+    uint64_t hash = filter_hash(slice_str("k004"));
+    assert_int_equal(table_may_contain(t, hash, LSM_READ_NO_IO, NULL), ERR_WOULD_BLOCK);
+    table_warm(t);
+    assert_int_equal(table_may_contain(t, hash, LSM_READ_NO_IO, NULL), 1);
+    for (size_t i = 0; i < t->parts.count; i++)
+        assert_non_null(table_pin_get(&t->parts.items[i].pin));
+    struct cache_stats stats;
+    cache_stats(t->cache, &stats);
+    assert_true(stats.reserved > 0);
+    assert_int_equal(stats.blocks, 0); /* no data */
+    assert_int_equal(table_get(t, slice_str("k004"), UINT64_MAX, 0, &e, &block, NULL), 0);
+    block_unref(block);
+    table_unref(t);
+    place_fini(&p);
+}
+
 static void test_approximate(void **state)
 {
     (void)state;
@@ -376,11 +402,17 @@ static void test_writes_are_paced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_props),          cmocka_unit_test(test_get),
-        cmocka_unit_test(test_no_io),          cmocka_unit_test(test_cursor_bounds),
-        cmocka_unit_test(test_approximate),    cmocka_unit_test(test_ahead),
-        cmocka_unit_test(test_past_the_cache), cmocka_unit_test(test_footer_damage),
-        cmocka_unit_test(test_open),           cmocka_unit_test(test_writes_are_paced),
+        cmocka_unit_test(test_props),
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_no_io),
+        cmocka_unit_test(test_cursor_bounds),
+        cmocka_unit_test(test_approximate),
+        cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_past_the_cache),
+        cmocka_unit_test(test_warm),
+        cmocka_unit_test(test_footer_damage),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_writes_are_paced),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }
