@@ -90,6 +90,7 @@ static bool has_room(const struct admit *a, const struct holder *h, size_t bytes
 static void hold(struct admit *a, struct holder *h, struct answer_to *to, size_t bytes)
 {
     to->held_bytes = bytes;
+    a->active += h->count == 0;
     h->count++;
     h->bytes += bytes;
     a->held_count++;
@@ -102,6 +103,7 @@ static void let_go(struct admit *a, uint64_t client, size_t bytes)
     ASSERT(h != NULL && h->count > 0 && h->bytes >= bytes);
     ASSERT(a->held_count > 0 && a->held_bytes >= bytes);
     h->count--;
+    a->active -= h->count == 0;
     h->bytes -= bytes;
     a->held_count--;
     a->held_bytes -= bytes;
@@ -181,6 +183,14 @@ static bool put_in_line(struct admit *a, const struct answer_to *to, struct slic
     return false;
 }
 
+/* How many will be answered before one more of that client: all that is held, if it holds its
+ * part of that. What was served and has to wait elsewhere (to be confirmed, to be read, for the
+ * log) is as much in front of it as what stands in line. */
+static uint64_t ahead_of(const struct admit *a, const struct holder *h)
+{
+    return MIN((uint64_t)a->held_count, ((uint64_t)h->count + 1) * (a->active + (h->count == 0)));
+}
+
 bool admit_request(struct store *store, struct answer_to *to, const struct request *request,
                    struct slice body)
 {
@@ -188,7 +198,6 @@ bool admit_request(struct store *store, struct answer_to *to, const struct reque
     if (!is_data(request))
         return true;
     struct holder *h = holder_of(a, to->client);
-    uint32_t ahead = fair_ahead(&a->waiting, to->client);
     if (h == NULL || !has_room(a, h, body.len)) {
         a->stats.refused++;
         service_answer_busy(store, to,
@@ -196,9 +205,10 @@ bool admit_request(struct store *store, struct answer_to *to, const struct reque
                             "the store has too many requests");
         return false;
     }
-    if (admit_is_too_late(store, &a->served, ahead, to->deadline_us)) {
+    uint64_t ahead = ahead_of(a, h);
+    if (admit_is_too_late(store, &a->done, ahead, to->deadline_us)) {
         a->stats.refused_late++;
-        service_answer_busy(store, to, admit_hint_ms(store, &a->served, ahead, to->deadline_us),
+        service_answer_busy(store, to, admit_hint_ms(store, &a->done, ahead, to->deadline_us),
                             "too many requests are ahead of it");
         return false;
     }
@@ -240,11 +250,9 @@ static void admit_task(struct env_task *task)
 {
     struct store *store = task->data;
     struct admit *a = &store->admit;
-    uint32_t before = a->waiting.count;
     a->turn_left = ADMIT_TURN_MAX;
     while (a->turn_left > 0 && a->waiting.count > 0)
         serve(store, container_of(fair_peek(&a->waiting), struct waiter, in_line));
-    rate_note(&a->served, env_now_us(store->env), before - a->waiting.count, a->waiting.count == 0);
     if (a->waiting.count > 0)
         env_task_post(store->env, &a->task);
 }
@@ -277,12 +285,15 @@ void admit_check(const struct store *store)
     const struct holder *h;
     uint32_t cursor = 0;
     uint32_t count = 0;
+    uint32_t active = 0;
     size_t bytes = 0;
     while ((h = map_next(&a->holders, &cursor, NULL)) != NULL) {
         count += h->count;
+        active += h->count > 0;
         bytes += h->bytes;
     }
     ASSERT(count == a->held_count && bytes == a->held_bytes);
+    ASSERT(active == a->active);
     ASSERT(a->waiting.count <= a->held_count);
     fair_check(&a->waiting);
 }

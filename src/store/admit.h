@@ -58,9 +58,9 @@ struct admit {
     uint32_t held_count; /* accepted, not answered yet */
     size_t held_bytes;
     struct map holders;  /* client → what it holds */
+    uint32_t active;     /* clients that hold anything */
     struct fair waiting; /* in line */
     uint32_t turn_left;  /* requests that this turn still serves */
-    struct rate served;  /* out of the line */
     struct rate done;    /* held ones answered */
     uint64_t hinted_us;  /* the time that was last given to somebody to come again */
     struct admit_stats stats;

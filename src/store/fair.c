@@ -147,6 +147,17 @@ void fair_remove(struct fair *q, struct fair_item *item)
     }
 }
 
+bool fair_next_flow(const struct fair *q, uint32_t *cursor, uint64_t *ret_id)
+{
+    return map_next(&q->flows, cursor, ret_id) != NULL;
+}
+
+struct fair_item *fair_first(const struct fair *q, uint64_t id)
+{
+    const struct fair_flow *flow = map_get(&q->flows, id);
+    return flow == NULL ? NULL : list_first(&flow->items, struct fair_item, in_flow);
+}
+
 void fair_charge(struct fair *q, uint64_t id, size_t cost)
 {
     struct fair_flow *flow = map_get(&q->flows, id);

@@ -73,6 +73,13 @@ struct fair_item *fair_peek(struct fair *q);
 /* Take it out: what fair_peek() gave, which uses up its flow's share; or any other. */
 void fair_remove(struct fair *q, struct fair_item *item);
 
+/* Flows that have items, one after another in no order, from *cursor 0 on; false: no more.
+ * Nothing may be put in or taken out meanwhile. */
+bool fair_next_flow(const struct fair *q, uint32_t *cursor, uint64_t *ret_id);
+
+/* The first item of a flow, whoever's turn it is; NULL: it has none. */
+struct fair_item *fair_first(const struct fair *q, uint64_t id);
+
 /* What a flow's items turned out to cost beyond what was said of them: its next turns pay for it.
  * One that has no items is owed nothing. */
 void fair_charge(struct fair *q, uint64_t id, size_t cost);

@@ -84,8 +84,8 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->batches);
     list_init(&r->reading);
     list_init(&r->ready_reads);
-    fair_init(&r->backlog, UINT32_MAX, SIZE_MAX); /* bounded by read_count */
-    list_init(&r->choked_reads);
+    fair_init(&r->backlog, UINT32_MAX, SIZE_MAX); /* both bounded by read_count */
+    fair_init(&r->choked, UINT32_MAX, SIZE_MAX);
     list_init(&r->log_writes);
     list_init(&r->fetches);
     list_init(&r->streams);

@@ -92,7 +92,7 @@ struct proposal {
 /* A read between its arrival and its answer. One allocation with its bytes. */
 struct read_op {
     struct list in_reads;
-    struct fair_item in_backlog; /* or there */
+    struct fair_item in_backlog; /* or there, or among the choked */
     struct replica *replica;
     struct answer_to to;
     struct request request; /* borrows from body */
@@ -259,7 +259,8 @@ struct replica {
     struct list reading;                /* read_ops in range_read, off the loop */
     struct list ready_reads;            /* confirmed, of this turn … */
     struct fair backlog;                /* … for which it had no time, shared out … */
-    struct list choked_reads;           /* … or their client does not read */
+    struct fair choked;                 /* … or their client does not read */
+    uint64_t expired_us;                /* when these were last looked through */
     uint64_t choked_us;                 /* when those were last looked at */
     uint32_t read_count;
 
@@ -302,8 +303,7 @@ static inline bool replica_is_up(const struct replica *r)
 static inline bool replica_has_open_reads(const struct replica *r)
 {
     return r->open_batches[0] != NULL || r->open_batches[1] != NULL ||
-           !list_is_empty(&r->ready_reads) || r->backlog.count > 0 ||
-           !list_is_empty(&r->choked_reads);
+           !list_is_empty(&r->ready_reads) || r->backlog.count > 0 || r->choked.count > 0;
 }
 
 /* It will have nothing to do for long: give back what memory that takes. */

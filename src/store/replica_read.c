@@ -27,9 +27,11 @@
 #include "store/watch.h"
 
 enum {
-    READ_ROUND_BYTES = 1 << 20,  /* of answers in a round of a turn */
-    READ_CHOKED_BYTES = 1 << 20, /* that wait for a client, and its reads wait too … */
-    READ_CHOKED_US = 20 * 1000,  /* … for so long, before it is looked at again */
+    READ_ROUND_BYTES = 256 << 10, /* of answers in a round of a turn, which has a few of them */
+    READ_CHOKED_BYTES = 1 << 20,  /* that wait for a client, and its reads wait too … */
+    READ_CHOKED_US = 20 * 1000,   /* … for so long, before it is looked at again */
+    READ_CHOKED_LOOK = 64,        /* clients that are let go on at a time */
+    READ_EXPIRE_US = 100 * 1000,  /* between two looks through all that wait for their turn */
     READ_TEXT_MAX = 96,
 };
 
@@ -192,11 +194,9 @@ static void batch_free(struct read_batch *batch)
 }
 
 /* Its client does not read what it was told already: what more it wants to hear waits. */
-static bool is_choked(const struct read_op *op)
+static bool is_choked(const struct replica *r, uint64_t client)
 {
-    const struct store *store = op->replica->store;
-    return op->to.inner == NULL &&
-           net_client_pending(store->net, op->to.client) > READ_CHOKED_BYTES;
+    return net_client_pending(r->store->net, client) > READ_CHOKED_BYTES;
 }
 
 static struct read_op *of_backlog(struct fair_item *item)
@@ -204,16 +204,19 @@ static struct read_op *of_backlog(struct fair_item *item)
     return container_of(item, struct read_op, in_backlog);
 }
 
+static void push_to(struct fair *q, struct read_op *op)
+{
+    if (fair_push(q, &op->in_backlog, op->to.client, 0) != 0)
+        read_finish(op, ERR_BUSY, "memory is short");
+}
+
 /* What this turn has no time for waits, each client behind itself: round robin over them, by the
  * bytes of their answers. */
 static void put_off(struct replica *r)
 {
     struct list *link;
-    while ((link = list_pop_front(&r->ready_reads)) != NULL) {
-        struct read_op *op = list_entry(link, struct read_op, in_reads);
-        if (fair_push(&r->backlog, &op->in_backlog, op->to.client, 0) != 0)
-            read_finish(op, ERR_BUSY, "memory is short");
-    }
+    while ((link = list_pop_front(&r->ready_reads)) != NULL)
+        push_to(&r->backlog, list_entry(link, struct read_op, in_reads));
 }
 
 /* The next one whose turn it is, in no list any more; NULL: there is none. */
@@ -238,8 +241,8 @@ static void serve_ready(struct replica *r)
     if (r->backlog.count > 0)
         put_off(r);
     while (store->answered_bytes < until && (op = take_ready(r)) != NULL) {
-        if (is_choked(op))
-            list_push_back(&r->choked_reads, &op->in_reads);
+        if (op->to.inner == NULL && is_choked(r, op->to.client))
+            push_to(&r->choked, op);
         else
             read_begin(op);
     }
@@ -468,36 +471,56 @@ static void expire(struct list *reads, uint64_t now_us, const char *text)
     }
 }
 
-static void expire_backlog(struct replica *r, uint64_t now_us)
+static void expire_queue(struct fair *q, uint64_t now_us, const char *text)
 {
-    LIST_FOREACH(it, &r->backlog.all)
+    LIST_FOREACH(it, &q->all)
     {
         struct read_op *op = of_backlog(list_entry(it, struct fair_item, in_all));
         if (op->until_us > now_us)
             continue;
-        fair_remove(&r->backlog, &op->in_backlog);
-        finish_late(op, "too much was to be read before it");
+        fair_remove(q, &op->in_backlog);
+        finish_late(op, text);
     }
+}
+
+/* Who was choked and has read since goes on. By clients: there may be very many reads of few. */
+static void look_at_choked(struct replica *r)
+{
+    uint64_t clients[READ_CHOKED_LOOK];
+    uint64_t client;
+    uint32_t cursor = 0, count = 0;
+    struct fair_item *item;
+    while (count < READ_CHOKED_LOOK && fair_next_flow(&r->choked, &cursor, &client)) {
+        if (!is_choked(r, client))
+            clients[count++] = client;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        while ((item = fair_first(&r->choked, clients[i])) != NULL) {
+            fair_remove(&r->choked, item);
+            push_to(&r->backlog, of_backlog(item));
+        }
+    }
+    if (count > 0)
+        replica_wake(r);
 }
 
 void replica_read_tick(struct replica *r, uint64_t now_us)
 {
     static const char unconfirmed[] = "no majority confirmed the read in time";
-    static const char choked[] = "its client does not read what it was told";
     LIST_FOREACH(it, &r->batches)
     expire(&list_entry(it, struct read_batch, in_batches)->reads, now_us, unconfirmed);
     LIST_FOREACH(p, &r->proposals)
     expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us, unconfirmed);
     expire(&r->stamp_reads, now_us, unconfirmed);
-    expire_backlog(r, now_us);
-    expire(&r->choked_reads, now_us, choked);
-    if (list_is_empty(&r->choked_reads) || now_us < r->choked_us + READ_CHOKED_US)
+    if (now_us >= r->expired_us + READ_EXPIRE_US) {
+        r->expired_us = now_us;
+        expire_queue(&r->backlog, now_us, "too much was to be read before it");
+        expire_queue(&r->choked, now_us, "its client does not read what it was told");
+    }
+    if (r->choked.count == 0 || now_us < r->choked_us + READ_CHOKED_US)
         return;
-    r->choked_us = now_us; /* some may have read since */
-    struct list *link;
-    while ((link = list_pop_front(&r->choked_reads)) != NULL)
-        list_push_back(&r->ready_reads, link);
-    replica_wake(r);
+    r->choked_us = now_us;
+    look_at_choked(r);
 }
 
 static void free_all(struct list *reads)
@@ -505,6 +528,16 @@ static void free_all(struct list *reads)
     struct list *link;
     while ((link = list_pop_front(reads)) != NULL)
         read_op_free(list_entry(link, struct read_op, in_reads));
+}
+
+static void free_queue(struct fair *q)
+{
+    struct fair_item *item;
+    while ((item = fair_peek(q)) != NULL) {
+        fair_remove(q, item);
+        read_op_free(of_backlog(item));
+    }
+    fair_fini(q);
 }
 
 void replica_read_free(struct replica *r)
@@ -522,35 +555,28 @@ void replica_read_free(struct replica *r)
         free(r->open_batches[i]);
         r->open_batches[i] = NULL;
     }
-    struct fair_item *item;
-    while ((item = fair_peek(&r->backlog)) != NULL) {
-        fair_remove(&r->backlog, item);
-        read_op_free(of_backlog(item));
-    }
-    fair_fini(&r->backlog);
+    free_queue(&r->backlog);
+    free_queue(&r->choked);
     free_all(&r->reading);
     free_all(&r->stamp_reads);
     free_all(&r->ready_reads);
-    free_all(&r->choked_reads);
 }
 
-static void fail_confirmed(struct list *reads, int status)
+static void fail_queue(struct fair *q, int status)
 {
-    struct list *link;
-    while ((link = list_pop_front(reads)) != NULL)
-        read_finish(list_entry(link, struct read_op, in_reads), status, NULL);
+    struct fair_item *item;
+    while ((item = fair_peek(q)) != NULL) {
+        fair_remove(q, item);
+        read_finish(of_backlog(item), status, NULL);
+    }
 }
 
 void replica_read_fail_all(struct replica *r, int status)
 {
     struct list *link;
     put_off(r);
-    struct fair_item *item;
-    while ((item = fair_peek(&r->backlog)) != NULL) {
-        fair_remove(&r->backlog, item);
-        read_finish(of_backlog(item), status, NULL);
-    }
-    fail_confirmed(&r->choked_reads, status);
+    fail_queue(&r->backlog, status);
+    fail_queue(&r->choked, status);
     replica_read_flush(r);
     while (!list_is_empty(&r->batches)) {
         struct read_batch *batch = list_first(&r->batches, struct read_batch, in_batches);
