@@ -162,6 +162,9 @@ int net_new(struct env *env, const struct net_options *options, struct net **ret
     map_init(&net->incoming);
     map_init(&net->clients);
     env_timer_init(&net->sweep, env, on_sweep, net);
+    list_init(&net->resting);
+    env_timer_init(&net->next_turn, env, net_clients_next_turn, net);
+    env_task_init(&net->turn_end, net_clients_turn_end, net);
     env_task_init(&net->reap, on_reap, net);
     code = net_configure(net, options);
     if (code != 0)
@@ -196,6 +199,8 @@ void net_free(struct net *net)
     if (net == NULL)
         return;
     env_timer_stop(&net->sweep);
+    env_timer_stop(&net->next_turn);
+    env_task_cancel(&net->turn_end);
     env_task_cancel(&net->reap);
     net_peers_free(net);
     net_streams_free(net);

@@ -7,6 +7,7 @@
  *
  *   not read while   in_flight has met requests_max, until half of it is done
  *              or    waiting replies have met replies_pause, until half has left
+ *              or    it had NET_TURN_SHARE of the NET_TURN_REQUESTS of a turn, until the next
  *   closed when      the latter lasts replies_stuck_ms, or it takes nothing at all of what
  *                    waits for so long, or replies_max is met, or it is the greediest
  *                    when memory_max is met, or it was idle
@@ -20,8 +21,13 @@ struct net_client {
     uint64_t number;
     bool is_proven; /* a store that knows the cluster's secret */
     uint32_t in_flight;
-    bool is_full;       /* requests_max was met */
-    bool is_stuck;      /* replies_pause was met */
+    bool is_full;    /* requests_max was met */
+    bool is_stuck;   /* replies_pause was met */
+    bool is_resting; /* the turn had enough of it */
+    bool is_paused;  /* for one of these */
+    uint64_t turn;   /* in which it had … */
+    uint32_t turn_requests;
+    struct list in_resting;
     uint64_t stuck_us;  /* since then */
     uint64_t active_us; /* last request or reply */
     uint64_t pushed;    /* bytes of replies, ever … */
@@ -85,7 +91,7 @@ static void client_account(struct net_client *client)
     }
 }
 
-/* Both reasons not to read it, with hysteresis; and whether that changed. */
+/* All reasons not to read it, with hysteresis; and whether that changed. */
 static void client_push_back(struct net_client *client)
 {
     struct net_link *link = client->link;
@@ -94,7 +100,6 @@ static void client_push_back(struct net_client *client)
     if (link->state != LINK_OPEN)
         return;
     size_t waiting = net_link_pending(link);
-    bool was_paused = client->is_full || client->is_stuck;
     client->is_full = client->is_full ? client->in_flight > limits->requests_max / 2
                                       : client->in_flight >= limits->requests_max;
     bool is_stuck =
@@ -102,15 +107,55 @@ static void client_push_back(struct net_client *client)
     if (is_stuck && !client->is_stuck)
         client->stuck_us = env_now_us(net->env);
     client->is_stuck = is_stuck;
-    bool is_paused = client->is_full || client->is_stuck;
-    if (is_paused == was_paused)
+    bool is_paused = client->is_full || client->is_stuck || client->is_resting;
+    if (is_paused == client->is_paused)
         return;
+    client->is_paused = is_paused;
     if (is_paused) {
         net->stats.clients_paused++;
         net_link_pause(link);
     } else {
         net->stats.clients_paused--;
         net_link_resume(link);
+    }
+}
+
+/* A turn that reads all that a flood has sent leaves no time for peers: votes, heartbeats and
+ * acknowledgements come late, and the flood ends in an election. */
+static void client_note_turn(struct net_client *client)
+{
+    struct net *net = client->link->net;
+    if (net->turn_requests++ == 0)
+        env_task_post(net->env, &net->turn_end);
+    if (client->turn != net->turn) {
+        client->turn = net->turn;
+        client->turn_requests = 0;
+    }
+    client->turn_requests++;
+    if (client->is_resting || net->turn_requests <= NET_TURN_REQUESTS ||
+        client->turn_requests <= NET_TURN_SHARE)
+        return;
+    client->is_resting = true;
+    list_push_back(&net->resting, &client->in_resting);
+    if (!env_timer_is_active(&net->next_turn))
+        env_timer_start(&net->next_turn, 0);
+}
+
+void net_clients_turn_end(struct env_task *task)
+{
+    struct net *net = task->data;
+    net->turn++;
+    net->turn_requests = 0;
+}
+
+void net_clients_next_turn(struct env_timer *timer)
+{
+    struct net *net = timer->data;
+    struct list *link;
+    while ((link = list_pop_front(&net->resting)) != NULL) {
+        struct net_client *client = list_entry(link, struct net_client, in_resting);
+        client->is_resting = false;
+        client_push_back(client);
     }
 }
 
@@ -127,6 +172,7 @@ static int on_frame(struct net_link *link, uint32_t kind, struct slice body, str
                        msg_kind_name(kind));
     client->in_flight++;
     client->active_us = link->heard_us;
+    client_note_turn(client);
     int code = net->hooks.on_request(net->data, client->number, body, err);
     ASSERT(code <= 0);
     if (code == 0)
@@ -152,8 +198,8 @@ static void on_end(struct net_link *link, int status, const char *reason)
     uint64_t number = client->number;
     ASSERT(client->link == link);
     client_set_memory(client, 0);
-    if (client->is_full || client->is_stuck)
-        net->stats.clients_paused--;
+    net->stats.clients_paused -= client->is_paused;
+    list_remove(&client->in_resting);
     map_remove(&net->clients, number);
     net->stats.clients--;
     free(client);
@@ -175,6 +221,7 @@ int net_client_begin(struct net_link *link, bool is_proven, struct err *err)
         free(client);
         return err_set(err, ERR_NOMEM, "out of memory");
     }
+    list_init(&client->in_resting);
     client->link = link;
     client->number = number;
     client->is_proven = is_proven;

@@ -35,6 +35,8 @@ enum {
     NET_HELD_MAX = 1 << 20,      /* input not looked at while paused */
     NET_PONGS_MAX = 64 << 10,    /* bytes waiting from which pings are not answered */
     NET_OUT_MAX = 256 << 20,     /* of a link's buffer; all users stay far below */
+    NET_TURN_REQUESTS = 2048,    /* of clients in a turn: then peers are heard again, and … */
+    NET_TURN_SHARE = 64,         /* … whoever had so many has the rest in the next */
     NET_REASON_MAX = 256,
 };
 
@@ -187,6 +189,10 @@ void net_incoming_close(struct net *net, uint64_t store_id, const char *reason);
 /* The greeting is over. */
 int net_client_begin(struct net_link *link, bool is_proven, struct err *err);
 
+/* Another turn of the loop; those who had the rest of their requests put off go on. */
+void net_clients_turn_end(struct env_task *task);
+void net_clients_next_turn(struct env_timer *timer);
+
 /* Time-outs of all clients. */
 void net_clients_sweep(struct net *net, uint64_t now_us);
 
@@ -236,12 +242,17 @@ struct net {
     struct list streams; /* net_stream.in_streams */
     struct list calls;   /* net_call.in_calls */
     uint32_t call_count;
-    uint64_t client_next; /* number of the next client */
-    uint64_t swept_us;    /* last sweep */
-    uint64_t awake_us;    /* when we last came back after being late ourselves */
+    uint64_t client_next;   /* number of the next client */
+    uint64_t turn;          /* grows with the loop's */
+    uint32_t turn_requests; /* of clients, in this one */
+    struct list resting;    /* net_client.in_resting: go on in the next one */
+    uint64_t swept_us;      /* last sweep */
+    uint64_t awake_us;      /* when we last came back after being late ourselves */
     struct net_stats stats;
 
     struct env_timer sweep;
+    struct env_timer next_turn;
+    struct env_task turn_end;
     struct env_task reap;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
+#include "net/net_internal.h"
 #include "net_rig.h"
 #include "support/check.h"
 #include "wire/pack.h"
@@ -66,6 +67,34 @@ static void test_requests_are_answered_in_one_write_a_turn(void **state)
     assert_int_equal(a->gone, 1);
     assert_int_equal(a->refused, 0); /* an ordinary end */
     assert_string_equal(net_client_address(a->net, a->seen[0].from), "");
+}
+
+/* More than a turn takes: the rest comes in the next ones, all of it and in order. */
+static void test_a_flood_is_read_in_turns(void **state)
+{
+    enum { COUNT = NET_TURN_REQUESTS + NET_TURN_REQUESTS / 2 };
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client client;
+    rig_start(rig, 0);
+    rig_client_greet(&client, rig, 0);
+    a->must_reply = true;
+    struct buf requests;
+    buf_init(&requests, MIB);
+    for (uint64_t seq = 1; seq <= COUNT; seq++)
+        rig_frame(&requests, MSG_REQUEST, seq, 1);
+    rig_client_write(&client, &requests);
+    buf_fini(&requests);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->seen_count, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(a->seen[i].seq, i + 1);
+    assert_int_equal(client.seen_count, COUNT);
+    assert_int_equal(stats_of(a).clients_paused, 0);
+    rig_client_close(&client);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->gone, 1);
+    assert_int_equal(a->refused, 0);
 }
 
 static void test_a_late_reply_finds_nobody(void **state)
@@ -497,6 +526,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_requests_are_answered_in_one_write_a_turn),
+        TEST(test_a_flood_is_read_in_turns),
         TEST(test_a_late_reply_finds_nobody),
         TEST(test_requests_in_flight_are_bounded),
         TEST(test_who_does_not_read_is_pushed_back_then_closed),
