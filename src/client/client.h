@@ -128,6 +128,7 @@ struct client_op {
     uint32_t refusals;          /* in a row; they set the pause */
     struct client_multi *multi; /* it was taken apart; owned */
     bool is_part;               /* of such a one */
+    bool is_granted;            /* its deadline was put off, because the loop was late */
     bool is_ambiguous;          /* a sending of it was lost: it may have been done */
     bool wants_leader;          /* another replica said that only the leader can answer */
     bool is_internal;           /* the client's own */

@@ -353,6 +353,33 @@ static void test_lone_operation_outlasts_resets(void **state)
     finish();
 }
 
+/* A client that stood still until after its deadlines finds the answers, not that they are late. */
+static void test_answers_before_late_deadlines(void **state)
+{
+    (void)state;
+    start(10);
+    get("a", 0);
+    run_ms(100);
+    w.cluster.stores[0]->mood = FAKE_LATE;
+    w.cluster.stores[0]->busy_ms = 50;
+    uint32_t one = get("a", 300);
+    run_ms(10);
+    sim_node_pause(w.client_node);
+    sim_run_until(w.sim, sim_now_us(w.sim) + 1000 * 1000);
+    sim_node_resume(w.client_node);
+    run_ms(50);
+    assert_int_equal(w.status[one], 0);
+    w.cluster.stores[0]->mood = FAKE_SWALLOW; /* and where there is none, it is over as ever */
+    uint32_t none = get("a", 300);
+    run_ms(10);
+    sim_node_pause(w.client_node);
+    sim_run_until(w.sim, sim_now_us(w.sim) + 1000 * 1000);
+    sim_node_resume(w.client_node);
+    run_ms(50);
+    assert_int_equal(w.status[none], ERR_UNAVAILABLE);
+    finish();
+}
+
 static void test_budget(void **state)
 {
     struct budget b;
@@ -402,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_places_are_given_on),
         cmocka_unit_test(test_repeats_are_rationed),
         cmocka_unit_test(test_lone_operation_outlasts_resets),
+        cmocka_unit_test(test_answers_before_late_deadlines),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_who_has_the_range),
     };
