@@ -8,7 +8,8 @@ loopback.
 
 `watched` puts and watches, and ends with an error at the first change that is missing, repeated or
 out of order. Meanwhile ranges are cut at its keys and leadership is handed on, evenly over the
-run. Printed are the rates, how many splits and transfers came through, and the memory of the
+run (which must be long enough for that: a million changes take half a minute, as many splits and
+transfers a minute or two). Printed are the rates, how many splits and transfers came through, and the memory of the
 watcher and of each node at a tenth of the run and at its end. Exit status 1: a change was told
 wrongly, fewer splits or transfers than wanted came through, or the watcher's memory grew by more
 than 64 MiB.
@@ -86,8 +87,9 @@ class Run:
             share = last["seen"] / self.args.changes
             if early is None and share >= 0.1:
                 early = (last["kib"], self.nodes_kib())
-            while (self.splits < self.args.splits * min(share * 1.25, 1) or
-                   self.transfers < self.args.transfers * min(share * 1.25, 1)):
+            while child.poll() is None and (
+                    self.splits < self.args.splits * min(share * 1.25, 1) or
+                    self.transfers < self.args.transfers * min(share * 1.25, 1)):
                 before = (self.splits, self.transfers)
                 if self.splits <= self.transfers:
                     self.split()
