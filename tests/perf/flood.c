@@ -31,7 +31,7 @@
 
 enum {
     HANDLES_MAX = 256,
-    IN_FLIGHT = 16, /* of a handle, in a closed loop */
+    IN_FLIGHT = 64, /* of a handle, in a closed loop */
     KEYS = 100000,
     VALUE = 100,
     LATE_MS = 100,
