@@ -23,6 +23,7 @@
 enum {
     CHUNKS_PER_WRITE_MAX = 256, /* buffers of one writev */
     CHUNKS_CAP_MIN = 8,
+    UNSENT_MAX = 256 << 10, /* bytes that the kernel holds and may not send yet */
 };
 
 static struct real_conn *conn_of(struct env_conn *base)
@@ -323,6 +324,17 @@ struct real_conn *real_conn_new(struct real_world *world, enum real_conn_state s
     return conn;
 }
 
+/* Of who does not read the kernel would hold some 4 MiB, and with hundreds of them all that TCP
+ * may have in memory: then packets of others are dropped. What is on its way has no bound here, so
+ * far ends lose no speed. */
+static void conn_bound_unsent(struct real_conn *conn)
+{
+    int fd = -1;
+    int most = UNSENT_MAX;
+    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0) /* a private address has no such bound */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+}
+
 void real_conn_opened(struct real_conn *conn)
 {
     ASSERT(conn->state == REAL_CONN_OFFERED || conn->state == REAL_CONN_DIALLING);
@@ -330,6 +342,7 @@ void real_conn_opened(struct real_conn *conn)
     conn->state = REAL_CONN_OPEN;
     uv_tcp_nodelay(&conn->tcp, 1);
     uv_tcp_keepalive(&conn->tcp, 1, REAL_KEEPALIVE_S);
+    conn_bound_unsent(conn);
     if (conn->is_reading)
         conn_read_start(conn);
     if (conn->out.count > 0 || conn->is_out_of_memory)

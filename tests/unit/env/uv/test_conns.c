@@ -263,7 +263,7 @@ static void test_pause_holds_the_other_side_and_resume_lets_it_go(void **state)
         env_uv_run(f->env);
     }
     assert_int_equal(f->accepted[0].reads, 1);
-    assert_true(env_conn_pending(f->dialled[0].conn) > 0);
+    assert_true(env_conn_pending(f->dialled[0].conn) > BULK - (BULK / 4)); /* it holds little */
     assert_int_equal(f->dialled[0].drains, 0);
     f->accepted[0].must_pause = false;
     env_conn_resume(f->accepted[0].conn);
