@@ -112,6 +112,7 @@ static void limits_complete(struct net_limits *limits)
     default_u32(&limits->silence_ms, 5000);
     default_u32(&limits->redial_ms_min, 50);
     default_u32(&limits->redial_ms_max, 2000);
+    default_u32(&limits->protocol_max, PROTOCOL_VERSION_MAX);
 }
 
 static int options_check(const struct net_options *options, struct err *err)

@@ -72,6 +72,8 @@ struct net_limits {
     uint32_t silence_ms;       /* [5000] silence of a peer before its connection is cut */
     uint32_t redial_ms_min;    /* [50] first wait after a failure, doubled each time … */
     uint32_t redial_ms_max;    /* [2000] … up to this; half of each wait is random */
+    uint32_t protocol_max;     /* [PROTOCOL_VERSION_MAX] the newest version that is spoken;
+                                  less: as an older build does */
 };
 
 /* All but on_peer_message, on_request and on_stream may be NULL. A hook that

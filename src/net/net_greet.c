@@ -42,7 +42,7 @@ void net_greet_hello(struct net_link *link, enum hello_purpose purpose)
     struct hello *hello = &link->greet.hello;
     ASSERT(link->is_dialled);
     *hello = (struct hello){.protocol_min = PROTOCOL_VERSION_MIN,
-                            .protocol_max = PROTOCOL_VERSION_MAX,
+                            .protocol_max = net->limits.protocol_max,
                             .purpose = purpose,
                             .cluster_id = net->self.cluster_id,
                             .name = slice_str(net->name),
@@ -76,7 +76,7 @@ static int answer_check_proof(struct net_link *link, const struct hello_ack *ack
 static int answer_check(struct net_link *link, uint64_t store_id, const struct hello_ack *ack,
                         struct err *err)
 {
-    if (ack->protocol < PROTOCOL_VERSION_MIN || ack->protocol > PROTOCOL_VERSION_MAX)
+    if (ack->protocol < PROTOCOL_VERSION_MIN || ack->protocol > link->net->limits.protocol_max)
         return err_set(err, ERR_UNSUPPORTED, "it speaks protocol version %u", ack->protocol);
     int code = check_cluster(link->net, ack->cluster_id, err);
     bool is_self = memcmp(ack->store_uuid, link->net->self.store_uuid, STORE_UUID_LEN) == 0;
@@ -131,6 +131,7 @@ int net_greet_answer(struct net_link *link, uint64_t store_id, uint32_t kind, st
     code = answer_prove(link, &ack, err);
     if (code != 0)
         return code;
+    link->greet.protocol = ack.protocol;
     net_link_stand(link);
     net_link_ping(link);
     *ret_who = who;
@@ -244,7 +245,7 @@ static int on_hello(struct net_link *link, uint32_t kind, struct slice body, str
     int code = hello_decode(body, &hello, err);
     uint32_t protocol = 0;
     if (code == 0)
-        code = hello_negotiate(&hello, &protocol, err);
+        code = hello_negotiate(&hello, link->net->limits.protocol_max, &protocol, err);
     if (code == 0)
         code = check_cluster(link->net, hello.cluster_id, err);
     if (code == 0 && hello.purpose != HELLO_CLIENT)

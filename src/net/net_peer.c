@@ -384,6 +384,11 @@ bool net_peer_is_up(const struct net_peer *peer)
     return peer->state == PEER_UP && peer->link->state == LINK_OPEN;
 }
 
+uint32_t net_peer_protocol(const struct net_peer *peer)
+{
+    return peer->state == PEER_UP ? peer->link->greet.protocol : 0;
+}
+
 bool net_peer_has_other_secret(const struct net_peer *peer)
 {
     return peer->has_other_secret;

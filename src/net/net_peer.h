@@ -60,6 +60,9 @@ int net_peer_send(struct net_peer *peer, enum net_class class, struct slice fram
 /* Does the connection stand, accepted by the other side? */
 bool net_peer_is_up(const struct net_peer *peer);
 
+/* The version of the protocol that both ends speak on it; 0 while it is not up. */
+uint32_t net_peer_protocol(const struct net_peer *peer);
+
 /* Did our last connection to it end because its cluster secret is not ours, or only one
  * of us has one? */
 bool net_peer_has_other_secret(const struct net_peer *peer);

@@ -191,7 +191,7 @@ void store_send(struct replica *r, const struct cons_msg *msg)
         return;
     struct raft_span span;
     bool tell = r->range != NULL && !strangers_has_heard(r, msg->to);
-    if (!tell && pulse_takes(msg)) {
+    if (!tell && pulse_takes(msg) && pulse_reaches(peer)) {
         send_small(r, peer, msg);
         return;
     }
@@ -201,6 +201,9 @@ void store_send(struct replica *r, const struct cons_msg *msg)
             .end = range_descriptor_span(range_descriptor(r->range)).end,
             .conf_epoch = store_conf_epoch(r),
         };
+    bool is_question = msg->type == CONS_MSG_READ_ASK || msg->type == CONS_MSG_READ_ANSWER;
+    if (is_question && !pulse_reaches(peer))
+        return; /* as if it were lost: an older store would hang up */
     buf_clear(&store->frames);
     raft_wire_encode(store->wire, msg, tell ? &span : NULL, &store->frames);
     if (store->frames.failed)
@@ -218,6 +221,12 @@ bool store_peer_ready(struct replica *r, uint64_t replica_id)
 {
     struct net_peer *peer = peer_of(r, replica_id);
     return peer != NULL && net_peer_is_up(peer);
+}
+
+bool store_peer_takes_asks(const struct replica *r, uint64_t replica_id)
+{
+    const struct net_peer *peer = peer_of(r, replica_id);
+    return peer == NULL || !net_peer_is_up(peer) || pulse_reaches(peer);
 }
 
 enum watermark store_mark_of(const struct store *store, uint64_t store_id)
@@ -328,10 +337,19 @@ int store_take_raft(struct store *store, uint64_t from_store, const struct cons_
     return r == NULL ? 0 : take_message(r, from_store, &copy, rest_boot, err);
 }
 
+/* For one that behaves as an older build: what that would not know. */
+static bool is_too_new(const struct store *store, uint32_t kind)
+{
+    bool is_older = store->opt.protocol_max != 0 && store->opt.protocol_max < PROTOCOL_PULSE;
+    return is_older && (kind == MSG_PULSE || kind == MSG_READ_ASK || kind == MSG_READ_ANSWER);
+}
+
 int store_on_peer_message(void *data, uint64_t from_store, uint32_t kind, struct slice body,
                           struct err *err)
 {
     struct store *store = data;
+    if (is_too_new(store, kind))
+        return err_set(err, ERR_UNSUPPORTED, "message kind %u between stores", kind);
     if (peer_msg_is_kind(kind))
         return on_raft_message(store, from_store, kind, body, err);
     if (kind == MSG_PULSE)

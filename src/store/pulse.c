@@ -46,6 +46,11 @@ static struct neighbour *neighbour_get(struct store *store, uint64_t store_id)
 
 /* ---- out --------------------------------------------------------------------------- */
 
+bool pulse_reaches(const struct net_peer *peer)
+{
+    return peer != NULL && net_peer_protocol(peer) >= PROTOCOL_PULSE;
+}
+
 static void send_now(struct store *store, struct neighbour *n)
 {
     struct pulse pulse = {.boot = store->identity.boot_number,
@@ -54,7 +59,7 @@ static void send_now(struct store *store, struct neighbour *n)
     list_remove(&n->in_due);
     n->count = 0;
     n->sent_us = env_now_us(store->env);
-    if (!n->items.failed) {
+    if (!n->items.failed && pulse_reaches(net_peer_find(store->net, n->store_id))) {
         buf_clear(&store->frames);
         size_t start = frame_begin(&store->frames);
         pulse_encode(&store->frames, &pulse);
@@ -230,9 +235,9 @@ static void timer_due(struct env_timer *timer)
         const struct net_peer *peer = e->is_removed || e->store_id == store->opt.store_id
                                           ? NULL
                                           : net_peer_find(store->net, e->store_id);
-        struct neighbour *n = peer == NULL ? NULL : neighbour_get(store, e->store_id);
+        struct neighbour *n = pulse_reaches(peer) ? neighbour_get(store, e->store_id) : NULL;
         /* What went out with heartbeats a moment ago was one, too. */
-        if (n != NULL && net_peer_is_up(peer) && now_us - n->sent_us >= every_us / 2)
+        if (n != NULL && now_us - n->sent_us >= every_us / 2)
             send_now(store, n);
     }
     look_for_silence(store, now_us, now_us - MIN(timer->due_us, now_us));

@@ -69,10 +69,14 @@ void pulse_free(struct store *store);
 /* How often a store must be heard of: PULSE_MS, or less where elections are quick. */
 uint32_t pulse_ms(const struct store *store);
 
+/* Has that store heard of pulses, and is it up? An older one has not: it gets what would go
+ * with a pulse by itself, is silent for us, and so lets no range sleep. */
+bool pulse_reaches(const struct net_peer *peer);
+
 /* Is it so small that it goes with the pulse? */
 bool pulse_takes(const struct cons_msg *msg);
 
-/* Say it to `peer`, which is up, at the end of the turn. */
+/* Say it to `peer`, which pulses reach, at the end of the turn. */
 void pulse_send(struct store *store, struct net_peer *peer, const struct cons_msg *msg,
                 bool is_rest);
 void pulse_send_item(struct store *store, uint64_t to_store, const struct pulse_item *item);

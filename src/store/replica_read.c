@@ -415,10 +415,20 @@ void replica_read(struct replica *r, struct read_op *op)
         replica_wake(r);
 }
 
+/* Can it be confirmed from here? Not at a leader of an older build, which answers those who
+ * come to it. */
+static bool is_confirmable(const struct replica *r)
+{
+    if (r->cons == NULL)
+        return false;
+    uint64_t leader = consensus_leader(r->cons, NULL);
+    return leader == 0 || leader == r->replica_id || store_peer_takes_asks(r, leader);
+}
+
 static void flush_batch(struct replica *r, struct read_batch *batch)
 {
     list_push_back(&r->batches, &batch->in_batches);
-    int rv = r->cons == NULL ? ERR_STATE : consensus_read(r->cons, &batch->confirm);
+    int rv = is_confirmable(r) ? consensus_read(r->cons, &batch->confirm) : ERR_STATE;
     if (rv != 0) /* ERR_STATE: consensus gave up since; another may lead */
         batch_finish(batch, rv == ERR_STATE ? ERR_NOT_LEADER : rv);
 }

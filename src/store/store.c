@@ -453,6 +453,7 @@ static int open_net(struct store *store, struct err *err)
                 .replies_max = store->opt.reply_bytes_hard,
                 .replies_stuck_ms = store->opt.reply_stall_ms,
                 .requests_max = store->opt.requests_max,
+                .protocol_max = store->opt.protocol_max,
             },
         .hooks =
             {

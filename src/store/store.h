@@ -122,6 +122,8 @@ struct store_options {
     size_t requests_bytes_max;  /* … and their bytes: 256 MiB */
     uint32_t slow_request_ms;   /* reads and writes that take so long are logged with their trace
                                    id, ten a second at most; 0: none; 500 */
+    uint32_t protocol_max;      /* the newest version of the protocol that is spoken, with other
+                                   stores and clients; 0: the newest that there is */
     const struct logger *logger;
     const struct store_recover *recover; /* NULL: serve. Else recover the folder, and nothing
                                             more: no listening, no peers. Borrowed */

@@ -145,15 +145,16 @@ int ping_decode(struct slice body, struct ping *ret_ping, struct err *err)
     return rv;
 }
 
-int hello_negotiate(const struct hello *hello, uint32_t *ret_protocol, struct err *err)
+int hello_negotiate(const struct hello *hello, uint32_t newest, uint32_t *ret_protocol,
+                    struct err *err)
 {
     ASSERT(hello->protocol_min <= hello->protocol_max);
-    if (hello->protocol_min > PROTOCOL_VERSION_MAX || hello->protocol_max < PROTOCOL_VERSION_MIN)
+    ASSERT(newest >= PROTOCOL_VERSION_MIN);
+    if (hello->protocol_min > newest || hello->protocol_max < PROTOCOL_VERSION_MIN)
         return err_set(err, ERR_UNSUPPORTED,
-                       "the other side speaks protocol versions %u to %u, this one %d to %d",
-                       hello->protocol_min, hello->protocol_max, PROTOCOL_VERSION_MIN,
-                       PROTOCOL_VERSION_MAX);
-    *ret_protocol = MIN(hello->protocol_max, (uint32_t)PROTOCOL_VERSION_MAX);
+                       "the other side speaks protocol versions %u to %u, this one %d to %u",
+                       hello->protocol_min, hello->protocol_max, PROTOCOL_VERSION_MIN, newest);
+    *ret_protocol = MIN(hello->protocol_max, newest);
     return 0;
 }
 

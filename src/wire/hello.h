@@ -93,9 +93,10 @@ void pong_encode(struct buf *buf, const struct ping *ping);
 /* Either of the two. */
 int ping_decode(struct slice body, struct ping *ret_ping, struct err *err);
 
-/* The version to speak with who sent `hello`: 0 and *ret_protocol, or
- * ERR_UNSUPPORTED with a message that names both ranges. */
-int hello_negotiate(const struct hello *hello, uint32_t *ret_protocol, struct err *err);
+/* The version to speak with who sent `hello`, if this side speaks up to `newest`: 0 and
+ * *ret_protocol, or ERR_UNSUPPORTED with a message that names both ranges. */
+int hello_negotiate(const struct hello *hello, uint32_t newest, uint32_t *ret_protocol,
+                    struct err *err);
 
 enum hello_side { HELLO_CONNECTED, HELLO_ACCEPTED };
 

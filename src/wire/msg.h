@@ -18,9 +18,14 @@
 
 #include "base/err.h"
 
-/* Spoken by this program. An end speaks [min, max] and uses the greatest that
- * both know. */
-enum { PROTOCOL_VERSION_MIN = 1, PROTOCOL_VERSION_MAX = 1 };
+/* Spoken by this program. An end speaks [min, max] and uses the greatest that both know. A
+ * kind that a store cannot do without, and of which the other side may not have heard, needs
+ * a version, and is not sent below it: an unknown kind ends a connection. */
+enum {
+    PROTOCOL_VERSION_MIN = 1,
+    PROTOCOL_PULSE = 2, /* from here on PULSE, READ_ASK and READ_ANSWER */
+    PROTOCOL_VERSION_MAX = PROTOCOL_PULSE,
+};
 
 /* Part of the protocol: never renumber, only append. */
 enum msg_kind {

@@ -23,6 +23,20 @@ static void log_line(void *data, enum log_level level, const char *line)
                      line);
 }
 
+/* In an eighth of the clusters an upgrade is going on, and taken back, and begun anew: each
+ * start of a store is of the older build or the newer one. Numbers of its own, so that the
+ * other clusters are what they were. */
+static bool is_older(const struct cluster_node *n)
+{
+    const struct cluster *c = n->cluster;
+    struct rng own;
+    rng_init(&own, c->opt.seed * 131 + 17);
+    if (!rng_chance(&own, 1, 8))
+        return false;
+    rng_init(&own, c->opt.seed * 137 + (uint64_t)(n - c->nodes) + sim_now_us(c->sim) * 7);
+    return rng_chance(&own, 1, 2);
+}
+
 void cluster_node_options(struct cluster_node *n, struct store_options *o)
 {
     struct cluster *c = n->cluster;
@@ -32,6 +46,8 @@ void cluster_node_options(struct cluster_node *n, struct store_options *o)
     o->store_id = (uint64_t)(n - c->nodes) + 1;
     o->secret = slice_str("a secret of the simulated cluster");
     o->logger = &n->logger;
+    if (is_older(n))
+        o->protocol_max = PROTOCOL_PULSE - 1;
     o->peer_count = c->opt.nodes;
     for (uint32_t i = 0; i < c->opt.nodes; i++) {
         o->peers[i].store_id = i + 1;

@@ -523,6 +523,70 @@ static void test_start_of_all(void **state)
     rig_close(&rig);
 }
 
+/* Who follows an older build sends readers to it, for that cannot be asked to confirm, and the
+ * older one, which cannot ask, sends them to the newer one that leads. */
+static void assert_reads_at_older(struct rig *rig, size_t older)
+{
+    const struct request_read anywhere = {.any_replica = true};
+    size_t leader = rig_leader(rig);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < rig->count; i++) {
+            bool is_asked = i != leader && (i == older || leader == older);
+            struct rig_answer *read = rig_read(rig, i, "k", &anywhere, 1000);
+            rig_run(rig, 200 * RIG_MS);
+            assert_int_equal(read->count, 1);
+            assert_int_equal(read->status, is_asked ? ERR_NOT_LEADER : 0);
+        }
+        if (leader == older)
+            return;
+        struct request transfer = {.kind = REQUEST_TRANSFER_LEADER,
+                                   .transfer_leader = {.target_replica = older + 1}};
+        struct rig_answer *given = rig_ask(rig, leader, &transfer);
+        rig_run(rig, 1000 * RIG_MS);
+        assert_int_equal(given->status, 0);
+        leader = rig_leader(rig);
+        assert_int_equal(leader, older);
+    }
+}
+
+/* A follower comes back as an older build, which knows no pulses: it is spoken to as before,
+ * so connections stand and it follows, and nobody sleeps. As what it was, all sleep. */
+static void test_older_store(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000), older = (leader + 1) % 3;
+    rig_crash(&rig, older, SIM_CRASH_KILL);
+    rig.options.protocol_max = PROTOCOL_PULSE - 1;
+    assert_int_equal(rig_start(&rig, older, NULL), 0);
+    rig_run(&rig, SETTLE_MS * RIG_MS);
+    leader = rig_leader(&rig);
+    for (int i = 0; i < SETTLE_MS; i++) {
+        for (size_t at = 0; at < 3; at++) {
+            if (at == older)
+                continue;
+            assert_true(net_peer_is_up(net_peer_find(rig.stores[at]->net, older + 1)));
+            assert_true(net_peer_is_up(net_peer_find(rig.stores[older]->net, at + 1)));
+            assert_false(pulse_is_alive(rig.stores[at], older + 1, 0));
+        }
+        assert_int_equal(asleep(&rig), 0);
+        assert_int_equal(rig_leader(&rig), leader);
+        if (i == SETTLE_MS / 2)
+            assert_put(&rig, leader, "k", "v");
+        rig_run(&rig, RIG_MS);
+    }
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(consensus_commit(store_consensus(rig.stores[older])),
+                     consensus_commit(store_consensus(rig.stores[leader])));
+    assert_reads_at_older(&rig, older);
+    rig_crash(&rig, older, SIM_CRASH_KILL);
+    rig.options.protocol_max = 0;
+    assert_int_equal(rig_start(&rig, older, NULL), 0);
+    rig_run(&rig, SETTLE_MS * RIG_MS);
+    run_until_asleep(&rig, 3);
+    rig_close(&rig);
+}
+
 static void flip_table(void *data, const char *path, uint64_t size)
 {
     char *found = data;
@@ -568,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_stays_awake),
         cmocka_unit_test(test_looked_at),
         cmocka_unit_test(test_drained),
+        cmocka_unit_test(test_older_store),
         cmocka_unit_test(test_damage_asleep),
         cmocka_unit_test(test_agreed_in_an_earlier_life),
         cmocka_unit_test(test_all_stand_still),

@@ -90,14 +90,23 @@ static void test_negotiation(void **state)
 {
     (void)state;
     static const struct {
-        uint32_t min, max;
+        uint32_t min, max, newest;
         int want;
-    } cases[] = {{1, 1, 0}, {1, 9, 0}, {2, 9, ERR_UNSUPPORTED}};
+        uint32_t spoken;
+    } cases[] = {
+        {1, 1, 2, 0, 1},
+        {1, 9, 2, 0, 2},
+        {1, 9, 1, 0, 1},
+        {2, 9, 2, 0, 2},
+        {2, 9, 1, ERR_UNSUPPORTED, 0},
+        {3, 9, 2, ERR_UNSUPPORTED, 0},
+    };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct hello hello = {.protocol_min = cases[i].min, .protocol_max = cases[i].max};
         uint32_t protocol = 0;
-        assert_int_equal(hello_negotiate(&hello, &protocol, NULL), cases[i].want);
-        assert_int_equal(protocol, cases[i].want == 0 ? 1 : 0);
+        int got = hello_negotiate(&hello, cases[i].newest, &protocol, NULL);
+        assert_int_equal(got, cases[i].want);
+        assert_int_equal(protocol, cases[i].spoken);
     }
 }
 
