@@ -48,6 +48,7 @@ class Control:
         self.resets = set()
         self.lock = threading.RLock()
         self.exits = []  # (seconds, node, status, was it expected)
+        self.slow_stops = []  # (seconds, node): was killed because it did not end
         self.began = time.monotonic()
         self.ballast = set()
         self.everyone = [n.address for n in nodes]  # whose connections a reset ends
@@ -127,15 +128,21 @@ class Control:
             self.wait(node, 20)
 
     def stop(self, node, seconds=20):
-        """SIGTERM; SIGKILL when it takes too long. The exit status."""
+        """SIGTERM; SIGKILL when it takes too long. An end that is not orderly is noted like
+        one that nobody asked for, but for a process so young that it knows no SIGTERM."""
         with node.lock:
             self.watch(node)
+            was_running = self.is_running(node)
             node.is_wanted = False
             self.signal(node, signal.SIGCONT)
             self.signal(node, signal.SIGTERM)
-            if self.wait(node, seconds) is None:
+            status = self.wait(node, seconds)
+            if status is None:
+                self.slow_stops.append((time.monotonic() - self.began, node.name))
                 self.signal(node, signal.SIGKILL)
                 self.wait(node, 20)
+            elif was_running and status not in (0, -signal.SIGTERM):
+                self.note_exit(node, status)
 
     def pause(self, node):
         self.signal(node, signal.SIGSTOP)

@@ -411,6 +411,13 @@ def recovery_rows(result):
     return rows
 
 
+def stops_row(result):
+    """Nodes that did not end when they were told to."""
+    stops = result.get("slow_stops")
+    return [("killed as they did not stop",
+             ", ".join(f"{s['node']} at {s['at']} s" for s in stops))] if stops else []
+
+
 def frames_row(result):
     """What slow links did, where jepsen-wire counted it."""
     f = result.get("frames")
@@ -490,7 +497,7 @@ def page(events, result, nodes, out):
                                                   result.get("engine", {}).items()) or "-"),
             ("after the last heal", f"{result['settled_s']} s to the first write"
                                     if "settled_s" in result else "-"),
-            *frames_row(result), *builds_rows(result),
+            *stops_row(result), *frames_row(result), *builds_rows(result),
         ]),
         "<h2>Checks</h2>", check_sections(result, events),
         "<h2>Operations over time</h2>", rate_plot(pairs, timeline, kinds, seconds),

@@ -10,6 +10,7 @@ import time
 from . import clients, control, history, holdfast, nemesis, net, report, workloads
 
 TELLING = re.compile(r"^holdfastd: |Z error |assertion|damaged")
+FIRST_S = 30  # of a cluster without faults, for each of the first operations
 SETTLE_S = 90  # after the last heal, until the cluster must serve
 
 
@@ -73,23 +74,28 @@ class Run:
         self.conclude()
         return self.result
 
-    def one_by_one(self, operations):
+    def one_by_one(self, operations, seconds):
+        """One after another, each again and again until it succeeds. What one of them never
+        did in so many seconds; None if all succeeded."""
         worker = clients.Worker(self, 0, "library")
         worker.process = 1000000
+        stuck = None
         for op in operations:
-            for _ in range(10):
-                done = worker.perform(op)
+            until = time.monotonic() + seconds
+            while stuck is None and worker.perform(op)["type"] != "ok":
+                if time.monotonic() > until:
+                    stuck = f"{op.op['f']} of {op.op.get('key', 'all')} never succeeded"
                 worker.process += 1
-                if done["type"] == "ok":
-                    break
                 time.sleep(0.5)
-            else:
-                raise Void(f"{op.op['f']} never succeeded though no fault was on")
+            worker.process += 1
         if worker.agent is not None:
             worker.agent.close()
+        return stuck
 
     def work(self):
-        self.one_by_one(self.workload.first())
+        stuck = self.one_by_one(self.workload.first(), FIRST_S)
+        if stuck:
+            raise Void(f"{stuck} though no fault was on yet")
         kinds = self.client_kinds()
         self.workers = [clients.Worker(self, i, kinds[i % len(kinds)])
                         for i in range(self.options.concurrency)]
@@ -112,7 +118,9 @@ class Run:
             if worker.failure:
                 raise Void(f"{worker.name}: {worker.failure}")
         if "stuck" not in self.result:
-            self.one_by_one(self.workload.last())
+            stuck = self.one_by_one(self.workload.last(), SETTLE_S)
+            if stuck:
+                self.result["stuck"] = f"{stuck} for {SETTLE_S} s after the last heal"
             self.compare_replicas()
 
     def end_workers(self):
@@ -159,7 +167,8 @@ class Run:
 
     def compare_replicas(self):
         verdict, said = self.cluster.replicas_alike()
-        self.result["replicas"] = {"verdict": verdict, "said": said[-4000:]}
+        down = [n.name for n in self.nodes if not self.control.is_running(n)]
+        self.result["replicas"] = {"verdict": verdict, "said": said[-4000:], "down": down}
 
     def stop_nodes(self):
         for node in self.nodes:
@@ -185,6 +194,8 @@ class Run:
             result["checks"][model] = {"verdict": verdict, "said": said[-200000:]}
         result["exits"] = [{"at": round(e[0], 1), "node": e[1], "status": e[2], "expected": e[3]}
                            for e in self.control.exits]
+        result["slow_stops"] = [{"at": round(at, 1), "node": n}
+                                for at, n in self.control.slow_stops]
         result["frames"] = self.control.frames()
         if options.binary_b:
             result["builds"] = self.builds()
@@ -229,8 +240,8 @@ class Run:
             return "invalid", "replicas differ"
         if "stuck" in result:
             return "invalid", result["stuck"]
-        if (result.get("replicas", {}).get("verdict") == "incomplete" and not result["exits"]
-                and self.rotten is None):
+        replicas = result.get("replicas", {})
+        if replicas.get("verdict") == "incomplete" and not replicas["down"] and not self.rotten:
             return "invalid", "no check of the replicas came to an end though every node ran"
         if "void" in result:
             return "void", result["void"]

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 from cluster import BIN, SKIPPED, check, main, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
-from harness import net  # noqa: E402  pylint: disable=wrong-import-position
+from harness import control, net  # noqa: E402  pylint: disable=wrong-import-position
+from harness import run as run_  # noqa: E402  pylint: disable=wrong-import-position
 
 RUN = os.path.join(ROOT, "jepsen", "run")
 SECONDS = os.environ.get("HOLDFAST_JEPSEN_SECONDS", "60")
@@ -145,6 +147,53 @@ def test_dry():
     check(done.returncode == 2 and "/nowhere" in done.stderr, done.returncode, done.stderr)
 
 
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[1] == "never" else
+              lambda *_: sys.exit(int(sys.argv[1])))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_ends_are_judged():
+    """A node that is stopped must end in order: another status is like an end of its own, and
+    one that does not end is told of."""
+    node = control.Node(1, "nowhere", "/nowhere")
+    for how, exits, slow in (("0", [], 0), ("3", [("n1", 3, False)], 0), ("never", [], 1)):
+        power = control.LocalControl.__new__(control.LocalControl)
+        control.Control.__init__(power, None, [node])
+        with subprocess.Popen([sys.executable, "-c", STUBBORN, how],
+                              stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            power.processes = {1: process}
+            power.stop(node, 1 if how == "never" else 20)
+        check([e[1:] for e in power.exits] == exits, how, power.exits)
+        check(len(power.slow_stops) == slow, how, power.slow_stops)
+
+
+def test_verdicts():
+    """What makes a run invalid, void or unknown, though its history may be fine."""
+    judge = run_.Run.__new__(run_.Run)
+    judge.options = types.SimpleNamespace(binary_b=None, floor_ok=1, floor_share=0.5, time=10)
+    judge.workload = types.SimpleNamespace(may_be_unknown=("b",))
+    judge.nodes, judge.rotten = [], None
+    fine = {"exits": [], "checks": {"a": {"verdict": "valid"}, "b": {"verdict": "unknown"}},
+            "replicas": {"verdict": "alike", "down": []}, "figures": {"ok": 100, "ok_share": 0.9}}
+    incomplete = {"verdict": "incomplete", "down": []}
+    for change, want in (
+            ({}, "valid"), ({"stuck": "never"}, "invalid"), ({"void": "no"}, "void"),
+            ({"checks": {"a": {"verdict": "unknown"}}}, "unknown"),
+            ({"checks": {"a": {"verdict": "invalid"}}, "void": "no"}, "invalid"),
+            ({"replicas": {"verdict": "differ", "down": []}}, "invalid"),
+            ({"replicas": incomplete}, "invalid"),
+            ({"replicas": {**incomplete, "down": ["n2"]}}, "valid"),
+            ({"figures": {"ok": 9, "ok_share": 0.9}}, "void"),
+            ({"figures": {"ok": 100, "ok_share": 0.4}}, "void")):
+        got = judge.verdict({**fine, **change})
+        check(got[0] == want, change, got)
+
+
 def test_orders_of_links():
     """Several faults slow one link: it has the worst of each; a queue of bytes is a queue of
     frames for netem."""
@@ -237,5 +286,6 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
+         test_ends_are_judged, test_verdicts,
          test_orders_of_links, test_rate_of_a_link, test_smoke, test_second_build,
          test_interrupted)
