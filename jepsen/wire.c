@@ -54,7 +54,7 @@ static struct {
     int ports;
     struct link links[PORTS_MAX + 1][PORTS_MAX + 1];
     uint64_t busy_until_us[PORTS_MAX + 1][PORTS_MAX + 1]; /* of links with a rate */
-    uint64_t passed, lost, doubled, delayed, beyond_rate, beyond_memory;
+    uint64_t passed, lost, doubled, delayed, queued, beyond_rate, beyond_memory;
     struct frame **heap; /* the earliest first */
     size_t waiting;
     uint64_t number;
@@ -172,6 +172,7 @@ static bool take_turn(int from, int to, size_t len, uint64_t now, uint64_t *ret_
         return true;
     if (begin - now > QUEUE_US)
         return false;
+    wire.queued += begin > now;
     *busy = begin + len * 8 * 1000 / rate;
     *ret_us = *busy - now;
     return true;
@@ -299,8 +300,9 @@ int main(int argc, char **argv)
     fflush(stdout);
     run();
     printf("{\"passed\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"doubled\":%" PRIu64
-           ",\"delayed\":%" PRIu64 ",\"beyond_rate\":%" PRIu64 ",\"beyond_memory\":%" PRIu64 "}\n",
-           wire.passed, wire.lost, wire.doubled, wire.delayed, wire.beyond_rate,
+           ",\"delayed\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"beyond_rate\":%" PRIu64
+           ",\"beyond_memory\":%" PRIu64 "}\n",
+           wire.passed, wire.lost, wire.doubled, wire.delayed, wire.queued, wire.beyond_rate,
            wire.beyond_memory);
     return 0;
 }

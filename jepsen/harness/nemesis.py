@@ -201,7 +201,7 @@ class Slow(Fault):
         jitter = self.rng.choice((0, delay // 2, delay))
         loss = self.rng.choice((0, 0, 10000, 50000))
         dup = self.rng.choice((0, 0, 20000))
-        rate = self.rng.choice((0, 0, 0, 64, 512, 4000))
+        rate = self.rng.choice((0, 0, 0, 32, 128, 512))
         self.say(f"slow: {delay // 1000} ms + {jitter // 1000}, loss {loss // 10000} %, "
                  f"double {dup // 10000} %, {f'{rate} kbit/s' if rate else 'any rate'}:", nodes)
         orders = []

@@ -424,8 +424,9 @@ def frames_row(result):
     if not f:
         return []
     return [("frames on links", f"{f['passed']} passed, {f['delayed']} of them late; "
-             f"{f['lost']} lost, {f['doubled']} doubled, {f['beyond_rate']} dropped where a link "
-             f"had more to send than its rate, {f['beyond_memory']} for lack of memory")]
+             f"{f['lost']} lost, {f['doubled']} doubled; on links with a rate {f['queued']} waited "
+             f"for others and {f['beyond_rate']} were dropped; {f['beyond_memory']} for lack of "
+             "memory")]
 
 
 def builds_rows(result):
