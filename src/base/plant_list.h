@@ -89,6 +89,7 @@
       "the client repeats writes whose outcome is not known as new ones")                          \
     X(gives_up_lost, "sim",                                                                        \
       "a change is given up when its connection is lost, though its session lets it go on")        \
+    X(older_store_pulsed, "sim", "a store of an older build is told what it does not know")        \
     X(wiped_store_welcome, "sim", "a store with an empty folder is let in under its old id")       \
     X(clock_not_watched, "hours", "a store whose clock is hours off leads")                        \
     X(commit_counts_learners, "consensus", "learners count when a commit is counted")              \

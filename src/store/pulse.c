@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "store/sleep.h"
 #include "store/store_internal.h"
 #include "wire/pulse_msg.h"
@@ -48,7 +49,8 @@ static struct neighbour *neighbour_get(struct store *store, uint64_t store_id)
 
 bool pulse_reaches(const struct net_peer *peer)
 {
-    return peer != NULL && net_peer_protocol(peer) >= PROTOCOL_PULSE;
+    uint32_t least = PLANTED(older_store_pulsed) ? PROTOCOL_VERSION_MIN : PROTOCOL_PULSE;
+    return peer != NULL && net_peer_protocol(peer) >= least;
 }
 
 static void send_now(struct store *store, struct neighbour *n)

@@ -30,7 +30,7 @@ static bool is_older(const struct cluster_node *n)
 {
     const struct cluster *c = n->cluster;
     struct rng own;
-    rng_init(&own, c->opt.seed * 131 + 17);
+    rng_init(&own, c->opt.seed * 131 + 21);
     if (!rng_chance(&own, 1, 8))
         return false;
     rng_init(&own, c->opt.seed * 137 + (uint64_t)(n - c->nodes) + sim_now_us(c->sim) * 7);
