@@ -109,6 +109,10 @@
     X(commit_not_awaited, "ranges",                                                                \
       "a merge is committed before all members hold the right's last entry")                       \
     X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")   \
+    X(span_not_checked, "ranges", "a write is applied though its key is another range's by now")   \
+    X(lease_over_merge, "ranges", "the right range of a merge goes on reading by its lease")       \
+    X(silence_not_heeded, "ranges", "nobody wakes when the store that leads sleepers is silent")   \
+    X(tombstone_forgotten, "ranges", "a late message brings a replica back that was removed")      \
     X(lower_placement_term, "grow", "stores obey placement of a lower term than they heard of")    \
     X(ids_given_twice, "grow", "a new driver gives out ids again that an earlier one gave")        \
     X(two_steps_at_once, "grow", "a store begins a step of a range while another one runs")        \

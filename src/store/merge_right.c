@@ -74,8 +74,10 @@ static int freeze(struct replica *r, struct range_admin *admin)
     if (rv != 0)
         return rv;
     replica_write_fail_queue(r, ERR_RANGE_CHANGED);
-    replica_read_fail_all(r, ERR_RANGE_CHANGED);
-    consensus_give_up_lease(r->cons); /* before anybody can hear of it */
+    if (!PLANTED(lease_over_merge)) {
+        replica_read_fail_all(r, ERR_RANGE_CHANGED);
+        consensus_give_up_lease(r->cons); /* before anybody can hear of it */
+    }
     rv = replica_propose_step(r, NULL, admin);
     if (rv != 0)
         return rv;

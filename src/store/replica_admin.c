@@ -246,7 +246,9 @@ static enum right_fate right_fate(const struct store *store, const struct range_
     uint64_t id = child_here(store, split);
     const struct replica *same = replicas_get(&store->replicas, id);
     const struct replica *other = replicas_of_range(&store->replicas, split->range_id);
-    if (id == 0 || id < tombstones_least(&store->tombstones, split->range_id) ||
+    if (id == 0 ||
+        (id < tombstones_least(&store->tombstones, split->range_id) &&
+         !PLANTED(tombstone_forgotten)) ||
         (other != NULL && other->replica_id > id))
         return RIGHT_GONE;
     return same != NULL && same->state != REPLICA_BLANK ? RIGHT_HERE : RIGHT_MADE;

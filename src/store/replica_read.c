@@ -163,7 +163,7 @@ static void read_begin(struct read_op *op)
         read_finish(op, ERR_NOT_LEADER, NULL); /* its state is being replaced, or ends */
         return;
     }
-    if (merge_is_freezing(r)) {
+    if (merge_is_freezing(r) && !(PLANTED(lease_over_merge) && mode_of(op) == READ_LEASE)) {
         read_finish(op, ERR_RANGE_CHANGED, "the range is being merged");
         return;
     }

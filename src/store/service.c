@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "net/net_client.h"
 #include "store/merge.h"
 #include "store/store_internal.h"
@@ -261,7 +262,9 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
         sleep_on_asked(r);
         return NULL;
     }
-    if (merge_is_freezing(r)) {
+    bool is_lease_read = PLANTED(lease_over_merge) && request->kind == REQUEST_GET &&
+                         request->get.read.consistency == READ_LEASE;
+    if (merge_is_freezing(r) && !is_lease_read) {
         service_answer_status(store, to, ERR_RANGE_CHANGED, "the range is being merged");
         return NULL;
     }

@@ -30,6 +30,7 @@
 #include "ranges.h"
 
 struct run run;
+static struct cover met; /* in all runs */
 
 void die(const char *what)
 {
@@ -116,10 +117,17 @@ void ranges_count_sleep(size_t i)
     run.sleep.answered_asleep += s.answered_asleep;
 }
 
-static void crash(size_t i, enum sim_crash how)
+void ranges_met(const char *name)
+{
+    cover_add(&run.cover, name, 1);
+}
+
+void ranges_crash(size_t i, enum sim_crash how, uint64_t away_ms)
 {
     ranges_count_sleep(i);
     rig_crash(&run.rig, i, how);
+    run.restart_us[i] = sim_now_us(run.rig.sim) + away_ms * RIG_MS;
+    run.crashes++;
 }
 
 static void crash_some(bool all)
@@ -129,20 +137,19 @@ static void crash_some(bool all)
     for (size_t k = 0; k < run.rig.count; k++) {
         if ((!all && k != i) || run.rig.stores[k] == NULL)
             continue;
-        crash(k, how);
-        run.restart_us[k] = sim_now_us(run.rig.sim) + (20 + below(all ? 1000 : 5000)) * RIG_MS;
-        run.crashes++;
+        ranges_crash(k, how, 20 + below(all ? 1000 : 5000));
     }
 }
 
-static void start_due(bool now)
+void ranges_start(bool now)
 {
     for (size_t i = 0; i < run.rig.count; i++) {
         struct err err = {0};
         if (now || sim_now_us(run.rig.sim) >= run.resume_us[i])
             sim_node_resume(run.rig.nodes[i]);
         if (run.rig.stores[i] != NULL && sim_node_is_dead(run.rig.nodes[i])) {
-            crash(i, SIM_CRASH_POWER);
+            ranges_count_sleep(i);
+            rig_crash(&run.rig, i, SIM_CRASH_POWER);
             run.restart_us[i] = sim_now_us(run.rig.sim) + 100 * RIG_MS;
         }
         uint64_t start_us = MAX(run.restart_us[i], run.join_us[i]);
@@ -196,9 +203,7 @@ static void crash_one(size_t i, uint64_t away_ms)
 {
     if (!is_up(i))
         return;
-    crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
-    run.restart_us[i] = sim_now_us(run.rig.sim) + away_ms * RIG_MS;
-    run.crashes++;
+    ranges_crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, away_ms);
 }
 
 /* All is well and nobody wants anything, so ranges fall asleep; then they are met by one
@@ -207,7 +212,7 @@ static void lull(void)
 {
     size_t i = below(run.rig.count);
     sim_net_heal(run.rig.sim, NULL, NULL);
-    start_due(true);
+    ranges_start(true);
     rig_run(&run.rig, (1500 + below(3000)) * RIG_MS);
     check_now();
     switch (below(6)) {
@@ -230,7 +235,7 @@ static void lull(void)
         return; /* whatever comes next: a write, a read, an operator */
     }
     rig_run(&run.rig, below(200) * RIG_MS);
-    start_due(false);
+    ranges_start(false);
     run.quiet_until_us = sim_now_us(run.rig.sim) + below(3000) * RIG_MS;
 }
 
@@ -242,6 +247,8 @@ static void act(void)
     }
     if (run.is_sleepy && below(16) == 0)
         lull();
+    if (run.is_aimed && below(8) == 0)
+        ranges_aim();
     bool is_quiet = sim_now_us(run.rig.sim) < run.quiet_until_us;
     for (int i = 0; i < 3 && !is_quiet; i++)
         write_some();
@@ -262,7 +269,7 @@ static void act(void)
         if (is_up(0) && run.rig.conns[0].conn != NULL)
             rig_simple(&run.rig, 0, REQUEST_FLUSH);
     }
-    start_due(false);
+    ranges_start(false);
 }
 
 static void check_watchers(void)
@@ -318,12 +325,12 @@ static void finish(void)
 {
     int steps = 0;
     sim_net_heal(run.rig.sim, NULL, NULL);
-    start_due(true);
+    ranges_start(true);
     if (run.is_grown) /* what was held up arrives, and what was sent since behind it */
         rig_run(&run.rig, SLOW_MAX_MS * RIG_MS);
     do {
         rig_run(&run.rig, 100 * RIG_MS);
-        start_due(true);
+        ranges_start(true);
         check_now();
     } while (++steps < SETTLE_STEPS && !is_settled());
     if (!is_settled()) {
@@ -354,6 +361,7 @@ static void clear_run(uint64_t seed)
     map_init(&run.hashes);
     map_init(&run.owners);
     map_init(&run.seats);
+    map_init(&run.stays);
     run.next_id = 100;
     rig_open_seeded(&run.rig, 3 + below(3), seed);
     run.rig.options.logger = run.says_all ? &logger : NULL;
@@ -364,6 +372,7 @@ static void clear_run(uint64_t seed)
         run.rig.options.election_timeout_ms = 1500;
     run.rig.options.log.cache_bytes = below(2) * 4096;
     draw_sleep();
+    run.is_aimed = !run.is_grown && below(2) == 0;
 }
 
 /* Who slept, and what woke them. */
@@ -378,6 +387,15 @@ static void say_sleep(void)
         (unsigned long long)run.sleep.woken_by_silence, (unsigned long long)run.sleep.woken_by_boot,
         (unsigned long long)run.sleep.woken_by_doubt, (unsigned long long)run.sleep.woken_by_start,
         (unsigned long long)run.sleep.answered_asleep);
+}
+
+static void free_stays(void)
+{
+    uint32_t cursor = 0;
+    void *stay;
+    while ((stay = map_next(&run.stays, &cursor, NULL)) != NULL)
+        free(stay);
+    map_fini(&run.stays);
 }
 
 static void run_seed(uint64_t seed, uint32_t seconds)
@@ -415,18 +433,20 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     printf(" anywhere %llu lease %llu stale %llu", (unsigned long long)run.ways[1],
            (unsigned long long)run.ways[2], (unsigned long long)run.ways[3]);
     say_sleep();
+    cover_merge(&met, &run.cover);
     ranges_multi_free(run.multi);
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);
     map_fini(&run.seats);
+    free_stays();
     rig_close(&run.rig);
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--seconds N] [--trace]"
-                    " [--plant NAME]\n");
+    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--seconds N] [--cover]"
+                    " [--trace] [--plant NAME]\n");
     return 2;
 }
 
@@ -444,6 +464,7 @@ int main(int argc, char **argv)
 {
     unsigned long long from = 0, to = 0;
     uint32_t seconds = 20;
+    bool must_cover = false;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--trace") == 0) {
@@ -452,6 +473,10 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[i], "--grow") == 0) {
             run.is_grown = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--cover") == 0) {
+            must_cover = true;
             continue;
         }
         i++;
@@ -466,11 +491,19 @@ int main(int argc, char **argv)
     }
     if (from == 0 || from > to || seconds == 0)
         return usage();
+    if (run.is_grown)
+        grow_expect(&met);
+    else
+        ranges_aim_expect(&met);
     for (uint64_t seed = from; seed <= to; seed++) {
         printf("seed %llu\r", (unsigned long long)seed);
         fflush(stdout);
         run_seed(seed, seconds);
     }
+    printf("met:\n");
+    bool lacks = cover_print(&met, stdout) > 0 && must_cover;
+    if (lacks)
+        printf("FAILED: not everything was met that must be\n");
     printf("%llu passed, 0 failed\n", to - from + 1);
-    return 0;
+    return lacks ? 1 : 0;
 }

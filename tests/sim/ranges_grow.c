@@ -4,6 +4,10 @@
  * whoever hosts placement dies in the middle of it.
  */
 #include "ranges.h"
+#include "store/driver_internal.h"
+#include "store/store_internal.h"
+
+enum { WAIT_MS = 4000 };
 
 void grow_begin(uint32_t seconds)
 {
@@ -16,10 +20,8 @@ void grow_begin(uint32_t seconds)
     rig_run(&run.rig, 1000 * RIG_MS);
 }
 
-static void command_some(void)
+static void command(const char *name)
 {
-    static const char *const names[] = {"split", "split", "merge",
-                                        "move",  "move",  "transfer-leader"};
     uint8_t raw[16];
     size_t at = rig_driver(&run.rig);
     if (at == run.rig.count || run.rig.conns[at].conn == NULL)
@@ -27,11 +29,18 @@ static void command_some(void)
     struct request request = {
         .kind = REQUEST_PLACEMENT,
         .placement = {.verb = VERB_COMMAND,
-                      .name = slice_str(names[below(ARRAY_LEN(names))]),
+                      .name = slice_str(name),
                       .value = key_of((uint32_t)below(KEYS), raw)},
     };
     run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_COMMAND;
+}
+
+static void command_some(void)
+{
+    static const char *const names[] = {"split", "split", "merge",
+                                        "move",  "move",  "transfer-leader"};
+    command(names[below(ARRAY_LEN(names))]);
 }
 
 /* Another takes over meanwhile, and it does not know: late, it goes on with what it has heard
@@ -65,10 +74,62 @@ static void strike_driver(void)
         delay_driver(i);
         return;
     }
-    ranges_count_sleep(i);
-    rig_crash(&run.rig, i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
-    run.restart_us[i] = sim_now_us(run.rig.sim) + (20 + below(8000)) * RIG_MS;
-    run.crashes++;
+    ranges_crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 20 + below(8000));
+}
+
+/* ---- in the middle of each kind of step ------------------------------------------------ */
+
+static const struct {
+    enum placement_step_kind kind;
+    const char *command; /* that brings it about, if nothing else does */
+    const char *met;
+} steps[] = {
+    {PLACEMENT_ADD_LEARNER, "move", "driver died: add-learner"},
+    {PLACEMENT_PROMOTE, "move", "driver died: promote"},
+    {PLACEMENT_REMOVE, "move", "driver died: remove"},
+    {PLACEMENT_TRANSFER, "transfer-leader", "driver died: transfer"},
+    {PLACEMENT_SPLIT, "split", "driver died: split"},
+    {PLACEMENT_MERGE, "merge", "driver died: merge"},
+};
+
+/* Who hosts placement, if an operator of it is at a step of that kind; else rig.count. */
+static size_t driver_at(enum placement_step_kind kind)
+{
+    struct placement_operator_status op;
+    size_t i = rig_driver(&run.rig);
+    const struct driver *d = i == run.rig.count ? NULL : run.rig.stores[i]->driver;
+    for (uint32_t n = 0; d != NULL && driver_is_running(d) &&
+                         placement_operator_at(d->placement, driver_now_ms(d), n, &op);
+         n++) {
+        if (op.outcome == PLACEMENT_RUNNING && op.step < op.step_count && op.kinds[op.step] == kind)
+            return i;
+    }
+    return run.rig.count;
+}
+
+static void strike_at_step(void)
+{
+    size_t k = below(ARRAY_LEN(steps));
+    size_t i = driver_at(steps[k].kind);
+    if (i == run.rig.count)
+        command(steps[k].command);
+    for (int ms = 0; i == run.rig.count && ms < WAIT_MS; ms++) {
+        rig_run(&run.rig, RIG_MS);
+        i = driver_at(steps[k].kind);
+    }
+    rig_run(&run.rig, below(100) * RIG_MS);
+    i = driver_at(steps[k].kind);
+    if (i == run.rig.count)
+        return;
+    run.strikes++;
+    ranges_crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 20 + below(8000));
+    ranges_met(steps[k].met);
+}
+
+void grow_expect(struct cover *cover)
+{
+    for (size_t k = 0; k < ARRAY_LEN(steps); k++)
+        cover_expect(cover, steps[k].met);
 }
 
 void grow_operate(uint64_t choice)
@@ -77,6 +138,9 @@ void grow_operate(uint64_t choice)
         run.change_deadline_us = sim_now_us(run.rig.sim) + 6000 * RIG_MS;
         command_some();
     } else if (choice >= 5 && below(8) == 0) {
-        strike_driver();
+        if (below(2) == 0)
+            strike_at_step();
+        else
+            strike_driver();
     }
 }

@@ -7,6 +7,8 @@
 
 #include "client/client.h"
 #include "ranges.h"
+#include "store/absorb.h"
+#include "store/store_internal.h"
 
 /* Replicas of one range at one index have one history. */
 static void check_histories(void)
@@ -71,8 +73,61 @@ static void check_ids(void)
     }
 }
 
+/* How long replicas stay: one that was not there for a while, though its store ran all the
+ * time, has left for good. Values of run.stays, owned. */
+struct stay {
+    bool is_gone;
+    uint64_t boot;    /* of the store's process in which it was there: a blank one dies with it */
+    uint64_t away_us; /* since when it is not there; 0: it is */
+};
+
+enum { STAY_AWAY_US = 2 * 1000 * 1000 };
+
+static void note_absent(size_t i)
+{
+    uint32_t cursor = 0;
+    uint64_t key;
+    struct stay *stay;
+    uint64_t boot = is_up(i) ? store_identity(run.rig.stores[i])->boot_number : 0;
+    bool is_running = is_up(i) && store_state(run.rig.stores[i]) == STORE_RUNNING;
+    while ((stay = map_next(&run.stays, &cursor, &key)) != NULL) {
+        uint64_t id = key / RIG_STORES_MAX;
+        if (key % RIG_STORES_MAX != i || stay->is_gone)
+            continue;
+        bool is_away = is_running && stay->boot == boot &&
+                       replicas_get(&run.rig.stores[i]->replicas, id) == NULL &&
+                       !absorb_is_ending(run.rig.stores[i], id);
+        if (!is_away)
+            stay->away_us = 0;
+        else if (stay->away_us == 0)
+            stay->away_us = sim_now_us(run.rig.sim);
+        stay->is_gone = is_away && sim_now_us(run.rig.sim) >= stay->away_us + STAY_AWAY_US;
+    }
+}
+
+static void check_returns(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        uint32_t cursor = 0;
+        const struct replica *r;
+        while (is_up(i) && (r = replicas_each(&run.rig.stores[i]->replicas, &cursor)) != NULL) {
+            uint64_t key = r->replica_id * RIG_STORES_MAX + i;
+            struct stay *stay = map_get(&run.stays, key);
+            if (stay != NULL && stay->is_gone)
+                die("a replica that was removed comes back");
+            if (stay == NULL)
+                stay = calloc(1, sizeof *stay);
+            stay->boot = store_identity(run.rig.stores[i])->boot_number;
+            if (map_put(&run.stays, key, stay) != 0)
+                die("out of memory");
+        }
+        note_absent(i);
+    }
+}
+
 void check_now(void)
 {
+    check_returns();
     check_histories();
     check_owners();
     if (run.is_grown) /* else a group's ids are those of its birth on all stores */
@@ -101,7 +156,7 @@ static bool is_range_settled(size_t leader, uint64_t id)
     return true;
 }
 
-static uint32_t voters_in(const struct range_descriptor *d)
+uint32_t voters_in(const struct range_descriptor *d)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < d->replica_count; i++)

@@ -33,18 +33,13 @@ void settle_key(struct key_state *k)
     k->pending = 0;
 }
 
-void write_some(void)
+bool write_key(uint32_t number, size_t at)
 {
-    uint32_t number = (uint32_t)below(KEYS);
     struct key_state *k = &run.keys[number];
-    uint8_t raw[16];
-    uint64_t range_id;
     settle_key(k);
-    struct slice key = key_of(number, raw);
-    size_t at = leader_at(key, &range_id);
     if (k->pending != 0 || at == run.rig.count || run.rig.conns[at].conn == NULL ||
         run.rig.asked + 64 > RIG_ASKED_MAX)
-        return;
+        return false;
     char name[8], value[80];
     snprintf(name, sizeof name, "k%02u", number);
     k->pending = ++run.next_value;
@@ -53,6 +48,15 @@ void write_some(void)
              "..................................................");
     k->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
     k->answer = rig_put(&run.rig, at, name, value, 1000);
+    return true;
+}
+
+void write_some(void)
+{
+    uint8_t raw[16];
+    uint64_t range_id;
+    uint32_t number = (uint32_t)below(KEYS);
+    write_key(number, leader_at(key_of(number, raw), &range_id));
 }
 
 /* ---- reading ---------------------------------------------------------------------- */
@@ -149,20 +153,17 @@ static uint64_t least_then(const struct key_state *k, uint64_t time_us)
     return least;
 }
 
-enum { AT_LEADER, ANYWHERE, BY_LEASE, STALE };
-
 /* How to read, and what must be found. */
 static struct request_read draw_how(struct key_state *k, struct read_state *read)
 {
     struct request_read how = {0};
     uint64_t now = sim_now_us(run.rig.sim);
-    read->way = (uint32_t)below(4);
     read->least = least_now(k);
-    if (read->way == ANYWHERE)
+    if (read->way == READ_ANYWHERE)
         how.any_replica = true;
-    if (read->way == BY_LEASE)
+    if (read->way == READ_BY_LEASE)
         how.consistency = READ_LEASE;
-    if (read->way == STALE) {
+    if (read->way == READ_OLD) {
         how.consistency = READ_STALE;
         how.max_age_ms = 1 + below(below(2) == 0 ? 100 : 4000);
         read->least = least_then(k, now - MIN(now, how.max_age_ms * RIG_MS));
@@ -170,27 +171,32 @@ static struct request_read draw_how(struct key_state *k, struct read_state *read
     return how;
 }
 
-void read_some(void)
+bool read_key(uint32_t number, size_t at, enum read_way way)
 {
-    uint8_t raw[16];
     char name[8];
-    uint32_t number = (uint32_t)below(KEYS);
     struct key_state *k = &run.keys[number];
     struct read_state *read = NULL;
     settle_reads();
     settle_key(k);
     for (size_t i = 0; i < READS_MAX && read == NULL; i++)
         read = run.reads[i].answer == NULL ? &run.reads[i] : NULL;
-    if (read == NULL)
-        return;
-    *read = (struct read_state){.number = number};
+    if (read == NULL || at == run.rig.count || run.rig.conns[at].conn == NULL ||
+        run.rig.asked + 64 > RIG_ASKED_MAX)
+        return false;
+    *read = (struct read_state){.number = number, .way = way};
     struct request_read how = draw_how(k, read);
-    struct slice key = key_of(number, raw);
-    bool is_led = read->way == AT_LEADER || read->way == BY_LEASE;
-    size_t at = is_led ? some_leader(key) : some_replica(key);
-    if (at == run.rig.count || run.rig.conns[at].conn == NULL || run.rig.asked + 64 > RIG_ASKED_MAX)
-        return;
     snprintf(name, sizeof name, "k%02u", number);
     read->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
     read->answer = rig_read(&run.rig, at, name, &how, 1000);
+    return true;
+}
+
+void read_some(void)
+{
+    uint8_t raw[16];
+    uint32_t number = (uint32_t)below(KEYS);
+    enum read_way way = (enum read_way)below(READ_WAYS);
+    struct slice key = key_of(number, raw);
+    bool is_led = way == READ_AT_LEADER || way == READ_BY_LEASE;
+    read_key(number, is_led ? some_leader(key) : some_replica(key), way);
 }

@@ -23,9 +23,17 @@ void note_change(void)
     run.change = NULL;
 }
 
-static struct rig_answer *ask_split(size_t at, uint64_t range_id, struct slice key)
+static bool can_ask(size_t at)
+{
+    return at < run.rig.count && run.rig.conns[at].conn != NULL &&
+           run.rig.asked + 64 <= RIG_ASKED_MAX;
+}
+
+struct rig_answer *operate_split(size_t at, uint64_t range_id, struct slice key)
 {
     const struct range_descriptor *d = descriptor_on(at, range_id);
+    if (!can_ask(at) || d == NULL)
+        return NULL;
     struct request request = {
         .kind = REQUEST_SPLIT,
         .range_id = range_id,
@@ -49,7 +57,7 @@ static void split_some(void)
     size_t at = leader_at(key, &range_id);
     if (at == run.rig.count || run.rig.conns[at].conn == NULL)
         return;
-    run.change = ask_split(at, range_id, key);
+    run.change = operate_split(at, range_id, key);
     run.change_at = at;
     run.ask_kind = ASK_SPLIT;
 }
@@ -78,11 +86,9 @@ static uint64_t a_learner(const struct range_descriptor *d)
     return 0;
 }
 
-static bool fill_add_on(struct request *request, size_t on)
+static void fill_add(struct request *request, size_t on, const uint8_t uuid[STORE_UUID_LEN])
 {
     static char address[32];
-    if (on >= run.rig.count || run.rig.stores[on] == NULL)
-        return false;
     snprintf(address, sizeof address, "%c:7000", (char)('a' + on));
     request->change_member.action = MEMBER_ADD_LEARNER;
     struct member *m = &request->change_member.member;
@@ -90,8 +96,29 @@ static bool fill_add_on(struct request *request, size_t on)
                          .store_id = on + 1,
                          .role = MEMBER_LEARNER,
                          .address = slice_str(address)};
-    memcpy(m->store_uuid, store_identity(run.rig.stores[on])->uuid, sizeof m->store_uuid);
+    memcpy(m->store_uuid, uuid, sizeof m->store_uuid);
+}
+
+static bool fill_add_on(struct request *request, size_t on)
+{
+    if (on >= run.rig.count || run.rig.stores[on] == NULL)
+        return false;
+    fill_add(request, on, store_identity(run.rig.stores[on])->uuid);
     return true;
+}
+
+struct rig_answer *operate_member(size_t at, uint64_t range_id, enum member_change action,
+                                  uint64_t replica_id, size_t on,
+                                  const uint8_t uuid[STORE_UUID_LEN])
+{
+    struct request request = {.kind = REQUEST_CHANGE_MEMBER, .range_id = range_id};
+    if (!can_ask(at))
+        return NULL;
+    request.change_member.action = action;
+    request.change_member.replica_id = replica_id;
+    if (action == MEMBER_ADD_LEARNER)
+        fill_add(&request, on, uuid);
+    return rig_ask(&run.rig, at, &request);
 }
 
 static void change_some(void)
@@ -194,7 +221,7 @@ static void merge_some(void)
     run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_MERGE;
     if (below(4) == 0) /* somebody else wants the left one to be cut meanwhile */
-        ask_split(at, left_id, key);
+        operate_split(at, left_id, key);
 }
 
 static void transfer_some(void)

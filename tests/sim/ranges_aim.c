@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Faults of holdfast-ranges-sim that are aimed: the cluster is calm, an operator asks for one
+ * thing, and the world stops at the very moment in the middle of it that is looked for. What
+ * was met is counted (cover.h), so that a moment that is never met shows.
+ */
+#include "consensus/consensus.h"
+#include "ranges.h"
+#include "store/absorb.h"
+#include "store/pulse.h"
+#include "store/store_internal.h"
+
+enum { STEP_US = 200, SLOW_MS = 15000, ANSWER_MS = 4000 };
+
+/* What a moment is about. */
+struct aim {
+    uint64_t range_id, right_id;
+    uint64_t span_epoch; /* before */
+    uint64_t replica_id; /* the one that goes, or whose successor comes */
+    size_t store;        /* where */
+};
+
+typedef bool (*moment_cb)(const struct aim *aim);
+
+static bool await(moment_cb is_now, const struct aim *aim, uint64_t ms)
+{
+    uint64_t end_us = sim_now_us(run.rig.sim) + ms * RIG_MS;
+    while (!is_now(aim)) {
+        if (sim_now_us(run.rig.sim) >= end_us)
+            return false;
+        rig_run(&run.rig, STEP_US);
+    }
+    return true;
+}
+
+static bool await_answer(const struct rig_answer *answer)
+{
+    for (int i = 0; answer != NULL && answer->count == 0 && i < ANSWER_MS; i++)
+        rig_run(&run.rig, RIG_MS);
+    return answer != NULL && answer->count == 1 && answer->status == 0;
+}
+
+static void reconnect(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        if (is_up(i))
+            rig_reconnect(&run.rig, i);
+    }
+}
+
+static struct slice some_key(uint8_t raw[16])
+{
+    return key_of((uint32_t)below(KEYS), raw);
+}
+
+/* All are there, and somebody leads the key: where; rig.count: not in time. */
+static size_t calm(struct slice key, uint64_t *ret_range)
+{
+    size_t at = run.rig.count;
+    sim_net_heal(run.rig.sim, NULL, NULL);
+    ranges_start(true);
+    for (int i = 0; i < 60 && at == run.rig.count; i++) {
+        rig_run(&run.rig, (100 + below(100)) * RIG_MS);
+        at = leader_at(key, ret_range);
+    }
+    reconnect();
+    rig_run(&run.rig, 10 * RIG_MS);
+    return at < run.rig.count && run.rig.conns[at].conn != NULL ? at : run.rig.count;
+}
+
+static void cut_off(size_t i)
+{
+    for (size_t k = 0; k < run.rig.count; k++) {
+        if (k != i)
+            sim_net_partition(run.rig.sim, run.rig.nodes[i], run.rig.nodes[k], false);
+    }
+}
+
+static void lose_power(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        if (run.rig.stores[i] != NULL)
+            ranges_crash(i, SIM_CRASH_POWER, 20 + below(1000));
+    }
+}
+
+/* ---- moments ------------------------------------------------------------------------------ */
+
+static uint32_t stores_behind(uint64_t range_id, uint64_t span_epoch, uint32_t *ret_all)
+{
+    uint32_t n = 0;
+    *ret_all = 0;
+    for (size_t i = 0; i < run.rig.count; i++) {
+        const struct range_descriptor *d = is_up(i) ? descriptor_on(i, range_id) : NULL;
+        *ret_all += d != NULL;
+        n += d != NULL && d->epoch.span <= span_epoch;
+    }
+    return n;
+}
+
+/* Some have applied it, others have not. */
+static bool is_applied_by_some(const struct aim *aim)
+{
+    uint32_t all;
+    uint32_t behind = stores_behind(aim->range_id, aim->span_epoch, &all);
+    return behind > 0 && behind < all;
+}
+
+static bool is_right_frozen(const struct aim *aim)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        struct range *right = is_up(i) ? store_range_of(run.rig.stores[i], aim->right_id) : NULL;
+        if (right != NULL && range_meta(right)->merges.frozen.attempt != 0)
+            return true;
+    }
+    return false;
+}
+
+static const struct replica *replica_on(const struct aim *aim, uint64_t replica_id)
+{
+    return is_up(aim->store) ? replicas_get(&run.rig.stores[aim->store]->replicas, replica_id)
+                             : NULL;
+}
+
+static bool is_going(const struct aim *aim)
+{
+    const struct replica *r = replica_on(aim, aim->replica_id);
+    return r != NULL && r->state == REPLICA_REMOVING;
+}
+
+static bool is_being_edited_out(const struct aim *aim)
+{
+    const struct replica *r = replica_on(aim, aim->replica_id);
+    return r != NULL && r->state == REPLICA_REMOVING && replica_is_ended(r);
+}
+
+/* The successor is here, and knows nothing yet. */
+static bool is_successor_blank(const struct aim *aim)
+{
+    const struct replica *r =
+        is_up(aim->store) ? replicas_of_range(&run.rig.stores[aim->store]->replicas, aim->range_id)
+                          : NULL;
+    return r != NULL && r->replica_id > aim->replica_id && r->range == NULL;
+}
+
+static bool is_fed(const struct aim *aim)
+{
+    const struct replica *r =
+        is_up(aim->store) ? replicas_of_range(&run.rig.stores[aim->store]->replicas, aim->range_id)
+                          : NULL;
+    return r != NULL && r->replica_id > aim->replica_id && r->in != NULL;
+}
+
+static bool is_installing(const struct aim *aim)
+{
+    const struct replica *r =
+        is_up(aim->store) ? replicas_of_range(&run.rig.stores[aim->store]->replicas, aim->range_id)
+                          : NULL;
+    return r != NULL && r->replica_id > aim->replica_id && r->state == REPLICA_INSTALLING;
+}
+
+static bool is_led(const struct aim *aim)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        if (is_up(i) && leads(i, aim->range_id))
+            return true;
+    }
+    return false;
+}
+
+static size_t place_of_leader(uint64_t range_id)
+{
+    size_t i = 0;
+    while (i < run.rig.count && !(is_up(i) && leads(i, range_id)))
+        i++;
+    return i;
+}
+
+static bool is_led_by_another(const struct aim *aim)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        if (i != aim->store && is_up(i) && leads(i, aim->range_id))
+            return true;
+    }
+    return false;
+}
+
+/* Who leads it now, but for that one; rig.count: nobody. */
+static size_t place_of_another(const struct aim *aim, size_t but)
+{
+    size_t i = 0;
+    while (i < run.rig.count && !(i != but && is_up(i) && leads(i, aim->range_id)))
+        i++;
+    return i;
+}
+
+/* A member that does not lead; NULL: there is none. */
+static const struct range_replica *a_follower(const struct range_descriptor *d, size_t leader)
+{
+    uint32_t first = (uint32_t)below(d->replica_count);
+    for (uint32_t n = 0; n < d->replica_count; n++) {
+        const struct range_replica *r = &d->replicas[(first + n) % d->replica_count];
+        if (place_of(r->store_id) < run.rig.count && place_of(r->store_id) != leader)
+            return r;
+    }
+    return NULL;
+}
+
+/* ---- split, merge -------------------------------------------------------------------------- */
+
+static void all_in_the_middle_of_a_split(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    struct slice key = some_key(raw);
+    size_t at = calm(key, &aim.range_id);
+    if (at == run.rig.count)
+        return;
+    aim.span_epoch = descriptor_on(at, aim.range_id)->epoch.span;
+    operate_split(at, aim.range_id, key);
+    if (!await(is_applied_by_some, &aim, ANSWER_MS))
+        return;
+    lose_power();
+    ranges_met("power on all: split");
+}
+
+/* The right half of a split that was asked of `at` is led: its id; 0: not in time. */
+static uint64_t await_right(const struct aim *aim, size_t at, struct slice key)
+{
+    uint64_t id = 0;
+    if (!await_answer(operate_split(at, aim->range_id, key)))
+        return 0;
+    for (int i = 0; i < 40; i++) {
+        if (leader_at(key, &id) < run.rig.count && id != aim->range_id)
+            return id;
+        rig_run(&run.rig, 100 * RIG_MS);
+    }
+    return 0;
+}
+
+/* Two neighbours with the same seats, of which the right one was just cut off: where the left
+ * is led; rig.count: not now. */
+static size_t cut(struct aim *aim, struct slice key)
+{
+    size_t at = calm(key, &aim->range_id);
+    aim->right_id = at == run.rig.count ? 0 : await_right(aim, at, key);
+    return aim->right_id == 0 ? run.rig.count : place_of_leader(aim->range_id);
+}
+
+static struct rig_answer *ask_merge(size_t at, struct aim *aim)
+{
+    const struct range_descriptor *left = descriptor_on(at, aim->range_id);
+    aim->span_epoch = left->epoch.span;
+    struct request request = {
+        .kind = REQUEST_MERGE,
+        .range_id = aim->range_id,
+        .span_epoch = left->epoch.span,
+        .merge = {.conf_epoch = left->epoch.conf, .right_range = aim->right_id},
+    };
+    reconnect();
+    return rig_ask(&run.rig, at, &request);
+}
+
+static void all_in_the_middle_of_a_merge(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    size_t at = cut(&aim, some_key(raw));
+    bool is_early = below(2) == 0;
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    ask_merge(at, &aim);
+    if (!await(is_early ? is_right_frozen : is_applied_by_some, &aim, ANSWER_MS))
+        return;
+    lose_power();
+    ranges_met(is_early ? "power on all: merge, frozen" : "power on all: merge, committed");
+}
+
+static bool owns(size_t at, uint64_t range_id, struct slice key)
+{
+    const struct range_descriptor *d = is_up(at) ? descriptor_on(at, range_id) : NULL;
+    return d != NULL && range_span_contains(range_descriptor_span(d), key);
+}
+
+/* The right's leader, which has a lease, is cut off when the left owns its keys already. What
+ * is written by then, it must not read over. */
+static void read_at_the_frozen(const struct aim *aim, uint32_t number, size_t at, size_t old)
+{
+    uint8_t raw[16];
+    struct slice key = key_of(number, raw);
+    uint64_t end_us = sim_now_us(run.rig.sim) + 200 * RIG_MS;
+    while (!owns(at, aim->range_id, key) && sim_now_us(run.rig.sim) < end_us)
+        rig_run(&run.rig, STEP_US);
+    if (!owns(at, aim->range_id, key) || !write_key(number, at))
+        return;
+    for (int i = 0; i < 40 && run.keys[number].answer->count == 0; i++)
+        rig_run(&run.rig, 5 * RIG_MS);
+    settle_key(&run.keys[number]);
+    if (run.keys[number].pending != 0)
+        return;
+    ranges_met("merge: right's leader cut off");
+    read_key(number, old, READ_BY_LEASE);
+    read_key(number, old, READ_AT_LEADER);
+    rig_run(&run.rig, 20 * RIG_MS);
+    settle_reads();
+}
+
+static void the_right_is_cut_off(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    uint32_t number = (uint32_t)below(KEYS);
+    struct slice key = key_of(number, raw);
+    size_t at = cut(&aim, key);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    size_t right_at = place_of_leader(aim.right_id);
+    if (right_at == at) {
+        struct request away = {.kind = REQUEST_TRANSFER_LEADER, .range_id = aim.right_id};
+        await_answer(rig_ask(&run.rig, at, &away));
+        for (int i = 0; i < 20 && (right_at == at || right_at == run.rig.count); i++) {
+            rig_run(&run.rig, 50 * RIG_MS);
+            right_at = place_of_leader(aim.right_id);
+        }
+    }
+    if (right_at >= run.rig.count || right_at == at || place_of_leader(aim.range_id) != at)
+        return;
+    reconnect();
+    rig_run(&run.rig, 10 * RIG_MS);
+    if (run.rig.conns[at].conn == NULL || run.rig.conns[right_at].conn == NULL)
+        return;
+    read_key(number, right_at, READ_BY_LEASE); /* so that it has one */
+    rig_run(&run.rig, 20 * RIG_MS);
+    ask_merge(at, &aim);
+    if (!await(is_applied_by_some, &aim, ANSWER_MS))
+        return;
+    cut_off(right_at);
+    if (store_range_of(run.rig.stores[right_at], aim.right_id) != NULL)
+        read_at_the_frozen(&aim, number, at, right_at);
+}
+
+/* One that holds the right's log, and does not hear that the left has taken it in: what comes
+ * is a snapshot of the left, over both. */
+static void one_misses_a_merge(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    size_t at = cut(&aim, some_key(raw));
+    const struct range_replica *r =
+        at == run.rig.count ? NULL : a_follower(descriptor_on(at, aim.range_id), at);
+    if (r == NULL || run.rig.conns[at].conn == NULL)
+        return;
+    aim.store = place_of(r->store_id);
+    ask_merge(at, &aim);
+    if (!await(is_applied_by_some, &aim, ANSWER_MS))
+        return;
+    cut_off(aim.store);
+    rig_run(&run.rig, 2 * RIG_MS);
+    if (!is_up(aim.store) || store_range_of(run.rig.stores[aim.store], aim.right_id) == NULL)
+        return;
+    ranges_crash(aim.store, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 10000);
+    for (int i = 0; i < 40; i++) {
+        write_some();
+        reconnect();
+        for (size_t k = 0; i % 8 == 0 && k < run.rig.count; k++) {
+            if (is_up(k) && run.rig.conns[k].conn != NULL)
+                rig_simple(&run.rig, k, REQUEST_FLUSH);
+        }
+        rig_run(&run.rig, 20 * RIG_MS);
+    }
+    sim_net_heal(run.rig.sim, NULL, NULL);
+    run.restart_us[aim.store] = 0;
+    ranges_start(false);
+    if (await(is_installing, &aim, ANSWER_MS))
+        ranges_met("missed merge: snapshot over both");
+}
+
+/* ---- members ------------------------------------------------------------------------------ */
+
+/* Asked until it is not refused because another change goes on. */
+static bool change(uint64_t range_id, enum member_change action, uint64_t replica_id, size_t store,
+                   const uint8_t uuid[STORE_UUID_LEN])
+{
+    for (int i = 0; i < 10; i++) {
+        size_t at = place_of_leader(range_id);
+        reconnect();
+        if (at < run.rig.count && run.rig.conns[at].conn != NULL &&
+            await_answer(operate_member(at, range_id, action, replica_id, store, uuid)))
+            return true;
+        rig_run(&run.rig, 200 * RIG_MS);
+    }
+    return false;
+}
+
+static const struct {
+    const char *name;
+    moment_cb is_now;
+    bool is_of_next; /* after it was added again */
+} member_moments[] = {
+    {"power on all: removal", is_going, false},
+    {"power on all: removal, edit", is_being_edited_out, false},
+    {"power on all: re-adding", is_going, true},
+    {"power on all: re-adding, blank", is_successor_blank, true},
+    {"power on all: install, streaming", is_fed, true},
+    {"power on all: install", is_installing, true},
+};
+
+static void all_in_the_middle_of_a_change(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    size_t k = below(ARRAY_LEN(member_moments));
+    size_t at = calm(some_key(raw), &aim.range_id);
+    const struct range_replica *r =
+        at == run.rig.count ? NULL : a_follower(descriptor_on(at, aim.range_id), at);
+    if (r == NULL)
+        return;
+    aim.replica_id = r->replica_id;
+    aim.store = place_of(r->store_id);
+    uint8_t uuid[STORE_UUID_LEN];
+    memcpy(uuid, store_identity(run.rig.stores[aim.store])->uuid, sizeof uuid);
+    if (!change(aim.range_id, MEMBER_REMOVE, aim.replica_id, 0, NULL))
+        return;
+    if (member_moments[k].is_of_next) {
+        at = place_of_leader(aim.range_id);
+        if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+            return;
+        operate_member(at, aim.range_id, MEMBER_ADD_LEARNER, 0, aim.store, uuid);
+    }
+    if (!await(member_moments[k].is_now, &aim, SLOW_MS))
+        return;
+    lose_power();
+    ranges_met(member_moments[k].name);
+}
+
+/* Removed from the range and added again, under a new id. */
+static bool move_back(uint64_t range_id, size_t store, const uint8_t uuid[STORE_UUID_LEN])
+{
+    size_t at = place_of_leader(range_id);
+    for (int i = 0; i < 60 && at == run.rig.count; i++) {
+        rig_run(&run.rig, 100 * RIG_MS);
+        at = place_of_leader(range_id);
+    }
+    const struct range_descriptor *d = at == run.rig.count ? NULL : descriptor_on(at, range_id);
+    for (uint32_t i = 0; d != NULL && i < d->replica_count; i++) {
+        if (d->replicas[i].store_id == store + 1)
+            return change(range_id, MEMBER_REMOVE, d->replicas[i].replica_id, 0, NULL) &&
+                   change(range_id, MEMBER_ADD_LEARNER, 0, store, uuid);
+    }
+    return false;
+}
+
+/* A store misses that its range was split, left it, and came back to it. */
+static void one_misses_it_all(void)
+{
+    uint8_t raw[16], uuid[STORE_UUID_LEN];
+    struct slice key = some_key(raw);
+    struct aim aim = {0};
+    size_t at = calm(key, &aim.range_id);
+    const struct range_replica *r =
+        at == run.rig.count ? NULL : a_follower(descriptor_on(at, aim.range_id), at);
+    if (r == NULL || descriptor_on(at, aim.range_id)->replica_count < 3)
+        return;
+    aim.store = place_of(r->store_id);
+    aim.span_epoch = descriptor_on(at, aim.range_id)->epoch.span;
+    memcpy(uuid, store_identity(run.rig.stores[aim.store])->uuid, sizeof uuid);
+    bool is_down = below(2) == 0;
+    if (is_down)
+        ranges_crash(aim.store, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 60000);
+    else
+        cut_off(aim.store);
+    aim.right_id = await_right(&aim, at, key);
+    if (aim.right_id != 0 && move_back(aim.right_id, aim.store, uuid) &&
+        move_back(aim.range_id, aim.store, uuid))
+        ranges_met(is_down ? "missed split, away, back: down"
+                           : "missed split, away, back: cut off");
+    if (!is_down && below(3) == 0)
+        ranges_crash(aim.store, SIM_CRASH_POWER, 20 + below(1000));
+    run.restart_us[aim.store] = sim_now_us(run.rig.sim) + below(1000) * RIG_MS;
+    sim_net_heal(run.rig.sim, NULL, NULL);
+    if (below(3) == 0 && await(is_fed, &aim, 3000))
+        lose_power();
+}
+
+static bool is_away(const struct aim *aim)
+{
+    return is_up(aim->store) && replica_on(aim, aim->replica_id) == NULL;
+}
+
+/* Who led is cut off when a member is removed, and then reaches that one alone: it has no word
+ * that it is none any more. */
+static void the_deposed_speaks_to_the_removed(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    size_t old = calm(some_key(raw), &aim.range_id);
+    const struct range_replica *r =
+        old == run.rig.count ? NULL : a_follower(descriptor_on(old, aim.range_id), old);
+    if (r == NULL || voters_in(descriptor_on(old, aim.range_id)) < 3 ||
+        descriptor_on(old, aim.range_id)->replica_count < 4)
+        return;
+    aim.replica_id = r->replica_id;
+    aim.store = old;
+    cut_off(old);
+    if (!await(is_led_by_another, &aim, ANSWER_MS))
+        return;
+    aim.store = place_of(r->store_id);
+    size_t at = place_of_another(&aim, old);
+    for (int i = 0; i < 10 && at < run.rig.count; i++) {
+        reconnect();
+        if (await_answer(operate_member(at, aim.range_id, MEMBER_REMOVE, aim.replica_id, 0, NULL)))
+            break;
+        rig_run(&run.rig, 300 * RIG_MS);
+        at = place_of_another(&aim, old);
+    }
+    if (!await(is_away, &aim, 2 * SLOW_MS))
+        return;
+    for (int i = 0; i < 30; i++) {
+        rig_run(&run.rig, 100 * RIG_MS);
+        check_now();
+    }
+    sim_net_heal(run.rig.sim, run.rig.nodes[old], run.rig.nodes[aim.store]);
+    ranges_met("removed: an old leader comes by");
+    for (int i = 0; i < 60; i++) {
+        rig_run(&run.rig, 50 * RIG_MS);
+        check_now();
+    }
+}
+
+/* ---- asleep ---------------------------------------------------------------------------------- */
+
+static bool sleeps_at(size_t i, uint64_t range_id)
+{
+    const struct replica *r =
+        is_up(i) ? replicas_of_range(&run.rig.stores[i]->replicas, range_id) : NULL;
+    return r != NULL && r->nap.is_asleep;
+}
+
+static bool do_all_sleep(const struct aim *aim)
+{
+    bool all = true;
+    for (size_t i = 0; i < run.rig.count; i++)
+        all = all && (descriptor_on(i, aim->range_id) == NULL || sleeps_at(i, aim->range_id));
+    return all;
+}
+
+/* A range of at least three voters that sleeps with all of its members; where it is led. */
+static size_t lull_to_sleep(struct slice key, struct aim *aim)
+{
+    size_t at = calm(key, &aim->range_id);
+    if (at == run.rig.count || descriptor_on(at, aim->range_id)->replica_count < 3 ||
+        voters_in(descriptor_on(at, aim->range_id)) < 3 || !await(do_all_sleep, aim, 6000))
+        return run.rig.count;
+    return place_of_leader(aim->range_id);
+}
+
+/* Its leader's store goes for long: the others must notice by themselves. */
+static void the_leader_of_sleepers_goes(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    size_t at = lull_to_sleep(some_key(raw), &aim);
+    if (at == run.rig.count)
+        return;
+    ranges_crash(at, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 2 * SLOW_MS);
+    if (!await(is_led, &aim, SLOW_MS))
+        die("a range sleeps on, though its leader has died");
+    ranges_met("asleep: leader died");
+    run.restart_us[at] = sim_now_us(run.rig.sim) + below(1000) * RIG_MS;
+}
+
+/* The leader reads by its lease while all sleep, as late as it can before it is cut off: those
+ * who sleep have promised nothing. */
+static void the_leader_of_sleepers_is_cut_off(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    uint32_t number = (uint32_t)below(KEYS);
+    struct slice key = key_of(number, raw);
+    size_t at = lull_to_sleep(key, &aim);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL)
+        return;
+    aim.store = at;
+    uint64_t pulse_us = (uint64_t)pulse_ms(run.rig.stores[at]) * 1000;
+    const struct neighbour *n = pulse_of(run.rig.stores[at], (at + 1) % run.rig.count + 1);
+    for (uint64_t i = 0; n != NULL && sim_now_us(run.rig.sim) < n->sent_us + pulse_us * 7 / 8 &&
+                         i < pulse_us / STEP_US;
+         i++)
+        rig_run(&run.rig, STEP_US);
+    read_key(number, at, READ_BY_LEASE);
+    rig_run(&run.rig, 2 * RIG_MS);
+    cut_off(at);
+    if (!await(is_led_by_another, &aim, 4000))
+        return;
+    size_t now = place_of_another(&aim, at);
+    if (now == run.rig.count || !write_key(number, now))
+        return;
+    for (int i = 0; i < 100 && run.keys[number].answer->count == 0; i++)
+        rig_run(&run.rig, RIG_MS);
+    settle_key(&run.keys[number]);
+    if (run.keys[number].pending != 0)
+        return;
+    ranges_met("asleep: leader cut off");
+    read_key(number, at, READ_BY_LEASE);
+    rig_run(&run.rig, 20 * RIG_MS);
+    settle_reads();
+}
+
+/* ---- all of them -------------------------------------------------------------------------------
+ */
+
+void ranges_aim(void)
+{
+    static void (*const scenes[])(void) = {
+        all_in_the_middle_of_a_split,
+        all_in_the_middle_of_a_merge,
+        all_in_the_middle_of_a_change,
+        all_in_the_middle_of_a_change,
+        one_misses_it_all,
+        the_right_is_cut_off,
+        one_misses_a_merge,
+        the_deposed_speaks_to_the_removed,
+    };
+    static void (*const asleep[])(void) = {the_leader_of_sleepers_goes,
+                                           the_leader_of_sleepers_is_cut_off};
+    if (run.is_sleepy && below(3) == 0)
+        asleep[below(ARRAY_LEN(asleep))]();
+    else
+        scenes[below(ARRAY_LEN(scenes))]();
+    ranges_start(false);
+    reconnect();
+}
+
+void ranges_aim_expect(struct cover *cover)
+{
+    static const char *const names[] = {
+        "power on all: split",
+        "power on all: merge, frozen",
+        "power on all: merge, committed",
+        "merge: right's leader cut off",
+        "missed split, away, back: down",
+        "missed split, away, back: cut off",
+        "missed merge: snapshot over both",
+        "removed: an old leader comes by",
+        "asleep: leader died",
+        "asleep: leader cut off",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        cover_expect(cover, names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(member_moments); i++)
+        cover_expect(cover, member_moments[i].name);
+}
