@@ -433,6 +433,29 @@ static void all_in_the_middle_of_a_change(void)
     ranges_met(member_moments[k].name);
 }
 
+/* The range is split while a member is fed what it was before: of the right half it may hear
+ * before the left half is there to be split. */
+static void a_split_while_one_is_fed(void)
+{
+    uint8_t raw[16], uuid[STORE_UUID_LEN];
+    struct aim aim = {0};
+    struct slice key = some_key(raw);
+    size_t at = calm(key, &aim.range_id);
+    const struct range_replica *r =
+        at == run.rig.count ? NULL : a_follower(descriptor_on(at, aim.range_id), at);
+    if (r == NULL)
+        return;
+    aim.replica_id = r->replica_id;
+    aim.store = place_of(r->store_id);
+    memcpy(uuid, store_identity(run.rig.stores[aim.store])->uuid, sizeof uuid);
+    if (!change(aim.range_id, MEMBER_REMOVE, aim.replica_id, 0, NULL) ||
+        !change(aim.range_id, MEMBER_ADD_LEARNER, 0, aim.store, uuid) ||
+        !await(is_fed, &aim, SLOW_MS))
+        return;
+    if (await_right(&aim, place_of_leader(aim.range_id), key) != 0)
+        ranges_met("split: a member is fed");
+}
+
 /* Removed from the range and added again, under a new id. */
 static bool move_back(uint64_t range_id, size_t store, const uint8_t uuid[STORE_UUID_LEN])
 {
@@ -620,6 +643,7 @@ void ranges_aim(void)
         the_right_is_cut_off,
         one_misses_a_merge,
         the_deposed_speaks_to_the_removed,
+        a_split_while_one_is_fed,
     };
     static void (*const asleep[])(void) = {the_leader_of_sleepers_goes,
                                            the_leader_of_sleepers_is_cut_off};
@@ -642,6 +666,7 @@ void ranges_aim_expect(struct cover *cover)
         "missed split, away, back: cut off",
         "missed merge: snapshot over both",
         "removed: an old leader comes by",
+        "split: a member is fed",
         "asleep: leader died",
         "asleep: leader cut off",
     };

@@ -138,9 +138,8 @@ void grow_operate(uint64_t choice)
         run.change_deadline_us = sim_now_us(run.rig.sim) + 6000 * RIG_MS;
         command_some();
     } else if (choice >= 5 && below(8) == 0) {
-        if (below(2) == 0)
-            strike_at_step();
-        else
-            strike_driver();
+        strike_driver();
+    } else if (choice >= 5 && below(3) == 0) {
+        strike_at_step();
     }
 }
