@@ -429,8 +429,10 @@ void compact_run(struct lsm *lsm)
         return;
     }
     lsm->compaction = c;
-    if (c->share_count == 0)
-        commit_submit(lsm, &c->commit);
+    if (c->share_count == 0) {
+        commit_submit(lsm, &c->commit); /* refused at once, it is gone afterwards */
+        return;
+    }
     for (size_t i = 0; i < c->share_count; i++)
         share_slice(&c->shares[i]);
 }

@@ -255,6 +255,58 @@ static void test_free_at_any_time(void **state)
     }
 }
 
+/* ---- no memory for the edit of a move ----------------------------------------- */
+
+/* The linker puts it between compaction and version (CMakeLists.txt). */
+int __wrap_edit_drop(struct edit *edit, unsigned level, uint64_t id);
+int __real_edit_drop(struct edit *edit, unsigned level, uint64_t id);
+
+static bool is_short_of_memory;
+
+int __wrap_edit_drop(struct edit *edit, unsigned level, uint64_t id)
+{
+    return is_short_of_memory ? ERR_NOMEM : __real_edit_drop(edit, level, id);
+}
+
+static void on_flushed(struct lsm_flush_op *op, int status)
+{
+    *(int *)op->data = status;
+}
+
+/* What is refused at once is tried again after a pause. */
+static void test_move_without_memory(void **state)
+{
+    (void)state;
+    struct lsm_options options;
+    struct err err = {0};
+    int status = 1;
+    struct lsm_flush_op op = {.data = &status};
+    struct place p = {.sim = sim_new(NULL, 1)};
+    p.node = sim_node_new(p.sim, "n1");
+    lsm_options_init(&options);
+    options.l0_compact = 1;
+    assert_int_equal(lsm_open(&p.lsm, sim_node_env(p.node), "db", &options, &err), 0);
+    struct lsm_batch batch;
+    lsm_batch_init(&batch);
+    lsm_batch_put(&batch, slice_str("k"), 1, slice_str("v"), 0);
+    assert_int_equal(lsm_write(p.lsm, &batch), 0);
+    lsm_batch_fini(&batch);
+    is_short_of_memory = true;
+    assert_int_equal(lsm_flush(p.lsm, &op, on_flushed), 0);
+    sim_run_until(p.sim, sim_now_us(p.sim) + 1000000);
+    struct lsm_stats stats;
+    lsm_stats(p.lsm, &stats);
+    assert_int_equal(status, 0);
+    assert_true(stats.retries > 0);
+    assert_int_equal(stats.compact_moves, 0);
+    is_short_of_memory = false;
+    run(&p);
+    lsm_stats(p.lsm, &stats);
+    assert_int_equal(stats.compact_moves, 1);
+    assert_int_equal(stats.levels[0].files, 0);
+    end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_one_fails),
         cmocka_unit_test(test_free_at_any_time),
+        cmocka_unit_test(test_move_without_memory),
     };
     return cmocka_run_group_tests_name("lsm_split", tests, NULL, NULL);
 }
