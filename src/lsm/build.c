@@ -141,8 +141,8 @@ static int close_table(struct build *b)
     b->bytes_out += info.size;
     rv = build_open_piece(&b->with, b->table_number, &info, &piece, &b->err);
     table_props_fini(&info.props);
-    if (rv == 0)
-        table_warm(piece->table);
+    if (rv == 0) /* what is damaged already must not take the place of its inputs */
+        rv = table_warm(piece->table, &b->err);
     if (rv == 0)
         rv = add_output(b, piece);
     if (rv != 0) {

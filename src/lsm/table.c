@@ -176,23 +176,25 @@ void table_prefetch_filter(struct table *t, uint64_t hash)
 enum { WARM_SHARE = 4 };
 
 static int warm_one(struct table *t, struct table_pin *pin, struct table_handle at,
-                    bool is_partition)
+                    bool is_partition, struct err *err)
 {
     struct block *block = NULL, *own = NULL;
     if (cache_reserved(t->cache) >= cache_budget(t->cache) / WARM_SHARE)
         return ERR_BUSY;
-    int rv = table_pinned_block(t, pin, at, is_partition, 0, &block, &own, NULL);
+    int rv = table_pinned_block(t, pin, at, is_partition, 0, &block, &own, err);
     block_unref(own);
     return rv;
 }
 
-void table_warm(struct table *t)
+int table_warm(struct table *t, struct err *err)
 {
-    int rv = frame_status(t, NULL);
+    struct err why = {0};
+    int rv = frame_status(t, &why);
     if (rv == 0 && t->footer.filter.len > 0)
-        rv = warm_one(t, &t->filter, t->footer.filter, false);
+        rv = warm_one(t, &t->filter, t->footer.filter, false, &why);
     for (size_t i = 0; rv == 0 && i < t->parts.count; i++)
-        rv = warm_one(t, &t->parts.items[i].pin, t->parts.items[i].at.handle, true);
+        rv = warm_one(t, &t->parts.items[i].pin, t->parts.items[i].at.handle, true, &why);
+    return rv == ERR_CORRUPT ? err_set(err, rv, "%s", why.msg) : 0;
 }
 
 static int data_seek(struct table *t, struct block *data, struct table_handle h, struct slice key,

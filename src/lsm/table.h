@@ -61,8 +61,9 @@ void table_unref(struct table *table); /* NULL is fine */
 
 /* Bring filter and index into memory to stay there: who made the table does it in the
  * background, so that the first readers need not. Only while what stays of all tables has less
- * than a fourth of the cache's budget. Blocking; damage shows in the table. */
-void table_warm(struct table *table);
+ * than a fourth of the cache's budget. ERR_CORRUPT: what was read is damaged. After other
+ * errors it is colder than it could be, no more: 0. Blocking. */
+int table_warm(struct table *table, struct err *err);
 
 /* Could it hold `key`? 1 yes, 0 certainly not, or an error. `flags` as in lsm.h. */
 int table_may_contain(struct table *table, uint64_t hash, unsigned flags, struct err *err);

@@ -275,7 +275,7 @@ static void test_warm(void **state)
     struct table *t = must_open(&p);
     uint64_t hash = filter_hash(slice_str("k004"));
     assert_int_equal(table_may_contain(t, hash, LSM_READ_NO_IO, NULL), ERR_WOULD_BLOCK);
-    table_warm(t);
+    assert_int_equal(table_warm(t, NULL), 0);
     assert_int_equal(table_may_contain(t, hash, LSM_READ_NO_IO, NULL), 1);
     for (size_t i = 0; i < t->parts.count; i++)
         assert_non_null(table_pin_get(&t->parts.items[i].pin));
