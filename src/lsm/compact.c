@@ -15,7 +15,7 @@
 #include "lsm/split.h"
 #include "lsm/table_read.h"
 
-enum { REST_US_MAX = 1000000 };
+enum { REST_US_MAX = 1000000 }; /* without a look at how urgent it has become */
 
 /* The keys of one span, of all inputs.
  *
@@ -32,7 +32,8 @@ struct share {
     struct err source_err;
     struct piece **runs[LSM_LEVELS]; /* inputs of each level but L0, in order */
     uint64_t slice_began_us, slice_began_bytes;
-    int status; /* of the last slice: as build_step() */
+    uint64_t rest_us; /* left of the rest after the last slice */
+    int status;       /* of it: as build_step() */
 };
 
 struct compaction {
@@ -155,25 +156,38 @@ static void share_slice(struct share *s)
     env_work_submit(lsm->env, ENV_LANE_COMPACT, &s->work);
 }
 
-/* How long to rest after a slice; those at work have the rate together. What writers wait
- * for does not rest. */
+/* How long to rest after a slice; those at work have the rate together. */
 static uint64_t share_rest_us(const struct share *s)
 {
     const struct lsm *lsm = s->compaction->lsm;
     uint64_t rate = lsm->options.compact_bytes;
-    if (rate == 0 || version_l0_depth(lsm->version) >= lsm->options.l0_slow)
+    if (rate == 0)
         return 0;
     uint64_t bytes = (s->build.bytes_in - s->slice_began_bytes) * s->compaction->working;
     uint64_t took_us = env_now_us(lsm->env) - s->slice_began_us;
-    uint64_t want_us = MIN(bytes * 1000000 / rate, (uint64_t)REST_US_MAX);
+    uint64_t want_us = bytes * 1000000 / rate;
     return want_us - MIN(want_us, took_us);
+}
+
+/* What is left of a rest, a part at a time, and then the next slice. What writers wait for does
+ * not rest. */
+static void share_go_on(struct share *s)
+{
+    struct lsm *lsm = s->compaction->lsm;
+    bool is_urgent = version_l0_depth(lsm->version) >= lsm->options.l0_slow;
+    uint64_t us = is_urgent ? 0 : MIN(s->rest_us, (uint64_t)REST_US_MAX);
+    s->rest_us -= us;
+    if (us > 0)
+        env_timer_start(&s->rest, us);
+    else
+        share_slice(s);
 }
 
 static void on_rested(struct env_timer *timer)
 {
     struct share *s = timer->data;
     if (!s->compaction->lsm->is_dead)
-        share_slice(s);
+        share_go_on(s);
 }
 
 static void compact_end(struct lsm *lsm, bool keep)
@@ -231,11 +245,8 @@ static void share_complete(struct env_work *work)
     if (lsm->is_dead)
         return;
     if (s->status > 0 && c->status == 0) {
-        uint64_t rest_us = share_rest_us(s);
-        if (rest_us > 0)
-            env_timer_start(&s->rest, rest_us);
-        else
-            share_slice(s);
+        s->rest_us = share_rest_us(s);
+        share_go_on(s);
         return;
     }
     share_end(s);

@@ -99,7 +99,7 @@ struct place {
 
 /* Versions 1 .. VERSIONS of each key, in several files: those of one key are more than a file
  * holds. */
-static void begin(struct place *p, uint32_t threads, unsigned shares)
+static void begin_at(struct place *p, uint32_t threads, unsigned shares, uint64_t rate)
 {
     static uint8_t value[VALUE];
     struct sim_options world;
@@ -114,6 +114,7 @@ static void begin(struct place *p, uint32_t threads, unsigned shares)
     options.no_compression = true;
     options.no_auto_compaction = true;
     options.compact_shares = shares;
+    options.compact_bytes = rate;
     *p = (struct place){.sim = sim_new(&world, 1)};
     p->node = sim_node_new(p->sim, "n1");
     assert_int_equal(lsm_open(&p->lsm, sim_node_env(p->node), "db", &options, &err), 0);
@@ -131,6 +132,11 @@ static void begin(struct place *p, uint32_t threads, unsigned shares)
         lsm_batch_fini(&batch);
         sim_run_until(p->sim, sim_now_us(p->sim) + 1000000); /* flushes come along */
     }
+}
+
+static void begin(struct place *p, uint32_t threads, unsigned shares)
+{
+    begin_at(p, threads, shares, 0);
 }
 
 static void end(struct place *p)
@@ -234,6 +240,31 @@ static void test_one_fails(void **state)
         sim_disk_set_capacity(disk, SIM_DISK_CAPACITY_DEFAULT);
         compact(&p, &stats);
         assert_int_equal(stats.compact_shares, 4);
+        end(&p);
+    }
+}
+
+/* All together keep the rate, however long each has to rest for it. No share rests after its
+ * last slice: two or so each. */
+static void test_rate_of_shares(void **state)
+{
+    (void)state;
+    enum { RATE = 64 << 10 };
+    static const unsigned shares[] = {1, 2, 4};
+    for (size_t i = 0; i < ARRAY_LEN(shares); i++) {
+        struct place p;
+        struct lsm_stats stats;
+        begin_at(&p, 4, shares[i], RATE);
+        assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+        uint64_t began_us = sim_now_us(p.sim);
+        while (!lsm_is_quiet(p.lsm))
+            sim_run_until(p.sim, sim_now_us(p.sim) + 10000);
+        uint64_t took_us = sim_now_us(p.sim) - began_us;
+        lsm_stats(p.lsm, &stats);
+        assert_int_equal(stats.compact_shares, shares[i]);
+        uint64_t rested = stats.compact_read_bytes - (uint64_t)shares[i] * (64 << 10);
+        if (took_us < rested * 1000000 / RATE || took_us > 12000000)
+            fail_msg("%u shares: %llu us", shares[i], (unsigned long long)took_us);
         end(&p);
     }
 }
@@ -383,9 +414,13 @@ static void test_move_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_borders),           cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_one_fails),         cmocka_unit_test(test_free_at_any_time),
-        cmocka_unit_test(test_damaged_when_made), cmocka_unit_test(test_move_without_memory),
+        cmocka_unit_test(test_borders),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_one_fails),
+        cmocka_unit_test(test_rate_of_shares),
+        cmocka_unit_test(test_free_at_any_time),
+        cmocka_unit_test(test_damaged_when_made),
+        cmocka_unit_test(test_move_without_memory),
     };
     return cmocka_run_group_tests_name("lsm_split", tests, NULL, NULL);
 }
