@@ -422,10 +422,17 @@ static void answer_elsewhere(struct store *store, const struct answer_to *to,
     service_answer(store, to, &response);
 }
 
+/* A client looks for who leads it, and would send its request there: nobody does. */
+static bool is_missed(const struct replica *r, const struct request *request)
+{
+    return !request->status.wants_size && (request->range_id != 0 || request->status.key.len > 0) &&
+           sleep_leader(r, NULL) == 0;
+}
+
 static void on_status(struct store *store, struct answer_to *to, const struct request *request)
 {
     struct figures figures = {0};
-    const struct replica *r = asked_replica(store, request);
+    struct replica *r = asked_replica(store, request);
     if (r == NULL || r->range == NULL) {
         answer_elsewhere(store, to, request);
         return;
@@ -451,6 +458,8 @@ static void on_status(struct store *store, struct answer_to *to, const struct re
     fill_descriptor(r, &response.status_of.descriptor);
     service_answer(store, to, &response);
     buf_fini(&figures.raw);
+    if (is_missed(r, request))
+        sleep_on_asked(r);
 }
 
 static void on_stats(struct store *store, const struct answer_to *to, const struct request *request)

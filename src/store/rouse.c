@@ -2,6 +2,7 @@
 #include "store/rouse.h"
 
 #include "base/hash.h"
+#include "net/net_peer.h"
 #include "store/sleep.h"
 #include "store/store_internal.h"
 
@@ -48,9 +49,13 @@ static bool leads(const struct replica *r)
     return r->nap.rest.leader == r->replica_id;
 }
 
+/* An older store sends no pulses: it lives if it is connected. */
 static bool is_reached(const struct store *store, uint64_t store_id)
 {
-    return store_id == store->opt.store_id || pulse_is_alive(store, store_id, 0);
+    if (store_id == store->opt.store_id || pulse_is_alive(store, store_id, 0))
+        return true;
+    const struct net_peer *peer = net_peer_find(store->net, store_id);
+    return peer != NULL && net_peer_is_up(peer) && !pulse_reaches(peer);
 }
 
 /* Is it this replica's to stand first? All stores that see the same stores alive agree.

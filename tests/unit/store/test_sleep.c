@@ -587,6 +587,48 @@ static void test_older_store(void **state)
     rig_close(&rig);
 }
 
+/* All start together, one of them as an older build, and one not at all: who is dormant knows
+ * that the older one lives, though it sends no pulses. */
+static void test_start_with_older_store(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t away = (open_sleepy(&rig, 300000) + 1) % 3;
+    for (size_t i = 0; i < rig.count; i++)
+        rig_crash(&rig, i, SIM_CRASH_KILL);
+    assert_int_equal(rig_start(&rig, (away + 1) % 3, NULL), 0);
+    rig.options.protocol_max = PROTOCOL_PULSE - 1;
+    assert_int_equal(rig_start(&rig, (away + 2) % 3, NULL), 0);
+    rig_run(&rig, SETTLE_MS * RIG_MS);
+    assert_true(rig_leader(&rig) < rig.count);
+    rig_close(&rig);
+}
+
+/* Alone, dormant ranges wait for a majority; a client that looks for who leads one of them has
+ * it woken, an operator who asks how it is has not. */
+static void test_looked_for(void **state)
+{
+    (void)state;
+    struct rig rig;
+    open_many(&rig);
+    for (size_t i = 0; i < rig.count; i++)
+        rig_crash(&rig, i, SIM_CRASH_KILL);
+    assert_int_equal(rig_start(&rig, 0, NULL), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(parked(&rig), MANY);
+    struct request request = {.kind = REQUEST_STATUS, .range_id = nth_range(MANY / 2)};
+    request.status.wants_size = true;
+    assert_int_equal(rig_ask(&rig, 0, &request)->status, 0);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(parked(&rig), MANY);
+    request.status.wants_size = false;
+    assert_int_equal(rig_ask(&rig, 0, &request)->status, 0);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(parked(&rig), MANY - 1);
+    assert_non_null(replica_at(&rig, 0, MANY / 2)->cons);
+    rig_close(&rig);
+}
+
 static void flip_table(void *data, const char *path, uint64_t size)
 {
     char *found = data;
@@ -633,6 +675,8 @@ int main(void)
         cmocka_unit_test(test_looked_at),
         cmocka_unit_test(test_drained),
         cmocka_unit_test(test_older_store),
+        cmocka_unit_test(test_start_with_older_store),
+        cmocka_unit_test(test_looked_for),
         cmocka_unit_test(test_damage_asleep),
         cmocka_unit_test(test_agreed_in_an_earlier_life),
         cmocka_unit_test(test_all_stand_still),
