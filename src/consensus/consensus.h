@@ -325,9 +325,10 @@ int consensus_park(struct consensus *c, struct cons_parked **ret_parked);
 void consensus_set_heartbeat(struct consensus *c, uint32_t heartbeat_ms);
 
 /* The owner did not run for so long, so that nobody could be heard: that time does not count
- * when the silence of others is judged. Promises, which are made by the real clock, stand as
- * long as ever. */
-void consensus_hold_back(struct consensus *c, uint64_t late_ms);
+ * when the silence of others is judged, as far as it has not seen it pass yet: it never stands
+ * still to make up for more. Promises, which are made by the real clock, stand as long as
+ * ever. */
+void consensus_hold_back(struct consensus *c, uint64_t now_ms, uint64_t late_ms);
 
 /* Start it again, awake; as safe as a restart is, and under the same rule for leases.
  * `parked` stays the caller's. Errors as of consensus_new() and consensus_start().

@@ -107,11 +107,12 @@ void consensus_set_heartbeat(struct consensus *c, uint32_t heartbeat_ms)
     raft_set_heartbeat_timeout(&c->raft, heartbeat_ms);
 }
 
-void consensus_hold_back(struct consensus *c, uint64_t late_ms)
+void consensus_hold_back(struct consensus *c, uint64_t now_ms, uint64_t late_ms)
 {
     ASSERT(!c->is_inside);
-    if (!c->is_asleep)
-        c->shift_ms -= (int64_t)late_ms;
+    uint64_t now = now_ms + (uint64_t)c->shift_ms;
+    if (!c->is_asleep && now > c->now_ms)
+        c->shift_ms -= (int64_t)MIN(late_ms, now - c->now_ms);
 }
 
 bool consensus_is_asleep(const struct consensus *c)

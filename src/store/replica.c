@@ -50,7 +50,7 @@ static void excuse(struct replica *r, uint64_t due_us)
     uint64_t now_us = env_now_us(r->store->env);
     uint64_t late_ms = (now_us - MIN(due_us, now_us)) / 1000;
     if (r->cons != NULL && late_ms >= r->store->opt.election_timeout_ms / REPLICA_LATE_SHARE)
-        consensus_hold_back(r->cons, late_ms);
+        consensus_hold_back(r->cons, now_us / 1000, late_ms);
 }
 
 static void timer_due(struct env_timer *timer)

@@ -150,6 +150,40 @@ static void test_follower_wakes_calmly(void **state)
     rig_close(&r);
 }
 
+/* The loop stood still, and what was said meanwhile is read only now. */
+static void test_follower_stood_still(void **state)
+{
+    (void)state;
+    open_follower(12);
+    uint64_t due = consensus_next_timeout(r.m.c, r.now) - r.now;
+    r.now += LONG_MS;
+    consensus_hold_back(r.m.c, r.now, LONG_MS);
+    rig_tick(&r, 0);
+    assert_int_equal(rig_count(&r, CONS_MSG_VOTE), 0);
+    assert_int_equal(consensus_next_timeout(r.m.c, r.now) - r.now, due);
+    rig_tick(&r, due);
+    rig_persist(&r);
+    assert_true(rig_count(&r, CONS_MSG_VOTE) > 0);
+    rig_close(&r);
+}
+
+/* An answer was read before it heard that it had stood still: its heartbeats go on. */
+static void test_leader_stood_still(void **state)
+{
+    enum { STALL_MS = RIG_ET - RIG_HB };
+    (void)state;
+    open_leader();
+    r.now += STALL_MS;
+    rig_append_result(&r, 2, 6, 0, 11);
+    consensus_hold_back(r.m.c, r.now, STALL_MS);
+    rig_tick(&r, 0);
+    rig_clear(&r);
+    rig_tick(&r, RIG_HB + 1);
+    assert_int_equal(rig_count(&r, CONS_MSG_APPEND), 2);
+    assert_true(consensus_is_leader(r.m.c));
+    rig_close(&r);
+}
+
 struct seen {
     struct cons_read read;
     int calls;
@@ -287,7 +321,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_leader_rests),          cmocka_unit_test(test_leader_has_work),
         cmocka_unit_test(test_follower_rests),        cmocka_unit_test(test_follower_does_not_know),
-        cmocka_unit_test(test_follower_wakes_calmly), cmocka_unit_test(test_read_wakes),
+        cmocka_unit_test(test_follower_wakes_calmly), cmocka_unit_test(test_follower_stood_still),
+        cmocka_unit_test(test_leader_stood_still),    cmocka_unit_test(test_read_wakes),
         cmocka_unit_test(test_compact_asleep),        cmocka_unit_test(test_park),
         cmocka_unit_test(test_leader_is_not_parked),  cmocka_unit_test(test_budget),
     };
