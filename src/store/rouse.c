@@ -164,30 +164,26 @@ static bool has_turn(const struct replica *r, bool stands, uint64_t now_us)
     return may_win(r) && (stands || has_waited(r, now_us, 2 * patience_ms(r->store)));
 }
 
-/* One after the other, from the front of `line`; whose turn it is not goes to its end. True:
- * there may be more to do in the next tick. */
-static bool rouse_line(struct store *store, struct list *line, bool are_first, uint64_t now_us,
-                       uint32_t *looks)
+/* One after the other, from the front of `line`; whose turn it is not goes to its end. */
+static void rouse_line(struct store *store, struct list *line, bool are_first, uint64_t now_us)
 {
     struct rousing *s = &store->rousing;
+    const struct replica *stays = NULL; /* who was the first to go to its end */
     /* The others are to notice, too, before they are asked for votes. */
     uint64_t wait_ms = are_first ? pulse_ms(store) : patience_ms(store);
-    while (*looks > 0 && !list_is_empty(line)) {
+    for (uint32_t looks = 0; looks < ROUSE_LOOKS_MAX && !list_is_empty(line); looks++) {
         struct replica *r = list_first(line, struct replica, nap.roused.in_line);
-        if (!has_waited(r, now_us, wait_ms))
-            return false;
-        (*looks)--;
+        if (r == stays || s->going_count >= ROUSE_MAX || !has_waited(r, now_us, wait_ms))
+            return;
         bool stands = are_first || is_first(r, false);
-        if (!has_turn(r, stands, now_us)) {
-            list_remove(&r->nap.roused.in_line);
-            list_push_back(line, &r->nap.roused.in_line);
+        if (has_turn(r, stands, now_us)) {
+            rouse(r, (enum sleep_end)r->nap.roused.why, stands, false);
             continue;
         }
-        rouse(r, (enum sleep_end)r->nap.roused.why, stands, false);
-        if (s->going_count >= ROUSE_MAX)
-            return true;
+        list_remove(&r->nap.roused.in_line);
+        list_push_back(line, &r->nap.roused.in_line);
+        stays = stays == NULL ? r : stays;
     }
-    return *looks == 0;
 }
 
 /* They have had their time: they go on like any other. */
@@ -207,13 +203,14 @@ static void timer_due(struct env_timer *timer)
     struct store *store = timer->data;
     struct rousing *s = &store->rousing;
     uint64_t now_us = env_now_us(store->env);
-    uint32_t looks = ROUSE_LOOKS_MAX;
     uint32_t before = s->count;
     /* Of a damaged store those that are whole go on. */
     bool may_go = store->state == STORE_RUNNING || store->state == STORE_DAMAGED;
     forget_late(store, now_us);
-    if (may_go && s->going_count < ROUSE_MAX && !rouse_line(store, &s->first, true, now_us, &looks))
-        rouse_line(store, &s->later, false, now_us, &looks);
+    if (may_go)
+        rouse_line(store, &s->first, true, now_us);
+    if (may_go && s->count == before) /* of those that are first none could go */
+        rouse_line(store, &s->later, false, now_us);
     bool is_stuck = s->count == before && s->going_count == 0;
     if (s->count + s->going_count > 0)
         start_timer(store, (uint64_t)(is_stuck ? ROUSE_STUCK_MS : STORE_TICK_MS) * 1000);

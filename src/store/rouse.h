@@ -36,7 +36,7 @@ struct replica;
 
 enum {
     ROUSE_MAX = 64,        /* that go at a time, and dormant ones that heartbeats wake in a tick */
-    ROUSE_LOOKS_MAX = 256, /* in line, in one tick */
+    ROUSE_LOOKS_MAX = 256, /* in each line, in one tick */
     ROUSE_TIMEOUTS = 2,    /* election time-outs: then it goes on by itself */
     ROUSE_STUCK_MS = 100,  /* until the next look when nobody could win */
 };
