@@ -100,8 +100,10 @@ void rouse_put(struct replica *r, enum sleep_end why)
     struct rousing *s = of(r);
     struct roused *e = &r->nap.roused;
     ASSERT(r->nap.is_asleep);
-    if (list_is_linked(&e->in_line))
+    if (list_is_linked(&e->in_line)) { /* a silence may end, all else is for good */
+        e->why = e->why == SLEEP_WOKEN_BY_SILENCE ? (uint8_t)why : e->why;
         return;
+    }
     e->why = (uint8_t)why;
     e->since_us = env_now_us(r->store->env);
     /* At a start nobody has been heard of yet. */

@@ -583,6 +583,29 @@ static void test_start_of_a_part(void **state)
     rig_close(&rig);
 }
 
+/* Who is in line since a store is silent sleeps on when that store is heard again, unless it
+ * has begun another life meanwhile, in which it leads nothing. */
+static void test_only_late(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct store *store;
+    size_t leader = open_sleepy(&rig, 300000);
+    assert_put(&rig, leader, "k", "v");
+    run_until_asleep(&rig, 3);
+    store = rig.stores[(leader + 1) % 3];
+    struct replica *r = replicas_of_range(&store->replicas, STORE_FIRST_RANGE_ID);
+    rouse_put(r, SLEEP_WOKEN_BY_SILENCE);
+    rouse_on_alive(store);
+    assert_int_equal(store->rousing.count, 0);
+    rouse_put(r, SLEEP_WOKEN_BY_SILENCE);
+    rouse_put(r, SLEEP_WOKEN_BY_BOOT);
+    rouse_on_alive(store);
+    assert_int_equal(store->rousing.count, 1);
+    rouse_check(store);
+    rig_close(&rig);
+}
+
 /* Who follows an older build sends readers to it, for that cannot be asked to confirm, and the
  * older one, which cannot ask, sends them to the newer one that leads. */
 static void assert_reads_at_older(struct rig *rig, size_t older)
@@ -745,6 +768,7 @@ int main(void)
         cmocka_unit_test(test_calm_without_a_member),
         cmocka_unit_test(test_start_of_all),
         cmocka_unit_test(test_start_of_a_part),
+        cmocka_unit_test(test_only_late),
     };
     return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
 }
