@@ -576,8 +576,8 @@ void sleep_check_some(struct store *store)
         list_push_back(&s->asleep, &r->in_awake);
         if (r->nap.rest.leader == r->replica_id)
             beats_on_asleep(r);
-        else if (!PLANTED(sleeper_not_checked) && !r->nap.is_dormant)
-            strangers_ask_asleep(r, r->nap.leader_store);
+        else if (!PLANTED(sleeper_not_checked)) /* who waits in line may wait for ever */
+            strangers_ask_asleep(r, is_led(r) ? r->nap.leader_store : 0);
     }
 }
 

@@ -27,7 +27,8 @@
  *  - A follower that refuses a client asks its leader, too: the client may have been refused
  *    there before.
  *  - Now and then each sleeper is looked at (SLEEP_CHECK_MS): a leader tells placement again,
- *    a follower asks its leader whether both are still what they were.
+ *    a follower asks its leader whether both are still what they were; one whose leader is
+ *    not heard of asks all stores whether it is a member still.
  *  - A damaged replica says so to its group until it is gone: nobody sleeps meanwhile.
  *  - A leader that would sleep, but that a member's store is lost, is calm: its heartbeats are
  *    as rare as they may be. While a node is away that is what most of its ranges cost.

@@ -361,7 +361,7 @@ void strangers_note_leader(struct replica *r, const struct cons_msg *msg);
 /* Ask whether we are still a member, if that is due. */
 void strangers_tick(struct replica *r, uint64_t now_us);
 
-/* Ask the store of the leader that it sleeps under. */
+/* Ask the store of the leader that it sleeps under; 0: all stores, for that one is not heard of. */
 void strangers_ask_asleep(struct replica *r, uint64_t store_id);
 
 /* Is its leader being asked whether somebody is a member? */

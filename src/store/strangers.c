@@ -173,15 +173,10 @@ void strangers_note_leader(struct replica *r, const struct cons_msg *msg)
         r->led_us = env_now_us(r->store->env);
 }
 
-void strangers_tick(struct replica *r, uint64_t now_us)
+/* Everybody: those who once were members may have lost all trace of the range, and who took it
+ * in may live elsewhere by now. */
+static void ask_all(const struct replica *r)
 {
-    if (r->cons == NULL || consensus_is_leader(r->cons) || r->led_us == 0)
-        r->led_us = now_us;
-    if (!is_lonely(r, now_us) || now_us < r->asked_us + ASK_EVERY_US)
-        return;
-    r->asked_us = now_us;
-    /* Everybody: those who once were members may have lost all trace of the range, and who
-     * took it in may live elsewhere by now. */
     const struct book_entry *e;
     for (uint32_t i = 0; (e = book_at(&r->store->book, i)) != NULL; i++) {
         if (!e->is_removed)
@@ -189,11 +184,24 @@ void strangers_tick(struct replica *r, uint64_t now_us)
     }
 }
 
+void strangers_tick(struct replica *r, uint64_t now_us)
+{
+    if (r->cons == NULL || consensus_is_leader(r->cons) || r->led_us == 0)
+        r->led_us = now_us;
+    if (!is_lonely(r, now_us) || now_us < r->asked_us + ASK_EVERY_US)
+        return;
+    r->asked_us = now_us;
+    ask_all(r);
+}
+
 /* One that sleeps is content, but its leader may have left it, or have been left. */
 void strangers_ask_asleep(struct replica *r, uint64_t store_id)
 {
     ASSERT(r->nap.is_asleep);
-    send_ask(r, store_id);
+    if (store_id != 0)
+        send_ask(r, store_id);
+    else
+        ask_all(r);
 }
 
 /* ---- being asked -------------------------------------------------------------------------- */

@@ -123,6 +123,33 @@ static void test_a_store_that_missed_its_removal(void **state)
     rig_close(&rig);
 }
 
+/* It missed its removal, and most of those whom it knows as members are down: it stays
+ * dormant, for it could not win, but learns that nobody needs it. */
+static void test_a_sleeper_that_missed_its_removal(void **state)
+{
+    (void)state;
+    rig_open(&rig, 4);
+    rig.options.hibernate_after_ms = 300;
+    rig.options.hibernate_check_ms = 2000;
+    size_t last = rig_start_cluster(&rig), gone = (last + 1) % 4;
+    rig_crash(&rig, gone, SIM_CRASH_POWER);
+    for (size_t i = 0; i < rig.count; i++) {
+        if (i != last)
+            must_change(MEMBER_REMOVE, i + 1, 0);
+    }
+    for (size_t i = 0; i < rig.count; i++) {
+        if (i != last && i != gone)
+            rig_crash(&rig, i, SIM_CRASH_KILL);
+    }
+    assert_int_equal(rig_start(&rig, gone, NULL), 0);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_true(has_replica(gone));
+    rig_run(&rig, 10000 * RIG_MS);
+    assert_false(has_replica(gone));
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* It was down while it was removed and added again: the newer id drives the old out. */
 static void test_a_newer_id_drives_the_old_one_out(void **state)
 {
@@ -207,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_removed_and_added_again),
         cmocka_unit_test(test_a_store_that_missed_its_removal),
+        cmocka_unit_test(test_a_sleeper_that_missed_its_removal),
         cmocka_unit_test(test_a_newer_id_drives_the_old_one_out),
         cmocka_unit_test(test_crashes_while_removing),
         cmocka_unit_test(test_what_is_refused),
