@@ -39,6 +39,7 @@ static void op_move(struct client_op *op, enum client_op_state to)
         client->sent_count--;
         list_remove(&op->in_queue);
         op->peer->sent_count--;
+        op->peer->load -= op_is_load(op);
         op->peer->fresh_count -= !op->is_stuck;
         op->peer->fresh_bytes -= op->is_stuck ? 0 : op->bytes;
         peer_freed(op->peer);
@@ -75,6 +76,7 @@ void op_mark_sent(struct client_op *op, struct client_peer *peer)
     op->sent_to = peer;
     peer->used_us = env_now_us(op->client->env);
     peer->sent_count++;
+    peer->load += op_is_load(op);
     peer->fresh_count += !op->is_stuck;
     peer->fresh_bytes += op->is_stuck ? 0 : op->bytes;
     op->sendings++;
@@ -593,6 +595,7 @@ void client_check(const struct client *client)
     for (uint32_t i = 0; i < client->peer_count; i++) {
         peer_check(client->peers[i]);
         ASSERT(list_count(&client->peers[i]->sent) == client->peers[i]->sent_count);
+        ASSERT(client->peers[i]->load <= client->peers[i]->sent_count);
         sent += client->peers[i]->sent_count;
         queued += list_count(&client->peers[i]->waiting);
     }

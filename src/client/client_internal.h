@@ -47,7 +47,8 @@ struct client_peer {
     struct frame_reader reader;
     struct buf out;       /* frames of this turn */
     struct list sent;     /* ops that wait for its answer, oldest first */
-    uint32_t sent_count;  /* … how many, of window … */
+    uint32_t sent_count;  /* … how many … */
+    uint32_t load;        /* … those of them that count in the window: all but watches … */
     uint32_t fresh_count; /* those of them that were not stuck before … */
     size_t fresh_bytes;   /* … and their bytes */
     uint32_t window;      /* so many at a time: less where it pushes back */
@@ -167,6 +168,12 @@ void op_note(struct client_op *op, int error, struct slice text);
 struct client_op *client_op_by_id(struct client *client, uint64_t id);
 bool op_is_read_only(const struct client_op *op);
 
+/* Does the store work for it until it answers? A watch only waits there for changes. */
+static inline bool op_is_load(const struct client_op *op)
+{
+    return op->request.kind != REQUEST_WATCH;
+}
+
 /* A fresh id for the next sending of the op in that slot. */
 uint64_t client_next_id(struct client *client, uint32_t slot);
 
@@ -237,7 +244,8 @@ void peer_freed(struct client_peer *peer);
  * from it for whom they wait. */
 void peer_refill(struct client_peer *peer, uint64_t now_us);
 
-/* It answered, or pushed back: the window follows. */
+/* It answered, or pushed back: the window follows. Not of watches: what waits for changes is no
+ * load, and tells neither how much nor how fast it can. */
 void peer_served(struct client_peer *peer, uint64_t took_us);
 void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us);
 

@@ -315,7 +315,7 @@ static bool op_is_hopeless(const struct client_op *op, const struct client_peer 
                            uint64_t now_us)
 {
     bool has_pushed_back = peer->window < op->client->options.in_flight_max;
-    return has_pushed_back && peer->sent_count > 0 && !op->is_ambiguous &&
+    return has_pushed_back && peer->load > 0 && op_is_load(op) && !op->is_ambiguous &&
            now_us + 2 * peer->took_us > op->deadline_us;
 }
 
@@ -345,7 +345,7 @@ static bool op_may_go(struct client_op *op, struct client_peer *peer, uint64_t n
 {
     struct client *client = op->client;
     bool is_repeat = op->sent_to == peer;
-    if (peer->hold_until_us > now_us || peer->sent_count >= peer->window) {
+    if (peer->hold_until_us > now_us || peer->load >= peer->window) {
         op_hold_back(op, peer, now_us);
     } else if (op_is_hopeless(op, peer, now_us)) {
         op_fail(op, ERR_BUSY, "the store has pushed back, and would not answer in time");
@@ -497,7 +497,8 @@ static void on_busy(struct client_op *op, struct client_peer *from, const struct
     uint64_t until = now + MAX(hint_us, backoff_us(client, op->refusals));
     op_queue(op, &client->pausing); /* it is not there any more */
     op_stick(op);
-    peer_pushed_back(from, hint_us, op->sent_us);
+    if (op_is_load(op))
+        peer_pushed_back(from, hint_us, op->sent_us);
     if (until >= op->deadline_us && !op->is_ambiguous) {
         struct client_result result = {
             .status = ERR_BUSY, .text = response->text, .response = response};
@@ -565,7 +566,8 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         on_busy(op, from, response);
         return;
     }
-    peer_served(from, env_now_us(client->env) - op->sent_us);
+    if (op_is_load(op))
+        peer_served(from, env_now_us(client->env) - op->sent_us);
     if (op->only == NULL && status == ERR_SESSION_EXPIRED) {
         if (on_expired(op, response))
             return;

@@ -52,7 +52,7 @@ bool peer_is_usable(const struct client_peer *peer)
 
 void peer_freed(struct client_peer *peer)
 {
-    if (list_is_empty(&peer->waiting) || peer->sent_count >= peer->window)
+    if (list_is_empty(&peer->waiting) || peer->load >= peer->window)
         return;
     list_push_back(&peer->client->fresh, list_pop_front(&peer->waiting));
     client_poke(peer->client);
@@ -75,7 +75,7 @@ void peer_refill(struct client_peer *peer, uint64_t now_us)
         peer_let_go(peer); /* until then they wait each for itself */
         return;
     }
-    uint32_t room = peer->window - MIN(peer->sent_count, peer->window);
+    uint32_t room = peer->window - MIN(peer->load, peer->window);
     if (room == 0)
         return;
     for (; room > 0 && !list_is_empty(&peer->waiting); room--)
@@ -102,13 +102,13 @@ void peer_served(struct client_peer *peer, uint64_t took_us)
 void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us)
 {
     uint64_t now_us = env_now_us(peer->client->env);
-    uint32_t fits = MIN(peer->window, peer->sent_count);
+    uint32_t fits = MIN(peer->window, peer->load);
     if (sent_us >= peer->shrunk_us) { /* what was sent before that says nothing new */
         peer->window = MAX(fits - fits / WINDOW_GROWS, UINT32_C(1));
         peer->served = 0;
         peer->shrunk_us = now_us;
     }
-    if (peer->sent_count == 0 && hint_us > 0)
+    if (peer->load == 0 && hint_us > 0)
         peer->hold_until_us =
             MAX(peer->hold_until_us, now_us + MIN(hint_us, (uint64_t)HOLD_US_MAX));
 }

@@ -282,6 +282,56 @@ static void test_hopeless_is_not_sent(void **state)
     finish();
 }
 
+/* Ask for changes behind the last one, with an answer only after so long. */
+static uint32_t watch_late(const char *key, uint32_t busy_ms)
+{
+    w.cluster.stores[0]->mood = FAKE_LATE;
+    w.cluster.stores[0]->busy_ms = busy_ms;
+    w.cluster.stores[0]->moods_left = 1;
+    uint32_t i = w.count++;
+    w.ops[i].request.kind = REQUEST_WATCH;
+    w.ops[i].request.watch = (struct request_watch){
+        .start = slice_str(key), .end = slice_str("b"), .wait_ms = busy_ms, .limit_bytes = 4096};
+    w.ops[i].timeout_ms = busy_ms + 5000;
+    w.ops[i].cb = on_done;
+    w.status[i] = 1;
+    assert_int_equal(client_submit(w.client, &w.ops[i]), 0);
+    run_ms(20);
+    return i;
+}
+
+/* A request that waits for changes takes nobody's place at a store that pushes back, and how long
+ * it waits says nothing of how fast the store is. */
+static void test_watches_are_no_load(void **state)
+{
+    (void)state;
+    start(100);
+    get("a", 0);
+    run_ms(100);
+    uint32_t watch = watch_late("a", 10000);
+    w.cluster.stores[0]->mood = FAKE_BUSY;
+    w.cluster.stores[0]->busy_ms = 20;
+    w.cluster.stores[0]->moods_left = 1;
+    uint32_t one = get("a", 1000); /* is all that the store has of it, but for the watch */
+    run_ms(10);
+    uint32_t two = get("a", 1000);
+    run_ms(900);
+    assert_int_equal(w.status[watch], 1);
+    assert_int_equal(w.status[one], 0);
+    assert_int_equal(w.status[two], 0);
+    run_ms(10000);
+    assert_int_equal(w.status[watch], 0);
+    assert_in_range(w.client->peers[0]->window, 1, 99);
+    assert_in_range(w.client->peers[0]->took_us, 0, 50 * 1000);
+    w.client->peers[0]->took_us = 400 * 1000; /* it was slow, and is not any more */
+    watch = watch_late("a", 10000);
+    one = get("a", 700);
+    run_ms(100);
+    assert_int_equal(w.status[watch], 1);
+    assert_int_equal(w.status[one], 0);
+    finish();
+}
+
 /* However many stores it has asked, there is a place for the next; those that were given stay. */
 static void test_places_are_given_on(void **state)
 {
@@ -426,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_window_passes_its_turn_on),
         cmocka_unit_test(test_push_back_leaves_room),
         cmocka_unit_test(test_hopeless_is_not_sent),
+        cmocka_unit_test(test_watches_are_no_load),
         cmocka_unit_test(test_places_are_given_on),
         cmocka_unit_test(test_repeats_are_rationed),
         cmocka_unit_test(test_lone_operation_outlasts_resets),
