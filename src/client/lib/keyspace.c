@@ -31,7 +31,7 @@ uint32_t client_slots(const struct hf_client *client, uint32_t keyspace)
 
 bool client_may_write(const struct hf_client *client, uint32_t keyspace)
 {
-    return !has_name(keyspace) || opened_find(client, keyspace) != NULL;
+    return keyspace < KEYSPACE_NAMED_FIRST || opened_find(client, keyspace) != NULL;
 }
 
 /* Remember it for all calls to come. */

@@ -199,7 +199,7 @@ int placement_call(struct hf_client *client, const struct hf_placement_ask *ask,
 uint32_t client_slots(const struct hf_client *client, uint32_t keyspace);
 
 /* May keys be written there? Of one with a name only once it was opened: before, nobody here
- * knows whether they stand behind slots. */
+ * knows whether they stand behind slots. And never where the cluster's own are. */
 bool client_may_write(const struct hf_client *client, uint32_t keyspace);
 
 /* What placement told of a keyspace that `call` opens: remembered, and put into the result.

@@ -413,6 +413,8 @@ static void test_by_number(void **state)
     assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_OK);
     call.keyspace += 1000;
     assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_ERR_INVALID);
+    call.keyspace = UINT32_C(3000000000); /* of no name ever */
+    assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_ERR_INVALID);
     call.keyspace = 65535;
     assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_OK);
 }
