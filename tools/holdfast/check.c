@@ -430,11 +430,14 @@ static void forget_answers(struct range_check *rc)
 }
 
 /* A member that is none: the view of the range was older than a change of its members. Wait
- * for a newer one, in *ret_newer for the caller to free; false: there is none. */
+ * for a newer one, in *ret_newer for the caller to free; false: there is none, or what was said
+ * is a verdict already. Replicas that differ do so whoever else is a member, and a newer view may
+ * lack them. */
 static bool is_outdated(struct range_check *rc, struct hf_result **ret_newer)
 {
     uint64_t until_ms = cli_now_ms() + SILENT_MS;
-    while (has_gone(rc) && cli_now_ms() < until_ms) {
+    bool may_matter = has_gone(rc) && judge(rc) != VERDICT_DIFFER;
+    while (may_matter && cli_now_ms() < until_ms) {
         struct hf_call call = cli_call(rc->cli);
         struct hf_result *newer = NULL;
         if (hf_range_status(rc->client, NULL, rc->info->range_id, (struct hf_bytes){0}, &call,
