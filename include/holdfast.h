@@ -568,6 +568,8 @@ struct hf_span {
     int keys_only;
     uint32_t limit_keys;  /* a page's; 0: the store's (4 MiB of keys and values) */
     uint32_t limit_bytes; /* a page's; 0: the store's */
+    int as_stored;        /* hf_delete_range(): in a keyspace with a name that this client has not
+                             opened; the bounds are of keys as they stand there, slots included */
 };
 
 void hf_span_init(struct hf_span *span);
@@ -613,7 +615,7 @@ void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
  * Keys that are put behind the cursor meanwhile are deleted when it comes there. On
  * HF_ERR_UNDETERMINED the step may have been done: hf_resolve() tells, and to do the step
  * again deletes what was put since. HF_ERR_INVALID: a span that is upside down, reverse,
- * keys_only, or has limit_bytes. */
+ * keys_only, or has limit_bytes; a keyspace with a name that was not opened, unless as_stored. */
 int hf_delete_range(struct hf_client *client, const struct hf_span *span,
                     const struct hf_call *call, struct hf_result **ret_result);
 int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,

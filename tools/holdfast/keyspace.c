@@ -189,6 +189,7 @@ static int step(struct drop *d, struct hf_result **ret_result)
     struct hf_span span;
     hf_span_init(&span);
     call.keyspace = d->keyspace;
+    span.as_stored = 1;
     span.start = hf_bytes(d->start, d->start_len);
     int rv = hf_delete_range(cli_client(d->cli), &span, &call, ret_result);
     const struct hf_result *result = *ret_result;

@@ -162,6 +162,11 @@ static int sweep_fill(struct call *call, const struct hf_span *span)
     return 0;
 }
 
+static bool is_as_stored(const struct hf_span *span)
+{
+    return span != NULL && span->size >= sizeof *span && span->as_stored;
+}
+
 static int delete_range(struct hf_client *client, const struct hf_span *span,
                         const struct hf_call *options, const struct hf_then *then,
                         struct hf_result **ret_result)
@@ -170,6 +175,8 @@ static int delete_range(struct hf_client *client, const struct hf_span *span,
     int rv = call_new(client, REQUEST_SCAN, options, &call);
     if (rv == 0 && call->slots > 0)
         rv = HF_ERR_UNSUPPORTED; /* a span of keys is in every slot */
+    if (rv == 0 && !client_may_write(client, call->op.keyspace) && !is_as_stored(span))
+        rv = HF_ERR_INVALID;
     if (rv == 0)
         rv = sweep_fill(call, span);
     if (rv != 0) {

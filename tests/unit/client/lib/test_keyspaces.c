@@ -415,6 +415,15 @@ static void test_by_number(void **state)
     assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_ERR_INVALID);
     call.keyspace = UINT32_C(3000000000); /* of no name ever */
     assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_ERR_INVALID);
+    struct hf_span span;
+    struct hf_result *result = NULL;
+    hf_span_init(&span);
+    assert_int_equal(hf_delete_range(client, &span, &call, &result), HF_ERR_INVALID);
+    hf_result_free(result);
+    span.as_stored = 1;
+    call.keyspace = make("swept-as-stored", "slots=16") + 1000; /* nobody has opened it */
+    assert_int_equal(hf_delete_range(client, &span, &call, &result), HF_OK);
+    hf_result_free(result);
     call.keyspace = 65535;
     assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call, NULL), HF_OK);
 }
