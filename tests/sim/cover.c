@@ -65,7 +65,6 @@ static const char *const cover_expected[] = {
     "sleep: woken by work",
     "sleep: woken by silence",
     "sleep: woken by a boot number",
-    "sleep: woken by doubt",
     "sleep: woken after a start",
     "sleep: answered asleep",
     /* consensus */

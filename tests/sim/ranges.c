@@ -387,6 +387,11 @@ static void say_sleep(void)
         (unsigned long long)run.sleep.woken_by_silence, (unsigned long long)run.sleep.woken_by_boot,
         (unsigned long long)run.sleep.woken_by_doubt, (unsigned long long)run.sleep.woken_by_start,
         (unsigned long long)run.sleep.answered_asleep);
+    cover_add(&run.cover, "sleep: woken by silence", run.sleep.woken_by_silence);
+    cover_add(&run.cover, "sleep: woken by a boot number", run.sleep.woken_by_boot);
+    cover_add(&run.cover, "sleep: woken by doubt", run.sleep.woken_by_doubt);
+    cover_add(&run.cover, "sleep: woken after a start", run.sleep.woken_by_start);
+    cover_add(&run.cover, "sleep: answered asleep", run.sleep.answered_asleep);
 }
 
 static void free_stays(void)

@@ -669,6 +669,11 @@ void ranges_aim_expect(struct cover *cover)
         "split: a member is fed",
         "asleep: leader died",
         "asleep: leader cut off",
+        "sleep: woken by silence",
+        "sleep: woken by a boot number",
+        "sleep: woken by doubt",
+        "sleep: woken after a start",
+        "sleep: answered asleep",
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         cover_expect(cover, names[i]);
