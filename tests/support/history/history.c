@@ -29,6 +29,7 @@ struct event {
     struct slice type;
     struct slice f;
     struct slice key;
+    struct slice stamp;
     struct history_value value;
     struct history_value seen;
     bool has_seen;
@@ -36,6 +37,7 @@ struct event {
     bool is_mismatch;
     int64_t number;
     uint64_t version;
+    uint64_t change;
     uint64_t time;
 };
 
@@ -148,6 +150,18 @@ static int read_required(struct parser *p, struct event *ret)
     return 0;
 }
 
+/* What sendings of one change have. */
+static int read_sending(struct parser *p, struct event *ret)
+{
+    const struct json_node *stamp = json_member(p->nodes, 0, "stamp");
+    const struct json_node *change = json_member(p->nodes, 0, "change");
+    if (stamp != NULL && (stamp->type != JSON_STRING || keep_string(p, stamp, &ret->stamp) != 0))
+        return bad(p, "\"stamp\" is no text");
+    if (change != NULL && json_node_u64(change, &ret->change) != 0)
+        return bad(p, "\"change\" is no whole number");
+    return 0;
+}
+
 static int read_optional(struct parser *p, struct event *ret)
 {
     const struct json_node *key = json_member(p->nodes, 0, "key");
@@ -172,7 +186,7 @@ static int read_optional(struct parser *p, struct event *ret)
         return bad(p, "\"mismatch\" is neither true nor false");
     ret->has_seen = seen != NULL;
     ret->has_number = number != NULL;
-    return 0;
+    return read_sending(p, ret);
 }
 
 /* ---- pairing ------------------------------------------------------------------------ */
@@ -208,6 +222,7 @@ static int on_invoke(struct parser *p, const struct event *e, size_t at, bool is
         .outcome = HISTORY_INFO,
         .f = e->f,
         .key = e->key,
+        .stamp = e->stamp,
         .value = e->value,
         .invoke_ns = e->time,
         .return_ns = UINT64_MAX,
@@ -232,6 +247,7 @@ static int on_completion(struct parser *p, const struct event *e, size_t at,
     op->number = e->number;
     op->is_mismatch = e->is_mismatch;
     op->version = e->version;
+    op->change = e->change;
     if (outcome != HISTORY_INFO)
         op->return_ns = e->time;
     p->open_count--;

@@ -21,6 +21,8 @@
  *   increment    by how much; ok may have "number": after
  *   append       bytes at the end
  *   add          (set) an element; (counter) by how much. Reads: [elements], a number
+ * Operations with the same "stamp" (a text) are one change that was sent several times;
+ * "change" is its version (judge_session.c).
  *   txn, open, transfer, scan, watch   judge_append.c, judge_bank.c, judge_scan.c,
  *                judge_watch.c
  *
@@ -59,6 +61,7 @@ struct history_op {
     enum history_outcome outcome;
     struct slice f;
     struct slice key;            /* empty: none was given */
+    struct slice stamp;          /* empty: it was sent once */
     struct history_value value;  /* of the invocation */
     struct history_value result; /* of the completion */
     struct history_value seen;
@@ -67,6 +70,7 @@ struct history_op {
     bool is_mismatch;
     int64_t number;
     uint64_t version; /* 0: not known */
+    uint64_t change;  /* likewise */
     uint64_t invoke_ns;
     uint64_t return_ns; /* UINT64_MAX for INFO */
     uint64_t line;      /* of the invocation, from 1 */
@@ -117,8 +121,8 @@ void history_judge_set(const struct history *h, struct history_report *report);
 void history_judge_strict_set(const struct history *h, struct history_report *report);
 
 /* Sessions: a change that is sent more than once happens exactly once if acknowledged, at
- * most once if not known, never if it failed. Written down as a set: an addition is a
- * change, and what a read sees has it as often as it happened. */
+ * most once if not known, never if it failed; and all its sendings that have a result have
+ * the same (judge_session.c). */
 void history_judge_session(const struct history *h, struct history_report *report);
 
 /* Transactions over lists, strictly serializable (judge_append.c, deps.h). */

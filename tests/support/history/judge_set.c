@@ -229,8 +229,3 @@ void history_judge_strict_set(const struct history *h, struct history_report *re
 {
     judge(h, true, report);
 }
-
-void history_judge_session(const struct history *h, struct history_report *report)
-{
-    judge(h, true, report);
-}

@@ -58,6 +58,8 @@ static const struct {
     {INVOKE OK(",\"seen\":[]"), "\"seen\" is no"},
     {INVOKE OK(",\"number\":\"1\""), "\"number\" is no"},
     {INVOKE OK(",\"mismatch\":1"), "\"mismatch\" is"},
+    {INVOKE OK(",\"change\":-1"), "\"change\" is no"},
+    {INVOKE OK(",\"stamp\":7"), "\"stamp\" is no"},
 };
 
 static void test_reader(void **state)
@@ -128,6 +130,7 @@ static void test_reader_mutations(void **state)
             history_judge_counter(&h, &report);
             history_judge_append(&h, &report);
             history_judge_bank(&h, &report);
+            history_judge_session(&h, &report);
             history_judge_scan(&h, &report);
             history_judge_watch(&h, &report);
         }
@@ -146,7 +149,8 @@ struct script {
     const char *name;
     void (*judge)(const struct history *h, struct history_report *report);
     const char *ops; /* "0 write 1 0-5; …": JSON values without blanks,
-                        ok's value behind '='; then key and version, if they matter */
+                        ok's value behind '='; then key, version, stamp and more members of the
+                        completion, if they matter */
     enum history_verdict want;
     const char *text; /* part of the report; NULL: any */
 };
@@ -237,6 +241,63 @@ static const struct script scripts[] = {
      HISTORY_INVALID, "twice"},
     {"failed and happened", history_judge_session, "0 add 1 0-1!;0 read null=[1] 2-3",
      HISTORY_INVALID, "from nowhere"},
+
+    {"two sendings, one result", history_judge_session,
+     "0 add 1 0-3 k 5 s \"change\":5;1 add 1 1-2 k 5 s \"change\":5;0 read null=[1] 4-5",
+     HISTORY_VALID, "more than once 1, sendings of them 2, results 2, that differ 0"},
+    {"two sendings, it happened twice", history_judge_session,
+     "0 add 1 0-3 k 5 s;1 add 1 1-2 k 5 s;0 read null=[1,1] 4-5", HISTORY_INVALID,
+     "twice: element '1'"},
+    {"two sendings, two versions", history_judge_session,
+     "0 add 1 0-1 k 5 s;1 add 1 2-3 k 6 s;0 read null=[1] 4-5", HISTORY_INVALID,
+     "results differ in the version of the key: add of 'k', lines 1 and 3"},
+    {"two sendings, two versions of the change", history_judge_session,
+     "0 delete null 0-1 k 0 s \"change\":5;1 delete null 2-3 k 0 s \"change\":6;"
+     "0 read null=null 4-5",
+     HISTORY_INVALID, "results differ in the version of the change"},
+    {"two numbers", history_judge_session,
+     "0 increment 2 0-1 k 5 s \"number\":2;1 increment 2 2-3 k 5 s \"number\":4;"
+     "0 read null=2 4-5",
+     HISTORY_INVALID, "results differ in the number"},
+    {"one number, but it happened twice", history_judge_session,
+     "0 increment 2 0-1 k 5 s \"number\":2;1 increment 2 2-3 k 5 s \"number\":2;"
+     "0 read null=4 4-5",
+     HISTORY_INVALID, "is not linearizable"},
+    {"once, and a number that was not kept", history_judge_session,
+     "0 increment 2 0-1 k 5 s \"number\":2;1 increment 2 2-3 k 5 s;0 read null=2 4-5",
+     HISTORY_VALID, "that differ 0"},
+    {"created, and then it was there", history_judge_session,
+     "0 cas [null,\"a\"] 0-1 k 5 s;1 cas [null,\"a\"] 2-3! k 5 s \"mismatch\":true;"
+     "0 read null=\"a\" 4-5",
+     HISTORY_INVALID, "results differ in whether it was done"},
+    {"refused twice for the same", history_judge_session,
+     "0 write \"b\" 0-1 k 4;0 cas [null,\"a\"] 2-3! k 4 s \"mismatch\":true,\"seen\":\"b\";"
+     "0 write \"c\" 4-5 k 6;1 cas [null,\"a\"] 6-7! k 4 s \"mismatch\":true,\"seen\":\"b\"",
+     HISTORY_VALID, "results 2"},
+    {"seen before it, and something else", history_judge_session,
+     "0 swap \"a\" 0-1 k 5 s \"seen\":null;1 swap \"a\" 2-3 k 5 s \"seen\":\"a\"", HISTORY_INVALID,
+     "what was there before"},
+    {"refused here, done there", history_judge_session,
+     "0 add 1 0-1! k 0 s;1 add 1 2-3 k 5 s;0 read null=[1] 4-5", HISTORY_VALID, "results 1"},
+    {"lost here, done there, not to be seen", history_judge_session,
+     "0 add 1 0-1? k 0 s;1 add 1 2-3 k 5 s;0 read null=[] 4-5", HISTORY_INVALID, "lost"},
+    {"lost here, refused there", history_judge_session,
+     "0 add 1 0-1? k 0 s;1 add 1 2-3! k 0 s;0 read null=[] 4-5;0 read null=[1] 6-7", HISTORY_VALID,
+     "results 0"},
+    {"refused everywhere, and done", history_judge_session,
+     "0 add 1 0-1! k 0 s;1 add 1 2-3! k 0 s;0 read null=[1] 4-5", HISTORY_INVALID, "from nowhere"},
+    {"a late repeat is no second change", history_judge_session,
+     "0 write \"a\" 0-1 k 5 s;0 write \"b\" 2-3 k 6;1 write \"a\" 4-5 k 5 s;"
+     "0 read null=\"b\" 6-7",
+     HISTORY_VALID, NULL},
+    {"a late repeat was done again", history_judge_session,
+     "0 write \"a\" 0-1 k 5 s;0 write \"b\" 2-3 k 6;1 write \"a\" 4-5 k 5 s;"
+     "0 read null=\"a\" 6-7",
+     HISTORY_INVALID, "is not linearizable"},
+    {"two changes, one stamp", history_judge_session,
+     "0 write \"a\" 0-1 k 5 s;0 write \"b\" 2-3 k 6 s", HISTORY_UNKNOWN, "one stamp"},
+    {"the first sending's beginning counts", history_judge_session,
+     "0 add 1 0-9? k 0 s;1 add 1 6-7 k 5 s;2 read null=[1] 2-3", HISTORY_VALID, NULL},
 
     {"bank", history_judge_bank,
      "0 open [[\"a\",5],[\"b\",5]] 0-1;1 transfer [\"a\",\"b\",3] 2-9;"
@@ -350,7 +411,7 @@ static int compare_moments(const void *a, const void *b)
 
 static void write_op(struct moment *out, const char *op)
 {
-    char f[32], value[160], end = 0, key[32] = "k";
+    char f[32], value[160], end = 0, key[32] = "k", stamp[32] = "", more[96] = "";
     unsigned process, from, to;
     unsigned long long version = 0;
     int used = 0;
@@ -358,7 +419,7 @@ static void write_op(struct moment *out, const char *op)
     end = op[used];
     if (end == '?' || end == '!')
         used++;
-    (void)sscanf(op + used, " %31s %llu", key, &version);
+    int given = sscanf(op + used, " %31s %llu %31s %95s", key, &version, stamp, more);
     char *result = strchr(value, '=');
     if (result != NULL)
         *result++ = 0;
@@ -367,12 +428,13 @@ static void write_op(struct moment *out, const char *op)
     out[1] = (struct moment){.time = to, .is_end = true};
     snprintf(out[0].line, sizeof out[0].line,
              "{\"process\":%u,\"type\":\"invoke\",\"f\":\"%s\",\"key\":\"%s\",\"value\":%s,"
-             "\"time\":%u}\n",
-             process, f, key, value, from);
+             "\"stamp\":\"%s\",\"time\":%u}\n",
+             process, f, key, value, stamp, from);
     snprintf(out[1].line, sizeof out[1].line,
              "{\"process\":%u,\"type\":\"%s\",\"f\":\"%s\",\"key\":\"%s\",\"value\":%s,"
-             "\"version\":%llu,\"time\":%u}\n",
-             process, type, f, key, result != NULL ? result : value, version, to);
+             "\"version\":%llu,\"time\":%u%s%s}\n",
+             process, type, f, key, result != NULL ? result : value, version, to,
+             given == 4 ? "," : "", more);
 }
 
 static void write_script(struct buf *out, const char *ops)
