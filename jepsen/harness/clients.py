@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+PROCESSES_MAX = 10**6  # numbers of workers' own processes stay below
 HERE = os.path.dirname(os.path.abspath(__file__))
 LATE_S = 20  # beyond its own deadline, then a client process counts as hung
 
@@ -29,11 +30,18 @@ class Agent:
 
     def ask(self, request, seconds):
         """The answer, or None if the process died or hung."""
+        return self.hear(seconds) if self.tell(request) else None
+
+    def tell(self, request):
+        """False: the process is gone."""
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            return None
+            return False
+        return True
+
+    def hear(self, seconds):
         until = time.monotonic() + seconds
         out = self.process.stdout.fileno()
         while b"\n" not in self.rest:
@@ -102,6 +110,10 @@ class Worker(threading.Thread):
             op = self.run_.workload.next(self.rng, self.kind, self.number)
             if op is not None:
                 self.perform(op)
+        self.finish()
+
+    def finish(self):
+        """What is still to be done when no operation begins any more."""
 
     def perform(self, op):
         """One operation, from its invocation to the history."""
@@ -126,3 +138,147 @@ class Worker(threading.Thread):
                 self.agent.close()
                 self.agent = None
         return completion
+
+
+class Seat:
+    """A process of its own, jepsen-sender, that sends what it is told to."""
+
+    def __init__(self, worker, number):
+        self.worker = worker
+        self.process = (number + 2) * PROCESSES_MAX + worker.number
+        self.number = number
+        self.agent = None
+        self.began = None
+
+    def argv(self):
+        run = self.worker.run_
+        nodes = run.cluster.endpoints.split(",")
+        first = (self.worker.number + 2 * self.number) % len(nodes)
+        return run.control.client_command(
+            [os.path.join(run.options.bin, "jepsen-sender"), "--endpoints",
+             ",".join(nodes[first:] + nodes[:first])])
+
+    def tell(self, request):
+        if self.agent is None:
+            self.agent = Agent(self.argv(), self.worker.run_.options.plant)
+        self.began = time.monotonic_ns()
+        self.agent.tell(request)
+
+    def hear(self, seconds):
+        answer = self.agent.hear(seconds)
+        if answer is None:
+            answer = self.died()
+        return answer
+
+    def died(self):
+        self.close()
+        return {"type": "info", "error": "CLIENT_DIED", "t0": self.began,
+                "t1": time.monotonic_ns()}
+
+    def close(self):
+        if self.agent is not None:
+            self.agent.close()
+            self.agent = None
+
+
+class Stamped:
+    """A change under its stamp: what its sendings have in common."""
+
+    def __init__(self, op, session, sequence, lowest, first_sent):
+        self.op, self.sequence = op, sequence
+        self.label = f"{session}/{sequence}"
+        self.stamp = {"session": session, "sequence": sequence, "lowest": lowest,
+                      "first_sent": first_sent}
+        self.has_result = self.is_open = False
+
+
+class Repeater(Worker):
+    """Sends every change twice or more under one stamp (session, sequence), by processes that
+    know nothing of each other, each over connections of its own: at once, one after the other,
+    or seconds later, when the range may have split, merged, moved or changed its leader. Some
+    die with their question on the way. Each sending is an operation of the history, and all
+    those of a change have one "stamp". Reads go through the C library."""
+    SEATS, LATE_MAX, OPEN_S = 3, 8, 10
+
+    def __init__(self, run, number, kind):
+        super().__init__(run, number, kind)
+        self.seats = [Seat(self, i) for i in range(self.SEATS)]
+        self.session = None
+        self.sequence = 0
+        self.late = []  # (when, Stamped)
+
+    def perform(self, op):
+        now = time.monotonic()
+        for due in [entry for entry in self.late if entry[0] <= now]:
+            self.late.remove(due)
+            self.send(self.rng.choice(self.seats), due[1])
+        if op.op["f"] == "read":
+            return super().perform(op)
+        change = self.stamped(op)
+        if change is None:
+            return {"type": "fail"}  # nobody tells the time: nothing was sent
+        self.send_twice(change)
+        until = time.monotonic() + self.OPEN_S
+        while change.is_open and not change.has_result and time.monotonic() < until:
+            self.send(self.rng.choice(self.seats), change)
+        if change.is_open and not change.has_result:
+            self.session = None  # its lowest must not pass what may be asked for again
+        if len(self.late) < self.LATE_MAX and self.rng.random() < 0.5:
+            self.late.append((time.monotonic() + self.rng.choice((0.2, 1, 3, 8)), change))
+        return {"type": "ok" if change.has_result else "info" if change.is_open else "fail"}
+
+    def finish(self):
+        """The last word on some of the changes: long after, when all faults are over."""
+        for _, change in self.late:
+            self.send(self.rng.choice(self.seats), change)
+        for seat in self.seats:
+            seat.close()
+
+    def stamped(self, op):
+        seat = self.rng.choice(self.seats)
+        seat.tell({"f": "time", "timeout_ms": 500})
+        answer = seat.hear(LATE_S)
+        if answer["type"] != "ok":
+            return None
+        if self.session is None:
+            self.session, self.sequence = self.rng.getrandbits(62) + 1, 0
+        self.sequence += 1
+        waiting = [c.sequence for _, c in self.late if c.stamp["session"] == self.session]
+        return Stamped(op, self.session, self.sequence, min([*waiting, self.sequence]),
+                       answer["now_ms"])
+
+    def request(self, change):
+        timeout_ms = self.rng.choice((5, 50, 500, 2000))
+        return {**change.op.request, **change.stamp, "timeout_ms": timeout_ms}
+
+    def send_twice(self, change):
+        """At once or nearly, or the second after the first."""
+        first, second = self.rng.sample(self.seats, 2)
+        if self.rng.random() < 0.3:
+            self.send(first, change)
+            self.send(second, change)
+            return
+        first.tell(self.request(change))
+        time.sleep(self.rng.choice((0, 0, 0.002, 0.02)))
+        second.tell(self.request(change))
+        self.hear(first, change)
+        self.hear(second, change)
+
+    def send(self, seat, change):
+        seat.tell(self.request(change))
+        self.hear(seat, change)
+
+    def hear(self, seat, change):
+        """The end of a sending, which now and then the sender's own death is."""
+        run = self.run_
+        answer = seat.died() if self.rng.random() < 0.03 else seat.hear(LATE_S)
+        completion = run.workload.complete(change.op, answer)
+        op = {**change.op.op, "stamp": change.label}
+        run.history.add(op, seat.process, answer["t0"] - run.zero_ns,
+                        answer["t1"] - run.zero_ns, completion)
+        if completion["type"] == "info":
+            change.is_open = True
+            seat.process += run.options.concurrency
+        elif completion["type"] == "ok" or completion.get("mismatch"):
+            change.has_result = True
+        run.workload.note_sending(change.label)

@@ -67,6 +67,8 @@ def edn_event(index, event):
              f":f :{event['f']}", f":value {edn_value(event)}", f":time {event['time']}"]
     if "version" in event:
         parts.append(f":version {event['version']}")
+    if "stamp" in event:
+        parts.append(f":stamp {edn(event['stamp'])}")
     if "error" in event:
         parts.append(f":error :{event['error'].lower().replace('_', '-')}")
     return "{" + ", ".join(parts) + "}"

@@ -19,8 +19,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
 
 
-TARGETS = ("holdfastd", "holdfast_cli", "jepsen-client", "jepsen_disk", "jepsen-power",
-           "jepsen-wire", "history-check")
+TARGETS = ("holdfastd", "holdfast_cli", "jepsen-client", "jepsen-sender", "jepsen_disk",
+           "jepsen-power", "jepsen-wire", "history-check")
 
 
 class Refused(Exception):
@@ -46,8 +46,9 @@ def parser_of(doc):
     add("--seed", type=int, metavar="S", help="of faults and operations; default: drawn")
     add("--test-count", type=int, default=1, metavar="N", help="runs, with seeds S, S + 1, …")
     add("--out", metavar="DIR", help="default: build/jepsen/<time>")
-    add("--clients", choices=("mixed", "library", "cli"), default="mixed",
-        help="the C library, the program holdfast, or both (mixed)")
+    add("--clients", choices=("mixed", "library", "cli", "sender"), default="mixed",
+        help="the C library, the program holdfast, or those that a workload has (mixed); sender, of "
+             "session alone: every change is sent twice or more by clients themselves")
     add("--read-mode", choices=("linearizable", "any", "lease", "mixed"), default="linearizable",
         help="of the library's reads: at the leader, any replica, by lease, or all in turn")
     add("--timeout-ms", type=int, default=2000, metavar="MS", help="deadline of operations (2000)")
@@ -166,6 +167,8 @@ def check(options):
         return "--concurrency is 1 to 500, --rate above 0 and at most 100000"
     if not 1 <= options.time <= 86400 or options.test_count < 1 or options.timeout_ms < 1:
         return "--time is 1 to 86400 s, --test-count and --timeout-ms at least 1"
+    if options.clients not in ("mixed", *workloads.ALL[options.workload].clients):
+        return f"--clients: {options.workload} has no clients of the kind {options.clients}"
     if options.ssh and not re.fullmatch(r"/[\w./-]+", options.there):
         return "--there is an absolute path of letters, digits and ._-/"
     if options.binary_b and not options.ssh and not os.access(options.binary_b, os.X_OK):

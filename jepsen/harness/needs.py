@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 FAKETIME = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
-PROGRAMS = ("holdfast", "holdfastd", "jepsen-client", "history-check")
+PROGRAMS = ("holdfast", "holdfastd", "jepsen-client", "jepsen-sender", "history-check")
 
 
 def faketime_library():

@@ -97,7 +97,7 @@ class Run:
         if stuck:
             raise Void(f"{stuck} though no fault was on yet")
         kinds = self.client_kinds()
-        self.workers = [clients.Worker(self, i, kinds[i % len(kinds)])
+        self.workers = [self.worker(i, kinds[i % len(kinds)])
                         for i in range(self.options.concurrency)]
         for worker in self.workers:
             worker.start()
@@ -131,10 +131,15 @@ class Run:
         if self.workers and "measured_s" not in self.result:
             self.result["measured_s"] = (time.monotonic_ns() - self.zero_ns) / 1e9
 
+    def worker(self, number, kind):
+        return (clients.Repeater if kind == "sender" else clients.Worker)(self, number, kind)
+
     def client_kinds(self):
         kind = self.options.clients
+        has = self.workload.clients
+        if kind == "mixed" and "sender" in has:
+            return ["sender", "library"]
         if kind == "mixed":
-            has = self.workload.clients
             return ["cli"] + ["library"] * 5 if "cli" in has else ["library"]
         return [kind]
 
@@ -200,6 +205,9 @@ class Run:
         if options.binary_b:
             result["builds"] = self.builds()
         result["timeline"] = self.nemesis.timeline if self.nemesis else []
+        why = self.workload.void()
+        if why:
+            result.setdefault("void", why)
         result["figures"] = report.figures(events, result)
         result["verdict"], result["why"] = self.verdict(result)
         with open(os.path.join(options.out, "result.json"), "w", encoding="utf-8") as f:

@@ -37,6 +37,9 @@ class Workload:
             done["value"] = answer["value"]
         return done
 
+    def note_sending(self, label):
+        """A change of that stamp was sent once more (clients.Repeater)."""
+
     def some_key(self, rng):
         """A key of the store that is in use, for those who split there."""
         raise NotImplementedError
@@ -44,6 +47,9 @@ class Workload:
     def first(self):
         """Operations before all others, one after another."""
         return []
+
+    def void(self):
+        """Why a run of it proves nothing, as it went; None if it does not."""
 
     def last(self):
         """Operations after the last heal, one after another."""
@@ -368,21 +374,33 @@ class Scan(Workload):
 
 
 class Session(Workload):
-    """Changes that would show if they happened twice: elements at the end of a list. Deadlines
-    are short, so many answers are lost; the library sends again over other connections, and
-    what is still open is asked for with hf_resolve() by another client: once done, or never."""
+    """Changes that would show if they happened twice. Half of the clients repeat every change
+    themselves, over other connections (clients.Repeater): elements at the end of lists,
+    increments, and registers that are created, swapped, written, deleted. The others leave that
+    to the library: elements with short deadlines, so that many answers are lost and it sends
+    again; what is still open is asked for with hf_resolve() by another client: once done, or
+    never."""
     name = "session"
     models = ("session",)
-    clients = ("library",)
+    clients = ("library", "sender")
     needs = "session"
-    ELEMENTS = 150
+    ELEMENTS, ACTIVE, OPERATIONS = 150, 6, 60
 
     def __init__(self, options):
         super().__init__(options)
         self.element = 0
+        self.value = 0
+        self.count = 0
+        self.sendings = {}  # how many of each stamp
 
     def some_key(self, rng):
-        return f"e{self.element // self.ELEMENTS:05}"
+        return rng.choice((f"e{self.element // self.ELEMENTS:05}", self.other_key(rng, "x"),
+                           self.other_key(rng, "n")))
+
+    def other_key(self, rng, letter):
+        """Of those that change their names after some operations."""
+        epoch = self.count // (self.ACTIVE * self.OPERATIONS)
+        return f"{letter}{epoch:04}-{rng.randrange(self.ACTIVE)}"
 
     @staticmethod
     def read(number):
@@ -394,22 +412,63 @@ class Session(Workload):
             now = self.element // self.ELEMENTS
             if rng.random() < 0.2:
                 return self.read(max(0, now - rng.choice((0, 0, 1))))
+            if kind == "sender" and rng.random() < 0.7:
+                return self.other(rng)
             self.element += 1
             key, element = f"e{now:05}", self.element
-        return Op({"f": "add", "key": key, "value": element},
-                  {"f": "once", "key": key, "value": [f"{element} ", rng.choice((5, 50, 500))]})
+        request = {"f": "once", "key": key, "value": [f"{element} ", rng.choice((5, 50, 500))]}
+        if kind == "sender":
+            request = {"f": "add", "key": key, "value": f"{element} "}
+        return Op({"f": "add", "key": key, "value": element}, request)
+
+    def other(self, rng):
+        """Of numbers and registers."""
+        self.count += 1
+        if rng.random() < 0.3:
+            return self.same("increment", self.other_key(rng, "n"), rng.randint(1, 9))
+        key, f = self.other_key(rng, "x"), rng.choice(("read", "delete", "write", "swap", "cas",
+                                                       "cas"))
+        self.value += 1
+        after = str(self.value)
+        value = {"read": None, "delete": None, "cas": [None, after]}.get(f, after)
+        return self.same(f, key, value)
+
+    @staticmethod
+    def same(f, key, value):
+        return Op({"f": f, "key": key, "value": value}, {"f": f, "key": key, "value": value})
+
+    def note_sending(self, label):
+        with self.lock:
+            self.sendings[label] = self.sendings.get(label, 0) + 1
 
     def complete(self, op, answer):
         done = super().complete(op, answer)
-        done.pop("version", None)
+        if "change" in answer:
+            done["change"] = answer["change"]
+        if op.op["key"].startswith("e"):
+            done.pop("version", None)
         if done["type"] == "ok":
             done["value"] = op.op["value"]
             if op.op["f"] == "read":
-                done["value"] = [int(word) for word in (answer["value"] or "").split()]
+                done["value"] = self.seen_in(op.op["key"], answer["value"])
         return done
 
+    @staticmethod
+    def seen_in(key, text):
+        return [int(word) for word in (text or "").split()] if key.startswith("e") else text
+
+    def void(self):
+        """Why the run proves nothing; None if it does not."""
+        twice = sum(n > 1 for n in self.sendings.values())
+        has_senders = self.options.clients != "library"
+        return None if twice >= 10 or not has_senders else f"only {twice} changes were sent more than once"
+
     def last(self):
-        return [self.read(n) for n in range(self.element // self.ELEMENTS + 1)]
+        yield from (self.read(n) for n in range(self.element // self.ELEMENTS + 1))
+        for epoch in range(self.count // (self.ACTIVE * self.OPERATIONS) + 1):
+            for i in range(self.ACTIVE):
+                for letter in "xn":
+                    yield self.same("read", f"{letter}{epoch:04}-{i}", None)
 
 
 class Watch(Workload):

@@ -88,6 +88,30 @@ def test_smoke():
     check(namespaces() <= before, "namespaces are left")
 
 
+def test_sent_twice():
+    """Clients that send every change twice: results come back for both, and are judged."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as out:
+        done = run("--workload", "session", "--clients", "sender", "--nemesis", "reset", "--time",
+                   "5", "--nodes", "3", "--rate", "100", "--concurrency", "6", "--seed", "1",
+                   "--floor-ok", "5", "--out", out, "--quiet")
+        print("  ", done.stdout.strip())
+        check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
+        with open(f"{out}/history.jsonl", encoding="utf-8") as f:
+            events = [json.loads(line) for line in f]
+        results = {}
+        for event in events:
+            if event["type"] == "ok" and "stamp" in event:
+                results.setdefault(event["stamp"], []).append(event)
+        twice = [r for r in results.values() if len(r) > 1]
+        check(len(twice) >= 10, "only", len(twice), "changes have two results")
+        twice[0][-1]["change"] += 1
+        with open(f"{out}/history.jsonl", "w", encoding="utf-8") as f:
+            f.writelines(json.dumps(e) + "\n" for e in events)
+        done = subprocess.run([f"{BIN}/history-check", "session", f"{out}/history.jsonl"],
+                              capture_output=True, text=True, timeout=200, check=False)
+        check(done.returncode == 1 and "results differ" in done.stdout, done.stdout)
+
+
 def spoil(path):
     """The checker sees a read of this very history that was changed: it judges what was
     recorded, and not nothing."""
@@ -287,5 +311,5 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
          test_ends_are_judged, test_verdicts,
-         test_orders_of_links, test_rate_of_a_link, test_smoke, test_second_build,
+         test_orders_of_links, test_rate_of_a_link, test_smoke, test_sent_twice, test_second_build,
          test_interrupted)
