@@ -8,6 +8,8 @@
 #include "base/plant.h"
 #include "lsm/disk.h"
 
+/* A write of so many bytes that begins at a multiple of them has one folio in the page cache:
+ * whoever reads there again finds it in fewer steps than 64 pages. */
 enum { WRITE_BYTES = 256 << 10, OUT_MAX = 1 << 30 };
 
 int block_writer_open(struct block_writer *w, struct env *env, const char *path,
@@ -26,22 +28,24 @@ int block_writer_open(struct block_writer *w, struct env *env, const char *path,
     return 0;
 }
 
-/* Write what waits, and send it to the disk at once: a whole file that went with the
- * last sync would hold up the log's syncs behind it for as long. */
-static int flush_out(struct block_writer *w, struct err *err)
+/* Write `len` bytes of what waits, and send them to the disk at once: a whole file that went
+ * with the last sync would hold up the log's syncs behind it for as long. */
+static int flush_out(struct block_writer *w, size_t len, struct err *err)
 {
     if (w->out.failed)
         return err_set(err, ERR_NOMEM, "write buffer of '%s'", w->path);
-    if (w->out.len == 0)
+    ASSERT(len <= w->out.len);
+    if (len == 0)
         return 0;
-    int rv = env_file_write(w->file, w->written, w->out.data, w->out.len, err);
+    int rv = env_file_write(w->file, w->written, w->out.data, len, err);
     if (rv != 0)
         return rv;
-    w->crc = crc32c(w->crc, w->out.data, w->out.len);
-    if (w->out.len >= WRITE_BYTES)
-        rv = disk_write_back(w->env, w->file, w->path, w->written, w->out.len, err);
-    w->written += w->out.len;
-    buf_clear(&w->out);
+    w->crc = crc32c(w->crc, w->out.data, len);
+    if (len >= WRITE_BYTES)
+        rv = disk_write_back(w->env, w->file, w->path, w->written, len, err);
+    w->written += len;
+    w->out.len -= len;
+    memmove(w->out.data, w->out.data + len, w->out.len);
     return rv;
 }
 
@@ -79,7 +83,7 @@ int block_writer_add(struct block_writer *w, struct slice plain, bool may_compre
     p[payload.len] = type;
     put_u32(p + payload.len + 1, table_block_crc(p, payload.len + 1, handle.offset));
     *ret_handle = handle;
-    return w->out.len >= WRITE_BYTES ? flush_out(w, err) : 0;
+    return flush_out(w, w->out.len - w->out.len % WRITE_BYTES, err);
 }
 
 int block_writer_raw(struct block_writer *w, struct slice bytes, struct err *err)
@@ -91,7 +95,7 @@ int block_writer_raw(struct block_writer *w, struct slice bytes, struct err *err
 int block_writer_finish(struct block_writer *w, struct err *err)
 {
     ASSERT(!w->is_finished);
-    int rv = flush_out(w, err);
+    int rv = flush_out(w, w->out.len, err);
     if (rv == 0 && !PLANTED(table_not_synced))
         rv = disk_sync(w->env, w->file, w->path, err);
     w->is_finished = rv == 0;
