@@ -18,6 +18,17 @@ enum {
     POOL_BYTES = 64 << 20,      /* of the budget for each pool */
 };
 
+/* Which blocks a full shard keeps: all that are offered, or one of some. */
+enum admission { ADMIT_AS_OTHERS, ADMIT_ALL, ADMIT_SOME };
+
+enum {
+    DUEL_EACH = 2,                  /* shards of either kind in the duel, of SHARDS_MAX */
+    DUEL_SHARD_BYTES_MIN = 4 << 20, /* smaller ones are no sample */
+    DUEL_ALL = 17,                  /* what a miss counts where all is kept, which costs more … */
+    DUEL_SOME = 16,                 /* … and where one of so many is */
+    DUEL_MOST = DUEL_ALL * 512,     /* how far the score goes: what it takes to turn it */
+};
+
 /* A ring with room for every block of the shard: what goes next can be fetched ahead. */
 struct queue {
     struct block **ring;
@@ -45,7 +56,9 @@ struct shard {
     size_t count;
     uint64_t *ghosts; /* a ring of names; 0 is none */
     size_t ghost_mask;
-    uint64_t hits, misses;
+    uint64_t hits, misses, passed;
+    enum admission admission;
+    unsigned turn;      /* of those that come while it keeps some */
     struct block *gone; /* evicted under the lock, given up after it */
 };
 
@@ -53,6 +66,7 @@ struct cache {
     size_t shard_mask;
     size_t bytes;           /* the whole budget */
     atomic_size_t reserved; /* of it, for blocks outside */
+    atomic_int duel;        /* above 0: who keeps all has more misses */
     size_t pool_count;      /* a power of two, or 0 */
     struct pool *pools[POOLS_MAX];
     struct shard shards[];
@@ -349,6 +363,37 @@ static void shard_shrink(struct shard *s)
     }
 }
 
+/* Would one more block make another go? */
+static bool has_no_room(const struct shard *s, size_t charge)
+{
+    return s->small.bytes + s->main.bytes + charge > shard_budget(s);
+}
+
+/* A miss of a shard that is full and in the duel: the score moves. A lost update is none. */
+static void duel_miss(struct cache *cache, const struct shard *s)
+{
+    if (s->admission == ADMIT_AS_OTHERS || !has_no_room(s, BLOCK_BYTES_GUESS))
+        return;
+    int score = atomic_load_explicit(&cache->duel, memory_order_relaxed);
+    score += s->admission == ADMIT_ALL ? DUEL_ALL : -DUEL_SOME;
+    score = MAX(MIN(score, (int)DUEL_MOST), -(int)DUEL_MOST);
+    atomic_store_explicit(&cache->duel, score, memory_order_relaxed);
+}
+
+/* Is what was read worth the place of another? Where all blocks are as likely to be read, what
+ * comes is no better than what would go, and each change costs as much as a tenth of a read:
+ * then only some come in, enough to notice when that changes. */
+static bool shard_admits(struct cache *cache, struct shard *s, const struct block *block)
+{
+    bool some = s->admission == ADMIT_SOME;
+    if (s->admission == ADMIT_AS_OTHERS)
+        some = atomic_load_explicit(&cache->duel, memory_order_relaxed) > 0;
+    if (!some || !has_no_room(s, block_charge(block)) || ++s->turn % DUEL_SOME == 0)
+        return true;
+    s->passed++;
+    return false;
+}
+
 static int shard_init(struct shard *s, size_t budget)
 {
     atomic_init(&s->budget, budget);
@@ -393,9 +438,14 @@ struct cache *cache_new(size_t bytes)
     cache->shard_mask = shards - 1;
     cache->bytes = bytes;
     atomic_init(&cache->reserved, 0);
+    atomic_init(&cache->duel, 0);
     int rv = pools_init(cache);
-    for (size_t i = 0; i < shards; i++)
+    bool duel = shards == SHARDS_MAX && bytes / shards >= DUEL_SHARD_BYTES_MIN;
+    for (size_t i = 0; i < shards; i++) {
         rv |= shard_init(&cache->shards[i], bytes / shards);
+        if (duel && i < 2 * DUEL_EACH)
+            cache->shards[i].admission = i % 2 == 0 ? ADMIT_ALL : ADMIT_SOME;
+    }
     if (rv != 0) {
         cache_free(cache);
         return NULL;
@@ -447,33 +497,49 @@ struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset)
             atomic_store_explicit(&block->uses, (unsigned char)(uses + 1), memory_order_relaxed);
     } else {
         s->misses++; /* what is read now will be put */
+        duel_miss(cache, s);
         __builtin_prefetch(&s->ghosts[(hash >> 20) & s->ghost_mask]);
     }
     shard_unlock(s);
     return block;
 }
 
-void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block)
+static void shard_put(struct shard *s, uint64_t hash, struct block *block)
+{
+    uint64_t *ghost = &s->ghosts[(hash >> 20) & s->ghost_mask];
+    block_ref(block);
+    slot_put(s->slots, s->slot_mask, slot_tag(hash, block), block);
+    s->count++;
+    block->in_main = *ghost == hash;
+    if (block->in_main)
+        *ghost = 0;
+    queue_push(s, block->in_main ? &s->main : &s->small, block);
+    shard_shrink(s);
+}
+
+static void put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block, bool must)
 {
     file = planted_name(file);
     uint64_t hash = name_hash(file, offset);
     struct shard *s = &cache->shards[(hash >> 1) & cache->shard_mask];
-    bool has_room = lock_with_room(s);
-    if (has_room && block_charge(block) <= shard_budget(s) &&
-        shard_find(s, hash, file, offset) == NULL) {
+    bool has_slot = lock_with_room(s);
+    if (has_slot && block_charge(block) <= shard_budget(s) &&
+        (must || shard_admits(cache, s, block)) && shard_find(s, hash, file, offset) == NULL) {
         block->file = file;
         block->offset = offset;
-        block_ref(block);
-        slot_put(s->slots, s->slot_mask, slot_tag(hash, block), block);
-        s->count++;
-        uint64_t *ghost = &s->ghosts[(hash >> 20) & s->ghost_mask];
-        block->in_main = *ghost == hash;
-        if (block->in_main)
-            *ghost = 0;
-        queue_push(s, block->in_main ? &s->main : &s->small, block);
-        shard_shrink(s);
+        shard_put(s, hash, block);
     }
     shard_unlock(s);
+}
+
+void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block)
+{
+    put(cache, file, offset, block, true);
+}
+
+void cache_offer(struct cache *cache, uint64_t file, uint64_t offset, struct block *block)
+{
+    put(cache, file, offset, block, false);
 }
 
 /* What each shard gives of a reservation: the same when it comes back. */
@@ -534,6 +600,7 @@ void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
         ret_stats->blocks += s->count;
         ret_stats->hits += s->hits;
         ret_stats->misses += s->misses;
+        ret_stats->passed += s->passed;
         shard_unlock(s);
     }
 }

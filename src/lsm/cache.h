@@ -10,6 +10,11 @@
  *   insert ─▶ small (10 %) ──used again──▶ main (90 %, second chances) ─▶ gone
  *                 └──not used──▶ ghost: only its name
  *
+ * When the reads are so even that what comes is no better than what must go for it, the
+ * change is all cost. So a full cache of some size holds a duel: two of its shards keep all
+ * that is offered, two keep one block of some, and the others do as those that miss less. A
+ * working set that moves makes the first win, an even one the second.
+ *
  * Ownership  blocks are counted references; the cache holds one for each block in
  *            it, so that a block outlives its eviction while somebody reads it.
  * Threads    any; a short lock for each shard.
@@ -63,9 +68,12 @@ void cache_free(struct cache *cache);
 /* The block, referenced for the caller, or NULL. */
 struct block *cache_get(struct cache *cache, uint64_t file, uint64_t offset);
 
-/* Offer `block`; the caller keeps its own reference. If one of that name is there
+/* Keep `block`; the caller keeps its own reference. If one of that name is there
  * already (another reader was faster) nothing happens. */
 void cache_put(struct cache *cache, uint64_t file, uint64_t offset, struct block *block);
+
+/* The same, if it seems worth the place of another. */
+void cache_offer(struct cache *cache, uint64_t file, uint64_t offset, struct block *block);
 
 /* Bytes of memory that a block stands for. */
 static inline size_t block_charge(const struct block *block)
@@ -87,6 +95,7 @@ struct cache_stats {
     uint64_t bytes;    /* of blocks in it, and reserved */
     uint64_t reserved; /* of these */
     uint64_t blocks, hits, misses;
+    uint64_t passed; /* blocks that were offered and not kept: no better than those in it */
 };
 /* Sums over all shards, each under its lock; any thread. */
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats);

@@ -110,7 +110,7 @@ int table_block(struct table *t, struct table_handle h, unsigned flags, struct b
     if (rv != 0)
         return rv;
     if (cache != NULL)
-        cache_put(cache, t->number, h.offset, block);
+        cache_offer(cache, t->number, h.offset, block);
     *ret_block = block;
     return 0;
 }
@@ -232,6 +232,6 @@ int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handl
     else
         rv = read_block(t, h, cache, ret_block, err);
     if (rv == 0 && cache != NULL)
-        cache_put(cache, t->number, h.offset, *ret_block);
+        cache_offer(cache, t->number, h.offset, *ret_block);
     return rv;
 }

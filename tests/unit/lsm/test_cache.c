@@ -124,12 +124,97 @@ static void test_threads(void **state)
     cache_free(cache);
 }
 
+/* ---- the duel: what is worth the place of another -------------------------------------- */
+
+enum { DUEL_CACHE = 64 << 20, DUEL_BLOCKS = DUEL_CACHE / BLOCK };
+
+/* Reads of blocks `first`.. at random, those that miss offered. Returns how many hit. */
+static unsigned read_evenly(struct cache *cache, struct rng *rng, uint64_t first, uint64_t count,
+                            unsigned reads)
+{
+    unsigned hits = 0;
+    for (unsigned i = 0; i < reads; i++) {
+        uint64_t offset = first + rng_below(rng, count);
+        struct block *block = cache_get(cache, 1, offset);
+        hits += block != NULL;
+        if (block == NULL) {
+            block = block_new(BLOCK);
+            assert_non_null(block);
+            cache_offer(cache, 1, offset, block);
+        }
+        block_unref(block);
+    }
+    return hits;
+}
+
+/* Reads that are even over twice the cache hit as often as they can, and change little. */
+static void test_even_reads(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(DUEL_CACHE);
+    struct cache_stats before, after;
+    struct rng rng;
+    rng_init(&rng, 1);
+    read_evenly(cache, &rng, 0, 2 * DUEL_BLOCKS, 8 * DUEL_BLOCKS);
+    cache_stats(cache, &before);
+    unsigned hits = read_evenly(cache, &rng, 0, 2 * DUEL_BLOCKS, 8 * DUEL_BLOCKS);
+    cache_stats(cache, &after);
+    uint64_t misses = after.misses - before.misses;
+    assert_true(hits > 8 * DUEL_BLOCKS * 45 / 100);
+    assert_true(after.passed - before.passed > misses * 3 / 4);
+    cache_check(cache);
+    cache_free(cache);
+}
+
+/* After even reads a working set that fits comes in, again and again. */
+static void test_working_set_moves(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(DUEL_CACHE);
+    struct rng rng;
+    rng_init(&rng, 1);
+    read_evenly(cache, &rng, 0, 2 * DUEL_BLOCKS, 12 * DUEL_BLOCKS);
+    for (unsigned i = 1; i < 4; i++) {
+        uint64_t first = (uint64_t)i * 4 * DUEL_BLOCKS, count = DUEL_BLOCKS * 6 / 10;
+        read_evenly(cache, &rng, first, count, 6 * DUEL_BLOCKS);
+        unsigned hits = read_evenly(cache, &rng, first, count, DUEL_BLOCKS);
+        assert_true(hits > DUEL_BLOCKS * 91 / 100);
+    }
+    cache_check(cache);
+    cache_free(cache);
+}
+
+/* What must be kept is; and a small cache holds no duel. */
+static void test_kept(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(DUEL_CACHE), *small = cache_new(DUEL_CACHE / 4);
+    struct cache_stats stats;
+    struct rng rng;
+    rng_init(&rng, 1);
+    read_evenly(cache, &rng, 0, 2 * DUEL_BLOCKS, 12 * DUEL_BLOCKS);
+    for (uint64_t i = 0; i < 100; i++) {
+        put(cache, 2, i);
+        assert_true(has(cache, 2, i));
+    }
+    read_evenly(small, &rng, 0, DUEL_BLOCKS / 2, 4 * DUEL_BLOCKS);
+    cache_stats(small, &stats);
+    assert_int_equal(stats.passed, 0);
+    cache_free(cache);
+    cache_free(small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_budget),  cmocka_unit_test(test_scan_resistance),
-        cmocka_unit_test(test_pinned),  cmocka_unit_test(test_same_name),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_scan_resistance),
+        cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_same_name),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_even_reads),
+        cmocka_unit_test(test_working_set_moves),
+        cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 }
