@@ -266,7 +266,9 @@ static void start_solo_term(struct consensus *c, uint64_t *term, uint64_t *vote)
         c->opts.ops->persist(c->opts.ctx, &write);
 }
 
-static int start_step(struct consensus *c, const struct cons_start *s, uint64_t term, uint64_t vote)
+/* `base`: as the library is to see it. */
+static int start_step(struct consensus *c, const struct cons_start *s, const struct cons_base *base,
+                      uint64_t term, uint64_t vote)
 {
     struct raft_snapshot_metadata meta;
     struct raft_event event = step_make(c, RAFT_START);
@@ -275,7 +277,7 @@ static int start_step(struct consensus *c, const struct cons_start *s, uint64_t 
     event.start.voted_for = vote;
     event.start.start_index = s->base.index == 0 ? 1 : s->first_index;
     if (s->base.index != 0) {
-        if (library_metadata_make(&s->base, &meta) != 0)
+        if (library_metadata_make(base, &meta) != 0)
             return RAFT_NOMEM;
         event.start.metadata = &meta;
     }
@@ -293,8 +295,35 @@ static int start_step(struct consensus *c, const struct cons_start *s, uint64_t 
     return rv;
 }
 
+/* The library lets nobody begin as a leader but the only voter: for that step all others are
+ * learners. */
+static int start_leading(struct consensus *c, const struct cons_start *s)
+{
+    struct cons_base alone = s->base;
+    ASSERT(s->vote == c->opts.replica_id);
+    for (uint32_t i = 0; i < alone.config.n; i++) {
+        if (alone.config.members[i].replica_id != c->opts.replica_id)
+            alone.config.members[i].role = CONS_LEARNER;
+    }
+    ASSERT(cons_config_is_sole_voter(&alone.config, c->opts.replica_id));
+    int rv = start_step(c, s, &alone, s->term, s->vote);
+    if (rv != 0)
+        return rv;
+    ASSERT(c->state == CONS_LEADER);
+    ASSERT(c->term == s->term);
+    library_config_set_roles(&c->raft.configuration, &s->base.config);
+    library_config_set_roles(&c->raft.configuration_committed, &s->base.config);
+    return 0;
+}
+
 int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_start *s,
                     struct err *err)
+{
+    return consensus_start_as(c, now_ms, s, false, err);
+}
+
+int consensus_start_as(struct consensus *c, uint64_t now_ms, const struct cons_start *s, bool leads,
+                       struct err *err)
 {
     uint64_t term = s->term;
     uint64_t vote = s->vote;
@@ -315,10 +344,11 @@ int consensus_start(struct consensus *c, uint64_t now_ms, const struct cons_star
     c->commit = c->applied = s->base.index;
     c->is_started = true;
     c->is_inside = true;
-    start_solo_term(c, &term, &vote);
+    if (!leads)
+        start_solo_term(c, &term, &vote);
     c->term = s->term;
     if (c->broken == NULL)
-        rv = start_step(c, s, term, vote);
+        rv = leads ? start_leading(c, s) : start_step(c, s, &s->base, term, vote);
     if (rv != 0)
         consensus_break(c, library_error(rv), "library refused to start");
     consensus_leave(c);

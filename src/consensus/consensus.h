@@ -304,20 +304,22 @@ bool consensus_is_asleep(const struct consensus *c);
 
 /* A member put away: malloc'ed, to be freed with free(). */
 struct cons_parked {
-    uint64_t leader; /* whom it followed */
+    uint64_t leader; /* whom it followed; itself: it led */
     uint64_t term;
     uint64_t vote;
     uint64_t index; /* where its log ended: committed, applied, durable */
     uint64_t index_term;
     uint64_t config_index;
     uint64_t next_write_id;
+    uint64_t promised_until_ms; /* leader: by the owner's clock */
+    uint64_t lease_off_term;    /* leader: in this term it uses no lease (any more) */
     uint32_t n_members;
     struct cons_member members[];
 };
 
-/* Free a sleeping follower and give what is needed to start it again. ERR_BUSY for one
- * that is awake or leads, ERR_NOMEM; then nothing has changed. The owner keeps log and
- * state as they are. */
+/* Free a sleeping member and give what is needed to start it again. ERR_BUSY for one
+ * that is awake, ERR_NOMEM; then nothing has changed. The owner keeps log and state as they
+ * are. A leader goes on leading its term: who asks it anything unparks it. */
 int consensus_park(struct consensus *c, struct cons_parked **ret_parked);
 
 /* Heartbeats of a leader so far apart from now on (less than an election time-out; at the start
@@ -330,10 +332,13 @@ void consensus_set_heartbeat(struct consensus *c, uint32_t heartbeat_ms);
  * ever. */
 void consensus_hold_back(struct consensus *c, uint64_t now_ms, uint64_t late_ms);
 
-/* Start it again, awake; as safe as a restart is, and under the same rule for leases.
- * `parked` stays the caller's. Errors as of consensus_new() and consensus_start().
- * It knows no leader then: unless that one is believed to be gone, let it receive
- * consensus_parked_beat(). */
+/* Start it again, awake. `parked` stays the caller's. Errors as of consensus_new() and
+ * consensus_start().
+ * A follower: as safe as a restart is, and under the same rule for leases. It knows no leader
+ * then: unless that one is believed to be gone, let it receive consensus_parked_beat().
+ * A leader leads on in its term, as if it had merely slept, but that it has no lease yet and
+ * none of the log below its end; role_changed() says so again. Only in the process that parked
+ * it, which has promised nothing since. */
 int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, uint64_t now_ms,
                      const struct cons_parked *parked, struct err *err);
 
@@ -456,6 +461,10 @@ struct cons_status {
 };
 
 void consensus_status(const struct consensus *c, struct cons_status *ret_status);
+
+/* The same of one that is parked: as it was when it fell asleep. */
+void consensus_parked_status(const struct cons_parked *parked, uint64_t replica_id,
+                             uint64_t group_id, struct cons_status *ret_status);
 
 uint64_t consensus_term(const struct consensus *c);
 bool consensus_is_leader(const struct consensus *c);

@@ -218,6 +218,11 @@ void consensus_leave(struct consensus *c);
 /* The library failed or memory ran out: nothing more is stepped. */
 void consensus_break(struct consensus *c, int status, const char *reason);
 
+/* consensus_start(); `leads`: it has led `start->term` all the while, in this process, and does
+ * so again at once. Its log ends at its base, with an entry of that term. */
+int consensus_start_as(struct consensus *c, uint64_t now_ms, const struct cons_start *start,
+                       bool leads, struct err *err);
+
 /* Last index of the log as the library sees it. */
 uint64_t log_last_index(const struct consensus *c);
 
@@ -235,6 +240,10 @@ int library_config_make(const struct cons_config *config, struct raft_configurat
 
 /* True if the library's configuration is `config`. */
 bool library_config_equal(const struct raft_configuration *conf, const struct cons_config *config);
+
+/* Give the members of the library's configuration the roles that `config`, of the same members,
+ * gives them. */
+void library_config_set_roles(struct raft_configuration *conf, const struct cons_config *config);
 
 /* Metadata with a configuration of its own. 0 or ERR_NOMEM. */
 int library_metadata_make(const struct cons_base *base, struct raft_snapshot_metadata *ret_meta);

@@ -79,6 +79,15 @@ bool library_config_equal(const struct raft_configuration *conf, const struct co
     return true;
 }
 
+void library_config_set_roles(struct raft_configuration *conf, const struct cons_config *config)
+{
+    ASSERT(conf->n == config->n);
+    for (uint32_t i = 0; i < config->n; i++) {
+        ASSERT(conf->servers[i].id == config->members[i].replica_id);
+        conf->servers[i].role = (int)config->members[i].role;
+    }
+}
+
 int library_metadata_make(const struct cons_base *base, struct raft_snapshot_metadata *ret_meta)
 {
     struct raft_snapshot_metadata meta = {

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sleep — a group that has nothing to do costs nothing: its clock stands still, and a
- * follower of it can be put away in some 100 bytes.
+ * sleep — a group that has nothing to do costs nothing: its clock stands still, and its
+ * members can be put away in some 100 bytes each.
  *
  *   AWAKE ──consensus_sleep()──▶ ASLEEP ──consensus_park()──▶ parked ─unpark─▶ AWAKE
- *     ▲                            │                          (a restart)
+ *     ▲                            │                          (a restart; a leader leads on)
  *     └── consensus_wake(), or any input that is work ┘
  *
  * While asleep no time passes for it: with the real clock all members would stand for
  * election when they wake, and those that sleep on would refuse them (R23).
+ *
+ * What a leader at rest knows of the others is that they have all of the log. With term, vote
+ * and configuration that makes a leader again: it was elected in that term, and as long as it
+ * is neither started otherwise nor asked for a vote, nobody else can have been.
  */
 #include <stdlib.h>
 
@@ -122,10 +126,20 @@ bool consensus_is_asleep(const struct consensus *c)
 
 /* --- parked */
 
+/* Of a leader: is what makes it one on disk, and a voter? One that is removed hands over. */
+static bool may_lead_on(const struct consensus *c)
+{
+    const struct cons_member *self =
+        cons_config_find(&configs_latest(&c->configs)->config, c->opts.replica_id);
+    return self != NULL && self->role == CONS_VOTER && c->writes.durable_term == c->term &&
+           raft_voted_for(&c->raft) == c->opts.replica_id && log_term_at(c, c->commit) == c->term;
+}
+
 int consensus_park(struct consensus *c, struct cons_parked **ret_parked)
 {
     const struct cons_config_at *at = configs_latest(&c->configs);
-    if (!c->is_asleep || c->state != CONS_FOLLOWER)
+    bool may_park = c->state == CONS_LEADER ? may_lead_on(c) : c->state == CONS_FOLLOWER;
+    if (!c->is_asleep || !may_park)
         return ERR_BUSY;
     ASSERT(is_settled(c));
     struct cons_parked *p = malloc(sizeof *p + at->config.n * sizeof p->members[0]);
@@ -139,6 +153,8 @@ int consensus_park(struct consensus *c, struct cons_parked **ret_parked)
         .index_term = log_term_at(c, c->commit),
         .config_index = at->index,
         .next_write_id = c->writes.next_id,
+        .promised_until_ms = c->promised_until_ms,
+        .lease_off_term = c->lease_off_term,
         .n_members = at->config.n,
     };
     ASSERT(p->index_term != 0);
@@ -146,6 +162,28 @@ int consensus_park(struct consensus *c, struct cons_parked **ret_parked)
     consensus_free(c);
     *ret_parked = p;
     return 0;
+}
+
+/* The last answer of each member, as if it came again only now: it has all of the log. */
+static void lead_on(struct consensus *c, uint64_t now_ms, const struct cons_parked *p)
+{
+    c->lease_off_term = p->lease_off_term;
+    c->promised_until_ms = p->promised_until_ms;
+    for (uint32_t i = 0; i < p->n_members && c->broken == NULL; i++) {
+        struct cons_msg result = {
+            .type = CONS_MSG_APPEND_RESULT,
+            .group_id = c->opts.group_id,
+            .from = p->members[i].replica_id,
+            .to = c->opts.replica_id,
+            .term = p->term,
+            .append_result.last_index = p->index,
+        };
+        if (result.from == c->opts.replica_id)
+            continue;
+        int rv = consensus_receive(c, now_ms, &result, NULL);
+        ASSERT(rv == 0 || c->broken != NULL);
+        ASSERT(peer_match(c, result.from) == p->index || c->broken != NULL);
+    }
 }
 
 int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, uint64_t now_ms,
@@ -166,16 +204,54 @@ int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, 
     ASSERT(p->n_members <= CONS_MEMBERS_MAX);
     memcpy(s.base.config.members, p->members, p->n_members * sizeof p->members[0]);
     o.first_write_id = MAX(o.first_write_id, p->next_write_id);
+    bool leads = p->leader == opts->replica_id;
     int rv = consensus_new(&c, &o, err);
     if (rv != 0)
         return rv;
     *ret_c = c; /* the table's functions may look for it */
-    rv = consensus_start(c, now_ms, &s, err);
+    rv = consensus_start_as(c, now_ms, &s, leads, err);
+    if (rv == 0 && leads)
+        lead_on(c, now_ms, p);
     if (rv == 0)
         return 0;
     consensus_free(c);
     *ret_c = NULL;
     return rv;
+}
+
+void consensus_parked_status(const struct cons_parked *p, uint64_t replica_id, uint64_t group_id,
+                             struct cons_status *ret_status)
+{
+    bool leads = p->leader == replica_id;
+    struct cons_status s = {
+        .replica_id = replica_id,
+        .group_id = group_id,
+        .state = leads ? CONS_LEADER : CONS_FOLLOWER,
+        .term = p->term,
+        .durable_term = p->term,
+        .vote = p->vote,
+        .leader = p->leader,
+        .commit = p->index,
+        .applied = p->index,
+        .last_index = p->index,
+        .last_stored = p->index,
+        .snapshot_index = p->index,
+        .log_floor = p->index,
+        .config_index = p->config_index,
+        .config_committed_index = p->config_index,
+        .is_ready = leads,
+        .n_members = p->n_members,
+    };
+    ASSERT(p->n_members <= CONS_MEMBERS_MAX);
+    for (uint32_t i = 0; i < p->n_members; i++)
+        s.members[i] = (struct cons_member_status){
+            .replica_id = p->members[i].replica_id,
+            .store_id = p->members[i].store_id,
+            .role = p->members[i].role,
+            .match = leads ? p->index : 0,
+            .is_live = leads || p->members[i].replica_id == replica_id,
+        };
+    *ret_status = s;
 }
 
 struct cons_msg consensus_parked_beat(const struct cons_options *opts, const struct cons_parked *p)

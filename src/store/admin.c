@@ -170,6 +170,15 @@ static void stats_of_members(const struct cons_status *s, struct figures *out)
     }
 }
 
+/* Of a replica that has a consensus, here or parked. */
+static void status_of(const struct replica *r, struct cons_status *ret_status)
+{
+    if (r->cons != NULL)
+        consensus_status(r->cons, ret_status);
+    else
+        consensus_parked_status(r->nap.parked, r->replica_id, r->range_id, ret_status);
+}
+
 static const char *role_text(const struct cons_status *s)
 {
     if (s->state == CONS_LEADER)
@@ -188,12 +197,12 @@ static void stats_of_replica(const struct replica *r, struct figures *out)
     add_number(out, "queue.writes", r->writes.count);
     add_number(out, "queue.reads", r->read_count);
     add_number(out, "raft.asleep", r->nap.is_asleep);
-    if (r->cons == NULL) {
-        add_text(out, "raft.role", slice_str(r->nap.is_asleep ? "follower" : "none"));
-        add_number(out, "raft.leader", sleep_leader(r, NULL));
+    if (r->cons == NULL && r->nap.parked == NULL) {
+        add_text(out, "raft.role", slice_str("none"));
+        add_number(out, "raft.leader", 0);
         return;
     }
-    consensus_status(r->cons, &s);
+    status_of(r, &s);
     add_text(out, "raft.role", slice_str(role_text(&s)));
     add_number(out, "raft.leader", s.leader);
     add_number(out, "raft.term", s.term);
@@ -491,7 +500,7 @@ static void on_transfer(struct store *store, struct answer_to *to, const struct 
     struct replica *r = asked_replica(store, request);
     if (r != NULL)
         to->range_id = r->range_id;
-    if (r == NULL || !replica_is_leader(r)) {
+    if (r == NULL || !replica_leads(r)) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         return;
     }
@@ -525,8 +534,8 @@ void admin_tick(struct store *store)
         struct transfer_op *op = list_entry(it, struct transfer_op, in_transfers);
         const struct replica *r = replicas_of_range(&store->replicas, op->to.range_id);
         struct cons_status s = {0};
-        if (r != NULL && r->cons != NULL)
-            consensus_status(r->cons, &s);
+        if (r != NULL && (r->cons != NULL || r->nap.parked != NULL))
+            status_of(r, &s);
         bool is_done = s.state != CONS_LEADER || s.term != op->term;
         bool is_over = s.transferee == 0 || op->to.deadline_us <= now_us;
         if (!is_done && !is_over)
@@ -560,6 +569,8 @@ static void on_change(struct store *store, struct answer_to *to, const struct re
         to->range_id = r->range_id;
     if (r == NULL || r->range == NULL)
         service_answer_status(store, to, ERR_RANGE_CHANGED, why_no_replica(store, request));
+    else if (!replica_leads(r)) /* awake, to judge it */
+        service_answer_status(store, to, ERR_NOT_LEADER, NULL);
     else if (request->kind == REQUEST_SPLIT)
         replica_split(r, to, request);
     else if (request->kind == REQUEST_MERGE)

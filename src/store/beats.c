@@ -91,10 +91,13 @@ static uint64_t contact_age_ms(struct range_load *load, uint64_t replica_id, boo
     return MIN((now_us - c->heard_us) / 1000, (uint64_t)UINT32_MAX - 1);
 }
 
-/* Of one that is parked: as it is applied, for that is all of its log. */
+/* Of one that is parked: as it is applied, for that is all of its log. Under a leader that
+ * sleeps all have it, and are as well as when it fell asleep. */
 static void fill_parked(const struct replica *r, struct range_state *state)
 {
     const struct range_descriptor *d = range_descriptor(r->range);
+    bool leads = sleep_is_parked_leader(r);
+    state->is_leader = leads;
     state->term = r->nap.parked->term;
     state->last_index = r->nap.parked->index;
     state->member_count = MIN(d->replica_count, (uint32_t)DESCRIPTOR_MEMBERS_MAX);
@@ -103,7 +106,8 @@ static void fill_parked(const struct replica *r, struct range_state *state)
             .replica_id = d->replicas[i].replica_id,
             .store_id = d->replicas[i].store_id,
             .role = d->replicas[i].role == RANGE_ROLE_VOTER ? MEMBER_VOTER : MEMBER_LEARNER,
-            .age_ms = UINT32_MAX,
+            .match = leads ? r->nap.parked->index : 0,
+            .age_ms = leads ? 0 : UINT32_MAX,
         };
 }
 
@@ -159,7 +163,8 @@ static bool fill_range(struct replica *r, struct range_state *state)
         fill_parked(r, state);
     else
         fill_members(r, state);
-    state->is_asleep = state->is_leader && r->nap.is_asleep && consensus_is_asleep(r->cons);
+    state->is_asleep = state->is_leader && r->nap.is_asleep &&
+                       (r->nap.parked != NULL || consensus_is_asleep(r->cons));
     if (state->is_asleep)
         state->requests = state->write_bytes = 0;
     return true;
@@ -328,8 +333,8 @@ static void telling_send(struct telling *t)
 static bool tell_of(struct telling *t, struct replica *r)
 {
     struct range_state state;
-    if (!replica_is_leader(r) || !fill_range(r, &state) || !state.is_leader ||
-        !is_due(r, &state, t->now_us))
+    bool leads = replica_is_leader(r) || sleep_is_parked_leader(r);
+    if (!leads || !fill_range(r, &state) || !state.is_leader || !is_due(r, &state, t->now_us))
         return true;
     if (t->messages == BEAT_MESSAGES_MAX)
         return false;

@@ -153,8 +153,8 @@ static void care_log_budget(struct store *store)
 static bool is_full_of_old(const struct replica *r, uint64_t wall_ms)
 {
     uint64_t oldest_ms = sessions_oldest_ms(&range_meta(r->range)->sessions);
-    return r->cons != NULL && replica_is_leader(r) && oldest_ms != 0 &&
-           range_meta(r->range)->merges.frozen.attempt == 0 &&
+    bool leads = replica_is_leader(r) || sleep_is_parked_leader(r);
+    return leads && oldest_ms != 0 && range_meta(r->range)->merges.frozen.attempt == 0 &&
            wall_ms > oldest_ms + SESSION_KEEP_MS;
 }
 

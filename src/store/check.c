@@ -228,7 +228,7 @@ static void on_start(struct store *store, struct answer_to *to, const struct req
     struct replica *r = asked_replica(store, to, request);
     if (r == NULL)
         return;
-    if (!replica_is_leader(r) || store->state != STORE_RUNNING) {
+    if (!replica_leads(r) || store->state != STORE_RUNNING) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         return;
     }

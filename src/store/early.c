@@ -44,7 +44,7 @@ void early_deliver(struct replica *r)
     uint64_t now_us = env_now_us(store->env);
     for (size_t i = 0; i < EARLY_VOTES_MAX; i++) {
         struct early_vote *v = &store->early[i];
-        if (v->to != r->replica_id || r->cons == NULL)
+        if (v->to != r->replica_id || !replica_is_up(r)) /* the dormant one wakes for it */
             continue;
         v->to = 0;
         if (now_us < v->until_us)

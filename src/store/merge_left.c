@@ -346,7 +346,7 @@ static void on_ask(struct store *store, uint64_t from_store, const struct merge_
     const struct merge_outcome *o = merges_find(&range_meta(r->range)->merges, msg->attempt);
     if (o != NULL && !o->is_committed)
         tell_aborted(store, from_store, msg->attempt, msg->right_range);
-    if (o != NULL || !replica_is_leader(r) ||
+    if (o != NULL || !replica_leads(r) ||
         !slice_equal(range_descriptor_span(range_descriptor(r->range)).end, msg->key))
         return;
     struct merge_drive *drive = r->merge.drive;
@@ -366,7 +366,7 @@ void merge_left_on_message(struct store *store, uint64_t from_store, const struc
         return;
     }
     struct replica *r = replicas_of_range(&store->replicas, msg->left_range);
-    if (r == NULL || r->range == NULL || !replica_is_leader(r))
+    if (r == NULL || r->range == NULL || !replica_leads(r))
         return;
     if (msg->verb == MERGE_READY)
         on_ready(r, msg);

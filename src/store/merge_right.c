@@ -182,7 +182,7 @@ void merge_right_on_message(struct store *store, uint64_t from_store, const stru
         say_gone(store, from_store, msg);
         return;
     }
-    if (r == NULL || r->range == NULL || !replica_is_leader(r))
+    if (r == NULL || r->range == NULL || !replica_leads(r))
         return;
     if (msg->verb == MERGE_PREPARE)
         on_prepare(r, from_store, msg);

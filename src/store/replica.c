@@ -242,6 +242,13 @@ bool replica_is_leader(const struct replica *r)
            consensus_is_leader(r->cons);
 }
 
+bool replica_leads(struct replica *r)
+{
+    if (sleep_is_parked_leader(r))
+        sleep_wake(r, SLEEP_WOKEN_BY_WORK);
+    return replica_is_leader(r);
+}
+
 static const char *role_name(enum cons_state role)
 {
     switch (role) {

@@ -369,8 +369,13 @@ void replica_restart_consensus(struct replica *r);
 /* The one place that writes r->state. */
 void replica_move(struct replica *r, enum replica_state to);
 
-/* Do we lead, as far as we know? Reads must be confirmed all the same. */
+/* Do we lead, as far as we know, and awake or at least not parked? Reads must be confirmed all
+ * the same. */
 bool replica_is_leader(const struct replica *r);
+
+/* The same for whoever comes and wants something of the leader: one that is parked is woken.
+ * From outside consensus. */
+bool replica_leads(struct replica *r);
 
 /* From consensus: state, term or leader changed. */
 void replica_on_role(void *ctx, enum cons_state role, uint64_t term, uint64_t leader);

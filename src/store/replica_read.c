@@ -87,7 +87,10 @@ static bool has_others(const struct replica *r)
 {
     if (r->cons != NULL)
         return cons_config_voters(consensus_config(r->cons, NULL)) > 1;
-    return r->nap.parked != NULL; /* under a leader that lives elsewhere */
+    uint32_t voters = 0;
+    for (uint32_t i = 0; r->nap.parked != NULL && i < r->nap.parked->n_members; i++)
+        voters += r->nap.parked->members[i].role == CONS_VOTER;
+    return voters > 1;
 }
 
 /* For how long what is applied here may have been overtaken. */

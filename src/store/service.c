@@ -257,7 +257,7 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
         service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
         return NULL;
     }
-    if (!replica_is_leader(r) && !(may_follow && r->state == REPLICA_RUNNING)) {
+    if (!(may_follow && r->state == REPLICA_RUNNING) && !replica_leads(r)) {
         service_answer_status(store, to, ERR_NOT_LEADER, NULL);
         sleep_on_asked(r);
         return NULL;

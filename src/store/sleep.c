@@ -133,12 +133,12 @@ static bool fall_asleep(struct replica *r, const struct cons_rest *rest)
     consensus_leader(r->cons, &store_id);
     r->nap.rest = *rest;
     r->nap.leader_store = store_id;
+    r->nap.asked_us = 0;
     note_asleep(r);
     replica_trim(r);
+    park(r);
     if (rest->leader == r->replica_id)
         beats_on_asleep(r);
-    else
-        park(r);
     return true;
 }
 
@@ -333,6 +333,11 @@ bool sleep_from_start(struct replica *r)
 
 /* ---- waking -------------------------------------------------------------------------------- */
 
+bool sleep_is_parked_leader(const struct replica *r)
+{
+    return r->nap.parked != NULL && r->nap.parked->leader == r->replica_id;
+}
+
 void sleep_on_woken(void *ctx)
 {
     replica_wake(ctx);
@@ -345,10 +350,11 @@ static int begin_again(struct replica *r, bool believes, struct err *err)
     if (r->nap.is_dormant)
         return replica_start_consensus(r, err);
     replica_cons_options(r, &options);
+    bool leads = sleep_is_parked_leader(r);
     struct cons_msg beat = consensus_parked_beat(&options, parked);
     beat.version = r->nap.version;
     int rv = consensus_unpark(&r->cons, &options, store_now_ms(r->store), parked, err);
-    if (rv == 0 && believes)
+    if (rv == 0 && believes && !leads)
         consensus_receive(r->cons, store_now_ms(r->store), &beat, NULL);
     return rv;
 }

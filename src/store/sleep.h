@@ -22,8 +22,9 @@
  *    clocks set forward, and what is led here and has a member there: a few at a time (rouse.h).
  *  - At a start a replica with nothing left to replay is dormant: parked under nobody, without
  *    a consensus yet, and in line to be woken.
- *  - A follower asleep is parked: its consensus is put away in some 100 bytes. Read probes
- *    are answered without it. Where it is looked for, r->cons is NULL.
+ *  - Who sleeps is parked: its consensus is put away in some 100 bytes. Read probes are
+ *    answered without it. Where it is looked for, r->cons is NULL; who wants something of a
+ *    leader calls replica_leads(), which wakes it.
  *  - A follower that refuses a client asks its leader, too: the client may have been refused
  *    there before.
  *  - Now and then each sleeper is looked at (SLEEP_CHECK_MS): a leader tells placement again,
@@ -116,6 +117,9 @@ static inline bool sleep_is_asleep(const struct nap *nap)
 {
     return nap->is_asleep;
 }
+
+/* Does it lead, parked? */
+bool sleep_is_parked_leader(const struct replica *r);
 
 /* Wake it, if it sleeps; what it waits for comes from its leader. It has its consensus then,
  * unless that could not begin. */

@@ -109,9 +109,9 @@ static bool is_at_epoch(const struct replica *r, const struct step_order *step)
 /* 1: begin it. 0: it is done. Else why not. */
 static int judge(const struct store *store, const struct step_order *step, const char **ret_text)
 {
-    const struct replica *r = replicas_of_range(&store->replicas, step->range_id);
+    struct replica *r = replicas_of_range(&store->replicas, step->range_id);
     *ret_text = "";
-    if (r == NULL || r->range == NULL || !replica_is_leader(r)) {
+    if (r == NULL || r->range == NULL || !replica_leads(r)) {
         *ret_text = "this store does not lead the range";
         return ERR_NOT_LEADER;
     }

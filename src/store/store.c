@@ -623,6 +623,18 @@ const struct consensus *store_consensus_of(const struct store *store, uint64_t r
     return r == NULL ? NULL : r->cons;
 }
 
+bool store_cons_status(const struct store *store, uint64_t range_id, struct cons_status *ret_status)
+{
+    const struct replica *r = replicas_of_range(&store->replicas, range_id);
+    if (r == NULL || (r->cons == NULL && r->nap.parked == NULL))
+        return false;
+    if (r->cons != NULL)
+        consensus_status(r->cons, ret_status);
+    else
+        consensus_parked_status(r->nap.parked, r->replica_id, range_id, ret_status);
+    return true;
+}
+
 struct range *store_range_of(const struct store *store, uint64_t range_id)
 {
     const struct replica *r = replicas_of_range(&store->replicas, range_id);

@@ -46,6 +46,7 @@ struct store;
 struct range;
 struct range_digest_sums;
 struct consensus;
+struct cons_status;
 
 enum {
     STORE_SECRET_MAX = 256,   /* bytes of the cluster secret */
@@ -165,7 +166,13 @@ struct range *store_range(const struct store *store);
 
 /* The same of any range; NULL if it has no replica here. */
 const struct consensus *store_consensus_of(const struct store *store, uint64_t range_id);
+
 struct range *store_range_of(const struct store *store, uint64_t range_id);
+
+/* What the consensus of that replica says of itself, even one that is parked; false: it has
+ * none. */
+bool store_cons_status(const struct store *store, uint64_t range_id,
+                       struct cons_status *ret_status);
 
 /* Ids of the ranges with a replica here, in the order of their spans; 0 behind the last. */
 uint64_t store_range_at(const struct store *store, uint32_t position);

@@ -215,6 +215,16 @@ static bool is_in_config(const struct cons_config *config, uint64_t replica_id)
     return false;
 }
 
+/* The same of one that may be parked. */
+static bool has_member(const struct replica *r, uint64_t replica_id)
+{
+    const struct cons_parked *parked = r->nap.parked;
+    bool is_found = r->cons != NULL && is_in_config(consensus_config(r->cons, NULL), replica_id);
+    for (uint32_t i = 0; parked != NULL && i < parked->n_members; i++)
+        is_found = is_found || parked->members[i].replica_id == replica_id;
+    return is_found;
+}
+
 static void send_answer(struct store *store, uint64_t to_store, const struct member_answer *answer)
 {
     struct net_peer *peer = net_peer_find(store->net, to_store);
@@ -323,20 +333,22 @@ int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body
         send_answer(store, from_store, &ended);
         return 0;
     }
-    bool is_leader = r != NULL && r->range != NULL && replica_is_leader(r);
+    bool is_leader =
+        r != NULL && r->range != NULL && (replica_is_leader(r) || sleep_is_parked_leader(r));
     if (ask.is_asleep && !is_leader) {
         say_not_led(store, from_store, &ask);
         return 0;
     }
     if (r == NULL || r->range == NULL || !replica_is_up(r))
         return 0;
-    if (is_leader && is_in_config(consensus_config(r->cons, NULL), ask.replica_id)) {
+    if (is_leader && has_member(r, ask.replica_id)) {
         if (!ask.is_asleep) /* it hears nothing of us: a heartbeat tells it enough */
             sleep_wake(r, SLEEP_WOKEN_BY_WORK);
         return 0;
     }
     if (is_leader) {
-        begin_check(r, &ask, from_store);
+        if (replica_leads(r))
+            begin_check(r, &ask, from_store);
         return 0;
     }
     if (sleep_leader(r, &leader_store) == 0 || leader_store == 0)

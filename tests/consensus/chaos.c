@@ -217,12 +217,7 @@ static void chaos_sleep(struct world *w, uint32_t slot)
     if (consensus_is_asleep(s->m.c) && rng_chance(&w->rng, 1, 4)) {
         consensus_wake(s->m.c, w->now);
     } else if (consensus_is_asleep(s->m.c)) {
-        if (member_park(&s->m)) {
-            s->life++;
-            s->timer_at = 0;
-            s->is_persisting = s->is_apply_due = false;
-            w->report.parks++;
-        }
+        slot_park(w, slot);
     } else if (s->m.role == CONS_LEADER && consensus_rest(s->m.c, &rest)) {
         sleep_group(w, slot, &rest);
     } else if (s->m.role == CONS_FOLLOWER && s->m.leader != 0) {

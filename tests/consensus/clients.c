@@ -93,6 +93,8 @@ void world_client(struct world *w)
 {
     for (uint32_t i = 0; i < w->n_slots; i++) {
         struct slot *s = &w->slots[i];
+        if (s->m.parked != NULL && s->m.role == CONS_LEADER && rng_chance(&w->rng, 1, 4))
+            slot_start(w, i); /* somebody asks it for something */
         if (!slot_is_running(w, s))
             continue;
         if (rng_chance(&w->rng, 1, 6))

@@ -258,6 +258,19 @@ void slot_start(struct world *w, uint32_t slot)
     settle(w, slot);
 }
 
+void slot_park(struct world *w, uint32_t slot)
+{
+    struct slot *s = &w->slots[slot];
+    bool leads = s->m.role == CONS_LEADER;
+    if (!member_park(&s->m))
+        return;
+    s->life++;
+    s->timer_at = 0;
+    s->is_persisting = s->is_apply_due = false;
+    w->report.parks++;
+    w->report.leader_parks += leads;
+}
+
 void slot_crash(struct world *w, uint32_t slot)
 {
     struct slot *s = &w->slots[slot];

@@ -69,6 +69,7 @@ static void sum_add(struct world_report *sum, const struct world_report *r)
     sum->losses += r->losses;
     sum->sleeps += r->sleeps;
     sum->parks += r->parks;
+    sum->leader_parks += r->leader_parks;
     sum->strikes += r->strikes;
     sum->late_answers += r->late_answers;
     sum->born_learners += r->born_learners;
@@ -261,6 +262,7 @@ static bool report_sum(const struct options *o, const struct world_report *r)
         {"losses", r->losses},
         {"sleeps", r->sleeps},
         {"parks", r->parks},
+        {"leader_parks", r->leader_parks},
         {"strikes", r->strikes},
         {"late_answers", r->late_answers},
         {"born_learners", r->born_learners},

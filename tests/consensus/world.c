@@ -73,9 +73,11 @@ static void fetch_done(struct world *w, struct event *e)
 static void rest(struct world *w, struct event *e)
 {
     struct slot *s = &w->slots[e->member];
-    if (consensus_sleep(s->m.c, w->now, &e->rest) == 0)
-        w->report.sleeps++;
+    bool is_asleep = consensus_sleep(s->m.c, w->now, &e->rest) == 0;
+    w->report.sleeps += is_asleep;
     settle(w, e->member);
+    if (is_asleep && rng_chance(&w->rng, 3, 4))
+        slot_park(w, e->member);
 }
 
 static bool event_needs_life(enum event_kind kind)

@@ -39,6 +39,7 @@ struct world_report {
     uint64_t losses; /* of a member with its disk */
     uint64_t sleeps;
     uint64_t parks;
+    uint64_t leader_parks;
     uint64_t strikes;      /* leaders that died, or were cut off, right after their election */
     uint64_t late_answers; /* to probes */
     uint64_t born_learners;

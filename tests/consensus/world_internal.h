@@ -177,6 +177,8 @@ uint64_t world_delay(struct world *w);
 /* After each call into a member: its wishes, timer and checks. */
 void settle(struct world *w, uint32_t slot);
 void slot_start(struct world *w, uint32_t slot);
+/* Put a sleeping member away, if it may be: slot_start() brings it back. */
+void slot_park(struct world *w, uint32_t slot);
 void slot_crash(struct world *w, uint32_t slot);
 
 /* Crash it; it is back within a few election timeouts. */

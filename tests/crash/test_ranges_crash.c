@@ -137,11 +137,9 @@ static void steps(struct run *run, uint64_t ms)
 static size_t leader_of(const struct run *run, uint64_t range_id)
 {
     for (size_t i = 0; i < STORES; i++) {
-        const struct consensus *c = store_consensus_of(run->rig.stores[i], range_id);
         struct cons_status s;
-        if (c == NULL)
+        if (!store_cons_status(run->rig.stores[i], range_id, &s))
             continue;
-        consensus_status(c, &s);
         if (s.state == CONS_LEADER && s.is_ready)
             return i;
     }

@@ -65,13 +65,12 @@ static void describe(const struct cluster *c, char *out, size_t size)
     for (uint32_t i = 0; i < c->opt.nodes && at < size; i++) {
         const struct cluster_node *n = &c->nodes[i];
         struct cons_status s = {0};
-        if (n->store == NULL || store_consensus(n->store) == NULL) {
+        if (n->store == NULL || !store_cons_status(n->store, STORE_FIRST_RANGE_ID, &s)) {
             at += (size_t)snprintf(out + at, size - at, " %s %s;", n->host,
                                    n->store == NULL ? "down"
                                                     : store_state_name(store_state(n->store)));
             continue;
         }
-        consensus_status(store_consensus(n->store), &s);
         at += (size_t)snprintf(
             out + at, size - at,
             " %s state %d term %llu commit %llu last %llu stored %llu applied %llu/%llu;", n->host,

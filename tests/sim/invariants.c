@@ -25,10 +25,10 @@ static uint64_t *slot_at(uint64_t **array, uint64_t *cap, uint64_t index)
 /* Raft §5.2, election safety. */
 void holds_one_leader(struct cluster *c, struct cluster_node *n)
 {
-    const struct consensus *cons = store_consensus(n->store);
-    if (cons == NULL || !consensus_is_leader(cons))
+    struct cons_status s;
+    if (!store_cons_status(n->store, STORE_FIRST_RANGE_ID, &s) || s.state != CONS_LEADER)
         return;
-    uint64_t term = consensus_term(cons);
+    uint64_t term = s.term;
     uint64_t *leader = slot_at(&c->leader_of, &c->leader_cap, term);
     uint64_t id = (uint64_t)(n - c->nodes) + 1;
     if (*leader == 0) {

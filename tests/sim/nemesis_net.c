@@ -44,8 +44,9 @@ static struct cluster_node *leader(struct cluster *c)
 {
     for (uint32_t i = 0; i < c->opt.nodes; i++) {
         struct cluster_node *n = &c->nodes[i];
-        if (cluster_node_runs(n) && store_consensus(n->store) != NULL &&
-            consensus_is_leader(store_consensus(n->store)))
+        struct cons_status s;
+        if (cluster_node_runs(n) && store_cons_status(n->store, STORE_FIRST_RANGE_ID, &s) &&
+            s.state == CONS_LEADER)
             return n;
     }
     return NULL;

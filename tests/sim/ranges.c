@@ -53,12 +53,9 @@ bool is_up(size_t i)
 
 bool leads(size_t i, uint64_t range_id)
 {
-    const struct consensus *c = store_consensus_of(run.rig.stores[i], range_id);
     struct cons_status s;
-    if (c == NULL)
-        return false;
-    consensus_status(c, &s);
-    return s.state == CONS_LEADER && s.is_ready;
+    return store_cons_status(run.rig.stores[i], range_id, &s) && s.state == CONS_LEADER &&
+           s.is_ready;
 }
 
 size_t leader_at(struct slice key, uint64_t *ret_range)

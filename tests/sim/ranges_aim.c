@@ -9,6 +9,7 @@
 #include "store/absorb.h"
 #include "store/pulse.h"
 #include "store/store_internal.h"
+#include "wire/pulse_msg.h"
 
 enum { STEP_US = 200, SLOW_MS = 15000, ANSWER_MS = 4000 };
 
@@ -592,6 +593,47 @@ static void the_leader_of_sleepers_goes(void)
     run.restart_us[at] = sim_now_us(run.rig.sim) + below(1000) * RIG_MS;
 }
 
+static bool does_leader_sleep(const struct aim *aim)
+{
+    return sleeps_at(aim->store, aim->range_id);
+}
+
+static bool is_leader_awake(const struct aim *aim)
+{
+    return is_up(aim->store) && !does_leader_sleep(aim);
+}
+
+/* The last word of a replica that was damaged, and is whole again or gone: its leader wakes, looks
+ * at everybody, and all sleep as before. */
+static void a_sleeper_is_in_trouble(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    struct cons_status was = {0}, is = {0};
+    aim.store = lull_to_sleep(some_key(raw), &aim);
+    if (aim.store == run.rig.count || !does_leader_sleep(&aim))
+        return;
+    size_t other = (aim.store + 1 + below(run.rig.count - 1)) % run.rig.count;
+    if (!is_up(other) || store_range_of(run.rig.stores[other], aim.range_id) == NULL)
+        return;
+    store_cons_status(run.rig.stores[aim.store], aim.range_id, &was);
+    struct pulse_item word = {
+        .kind = PULSE_WAKE,
+        .group = aim.range_id,
+        .from_replica = range_replica_id(store_range_of(run.rig.stores[other], aim.range_id)),
+        .to_replica = was.replica_id,
+        .term = was.term,
+    };
+    pulse_send_item(run.rig.stores[other], aim.store + 1, &word);
+    if (!await(is_leader_awake, &aim, 200))
+        return; /* lost on its way */
+    ranges_met("asleep: a member in trouble");
+    if (below(2) == 0 || !await(do_all_sleep, &aim, 6000))
+        return; /* the next thing meets them awake */
+    if (store_cons_status(run.rig.stores[aim.store], aim.range_id, &is) && is.term < was.term)
+        die("a range fell asleep in an earlier term than before");
+}
+
 /* The leader reads by its lease while all sleep, as late as it can before it is cut off: those
  * who sleep have promised nothing. */
 static void the_leader_of_sleepers_is_cut_off(void)
@@ -645,7 +687,7 @@ void ranges_aim(void)
         the_deposed_speaks_to_the_removed,
         a_split_while_one_is_fed,
     };
-    static void (*const asleep[])(void) = {the_leader_of_sleepers_goes,
+    static void (*const asleep[])(void) = {the_leader_of_sleepers_goes, a_sleeper_is_in_trouble,
                                            the_leader_of_sleepers_is_cut_off};
     if (run.is_sleepy && below(3) == 0)
         asleep[below(ARRAY_LEN(asleep))]();
@@ -669,6 +711,7 @@ void ranges_aim_expect(struct cover *cover)
         "split: a member is fed",
         "asleep: leader died",
         "asleep: leader cut off",
+        "asleep: a member in trouble",
         "sleep: woken by silence",
         "sleep: woken by a boot number",
         "sleep: woken by doubt",

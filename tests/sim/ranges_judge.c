@@ -375,8 +375,7 @@ void describe(void)
             struct range *range = store_range_of(run.rig.stores[i], id);
             const struct range_descriptor *d = range_descriptor(range);
             struct cons_status s = {0};
-            if (store_consensus_of(run.rig.stores[i], id) != NULL)
-                consensus_status(store_consensus_of(run.rig.stores[i], id), &s);
+            store_cons_status(run.rig.stores[i], id, &s);
             const struct merges *merges = &range_meta(range)->merges;
             printf("  [%.*s,%.*s) frozen %llx outcomes %u", MAX((int)d->start_len - 5, 0),
                    d->start + 5, MAX((int)d->end_len - 5, 0), d->end + 5,

@@ -258,14 +258,126 @@ static void test_park(void **state)
     rig_close(&r);
 }
 
-static void test_leader_is_not_parked(void **state)
+/* Put the sleeping leader away and start it again, LONG_MS later. */
+static void park_and_lead_on(void)
+{
+    struct cons_parked *parked = NULL;
+    assert_int_equal(consensus_park(r.m.c, &parked), 0);
+    r.m.c = NULL;
+    assert_true(parked->leader == 1 && parked->vote == 1);
+    r.now += LONG_MS;
+    rig_clear(&r);
+    uint64_t writes = r.m.next_write_id;
+    struct cons_options opts = r.m.opts;
+    opts.seed += 1;
+    assert_int_equal(consensus_unpark(&r.m.c, &opts, r.now, parked, NULL), 0);
+    free(parked);
+    consensus_check(r.m.c);
+    assert_true(r.m.next_write_id == writes && r.m.n_writes == 0); /* nothing is new on disk */
+}
+
+static void test_leader_leads_on(void **state)
 {
     (void)state;
     struct cons_parked *parked = NULL;
+    struct cons_status st;
+    struct cons_rest again;
+    struct cons_rest rest = open_leader();
+    assert_int_equal(consensus_park(r.m.c, &parked), ERR_BUSY); /* awake */
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    park_and_lead_on();
+    consensus_status(r.m.c, &st);
+    assert_true(st.state == CONS_LEADER && st.is_ready && st.term == 6 && st.vote == 1);
+    assert_true(st.commit == 11 && st.applied == 11 && st.last_index == 11);
+    assert_int_equal(st.n_members, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(st.members[i].match == 11 && st.members[i].is_live &&
+                    st.members[i].role == CONS_VOTER);
+    assert_int_equal(rig_count(&r, CONS_MSG_VOTE), 0);
+    assert_true(consensus_rest(r.m.c, &again));
+    assert_true(again.index == rest.index && again.term == rest.term);
+    /* A majority of the voters that there are counts, not of those that the library began with. */
+    assert_true(rig_propose(&r, 1) == 12);
+    rig_persist(&r);
+    assert_int_equal(consensus_commit(r.m.c), 11);
+    const struct cons_msg *m = rig_last(&r, CONS_MSG_APPEND, 2);
+    assert_true(m != NULL && m->append.prev_index == 11 && m->append.prev_term == 6 &&
+                m->append.n == 1);
+    rig_append_result(&r, 2, 6, 0, 12);
+    assert_int_equal(consensus_commit(r.m.c), 12);
+    consensus_check(r.m.c);
+    rig_close(&r);
+}
+
+/* Unheard for an election time-out it steps down, like any leader. */
+static void test_leader_that_led_on_is_left(void **state)
+{
+    (void)state;
     struct cons_rest rest = open_leader();
     assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
-    assert_int_equal(consensus_park(r.m.c, &parked), ERR_BUSY);
-    assert_true(consensus_is_asleep(r.m.c));
+    park_and_lead_on();
+    for (uint32_t i = 0; i < 3 * RIG_ET / RIG_HB; i++)
+        rig_tick(&r, RIG_HB);
+    assert_true(rig_count(&r, CONS_MSG_APPEND) > 0);
+    assert_false(consensus_is_leader(r.m.c));
+    rig_close(&r);
+}
+
+/* What was asked before counts no more; a lease begins anew, and not where it was given up. */
+static void test_leader_parked_has_no_lease(void **state)
+{
+    (void)state;
+    for (int gives_up = 0; gives_up < 2; gives_up++) {
+        struct seen s = {.read = {.cb = seen_cb, .deadline_ms = UINT64_MAX}};
+        struct cons_rest rest = open_leader();
+        r.m.opts.lease_ms = RIG_ET;
+        if (gives_up)
+            consensus_give_up_lease(r.m.c);
+        assert_int_equal(consensus_read(r.m.c, &s.read), 0);
+        consensus_flush(r.m.c, r.now);
+        uint64_t number = rig_last(&r, CONS_MSG_PROBE, 2)->probe.number;
+        rig_probe_result(&r, 2, 6, number);
+        assert_int_equal(s.calls, 1);
+        assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+        park_and_lead_on();
+        s = (struct seen){.read = {.cb = seen_cb, .deadline_ms = UINT64_MAX, .by_lease = true}};
+        assert_int_equal(consensus_read(r.m.c, &s.read), 0);
+        consensus_flush(r.m.c, r.now);
+        rig_probe_result(&r, 2, 6, number); /* an old answer */
+        assert_int_equal(s.calls, 0);
+        struct cons_msg m = rig_msg(&r, CONS_MSG_PROBE_RESULT, 2, 6);
+        m.probe.number = rig_last(&r, CONS_MSG_PROBE, 2)->probe.number;
+        m.probe.promise_ms = RIG_ET;
+        assert_int_equal(rig_receive(&r, &m), 0);
+        assert_int_equal(s.calls, 1);
+        struct seen t = {.read = {.cb = seen_cb, .deadline_ms = UINT64_MAX, .by_lease = true}};
+        assert_int_equal(consensus_read(r.m.c, &t.read), 0);
+        consensus_flush(r.m.c, r.now);
+        assert_int_equal(t.calls, !gives_up);
+        consensus_read_cancel(r.m.c, &t.read);
+        rig_close(&r);
+    }
+}
+
+/* Learners are learners, and one that leads alone stays in its term. */
+static void test_leader_leads_on_alone(void **state)
+{
+    (void)state;
+    struct cons_status st;
+    struct cons_rest rest;
+    rig_open(&r, 1, 0, "1V 2L", 5, 0, 0, 0);
+    rig_persist(&r);
+    member_apply(&r.m, r.now);
+    rig_append_result(&r, 2, 6, 0, 11);
+    assert_true(consensus_rest(r.m.c, &rest));
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    park_and_lead_on();
+    consensus_status(r.m.c, &st);
+    assert_true(st.state == CONS_LEADER && st.is_ready && st.term == rest.term);
+    assert_true(st.members[1].role == CONS_LEARNER && st.members[1].match == rest.index);
+    assert_true(rig_propose(&r, 1) == rest.index + 1);
+    rig_persist(&r);
+    assert_int_equal(consensus_commit(r.m.c), rest.index + 1);
     rig_close(&r);
 }
 
@@ -319,12 +431,21 @@ static void test_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_leader_rests),          cmocka_unit_test(test_leader_has_work),
-        cmocka_unit_test(test_follower_rests),        cmocka_unit_test(test_follower_does_not_know),
-        cmocka_unit_test(test_follower_wakes_calmly), cmocka_unit_test(test_follower_stood_still),
-        cmocka_unit_test(test_leader_stood_still),    cmocka_unit_test(test_read_wakes),
-        cmocka_unit_test(test_compact_asleep),        cmocka_unit_test(test_park),
-        cmocka_unit_test(test_leader_is_not_parked),  cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_leader_rests),
+        cmocka_unit_test(test_leader_has_work),
+        cmocka_unit_test(test_follower_rests),
+        cmocka_unit_test(test_follower_does_not_know),
+        cmocka_unit_test(test_follower_wakes_calmly),
+        cmocka_unit_test(test_follower_stood_still),
+        cmocka_unit_test(test_leader_stood_still),
+        cmocka_unit_test(test_read_wakes),
+        cmocka_unit_test(test_compact_asleep),
+        cmocka_unit_test(test_park),
+        cmocka_unit_test(test_leader_leads_on),
+        cmocka_unit_test(test_leader_that_led_on_is_left),
+        cmocka_unit_test(test_leader_parked_has_no_lease),
+        cmocka_unit_test(test_leader_leads_on_alone),
+        cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);
 }

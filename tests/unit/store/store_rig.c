@@ -326,8 +326,9 @@ void rig_bootstrap_request(struct rig *rig, struct request *request)
 size_t rig_leader(const struct rig *rig)
 {
     for (size_t i = 0; i < rig->count; i++) {
-        const struct consensus *c = rig->stores[i] == NULL ? NULL : store_consensus(rig->stores[i]);
-        if (c != NULL && consensus_is_leader(c))
+        struct cons_status s;
+        if (rig->stores[i] != NULL && store_cons_status(rig->stores[i], STORE_FIRST_RANGE_ID, &s) &&
+            s.state == CONS_LEADER)
             return i;
     }
     return rig->count;

@@ -16,13 +16,11 @@
 
 static uint32_t voters_of(const struct rig *rig, size_t i, uint64_t range_id)
 {
-    const struct consensus *c =
-        rig->stores[i] == NULL ? NULL : store_consensus_of(rig->stores[i], range_id);
     struct cons_status s;
     uint32_t voters = 0;
-    if (c == NULL || !consensus_is_leader(c))
+    if (rig->stores[i] == NULL || !store_cons_status(rig->stores[i], range_id, &s) ||
+        s.state != CONS_LEADER)
         return 0;
-    consensus_status(c, &s);
     for (uint32_t k = 0; k < s.n_members; k++)
         voters += s.members[k].role == CONS_VOTER;
     return voters;

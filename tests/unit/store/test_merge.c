@@ -21,11 +21,9 @@ static const struct range_descriptor *descriptor(size_t at, uint64_t range_id)
 static size_t leader_of(uint64_t range_id)
 {
     for (size_t i = 0; i < rig.count; i++) {
-        const struct consensus *c =
-            rig.stores[i] == NULL ? NULL : store_consensus_of(rig.stores[i], range_id);
         struct cons_status s = {0};
-        if (c != NULL)
-            consensus_status(c, &s);
+        if (rig.stores[i] != NULL)
+            store_cons_status(rig.stores[i], range_id, &s);
         if (s.state == CONS_LEADER && s.is_ready)
             return i;
     }

@@ -29,6 +29,19 @@ static struct store_sleep_stats stats_of(const struct rig *rig, size_t i)
     return s;
 }
 
+/* Of its consensus, parked or not. */
+static struct cons_status status_of(const struct rig *rig, size_t i)
+{
+    struct cons_status s = {0};
+    store_cons_status(rig->stores[i], STORE_FIRST_RANGE_ID, &s);
+    return s;
+}
+
+static bool leads(const struct rig *rig, size_t i)
+{
+    return status_of(rig, i).state == CONS_LEADER;
+}
+
 static uint32_t asleep(const struct rig *rig)
 {
     uint32_t n = 0;
@@ -70,15 +83,15 @@ static void assert_get(struct rig *rig, size_t at, const char *key, const char *
     assert_string_equal(answer->value, value);
 }
 
-/* All sleep, the followers parked; work wakes them, and they sleep again. */
+/* All sleep, parked, the leader too; work wakes them, and they sleep again. */
 static void test_sleeps_and_wakes(void **state)
 {
     (void)state;
     struct rig rig;
     size_t leader = open_sleepy(&rig, 300000);
     run_until_asleep(&rig, 3);
-    assert_int_equal(parked(&rig), 2);
-    uint64_t term = consensus_term(store_consensus(rig.stores[leader]));
+    assert_int_equal(parked(&rig), 3);
+    uint64_t term = status_of(&rig, leader).term;
     rig_run(&rig, 20000 * RIG_MS);
     assert_int_equal(asleep(&rig), 3); /* nothing stirs them */
     struct rig_answer *put = rig_put(&rig, leader, "a", "1", 5000);
@@ -88,7 +101,7 @@ static void test_sleeps_and_wakes(void **state)
     run_until_asleep(&rig, 3);
     assert_get(&rig, leader, "a", "1");
     run_until_asleep(&rig, 3);
-    assert_true(consensus_term(store_consensus(rig.stores[leader])) == term);
+    assert_true(status_of(&rig, leader).term == term);
     for (size_t i = 0; i < 3; i++) {
         assert_true(stats_of(&rig, i).woken_by_silence + stats_of(&rig, i).woken_by_boot == 0);
         store_check(rig.stores[i]);
@@ -140,7 +153,7 @@ static void test_leader_restarts(void **state)
     struct rig rig;
     size_t leader = open_sleepy(&rig, 300000);
     run_until_asleep(&rig, 3);
-    uint64_t term = consensus_term(store_consensus(rig.stores[leader]));
+    uint64_t term = status_of(&rig, leader).term;
     rig_crash(&rig, leader, SIM_CRASH_KILL);
     assert_int_equal(rig_start(&rig, leader, NULL), 0);
     uint64_t by_silence = 0;
@@ -157,7 +170,7 @@ static void test_leader_restarts(void **state)
     assert_put(&rig, next, "a", "1");
     next = rig_leader(&rig);
     assert_true(next < 3);
-    assert_true(consensus_term(store_consensus(rig.stores[next])) > term);
+    assert_true(status_of(&rig, next).term > term);
     assert_put(&rig, next, "a", "2");
     run_until_asleep(&rig, 3);
     rig_close(&rig);
@@ -171,7 +184,7 @@ static void test_follower_dies(void **state)
     struct rig rig;
     size_t leader = open_sleepy(&rig, 300000);
     run_until_asleep(&rig, 3);
-    uint64_t term = consensus_term(store_consensus(rig.stores[leader]));
+    uint64_t term = status_of(&rig, leader).term;
     size_t other = (leader + 1) % 3;
     rig_crash(&rig, other, SIM_CRASH_POWER);
     rig_run(&rig, 3000 * RIG_MS);
@@ -179,7 +192,7 @@ static void test_follower_dies(void **state)
     assert_put(&rig, leader, "a", "3");
     assert_int_equal(rig_start(&rig, other, NULL), 0);
     run_until_asleep(&rig, 3);
-    assert_true(consensus_term(store_consensus(rig.stores[leader])) == term);
+    assert_true(status_of(&rig, leader).term == term);
     assert_true(range_meta(store_range(rig.stores[other]))->applied_index ==
                 range_meta(store_range(rig.stores[leader]))->applied_index);
     rig_close(&rig);
@@ -197,7 +210,7 @@ static void test_partition(void **state)
     sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[(leader + 2) % 3], false);
     rig_run(&rig, 5000 * RIG_MS);
     size_t next = (leader + 1) % 3;
-    if (!consensus_is_leader(store_consensus(rig.stores[next])))
+    if (!leads(&rig, next))
         next = (leader + 2) % 3;
     assert_put(&rig, next, "a", "2");
     struct rig_answer *get = rig_get(&rig, leader, "a", 1000);
@@ -254,12 +267,7 @@ static void test_drained(void **state)
     rig_run(&rig, 300 * RIG_MS);
     assert_int_equal(rig.drained, 1);
     size_t next = (leader + 1) % 3;
-    struct store *others[] = {rig.stores[next], rig.stores[(leader + 2) % 3]};
-    bool is_led = false;
-    for (int i = 0; i < 2; i++)
-        is_led = is_led || (store_consensus(others[i]) != NULL &&
-                            consensus_is_leader(store_consensus(others[i])));
-    assert_true(is_led);
+    assert_true(leads(&rig, next) || leads(&rig, (leader + 2) % 3));
     rig_close(&rig);
 }
 
@@ -659,8 +667,7 @@ static void test_older_store(void **state)
         rig_run(&rig, RIG_MS);
     }
     rig_run(&rig, 500 * RIG_MS);
-    assert_int_equal(consensus_commit(store_consensus(rig.stores[older])),
-                     consensus_commit(store_consensus(rig.stores[leader])));
+    assert_int_equal(status_of(&rig, older).commit, status_of(&rig, leader).commit);
     assert_reads_at_older(&rig, older);
     rig_crash(&rig, older, SIM_CRASH_KILL);
     rig.options.protocol_max = 0;

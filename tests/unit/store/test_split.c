@@ -49,9 +49,9 @@ static struct rig_answer *split(size_t at, const char *key, uint64_t range_id,
 static size_t leader_of(uint64_t range_id)
 {
     for (size_t i = 0; i < rig.count; i++) {
-        const struct consensus *c =
-            rig.stores[i] == NULL ? NULL : store_consensus_of(rig.stores[i], range_id);
-        if (c != NULL && consensus_is_leader(c))
+        struct cons_status s;
+        if (rig.stores[i] != NULL && store_cons_status(rig.stores[i], range_id, &s) &&
+            s.state == CONS_LEADER)
             return i;
     }
     return rig.count;
