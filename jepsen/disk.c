@@ -86,6 +86,18 @@ static bool is_below(const char *path)
     return len > 0 && strncmp(path, disk.root, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
+/* The path as a process means it that works in some folder; into `room`, where it is relative. */
+static const char *whole_path(const char *path, char room[PATH_MAX])
+{
+    size_t len;
+    if (path == NULL || path[0] == '/' || disk.root[0] == '\0' || getcwd(room, PATH_MAX) == NULL)
+        return path;
+    len = strlen(room);
+    if (snprintf(room + len, PATH_MAX - len, "/%s", path) >= (int)(PATH_MAX - len))
+        return path;
+    return room;
+}
+
 static void folder_of(const char *path, char ret[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
@@ -398,7 +410,8 @@ int open(const char *path, int flags, ...)
 {
     mode_t mode = 0;
     va_list args;
-    char folder[PATH_MAX];
+    char folder[PATH_MAX], room[PATH_MAX];
+    path = whole_path(path, room);
     va_start(args, flags);
     if (flags & O_CREAT)
         mode = va_arg(args, mode_t);
@@ -442,6 +455,17 @@ static char *bytes_before(int fd, uint64_t offset, uint64_t len, uint64_t size, 
     return bytes;
 }
 
+/* How much of a write reaches the disk as power goes in its middle: up to a sector's end, any
+ * but the last. */
+static size_t torn_len(size_t len, off_t offset)
+{
+    size_t first = DISK_SECTOR - (size_t)offset % DISK_SECTOR;
+    size_t ends = first >= len ? 0 : (len - first - 1) / DISK_SECTOR + 1;
+    if (ends == 0)
+        return len;
+    return first + disk.seq * 0x9e3779b97f4a7c15u / 65536 % ends * DISK_SECTOR;
+}
+
 ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
 {
     struct stat st;
@@ -471,8 +495,9 @@ ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
     record(&r, payload, NULL, NULL);
     free(before);
     free(payload);
-    bool is_torn = len > DISK_SECTOR && fault_due(&disk.control->tear);
-    ssize_t n = real_pwrite(fd, data, is_torn ? len / 2 / DISK_SECTOR * DISK_SECTOR : len, offset);
+    size_t whole = torn_len(len, offset);
+    bool is_torn = whole < len && fault_due(&disk.control->tear);
+    ssize_t n = real_pwrite(fd, data, is_torn ? whole : len, offset);
     if (is_torn)
         kill(getpid(), SIGKILL);
     disk.control->writes++;
@@ -573,7 +598,9 @@ static uint64_t keep(const char *path, char ret_kept[64])
 
 int rename(const char *from, const char *to)
 {
-    char folder[PATH_MAX], kept[64], payload[2 * PATH_MAX + 80];
+    char folder[PATH_MAX], kept[64], payload[2 * PATH_MAX + 80], rooms[2][PATH_MAX];
+    from = whole_path(from, rooms[0]);
+    to = whole_path(to, rooms[1]);
     if (!is_below(to))
         return real_rename(from, to);
     pthread_mutex_lock(&disk.lock);
@@ -589,7 +616,8 @@ int rename(const char *from, const char *to)
 
 int unlink(const char *path)
 {
-    char folder[PATH_MAX], kept[64], payload[PATH_MAX + 80];
+    char folder[PATH_MAX], kept[64], payload[PATH_MAX + 80], room[PATH_MAX];
+    path = whole_path(path, room);
     if (!is_below(path))
         return real_unlink(path);
     pthread_mutex_lock(&disk.lock);
@@ -617,6 +645,9 @@ static int named(enum disk_type type, const char *path)
 
 int link(const char *from, const char *to)
 {
+    char rooms[2][PATH_MAX];
+    from = whole_path(from, rooms[0]);
+    to = whole_path(to, rooms[1]);
     if (!is_below(to))
         return real_link(from, to);
     pthread_mutex_lock(&disk.lock);
@@ -628,6 +659,8 @@ int link(const char *from, const char *to)
 
 int mkdir(const char *path, mode_t mode)
 {
+    char room[PATH_MAX];
+    path = whole_path(path, room);
     if (!is_below(path))
         return real_mkdir(path, mode);
     pthread_mutex_lock(&disk.lock);

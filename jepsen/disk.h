@@ -50,7 +50,8 @@ struct disk_control {
     uint32_t sync_delay_us; /* every sync takes so much longer */
     uint32_t sync_fail;     /* so many syncs fail with EIO */
     uint32_t write_fail;    /* so many writes fail with EIO */
-    uint32_t tear;          /* the next write is cut in the middle and the process killed */
+    uint32_t tear;          /* the next write over the end of a sector stops at one, and the
+                               process is killed */
     uint64_t syncs;         /* done */
     uint64_t writes;
 };

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+from . import redis
+
 PROCESSES_MAX = 10**6  # numbers of workers' own processes stay below
 HERE = os.path.dirname(os.path.abspath(__file__))
 LATE_S = 20  # beyond its own deadline, then a client process counts as hung
@@ -77,6 +79,9 @@ class Worker(threading.Thread):
 
     def argv(self):
         run = self.run_
+        if self.kind == "redis":
+            return run.control.client_command([sys.executable, "-B", redis.CLIENT,
+                                               run.cluster.endpoints])
         if self.kind == "cli":
             program = [sys.executable, "-B", os.path.join(HERE, "cli_client.py"),
                        os.path.join(run.options.bin, "holdfast")]

@@ -51,6 +51,7 @@ class Control:
         self.slow_stops = []  # (seconds, node): was killed because it did not end
         self.began = time.monotonic()
         self.ballast = set()
+        self.program = None  # node -> argv, in place of holdfastd
         self.everyone = [n.address for n in nodes]  # whose connections a reset ends
         self.watch_every_s = 0.2
 
@@ -102,6 +103,8 @@ class Control:
 
     def command(self, node):
         """What runs there, or will with the next start."""
+        if self.program is not None:
+            return self.program(node)
         return [self.binary(node), "--config", node.conf]
 
     def binary(self, node):

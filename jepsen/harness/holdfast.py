@@ -27,6 +27,8 @@ heartbeat = 60ms
 
 
 class Cluster:
+    client_kind = None  # the workload's
+
     def __init__(self, control, options):
         self.control, self.options, self.nodes = control, options, control.nodes
         self.endpoints = ",".join(self.endpoint(n) for n in self.nodes)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from . import needs, nemesis, net, run, workloads
+from . import needs, nemesis, net, redis, run, workloads
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
@@ -40,6 +40,9 @@ def parser_of(doc):
     add("--nemesis", default="all", metavar="N,…",
         help="all, none, or some of: " + ", ".join(nemesis.KINDS))
     add("--time", type=float, default=60, metavar="S", help="seconds with faults (60)")
+    add("--system", choices=("holdfast", *redis.SYSTEMS), default="holdfast",
+        help="what is tested; a control: one Redis that syncs every write, or once a second (then "
+             "it must lose some when power goes). Installs Debian's redis-server if there is none")
     add("--nodes", type=int, default=5, metavar="N", help="3 to 9 (5)")
     add("--concurrency", type=int, default=20, metavar="N", help="client processes (20)")
     add("--rate", type=float, default=500, metavar="R", help="operations a second, of all (500)")
@@ -157,16 +160,40 @@ def build_if_missing():
     return True
 
 
-def check(options):
-    """What is wrong with the flags; None if nothing is."""
-    if options.workload not in workloads.ALL:
-        return f"no workload '{options.workload}': {', '.join(workloads.ALL)}"
-    if not 3 <= options.nodes <= 9:
-        return "--nodes is 3 to 9"
+def check_sizes(options):
+    """What holds for every system."""
     if not 1 <= options.concurrency <= 500 or not 0 < options.rate <= 100000:
         return "--concurrency is 1 to 500, --rate above 0 and at most 100000"
     if not 1 <= options.time <= 86400 or options.test_count < 1 or options.timeout_ms < 1:
         return "--time is 1 to 86400 s, --test-count and --timeout-ms at least 1"
+    if options.at_once < 1 or options.pace <= 0.5 or not 128 <= options.disk_mib <= 4096:
+        return "--at-once is at least 1, --pace above 0.5, --disk-mib 128 to 4096"
+    return None
+
+
+def check_control(options):
+    """What is wrong for a system that is not Holdfast: it has a few workloads and faults."""
+    name = f"--system {options.system}"
+    if options.workload not in redis.WORKLOADS:
+        return f"{name} has the workloads {', '.join(redis.WORKLOADS)}"
+    if not set(options.nemesis.split(",")) <= {"all", "none", *redis.NEMESES}:
+        return f"{name} has the nemeses {', '.join(redis.NEMESES)}"
+    if options.ssh or options.binary_b or options.plant or options.clients != "mixed":
+        return f"{name} takes no --ssh, --binary-b, --plant, --clients"
+    if options.nemesis == "all":
+        options.nemesis = ",".join(redis.NEMESES)
+    options.nodes = 1
+    return check_sizes(options) or redis.install()
+
+
+def check(options):
+    """What is wrong with the flags; None if nothing is."""
+    if options.workload not in workloads.ALL:
+        return f"no workload '{options.workload}': {', '.join(workloads.ALL)}"
+    if options.system != "holdfast":
+        return check_control(options)
+    if not 3 <= options.nodes <= 9:
+        return "--nodes is 3 to 9"
     if options.clients not in ("mixed", *workloads.ALL[options.workload].clients):
         return f"--clients: {options.workload} has no clients of the kind {options.clients}"
     if options.ssh and not re.fullmatch(r"/[\w./-]+", options.there):
@@ -175,9 +202,7 @@ def check(options):
         return f"--binary-b: {options.binary_b} is no program"
     if options.binary_b and options.ssh and not options.binary_b.startswith("/"):
         return "--binary-b is an absolute path with --ssh"
-    if options.at_once < 1 or options.pace <= 0.5 or not 128 <= options.disk_mib <= 4096:
-        return "--at-once is at least 1, --pace above 0.5, --disk-mib 128 to 4096"
-    return None
+    return check_sizes(options)
 
 
 def prepare(options):

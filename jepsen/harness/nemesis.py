@@ -327,19 +327,39 @@ class Rot(Fault):
 
 
 class Power(Fault):
-    """Nodes, mostly all of them, lose power at once, and what they had not synced."""
+    """Nodes, mostly all of them, lose power at once, and what they had not synced. In half of
+    the cases it goes in the middle of a write of each, which stops at the end of a sector."""
     longest_s = 3
+    TEAR_S = 0.3  # for each to come to such a write; those behind a leader that died may not
 
     def begin(self):
         everyone = self.rng.random() < 0.6
-        self.say("power off", self.world.nodes if everyone else self.some())
-        in_threads(self.control.kill, self.nodes)
+        nodes = self.world.nodes if everyone else self.some()
+        is_torn = self.rng.random() < 0.5
+        torn = self.tear(nodes) if is_torn else 0
+        self.say("power off", nodes)
+        in_threads(self.control.kill, nodes)
         lost = 0
-        for node in self.nodes:
-            said = self.control.power_off(node, self.rng.getrandbits(32),
-                                          self.rng.choice((None, None, "--all")))
+        for node in nodes:
+            node.is_expendable -= is_torn
+            said = self.control.power_off(node, self.rng.getrandbits(32), self.rng.choice(
+                (None, "--none") if is_torn else (None, None, "--all")))
             lost += json.loads(said)["sectors"]
-        self.text += f" ({lost} sectors that were not synced are lost)"
+        self.text += (f" ({torn} writes are torn, " if is_torn else " (")
+        self.text += f"{lost} sectors that were not synced are lost)"
+
+    def tear(self, nodes):
+        """How many died in the middle of a write."""
+        for node in nodes:
+            node.is_expendable += 1
+            self.control.disk_fault(node, tear=1)
+        until = time.monotonic() + self.TEAR_S
+        while any(self.control.is_running(n) for n in nodes) and time.monotonic() < until:
+            time.sleep(0.01)
+        torn = sum(not self.control.is_running(n) for n in nodes)
+        for node in nodes:
+            self.control.disk_fault(node, tear=0)
+        return torn
 
     def end(self):
         in_threads(self.control.start, self.nodes)

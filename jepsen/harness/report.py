@@ -485,6 +485,7 @@ def page(events, result, nodes, out):
         f'{html.escape(result["why"])}</p>',
         f'<p><code>{html.escape(result["command"])}</code></p>',
         table(("", ""), [
+            ("system", result.get("system", "holdfast")),
             ("nodes, clients", f"{result['nodes']}, {result['concurrency']}"),
             ("operations", f"{f['operations']}: {f['ok']} done, {f['fail']} not done, "
                            f"{f['info']} not known; {f['ok_share']:.1%} answered"),

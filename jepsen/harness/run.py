@@ -7,7 +7,7 @@ import re
 import threading
 import time
 
-from . import clients, control, history, holdfast, nemesis, net, report, workloads
+from . import clients, control, history, holdfast, nemesis, net, redis, report, workloads
 
 TELLING = re.compile(r"^holdfastd: |Z error |assertion|damaged")
 FIRST_S = 30  # of a cluster without faults, for each of the first operations
@@ -32,7 +32,8 @@ class Run:
         self.result = {"workload": options.workload, "nemesis": options.nemesis,
                        "seed": options.seed, "time_s": options.time, "nodes": options.nodes,
                        "concurrency": options.concurrency, "rate": options.rate,
-                       "command": options.command, "plant": options.plant}
+                       "command": options.command, "plant": options.plant,
+                       "system": options.system}
         nodes = [control.Node(i, net.address(i), os.path.join(options.out, f"n{i}"))
                  for i in range(1, options.nodes + 1)]
         if options.ssh:
@@ -44,7 +45,8 @@ class Run:
             self.control = control.LocalControl(options, nodes)
             self.control.net.wire_program = os.path.join(options.bin, "jepsen-wire")
         self.nodes = nodes
-        self.cluster = holdfast.Cluster(self.control, options)
+        system = holdfast if options.system == "holdfast" else redis
+        self.cluster = system.Cluster(self.control, options)
         self.nemesis = None
         if options.nemesis:
             self.nemesis = nemesis.Nemesis(self, options.nemesis, options.seed, options.pace,
@@ -77,7 +79,7 @@ class Run:
     def one_by_one(self, operations, seconds):
         """One after another, each again and again until it succeeds. What one of them never
         did in so many seconds; None if all succeeded."""
-        worker = clients.Worker(self, 0, "library")
+        worker = clients.Worker(self, 0, self.cluster.client_kind or "library")
         worker.process = 1000000
         stuck = None
         for op in operations:
@@ -135,7 +137,7 @@ class Run:
         return (clients.Repeater if kind == "sender" else clients.Worker)(self, number, kind)
 
     def client_kinds(self):
-        kind = self.options.clients
+        kind = self.cluster.client_kind or self.options.clients
         has = self.workload.clients
         if kind == "mixed" and "sender" in has:
             return ["sender", "library"]

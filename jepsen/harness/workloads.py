@@ -126,7 +126,8 @@ class Register(Workload):
 
 class Set(Workload):
     """Elements are added, each once; reads see all of them. A new set is begun when one is
-    full, and at the end all are read."""
+    full, and at the end all are read. An element stands in the store with a value that it
+    tells, now and then of several sectors of a disk: with another it is another element."""
     name = "set"
     models = ("strict-set",)
     ELEMENTS = 300
@@ -145,6 +146,10 @@ class Set(Workload):
         return Op({"f": "read", "key": f"s{number:05}", "value": None},
                   {"f": "scan", "key": f"s{number:05}/", "value": [1000, 0]})
 
+    @staticmethod
+    def value(element):
+        return f"{element} " * (200 if element % 12 == 0 else 1)
+
     def next(self, rng, kind, number):
         with self.lock:
             now = self.element // self.ELEMENTS
@@ -154,13 +159,17 @@ class Set(Workload):
             name = f"s{now:05}"
             element = self.element
         return Op({"f": "add", "key": name, "value": element},
-                  {"f": "write", "key": f"{name}/{element:08}", "value": "1"})
+                  {"f": "write", "key": f"{name}/{element:08}", "value": self.value(element)})
+
+    def seen(self, key, value):
+        element = int(key.split("/")[1])
+        return element if value == self.value(element) else f"{element}: {value[:32]}"
 
     def complete(self, op, answer):
         done = super().complete(op, answer)
         done.pop("version", None)
         if done["type"] == "ok" and op.op["f"] == "read":
-            done["value"] = [int(row[0].split("/")[1]) for row in answer["value"]]
+            done["value"] = [self.seen(row[0], row[1]) for row in answer["value"]]
         elif done["type"] == "ok":
             done["value"] = op.op["value"]
         return done

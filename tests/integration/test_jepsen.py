@@ -40,6 +40,9 @@ def test_refusals():
                         (("--nodes", "2"), "--nodes is 3 to 9"),
                         (("--rate", "0"), "--rate above 0"),
                         (("--binary-b", "/nowhere"), "--binary-b: /nowhere is no program"),
+                        (("--workload", "set", "--clients", "sender"), "no clients of the kind"),
+                        (("--system", "redis", "--workload", "bank"), "has the workloads"),
+                        (("--system", "redis", "--nemesis", "partition"), "has the nemeses"),
                         (("--bin", "/nowhere"), "jepsen-client is not in /nowhere")):
         done = run(*argv)
         check(done.returncode == 2 and words in done.stderr, argv, done.returncode, done.stderr)

@@ -97,6 +97,11 @@ LEFT = [
      "os.rename(R+'/a',R+'/b'); sync_dir()", "b", b"x"),
     ("f=o('a'); w(f,b'x',0); os.fsync(f); sync_dir(); os.link(R+'/a',R+'/b')", "b", None),
     ("os.mkdir(R+'/d'); f=o('d/a'); w(f,b'x',0); os.fsync(f); sync_dir('/d')", "d/a", b"x"),
+    ("os.chdir(R); f=os.open('a',os.O_RDWR|os.O_CREAT); w(f,b'x'*9,0); os.fsync(f); sync_dir();"
+     "w(f,b'y',0)", "a", b"x" * 9),
+    ("os.chdir(R); f=o('a'); w(f,b'x',0); os.fsync(f); sync_dir(); os.rename('a','b')", "a", b"x"),
+    ("os.chdir(R); f=o('a'); w(f,b'x',0); os.fsync(f); sync_dir(); os.unlink('a')", "a", b"x"),
+    ("os.chdir(R); os.mkdir('d'); f=o('d/a'); w(f,b'x',0); os.fsync(f)", "d/a", None),
     ("f=o('a'); os.write(f,b'x'*5); os.write(f,b'y'*5); os.fsync(f); sync_dir();"
      "os.write(f,b'z')", "a", b"x" * 5 + b"y" * 5),
     ("f=o('a'); w(f,b'x'*9,0); os.fsync(f); sync_dir(); g=o('a',os.O_WRONLY|os.O_TRUNC)", "a",
@@ -170,11 +175,19 @@ os.fsync(f); w(f, b'y', 700); os.fsync(f)
 
 
 def test_torn_write():
-    with Disk() as d:
-        d.run("f=o('a'); sync_dir()")
-        d.fault(12, 1)
-        d.run("f=o('a'); w(f,b'x'*4096,0)", wants=-9)
-        check(d.content("a") == b"x" * 2048, "the write is not torn in the middle")
+    """The first write that goes over the end of a sector stops at one, at which it is drawn."""
+    cuts = set()
+    for before in range(12):
+        with Disk() as d:
+            d.run("f=o('a'); sync_dir()")
+            d.fault(12, 1)
+            d.run(f"f=o('a'); [w(f,b'w',i) for i in range({before})]; w(f,b'w'*200,100);"
+                  "w(f,b'x'*2000,300)", wants=-9)
+            left = d.content("a")
+            check(len(left) % 512 == 0 and 512 <= len(left) < 2300, "torn at", len(left))
+            check(left[300:] == b"x" * (len(left) - 300), "what is left of it is wrong")
+            cuts.add(len(left))
+    check(len(cuts) > 1, "always torn at", cuts)
 
 
 if __name__ == "__main__":
