@@ -74,7 +74,7 @@ void op_mark_sent(struct client_op *op, struct client_peer *peer)
     op_move(op, CLIENT_OP_SENT);
     op->peer = peer;
     op->sent_to = peer;
-    peer->used_us = env_now_us(op->client->env);
+    peer->used_us = env_turn_us(op->client->env);
     peer->sent_count++;
     peer->load += op_is_load(op);
     peer->fresh_count += !op->is_stuck;
@@ -463,7 +463,7 @@ static void op_start(struct client *client, struct client_op *op, size_t bytes)
     if (op->request.trace_id == 0)
         op->request.trace_id = env_random(client->env) | 1;
     uint32_t timeout_ms = or_default(op->timeout_ms, CLIENT_TIMEOUT_MS);
-    op->deadline_us = env_now_us(client->env) + (uint64_t)timeout_ms * 1000;
+    op->deadline_us = env_turn_us(client->env) + (uint64_t)timeout_ms * 1000;
     env_timer_init(&op->deadline, client->env, op_deadline_timer, op);
     env_timer_init(&op->retry, client->env, op_retry_timer, op);
     env_timer_start_at(&op->deadline, op->deadline_us);

@@ -364,7 +364,7 @@ static bool op_may_go(struct client_op *op, struct client_peer *peer, uint64_t n
 static void op_send(struct client_op *op, struct client_peer *peer)
 {
     struct client *client = op->client;
-    uint64_t now = env_now_us(client->env);
+    uint64_t now = env_turn_us(client->env);
     if (op->only == NULL && !op_may_go(op, peer, now))
         return;
     if (op->cluster_id != 0 && client->cluster_id != 0 && op->cluster_id != client->cluster_id) {
@@ -432,7 +432,7 @@ void client_pump_task(struct env_task *task)
     }
     if (client->wants_parts)
         multi_step_all(client);
-    uint64_t now_us = env_now_us(client->env);
+    uint64_t now_us = env_turn_us(client->env);
     for (uint32_t i = 0; i < client->peer_count; i++) {
         peer_refill(client->peers[i], now_us);
         peer_flush(client->peers[i]);
@@ -453,7 +453,7 @@ static void op_again(struct client_op *op)
         client_poke(client);
     } else {
         uint64_t pause = backoff_us(client, op->refusals - REFUSALS_AT_ONCE);
-        op_pause(op, env_now_us(client->env) + pause);
+        op_pause(op, env_turn_us(client->env) + pause);
     }
 }
 
@@ -490,7 +490,7 @@ static void forget_place(struct route *route)
 static void on_busy(struct client_op *op, struct client_peer *from, const struct response *response)
 {
     struct client *client = op->client;
-    uint64_t now = env_now_us(client->env);
+    uint64_t now = env_turn_us(client->env);
     uint64_t hint_us = (uint64_t)response->retry_after_ms * 1000;
     client->stats.pushed_back++;
     op->refusals++;
@@ -567,7 +567,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         return;
     }
     if (op_is_load(op))
-        peer_served(from, env_now_us(client->env) - op->sent_us);
+        peer_served(from, env_turn_us(client->env) - op->sent_us);
     if (op->only == NULL && status == ERR_SESSION_EXPIRED) {
         if (on_expired(op, response))
             return;

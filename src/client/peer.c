@@ -101,7 +101,7 @@ void peer_served(struct client_peer *peer, uint64_t took_us)
  * has nothing, it is left alone for as long as it wishes. */
 void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us)
 {
-    uint64_t now_us = env_now_us(peer->client->env);
+    uint64_t now_us = env_turn_us(peer->client->env);
     uint32_t fits = MIN(peer->window, peer->load);
     if (sent_us >= peer->shrunk_us) { /* what was sent before that says nothing new */
         peer->window = MAX(fits - fits / WINDOW_GROWS, UINT32_C(1));
@@ -143,7 +143,7 @@ int peer_send(struct client_peer *peer, struct client_op *op)
         peer_flush(peer); /* so that there is something whose end is told */
         return ERR_BUSY;
     }
-    uint64_t now = env_now_us(client->env);
+    uint64_t now = env_turn_us(client->env);
     struct route *route = op->only == NULL ? dispatch_route(op) : NULL;
     op->request.id = client_next_id(client, op->slot);
     op->request.timeout_ms =
@@ -333,7 +333,7 @@ static void on_read(void *data, struct slice bytes)
     struct err err = {0};
     struct slice body;
     client->stats.bytes_in += bytes.len;
-    peer->heard_us = env_now_us(client->env);
+    peer->heard_us = env_turn_us(client->env);
     peer->pinged_us = 0;
     if (peer->is_suspect) {
         peer->is_suspect = false;
@@ -408,7 +408,7 @@ void peer_connect(struct client_peer *peer)
         return;
     }
     peer_move(peer, PEER_CONNECTING);
-    peer->heard_us = env_now_us(client->env);
+    peer->heard_us = env_turn_us(client->env);
     env_timer_start(&peer->timer, (uint64_t)client->options.connect_timeout_ms * 1000);
     hello_say(peer);
 }
@@ -423,7 +423,7 @@ static struct client_peer *peer_new(struct client *client, struct slice address)
     list_init(&peer->sent);
     list_init(&peer->waiting);
     peer->window = client->options.in_flight_max;
-    peer->used_us = env_now_us(client->env);
+    peer->used_us = env_turn_us(client->env);
     budget_init(&peer->repeats, MAX(client->options.in_flight_max, (uint32_t)REPEATS_MIN),
                 peer->used_us);
     env_timer_init(&peer->timer, client->env, peer_timer, peer);
@@ -474,7 +474,7 @@ struct client_peer *peer_get(struct client *client, struct slice address)
         struct client_peer *peer = client->peers[i];
         if (!slice_equal(slice_str(peer->address), address))
             continue;
-        peer->used_us = env_now_us(client->env);
+        peer->used_us = env_turn_us(client->env);
         return peer;
     }
     if (address.len == 0 || address.len > ADDRESS_MAX)

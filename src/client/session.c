@@ -15,13 +15,13 @@ void session_set_time(struct client *client, uint64_t time_ms)
     if (time_ms == 0)
         return;
     client->time_ms = time_ms;
-    client->time_at_us = env_now_us(client->env);
+    client->time_at_us = env_turn_us(client->env);
 }
 
 static uint64_t cluster_time(const struct client *client)
 {
     ASSERT(client->time_ms != 0);
-    return client->time_ms + (env_now_us(client->env) - client->time_at_us) / 1000;
+    return client->time_ms + (env_turn_us(client->env) - client->time_at_us) / 1000;
 }
 
 static uint64_t *answered_word(struct client_session *s, uint64_t sequence)

@@ -16,6 +16,16 @@ uint64_t env_wall_ms(struct env *env)
     return env->ops->wall_ms(env);
 }
 
+uint64_t env_turn_us(struct env *env)
+{
+    return env->ops->turn_us != NULL ? env->ops->turn_us(env) : env->ops->now_us(env);
+}
+
+uint64_t env_turn_wall_ms(struct env *env)
+{
+    return env->ops->turn_wall_ms != NULL ? env->ops->turn_wall_ms(env) : env->ops->wall_ms(env);
+}
+
 uint64_t env_random(struct env *env)
 {
     return env->ops->random(env);

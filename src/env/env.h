@@ -45,6 +45,12 @@ uint64_t env_now_us(struct env *env);
 /* Wall clock in milliseconds since 1970. May jump either way. */
 uint64_t env_wall_ms(struct env *env);
 
+/* The same two clocks, read once in a part of a turn (its timers, its input, its tasks): for what
+ * is noted of each of many requests. At most that part behind the clock, never ahead of it, and so
+ * never to be subtracted from a time of env_now_us() without a look. Loop only. */
+uint64_t env_turn_us(struct env *env);
+uint64_t env_turn_wall_ms(struct env *env);
+
 /* Not for secrets; seeded by the world. Loop only. */
 uint64_t env_random(struct env *env);
 

@@ -16,6 +16,8 @@
 struct env_ops {
     uint64_t (*now_us)(struct env *env);
     uint64_t (*wall_ms)(struct env *env);
+    uint64_t (*turn_us)(struct env *env);      /* NULL: as now_us() */
+    uint64_t (*turn_wall_ms)(struct env *env); /* NULL: as wall_ms() */
     uint64_t (*random)(struct env *env);
     void (*random_bytes)(struct env *env, void *data, size_t len);
     void (*fatal)(struct env *env, const char *message);

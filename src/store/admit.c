@@ -125,7 +125,7 @@ void admit_answered(struct store *store, const struct answer_to *to)
     if (to->held_bytes == 0)
         return;
     let_go(a, to->client, to->held_bytes);
-    rate_note(&a->done, env_now_us(store->env), 1, a->held_count == 0);
+    rate_note(&a->done, env_turn_us(store->env), 1, a->held_count == 0);
 }
 
 /* ---- refusing ------------------------------------------------------------------------ */
@@ -134,7 +134,7 @@ uint32_t admit_hint_ms(struct store *store, const struct rate *rate, uint64_t ah
                        uint64_t deadline_us)
 {
     struct admit *a = &store->admit;
-    uint64_t now_us = env_now_us(store->env);
+    uint64_t now_us = env_turn_us(store->env);
     uint64_t each_us = rate_wait_us(rate, 1);
     if (rate->per_s == 0)
         return STORE_RETRY_MS;
@@ -150,7 +150,7 @@ bool admit_is_too_late(const struct store *store, const struct rate *rate, uint6
 {
     uint64_t wait_us = rate_wait_us(rate, ahead);
     return ahead >= ADMIT_EARLY_AHEAD_MIN &&
-           env_now_us(store->env) + wait_us + wait_us > deadline_us;
+           env_turn_us(store->env) + wait_us + wait_us > deadline_us;
 }
 
 /* ---- the line -------------------------------------------------------------------------- */
@@ -233,7 +233,7 @@ static void serve(struct store *store, struct waiter *w)
     struct admit *a = &store->admit;
     struct request request;
     fair_remove(&a->waiting, &w->in_line);
-    if (w->to.deadline_us <= env_now_us(store->env)) {
+    if (w->to.deadline_us <= env_turn_us(store->env)) {
         a->stats.dropped++;
         service_answer_status(store, &w->to, ERR_TIMEOUT, "the deadline passed in line");
     } else {

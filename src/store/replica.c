@@ -423,7 +423,7 @@ void replica_damage(struct replica *r, const char *what, const struct err *err)
 
 void replica_note_request(struct replica *r)
 {
-    uint64_t now_us = env_now_us(r->store->env);
+    uint64_t now_us = env_turn_us(r->store->env);
     sleep_note_work(r);
     if (r->load_us == 0 || now_us >= r->load_us + REPLICA_LOAD_US) {
         r->load_last = replica_load(r);
@@ -447,7 +447,7 @@ void replica_note_key(struct replica *r, struct slice key)
 
 uint64_t replica_load(const struct replica *r)
 {
-    uint64_t passed_us = env_now_us(r->store->env) - r->load_us;
+    uint64_t passed_us = env_turn_us(r->store->env) - r->load_us;
     if (r->load_us == 0 || passed_us < REPLICA_LOAD_US)
         return r->load_last;
     return r->load_count * 1000 * 1000 / passed_us;

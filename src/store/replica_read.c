@@ -158,7 +158,7 @@ static void on_range_read(struct range_read *read, int status)
 static void read_begin(struct read_op *op)
 {
     struct replica *r = op->replica;
-    if (op->to.deadline_us <= env_now_us(r->store->env)) {
+    if (op->to.deadline_us <= env_turn_us(r->store->env)) {
         read_finish(op, ERR_TIMEOUT, "the deadline passed before the read was confirmed");
         return;
     }
@@ -317,7 +317,7 @@ static void fill_range_read(struct read_op *op)
     range_read_init(read);
     read->data = op;
     read->cb = on_range_read;
-    read->now_ms = env_wall_ms(op->replica->store->env);
+    read->now_ms = env_turn_wall_ms(op->replica->store->env);
     if (req->kind == REQUEST_WATCH) /* from now on: it reads nothing */
         return;
     if (req->kind == REQUEST_GET) {

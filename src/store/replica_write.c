@@ -21,7 +21,7 @@ static void write_uncount(struct replica *r, struct write_op *op)
         return;
     ASSERT(r->writes_under_way > 0);
     r->writes_under_way--;
-    rate_note(&r->write_rate, env_now_us(r->store->env), 1, r->writes_under_way == 0);
+    rate_note(&r->write_rate, env_turn_us(r->store->env), 1, r->writes_under_way == 0);
 }
 
 static void write_answer(struct replica *r, struct write_op *op, int status, const char *text)
@@ -81,7 +81,7 @@ void replica_write(struct replica *r, struct write_op *op)
     }
     op->is_counted = true;
     r->writes_under_way++;
-    rate_note(&r->write_rate, env_now_us(r->store->env), 0, false);
+    rate_note(&r->write_rate, env_turn_us(r->store->env), 0, false);
     replica_wake(r);
 }
 

@@ -47,7 +47,7 @@ static void tell_slow(struct store *store, const struct answer_to *to, int statu
     struct slow_lines *lines = &store->slow_lines;
     if (store->opt.slow_request_ms == 0 || !is_of_a_moment(to->kind))
         return;
-    uint64_t now_us = env_now_us(store->env);
+    uint64_t now_us = env_turn_us(store->env);
     uint64_t took_ms = (now_us - to->began_us) / 1000;
     if (took_ms < store->opt.slow_request_ms)
         return;
@@ -120,7 +120,7 @@ void service_answer_busy(struct store *store, const struct answer_to *to, uint32
  * is ahead of the clock, and behind its floor whatever the time. */
 static uint64_t time_for_stamps(const struct store *store, const struct replica *r)
 {
-    uint64_t wall_ms = env_wall_ms(store->env);
+    uint64_t wall_ms = env_turn_wall_ms(store->env);
     if (r == NULL || r->range == NULL)
         return wall_ms;
     const struct range_meta *meta = range_meta(r->range);
@@ -334,7 +334,7 @@ static int check_write(struct store *store, struct replica *r, const struct comm
                        (command->keyspace == RANGE_KEYSPACE_SYSTEM && !is_inner);
     if (is_reserved)
         return err_set(err, ERR_INVALID, "keyspace %u is reserved", command->keyspace);
-    uint64_t newest_ms = env_wall_ms(store->env) + store->opt.max_clock_offset_ms;
+    uint64_t newest_ms = env_turn_wall_ms(store->env) + store->opt.max_clock_offset_ms;
     if (command->first_sent_ms > MAX(newest_ms, time_for_stamps(store, r)))
         return err_set(err, ERR_SESSION_EXPIRED, "first_sent is ahead of this store's clock");
     for (uint32_t i = 0; i < command->op_count; i++) {
@@ -521,7 +521,7 @@ static void describe(const struct store *store, struct answer_to *to, const stru
     to->request_id = request->id;
     to->trace_id = request->trace_id;
     to->kind = request->kind;
-    to->began_us = env_now_us(store->env);
+    to->began_us = env_turn_us(store->env);
     to->deadline_us = to->began_us + (uint64_t)request->timeout_ms * 1000;
 }
 

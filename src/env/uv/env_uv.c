@@ -54,6 +54,29 @@ static uint64_t op_wall_ms(struct env *env)
     return clock_read(CLOCK_REALTIME, 1000);
 }
 
+static uint64_t op_turn_us(struct env *env)
+{
+    struct real_world *world = real_world_of(env);
+    if (world->turn_us == 0)
+        world->turn_us = op_now_us(env);
+    return world->turn_us;
+}
+
+static uint64_t op_turn_wall_ms(struct env *env)
+{
+    struct real_world *world = real_world_of(env);
+    if (world->turn_wall_ms == 0)
+        world->turn_wall_ms = op_wall_ms(env);
+    return world->turn_wall_ms;
+}
+
+/* Another part of the turn begins, or the poll will wait: who asks then reads the clocks. */
+static void clocks_forget(struct real_world *world)
+{
+    world->turn_us = 0;
+    world->turn_wall_ms = 0;
+}
+
 static uint64_t op_random(struct env *env)
 {
     return rng_u64(&real_world_of(env)->rng);
@@ -139,12 +162,14 @@ static void on_prepare(uv_prepare_t *prepare)
     real_timers_arm(&world->timers);
     if (has_turn_work(world))
         uv_idle_start(&world->idle, on_idle);
+    clocks_forget(world);
 }
 
 static void on_check(uv_check_t *check)
 {
     struct real_world *world = check->data;
     int round = 0;
+    clocks_forget(world);
     while (has_turn_work(world) && round < ENV_TASK_ROUNDS_MAX) {
         do {
             tasks_run_round(world);
@@ -154,6 +179,7 @@ static void on_check(uv_check_t *check)
     }
     if (!world->is_stopped)
         uv_idle_stop(&world->idle); /* on_prepare looks again */
+    clocks_forget(world);
 }
 
 /* A write to a closed socket shall be an error, not the end of the process, and
@@ -272,6 +298,8 @@ static void world_fill_ops(struct real_world *world)
     struct env_ops *ops = &world->ops;
     *ops = (struct env_ops){.now_us = op_now_us,
                             .wall_ms = op_wall_ms,
+                            .turn_us = op_turn_us,
+                            .turn_wall_ms = op_turn_wall_ms,
                             .random = op_random,
                             .random_bytes = op_random_bytes,
                             .fatal = op_fatal,

@@ -268,6 +268,8 @@ struct real_world {
     struct real_inbox inbox;
     struct real_lane lanes[ENV_LANE_NR];
     struct rng rng;
+    uint64_t turn_us;      /* both clocks as this part of the turn sees them; … */
+    uint64_t turn_wall_ms; /* … 0: not read yet */
     atomic_bool is_quitting;
     bool is_running;
     bool is_stopped;

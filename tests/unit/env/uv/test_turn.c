@@ -28,6 +28,7 @@ struct fixture {
     int ran[64];
     int ran_count;
     int depth;
+    uint64_t turn_us;
     struct job jobs[WORKS];
     int completed;
     struct env_uv_mutex mutex;
@@ -93,6 +94,42 @@ static void test_tasks_run_once_in_the_turn_of_the_timer_that_posted_them(void *
     assert_int_equal(f->ran_count, 2);
     assert_int_equal(f->ran[0], 0);
     assert_int_equal(f->ran[1], 2);
+}
+
+/* Stands still for a while; the turn's clocks do, too. */
+static void on_task_clocks(struct env_task *task)
+{
+    struct fixture *f = task->data;
+    uint64_t began_us = env_now_us(f->env);
+    uint64_t turn_us = env_turn_us(f->env);
+    uint64_t turn_wall_ms = env_turn_wall_ms(f->env);
+    assert_true(f->turn_us < turn_us); /* the timer's part of the turn is another */
+    while (env_now_us(f->env) < began_us + 3000)
+        ;
+    assert_true(env_turn_us(f->env) == turn_us && env_turn_wall_ms(f->env) == turn_wall_ms);
+    assert_true(turn_us <= env_now_us(f->env));
+    env_uv_quit(f->env);
+}
+
+static void on_timer_clocks(struct env_timer *timer)
+{
+    struct fixture *f = timer->data;
+    f->turn_us = env_turn_us(f->env);
+    while (env_now_us(f->env) <= f->turn_us)
+        ;
+    assert_true(env_turn_us(f->env) == f->turn_us);
+    env_task_post(f->env, &f->tasks[0]);
+}
+
+static void test_the_clocks_of_a_turn_stand_still(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t before_us = env_now_us(f->env);
+    env_task_init(&f->tasks[0], on_task_clocks, f);
+    env_timer_init(&f->timer, f->env, on_timer_clocks, f);
+    env_timer_start(&f->timer, 2000);
+    env_uv_run(f->env);
+    assert_true(f->turn_us >= before_us + 2000); /* it was read after the wait, not before */
 }
 
 static void on_task_again(struct env_task *task)
@@ -599,6 +636,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_tasks_run_once_in_the_turn_of_the_timer_that_posted_them),
+        TEST(test_the_clocks_of_a_turn_stand_still),
         TEST(test_a_task_that_posts_itself_goes_on_without_input),
         TEST(test_a_lane_of_one_thread_keeps_order),
         TEST(test_a_lane_of_several_threads_completes_all),
