@@ -427,7 +427,8 @@ static int run_all(struct run *run)
 static int decode(struct eval *e, struct slice bytes, struct command *ret_command, int *ret_status,
                   struct err *err)
 {
-    uint32_t count = command_op_count(bytes);
+    struct command_decoder decoder;
+    uint32_t count = command_decode_begin(bytes, &decoder);
     if (count == 0 || count > COMMAND_OPS_MAX) {
         *ret_status = ERR_INVALID;
         return 0;
@@ -435,7 +436,7 @@ static int decode(struct eval *e, struct slice bytes, struct command *ret_comman
     struct op *ops = arena_alloc(&e->arena, count * sizeof *ops);
     if (ops == NULL)
         return ERR_NOMEM;
-    int rv = command_decode(bytes, &command_limits_default, ops, count, ret_command, err);
+    int rv = command_decode_ops(&decoder, &command_limits_default, ops, ret_command, err);
     if (rv == ERR_UNSUPPORTED || rv == ERR_NOMEM)
         return rv;
     *ret_status = rv == ERR_CORRUPT ? ERR_INVALID : rv;

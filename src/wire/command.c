@@ -311,43 +311,76 @@ int command_restamp(struct buf *buf, struct slice in, const struct command_stamp
     return 0;
 }
 
+/* What follows the head, which is as it should be. */
+static int command_read_ops(struct unpack *u, struct command *command,
+                            const struct command_limits *limits, struct op *ops, struct err *err)
+{
+    for (uint32_t i = 0; i < command->op_count; i++) {
+        op_read(u, &ops[i]);
+        if (u->bad)
+            return err_set(err, ERR_CORRUPT, "operation %u is malformed", i);
+        int rv = op_check(&ops[i], limits, i, err);
+        if (rv == 0)
+            rv = command_check_fence(command, &ops[i], err);
+        if (rv != 0)
+            return rv;
+    }
+    command->ops = ops;
+    return unpack_finish(u, "command", err);
+}
+
+static int command_check_len(struct slice in, const struct command_limits *limits, struct err *err)
+{
+    if (in.len > limits->command_max)
+        return err_set(err, ERR_TOO_LARGE, "command of %zu bytes, limit %zu", in.len,
+                       limits->command_max);
+    return 0;
+}
+
+uint32_t command_decode_begin(struct slice in, struct command_decoder *ret_decoder)
+{
+    ret_decoder->in = in;
+    ret_decoder->rest = unpack_of(in);
+    if (command_read_head(&ret_decoder->rest, &ret_decoder->command, NULL) != 0)
+        return 0;
+    return ret_decoder->command.op_count;
+}
+
+int command_decode_ops(struct command_decoder *decoder, const struct command_limits *limits,
+                       struct op *ops, struct command *ret_command, struct err *err)
+{
+    ASSERT(decoder->command.op_count > 0);
+    int rv = command_check_len(decoder->in, limits, err);
+    if (rv == 0)
+        rv = command_check_head(&decoder->command, limits, err);
+    if (rv == 0)
+        rv = command_read_ops(&decoder->rest, &decoder->command, limits, ops, err);
+    if (rv == 0)
+        *ret_command = decoder->command;
+    return rv;
+}
+
 uint32_t command_op_count(struct slice in)
 {
-    struct unpack u = unpack_of(in);
-    struct command command;
-    return command_read_head(&u, &command, NULL) == 0 ? command.op_count : 0;
+    struct command_decoder decoder;
+    return command_decode_begin(in, &decoder);
 }
 
 int command_decode(struct slice in, const struct command_limits *limits, struct op *ops,
                    size_t ops_cap, struct command *ret_command, struct err *err)
 {
-    if (in.len > limits->command_max)
-        return err_set(err, ERR_TOO_LARGE, "command of %zu bytes, limit %zu", in.len,
-                       limits->command_max);
     struct unpack u = unpack_of(in);
     struct command command;
-    int rv = command_read_head(&u, &command, err);
+    int rv = command_check_len(in, limits, err);
+    if (rv == 0)
+        rv = command_read_head(&u, &command, err);
     if (rv == 0)
         rv = command_check_head(&command, limits, err);
-    if (rv != 0)
-        return rv;
-    if (command.op_count > ops_cap)
-        return err_set(err, ERR_TOO_LARGE, "%u operations, room for %zu", command.op_count,
-                       ops_cap);
-    for (uint32_t i = 0; i < command.op_count; i++) {
-        op_read(&u, &ops[i]);
-        if (u.bad)
-            return err_set(err, ERR_CORRUPT, "operation %u is malformed", i);
-        rv = op_check(&ops[i], limits, i, err);
-        if (rv == 0)
-            rv = command_check_fence(&command, &ops[i], err);
-        if (rv != 0)
-            return rv;
-    }
-    rv = unpack_finish(&u, "command", err);
-    if (rv != 0)
-        return rv;
-    command.ops = ops;
-    *ret_command = command;
-    return 0;
+    if (rv == 0 && command.op_count > ops_cap)
+        rv = err_set(err, ERR_TOO_LARGE, "%u operations, room for %zu", command.op_count, ops_cap);
+    if (rv == 0)
+        rv = command_read_ops(&u, &command, limits, ops, err);
+    if (rv == 0)
+        *ret_command = command;
+    return rv;
 }

@@ -29,6 +29,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "wire/pack.h"
 
 enum op_kind {
     OP_PUT = 1,     /* set the value; ttl_ms 0 means it does not expire */
@@ -127,6 +128,18 @@ int command_restamp(struct buf *buf, struct slice in, const struct command_stamp
 /* How many operations does it claim, without looking at them? At most what its
  * bytes can hold; 0 if malformed. */
 uint32_t command_op_count(struct slice in);
+
+/* In two steps, where room for the operations depends on how many there are: `begin` says what
+ * command_op_count() does; if that is not 0, `ops`, with room for so many, is as command_decode().
+ */
+struct command_decoder {
+    struct slice in; /* borrowed */
+    struct unpack rest;
+    struct command command;
+};
+uint32_t command_decode_begin(struct slice in, struct command_decoder *ret_decoder);
+int command_decode_ops(struct command_decoder *decoder, const struct command_limits *limits,
+                       struct op *ops, struct command *ret_command, struct err *err);
 
 /* Decode and check in one pass. `ops` has room for `ops_cap`; more is
  * ERR_TOO_LARGE. On success ret_command->ops == ops. On failure *ret_command is

@@ -309,19 +309,73 @@ static inline struct head take_shape(struct unpack *u, enum shape want)
     return (struct head){.shape = SHAPE_BAD};
 }
 
+/* The three that are by far the most, without a head in between: small numbers, long ones,
+ * and maps and arrays of few. All else, and all that is bad, goes the long way. */
+static inline bool is_ahead(const struct unpack *u, size_t len)
+{
+    return !u->bad && u->left >= len;
+}
+
+static inline void step_over(struct unpack *u, size_t len)
+{
+    u->pos += len;
+    u->left -= len;
+}
+
 uint32_t unpack_map(struct unpack *u)
 {
+    if (is_ahead(u, 1) && (u->pos[0] & 0xf0) == 0x80) {
+        uint32_t pairs = u->pos[0] & 0x0f;
+        if (pairs <= (u->left - 1) / 2) {
+            step_over(u, 1);
+            return pairs;
+        }
+    }
     return (uint32_t)take_shape(u, SHAPE_MAP).len;
 }
 
 uint32_t unpack_array(struct unpack *u)
 {
+    if (is_ahead(u, 1) && (u->pos[0] & 0xf0) == 0x90) {
+        uint32_t count = u->pos[0] & 0x0f;
+        if (count <= u->left - 1) {
+            step_over(u, 1);
+            return count;
+        }
+    }
     return (uint32_t)take_shape(u, SHAPE_ARRAY).len;
+}
+
+static inline uint64_t take_uint(struct unpack *u)
+{
+    if (is_ahead(u, 9)) {
+        const uint8_t *at = u->pos;
+        switch (at[0]) {
+        case 0xcc:
+            step_over(u, 2);
+            return at[1];
+        case 0xcd:
+            step_over(u, 3);
+            return load_be(at + 1, 2);
+        case 0xce:
+            step_over(u, 5);
+            return load_be(at + 1, 4);
+        case 0xcf:
+            step_over(u, 9);
+            return load_be(at + 1, 8);
+        default:
+            break;
+        }
+    }
+    return take_shape(u, SHAPE_UINT).number;
 }
 
 uint64_t unpack_key(struct unpack *u, uint64_t *seen)
 {
-    uint64_t key = unpack_uint(u);
+    bool is_small = is_ahead(u, 1) && u->pos[0] < 64;
+    uint64_t key = is_small ? u->pos[0] : unpack_uint(u);
+    if (is_small)
+        step_over(u, 1);
     if (u->bad || key >= 64)
         return u->bad ? UINT64_MAX : key;
     if (*seen >> key & 1)
@@ -332,11 +386,12 @@ uint64_t unpack_key(struct unpack *u, uint64_t *seen)
 
 uint64_t unpack_uint(struct unpack *u)
 {
-    if (!u->bad && u->left > 0 && u->pos[0] <= 0x7f) { /* most are small */
-        u->left--;
-        return *u->pos++;
+    if (is_ahead(u, 1) && u->pos[0] <= 0x7f) {
+        uint8_t v = u->pos[0];
+        step_over(u, 1);
+        return v;
     }
-    return take_shape(u, SHAPE_UINT).number;
+    return take_uint(u);
 }
 
 uint64_t unpack_uint_max(struct unpack *u, uint64_t max)
@@ -365,6 +420,11 @@ bool unpack_bool(struct unpack *u)
 
 struct slice unpack_bin(struct unpack *u)
 {
+    if (is_ahead(u, 2) && u->pos[0] == 0xc4 && u->pos[1] <= u->left - 2) {
+        struct slice s = slice_of(u->pos + 2, u->pos[1]);
+        step_over(u, 2 + s.len);
+        return s;
+    }
     return take_bytes(u, take_shape(u, SHAPE_BYTES).len);
 }
 
