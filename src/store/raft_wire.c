@@ -166,7 +166,10 @@ void raft_wire_encode(struct raft_wire *w, const struct cons_msg *msg, const str
     }
     size_t start = frame_begin(out);
     peer_msg_encode(out, &wire);
-    frame_end(out, start, msg->type == CONS_MSG_APPEND);
+    if (msg->type == CONS_MSG_APPEND)
+        frame_end_paced(out, start, &w->pace);
+    else
+        frame_end(out, start, false);
 }
 
 static void append_from_wire(struct raft_wire *w, const struct append_entries *a,

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "consensus/message.h"
+#include "wire/frame.h"
 #include "wire/peer_msg.h"
 
 /* Room for one message's entries on both sides. Large: one for a store. */
@@ -21,6 +22,7 @@ struct raft_wire {
     struct peer_entry peer_entries[PEER_ENTRIES_MAX];
     struct cons_entry cons_entries[PEER_ENTRIES_MAX];
     uint8_t config[CONS_CONFIG_LEN_MAX];
+    struct frame_pace pace; /* of entries */
 };
 
 /* The span of the range that a message is about, and its conf epoch; empty: not told. */

@@ -518,7 +518,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     store->logger = options->logger;
     store->inflight.max = STORE_INFLIGHT_BYTES_MAX;
     init_parts(store);
-    store->wire = malloc(sizeof *store->wire);
+    store->wire = calloc(1, sizeof *store->wire);
     store->ops = malloc(COMMAND_OPS_MAX * sizeof *store->ops);
     int rv = store->wire == NULL || store->ops == NULL ? ERR_NOMEM : driver_new(store, err);
     if (rv == 0)

@@ -79,6 +79,23 @@ void frame_end(struct buf *buf, size_t start, bool compress)
     put_u32(head + 4, crc32c(0, head + FRAME_HEADER_LEN, length));
 }
 
+void frame_end_paced(struct buf *buf, size_t start, struct frame_pace *pace)
+{
+    bool is_long = !buf->failed && buf->len - start >= FRAME_PREFIX_LEN + (size_t)FRAME_LZ4_MIN;
+    bool is_tried = is_long && pace->untried == 0;
+    frame_end(buf, start, is_tried);
+    if (!is_long || buf->failed)
+        return;
+    if (!is_tried) {
+        pace->untried--;
+    } else if ((buf->data[start + FRAME_HEADER_LEN] & FRAME_LZ4) != 0) {
+        pace->next = 0;
+    } else {
+        pace->next = MIN(2 * pace->next + 1, (uint32_t)FRAME_UNTRIED_MAX);
+        pace->untried = pace->next;
+    }
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 void frame_reader_init(struct frame_reader *reader, size_t body_max)

@@ -52,6 +52,16 @@ size_t frame_begin(struct buf *buf);
  * Several frames may stand in one buf. */
 void frame_end(struct buf *buf, size_t start, bool compress);
 
+/* As frame_end() with compression, for a stream of bodies that are alike: after one that did not
+ * pay, the next are not even tried, of so many in a row more and more, up to FRAME_UNTRIED_MAX.
+ * Zeroed before the first. */
+struct frame_pace {
+    uint32_t untried; /* so many are not tried now … */
+    uint32_t next;    /* … and so many after the next that does not pay */
+};
+enum { FRAME_UNTRIED_MAX = 31 };
+void frame_end_paced(struct buf *buf, size_t start, struct frame_pace *pace);
+
 /* ---- reading ------------------------------------------------------------ */
 
 struct frame_reader {

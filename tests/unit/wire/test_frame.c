@@ -102,6 +102,50 @@ static void test_compression_only_where_it_pays(void **state)
     free(noise);
 }
 
+/* One frame of `len` times `byte` or of noise; was it compressed? */
+static bool paced_add(struct frame_pace *pace, const uint8_t *body, size_t len)
+{
+    struct buf buf;
+    buf_init(&buf, 1 << 20);
+    size_t start = frame_begin(&buf);
+    buf_append(&buf, body, len);
+    frame_end_paced(&buf, start, pace);
+    bool is_compressed = buf.data[8] == FRAME_LZ4;
+    struct frame_reader reader;
+    struct slice got;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    frame_reader_feed(&reader, buf_slice(&buf));
+    assert_int_equal(frame_reader_next(&reader, &got, NULL), 0);
+    assert_true(slice_equal(got, slice_of(body, len)));
+    frame_reader_fini(&reader);
+    buf_fini(&buf);
+    return is_compressed;
+}
+
+static void test_what_does_not_pay_is_tried_less_often(void **state)
+{
+    (void)state;
+    enum { LEN = 2 * FRAME_LZ4_MIN };
+    static uint8_t noise[LEN], plain[LEN];
+    struct rng rng;
+    struct frame_pace pace = {0};
+    rng_init(&rng, 3);
+    rng_fill(&rng, noise, LEN);
+    assert_true(paced_add(&pace, plain, LEN));
+    assert_true(paced_add(&pace, plain, LEN)); /* what pays is tried each time */
+    for (uint32_t untried = 1; untried <= FRAME_UNTRIED_MAX; untried = 2 * untried + 1) {
+        assert_false(paced_add(&pace, noise, LEN));
+        for (uint32_t i = 0; i < untried; i++) {
+            assert_false(paced_add(&pace, plain, FRAME_LZ4_MIN - 1)); /* too short to count */
+            assert_false(paced_add(&pace, plain, LEN));
+        }
+    }
+    assert_true(paced_add(&pace, plain, LEN)); /* and all is forgotten */
+    assert_false(paced_add(&pace, noise, LEN));
+    assert_false(paced_add(&pace, plain, LEN));
+    assert_true(paced_add(&pace, plain, LEN));
+}
+
 static void test_failed_buf_is_left_alone(void **state)
 {
     (void)state;
@@ -295,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stream_in_any_pieces),
         cmocka_unit_test(test_compression_only_where_it_pays),
+        cmocka_unit_test(test_what_does_not_pay_is_tried_less_often),
         cmocka_unit_test(test_failed_buf_is_left_alone),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_damaged_lz4),
