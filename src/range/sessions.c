@@ -188,6 +188,8 @@ static struct session_row *table_row(const struct sessions *table, uint64_t sess
 {
     if (table->bucket_count == 0)
         return NULL;
+    if (table->newest != NULL && table->newest->session == session)
+        return table->newest; /* who writes much is often asked for again */
     struct session_row *row = *bucket_of(table, session);
     while (row != NULL && row->session != session)
         row = row->next;
