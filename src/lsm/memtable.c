@@ -443,8 +443,11 @@ static void node_link(struct node *prev, struct node *n, size_t level)
 {
     struct link *link = &prev->links[level];
     struct node *next = atomic_load_explicit(&link->next, memory_order_relaxed);
+    /* That of `next`, and the maximum if there is none: of one that was not looked at itself,
+     * which would be a wait for memory. */
+    uint64_t behind = atomic_load_explicit(&link->abbreviation, memory_order_relaxed);
     atomic_init(&n->links[level].next, next);
-    atomic_init(&n->links[level].abbreviation, next == NULL ? UINT64_MAX : next->abbreviation);
+    atomic_init(&n->links[level].abbreviation, behind);
     atomic_store_explicit(&link->abbreviation, n->abbreviation, memory_order_relaxed);
     atomic_store_explicit(&link->next, n, memory_order_release);
 }
@@ -568,6 +571,8 @@ void memtable_check(const struct memtable *mem)
         ASSERT(n->write <= mem->writes);
         ASSERT(n->abbreviation == abbreviate(mem, node_key(n)));
         ASSERT(last == NULL || last->abbreviation <= n->abbreviation);
+        ASSERT(atomic_load_explicit(&(last == NULL ? mem->head : last)->links[0].abbreviation,
+                                    memory_order_relaxed) == n->abbreviation);
         last = n;
         count++;
     }
