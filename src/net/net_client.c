@@ -274,26 +274,64 @@ bool net_client_is_proven(const struct net *net, uint64_t number)
     return client != NULL && client->is_proven;
 }
 
-int net_client_push(struct net *net, uint64_t number, struct slice frames)
+/* Frames of so many bytes were appended to its link. */
+static int client_pushed(struct net_client *client, size_t len)
 {
-    struct net_client *client = client_find(net, number);
-    if (client == NULL || net_link_send(client->link, frames) != 0)
+    if (net_link_sent(client->link) != 0)
         return ERR_NOT_FOUND;
-    client->pushed += frames.len;
+    client->pushed += len;
     client_account(client);
     client_push_back(client);
     return 0;
 }
 
-int net_client_reply(struct net *net, uint64_t number, struct slice frames)
+int net_client_push(struct net *net, uint64_t number, struct slice frames)
 {
     struct net_client *client = client_find(net, number);
     if (client == NULL)
         return ERR_NOT_FOUND;
+    ASSERT(frames.len > 0);
+    buf_append_slice(net_link_out(client->link), frames);
+    return client_pushed(client, frames.len);
+}
+
+int net_client_reply_begin(struct net *net, uint64_t number, struct net_reply *ret_reply)
+{
+    struct net_client *client = client_find(net, number);
+    if (client == NULL)
+        return ERR_NOT_FOUND;
+    struct buf *out = net_link_out(client->link);
+    *ret_reply = (struct net_reply){.out = out, .client = client, .start = out->len};
+    return 0;
+}
+
+static int reply_end(struct net_reply *reply, size_t *ret_len)
+{
+    struct net_client *client = reply->client;
     ASSERT(client->in_flight > 0);
+    ASSERT(reply->out == &client->link->out && reply->out->len >= reply->start);
+    *ret_len = reply->out->len - reply->start;
     client->in_flight--;
-    client->active_us = env_now_us(net->env);
-    return net_client_push(net, number, frames);
+    client->active_us = env_turn_us(client->link->net->env);
+    return client_pushed(client, *ret_len);
+}
+
+size_t net_client_reply_end(struct net_reply *reply)
+{
+    size_t len = 0;
+    reply_end(reply, &len);
+    return len;
+}
+
+int net_client_reply(struct net *net, uint64_t number, struct slice frames)
+{
+    struct net_reply reply;
+    int rv = net_client_reply_begin(net, number, &reply);
+    if (rv != 0)
+        return rv;
+    size_t len;
+    buf_append_slice(reply.out, frames);
+    return reply_end(&reply, &len);
 }
 
 size_t net_client_pending(const struct net *net, uint64_t number)

@@ -20,6 +20,19 @@
  * is gone; nothing to be done. */
 int net_client_reply(struct net *net, uint64_t client, struct slice frames);
 
+/* The same without a copy: between the two calls, with none of net in between, the caller appends
+ * whole frames to reply.out. ERR_NOT_FOUND: the client is gone, and there is no second call. If
+ * memory runs out meanwhile (out->failed), the client is closed. Returns the bytes appended. */
+struct net_client;
+struct net_reply {
+    struct buf *out;
+    /* private */
+    struct net_client *client;
+    size_t start;
+};
+int net_client_reply_begin(struct net *net, uint64_t client, struct net_reply *ret_reply);
+size_t net_client_reply_end(struct net_reply *reply);
+
 /* Frames that answer no request; otherwise as above. */
 int net_client_push(struct net *net, uint64_t client, struct slice frames);
 

@@ -35,6 +35,7 @@ enum {
     NET_HELD_MAX = 1 << 20,      /* input not looked at while paused */
     NET_PONGS_MAX = 64 << 10,    /* bytes waiting from which pings are not answered */
     NET_OUT_MAX = 256 << 20,     /* of a link's buffer; all users stay far below */
+    NET_OUT_AHEAD = 64 << 10,    /* of it, taken at once where the last turn needed so much */
     NET_TURN_REQUESTS = 2048,    /* of clients in a turn: then peers are heard again, and … */
     NET_TURN_SHARE = 64,         /* … whoever had so many has the rest in the next */
     NET_REASON_MAX = 256,
@@ -92,6 +93,7 @@ struct net_link {
     struct frame_reader reader;
     struct buf held; /* input that arrived before the pause and was not looked at */
     struct buf out;  /* frames of this turn */
+    size_t out_last; /* bytes of the last turn that had some */
     struct net_greet greet;
     uint64_t since_us;   /* of this stage: greeting, ending */
     uint64_t heard_us;   /* last input; when it was opened, to begin with */

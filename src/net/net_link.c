@@ -253,6 +253,8 @@ void net_link_resume(struct net_link *link)
 struct buf *net_link_out(struct net_link *link)
 {
     ASSERT(link->conn != NULL);
+    if (link->out.cap == 0 && link->out_last > 0)
+        buf_reserve(&link->out, MIN(link->out_last, (size_t)NET_OUT_AHEAD));
     return &link->out;
 }
 
@@ -304,6 +306,7 @@ static void link_flush(struct net_link *link)
     if (link->out.len > 0) {
         size_t len;
         uint8_t *bytes = buf_take(&link->out, &len);
+        link->out_last = len;
         net_link_write(link, bytes, len);
     }
     if (link->state == LINK_OPEN && link->handler->on_flush != NULL)

@@ -10,6 +10,8 @@
 #include "store/watch.h"
 #include "wire/frame.h"
 
+enum { RESULT_KEPT = 4096 /* bytes of the buffer that results are encoded in */ };
+
 /* ---- answers ------------------------------------------------------------------- */
 
 static void fill_leader(const struct store *store, uint64_t range_id, struct leader_hint *ret)
@@ -67,9 +69,22 @@ static void tell_slow(struct store *store, const struct answer_to *to, int statu
              (unsigned long long)to->range_id, (unsigned long long)took_ms, err_name(status));
 }
 
+/* What was read for somebody took its time, whether it can be told or not. */
+static size_t bytes_of_rows(const struct response *response)
+{
+    switch (response->kind) {
+    case REQUEST_GET:
+    case REQUEST_MULTI_GET:
+    case REQUEST_SCAN:
+        return response->rows.rows.raw.len;
+    default:
+        return 0;
+    }
+}
+
 void service_answer(struct store *store, const struct answer_to *to, struct response *response)
 {
-    struct buf frame;
+    struct net_reply reply;
     response->id = to->request_id;
     response->trace_id = to->trace_id;
     admit_answered(store, to);
@@ -80,17 +95,14 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     tell_slow(store, to, response->status);
     if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
         fill_leader(store, to->range_id, &response->leader);
-    buf_init(&frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
-    size_t start = frame_begin(&frame);
-    response_encode(&frame, response);
-    frame_end(&frame, start, true);
-    if (frame.failed)
-        net_client_close(store->net, to->client, ERR_NOMEM, "out of memory for an answer");
-    else
-        net_client_reply(store->net, to->client,
-                         buf_slice(&frame)); /* a client that is gone: fine */
-    store->answered_bytes += frame.len;
-    buf_fini(&frame);
+    if (net_client_reply_begin(store->net, to->client, &reply) != 0) {
+        store->answered_bytes += bytes_of_rows(response); /* it is gone: fine */
+        return;
+    }
+    size_t start = frame_begin(reply.out);
+    response_encode(reply.out, response);
+    frame_end(reply.out, start, true);
+    store->answered_bytes += net_client_reply_end(&reply);
 }
 
 void service_answer_status(struct store *store, const struct answer_to *to, int status,
@@ -130,8 +142,8 @@ static uint64_t time_for_stamps(const struct store *store, const struct replica 
 void service_answer_write(struct store *store, const struct answer_to *to,
                           const struct command_result *result)
 {
-    struct buf raw;
-    buf_init(&raw, FRAME_BODY_MAX);
+    struct buf raw = store->result; /* ours until it is put back: an answer may lead to another */
+    buf_init(&store->result, FRAME_BODY_MAX);
     command_result_encode(&raw, result);
     struct response response = {
         .status = raw.failed ? ERR_NOMEM : result->status,
@@ -145,7 +157,12 @@ void service_answer_write(struct store *store, const struct answer_to *to,
         service_answer_status(store, to, ERR_UNDETERMINED, "out of memory for the result");
     else
         service_answer(store, to, &response);
-    buf_fini(&raw);
+    if (raw.failed || raw.cap > RESULT_KEPT || store->result.cap > 0) {
+        buf_fini(&raw);
+        return;
+    }
+    buf_clear(&raw);
+    store->result = raw;
 }
 
 void service_answer_stored(struct store *store, const struct answer_to *to, struct slice result)

@@ -501,6 +501,7 @@ static void init_parts(struct store *store)
     store_found_init(store);
     beats_init(store);
     buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
+    buf_init(&store->result, FRAME_BODY_MAX);
     buf_init(&store->late.frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
 }
 
@@ -576,6 +577,7 @@ void store_free(struct store *store)
     lsm_free(store->lsm); /* after it: it holds views */
     env_dir_unlock(store->lock);
     buf_fini(&store->frames);
+    buf_fini(&store->result);
     buf_fini(&store->late.frame);
     free(store->wire);
     free(store->ops);

@@ -134,6 +134,7 @@ struct store {
     struct cons_budget inflight; /* entries on their way to followers, of all groups */
     struct raft_wire *wire;
     struct buf frames; /* one message on its way out */
+    struct buf result; /* of a write, to be answered */
     struct late_message late;
     struct op *ops; /* COMMAND_OPS_MAX: of a command being checked */
     enum store_state state;
