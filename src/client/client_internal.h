@@ -46,6 +46,7 @@ struct client_peer {
     struct env_conn *conn; /* the env's; NULL unless CONNECTING or READY */
     struct frame_reader reader;
     struct buf out;       /* frames of this turn */
+    size_t out_last;      /* bytes of the last turn that had some */
     struct list sent;     /* ops that wait for its answer, oldest first */
     uint32_t sent_count;  /* … how many … */
     uint32_t load;        /* … those of them that count in the window: all but watches … */

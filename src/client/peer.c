@@ -16,6 +16,7 @@ enum {
     REPEATS_MIN = 16,          /* of the budget, however little may be in flight */
     WINDOW_GROWS = 8,          /* by this part of it for each window of answers */
     OUT_MAX = FRAME_BODY_MAX + CLIENT_CONN_BYTES_MAX,
+    OUT_AHEAD = 64 << 10, /* of it, taken at once where the last turn needed so much */
 };
 
 static const uint32_t peer_next_states[PEER_STATE_NR] = {
@@ -122,6 +123,7 @@ void peer_flush(struct client_peer *peer)
     ASSERT(peer->conn != NULL && !peer->out.failed);
     size_t len;
     uint8_t *bytes = buf_take(&peer->out, &len);
+    peer->out_last = len;
     peer->client->stats.writes++;
     peer->client->stats.bytes_out += len;
     env_conn_write(peer->conn, bytes, len);
@@ -157,6 +159,8 @@ int peer_send(struct client_peer *peer, struct client_op *op)
     int rv = session_request(op, &request);
     if (rv != 0)
         return rv;
+    if (peer->out.cap == 0 && peer->out_last > 0)
+        buf_reserve(&peer->out, MIN(peer->out_last, (size_t)OUT_AHEAD));
     size_t start = frame_begin(&peer->out);
     request_encode(&peer->out, &request);
     frame_end(&peer->out, start, true);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/lib/lib_internal.h"
 
+/* A buffer for a small change is taken once, with so much room around key and value. */
+enum { OP_ROOM = 64, OP_AHEAD = 4096 };
+
 void hf_change_init(struct hf_change *change)
 {
     *change = (struct hf_change){.size = sizeof *change};
@@ -46,6 +49,7 @@ int command_go(struct hf_client *client, struct slice ops, uint32_t count, struc
         rv = call_keep(call, (struct hf_bytes){.data = key.data, .len = key.len});
     }
     if (rv == 0 && call->slots == 0) {
+        buf_reserve(&call->data, MIN(ops.len + OP_ROOM, (size_t)OP_AHEAD));
         command_encode_ops(&call->data, &command, ops);
         rv = call->data.failed ? HF_ERR_NOMEM : 0;
     }
@@ -79,6 +83,7 @@ static int change(struct hf_client *client, enum op_kind kind, struct hf_bytes k
         return rv;
     struct buf ops;
     buf_init(&ops, command_limits_default.command_max);
+    buf_reserve(&ops, MIN(key.len + value.len + OP_ROOM, (size_t)OP_AHEAD));
     command_encode_op(&ops, &op);
     rv = ops.failed ? HF_ERR_TOO_LARGE
                     : command_go(client, buf_slice(&ops), 1, op.key, options, then, ret_result);
