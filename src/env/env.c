@@ -96,6 +96,12 @@ void env_task_post(struct env *env, struct env_task *task)
         env->ops->task_post(env, task);
 }
 
+void env_task_post_late(struct env *env, struct env_task *task)
+{
+    if (!list_is_linked(&task->in_tasks))
+        env->ops->task_post_late(env, task);
+}
+
 void env_task_cancel(struct env_task *task)
 {
     list_remove(&task->in_tasks);

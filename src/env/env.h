@@ -121,6 +121,10 @@ void env_task_init(struct env_task *task, env_task_cb cb, void *data);
 /* Queue it, unless it is queued already. A task queued by a task runs in the
  * same turn, at most ENV_TASK_ROUNDS_MAX rounds deep, then in the next. */
 void env_task_post(struct env *env, struct env_task *task);
+
+/* As above, but not before what the turn has written to connections so far is on its way: for
+ * work that others need not wait for. */
+void env_task_post_late(struct env *env, struct env_task *task);
 void env_task_cancel(struct env_task *task);
 enum { ENV_TASK_ROUNDS_MAX = 8 };
 

@@ -26,7 +26,8 @@ struct env_ops {
 
     void (*timer_start)(struct env *env, struct env_timer *timer); /* due_us is set */
     void (*timer_stop)(struct env *env, struct env_timer *timer);
-    void (*task_post)(struct env *env, struct env_task *task);   /* not queued yet */
+    void (*task_post)(struct env *env, struct env_task *task); /* not queued yet */
+    void (*task_post_late)(struct env *env, struct env_task *task);
     void (*work_submit)(struct env *env, struct env_work *work); /* env, lane are set */
 
     int (*file_open)(struct env *env, const char *path, int flags, struct env_file **ret_file,

@@ -99,6 +99,7 @@ void sim_env_stop(struct sim_env *env)
     sim_timers_drop(env);
     sim_lanes_drop(env);
     list_drop(&env->tasks);
+    list_drop(&env->late);
     list_drop(&env->round);
     sim_conns_drop(env, false);
     ASSERT(list_is_empty(&env->tasks));
@@ -119,6 +120,15 @@ static void op_task_post(struct env *base, struct env_task *task)
     if (sim_env_is_silent(env))
         return;
     list_push_back(&env->tasks, &task->in_tasks);
+    sim_env_turn_later(env);
+}
+
+static void op_task_post_late(struct env *base, struct env_task *task)
+{
+    struct sim_env *env = sim_env_of(base);
+    if (sim_env_is_silent(env))
+        return;
+    list_push_back(&env->late, &task->in_tasks);
     sim_env_turn_later(env);
 }
 
@@ -145,6 +155,9 @@ void sim_env_turn_end(struct sim_env *env)
         tasks_round(env);
     }
     sim_env_flush(env);
+    struct list *link;
+    while ((link = list_pop_front(&env->late)) != NULL)
+        list_push_back(&env->tasks, link);
     if (sim_env_is_silent(env) || list_is_empty(&env->tasks) || env->has_tasks_item)
         return;
     env->has_tasks_item = true;
@@ -171,6 +184,7 @@ struct sim_env *sim_env_new(struct sim_node *node)
     list_init(&env->in_node);
     list_init(&env->locks);
     list_init(&env->tasks);
+    list_init(&env->late);
     list_init(&env->round);
     list_init(&env->conns);
     list_init(&env->flush);
@@ -199,6 +213,7 @@ const struct env_ops sim_env_ops = {
     .timer_start = sim_op_timer_start,
     .timer_stop = sim_op_timer_stop,
     .task_post = op_task_post,
+    .task_post_late = op_task_post_late,
     .work_submit = sim_op_work_submit,
     .file_open = sim_op_file_open,
     .file_close = sim_op_file_close,

@@ -84,6 +84,7 @@ struct sim_env {
     uint64_t wake_us; /* world time of the earliest WAKE queued; UINT64_MAX: none */
 
     struct list tasks;
+    struct list late;    /* tasks for when all was flushed */
     struct list round;   /* those of the round that runs */
     bool has_tasks_item; /* a TASKS item is queued */
 

@@ -126,6 +126,13 @@ static void op_task_post(struct env *env, struct env_task *task)
         list_push_back(&world->tasks, &task->in_tasks);
 }
 
+static void op_task_post_late(struct env *env, struct env_task *task)
+{
+    struct real_world *world = real_world_of(env);
+    if (!world->is_stopped)
+        list_push_back(&world->late, &task->in_tasks);
+}
+
 static void tasks_drop(struct list *tasks)
 {
     while (list_pop_front(tasks) != NULL)
@@ -148,7 +155,8 @@ static void tasks_run_round(struct real_world *world)
 
 static bool has_turn_work(const struct real_world *world)
 {
-    return !list_is_empty(&world->tasks) || !list_is_empty(&world->flush);
+    return !list_is_empty(&world->tasks) || !list_is_empty(&world->flush) ||
+           !list_is_empty(&world->late);
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -176,6 +184,9 @@ static void on_check(uv_check_t *check)
             round++;
         } while (!list_is_empty(&world->tasks) && round < ENV_TASK_ROUNDS_MAX);
         real_conns_flush(world);
+        struct list *link;
+        while ((link = list_pop_front(&world->late)) != NULL)
+            list_push_back(&world->tasks, link);
     }
     if (!world->is_stopped)
         uv_idle_stop(&world->idle); /* on_prepare looks again */
@@ -282,6 +293,7 @@ static void op_stop(struct env *env)
     real_lanes_stop(world);
     real_inbox_stop(&world->inbox);
     tasks_drop(&world->tasks);
+    tasks_drop(&world->late);
     real_conns_stop(world);
     real_listeners_stop(world);
     real_timers_stop(&world->timers);
@@ -305,7 +317,8 @@ static void world_fill_ops(struct real_world *world)
                             .fatal = op_fatal,
                             .fault = op_fault,
                             .stop = op_stop,
-                            .task_post = op_task_post};
+                            .task_post = op_task_post,
+                            .task_post_late = op_task_post_late};
     real_timers_fill(ops);
     real_lanes_fill(ops);
     real_files_fill(ops);
@@ -394,6 +407,7 @@ int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struc
     if (options != NULL)
         world->options = *options;
     list_init(&world->tasks);
+    list_init(&world->late);
     list_init(&world->signals);
     list_init(&world->conns);
     list_init(&world->flush);

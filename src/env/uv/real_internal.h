@@ -260,6 +260,7 @@ struct real_world {
     uv_check_t check;
     uv_idle_t idle; /* active while the next poll must not wait */
     struct list tasks;
+    struct list late; /* tasks for when `flush` is empty */
     struct list signals;
     struct list conns;
     struct list flush; /* connections with something queued */

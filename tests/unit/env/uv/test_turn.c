@@ -96,6 +96,36 @@ static void test_tasks_run_once_in_the_turn_of_the_timer_that_posted_them(void *
     assert_int_equal(f->ran[1], 2);
 }
 
+static void on_task_posts_next(struct env_task *task)
+{
+    struct fixture *f = task->data;
+    on_task(task);
+    env_task_post(f->env, task + 1);
+}
+
+static void on_timer_post_late(struct env_timer *timer)
+{
+    struct fixture *f = timer->data;
+    env_task_post_late(f->env, &f->tasks[2]);
+    env_task_post(f->env, &f->tasks[2]); /* queued already */
+    env_task_post(f->env, &f->tasks[0]);
+    env_uv_quit(f->env);
+}
+
+static void test_late_tasks_run_behind_all_others_of_the_turn(void **state)
+{
+    struct fixture *f = *state;
+    env_task_init(&f->tasks[0], on_task_posts_next, f);
+    env_task_init(&f->tasks[1], on_task, f);
+    env_task_init(&f->tasks[2], on_task, f);
+    env_timer_init(&f->timer, f->env, on_timer_post_late, f);
+    env_timer_start(&f->timer, 0);
+    env_uv_run(f->env);
+    assert_int_equal(f->ran_count, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(f->ran[i], i);
+}
+
 /* Stands still for a while; the turn's clocks do, too. */
 static void on_task_clocks(struct env_task *task)
 {
@@ -636,6 +666,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_tasks_run_once_in_the_turn_of_the_timer_that_posted_them),
+        TEST(test_late_tasks_run_behind_all_others_of_the_turn),
         TEST(test_the_clocks_of_a_turn_stand_still),
         TEST(test_a_task_that_posts_itself_goes_on_without_input),
         TEST(test_a_lane_of_one_thread_keeps_order),
