@@ -17,6 +17,7 @@ enum {
     APPLY_READ_BYTES = 1 << 20, /* of one read from disk */
     APPLY_READ_ENTRIES = 4096,
     APPLY_RETRY_US = 10 * 1000,
+    APPLY_PUT_OFF_MAX = 4, /* entries */
 };
 
 static uint64_t apply_limit(const struct replica *r)
@@ -234,11 +235,22 @@ static void wake_absorber(struct replica *r)
         replica_on_stall(by);
 }
 
+/* The leader and its clients wait for a follower to have an entry in its log, and for nobody to
+ * apply it. So while one is on its way to the disk, few are left for later: the acknowledgement
+ * finds the loop idle, and apply has the time in which the others are busy. */
+static bool may_put_off(const struct replica *r, uint64_t limit)
+{
+    return r->state == REPLICA_RUNNING && !replica_is_leader(r) && r->read_count == 0 &&
+           !list_is_empty(&r->log_writes) && limit - applied_index(r) <= APPLY_PUT_OFF_MAX;
+}
+
 static void pump_run(struct env_task *task)
 {
     struct replica *r = task->data;
     uint64_t limit = apply_limit(r);
     uint64_t before = applied_index(r);
+    if (limit > before && may_put_off(r, limit))
+        limit = before; /* log_write_done() comes back here */
     size_t bytes = 0;
     for (int n = 0; r->apply == APPLY_IDLE && applied_index(r) < limit; n++) {
         struct raftlog_entry e;
@@ -289,7 +301,7 @@ void replica_on_stall(struct replica *r)
 void replica_apply_wake(struct replica *r)
 {
     if (r->state != REPLICA_DAMAGED && r->state != REPLICA_REMOVING && r->state != REPLICA_MERGED)
-        env_task_post(r->store->env, &r->pump);
+        env_task_post_late(r->store->env, &r->pump);
 }
 
 void replica_apply_init(struct replica *r)
