@@ -71,6 +71,8 @@ void op_queue(struct client_op *op, struct list *to_list)
 void op_mark_sent(struct client_op *op, struct client_peer *peer)
 {
     ASSERT(op->state == CLIENT_OP_QUEUED);
+    if (!op_is_load(op))
+        op_unstick(op); /* it has come there; that no answer comes yet says nothing */
     op_move(op, CLIENT_OP_SENT);
     op->peer = peer;
     op->sent_to = peer;
@@ -200,17 +202,18 @@ static void op_deadline_timer(struct env_timer *timer)
     struct client_op *op = timer->data;
     ASSERT(op->state != CLIENT_OP_IDLE);
     uint64_t now_us = env_now_us(op->client->env);
-    if (op->state == CLIENT_OP_SENT && !op->is_granted && now_us > op->deadline_us + LATE_US) {
+    const struct client_op *last = multi_last_open(op);
+    if (last->state == CLIENT_OP_SENT && !op->is_granted && now_us > op->deadline_us + LATE_US) {
         op->is_granted = true;
         env_timer_start_at(timer, now_us + GRANT_US);
         return;
     }
-    int status = deadline_status(op);
+    int status = deadline_status(last);
     char text[CLIENT_TEXT_MAX + ADDRESS_MAX + 64];
-    if (op->state == CLIENT_OP_SENT)
-        snprintf(text, sizeof text, "no answer from %s within the deadline", op->peer->address);
-    else if (op->last_error != 0)
-        snprintf(text, sizeof text, "%s", op->last_text);
+    if (last->state == CLIENT_OP_SENT)
+        snprintf(text, sizeof text, "no answer from %s within the deadline", last->peer->address);
+    else if (last->last_error != 0)
+        snprintf(text, sizeof text, "%s", last->last_text);
     else if (op->client->last_error != 0)
         snprintf(text, sizeof text, "%s", op->client->last_text);
     else

@@ -117,7 +117,7 @@ struct client_op {
     const void *sent_to;       /* the peer of the last sending */
     bool is_stuck;             /* it had to wait for a route or a connection */
     struct list in_queue;      /* client's fresh, parked or pausing, or its peer's sent */
-    struct env_timer deadline; /* active from submit to cb */
+    struct env_timer deadline; /* active from submit to cb; a part's is its whole's */
     struct env_timer retry;    /* active while it pauses */
     uint64_t deadline_us;
     uint64_t sent_us;

@@ -211,6 +211,10 @@ bool multi_dispatch(struct client_op *op);
 /* Start the parts that can be, of all. */
 void multi_step_all(struct client *client);
 
+/* Of the parts that are open the one that tells most of why: one that is sent, else one that was
+ * refused; `op` itself, if it has no such. */
+const struct client_op *multi_last_open(const struct client_op *op);
+
 /* In the next round. */
 void multi_wake(struct client *client);
 

@@ -11,7 +11,7 @@
  * Keys of one range are read at one version. Of keys whose range is not known some go ahead
  * alone, as scouts, and so find it; what a scout has read is thrown away if others turn out to be
  * of its range, and read again with them. A part that fails for good ends it all. The op itself
- * waits in client->fanned; its deadline is that of all parts.
+ * waits in client->fanned; its deadline is that of all parts, which have no timers of their own.
  */
 #include <stdlib.h>
 
@@ -210,10 +210,29 @@ static bool part_start(struct client_multi *m, uint32_t *places, uint32_t count,
         .is_part = true,
         .cb = part_done,
     };
-    if (!part->keys.failed && client_submit_internal(client, &part->op) == 0)
-        return true;
-    part_free(part);
-    return false;
+    if (part->keys.failed || client_submit_internal(client, &part->op) != 0) {
+        part_free(part);
+        return false;
+    }
+    part->op.deadline_us = op->deadline_us; /* which ends them all, at once */
+    env_timer_stop(&part->op.deadline);
+    return true;
+}
+
+const struct client_op *multi_last_open(const struct client_op *op)
+{
+    const struct client_op *last = op;
+    if (op->multi == NULL)
+        return op;
+    LIST_FOREACH(it, &op->multi->parts)
+    {
+        const struct client_op *part = &list_entry(it, struct multi_part, in_parts)->op;
+        if (part->state == CLIENT_OP_SENT)
+            return part;
+        if (part->last_error != 0)
+            last = part;
+    }
+    return last;
 }
 
 static bool is_open(const struct multi_key *k)

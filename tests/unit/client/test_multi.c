@@ -23,6 +23,8 @@ struct world {
     int status;
     uint64_t version;
     uint32_t count;
+    uint64_t done_us;
+    char text[128];
     char seen[KEYS_MAX * 8]; /* "a=1 q=- …" without the keys: "1 - …" */
 };
 
@@ -68,6 +70,8 @@ static void on_done(struct client_op *op, const struct client_result *result)
     assert_false(w.is_over);
     w.is_over = true;
     w.status = result->status;
+    w.done_us = sim_now_us(w.sim);
+    snprintf(w.text, sizeof w.text, "%.*s", (int)result->text.len, (const char *)result->text.data);
     if (result->status != 0 || result->response->kind != REQUEST_MULTI_GET)
         return;
     struct unpack u = unpack_of(result->response->rows.rows.raw);
@@ -205,6 +209,37 @@ static void test_a_part_fails(void **state)
     finish();
 }
 
+/* All parts end with the whole, at its deadline, which says why; each tells its store what is left
+ * of that. */
+static void test_one_deadline(void **state)
+{
+    (void)state;
+    start();
+    want(mixed, 6, "- - - - - -");
+    struct fake_store *slow = w.cluster.stores[1];
+    slow->mood = FAKE_BUSY;
+    slow->busy_ms = 100;
+    slow->moods_left = 2;
+    ask(mixed, 6, 700);
+    uint64_t begun_us = sim_now_us(w.sim);
+    assert_int_equal(client_submit(w.client, &w.op), 0);
+    sim_run_until(w.sim, begun_us + 50000);
+    slow->mood = FAKE_SWALLOW; /* what is pushed back comes again, and is swallowed */
+    slow->moods_left = 0;
+    sim_run_until(w.sim, begun_us + 699000);
+    assert_false(w.is_over);
+    assert_int_equal(w.client->parts_active, 1);
+    assert_in_range(slow->last_timeout_ms, 1, 600);
+    sim_run_until(w.sim, begun_us + 701000);
+    assert_true(w.is_over);
+    assert_int_equal(w.done_us, begun_us + 700000);
+    assert_int_equal(w.status, ERR_BUSY);
+    assert_string_equal(w.text, "no answer from s2:7000 within the deadline");
+    assert_int_equal(w.client->parts_active, 0);
+    client_check(w.client);
+    finish();
+}
+
 static uint32_t crowd_over;
 
 static void on_crowd_done(struct client_op *op, const struct client_result *result)
@@ -275,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_rows_of_two_ranges),
         cmocka_unit_test(test_parts_are_few),
         cmocka_unit_test(test_a_part_fails),
+        cmocka_unit_test(test_one_deadline),
         cmocka_unit_test(test_parts_wait_for_room),
         cmocka_unit_test(test_any_replica_learns_of_ranges),
     };

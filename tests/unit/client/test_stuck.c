@@ -332,6 +332,47 @@ static void test_watches_are_no_load(void **state)
     finish();
 }
 
+/* A watch that was once pushed back, and waits for changes since, makes its store no slow one:
+ * while others are stuck, that store is asked beyond the bound. */
+static void test_watches_are_not_stuck(void **state)
+{
+    (void)state;
+    start(100);
+    get("a", 0);
+    get("z", 0);
+    run_ms(100);
+    struct fake_store *store = w.cluster.stores[0];
+    store->mood = FAKE_BUSY;
+    store->busy_ms = 200;
+    store->moods_left = 1;
+    uint32_t watch = w.count++;
+    w.ops[watch].request.kind = REQUEST_WATCH;
+    w.ops[watch].request.watch = (struct request_watch){
+        .start = slice_str("a"), .end = slice_str("b"), .wait_ms = 9000, .limit_bytes = 4096};
+    w.ops[watch].timeout_ms = 10000;
+    w.ops[watch].cb = on_done;
+    w.status[watch] = 1;
+    assert_int_equal(client_submit(w.client, &w.ops[watch]), 0);
+    run_ms(50);
+    assert_int_equal(w.client->stuck_count, 1); /* as long as it waits to be sent again */
+    store->mood = FAKE_LATE;
+    store->busy_ms = 9000;
+    store->moods_left = 1;
+    run_ms(500);
+    assert_int_equal(w.client->stuck_count, 0);
+    w.cluster.stores[1]->mood = FAKE_SWALLOW;
+    for (int i = 0; i < 99; i++)
+        get("z", 10000);
+    run_ms(1000);
+    uint32_t from = w.count;
+    for (int i = 0; i < 45; i++)
+        get("a", 1000);
+    run_ms(50);
+    assert_int_equal(count_of(from, w.count, 0), 45);
+    assert_int_equal(w.status[watch], 1);
+    finish();
+}
+
 /* However many stores it has asked, there is a place for the next; those that were given stay. */
 static void test_places_are_given_on(void **state)
 {
@@ -477,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_push_back_leaves_room),
         cmocka_unit_test(test_hopeless_is_not_sent),
         cmocka_unit_test(test_watches_are_no_load),
+        cmocka_unit_test(test_watches_are_not_stuck),
         cmocka_unit_test(test_places_are_given_on),
         cmocka_unit_test(test_repeats_are_rationed),
         cmocka_unit_test(test_lone_operation_outlasts_resets),
