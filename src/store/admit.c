@@ -233,9 +233,10 @@ static void serve(struct store *store, struct waiter *w)
     struct admit *a = &store->admit;
     struct request request;
     fair_remove(&a->waiting, &w->in_line);
-    if (w->to.deadline_us <= env_turn_us(store->env)) {
+    if (answer_is_too_late(&w->to, env_turn_us(store->env))) {
         a->stats.dropped++;
-        service_answer_status(store, &w->to, ERR_TIMEOUT, "the deadline passed in line");
+        service_answer_status(store, &w->to, ERR_TIMEOUT,
+                              "it was in line too long for its deadline");
     } else {
         int rv = request_decode(slice_of(w->body, w->len), &request, NULL);
         ASSERT(rv == 0); /* the same bytes were accepted when they came */

@@ -7,7 +7,7 @@
  *                ├─ little came in this turn ─▶ served at once
  *                └─ else it waits, in line with those of its connection (fair.h)
  *                      └─ end of the turn: ADMIT_TURN_MAX of them, round robin over the
- *                         connections ─▶ served; past its deadline: dropped, unseen
+ *                         connections ─▶ served; too late for its deadline: told so, unseen
  *
  * So a connection that floods waits behind itself; and what could not be done before its
  * deadline is refused when it comes, while that is still of use. Requests about stores and
@@ -48,7 +48,7 @@ struct admit_stats {
     uint64_t waited;       /* served, but not at once */
     uint64_t refused;      /* BUSY: a bound was met */
     uint64_t refused_late; /* BUSY: it could not be done before its deadline */
-    uint64_t dropped;      /* its deadline passed in line */
+    uint64_t dropped;      /* in line until it was too late for its deadline */
 };
 
 struct admit {

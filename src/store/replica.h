@@ -65,6 +65,18 @@ struct answer_to {
     enum request_kind kind;
 };
 
+enum { WRITE_SPARE_US = 30 * 1000 };
+
+/* Is it too late for a write that has not been proposed yet? It would hardly be applied, and its
+ * client told, before the deadline, when he can only call it undetermined. Told a little sooner he
+ * knows that nothing was done. */
+static inline bool answer_is_too_late(const struct answer_to *to, uint64_t now_us)
+{
+    uint64_t all_us = to->deadline_us - to->began_us;
+    uint64_t spare_us = to->kind == REQUEST_WRITE ? MIN(all_us / 8, (uint64_t)WRITE_SPARE_US) : 0;
+    return to->deadline_us <= now_us + spare_us;
+}
+
 /* A write between its arrival and its answer. One allocation with its bytes. */
 struct write_op {
     struct fair_item in_queue; /* replica's; out of it once proposed */

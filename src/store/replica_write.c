@@ -2,7 +2,8 @@
  *
  * A write: queued ─▶ copied into an entry at the end of the turn ─▶ proposed ─▶
  * applied ─▶ answered. What may go wrong:
- *  - not the leader, queue full, deadline passed while queued: definite, not done;
+ *  - not the leader, queue full, too late for its deadline while queued: definite, not done,
+ *    and told before the deadline;
  *  - leadership lost after proposing: the entry may yet commit. It is decided when
  *    its index is applied: the same term there, done; another term, not done;
  *  - the deadline passes after proposing: undetermined.
@@ -13,6 +14,8 @@
 #include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
+
+static const char *const queue_too_late = "not proposed in time for its deadline; nothing was done";
 
 /* It is answered: it is not under way any more. */
 static void write_uncount(struct replica *r, struct write_op *op)
@@ -104,9 +107,9 @@ static uint32_t build_entry(struct replica *r, struct list *taken)
     uint32_t count = 0;
     struct write_op *op;
     while ((op = queue_first(r)) != NULL) {
-        if (op->to.deadline_us <= now_us) {
+        if (answer_is_too_late(&op->to, now_us)) {
             fair_remove(&r->writes, &op->in_queue);
-            write_answer(r, op, ERR_TIMEOUT, "the deadline passed in the queue");
+            write_answer(r, op, ERR_TIMEOUT, queue_too_late);
             continue;
         }
         if (op->only_term != 0 && op->only_term != consensus_term(r->cons)) {
@@ -404,10 +407,10 @@ static void tick_queue(struct replica *r, uint64_t now_us)
     LIST_FOREACH(it, &r->writes.all)
     {
         struct write_op *op = list_entry(it, struct write_op, in_queue.in_all);
-        if (op->to.deadline_us > now_us)
+        if (!answer_is_too_late(&op->to, now_us))
             continue;
         fair_remove(&r->writes, &op->in_queue);
-        write_answer(r, op, ERR_TIMEOUT, "the deadline passed in the queue");
+        write_answer(r, op, ERR_TIMEOUT, queue_too_late);
     }
 }
 

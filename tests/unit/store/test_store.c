@@ -249,8 +249,8 @@ static void test_time_ahead(void **state)
     rig_close(&rig);
 }
 
-/* Alone, the leader can promise nothing: what it proposed is undetermined at the
- * deadline, what it did not is not done; no read is served. */
+/* Alone, the leader can promise nothing: what it proposed is undetermined at the deadline, what it
+ * did not is not done, and told before the client must call it undetermined; no read is served. */
 static void test_deadlines(void **state)
 {
     struct rig rig;
@@ -267,7 +267,10 @@ static void test_deadlines(void **state)
     struct rig_answer *get = rig_get(&rig, leader, "k", 300);
     rig_run(&rig, 200 * RIG_MS);
     assert_int_equal(proposed->count + queued->count + get->count, 0);
-    rig_run(&rig, 200 * RIG_MS);
+    rig_run(&rig, 85 * RIG_MS);
+    assert_int_equal(queued->count, 1); /* 15 ms before its deadline */
+    assert_int_equal(queued->status, ERR_TIMEOUT);
+    rig_run(&rig, 115 * RIG_MS);
     assert_int_equal(proposed->status, ERR_UNDETERMINED);
     assert_int_equal(queued->status, ERR_TIMEOUT);
     assert_int_equal(get->status, ERR_TIMEOUT);
