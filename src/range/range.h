@@ -53,7 +53,7 @@ struct range;
 enum {
     RANGE_BIRTH_INDEX = 10,    /* "applied" on all replicas of a new range alike … */
     RANGE_BIRTH_TERM = 5,      /* … in this term, with an empty log (consensus.md, Life cycle) */
-    RANGE_FREEZES_MAX = 8,     /* told apart while not durable; beyond, two count as one */
+    RANGE_FREEZES_MAX = 4,     /* told apart while not durable; beyond, two count as one */
     RANGE_USER_KEY_PREFIX = 5, /* bytes that stand before a user key on disk */
 };
 

@@ -30,6 +30,7 @@
 enum { FAIR_QUANTUM = 8192, FAIR_OVERHEAD = 256, FAIR_SPARE_MAX = 64 };
 
 struct fair_flow;
+struct fair_rounds;
 
 struct fair_item {
     struct list in_all;  /* in order of arrival */
@@ -45,17 +46,17 @@ struct fair {
     uint32_t count;
     size_t bytes;
     struct list all; /* fair_item.in_all: for who looks through them */
-    /* private */
-    struct map flows;  /* id → fair_flow */
-    struct list turns; /* fair_flow.in_turns: the first one's turn is next */
-    struct list spare; /* fair_flow.in_turns: unused ones */
-    uint32_t spare_count;
+    struct fair_rounds
+        *rounds; /* private; owned; NULL: nothing was ever in it, or it was trimmed */
 };
 
 void fair_init(struct fair *q, uint32_t count_max, size_t bytes_max);
 
 /* Nothing may be in it. */
 void fair_fini(struct fair *q);
+
+/* Nothing will be in it for long: give back what is kept for that. Nothing may be in it. */
+void fair_trim(struct fair *q);
 
 /* For an item that is in no queue yet. */
 void fair_item_init(struct fair_item *item);

@@ -478,6 +478,9 @@ void replica_trim(struct replica *r)
     ASSERT(r->writes.count == 0 && !replica_has_open_reads(r));
     entry_builder_fini(&r->builder);
     entry_builder_init(&r->builder, opt->entry_bytes_max, ENTRY_COMMANDS_MAX);
+    fair_trim(&r->writes);
+    fair_trim(&r->backlog);
+    fair_trim(&r->choked);
     range_shrink(r->range);
     replica_apply_shrink(r);
     strangers_forget(r);

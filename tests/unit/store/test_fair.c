@@ -205,6 +205,27 @@ static void test_rate(void **state)
     assert_in_range(r.per_s, 10000, 64000);
 }
 
+/* A queue that was trimmed is as good as new. */
+static void test_trim(void **state)
+{
+    struct fair q;
+    (void)state;
+    begin(&q, 10, 1000);
+    fair_trim(&q);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_null(fair_peek(&q));
+        assert_int_equal(fair_ahead(&q, 1), 0);
+        assert_int_equal(push(&q, 1, i, 10), 0);
+        assert_int_equal(push(&q, 2, i, 10), 0);
+        assert_int_equal(pop(&q)->flow, 1);
+        assert_int_equal(pop(&q)->flow, 2);
+        fair_trim(&q);
+        assert_null(q.rounds);
+        fair_check(&q);
+    }
+    empty(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_cost_in_hindsight),
         cmocka_unit_test(test_nobody_takes_all_the_room),
         cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_trim),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_rate),
     };
