@@ -328,8 +328,10 @@ void consensus_set_heartbeat(struct consensus *c, uint32_t heartbeat_ms);
 
 /* The owner did not run for so long, so that nobody could be heard: that time does not count
  * when the silence of others is judged, as far as it has not seen it pass yet: it never stands
- * still to make up for more. Promises, which are made by the real clock, stand as long as
- * ever. */
+ * still to make up for more. However long it was, once; but one that is late again and again,
+ * and hears no leader between, has no more of it than an election time-out and the time that
+ * does pass, so that a dead leader is noticed. Promises, which are made by the real clock, stand as
+ * long as ever. */
 void consensus_hold_back(struct consensus *c, uint64_t now_ms, uint64_t late_ms);
 
 /* Start it again, awake. `parked` stays the caller's. Errors as of consensus_new() and

@@ -176,6 +176,8 @@ struct consensus {
     uint64_t promised_until_ms; /* real: we vote for nobody and do not stand before */
     uint64_t lease_off_term;    /* in this term our lease is not used (any more) */
     int64_t shift_ms;           /* pushed ahead by campaigns, back by sleep */
+    uint64_t excused_ms;        /* of the bound on that which repeats, what is used up … */
+    uint64_t excused_at_ms;     /* … as of this virtual time: passing time gives it back */
     bool is_asleep;             /* now_ms stands still */
     enum cons_state state;
     uint64_t term;

@@ -127,6 +127,7 @@ static void receive_append(struct consensus *c, const struct cons_msg *msg)
         return;
     }
     c->leader_heard_ms = c->now_ms;
+    c->excused_ms = 0;
     if (a->n > 0 && (c->is_installing || writes_is_full(&c->writes))) {
         c->n_dropped++; /* but for the heartbeat in it: a slow disk calls no election */
         a->n = 0;

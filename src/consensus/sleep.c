@@ -115,8 +115,16 @@ void consensus_hold_back(struct consensus *c, uint64_t now_ms, uint64_t late_ms)
 {
     ASSERT(!c->is_inside);
     uint64_t now = now_ms + (uint64_t)c->shift_ms;
-    if (!c->is_asleep && now > c->now_ms)
-        c->shift_ms -= (int64_t)MIN(late_ms, now - c->now_ms);
+    if (c->is_asleep || now <= c->now_ms)
+        return;
+    uint64_t held_ms = MIN(late_ms, now - c->now_ms);
+    uint64_t max_ms = c->opts.election_timeout_ms;
+    c->excused_ms -= MIN(c->excused_ms, c->now_ms - c->excused_at_ms);
+    c->excused_at_ms = c->now_ms;
+    if (c->excused_ms > 0)
+        held_ms = MIN(held_ms, max_ms - c->excused_ms);
+    c->excused_ms = MIN(c->excused_ms + held_ms, max_ms);
+    c->shift_ms -= (int64_t)held_ms;
 }
 
 bool consensus_is_asleep(const struct consensus *c)

@@ -53,6 +53,12 @@ static void excuse(struct replica *r, uint64_t due_us)
         consensus_hold_back(r->cons, now_us / 1000, late_ms);
 }
 
+void replica_excuse(struct replica *r)
+{
+    if (env_timer_is_active(&r->timer))
+        excuse(r, r->timer.due_us);
+}
+
 static void timer_due(struct env_timer *timer)
 {
     struct replica *r = timer->data;
@@ -354,6 +360,7 @@ static void set_timer(struct replica *r, uint64_t now_ms)
 void replica_turn(struct replica *r)
 {
     uint64_t now = store_now_ms(r->store);
+    replica_excuse(r);
     if (r->state == REPLICA_REMOVING) {
         replica_removal_turn(r);
         return;

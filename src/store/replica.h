@@ -342,6 +342,10 @@ void replica_run(struct replica *r);
 void replica_turn(struct replica *r);
 void replica_tick(struct replica *r);
 
+/* Before consensus hears of the time by anything but the timer: is that one overdue, the loop
+ * stood still, and the others are not to be blamed for it. */
+void replica_excuse(struct replica *r);
+
 /* From apply: the hint is reached. */
 void replica_on_replayed(struct replica *r);
 

@@ -216,8 +216,10 @@ static bool next_entry(struct replica *r, uint64_t index, uint64_t limit, struct
 static void confirm_applied(struct replica *r, uint64_t before)
 {
     uint64_t now_applied = applied_index(r);
-    if (r->state == REPLICA_RUNNING && r->cons != NULL && now_applied > before)
-        consensus_on_applied(r->cons, store_now_ms(r->store), now_applied);
+    if (r->state != REPLICA_RUNNING || r->cons == NULL || now_applied <= before)
+        return;
+    replica_excuse(r);
+    consensus_on_applied(r->cons, store_now_ms(r->store), now_applied);
 }
 
 static void finish_replay(struct replica *r)

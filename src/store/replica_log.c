@@ -22,6 +22,8 @@ static void log_write_done(struct raftlog_write *op)
     uint64_t id = w->write_id;
     list_remove(&w->in_log_writes);
     free(w);
+    if (is_current)
+        replica_excuse(r);
     if (is_current && id != 0)
         consensus_on_persisted(r->cons, store_now_ms(r->store), id);
     if (id == 0)

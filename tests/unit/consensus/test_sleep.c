@@ -167,6 +167,39 @@ static void test_follower_stood_still(void **state)
     rig_close(&r);
 }
 
+/* Late each time, and no leader to be heard: it is noticed all the same. */
+static void test_follower_always_late(void **state)
+{
+    enum { LATE_MS = 5 * RIG_ET, PASSED_MS = 2, BOUND_MS = 2 * LATE_MS + RIG_ET + 4 * RIG_ET };
+    (void)state;
+    open_follower(12);
+    uint64_t begin = r.now;
+    while (rig_count(&r, CONS_MSG_VOTE) == 0 && r.now < begin + 2 * BOUND_MS) {
+        r.now += LATE_MS + PASSED_MS;
+        consensus_hold_back(r.m.c, r.now, LATE_MS);
+        rig_tick(&r, 0);
+        rig_persist(&r);
+    }
+    assert_true(r.now - begin > LATE_MS + PASSED_MS); /* once is excused */
+    assert_true(r.now - begin <= BOUND_MS);
+    rig_close(&r);
+}
+
+/* … but as long as the leader is heard between, each is. */
+static void test_follower_late_and_led(void **state)
+{
+    (void)state;
+    open_follower(12);
+    for (int i = 0; i < 20; i++) {
+        r.now += LONG_MS;
+        consensus_hold_back(r.m.c, r.now, LONG_MS);
+        rig_tick(&r, 0);
+        rig_append(&r, 1, 6, 12, 6, 12, NULL, 0);
+    }
+    assert_int_equal(rig_count(&r, CONS_MSG_VOTE), 0);
+    rig_close(&r);
+}
+
 /* An answer was read before it heard that it had stood still: its heartbeats go on. */
 static void test_leader_stood_still(void **state)
 {
@@ -437,6 +470,8 @@ int main(void)
         cmocka_unit_test(test_follower_does_not_know),
         cmocka_unit_test(test_follower_wakes_calmly),
         cmocka_unit_test(test_follower_stood_still),
+        cmocka_unit_test(test_follower_always_late),
+        cmocka_unit_test(test_follower_late_and_led),
         cmocka_unit_test(test_leader_stood_still),
         cmocka_unit_test(test_read_wakes),
         cmocka_unit_test(test_compact_asleep),
