@@ -368,8 +368,9 @@ struct hf_then {
  * most 4,094 bytes. Keys of a batch must be in one range, as always, and neighbours are not.
  * hf_scan_new() merges the slots in order of keys, each slot at a version of its own, even those
  * of one range; it holds a page of each, 16 MiB together or what single values need.
- * hf_scan_page() and hf_delete_range() are HF_ERR_UNSUPPORTED. A watch of a prefix or of bounds
- * is one of all slots, of which the library leaves out what was not asked for. */
+ * hf_scan_page() is HF_ERR_UNSUPPORTED. hf_delete_range() goes from slot to slot. A watch of a
+ * prefix or of bounds is one of all slots, of which the library leaves out what was not asked
+ * for. */
 int hf_keyspace_open(struct hf_client *client, const char *name, const struct hf_call *call,
                      struct hf_result **ret_result);
 int hf_keyspace_open_async(struct hf_client *client, const char *name, const struct hf_call *call,
@@ -566,10 +567,12 @@ struct hf_span {
                                not used */
     int reverse;            /* from the end downwards */
     int keys_only;
-    uint32_t limit_keys;  /* a page's; 0: the store's (4 MiB of keys and values) */
-    uint32_t limit_bytes; /* a page's; 0: the store's */
-    int as_stored;        /* hf_delete_range(): in a keyspace with a name that this client has not
-                             opened; the bounds are of keys as they stand there, slots included */
+    uint32_t limit_keys;    /* a page's; 0: the store's (4 MiB of keys and values) */
+    uint32_t limit_bytes;   /* a page's; 0: the store's */
+    int as_stored;          /* hf_delete_range(): in a keyspace with a name that this client has not
+                               opened; the bounds are of keys as they stand there, slots included */
+    struct hf_bytes cursor; /* hf_delete_range(): of the step before; bounds or prefix as they
+                               were then. Scans do not take it */
 };
 
 void hf_span_init(struct hf_span *span);
@@ -604,18 +607,23 @@ void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
 /* One step of deleting all keys of a span: those that are there of the first span->limit_keys
  * (0: 1,000, and 1 MiB of keys at most) in one range, by one command: all of them or none, and
  * exactly once, so that a key which somebody puts again after its deletion stays. Go on with
- * the same span, start set to a copy of result->cursor, while has_more; who keeps the cursor
- * can go on after a restart, too:
+ * the same span, its cursor set to a copy of result->cursor, while has_more; who keeps the
+ * cursor can go on after a restart, too:
  *
  *     do {
  *         rv = hf_delete_range(client, &span, NULL, &result);
  *         … keep result->cursor, add up result->deleted, free the result before …
  *     } while (rv == HF_OK && result->has_more);
  *
+ * In a hashed keyspace the span is in every slot. A step is of one slot (of several, where the
+ * span has no bounds), and passes by up to 64 that have nothing: it may have deleted none, and
+ * there is more. Elsewhere the cursor is a key, which may take the place of `start` instead.
+ *
  * Keys that are put behind the cursor meanwhile are deleted when it comes there. On
  * HF_ERR_UNDETERMINED the step may have been done: hf_resolve() tells, and to do the step
  * again deletes what was put since. HF_ERR_INVALID: a span that is upside down, reverse,
- * keys_only, or has limit_bytes; a keyspace with a name that was not opened, unless as_stored. */
+ * keys_only, or has limit_bytes; a cursor that is none of the span; a keyspace with a name that
+ * was not opened, unless as_stored. */
 int hf_delete_range(struct hf_client *client, const struct hf_span *span,
                     const struct hf_call *call, struct hf_result **ret_result);
 int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,

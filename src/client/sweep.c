@@ -2,8 +2,9 @@
 #include "client/sweep.h"
 
 #include "client/client_internal.h"
+#include "wire/keyspace.h"
 
-enum { TRIES_MAX = 16 }; /* scans in one step: each but the first because ranges changed */
+enum { TRIES_MAX = 16 }; /* scans of one span: each but the first because ranges changed */
 
 static void on_scanned(struct client_op *op, const struct client_result *result);
 
@@ -23,6 +24,84 @@ static int submit(struct client_sweep *s, client_cb cb)
     return client_submit(s->client, s->op);
 }
 
+/* ---- slot by slot ------------------------------------------------------------------------- */
+
+static bool goes_by_slots(const struct client_sweep *s)
+{
+    return s->slots > 0 && (s->start.len > 0 || s->end.len > 0);
+}
+
+static void put_slot(struct buf *buf, uint32_t slot, struct slice key)
+{
+    uint8_t raw[KEYSPACE_SLOT_LEN];
+    keyspace_put_slot(raw, (uint16_t)slot);
+    buf_append(buf, raw, sizeof raw);
+    buf_append_slice(buf, key);
+}
+
+/* The span in that slot, from its first key on. */
+static int enter_slot(struct client_sweep *s, uint32_t slot)
+{
+    s->slot = slot;
+    buf_clear(&s->low);
+    buf_clear(&s->high);
+    put_slot(&s->low, slot, s->start);
+    if (s->end.len > 0)
+        put_slot(&s->high, slot, s->end);
+    else if (slot + 1 < KEYSPACE_SLOTS_MAX) /* behind the last there is nothing */
+        put_slot(&s->high, slot + 1, (struct slice){0});
+    return s->low.failed || s->high.failed ? ERR_NOMEM : 0;
+}
+
+static int set_low(struct client_sweep *s, struct slice key)
+{
+    buf_clear(&s->low);
+    buf_append_slice(&s->low, key);
+    return s->low.failed ? ERR_NOMEM : 0;
+}
+
+/* The cursor lies where the step before said; the slot is at its end: into the next one. */
+static int pass_on(struct client_sweep *s)
+{
+    if (!goes_by_slots(s) || s->has_more)
+        return 0;
+    if (s->slot + 1 == s->slots)
+        return 0;
+    int rv = enter_slot(s, s->slot + 1);
+    s->has_more = true;
+    s->is_range_end = false;
+    buf_clear(&s->cursor);
+    buf_append_slice(&s->cursor, buf_slice(&s->low));
+    return rv != 0 || s->cursor.failed ? ERR_NOMEM : 0;
+}
+
+/* What is swept first in this step, as it is stored. */
+static int begin(struct client_sweep *s)
+{
+    bool by_slots = goes_by_slots(s);
+    struct slice place = s->from; /* without its slot */
+    if (s->end.len > 0 && slice_compare(s->start, s->end) > 0)
+        return ERR_INVALID;
+    if (s->slots > 0 && MAX(s->start.len, s->end.len) > KEY_WIRE_MAX - KEYSPACE_SLOT_LEN)
+        return ERR_TOO_LARGE;
+    if (s->slots > 0 && place.len > 0) {
+        if (place.len < KEYSPACE_SLOT_LEN || keyspace_get_slot(place.data) >= s->slots)
+            return ERR_INVALID;
+        place = slice_of(place.data + KEYSPACE_SLOT_LEN, place.len - KEYSPACE_SLOT_LEN);
+    }
+    if (s->from.len > 0 && (slice_compare(place, s->start) < 0 ||
+                            (s->end.len > 0 && slice_compare(place, s->end) > 0)))
+        return ERR_INVALID;
+    if (by_slots) {
+        int rv = enter_slot(s, s->from.len > 0 ? keyspace_get_slot(s->from.data) : 0);
+        return rv != 0 || s->from.len == 0 ? rv : set_low(s, s->from);
+    }
+    buf_append_slice(&s->high, s->end);
+    return s->high.failed ? ERR_NOMEM : set_low(s, s->from.len > 0 ? s->from : s->start);
+}
+
+/* ---- a step ------------------------------------------------------------------------------- */
+
 static int scan(struct client_sweep *s)
 {
     struct request *request = &s->op->request;
@@ -31,8 +110,8 @@ static int scan(struct client_sweep *s)
     *request = (struct request){.kind = REQUEST_SCAN, .trace_id = trace_id};
     request->scan = (struct request_scan){
         .read = {.keyspace = s->keyspace},
-        .start = s->start,
-        .end = s->end,
+        .start = buf_slice(&s->low),
+        .end = buf_slice(&s->high),
         .is_keys_only = true,
         .limit_keys = s->limit_keys,
         .limit_bytes = SWEEP_BYTES_MAX,
@@ -56,6 +135,11 @@ static void on_written(struct client_op *op, const struct client_result *result)
         if (response != NULL && response->kind == REQUEST_WRITE)
             s->version = command_result_version(response->write.result);
         s->deleted = s->found;
+        int rv = pass_on(s);
+        if (rv != 0) { /* it is done, and nobody can say where to go on */
+            finish(s, rv, (struct slice){0});
+            return;
+        }
     }
     finish(s, result->status, result->text);
 }
@@ -92,6 +176,20 @@ static int keep_cursor(struct client_sweep *s, const struct response_rows *rows)
     return s->cursor.failed ? ERR_NOMEM : 0;
 }
 
+/* Nothing is there. In a hashed keyspace the next slot may have something. */
+static void on_nothing(struct client_sweep *s)
+{
+    int rv = pass_on(s);
+    bool goes_on = rv == 0 && s->has_more && goes_by_slots(s) && ++s->passed < SWEEP_SLOTS_MAX &&
+                   env_now_us(s->client->env) < s->deadline_us;
+    if (goes_on)
+        rv = set_low(s, buf_slice(&s->cursor));
+    if (goes_on && rv == 0)
+        rv = scan(s);
+    if (!goes_on || rv != 0)
+        finish(s, rv, (struct slice){0});
+}
+
 static void on_scanned(struct client_op *op, const struct client_result *result)
 {
     struct client_sweep *s = op->data;
@@ -106,9 +204,13 @@ static void on_scanned(struct client_op *op, const struct client_result *result)
         return;
     }
     int rv = keep_cursor(s, rows);
-    if (rv == 0 && rows->rows.count > 0)
+    if (rv == 0 && rows->rows.count == 0) {
+        on_nothing(s);
+        return;
+    }
+    if (rv == 0)
         rv = make_command(s, rows);
-    if (rv != 0 || rows->rows.count == 0) {
+    if (rv != 0) {
         finish(s, rv, (struct slice){0});
         return;
     }
@@ -126,24 +228,28 @@ int client_sweep_start(struct client *client, struct client_sweep *s)
 {
     uint32_t timeout_ms = s->op->timeout_ms == 0 ? CLIENT_TIMEOUT_MS : s->op->timeout_ms;
     ASSERT(s->cb != NULL && s->op->state == CLIENT_OP_IDLE);
-    if (s->end.len > 0 && slice_compare(s->start, s->end) > 0)
-        return ERR_INVALID;
+    ASSERT(s->slots <= KEYSPACE_SLOTS_MAX);
     client_sweep_fini(s);
     buf_init(&s->cursor, KEY_WIRE_MAX + 1);
     buf_init(&s->key, KEY_WIRE_MAX + 1);
+    buf_init(&s->low, KEY_WIRE_MAX + 1);
+    buf_init(&s->high, KEY_WIRE_MAX + 1);
     buf_init(&s->command, command_limits_default.command_max);
     s->client = client;
     s->deadline_us = env_now_us(client->env) + (uint64_t)timeout_ms * 1000;
     s->limit_keys = s->limit_keys == 0 ? SWEEP_KEYS_MAX : MIN(s->limit_keys, SWEEP_KEYS_MAX);
     s->deleted = s->version = 0;
     s->has_more = s->is_range_end = false;
-    s->found = s->tries = 0;
-    return scan(s);
+    s->found = s->tries = s->passed = 0;
+    int rv = begin(s);
+    return rv != 0 ? rv : scan(s);
 }
 
 void client_sweep_fini(struct client_sweep *s)
 {
     buf_fini(&s->cursor);
     buf_fini(&s->key);
+    buf_fini(&s->low);
+    buf_fini(&s->high);
     buf_fini(&s->command);
 }

@@ -35,7 +35,7 @@ static int run(struct hf_client *client, struct hf_span *span)
                 code = HF_ERR_NOMEM;
             else
                 memcpy(cursor, result->cursor.data, result->cursor.len);
-            span->start = (struct hf_bytes){cursor, result->cursor.len};
+            span->cursor = (struct hf_bytes){cursor, result->cursor.len};
         }
         hf_result_free(result);
         result = NULL;

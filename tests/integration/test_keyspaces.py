@@ -121,12 +121,26 @@ def test_keys():
                         "--resume", place)
             check("again" in seen and "elsewhere" not in seen, "it goes on with its prefix", seen)
             c.ok("del", "elsewhere", "--keyspace", "events")
+        said = c.ok("delete-range", "--prefix", "event0099", "--yes", "--keyspace", "events")
+        check(said == "10 keys deleted\n", said)
+        done = c.json("delete-range", "event00100", "event00300", "--yes", "--step", "7",
+                      "--keyspace", "events")
+        check(done["deleted"] == 200 and done["steps"] >= 64, "a span is in every slot", done)
+        left = c.ok("scan", "--keys-only", "--keyspace", "events").split()
+        check(left == names[:100] + names[300:990] + names[1000:], "nothing beside it", len(left))
+        done = c.json("delete-range", "event00", "event000", "--yes", "--cursor", "003e" + b"event00"
+                      .hex(), "--keyspace", "events")
+        check(done["deleted"] == 0 and done["steps"] == 1, "of the last two slots", done)
+        for cursor, want in (("xy", "hexadecimal"), ("ffff00", "no sweep of these bounds")):
+            done = c.run("delete-range", "event", "f", "--yes", "--cursor", cursor, "--keyspace",
+                         "events")
+            check(done.returncode == 2 and want in done.stderr, cursor, done.stderr)
         c.ok("keyspace", "alter", "events", "--replicas", "1")
         shown = c.json("keyspace", "show", "events")["keyspaces"]
         check(len(shown) == 1 and shown[0]["ranges"] == 9 and shown[0]["replicas"] == 1, shown)
 
         done = c.json("keyspace", "drop", "events", "--yes", timeout=120)
-        check(done["keys_deleted"] == 1500, done)
+        check(done["keys_deleted"] == 1290, done)
         check(c.run("get", names[0], "--keyspace", "events").returncode == 3)
         check(c.ok("scan", "-k", "--keyspace", number) == "", "nothing is left")
         check(c.ok("get", "k", "--keyspace", "users").strip() == "users")

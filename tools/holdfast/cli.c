@@ -169,6 +169,23 @@ static void json_hex(struct json_writer *w, struct slice bytes)
     buf_fini(&text);
 }
 
+bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t len = strlen(text);
+    if (len == 0 || len % 2 != 0 || len / 2 > CLI_TOKEN_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        const char *digit = strchr(digits, text[i]);
+        if (digit == NULL)
+            return false;
+        uint8_t half = (uint8_t)(digit - digits);
+        out[i / 2] = i % 2 == 0 ? (uint8_t)(half << 4) : (uint8_t)(out[i / 2] | half);
+    }
+    *ret_len = len / 2;
+    return true;
+}
+
 /* One failure, as a line for people or one JSON object for programs. `token`, if there is
  * one, settles what is undetermined. */
 static void say_failure(struct cli *cli, const char *name, const char *message,

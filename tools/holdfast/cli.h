@@ -143,6 +143,9 @@ bool cli_write(FILE *file, struct slice bytes);
 /* Append bytes for a person: what is no printable text as \xNN, and '\\' doubled. */
 void cli_append_shown(struct buf *buf, struct slice bytes);
 
+/* The bytes that "0a1b…" stands for, at most CLI_TOKEN_MAX; false if it is no such thing. */
+bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len);
+
 /* A table for people: columns padded to the widest cell. Cells are copied. */
 struct cli_table {
     size_t columns;

@@ -360,24 +360,6 @@ int kv_increment(struct cli *cli, int argc, const char *const *argv)
     return finish_change(cli, words.at[0], rv, result, true);
 }
 
-/* "0a1b…" in place of itself; false if it is no such thing. */
-static bool parse_token(const char *text, uint8_t *out, size_t *ret_len)
-{
-    static const char digits[] = "0123456789abcdef";
-    size_t len = strlen(text);
-    if (len == 0 || len % 2 != 0 || len / 2 > CLI_TOKEN_MAX)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        const char *digit = strchr(digits, text[i]);
-        if (digit == NULL)
-            return false;
-        uint8_t half = (uint8_t)(digit - digits);
-        out[i / 2] = i % 2 == 0 ? (uint8_t)(half << 4) : (uint8_t)(out[i / 2] | half);
-    }
-    *ret_len = len / 2;
-    return true;
-}
-
 /* Both answers are what was asked for: it was done, so or so, or it was not. */
 static int say_resolved(struct cli *cli, int rv, const struct hf_result *result)
 {
@@ -411,7 +393,7 @@ int kv_resolve(struct cli *cli, int argc, const char *const *argv)
     int exit_code;
     if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
         return exit_code;
-    if (!parse_token(words.at[0], token, &len))
+    if (!cli_parse_hex(words.at[0], token, &len))
         return cli_usage(cli, "'%s' is no token: it is hexadecimal, as it was printed",
                          words.at[0]);
     struct hf_client *client = cli_client(cli);

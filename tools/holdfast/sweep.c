@@ -13,16 +13,17 @@ enum { SHOW_EVERY_MS = 500, ANSWER_MAX = 16 };
 
 struct sweep_flags {
     const char *prefix;
+    const char *cursor; /* hexadecimal */
     uint64_t step;
     bool is_sure;
 };
 
-/* What was deleted so far, and the first key that may be left. */
+/* What was deleted so far, and where to go on. */
 struct swept {
     uint64_t deleted;
     uint64_t steps;
     uint64_t shown_ms;
-    struct buf next;
+    struct buf next; /* a cursor */
 };
 
 /* A person at a terminal says so; a script has --yes. */
@@ -59,6 +60,24 @@ static void end_progress(const struct swept *s)
         fputc('\n', stderr);
 }
 
+/* It was cut off: how to go on. A cursor is a key, but for a hashed keyspace. */
+static void say_rest(struct cli *cli, const struct swept *s)
+{
+    if (cli->is_json || s->next.len == 0)
+        return;
+    fputs(cli->keyspace_slots > 0 ? "go on with the same bounds and --cursor " : "go on at: ",
+          stderr);
+    if (cli->keyspace_slots > 0) {
+        for (size_t i = 0; i < s->next.len; i++)
+            fprintf(stderr, "%02x", s->next.data[i]);
+    } else {
+        cli_append_shown(&cli->out, buf_slice(&s->next));
+        cli_write(stderr, buf_slice(&cli->out));
+        buf_clear(&cli->out);
+    }
+    fputc('\n', stderr);
+}
+
 static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *span,
                      struct swept *s)
 {
@@ -66,15 +85,13 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
     for (;;) {
         struct hf_result *result = NULL;
         int rv = hf_delete_range(client, span, &call, &result);
+        if (rv == HF_ERR_INVALID && s->steps == 0 && span->cursor.len > 0) {
+            hf_result_free(result);
+            return cli_usage(cli, "no sweep of these bounds said that cursor");
+        }
         if (rv != HF_OK) {
             end_progress(s);
-            if (!cli->is_json && s->next.len > 0) {
-                fputs("go on at: ", stderr);
-                cli_append_shown(&cli->out, buf_slice(&s->next));
-                cli_write(stderr, buf_slice(&cli->out));
-                buf_clear(&cli->out);
-                fputc('\n', stderr);
-            }
+            say_rest(cli, s);
             int exit_code = cli_fail(cli, rv, result);
             hf_result_free(result);
             return exit_code;
@@ -84,7 +101,7 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
         bool has_more = result->has_more != 0;
         buf_clear(&s->next);
         buf_append_slice(&s->next, cli_slice(result->cursor));
-        span->start = hf_bytes(s->next.data, s->next.len);
+        span->cursor = hf_bytes(s->next.data, s->next.len);
         hf_result_free(result);
         show_progress(cli, s);
         if (!has_more)
@@ -132,12 +149,31 @@ static bool set_span(struct cli *cli, const struct sweep_flags *f, const struct 
     return true;
 }
 
+static bool set_cursor(struct cli *cli, const struct sweep_flags *f, struct hf_span *span,
+                       struct swept *swept, int *ret_exit)
+{
+    uint8_t cursor[CLI_TOKEN_MAX];
+    size_t len = 0;
+    if (f->cursor == NULL)
+        return true;
+    if (!cli_parse_hex(f->cursor, cursor, &len)) {
+        *ret_exit =
+            cli_usage(cli, "'%s' is no cursor: it is hexadecimal, as it was printed", f->cursor);
+        return false;
+    }
+    buf_append(&swept->next, cursor, len);
+    span->cursor = hf_bytes(swept->next.data, swept->next.len);
+    return true;
+}
+
 int kv_delete_range(struct cli *cli, int argc, const char *const *argv)
 {
     struct sweep_flags f = {0};
     const struct args_flag flags[] = {
         {"prefix", 0, ARGS_TEXT, &f.prefix, NULL, "P", "keys that begin so, instead of bounds"},
         {"yes", 'y', ARGS_SWITCH, &f.is_sure, NULL, NULL, "do not ask"},
+        {"cursor", 0, ARGS_TEXT, &f.cursor, NULL, "HEX",
+         "go on where a sweep of the same bounds was cut off"},
         {"step", 0, ARGS_U64, &f.step, NULL, "N", "keys of one step (1000)"},
     };
     struct cli_words words;
@@ -149,7 +185,8 @@ int kv_delete_range(struct cli *cli, int argc, const char *const *argv)
     buf_init(&end, CLI_TOKEN_MAX);
     buf_init(&swept.next, CLI_TOKEN_MAX);
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 2, &words, &exit_code) ||
-        !set_span(cli, &f, &words, &span, &end, &exit_code))
+        !set_span(cli, &f, &words, &span, &end, &exit_code) ||
+        !set_cursor(cli, &f, &span, &swept, &exit_code))
         goto out;
     if (f.prefix != NULL)
         snprintf(what, sizeof what, "that begin with '%s'", f.prefix);

@@ -141,12 +141,30 @@ static int span_fill(struct call *call, const struct hf_span *span)
 
 /* ---- deleting a span, a step at a time ------------------------------------------------------ */
 
+static bool is_as_stored(const struct hf_span *span)
+{
+    return span != NULL && span->size >= sizeof *span && span->as_stored;
+}
+
+/* Where the step before ended; the keys of the call are its bounds. */
+static int keep_cursor(struct call *call, const struct hf_span *span)
+{
+    if (span == NULL)
+        return 0;
+    if (!bytes_are_fine(span->cursor) || span->cursor.len > KEY_WIRE_MAX)
+        return HF_ERR_INVALID;
+    buf_append(&call->data, span->cursor.data, span->cursor.len);
+    return call->data.failed ? HF_ERR_NOMEM : 0;
+}
+
 static int sweep_fill(struct call *call, const struct hf_span *span)
 {
     const struct request_scan *scan = &call->op.request.scan;
     if (span != NULL && (span->reverse || span->keys_only || span->limit_bytes > 0))
         return HF_ERR_INVALID;
     int rv = span_fill(call, span);
+    if (rv == 0)
+        rv = keep_cursor(call, span);
     if (rv != 0)
         return rv;
     if (scan->end.len > 0 && slice_compare(scan->start, scan->end) > 0)
@@ -156,15 +174,12 @@ static int sweep_fill(struct call *call, const struct hf_span *span)
         return HF_ERR_NOMEM;
     call->sweep->op = &call->op;
     call->sweep->keyspace = call->op.keyspace;
+    call->sweep->slots = is_as_stored(span) ? 0 : call->slots;
+    call->sweep->from = buf_slice(&call->data);
     call->sweep->start = scan->start;
     call->sweep->end = scan->end;
     call->sweep->limit_keys = scan->limit_keys;
     return 0;
-}
-
-static bool is_as_stored(const struct hf_span *span)
-{
-    return span != NULL && span->size >= sizeof *span && span->as_stored;
 }
 
 static int delete_range(struct hf_client *client, const struct hf_span *span,
@@ -173,8 +188,6 @@ static int delete_range(struct hf_client *client, const struct hf_span *span,
 {
     struct call *call = NULL;
     int rv = call_new(client, REQUEST_SCAN, options, &call);
-    if (rv == 0 && call->slots > 0)
-        rv = HF_ERR_UNSUPPORTED; /* a span of keys is in every slot */
     if (rv == 0 && !client_may_write(client, call->op.keyspace) && !is_as_stored(span))
         rv = HF_ERR_INVALID;
     if (rv == 0)
@@ -206,6 +219,8 @@ int scan_page_plain(struct hf_client *client, const struct hf_span *span,
                     struct hf_result **ret_result)
 {
     struct call *call = NULL;
+    if (span != NULL && span->size >= sizeof *span && span->cursor.len > 0)
+        return HF_ERR_INVALID; /* a page begins at `start` */
     int rv = call_new(client, REQUEST_SCAN, options, &call);
     if (rv == 0) {
         call->slots = 0;

@@ -43,7 +43,7 @@ static int span_set(struct hf_scan *scan, const struct hf_span *span)
     if (span == NULL)
         return 0;
     if (span->size < sizeof *span || !bytes_are_fine(span->start) || !bytes_are_fine(span->end) ||
-        !bytes_are_fine(span->prefix))
+        !bytes_are_fine(span->prefix) || span->cursor.len > 0)
         return HF_ERR_INVALID;
     scan->span = *span;
     if (span->prefix.len > 0)

@@ -9,6 +9,7 @@
 #include "env/sim/sim.h"
 #include "support/check.h"
 #include "support/fake_store.h"
+#include "wire/keyspace.h"
 
 enum { KEYS = 20 };
 
@@ -130,6 +131,71 @@ static void test_steps(void **state)
     close(&f);
 }
 
+static void put_behind_slot(struct fixture *f, int number, uint8_t raw[8])
+{
+    char name[8];
+    snprintf(name, sizeof name, "s%02d", number);
+    keyspace_put_slot(raw, keyspace_slot(slice_str(name), 16));
+    memcpy(raw + KEYSPACE_SLOT_LEN, name, 3);
+    fake_cluster_put(&f->cluster, slice_of(raw, KEYSPACE_SLOT_LEN + 3), slice_str("v"));
+}
+
+/* A span stands in each of 16 slots: all of it goes, nothing beside it, and each step goes on
+ * where the one before ended, whoever does it. */
+static void test_slots(void **state)
+{
+    struct fixture f;
+    uint8_t keys[KEYS][8], cursor[16];
+    uint64_t deleted = 0;
+    int steps = 0;
+    (void)state;
+    open(&f);
+    for (int i = 0; i < KEYS; i++)
+        put_behind_slot(&f, i, keys[i]);
+    f.sweep.slots = 16;
+    f.sweep.start = slice_str("s03");
+    f.sweep.end = slice_str("s18");
+    do {
+        step(&f, 2);
+        assert_int_equal(f.status, 0);
+        assert_true(f.sweep.deleted <= 2 && ++steps < 100);
+        deleted += f.sweep.deleted;
+        assert_true(f.sweep.cursor.len <= sizeof cursor);
+        memcpy(cursor, f.sweep.cursor.data, f.sweep.cursor.len);
+        f.sweep.from = slice_of(cursor, f.sweep.cursor.len);
+    } while (f.sweep.has_more);
+    assert_int_equal(deleted, 15);
+    for (int i = 0; i < KEYS; i++) {
+        bool is_kept = fake_cluster_get(&f.cluster, slice_of(keys[i], 5)).data != NULL;
+        assert_int_equal(is_kept, i < 3 || i >= 18);
+    }
+    close(&f);
+}
+
+/* A bound that is none of a key behind a slot, a cursor of nowhere. */
+static void test_slots_refused(void **state)
+{
+    struct fixture f;
+    uint8_t long_key[KEY_WIRE_MAX] = {0};
+    static const struct {
+        const char *from;
+        size_t len;
+    } wrong[] = {{"x", 1}, {"\0\20s05", 5}, {"\0\1s02", 5}, {"\0\1s19", 5}, {"\377\377s05", 5}};
+    (void)state;
+    open(&f);
+    f.sweep.slots = 16;
+    f.sweep.start = slice_of(long_key, KEY_WIRE_MAX - 1);
+    assert_int_equal(client_sweep_start(f.client, &f.sweep), ERR_TOO_LARGE);
+    f.sweep.start = slice_str("s03");
+    f.sweep.end = slice_str("s18");
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        f.sweep.from = slice_of(wrong[i].from, wrong[i].len);
+        assert_int_equal(client_sweep_start(f.client, &f.sweep), ERR_INVALID);
+    }
+    assert_true(f.calls == 0 && is_there(&f, "k00"));
+    close(&f);
+}
+
 /* The answer to the deletion is lost, and the key is there again before it is repeated: once
  * is once. */
 static void test_lost_answer(void **state)
@@ -178,8 +244,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_lost_answer),
+        cmocka_unit_test(test_steps),         cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_slots_refused), cmocka_unit_test(test_lost_answer),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests_name("client_sweep", tests, NULL, NULL);

@@ -332,7 +332,10 @@ static void test_delete_range(void **state)
         assert_int_equal(r->has_more, steps < 3);
         assert_true(r->cursor.len <= sizeof cursor);
         memcpy(cursor, r->cursor.data, r->cursor.len);
-        span.start = hf_bytes(cursor, r->cursor.len);
+        if (steps == 1) /* one way to go on, and the other */
+            span.start = hf_bytes(cursor, r->cursor.len);
+        else
+            span.cursor = hf_bytes(cursor, r->cursor.len);
         deleted += r->deleted;
         hf_result_free(r);
     }
@@ -348,6 +351,13 @@ static void test_delete_range(void **state)
     assert_int_equal(hf_queue_free(queue), HF_OK);
     span.reverse = 1;
     assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_ERR_INVALID);
+    hf_span_init(&span);
+    span.start = hf_str("b");
+    span.cursor = hf_str("a");
+    assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_ERR_INVALID);
+    span.cursor = hf_str("c");
+    assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_OK);
+    assert_int_equal(hf_scan_page(f.client, &span, NULL, NULL), HF_ERR_INVALID);
     hf_span_init(&span);
     span.start = hf_str("b");
     span.end = hf_str("a");

@@ -231,6 +231,115 @@ static void test_scans_against_a_map(void **state)
     assert_int_equal(hf_scan_page(client, &all, &call, NULL), HF_ERR_UNSUPPORTED);
 }
 
+/* All of a span, step by step: how many keys went. */
+static uint64_t sweep(const struct hf_call *call, struct hf_span *span, uint32_t *ret_steps)
+{
+    uint8_t cursor[4096];
+    uint64_t deleted = 0;
+    int has_more = 1;
+    *ret_steps = 0;
+    span->cursor = (struct hf_bytes){0};
+    while (has_more) {
+        struct hf_result *result = NULL;
+        assert_int_equal(hf_delete_range(client, span, call, &result), HF_OK);
+        assert_true(result->deleted <= (span->limit_keys > 0 ? span->limit_keys : KEYS));
+        assert_true(result->cursor.len <= sizeof cursor);
+        memcpy(cursor, result->cursor.data, result->cursor.len);
+        has_more = result->has_more;
+        assert_true(!has_more || result->cursor.len > 0);
+        span->cursor = hf_bytes(cursor, result->cursor.len);
+        deleted += result->deleted;
+        assert_true(++*ret_steps < 10 * KEYS);
+        hf_result_free(result);
+    }
+    span->cursor = (struct hf_bytes){0};
+    return deleted;
+}
+
+/* Delete the span, of the model, too. */
+static void sweep_both(uint32_t keyspace, struct hf_span *span)
+{
+    struct hf_call call = call_in(keyspace);
+    struct hf_span all;
+    uint64_t want = 0;
+    uint32_t steps;
+    for (int i = 0; i < KEYS; i++) {
+        if (is_in(&model[i], span)) {
+            model[i].is_there = false;
+            want++;
+        }
+    }
+    assert_int_equal(sweep(&call, span, &steps), want);
+    hf_span_init(&all);
+    compare(keyspace, &all);
+}
+
+/* A span is in every slot; nothing beside it goes. */
+static void test_sweeps_against_a_map(void **state)
+{
+    (void)state;
+    uint32_t keyspace = make("swept", "slots=37,ranges=5");
+    fill(keyspace);
+    qsort(model, KEYS, sizeof model[0], by_key);
+    for (int round = 0; round < 5; round++) {
+        struct hf_span span;
+        hf_span_init(&span);
+        if (round == 1)
+            wait_ready("swept");
+        span.limit_keys = round % 2 == 0 ? 3 : 0;
+        if (round < 2)
+            span.prefix = hf_str(round == 0 ? "b\xff" : "c");
+        if (round == 2)
+            span.end = hf_str("bm/150");
+        if (round == 3) {
+            span.start = hf_str("dm");
+            span.end = hf_str("dm/350");
+        }
+        sweep_both(keyspace, &span);
+    }
+}
+
+/* Where there are many slots and few keys, a step passes by some; the cursor says how far. */
+static void test_sweep_of_many_slots(void **state)
+{
+    (void)state;
+    struct hf_call call = call_in(make("wide", "slots=65536"));
+    struct hf_span span;
+    uint32_t steps;
+    hf_span_init(&span);
+    for (int i = 0; i < 20; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(hf_put(client, hf_str(key), hf_str("v"), NULL, &call, NULL), HF_OK);
+    }
+    span.start = hf_str("k1"); /* k1, k10 to k19 */
+    span.end = hf_str("k2");
+    span.cursor = hf_bytes("\xff\xf0k1", 4); /* a few slots before the end */
+    struct hf_result *result = NULL;
+    assert_int_equal(hf_delete_range(client, &span, &call, &result), HF_OK);
+    assert_int_equal(result->has_more, 0);
+    hf_result_free(result);
+    static const char *const wrong[] = {"k", "\x01\x01k0", "\x01\x01k3"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        span.cursor = hf_str(wrong[i]);
+        assert_int_equal(hf_delete_range(client, &span, &call, &result), HF_ERR_INVALID);
+        hf_result_free(result);
+        result = NULL;
+    }
+    span.cursor = (struct hf_bytes){0};
+    assert_int_equal(hf_delete_range(client, &span, &call, &result), HF_OK);
+    assert_true(result->has_more && result->cursor.len == 4 && result->deleted <= 1);
+    hf_result_free(result);
+    hf_span_init(&span); /* without bounds it is swept as it is stored */
+    assert_int_equal(sweep(&call, &span, &steps), 20);
+    assert_int_equal(steps, 1);
+    char longest[4096];
+    memset(longest, 'x', sizeof longest);
+    span.start = hf_bytes(longest, 4095);
+    assert_int_equal(hf_delete_range(client, &span, &call, &result), HF_ERR_TOO_LARGE);
+    hf_result_free(result);
+}
+
 /* The highest slot has no slot behind it. */
 static void test_all_slots(void **state)
 {
@@ -431,10 +540,16 @@ static void test_by_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),          cmocka_unit_test(test_scans_against_a_map),
-        cmocka_unit_test(test_all_slots),      cmocka_unit_test(test_single_keys),
-        cmocka_unit_test(test_batches),        cmocka_unit_test(test_watches),
-        cmocka_unit_test(test_sifted_watches), cmocka_unit_test(test_by_number),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_scans_against_a_map),
+        cmocka_unit_test(test_sweeps_against_a_map),
+        cmocka_unit_test(test_sweep_of_many_slots),
+        cmocka_unit_test(test_all_slots),
+        cmocka_unit_test(test_single_keys),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_watches),
+        cmocka_unit_test(test_sifted_watches),
+        cmocka_unit_test(test_by_number),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
