@@ -2,6 +2,8 @@
  *
  * holdfast-ranges-sim — ranges that are split and merged, and whose members come and go, on
  * whole stores in a simulated world, while they are read and written and everything fails.
+ * Some keys stand behind the slots of a hashed keyspace, some have a time to live
+ * (ranges_keys.c); in a quarter of the runs operators leave ranges with one replica.
  *
  * With --grow the cluster grows: one store founds it, the others join when their time comes,
  * and placement alone says where replicas go; whoever hosts it is struck more often than
@@ -17,6 +19,7 @@
  *    never told;
  *  - the client's core, which knows nothing but addresses, scans them all both ways;
  *  - gets of all keys at once found what was acknowledged before (ranges_multi.c);
+ *  - of a span that is filled and deleted over and over nothing is left (ranges_sweep.c);
  *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
  * In half of the runs nobody watches, and there are lulls without load or faults: ranges sleep,
  * and are split, merged, moved, cut off and crashed asleep.
@@ -28,6 +31,7 @@
 
 #include "base/plant.h"
 #include "ranges.h"
+#include "wire/keyspace.h"
 
 struct run run;
 static struct cover met; /* in all runs */
@@ -85,13 +89,6 @@ size_t place_of(uint64_t store_id)
     return run.rig.count;
 }
 
-struct slice key_of(uint32_t number, uint8_t raw[16])
-{
-    char text[8];
-    snprintf(text, sizeof text, "k%02u", number);
-    return slice_of(raw, range_user_key(0, slice_str(text), raw));
-}
-
 const struct range_descriptor *descriptor_on(size_t store, uint64_t range_id)
 {
     struct range *range = store_range_of(run.rig.stores[store], range_id);
@@ -122,6 +119,7 @@ void ranges_met(const char *name)
 void ranges_crash(size_t i, enum sim_crash how, uint64_t away_ms)
 {
     ranges_count_sleep(i);
+    key_times_note();
     rig_crash(&run.rig, i, how);
     run.restart_us[i] = sim_now_us(run.rig.sim) + away_ms * RIG_MS;
     run.crashes++;
@@ -146,6 +144,7 @@ void ranges_start(bool now)
             sim_node_resume(run.rig.nodes[i]);
         if (run.rig.stores[i] != NULL && sim_node_is_dead(run.rig.nodes[i])) {
             ranges_count_sleep(i);
+            key_times_note();
             rig_crash(&run.rig, i, SIM_CRASH_POWER);
             run.restart_us[i] = sim_now_us(run.rig.sim) + 100 * RIG_MS;
         }
@@ -253,6 +252,8 @@ static void act(void)
         read_some();
     if (!is_quiet)
         ranges_multi_act(run.multi);
+    if (!is_quiet)
+        ranges_sweep_act(run.sweep);
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
         operate(choice);
@@ -265,6 +266,8 @@ static void act(void)
     } else if (choice == OPERATE_CHOICES + 2) {
         if (is_up(0) && run.rig.conns[0].conn != NULL)
             rig_simple(&run.rig, 0, REQUEST_FLUSH);
+    } else if (choice == OPERATE_CHOICES + 3) {
+        clock_skew_some();
     }
     ranges_start(false);
 }
@@ -302,7 +305,7 @@ static void begin_watchers(uint64_t seed)
     size_t count = run.is_grown ? 1 : run.rig.count; /* the others are not there yet */
     for (size_t i = 0; i < count; i++)
         endpoints[i] = store_address(run.rig.stores[i]);
-    run.watch = ranges_watch_new(run.rig.sim, endpoints, count, seed);
+    run.watch = ranges_watch_new(run.rig.sim, endpoints, count, seed, run.hashed);
     for (int i = 0; i < 100 && !ranges_watch_is_ready(run.watch); i++)
         rig_run(&run.rig, 50 * RIG_MS);
     if (!ranges_watch_is_ready(run.watch))
@@ -316,12 +319,14 @@ static void begin_multi(void)
     for (size_t i = 0; i < count; i++)
         endpoints[i] = store_address(run.rig.stores[i]);
     run.multi = ranges_multi_new(endpoints, count);
+    run.sweep = ranges_sweep_new(endpoints, count);
 }
 
 static void finish(void)
 {
     int steps = 0;
     sim_net_heal(run.rig.sim, NULL, NULL);
+    clock_heal();
     ranges_start(true);
     if (run.is_grown) /* what was held up arrives, and what was sent since behind it */
         rig_run(&run.rig, SLOW_MAX_MS * RIG_MS);
@@ -336,7 +341,9 @@ static void finish(void)
     }
     settle_reads();
     check_values();
+    ranges_sweep_finish(run.sweep);
     look_by_client();
+    check_expired();
     wait_for_watchers();
 }
 
@@ -368,6 +375,10 @@ static void clear_run(uint64_t seed)
     if (below(2) == 0) /* slower to elect than a merge is patient */
         run.rig.options.election_timeout_ms = 1500;
     run.rig.options.log.cache_bytes = below(2) * 4096;
+    run.fewest = below(4) == 0 ? 1 : 2;
+    run.has_skew = below(3) != 0;
+    run.slots = 1 + (uint32_t)below(16);
+    run.hashed = run.is_grown ? 0 : KEYSPACE_NAMED_FIRST;
     draw_sleep();
     run.is_aimed = !run.is_grown && below(2) == 0;
 }
@@ -432,9 +443,11 @@ static void run_seed(uint64_t seed, uint32_t seconds)
            (unsigned long long)run.done[ASK_COMMAND], (unsigned long long)run.strikes,
            (unsigned long long)run.crashes, (unsigned long long)told, (unsigned long long)pieces,
            (unsigned long long)answered, (unsigned long long)parted);
-    printf(" anywhere %llu lease %llu stale %llu", (unsigned long long)run.ways[1],
-           (unsigned long long)run.ways[2], (unsigned long long)run.ways[3]);
+    printf(" anywhere %llu lease %llu stale %llu expired %llu", (unsigned long long)run.ways[1],
+           (unsigned long long)run.ways[2], (unsigned long long)run.ways[3],
+           (unsigned long long)run.absent);
     say_sleep();
+    ranges_sweep_free(run.sweep);
     cover_merge(&met, &run.cover);
     ranges_multi_free(run.multi);
     ranges_watch_free(run.watch);

@@ -21,7 +21,8 @@ enum {
     MARKS_MAX = 32,
     SETTLE_STEPS = 1200,
     GROWN_VOTERS = 3,
-    SLOW_MAX_MS = 5500
+    SLOW_MAX_MS = 5500,
+    TTL_MAX_MS = 3000,
 };
 
 /* What a key may hold: the last value that was acknowledged, and what was written since
@@ -31,9 +32,13 @@ struct key_state {
     uint64_t open[OPEN_MAX]; /* outcome unknown; 0: free */
     uint64_t pending;        /* asked, not answered yet; 0: none */
     uint64_t seen;           /* the greatest that a read has returned */
+    uint64_t expiry_ms;      /* of the acknowledged one, in range time; 0: it stays */
+    uint64_t gone;           /* a read found nothing: no value up to it is there any more */
+    uint64_t time_ms;        /* the greatest range time that any owner of the key had */
     struct {
         uint64_t time_us;
         uint64_t least; /* what a read that was asked then had to find */
+        uint64_t gone;
     } marks[MARKS_MAX]; /* at some reads, in turn: what a stale one must find */
     uint32_t mark_next;
     uint64_t deadline_us;
@@ -45,6 +50,7 @@ struct read_state {
     struct rig_answer *answer; /* NULL: free */
     uint32_t number;           /* of the key */
     uint64_t least;            /* what it must find, or something newer */
+    uint64_t gone;             /* what it must not find, nor anything older */
     uint32_t way;
     uint64_t deadline_us;
 };
@@ -55,6 +61,7 @@ enum read_way { READ_AT_LEADER, READ_ANYWHERE, READ_BY_LEASE, READ_OLD, READ_WAY
 enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK_KINDS };
 
 struct ranges_multi;
+struct ranges_sweep;
 
 struct run {
     struct rig rig;
@@ -81,10 +88,18 @@ struct run {
     bool says_all;               /* the stores' log lines too */
     bool is_sleepy;              /* no watchers, and times without load: ranges sleep */
     bool is_aimed;               /* now and then all stops in the middle of one thing */
+    bool has_skew;               /* wall clocks jump */
+    uint32_t fewest;             /* replicas that operators leave a range */
+    uint32_t hashed;             /* a keyspace whose keys stand behind slots … */
+    uint32_t slots;              /* … as many of them … */
+    uint32_t hashed_ranges;      /* … cut so by placement … */
+    uint32_t hashed_replicas;    /* … which is to give it so many; 0: as all others */
+    uint64_t absent;             /* reads that found a value expired */
     uint64_t quiet_until_us;
     struct store_sleep_stats sleep; /* of stores that are gone */
     struct ranges_watch *watch;     /* NULL: there are no watchers */
     struct ranges_multi *multi;
+    struct ranges_sweep *sweep;
     struct cover cover; /* what was met */
 };
 
@@ -113,8 +128,42 @@ bool leads(size_t i, uint64_t range_id);
 size_t leader_at(struct slice key, uint64_t *ret_range);
 /* The store with that id; rig.count if it is down or has none yet. */
 size_t place_of(uint64_t store_id);
-struct slice key_of(uint32_t number, uint8_t raw[16]);
 const struct range_descriptor *descriptor_on(size_t store, uint64_t range_id);
+
+/* ---- ranges_keys.c: the keys, and what time does to them ----------------------------- */
+
+/* Some stand in a hashed keyspace, behind slots; some are written with a time to live. */
+bool key_is_hashed(uint32_t number);
+bool key_expires(uint32_t number);
+uint32_t key_keyspace(uint32_t number);
+void key_name(uint32_t number, char name[8]);
+
+/* As requests name it, and as it stands on disk. */
+struct slice key_stored(uint32_t number, uint8_t raw[16]);
+struct slice key_of(uint32_t number, uint8_t raw[16]);
+
+/* Which one a row of that keyspace is; KEYS: none of them. */
+uint32_t key_number(uint32_t keyspace, struct slice stored);
+
+/* Note down how far range time has come for each key: now and then, and before a store's
+ * memory goes. */
+void key_times_note(void);
+
+/* A read found nothing, where `least` was there: it must have expired. */
+void key_found_absent(struct key_state *k, uint64_t least);
+
+/* A read at this version (0: not known) found that value, and nothing up to `gone` was there. */
+void key_found(struct key_state *k, uint64_t value, uint64_t gone, uint64_t version);
+
+/* At the end: may nothing be there? May this be? */
+bool key_may_hold_at_end(const struct key_state *k, uint64_t value);
+
+/* One clock jumps, or goes right again; `all`: they do. */
+void clock_skew_some(void);
+void clock_heal(void);
+
+/* When all faults are over: what has a time to live goes. */
+void keys_wait_for_expiry(void);
 
 /* ---- ranges_load.c: writes and reads ------------------------------------------ */
 
@@ -151,6 +200,9 @@ void ranges_aim_expect(struct cover *cover);
 /* One store founds the cluster; the others join in the first half of the run. */
 void grow_begin(uint32_t seconds);
 
+/* At the end: the replicas that its keys are to have, and no cut is missing. */
+bool grow_is_as_wanted(const struct range_descriptor *d);
+
 /* A word to placement, which gives the ids; or whoever hosts it dies. */
 void grow_operate(uint64_t choice);
 
@@ -175,6 +227,19 @@ void ranges_multi_figures(const struct ranges_multi *multi, uint64_t *ret_answer
 /* Before the world ends. */
 void ranges_multi_free(struct ranges_multi *multi);
 
+/* ---- ranges_sweep.c: a span of the hashed keyspace is filled and deleted ----------- */
+
+struct ranges_sweep *ranges_sweep_new(const char *const *endpoints, size_t count);
+
+/* Go on, if it is time. */
+void ranges_sweep_act(struct ranges_sweep *sweep);
+
+/* All is calm: nothing is left of it. */
+void ranges_sweep_finish(struct ranges_sweep *sweep);
+
+/* Before the world ends, and run.cover is read. */
+void ranges_sweep_free(struct ranges_sweep *sweep);
+
 /* ---- ranges_judge.c -------------------------------------------------------------- */
 
 /* What must be true at any time. */
@@ -183,6 +248,7 @@ void check_now(void);
 /* After the faults have stopped: is everything as it should be? */
 bool is_settled(void);
 void check_values(void);
+void check_expired(void);
 uint32_t voters_in(const struct range_descriptor *d);
 void look_by_client(void);
 void describe(void);

@@ -3,11 +3,60 @@
  * holdfast-ranges-sim --grow: stores join one by one, placement brings replicas to them, and
  * whoever hosts placement dies in the middle of it.
  */
+#include <stdio.h>
+
+#include "placement/placement_internal.h"
 #include "ranges.h"
 #include "store/driver_internal.h"
 #include "store/store_internal.h"
+#include "wire/keyspace.h"
 
 enum { WAIT_MS = 4000 };
+
+/* A hashed keyspace: placement cuts it at slots, and gives it the replicas that it wants. */
+static void create_keyspace(void)
+{
+    char value[64];
+    run.slots = 1 + (uint32_t)below(16);
+    run.hashed_ranges = 1 + (uint32_t)below(MIN(run.slots, 4));
+    run.hashed_replicas = (uint32_t)below(3);
+    run.hashed_replicas += run.hashed_replicas == 2; /* 0, 1 or 3 */
+    snprintf(value, sizeof value, "slots=%u,ranges=%u,replicas=%u", run.slots, run.hashed_ranges,
+             run.hashed_replicas);
+    for (int i = 0; i < 50 && run.hashed == 0; i++) {
+        struct request request = {.kind = REQUEST_PLACEMENT,
+                                  .placement = {.verb = VERB_KEYSPACE_CREATE,
+                                                .name = slice_str("hashed"),
+                                                .value = slice_str(value)}};
+        const struct rig_answer *answer = rig_ask(&run.rig, 0, &request);
+        rig_run(&run.rig, 200 * RIG_MS);
+        const struct driver *d = run.rig.stores[0]->driver;
+        if (answer->count == 1 && answer->status == 0 && d->placement->keyspace_count == 1)
+            run.hashed = d->placement->keyspaces[0].id;
+    }
+    if (run.hashed == 0)
+        die("a keyspace cannot be created");
+}
+
+static struct slice keyspace_bound(uint32_t keyspace, uint8_t raw[16])
+{
+    return slice_of(raw, range_user_key(keyspace, (struct slice){0}, raw));
+}
+
+bool grow_is_as_wanted(const struct range_descriptor *d)
+{
+    uint8_t first[16], last[16];
+    struct range_span span = range_descriptor_span(d);
+    struct slice start = keyspace_bound(run.hashed, first);
+    struct slice end = keyspace_bound(run.hashed + 1, last);
+    bool is_cut = (range_span_contains(span, start) && !slice_equal(span.start, start)) ||
+                  (range_span_contains(span, end) && !slice_equal(span.start, end));
+    bool is_hashed = slice_compare(span.start, start) >= 0 && slice_compare(span.start, end) < 0;
+    uint32_t want = is_hashed && run.hashed_replicas != 0 ? run.hashed_replicas : GROWN_VOTERS;
+    if (is_cut)
+        return false;
+    return want == 1 ? d->replica_count == 1 : voters_in(d) >= want;
+}
 
 void grow_begin(uint32_t seconds)
 {
@@ -18,6 +67,7 @@ void grow_begin(uint32_t seconds)
     if (rig_start(&run.rig, 0, &err) != 0)
         die("the first store does not start");
     rig_run(&run.rig, 1000 * RIG_MS);
+    create_keyspace();
 }
 
 static void command(const char *name)

@@ -127,6 +127,7 @@ static void check_returns(void)
 
 void check_now(void)
 {
+    key_times_note();
     check_returns();
     check_histories();
     check_owners();
@@ -181,7 +182,7 @@ bool is_settled(void)
         if (slice_compare(range_descriptor_span(d).start, at) != 0)
             die("a gap or an overlap of spans");
         placed += d->replica_count;
-        if (run.is_grown && voters_in(d) < GROWN_VOTERS)
+        if (run.is_grown && !grow_is_as_wanted(d))
             return false;
         memcpy(raw, d->end, d->end_len);
         at = slice_of(raw, d->end_len);
@@ -197,10 +198,9 @@ bool is_settled(void)
 static struct rig_answer *read_at_end(uint32_t number)
 {
     struct rig_answer *get = NULL;
-    char name[8];
+    struct request_read how = {.keyspace = key_keyspace(number)};
     uint8_t raw[16];
     uint64_t range_id;
-    snprintf(name, sizeof name, "k%02u", number);
     for (int tries = 0; tries < (run.is_grown ? 20 : 1); tries++) {
         size_t at = leader_at(key_of(number, raw), &range_id);
         if (at == run.rig.count) {
@@ -208,7 +208,7 @@ static struct rig_answer *read_at_end(uint32_t number)
             continue;
         }
         rig_reconnect(&run.rig, at); /* the faults may have cost it */
-        get = rig_get(&run.rig, at, name, 5000);
+        get = rig_read_key(&run.rig, at, key_stored(number, raw), &how, 5000);
         for (int i = 0; i < 120 && get->count == 0; i++)
             rig_run(&run.rig, 50 * RIG_MS);
         if (get->status != ERR_NOT_LEADER && get->status != ERR_RANGE_CHANGED)
@@ -226,10 +226,8 @@ static void check_value(uint32_t number)
     if (get->count != 1 || get->status != 0)
         die("a key cannot be read at the end");
     uint64_t value = strtoull(get->value, NULL, 10);
-    bool is_fine = value == k->acked;
-    for (size_t i = 0; i < OPEN_MAX; i++)
-        is_fine = is_fine || (k->open[i] != 0 && k->open[i] == value);
-    if (!is_fine) {
+    key_times_note();
+    if (!key_may_hold_at_end(k, value)) {
         printf("key k%02u: %llu, acknowledged %llu\n", number, (unsigned long long)value,
                (unsigned long long)k->acked);
         die("an acknowledged write is lost, or one came back");
@@ -249,6 +247,7 @@ void check_values(void)
 
 struct look {
     struct client_op op;
+    uint32_t keyspace;
     int calls;
     int status;
     uint32_t rows;
@@ -262,12 +261,8 @@ struct look {
 
 static void take_row(struct look *look, const struct row *row)
 {
-    char name[8] = {0};
-    if (row->key.len != 3)
-        die("a scan finds a key that nobody wrote");
-    memcpy(name, row->key.data, 3);
-    uint32_t number = (uint32_t)strtoul(name + 1, NULL, 10);
-    if (name[0] != 'k' || number >= KEYS || look->values[number] != 0)
+    uint32_t number = key_number(look->keyspace, row->key);
+    if (number == KEYS || look->values[number] != 0)
         die("a scan finds a key twice, or one that nobody wrote");
     char text[24] = {0};
     if (row->value.len > 0)
@@ -308,6 +303,7 @@ static void ask_page(struct client *client, struct look *look, bool is_reverse, 
         .data = look, .timeout_ms = 10000, .cb = on_page, .request = {.kind = REQUEST_SCAN}};
     struct request_scan *scan = &look->op.request.scan;
     scan->is_reverse = is_reverse;
+    scan->read.keyspace = look->keyspace;
     scan->limit_keys = 7;
     if (is_reverse)
         scan->end = from;
@@ -326,22 +322,20 @@ static void ask_page(struct client *client, struct look *look, bool is_reverse, 
         die("the client does not get a page");
 }
 
-/* All keys, over all ranges, upwards or downwards: what the stores hold. */
-static void scan_all(struct client *client, bool is_reverse)
+/* All keys of a keyspace, over all ranges, upwards or downwards: what the stores hold. */
+static void scan_all(struct client *client, uint32_t keyspace, bool is_reverse)
 {
     struct look *look = calloc(1, sizeof *look);
     int pages = 0;
+    look->keyspace = keyspace;
     do {
         ask_page(client, look, is_reverse, pages == 0);
         if (++pages > 20 * KEYS)
             die("a scan without an end");
     } while (look->has_more);
+    key_times_note();
     for (uint32_t i = 0; i < KEYS; i++) {
-        const struct key_state *k = &run.keys[i];
-        bool is_fine = look->values[i] == k->acked;
-        for (size_t n = 0; n < OPEN_MAX; n++)
-            is_fine = is_fine || (k->open[n] != 0 && k->open[n] == look->values[i]);
-        if (!is_fine)
+        if (key_keyspace(i) == keyspace && !key_may_hold_at_end(&run.keys[i], look->values[i]))
             die("a scan over all ranges misses an acknowledged write");
     }
     free(look);
@@ -358,11 +352,24 @@ void look_by_client(void)
     struct sim_node *node = sim_node_new(run.rig.sim, "client");
     if (client_new(sim_node_env(node), &options, &client, NULL) != 0)
         die("no client");
-    scan_all(client, false);
-    scan_all(client, true);
+    for (int i = 0; i < 4; i++)
+        scan_all(client, i < 2 ? 0 : run.hashed, i % 2 == 1);
     client_check(client);
     env_stop(sim_node_env(node));
     client_free(client);
+}
+
+/* Nothing that was written with a time to live is there any more. */
+void check_expired(void)
+{
+    keys_wait_for_expiry();
+    for (uint32_t i = 0; i < KEYS; i++) {
+        const struct rig_answer *get = key_expires(i) ? read_at_end(i) : NULL;
+        if (get != NULL && (get->count != 1 || get->status != 0))
+            die("a key cannot be read at the end");
+        if (get != NULL && get->value[0] != 0)
+            die("a value stays beyond its time to live");
+    }
 }
 
 /* Who has what, for whoever looks for the reason. */

@@ -17,6 +17,9 @@ void settle_key(struct key_state *k)
     if (k->answer->count == 1 && k->answer->status == 0) {
         ranges_watch_acked(run.watch, k->pending);
         k->acked = k->pending;
+        k->expiry_ms = k->answer->expiry_ms;
+        if (key_expires((uint32_t)(k - run.keys)) != (k->expiry_ms != 0))
+            die("the answer to a write tells a wrong expiry");
         memset(k->open, 0, sizeof k->open);
         run.acked++;
     }
@@ -41,13 +44,18 @@ bool write_key(uint32_t number, size_t at)
         run.rig.asked + 64 > RIG_ASKED_MAX)
         return false;
     char name[8], value[80];
-    snprintf(name, sizeof name, "k%02u", number);
+    uint8_t raw[16];
+    key_name(number, name);
     k->pending = ++run.next_value;
-    ranges_watch_asked(run.watch, k->pending, name);
+    ranges_watch_asked(run.watch, k->pending, key_keyspace(number), name);
     snprintf(value, sizeof value, "%llu %.*s", (unsigned long long)k->pending, (int)below(50),
              "..................................................");
     k->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
-    k->answer = rig_put(&run.rig, at, name, value, 1000);
+    struct op op = {.kind = OP_PUT,
+                    .key = key_stored(number, raw),
+                    .value = slice_str(value),
+                    .ttl_ms = key_expires(number) ? 20 + below(TTL_MAX_MS - 20) : 0};
+    k->answer = rig_write(&run.rig, at, key_keyspace(number), &op, 1000);
     return true;
 }
 
@@ -78,12 +86,20 @@ static void settle_read(struct read_state *read)
     uint64_t now = sim_now_us(run.rig.sim);
     if (read->answer->count == 0 && now < read->deadline_us)
         return;
-    bool is_found = read->answer->count == 1 && read->answer->status == 0;
-    uint64_t value = is_found ? strtoull(read->answer->value, NULL, 10) : 0;
+    const struct rig_answer *answer = read->answer;
+    bool is_answered = answer->count == 1 && answer->status == 0;
+    uint64_t value = is_answered ? strtoull(answer->value, NULL, 10) : 0;
     read->answer = NULL;
-    if (!is_found)
+    if (!is_answered)
         return;
     settle_key(k);
+    run.read++;
+    run.ways[read->way]++;
+    if (value == 0) {
+        key_found_absent(k, read->least);
+        return;
+    }
+    key_found(k, value, read->gone, answer->version);
     if (value < read->least || (value > k->acked && !may_hold(k, value))) {
         printf("key k%02u: %llu, must be %llu or newer; acknowledged %llu\n", read->number,
                (unsigned long long)value, (unsigned long long)read->least,
@@ -91,8 +107,6 @@ static void settle_read(struct read_state *read)
         die("a read finds what is no more, or never was");
     }
     k->seen = value > k->seen ? value : k->seen;
-    run.read++;
-    run.ways[read->way]++;
 }
 
 void settle_reads(void)
@@ -138,19 +152,21 @@ static uint64_t least_now(struct key_state *k)
 {
     uint64_t least = k->acked > k->seen ? k->acked : k->seen;
     k->marks[k->mark_next % MARKS_MAX].time_us = sim_now_us(run.rig.sim);
+    k->marks[k->mark_next % MARKS_MAX].gone = k->gone;
     k->marks[k->mark_next++ % MARKS_MAX].least = least;
     return least;
 }
 
-/* What had to be found by somebody who asked at that time, or before. */
-static uint64_t least_then(const struct key_state *k, uint64_t time_us)
+/* What had to be found, and what not, by somebody who asked at that time, or before. */
+static void look_back(const struct key_state *k, uint64_t time_us, struct read_state *read)
 {
-    uint64_t least = 0;
+    read->least = read->gone = 0;
     for (size_t i = 0; i < MARKS_MAX; i++) {
-        if (k->marks[i].time_us != 0 && k->marks[i].time_us < time_us)
-            least = MAX(least, k->marks[i].least);
+        if (k->marks[i].time_us != 0 && k->marks[i].time_us < time_us) {
+            read->least = MAX(read->least, k->marks[i].least);
+            read->gone = MAX(read->gone, k->marks[i].gone);
+        }
     }
-    return least;
 }
 
 /* How to read, and what must be found. */
@@ -158,7 +174,9 @@ static struct request_read draw_how(struct key_state *k, struct read_state *read
 {
     struct request_read how = {0};
     uint64_t now = sim_now_us(run.rig.sim);
+    how.keyspace = key_keyspace(read->number);
     read->least = least_now(k);
+    read->gone = k->gone;
     if (read->way == READ_ANYWHERE)
         how.any_replica = true;
     if (read->way == READ_BY_LEASE)
@@ -166,14 +184,14 @@ static struct request_read draw_how(struct key_state *k, struct read_state *read
     if (read->way == READ_OLD) {
         how.consistency = READ_STALE;
         how.max_age_ms = 1 + below(below(2) == 0 ? 100 : 4000);
-        read->least = least_then(k, now - MIN(now, how.max_age_ms * RIG_MS));
+        look_back(k, now - MIN(now, how.max_age_ms * RIG_MS), read);
     }
     return how;
 }
 
 bool read_key(uint32_t number, size_t at, enum read_way way)
 {
-    char name[8];
+    uint8_t raw[16];
     struct key_state *k = &run.keys[number];
     struct read_state *read = NULL;
     settle_reads();
@@ -185,9 +203,8 @@ bool read_key(uint32_t number, size_t at, enum read_way way)
         return false;
     *read = (struct read_state){.number = number, .way = way};
     struct request_read how = draw_how(k, read);
-    snprintf(name, sizeof name, "k%02u", number);
     read->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
-    read->answer = rig_read(&run.rig, at, name, &how, 1000);
+    read->answer = rig_read_key(&run.rig, at, key_stored(number, raw), &how, 1000);
     return true;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A client in holdfast-ranges-sim that knows nothing but addresses, and gets all keys at
- * once, over and over: they lie in several ranges that are split and merged meanwhile. Each
- * row must have what was acknowledged, or seen, before it was asked, or something newer.
+ * A client in holdfast-ranges-sim that knows nothing but addresses, and gets all keys of a
+ * keyspace at once, over and over: they lie in several ranges that are split and merged meanwhile.
+ * Each row must have what was acknowledged, or seen, before it was asked, or something newer.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +16,14 @@ struct ranges_multi {
     struct sim_node *node;
     struct client *client;
     struct client_op op;
-    struct buf keys;
+    struct {
+        struct buf keys;
+        uint32_t numbers[KEYS];
+        uint32_t count;
+    } sets[2];    /* of plain keys, of hashed ones */
+    uint32_t set; /* that is asked for */
     uint64_t least[KEYS];
+    uint64_t gone[KEYS];
     bool is_busy;
     uint64_t next_us; /* when it asks again */
     uint64_t answered;
@@ -27,9 +33,11 @@ struct ranges_multi {
 static void take_rows(struct ranges_multi *m, const struct response_rows *rows)
 {
     struct unpack cursor = unpack_of(rows->rows.raw);
-    if (rows->rows.count != KEYS)
+    if (rows->rows.count != m->sets[m->set].count)
         die("a multi-get without all rows");
-    for (uint32_t i = 0; i < KEYS; i++) {
+    for (uint32_t n = 0; n < m->sets[m->set].count; n++) {
+        uint32_t i = m->sets[m->set].numbers[n];
+        struct key_state *k = &run.keys[i];
         char text[24] = "";
         struct row row;
         row_next(&cursor, &row);
@@ -38,9 +46,15 @@ static void take_rows(struct ranges_multi *m, const struct response_rows *rows)
         if (row.status == 0)
             memcpy(text, row.value.data, MIN(row.value.len, sizeof text - 1));
         uint64_t value = strtoull(text, NULL, 10);
+        settle_key(k);
+        if (value == 0) {
+            key_found_absent(k, m->least[i]);
+            continue;
+        }
+        key_found(k, value, m->gone[i], rows->version);
         if (value < m->least[i])
             die("a multi-get found what was written over before it began");
-        run.keys[i].seen = MAX(run.keys[i].seen, value);
+        k->seen = MAX(k->seen, value);
     }
     m->answered++;
     m->parted += rows->version == 0;
@@ -63,11 +77,13 @@ struct ranges_multi *ranges_multi_new(const char *const *endpoints, size_t count
     m->node = sim_node_new(run.rig.sim, "multi");
     if (client_new(sim_node_env(m->node), &options, &m->client, NULL) != 0)
         die("no client");
-    buf_init(&m->keys, 1 << 16);
+    for (uint32_t s = 0; s < 2; s++)
+        buf_init(&m->sets[s].keys, 1 << 16);
     for (uint32_t i = 0; i < KEYS; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "k%02u", i);
-        request_key_append(&m->keys, slice_str(name));
+        uint8_t raw[16];
+        uint32_t s = key_is_hashed(i);
+        request_key_append(&m->sets[s].keys, key_stored(i, raw));
+        m->sets[s].numbers[m->sets[s].count++] = i;
     }
     return m;
 }
@@ -79,13 +95,18 @@ void ranges_multi_act(struct ranges_multi *m)
     for (uint32_t i = 0; i < KEYS; i++) {
         settle_key(&run.keys[i]);
         m->least[i] = MAX(run.keys[i].acked, run.keys[i].seen);
+        m->gone[i] = run.keys[i].gone;
     }
+    m->set = !m->set;
+    uint32_t count = m->sets[m->set].count;
     m->op = (struct client_op){
         .data = m,
         .timeout_ms = TIMEOUT_MS,
         .cb = on_done,
         .request = {.kind = REQUEST_MULTI_GET,
-                    .multi_get.keys = {.count = KEYS, .raw = buf_slice(&m->keys)}},
+                    .multi_get = {.read.keyspace = m->set == 0 ? 0 : run.hashed,
+                                  .keys = {.count = count,
+                                           .raw = buf_slice(&m->sets[m->set].keys)}}},
     };
     m->is_busy = client_submit(m->client, &m->op) == 0;
 }
@@ -106,6 +127,7 @@ void ranges_multi_free(struct ranges_multi *m)
 {
     env_stop(sim_node_env(m->node));
     client_free(m->client);
-    buf_fini(&m->keys);
+    for (uint32_t s = 0; s < 2; s++)
+        buf_fini(&m->sets[s].keys);
     free(m);
 }

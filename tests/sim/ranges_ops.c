@@ -135,7 +135,8 @@ static void change_some(void)
     if (learner != 0 && below(8) != 0) {
         request.change_member.action = MEMBER_PROMOTE;
         request.change_member.replica_id = learner;
-    } else if (d->replica_count > 3 || (d->replica_count == 3 && below(4) == 0)) {
+    } else if (d->replica_count > 3 ||
+               (d->replica_count > run.fewest && below(run.fewest == 1 ? 2 : 4) == 0)) {
         const struct range_replica *r = &d->replicas[below(d->replica_count)];
         request.change_member.action = MEMBER_REMOVE;
         request.change_member.replica_id = r->replica_id;

@@ -6,13 +6,15 @@
 
 #include "base/rng.h"
 #include "client/watch.h"
+#include "wire/keyspace.h"
 
-enum { VALUES_MAX = 1 << 16, KEY_TEXT = 8, WATCHERS = 2, KEYS_SEEN_MAX = 256 };
+enum { VALUES_MAX = 1 << 16, KEY_TEXT = 8, WATCHERS = 3, KEYS_SEEN_MAX = 256 };
 
 enum fate { FATE_NONE, FATE_OPEN, FATE_ACKED, FATE_REFUSED };
 
 struct value {
     enum fate fate;
+    uint32_t keyspace;
     char key[KEY_TEXT];
     bool is_told[WATCHERS];
 };
@@ -20,6 +22,7 @@ struct value {
 struct one {
     struct ranges_watch *all;
     int id;
+    uint32_t keyspace;        /* 0: of plain keys; else they stand behind slots */
     const char *first, *last; /* what it watches */
     struct client_watch *watch;
     struct progress place;
@@ -54,20 +57,29 @@ static void blame(struct ranges_watch *all, const char *what, const struct one *
                  (int)MIN(c->value.len, (size_t)20), (const char *)c->value.data);
 }
 
-static bool watches(const struct one *at, struct slice key)
+/* As it is without a slot. */
+static struct slice name_of(const struct one *at, const struct change *c)
 {
-    return slice_compare(slice_str(at->first), key) <= 0 &&
+    return at->keyspace == 0 || c->key.len < KEYSPACE_SLOT_LEN
+               ? c->key
+               : slice_of(c->key.data + KEYSPACE_SLOT_LEN, c->key.len - KEYSPACE_SLOT_LEN);
+}
+
+static bool watches(const struct one *at, uint32_t keyspace, struct slice key)
+{
+    return at->keyspace == keyspace && slice_compare(slice_str(at->first), key) <= 0 &&
            (at->last[0] == 0 || slice_compare(key, slice_str(at->last)) < 0);
 }
 
 static bool is_in_order(struct one *at, const struct change *c)
 {
     size_t i = 0;
-    while (i < at->seen_count && !slice_equal(slice_str(at->seen[i].key), c->key))
+    struct slice name = name_of(at, c);
+    while (i < at->seen_count && !slice_equal(slice_str(at->seen[i].key), name))
         i++;
     if (i == at->seen_count) {
-        ASSERT(i < KEYS_SEEN_MAX && c->key.len < KEY_TEXT);
-        memcpy(at->seen[i].key, c->key.data, c->key.len);
+        ASSERT(i < KEYS_SEEN_MAX && name.len < KEY_TEXT);
+        memcpy(at->seen[i].key, name.data, name.len);
         at->seen_count++;
     }
     bool is_later = c->version > at->seen[i].version;
@@ -78,18 +90,21 @@ static bool is_in_order(struct one *at, const struct change *c)
 static void on_change(struct one *at, const struct change *c)
 {
     struct ranges_watch *all = at->all;
+    struct slice name = name_of(at, c);
     char text[24];
+    if (at->keyspace != 0 && name.len > 0 && name.data[0] == 't')
+        return; /* of ranges_sweep.c */
     snprintf(text, sizeof text, "%.*s", (int)c->value.len, (const char *)c->value.data);
     uint64_t number = strtoull(text, NULL, 10);
     struct value *v = number < VALUES_MAX ? &all->values[number] : NULL;
     all->told++;
-    if (v == NULL || v->fate == FATE_NONE || !slice_equal(slice_str(v->key), c->key))
+    if (v == NULL || v->fate == FATE_NONE || !slice_equal(slice_str(v->key), name_of(at, c)))
         blame(all, "a value from nowhere", at, c);
     else if (v->fate == FATE_REFUSED)
         blame(all, "a value that was refused", at, c);
     else if (v->is_told[at->id])
         blame(all, "told twice", at, c);
-    else if (!watches(at, c->key))
+    else if (!watches(at, v->keyspace, name_of(at, c)))
         blame(all, "not what it watches", at, c);
     else if (!is_in_order(at, c))
         blame(all, "out of order", at, c);
@@ -121,6 +136,7 @@ static void on_page(struct client_watch *watch, void *data, const struct client_
 static void open_watch(struct one *at, struct slice token)
 {
     struct client_watch_options options = {
+        .keyspace = at->keyspace,
         .start = slice_str(at->first),
         .end = slice_str(at->last),
         .token = token,
@@ -164,9 +180,9 @@ static void on_whim(struct env_timer *timer)
 }
 
 struct ranges_watch *ranges_watch_new(struct sim *sim, const char *const *endpoints, size_t count,
-                                      uint64_t seed)
+                                      uint64_t seed, uint32_t hashed)
 {
-    static const char *const spans[WATCHERS][2] = {{"", ""}, {"k1", "k25"}};
+    static const char *const spans[WATCHERS][2] = {{"", ""}, {"k1", "k25"}, {"", ""}};
     struct ranges_watch *all = calloc(1, sizeof *all);
     ASSERT(all != NULL);
     all->sim = sim;
@@ -181,9 +197,11 @@ struct ranges_watch *ranges_watch_new(struct sim *sim, const char *const *endpoi
         struct one *at = &all->list[i];
         at->all = all;
         at->id = i;
+        at->keyspace = i == 2 ? hashed : 0;
         at->first = spans[i][0];
         at->last = spans[i][1];
-        rv = progress_init(&at->place, 0, slice_str(at->first), slice_str(at->last), 0, true);
+        rv = progress_init(&at->place, at->keyspace, slice_str(at->first), slice_str(at->last), 0,
+                           true);
         ASSERT(rv == 0);
         env_timer_init(&at->timer, sim_node_env(all->node), on_whim, at);
         env_timer_start(&at->timer, 1000 * (10 + rng_below(&all->rng, 3000)));
@@ -217,13 +235,15 @@ bool ranges_watch_is_ready(const struct ranges_watch *all)
     return is_ready;
 }
 
-void ranges_watch_asked(struct ranges_watch *all, uint64_t number, const char *key)
+void ranges_watch_asked(struct ranges_watch *all, uint64_t number, uint32_t keyspace,
+                        const char *key)
 {
     if (all == NULL)
         return;
     ASSERT(number < VALUES_MAX && all->values[number].fate == FATE_NONE);
     struct value *v = &all->values[number];
     v->fate = FATE_OPEN;
+    v->keyspace = keyspace;
     snprintf(v->key, sizeof v->key, "%s", key);
 }
 
@@ -261,7 +281,7 @@ bool ranges_watch_is_complete(const struct ranges_watch *all)
     for (uint64_t number = 0; number < VALUES_MAX; number++) {
         const struct value *v = &all->values[number];
         for (int i = 0; i < WATCHERS && v->fate == FATE_ACKED; i++) {
-            if (watches(&all->list[i], slice_str(v->key)) && !v->is_told[i])
+            if (watches(&all->list[i], v->keyspace, slice_str(v->key)) && !v->is_told[i])
                 return false;
         }
     }

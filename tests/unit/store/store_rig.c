@@ -6,7 +6,6 @@
 
 #include "consensus/consensus.h"
 #include "support/check.h"
-#include "wire/command.h"
 #include "wire/hello.h"
 
 static const char *const HOSTS[RIG_STORES_MAX] = {"a", "b", "c", "d", "e"};
@@ -32,6 +31,15 @@ static void take_changes(struct rig_answer *a, const struct response_watch *watc
              (const char *)watch->cursor.data);
 }
 
+static void take_written(struct rig_answer *a, struct slice raw)
+{
+    struct op_result first;
+    struct command_result result;
+    if (raw.len > 0 && command_result_count(raw) == 1 &&
+        command_result_decode(raw, &first, 1, &result, NULL) == 0)
+        a->expiry_ms = first.expiry_ms;
+}
+
 static void take_response(struct rig *rig, struct slice body)
 {
     struct response r;
@@ -48,6 +56,8 @@ static void take_response(struct rig *rig, struct slice body)
     snprintf(a->text, sizeof a->text, "%.*s", (int)r.text.len, (const char *)r.text.data);
     if (r.kind == REQUEST_WATCH)
         take_changes(a, &r.watch);
+    if (r.kind == REQUEST_WRITE)
+        take_written(a, r.write.result);
     if (r.kind == REQUEST_IDENTIFY)
         a->identify = r.identify;
     if (r.kind == REQUEST_CHECK_START || r.kind == REQUEST_CHECK_RESULT) {
@@ -161,10 +171,10 @@ struct rig_answer *rig_ask(struct rig *rig, size_t i, struct request *request)
     return &rig->answers[request->id];
 }
 
-static struct rig_answer *ask_write(struct rig *rig, size_t i, const struct op *op,
-                                    uint32_t timeout_ms)
+struct rig_answer *rig_write(struct rig *rig, size_t i, uint32_t keyspace, const struct op *op,
+                             uint32_t timeout_ms)
 {
-    struct command command = {.op_count = 1, .ops = op};
+    struct command command = {.keyspace = keyspace, .op_count = 1, .ops = op};
     struct buf raw;
     buf_init(&raw, FRAME_BODY_MAX);
     command_encode(&raw, &command);
@@ -179,22 +189,27 @@ struct rig_answer *rig_put(struct rig *rig, size_t i, const char *key, const cha
                            uint32_t timeout_ms)
 {
     struct op op = {.kind = OP_PUT, .key = slice_str(key), .value = slice_str(value)};
-    return ask_write(rig, i, &op, timeout_ms);
+    return rig_write(rig, i, 0, &op, timeout_ms);
 }
 
 struct rig_answer *rig_delete(struct rig *rig, size_t i, const char *key)
 {
     struct op op = {.kind = OP_DELETE, .key = slice_str(key)};
-    return ask_write(rig, i, &op, 0);
+    return rig_write(rig, i, 0, &op, 0);
+}
+
+struct rig_answer *rig_read_key(struct rig *rig, size_t i, struct slice key,
+                                const struct request_read *how, uint32_t timeout_ms)
+{
+    struct request request = {
+        .kind = REQUEST_GET, .timeout_ms = timeout_ms, .get = {.read = *how, .key = key}};
+    return rig_ask(rig, i, &request);
 }
 
 struct rig_answer *rig_read(struct rig *rig, size_t i, const char *key,
                             const struct request_read *how, uint32_t timeout_ms)
 {
-    struct request request = {.kind = REQUEST_GET,
-                              .timeout_ms = timeout_ms,
-                              .get = {.read = *how, .key = slice_str(key)}};
-    return rig_ask(rig, i, &request);
+    return rig_read_key(rig, i, slice_str(key), how, timeout_ms);
 }
 
 struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms)

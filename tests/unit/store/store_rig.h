@@ -8,6 +8,7 @@
 
 #include "env/sim/sim.h"
 #include "store/store.h"
+#include "wire/command.h"
 #include "wire/frame.h"
 #include "wire/request.h"
 #include "wire/response.h"
@@ -25,6 +26,7 @@ struct rig_answer {
     char text[RIG_TEXT_MAX];
     char value[RIG_TEXT_MAX];    /* of a GET's row; the cells of a table of placement's */
     uint64_t version;            /* at which a GET was read */
+    uint64_t expiry_ms;          /* of a WRITE's first key, in range time; 0: none */
     struct response_watch watch; /* its slices are not kept, but: the changes as "k=v k- "
                                     in `value`, the cursor in `why` */
     struct response_identify identify;
@@ -94,8 +96,14 @@ struct rig_answer *rig_ask(struct rig *rig, size_t i, struct request *request);
 struct rig_answer *rig_put(struct rig *rig, size_t i, const char *key, const char *value,
                            uint32_t timeout_ms);
 struct rig_answer *rig_delete(struct rig *rig, size_t i, const char *key);
+/* One operation, in that keyspace; its key as it is stored. */
+struct rig_answer *rig_write(struct rig *rig, size_t i, uint32_t keyspace, const struct op *op,
+                             uint32_t timeout_ms);
 struct rig_answer *rig_read(struct rig *rig, size_t i, const char *key,
                             const struct request_read *how, uint32_t timeout_ms);
+/* The same of a key as it is stored, in the keyspace that `how` names. */
+struct rig_answer *rig_read_key(struct rig *rig, size_t i, struct slice key,
+                                const struct request_read *how, uint32_t timeout_ms);
 struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms);
 /* A watch of [start, end) ("": no bound); after 0: from now on. */
 struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const char *end,
