@@ -673,6 +673,23 @@ static void the_leader_of_sleepers_is_cut_off(void)
     settle_reads();
 }
 
+/* The clock of its leader's store is off by more than stores bear: it must wake and hand over,
+ * though nobody asks for anything. */
+static void the_clock_of_a_leader_of_sleepers_jumps(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    clock_heal();
+    size_t at = lull_to_sleep(some_key(raw), &aim);
+    if (at == run.rig.count)
+        return;
+    aim.store = at;
+    sim_node_set_wall_skew(run.rig.nodes[at], below(2) == 0 ? 20000 : -20000);
+    if (await(is_led_by_another, &aim, SLOW_MS))
+        ranges_met("asleep: leader's clock off");
+    sim_node_set_wall_skew(run.rig.nodes[at], 0);
+}
+
 /* ---- all of them -------------------------------------------------------------------------------
  */
 
@@ -690,7 +707,8 @@ void ranges_aim(void)
         a_split_while_one_is_fed,
     };
     static void (*const asleep[])(void) = {the_leader_of_sleepers_goes, a_sleeper_is_in_trouble,
-                                           the_leader_of_sleepers_is_cut_off};
+                                           the_leader_of_sleepers_is_cut_off,
+                                           the_clock_of_a_leader_of_sleepers_jumps};
     if (run.is_sleepy && below(3) == 0)
         asleep[below(ARRAY_LEN(asleep))]();
     else
@@ -714,6 +732,7 @@ void ranges_aim_expect(struct cover *cover)
         "asleep: leader died",
         "asleep: leader cut off",
         "asleep: a member in trouble",
+        "asleep: leader's clock off",
         "sleep: woken by silence",
         "sleep: woken by a boot number",
         "sleep: woken by doubt",

@@ -214,8 +214,10 @@ static struct rig_answer *read_at_end(uint32_t number)
         if (get->status != ERR_NOT_LEADER && get->status != ERR_RANGE_CHANGED)
             return get;
     }
-    if (get == NULL)
+    if (get == NULL) {
+        describe();
         die("no leader at the end");
+    }
     return get;
 }
 
