@@ -108,11 +108,14 @@
       "a snapshot is installed beside the replicas whose span it covers")                          \
     X(commit_not_awaited, "ranges",                                                                \
       "a merge is committed before all members hold the right's last entry")                       \
+    X(child_from_log, "ranges",                                                                    \
+      "one that missed a split is sent the right half's log, and nothing of before")               \
     X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")   \
     X(span_not_checked, "ranges", "a write is applied though its key is another range's by now")   \
     X(lease_over_merge, "ranges", "the right range of a merge goes on reading by its lease")       \
     X(silence_not_heeded, "ranges", "nobody wakes when the store that leads sleepers is silent")   \
     X(tombstone_forgotten, "ranges", "a late message brings a replica back that was removed")      \
+    X(uuid_not_unique, "grow", "two stores have one uuid")                                         \
     X(lower_placement_term, "grow", "stores obey placement of a lower term than they heard of")    \
     X(ids_given_twice, "grow", "a new driver gives out ids again that an earlier one gave")        \
     X(two_steps_at_once, "grow", "a store begins a step of a range while another one runs")        \

@@ -173,6 +173,9 @@ static bool is_needed(struct range_snapshot *s)
         buf_append_slice(&s->last_key, key);
         s->has_floor = false;
     }
+    /* What is as young has all of its log still. */
+    if (PLANTED(child_from_log) && s->meta.applied_index < RANGE_BIRTH_INDEX + 20)
+        return false;
     if (lsm_iter_version(s->iter) > s->meta.safe_version)
         return true;
     bool is_floor = !s->has_floor;

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "base/plant.h"
 
 /* The file:
  *
@@ -197,6 +198,8 @@ static int identity_make(struct env *env, const char *dir, uint64_t store_id, st
         return rv;
     *ret = (struct identity){.store_id = store_id};
     env_random_bytes(env, ret->uuid, sizeof ret->uuid);
+    if (PLANTED(uuid_not_unique))
+        memset(ret->uuid, 7, sizeof ret->uuid);
     ret->uuid[6] = (uint8_t)((ret->uuid[6] & 0x0f) | 0x40); /* RFC 4122 §4.4 */
     ret->uuid[8] = (uint8_t)((ret->uuid[8] & 0x3f) | 0x80);
     return 0;
