@@ -18,6 +18,7 @@
 enum {
     ROWS_BYTES_MAX = RANGE_MULTI_GET_MAX + (8 << 20), /* a page, a last large row, heads */
     ROW_OVERHEAD = 32,
+    ROW_AHEAD = 4096, /* bytes of room for a first row, at most */
 };
 
 static void read_execute(struct env_work *work);
@@ -61,6 +62,8 @@ void read_add_row(struct range_read *read, struct slice key, struct slice value,
         uint64_t now = MAX(read->judge_ms, MIN(read->now_ms, expiry_ms - 1));
         row.ttl_ms = expiry_ms - now;
     }
+    if (read->rows.cap == 0) /* the one of a get is all that comes */
+        buf_reserve(&read->rows, MIN(key.len + value.len + ROW_OVERHEAD, (size_t)ROW_AHEAD));
     row_append(&read->rows, &row);
     read->row_count++;
     read->bytes += key.len + value.len + ROW_OVERHEAD;

@@ -474,7 +474,7 @@ static struct place where_to_read(const struct request *request)
 }
 
 static void start_read(struct store *store, const struct answer_to *to, struct replica *r,
-                       struct slice body)
+                       const struct request *request, struct slice body)
 {
     struct read_op *op = malloc(sizeof *op + body.len);
     if (op == NULL) {
@@ -482,9 +482,9 @@ static void start_read(struct store *store, const struct answer_to *to, struct r
         return;
     }
     op->to = *to;
+    op->request = *request;
     memcpy(op->body, body.data, body.len);
-    int rv = request_decode(slice_of(op->body, body.len), &op->request, NULL);
-    ASSERT(rv == 0); /* the same bytes were accepted a moment ago */
+    request_rebase(&op->request, body.data, op->body);
     if (op->request.kind == REQUEST_SCAN)
         bound_page(store, &op->request.scan);
     replica_read(r, op);
@@ -510,7 +510,7 @@ static void on_read(struct store *store, struct answer_to *to, const struct requ
     if (r == NULL)
         return;
     r->load.requests++;
-    start_read(store, to, r, body);
+    start_read(store, to, r, request, body);
 }
 
 static void on_watch(struct store *store, struct answer_to *to, const struct request *request,
@@ -528,7 +528,7 @@ static void on_watch(struct store *store, struct answer_to *to, const struct req
     if (r == NULL)
         return;
     if (watch->is_from_now)
-        start_read(store, to, r, body);
+        start_read(store, to, r, request, body);
     else
         watch_on_request(r, to, request);
 }

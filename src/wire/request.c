@@ -200,6 +200,26 @@ void request_encode(struct buf *buf, const struct request *request)
     pack_fields_end(&f);
 }
 
+/* ---- moving ------------------------------------------------------------- */
+
+void request_rebase(struct request *request, const uint8_t *from, const uint8_t *to)
+{
+    const struct msg_table *table = &details[request->kind];
+    ASSERT(request->kind == REQUEST_WRITE || request->kind == REQUEST_GET ||
+           request->kind == REQUEST_MULTI_GET || request->kind == REQUEST_SCAN ||
+           request->kind == REQUEST_WATCH);
+    for (size_t i = 0; i < table->count; i++) {
+        uint8_t *at = (uint8_t *)request + table->fields[i].offset;
+        struct slice *bytes = NULL;
+        if (table->fields[i].type == MSG_BIN)
+            bytes = (struct slice *)at;
+        else if (table->fields[i].type == MSG_LIST)
+            bytes = &((struct pack_list *)at)->raw;
+        if (bytes != NULL && bytes->data != NULL)
+            bytes->data = to + (bytes->data - from);
+    }
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 static void children_read(struct unpack *u, struct request_split *split)

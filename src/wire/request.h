@@ -229,6 +229,10 @@ struct request {
 void request_encode(struct buf *buf, const struct request *request);
 int request_decode(struct slice body, struct request *ret_request, struct err *err);
 
+/* `request` was decoded from a body at `from`, of which there is a copy at `to`: it borrows from
+ * that now. For the kinds whose detail holds no more than its fields: reads, writes, watches. */
+void request_rebase(struct request *request, const uint8_t *from, const uint8_t *to);
+
 /* Does it leave everything as it was, so that it may be sent again at will? */
 bool request_is_read_only(enum request_kind kind);
 

@@ -79,6 +79,50 @@ static void test_reads(void **state)
     buf_fini(&buf);
 }
 
+/* A request of that kind, decoded, moved with its body, is what it was when the first is gone. */
+static void check_rebase(const struct request *in)
+{
+    struct request out;
+    struct buf buf, again;
+    assert_int_equal(there_and_back(in, &out, &buf), 0);
+    uint8_t *copy = malloc(buf.len);
+    memcpy(copy, buf.data, buf.len);
+    request_rebase(&out, buf.data, copy);
+    memset(buf.data, 0xee, buf.len);
+    buf_init(&again, FRAME_BODY_MAX);
+    request_encode(&again, &out);
+    assert_true(slice_equal(buf_slice(&again), slice_of(copy, buf.len)));
+    buf_fini(&again);
+    buf_fini(&buf);
+    free(copy);
+}
+
+static void test_rebase(void **state)
+{
+    (void)state;
+    struct buf keys;
+    buf_init(&keys, 1000);
+    request_key_append(&keys, slice_str("one"));
+    request_key_append(&keys, slice_str("another"));
+    struct request in = some_request(REQUEST_GET);
+    in.get.key = slice_str("key");
+    check_rebase(&in);
+    in = some_request(REQUEST_MULTI_GET);
+    in.multi_get.keys = (struct pack_list){.count = 2, .raw = buf_slice(&keys)};
+    check_rebase(&in);
+    in = some_request(REQUEST_SCAN);
+    in.scan.end = slice_str("to here"); /* from nowhere */
+    check_rebase(&in);
+    in = some_request(REQUEST_WATCH);
+    in.watch.start = slice_str("a");
+    in.watch.end = slice_str("b");
+    check_rebase(&in);
+    in = some_request(REQUEST_WRITE);
+    in.write.command = slice_str("whatever");
+    check_rebase(&in);
+    buf_fini(&keys);
+}
+
 static void test_watch(void **state)
 {
     (void)state;
@@ -302,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_head_of_all_kinds),
         cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_rebase),
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_members),
