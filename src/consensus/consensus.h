@@ -183,7 +183,8 @@ struct cons_start {
     struct cons_base base;
     uint64_t first_index;              /* of the log; base.index + 1 if it is empty */
     uint64_t last_index;               /* first_index - 1 if it is empty */
-    const struct cons_change *changes; /* every CHANGE in the log, by index; borrowed */
+    const struct cons_change *changes; /* every CHANGE in the log above the base, by index, and of
+                                          the others those that are known; borrowed */
     size_t n_changes;
 };
 

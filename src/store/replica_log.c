@@ -440,9 +440,12 @@ int replica_start_consensus(struct replica *r, struct err *err)
         start.term = MAX(start.term, (uint64_t)RANGE_BIRTH_TERM);
     start.first_index = state.first_index;
     start.last_index = state.last_index;
-    if (state.last_index >= state.first_index)
-        rv = raftlog_each(log, r->replica_id, state.first_index, state.last_index, CONS_CHANGE,
-                          collect_change, &changes, err);
+    /* Those at and below the base are in its configuration: they need not be read, and a dormant
+     * replica, which has no others, wakes without looking at the disk. */
+    uint64_t from = MAX(state.first_index, start.base.index + 1);
+    if (state.last_index >= from)
+        rv = raftlog_each(log, r->replica_id, from, state.last_index, CONS_CHANGE, collect_change,
+                          &changes, err);
     start.changes = changes.items;
     start.n_changes = changes.n;
     if (rv == 0)

