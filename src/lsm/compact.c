@@ -3,7 +3,8 @@
  * One compaction at a time: pick ─▶ split by keys into shares ─▶ each is merged in slices on
  * ENV_LANE_COMPACT, side by side as far as that has threads ─▶ one commit. Inputs are pieces of
  * the version in force at the start; when an edit has taken one of them away by the end, or a
- * share has failed, the outputs of all are thrown away.
+ * share has failed, the outputs of all are thrown away, on the lane: to remove large files takes
+ * a while.
  */
 #include "lsm/compact.h"
 
@@ -20,6 +21,7 @@ enum { REST_US_MAX = 1000000 }; /* without a look at how urgent it has become */
 /* The keys of one span, of all inputs.
  *
  *   SLICE (executes, or waits for its turn) ⇄ REST (so that a rate is kept) ─▶ ENDED
+ *     ─▶ DISCARDS, if all was for nothing
  */
 struct share {
     struct compaction *compaction;
@@ -41,9 +43,12 @@ struct compaction {
     struct pick pick;
     struct version *version; /* that the inputs are of */
     struct commit commit;
-    struct err why; /* of the first share that failed */
+    struct value_victims victims; /* value files to be emptied */
+    bool is_separate;             /* large values go to value files */
+    bool is_discarding;           /* each share removes what it has made */
+    struct err why;               /* of the first share that failed */
     int status;
-    size_t working; /* shares that have not ended */
+    size_t working; /* shares that have not ended, or not discarded */
     size_t share_count;
     struct share shares[]; /* none: a move */
 };
@@ -65,6 +70,7 @@ static void compaction_free(struct compaction *c, bool keep)
         share_fini(&c->shares[i], keep);
     pick_fini(&c->pick);
     version_unref(c->version);
+    value_victims_fini(&c->victims);
     free(c);
 }
 
@@ -123,7 +129,7 @@ static int share_open(struct share *s, struct slice lo, struct slice hi)
 {
     struct compaction *c = s->compaction;
     struct build_env with = lsm_build_env(c->lsm);
-    struct build_values values = {.source = c->version};
+    struct build_values values = {.source = c->version, .is_separate = c->is_separate};
     s->lo = lo;
     s->hi = hi;
     struct cursor *source = open_inputs(s);
@@ -132,9 +138,7 @@ static int share_open(struct share *s, struct slice lo, struct slice hi)
     build_init(&s->build, &with, source, c->lsm->gc, c->version, c->pick.output + 1);
     build_set_span(&s->build, lo, hi);
     s->has_build = true;
-    int rv = value_victims_find(c->version, &c->lsm->options, &values.victims);
-    uint64_t expected = rv == 0 ? value_expected(&c->pick, &values.victims) : 0;
-    values.is_separate = rv == 0 && lsm_values_pay(c->lsm, expected / c->share_count);
+    int rv = value_victims_copy(&values.victims, &c->victims);
     build_set_values(&s->build, &values);
     return rv;
 }
@@ -144,7 +148,10 @@ static int share_open(struct share *s, struct slice lo, struct slice hi)
 static void share_execute(struct env_work *work)
 {
     struct share *s = container_of(work, struct share, work);
-    s->status = build_step(&s->build, lsm_slice_bytes(s->compaction->lsm));
+    if (s->compaction->is_discarding)
+        build_discard(&s->build, false);
+    else
+        s->status = build_step(&s->build, lsm_slice_bytes(s->compaction->lsm));
 }
 
 /* Yields after each slice: what else waits for the lane has its turn. */
@@ -190,28 +197,50 @@ static void on_rested(struct env_timer *timer)
         share_go_on(s);
 }
 
-static void compact_end(struct lsm *lsm, bool keep)
+static void compact_end(struct lsm *lsm)
 {
     struct compaction *c = lsm->compaction;
     lsm->compaction = NULL;
-    compaction_free(c, keep);
+    compaction_free(c, true);
     files_run(lsm);
+}
+
+/* Nothing is left of it. */
+static void compact_failed(struct compaction *c)
+{
+    struct lsm *lsm = c->lsm;
+    struct err why = c->why;
+    int status = c->status;
+    compact_end(lsm);
+    if (status == ERR_CORRUPT)
+        lsm_note_damage(lsm, why.msg);
+    if (status != ERR_STATE) {
+        retry_later(&lsm->compact_retry, status, &why);
+        return;
+    }
+    lsm_stall_update(lsm); /* an edit came between: the version is another now */
+    compact_run(lsm);
+}
+
+/* What was made goes, and it ends. */
+static void compact_discard(struct compaction *c)
+{
+    ASSERT(c->status < 0);
+    c->is_discarding = true;
+    c->working = c->share_count;
+    for (size_t i = 0; i < c->share_count; i++)
+        env_work_submit(c->lsm->env, ENV_LANE_COMPACT, &c->shares[i].work);
+    if (c->working == 0)
+        compact_failed(c);
 }
 
 /* No share works any more. */
 static void shares_ended(struct compaction *c)
 {
-    struct lsm *lsm = c->lsm;
-    if (c->status == 0) {
-        commit_submit(lsm, &c->commit);
-        return;
-    }
-    struct err why = c->why;
-    int status = c->status;
-    compact_end(lsm, false);
-    if (status == ERR_CORRUPT)
-        lsm_note_damage(lsm, why.msg);
-    retry_later(&lsm->compact_retry, status, &why);
+    if (c->status == 0)
+        commit_submit(c->lsm, &c->commit);
+    else
+        compact_discard(c);
 }
 
 static void share_end(struct share *s)
@@ -244,6 +273,11 @@ static void share_complete(struct env_work *work)
         lsm->is_dead = true;
     if (lsm->is_dead)
         return;
+    if (c->is_discarding) {
+        if (--c->working == 0)
+            compact_failed(c);
+        return;
+    }
     if (s->status > 0 && c->status == 0) {
         s->rest_us = share_rest_us(s);
         share_go_on(s);
@@ -335,20 +369,17 @@ static void compact_done(struct lsm *lsm, struct commit *commit, int status)
     ASSERT(c == lsm->compaction);
     for (size_t i = 0; i < c->share_count; i++)
         count_build(&c->shares[i].build, status == 0, stats);
-    if (status == 0) {
-        retry_clear(&lsm->compact_retry);
-        count_levels(c, stats->levels);
-        stats->compactions += c->share_count > 0;
-        stats->compact_shares += c->share_count;
-        stats->compact_moves += c->share_count == 0;
-    }
-    compact_end(lsm, status == 0);
-    if (status == ERR_NOMEM) {
-        struct err why = {0};
-        err_set(&why, status, "edit of a compaction");
-        retry_later(&lsm->compact_retry, status, &why);
+    if (status != 0) {
+        c->status = err_set(&c->why, status, "edit of a compaction");
+        compact_discard(c);
         return;
     }
+    retry_clear(&lsm->compact_retry);
+    count_levels(c, stats->levels);
+    stats->compactions += c->share_count > 0;
+    stats->compact_shares += c->share_count;
+    stats->compact_moves += c->share_count == 0;
+    compact_end(lsm);
     lsm_stall_update(lsm);
     compact_run(lsm);
 }
@@ -395,6 +426,18 @@ static struct compaction *compaction_new(struct lsm *lsm, const struct pick *pic
     return c;
 }
 
+/* Once for all shares, which expect as much each. */
+static int plan_values(struct compaction *c)
+{
+    if (c->share_count == 0)
+        return 0;
+    int rv = value_victims_find(c->version, &c->lsm->options, &c->victims);
+    if (rv == 0)
+        c->is_separate =
+            lsm_values_pay(c->lsm, value_expected(&c->pick, &c->victims) / c->share_count);
+    return rv;
+}
+
 /* Takes `pick`. */
 static int compaction_open(struct lsm *lsm, struct pick *pick, struct compaction **ret_compaction)
 {
@@ -409,6 +452,7 @@ static int compaction_open(struct lsm *lsm, struct pick *pick, struct compaction
         pick_fini(pick);
         return ERR_NOMEM;
     }
+    rv = plan_values(c);
     const struct slice none = {0}; /* the first and the last have no bound but the inputs' */
     for (size_t i = 0; rv == 0 && i < c->share_count; i++)
         rv = share_open(&c->shares[i], i == 0 ? none : split.borders[i - 1],

@@ -178,6 +178,19 @@ int value_victims_find(const struct version *v, const struct lsm_options *option
     return 0;
 }
 
+int value_victims_copy(struct value_victims *to, const struct value_victims *from)
+{
+    *to = (struct value_victims){0};
+    if (from->count == 0)
+        return 0;
+    to->files = calloc(from->count, sizeof *to->files);
+    if (to->files == NULL)
+        return ERR_NOMEM;
+    memcpy(to->files, from->files, from->count * sizeof *to->files);
+    to->count = from->count;
+    return 0;
+}
+
 bool value_victims_has(const struct value_victims *victims, uint64_t file)
 {
     return victims->count > 0 &&

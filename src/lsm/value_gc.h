@@ -35,6 +35,7 @@ struct value_victims {
 };
 int value_victims_find(const struct version *version, const struct lsm_options *options,
                        struct value_victims *ret_victims);
+int value_victims_copy(struct value_victims *to, const struct value_victims *from); /* ERR_NOMEM */
 bool value_victims_has(const struct value_victims *victims, uint64_t file);
 void value_victims_fini(struct value_victims *victims); /* accepts zeroes */
 

@@ -366,9 +366,11 @@ int __wrap_edit_drop(struct edit *edit, unsigned level, uint64_t id);
 int __real_edit_drop(struct edit *edit, unsigned level, uint64_t id);
 
 static bool is_short_of_memory;
+static unsigned refusals;
 
 int __wrap_edit_drop(struct edit *edit, unsigned level, uint64_t id)
 {
+    refusals += is_short_of_memory;
     return is_short_of_memory ? ERR_NOMEM : __real_edit_drop(edit, level, id);
 }
 
@@ -411,16 +413,62 @@ static void test_move_without_memory(void **state)
     end(&p);
 }
 
+struct removal {
+    struct sim *sim;
+    unsigned removed, removed_at_once;
+    uint64_t refused_us;
+};
+
+static void on_removal(void *data, struct sim_disk *disk, const char *op, const char *path)
+{
+    (void)disk;
+    struct removal *r = data;
+    if (strcmp(op, "unlink") != 0 || strstr(path, ".tbl") == NULL)
+        return;
+    r->removed++;
+    r->removed_at_once += sim_now_us(r->sim) == r->refused_us;
+}
+
+static bool is_not_refused(void *data)
+{
+    (void)data;
+    return refusals == 0;
+}
+
+/* What a compaction has made for nothing is removed, but not by the loop. */
+static void test_outputs_go_on_the_lane(void **state)
+{
+    (void)state;
+    struct place p;
+    struct lsm_stats stats;
+    begin(&p, 3, 1);
+    struct removal r = {.sim = p.sim};
+    refusals = 0;
+    is_short_of_memory = true;
+    assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+    sim_disk_watch(sim_node_disk(p.node), on_removal, &r);
+    assert_true(sim_run_while(p.sim, is_not_refused, NULL, sim_now_us(p.sim) + 60000000));
+    r.refused_us = sim_now_us(p.sim);
+    assert_int_equal(r.removed, 0);
+    sim_run_until(p.sim, sim_now_us(p.sim) + 1000000);
+    assert_true(r.removed >= 3);
+    assert_int_equal(r.removed_at_once, 0);
+    is_short_of_memory = false;
+    sim_disk_watch(sim_node_disk(p.node), NULL, NULL);
+    run(&p);
+    look(&p);
+    compact(&p, &stats);
+    assert_int_equal(stats.compactions, 1);
+    end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_borders),
-        cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_one_fails),
-        cmocka_unit_test(test_rate_of_shares),
-        cmocka_unit_test(test_free_at_any_time),
-        cmocka_unit_test(test_damaged_when_made),
-        cmocka_unit_test(test_move_without_memory),
+        cmocka_unit_test(test_borders),           cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_one_fails),         cmocka_unit_test(test_outputs_go_on_the_lane),
+        cmocka_unit_test(test_rate_of_shares),    cmocka_unit_test(test_free_at_any_time),
+        cmocka_unit_test(test_damaged_when_made), cmocka_unit_test(test_move_without_memory),
     };
     return cmocka_run_group_tests_name("lsm_split", tests, NULL, NULL);
 }
