@@ -8,8 +8,8 @@
  * at some disk call, I/O errors, a disk that fills up and clears); then the process is
  * killed or the power goes, opening may die or meet errors several times, and what opens at
  * last must be the state after a prefix of the order that has everything acknowledged.
- * Between lives bits are flipped in a copy of the disk: damage is named, nothing wrong is
- * served.
+ * Between lives a bit, a byte or a run of bytes of some file is changed in a copy of the disk:
+ * damage is named, nothing wrong is served, nor after all has been compacted over it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 #include "support/lsm_world.h"
 #include "support/seeds.h"
 
-enum { VIEWS_MAX = 3, ITERS_MAX = 3 };
+enum { VIEWS_MAX = 3, ITERS_MAX = 3, COPY_WORKS_US = 5000000 };
 
 enum trouble { TROUBLE_NONE, TROUBLE_CRASH, TROUBLE_ERRORS, TROUBLE_SPACE, TROUBLE_NR };
 
@@ -41,7 +41,7 @@ struct run {
     uint64_t life;
     uint64_t n_checkpoints;
     /* what happened, to be shown */
-    uint64_t n_dead, n_recoveries, n_refused, n_full, n_flips, n_named, n_moves, n_compared,
+    uint64_t n_dead, n_recoveries, n_refused, n_full, n_flips, n_named, n_over, n_moves, n_compared,
         n_unstaged, n_compactions, n_shares, n_edits, n_value_bytes, n_value_moved;
 };
 
@@ -188,7 +188,7 @@ static void checkpoint(struct run *run)
 struct target {
     struct rng *rng;
     char path[64];
-    uint64_t bit;
+    uint64_t size;
     uint64_t n;
 };
 
@@ -199,12 +199,45 @@ static void pick_file(void *data, const char *path, uint64_t size)
     if (!is_ours || size == 0 || strstr(path, "LOCK") != NULL || !rng_chance(t->rng, 1, ++t->n))
         return;
     snprintf(t->path, sizeof t->path, "%s", path);
-    t->bit = rng_below(t->rng, size) * 8 + rng_below(t->rng, 8);
+    t->size = size;
 }
 
-/* One bit: the open is refused and names the file, or every read is right or says where it
- * is not. */
-static void flip_one(struct run *run)
+/* One bit, another byte, or noise over some bytes in a row. These in no manifest: the last
+ * record and its seal gone together are what a crash before them leaves. */
+static void spoil(struct run *run, struct sim_disk *disk, const struct target *t)
+{
+    enum { RUN_MAX = 600 };
+    bool is_manifest = strstr(t->path, "MANIFEST") != NULL;
+    uint64_t at = rng_below(&run->rng, t->size), kind = rng_below(&run->rng, is_manifest ? 2 : 3);
+    uint64_t len = kind == 2 ? rng_between(&run->rng, 2, RUN_MAX) : 1;
+    uint64_t end = MIN(at + len, t->size);
+    for (uint64_t byte = at; byte < end; byte++) {
+        uint64_t bits = kind == 0 ? UINT64_C(1) << rng_below(&run->rng, 8)
+                                  : rng_between(&run->rng, byte == at ? 1 : 0, 255);
+        for (uint64_t bit = 0; bit < 8; bit++) {
+            if ((bits >> bit & 1) != 0)
+                assert_int_equal(sim_disk_flip_bit(disk, t->path, byte * 8 + bit), 0);
+        }
+    }
+}
+
+static void compare_copy(struct run *run, const struct copy *copy, const char *where)
+{
+    struct world *w = &run->world;
+    bool may_fail = w->tolerate;
+    struct model durable;
+    w->tolerate = true;
+    world_prefix(w, w->step_acked, &durable);
+    const char *bad = world_compare(w, copy->lsm, &durable);
+    if (bad != NULL)
+        run_fail(run, where, bad);
+    model_fini(&durable);
+    w->tolerate = may_fail;
+}
+
+/* The open is refused and names the file, or every read is right or says where it is not;
+ * what a compaction makes of it, too. */
+static void spoil_one(struct run *run)
 {
     struct world *w = &run->world;
     struct target t = {.rng = &run->rng};
@@ -213,21 +246,18 @@ static void flip_one(struct run *run)
     struct copy copy;
     sim_disk_each_file(disk, pick_file, &t);
     assert_true(t.n > 0);
-    assert_int_equal(sim_disk_flip_bit(disk, t.path, t.bit), 0);
+    spoil(run, disk, &t);
     size_t failures = w->failures;
     int rv = copy_open(&copy, run, disk, "db", &err);
     if (rv != 0 && (rv != ERR_CORRUPT || strstr(err.msg, strrchr(t.path, '/') + 1) == NULL))
         run_fail(run, t.path, err.msg);
-    if (rv == 0) {
-        bool may_fail = w->tolerate;
-        struct model now;
-        w->tolerate = true;
-        world_prefix(w, w->step_acked, &now);
-        const char *bad = world_compare(w, copy.lsm, &now);
-        if (bad != NULL)
-            run_fail(run, t.path, bad);
-        model_fini(&now);
-        w->tolerate = may_fail;
+    if (rv == 0)
+        compare_copy(run, &copy, t.path);
+    if (rv == 0 && rng_chance(&run->rng, 1, 2)) {
+        assert_int_equal(lsm_compact(copy.lsm, (struct slice){0}, (struct slice){0}), 0);
+        sim_run_until(copy.sim, sim_now_us(copy.sim) + COPY_WORKS_US);
+        compare_copy(run, &copy, "compacted over damage");
+        run->n_over++;
     }
     copy_close(&copy);
     run->n_flips++;
@@ -392,7 +422,7 @@ static void one_life(struct run *run, uint64_t steps)
     }
     if (!is_dead(run) && must_settle && rng_chance(&run->rng, 1, 2)) {
         for (uint64_t n = rng_between(&run->rng, 1, 6); n > 0 && !is_dead(run); n--)
-            flip_one(run);
+            spoil_one(run);
     }
     run->n_dead += is_dead(run);
     lsm_stats(w->lsm, &stats);
@@ -437,19 +467,21 @@ static void draw_knobs(struct run *run, struct lsm_options *o)
 
 static void show(const struct run *run)
 {
-    printf("lives %llu dead %llu opens %llu refused %llu full %llu flips %llu named %llu moves "
-           "%llu compared %llu checkpoints %llu compactions %llu shares %llu edits %llu values "
+    printf("lives %llu dead %llu opens %llu refused %llu full %llu damaged %llu named %llu "
+           "compacted over %llu moves %llu compared %llu checkpoints %llu compactions %llu shares "
+           "%llu edits %llu values "
            "%llu moved %llu "
            "busy %zu failed "
            "reads %zu\n",
            (unsigned long long)run->life, (unsigned long long)run->n_dead,
            (unsigned long long)run->n_recoveries, (unsigned long long)run->n_refused,
            (unsigned long long)run->n_full, (unsigned long long)run->n_flips,
-           (unsigned long long)run->n_named, (unsigned long long)run->n_moves,
-           (unsigned long long)run->n_compared, (unsigned long long)run->n_checkpoints,
-           (unsigned long long)run->n_compactions, (unsigned long long)run->n_shares,
-           (unsigned long long)run->n_edits, (unsigned long long)run->n_value_bytes,
-           (unsigned long long)run->n_value_moved, run->world.busy, run->world.failures);
+           (unsigned long long)run->n_named, (unsigned long long)run->n_over,
+           (unsigned long long)run->n_moves, (unsigned long long)run->n_compared,
+           (unsigned long long)run->n_checkpoints, (unsigned long long)run->n_compactions,
+           (unsigned long long)run->n_shares, (unsigned long long)run->n_edits,
+           (unsigned long long)run->n_value_bytes, (unsigned long long)run->n_value_moved,
+           run->world.busy, run->world.failures);
 }
 
 static bool is_lie(const char *name)
