@@ -212,8 +212,6 @@ static void compact_failed(struct compaction *c)
     struct err why = c->why;
     int status = c->status;
     compact_end(lsm);
-    if (status == ERR_CORRUPT)
-        lsm_note_damage(lsm, why.msg);
     if (status != ERR_STATE) {
         retry_later(&lsm->compact_retry, status, &why);
         return;
@@ -237,10 +235,13 @@ static void compact_discard(struct compaction *c)
 /* No share works any more. */
 static void shares_ended(struct compaction *c)
 {
-    if (c->status == 0)
+    if (c->status == 0) {
         commit_submit(c->lsm, &c->commit);
-    else
-        compact_discard(c);
+        return;
+    }
+    if (c->status == ERR_CORRUPT)
+        lsm_note_damage(c->lsm, c->why.msg); /* at once: it may be gone when all else is */
+    compact_discard(c);
 }
 
 static void share_end(struct share *s)
