@@ -16,6 +16,7 @@ enum {
     POOLS_MAX = 8,
     POOLED_BYTES_MIN = 8 << 20, /* a smaller cache would waste much of its large pages */
     POOL_BYTES = 64 << 20,      /* of the budget for each pool */
+    RESERVE_SHARE = 256,        /* of the budget that is reserved in one go */
 };
 
 /* Which blocks a full shard keeps: all that are offered, or one of some. */
@@ -64,10 +65,12 @@ struct shard {
 
 struct cache {
     size_t shard_mask;
-    size_t bytes;           /* the whole budget */
-    atomic_size_t reserved; /* of it, for blocks outside */
-    atomic_int duel;        /* above 0: who keeps all has more misses */
-    size_t pool_count;      /* a power of two, or 0 */
+    size_t bytes;             /* the whole budget */
+    atomic_bool is_reserving; /* guards the next two, which are read without it */
+    atomic_size_t reserved;   /* of it, taken from the shards for blocks outside … */
+    atomic_size_t in_use;     /* … and what these have of that */
+    atomic_int duel;          /* above 0: who keeps all has more misses */
+    size_t pool_count;        /* a power of two, or 0 */
     struct pool *pools[POOLS_MAX];
     struct shard shards[];
 };
@@ -437,7 +440,9 @@ struct cache *cache_new(size_t bytes)
         return NULL;
     cache->shard_mask = shards - 1;
     cache->bytes = bytes;
+    atomic_init(&cache->is_reserving, false);
     atomic_init(&cache->reserved, 0);
+    atomic_init(&cache->in_use, 0);
     atomic_init(&cache->duel, 0);
     int rv = pools_init(cache);
     bool duel = shards == SHARDS_MAX && bytes / shards >= DUEL_SHARD_BYTES_MIN;
@@ -542,23 +547,41 @@ void cache_offer(struct cache *cache, uint64_t file, uint64_t offset, struct blo
     put(cache, file, offset, block, false);
 }
 
-/* What each shard gives of a reservation: the same when it comes back. */
-static size_t shard_share(const struct cache *cache, size_t bytes)
+/* Rounded up to what each of the shards can give the same of. */
+static size_t in_shares(const struct cache *cache, size_t bytes)
 {
-    return bytes / (cache->shard_mask + 1) + 1;
+    return (bytes + cache->shard_mask) & ~cache->shard_mask;
+}
+
+/* Count `bytes` as in use. Returns what the shards have to give for it; SIZE_MAX: that would be
+ * more than half. */
+static size_t reserve(struct cache *cache, size_t bytes)
+{
+    size_t more = 0, most = cache->bytes / 2;
+    spin_lock(&cache->is_reserving);
+    size_t reserved = atomic_load_explicit(&cache->reserved, memory_order_relaxed);
+    size_t in_use = atomic_load_explicit(&cache->in_use, memory_order_relaxed);
+    if (bytes > reserved - in_use) {
+        size_t need = in_shares(cache, bytes - (reserved - in_use));
+        more = MAX(need, in_shares(cache, cache->bytes / RESERVE_SHARE));
+        more = reserved + more <= most ? more : need;
+        more = need <= most && reserved + more <= most ? more : SIZE_MAX;
+    }
+    if (more != SIZE_MAX) {
+        atomic_store_explicit(&cache->reserved, reserved + more, memory_order_relaxed);
+        atomic_store_explicit(&cache->in_use, in_use + bytes, memory_order_relaxed);
+    }
+    spin_unlock(&cache->is_reserving);
+    return more;
 }
 
 bool cache_reserve(struct cache *cache, size_t bytes)
 {
-    size_t share = shard_share(cache, bytes);
-    size_t most = cache->bytes / 2;
-    size_t all = share * (cache->shard_mask + 1);
-    size_t now = atomic_load_explicit(&cache->reserved, memory_order_relaxed);
-    do {
-        if (all > most || now > most - all)
-            return false;
-    } while (!atomic_compare_exchange_weak(&cache->reserved, &now, now + all));
-    for (size_t i = 0; i <= cache->shard_mask; i++) {
+    size_t more = bytes <= cache->bytes ? reserve(cache, bytes) : SIZE_MAX;
+    size_t share = more / (cache->shard_mask + 1);
+    if (more == SIZE_MAX)
+        return false;
+    for (size_t i = 0; share > 0 && i <= cache->shard_mask; i++) {
         struct shard *s = &cache->shards[i];
         shard_lock(s);
         size_t before = atomic_fetch_sub(&s->budget, share);
@@ -569,14 +592,25 @@ bool cache_reserve(struct cache *cache, size_t bytes)
     return true;
 }
 
+/* The shards get back what is too much to be kept for the next one: before anyone can reserve
+ * it again, so that together they never have less than half. */
 void cache_release(struct cache *cache, size_t bytes)
 {
-    size_t share = shard_share(cache, bytes);
-    for (size_t i = 0; i <= cache->shard_mask; i++)
-        atomic_fetch_add(&cache->shards[i].budget,
-                         share); /* no lock: it may be a background thread */
-    size_t before = atomic_fetch_sub(&cache->reserved, share * (cache->shard_mask + 1));
-    ASSERT(before >= share * (cache->shard_mask + 1));
+    size_t less = 0, keep = in_shares(cache, cache->bytes / RESERVE_SHARE);
+    spin_lock(&cache->is_reserving);
+    size_t reserved = atomic_load_explicit(&cache->reserved, memory_order_relaxed);
+    size_t in_use = atomic_load_explicit(&cache->in_use, memory_order_relaxed);
+    ASSERT(in_use >= bytes);
+    in_use -= bytes;
+    if (in_use == 0)
+        less = reserved;
+    else if (reserved - in_use >= 2 * keep)
+        less = (reserved - in_use - keep) & ~cache->shard_mask;
+    for (size_t i = 0; less > 0 && i <= cache->shard_mask; i++) /* first, and without its lock */
+        atomic_fetch_add(&cache->shards[i].budget, less / (cache->shard_mask + 1));
+    atomic_store_explicit(&cache->reserved, reserved - less, memory_order_relaxed);
+    atomic_store_explicit(&cache->in_use, in_use, memory_order_relaxed);
+    spin_unlock(&cache->is_reserving);
 }
 
 size_t cache_budget(const struct cache *cache)

@@ -83,7 +83,9 @@ static inline size_t block_charge(const struct block *block)
 }
 
 /* Take `bytes` of the budget for blocks that stay outside of the cache (indexes and filters
- * of open tables); false when those would have more than half of it. */
+ * of open tables); false when those would have more than half of it. They come in larger
+ * amounts from the shards, whose locks readers spin on: a background thread that takes a
+ * little at a time must not hold each of them each time. */
 bool cache_reserve(struct cache *cache, size_t bytes);
 void cache_release(struct cache *cache, size_t bytes);
 

@@ -124,6 +124,85 @@ static void test_threads(void **state)
     cache_free(cache);
 }
 
+static uint64_t reserved_bytes(struct cache *cache)
+{
+    struct cache_stats stats;
+    cache_stats(cache, &stats);
+    assert_int_equal(stats.reserved, cache_reserved(cache));
+    return stats.reserved;
+}
+
+/* Small reservations come out of large ones; never more than half, and all comes back. */
+static void test_reserve(void **state)
+{
+    (void)state;
+    static const size_t budgets[] = {0, 1000, 100 * BLOCK, 20 << 20};
+    for (size_t b = 0; b < ARRAY_LEN(budgets); b++) {
+        struct cache *cache = cache_new(budgets[b]);
+        size_t in_use = 0, changes = 0, n = 0;
+        enum { STEP = 700 };
+        for (uint64_t i = 0; i < 2000; i++)
+            put(cache, 1, i);
+        for (uint64_t last = 0; cache_reserve(cache, STEP); n++) {
+            in_use += STEP;
+            assert_true(reserved_bytes(cache) >= in_use);
+            assert_true(reserved_bytes(cache) <= budgets[b] / 2);
+            changes += reserved_bytes(cache) != last;
+            last = reserved_bytes(cache);
+            if (n % 64 == 0)
+                cache_check(cache);
+        }
+        assert_true(in_use + STEP + 16 > budgets[b] / 2);
+        assert_true(changes <= 135);
+        assert_false(cache_reserve(cache, SIZE_MAX));
+        for (; n > 0; n--) {
+            cache_release(cache, STEP);
+            in_use -= STEP;
+            assert_true(reserved_bytes(cache) <= in_use + budgets[b] / 128 + 64);
+        }
+        assert_int_equal(reserved_bytes(cache), 0);
+        for (uint64_t i = 0; i < 2000; i++)
+            put(cache, 2, i);
+        cache_check(cache);
+        cache_free(cache);
+    }
+}
+
+static void *reserve_and_release(void *data)
+{
+    struct cache *cache = data;
+    struct rng rng;
+    size_t mine[50] = {0};
+    rng_init(&rng, 2);
+    for (unsigned i = 0; i < 20000; i++) {
+        size_t *one = &mine[rng_below(&rng, ARRAY_LEN(mine))];
+        if (*one > 0)
+            cache_release(cache, *one);
+        *one = rng_between(&rng, 1, 5000);
+        if (!cache_reserve(cache, *one))
+            *one = 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(mine); i++)
+        cache_release(cache, mine[i]);
+    return NULL;
+}
+
+static void test_reserve_threads(void **state)
+{
+    (void)state;
+    struct cache *cache = cache_new(100 * BLOCK);
+    pthread_t threads[4];
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        void *(*what)(void *) = i % 2 == 0 ? hammer : reserve_and_release;
+        assert_int_equal(pthread_create(&threads[i], NULL, what, cache), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(reserved_bytes(cache), 0);
+    cache_check(cache);
+    cache_free(cache);
+}
+
 /* ---- the duel: what is worth the place of another -------------------------------------- */
 
 enum { DUEL_CACHE = 64 << 20, DUEL_BLOCKS = DUEL_CACHE / BLOCK };
@@ -215,6 +294,8 @@ int main(void)
         cmocka_unit_test(test_even_reads),
         cmocka_unit_test(test_working_set_moves),
         cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_reserve_threads),
     };
     return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 }
