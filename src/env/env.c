@@ -46,6 +46,12 @@ void env_fatal(struct env *env, const char *fmt, ...)
     env->ops->fatal(env, message);
 }
 
+void env_trim_memory(struct env *env)
+{
+    if (env->ops->trim_memory != NULL)
+        env->ops->trim_memory(env);
+}
+
 bool env_fault(struct env *env, const char *site)
 {
     return env->ops->fault != NULL && env->ops->fault(env, site);

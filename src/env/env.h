@@ -65,6 +65,10 @@ void env_random_bytes(struct env *env, void *data, size_t len);
  * caller must unwind without relying on any of it. Any thread. */
 void env_fatal(struct env *env, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* Much memory was freed and will not be wanted again soon: give it back to the system. Takes
+ * milliseconds. */
+void env_trim_memory(struct env *env);
+
 /* A named fault point (FoundationDB's BUGGIFY): false unless this site is
  * switched on for this run. Costs a pointer test when no faults are on. */
 bool env_fault(struct env *env, const char *site);

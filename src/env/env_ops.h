@@ -23,6 +23,7 @@ struct env_ops {
     void (*fatal)(struct env *env, const char *message);
     bool (*fault)(struct env *env, const char *site); /* NULL: never */
     void (*stop)(struct env *env);
+    void (*trim_memory)(struct env *env); /* NULL: nothing to be done */
 
     void (*timer_start)(struct env *env, struct env_timer *timer); /* due_us is set */
     void (*timer_stop)(struct env *env, struct env_timer *timer);

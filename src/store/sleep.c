@@ -567,10 +567,27 @@ uint64_t sleep_leader(const struct replica *r, uint64_t *ret_store_id)
 /* ---- now and then -----------------------------------------------------------------------------
  */
 
+/* What those had that sleep now lies between what they have still. */
+static void trim_memory(struct store *store, uint64_t now_us)
+{
+    struct sleepers *s = &store->sleepers;
+    if (s->slept != s->seen_slept) {
+        s->seen_slept = s->slept;
+        s->seen_us = now_us;
+        return;
+    }
+    if (s->slept - s->trimmed_slept < SLEEP_TRIM_MIN ||
+        now_us < s->seen_us + (uint64_t)SLEEP_TRIM_MS * 1000)
+        return;
+    s->trimmed_slept = s->slept;
+    env_trim_memory(store->env);
+}
+
 void sleep_check_some(struct store *store)
 {
     struct sleepers *s = &store->sleepers;
     uint64_t now_us = env_now_us(store->env);
+    trim_memory(store, now_us);
     uint64_t passed_us = s->checked_us == 0 ? 0 : now_us - s->checked_us;
     uint64_t each_us = (uint64_t)store->opt.hibernate_check_ms * 1000 / MAX(s->count, 1U);
     s->checked_us = now_us;

@@ -58,6 +58,8 @@ enum {
     SLEEP_CHECK_MS = 300000,  /* default of store_options.hibernate_check_ms */
     SLEEP_CHECKS_MAX = 1024,  /* sleepers looked at in one turn */
     SLEEP_DOUBT_MS = 500,     /* a leader is asked for clients' sake, that often */
+    SLEEP_TRIM_MIN = 500,     /* so many fell asleep since memory was last given back … */
+    SLEEP_TRIM_MS = 2000,     /* … and none since then: it is time */
     SLEEP_COMPLAIN_MS = 1000, /* a damaged replica says so, that often */
 };
 
@@ -89,7 +91,10 @@ struct sleepers {
     uint32_t parked;
     uint64_t check_credit_us; /* until the next is due */
     uint64_t checked_us;
-    uint64_t slept; /* ever */
+    uint64_t slept;         /* ever */
+    uint64_t trimmed_slept; /* of them, when memory was last given back … */
+    uint64_t seen_slept;    /* … and when it was last looked at */
+    uint64_t seen_us;
     uint64_t woken[SLEEP_END_NR];
     uint64_t told_asleep; /* heartbeats and probes that nobody had to wake for */
 };

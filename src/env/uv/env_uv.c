@@ -77,6 +77,14 @@ static void clocks_forget(struct real_world *world)
     world->turn_wall_ms = 0;
 }
 
+static void op_trim_memory(struct env *env)
+{
+    (void)env;
+#ifdef __GLIBC__
+    malloc_trim(0); /* it keeps what is free between what is not, for ever */
+#endif
+}
+
 static uint64_t op_random(struct env *env)
 {
     return rng_u64(&real_world_of(env)->rng);
@@ -317,6 +325,7 @@ static void world_fill_ops(struct real_world *world)
                             .fatal = op_fatal,
                             .fault = op_fault,
                             .stop = op_stop,
+                            .trim_memory = op_trim_memory,
                             .task_post = op_task_post,
                             .task_post_late = op_task_post_late};
     real_timers_fill(ops);
