@@ -43,7 +43,7 @@ static int on_frame(struct net_link *link, uint32_t kind, struct slice body, str
     struct net_stream *stream = link->data;
     if (kind == MSG_PONG)
         return 0;
-    if (kind < MSG_SNAPSHOT_BEGIN || kind > MSG_SNAPSHOT_ACK)
+    if (kind < MSG_SNAPSHOT_BEGIN || kind > MSG_SNAPSHOT_RESUME)
         return err_set(err, ERR_UNSUPPORTED, "message %u (%s) in a snapshot stream", kind,
                        msg_kind_name(kind));
     return stream->handler.on_frame(stream->data, kind, body, err);
@@ -148,6 +148,12 @@ void net_stream_accept(struct net_stream *stream, const struct net_stream_handle
     ASSERT(handler->on_frame != NULL && handler->on_close != NULL);
     ASSERT(stream->handler.on_frame == NULL);
     stream->handler = *handler;
+    stream->data = data;
+}
+
+void net_stream_pass_on(struct net_stream *stream, void *data)
+{
+    ASSERT(stream->handler.on_frame != NULL);
     stream->data = data;
 }
 

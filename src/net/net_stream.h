@@ -40,6 +40,9 @@ int net_stream_open(struct net *net, uint64_t store_id, const char *address,
 void net_stream_accept(struct net_stream *stream, const struct net_stream_handler *handler,
                        void *data);
 
+/* The handler's calls bring `data` from now on. From inside one of them, too. */
+void net_stream_pass_on(struct net_stream *stream, void *data);
+
 /* Whole frames, copied. ERR_BUSY: the window is full, wait for on_room;
  * ERR_UNAVAILABLE: it does not stand (yet). */
 int net_stream_send(struct net_stream *stream, struct slice frames);

@@ -536,6 +536,9 @@ void snapshot_out_stop_all(struct replica *r);
 void snapshot_out_tick(struct replica *r, uint64_t now_us);
 void snapshot_out_free(struct replica *r);
 
+/* Did a stream end so because its connection was lost, and not by either side's will? */
+bool snapshot_is_cut(int status);
+
 /* net_hooks.on_stream; data is the store. */
 int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
                           struct err *err);

@@ -5,7 +5,11 @@
  *   GREETED ─begin─▶ READY ─chunk─▶ WRITING ─▶ READY … ─end─▶ COMPLETE
  *      COMPLETE ─install_snapshot()─▶ QUIESCE ─apply at rest─▶ EDITING ─durable─▶
  *      RESETTING ─log begins anew─▶ gone, consensus goes on
- *   up to COMPLETE: closed, no progress, another stream ─▶ DROPPING ─▶ gone
+ *   up to COMPLETE: refused, no progress, another stream ─▶ DROPPING ─▶ gone
+ *
+ * If the connection is lost, what is staged is kept for IN_CUT_US: a stream that resumes the
+ * one of that number (which its sender drew for it) takes its place, is told how much is here,
+ * and goes on behind it. What makes the whole of it right is checked at its end as ever.
  *
  * A stream says with its first word whose it is: until then it is the store's, and
  * then the replica's.
@@ -24,6 +28,7 @@
 
 enum {
     IN_STUCK_US = 10 * 1000 * 1000,
+    IN_CUT_US = 15 * 1000 * 1000,  /* the connection is lost */
     IN_KEPT_US = 30 * 1000 * 1000, /* complete, waiting for the leader's word */
 };
 
@@ -138,23 +143,41 @@ static void send_ack(struct snapshot_in *in)
         net_stream_send(in->stream, buf_slice(frames)); /* the next one says more */
 }
 
-/* Now it is known whose it is. */
-static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, struct err *err)
+/* Nobody sends, and nothing of it is being written. */
+static bool is_left(const struct snapshot_in *in)
 {
-    struct replica *r = replicas_get(&in->store->replicas, begin->to_replica);
-    if (r == NULL || begin->group != r->range_id)
+    return in->state == IN_COMPLETE || (in->state == IN_READY && in->stream == NULL);
+}
+
+/* Whose it is, and may take it in from there. */
+static int find_target(const struct store *store, uint64_t group, uint64_t replica_id,
+                       uint64_t term, struct replica **ret_replica, struct err *err)
+{
+    struct replica *r = replicas_get(&store->replicas, replica_id);
+    if (r == NULL || group != r->range_id)
         return err_set(err, ERR_NOT_FOUND, "replica %llu of range %llu is not here",
-                       (unsigned long long)begin->to_replica, (unsigned long long)begin->group);
+                       (unsigned long long)replica_id, (unsigned long long)group);
     sleep_wake(r, SLEEP_WOKEN_BY_WORK);
     if (!replica_is_up(r))
         return err_set(err, ERR_STATE, "replica %llu takes no snapshot now",
-                       (unsigned long long)begin->to_replica);
-    if (begin->term < consensus_term(r->cons))
+                       (unsigned long long)replica_id);
+    if (term < consensus_term(r->cons))
         return err_set(err, ERR_NOT_LEADER, "from an old term");
-    if (r->store->mark >= WATERMARK_NO_PUTS)
+    if (store->mark >= WATERMARK_NO_PUTS)
         return err_set(err, ERR_NO_SPACE, "the disk is full");
+    *ret_replica = r;
+    return 0;
+}
+
+/* Now it is known whose it is. */
+static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, struct err *err)
+{
+    struct replica *r = NULL;
+    int rv = find_target(in->store, begin->group, begin->to_replica, begin->term, &r, err);
+    if (rv != 0)
+        return rv;
     if (r->in != NULL) {
-        if (r->in->state == IN_COMPLETE)
+        if (is_left(r->in))
             in_drop(r->in, ERR_CANCELED, "another stream has begun");
         return err_set(err, ERR_BUSY, "another snapshot is being taken in");
     }
@@ -186,7 +209,43 @@ static int take_begin(struct snapshot_in *in, struct slice body, struct err *err
     in->term = meta->applied_term;
     if (in->index != begin.last_index || in->term != begin.last_term)
         return err_set(err, ERR_CORRUPT, "its head and its meta differ");
+    r->store->snapshots_begun++;
     in_move(in, IN_READY);
+    return 0;
+}
+
+/* The stream takes the place of the one that was cut; it is not `in`'s any more, which is gone. */
+static int take_resume(struct snapshot_in *in, struct slice body, struct err *err)
+{
+    struct snapshot_resume resume;
+    struct replica *r = NULL;
+    int rv = snapshot_resume_decode(body, &resume, err);
+    if (rv != 0)
+        return rv;
+    if (in->state != IN_GREETED)
+        return err_set(err, ERR_CORRUPT, "a stream is resumed in its middle");
+    rv = find_target(in->store, resume.group, resume.to_replica, resume.term, &r, err);
+    if (rv != 0)
+        return rv;
+    struct snapshot_in *was = r->in;
+    if (was == NULL || was->state < IN_READY || was->state > IN_COMPLETE ||
+        was->number != resume.stream || was->index != resume.last_index ||
+        was->term != resume.last_term)
+        return err_set(err, ERR_NOT_FOUND, "nothing is here of the stream that is resumed");
+    in_hang_up(was, ERR_CANCELED, "it is resumed");
+    was->stream = in->stream;
+    in->stream = NULL;
+    in_release(in);
+    net_stream_pass_on(was->stream, was);
+    was->progress_us = env_now_us(was->store->env);
+    was->store->snapshots_resumed++;
+    LOG_INFO(was->store->logger, "snapshot_resumed", "range=%llu index=%llu bytes=%llu",
+             (unsigned long long)r->range_id, (unsigned long long)was->index,
+             (unsigned long long)was->bytes);
+    if (was->state == IN_WRITING)
+        net_stream_pause(was->stream); /* it is told when that is done */
+    else
+        send_ack(was);
     return 0;
 }
 
@@ -235,9 +294,15 @@ static int take_end(struct snapshot_in *in, struct slice body, struct err *err)
     int rv = snapshot_end_decode(body, &end, err);
     if (rv != 0)
         return rv;
-    if (in->state != IN_READY || end.stream != in->number || end.chunks != in->chunks ||
-        end.bytes != in->bytes || end.crc32c != in->crc || !range_install_is_complete(in->install))
+    bool is_again = in->state == IN_COMPLETE; /* it was cut before it heard of that */
+    if ((in->state != IN_READY && !is_again) || end.stream != in->number ||
+        end.chunks != in->chunks || end.bytes != in->bytes || end.crc32c != in->crc ||
+        !range_install_is_complete(in->install))
         return err_set(err, ERR_CORRUPT, "the end does not fit what came before");
+    if (is_again) {
+        send_ack(in);
+        return 0;
+    }
     in_move(in, IN_COMPLETE);
     LOG_INFO(in->store->logger, "snapshot_received", "index=%llu term=%llu bytes=%llu",
              (unsigned long long)in->index, (unsigned long long)in->term,
@@ -254,6 +319,8 @@ static int on_frame(void *data, uint32_t kind, struct slice body, struct err *er
     switch (kind) {
     case MSG_SNAPSHOT_BEGIN:
         return take_begin(in, body, err);
+    case MSG_SNAPSHOT_RESUME:
+        return take_resume(in, body, err);
     case MSG_SNAPSHOT_CHUNK:
         return take_chunk(in, body, err);
     case MSG_SNAPSHOT_END:
@@ -266,20 +333,30 @@ static int on_frame(void *data, uint32_t kind, struct slice body, struct err *er
 static void on_close(void *data, int status, const char *reason)
 {
     struct snapshot_in *in = data;
+    bool may_come_back = snapshot_is_cut(status) && in->state > IN_GREETED;
     in->stream = NULL;
-    if (in->state < IN_COMPLETE)
+    if (may_come_back)
+        in->progress_us = env_now_us(in->store->env);
+    else if (in->state < IN_COMPLETE)
         in_drop(in, status, reason);
 }
 
 static const struct net_stream_handler in_handler = {.on_frame = on_frame, .on_close = on_close};
 
-/* Those that wait for their leader's word make room for one whose leader is here. */
-static void drop_one_complete(struct store *store)
+bool snapshot_is_cut(int status)
+{
+    return status == ERR_EOF || status == ERR_IO || status == ERR_TIMEOUT ||
+           status == ERR_UNAVAILABLE;
+}
+
+/* Those that wait for their leader's word, or for their sender, make room for one whose leader is
+ * here. */
+static void drop_one_left(struct store *store)
 {
     uint32_t cursor = 0;
     struct replica *r;
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
-        if (r->in != NULL && r->in->state == IN_COMPLETE) {
+        if (r->in != NULL && is_left(r->in)) {
             in_drop(r->in, ERR_CANCELED, "another stream has begun");
             return;
         }
@@ -295,7 +372,7 @@ int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct ne
         return err_set(err, ERR_STATE, "store %llu takes no snapshot now",
                        (unsigned long long)store->opt.store_id);
     if (store->snapshots_in >= STORE_SNAPSHOTS_IN_MAX) {
-        drop_one_complete(store);
+        drop_one_left(store);
         return err_set(err, ERR_BUSY, "%u snapshots are being taken in", store->snapshots_in);
     }
     struct snapshot_in *in = calloc(1, sizeof *in);
@@ -448,7 +525,9 @@ void snapshot_in_drop(struct replica *r)
 
 static void in_tick(struct snapshot_in *in, uint64_t now_us)
 {
-    uint64_t patience = in->state == IN_COMPLETE ? IN_KEPT_US : IN_STUCK_US;
+    uint64_t patience = in->state == IN_COMPLETE ? IN_KEPT_US
+                        : in->stream == NULL     ? IN_CUT_US
+                                                 : IN_STUCK_US;
     if (now_us >= in->progress_us + patience)
         in_drop(in, ERR_TIMEOUT, "no progress");
 }

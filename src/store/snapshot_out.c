@@ -3,9 +3,15 @@
  * A range's applied state to a member that the log can no longer serve:
  *
  *   WANTED ─turn─▶ OPENING ─on_open─▶ READING ─chunk─▶ (sent) ─▶ READING …
- *                                        │    └─▶ BLOCKED ─on_room─▶ (sent)
- *                                        └ last chunk ─▶ ENDED ─ack of all─▶ gone
- *   any ─ closed, refused, role lost, no progress ─▶ gone
+ *                    ▲   └─▶ ASKING ─ack─▲ │    ├─▶ BLOCKED ─on_room─▶ (sent)
+ *                    │                     │    └─▶ FULL ─ack─▶ (sent)
+ *                    │                     └ last chunk ─▶ ENDED ─ack of all─▶ gone
+ *                    └─turn── CUT ◀─ connection lost ─ any of these
+ *   any ─ refused, role lost, no progress, OUT_CUT_US without a way on ─▶ gone
+ *
+ * Chunks are kept until they are acknowledged, OUT_KEPT_MAX of them. If the connection is lost
+ * the state that is sent is kept with them: the next stream asks how much the other side has,
+ * and goes on behind it. OUT_CUT_MAX streams of a store wait so.
  *
  * STORE_SNAPSHOTS_OUT_MAX are on their way from a store at a time, the others wait their turn;
  * together they send store_options.snapshot_bytes_per_s, however many ranges move.
@@ -22,16 +28,42 @@
 
 enum {
     OUT_STUCK_US = 10 * 1000 * 1000,
+    OUT_CUT_US = 10 * 1000 * 1000,
+    OUT_KEPT_MAX = 16, /* chunks of at most RANGE_CHUNK_MAX bytes: 4 MiB */
+    OUT_CUT_MAX = 4,
 };
 
-enum out_state { OUT_WANTED, OUT_OPENING, OUT_READING, OUT_BLOCKED, OUT_ENDED, OUT_NR };
+enum out_state {
+    OUT_WANTED,
+    OUT_OPENING,
+    OUT_ASKING,
+    OUT_READING,
+    OUT_BLOCKED,
+    OUT_FULL,
+    OUT_ENDED,
+    OUT_CUT,
+    OUT_NR,
+};
 
 static const uint32_t out_successors[OUT_NR] = {
     [OUT_WANTED] = BIT(OUT_OPENING),
-    [OUT_OPENING] = BIT(OUT_READING),
-    [OUT_READING] = BIT(OUT_BLOCKED) | BIT(OUT_ENDED) | BIT(OUT_READING),
-    [OUT_BLOCKED] = BIT(OUT_READING) | BIT(OUT_ENDED),
-    [OUT_ENDED] = 0,
+    [OUT_OPENING] = BIT(OUT_READING) | BIT(OUT_ASKING) | BIT(OUT_CUT),
+    [OUT_ASKING] = BIT(OUT_READING) | BIT(OUT_CUT),
+    [OUT_READING] =
+        BIT(OUT_BLOCKED) | BIT(OUT_FULL) | BIT(OUT_ENDED) | BIT(OUT_READING) | BIT(OUT_CUT),
+    [OUT_BLOCKED] = BIT(OUT_READING) | BIT(OUT_FULL) | BIT(OUT_ENDED) | BIT(OUT_CUT),
+    [OUT_FULL] = BIT(OUT_READING) | BIT(OUT_BLOCKED) | BIT(OUT_ENDED) | BIT(OUT_CUT),
+    [OUT_ENDED] = BIT(OUT_CUT),
+    [OUT_CUT] = BIT(OUT_OPENING),
+};
+
+/* A chunk that the other side has not acknowledged. */
+struct out_chunk {
+    struct list in_kept;
+    uint64_t seq;
+    uint64_t end; /* bytes of the stream up to its end */
+    size_t len;
+    uint8_t data[];
 };
 
 struct snapshot_out {
@@ -45,20 +77,28 @@ struct snapshot_out {
     uint64_t number;
     struct net_stream *stream;
     struct range_snapshot *snapshot;
-    struct slice chunk; /* READING's last: borrowed from the snapshot */
-    bool chunk_is_last;
-    uint64_t chunks;
+    struct list kept; /* out_chunk.in_kept, in their order */
+    uint32_t kept_count;
+    uint64_t next_seq; /* to be sent; those before it in `kept` are on their way */
+    bool is_read;      /* the last chunk was made */
+    uint64_t chunks;   /* made so far … */
     uint64_t bytes;
     uint32_t crc;
+    uint64_t acked; /* bytes */
     uint64_t progress_us;
-    struct env_timer pace;
+    uint64_t cut_us;       /* the connection is lost since then; 0: it is not */
+    struct env_timer pace; /* CUT: until it is tried again */
 };
 
 static void out_move(struct snapshot_out *o, enum out_state to)
 {
+    struct store *store = o->replica->store;
     ASSERT(out_successors[o->state] & BIT(to));
+    ASSERT(o->state != OUT_CUT || store->snapshots_cut > 0);
+    store->snapshots_cut += to == OUT_CUT;
+    store->snapshots_cut -= o->state == OUT_CUT;
     o->state = to;
-    o->progress_us = env_now_us(o->replica->store->env);
+    o->progress_us = env_now_us(store->env);
 }
 
 /* Is there room, it is the turn of who waits longest. */
@@ -80,12 +120,28 @@ static void out_leave(struct snapshot_out *o)
     wake_waiting(store);
 }
 
+/* Those that end at or before `bytes` of the stream. */
+static void forget_kept(struct snapshot_out *o, uint64_t bytes)
+{
+    while (!list_is_empty(&o->kept)) {
+        struct out_chunk *chunk = list_first(&o->kept, struct out_chunk, in_kept);
+        if (chunk->end > bytes)
+            return;
+        list_remove(&chunk->in_kept);
+        o->kept_count--;
+        free(chunk);
+    }
+}
+
 static void out_release(struct snapshot_out *o)
 {
     env_timer_stop(&o->pace);
     list_remove(&o->in_streams);
     list_remove(&o->in_waiting);
-    o->replica->store->snapshots_out -= o->is_counted;
+    struct store *store = o->replica->store;
+    store->snapshots_out -= o->is_counted;
+    store->snapshots_cut -= o->state == OUT_CUT;
+    forget_kept(o, UINT64_MAX);
     range_snapshot_free(o->snapshot);
     free(o);
 }
@@ -152,23 +208,36 @@ static int send_begin(struct snapshot_out *o)
     return frames->failed ? ERR_NOMEM : net_stream_send(o->stream, buf_slice(frames));
 }
 
-static int send_chunk(struct snapshot_out *o)
+static int send_resume(struct snapshot_out *o)
+{
+    struct replica *r = o->replica;
+    struct buf *frames = &r->store->frames;
+    struct snapshot_resume resume = {
+        .group = r->range_id,
+        .from_replica = r->replica_id,
+        .to_replica = o->target,
+        .stream = o->number,
+        .term = consensus_term(r->cons),
+        .last_index = range_snapshot_index(o->snapshot),
+        .last_term = range_snapshot_term(o->snapshot),
+    };
+    buf_clear(frames);
+    size_t start = frame_begin(frames);
+    snapshot_resume_encode(frames, &resume);
+    frame_end(frames, start, true);
+    return frames->failed ? ERR_NOMEM : net_stream_send(o->stream, buf_slice(frames));
+}
+
+static int send_chunk(struct snapshot_out *o, const struct out_chunk *from)
 {
     struct buf *frames = &o->replica->store->frames;
-    struct snapshot_chunk chunk = {.stream = o->number, .seq = o->chunks, .data = o->chunk};
+    struct snapshot_chunk chunk = {
+        .stream = o->number, .seq = from->seq, .data = slice_of(from->data, from->len)};
     buf_clear(frames);
     size_t start = frame_begin(frames);
     snapshot_chunk_encode(frames, &chunk);
     frame_end(frames, start, true);
-    if (frames->failed)
-        return ERR_NOMEM;
-    int rv = net_stream_send(o->stream, buf_slice(frames));
-    if (rv != 0)
-        return rv;
-    o->chunks++;
-    o->bytes += o->chunk.len;
-    o->crc = crc32c(o->crc, o->chunk.data, o->chunk.len);
-    return 0;
+    return frames->failed ? ERR_NOMEM : net_stream_send(o->stream, buf_slice(frames));
 }
 
 static int send_end(struct snapshot_out *o)
@@ -194,7 +263,11 @@ static void read_next(struct snapshot_out *o)
 
 static void pace_due(struct env_timer *timer)
 {
-    read_next(timer->data);
+    struct snapshot_out *o = timer->data;
+    if (o->state == OUT_CUT)
+        replica_wake(o->replica);
+    else
+        read_next(o);
 }
 
 /* The next chunk, when what all streams have sent so far has had its time. */
@@ -210,18 +283,32 @@ static void note_sent(struct store *store, size_t bytes)
                               (uint64_t)bytes * 1000000 / store->opt.snapshot_bytes_per_s;
 }
 
+/* Every chunk that was made and is not on its way. 0, ERR_BUSY: there is no room. */
+static int send_kept(struct snapshot_out *o)
+{
+    LIST_FOREACH(it, &o->kept)
+    {
+        const struct out_chunk *chunk = list_entry(it, struct out_chunk, in_kept);
+        if (chunk->seq != o->next_seq)
+            continue;
+        int rv = send_chunk(o, chunk);
+        if (rv != 0)
+            return rv;
+        o->next_seq++;
+        note_sent(o->replica->store, chunk->len);
+    }
+    ASSERT(o->next_seq == o->chunks);
+    return 0;
+}
+
+/* What is next: room, an acknowledgement, another chunk, or the end. */
 static void push(struct snapshot_out *o)
 {
-    size_t len = o->chunk.len;
-    int rv = len == 0 ? 0 : send_chunk(o);
-    if (rv == 0)
-        note_sent(o->replica->store, len);
-    if (rv == 0)
-        o->chunk = (struct slice){0};
-    if (rv == 0 && o->chunk_is_last)
+    int rv = send_kept(o);
+    if (rv == 0 && o->is_read)
         rv = send_end(o);
     if (rv == ERR_BUSY) {
-        if (o->state == OUT_READING)
+        if (o->state != OUT_BLOCKED)
             out_move(o, OUT_BLOCKED);
         return;
     }
@@ -229,9 +316,33 @@ static void push(struct snapshot_out *o)
         out_fail(o, rv, "cannot send");
         return;
     }
-    out_move(o, o->chunk_is_last ? OUT_ENDED : OUT_READING);
-    if (!o->chunk_is_last)
+    if (o->is_read)
+        out_move(o, OUT_ENDED);
+    else if (o->kept_count >= OUT_KEPT_MAX)
+        out_move(o, OUT_FULL);
+    else
+        out_move(o, OUT_READING);
+    if (o->state == OUT_READING && !range_snapshot_is_busy(o->snapshot))
         read_in_time(o);
+}
+
+/* False: out of memory. */
+static bool keep_chunk(struct snapshot_out *o, struct slice data)
+{
+    struct out_chunk *chunk = data.len == 0 ? NULL : malloc(sizeof *chunk + data.len);
+    if (data.len == 0)
+        return true;
+    if (chunk == NULL)
+        return false;
+    *chunk = (struct out_chunk){.seq = o->chunks, .end = o->bytes + data.len, .len = data.len};
+    memcpy(chunk->data, data.data, data.len);
+    list_init(&chunk->in_kept);
+    list_push_back(&o->kept, &chunk->in_kept);
+    o->kept_count++;
+    o->chunks++;
+    o->bytes += data.len;
+    o->crc = crc32c(o->crc, data.data, data.len);
+    return true;
 }
 
 static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
@@ -249,9 +360,13 @@ static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
             replica_damage(r, "read for a snapshot", err);
         return;
     }
-    o->chunk = chunk;
-    o->chunk_is_last = is_last;
-    push(o);
+    if (!keep_chunk(o, chunk)) {
+        out_fail(o, ERR_NOMEM, "out of memory");
+        return;
+    }
+    o->is_read = is_last;
+    if (o->state == OUT_READING) /* else it was cut meanwhile */
+        push(o);
 }
 
 /* ---- the stream's side ---------------------------------------------------------------- */
@@ -259,13 +374,46 @@ static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
 static void on_open(void *data, const struct net_identity *who)
 {
     struct snapshot_out *o = data;
+    bool is_again = o->cut_us != 0;
     (void)who;
-    if (o->replica->cons == NULL || send_begin(o) != 0) {
+    if (o->replica->cons == NULL || (is_again ? send_resume(o) : send_begin(o)) != 0) {
         out_fail(o, ERR_CANCELED, "cannot begin");
         return;
     }
+    out_move(o, is_again ? OUT_ASKING : OUT_READING);
+    if (!is_again)
+        read_in_time(o);
+}
+
+/* The other side has so much of it: go on behind that. */
+static int resume_at(struct snapshot_out *o, uint64_t bytes, struct err *err)
+{
+    uint64_t begin = o->bytes, seq = o->chunks; /* of those that are kept */
+    if (!list_is_empty(&o->kept)) {
+        const struct out_chunk *first = list_first(&o->kept, struct out_chunk, in_kept);
+        begin = first->end - first->len;
+        seq = first->seq;
+    }
+    LIST_FOREACH(it, &o->kept)
+    {
+        const struct out_chunk *chunk = list_entry(it, struct out_chunk, in_kept);
+        if (begin < bytes) {
+            begin = chunk->end;
+            seq = chunk->seq + 1;
+        }
+    }
+    if (begin != bytes)
+        return err_set(err, ERR_CORRUPT, "resumed at a place that is not between two chunks");
+    forget_kept(o, bytes);
+    o->next_seq = seq;
+    o->acked = bytes;
+    o->cut_us = 0;
+    LOG_INFO(o->replica->store->logger, "snapshot_goes_on", "range=%llu target=%llu bytes=%llu",
+             (unsigned long long)o->replica->range_id, (unsigned long long)o->target,
+             (unsigned long long)bytes);
     out_move(o, OUT_READING);
-    read_in_time(o);
+    push(o);
+    return 0;
 }
 
 static void out_complete(struct snapshot_out *o)
@@ -300,9 +448,17 @@ static int on_frame(void *data, uint32_t kind, struct slice body, struct err *er
         return err_set(err, ERR_CORRUPT, "an answer for another stream");
     if (ack.status != 0)
         return err_set(err, ack.status, "refused by the receiver");
+    if (ack.bytes > o->bytes || ack.bytes < o->acked)
+        return err_set(err, ERR_CORRUPT, "an answer about what was not sent");
+    if (o->state == OUT_ASKING)
+        return resume_at(o, ack.bytes, err);
     o->progress_us = env_now_us(o->replica->store->env);
+    o->acked = ack.bytes;
+    forget_kept(o, ack.bytes);
     if (o->state == OUT_ENDED && ack.bytes == o->bytes)
         out_complete(o);
+    else if (o->state == OUT_FULL && o->kept_count < OUT_KEPT_MAX)
+        push(o);
     return 0;
 }
 
@@ -313,11 +469,27 @@ static void on_room(void *data)
         push(o);
 }
 
+/* What is kept waits for another connection. */
+static void out_cut(struct snapshot_out *o)
+{
+    struct store *store = o->replica->store;
+    if (o->cut_us == 0)
+        o->cut_us = env_now_us(store->env);
+    out_leave(o);
+    out_move(o, OUT_CUT);
+    env_timer_stop(&o->pace);
+    env_timer_start(&o->pace, (uint64_t)STORE_RETRY_MS * 1000);
+}
+
 static void on_close(void *data, int status, const char *reason)
 {
     struct snapshot_out *o = data;
+    bool has_begun = o->cut_us != 0 || o->state >= OUT_READING;
     o->stream = NULL;
-    out_fail(o, status, reason);
+    if (has_begun && snapshot_is_cut(status) && o->replica->store->snapshots_cut < OUT_CUT_MAX)
+        out_cut(o);
+    else
+        out_fail(o, status, reason);
 }
 
 static const struct net_stream_handler out_handler = {
@@ -338,6 +510,7 @@ void snapshot_out_start(struct replica *r, uint64_t target)
     o->progress_us = env_now_us(r->store->env);
     list_init(&o->in_streams);
     list_init(&o->in_waiting);
+    list_init(&o->kept);
     env_timer_init(&o->pace, r->store->env, pace_due, o);
     list_push_back(&r->streams, &o->in_streams);
     LOG_DEBUG(r->store->logger, "snapshot_wanted", "range=%llu target=%llu",
@@ -354,13 +527,14 @@ static void out_open(struct snapshot_out *o)
         out_fail(o, ERR_NOT_FOUND, "its address is not known");
         return;
     }
-    o->number = ++r->store->stream_number;
+    if (o->number == 0)
+        o->number = env_random(r->store->env) | 1;
     o->is_counted = true;
     r->store->snapshots_out++;
     list_remove(&o->in_waiting);
     wake_waiting(r->store);
     out_move(o, OUT_OPENING);
-    int rv = range_snapshot_new(r->range, &o->snapshot, &err);
+    int rv = o->snapshot != NULL ? 0 : range_snapshot_new(r->range, &o->snapshot, &err);
     if (rv == 0)
         rv = net_stream_open(r->store->net, m->store_id, m->address, &out_handler, o, &o->stream,
                              &err);
@@ -387,7 +561,9 @@ void snapshot_out_turn(struct replica *r)
     LIST_FOREACH(it, &r->streams)
     {
         struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
-        if (o->state != OUT_WANTED) {
+        if (o->state == OUT_CUT && env_timer_is_active(&o->pace))
+            continue;
+        if (o->state != OUT_WANTED && o->state != OUT_CUT) {
             running++;
             continue;
         }
@@ -414,7 +590,9 @@ void snapshot_out_tick(struct replica *r, uint64_t now_us)
     LIST_FOREACH(it, &r->streams)
     {
         struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
-        if (o->state != OUT_WANTED && now_us >= o->progress_us + OUT_STUCK_US) {
+        bool is_stuck = o->state != OUT_WANTED && now_us >= o->progress_us + OUT_STUCK_US;
+        bool is_lost = o->cut_us != 0 && now_us >= o->cut_us + OUT_CUT_US;
+        if (is_stuck || is_lost) {
             out_fail(o, ERR_TIMEOUT, "no progress");
             return; /* the list may have changed; the next tick goes on */
         }

@@ -174,9 +174,11 @@ struct store {
     struct list transfers;         /* admin: hand-overs that clients wait for */
     struct watches watches;
     struct admit admit;
-    uint64_t answered_bytes; /* of all answers to clients */
-    struct list flushes;     /* admin: flushes that clients wait for */
-    uint64_t stream_number;  /* of the last snapshot stream */
+    uint64_t answered_bytes;    /* of all answers to clients */
+    struct list flushes;        /* admin: flushes that clients wait for */
+    uint64_t snapshots_begun;   /* that were taken in; ever */
+    uint64_t snapshots_resumed; /* … after a cut */
+    uint32_t snapshots_cut;     /* of those sent: waiting to be resumed */
 };
 
 /* Milliseconds of the monotonic clock: consensus' time. */

@@ -14,72 +14,43 @@ int msg_kind(struct slice body, uint32_t *ret_kind, struct err *err)
     return 0;
 }
 
+static const char *const kind_names[] = {
+    [MSG_HELLO] = "hello",
+    [MSG_HELLO_ACK] = "hello_ack",
+    [MSG_AUTH] = "auth",
+    [MSG_ERROR] = "error",
+    [MSG_PING] = "ping",
+    [MSG_PONG] = "pong",
+    [MSG_APPEND_ENTRIES] = "append_entries",
+    [MSG_APPEND_ENTRIES_RESULT] = "append_entries_result",
+    [MSG_REQUEST_VOTE] = "request_vote",
+    [MSG_REQUEST_VOTE_RESULT] = "request_vote_result",
+    [MSG_INSTALL_SNAPSHOT] = "install_snapshot",
+    [MSG_TIMEOUT_NOW] = "timeout_now",
+    [MSG_PROBE] = "probe",
+    [MSG_PROBE_RESULT] = "probe_result",
+    [MSG_PULSE] = "pulse",
+    [MSG_READ_ASK] = "read_ask",
+    [MSG_READ_ANSWER] = "read_answer",
+    [MSG_MEMBER_ASK] = "member_ask",
+    [MSG_MEMBER_ANSWER] = "member_answer",
+    [MSG_MERGE] = "merge",
+    [MSG_SNAPSHOT_BEGIN] = "snapshot_begin",
+    [MSG_SNAPSHOT_CHUNK] = "snapshot_chunk",
+    [MSG_SNAPSHOT_END] = "snapshot_end",
+    [MSG_SNAPSHOT_ACK] = "snapshot_ack",
+    [MSG_SNAPSHOT_RESUME] = "snapshot_resume",
+    [MSG_STORE_BEAT] = "store_beat",
+    [MSG_RANGE_BEAT] = "range_beat",
+    [MSG_DRIVER_WORD] = "driver_word",
+    [MSG_DRIVER_AT] = "driver_at",
+    [MSG_STEP_DONE] = "step_done",
+    [MSG_REQUEST] = "request",
+    [MSG_RESPONSE] = "response",
+};
+
 const char *msg_kind_name(uint32_t kind)
 {
-    switch (kind) {
-    case MSG_HELLO:
-        return "hello";
-    case MSG_HELLO_ACK:
-        return "hello_ack";
-    case MSG_AUTH:
-        return "auth";
-    case MSG_ERROR:
-        return "error";
-    case MSG_PING:
-        return "ping";
-    case MSG_PONG:
-        return "pong";
-    case MSG_APPEND_ENTRIES:
-        return "append_entries";
-    case MSG_APPEND_ENTRIES_RESULT:
-        return "append_entries_result";
-    case MSG_REQUEST_VOTE:
-        return "request_vote";
-    case MSG_REQUEST_VOTE_RESULT:
-        return "request_vote_result";
-    case MSG_INSTALL_SNAPSHOT:
-        return "install_snapshot";
-    case MSG_TIMEOUT_NOW:
-        return "timeout_now";
-    case MSG_PROBE:
-        return "probe";
-    case MSG_PROBE_RESULT:
-        return "probe_result";
-    case MSG_PULSE:
-        return "pulse";
-    case MSG_READ_ASK:
-        return "read_ask";
-    case MSG_READ_ANSWER:
-        return "read_answer";
-    case MSG_MEMBER_ASK:
-        return "member_ask";
-    case MSG_MEMBER_ANSWER:
-        return "member_answer";
-    case MSG_MERGE:
-        return "merge";
-    case MSG_SNAPSHOT_BEGIN:
-        return "snapshot_begin";
-    case MSG_SNAPSHOT_CHUNK:
-        return "snapshot_chunk";
-    case MSG_SNAPSHOT_END:
-        return "snapshot_end";
-    case MSG_SNAPSHOT_ACK:
-        return "snapshot_ack";
-    case MSG_STORE_BEAT:
-        return "store_beat";
-    case MSG_RANGE_BEAT:
-        return "range_beat";
-    case MSG_DRIVER_WORD:
-        return "driver_word";
-    case MSG_DRIVER_AT:
-        return "driver_at";
-    case MSG_STEP_DONE:
-        return "step_done";
-    case MSG_REQUEST:
-        return "request";
-    case MSG_RESPONSE:
-        return "response";
-    default:
-        return "unknown";
-    }
+    bool is_known = kind < ARRAY_LEN(kind_names) && kind_names[kind] != NULL;
+    return is_known ? kind_names[kind] : "unknown";
 }

@@ -56,6 +56,7 @@ enum msg_kind {
     MSG_SNAPSHOT_CHUNK = 33,
     MSG_SNAPSHOT_END = 34,
     MSG_SNAPSHOT_ACK = 35,
+    MSG_SNAPSHOT_RESUME = 36, /* who does not know it ends the stream, and another begins */
 
     MSG_REQUEST = 48,
     MSG_RESPONSE = 49,

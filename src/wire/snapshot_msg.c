@@ -18,6 +18,15 @@ static const struct msg_field begin_fields[] = {
 };
 static const struct msg_table begin_table = MSG_TABLE("snapshot_begin", begin_fields);
 
+#define RESUME_AT(m) offsetof(struct snapshot_resume, m)
+static const struct msg_field resume_fields[] = {
+    {1, MSG_U64, RESUME_AT(group), 0},      {2, MSG_U64, RESUME_AT(from_replica), 0},
+    {3, MSG_U64, RESUME_AT(to_replica), 0}, {4, MSG_U64, RESUME_AT(stream), 0},
+    {5, MSG_U64, RESUME_AT(term), 0},       {6, MSG_U64, RESUME_AT(last_index), 0},
+    {7, MSG_U64, RESUME_AT(last_term), 0},
+};
+static const struct msg_table resume_table = MSG_TABLE("snapshot_resume", resume_fields);
+
 #define CHUNK_AT(m) offsetof(struct snapshot_chunk, m)
 static const struct msg_field chunk_fields[] = {
     {1, MSG_U64, CHUNK_AT(stream), 0},
@@ -62,6 +71,26 @@ int snapshot_begin_decode(struct slice body, struct snapshot_begin *ret_begin, s
     if (begin.last_term > begin.term || begin.conf_index > begin.last_index)
         return err_set(err, ERR_CORRUPT, "snapshot_begin with terms or indexes out of order");
     *ret_begin = begin;
+    return 0;
+}
+
+void snapshot_resume_encode(struct buf *buf, const struct snapshot_resume *resume)
+{
+    ASSERT(resume->group > 0 && resume->stream > 0);
+    ASSERT(resume->last_index > 0 && resume->last_term > 0);
+    msg_write(buf, MSG_SNAPSHOT_RESUME, &resume_table, resume);
+}
+
+int snapshot_resume_decode(struct slice body, struct snapshot_resume *ret_resume, struct err *err)
+{
+    struct snapshot_resume resume = {0};
+    int rv = msg_read(body, MSG_SNAPSHOT_RESUME, &resume_table, &resume, err);
+    if (rv != 0)
+        return rv;
+    if (resume.group == 0 || resume.stream == 0 || resume.from_replica == 0 ||
+        resume.to_replica == 0 || resume.last_index == 0 || resume.last_term == 0)
+        return err_set(err, ERR_CORRUPT, "snapshot_resume without what it resumes");
+    *ret_resume = resume;
     return 0;
 }
 

@@ -6,6 +6,8 @@
  *   begin ──▶ chunk 0 ──▶ chunk 1 … ──▶ end        ◀── ack (after begin, now and
  *                                                       then, and once at the end)
  *
+ *   after a cut:  resume ──▶  ◀── ack (so far)  ──▶ the next chunk … ──▶ end
+ *
  * Limits     a chunk carries at most SNAPSHOT_CHUNK_MAX bytes.
  */
 #ifndef WIRE_SNAPSHOT_MSG_H_
@@ -24,13 +26,25 @@ struct snapshot_begin {
     uint64_t group; /* range id */
     uint64_t from_replica;
     uint64_t to_replica;
-    uint64_t stream;     /* fresh for each attempt; all that follows carries it */
+    uint64_t stream;     /* drawn for each attempt; all that follows carries it */
     uint64_t term;       /* the sender's current term */
     uint64_t last_index; /* the state is that after this entry */
     uint64_t last_term;
     uint64_t conf_index;
     struct slice configuration; /* borrowed; consensus' own encoding, committed */
     struct slice meta;          /* borrowed; range's own encoding */
+};
+
+/* Opens a stream in the place of one that was cut, of the same number: the receiver says how
+ * much it has, or ends it if it has nothing of that. */
+struct snapshot_resume {
+    uint64_t group;
+    uint64_t from_replica;
+    uint64_t to_replica;
+    uint64_t stream;
+    uint64_t term; /* the sender's current term */
+    uint64_t last_index;
+    uint64_t last_term;
 };
 
 struct snapshot_chunk {
@@ -58,6 +72,10 @@ struct snapshot_ack {
  * within bounds; slices borrow from `body`. */
 void snapshot_begin_encode(struct buf *buf, const struct snapshot_begin *begin);
 int snapshot_begin_decode(struct slice body, struct snapshot_begin *ret_begin, struct err *err);
+
+/* The same, after a cut. */
+void snapshot_resume_encode(struct buf *buf, const struct snapshot_resume *resume);
+int snapshot_resume_decode(struct slice body, struct snapshot_resume *ret_resume, struct err *err);
 
 /* A run of records of the state. */
 void snapshot_chunk_encode(struct buf *buf, const struct snapshot_chunk *chunk);

@@ -963,6 +963,7 @@ const struct wire_sample wire_samples[] = {
     {"snapshot_begin", snapshot_begin_sample, snapshot_begin_try, snapshot_begin_again},
     {"snapshot_chunk", snapshot_chunk_sample, snapshot_chunk_try, snapshot_chunk_again},
     {"snapshot_end", snapshot_end_sample, snapshot_end_try, snapshot_end_again},
+    {"snapshot_resume", snapshot_resume_sample, snapshot_resume_try, snapshot_resume_again},
     {"snapshot_ack", snapshot_ack_sample, snapshot_ack_try, snapshot_ack_again},
     {"command", command_sample, command_try, command_again},
     {"command_result", command_result_sample, command_result_try, command_result_again},

@@ -3,6 +3,7 @@
 
 #include "wire/driver_msg.h"
 #include "wire/pulse_msg.h"
+#include "wire/snapshot_msg.h"
 
 /* Read every byte, so that a sanitizer sees a slice that points elsewhere. */
 void wire_touch(struct slice s)
@@ -227,4 +228,32 @@ void pulse_again(struct slice body, struct buf *buf)
     struct pulse m;
     ASSERT(pulse_decode(body, &m, NULL) == 0);
     pulse_encode(buf, &m);
+}
+
+void snapshot_resume_sample(struct buf *buf)
+{
+    snapshot_resume_encode(buf, &(struct snapshot_resume){.group = 2,
+                                                          .from_replica = 3,
+                                                          .to_replica = 4,
+                                                          .stream = UINT64_MAX,
+                                                          .term = 6,
+                                                          .last_index = 700,
+                                                          .last_term = 5});
+}
+
+int snapshot_resume_try(struct slice body, struct err *err)
+{
+    struct snapshot_resume resume;
+    int rv = snapshot_resume_decode(body, &resume, err);
+    if (rv != 0)
+        return rv;
+    ASSERT(resume.group > 0 && resume.stream > 0 && resume.last_index > 0);
+    return 0;
+}
+
+void snapshot_resume_again(struct slice body, struct buf *buf)
+{
+    struct snapshot_resume m;
+    ASSERT(snapshot_resume_decode(body, &m, NULL) == 0);
+    snapshot_resume_encode(buf, &m);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * wire_samples_driver — the samples of what stores and placement tell each other, for
+ * wire_samples_driver — samples of what stores and placement tell each other, for
  * wire_samples.c.
  */
 #ifndef TESTS_SUPPORT_WIRE_SAMPLES_DRIVER_H_
@@ -27,5 +27,8 @@ void step_done_again(struct slice body, struct buf *buf);
 void pulse_sample(struct buf *buf);
 int pulse_try(struct slice body, struct err *err);
 void pulse_again(struct slice body, struct buf *buf);
+void snapshot_resume_sample(struct buf *buf);
+int snapshot_resume_try(struct slice body, struct err *err);
+void snapshot_resume_again(struct slice body, struct buf *buf);
 
 #endif

@@ -2,9 +2,11 @@
 /* Members come and go: what a store does with a replica that is new, that is gone, and
  * that may never hear of it. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "consensus/consensus.h"
 #include "range/range.h"
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -229,6 +231,103 @@ static void test_what_is_refused(void **state)
     rig_close(&rig);
 }
 
+enum { PIECES = 64, PIECE_LEN = 60000 };
+
+/* Data of some 4 MiB, which take seconds at this rate; the third store has none of it yet. */
+static size_t begin_to_feed(size_t *ret_fed)
+{
+    char *value = calloc(1, PIECE_LEN + 1);
+    char key[16];
+    rig_open(&rig, 3);
+    rig.options.snapshot_bytes_per_s = 1 << 20;
+    rig_start_cluster(&rig);
+    size_t fed = a_follower();
+    must_change(MEMBER_REMOVE, fed + 1, 0);
+    rig_run(&rig, 12000 * RIG_MS);
+    assert_false(has_replica(fed));
+    for (uint32_t i = 0; i < PIECES; i++) {
+        memset(value, 'a' + (int)(i % 26), PIECE_LEN);
+        value[PIECE_LEN - 1 - i] = '!';
+        snprintf(key, sizeof key, "piece%02u", (unsigned)i);
+        rig_put(&rig, wait_for_leader(), key, value, 0);
+        rig_run(&rig, 20 * RIG_MS);
+    }
+    free(value);
+    must_change(MEMBER_ADD_LEARNER, 40, fed);
+    *ret_fed = fed;
+    return wait_for_leader();
+}
+
+static uint64_t taken_in(size_t i)
+{
+    const struct replica *r = replicas_get(&rig.stores[i]->replicas, 40);
+    return r == NULL || r->range == NULL ? 0 : range_meta(r->range)->applied_index;
+}
+
+static void run_until_fed(size_t fed, uint64_t ms)
+{
+    for (uint64_t t = 0; t < ms && taken_in(fed) == 0; t += 50)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_true(taken_in(fed) > 0);
+}
+
+/* The connection is lost in the middle, twice: the same state goes on behind what is there. */
+static void test_a_snapshot_goes_on_after_a_cut(void **state)
+{
+    (void)state;
+    size_t fed;
+    size_t leader = begin_to_feed(&fed);
+    for (int cut = 0; cut < 2; cut++) {
+        rig_run(&rig, 700 * RIG_MS);
+        sim_net_reset(rig.sim, rig.nodes[leader], rig.nodes[fed]);
+        for (int i = 0; i < 60 && rig.stores[fed]->snapshots_resumed == (uint64_t)cut; i++)
+            rig_run(&rig, 50 * RIG_MS);
+        assert_true(rig.stores[fed]->snapshots_resumed == (uint64_t)cut + 1);
+        assert_true(taken_in(fed) == 0);
+    }
+    run_until_fed(fed, 10000);
+    assert_int_equal(rig.stores[fed]->snapshots_begun, 1);
+    assert_int_equal(rig.stores[leader]->snapshots_cut, 0);
+    must_change(MEMBER_PROMOTE, 40, 0);
+    store_check(rig.stores[fed]);
+    rig_close(&rig);
+}
+
+/* The receiver has lost what it had: another stream begins. */
+static void test_a_snapshot_begins_anew_after_a_crash(void **state)
+{
+    (void)state;
+    size_t fed;
+    begin_to_feed(&fed);
+    rig_run(&rig, 700 * RIG_MS);
+    assert_int_equal(rig.stores[fed]->snapshots_begun, 1);
+    rig_crash(&rig, fed, SIM_CRASH_KILL);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(rig_start(&rig, fed, NULL), 0);
+    run_until_fed(fed, 20000);
+    assert_int_equal(rig.stores[fed]->snapshots_resumed, 0);
+    assert_true(rig.stores[fed]->snapshots_begun >= 1);
+    rig_close(&rig);
+}
+
+/* The connection does not come back: nothing is kept for ever. */
+static void test_a_snapshot_is_given_up(void **state)
+{
+    (void)state;
+    size_t fed;
+    size_t leader = begin_to_feed(&fed);
+    rig_run(&rig, 700 * RIG_MS);
+    sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[fed], false);
+    sim_net_reset(rig.sim, rig.nodes[leader], rig.nodes[fed]);
+    rig_run(&rig, 30000 * RIG_MS);
+    assert_int_equal(rig.stores[leader]->snapshots_cut, 0);
+    assert_int_equal(rig.stores[leader]->snapshots_out, 0);
+    assert_int_equal(rig.stores[fed]->snapshots_in, 0);
+    sim_net_heal(rig.sim, NULL, NULL);
+    run_until_fed(fed, 20000);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +337,9 @@ int main(void)
         cmocka_unit_test(test_a_newer_id_drives_the_old_one_out),
         cmocka_unit_test(test_crashes_while_removing),
         cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_a_snapshot_goes_on_after_a_cut),
+        cmocka_unit_test(test_a_snapshot_begins_anew_after_a_crash),
+        cmocka_unit_test(test_a_snapshot_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

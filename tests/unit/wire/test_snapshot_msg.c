@@ -112,13 +112,33 @@ static void test_end_and_ack(void **state)
     buf_fini(&buf);
 }
 
+static void test_resume(void **state)
+{
+    (void)state;
+    const struct snapshot_resume in = {.group = 1,
+                                       .from_replica = 2,
+                                       .to_replica = 3,
+                                       .stream = UINT64_MAX,
+                                       .term = 5,
+                                       .last_index = 6,
+                                       .last_term = 4};
+    struct snapshot_resume out = {0};
+    struct buf buf;
+    buf_init(&buf, 1000);
+    snapshot_resume_encode(&buf, &in);
+    assert_int_equal(snapshot_resume_decode(buf_slice(&buf), &out, NULL), 0);
+    assert_memory_equal(&out, &in, sizeof in);
+    static const uint8_t of_nothing[] = {0x82, 0, 36, 1, 1};
+    assert_int_equal(snapshot_resume_decode(slice_of(of_nothing, 5), &out, NULL), ERR_CORRUPT);
+    buf_fini(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_begin),
-        cmocka_unit_test(test_begin_that_cannot_be),
-        cmocka_unit_test(test_chunk),
-        cmocka_unit_test(test_end_and_ack),
+        cmocka_unit_test(test_begin),  cmocka_unit_test(test_begin_that_cannot_be),
+        cmocka_unit_test(test_chunk),  cmocka_unit_test(test_end_and_ack),
+        cmocka_unit_test(test_resume),
     };
     return cmocka_run_group_tests_name("snapshot_msg", tests, NULL, NULL);
 }
