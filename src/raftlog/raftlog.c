@@ -297,6 +297,8 @@ uint64_t raftlog_sync_worst_us(struct raftlog *log)
     uint64_t worst_us = log->sync_worst_us;
     if (log->flight.is_active)
         worst_us = MAX(worst_us, env_now_us(log->env) - log->flight.sent_us);
+    if (log->no_file_since_us != 0)
+        worst_us = MAX(worst_us, env_now_us(log->env) - log->no_file_since_us);
     log->sync_worst_us = 0;
     return worst_us;
 }

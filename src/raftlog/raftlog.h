@@ -293,8 +293,9 @@ struct raftlog_stats {
 
 void raftlog_stats(const struct raftlog *log, struct raftlog_stats *ret_stats);
 
-/* The longest that a batch took to become durable since the last call, as the loop sees
- * it; one that is still under way counts with its age. 0 for none. */
+/* The longest that a batch took to become durable, or waited for the file of a new segment,
+ * since the last call, as the loop sees it; what is still under way counts with its age. 0 for
+ * none. */
 uint64_t raftlog_sync_worst_us(struct raftlog *log);
 
 /* Assert all invariants of the memory. Slow: for tests. */

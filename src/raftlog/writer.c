@@ -98,6 +98,21 @@ static void flight_complete(struct env_work *work)
     batch_finish(b);
 }
 
+/* A segment whose file is not there yet holds up all that is to be written: to who asks how
+ * fast the disk is, that is a slow disk. */
+static bool has_file(struct raftlog *log, struct segment *s)
+{
+    if (s->file == NULL && !segment_bind(log, s)) {
+        if (log->no_file_since_us == 0)
+            log->no_file_since_us = env_now_us(log->env);
+        return false;
+    }
+    if (log->no_file_since_us != 0)
+        log->sync_worst_us = MAX(log->sync_worst_us, env_now_us(log->env) - log->no_file_since_us);
+    log->no_file_since_us = 0;
+    return true;
+}
+
 /* Send the next batch off, if it can go. */
 static void writer_kick(struct raftlog *log)
 {
@@ -113,7 +128,7 @@ static void writer_kick(struct raftlog *log)
             continue;
         }
         struct segment *s = b->chunk->segment;
-        if (s->file == NULL && !segment_bind(log, s))
+        if (!has_file(log, s))
             return;
         list_remove(&b->in_sealed);
         struct flight *f = &log->flight;

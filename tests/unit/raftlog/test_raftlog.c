@@ -535,6 +535,34 @@ static void test_spares_are_paced(void **state)
     }
 }
 
+/* What waits for the file of its segment is told like a sync that takes as long. */
+static void test_wait_for_a_file_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    run(&f);
+    struct sim_disk *disk = sim_node_disk(f.node);
+    sim_disk_set_capacity(disk, sim_disk_used(disk)); /* no file for a new segment */
+    struct raftlog_entry entry = {1, 1, slice_of(blob, 300)};
+    struct raftlog_write writes[60];
+    for (uint64_t n = 0; n < ARRAY_LEN(writes); n++) {
+        writes[n] =
+            (struct raftlog_write){.group = 1, .first_index = n + 1, .entries = &entry, .n = 1};
+        raftlog_append(f.log, &writes[n]);
+    }
+    run(&f);
+    raftlog_sync_worst_us(f.log);
+    run(&f);
+    assert_true(raftlog_sync_worst_us(f.log) >= 1000000);
+    sim_disk_set_capacity(disk, SIM_DISK_CAPACITY_DEFAULT);
+    run(&f);
+    assert_true(raftlog_sync_worst_us(f.log) >= 2000000);
+    run(&f);
+    assert_true(raftlog_sync_worst_us(f.log) == 0);
+    teardown(&f);
+}
+
 /* Over the budget the owner hears, sees who pins, compacts, and is under it again. */
 static void test_budget(void **state)
 {
@@ -763,6 +791,7 @@ int main(void)
         cmocka_unit_test(test_open_on_full_disk),
         cmocka_unit_test(test_failed_sync),
         cmocka_unit_test(test_spares_are_paced),
+        cmocka_unit_test(test_wait_for_a_file_is_told),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_each_by_type),
         cmocka_unit_test(test_hint),
