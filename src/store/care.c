@@ -79,9 +79,31 @@ static void hand_over(struct store *store)
         store->pace_handed_ms = now_ms;
 }
 
+void store_note_stop(struct store *store)
+{
+    uint64_t now_us = env_now_us(store->env);
+    bool is_stopped = lsm_stall(store->lsm) == LSM_STALL_STOP;
+    if (store->stop_since_us != 0)
+        store->stop_worst_us = MAX(store->stop_worst_us, now_us - store->stop_since_us);
+    if (!is_stopped)
+        store->stop_since_us = 0;
+    else if (store->stop_since_us == 0)
+        store->stop_since_us = now_us;
+}
+
+/* A leader whose engine waits for the disk proposes nothing, and so has nothing to sync. */
+static uint64_t worst_wait_us(struct store *store)
+{
+    store_note_stop(store);
+    uint64_t stop_us = store->stop_worst_us;
+    uint64_t sync_us = raftlog_sync_worst_us(store->log);
+    store->stop_worst_us = 0;
+    return MAX(sync_us, stop_us);
+}
+
 static void care_pace(struct store *store)
 {
-    uint64_t worst_us = raftlog_sync_worst_us(store->log);
+    uint64_t worst_us = worst_wait_us(store);
     bool has_changed = pace_note(&store->pace, worst_us);
     if (has_changed && store->pace.is_slow)
         LOG_WARN(store->logger, "disk_slow", "sync_us=%llu normal_us=%llu limit_us=%llu",

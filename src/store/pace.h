@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pace — is this store's disk far slower than it used to be?
+ * pace — is this store's disk far slower than it used to be? What is judged are the syncs of
+ * the log, and how long the engine takes no writes because its own are not done.
  *
  *   GOOD ──the worst sync of PACE_SLOW_TICKS of the last PACE_TICKS ticks is over the limit──▶ SLOW
  *   SLOW ──none of the last PACE_TICKS ticks is over half of it──▶ GOOD
@@ -32,7 +33,7 @@ struct pace {
     bool is_slow;
 };
 
-/* A tick is over: its worst sync, one that is still going on too; 0 for none. True if
+/* A tick is over: its worst wait, one that is still going on too; 0 for none. True if
  * is_slow changed. */
 bool pace_note(struct pace *pace, uint64_t worst_us);
 

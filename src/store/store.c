@@ -149,6 +149,7 @@ static void on_corrupt(void *data, const char *file, uint64_t offset, const char
 static void on_stall(void *data)
 {
     struct store *store = data;
+    store_note_stop(store);
     uint32_t cursor = 0;
     struct replica *r;
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)

@@ -151,6 +151,8 @@ struct store {
     uint64_t sessions_summed_ms;
     enum watermark mark;
     struct pace pace;        /* of our disk */
+    uint64_t stop_since_us;  /* the engine takes no writes since then; 0: it does */
+    uint64_t stop_worst_us;  /* the longest that ended since the last tick */
     uint64_t pace_handed_ms; /* when leadership was last handed over for it; 0: never */
     struct clock clock;      /* ours against those of the voters */
 
@@ -389,6 +391,9 @@ void early_deliver(struct replica *r);
 /* ---- care.c: slow watchfulness ----------------------------------------------- */
 
 void store_care(struct store *store);
+
+/* The engine may have begun or ceased to refuse writes: care.c counts for how long. */
+void store_note_stop(struct store *store);
 
 /* A replica slept, and what care knows of its range is old. */
 void care_on_awake(struct replica *r);

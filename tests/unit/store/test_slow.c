@@ -112,11 +112,38 @@ static void test_zero_tells_none(void **state)
     rig_close(&rig);
 }
 
+/* Syncs of the leader's log are not too slow here, but a flush takes many of them, and as long
+ * the engine takes no writes: whoever has a better disk leads. */
+static void test_stopped_engine_hands_over(void **state)
+{
+    struct rig rig;
+    struct sim_disk_options slow = {.sync_us = 300 * RIG_MS};
+    static uint8_t value[30000];
+    struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_of(value, sizeof value)};
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.lsm.memtable_bytes = 64 << 10;
+    size_t leader = rig_start_cluster(&rig);
+    sim_disk_set_options(sim_node_disk(rig.nodes[leader]), &slow);
+    size_t now = leader;
+    for (int i = 0; i < 300 && now == leader; i++) {
+        rig_write(&rig, leader, 0, &op, 10000);
+        rig_run(&rig, 100 * RIG_MS);
+        if (rig_leader(&rig) != rig.count)
+            now = rig_leader(&rig);
+    }
+    assert_true(now != leader);
+    rig_run(&rig, 20000 * RIG_MS);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slow_requests_are_told),
         cmocka_unit_test(test_zero_tells_none),
+        cmocka_unit_test(test_stopped_engine_hands_over),
     };
     return cmocka_run_group_tests_name("slow", tests, NULL, NULL);
 }
