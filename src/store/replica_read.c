@@ -130,7 +130,7 @@ static void await_stamp(struct read_op *op)
 static void read_ended(struct read_op *op, int status)
 {
     struct replica *r = op->replica;
-    if (status == ERR_STATE && op->read.needs_stamp && !replica_is_leader(r)) {
+    if (status == ERR_STATE && op->read.needs_stamp && !replica_leads(r)) {
         read_finish(op, ERR_NOT_LEADER, NULL); /* nobody here will move range time */
         return;
     }

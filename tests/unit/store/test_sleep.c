@@ -752,6 +752,30 @@ static void test_damage_asleep(void **state)
     rig_close(&rig);
 }
 
+/* A read that may be old and finds what has expired since all fell asleep: the leader, asleep too,
+ * has range time moved. It does not send its client to itself. */
+static void test_expired_asleep(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct request_read stale = {.consistency = READ_STALE, .max_age_ms = 600000};
+    size_t leader = open_sleepy(&rig, 300000);
+    struct op op = {
+        .kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v"), .ttl_ms = 2 * SETTLE_MS};
+    rig_write(&rig, leader, 0, &op, 5000);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_get(&rig, leader, "k", "v"); /* and it knows how old its state is */
+    run_until_asleep(&rig, 3);
+    rig_run(&rig, 3 * SETTLE_MS * RIG_MS);
+    assert_int_equal(parked(&rig), 3);
+    struct rig_answer *read = rig_read(&rig, leader, "k", &stale, 1000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(read->count, 1);
+    assert_int_equal(read->status, 0);
+    assert_string_equal(read->value, "");
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -768,6 +792,7 @@ int main(void)
         cmocka_unit_test(test_start_with_older_store),
         cmocka_unit_test(test_looked_for),
         cmocka_unit_test(test_damage_asleep),
+        cmocka_unit_test(test_expired_asleep),
         cmocka_unit_test(test_agreed_in_an_earlier_life),
         cmocka_unit_test(test_all_stand_still),
         cmocka_unit_test(test_one_stands_still),
