@@ -259,6 +259,7 @@ void store_compact_log(struct replica *r)
     if (flushed > status.snapshot_index && !status.is_installing) {
         struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};
         base.config = *consensus_config_at(r->cons, flushed, &base.config_index);
+        replica_excuse(r);
         consensus_compact(r->cons, store_now_ms(store), &base,
                           trailing_entries(store, r->replica_id));
     }

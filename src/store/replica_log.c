@@ -170,8 +170,10 @@ static void fetch_answer(struct log_fetch *f, int status, const struct cons_entr
                          uint32_t n)
 {
     struct replica *r = f->replica;
-    if (f->generation == r->generation && r->cons != NULL)
+    if (f->generation == r->generation && r->cons != NULL) {
+        replica_excuse(r);
         consensus_on_fetched(r->cons, store_now_ms(r->store), f->token, status, entries, n);
+    }
     replica_wake(r);
 }
 

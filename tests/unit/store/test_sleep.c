@@ -451,6 +451,38 @@ static void test_one_stands_still(void **state)
     rig_close(&rig);
 }
 
+/* All stand still while a follower flushes, and the first that it does then is to compact its
+ * log: what others have said meanwhile has still to be read, and nobody stands for election. */
+static void test_compacts_after_standing_still(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint32_t compacted = 0;
+    rig_open(&rig, 3);
+    rig.options.hibernate_after_ms = 0;
+    size_t other = (rig_start_cluster(&rig) + 1) % 3;
+    for (uint64_t after_us = 100; after_us < 4000; after_us += 300) {
+        assert_put(&rig, rig_leader(&rig), "k", "v");
+        rig_run(&rig, 200 * RIG_MS);
+        rig_simple(&rig, other, REQUEST_FLUSH);
+        rig_run(&rig, after_us);
+        uint64_t before = status_of(&rig, other).snapshot_index;
+        for (size_t i = 0; i < rig.count; i++)
+            sim_node_pause(rig.nodes[i]);
+        rig_run(&rig, 5 * rig.options.election_timeout_ms * RIG_MS);
+        for (size_t i = 0; i < rig.count; i++)
+            sim_node_resume(rig.nodes[i]);
+        rig_run(&rig, 0);
+        compacted += status_of(&rig, other).snapshot_index > before;
+        for (int i = 0; i < 300; i++) {
+            assert_int_equal(status_of(&rig, other).state, CONS_FOLLOWER);
+            rig_run(&rig, RIG_MS);
+        }
+    }
+    assert_true(compacted > 0);
+    rig_close(&rig);
+}
+
 /* The store that led all of them dies for good: as many elections as there are ranges, shared
  * by the two that live, a few at a time. */
 static void test_death_of_who_led_all(void **state)
@@ -796,6 +828,7 @@ int main(void)
         cmocka_unit_test(test_agreed_in_an_earlier_life),
         cmocka_unit_test(test_all_stand_still),
         cmocka_unit_test(test_one_stands_still),
+        cmocka_unit_test(test_compacts_after_standing_still),
         cmocka_unit_test(test_death_of_who_led_all),
         cmocka_unit_test(test_calm_without_a_member),
         cmocka_unit_test(test_start_of_all),
