@@ -84,7 +84,7 @@ static int begin(struct client_sweep *s)
         return ERR_INVALID;
     if (s->slots > 0 && MAX(s->start.len, s->end.len) > KEY_WIRE_MAX - KEYSPACE_SLOT_LEN)
         return ERR_TOO_LARGE;
-    if (s->slots > 0 && place.len > 0) {
+    if (by_slots && place.len > 0) {
         if (place.len < KEYSPACE_SLOT_LEN || keyspace_get_slot(place.data) >= s->slots)
             return ERR_INVALID;
         place = slice_of(place.data + KEYSPACE_SLOT_LEN, place.len - KEYSPACE_SLOT_LEN);
@@ -166,6 +166,12 @@ static int make_command(struct client_sweep *s, const struct response_rows *rows
     return is_bad ? ERR_NOMEM : 0;
 }
 
+/* A range may end between two slots, at a key that is shorter than a slot: this one is done. */
+static bool is_behind_slot(const struct client_sweep *s)
+{
+    return s->cursor.len < KEYSPACE_SLOT_LEN || keyspace_get_slot(s->cursor.data) != s->slot;
+}
+
 static int keep_cursor(struct client_sweep *s, const struct response_rows *rows)
 {
     s->found = rows->rows.count;
@@ -173,7 +179,13 @@ static int keep_cursor(struct client_sweep *s, const struct response_rows *rows)
     s->is_range_end = rows->is_range_end;
     buf_clear(&s->cursor);
     buf_append_slice(&s->cursor, rows->cursor);
-    return s->cursor.failed ? ERR_NOMEM : 0;
+    if (s->cursor.failed)
+        return ERR_NOMEM;
+    if (s->has_more && goes_by_slots(s) && is_behind_slot(s)) {
+        s->has_more = s->is_range_end = false;
+        buf_clear(&s->cursor);
+    }
+    return 0;
 }
 
 /* Nothing is there. In a hashed keyspace the next slot may have something. */

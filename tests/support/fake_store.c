@@ -363,7 +363,11 @@ static bool range_of(const struct fake_cluster *cluster, const struct request *r
         ASSERT(command_decode(r->write.command, &command_limits_default, ops, ARRAY_LEN(ops),
                               &command, NULL) == 0);
         key = ops[0].key;
-        break;
+        *ret_second = is_behind_split(cluster, key);
+        for (uint32_t i = 1; i < command.op_count; i++)
+            if (is_behind_split(cluster, ops[i].key) != *ret_second)
+                return false;
+        return true;
     case REQUEST_GET:
         key = r->get.key;
         break;
@@ -417,6 +421,11 @@ static void scan_rows(struct fake_cluster *cluster, const struct request_scan *s
     uint32_t limit = scan->limit_keys > 0 ? scan->limit_keys : 1000;
     size_t lo = seek(cluster, scan->start);
     size_t hi = scan->end.len > 0 ? seek(cluster, scan->end) : cluster->count;
+    bool is_cut = !scan->is_reverse && cluster->split != NULL &&
+                  !is_behind_split(cluster, scan->start) &&
+                  (scan->end.len == 0 || slice_compare(scan->end, slice_str(cluster->split)) > 0);
+    if (is_cut)
+        hi = seek(cluster, slice_str(cluster->split));
     for (size_t n = 0; lo + n < hi; n++) {
         struct fake_entry *e =
             scan->is_reverse ? &cluster->entries[hi - 1 - n] : &cluster->entries[lo + n];
@@ -431,6 +440,9 @@ static void scan_rows(struct fake_cluster *cluster, const struct request_scan *s
                                  .version = e->version});
         to->rows.count++;
     }
+    to->has_more = to->is_range_end = is_cut;
+    if (is_cut)
+        to->cursor = slice_str(cluster->split);
 }
 
 static void status_fill(struct fake_store *store, bool is_second, struct response *to,
@@ -616,8 +628,10 @@ static void on_request(struct fake_conn *c, struct slice body)
         return;
     }
     struct fake_store *leader = is_second ? store->cluster->split_leader : store->cluster->leader;
-    if (is_data && (!is_of_one || (request.range_id > 0 && store->cluster->split != NULL &&
-                                   request.range_id != (is_second ? 2 : 1))))
+    if (!is_of_one && request.kind == REQUEST_WRITE)
+        response.status = ERR_UNSUPPORTED;
+    else if (is_data && (!is_of_one || (request.range_id > 0 && store->cluster->split != NULL &&
+                                        request.range_id != (is_second ? 2 : 1))))
         response.status = ERR_RANGE_CHANGED;
     else if (is_data && leader != store)
         response.status = ERR_NOT_LEADER;

@@ -172,6 +172,53 @@ static void test_slots(void **state)
     close(&f);
 }
 
+static struct slice at_slot(uint32_t slot, const char *name, uint8_t raw[8])
+{
+    keyspace_put_slot(raw, (uint16_t)slot);
+    memcpy(raw + KEYSPACE_SLOT_LEN, name, strlen(name));
+    return slice_of(raw, KEYSPACE_SLOT_LEN + strlen(name));
+}
+
+static void put_at_slot(struct fixture *f, uint32_t slot, const char *name)
+{
+    uint8_t raw[8];
+    fake_cluster_put(&f->cluster, at_slot(slot, name, raw), slice_str("v"));
+}
+
+static bool is_at_slot(struct fixture *f, uint32_t slot, const char *name)
+{
+    uint8_t raw[8];
+    return fake_cluster_get(&f->cluster, at_slot(slot, name, raw)).data != NULL;
+}
+
+/* Two ranges meet at a key that is shorter than a slot: it is between two of them. */
+static void test_slots_around_a_short_split(void **state)
+{
+    (void)state;
+    for (int has_bounds = 0; has_bounds < 2; has_bounds++) {
+        struct fixture f;
+        uint8_t first[8], cursor[16];
+        open(&f);
+        f.cluster.split = "\1";
+        f.cluster.split_leader = f.store;
+        put_at_slot(&f, 0xff, "s1");
+        put_at_slot(&f, 0x100, "s2");
+        f.sweep.slots = 512;
+        f.sweep.start = has_bounds ? slice_str("s") : (struct slice){0};
+        f.sweep.from = at_slot(0xff, "s", first);
+        step(&f, 1);
+        assert_true(f.status == 0 && f.sweep.deleted == 1 && f.sweep.has_more);
+        assert_true(!is_at_slot(&f, 0xff, "s1") && is_at_slot(&f, 0x100, "s2"));
+        assert_true(f.sweep.cursor.len <= sizeof cursor);
+        memcpy(cursor, f.sweep.cursor.data, f.sweep.cursor.len);
+        f.sweep.from = slice_of(cursor, f.sweep.cursor.len);
+        step(&f, 1);
+        assert_true(f.status == 0 && f.sweep.deleted == 1);
+        assert_false(is_at_slot(&f, 0x100, "s2"));
+        close(&f);
+    }
+}
+
 /* A bound that is none of a key behind a slot, a cursor of nowhere. */
 static void test_slots_refused(void **state)
 {
@@ -244,8 +291,11 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps),         cmocka_unit_test(test_slots),
-        cmocka_unit_test(test_slots_refused), cmocka_unit_test(test_lost_answer),
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_slots_around_a_short_split),
+        cmocka_unit_test(test_slots_refused),
+        cmocka_unit_test(test_lost_answer),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests_name("client_sweep", tests, NULL, NULL);
