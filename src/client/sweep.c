@@ -194,8 +194,10 @@ static void on_nothing(struct client_sweep *s)
     int rv = pass_on(s);
     bool goes_on = rv == 0 && s->has_more && goes_by_slots(s) && ++s->passed < SWEEP_SLOTS_MAX &&
                    env_now_us(s->client->env) < s->deadline_us;
-    if (goes_on)
+    if (goes_on) {
+        s->tries = 0; /* it is of another span */
         rv = set_low(s, buf_slice(&s->cursor));
+    }
     if (goes_on && rv == 0)
         rv = scan(s);
     if (!goes_on || rv != 0)

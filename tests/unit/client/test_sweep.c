@@ -219,6 +219,32 @@ static void test_slots_around_a_short_split(void **state)
     }
 }
 
+/* Many slots have nothing; then a split parts the keys of one before they are deleted. */
+static void test_slots_torn_after_many(void **state)
+{
+    struct fixture f;
+    uint8_t first[8];
+    (void)state;
+    open(&f);
+    put_at_slot(&f, 0x111, "s4");
+    put_at_slot(&f, 0x111, "s6");
+    f.sweep.slots = 512;
+    f.sweep.start = slice_str("s");
+    f.sweep.end = slice_str("t");
+    f.sweep.from = at_slot(0xf0, "s", first);
+    f.sweep.limit_keys = 10;
+    assert_int_equal(client_sweep_start(f.client, &f.sweep), 0);
+    while (f.sweep.found < 2)
+        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    f.cluster.split = "\1\021s5";
+    f.cluster.split_leader = f.store;
+    run(&f, 3000);
+    assert_int_equal(f.calls, 1);
+    assert_true(f.status == 0 && f.sweep.deleted == 1 && f.sweep.has_more);
+    assert_true(!is_at_slot(&f, 0x111, "s4") && is_at_slot(&f, 0x111, "s6"));
+    close(&f);
+}
+
 /* A bound that is none of a key behind a slot, a cursor of nowhere. */
 static void test_slots_refused(void **state)
 {
@@ -294,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_slots),
         cmocka_unit_test(test_slots_around_a_short_split),
+        cmocka_unit_test(test_slots_torn_after_many),
         cmocka_unit_test(test_slots_refused),
         cmocka_unit_test(test_lost_answer),
         cmocka_unit_test(test_refused),
