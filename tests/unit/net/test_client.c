@@ -97,6 +97,39 @@ static void test_a_flood_is_read_in_turns(void **state)
     assert_int_equal(a->refused, 0);
 }
 
+/* Memory runs out in the middle of a reply, behind a whole one: no half of a frame leaves. */
+static void test_half_a_reply_ends_the_client(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client client;
+    struct net_reply half;
+    rig_start(rig, 0);
+    rig_client_greet(&client, rig, 0);
+    rig_client_request(&client, 1, 1);
+    rig_client_request(&client, 2, 1);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->seen_count, 2);
+    uint64_t number = a->seen[0].from;
+    assert_int_equal(net_client_reply_begin(a->net, number, &half), 0);
+    rig_frame(half.out, MSG_RESPONSE, 1, 100);
+    size_t len = half.out->len;
+    assert_int_equal(net_client_reply_end(&half), len);
+    assert_int_equal(net_client_reply_begin(a->net, number, &half), 0);
+    size_t start = frame_begin(half.out);
+    buf_append_str(half.out, "half");
+    half.out->failed = true;
+    frame_end(half.out, start, true);
+    net_client_reply_end(&half);
+    assert_int_equal(net_client_reply_begin(a->net, number, &half), ERR_NOT_FOUND);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->gone, 1);
+    assert_int_equal(stats_of(a).clients_memory, 0);
+    for (size_t i = 0; i < client.seen_count; i++)
+        assert_int_equal(client.seen[i].kind, MSG_ERROR);
+    rig_client_close(&client);
+}
+
 static void test_a_late_reply_finds_nobody(void **state)
 {
     struct rig *rig = *state;
@@ -527,6 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_requests_are_answered_in_one_write_a_turn),
         TEST(test_a_flood_is_read_in_turns),
+        TEST(test_half_a_reply_ends_the_client),
         TEST(test_a_late_reply_finds_nobody),
         TEST(test_requests_in_flight_are_bounded),
         TEST(test_who_does_not_read_is_pushed_back_then_closed),

@@ -48,7 +48,7 @@ struct coded {
 
 static void coded_init(struct coded *c, const struct cons_msg *msg)
 {
-    c->wire = malloc(sizeof *c->wire);
+    c->wire = calloc(1, sizeof *c->wire);
     assert_non_null(c->wire);
     struct raft_span span = {slice_str("b"), slice_str("m"), TOP};
     buf_init(&c->frame, FRAME_BODY_MAX);
