@@ -11,7 +11,7 @@
 #include "store/store_internal.h"
 #include "wire/pulse_msg.h"
 
-enum { STEP_US = 200, SLOW_MS = 15000, ANSWER_MS = 4000 };
+enum { STEP_US = 200, SLOW_MS = 15000, ANSWER_MS = 4000, BLINK_MS = 300 };
 
 /* What a moment is about. */
 struct aim {
@@ -673,6 +673,41 @@ static void the_leader_of_sleepers_is_cut_off(void)
     settle_reads();
 }
 
+static bool is_removed(const struct aim *aim)
+{
+    const struct range_descriptor *d =
+        is_up(aim->store) ? descriptor_on(aim->store, aim->range_id) : NULL;
+    return d != NULL && range_descriptor_find(d, aim->replica_id) == NULL;
+}
+
+/* One sleeps on while it is removed: its leader's word is lost with a connection, and for too
+ * short a time to be a silence. Nobody tells it again: it must ask. */
+static void a_sleeper_is_removed_unheard(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    size_t at = lull_to_sleep(some_key(raw), &aim);
+    const struct range_replica *r =
+        at == run.rig.count ? NULL : a_follower(descriptor_on(at, aim.range_id), at);
+    if (r == NULL || run.rig.conns[at].conn == NULL)
+        return;
+    size_t away = place_of(r->store_id);
+    aim.replica_id = r->replica_id;
+    aim.store = at;
+    cut_off(away);
+    operate_member(at, aim.range_id, MEMBER_REMOVE, aim.replica_id, 0, NULL);
+    bool is_done = await(is_removed, &aim, BLINK_MS);
+    sim_net_reset(run.rig.sim, run.rig.nodes[away], NULL);
+    sim_net_heal(run.rig.sim, NULL, NULL);
+    rig_run(&run.rig, 1000 * RIG_MS);
+    aim.store = away;
+    if (!is_done || !sleeps_at(away, aim.range_id) || is_away(&aim))
+        return;
+    ranges_met("asleep: removed unheard");
+    if (!await(is_away, &aim, 2 * SLOW_MS))
+        die("one that was removed sleeps on");
+}
+
 /* The clock of its leader's store is off by more than stores bear: it must wake and hand over,
  * though nobody asks for anything. */
 static void the_clock_of_a_leader_of_sleepers_jumps(void)
@@ -706,9 +741,9 @@ void ranges_aim(void)
         the_deposed_speaks_to_the_removed,
         a_split_while_one_is_fed,
     };
-    static void (*const asleep[])(void) = {the_leader_of_sleepers_goes, a_sleeper_is_in_trouble,
-                                           the_leader_of_sleepers_is_cut_off,
-                                           the_clock_of_a_leader_of_sleepers_jumps};
+    static void (*const asleep[])(void) = {
+        the_leader_of_sleepers_goes, a_sleeper_is_in_trouble, the_leader_of_sleepers_is_cut_off,
+        a_sleeper_is_removed_unheard, the_clock_of_a_leader_of_sleepers_jumps};
     if (run.is_sleepy && below(3) == 0)
         asleep[below(ARRAY_LEN(asleep))]();
     else
@@ -733,6 +768,7 @@ void ranges_aim_expect(struct cover *cover)
         "asleep: leader cut off",
         "asleep: a member in trouble",
         "asleep: leader's clock off",
+        "asleep: removed unheard",
         "sleep: woken by silence",
         "sleep: woken by a boot number",
         "sleep: woken by doubt",
