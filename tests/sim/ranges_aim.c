@@ -4,11 +4,14 @@
  * thing, and the world stops at the very moment in the middle of it that is looked for. What
  * was met is counted (cover.h), so that a moment that is never met shows.
  */
+#include <stdlib.h>
+
 #include "consensus/consensus.h"
 #include "ranges.h"
 #include "store/absorb.h"
 #include "store/pulse.h"
 #include "store/store_internal.h"
+#include "wire/keyspace.h"
 #include "wire/pulse_msg.h"
 
 enum { STEP_US = 200, SLOW_MS = 15000, ANSWER_MS = 4000, BLINK_MS = 300 };
@@ -19,6 +22,7 @@ struct aim {
     uint64_t span_epoch; /* before */
     uint64_t replica_id; /* the one that goes, or whose successor comes */
     size_t store;        /* where */
+    uint64_t resumed;    /* streams there, before */
 };
 
 typedef bool (*moment_cb)(const struct aim *aim);
@@ -553,6 +557,59 @@ static void the_deposed_speaks_to_the_removed(void)
     }
 }
 
+enum {
+    FILLERS = 3,
+    FILLER_LEN = 100000,
+    FILLER_KEYSPACE = KEYSPACE_NAMED_FIRST + 1,
+    STREAM_US = 8000
+};
+
+/* Data that nobody looks at, for a stream of several chunks. */
+static bool fill_up(size_t at)
+{
+    char name[] = "filler0";
+    uint8_t *value = calloc(1, FILLER_LEN);
+    bool is_filled = value != NULL;
+    for (int i = 0; i < FILLERS && is_filled; i++, name[6]++) {
+        struct op op = {
+            .kind = OP_PUT, .key = slice_str(name), .value = slice_of(value, FILLER_LEN)};
+        rng_fill(&run.rng, value, FILLER_LEN);
+        is_filled = await_answer(rig_write(&run.rig, at, FILLER_KEYSPACE, &op, ANSWER_MS));
+    }
+    free(value);
+    return is_filled;
+}
+
+static bool is_resumed(const struct aim *aim)
+{
+    return is_up(aim->store) && run.rig.stores[aim->store]->snapshots_resumed > aim->resumed;
+}
+
+/* The connection of a stream is lost in its middle: it goes on where it was. */
+static void a_stream_is_cut(void)
+{
+    uint8_t raw[RANGE_KEY_MAX], uuid[STORE_UUID_LEN];
+    struct aim aim = {0};
+    size_t len = range_user_key(FILLER_KEYSPACE, slice_str("filler0"), raw);
+    size_t at = calm(slice_of(raw, len), &aim.range_id);
+    const struct range_replica *r =
+        at == run.rig.count ? NULL : a_follower(descriptor_on(at, aim.range_id), at);
+    if (r == NULL)
+        return;
+    aim.replica_id = r->replica_id;
+    aim.store = place_of(r->store_id);
+    memcpy(uuid, store_identity(run.rig.stores[aim.store])->uuid, sizeof uuid);
+    if (!fill_up(at) || !change(aim.range_id, MEMBER_REMOVE, aim.replica_id, 0, NULL) ||
+        !change(aim.range_id, MEMBER_ADD_LEARNER, 0, aim.store, uuid) ||
+        !await(is_fed, &aim, SLOW_MS))
+        return;
+    aim.resumed = run.rig.stores[aim.store]->snapshots_resumed;
+    rig_run(&run.rig, below(STREAM_US));
+    sim_net_reset(run.rig.sim, run.rig.nodes[aim.store], NULL);
+    if (await(is_resumed, &aim, ANSWER_MS))
+        ranges_met("snapshot: cut, goes on");
+}
+
 /* ---- asleep ---------------------------------------------------------------------------------- */
 
 static bool sleeps_at(size_t i, uint64_t range_id)
@@ -740,6 +797,7 @@ void ranges_aim(void)
         one_misses_a_merge,
         the_deposed_speaks_to_the_removed,
         a_split_while_one_is_fed,
+        a_stream_is_cut,
     };
     static void (*const asleep[])(void) = {
         the_leader_of_sleepers_goes, a_sleeper_is_in_trouble, the_leader_of_sleepers_is_cut_off,
@@ -764,6 +822,7 @@ void ranges_aim_expect(struct cover *cover)
         "missed merge: snapshot over both",
         "removed: an old leader comes by",
         "split: a member is fed",
+        "snapshot: cut, goes on",
         "asleep: leader died",
         "asleep: leader cut off",
         "asleep: a member in trouble",
