@@ -97,6 +97,20 @@ static void complain(struct history_report *report, struct figures *n, const cha
                a->line, b->line);
 }
 
+/* Hold the result of sending `at` against those before it: what one of them does not know another
+ * may. */
+static void compare(const struct history_op *const *sendings, size_t at,
+                    struct history_report *report, struct figures *n)
+{
+    for (size_t i = 0; i < at; i++) {
+        const char *what = has_result(sendings[i]) ? differ(sendings[i], sendings[at]) : NULL;
+        if (what == NULL)
+            continue;
+        complain(report, n, what, sendings[i], sendings[at]);
+        return;
+    }
+}
+
 /* The sendings of one change as one operation. False: they are not of one. */
 static bool as_one(const struct history_op *const *sendings, size_t count,
                    struct history_report *report, struct figures *n, struct history_op *ret)
@@ -117,9 +131,7 @@ static bool as_one(const struct history_op *const *sendings, size_t count,
             first = op;
             *ret = *op;
         } else if (has_result(op)) {
-            const char *what = differ(first, op);
-            if (what != NULL)
-                complain(report, n, what, first, op);
+            compare(sendings, i, report, n);
             learn(ret, op);
         }
         ret->invoke_ns = invoke_ns;

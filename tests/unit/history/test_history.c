@@ -259,6 +259,10 @@ static const struct script scripts[] = {
      "0 increment 2 0-1 k 5 s \"number\":2;1 increment 2 2-3 k 5 s \"number\":4;"
      "0 read null=2 4-5",
      HISTORY_INVALID, "results differ in the number"},
+    {"two numbers, and a result that has none", history_judge_session,
+     "0 increment 2 0-1 k 5 s;1 increment 2 2-3 k 5 s \"number\":4;"
+     "2 increment 2 4-5 k 5 s \"number\":2;0 read null=2 6-7",
+     HISTORY_INVALID, "results differ in the number: increment of 'k', lines 3 and 5"},
     {"one number, but it happened twice", history_judge_session,
      "0 increment 2 0-1 k 5 s \"number\":2;1 increment 2 2-3 k 5 s \"number\":2;"
      "0 read null=4 4-5",
