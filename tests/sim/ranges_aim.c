@@ -802,7 +802,7 @@ void ranges_aim(void)
     static void (*const asleep[])(void) = {
         the_leader_of_sleepers_goes, a_sleeper_is_in_trouble, the_leader_of_sleepers_is_cut_off,
         a_sleeper_is_removed_unheard, the_clock_of_a_leader_of_sleepers_jumps};
-    if (run.is_sleepy && below(3) == 0)
+    if (run.is_sleepy && below(2) == 0)
         asleep[below(ARRAY_LEN(asleep))]();
     else
         scenes[below(ARRAY_LEN(scenes))]();
