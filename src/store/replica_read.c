@@ -398,7 +398,7 @@ void replica_read(struct replica *r, struct read_op *op)
     list_init(&op->in_reads);
     fair_item_init(&op->in_backlog);
     r->read_count++;
-    if (!replica_is_leader(r))
+    if (!list_is_empty(&r->log_writes) && !replica_is_leader(r))
         replica_apply_wake(r); /* it may have put off what this waits for */
     fill_range_read(op);
     op->until_us = wait_until(op);

@@ -436,6 +436,18 @@ static void out_complete(struct snapshot_out *o)
     replica_wake(r);
 }
 
+/* Of what was made, what has left. */
+static uint64_t sent_bytes(const struct snapshot_out *o)
+{
+    LIST_FOREACH(it, &o->kept)
+    {
+        const struct out_chunk *chunk = list_entry(it, struct out_chunk, in_kept);
+        if (chunk->seq >= o->next_seq)
+            return chunk->end - chunk->len;
+    }
+    return o->bytes;
+}
+
 static int on_frame(void *data, uint32_t kind, struct slice body, struct err *err)
 {
     struct snapshot_out *o = data;
@@ -449,7 +461,7 @@ static int on_frame(void *data, uint32_t kind, struct slice body, struct err *er
         return err_set(err, ERR_CORRUPT, "an answer for another stream");
     if (ack.status != 0)
         return err_set(err, ack.status, "refused by the receiver");
-    if (ack.bytes > o->bytes || ack.bytes < o->acked)
+    if (ack.bytes > sent_bytes(o) || ack.bytes < o->acked)
         return err_set(err, ERR_CORRUPT, "an answer about what was not sent");
     if (o->state == OUT_ASKING)
         return resume_at(o, ack.bytes, err);
