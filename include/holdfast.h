@@ -39,7 +39,9 @@
  *
  * Compatibility. C17 and C++. Structures that you fill begin with their size, set by
  * their init function (or by you, where there is none); structures that the library fills
- * may grow at their end, and those that stand in arrays have room kept for that.
+ * may grow at their end, and those that stand in arrays have room kept for that. Until
+ * version 1.0 those that you fill may grow, too: build with the header of the library that
+ * you run with.
  */
 #ifndef HOLDFAST_H_
 #define HOLDFAST_H_
