@@ -56,19 +56,20 @@ def test_undetermined_is_settled():
             failure = json.loads(lost.stdout)
             if failure["code"] != "UNDETERMINED":
                 continue
-            outcome = c.ok("resolve", failure["token"], "--timeout", "20s")
+            token = failure["token"]
+            outcome = c.ok("resolve", token, "--timeout", "20s")
             check(outcome.strip() in told, outcome)
             told[outcome.strip()] += 1
             want += outcome.strip() == "done"
             for node in (1, 2, 3):
-                check(c.ok("resolve", failure["token"], "--timeout", "20s",
+                check(c.ok("resolve", token, "--timeout", "20s",
                            endpoints=c.address(node)) == outcome, "it changed its mind")
             check(c.ok("get", "n", "--timeout", "20s") == str(want), "value and word differ")
         check(sum(told.values()) > 0, "nothing was ever undetermined")
         print("  ", told)
         rubbish = c.run("resolve", "zz")
         check(rubbish.returncode == 2 and "is no token" in rubbish.stderr, rubbish.stderr)
-        check(c.run("resolve", failure["token"][:-2]).returncode == 1, "a token cut short")
+        check(c.run("resolve", token[:-2]).returncode == 1, "a token cut short")
 
 
 def waiting_connections(port):
