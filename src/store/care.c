@@ -91,14 +91,15 @@ void store_note_stop(struct store *store)
         store->stop_since_us = now_us;
 }
 
-/* A leader whose engine waits for the disk proposes nothing, and so has nothing to sync. */
+/* A leader whose engine waits for the disk proposes nothing, and so has nothing to sync. Short
+ * stops come with a heavy load: they say nothing of the disk, nor of what is normal for it. */
 static uint64_t worst_wait_us(struct store *store)
 {
     store_note_stop(store);
     uint64_t stop_us = store->stop_worst_us;
     uint64_t sync_us = raftlog_sync_worst_us(store->log);
     store->stop_worst_us = 0;
-    return MAX(sync_us, stop_us);
+    return stop_us < PACE_LIMIT_MIN_US ? sync_us : MAX(sync_us, stop_us);
 }
 
 static void care_pace(struct store *store)
