@@ -363,8 +363,8 @@ void consensus_set_candidacy(struct consensus *c, bool may_stand);
 /* The engine's state at `base` is durable (flushed): the log may be cut. Up to
  * `trailing_max` entries at and below base.index are kept for live members that lag
  * and for running streams. 0; ERR_BUSY when it cannot be now (installing); nothing
- * happens (0) if the index is not newer than the last. Afterwards see
- * consensus_log_floor(). */
+ * happens (0) if the index is not newer than the last, or all entries are kept.
+ * Afterwards see consensus_log_floor(). */
 int consensus_compact(struct consensus *c, uint64_t now_ms, const struct cons_base *base,
                       uint32_t trailing_max);
 

@@ -31,7 +31,7 @@ static int snapshot_step(struct consensus *c, const struct cons_base *base, unsi
 }
 
 /* How many entries to keep at and below `index`: what live members that lag and
- * running streams still need. */
+ * running streams still need, with the one before, whose term the next message names. */
 static uint64_t snapshot_trailing(const struct consensus *c, uint64_t index, uint32_t max)
 {
     uint64_t keep = MIN(CONS_TRAILING_MIN, max);
@@ -47,9 +47,16 @@ static uint64_t snapshot_trailing(const struct consensus *c, uint64_t index, uin
         else if (!peer_is_live(c, p->id))
             continue;
         if (from < index)
-            keep = MAX(keep, MIN(index - from, (uint64_t)max));
+            keep = MAX(keep, MIN(index - from + 1, (uint64_t)max));
     }
     return keep;
+}
+
+/* Would anything go? Else the library's snapshot stays where it is: its term is that of the
+ * entry before the log, and without it whoever needs the whole log gets a stream instead. */
+static bool cuts(const struct consensus *c, uint64_t index, uint64_t trailing)
+{
+    return index > trailing && index - trailing > c->raft.trail.offset;
 }
 
 int consensus_compact(struct consensus *c, uint64_t now_ms, const struct cons_base *base,
@@ -59,12 +66,13 @@ int consensus_compact(struct consensus *c, uint64_t now_ms, const struct cons_ba
     if (!consensus_enter_quietly(c, now_ms))
         return ERR_STATE;
     ASSERT(base->index <= c->applied || c->is_installing);
-    bool is_newer = base->index > c->raft.trail.snapshot.index || !guard_on(c, GUARD_R18);
+    bool is_newer = base->index > c->raft.trail.snapshot.index;
+    uint64_t trailing = snapshot_trailing(c, base->index, trailing_max);
+    bool is_due = (is_newer && cuts(c, base->index, trailing)) || !guard_on(c, GUARD_R18);
     if (c->is_installing && guard_on(c, GUARD_R18))
         rv = ERR_BUSY;
-    else if (is_newer && base->index <= c->raft.last_stored) {
+    else if (is_due && base->index <= c->raft.last_stored) {
         ASSERT(base->config_index == configs_at(&c->configs, base->index)->index);
-        uint64_t trailing = snapshot_trailing(c, base->index, trailing_max);
         rv = snapshot_step(c, base, (unsigned)MIN(trailing, (uint64_t)UINT32_MAX));
         if (rv == 0)
             configs_compact(&c->configs, base->index);

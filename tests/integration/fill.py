@@ -191,14 +191,16 @@ def watch_line(watch, written, figures):
 
 
 def settle(c, watch, written):
-    """Wait until flushes and compactions of all nodes have come to rest."""
+    """Wait until flushes, compactions and snapshots of all nodes have come to rest."""
     before = None
     until = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < until:
         stats = watch.sample(written)
         now = [(s["engine.flushes"], s["engine.compactions"], s["engine.table_bytes"])
                for s in stats.values()]
-        if len(now) == c.nodes and now == before:
+        # what a snapshot has brought so far is no table yet
+        now += [folder_bytes(c.path(i, "data/engine")) for i in range(1, c.nodes + 1)]
+        if len(stats) == c.nodes and now == before:
             return
         before = now
         time.sleep(5)
