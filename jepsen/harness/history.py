@@ -2,7 +2,6 @@
 """What clients did and saw, as it is recorded, written and judged."""
 import json
 import os
-import re
 import subprocess
 import threading
 
@@ -37,8 +36,6 @@ class History:
 
 
 # ---- EDN, as Knossos and Elle read it ---------------------------------------------------
-
-KEYWORD = re.compile(r"[a-z][a-z-]*\Z")
 
 
 def edn(value):

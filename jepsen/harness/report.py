@@ -260,18 +260,30 @@ def mop_text(mop):
     return f"{f} {key} {'?' if value is None else value}"
 
 
+FATES = {"ok": "", "fail": " ✗ not done", "info": " ? not known"}
+
+
+def value_text(f, value):
+    if f in ("cas", "cas-version") and isinstance(value, list) and len(value) == 2:
+        return f"{value_text('', value[0])} → {value_text('', value[1])}"
+    return "absent" if value is None else short(value)
+
+
 def describe(invoke, done):
-    if invoke["f"] == "txn":
-        mops = (done if done and done["type"] == "ok" else invoke)["value"]
-        mark = {"ok": "", "fail": " ✗ not done", "info": " ? not known"}[done["type"] if done
-                                                                           else "info"]
-        return "; ".join(mop_text(m) for m in mops) + mark
-    value = done.get("value") if done and done["type"] == "ok" else invoke.get("value")
-    words = [invoke["f"], str(invoke["key"]) if "key" in invoke else "",
-             short(value) if value is not None or invoke["f"] == "read" else ""]
-    kind = {"ok": "", "fail": " ✗ not done", "info": " ? not known"}[done["type"] if done
-                                                                       else "info"]
-    return " ".join(w for w in words if w) + kind
+    fate = FATES[done["type"] if done else "info"]
+    is_done = bool(done) and done["type"] == "ok"
+    f = invoke["f"]
+    if f == "txn":
+        return "; ".join(mop_text(m) for m in (done if is_done else invoke)["value"]) + fate
+    value = done.get("value") if is_done else invoke.get("value")
+    words = [f, str(invoke["key"]) if "key" in invoke else ""]
+    if value is not None or (is_done and f in ("read", "scan")):
+        words.append(value_text(f, value))
+    if done and done.get("mismatch"):
+        fate = f" ✗ saw {value_text('', done['seen'])}" if "seen" in done else " ✗ condition not met"
+    if is_done and "version" in done:
+        fate += f" (version {done['version']})"
+    return " ".join(w for w in words if w) + fate
 
 
 def bars(ops, marked):
@@ -280,8 +292,7 @@ def bars(ops, marked):
     known = [c["time"] for _, c in ops if c and c["type"] != "info"]
     end = max(known + [i["time"] for i, _ in ops]) + 1
     width, left = 1100, 90
-    processes = sorted({i["process"] for i, _ in ops})
-    height = 34 * len(ops) + 40
+    height = 34 * len(ops) + 46
 
     def x(t):
         return left + (width - left - 330) * (t - begin) / (end - begin)
@@ -300,9 +311,13 @@ def bars(ops, marked):
                      f'fill-opacity="{0.75 if known_end else 0.35}" stroke="{edge}" '
                      f'stroke-width="2" rx="3"/><text x="{x1 + 5:.1f}" y="{y + 15}" '
                      f'font-size="12">{html.escape(describe(invoke, done))}</text>')
-    parts.append(f'<text x="{left}" y="{height - 8}" font-size="11" fill="#666">from '
-                 f'{begin / 1e9:.6f} s to {end / 1e9:.6f} s of the run; '
-                 f'{len(processes)} processes</text>')
+    y = height - 26
+    parts.append(f'<line x1="{left}" x2="{x(end):.1f}" y1="{y}" y2="{y}" stroke="#888"/>')
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        at = begin + share * (end - begin)
+        parts.append(f'<line x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{y}" y2="{y + 4}" '
+                     f'stroke="#888"/><text x="{x(at):.1f}" y="{y + 17}" font-size="11" '
+                     f'fill="#666" text-anchor="middle">{at / 1e9:.6f} s</text>')
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" font-family="sans-serif"><rect width="100%" '
             'height="100%" fill="white"/>' + "".join(parts) + "</svg>")
@@ -357,7 +372,7 @@ def anomaly(said, events):
         if edge[2] == edges[0][0]:
             break
     if edges and all(int(e[0]) in by_line for e in edges):
-        return cycle(edges, by_line)
+        return f"<p>{CYCLE_MEANS}</p>" + cycle(edges, by_line)
     numbers = []
     for text in re.findall(r"line (\d+)", said):
         if int(text) in by_line and int(text) not in numbers:
@@ -366,7 +381,15 @@ def anomaly(said, events):
         return ""
     last = int(re.findall(r"line (\d+)", said)[-1])
     marked = {(by_line[last][0]["process"], by_line[last][0]["time"])} if last in by_line else set()
-    return bars([by_line[n] for n in numbers[:24]], marked)
+    return f"<p>{BARS_MEAN}</p>" + bars([by_line[n] for n in numbers[:24]], marked)
+
+
+BARS_MEAN = ("Bars: operations from their invocation to their end, by process; pale: the outcome is "
+             "not known, so it may have happened at any time after its begin, or never. Yellow: it "
+             "changed nothing. Red-edged: the one that fits nowhere.")
+CYCLE_MEANS = ("Each arrow leads to what must come later, and says why: ww, it wrote after the first "
+               "one's write; wr, it read what the first wrote; rw, the first did not see what it "
+               "wrote; realtime, the first had ended when it began. A circle has no order.")
 
 
 # ---- the page -----------------------------------------------------------------------------------
@@ -454,6 +477,15 @@ def log_sections(nodes, out):
     return "".join(parts)
 
 
+FILES = ("history.jsonl", "history.edn", "result.json")
+
+
+def links(nodes):
+    """To the files beside the page, for where it stands in its folder."""
+    names = [*FILES, *(f"{n.name}/log" for n in nodes)]
+    return "<p>Files: " + " · ".join(f'<a href="{n}">{n}</a>' for n in names) + "</p>"
+
+
 def check_sections(result, events):
     parts = []
     for model, check in result["checks"].items():
@@ -501,12 +533,17 @@ def page(events, result, nodes, out):
                                     if "settled_s" in result else "-"),
             *stops_row(result), *frames_row(result), *builds_rows(result),
         ]),
+        links(nodes),
         "<h2>Checks</h2>", check_sections(result, events),
-        "<h2>Operations over time</h2>", rate_plot(pairs, timeline, kinds, seconds),
+        "<h2>Operations over time</h2>",
+        "<p>Shaded: faults; colours as below, texts under the mouse.</p>" if kinds else "",
+        rate_plot(pairs, timeline, kinds, seconds),
         "<h2>Latency of what was done</h2>", latency_plot(pairs, timeline, kinds, seconds),
     ]
     if kinds:
-        parts += ["<h2>Faults</h2>", timeline_plot(timeline, kinds, result["exits"], seconds),
+        parts += ["<h2>Faults</h2><p>Dots on the lowest line: nodes that ended by themselves; "
+                  "grey: a fault explains it (a failing disk, a removal), red: none does.</p>",
+                  timeline_plot(timeline, kinds, result["exits"], seconds),
                   "<h2>Recovery</h2><p>median / worst. Faults overlap: what follows one may be "
                   "the work of another.</p>",
                   table(("fault", "times", "longest silence while it was on",

@@ -63,6 +63,7 @@ class Run:
             self.control.set_up()
             self.cluster.birth()
             self.zero_ns = time.monotonic_ns()
+            self.control.began = self.zero_ns / 1e9  # ends of nodes stand beside faults
             self.work()
         except (Void, RuntimeError, control.ControlError) as error:
             self.result["void"] = str(error)

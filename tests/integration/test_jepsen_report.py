@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What fault tests leave behind for people and other checkers: the EDN, the figures, and the
+pictures of what the checkers find wrong. Nothing is started but the checkers."""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from xml.etree import ElementTree
+
+from cluster import BIN, check, main
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "jepsen"))
+from harness import history, report  # noqa: E402  pylint: disable=wrong-import-position
+from harness import run as run_  # noqa: E402  pylint: disable=wrong-import-position
+
+SVG = "{http://www.w3.org/2000/svg}"
+TOKEN = re.compile(r'\s*(?:([{}\[\]])|("(?:[^"\\]|\\.)*")|([^\s,{}\[\]"]+)),?')
+
+
+def read_edn(text):
+    """A reader of EDN, as far as histories need it: keywords stay as they are."""
+    found = list(TOKEN.finditer(text))
+    check(sum(len(m.group()) for m in found) == len(text), "not EDN:", text)
+    tokens = [next(g for g in m.groups() if g) for m in found]
+
+    def form():
+        token = tokens.pop(0)
+        if token in "[{":
+            parts = []
+            while tokens[0] not in "]}":
+                parts.append(form())
+            tokens.pop(0)
+            return parts if token == "[" else dict(zip(parts[::2], parts[1::2]))
+        if token[0] == '"':
+            return json.loads(token)
+        return {"nil": None, "true": True, "false": False}.get(
+            token, int(token) if token.lstrip("-").isdigit() else token)
+
+    read = form()
+    check(not tokens, "more than one form:", text)
+    return read
+
+
+def test_edn():
+    """Registers carry their key with the value, transactions are Elle's."""
+    for event, want in (
+            ({"process": 3, "type": "info", "f": "cas", "key": 'a"b', "value": [None, "2"],
+              "error": "NOT_KNOWN", "time": 9},
+             {":index": 7, ":process": 3, ":type": ":info", ":f": ":cas",
+              ":value": ['a"b', [None, "2"]], ":error": ":not-known", ":time": 9}),
+            ({"process": 1, "type": "ok", "f": "read", "key": "k", "value": None, "time": -4,
+              "version": 8},
+             {":index": 7, ":process": 1, ":type": ":ok", ":f": ":read", ":value": ["k", None],
+              ":time": -4, ":version": 8}),
+            ({"process": 1, "type": "ok", "f": "txn", "time": 1,
+              "value": [["append", "x", 1], ["r", "y", [2, 3]], ["r", "z", None]]},
+             {":index": 7, ":process": 1, ":type": ":ok", ":f": ":txn", ":time": 1,
+              ":value": [[":append", "x", 1], [":r", "y", [2, 3]], [":r", "z", None]]})):
+        got = read_edn(history.edn_event(7, event))
+        check(got == want, got, "is not", want)
+
+
+def made(*argv):
+    """The events of a history that history-make wrote."""
+    done = subprocess.run([f"{BIN}/history-make", *argv], capture_output=True, text=True,
+                          timeout=60, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_edn_of_a_history():
+    """Every line of both files is the same operation."""
+    events = made("append", "--ops", "500", "--seed", "3")
+    with tempfile.TemporaryDirectory(prefix="holdfast-report-") as folder:
+        record = history.History()
+        record.events = events
+        record.write(folder)
+        with open(f"{folder}/history.edn", encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        with open(f"{folder}/history.jsonl", encoding="utf-8") as f:
+            written = [json.loads(line) for line in f]
+    check(len(lines) == len(events) == len(written), len(lines), len(events))
+    for at, (line, event) in enumerate(zip(lines, written)):
+        form = read_edn(line)
+        check(form[":index"] == at and form[":time"] == event["time"], line)
+        check(form[":value"] == [[f":{m[0]}", *m[1:]] for m in event["value"]], line)
+
+
+def judged(folder, model, events):
+    """What the checker says of them, and a page about it: (said, page)"""
+    record = history.History()
+    record.events = events
+    events = record.write(folder)
+    verdict, said = history.judge(f"{BIN}/history-check", model, f"{folder}/history.jsonl")
+    check(verdict == "invalid", verdict, said)
+    result = {"workload": "register", "nemesis": ["kill"], "verdict": verdict, "why": "wrong",
+              "command": "jepsen/run", "nodes": 3, "concurrency": 2, "measured_s": 10,
+              "checks": {model: {"verdict": verdict, "said": said}}, "operations": {},
+              "exits": [{"at": 2.5, "node": "n1", "status": 1, "expected": False}],
+              "timeline": [{"kind": "kill", "text": "kill <n1>", "begin": 2, "end": 4}]}
+    result["figures"] = report.figures(events, result)
+    node = types.SimpleNamespace(name="n1")
+    os.makedirs(f"{folder}/n1")
+    with open(f"{folder}/n1/log", "w", encoding="utf-8") as f:
+        f.write("a line <of> the log\n")
+    report.write(folder, events, result, [node])
+    with open(f"{folder}/report.html", encoding="utf-8") as f:
+        return said, f.read()
+
+
+def pictures(page):
+    """Every SVG of a page; each must be whole."""
+    return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.S)]
+
+
+def op(process, f, key, value, begin_s, end_s, done="ok", **more):
+    """Both lines of an operation."""
+    asked = None if f == "read" else value
+    return [{"process": process, "type": "invoke", "f": f, "key": key, "value": asked,
+             "time": int(begin_s * 1e9)},
+            {"process": process, "type": done, "f": f, "key": key, "value": value,
+             "time": int(end_s * 1e9), **more}]
+
+
+def test_picture_of_a_stale_read():
+    """The operations that show it, and no others, as bars; the read is marked."""
+    events = [*op(0, "cas", "a", [None, "1"], 1, 1.1, version=1),
+              *op(1, "write", "a", "2", 1.2, 1.3, version=2),
+              *op(2, "write", "b", "7", 1.2, 1.3, version=1),
+              *op(1, "cas", "a", ["1", "9"], 1.31, 1.39, "fail", mismatch=True, seen="2"),
+              *op(3, "read", "a", "1", 1.4, 1.5, version=1)]
+    with tempfile.TemporaryDirectory(prefix="holdfast-report-") as folder:
+        _, page = judged(folder, "register", events)
+    drawn = pictures(page)
+    check(len(drawn) == 4, len(drawn), "pictures: the anomaly, rate, latency, faults")
+    texts = ["".join(t.itertext()) for t in drawn[0].iter(f"{SVG}text")]
+    for want in ("cas a absent → 1 (version 1)", "write a 2 (version 2)",
+                 "read a 1 (version 1)"):
+        check(want in texts, want, "is not in", texts)
+    check(not any(" b " in t for t in texts), "an operation of another key:", texts)
+    red = [r for r in drawn[0].iter(f"{SVG}rect") if r.get("stroke") == "#c00"]
+    check(len(red) == 1, len(red), "bars are marked")
+    row = next(t for t in drawn[0].iter(f"{SVG}text") if t.text.startswith("read a 1"))
+    check(abs(float(row.get("y")) - float(red[0].get("y")) - 15) < 1, "another bar is marked")
+    for want in ('href="n1/log"', 'href="history.jsonl"', "a line &lt;of&gt; the log",
+                 "kill &lt;n1&gt;"):
+        check(want in page, want, "is not in the page")
+
+
+def test_words_of_operations():
+    for pair, want in (
+            (op(0, "cas", "k", ["1", "2"], 0, 1, "fail", mismatch=True, seen=None),
+             "cas k 1 → 2 ✗ saw absent"),
+            (op(0, "cas", "k", ["1", "2"], 0, 1, "fail", mismatch=True),
+             "cas k 1 → 2 ✗ condition not met"),
+            (op(0, "write", "k", "5", 0, 1, "info"), "write k 5 ? not known"),
+            (op(0, "write", "k", "5", 0, 1, "fail"), "write k 5 ✗ not done"),
+            (op(0, "read", "k", None, 0, 1), "read k absent"),
+            (op(0, "delete", "k", None, 0, 1), "delete k")):
+        got = report.describe(*pair)
+        check(got == want, got, "is not", want)
+
+
+def test_picture_of_a_cycle():
+    """A box for every transaction of it, and an arrow for every edge."""
+    for plant, edges in (("G2", 2), ("G1c", 2), ("G-single-realtime", 2)):
+        with tempfile.TemporaryDirectory(prefix="holdfast-report-") as folder:
+            said, page = judged(folder, "append", made("append", "--ops", "300", "--plant", plant))
+        picture = pictures(page)[0]
+        arrows = [p for p in picture.iter(f"{SVG}path") if p.get("marker-end")]
+        boxes = [r for r in picture.iter(f"{SVG}rect") if r.get("rx") == "6"]
+        check(len(arrows) >= edges and len(arrows) == len(boxes), plant, len(arrows), len(boxes))
+        first = report.EDGE.search(said)
+        texts = " ".join("".join(t.itertext()) for t in picture.iter(f"{SVG}text"))
+        check(f"line {first.group(1)}," in texts and f"line {first.group(3)}," in texts, texts)
+
+
+def test_recovery():
+    """Ten operations a second, none from 2 to 5 s; a fault from 2 to 4 s."""
+    times = [t / 10 for t in range(100) if not 20 <= t < 50]
+    events = [e for t in times for e in op(0, "write", "k", "1", t, t + 0.01)]
+    result = {"measured_s": 10,
+              "timeline": [{"kind": "kill", "text": "kill n1", "begin": 2, "end": 4}]}
+    figures = report.figures(events, result)
+    want = {"kind": "kill", "text": "kill n1", "silence_s": 2, "first_success_s": 1.01,
+            "full_rate_s": 1.0}
+    check(figures["recovery"] == [want], figures["recovery"])
+    check(figures["unavailable_share"] == 0.3, figures["unavailable_share"])
+    check(figures["rate_without_faults"] == 10, figures["rate_without_faults"])
+    check(figures["operations"] == figures["ok"] == 70 and figures["ok_share"] == 1, figures)
+
+
+def test_one_clock():
+    """Ends of nodes and faults count their seconds from the same moment, however long the
+    birth of the cluster took."""
+    run = run_.Run.__new__(run_.Run)
+    run.control = types.SimpleNamespace(began=time.monotonic(), set_up=lambda: None,
+                                        fetch_logs=lambda: None, tear_down=lambda: None)
+    run.cluster = types.SimpleNamespace(birth=lambda: time.sleep(0.3))
+    run.result, run.is_over = {}, types.SimpleNamespace(set=lambda: None)
+    run.faults_over = run.is_over
+    run.work = run.end_workers = run.stop_nodes = run.conclude = lambda: None
+    run.perform()
+    check(abs(run.control.began - run.zero_ns / 1e9) < 1e-6, run.control.began, run.zero_ns)
+
+
+if __name__ == "__main__":
+    main(test_edn, test_edn_of_a_history, test_picture_of_a_stale_read, test_words_of_operations,
+         test_picture_of_a_cycle, test_recovery, test_one_clock)
