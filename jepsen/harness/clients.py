@@ -13,8 +13,6 @@ import sys
 import threading
 import time
 
-from . import redis
-
 PROCESSES_MAX = 10**6  # numbers of workers' own processes stay below
 HERE = os.path.dirname(os.path.abspath(__file__))
 LATE_S = 20  # beyond its own deadline, then a client process counts as hung
@@ -79,16 +77,15 @@ class Worker(threading.Thread):
 
     def argv(self):
         run = self.run_
-        if self.kind == "redis":
-            return run.control.client_command([sys.executable, "-B", redis.CLIENT,
-                                               run.cluster.endpoints])
+        nodes = run.cluster.endpoints.split(",")
+        first = self.number % len(nodes)  # not all of them talk to the same one first
+        if self.kind == "control":
+            return run.control.client_command(run.cluster.client_argv(first))
         if self.kind == "cli":
             program = [sys.executable, "-B", os.path.join(HERE, "cli_client.py"),
                        os.path.join(run.options.bin, "holdfast")]
         else:
             program = [os.path.join(run.options.bin, "jepsen-client"), "--endpoints"]
-        nodes = run.cluster.endpoints.split(",")
-        first = self.number % len(nodes)  # not all of them talk to the same one first
         endpoints = ",".join(nodes[first:] + nodes[:first])
         mode = [] if self.kind == "cli" else ["--read-mode", run.options.read_mode]
         return run.control.client_command([*program, endpoints, *mode])

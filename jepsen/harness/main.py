@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from . import needs, nemesis, net, redis, run, workloads
+from . import needs, nemesis, net, run, systems, workloads
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
@@ -40,9 +40,11 @@ def parser_of(doc):
     add("--nemesis", default="all", metavar="N,…",
         help="all, none, or some of: " + ", ".join(nemesis.KINDS))
     add("--time", type=float, default=60, metavar="S", help="seconds with faults (60)")
-    add("--system", choices=("holdfast", *redis.SYSTEMS), default="holdfast",
-        help="what is tested; a control: one Redis that syncs every write, or once a second (then "
-             "it must lose some when power goes). Installs Debian's redis-server if there is none")
+    add("--system", choices=tuple(systems.ALL), default="holdfast",
+        help="what is tested, or a control: one Redis that syncs every write, or once a second "
+             "(it must lose some when power goes), or with replicas where clients read (they must "
+             "see what is old); a cluster of etcd, or one with reads that any member answers by "
+             "itself (the same). Installs Debian's package of it if there is none")
     add("--nodes", type=int, default=5, metavar="N", help="3 to 9 (5)")
     add("--concurrency", type=int, default=20, metavar="N", help="client processes (20)")
     add("--rate", type=float, default=500, metavar="R", help="operations a second, of all (500)")
@@ -67,6 +69,8 @@ def parser_of(doc):
         help="with fewer answers a second a run is void (20)")
     add("--floor-share", type=float, default=0.3, metavar="X",
         help="with a smaller share of answers a run is void (0.3)")
+    add("--expect", choices=("valid", "invalid"), default="valid",
+        help="invalid: of a control that must be; its exit status is 0 then, and 1 if it is valid")
     add("--disk-mib", type=int, default=256, metavar="N", help="size of small disks (256)")
     add("--keep-data", action="store_true", help="leave the nodes' data folders")
     add("--ssh", metavar="HOST,…", help="on these machines instead of namespaces")
@@ -173,27 +177,28 @@ def check_sizes(options):
 
 def check_control(options):
     """What is wrong for a system that is not Holdfast: it has a few workloads and faults."""
-    name = f"--system {options.system}"
-    if options.workload not in redis.WORKLOADS:
-        return f"{name} has the workloads {', '.join(redis.WORKLOADS)}"
-    if not set(options.nemesis.split(",")) <= {"all", "none", *redis.NEMESES}:
-        return f"{name} has the nemeses {', '.join(redis.NEMESES)}"
+    name, system = f"--system {options.system}", systems.ALL[options.system]
+    nemeses = system.nemeses(options.system)
+    if options.workload not in system.WORKLOADS:
+        return f"{name} has the workloads {', '.join(system.WORKLOADS)}"
+    if not set(options.nemesis.split(",")) <= {"all", "none", *nemeses}:
+        return f"{name} has the nemeses {', '.join(nemeses)}"
     if options.ssh or options.binary_b or options.plant or options.clients != "mixed":
         return f"{name} takes no --ssh, --binary-b, --plant, --clients"
     if options.nemesis == "all":
-        options.nemesis = ",".join(redis.NEMESES)
-    options.nodes = 1
-    return check_sizes(options) or redis.install()
+        options.nemesis = ",".join(nemeses)
+    options.nodes = system.nodes_of(options.system, options.nodes)
+    return check_sizes(options) or system.install()
 
 
 def check(options):
     """What is wrong with the flags; None if nothing is."""
     if options.workload not in workloads.ALL:
         return f"no workload '{options.workload}': {', '.join(workloads.ALL)}"
-    if options.system != "holdfast":
-        return check_control(options)
     if not 3 <= options.nodes <= 9:
         return "--nodes is 3 to 9"
+    if options.system != "holdfast":
+        return check_control(options)
     if options.clients not in ("mixed", *workloads.ALL[options.workload].clients):
         return f"--clients: {options.workload} has no clients of the kind {options.clients}"
     if options.ssh and not re.fullmatch(r"/[\w./-]+", options.there):
@@ -350,7 +355,13 @@ def single(parser, argv, folder, quiet):
         result = perform(options, argv, seed, folder)
     except Refused as error:
         return 2, str(error)
-    return EXITS[result["verdict"]], summary(result, folder)
+    return status_of(result["verdict"], options.expect), summary(result, folder)
+
+
+def status_of(verdict, expected):
+    """Void and unknown are never what was expected."""
+    status = EXITS[verdict]
+    return 1 - status if expected == "invalid" and status < 2 else status
 
 
 def show(runs):
@@ -371,7 +382,7 @@ def several(parser, runs, folder):
         if not text.startswith("unsupported: "):
             statuses.append(status)
     counts = [statuses.count(s) for s in (0, 1, 2)]
-    print(f"{counts[0]} valid, {counts[1]} invalid, {counts[2]} void or unknown, "
+    print(f"{counts[0]} as they must be, {counts[1]} not, {counts[2]} void or unknown, "
           f"{len(runs) - len(statuses)} unsupported")
     return 1 if counts[1] else 2 if counts[2] or not statuses else 0
 

@@ -9,6 +9,21 @@ FAKETIME = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
 PROGRAMS = ("holdfast", "holdfastd", "jepsen-client", "jepsen-sender", "history-check")
 
 
+def install(program, package):
+    """Debian's package, if there is no such program; None, or what went wrong. No service of
+    it is started."""
+    if shutil.which(program):
+        return None
+    print(f"jepsen/run: apt-get install {package}", flush=True)
+    script = ("set -e; apt-get -q update || true; p=/usr/sbin/policy-rc.d; "
+              "if [ ! -e $p ]; then printf '#!/bin/sh\\nexit 101\\n' > $p; chmod 755 $p; "
+              "trap 'rm -f '$p EXIT; fi; "
+              "DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "
+              + package)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    return None if shutil.which(program) else f"{program} is missing: {done.stderr.strip()[-300:]}"
+
+
 def faketime_library():
     return FAKETIME[0] if FAKETIME else None
 

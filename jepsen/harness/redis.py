@@ -1,67 +1,87 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A single Redis in place of the cluster: a control for workloads, faults and checkers. With
-every write synced before it is answered nothing that was acknowledged may be lost; with a sync
-a second, a loss of power takes what was acknowledged since, and the checkers must say so."""
+"""Redis in place of the cluster: a control for workloads, faults and checkers. With every write
+synced before it is answered a single one may lose nothing that was acknowledged; with a sync a
+second, a loss of power takes what was acknowledged since, and with replicas that hear of writes
+after they were acknowledged, those who read there see what is old: the checkers must say so."""
 import os
-import shutil
 import subprocess
 import sys
 import time
 
+from . import needs
+
 PORT = 6379
 SERVER = "redis-server"
-SYSTEMS = {"redis": "always", "redis-everysec": "everysec"}  # name: appendfsync
+# name: appendfsync
+SYSTEMS = {"redis": "always", "redis-everysec": "everysec", "redis-replicas": "always"}
 WORKLOADS = ("register", "set", "counter")
-NEMESES = ("kill", "pause", "reset", "power")
 CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "redis_client.py")
 
 
+def nemeses(system):
+    if system == "redis-replicas":
+        return ("kill", "pause", "partition", "reset", "power")
+    return ("kill", "pause", "reset", "power")
+
+
+def nodes_of(system, nodes):
+    return nodes if system == "redis-replicas" else 1
+
+
 def install():
-    """Debian's package, if there is no redis-server; None, or what went wrong. No service of it
-    is started."""
-    if shutil.which(SERVER):
-        return None
-    print("jepsen/run: apt-get install redis-server", flush=True)
-    script = ("set -e; apt-get -q update || true; p=/usr/sbin/policy-rc.d; "
-              "if [ ! -e $p ]; then printf '#!/bin/sh\\nexit 101\\n' > $p; chmod 755 $p; "
-              "trap 'rm -f '$p EXIT; fi; "
-              "DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "
-              "redis-server")
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
-    return None if shutil.which(SERVER) else f"{SERVER} is missing: {done.stderr.strip()[-300:]}"
+    return needs.install(SERVER, "redis-server")
 
 
 class Cluster:
-    """What harness/holdfast.py is for a cluster, as far as one server has it."""
-    client_kind = "redis"
+    """What harness/holdfast.py is for a cluster, as far as Redis has it. The first node is the
+    primary for good."""
+    client_kind = "control"
 
     def __init__(self, control, options):
         self.control, self.options, self.nodes = control, options, control.nodes
-        self.endpoints = f"{self.nodes[0].address}:{PORT}"
+        self.endpoints = ",".join(f"{n.address}:{PORT}" for n in self.nodes)
         control.program = lambda node: [SERVER, node.conf]
 
+    def client_argv(self, first):
+        """A client process that reads at the node with this index."""
+        nodes = self.endpoints.split(",")
+        return [sys.executable, "-B", CLIENT, nodes[0], nodes[first]]
+
     def birth(self):
-        node = self.nodes[0]
-        self.control.write(
-            node.conf, f"bind {node.address}\nport {PORT}\nprotected-mode no\ndir {node.data}\n"
-            f"appendonly yes\nappendfsync {SYSTEMS[self.options.system]}\nsave \"\"\n"
-            "auto-aof-rewrite-percentage 0\n", node)
-        self.control.start(node)
+        for node in self.nodes:
+            follow = "" if node is self.nodes[0] else f"replicaof {self.nodes[0].address} {PORT}\n"
+            self.control.write(
+                node.conf, f"bind {node.address}\nport {PORT}\nprotected-mode no\n"
+                f"dir {node.data}\nappendonly yes\n"
+                f"appendfsync {SYSTEMS[self.options.system]}\nsave \"\"\n"
+                f"auto-aof-rewrite-percentage 0\nrepl-diskless-sync-delay 0\n{follow}", node)
+            self.control.start(node)
         if not self.wait_serving(30):
             raise RuntimeError(f"{SERVER} was started and serves nothing")
+        if not all(self.is_seen(i) for i in range(len(self.nodes))):
+            raise RuntimeError("a replica does not follow")
 
-    def wait_serving(self, seconds):
-        """Wait until a write is acknowledged."""
+    def says(self, first, request, words, seconds):
+        """Wait until a client that reads at that node says so."""
         until = time.monotonic() + seconds
-        request = '{"f":"write","key":"jepsen-ready","value":"1","timeout_ms":1000}\n'
-        argv = self.control.client_command([sys.executable, "-B", CLIENT, self.endpoints])
+        argv = self.control.client_command(self.client_argv(first))
         while time.monotonic() < until:
             done = subprocess.run(argv, input=request, capture_output=True, text=True,
                                   timeout=20, check=False)
-            if '"type": "ok"' in done.stdout:
+            if words in done.stdout:
                 return True
             time.sleep(0.2)
         return False
+
+    def wait_serving(self, seconds):
+        """Wait until a write is acknowledged."""
+        return self.says(0, '{"f":"write","key":"jepsen-ready","value":"1","timeout_ms":1000}\n',
+                         '"type": "ok"', seconds)
+
+    def is_seen(self, first):
+        """Has the node heard of what was written?"""
+        return self.says(first, '{"f":"read","key":"jepsen-ready","timeout_ms":1000}\n',
+                         '"value": "1"', 20)
 
     def leader(self):
         return self.nodes[0]
@@ -70,4 +90,4 @@ class Cluster:
         return {}
 
     def replicas_alike(self):
-        return "unsupported", "one server has no replicas"
+        return "unsupported", "Redis is asked nothing about its replicas"

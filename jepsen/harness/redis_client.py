@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A client of Redis: the same lines of JSON as jepsen-client, in RESP over one connection.
+"""A client of Redis: the same lines of JSON as jepsen-client, in RESP over one connection to
+each of the two that it is told: where it writes, and where it reads.
 
-    redis_client.py HOST:PORT
+    redis_client.py PRIMARY_HOST:PORT READS_HOST:PORT
 """
-import json
 import socket
 import sys
 import time
 
-ADDRESS = sys.argv[1].rsplit(":", 1)
+import answers
+
+READS = ("read", "scan")
 # What one command does is done as one: Redis runs a script to its end.
 CAS = """local now = redis.call('GET', KEYS[1])
 local met = ARGV[1] == 'absent' and not now or ARGV[1] == 'value' and now == ARGV[2]
@@ -27,9 +29,10 @@ class Refused(Exception):
 
 
 class Connection:
-    def __init__(self, until):
+    def __init__(self, endpoint, until):
+        host, port = endpoint.rsplit(":", 1)
         left = max(0.001, until - time.monotonic())
-        self.socket = socket.create_connection((ADDRESS[0], int(ADDRESS[1])), left)
+        self.socket = socket.create_connection((host, int(port)), left)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
 
@@ -97,36 +100,34 @@ def done(request, said):
 
 
 class Client:
-    def __init__(self):
-        self.connection = None
+    def __init__(self, primary, reads_at):
+        self.endpoints = {False: primary, True: reads_at}
+        self.connections = {}  # endpoint -> Connection
+
+    def connection(self, endpoint, until):
+        if endpoint not in self.connections:
+            self.connections[endpoint] = Connection(endpoint, until)
+        return self.connections[endpoint]
 
     def perform(self, request):
         until = time.monotonic() + request["timeout_ms"] / 1000
-        while self.connection is None:
+        is_read = request["f"] in READS
+        endpoint, connection = self.endpoints[is_read], None
+        while connection is None:
             try:
-                self.connection = Connection(until)
+                connection = self.connection(endpoint, until)
             except OSError as error:
                 if time.monotonic() > until - 0.05:
                     return {"type": "fail", "error": "UNAVAILABLE", "message": str(error)}
                 time.sleep(0.05)
         try:
-            return done(request, self.connection.ask(words_of(request), until))
+            return done(request, connection.ask(words_of(request), until))
         except Refused as error:
             return {"type": "fail", "error": "REFUSED", "message": str(error)}
         except OSError as error:
-            self.connection.socket.close()
-            self.connection = None
-            is_read = request["f"] in ("read", "scan")
+            self.connections.pop(endpoint).socket.close()
             return {"type": "fail" if is_read else "info", "error": "LOST", "message": str(error)}
 
 
-def main():
-    client = Client()
-    for line in sys.stdin:
-        began = time.monotonic_ns()
-        answer = client.perform(json.loads(line))
-        print(json.dumps({**answer, "t0": began, "t1": time.monotonic_ns()}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answers.serve(Client(*sys.argv[1:3]))

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 
-from . import clients, control, history, holdfast, nemesis, net, redis, report, workloads
+from . import clients, control, history, nemesis, net, report, systems, workloads
 
 TELLING = re.compile(r"^holdfastd: |Z error |assertion|damaged")
 FIRST_S = 30  # of a cluster without faults, for each of the first operations
@@ -45,8 +45,7 @@ class Run:
             self.control = control.LocalControl(options, nodes)
             self.control.net.wire_program = os.path.join(options.bin, "jepsen-wire")
         self.nodes = nodes
-        system = holdfast if options.system == "holdfast" else redis
-        self.cluster = system.Cluster(self.control, options)
+        self.cluster = systems.ALL[options.system].Cluster(self.control, options)
         self.nemesis = None
         if options.nemesis:
             self.nemesis = nemesis.Nemesis(self, options.nemesis, options.seed, options.pace,

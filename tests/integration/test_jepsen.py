@@ -43,6 +43,8 @@ def test_refusals():
                         (("--workload", "set", "--clients", "sender"), "no clients of the kind"),
                         (("--system", "redis", "--workload", "bank"), "has the workloads"),
                         (("--system", "redis", "--nemesis", "partition"), "has the nemeses"),
+                        (("--system", "etcd", "--workload", "watch"), "has the workloads"),
+                        (("--system", "etcd", "--nemesis", "kill,power"), "has the nemeses"),
                         (("--bin", "/nowhere"), "jepsen-client is not in /nowhere")):
         done = run(*argv)
         check(done.returncode == 2 and words in done.stderr, argv, done.returncode, done.stderr)
