@@ -23,14 +23,17 @@ def address(index):
 
 
 def table(name):
-    """The rules that a namespace begins with: nothing is dropped."""
+    """The rules that a namespace begins with: nothing is dropped. The resets that rules send pass
+    through both chains themselves, and must not be rejected there."""
     return (f"table inet {name} {{\n"
             "  set silenced { type ipv4_addr; }\n"
             "  set resets { type ipv4_addr; }\n"
             "  chain incoming { type filter hook input priority 0;\n"
-            "    ip saddr @resets meta l4proto tcp reject with tcp reset\n"
-            "    ip saddr @silenced drop\n  }\n"
+            "    ip saddr @silenced drop\n"
+            "    tcp flags & rst == rst accept\n"
+            "    ip saddr @resets meta l4proto tcp reject with tcp reset\n  }\n"
             "  chain outgoing { type filter hook output priority 0;\n"
+            "    tcp flags & rst == rst accept\n"
             "    ip daddr @resets meta l4proto tcp reject with tcp reset\n  }\n}\n")
 
 

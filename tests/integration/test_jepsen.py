@@ -289,6 +289,88 @@ def test_rate_of_a_link():
     check(arrived == 100000 and frames["delayed"] == 0 == frames["queued"], frames)
 
 
+LISTEN = """
+import socket
+udp = socket.socket(type=socket.SOCK_DGRAM)
+udp.bind(("", 4001))
+udp.settimeout(20)
+print("listens", flush=True)
+while (word := udp.recv(99).decode()) != "end":
+    print(word, flush=True)
+"""
+TELL = 'echo -n "$2" > "/dev/udp/$1/4001" || true'  # rules on the way out may refuse it
+
+
+def heard(links, name, senders):
+    """Of which of these members that one hears a packet; "c" of the clients comes through."""
+    index = links.members.index(name) + 1
+    with subprocess.Popen(links.inside(name, [sys.executable, "-c", LISTEN]), text=True,
+                          stdout=subprocess.PIPE) as listener:
+        check(listener.stdout.readline() == "listens\n", "no listener")
+        for sender in (*senders, "c"):
+            for word in [sender, "end"] if sender == "c" else [sender]:
+                subprocess.run(links.inside(sender, ["bash", "-c", TELL, "tell",
+                                                     net.address(index), word]),
+                               check=True, timeout=20)
+        return set(listener.stdout.read().split()) - {"c"}
+
+
+def test_rules_cut():
+    """One way alone, until the rules say otherwise; through the bridge and through jepsen-wire."""
+    for kind in ("bridge", "wire") if os.path.exists("/dev/net/tun") else ("bridge",):
+        links = net.Network(["n1", "n2", "n3"], kind)
+        links.wire_program = os.path.join(BIN, "jepsen-wire")
+        try:
+            links.set_up()
+            links.apply("n2", frozenset([net.address(1)]), frozenset())
+            got = heard(links, "n2", ["n1", "n3"]), heard(links, "n1", ["n2", "n3"])
+            check(got == ({"n3"}, {"n2", "n3"}), kind, got)
+            links.apply("n2", frozenset(), frozenset())
+            got = heard(links, "n2", ["n1", "n3"])
+            check(got == {"n1", "n3"}, kind, got)
+        finally:
+            links.tear_down()
+
+
+SPEAK = """
+import socket, sys
+peer = socket.create_connection((sys.argv[1], 4000), 10)
+print("connected", flush=True)
+sys.stdin.readline()
+try:
+    peer.sendall(b"more")
+    peer.settimeout(5)
+    peer.recv(1)
+    print("nothing")
+except ConnectionResetError:
+    print("reset")
+except TimeoutError:
+    print("silence")
+"""
+
+
+def test_rules_reset():
+    """A connection that speaks while rules of n1 say so ends in a reset, whoever of both speaks."""
+    for speaks, listens, index in (("c", "n1", 1), ("n1", "c", 2)):
+        links = net.Network(["n1"], "bridge")
+        try:
+            links.set_up()
+            with subprocess.Popen(links.inside(listens, [sys.executable, "-c", RECEIVE]),
+                                  text=True, stdout=subprocess.PIPE) as receiver:
+                check(receiver.stdout.readline() == "listens\n", "no receiver")
+                with subprocess.Popen(
+                        links.inside(speaks, [sys.executable, "-c", SPEAK, net.address(index)]),
+                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as speaker:
+                    check(speaker.stdout.readline() == "connected\n", "no connection")
+                    everyone = frozenset([net.address(1), net.address(2)])
+                    links.apply("n1", frozenset(), everyone)
+                    said, _ = speaker.communicate("go\n", timeout=30)
+                receiver.kill()
+            check(said == "reset\n", speaks, "speaks:", said)
+        finally:
+            links.tear_down()
+
+
 def test_interrupted():
     """SIGINT in the middle: processes and namespaces are gone afterwards."""
     before = namespaces()
@@ -316,5 +398,5 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
          test_ends_are_judged, test_verdicts,
-         test_orders_of_links, test_rate_of_a_link, test_smoke, test_sent_twice, test_second_build,
+         test_orders_of_links, test_rate_of_a_link, test_rules_cut, test_rules_reset, test_smoke, test_sent_twice, test_second_build,
          test_interrupted)
