@@ -27,6 +27,7 @@ class Run:
         self.faults_over = threading.Event()  # for the nemesis
         self.workers = []
         self.slow_orders = {}
+        self.lone = clients.PROCESSES_MAX  # the process number of those who work one by one
         self.rotten = None  # the node whose files a fault spoils
         self.zero_ns = time.monotonic_ns()
         self.result = {"workload": options.workload, "nemesis": options.nemesis,
@@ -80,7 +81,7 @@ class Run:
         """One after another, each again and again until it succeeds. What one of them never
         did in so many seconds; None if all succeeded."""
         worker = clients.Worker(self, 0, self.cluster.client_kind or "library")
-        worker.process = 1000000
+        worker.process = self.lone
         stuck = None
         for op in operations:
             until = time.monotonic() + seconds
@@ -90,6 +91,7 @@ class Run:
                 worker.process += 1
                 time.sleep(0.5)
             worker.process += 1
+        self.lone = worker.process
         if worker.agent is not None:
             worker.agent.close()
         return stuck

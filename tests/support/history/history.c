@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/map.h"
 
 /* What a process is doing. */
 struct open_op {
@@ -20,6 +21,7 @@ struct parser {
     struct open_op *open; /* sorted by process */
     size_t open_count;
     size_t open_cap;
+    struct map ended; /* processes with an outcome that is not known, which never speak again */
     struct err *err;
 };
 
@@ -210,6 +212,8 @@ static int on_invoke(struct parser *p, const struct event *e, size_t at, bool is
     struct history *h = p->h;
     if (is_busy)
         return bad(p, "the process is not done with its last operation");
+    if (map_get(&p->ended, (uint64_t)e->process) != NULL)
+        return bad(p, "the process goes on after an operation whose outcome it does not know");
     if (h->count == h->cap)
         h->ops = grown(h->ops, &h->cap, sizeof *h->ops);
     if (p->open_count == p->open_cap)
@@ -250,6 +254,8 @@ static int on_completion(struct parser *p, const struct event *e, size_t at,
     op->change = e->change;
     if (outcome != HISTORY_INFO)
         op->return_ns = e->time;
+    else if (map_put(&p->ended, (uint64_t)e->process, p->h) != 0)
+        return bad(p, "too many operations whose outcome is not known");
     p->open_count--;
     memmove(&p->open[at], &p->open[at + 1], (p->open_count - at) * sizeof p->open[0]);
     return 0;
@@ -301,6 +307,7 @@ static int parse_line(struct parser *p, struct slice line)
 static void parser_init(struct parser *p, struct history *h, struct err *err)
 {
     *p = (struct parser){.h = h, .err = err};
+    map_init(&p->ended);
     p->nodes = grown(NULL, &p->nodes_cap, sizeof *p->nodes);
 }
 
@@ -308,6 +315,7 @@ static void parser_fini(struct parser *p)
 {
     free(p->nodes);
     free(p->open);
+    map_fini(&p->ended);
 }
 
 int history_parse(struct history *h, struct slice text, struct err *err)

@@ -16,6 +16,8 @@
 #define INVOKE "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"key\":\"a\",\"time\":10}\n"
 #define OK(more) "{\"process\":1,\"type\":\"ok\",\"f\":\"read\",\"time\":20" more "}\n"
 
+#define INFO "{\"process\":1,\"type\":\"info\",\"f\":\"read\",\"time\":20}\n"
+
 static const struct {
     const char *text;
     const char *want; /* NULL: fine; else part of the error */
@@ -47,6 +49,9 @@ static const struct {
     {INVOKE "{\"process\":1,\"type\":\"ok\",\"f\":\"read\",\"key\":\"b\",\"time\":20}",
      "another operation"},
     {INVOKE "{\"process\":1,\"type\":\"ok\",\"f\":\"read\",\"time\":9}", "ends before it began"},
+    {INVOKE INFO, NULL},
+    {INVOKE INFO INVOKE, "line 3: the process goes on after"},
+    {INVOKE INFO "{\"process\":2,\"type\":\"invoke\",\"f\":\"read\",\"time\":30}\n", NULL},
     {INVOKE OK(",\"value\":{}"), "\"value\" is no"},
     {INVOKE OK(",\"value\":true"), "\"value\" is no"},
     {INVOKE OK(",\"value\":1.5"), "\"value\" is no"},
@@ -237,7 +242,7 @@ static const struct script scripts[] = {
      HISTORY_VALID, NULL},
     {"happened twice", history_judge_session, "0 add 1 0-1;0 read null=[1,1] 2-3", HISTORY_INVALID,
      "twice: element '1'"},
-    {"unknown and happened twice", history_judge_session, "0 add 1 0-1?;0 read null=[1,1] 2-3",
+    {"unknown and happened twice", history_judge_session, "0 add 1 0-1?;1 read null=[1,1] 2-3",
      HISTORY_INVALID, "twice"},
     {"failed and happened", history_judge_session, "0 add 1 0-1!;0 read null=[1] 2-3",
      HISTORY_INVALID, "from nowhere"},
@@ -284,9 +289,9 @@ static const struct script scripts[] = {
     {"refused here, done there", history_judge_session,
      "0 add 1 0-1! k 0 s;1 add 1 2-3 k 5 s;0 read null=[1] 4-5", HISTORY_VALID, "results 1"},
     {"lost here, done there, not to be seen", history_judge_session,
-     "0 add 1 0-1? k 0 s;1 add 1 2-3 k 5 s;0 read null=[] 4-5", HISTORY_INVALID, "lost"},
+     "0 add 1 0-1? k 0 s;1 add 1 2-3 k 5 s;2 read null=[] 4-5", HISTORY_INVALID, "lost"},
     {"lost here, refused there", history_judge_session,
-     "0 add 1 0-1? k 0 s;1 add 1 2-3! k 0 s;0 read null=[] 4-5;0 read null=[1] 6-7", HISTORY_VALID,
+     "0 add 1 0-1? k 0 s;1 add 1 2-3! k 0 s;2 read null=[] 4-5;2 read null=[1] 6-7", HISTORY_VALID,
      "results 0"},
     {"refused everywhere, and done", history_judge_session,
      "0 add 1 0-1! k 0 s;1 add 1 2-3! k 0 s;0 read null=[1] 4-5", HISTORY_INVALID, "from nowhere"},
@@ -367,11 +372,11 @@ static const struct script scripts[] = {
      "1 watch null=[[\"a\",1,5]] 0-6 w;1 watch null=[[\"a\",3,9]] 7-8 w",
      HISTORY_INVALID, "gap"},
     {"a gap that another one saw", history_judge_watch,
-     "0 write 1 0-1 a 5;0 write 2 2-3? a;0 write 3 4-5 a 9;"
+     "0 write 1 0-1 a 5;0 write 2 2-3? a;3 write 3 4-5 a 9;"
      "1 watch null=[[\"a\",1,5],[\"a\",3,9]] 0-6 w;2 watch null=[[\"a\",2,7]] 0-6 u",
      HISTORY_INVALID, "gap"},
     {"unknown and not seen", history_judge_watch,
-     "0 write 1 0-1 a 5;0 write 2 2-3? a;0 write 3 4-5 a 9;"
+     "0 write 1 0-1 a 5;0 write 2 2-3? a;3 write 3 4-5 a 9;"
      "1 watch null=[[\"a\",1,5],[\"a\",3,9]] 0-6 w",
      HISTORY_VALID, NULL},
     {"begun late", history_judge_watch,
