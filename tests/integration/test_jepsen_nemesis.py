@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The faults of the fault tests without a cluster: what each asks of the control interface, that
+partitions have the shapes that they are named after, and that nothing of a fault is left when it
+has ended, in whatever order faults begin and end."""
+import itertools
+import os
+import random
+import sys
+import threading
+import time
+import types
+
+from cluster import check, main
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "jepsen"))
+from harness import clients, control, history, nemesis, workloads  # noqa: E402  pylint: disable=wrong-import-position
+
+
+class Machines(control.Control):
+    """The control interface over nothing: it remembers what was asked."""
+
+    def __init__(self, count):
+        nodes = [control.Node(i, f"10.0.0.{i}", f"/n{i}") for i in range(1, count + 1)]
+        super().__init__(types.SimpleNamespace(binary_b=None), nodes)
+        self.running = {n.number for n in nodes}
+        self.paused, self.full, self.spoiled = set(), set(), []
+        self.clocks, self.disks, self.links, self.asked = {}, {}, [], []
+        for node in nodes:
+            node.is_wanted = True
+
+    def is_running(self, node):
+        return node.number in self.running
+
+    def note(self, what, *nodes):
+        self.asked.append((what, *(n.number for n in nodes)))
+
+    def kill(self, node):
+        self.note("kill", node)
+        self.running.discard(node.number)
+        self.paused.discard(node.number)
+        node.is_wanted = False
+
+    def stop(self, node, seconds=20):
+        self.kill(node)
+
+    def start(self, node):
+        self.note("start", node)
+        self.running.add(node.number)
+        self.paused.discard(node.number)
+        node.is_wanted = True
+
+    def pause(self, node):
+        self.note("pause", node)
+        if self.is_running(node):
+            self.paused.add(node.number)
+
+    def resume(self, node):
+        self.paused.discard(node.number)
+
+    def reset(self, numbers, seconds):
+        self.asked.append(("reset", *numbers))
+
+    def apply_cuts(self):
+        self.asked.append(("cuts", len(self.cuts)))
+
+    def slow(self, orders):
+        self.links = orders
+
+    def set_clock(self, node, offset_s):
+        self.clocks[node.number] = offset_s
+
+    def disk_fault(self, node, **fields):
+        self.disks.setdefault(node.number, {}).update(fields)
+
+    def power_off(self, node, seed, mode=None):
+        self.kill(node)
+        self.note("power", node)
+        return '{"sectors":7}'
+
+    def fill(self, node, leave_bytes):
+        self.full.add(node.number)
+
+    def unfill(self, node):
+        self.full.discard(node.number)
+
+    def files(self, node):
+        return [(f"{node.data}/log/{i}.raftlog", 4096, i) for i in range(3)] + [
+            (f"{node.data}/engine/{i}.tbl", 9000, i) for i in range(3)] + [
+                (f"{node.data}/engine/MANIFEST-1", 500, 9.0)]
+
+    def flip(self, node, path, offset, bit):
+        self.spoiled.append((node.number, path, offset))
+
+    def truncate(self, node, path, size):
+        self.spoiled.append((node.number, path, size))
+
+    def empty(self, node):
+        self.note("empty", node)
+
+
+class Cluster:
+    """Answers of an operator's commands, some of which fail."""
+
+    def __init__(self, machines, rng):
+        self.machines, self.rng, self.nodes = machines, rng, machines.nodes
+        self.drained = set()
+
+    def leader(self):
+        return self.rng.choice([None, *self.nodes])
+
+    def cli(self, *argv, **_more):
+        is_done = self.rng.random() < 0.7
+        if argv[0] == "node" and is_done:
+            (self.drained.discard if argv[1] == "undrain" else self.drained.add)(int(argv[2]))
+        return types.SimpleNamespace(returncode=0 if is_done else 4, stdout="", stderr="said")
+
+    def probe(self):
+        return {"range merge"}
+
+    def ranges(self):
+        return self.rng.choice([[], [1], [1, 5, 9]])
+
+    def replicas(self):
+        return self.rng.choice([{}, {self.nodes[0]: 4}])
+
+    def store_id(self, node):
+        return self.rng.choice([None, node.number])
+
+    def stores(self):
+        return {n.number: self.rng.choice(["up", "removed"]) for n in self.nodes}
+
+    def renew(self, node):
+        self.machines.empty(node)
+        self.drained.discard(node.number)
+
+    def wait_serving(self, _seconds):
+        return True
+
+
+def world(count, seed):
+    rng = random.Random(f"cluster/{seed}")
+    machines = Machines(count)
+    made = types.SimpleNamespace(
+        control=machines, nodes=machines.nodes, cluster=Cluster(machines, rng), slow_orders={},
+        rotten=None, zero_ns=time.monotonic_ns(), faults_over=threading.Event(),
+        workload=types.SimpleNamespace(some_key=lambda rng: f"k{rng.randrange(9)}"))
+    made.apply_slow = lambda: machines.slow(
+        [o for orders in made.slow_orders.values() for o in orders])
+    made.nemesis = nemesis.Nemesis(made, list(nemesis.KINDS), seed, 3, 3)
+    return made
+
+
+def heard_by(pairs, nodes):
+    """{number: of whom it hears, itself with them}"""
+    numbers = [n.number for n in nodes]
+    return {b: {a for a in numbers if (a, b) not in pairs} for b in numbers}
+
+
+def is_mutual(pairs):
+    return all((b, a) in pairs for a, b in pairs)
+
+
+def groups(heard):
+    """The sets that one can walk to from each."""
+    found = []
+    for start in heard:
+        seen, todo = {start}, [start]
+        while todo:
+            more = heard[todo.pop()] - seen
+            seen |= more
+            todo += more
+        found.append(frozenset(seen))
+    return set(found)
+
+
+def check_shape(text, pairs, nodes):
+    """Is it what its text says?"""
+    count, heard = len(nodes), heard_by(pairs, nodes)
+    check(all(a != b for a, b in pairs), text, "cuts a node from itself")
+    if text.startswith("one way"):
+        check(not is_mutual(pairs) and pairs, text, pairs)
+        sides = ({a for a, _ in pairs}, {b for _, b in pairs})
+        check(1 in map(len, sides), text, pairs)
+        return
+    check(is_mutual(pairs), text, pairs)
+    if text.startswith("halves"):
+        check({len(g) for g in groups(heard)} == {count // 2, count - count // 2}, text, heard)
+    elif text.startswith("isolate"):
+        check({len(g) for g in groups(heard)} == {1, count - 1}, text, heard)
+    elif text.startswith("majorities ring"):
+        check(all(len(h) > count / 2 for h in heard.values()), text, heard)
+        check(len({frozenset(h) for h in heard.values()}) == count, text, heard)
+        check(pairs, text, "cuts nothing")
+    else:
+        check(text.startswith("bridge over n"), text)
+        over = int(text[len("bridge over n"):text.index(":")])
+        check(heard[over] == set(heard), text, heard)
+        apart = groups({n: h - {over} for n, h in heard.items() if n != over})
+        check(len(apart) == 2, text, apart)
+
+
+def test_shapes_of_partitions():
+    """For 3 to 9 nodes; every shape comes."""
+    for count in range(3, 10):
+        made, texts = world(count, count), set()
+        for seed in range(300):
+            fault = nemesis.Partition("partition", made, random.Random(seed))
+            fault.begin()
+            pairs = made.control.cuts[fault.token]
+            check_shape(fault.text, pairs, made.nodes)
+            texts.add(fault.text.split(" n")[0].split(":")[0])
+            fault.end()
+            check(not made.control.cuts, fault.text, "is left")
+        want = {"halves", "isolate", "isolate the leader", "one way"}
+        want |= {"majorities ring", "bridge over"} if count > 3 else set()
+        check(texts == want, count, texts)
+
+
+def test_cuts_add_up():
+    """Two partitions at once: what either cuts is cut, and the end of one leaves the other."""
+    made = world(3, 1)
+    power = made.control
+    power.cut("a", {(1, 2)})
+    power.cut("b", {(1, 2), (3, 2)})
+    drops = lambda: {n.number: set(power.rules_of(n)[0]) for n in made.nodes}  # noqa: E731
+    check(drops() == {1: set(), 2: {"10.0.0.1", "10.0.0.3"}, 3: set()}, drops())
+    power.heal("b")
+    check(drops() == {1: set(), 2: {"10.0.0.1"}, 3: set()}, drops())
+    power.heal("a")
+    check(not any(drops().values()), drops())
+
+
+def check_nothing_left(made, what):
+    power = made.control
+    check(not power.cuts and not power.resets, what, "cuts", power.cuts)
+    check(power.links == [] and not made.slow_orders, what, "slow links", power.links)
+    check(not any(power.clocks.values()), what, "clocks", power.clocks)
+    check(not any(v for d in power.disks.values() for v in d.values()), what, power.disks)
+    check(not power.full and not power.paused, what, power.full, power.paused)
+    check(power.running == {n.number for n in made.nodes}, what, "down", power.running)
+    left = {n.number: n.is_expendable for n in made.nodes if n.is_expendable}
+    rotten = {made.rotten.number: 1} if made.rotten else {}
+    check(left == rotten, what, "expendable", left)
+    check(not made.cluster.drained, what, "drained", made.cluster.drained)
+
+
+def test_each_fault_ends():
+    """Every kind alone, many times: it does something, tells what, and nothing is left."""
+    for kind, seed in itertools.product(nemesis.KINDS, range(30)):
+        made = world(5, seed)
+        made.nemesis.rng.seed(seed)
+        made.nemesis.kinds = [kind]
+        before = len(made.control.asked)
+        made.nemesis.begin_one(kind)
+        entry = made.nemesis.timeline[0]
+        check(entry["text"] != "" and entry["kind"] == kind, entry)
+        if kind in ("kill", "pause", "partition", "reset", "power", "roll", "rot"):
+            check(len(made.control.asked) > before, kind, "asks for nothing")
+        made.nemesis.heal()
+        check(entry["end"] is not None and entry["end"] >= entry["begin"], entry)
+        check_nothing_left(made, f"{kind} of seed {seed}: {entry['text']}:")
+
+
+def schedule(seed):
+    """A run of steps without waiting: the timeline without its times."""
+    made = world(5, seed)
+    for _ in range(60):
+        made.nemesis.step()
+        check(len(made.nemesis.on) <= made.nemesis.at_once, "too many at once")
+        for entry in made.nemesis.timeline:  # as if seconds had passed
+            entry["begin"] -= 4
+    made.nemesis.heal()
+    check_nothing_left(made, f"seed {seed}:")
+    return [(e["kind"], e["text"], e["nodes"]) for e in made.nemesis.timeline]
+
+
+def test_faults_together():
+    """Composed at random, in the order of a seed, and the same again with the same seed. Swizzle,
+    flapping and resets take a while, and a strobe's threads draw of the same dice."""
+    names = set()
+    fast = [k for k in nemesis.KINDS if k not in ("partition", "clock", "power")]
+    kinds, nemesis.KINDS = nemesis.KINDS, {k: nemesis.KINDS[k] for k in fast}
+    try:
+        for seed in range(12):
+            first = schedule(seed)
+            check(schedule(seed) == first, "seed", seed, "differs")
+            names |= {kind for kind, _, _ in first}
+        check(names == set(fast), set(fast) - names, "never came")
+    finally:
+        nemesis.KINDS = kinds
+    for seed in range(3):
+        schedule(seed)
+
+
+def test_rot_spares_what_no_disk_can_tell():
+    """One node in all of a run; never the newest segment of the log, nor the manifest."""
+    for seed in range(40):
+        made = world(5, seed)
+        for _ in range(6):
+            fault = nemesis.Rot("rot", made, random.Random(seed))
+            fault.begin()
+            fault.end()
+        nodes = {number for number, _, _ in made.control.spoiled}
+        check(len(nodes) == 1, seed, "spoils", nodes)
+        for _, path, _ in made.control.spoiled:
+            check(not path.endswith(("2.raftlog", "MANIFEST-1")), path)
+
+
+class Agent:
+    """A client process that answers from a list; None: it died."""
+    answers = []
+
+    def __init__(self, *_):
+        pass
+
+    def ask(self, _request, _seconds):
+        return Agent.answers.pop(0)
+
+    def close(self):
+        pass
+
+
+def test_renumbered():
+    """After an outcome that is not known, also when its own client process died, a process goes on
+    under another number, which no other one ever has."""
+    made = types.SimpleNamespace(
+        options=types.SimpleNamespace(seed=1, timeout_ms=10, concurrency=4, plant=None),
+        history=history.History(), zero_ns=0,
+        workload=workloads.Register(types.SimpleNamespace()))
+    real, clients.Agent = clients.Agent, Agent
+    try:
+        for number in range(4):
+            worker = clients.Worker(made, number, "library")
+            worker.argv = lambda: []
+            for kind in ("ok", "info", "fail", "info", None, "ok"):
+                at = len(made.history.events)
+                Agent.answers = [kind and {"type": kind, "t0": at, "t1": at + 1}]
+                worker.perform(made.workload.op("write", "k", "1"))
+    finally:
+        clients.Agent = real
+    ended = set()
+    for event in made.history.events:
+        check(event["process"] not in ended, event, "goes on")
+        if event["type"] == "info":
+            ended.add(event["process"])
+    check(len(ended) == 12 and len({p % 4 for p in ended}) == 4, ended)
+
+
+if __name__ == "__main__":
+    main(test_shapes_of_partitions, test_cuts_add_up, test_each_fault_ends,
+         test_rot_spares_what_no_disk_can_tell, test_faults_together, test_renumbered)
