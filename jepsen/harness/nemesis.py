@@ -565,7 +565,9 @@ class Nemesis(threading.Thread):
         self.begin_one(self.rng.choice(free or self.kinds))
 
     def begin_one(self, kind):
-        fault = self.rng.choice(KINDS[kind])(kind, self.world, self.rng)
+        # dice of its own: how often a thread of it throws them must not change what comes later
+        fault = self.rng.choice(KINDS[kind])(kind, self.world,
+                                             random.Random(self.rng.getrandbits(64)))
         entry = {"kind": kind, "begin": self.now(), "end": None}
         self.timeline.append(entry)
         fault.begin()
