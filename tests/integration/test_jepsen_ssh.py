@@ -3,6 +3,7 @@
 """Fault tests over ssh, without machines: three namespaces that the test makes stand for
 them, and a program named ssh goes into the one with that address. The harness runs in a
 fourth one and knows nothing of it."""
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from cluster import BIN, SKIPPED, check, main
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PREFIX = f"hs{os.getpid()}-"
 NODES = 3
+NEMESES = "kill,pause,partition,power,reset,clock,disk,sync,roll"
 SSH = """#!/bin/sh
 # ssh -oX -oY HOST COMMAND
 exec ip netns exec {prefix}${{3##*.}} $4
@@ -67,12 +69,15 @@ def test_over_ssh():
         done = subprocess.run(
             ["ip", "netns", "exec", f"{PREFIX}{NODES + 1}", f"{ROOT}/jepsen/run", "--bin", BIN,
              "--ssh", hosts, "--there", f"{folder}/there", "--out", f"{folder}/out", "--workload",
-             "register", "--nemesis", "kill,pause,partition,power", "--time", "25", "--rate",
-             "100", "--floor-ok", "3", "--seed", "4", "--quiet"],
+             "register", "--nemesis", NEMESES, "--time", "40", "--rate", "100", "--floor-ok", "3",
+             "--seed", "4", "--quiet"],
             env=dict(os.environ, PATH=f"{folder}/bin:{os.environ['PATH']}"), capture_output=True,
             text=True, timeout=250, check=False)
         print("  ", done.stdout.strip())
         check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
+        with open(f"{folder}/out/result.json", encoding="utf-8") as f:
+            kinds = {fault["kind"] for fault in json.load(f)["timeline"]}
+        check(len(kinds) >= 5, "only these faults came:", kinds)
         for i in range(1, NODES + 1):
             check(os.path.getsize(f"{folder}/out/n{i}/log") > 0, "no log of node", i)
             tables = subprocess.run(["ip", "netns", "exec", PREFIX + str(i), "nft", "list",
