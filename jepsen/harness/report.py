@@ -50,13 +50,14 @@ def recovery(fault, successes, counts, full):
     inside = [t for t in successes if fault["begin"] <= t < end]
     marks = [fault["begin"], *inside, end]
     first = next((t for t in successes if t >= end), None)
-    at = int(end / BUCKET_S)
-    full_at = next((i for i in range(at, len(counts) - 2)
-                    if sum(counts[i:i + 2]) >= FULL_SHARE * full * 2 * BUCKET_S), None)
+    full_at = None if first is None else next(
+        (i for i in range(int(first / BUCKET_S), len(counts) - 2)
+         if sum(counts[i:i + 2]) >= FULL_SHARE * full * 2 * BUCKET_S), None)
     return {"kind": fault["kind"], "text": fault.get("text", ""),
             "silence_s": round(max(b - a for a, b in zip(marks, marks[1:])), 2),
             "first_success_s": None if first is None else round(first - end, 2),
-            "full_rate_s": None if full_at is None else round(max(0, full_at * BUCKET_S - end), 2)}
+            "full_rate_s": None if full_at is None
+                           else round(max(first, full_at * BUCKET_S) - end, 2)}
 
 
 def figures(events, result):

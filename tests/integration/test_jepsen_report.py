@@ -188,8 +188,11 @@ def test_recovery():
               "timeline": [{"kind": "kill", "text": "kill n1", "begin": 2, "end": 4}]}
     figures = report.figures(events, result)
     want = {"kind": "kill", "text": "kill n1", "silence_s": 2, "first_success_s": 1.01,
-            "full_rate_s": 1.0}
+            "full_rate_s": 1.01}
     check(figures["recovery"] == [want], figures["recovery"])
+    early = report.recovery({"kind": "kill", "begin": 2, "end": 4.4}, [4.9], [0] * 8 + [0, 9, 9, 0],
+                            10)  # what was waiting comes at once: not before the first of it
+    check((early["first_success_s"], early["full_rate_s"]) == (0.5, 0.5), early)
     check(figures["unavailable_share"] == 0.3, figures["unavailable_share"])
     check(figures["rate_without_faults"] == 10, figures["rate_without_faults"])
     check(figures["operations"] == figures["ok"] == 70 and figures["ok_share"] == 1, figures)
