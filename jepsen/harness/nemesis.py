@@ -448,9 +448,14 @@ class Drain(Fault):
         done = self.world.cluster.cli("node", verb, str(self.id), "--timeout", "3s")
         return done.returncode == 0
 
+    def is_gone(self):
+        """Has the cluster forgotten the store, or removed it? Then nothing is to be taken back."""
+        stores = self.world.cluster.stores()
+        return bool(stores) and stores.get(self.id, "removed") == "removed"
+
     def end(self):
         if self.id is not None and not self.order("undrain"):
-            self.world.nemesis.unfinished.append(lambda: self.order("undrain"))
+            self.world.nemesis.unfinished.append(lambda: self.is_gone() or self.order("undrain"))
 
 
 class Move(Fault):
@@ -484,18 +489,13 @@ class Replace(Drain):
     def settle(self):
         """True: the node is what it was, or a new one."""
         node = self.nodes[0]
-        if self.id is not None:
-            stores = self.world.cluster.stores()
-            if not stores:
-                return False
-            if self.id in stores and stores[self.id] != "removed":
-                if not self.order("undrain"):
-                    return False
-            else:
-                self.control.kill(node)
-                self.world.cluster.renew(node)
-                self.control.start(node)
-                self.text += ", replaced"
+        if self.id is not None and self.is_gone():
+            self.control.kill(node)
+            self.world.cluster.renew(node)
+            self.control.start(node)
+            self.text += ", replaced"
+        elif self.id is not None and not self.order("undrain"):
+            return False
         node.is_expendable -= 1
         return True
 
@@ -583,13 +583,15 @@ class Nemesis(threading.Thread):
         pair[1].update(text=pair[0].text, end=self.now())
 
     def heal(self):
-        """After the thread has ended: all faults end, every node runs."""
+        """After the thread has ended: all faults end, every node runs. How many orders to the
+        cluster could not be taken back."""
         for pair in list(self.on):
             self.end_one(pair)
         self.start_all()
         until = time.monotonic() + UNFINISHED_S
         while self.unfinished and time.monotonic() < until:
             self.unfinished = [order for order in self.unfinished if not order()]
+        return len(self.unfinished)
 
     def start_all(self):
         """Every node runs that did not die wrongly."""

@@ -172,7 +172,9 @@ class Run:
         self.nemesis.join(60)
         if self.nemesis.is_alive():
             raise Void("the nemesis does not end")
-        self.nemesis.heal()
+        left = self.nemesis.heal()
+        if left > 0:
+            self.result["not_taken_back"] = left
 
     def compare_replicas(self):
         verdict, said = self.cluster.replicas_alike()
@@ -252,6 +254,9 @@ class Run:
             return "invalid", "replicas differ"
         if "stuck" in result:
             return "invalid", result["stuck"]
+        if "not_taken_back" in result:
+            return "invalid", (f"{result['not_taken_back']} drained nodes could not be taken back "
+                               f"for {nemesis.UNFINISHED_S} s after the last heal")
         replicas = result.get("replicas", {})
         if replicas.get("verdict") == "incomplete" and not replicas["down"] and not self.rotten:
             return "invalid", "no check of the replicas came to an end though every node ran"

@@ -212,6 +212,7 @@ def test_verdicts():
     incomplete = {"verdict": "incomplete", "down": []}
     for change, want in (
             ({}, "valid"), ({"stuck": "never"}, "invalid"), ({"void": "no"}, "void"),
+            ({"not_taken_back": 1}, "invalid"),
             ({"checks": {"a": {"verdict": "unknown"}}}, "unknown"),
             ({"checks": {"a": {"verdict": "invalid"}}, "void": "no"}, "invalid"),
             ({"replicas": {"verdict": "differ", "down": []}}, "invalid"),

@@ -129,7 +129,9 @@ class Cluster:
         return self.rng.choice([None, node.number])
 
     def stores(self):
-        return {n.number: self.rng.choice(["up", "removed"]) for n in self.nodes}
+        told = {n.number: self.rng.choice(["up", "removed"]) for n in self.nodes}
+        self.drained -= {number for number, state in told.items() if state == "removed"}
+        return told
 
     def renew(self, node):
         self.machines.empty(node)
@@ -263,6 +265,27 @@ def test_each_fault_ends():
         check_nothing_left(made, f"{kind} of seed {seed}: {entry['text']}:")
 
 
+def test_orders_are_taken_back():
+    """What was refused is asked for again at the end, but not of a store that is gone; and the run
+    is told if it never could be."""
+    for stores, want in (({}, 1), ({2: "up"}, 1), ({2: "draining"}, 1), ({2: "removed"}, 0),
+                         ({1: "up"}, 0)):
+        for kind in (nemesis.Drain, nemesis.Replace):
+            made = world(3, 1)
+            made.cluster.stores = lambda stores=stores: stores
+            made.cluster.store_id = lambda node: 2
+            made.cluster.cli = lambda *_a, **_m: types.SimpleNamespace(returncode=4)
+            fault = kind("drain", made, random.Random(1))
+            fault.begin()
+            fault.end()
+            seconds, nemesis.UNFINISHED_S = nemesis.UNFINISHED_S, 0.05
+            try:
+                left = made.nemesis.heal()
+            finally:
+                nemesis.UNFINISHED_S = seconds
+            check(left == want, kind.__name__, stores, left, "are left")
+
+
 def schedule(seed, lags=0):
     """A run of steps without waiting, but so often for faults that have a thread: the timeline
     without its times."""
@@ -354,4 +377,5 @@ def test_renumbered():
 
 if __name__ == "__main__":
     main(test_shapes_of_partitions, test_cuts_add_up, test_each_fault_ends,
+         test_orders_are_taken_back,
          test_rot_spares_what_no_disk_can_tell, test_faults_together, test_renumbered)
