@@ -26,6 +26,11 @@ static inline bool list_is_empty(const struct list *head)
     return head->next == head;
 }
 
+static inline bool list_has_one(const struct list *head)
+{
+    return head->next != head && head->next == head->prev;
+}
+
 static inline bool list_is_linked(const struct list *link)
 {
     return link->next != link;

@@ -178,6 +178,7 @@ static void seal(struct db *db)
     };
     if (db->options.log == DB_LOG_SYNCED)
         list_take(&t->ops, &db->ops);
+    t->write.may_block = !db->options.sync_on_thread && list_has_one(&t->ops);
     t->bytes = db->bytes.len;
     db->pending_bytes += t->bytes;
     db->log_bytes += raftlog_append_cost(1, db->bytes.len);
@@ -439,6 +440,8 @@ static int open_log(struct db *db, const char *dir, struct err *err)
     }
     struct raftlog_options options = db->options.raftlog;
     options.no_zeroing |= db->options.log == DB_LOG_UNSYNCED;
+    if (db->options.log == DB_LOG_SYNCED && options.ahead_bytes == SIZE_MAX)
+        options.ahead_bytes = options.segment_bytes / 4 * 3;
     options.no_rewrite = true; /* the one group gives up all of a segment at the next flush */
     if (log_share(&db->options) > 0)
         options.cache_bytes = MIN(options.cache_bytes, log_share(&db->options));

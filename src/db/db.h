@@ -12,7 +12,8 @@
  *
  * Units      versions are given by db_write(): 1, 2, 3 …, one for each write.
  * Ownership  borrows `env` and the callbacks; owns its lsm and its log.
- * Threads    as lsm.h: loop, but views and what is read through them anywhere.
+ * Threads    as lsm.h: loop, but views and what is read through them anywhere. A lone
+ *            synced write may block the loop (db_options.sync_on_thread).
  * Errors     0 or a negative ERR_*. A failed sync ends the process (env_fatal).
  * Invariants (D1) after a crash the db holds a prefix of the writes, with all that were
  *            acknowledged under DB_LOG_SYNCED and all that a flush reported. (D2) a
@@ -45,6 +46,12 @@ enum db_log {
 
 struct db_options {
     enum db_log log;
+    /* Under DB_LOG_SYNCED, a turn with one write that somebody waits for is synced by the
+     * loop itself, which has nothing else to do then: two switches of threads less for each
+     * write. Say true where the loop also serves others, who would wait with it. The writes
+     * of a turn with several, and what comes meanwhile, are always synced by the log's thread,
+     * all in one. */
+    bool sync_on_thread;
     struct lsm_options lsm; /* `callbacks` and `data` are the db's: leave them empty; its
                              * `memory_bytes` are shared with the log */
     struct raftlog_options raftlog;

@@ -28,6 +28,7 @@ enum {
     LOG_READ_GAP_MAX = 256,         /* bytes worth reading to save a call */
     LOG_GAP_MAX = 1 << 12,          /* segments gone between a spare and the newest */
     LOG_REPORT_MAX = 64 << 10,      /* bytes of the damage report */
+    LOG_HERE_BYTES_MAX = 64 << 10,  /* written by the loop itself; beyond, the way is the least */
 };
 
 /* Where one entry stands. */

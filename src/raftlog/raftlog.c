@@ -17,6 +17,7 @@ void raftlog_options_init(struct raftlog_options *options)
         .cache_bytes = 64 << 20,
         .batch_bytes_max = 1 << 20,
         .retry_us = 200000,
+        .ahead_bytes = SIZE_MAX,
     };
 }
 
@@ -183,6 +184,8 @@ bool raftlog_has_room(struct raftlog *log, uint64_t cost)
     uint64_t whole = room_of_file(log, log->options.segment_bytes);
     if (raftlog_room(log) >= MIN(cost, whole))
         return true;
+    if (log->short_cost == 0 && log->options.ahead_bytes != SIZE_MAX)
+        writer_post(log); /* a file is due that was not before */
     log->short_cost = cost;
     return false;
 }

@@ -15,7 +15,8 @@
  *            stays in place until its callback. Data handed out by raftlog_get()
  *            is borrowed until control returns to the loop.
  * Threads    everything on the loop of `env`. Opening, raftlog_each() and
- *            raftlog_dump() block; nothing else does.
+ *            raftlog_dump() block, and the end of a turn whose one write `may_block`;
+ *            nothing else does.
  * Errors     0 or a negative ERR_*; messages name file and offset. A failed write
  *            or sync ends the process (env_fatal): nothing tries again. A full disk
  *            is met while the next segment is prepared, never in a write:
@@ -67,6 +68,8 @@ struct raftlog_options {
     size_t cache_bytes;     /* recent records kept in memory; 64 MiB */
     size_t batch_bytes_max; /* of one write; 1 MiB */
     uint64_t retry_us;      /* between tries to prepare a segment on a full disk; 200 ms */
+    size_t ahead_bytes;     /* the next file is begun when no more than this is left in the
+                               present one, or raftlog_has_room() said no; SIZE_MAX: at once */
     bool no_zeroing;        /* new files get their room and no zeroes: half the writing while the
                              * log grows, but a sync there commits metadata, too; for those
                              * who do not wait for syncs */
@@ -154,6 +157,10 @@ struct raftlog_write {
     uint32_t n;
     uint64_t commit;     /* the commit index as known now; 0: not said */
     raftlog_write_cb cb; /* may be NULL */
+    /* The loop has nothing better to do than to wait for it: if it is the only write of
+     * its batch, small, and nothing is in flight, the end of the turn writes and syncs it
+     * there and then. That spares the way to the log's thread and back. */
+    bool may_block;
     /* private */
     struct list in_batch;
 };

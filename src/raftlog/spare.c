@@ -153,6 +153,15 @@ static void spare_give_back(struct raftlog *log, size_t n_waiting)
     spare_reap(log, last->file_id, last->file);
 }
 
+/* Each segment that waits for a file has one coming, nobody misses room, and what is left in
+ * the last segment is enough for a while. */
+static bool spare_is_early(const struct raftlog *log, size_t n_waiting)
+{
+    const struct segment *s = segment_last(log);
+    return log->n_spares >= n_waiting && log->short_cost == 0 && !log->rewrite.wants_room &&
+           s != NULL && !s->is_closed && s->capacity - s->len > log->options.ahead_bytes;
+}
+
 void spare_kick(struct raftlog *log)
 {
     if (log->prepare.is_active || env_timer_is_active(&log->retry))
@@ -170,7 +179,7 @@ void spare_kick(struct raftlog *log)
         is_urgent = log->spares[i].size < size;
     if (!is_urgent) {
         size = log->options.segment_bytes;
-        if (log->n_spares > n_waiting)
+        if (log->n_spares > n_waiting || spare_is_early(log, n_waiting))
             return;
         /* Full of segments in which little lives: they can go once that is copied, for which
          * there is one file more. Nothing else may have room in it. (An entry larger than a

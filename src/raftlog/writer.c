@@ -2,7 +2,8 @@
  *
  * The writer: batches go out one at a time, in order, each written and synced before
  * the next is begun (G1). A batch that needs the next segment waits until that has a
- * file. */
+ * file. The log's thread writes them, or, where all that there is to do is to wait for
+ * a lone write, the loop. */
 #include <stdlib.h>
 
 #include "base/plant.h"
@@ -113,6 +114,13 @@ static bool has_file(struct raftlog *log, struct segment *s)
     return true;
 }
 
+/* Is it one small write whose owner would only wait? */
+static bool batch_may_block(const struct batch *b)
+{
+    return list_has_one(&b->writes) && b->to - b->from <= LOG_HERE_BYTES_MAX &&
+           list_first(&b->writes, struct raftlog_write, in_batch)->may_block;
+}
+
 /* Send the next batch off, if it can go. */
 static void writer_kick(struct raftlog *log)
 {
@@ -131,6 +139,7 @@ static void writer_kick(struct raftlog *log)
         if (!has_file(log, s))
             return;
         list_remove(&b->in_sealed);
+        bool is_here = list_is_empty(&log->sealed) && batch_may_block(b);
         struct flight *f = &log->flight;
         f->is_active = true;
         f->batch = b;
@@ -141,7 +150,13 @@ static void writer_kick(struct raftlog *log)
         f->seed = s->seed;
         f->has_head = f->offset == 0;
         f->sent_us = env_now_us(log->env);
-        env_work_submit(log->env, ENV_LANE_LOG, &f->work);
+        if (!is_here) {
+            env_work_submit(log->env, ENV_LANE_LOG, &f->work);
+            return;
+        }
+        flight_execute(&f->work);
+        flight_complete(&f->work);
+        return; /* what its callbacks appended has a turn of its own: flight_complete() asked */
     }
 }
 

@@ -156,6 +156,8 @@ static void run(uint64_t seed, struct tally *tally)
     struct rng rng;
     rng_init(&rng, seed ^ 0x9e3779b9);
     options.log.no_zeroing = seed % 2 == 0;
+    options.may_block = seed % 4 >= 2;
+    options.log.ahead_bytes = seed % 4 == 3 ? options.log.segment_bytes / 2 : SIZE_MAX;
     options.log.batch_bytes_max = (size_t)rng_between(&rng, 1, 3000);
     options.log.cache_bytes = (size_t)rng_between(&rng, 4096, 20000);
     options.len_max = (uint32_t)rng_between(&rng, 20, 600);

@@ -437,6 +437,9 @@ static void draw_knobs(struct run *run, struct log_world_options *o)
     o->log.segment_bytes = (size_t)4096 << rng_below(rng, 3);
     o->log.budget_bytes = o->log.segment_bytes * rng_between(rng, 4, 16);
     o->log.no_zeroing = run->how->seed % 4 == 1;
+    o->may_block = run->how->seed % 3 == 1;
+    if (run->how->seed % 5 == 2)
+        o->log.ahead_bytes = o->log.segment_bytes / 4 * 3;
     o->log.limit_bytes = o->log.budget_bytes * rng_between(rng, 1, 4);
     o->log.cache_bytes = (size_t)rng_between(rng, 0, 20000);
     o->log.batch_bytes_max = (size_t)rng_between(rng, 1, 4000);

@@ -380,6 +380,7 @@ static void op_run_write(struct log_world *world, struct op *op)
     }
     op->write.entries = entries;
     op->write.cb = world_on_durable;
+    op->write.may_block = world->options.may_block && op->number % 3 != 0;
     raftlog_append(world->log, &op->write);
     op->write.entries = NULL;
     memset(bytes, 0xee, sizeof bytes); /* borrowed during the call only */

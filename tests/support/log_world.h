@@ -66,6 +66,7 @@ struct log_world_options {
     uint64_t seed;
     uint32_t len_max;     /* of an entry's data */
     uint32_t big_percent; /* of entries up to 4 × len_max */
+    bool may_block;       /* two of three writes say so */
 };
 
 struct log_world {

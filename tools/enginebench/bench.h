@@ -47,7 +47,7 @@ struct settings {
     uint64_t seed;
     uint64_t writes_per_second;
     const char *compression;
-    bool use_existing_db, disable_wal, sync, histogram, json, verify_checksum;
+    bool use_existing_db, disable_wal, sync, sync_on_thread, histogram, json, verify_checksum;
 };
 
 /* One finished workload. */

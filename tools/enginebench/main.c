@@ -198,6 +198,7 @@ static int parse(struct settings *s, int argc, const char *const *argv, struct e
         {"writes_per_second", 0, ARGS_U64, &s->writes_per_second, NULL, "N", "at most (no limit)"},
         {"disable_wal", 0, ARGS_SWITCH, &s->disable_wal, NULL, NULL, "no log"},
         {"sync", 0, ARGS_SWITCH, &s->sync, NULL, NULL, "each write waits until it is durable"},
+        {"sync_on_thread", 0, ARGS_SWITCH, &s->sync_on_thread, NULL, NULL, "never by the loop"},
         {"use_existing_db", 0, ARGS_SWITCH, &s->use_existing_db, NULL, NULL,
          "do not empty the folder before a fill"},
         {"histogram", 0, ARGS_SWITCH, &s->histogram, NULL, NULL, "percentiles of each operation"},

@@ -412,6 +412,7 @@ static struct db_options options_of(struct bench *b)
     struct db_options o;
     db_options_init(&o);
     o.log = set->disable_wal ? DB_LOG_NONE : set->sync ? DB_LOG_SYNCED : DB_LOG_UNSYNCED;
+    o.sync_on_thread = set->sync_on_thread;
     o.lsm.memtable_bytes = set->write_buffer_size;
     o.lsm.memtables_max = (unsigned)set->max_write_buffers - 1; /* theirs counts the active one */
     o.lsm.memory_bytes = set->memory_budget;

@@ -31,8 +31,11 @@ static void test_list(void **state)
         list_init(&items[i].in_list);
     }
     order_is(&head, "");
+    assert_false(list_has_one(&head));
     list_push_back(&head, &items[1].in_list);
+    assert_true(list_has_one(&head));
     list_push_back(&head, &items[2].in_list);
+    assert_false(list_has_one(&head));
     list_push_front(&head, &items[0].in_list);
     list_push_back(&head, &items[3].in_list);
     order_is(&head, "0123");

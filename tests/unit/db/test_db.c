@@ -84,6 +84,7 @@ static void world_init(struct world *w, uint64_t seed, enum db_log log)
     *w = (struct world){.seed = seed, .sim = sim_new(NULL, seed)};
     w->node = sim_node_new(w->sim, "n1");
     small_options(&w->options, log);
+    w->options.sync_on_thread = seed % 2 == 1;
     w->options.on_ready = on_ready;
     w->options.data = w;
 }
@@ -345,6 +346,41 @@ static void test_pending(void **state)
     world_fini(&w);
 }
 
+/* A lone write is durable at the end of its turn, unless the loop is not to be held up; those
+ * of several writers are synced all in one. */
+static void test_lone_write(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        struct world w;
+        struct db_stats before, after;
+        world_init(&w, seed, DB_LOG_SYNCED);
+        must_open(&w);
+        wait_ready(&w);
+        while (write_next(&w) != 0)
+            run_us(&w, 10000);
+        run_us(&w, 1000000);
+        assert_int_equal(w.acked, w.written);
+        uint64_t began_us = sim_now_us(w.sim);
+        for (unsigned n = 0; n < 10; n++) {
+            assert_int_equal(write_next(&w), 0);
+            assert_true(w.acked < w.written);
+            while (w.acked < w.written)
+                assert_true(sim_step(w.sim));
+        }
+        assert_true((sim_now_us(w.sim) == began_us) != w.options.sync_on_thread);
+        db_stats(w.db, &before);
+        for (unsigned n = 0; n < 10; n++)
+            assert_int_equal(write_next(&w), 0);
+        while (w.acked < w.written)
+            assert_true(sim_step(w.sim));
+        db_stats(w.db, &after);
+        assert_int_equal(after.log_index - before.log_index, 1);
+        assert_true(sim_now_us(w.sim) > began_us); /* by the thread */
+        world_fini(&w);
+    }
+}
+
 static void test_bad_writes(void **state)
 {
     (void)state;
@@ -408,7 +444,7 @@ static void crash_everywhere(uint64_t seed, enum db_log log)
 static void test_crash(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 3; seed++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
         crash_everywhere(seed, DB_LOG_SYNCED);
         crash_everywhere(seed, DB_LOG_UNSYNCED);
         crash_everywhere(seed, DB_LOG_NONE);
@@ -421,7 +457,7 @@ int main(void)
         cmocka_unit_test(test_reopen),   cmocka_unit_test(test_no_log),
         cmocka_unit_test(test_log_full), cmocka_unit_test(test_bad_writes),
         cmocka_unit_test(test_pace),     cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_crash),    cmocka_unit_test(test_lone_write),
     };
     return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }

@@ -17,6 +17,8 @@ static void run(uint64_t seed)
 {
     struct log_world_options options;
     log_world_options_init(&options, seed);
+    options.may_block = seed % 2 == 0;
+    options.log.ahead_bytes = seed % 3 == 0 ? options.log.segment_bytes / 2 : SIZE_MAX;
     struct log_world *world = log_world_new(&options);
     char why[512];
     for (int round = 0; round < 6; round++) {
@@ -49,6 +51,7 @@ static void run_failing(uint64_t seed)
 {
     struct log_world_options options;
     log_world_options_init(&options, seed);
+    options.may_block = seed % 2 == 0;
     struct log_world *world = log_world_new(&options);
     struct sim_disk_options calm = {0};
     struct sim_disk_options faults = {

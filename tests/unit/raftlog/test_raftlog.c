@@ -30,11 +30,12 @@ static void open_log(struct fixture *f)
         fail_msg("%s", err.msg);
 }
 
-static void setup_sized(struct fixture *f, uint32_t segment_bytes)
+static void setup_ahead(struct fixture *f, uint32_t segment_bytes, size_t ahead_bytes)
 {
     memset(f, 0, sizeof *f);
     raftlog_options_init(&f->options);
     f->options.segment_bytes = segment_bytes;
+    f->options.ahead_bytes = ahead_bytes;
     f->options.budget_bytes = 8 * segment_bytes;
     f->options.limit_bytes = 16 * segment_bytes;
     f->options.cache_bytes = 4096;
@@ -44,6 +45,11 @@ static void setup_sized(struct fixture *f, uint32_t segment_bytes)
     f->node = sim_node_new(f->sim, "n1");
     f->next_cb = 1;
     open_log(f);
+}
+
+static void setup_sized(struct fixture *f, uint32_t segment_bytes)
+{
+    setup_ahead(f, segment_bytes, SIZE_MAX);
 }
 
 static void setup(struct fixture *f)
@@ -120,8 +126,10 @@ static void test_callback_order(void **state)
         n->write.group = i % 5 == 4 ? 0 : 1 + i % 3;
         n->write.has_hard_state = true;
         n->write.term = i + 1;
+        n->write.may_block = i % 4 < 2;
         raftlog_append(f.log, &n->write);
-        if (i % 7 == 0)
+        assert_true(f.next_cb <= i + 1);
+        if (i % 7 == 0 || i % 11 < 2)
             sim_step(f.sim);
     }
     run(&f);
@@ -474,25 +482,160 @@ static void test_open_on_full_disk(void **state)
     teardown(&f);
 }
 
+static struct numbered numbered(struct fixture *f, uint64_t number, bool may_block)
+{
+    return (struct numbered){
+        .fixture = f,
+        .number = number,
+        .write = {.group = 1,
+                  .has_hard_state = true,
+                  .term = number,
+                  .cb = on_numbered,
+                  .may_block = may_block},
+    };
+}
+
 /* A failed sync ends the process; the callback never comes. */
 static void test_failed_sync(void **state)
 {
     (void)state;
+    for (int may_block = 0; may_block < 2; may_block++) {
+        struct fixture f;
+        setup(&f);
+        append(&f, 2, 1, 10, 0); /* the segment has its file */
+        struct sim_disk_options faults = {.sync_error_ppm = 1000000};
+        sim_disk_set_options(sim_node_disk(f.node), &faults);
+        struct numbered n = numbered(&f, 1, may_block != 0);
+        raftlog_append(f.log, &n.write);
+        run(&f);
+        assert_true(f.next_cb == 1);
+        assert_true(sim_node_is_dead(f.node));
+        assert_non_null(strstr(sim_node_fatal_message(f.node), "/log/0000"));
+        teardown(&f);
+    }
+}
+
+/* A lone write that may block the loop is durable at the end of its turn; several of a turn,
+ * a large one, and what comes while others are on their way go to the thread, together. */
+static void test_lone_write(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool is_after_another; /* that is on its way already */
+        uint32_t n;
+        bool may_block[2];
+        size_t len;
+        bool want_at_once;
+    } rows[] = {
+        {"alone", false, 1, {true}, 10, true},
+        {"may not block", false, 1, {false}, 10, false},
+        {"two of a turn", false, 2, {true, true}, 10, false},
+        {"behind one in flight", true, 1, {true}, 10, false},
+        {"large", false, 1, {true}, 64 << 10, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct raftlog_stats before, after;
+        struct numbered n[3];
+        setup_sized(&f, 1 << 20);
+        append(&f, 1, 1, 10, 0); /* the segment has its file */
+        raftlog_stats(f.log, &before);
+        uint64_t began_us = sim_now_us(f.sim), number = 1;
+        struct raftlog_entry entry = {1, 1, slice_of(blob, rows[i].len)};
+        if (rows[i].is_after_another) {
+            n[0] = numbered(&f, number, false);
+            raftlog_append(f.log, &n[number++ - 1].write);
+            sim_step(f.sim); /* the end of the turn sends it off */
+        }
+        for (uint32_t k = 0; k < rows[i].n; k++, number++) {
+            n[number - 1] = numbered(&f, number, rows[i].may_block[k]);
+            n[number - 1].write.first_index = 2 + k;
+            n[number - 1].write.entries = &entry;
+            n[number - 1].write.n = 1;
+            raftlog_append(f.log, &n[number - 1].write);
+        }
+        assert_true(f.next_cb == 1); /* never from inside */
+        while (f.next_cb != number)
+            assert_true(sim_step(f.sim));
+        if ((sim_now_us(f.sim) == began_us) != rows[i].want_at_once)
+            fail_msg("%s: took %llu us", rows[i].name,
+                     (unsigned long long)(sim_now_us(f.sim) - began_us));
+        raftlog_stats(f.log, &after);
+        assert_int_equal(after.batches - before.batches, 1 + rows[i].is_after_another);
+        restart(&f);
+        struct raftlog_group_state s;
+        assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+        assert_int_equal(s.last_index, 1 + rows[i].n);
+        teardown(&f);
+    }
+}
+
+/* Writes that follow from the callback of one are durable in order, each in a turn of its own,
+ * and the next one is never begun inside the callback. */
+struct chain {
+    struct raftlog_write write;
+    struct fixture *fixture;
+    unsigned left;
+    bool is_inside;
+};
+
+static void on_chain(struct raftlog_write *write)
+{
+    struct chain *c = container_of(write, struct chain, write);
+    assert_false(c->is_inside);
+    c->is_inside = true;
+    if (--c->left > 0) {
+        write->term++;
+        raftlog_append(c->fixture->log, write);
+    }
+    c->is_inside = false;
+}
+
+static void test_chain(void **state)
+{
+    (void)state;
     struct fixture f;
+    struct raftlog_stats stats;
     setup(&f);
+    struct chain c = {.fixture = &f, .left = 100};
+    c.write = (struct raftlog_write){
+        .group = 1, .has_hard_state = true, .term = 1, .cb = on_chain, .may_block = true};
+    raftlog_append(f.log, &c.write);
     run(&f);
-    struct sim_disk_options faults = {.sync_error_ppm = 1000000};
-    sim_disk_set_options(sim_node_disk(f.node), &faults);
-    struct numbered n = {.fixture = &f, .number = 1};
-    n.write.group = 1;
-    n.write.has_hard_state = true;
-    n.write.term = 1;
-    n.write.cb = on_numbered;
-    raftlog_append(f.log, &n.write);
+    assert_int_equal(c.left, 0);
+    raftlog_stats(f.log, &stats);
+    assert_true(stats.batches >= 100 && stats.pending_bytes == 0);
+    restart(&f);
+    struct raftlog_group_state s;
+    assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+    assert_int_equal(s.term, 100);
+    teardown(&f);
+}
+
+/* The next file is made when the present one is nearly full, or when somebody misses room. */
+static void test_files_made_late(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct raftlog_stats stats;
+    setup_ahead(&f, 64 << 10, 16 << 10);
+    append(&f, 1, 1, 40 << 10, 0);
+    raftlog_stats(f.log, &stats);
+    assert_int_equal(stats.segments, 1);
+    assert_int_equal(stats.spares, 0);
+    assert_false(raftlog_has_room(f.log, 40 << 10));
     run(&f);
-    assert_true(f.next_cb == 1);
-    assert_true(sim_node_is_dead(f.node));
-    assert_non_null(strstr(sim_node_fatal_message(f.node), "/log/0000"));
+    assert_int_equal(f.on_room, 1);
+    assert_true(raftlog_has_room(f.log, 40 << 10));
+    append(&f, 1, 1, 40 << 10, 0); /* into the second, and a third is not needed yet */
+    raftlog_stats(f.log, &stats);
+    assert_int_equal(stats.segments, 2);
+    assert_int_equal(stats.spares, 0);
+    append(&f, 1, 1, 10 << 10, 0);
+    raftlog_stats(f.log, &stats);
+    assert_int_equal(stats.segments, 2);
+    assert_int_equal(stats.spares, 1);
     teardown(&f);
 }
 
@@ -790,6 +933,9 @@ int main(void)
         cmocka_unit_test(test_limit_and_a_read),
         cmocka_unit_test(test_open_on_full_disk),
         cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_lone_write),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_files_made_late),
         cmocka_unit_test(test_spares_are_paced),
         cmocka_unit_test(test_wait_for_a_file_is_told),
         cmocka_unit_test(test_budget),
