@@ -510,7 +510,7 @@ static void on_transfer(struct store *store, struct answer_to *to, const struct 
     }
     struct transfer_op *op = calloc(1, sizeof *op);
     int rv = op == NULL ? ERR_BUSY
-                        : consensus_transfer(r->cons, store_now_ms(store),
+                        : consensus_transfer(r->cons, replica_now_ms(r),
                                              request->transfer_leader.target_replica);
     if (rv != 0) {
         free(op);

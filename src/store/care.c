@@ -69,7 +69,7 @@ static void hand_over(struct store *store)
     {
         struct replica *r = list_entry(it, struct replica, in_awake);
         uint64_t to = r->cons != NULL && replica_is_leader(r) ? choose_faster(r) : 0;
-        if (to == 0 || consensus_transfer(r->cons, now_ms, to) != 0)
+        if (to == 0 || consensus_transfer(r->cons, replica_now_ms(r), to) != 0)
             continue;
         LOG_WARN(store->logger, "hand_over", "range=%llu to=%llu reason=\"slow disk\"",
                  (unsigned long long)r->range_id, (unsigned long long)to);
@@ -260,8 +260,7 @@ void store_compact_log(struct replica *r)
     if (flushed > status.snapshot_index && !status.is_installing) {
         struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};
         base.config = *consensus_config_at(r->cons, flushed, &base.config_index);
-        replica_excuse(r);
-        consensus_compact(r->cons, store_now_ms(store), &base,
+        consensus_compact(r->cons, replica_now_ms(r), &base,
                           trailing_entries(store, r->replica_id));
     }
     uint64_t floor = consensus_log_floor(r->cons);

@@ -185,7 +185,7 @@ void clock_on_replica(struct replica *r)
         return;
     uint64_t successor = choose_successor(r);
     if (successor != 0)
-        consensus_transfer(r->cons, store_now_ms(store), successor); /* BUSY while it goes on */
+        consensus_transfer(r->cons, replica_now_ms(r), successor); /* BUSY while it goes on */
 }
 
 static int64_t own_step_ms(const struct store *store)

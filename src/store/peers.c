@@ -304,8 +304,7 @@ static int take_message(struct replica *r, uint64_t from_store, struct cons_msg 
         return 0;
     fit_entries(store, msg);
     struct err reason = {0};
-    replica_excuse(r);
-    int rv = consensus_receive(r->cons, store_now_ms(store), msg, &reason);
+    int rv = consensus_receive(r->cons, replica_now_ms(r), msg, &reason);
     if (rv != 0)
         LOG_WARN(store->logger, "message_refused", "from=%llu kind=%s reason=\"%s\"",
                  (unsigned long long)msg->from, cons_msg_name(msg->type), reason.msg);

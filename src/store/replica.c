@@ -53,16 +53,19 @@ static void excuse(struct replica *r, uint64_t due_us)
         consensus_hold_back(r->cons, now_us / 1000, late_ms);
 }
 
-void replica_excuse(struct replica *r)
+uint64_t replica_now_ms(struct replica *r)
 {
-    if (env_timer_is_active(&r->timer))
-        excuse(r, r->timer.due_us);
+    uint64_t due_us = env_timer_is_active(&r->timer) ? r->timer.due_us : r->fired_us;
+    if (due_us != 0)
+        excuse(r, due_us);
+    return store_now_ms(r->store);
 }
 
 static void timer_due(struct env_timer *timer)
 {
     struct replica *r = timer->data;
     excuse(r, timer->due_us);
+    r->fired_us = env_now_us(r->store->env);
     replica_tick(r);
     replica_wake(r);
 }
@@ -204,7 +207,7 @@ static void try_start(struct replica *r)
         replica_move(r, to);
     store_on_replica_running(r);
     if (r->wants_campaign)
-        consensus_campaign(r->cons, store_now_ms(r->store));
+        consensus_campaign(r->cons, replica_now_ms(r));
     r->wants_campaign = false;
     early_deliver(r);
 }
@@ -343,6 +346,7 @@ static void check_reopen(struct replica *r)
 static void set_timer(struct replica *r, uint64_t now_ms)
 {
     uint64_t due = now_ms + STORE_CARE_MS;
+    r->fired_us = 0;
     if (r->nap.is_asleep)
         return;
     if (r->cons != NULL)
@@ -359,8 +363,7 @@ static void set_timer(struct replica *r, uint64_t now_ms)
 
 void replica_turn(struct replica *r)
 {
-    uint64_t now = store_now_ms(r->store);
-    replica_excuse(r);
+    uint64_t now = replica_now_ms(r);
     if (r->state == REPLICA_REMOVING) {
         replica_removal_turn(r);
         return;

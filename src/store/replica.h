@@ -212,6 +212,7 @@ struct replica {
     struct list in_awake;   /* store's: those awake, or those asleep (sleep.h) */
     struct list in_news;    /* store's: asleep, and placement is to hear of it */
     struct env_timer timer; /* consensus' next time-out, and the tick */
+    uint64_t fired_us;      /* it fired then, and the turn has not come yet; 0: it has */
     uint64_t replica_id;
     uint64_t range_id;
     enum replica_state state;
@@ -342,9 +343,9 @@ void replica_run(struct replica *r);
 void replica_turn(struct replica *r);
 void replica_tick(struct replica *r);
 
-/* Before consensus hears of the time by anything but the timer: is that one overdue, the loop
- * stood still, and the others are not to be blamed for it. */
-void replica_excuse(struct replica *r);
+/* The time that consensus is about to be told. Whoever tells it first after the loop stood still
+ * excuses that: the others are not to be blamed for what was not heard of them. */
+uint64_t replica_now_ms(struct replica *r);
 
 /* From apply: the hint is reached. */
 void replica_on_replayed(struct replica *r);

@@ -138,7 +138,7 @@ void replica_change_member(struct replica *r, const struct answer_to *to,
     if (rv == 0 && is_add)
         rv = check_member(r->store, &change->member, &err);
     if (rv == 0)
-        rv = consensus_propose_change(r->cons, store_now_ms(r->store), kind_of(change->action), id,
+        rv = consensus_propose_change(r->cons, replica_now_ms(r), kind_of(change->action), id,
                                       store_id, &index, &err);
     if (rv != 0)
         service_answer_status(r->store, to, rv, err.code != 0 ? err.msg : NULL);

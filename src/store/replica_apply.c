@@ -218,8 +218,7 @@ static void confirm_applied(struct replica *r, uint64_t before)
     uint64_t now_applied = applied_index(r);
     if (r->state != REPLICA_RUNNING || r->cons == NULL || now_applied <= before)
         return;
-    replica_excuse(r);
-    consensus_on_applied(r->cons, store_now_ms(r->store), now_applied);
+    consensus_on_applied(r->cons, replica_now_ms(r), now_applied);
 }
 
 static void finish_replay(struct replica *r)

@@ -22,10 +22,8 @@ static void log_write_done(struct raftlog_write *op)
     uint64_t id = w->write_id;
     list_remove(&w->in_log_writes);
     free(w);
-    if (is_current)
-        replica_excuse(r);
     if (is_current && id != 0)
-        consensus_on_persisted(r->cons, store_now_ms(r->store), id);
+        consensus_on_persisted(r->cons, replica_now_ms(r), id);
     if (id == 0)
         snapshot_in_on_reset(r);
     replica_apply_wake(r);
@@ -170,10 +168,8 @@ static void fetch_answer(struct log_fetch *f, int status, const struct cons_entr
                          uint32_t n)
 {
     struct replica *r = f->replica;
-    if (f->generation == r->generation && r->cons != NULL) {
-        replica_excuse(r);
-        consensus_on_fetched(r->cons, store_now_ms(r->store), f->token, status, entries, n);
-    }
+    if (f->generation == r->generation && r->cons != NULL)
+        consensus_on_fetched(r->cons, replica_now_ms(r), f->token, status, entries, n);
     replica_wake(r);
 }
 

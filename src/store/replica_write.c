@@ -197,7 +197,7 @@ static bool propose_entry(struct replica *r, struct list *taken, uint32_t count)
         fail_taken(r, taken, ERR_NOMEM);
         return false;
     }
-    rv = consensus_propose(r->cons, store_now_ms(r->store), &data, 1, &index);
+    rv = consensus_propose(r->cons, replica_now_ms(r), &data, 1, &index);
     free(payload);
     p->index = index;
     p->term = term;
@@ -270,7 +270,7 @@ int replica_propose_admin(struct replica *r, const struct answer_to *to, struct 
         return ERR_BUSY;
     }
     p->term = consensus_term(r->cons);
-    int rv = consensus_propose(r->cons, store_now_ms(r->store), &payload, 1, &p->index);
+    int rv = consensus_propose(r->cons, replica_now_ms(r), &payload, 1, &p->index);
     if (rv != 0) {
         free(op);
         while (!list_is_empty(&p->reads)) /* they wait for a stamp: of the next entry then */

@@ -136,7 +136,7 @@ static void rouse(struct replica *r, enum sleep_end why, bool stands, bool is_as
     sleep_wake_orphan(r, why);
     r->nap.is_quick = !is_asked;
     if (stands && r->cons != NULL)
-        consensus_campaign(r->cons, store_now_ms(r->store));
+        consensus_campaign(r->cons, replica_now_ms(r));
     note_going(r);
 }
 

@@ -128,7 +128,7 @@ static void park(struct replica *r)
 static bool fall_asleep(struct replica *r, const struct cons_rest *rest)
 {
     uint64_t store_id = 0;
-    if (replica_has_open_reads(r) || consensus_sleep(r->cons, store_now_ms(r->store), rest) != 0)
+    if (replica_has_open_reads(r) || consensus_sleep(r->cons, replica_now_ms(r), rest) != 0)
         return false;
     consensus_leader(r->cons, &store_id);
     r->nap.rest = *rest;

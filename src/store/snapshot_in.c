@@ -513,8 +513,7 @@ void snapshot_in_on_reset(struct replica *r)
         return;
     }
     replica_move(r, REPLICA_RUNNING);
-    replica_excuse(r);
-    consensus_on_snapshot_installed(r->cons, store_now_ms(r->store), index);
+    consensus_on_snapshot_installed(r->cons, replica_now_ms(r), index);
     replica_apply_wake(r);
 }
 

@@ -431,8 +431,7 @@ static void out_complete(struct snapshot_out *o)
              (unsigned long long)r->range_id, (unsigned long long)target,
              (unsigned long long)base.index, (unsigned long long)o->bytes);
     out_drop(o, 0, NULL);
-    replica_excuse(r);
-    consensus_snapshot_sent(r->cons, store_now_ms(r->store), target, &base);
+    consensus_snapshot_sent(r->cons, replica_now_ms(r), target, &base);
     replica_wake(r);
 }
 

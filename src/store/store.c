@@ -278,7 +278,7 @@ static bool drain_replica(struct replica *r, bool *leads)
     if (r->state == REPLICA_DAMAGED || r->cons == NULL || !drain_has_majority(r))
         return false;
     if (replica_is_leader(r) && cons_config_voters(consensus_config(r->cons, NULL)) > 1) {
-        consensus_transfer(r->cons, store_now_ms(r->store), 0); /* BUSY while it goes on */
+        consensus_transfer(r->cons, replica_now_ms(r), 0); /* BUSY while it goes on */
         *leads = true;
         return true;
     }

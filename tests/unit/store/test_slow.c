@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests that take long are told to the log, with the trace id that their client knows. */
+/* Requests that take long are told to the log, with the trace id that their client knows; disks
+ * that are slow, and a loop that stood still. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -138,9 +139,43 @@ static void test_stopped_engine_hands_over(void **state)
     rig_close(&rig);
 }
 
+/* All stores stand still, and what the leader reads first then is an operator's word: that nobody
+ * was heard meanwhile does not make the others dead. */
+static void test_asked_after_a_stall(void **state)
+{
+    struct rig rig;
+    struct request words[] = {
+        {.kind = REQUEST_CHANGE_MEMBER, .change_member = {.action = MEMBER_REMOVE}},
+        {.kind = REQUEST_TRANSFER_LEADER},
+    };
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.hibernate_after_ms = 0;
+    size_t leader = rig_start_cluster(&rig);
+    words[0].change_member.replica_id = (leader + 1) % 3 + 1;
+    for (size_t k = 0; k < ARRAY_LEN(words); k++) {
+        rig_run(&rig, 1000 * RIG_MS);
+        assert_int_equal(rig_leader(&rig), leader);
+        for (size_t i = 0; i < rig.count; i++)
+            sim_node_pause(rig.nodes[i]);
+        words[k].range_id = STORE_FIRST_RANGE_ID;
+        words[k].timeout_ms = 20000;
+        struct rig_answer *answer = rig_ask(&rig, leader, &words[k]);
+        rig_run(&rig, 10000 * RIG_MS);
+        for (size_t i = 0; i < rig.count; i++)
+            sim_node_resume(rig.nodes[i]);
+        rig_run(&rig, 3000 * RIG_MS);
+        assert_int_equal(answer->count, 1);
+        assert_int_equal(answer->status, 0);
+    }
+    assert_int_equal(rig_leader(&rig), (leader + 2) % 3);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_asked_after_a_stall),
         cmocka_unit_test(test_slow_requests_are_told),
         cmocka_unit_test(test_zero_tells_none),
         cmocka_unit_test(test_stopped_engine_hands_over),
