@@ -12,7 +12,8 @@
  * and goes on behind it. What makes the whole of it right is checked at its end as ever.
  *
  * A stream says with its first word whose it is: until then it is the store's, and
- * then the replica's.
+ * then the replica's. STORE_SNAPSHOTS_IN_MAX are taken in at a time, those that are cut among
+ * them; as many more may be about to say so: one of them may resume what was cut.
  *
  * Until EDITING everything is in a staging folder: the replica serves and applies
  * on, and a crash forgets it. The log is kept until the edit is durable.
@@ -86,8 +87,10 @@ static void in_release(struct snapshot_in *in)
     if (in->replica != NULL)
         in->replica->in = NULL;
     list_remove(&in->in_greeted);
-    ASSERT(in->store->snapshots_in > 0);
-    in->store->snapshots_in--;
+    uint32_t *count =
+        in->replica == NULL ? &in->store->snapshots_greeted : &in->store->snapshots_in;
+    ASSERT(*count > 0);
+    --*count;
     range_install_free(in->install);
     free(in);
 }
@@ -149,6 +152,20 @@ static bool is_left(const struct snapshot_in *in)
     return in->state == IN_COMPLETE || (in->state == IN_READY && in->stream == NULL);
 }
 
+/* Those that wait for their leader's word, or for their sender, make room for one whose leader is
+ * here. */
+static void drop_one_left(struct store *store)
+{
+    uint32_t cursor = 0;
+    struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (r->in != NULL && is_left(r->in)) {
+            in_drop(r->in, ERR_CANCELED, "another stream has begun");
+            return;
+        }
+    }
+}
+
 /* Whose it is, and may take it in from there. */
 static int find_target(const struct store *store, uint64_t group, uint64_t replica_id,
                        uint64_t term, struct replica **ret_replica, struct err *err)
@@ -172,8 +189,9 @@ static int find_target(const struct store *store, uint64_t group, uint64_t repli
 /* Now it is known whose it is. */
 static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, struct err *err)
 {
+    struct store *store = in->store;
     struct replica *r = NULL;
-    int rv = find_target(in->store, begin->group, begin->to_replica, begin->term, &r, err);
+    int rv = find_target(store, begin->group, begin->to_replica, begin->term, &r, err);
     if (rv != 0)
         return rv;
     if (r->in != NULL) {
@@ -181,7 +199,13 @@ static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, stru
             in_drop(r->in, ERR_CANCELED, "another stream has begun");
         return err_set(err, ERR_BUSY, "another snapshot is being taken in");
     }
+    if (store->snapshots_in >= STORE_SNAPSHOTS_IN_MAX) {
+        drop_one_left(store);
+        return err_set(err, ERR_BUSY, "%u snapshots are being taken in", store->snapshots_in);
+    }
     list_remove(&in->in_greeted);
+    store->snapshots_greeted--;
+    store->snapshots_in++;
     in->replica = r;
     r->in = in;
     return 0;
@@ -349,20 +373,6 @@ bool snapshot_is_cut(int status)
            status == ERR_UNAVAILABLE;
 }
 
-/* Those that wait for their leader's word, or for their sender, make room for one whose leader is
- * here. */
-static void drop_one_left(struct store *store)
-{
-    uint32_t cursor = 0;
-    struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
-        if (r->in != NULL && is_left(r->in)) {
-            in_drop(r->in, ERR_CANCELED, "another stream has begun");
-            return;
-        }
-    }
-}
-
 int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
                           struct err *err)
 {
@@ -371,10 +381,8 @@ int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct ne
     if (replicas_count(&store->replicas) == 0)
         return err_set(err, ERR_STATE, "store %llu takes no snapshot now",
                        (unsigned long long)store->opt.store_id);
-    if (store->snapshots_in >= STORE_SNAPSHOTS_IN_MAX) {
-        drop_one_left(store);
-        return err_set(err, ERR_BUSY, "%u snapshots are being taken in", store->snapshots_in);
-    }
+    if (store->snapshots_greeted >= STORE_SNAPSHOTS_IN_MAX)
+        return err_set(err, ERR_BUSY, "%u streams have not begun yet", store->snapshots_greeted);
     struct snapshot_in *in = calloc(1, sizeof *in);
     if (in == NULL)
         return err_set(err, ERR_BUSY, "out of memory for a snapshot");
@@ -384,7 +392,7 @@ int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct ne
     in->progress_us = env_now_us(store->env);
     list_init(&in->in_greeted);
     list_push_back(&store->greeted, &in->in_greeted);
-    store->snapshots_in++;
+    store->snapshots_greeted++;
     net_stream_accept(stream, &in_handler, in);
     return 0;
 }

@@ -169,7 +169,8 @@ struct store {
     struct env_task post;          /* … and their delivery */
     struct list orphans;           /* replica_admin.c: edits on their way */
     struct list greeted;           /* snapshot streams whose replica is not known yet */
-    uint32_t snapshots_in;         /* all that are being taken in */
+    uint32_t snapshots_in;         /* all that are being taken in, but for … */
+    uint32_t snapshots_greeted;    /* … those that have not said whose they are */
     uint32_t snapshots_out;        /* snapshot_out.c: those on their way … */
     struct list snapshots_waiting; /* … and those that wait for their turn */
     uint64_t snapshot_free_us;     /* by then all that was sent has had its time */

@@ -328,6 +328,158 @@ static void test_a_snapshot_is_given_up(void **state)
     rig_close(&rig);
 }
 
+/* ---- four at once --------------------------------------------------------------------------- */
+
+enum { QUARTERS = 4, QUARTER_FIRST = 70 };
+
+/* The first range, and those that are cut off it one after the other. */
+static uint64_t quarter(uint32_t n)
+{
+    return n == 0 ? STORE_FIRST_RANGE_ID : QUARTER_FIRST + n;
+}
+
+static size_t leader_of(uint64_t range_id)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        for (size_t i = 0; i < rig.count; i++) {
+            struct cons_status s;
+            if (store_cons_status(rig.stores[i], range_id, &s) && s.state == CONS_LEADER &&
+                s.is_ready)
+                return i;
+        }
+        rig_run(&rig, 50 * RIG_MS);
+    }
+    fail_msg("nobody leads range %llu", (unsigned long long)range_id);
+    return 0;
+}
+
+static uint64_t replica_of(uint64_t range_id, size_t on)
+{
+    const struct range_descriptor *d =
+        range_descriptor(store_range_of(rig.stores[leader_of(range_id)], range_id));
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        if (d->replicas[i].store_id == on + 1)
+            return d->replicas[i].replica_id;
+    }
+    return 0;
+}
+
+static void must_do(uint64_t range_id, struct request *request)
+{
+    request->range_id = range_id;
+    for (int tries = 0; tries < 40; tries++) {
+        struct rig_answer *answer = rig_ask(&rig, leader_of(range_id), request);
+        for (int i = 0; i < 50 && answer->count == 0; i++)
+            rig_run(&rig, 20 * RIG_MS);
+        if (answer->status == 0)
+            return;
+        rig_run(&rig, 200 * RIG_MS);
+    }
+    fail_msg("refused for ever");
+}
+
+/* [piece00, piece16), … each led by one of the two stores that are not to be fed. */
+static void cut_into_quarters(size_t fed)
+{
+    for (uint32_t n = 1; n < QUARTERS; n++) {
+        char key[16];
+        uint8_t raw[RANGE_KEY_MAX];
+        size_t at = leader_of(quarter(n - 1));
+        const struct range_descriptor *d =
+            range_descriptor(store_range_of(rig.stores[at], quarter(n - 1)));
+        snprintf(key, sizeof key, "piece%02u", n * PIECES / QUARTERS);
+        struct request request = {
+            .kind = REQUEST_SPLIT,
+            .span_epoch = d->epoch.span,
+            .split = {.key = slice_of(raw, range_user_key(0, slice_str(key), raw)),
+                      .conf_epoch = d->epoch.conf,
+                      .new_range_id = quarter(n),
+                      .child_count = d->replica_count},
+        };
+        for (uint32_t i = 0; i < d->replica_count; i++)
+            request.split.children[i] = (struct request_child){.store_id = d->replicas[i].store_id,
+                                                               .replica_id = 10 * quarter(n) + i};
+        must_do(quarter(n - 1), &request);
+    }
+    for (uint32_t n = 0; n < QUARTERS; n++) {
+        size_t to = (fed + 1 + n % 2) % 3;
+        struct request move = {.kind = REQUEST_TRANSFER_LEADER,
+                               .transfer_leader.target_replica = replica_of(quarter(n), to)};
+        must_do(quarter(n), &move);
+    }
+}
+
+static void change_quarter(uint32_t n, enum member_change action, uint64_t replica_id, size_t on)
+{
+    char address[32];
+    struct request request = {.kind = REQUEST_CHANGE_MEMBER, .change_member = {.action = action}};
+    if (action != MEMBER_ADD_LEARNER) {
+        request.change_member.replica_id = replica_id;
+    } else {
+        struct member *m = &request.change_member.member;
+        snprintf(address, sizeof address, "%c:7000", (char)('a' + on));
+        *m = (struct member){.replica_id = replica_id,
+                             .store_id = on + 1,
+                             .role = MEMBER_LEARNER,
+                             .address = slice_str(address)};
+        memcpy(m->store_uuid, store_identity(rig.stores[on])->uuid, sizeof m->store_uuid);
+    }
+    must_do(quarter(n), &request);
+}
+
+static uint32_t quarters_on(size_t i)
+{
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < QUARTERS; n++)
+        count += store_range_of(rig.stores[i], quarter(n)) != NULL;
+    return count;
+}
+
+/* As many as a store takes in are cut at the same time. Each goes on: that they are still there
+ * does not keep those away who come to go on with them. */
+static void test_four_snapshots_are_cut(void **state)
+{
+    enum { FED = 2 };
+    (void)state;
+    char *value = calloc(1, PIECE_LEN + 1);
+    char key[16];
+    rig_open(&rig, 3);
+    rig.options.snapshot_bytes_per_s = 256 << 10;
+    rig_start_cluster(&rig);
+    for (uint32_t i = 0; i < PIECES; i++) {
+        memset(value, 'a' + (int)(i % 26), PIECE_LEN);
+        snprintf(key, sizeof key, "piece%02u", (unsigned)i);
+        value[i] = '!';
+        rig_put(&rig, wait_for_leader(), key, value, 0);
+        rig_run(&rig, 20 * RIG_MS);
+    }
+    free(value);
+    cut_into_quarters(FED);
+    for (uint32_t n = 0; n < QUARTERS; n++)
+        change_quarter(n, MEMBER_REMOVE, replica_of(quarter(n), FED), 0);
+    for (int i = 0; i < 400 && quarters_on(FED) > 0; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(quarters_on(FED), 0);
+    for (uint32_t n = 0; n < QUARTERS; n++)
+        change_quarter(n, MEMBER_ADD_LEARNER, 1000 + n, FED);
+    struct store *fed = rig.stores[FED];
+    for (int i = 0; i < 100 && fed->snapshots_begun < QUARTERS; i++)
+        rig_run(&rig, 10 * RIG_MS);
+    assert_int_equal(fed->snapshots_begun, QUARTERS);
+    assert_int_equal(fed->snapshots_in, QUARTERS);
+    assert_int_equal(quarters_on(FED), 0);
+    sim_net_reset(rig.sim, rig.nodes[FED], NULL);
+    for (int i = 0; i < 100 && fed->snapshots_resumed < QUARTERS; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(fed->snapshots_resumed, QUARTERS);
+    for (int i = 0; i < 600 && quarters_on(FED) < QUARTERS; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(quarters_on(FED), QUARTERS);
+    assert_int_equal(fed->snapshots_begun, QUARTERS);
+    assert_int_equal(fed->snapshots_in + fed->snapshots_greeted, 0);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_a_snapshot_goes_on_after_a_cut),
         cmocka_unit_test(test_a_snapshot_begins_anew_after_a_crash),
         cmocka_unit_test(test_a_snapshot_is_given_up),
+        cmocka_unit_test(test_four_snapshots_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
