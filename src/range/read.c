@@ -12,14 +12,18 @@
 #include "base/plant.h"
 #include "range/range_internal.h"
 #include "range/read_internal.h"
+#include "wire/frame.h"
 #include "wire/request.h"
 #include "wire/response.h"
 
 enum {
-    ROWS_BYTES_MAX = RANGE_MULTI_GET_MAX + (8 << 20), /* a page, a last large row, heads */
+    ROWS_BYTES_MAX = FRAME_BODY_MAX - RESPONSE_AROUND_MAX, /* a page with a last large row fits */
     ROW_OVERHEAD = 32,
     ROW_AHEAD = 4096, /* bytes of room for a first row, at most */
 };
+
+_Static_assert(RANGE_MULTI_GET_MAX + REQUEST_KEYS_MAX * ROW_OVERHEAD <= ROWS_BYTES_MAX,
+               "the rows of a multi-get fit into a frame");
 
 static void read_execute(struct env_work *work);
 static void read_complete(struct env_work *work);

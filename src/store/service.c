@@ -143,7 +143,7 @@ void service_answer_write(struct store *store, const struct answer_to *to,
                           const struct command_result *result)
 {
     struct buf raw = store->result; /* ours until it is put back: an answer may lead to another */
-    buf_init(&store->result, FRAME_BODY_MAX);
+    buf_init(&store->result, FRAME_BODY_MAX - RESPONSE_AROUND_MAX);
     command_result_encode(&raw, result);
     struct response response = {
         .status = raw.failed ? ERR_NOMEM : result->status,

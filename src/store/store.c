@@ -502,7 +502,7 @@ static void init_parts(struct store *store)
     store_found_init(store);
     beats_init(store);
     buf_init(&store->frames, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
-    buf_init(&store->result, FRAME_BODY_MAX);
+    buf_init(&store->result, FRAME_BODY_MAX - RESPONSE_AROUND_MAX);
     buf_init(&store->late.frame, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
 }
 

@@ -23,6 +23,8 @@
 
 enum {
     RESPONSE_ROWS_MAX = 65536,
+    RESPONSE_AROUND_MAX = 64 << 10, /* bytes of a body beside its rows, changes or result: whoever
+                                     * makes those leaves as much of FRAME_BODY_MAX */
     RESPONSE_STATS_MAX = 4096,
     RESPONSE_CHANGES_MAX = 65536,
     CHECK_PARTS_MAX = 256,
