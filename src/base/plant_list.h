@@ -93,6 +93,7 @@
     X(wiped_store_welcome, "sim", "a store with an empty folder is let in under its old id")       \
     X(clock_not_watched, "hours", "a store whose clock is hours off leads")                        \
     X(commit_counts_learners, "consensus", "learners count when a commit is counted")              \
+    X(votes_at_start, "consensus", "who starts again votes at once, whatever it promised before")  \
     X(two_operators, "placement", "a second operator is begun for a range that has one")           \
     X(id_reused, "placement", "ids are given out though it is not durable that they are")          \
     X(learner_promoted_early, "placement", "a learner is promoted before it has caught up")        \

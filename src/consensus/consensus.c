@@ -340,7 +340,8 @@ int consensus_start_as(struct consensus *c, uint64_t now_ms, const struct cons_s
     writes_init(&c->writes, c->opts.first_write_id, term, s->last_index);
     c->now_ms = now_ms;
     c->real_ms = now_ms;
-    promise_hold(c, c->opts.hold_ms);
+    if (!PLANTED(votes_at_start))
+        promise_hold(c, c->opts.hold_ms);
     c->commit = c->applied = s->base.index;
     c->is_started = true;
     c->is_inside = true;

@@ -39,6 +39,12 @@ void world_knobs(struct world *w)
     k->chaos_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 12), 1);
     k->client_ms = MAX(k->et / (uint32_t)rng_between(r, 2, 24), 1);
     k->lease_ms = rng_chance(r, 1, 3) ? 0 : (uint32_t)rng_between(r, k->et * 3 / 4, k->et);
+    k->usurp = k->lease_ms > 0 && rng_chance(&w->own, 1, 4) ? 150 : 0;
+    if (k->usurp > 0) { /* an election and a write must fit into a lease */
+        k->delay_max = MIN(k->delay_max, MAX(k->hb / 8, 1U));
+        k->disk_max = MIN(k->disk_max, k->hb / 8);
+        k->drop = k->stall = 0;
+    }
 }
 
 /* --- chaos */
@@ -287,8 +293,24 @@ static void chaos_on(struct world *w, uint32_t slot)
     settle(w, slot);
 }
 
+/* It reads by its lease, so that promises are fresh, and is usurped a moment later. */
+static void chaos_usurp(struct world *w)
+{
+    uint32_t old = 0;
+    while (old < w->n_slots &&
+           (!slot_is_running(w, &w->slots[old]) || w->slots[old].m.role != CONS_LEADER))
+        old++;
+    if (old == w->n_slots)
+        return;
+    memset(w->cut, 0, sizeof w->cut);
+    world_read(w, old);
+    world_push(w, w->now + 2 * (uint64_t)w->k.delay_max, EVENT_USURP, old);
+}
+
 void world_chaos(struct world *w)
 {
+    if (rng_below(&w->own, 1000) < w->k.usurp)
+        chaos_usurp(w);
     if (rng_below(&w->rng, 40) < w->k.partition)
         chaos_partition(w);
     uint32_t slot = (uint32_t)rng_below(&w->rng, w->n_slots);
@@ -310,6 +332,34 @@ void world_link(struct world *w, uint32_t slot)
 {
     for (uint32_t i = 0; i < w->n_slots; i++)
         w->cut[slot][i] = w->cut[i][slot] = false;
+}
+
+/* It is cut off. Those who promised to elect nobody else start again at once, most of them, and one
+ * stands: what is written under that one, if a promise was forgotten, the lease reads over. */
+void world_usurp(struct world *w, uint32_t old)
+{
+    uint32_t next = (uint32_t)rng_below(&w->own, w->n_slots);
+    if (w->slots[old].m.role != CONS_LEADER || next == old)
+        return;
+    for (uint32_t i = 0; i < w->n_slots; i++)
+        w->cut[old][i] = w->cut[i][old] = i != old;
+    world_push(w, w->now + (uint64_t)w->k.et * 2, EVENT_LINK, old);
+    for (uint32_t i = 0; i < w->n_slots && !w->report.is_failed; i++) {
+        if (i == old || !slot_is_running(w, &w->slots[i]) || rng_chance(&w->own, 1, 6))
+            continue;
+        slot_crash(w, i);
+        slot_start(w, i);
+    }
+    if (w->report.is_failed || !slot_is_running(w, &w->slots[next]))
+        return;
+    consensus_campaign(w->slots[next].m.c, w->now);
+    settle(w, next);
+    for (uint32_t n = 1; n <= 8; n++) {
+        uint64_t at = w->now + (uint64_t)w->k.lease_ms * n / 8;
+        world_push(w, at, EVENT_WRITE, next);
+        world_push(w, at, EVENT_READ, old);
+    }
+    w->report.usurped++;
 }
 
 /* It has stored what the others have not. When the next one is struck, the last one is

@@ -118,6 +118,13 @@ void world_read(struct world *w, uint32_t slot)
     settle(w, slot);
 }
 
+void world_write(struct world *w, uint32_t slot)
+{
+    if (w->slots[slot].m.role == CONS_LEADER)
+        client_write(w, slot);
+    settle(w, slot);
+}
+
 void world_forget_reads(struct world *w, uint32_t slot)
 {
     for (struct sim_read *r = w->reads, *next; r != NULL; r = next) {

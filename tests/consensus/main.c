@@ -72,6 +72,7 @@ static void sum_add(struct world_report *sum, const struct world_report *r)
     sum->leader_parks += r->leader_parks;
     sum->strikes += r->strikes;
     sum->late_answers += r->late_answers;
+    sum->usurped += r->usurped;
     sum->born_learners += r->born_learners;
 }
 
@@ -265,6 +266,7 @@ static bool report_sum(const struct options *o, const struct world_report *r)
         {"leader_parks", r->leader_parks},
         {"strikes", r->strikes},
         {"late_answers", r->late_answers},
+        {"usurped", r->usurped},
         {"born_learners", r->born_learners},
     };
     bool is_void = false;

@@ -86,6 +86,31 @@ static bool event_needs_life(enum event_kind kind)
            kind != EVENT_CLIENT && kind != EVENT_LINK;
 }
 
+/* A part of what chaos has begun. */
+static void planned(struct world *w, const struct event *e)
+{
+    switch (e->kind) {
+    case EVENT_STRIKE:
+        world_strike(w, e->member);
+        break;
+    case EVENT_LINK:
+        world_link(w, e->member);
+        break;
+    case EVENT_WRITE:
+        world_write(w, e->member);
+        break;
+    case EVENT_USURP:
+        if (!w->is_healed)
+            world_usurp(w, e->member);
+        break;
+    case EVENT_READ:
+        world_read(w, e->member);
+        break;
+    default:
+        break;
+    }
+}
+
 static void world_event(struct world *w, struct event *e)
 {
     struct slot *s = &w->slots[e->member];
@@ -132,13 +157,11 @@ static void world_event(struct world *w, struct event *e)
             slot_start(w, e->member);
         break;
     case EVENT_STRIKE:
-        world_strike(w, e->member);
-        break;
     case EVENT_LINK:
-        world_link(w, e->member);
-        break;
+    case EVENT_WRITE:
+    case EVENT_USURP:
     case EVENT_READ:
-        world_read(w, e->member);
+        planned(w, e);
         break;
     case EVENT_CHAOS:
         if (!w->is_healed) {
@@ -314,6 +337,7 @@ void world_run(uint64_t seed, uint64_t guards_off, bool is_verbose, struct world
     struct world *w = calloc(1, sizeof *w);
     ASSERT(w != NULL);
     rng_init(&w->rng, seed);
+    rng_init(&w->own, seed ^ UINT64_C(0x7573757270));
     w->now = 1000;
     w->guards_off = guards_off;
     w->is_verbose = is_verbose;

@@ -4,7 +4,8 @@
  * operators, all drawn from one seed; and the checks.
  *
  * Two phases. Chaos: drop, duplicate, reorder, partition, crash with loss of a suffix of
- * un-synced writes, new leaders that die or are cut off at once, answers to probes that come
+ * un-synced writes, leaders with a lease that are cut off while those who promised start again
+ * and one of them stands, new leaders that die or are cut off at once, answers to probes that come
  * election timeouts late, pauses, learners from birth, loss of a member with its disk, late and
  * batched persistence, snapshots, membership, transfer, groups and members that sleep, wake and are
  * parked, members that missed their group's birth. Then everything is healed, operators
@@ -42,6 +43,7 @@ struct world_report {
     uint64_t leader_parks;
     uint64_t strikes;      /* leaders that died, or were cut off, right after their election */
     uint64_t late_answers; /* to probes */
+    uint64_t usurped;      /* leaders with a lease, cut off while another stood at once */
     uint64_t born_learners;
 };
 

@@ -39,6 +39,8 @@ enum event_kind {
     EVENT_CHAOS,
     EVENT_CLIENT,
     EVENT_READ,
+    EVENT_WRITE,
+    EVENT_USURP,
     EVENT_STRIKE,
     EVENT_LINK,
 };
@@ -106,6 +108,7 @@ struct knobs {
     uint32_t window;
     uint32_t chaos_ms;
     uint32_t client_ms;
+    uint32_t usurp; /* per mille of chaos, drawn apart: what was found without it stays */
 };
 
 struct sim_read {
@@ -120,6 +123,7 @@ struct sim_read {
 
 struct world {
     struct rng rng;
+    struct rng own; /* of what is drawn apart */
     uint64_t now;
     uint64_t seq;
     uint64_t guards_off;
@@ -191,6 +195,8 @@ void world_client(struct world *w);
 
 /* A read, if the member there leads or thinks so. */
 void world_read(struct world *w, uint32_t slot);
+/* Likewise a write. */
+void world_write(struct world *w, uint32_t slot);
 void world_forget_reads(struct world *w, uint32_t slot);
 
 /* --- chaos.c */
@@ -200,6 +206,9 @@ void world_chaos(struct world *w);
 
 /* The member there has just begun to lead. */
 void world_strike(struct world *w, uint32_t slot);
+
+/* The leader there has just read by its lease. */
+void world_usurp(struct world *w, uint32_t slot);
 
 /* Its links carry again. */
 void world_link(struct world *w, uint32_t slot);
