@@ -101,6 +101,8 @@ const struct range_descriptor *descriptor_on(size_t store, uint64_t range_id)
 void ranges_count_sleep(size_t i)
 {
     struct store_sleep_stats s;
+    if (run.rig.stores[i] == NULL)
+        return;
     store_sleep_stats(run.rig.stores[i], &s);
     run.sleep.slept += s.slept;
     run.sleep.woken_by_work += s.woken_by_work;
@@ -136,25 +138,50 @@ static void crash_some(bool all)
     }
 }
 
+void ranges_lose_power(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        if (run.rig.stores[i] != NULL)
+            ranges_crash(i, SIM_CRASH_POWER, 20 + below(1000));
+    }
+}
+
+/* It died of its own: a crash point, a disk that failed, or it was removed. */
+static void bury(size_t i)
+{
+    const char *why = sim_node_fatal_message(run.rig.nodes[i]);
+    if (run.leaving != 0 && i == run.leaving_at && strstr(why, "was removed") != NULL) {
+        run.has_left = true;
+        ranges_crash(i, SIM_CRASH_KILL, 0);
+        ranges_met("a decommissioned store left");
+        return;
+    }
+    if (!run.has_weather) {
+        printf("store %zu: %s\n", i + 1, why);
+        die("a store died without a cause");
+    }
+    ranges_crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 20 + below(2000));
+}
+
 void ranges_start(bool now)
 {
     for (size_t i = 0; i < run.rig.count; i++) {
         struct err err = {0};
         if (now || sim_now_us(run.rig.sim) >= run.resume_us[i])
             sim_node_resume(run.rig.nodes[i]);
-        if (run.rig.stores[i] != NULL && sim_node_is_dead(run.rig.nodes[i])) {
-            ranges_count_sleep(i);
-            key_times_note();
-            rig_crash(&run.rig, i, SIM_CRASH_POWER);
-            run.restart_us[i] = sim_now_us(run.rig.sim) + 100 * RIG_MS;
-        }
+        if (run.rig.stores[i] != NULL && sim_node_is_dead(run.rig.nodes[i]))
+            bury(i);
         uint64_t start_us = MAX(run.restart_us[i], run.join_us[i]);
-        if (run.rig.stores[i] != NULL || (!now && sim_now_us(run.rig.sim) < start_us))
+        bool is_due = now || sim_now_us(run.rig.sim) >= start_us;
+        if (run.rig.stores[i] != NULL || !is_due || (run.has_left && i == run.leaving_at))
             continue;
-        if (rig_start(&run.rig, i, &err) != 0) {
+        int rv = rig_start(&run.rig, i, &err);
+        if (rv != 0 && !weather_excuses(rv)) {
             printf("store %zu: %s\n", i + 1, err.msg);
             die("a store does not start");
         }
+        if (rv != 0)
+            run.restart_us[i] = sim_now_us(run.rig.sim) + (100 + below(2000)) * RIG_MS;
     }
 }
 
@@ -208,6 +235,7 @@ static void lull(void)
 {
     size_t i = below(run.rig.count);
     sim_net_heal(run.rig.sim, NULL, NULL);
+    weather_clear();
     ranges_start(true);
     rig_run(&run.rig, (1500 + below(3000)) * RIG_MS);
     check_now();
@@ -241,6 +269,7 @@ static void act(void)
         if (is_up(i))
             rig_reconnect(&run.rig, i);
     }
+    weather_act();
     if (run.is_sleepy && below(16) == 0)
         lull();
     if (run.is_aimed && below(8) == 0)
@@ -326,10 +355,13 @@ static void finish(void)
 {
     int steps = 0;
     sim_net_heal(run.rig.sim, NULL, NULL);
+    weather_clear();
     clock_heal();
     ranges_start(true);
     if (run.is_grown) /* what was held up arrives, and what was sent since behind it */
         rig_run(&run.rig, SLOW_MAX_MS * RIG_MS);
+    if (run.is_grown)
+        grow_finish();
     do {
         rig_run(&run.rig, 100 * RIG_MS);
         ranges_start(true);
@@ -381,6 +413,7 @@ static void clear_run(uint64_t seed)
     run.hashed = run.is_grown ? 0 : KEYSPACE_NAMED_FIRST;
     draw_sleep();
     run.is_aimed = !run.is_grown && below(2) == 0;
+    weather_draw(seed);
 }
 
 /* Who slept, and what woke them. */
@@ -510,6 +543,7 @@ int main(int argc, char **argv)
         grow_expect(&met);
     else
         ranges_aim_expect(&met);
+    weather_expect(&met);
     for (uint64_t seed = from; seed <= to; seed++) {
         printf("seed %llu\r", (unsigned long long)seed);
         fflush(stdout);

@@ -23,6 +23,7 @@ enum {
     GROWN_VOTERS = 3,
     SLOW_MAX_MS = 5500,
     TTL_MAX_MS = 3000,
+    RANGES_DRIFT_PPM_MAX = 50000, /* of a monotonic clock; stores are told so */
 };
 
 /* What a key may hold: the last value that was acknowledged, and what was written since
@@ -85,10 +86,15 @@ struct run {
     enum ask_kind ask_kind;
     size_t change_at;            /* the store that was asked */
     uint64_t change_deadline_us; /* after it nobody waits for its answer */
+    const char *change_met;      /* counted if it is done; NULL: nothing */
+    uint64_t leaving;            /* the store that is decommissioned; 0: none … */
+    size_t leaving_at;           /* … its place … */
+    bool has_left;               /* … and its process has ended for that */
     bool says_all;               /* the stores' log lines too */
     bool is_sleepy;              /* no watchers, and times without load: ranges sleep */
     bool is_aimed;               /* now and then all stops in the middle of one thing */
     bool has_skew;               /* wall clocks jump */
+    bool has_weather;            /* networks, disks and clocks are bad */
     uint32_t fewest;             /* replicas that operators leave a range */
     uint32_t hashed;             /* a keyspace whose keys stand behind slots … */
     uint32_t slots;              /* … as many of them … */
@@ -114,6 +120,9 @@ void ranges_count_sleep(size_t i);
 
 /* Store `i` dies, and starts again in so long. */
 void ranges_crash(size_t i, enum sim_crash how, uint64_t away_ms);
+
+/* All stores lose power, and come back soon. */
+void ranges_lose_power(void);
 
 /* Start who is due; `now`: everybody. */
 void ranges_start(bool now);
@@ -165,6 +174,21 @@ void clock_heal(void);
 /* When all faults are over: what has a time to live goes. */
 void keys_wait_for_expiry(void);
 
+/* ---- ranges_weather.c: networks, disks and clocks -------------------------------------- */
+
+/* Is this run's weather bad, and how? */
+void weather_draw(uint64_t seed);
+
+/* Something may happen; it may become bad. */
+void weather_act(void);
+
+/* All is well, until it becomes bad again. */
+void weather_clear(void);
+
+/* May a store have failed to start with this? */
+bool weather_excuses(int status);
+void weather_expect(struct cover *cover);
+
 /* ---- ranges_load.c: writes and reads ------------------------------------------ */
 
 void settle_key(struct key_state *k);
@@ -202,6 +226,9 @@ void grow_begin(uint32_t seconds);
 
 /* At the end: the replicas that its keys are to have, and no cut is missing. */
 bool grow_is_as_wanted(const struct range_descriptor *d);
+
+/* What operators have said and would hold is taken back. */
+void grow_finish(void);
 
 /* A word to placement, which gives the ids; or whoever hosts it dies. */
 void grow_operate(uint64_t choice);

@@ -63,6 +63,7 @@ static size_t calm(struct slice key, uint64_t *ret_range)
 {
     size_t at = run.rig.count;
     sim_net_heal(run.rig.sim, NULL, NULL);
+    weather_clear();
     ranges_start(true);
     for (int i = 0; i < 60 && at == run.rig.count; i++) {
         rig_run(&run.rig, (100 + below(100)) * RIG_MS);
@@ -80,14 +81,6 @@ static void cut_off(size_t i)
     for (size_t k = 0; k < run.rig.count; k++) {
         if (k != i)
             sim_net_partition(run.rig.sim, run.rig.nodes[i], run.rig.nodes[k], false);
-    }
-}
-
-static void lose_power(void)
-{
-    for (size_t i = 0; i < run.rig.count; i++) {
-        if (run.rig.stores[i] != NULL)
-            ranges_crash(i, SIM_CRASH_POWER, 20 + below(1000));
     }
 }
 
@@ -227,7 +220,7 @@ static void all_in_the_middle_of_a_split(void)
     operate_split(at, aim.range_id, key);
     if (!await(is_applied_by_some, &aim, ANSWER_MS))
         return;
-    lose_power();
+    ranges_lose_power();
     ranges_met("power on all: split");
 }
 
@@ -279,7 +272,7 @@ static void all_in_the_middle_of_a_merge(void)
     ask_merge(at, &aim);
     if (!await(is_early ? is_right_frozen : is_applied_by_some, &aim, ANSWER_MS))
         return;
-    lose_power();
+    ranges_lose_power();
     ranges_met(is_early ? "power on all: merge, frozen" : "power on all: merge, committed");
 }
 
@@ -436,7 +429,7 @@ static void all_in_the_middle_of_a_change(void)
     }
     if (!await(member_moments[k].is_now, &aim, SLOW_MS))
         return;
-    lose_power();
+    ranges_lose_power();
     ranges_met(member_moments[k].name);
 }
 
@@ -509,7 +502,7 @@ static void one_misses_it_all(void)
     run.restart_us[aim.store] = sim_now_us(run.rig.sim) + below(1000) * RIG_MS;
     sim_net_heal(run.rig.sim, NULL, NULL);
     if (below(3) == 0 && await(is_fed, &aim, 3000))
-        lose_power();
+        ranges_lose_power();
 }
 
 static bool is_away(const struct aim *aim)

@@ -11,7 +11,7 @@
 #include "store/store_internal.h"
 #include "wire/keyspace.h"
 
-enum { WAIT_MS = 4000 };
+enum { WAIT_MS = 6000 };
 
 /* A hashed keyspace: placement cuts it at slots, and gives it the replicas that it wants. */
 static void create_keyspace(void)
@@ -70,27 +70,178 @@ void grow_begin(uint32_t seconds)
     create_keyspace();
 }
 
-static void command(const char *name)
+/* ---- operators --------------------------------------------------------------------------- */
+
+/* Commands of ranges; with a store that it leaves, or without. */
+static const struct {
+    const char *name;
+    const char *met;
+    bool is_from;
+} commands[] = {
+    {"split", "operator: split", false},
+    {"split", "operator: split", false},
+    {"merge", "operator: merge", false},
+    {"merge", "operator: merge", false},
+    {"move", "operator: move", true},
+    {"move", "operator: move", true},
+    {"transfer-leader", "operator: transfer", false},
+    {"scatter", "operator: scatter", false},
+    {"add-replica", "operator: add", false},
+    {"remove-replica", "operator: remove", true},
+};
+
+static void ask(const char *met, const struct request_placement *placement)
 {
-    uint8_t raw[16];
     size_t at = rig_driver(&run.rig);
     if (at == run.rig.count || run.rig.conns[at].conn == NULL)
         return;
-    struct request request = {
-        .kind = REQUEST_PLACEMENT,
-        .placement = {.verb = VERB_COMMAND,
-                      .name = slice_str(name),
-                      .value = key_of((uint32_t)below(KEYS), raw)},
-    };
+    struct request request = {.kind = REQUEST_PLACEMENT, .placement = *placement};
     run.change = rig_ask(&run.rig, run.change_at = at, &request);
     run.ask_kind = ASK_COMMAND;
+    run.change_met = met;
+}
+
+/* The store of one of its replicas; 0: nobody leads it. */
+static uint64_t some_store_of(struct slice key)
+{
+    uint64_t range_id;
+    size_t at = leader_at(key, &range_id);
+    const struct range_descriptor *d = at == run.rig.count ? NULL : descriptor_on(at, range_id);
+    return d == NULL ? 0 : d->replicas[below(d->replica_count)].store_id;
+}
+
+static void command(size_t k)
+{
+    uint8_t raw[16];
+    struct slice key = key_of((uint32_t)below(KEYS), raw);
+    struct request_placement placement = {
+        .verb = VERB_COMMAND, .name = slice_str(commands[k].name), .value = key};
+    if (commands[k].is_from)
+        placement.from_store = some_store_of(key);
+    ask(commands[k].met, &placement);
+}
+
+static void command_called(const char *name)
+{
+    size_t k = 0;
+    while (strcmp(commands[k].name, name) != 0)
+        k++;
+    command(k);
+}
+
+static uint64_t some_operator(void)
+{
+    struct placement_operator_status op;
+    size_t i = rig_driver(&run.rig);
+    const struct driver *d = i == run.rig.count ? NULL : run.rig.stores[i]->driver;
+    for (uint32_t n = 0; d != NULL && driver_is_running(d) &&
+                         placement_operator_at(d->placement, driver_now_ms(d), n, &op);
+         n++) {
+        if (op.outcome == PLACEMENT_RUNNING && below(2) == 0)
+            return op.id;
+    }
+    return 0;
+}
+
+static void cancel_some(void)
+{
+    uint64_t id = some_operator();
+    if (id != 0)
+        ask("operator: cancel", &(struct request_placement){
+                                    .verb = VERB_COMMAND, .name = slice_str("cancel"), .id = id});
+}
+
+/* One store, in some runs, where enough are left; not the one that clients begin with. */
+static void decommission_some(void)
+{
+    size_t i = 1 + below(run.rig.count - 1);
+    uint32_t running = 0;
+    for (size_t k = 0; k < run.rig.count; k++)
+        running += is_up(k) && store_state(run.rig.stores[k]) == STORE_RUNNING;
+    if (run.leaving != 0 || running < GROWN_VOTERS + 1 || !is_up(i) ||
+        store_state(run.rig.stores[i]) != STORE_RUNNING)
+        return;
+    run.leaving = store_identity(run.rig.stores[i])->store_id;
+    run.leaving_at = i;
+    ask("operator: decommission",
+        &(struct request_placement){.verb = VERB_DECOMMISSION, .id = run.leaving});
+}
+
+/* What holds until it is taken back. */
+static void word_some(void)
+{
+    struct request_placement word = {.verb = VERB_DRAIN, .id = 1 + below(run.rig.count)};
+    switch (below(8)) {
+    case 0:
+        ask("operator: drain", &word);
+        break;
+    case 1:
+    case 2:
+        word.verb = VERB_UNDRAIN;
+        if (word.id != run.leaving)
+            ask("operator: undrain", &word);
+        break;
+    case 3:
+        ask("operator: pause", &(struct request_placement){.verb = VERB_PAUSE});
+        break;
+    case 4:
+        ask("operator: resume", &(struct request_placement){.verb = VERB_RESUME});
+        break;
+    case 5:
+        word = (struct request_placement){.verb = VERB_SET,
+                                          .name = slice_str("replicas"),
+                                          .value = slice_str(below(2) == 0 ? "1" : "3")};
+        ask("operator: replicas", &word);
+        break;
+    case 6:
+        cancel_some();
+        break;
+    default:
+        decommission_some();
+        break;
+    }
 }
 
 static void command_some(void)
 {
-    static const char *const names[] = {"split", "split", "merge",
-                                        "move",  "move",  "transfer-leader"};
-    command(names[below(ARRAY_LEN(names))]);
+    if (below(4) == 0)
+        word_some();
+    else
+        command(below(ARRAY_LEN(commands)));
+}
+
+/* Said until it is done. */
+static void insist(const struct request_placement *word)
+{
+    for (int tries = 0; tries < 200; tries++) {
+        size_t at = rig_driver(&run.rig);
+        if (at < run.rig.count)
+            rig_reconnect(&run.rig, at);
+        run.change = NULL;
+        ask(NULL, word);
+        for (int i = 0; i < 20 && run.change != NULL && run.change->count == 0; i++)
+            rig_run(&run.rig, 100 * RIG_MS);
+        bool is_over = run.change != NULL && run.change->count == 1;
+        if (is_over && (run.change->status == 0 || run.change->status == ERR_NOT_FOUND))
+            return; /* it is so, or the store is gone already */
+        rig_run(&run.rig, 200 * RIG_MS);
+    }
+    die("placement does not hear an operator's word");
+}
+
+void grow_finish(void)
+{
+    insist(&(struct request_placement){.verb = VERB_RESUME});
+    insist(&(struct request_placement){
+        .verb = VERB_SET, .name = slice_str("replicas"), .value = slice_str("3")});
+    for (size_t i = 0; i < run.rig.count; i++) {
+        uint64_t id = run.rig.stores[i] == NULL ? 0 : store_identity(run.rig.stores[i])->store_id;
+        if (id != 0 && id != run.leaving)
+            insist(&(struct request_placement){.verb = VERB_UNDRAIN, .id = id});
+    }
+    if (run.leaving != 0 && !run.has_left)
+        insist(&(struct request_placement){.verb = VERB_DECOMMISSION, .id = run.leaving});
+    run.change = NULL;
 }
 
 /* Another takes over meanwhile, and it does not know: late, it goes on with what it has heard
@@ -129,17 +280,22 @@ static void strike_driver(void)
 
 /* ---- in the middle of each kind of step ------------------------------------------------ */
 
+enum { STEP_REMOVE = 2, STEP_MERGE = 5 }; /* in the table */
+
 static const struct {
     enum placement_step_kind kind;
     const char *command; /* that brings it about, if nothing else does */
     const char *met;
+    const char *all_met; /* all stores lost power */
 } steps[] = {
-    {PLACEMENT_ADD_LEARNER, "move", "driver died: add-learner"},
-    {PLACEMENT_PROMOTE, "move", "driver died: promote"},
-    {PLACEMENT_REMOVE, "move", "driver died: remove"},
-    {PLACEMENT_TRANSFER, "transfer-leader", "driver died: transfer"},
-    {PLACEMENT_SPLIT, "split", "driver died: split"},
-    {PLACEMENT_MERGE, "merge", "driver died: merge"},
+    {PLACEMENT_ADD_LEARNER, "move", "driver died: add-learner",
+     "power on all: driver at add-learner"},
+    {PLACEMENT_PROMOTE, "move", "driver died: promote", "power on all: driver at promote"},
+    {PLACEMENT_REMOVE, "move", "driver died: remove", "power on all: driver at remove"},
+    {PLACEMENT_TRANSFER, "transfer-leader", "driver died: transfer",
+     "power on all: driver at transfer"},
+    {PLACEMENT_SPLIT, "split", "driver died: split", "power on all: driver at split"},
+    {PLACEMENT_MERGE, "merge", "driver died: merge", "power on all: driver at merge"},
 };
 
 /* Who hosts placement, if an operator of it is at a step of that kind; else rig.count. */
@@ -159,27 +315,43 @@ static size_t driver_at(enum placement_step_kind kind)
 
 static void strike_at_step(void)
 {
-    size_t k = below(ARRAY_LEN(steps));
+    size_t k = below(3) == 0 ? STEP_REMOVE + below(2) * (STEP_MERGE - STEP_REMOVE)
+                             : below(ARRAY_LEN(steps)); /* two of them are rare */
     size_t i = driver_at(steps[k].kind);
     if (i == run.rig.count)
-        command(steps[k].command);
+        command_called(steps[k].command);
     for (int ms = 0; i == run.rig.count && ms < WAIT_MS; ms++) {
         rig_run(&run.rig, RIG_MS);
         i = driver_at(steps[k].kind);
     }
-    rig_run(&run.rig, below(100) * RIG_MS);
+    rig_run(&run.rig, below(below(2) == 0 ? 100 : 3) * RIG_MS); /* some steps are short */
     i = driver_at(steps[k].kind);
     if (i == run.rig.count)
         return;
     run.strikes++;
+    if (below(2) == 0) {
+        ranges_lose_power();
+        ranges_met(steps[k].all_met);
+        return;
+    }
     ranges_crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 20 + below(8000));
     ranges_met(steps[k].met);
 }
 
 void grow_expect(struct cover *cover)
 {
-    for (size_t k = 0; k < ARRAY_LEN(steps); k++)
+    static const char *const words[] = {"operator: drain",        "operator: undrain",
+                                        "operator: pause",        "operator: resume",
+                                        "operator: replicas",     "operator: cancel",
+                                        "operator: decommission", "a decommissioned store left"};
+    for (size_t k = 0; k < ARRAY_LEN(steps); k++) {
         cover_expect(cover, steps[k].met);
+        cover_expect(cover, steps[k].all_met);
+    }
+    for (size_t k = 0; k < ARRAY_LEN(commands); k++)
+        cover_expect(cover, commands[k].met);
+    for (size_t k = 0; k < ARRAY_LEN(words); k++)
+        cover_expect(cover, words[k]);
 }
 
 void grow_operate(uint64_t choice)
@@ -189,7 +361,7 @@ void grow_operate(uint64_t choice)
         command_some();
     } else if (choice >= 5 && below(8) == 0) {
         strike_driver();
-    } else if (choice >= 5 && below(3) == 0) {
+    } else if (choice >= 5 && below(2) == 0) {
         strike_at_step();
     }
 }

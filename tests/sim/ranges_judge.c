@@ -125,9 +125,18 @@ static void check_returns(void)
     }
 }
 
+static void check_states(void)
+{
+    for (size_t i = 0; i < run.rig.count; i++) {
+        if (is_up(i) && store_state(run.rig.stores[i]) == STORE_DAMAGED)
+            die("a store thinks that its sound disk is damaged");
+    }
+}
+
 void check_now(void)
 {
     key_times_note();
+    check_states();
     check_returns();
     check_histories();
     check_owners();
@@ -188,10 +197,10 @@ bool is_settled(void)
         at = slice_of(raw, d->end_len);
     }
     for (size_t i = 0; i < run.rig.count; i++) {
-        for (uint32_t k = 0; store_range_at(run.rig.stores[i], k) != 0; k++)
+        for (uint32_t k = 0; is_up(i) && store_range_at(run.rig.stores[i], k) != 0; k++)
             found++;
     }
-    return found == placed;
+    return found == placed && (run.leaving == 0 || run.has_left);
 }
 
 /* Ask whoever leads the key. Placement may still hand over: a refusal is asked again. */
@@ -201,7 +210,7 @@ static struct rig_answer *read_at_end(uint32_t number)
     struct request_read how = {.keyspace = key_keyspace(number)};
     uint8_t raw[16];
     uint64_t range_id;
-    for (int tries = 0; tries < (run.is_grown ? 20 : 1); tries++) {
+    for (int tries = 0; tries < 20; tries++) {
         size_t at = leader_at(key_of(number, raw), &range_id);
         if (at == run.rig.count) {
             rig_run(&run.rig, 200 * RIG_MS);
@@ -211,7 +220,9 @@ static struct rig_answer *read_at_end(uint32_t number)
         get = rig_read_key(&run.rig, at, key_stored(number, raw), &how, 5000);
         for (int i = 0; i < 120 && get->count == 0; i++)
             rig_run(&run.rig, 50 * RIG_MS);
-        if (get->status != ERR_NOT_LEADER && get->status != ERR_RANGE_CHANGED)
+        bool is_refused = get->status == ERR_NOT_LEADER || get->status == ERR_RANGE_CHANGED;
+        bool is_lost = get->count == 0 && run.rig.conns[at].conn == NULL; /* it was half open */
+        if (!is_lost && (!is_refused || !run.is_grown))
             return get;
     }
     if (get == NULL) {
@@ -225,8 +236,10 @@ static void check_value(uint32_t number)
 {
     struct key_state *k = &run.keys[number];
     struct rig_answer *get = read_at_end(number);
-    if (get->count != 1 || get->status != 0)
+    if (get->count != 1 || get->status != 0) {
+        printf("key k%02u: %d answers, %s\n", number, get->count, err_name(get->status));
         die("a key cannot be read at the end");
+    }
     uint64_t value = strtoull(get->value, NULL, 10);
     key_times_note();
     if (!key_may_hold_at_end(k, value)) {
@@ -348,7 +361,7 @@ void look_by_client(void)
     const char *endpoints[RIG_STORES_MAX];
     struct client *client;
     for (size_t i = 0; i < run.rig.count; i++)
-        endpoints[i] = store_address(run.rig.stores[i]);
+        endpoints[i] = is_up(i) ? store_address(run.rig.stores[i]) : NULL;
     struct client_options options = {.endpoints = endpoints,
                                      .endpoint_count = run.is_grown ? 1 : run.rig.count};
     struct sim_node *node = sim_node_new(run.rig.sim, "client");
@@ -379,6 +392,8 @@ void describe(void)
 {
     for (size_t i = 0; i < run.rig.count; i++) {
         uint64_t id;
+        if (run.rig.stores[i] == NULL)
+            continue;
         printf("store %zu: state %s\n", i + 1, store_state_name(store_state(run.rig.stores[i])));
         for (uint32_t k = 0; (id = store_range_at(run.rig.stores[i], k)) != 0; k++) {
             struct range *range = store_range_of(run.rig.stores[i], id);

@@ -20,6 +20,8 @@ void note_change(void)
         return;
     if (run.change->status == 0)
         run.done[run.ask_kind]++;
+    if (run.change->status == 0 && run.change_met != NULL)
+        ranges_met(run.change_met);
     run.change = NULL;
 }
 
