@@ -3,6 +3,7 @@
 """The faults of the fault tests without a cluster: what each asks of the control interface, that
 partitions have the shapes that they are named after, and that nothing of a fault is left when it
 has ended, in whatever order faults begin and end."""
+import contextlib
 import itertools
 import os
 import random
@@ -234,6 +235,18 @@ def test_cuts_add_up():
     check(not any(drops().values()), drops())
 
 
+@contextlib.contextmanager
+def hurried():
+    """Faults that wait for what nobody does here do not."""
+    real, nemesis.time = nemesis.time, types.SimpleNamespace(
+        sleep=lambda _s: None, monotonic=time.monotonic, monotonic_ns=time.monotonic_ns)
+    tear_s, nemesis.Power.TEAR_S = nemesis.Power.TEAR_S, 0
+    try:
+        yield
+    finally:
+        nemesis.time, nemesis.Power.TEAR_S = real, tear_s
+
+
 def check_nothing_left(made, what):
     power = made.control
     check(not power.cuts and not power.resets, what, "cuts", power.cuts)
@@ -250,19 +263,19 @@ def check_nothing_left(made, what):
 
 def test_each_fault_ends():
     """Every kind alone, many times: it does something, tells what, and nothing is left."""
-    for kind, seed in itertools.product(nemesis.KINDS, range(30)):
-        made = world(5, seed)
-        made.nemesis.rng.seed(seed)
-        made.nemesis.kinds = [kind]
-        before = len(made.control.asked)
-        made.nemesis.begin_one(kind)
-        entry = made.nemesis.timeline[0]
-        check(entry["text"] != "" and entry["kind"] == kind, entry)
-        if kind in ("kill", "pause", "partition", "reset", "power", "roll", "rot"):
-            check(len(made.control.asked) > before, kind, "asks for nothing")
-        made.nemesis.heal()
-        check(entry["end"] is not None and entry["end"] >= entry["begin"], entry)
-        check_nothing_left(made, f"{kind} of seed {seed}: {entry['text']}:")
+    with hurried():
+        for kind, seed in itertools.product(nemesis.KINDS, range(30)):
+            made = world(5, seed)
+            made.nemesis.rng.seed(seed)
+            before = len(made.control.asked)
+            made.nemesis.begin_one(kind)
+            entry = made.nemesis.timeline[0]
+            check(entry["text"] != "" and entry["kind"] == kind, entry)
+            if kind in ("kill", "pause", "partition", "reset", "power", "roll", "rot"):
+                check(len(made.control.asked) > before, kind, "asks for nothing")
+            made.nemesis.heal()
+            check(entry["end"] is not None and entry["end"] >= entry["begin"], entry)
+            check_nothing_left(made, f"{kind} of seed {seed}: {entry['text']}:")
 
 
 def test_orders_are_taken_back():
@@ -307,17 +320,11 @@ def test_faults_together():
     """Composed at random, in the order of a seed, and the same again with the same seed, however
     often the threads of some come to throw dice meanwhile."""
     names = set()
-    real, nemesis.time = nemesis.time, types.SimpleNamespace(sleep=lambda _s: None,
-                                                             monotonic=time.monotonic,
-                                                             monotonic_ns=time.monotonic_ns)
-    tear_s, nemesis.Power.TEAR_S = nemesis.Power.TEAR_S, 0
-    try:
+    with hurried():
         for seed in range(12):
             first = schedule(seed)
             check(schedule(seed, 3) == first, "seed", seed, "differs")
             names |= {kind for kind, _, _ in first}
-    finally:
-        nemesis.time, nemesis.Power.TEAR_S = real, tear_s
     check(names == set(nemesis.KINDS), set(nemesis.KINDS) - names, "never came")
 
 
