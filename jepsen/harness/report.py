@@ -287,8 +287,8 @@ def describe(invoke, done):
     return " ".join(w for w in words if w) + fate
 
 
-def bars(ops, marked):
-    """Operations as bars over time, by process."""
+def bars(ops, marked, timeline=()):
+    """Operations as bars over time, by process, with the faults that were on."""
     begin = min(i["time"] for i, _ in ops)
     known = [c["time"] for _, c in ops if c and c["type"] != "info"]
     end = max(known + [i["time"] for i, _ in ops]) + 1
@@ -299,6 +299,12 @@ def bars(ops, marked):
         return left + (width - left - 330) * (t - begin) / (end - begin)
 
     parts = []
+    for fault in timeline:
+        x0, x1 = (x(max(begin, min(end, fault[side] * 1e9))) for side in ("begin", "end"))
+        if fault["begin"] * 1e9 <= end and fault["end"] * 1e9 >= begin:
+            parts.append(f'<rect x="{x0:.1f}" y="4" width="{max(2, x1 - x0):.1f}" '
+                         f'height="{34 * len(ops) + 16}" fill="#5b6f8f" fill-opacity="0.1"><title>'
+                         f'{html.escape(fault.get("text", fault["kind"]))}</title></rect>')
     for at, (invoke, done) in enumerate(sorted(ops, key=lambda o: o[0]["time"])):
         y = 10 + 34 * at
         known_end = done is not None and done["type"] != "info"
@@ -363,7 +369,7 @@ def cycle(edges, by_line):
             'height="100%" fill="white"/>' + "".join(parts) + "</svg>")
 
 
-def anomaly(said, events):
+def anomaly(said, events, timeline=()):
     """A picture of what the checker found wrong, from the lines that it names; "" if it
     names none."""
     by_line = operations_by_line(events)
@@ -380,14 +386,18 @@ def anomaly(said, events):
             numbers.append(int(text))
     if not numbers:
         return ""
-    last = int(re.findall(r"line (\d+)", said)[-1])
-    marked = {(by_line[last][0]["process"], by_line[last][0]["time"])} if last in by_line else set()
-    return f"<p>{BARS_MEAN}</p>" + bars([by_line[n] for n in numbers[:24]], marked)
+    last, marked = int(re.findall(r"line (\d+)", said)[-1]), set()
+    if "is not linearizable" in said and last in by_line:
+        marked.add((by_line[last][0]["process"], by_line[last][0]["time"]))
+    return (f"<p>{BARS_MEAN}{FITS_NOWHERE if marked else NAMED_BELOW}</p>"
+            + bars([by_line[n] for n in numbers[:24]], marked, timeline))
 
 
 BARS_MEAN = ("Bars: operations from their invocation to their end, by process; pale: the outcome is "
-             "not known, so it may have happened at any time after its begin, or never. Yellow: it "
-             "changed nothing. Red-edged: the one that fits nowhere.")
+             "not known, so it may have happened at any time after its begin, or never; yellow: it "
+             "changed nothing. Grey behind them: faults, texts under the mouse. ")
+FITS_NOWHERE = "Red-edged: the one that fits nowhere."
+NAMED_BELOW = "What is wrong with each stands below."
 CYCLE_MEANS = ("Each arrow leads to what must come later, and says why: ww, it wrote after the first "
                "one's write; wr, it read what the first wrote; rw, the first did not see what it "
                "wrote; realtime, the first had ended when it began. A circle has no order.")
@@ -487,10 +497,12 @@ def links(nodes):
     return "<p>Files: " + " · ".join(f'<a href="{n}">{n}</a>' for n in names) + "</p>"
 
 
-def check_sections(result, events):
+def check_sections(result, events, timeline):
     parts = []
     for model, check in result["checks"].items():
-        picture = anomaly(check["said"], events) if check["verdict"] == "invalid" else ""
+        picture = ""
+        if check["verdict"] == "invalid":
+            picture = anomaly(check["said"], events, timeline)
         is_open = " open" if check["verdict"] != "valid" else ""
         parts.append(f"<details{is_open}><summary>{html.escape(model)}: <b>{check['verdict']}</b>"
                      f"</summary>{picture}<pre>{html.escape(check['said'][:20000])}</pre></details>")
@@ -535,7 +547,7 @@ def page(events, result, nodes, out):
             *stops_row(result), *frames_row(result), *builds_rows(result),
         ]),
         links(nodes),
-        "<h2>Checks</h2>", check_sections(result, events),
+        "<h2>Checks</h2>", check_sections(result, events, timeline),
         "<h2>Operations over time</h2>",
         "<p>Shaded: faults; colours as below, texts under the mouse.</p>" if kinds else "",
         rate_plot(pairs, timeline, kinds, seconds),

@@ -152,6 +152,21 @@ def test_picture_of_a_stale_read():
         check(want in page, want, "is not in the page")
 
 
+def test_picture_of_lost_elements():
+    """All that are named, none of them marked, and the fault behind them."""
+    events = [*op(0, "add", "s", 1, 1.9, 2.1), *op(0, "add", "s", 2, 2.2, 2.3),
+              *op(0, "add", "s", 3, 2.4, 2.5), *op(1, "read", "s", [2], 5, 5.1)]
+    with tempfile.TemporaryDirectory(prefix="holdfast-report-") as folder:
+        _, page = judged(folder, "strict-set", events)
+    drawn = pictures(page)[0]
+    texts = ["".join(t.itertext()) for t in drawn.iter(f"{SVG}text")]
+    check("add s 1" in texts and "add s 3" in texts and "add s 2" not in texts, texts)
+    check(not [r for r in drawn.iter(f"{SVG}rect") if r.get("stroke") == "#c00"], "a bar is marked")
+    titles = [t.text for t in drawn.iter(f"{SVG}title")]
+    check(titles == ["kill <n1>"], titles)
+    check(report.NAMED_BELOW in page and report.FITS_NOWHERE not in page, "it says another thing")
+
+
 def test_words_of_operations():
     for pair, want in (
             (op(0, "cas", "k", ["1", "2"], 0, 1, "fail", mismatch=True, seen=None),
@@ -213,5 +228,6 @@ def test_one_clock():
 
 
 if __name__ == "__main__":
-    main(test_edn, test_edn_of_a_history, test_picture_of_a_stale_read, test_words_of_operations,
-         test_picture_of_a_cycle, test_recovery, test_one_clock)
+    main(test_edn, test_edn_of_a_history, test_picture_of_a_stale_read,
+         test_picture_of_lost_elements, test_words_of_operations, test_picture_of_a_cycle,
+         test_recovery, test_one_clock)
