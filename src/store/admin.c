@@ -298,6 +298,7 @@ static void stats_of_engine(const struct lsm_stats *lsm, struct figures *out)
     add_number(out, "engine.compaction_moves", lsm->compact_moves);
     add_number(out, "engine.stall_slow_us", lsm->slow_us);
     add_number(out, "engine.stall_stop_us", lsm->stop_us);
+    add_number(out, "engine.stall_refusals", lsm->refusals);
     add_number(out, "engine.retries", lsm->retries);
     add_number(out, "engine.damaged_files", lsm->damaged_files);
     add_number(out, "engine.scrub_bytes", lsm->scrub_bytes);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "env/sim/sim.h"
+#include "lsm/lsm_internal.h"
 #include "lsm/split.h"
 #include "support/check.h"
 
@@ -203,6 +204,43 @@ static void test_shares(void **state)
             assert_int_equal(stats.compact_shares, 2 * shares[i]);
             end(&p);
         }
+    }
+}
+
+/* Where one range ends and the next begins a file ends, too, if it is half full or more: a
+ * range that leaves takes whole files with it. */
+static void test_files_end_with_spans(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *border; /* of two ranges; files of 4 KiB, about 10 keys */
+        bool want;
+    } rows[] = {
+        {"no border", "", false},
+        {"little before it", "k003", false},
+        {"most of a file before it", "k007", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct place p;
+        unsigned begin_there = 0;
+        const struct lsm_gc_span spans[] = {
+            {.end = slice_str(rows[i].border), .safe_version = UINT64_MAX},
+            {.start = slice_str(rows[i].border), .safe_version = UINT64_MAX},
+        };
+        begin(&p, 1, 1);
+        assert_int_equal(lsm_set_gc(p.lsm, spans, rows[i].border[0] == 0 ? 1 : 2), 0);
+        assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+        run(&p);
+        const struct version *v = p.lsm->version;
+        assert_true(v->count[LSM_LEVELS - 1] >= 4);
+        for (size_t n = 0; n < v->count[LSM_LEVELS - 1]; n++) {
+            struct slice lo = v->at[LSM_LEVELS - 1][n]->lo;
+            begin_there += slice_equal(lo, slice_str(rows[i].border));
+        }
+        if (begin_there != rows[i].want)
+            fail_msg("%s: %u files begin there", rows[i].name, begin_there);
+        end(&p);
     }
 }
 
@@ -465,10 +503,15 @@ static void test_outputs_go_on_the_lane(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_borders),           cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_one_fails),         cmocka_unit_test(test_outputs_go_on_the_lane),
-        cmocka_unit_test(test_rate_of_shares),    cmocka_unit_test(test_free_at_any_time),
-        cmocka_unit_test(test_damaged_when_made), cmocka_unit_test(test_move_without_memory),
+        cmocka_unit_test(test_borders),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_one_fails),
+        cmocka_unit_test(test_outputs_go_on_the_lane),
+        cmocka_unit_test(test_rate_of_shares),
+        cmocka_unit_test(test_free_at_any_time),
+        cmocka_unit_test(test_damaged_when_made),
+        cmocka_unit_test(test_move_without_memory),
+        cmocka_unit_test(test_files_end_with_spans),
     };
     return cmocka_run_group_tests_name("lsm_split", tests, NULL, NULL);
 }
