@@ -6,6 +6,7 @@
 
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "lsm/between.h"
 #include "lsm/block.h"
 #include "lsm/fences.h"
 #include "lsm/filter.h"
@@ -258,24 +259,22 @@ void table_approximate(const struct table *t, struct slice start, struct slice e
                        uint64_t *ret_bytes, uint64_t *ret_records)
 {
     uint64_t bytes = 0, records = 0;
+    struct slice lo = buf_slice(&t->props.smallest);
     *ret_bytes = *ret_records = 0;
     if (t->damage[0] != 0)
         return;
-    /* Does the partition begin before `start`? */
-    bool before = slice_compare(buf_slice(&t->props.smallest), start) < 0;
     for (size_t i = 0; i < t->parts.count; i++) {
         const struct table_part *part = &t->parts.items[i];
-        bool ends_before = slice_compare(part->key, start) < 0;
         bool ends_after = end.len > 0 && slice_compare(part->key, end) >= 0;
-        if (!ends_before) {
-            unsigned share = 2 - (before ? 1 : 0) - (ends_after ? 1 : 0);
-            share = share == 0 ? 1 : share;
-            bytes += part->at.data_bytes * share / 2;
-            records += part->at.records * share / 2;
+        if (slice_compare(part->key, start) >= 0) {
+            struct between b = between_of(lo, part->key);
+            double share = (ends_after ? between_share(&b, end) : 1) - between_share(&b, start);
+            bytes += MAX((uint64_t)((double)part->at.data_bytes * share), (uint64_t)1);
+            records += MAX((uint64_t)((double)part->at.records * share), (uint64_t)1);
         }
-        before = ends_before;
         if (ends_after)
             break;
+        lo = part->key;
     }
     *ret_bytes = bytes;
     *ret_records = records;

@@ -86,8 +86,9 @@ struct cursor *table_cursor(struct table *table, struct slice lower, struct slic
 int table_block(struct table *table, struct table_handle handle, unsigned flags,
                 struct block **ret_block, struct err *err);
 
-/* Data bytes and records of keys in [start, end), from the top index alone; partly
- * covered partitions count by half. */
+/* Data bytes and records of keys in [start, end), from the top index alone: of a partly
+ * covered partition as much as if its keys stood evenly between its bounds. Estimates of
+ * spans that follow each other add up to that of the whole. */
 void table_approximate(const struct table *table, struct slice start, struct slice end,
                        uint64_t *ret_bytes, uint64_t *ret_records);
 

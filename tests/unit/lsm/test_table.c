@@ -307,6 +307,62 @@ static void test_approximate(void **state)
     place_fini(&p);
 }
 
+static void begin(struct place *p, struct table_builder **ret_builder)
+{
+    const struct table_options options = {4096, 4, 10, false, 0};
+    p->sim = sim_new(NULL, 1);
+    p->env = sim_node_env(sim_node_new(p->sim, "n1"));
+    p->cache = cache_new(1 << 20);
+    assert_int_equal(table_builder_open(ret_builder, p->env, "t.tbl", &options, NULL), 0);
+}
+
+enum { MANY = 2000, NARROW = 40 };
+
+static struct slice key_in(unsigned style, unsigned i, char key[32])
+{
+    static const char *const behind[] = {"", "", ":user", "\x80\xff"};
+    int n = style == 1 ? snprintf(key, 32, "n%06x", i) : snprintf(key, 32, "n%06u", i);
+    memcpy(key + n, behind[style], strlen(behind[style]) + 1);
+    return slice_str(key);
+}
+
+/* Narrow spans, many in a partition: a range each. None is taken for half of the partition, and
+ * together they have what is there. Numbers in decimal, in hexadecimal, and with something
+ * behind them. */
+static void test_approximate_adds_up(void **state)
+{
+    (void)state;
+    for (unsigned style = 0; style < 4; style++) {
+        struct place p;
+        struct table_builder *builder = NULL;
+        char key[32], end[32];
+        uint64_t all, records, bytes, n, sum = 0, sum_records = 0;
+        begin(&p, &builder);
+        for (unsigned i = 0; i < MANY; i++) {
+            struct entry e = {.key = key_in(style, i, key), .version = 1, .kind = ENTRY_PUT};
+            e.value = slice_str("value");
+            assert_int_equal(table_builder_add(builder, &e, NULL), 0);
+        }
+        assert_int_equal(table_builder_finish(builder, &p.info, NULL), 0);
+        table_builder_free(builder, false);
+        struct table *t = must_open(&p);
+        assert_true(t->parts.count < 4);
+        table_approximate(t, slice_str(""), slice_str(""), &all, &records);
+        for (unsigned i = 0; i < MANY; i += NARROW) {
+            table_approximate(t, key_in(style, i, key), key_in(style, i + NARROW, end), &bytes, &n);
+            if (bytes < all / 150 || bytes > all / 20)
+                fail_msg("style %u: %s has %llu of %llu", style, key, (unsigned long long)bytes,
+                         (unsigned long long)all);
+            sum += bytes;
+            sum_records += n;
+        }
+        assert_in_range(sum, all * 95 / 100, all * 105 / 100);
+        assert_in_range(sum_records, MANY * 95 / 100, MANY * 105 / 100);
+        table_unref(t);
+        place_fini(&p);
+    }
+}
+
 /* Each row damages one field of a good footer. */
 static void test_footer_damage(void **state)
 {
@@ -415,17 +471,12 @@ static void test_writes_are_paced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_props),
-        cmocka_unit_test(test_get),
-        cmocka_unit_test(test_no_io),
-        cmocka_unit_test(test_cursor_bounds),
-        cmocka_unit_test(test_approximate),
-        cmocka_unit_test(test_ahead),
-        cmocka_unit_test(test_past_the_cache),
-        cmocka_unit_test(test_warm),
-        cmocka_unit_test(test_footer_damage),
-        cmocka_unit_test(test_open),
-        cmocka_unit_test(test_writes_are_paced),
+        cmocka_unit_test(test_props),       cmocka_unit_test(test_get),
+        cmocka_unit_test(test_no_io),       cmocka_unit_test(test_cursor_bounds),
+        cmocka_unit_test(test_approximate), cmocka_unit_test(test_approximate_adds_up),
+        cmocka_unit_test(test_ahead),       cmocka_unit_test(test_past_the_cache),
+        cmocka_unit_test(test_warm),        cmocka_unit_test(test_footer_damage),
+        cmocka_unit_test(test_open),        cmocka_unit_test(test_writes_are_paced),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }

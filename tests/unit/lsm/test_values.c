@@ -553,6 +553,10 @@ static void test_approximate_narrow(void **state)
     assert_in_range(sum, all / 4 * 3, all / 4 * 5);
     for (unsigned i = 1; i + NARROW < MANY; i += MANY / 16)
         assert_true(size_of(view, i, i + NARROW).bytes < all / 6);
+    sum = 0;
+    for (unsigned i = 0; i < MANY; i += NARROW)
+        sum += size_of(view, i, i + NARROW).bytes;
+    assert_in_range(sum, all / 10 * 9, all / 10 * 11); /* many ranges in each part */
     lsm_view_unref(view);
     place_fini(&p);
 }
