@@ -211,8 +211,10 @@ static int change_promote(const struct consensus *c, struct cons_config *to, uin
         if (m->role == CONS_VOTER)
             return err_set(err, ERR_EXISTS, "replica votes already");
         m->role = CONS_VOTER;
-        uint64_t lag = log_last_index(c) - peer_match(c, replica_id);
-        if (guard_on(c, GUARD_LIVE) && (!peer_is_live(c, replica_id) || lag > CONS_PROMOTE_LAG_MAX))
+        uint64_t match = peer_match(c, replica_id);
+        bool is_near = match >= c->raft.trail.offset && /* and does not wait for a snapshot */
+                       log_last_index(c) - match <= CONS_PROMOTE_LAG_MAX;
+        if (guard_on(c, GUARD_LIVE) && (!peer_is_live(c, replica_id) || !is_near))
             return err_set(err, ERR_BUSY, "learner is not caught up or not heard of");
         return 0;
     }

@@ -33,7 +33,8 @@ bool pl_member_is_dead(const struct placement *p, const struct pl_range *r,
 
 bool pl_member_is_caught_up(const struct pl_range *r, const struct pl_member *m)
 {
-    return pl_member_is_healthy(r, m) && m->match + PL_PROMOTE_LAG_MAX >= r->last_index;
+    return pl_member_is_healthy(r, m) && m->match > 0 &&
+           m->match + PL_PROMOTE_LAG_MAX >= r->last_index;
 }
 
 struct pl_health pl_range_health(const struct placement *p, const struct pl_range *r)

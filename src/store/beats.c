@@ -136,7 +136,8 @@ static void fill_members(struct replica *r, struct range_state *state)
         for (uint32_t k = 0; state->is_leader && k < s.n_members; k++) {
             if (s.members[k].replica_id != m->replica_id)
                 continue;
-            m->match = s.members[k].match;
+            /* whoever needs a snapshot has nothing, however short the log is */
+            m->match = s.members[k].match >= s.log_floor ? s.members[k].match : 0;
             m->age_ms = contact_age_ms(&r->load, m->replica_id, s.members[k].is_live, now_us);
         }
     }

@@ -242,7 +242,9 @@ static void beat_range(struct rig *rig, struct rig_range *r)
         bool is_lost = is_silent(rig, m->store_id);
         peers[i] = (struct placement_peer){
             .replica_id = m->replica_id,
-            .match_index = m->replica_id == r->stuck ? 0 : 1000,
+            .match_index = m->replica_id == r->stuck ? 0
+                           : r->is_young             ? 20
+                                                     : 1000,
             .contact_age_ms = is_lost ? 100000 : 10,
         };
     }
@@ -253,7 +255,7 @@ static void beat_range(struct rig *rig, struct rig_range *r)
         .store_id = leader->store_id,
         .replica_id = leader->replica_id,
         .leader_term = 1,
-        .last_index = 1000,
+        .last_index = r->is_young ? 20 : 1000,
         .bytes = r->bytes,
         .qps = r->qps,
         .peer_count = r->d.member_count,

@@ -21,6 +21,7 @@ struct rig_range {
     uint64_t bytes;
     uint32_t qps;
     uint64_t stuck; /* a learner that never catches up: its replica id */
+    bool is_young;  /* its log is short */
     bool is_gone;
 };
 
