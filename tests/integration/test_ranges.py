@@ -95,6 +95,10 @@ def test_moves():
         wait_until("range 2 has three replicas", 30, lambda: len(stores_of(c, 2)) == 3)
         c.ok("placement", "settings", "balance", "off")
         c.ok("range", "split", "key00250")
+        for i in range(1, 5):  # also by a store that has no replica of the first range
+            listed = json.loads(c.ok("range", "list", "--json", endpoints=c.address(i)))["ranges"]
+            check([r["id"] for r in listed] == [r["id"] for r in ranges(c)] and
+                  listed[0]["id"] == 2, "by node", i, listed)
         here = stores_of(c, 2)
         leader = ranges(c)[0]["leader"]
         target = ({1, 2, 3, 4} - here).pop()

@@ -331,7 +331,7 @@ static int load_singly(struct bench *b, uint64_t first, uint64_t last, struct rn
     for (uint64_t i = first; rv == HF_OK && i <= last; i++) {
         char text[KEY_TEXT * 4];
         struct hf_bytes key = hf_bytes(text, key_text(b, i, text));
-        rv = hf_put(b->client, key, value_of(b, rng), NULL, NULL, NULL);
+        rv = hf_put(b->client, key, value_of(b, rng), NULL, &b->call, NULL);
     }
     return rv;
 }
@@ -353,7 +353,7 @@ static int load_keys(struct bench *b)
         bool is_full = count == LOAD_BATCH || count * (b->value_size + KEY_TEXT) > 1 << 20;
         struct hf_result *result = NULL;
         if (rv == HF_OK && (is_full || i + 1 == b->keys)) {
-            rv = hf_batch_commit(b->client, batch, NULL, &result);
+            rv = hf_batch_commit(b->client, batch, &b->call, &result);
             if (rv == HF_ERR_UNSUPPORTED)
                 rv = load_singly(b, i + 1 - count, i, &rng);
             hf_batch_clear(batch);

@@ -122,8 +122,8 @@ static bool is_last(struct hf_bytes end)
 
 int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, void *data)
 {
-    uint8_t raw[PLACE_MAX];
-    struct hf_bytes place = {0};
+    uint8_t raw[PLACE_MAX] = {USER_PREFIX};
+    struct hf_bytes place = {raw, 1}; /* none would be any range, one that the asked store has */
     for (uint32_t n = 0; n < RANGES_MAX; n++) {
         struct hf_result *result = NULL;
         int rv = ask_range(cli, client, 0, place, &result);
@@ -387,25 +387,27 @@ static size_t middle_of(const struct hf_info *info, uint8_t out[PLACE_MAX])
     return 0;
 }
 
-/* The range that has `place`, once it begins there: the step is done a moment after placement
- * has taken the word. 0: not in time. */
-static uint64_t wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_ms)
+/* Does the range that has `place` begin there? The step is done a moment after placement has
+ * taken the word. False: not in time. *range_id: the range that has it, as far as was heard. */
+static bool wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_ms, uint64_t *range_id)
 {
     for (;;) {
         struct hf_result *result = NULL;
-        uint64_t range_id = 0;
-        if (ask_range(cli, cli_client(cli), 0, place, &result) == HF_OK &&
-            slice_equal(cli_slice(result->info->range_start), cli_slice(place)))
-            range_id = result->info->range_id;
+        bool is_cut = false;
+        if (ask_range(cli, cli_client(cli), 0, place, &result) == HF_OK) {
+            *range_id = result->info->range_id;
+            is_cut = slice_equal(cli_slice(result->info->range_start), cli_slice(place));
+        }
         hf_result_free(result);
-        if (range_id != 0 || cli_now_ms() >= until_ms)
-            return range_id;
+        if (is_cut || cli_now_ms() >= until_ms)
+            return is_cut;
         cli_pause_ms(AGAIN_MS);
     }
 }
 
 /* Placement gives the ids, and sends the step to who leads the range. What it planned for a
- * range that has changed meanwhile comes to nothing: it is told again. */
+ * range that has changed meanwhile comes to nothing: it is told again, for the range that has
+ * the key by then. */
 static int command_split(struct cli *cli, struct hf_client *client, uint64_t range_id,
                          struct hf_bytes place, uint64_t *ret_new_id)
 {
@@ -428,9 +430,10 @@ static int command_split(struct cli *cli, struct hf_client *client, uint64_t ran
         hf_result_free(result);
         if (exit_code != EXIT_DONE)
             return exit_code;
-        *ret_new_id = wait_cut(cli, place, MIN(until_ms, cli_now_ms() + SPLIT_AGAIN_MS));
-        if (*ret_new_id != 0)
+        if (wait_cut(cli, place, MIN(until_ms, cli_now_ms() + SPLIT_AGAIN_MS), &ask.id)) {
+            *ret_new_id = ask.id;
             return EXIT_DONE;
+        }
         if (is_late)
             return cli_fail_as(cli, HF_ERR_UNDETERMINED,
                                "the split is not done yet: holdfast placement operators");
