@@ -45,6 +45,7 @@ static void op_move(struct client_op *op, enum client_op_state to)
         peer_freed(op->peer);
         op->peer = NULL;
     }
+    peer_unhold(op);
     if (to == CLIENT_OP_SENT)
         client->sent_count++;
     list_remove(&op->in_queue);
@@ -208,6 +209,8 @@ static void op_deadline_timer(struct env_timer *timer)
         env_timer_start_at(timer, now_us + GRANT_US);
         return;
     }
+    if (last->state == CLIENT_OP_SENT && op_is_load(last))
+        peer_overdue(last->peer, now_us - last->sent_us);
     int status = deadline_status(last);
     char text[CLIENT_TEXT_MAX + ADDRESS_MAX + 64];
     if (last->state == CLIENT_OP_SENT)
@@ -451,6 +454,7 @@ static void op_start(struct client *client, struct client_op *op, size_t bytes)
     client->slots[op->slot].op = op;
     op->peer = NULL;
     op->sent_to = NULL;
+    op->held_by = NULL;
     op->multi = NULL;
     op->is_stuck = false;
     op->is_granted = false;
@@ -600,7 +604,8 @@ void client_check(const struct client *client)
         ASSERT(list_count(&client->peers[i]->sent) == client->peers[i]->sent_count);
         ASSERT(client->peers[i]->load <= client->peers[i]->sent_count);
         sent += client->peers[i]->sent_count;
-        queued += list_count(&client->peers[i]->waiting);
+        ASSERT(list_count(&client->peers[i]->waiting) == client->peers[i]->waiting_count);
+        queued += client->peers[i]->waiting_count;
     }
     for (uint32_t i = 0; i < client->slot_count; i++)
         slots += client->slots[i].op != NULL;

@@ -111,14 +111,15 @@ struct client_op {
     uint64_t stamp_ms;          /* the range asked for a first_sent of then; 0: it did not */
     /* private */
     enum client_op_state state;
-    struct client *client;     /* borrowed */
-    struct client_peer *only;  /* the one of `endpoint`, or NULL */
-    struct client_peer *peer;  /* SENT: where to */
-    const void *sent_to;       /* the peer of the last sending */
-    bool is_stuck;             /* it had to wait for a route or a connection */
-    struct list in_queue;      /* client's fresh, parked or pausing, or its peer's sent */
-    struct env_timer deadline; /* active from submit to cb; a part's is its whole's */
-    struct env_timer retry;    /* active while it pauses */
+    struct client *client;       /* borrowed */
+    struct client_peer *only;    /* the one of `endpoint`, or NULL */
+    struct client_peer *peer;    /* SENT: where to */
+    const void *sent_to;         /* the peer of the last sending */
+    struct client_peer *held_by; /* the peer whose window holds it back, or NULL */
+    bool is_stuck;               /* it had to wait for a route or a connection */
+    struct list in_queue;        /* client's fresh, parked or pausing, or its peer's sent */
+    struct env_timer deadline;   /* active from submit to cb; a part's is its whole's */
+    struct env_timer retry;      /* active while it pauses */
     uint64_t deadline_us;
     uint64_t sent_us;
     uint64_t sent_id; /* of the last sending */

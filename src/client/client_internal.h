@@ -45,16 +45,18 @@ struct client_peer {
     enum peer_state state;
     struct env_conn *conn; /* the env's; NULL unless CONNECTING or READY */
     struct frame_reader reader;
-    struct buf out;       /* frames of this turn */
-    size_t out_last;      /* bytes of the last turn that had some */
-    struct list sent;     /* ops that wait for its answer, oldest first */
-    uint32_t sent_count;  /* … how many … */
-    uint32_t load;        /* … those of them that count in the window: all but watches … */
-    uint32_t fresh_count; /* those of them that were not stuck before … */
-    size_t fresh_bytes;   /* … and their bytes */
-    uint32_t window;      /* so many at a time: less where it pushes back */
-    uint32_t served;      /* answers since the window last grew */
-    struct list waiting;  /* ops that the window holds back */
+    struct buf out;         /* frames of this turn */
+    size_t out_last;        /* bytes of the last turn that had some */
+    struct list sent;       /* ops that wait for its answer, oldest first */
+    uint32_t sent_count;    /* … how many … */
+    uint32_t load;          /* … those of them that count in the window: all but watches … */
+    uint32_t fresh_count;   /* those of them that were not stuck before … */
+    size_t fresh_bytes;     /* … and their bytes */
+    uint32_t window;        /* so many at a time: less where it pushes back */
+    uint32_t window_max;    /* the client's bound, or what the store reads of one connection */
+    uint32_t served;        /* answers since the window last grew */
+    struct list waiting;    /* ops that the window holds back … */
+    uint32_t waiting_count; /* … and how many */
     struct budget repeats;
     uint64_t shrunk_us;     /* when the window last shrank */
     uint64_t took_us;       /* how long its answers take, as of late */
@@ -245,6 +247,14 @@ void peer_tick(struct client_peer *peer, uint64_t now_us);
 /* An op has left `sent`: another one may go. */
 void peer_freed(struct client_peer *peer);
 
+/* The window holds it back, until it is let go or moved elsewhere: peer_unhold(). */
+void peer_hold(struct client_peer *peer, struct client_op *op);
+void peer_unhold(struct client_op *op);
+
+/* How long one more would wait for its answer, by how long others took; `behind`: after those
+ * that the window holds back. 0: nobody knows. */
+uint64_t peer_wait_us(const struct client_peer *peer, bool behind);
+
 /* At the end of a turn: ops wait for the window only while it is full, so that one comes back
  * from it for whom they wait. */
 void peer_refill(struct client_peer *peer, uint64_t now_us);
@@ -252,7 +262,11 @@ void peer_refill(struct client_peer *peer, uint64_t now_us);
 /* It answered, or pushed back: the window follows. Not of watches: what waits for changes is no
  * load, and tells neither how much nor how fast it can. */
 void peer_served(struct client_peer *peer, uint64_t took_us);
+void peer_overdue(struct client_peer *peer, uint64_t took_us);
 void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us);
+
+/* Has it pushed back of late? */
+bool peer_is_pushing_back(const struct client_peer *peer, uint64_t now_us);
 
 /* What its window holds back is looked at again. */
 void peer_let_go(struct client_peer *peer);

@@ -308,16 +308,17 @@ void op_retry_timer(struct env_timer *timer)
     client_poke(op->client);
 }
 
-/* A store that has pushed back will not answer before its deadline, by how long others took: to
- * ask would only make those behind it late, too. While nothing is under way one goes, or nobody
- * would hear that it is faster by now. */
+/* It would not be answered before its deadline, by how long others took and half as much again:
+ * to ask would only make those behind it late, too. While nothing is under way one goes, or
+ * nobody would hear that the store is faster by now. */
 static bool op_is_hopeless(const struct client_op *op, const struct client_peer *peer,
-                           uint64_t now_us)
+                           uint64_t wait_us, uint64_t now_us)
 {
-    bool has_pushed_back = peer->window < op->client->options.in_flight_max;
-    return has_pushed_back && peer->load > 0 && op_is_load(op) && !op->is_ambiguous &&
-           now_us + 2 * peer->took_us > op->deadline_us;
+    return peer->load > 0 && op_is_load(op) && !op->is_ambiguous &&
+           now_us + wait_us + wait_us / 2 > op->deadline_us;
 }
+
+static const char *const hopeless = "the store has too much to do, and would not answer in time";
 
 /* The store has pushed back: not now. */
 static void op_hold_back(struct client_op *op, struct client_peer *peer, uint64_t now_us)
@@ -326,17 +327,21 @@ static void op_hold_back(struct client_op *op, struct client_peer *peer, uint64_
     op->client->stats.held_back++;
     op_note(op, ERR_BUSY,
             slice_str(is_left_alone ? "the store has asked to be left alone"
-                                    : "the store has pushed back"));
+                                    : "too many wait for answers of the store"));
     if (op_is_too_much(op) ||
         (is_left_alone && peer->hold_until_us >= op->deadline_us && !op->is_ambiguous)) {
         op_fail(op, ERR_BUSY, op->last_text);
+        return;
+    }
+    if (!is_left_alone && op_is_hopeless(op, peer, peer_wait_us(peer, true), now_us)) {
+        op_fail(op, ERR_BUSY, hopeless);
         return;
     }
     op_stick(op);
     if (is_left_alone)
         op_pause(op, peer->hold_until_us);
     else
-        op_queue(op, &peer->waiting);
+        peer_hold(peer, op);
 }
 
 /* May it be sent now? If not, it waits, or has ended: the store has pushed back, or is asked the
@@ -347,8 +352,9 @@ static bool op_may_go(struct client_op *op, struct client_peer *peer, uint64_t n
     bool is_repeat = op->sent_to == peer;
     if (peer->hold_until_us > now_us || peer->load >= peer->window) {
         op_hold_back(op, peer, now_us);
-    } else if (op_is_hopeless(op, peer, now_us)) {
-        op_fail(op, ERR_BUSY, "the store has pushed back, and would not answer in time");
+    } else if (peer_is_pushing_back(peer, now_us) &&
+               op_is_hopeless(op, peer, peer_wait_us(peer, false), now_us)) {
+        op_fail(op, ERR_BUSY, hopeless);
     } else if (is_repeat && !budget_spend(&peer->repeats, now_us)) {
         client->stats.paced++;
         op_pause(op, now_us + BUDGET_WAIT_US);

@@ -11,10 +11,12 @@
 
 enum {
     COOLING_MIN_MS = 50,
-    COOLING_SHIFT_MAX = 4,     /* up to 800 ms */
-    HOLD_US_MAX = 5000 * 1000, /* no hint keeps us away for longer */
-    REPEATS_MIN = 16,          /* of the budget, however little may be in flight */
-    WINDOW_GROWS = 8,          /* by this part of it for each window of answers */
+    COOLING_SHIFT_MAX = 4,         /* up to 800 ms */
+    HOLD_US_MAX = 5000 * 1000,     /* no hint keeps us away for longer */
+    OF_LATE_US = 10 * 1000 * 1000, /* a store that has pushed back is thought to do so still */
+    REPEATS_MIN = 16,              /* of the budget, however little may be in flight */
+    WINDOW_FIRST = 512,            /* until it has pushed back, twice as many for each … */
+    WINDOW_GROWS = 8,              /* … and then by this part of it for each window of answers */
     OUT_MAX = FRAME_BODY_MAX + CLIENT_CONN_BYTES_MAX,
     OUT_AHEAD = 64 << 10, /* of it, taken at once where the last turn needed so much */
 };
@@ -39,7 +41,7 @@ void peer_check(const struct client_peer *peer)
     ASSERT(peer->state < PEER_STATE_NR);
     bool has_conn = peer->state == PEER_CONNECTING || peer->state == PEER_READY;
     ASSERT(has_conn || list_is_empty(&peer->sent));
-    ASSERT(peer->window >= 1);
+    ASSERT(peer->window >= 1 && peer->window <= peer->window_max);
     ASSERT(peer->conn == NULL || has_conn);
     ASSERT(peer->out.len == 0 || has_conn);
 }
@@ -51,19 +53,42 @@ bool peer_is_usable(const struct client_peer *peer)
 
 /* ---- how much at a time ---------------------------------------------------------- */
 
+void peer_hold(struct client_peer *peer, struct client_op *op)
+{
+    op_queue(op, &peer->waiting);
+    op->held_by = peer;
+    peer->waiting_count++;
+}
+
+void peer_unhold(struct client_op *op)
+{
+    if (op->held_by == NULL)
+        return;
+    ASSERT(op->held_by->waiting_count > 0);
+    op->held_by->waiting_count--;
+    op->held_by = NULL;
+}
+
+static void peer_let_one_go(struct client_peer *peer)
+{
+    struct client_op *op = list_first(&peer->waiting, struct client_op, in_queue);
+    peer_unhold(op);
+    list_remove(&op->in_queue);
+    list_push_back(&peer->client->fresh, &op->in_queue);
+}
+
 void peer_freed(struct client_peer *peer)
 {
     if (list_is_empty(&peer->waiting) || peer->load >= peer->window)
         return;
-    list_push_back(&peer->client->fresh, list_pop_front(&peer->waiting));
+    peer_let_one_go(peer);
     client_poke(peer->client);
 }
 
 void peer_let_go(struct client_peer *peer)
 {
-    struct list *link;
-    while ((link = list_pop_front(&peer->waiting)) != NULL)
-        list_push_back(&peer->client->fresh, link);
+    while (!list_is_empty(&peer->waiting))
+        peer_let_one_go(peer);
     client_poke(peer->client);
 }
 
@@ -80,21 +105,39 @@ void peer_refill(struct client_peer *peer, uint64_t now_us)
     if (room == 0)
         return;
     for (; room > 0 && !list_is_empty(&peer->waiting); room--)
-        list_push_back(&peer->client->fresh, list_pop_front(&peer->waiting));
+        peer_let_one_go(peer);
     client_poke(peer->client);
 }
 
-void peer_served(struct client_peer *peer, uint64_t took_us)
+uint64_t peer_wait_us(const struct client_peer *peer, bool behind)
 {
-    uint32_t most = peer->client->options.in_flight_max;
+    uint64_t ahead = behind ? peer->waiting_count : 0;
+    return peer->took_us + ahead * peer->took_us / peer->window;
+}
+
+static void peer_note_took(struct client_peer *peer, uint64_t took_us)
+{
     if (took_us < peer->took_us) /* what is over is forgotten sooner than learned */
         peer->took_us = (peer->took_us + took_us) / 2;
     else
         peer->took_us += (took_us - peer->took_us) / 8;
-    if (peer->window >= most || ++peer->served < peer->window)
+}
+
+void peer_overdue(struct client_peer *peer, uint64_t took_us)
+{
+    if (took_us > peer->took_us)
+        peer_note_took(peer, took_us);
+}
+
+void peer_served(struct client_peer *peer, uint64_t took_us)
+{
+    peer_note_took(peer, took_us);
+    bool is_used = peer->load >= peer->window / 2; /* else it does not show that more would fit */
+    if (peer->window >= peer->window_max || !is_used || ++peer->served < peer->window)
         return;
     peer->served = 0;
-    peer->window = MIN(peer->window + peer->window / WINDOW_GROWS + 1, most);
+    uint32_t more = peer->shrunk_us == 0 ? peer->window : peer->window / WINDOW_GROWS + 1;
+    peer->window = MIN(peer->window + more, peer->window_max);
     peer_freed(peer);
 }
 
@@ -112,6 +155,11 @@ void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_
     if (peer->load == 0 && hint_us > 0)
         peer->hold_until_us =
             MAX(peer->hold_until_us, now_us + MIN(hint_us, (uint64_t)HOLD_US_MAX));
+}
+
+bool peer_is_pushing_back(const struct client_peer *peer, uint64_t now_us)
+{
+    return peer->shrunk_us > 0 && now_us < peer->shrunk_us + OF_LATE_US;
 }
 
 /* ---- writing ------------------------------------------------------------------ */
@@ -247,6 +295,14 @@ static void peer_timer(struct env_timer *timer)
 
 /* ---- reading ---------------------------------------------------------------------- */
 
+/* What it does not read would grow old on its way, and the store would not know. */
+static void peer_set_window_max(struct client_peer *peer, uint32_t requests_max)
+{
+    uint32_t most = peer->client->options.in_flight_max;
+    peer->window_max = requests_max == 0 ? most : MIN(most, requests_max);
+    peer->window = MIN(peer->window, peer->window_max);
+}
+
 static int on_hello_ack(struct client_peer *peer, struct slice body, struct err *err)
 {
     struct client *client = peer->client;
@@ -262,6 +318,7 @@ static int on_hello_ack(struct client_peer *peer, struct slice body, struct err 
     if (client->cluster_id == 0)
         client->cluster_id = ack.cluster_id;
     session_set_time(client, ack.wall_ms);
+    peer_set_window_max(peer, ack.requests_max);
     env_timer_stop(&peer->timer);
     frame_reader_limit(&peer->reader, FRAME_BODY_MAX);
     peer->failures = 0;
@@ -426,7 +483,8 @@ static struct client_peer *peer_new(struct client *client, struct slice address)
     memcpy(peer->address, address.data, address.len);
     list_init(&peer->sent);
     list_init(&peer->waiting);
-    peer->window = client->options.in_flight_max;
+    peer->window_max = client->options.in_flight_max;
+    peer->window = MIN(peer->window_max, (uint32_t)WINDOW_FIRST);
     peer->used_us = env_turn_us(client->env);
     budget_init(&peer->repeats, MAX(client->options.in_flight_max, (uint32_t)REPEATS_MIN),
                 peer->used_us);

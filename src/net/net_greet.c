@@ -194,6 +194,9 @@ static int accepted_answer(struct net_link *link, uint32_t protocol, struct err 
                               .wall_ms = env_wall_ms(net->env),
                               .has_proof =
                                   net->secret_len > 0 && link->greet.hello.purpose != HELLO_CLIENT};
+    if (link->greet.hello.purpose ==
+        HELLO_CLIENT) /* no proof, which an older store would not get */
+        ack->requests_max = net->limits.requests_max;
     memcpy(ack->store_uuid, net->self.store_uuid, STORE_UUID_LEN);
     env_random_bytes(net->env, ack->nonce, sizeof ack->nonce);
     if (ack->has_proof) {

@@ -29,6 +29,7 @@ static const struct msg_field ack_fields[] = {
     {7, MSG_BOOL, ACK_AT(has_proof), 0},
     {8, MSG_FIXED, ACK_AT(proof), HELLO_PROOF_LEN},
     {9, MSG_U64, ACK_AT(wall_ms), 0},
+    {10, MSG_U32, ACK_AT(requests_max), 0},
 };
 static const struct msg_table ack_table = MSG_TABLE("hello_ack", ack_fields);
 

@@ -47,8 +47,10 @@ struct hello_ack {
     uint64_t boot;
     uint8_t store_uuid[STORE_UUID_LEN];
     uint8_t nonce[HELLO_NONCE_LEN];
-    uint64_t wall_ms; /* its clock now; 0: not told. A client's first_sent comes from it */
-    bool has_proof;   /* there is a secret, and this proves it: answer with auth */
+    uint64_t wall_ms;      /* its clock now; 0: not told. A client's first_sent comes from it */
+    uint32_t requests_max; /* to a client: so many in flight, then its connection is not read;
+                              0: not told */
+    bool has_proof;        /* there is a secret, and this proves it: answer with auth */
     uint8_t proof[HELLO_PROOF_LEN];
 };
 

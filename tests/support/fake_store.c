@@ -674,7 +674,8 @@ static void on_body(struct fake_conn *c, struct slice body, uint64_t *batch)
                 &(struct hello_ack){.protocol = 1,
                                     .cluster_id = store->cluster_id,
                                     .store_id = store->id,
-                                    .wall_ms = clock_of(store)});
+                                    .wall_ms = clock_of(store),
+                                    .requests_max = store->requests_max});
     } else if (kind == MSG_PING) {
         ASSERT(ping_decode(body, &ping, NULL) == 0);
         if (store->mood != FAKE_SWALLOW)

@@ -96,11 +96,12 @@ struct fake_store {
     uint64_t id; /* store and replica */
     enum fake_mood mood;
     uint32_t busy_ms;
-    uint32_t moods_left; /* requests that `mood` is for; 0: all. Then it serves */
-    uint64_t cluster_id; /* in its hello_ack */
-    bool is_ignorant;    /* as a follower, it names no leader */
-    bool has_no_range;   /* so it says when asked for the status of one */
-    bool is_deaf;        /* does not even answer the hello */
+    uint32_t moods_left;   /* requests that `mood` is for; 0: all. Then it serves */
+    uint64_t cluster_id;   /* in its hello_ack */
+    uint32_t requests_max; /* likewise */
+    bool is_ignorant;      /* as a follower, it names no leader */
+    bool has_no_range;     /* so it says when asked for the status of one */
+    bool is_deaf;          /* does not even answer the hello */
     struct list conns;
     struct list late; /* answers that wait for their time */
     /* seen so far */

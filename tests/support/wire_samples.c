@@ -46,8 +46,12 @@ static int hello_try(struct slice body, struct err *err)
 
 static void hello_ack_sample(struct buf *buf)
 {
-    struct hello_ack ack = {
-        .protocol = 1, .cluster_id = 9, .store_id = 3, .boot = 2, .has_proof = true};
+    struct hello_ack ack = {.protocol = 1,
+                            .cluster_id = 9,
+                            .store_id = 3,
+                            .boot = 2,
+                            .has_proof = true,
+                            .requests_max = 4096};
     memset(ack.store_uuid, 0x33, sizeof ack.store_uuid);
     memset(ack.nonce, 0x44, sizeof ack.nonce);
     memset(ack.proof, 0x55, sizeof ack.proof);

@@ -23,6 +23,8 @@ struct world {
     uint32_t count;
 };
 
+static uint32_t requests_max; /* of all stores of the next world */
+
 static struct world w;
 
 /* Keys from "m" on are of a range that the second store leads. */
@@ -37,7 +39,9 @@ static void start(uint32_t in_flight_max)
         char address[32];
         snprintf(address, sizeof address, "%s:7000", hosts[i]);
         w.nodes[i] = sim_node_new(w.sim, hosts[i]);
-        endpoints[i] = fake_store_new(&w.cluster, sim_node_env(w.nodes[i]), address)->address;
+        struct fake_store *store = fake_store_new(&w.cluster, sim_node_env(w.nodes[i]), address);
+        store->requests_max = requests_max;
+        endpoints[i] = store->address;
     }
     w.cluster.leader = w.cluster.stores[0];
     w.cluster.split = "m";
@@ -260,12 +264,13 @@ static void test_hopeless_is_not_sent(void **state)
     run_ms(100);
     struct client_peer *peer = w.client->peers[0];
     peer->window = 10;
+    peer->shrunk_us = env_now_us(sim_node_env(w.client_node));
     peer->took_us = 400 * 1000;
     w.cluster.stores[0]->mood = FAKE_LATE;
     w.cluster.stores[0]->busy_ms = 400;
     uint64_t before = w.cluster.stores[0]->requests;
     uint32_t slow = get("a", 2000);
-    uint32_t hasty = get("a", 700);
+    uint32_t hasty = get("a", 500);
     run_ms(20);
     assert_int_equal(w.status[slow], 1);
     assert_int_equal(w.status[hasty], ERR_BUSY);
@@ -279,6 +284,72 @@ static void test_hopeless_is_not_sent(void **state)
     }
     assert_int_equal(count_of(w.count - 10, w.count, 0), 10);
     assert_in_range(peer->took_us, 0, 10 * 1000);
+    finish();
+}
+
+/* How much a store can take shows bit by bit: by windows that were full and were answered. And it
+ * is never more than the store reads of a connection. */
+static void test_window_begins_small(void **state)
+{
+    (void)state;
+    requests_max = 560;
+    start(OPS_MAX);
+    requests_max = 0;
+    get("a", 0);
+    run_ms(100);
+    struct client_peer *peer = w.client->peers[0];
+    assert_int_equal(peer->window_max, 560);
+    assert_int_equal(peer->window, 512);
+    for (int i = 0; i < 50; i++) { /* a few at a time say nothing of many */
+        for (int k = 0; k < 10; k++)
+            get("a", 1000);
+        run_ms(20);
+    }
+    assert_int_equal(count_of(0, w.count, 0), w.count);
+    assert_int_equal(peer->window, 512);
+    w.count = 0;
+    w.cluster.stores[0]->mood = FAKE_LATE;
+    w.cluster.stores[0]->busy_ms = 50;
+    uint64_t before = w.cluster.stores[0]->requests;
+    for (int i = 0; i < 590; i++)
+        get("a", 1000);
+    run_ms(25);
+    assert_int_equal(w.cluster.stores[0]->requests - before, 512);
+    run_ms(500);
+    assert_int_equal(count_of(0, w.count, 0), w.count);
+    w.count = 0;
+    for (int i = 0; i < 590; i++)
+        get("a", 1000);
+    run_ms(200);
+    assert_int_equal(peer->window, 560);
+    assert_int_equal(count_of(0, w.count, 0), w.count);
+    finish();
+}
+
+/* Who would wait too long behind others that the window holds back hears so at once. */
+static void test_too_many_wait_already(void **state)
+{
+    (void)state;
+    start(400);
+    get("a", 0);
+    run_ms(100);
+    struct client_peer *peer = w.client->peers[0];
+    peer->window = 10;
+    peer->shrunk_us = env_now_us(sim_node_env(w.client_node));
+    w.cluster.stores[0]->mood = FAKE_LATE;
+    w.cluster.stores[0]->busy_ms = 100;
+    for (int i = 0; i < 100; i++)
+        get("a", 20000);
+    run_ms(350); /* 10 each 100 ms by now: of 60 or so that wait the last has 600 ms to go */
+    uint32_t hasty = get("a", 400);
+    uint32_t other = get("z", 400);
+    uint32_t patient = get("a", 5000);
+    run_ms(30);
+    assert_int_equal(w.status[hasty], ERR_BUSY);
+    assert_int_equal(w.status[other], 0);
+    assert_int_equal(w.status[patient], 1);
+    run_ms(3000);
+    assert_int_equal(count_of(0, w.count, 0), w.count - 1);
     finish();
 }
 
@@ -517,6 +588,8 @@ int main(void)
         cmocka_unit_test(test_window_passes_its_turn_on),
         cmocka_unit_test(test_push_back_leaves_room),
         cmocka_unit_test(test_hopeless_is_not_sent),
+        cmocka_unit_test(test_window_begins_small),
+        cmocka_unit_test(test_too_many_wait_already),
         cmocka_unit_test(test_watches_are_no_load),
         cmocka_unit_test(test_watches_are_not_stuck),
         cmocka_unit_test(test_places_are_given_on),
