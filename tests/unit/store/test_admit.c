@@ -2,6 +2,7 @@
  *
  * Admission on a whole store: one client floods, another asks for little.
  */
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -166,6 +167,38 @@ static void test_stall_is_forgotten(void **state)
     rig_close(&rig);
 }
 
+/* Its pace is how long requests take, from when they come, not how fast the answers of many leave:
+ * or the first of a flood would all be let in. */
+static void test_pace_of_a_burst(void **state)
+{
+    enum { BURST = 64 };
+    struct rig rig;
+    struct rig_answer *puts[BURST];
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = start(&rig);
+    cut_off(&rig, leader); /* so that it has learned of a pace, a slow one */
+    for (size_t i = 0; i < 5; i++) {
+        rig_put(&rig, leader, "k", "v", 5000);
+        rig_run(&rig, 60 * RIG_MS);
+    }
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 500 * RIG_MS);
+    const struct rate *rate = &rig.stores[leader]->admit.done;
+    for (int round = 0; round < 20; round++) {
+        uint64_t began_us = sim_now_us(rig.sim);
+        for (size_t i = 0; i < BURST; i++)
+            puts[i] = rig_put(&rig, leader, "k", "v", 5000);
+        while (done(puts, BURST) < BURST)
+            rig_run(&rig, 20);
+        uint64_t took_us = sim_now_us(rig.sim) - began_us;
+        assert_in_range(took_us, 200, 20 * RIG_MS);
+        assert_in_range(rate->per_s, 1, 4 * BURST * UINT64_C(1000000) / took_us);
+        rig_run(&rig, 10 * RIG_MS);
+    }
+    rig_close(&rig);
+}
+
 /* What an owner must hear as an error when it is opened. */
 static void test_bad_option(void **state)
 {
@@ -184,9 +217,13 @@ static void test_bad_option(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flood_starves_nobody),      cmocka_unit_test(test_room_for_others),
-        cmocka_unit_test(test_too_late_is_refused_early), cmocka_unit_test(test_client_goes),
-        cmocka_unit_test(test_stall_is_forgotten),        cmocka_unit_test(test_bad_option),
+        cmocka_unit_test(test_flood_starves_nobody),
+        cmocka_unit_test(test_room_for_others),
+        cmocka_unit_test(test_too_late_is_refused_early),
+        cmocka_unit_test(test_client_goes),
+        cmocka_unit_test(test_stall_is_forgotten),
+        cmocka_unit_test(test_pace_of_a_burst),
+        cmocka_unit_test(test_bad_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
