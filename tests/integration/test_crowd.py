@@ -10,7 +10,7 @@ from cluster import BIN, Cluster, check, main
 def test_crowd():
     with Cluster() as c:
         r = subprocess.run([f"{BIN}/crowd", c.address(c.leader()), "--clients", "500", "--stuck",
-                            "100", "--seconds", "8", "--think-ms", "500", "--starved-max", "0"],
+                            "100", "--seconds", "8", "--think-ms", "500", "--ratio-max", "0"],
                            capture_output=True, text=True, timeout=120, check=False)
         print(r.stdout, flush=True)
         check(r.returncode == 0, r.stdout, r.stderr)
