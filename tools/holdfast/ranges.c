@@ -25,6 +25,8 @@ enum {
     WAIT_MS = 5000,
     LEADER_WAIT_MS = 1500, /* for the view of a leader; then anybody's will do */
     PLACE_MAX = 4096 + 64,
+    LIST_BYTES_MAX = 1 << 28,
+    WALK_HELD = 64,       /* ranges that a walk can still take back */
     RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
 };
 
@@ -120,25 +122,118 @@ static bool is_last(struct hf_bytes end)
     return end.len == 0 || bytes[0] > USER_PREFIX;
 }
 
+/* The walk is no cut: while it goes on, ranges are split and merged, and a store that is behind
+ * may tell of a range that is no more. Of two that overlap the one with the greater epoch is
+ * the newer, so the last ones that were found are held back, and go if a newer one has their
+ * keys. */
+struct walk {
+    struct cli *cli;
+    struct hf_client *client;
+    ranges_each each;
+    void *data;
+    struct hf_result *held[WALK_HELD]; /* owned, in the order of their keys */
+    size_t held_count;
+    bool is_begun;     /* some were handed on, and cannot be taken back */
+    uint64_t until_ms; /* stores that contradict each other are asked again until then */
+    uint8_t raw[PLACE_MAX];
+};
+
+static const struct hf_info *walk_last(const struct walk *w)
+{
+    return w->held_count == 0 ? NULL : w->held[w->held_count - 1]->info;
+}
+
+static void walk_drop(struct walk *w)
+{
+    hf_result_free(w->held[--w->held_count]);
+}
+
+/* Where the next one begins: at first where users' keys do, for an empty place would mean the
+ * first range that a store has. */
+static struct hf_bytes walk_place(struct walk *w)
+{
+    const struct hf_info *last = walk_last(w);
+    if (last == NULL) {
+        w->raw[0] = USER_PREFIX;
+        return (struct hf_bytes){w->raw, 1};
+    }
+    memcpy(w->raw, last->range_end.data, last->range_end.len);
+    return (struct hf_bytes){w->raw, last->range_end.len};
+}
+
+static bool begins_before_end(const struct hf_info *info, const struct hf_info *last)
+{
+    return slice_compare(cli_slice(info->range_start), cli_slice(last->range_end)) < 0;
+}
+
+static int walk_hand_on(struct walk *w)
+{
+    struct hf_result *first = w->held[0];
+    int exit_code = w->each(w->data, first->info);
+    w->is_begun = true;
+    memmove(&w->held[0], &w->held[1], --w->held_count * sizeof w->held[0]);
+    hf_result_free(first);
+    return exit_code;
+}
+
+/* Take in what was found at walk_place(), if it fits. */
+static int walk_take(struct walk *w, struct hf_result *found)
+{
+    const struct hf_info *info = found->info;
+    bool is_late = cli_now_ms() >= w->until_ms;
+    bool is_first = w->held_count == 0;
+    for (const struct hf_info *last;
+         (last = walk_last(w)) != NULL && begins_before_end(info, last) && !is_late;) {
+        if (info->span_epoch <= last->span_epoch) { /* it is the one that is out of date */
+            hf_result_free(found);
+            cli_pause_ms(AGAIN_MS);
+            return EXIT_DONE;
+        }
+        walk_drop(w);
+    }
+    const struct hf_info *last = walk_last(w);
+    bool fits =
+        is_late || is_first ||
+        (last != NULL && slice_equal(cli_slice(info->range_start), cli_slice(last->range_end)));
+    if (!fits) {
+        hf_result_free(found);
+        return last == NULL && w->is_begun
+                   ? cli_error(w->cli, "ranges change too fast to be listed: try again")
+                   : EXIT_DONE;
+    }
+    int exit_code = w->held_count == WALK_HELD ? walk_hand_on(w) : EXIT_DONE;
+    w->held[w->held_count++] = found;
+    return exit_code;
+}
+
+static bool walk_is_over(const struct walk *w)
+{
+    const struct hf_info *last = walk_last(w);
+    return last != NULL && (is_last(last->range_end) || last->range_end.len > sizeof w->raw);
+}
+
 int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, void *data)
 {
-    uint8_t raw[PLACE_MAX] = {USER_PREFIX};
-    struct hf_bytes place = {raw, 1}; /* none would be any range, one that the asked store has */
-    for (uint32_t n = 0; n < RANGES_MAX; n++) {
-        struct hf_result *result = NULL;
-        int rv = ask_range(cli, client, 0, place, &result);
-        int exit_code = rv == HF_OK ? each(data, result->info) : cli_fail(cli, rv, result);
-        bool is_over = exit_code != EXIT_DONE || is_last(result->info->range_end) ||
-                       result->info->range_end.len > sizeof raw;
-        if (!is_over) {
-            memcpy(raw, result->info->range_end.data, result->info->range_end.len);
-            place = (struct hf_bytes){raw, result->info->range_end.len};
-        }
-        hf_result_free(result);
-        if (is_over)
-            return exit_code;
+    struct walk w = {.cli = cli, .client = client, .each = each, .data = data};
+    int exit_code = EXIT_DONE;
+    w.until_ms = cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : WAIT_MS);
+    for (uint32_t n = 0; exit_code == EXIT_DONE && !walk_is_over(&w); n++) {
+        struct hf_result *found = NULL;
+        int rv = n == RANGES_MAX ? HF_OK : ask_range(cli, client, 0, walk_place(&w), &found);
+        if (n == RANGES_MAX)
+            exit_code = cli_error(cli, "over %d ranges", RANGES_MAX);
+        else if (rv == HF_OK)
+            exit_code = walk_take(&w, found);
+        else
+            exit_code = cli_fail(cli, rv, found);
+        if (rv != HF_OK)
+            hf_result_free(found);
     }
-    return cli_error(cli, "over %d ranges", RANGES_MAX);
+    while (exit_code == EXIT_DONE && w.held_count > 0)
+        exit_code = walk_hand_on(&w);
+    while (w.held_count > 0)
+        walk_drop(&w);
+    return exit_code;
 }
 
 /* ---- showing it ------------------------------------------------------------------------- */
@@ -274,21 +369,24 @@ static void json_range(struct json_writer *w, const struct hf_info *info)
 
 /* ---- list and show ------------------------------------------------------------------------ */
 
+/* It is written beside the output: nothing is shown of one that could not be finished. */
 struct listing {
     struct cli *cli;
     struct cli_table table;
     struct json_writer json;
+    struct buf text;
 };
 
 static void listing_begin(struct listing *list)
 {
     static const char *const heads[] = {"RANGE",    "START", "END",  "EPOCH", "LEADER",
                                         "REPLICAS", "BYTES", "KEYS", "QPS"};
+    buf_init(&list->text, LIST_BYTES_MAX);
     if (!list->cli->is_json) {
         cli_table_init(&list->table, heads, ARRAY_LEN(heads));
         return;
     }
-    json_begin(&list->json, &list->cli->out);
+    json_begin(&list->json, &list->text);
     json_object_begin(&list->json);
     json_key(&list->json, "ranges");
     json_array_begin(&list->json);
@@ -304,19 +402,21 @@ static int listing_add(void *data, const struct hf_info *info)
     return EXIT_DONE;
 }
 
-/* Nothing is shown of a list that could not be finished. */
-static void listing_end(struct listing *list, size_t start, bool is_whole)
+static int listing_end(struct listing *list, int exit_code)
 {
-    struct buf *out = &list->cli->out;
     if (list->cli->is_json) {
         json_array_end(&list->json);
         json_object_end(&list->json);
-        buf_append_str(out, "\n");
+        buf_append_str(&list->text, "\n");
     } else {
-        cli_table_print(&list->table, out);
+        cli_table_print(&list->table, &list->text);
     }
-    if (!is_whole)
-        out->len = start;
+    if (exit_code == EXIT_DONE && list->text.failed)
+        exit_code = cli_error(list->cli, "the list is too long for memory");
+    if (exit_code == EXIT_DONE)
+        buf_append_slice(&list->cli->out, buf_slice(&list->text));
+    buf_fini(&list->text);
+    return exit_code;
 }
 
 static int run_list(struct cli *cli, int argc, const char *const *argv)
@@ -329,11 +429,8 @@ static int run_list(struct cli *cli, int argc, const char *const *argv)
     if (client == NULL)
         return EXIT_USAGE;
     struct listing list = {.cli = cli};
-    size_t start = cli->out.len;
     listing_begin(&list);
-    exit_code = ranges_walk(cli, client, listing_add, &list);
-    listing_end(&list, start, exit_code == EXIT_DONE);
-    return exit_code;
+    return listing_end(&list, ranges_walk(cli, client, listing_add, &list));
 }
 
 static int parse_range(struct cli *cli, const char *word, uint64_t *ret_id)
@@ -360,10 +457,9 @@ static int run_show(struct cli *cli, int argc, const char *const *argv)
         return exit_code;
     struct listing list = {.cli = cli};
     listing_begin(&list);
-    listing_add(&list, result->info);
-    listing_end(&list, cli->out.len, true);
+    exit_code = listing_end(&list, listing_add(&list, result->info));
     hf_result_free(result);
-    return EXIT_DONE;
+    return exit_code;
 }
 
 /* ---- split ----------------------------------------------------------------------------------- */
@@ -387,86 +483,104 @@ static size_t middle_of(const struct hf_info *info, uint8_t out[PLACE_MAX])
     return 0;
 }
 
-/* Does the range that has `place` begin there? The step is done a moment after placement has
- * taken the word. False: not in time. *range_id: the range that has it, as far as was heard. */
-static bool wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_ms, uint64_t *range_id)
+/* The range that has `place`, once it begins there: the step is done a moment after placement
+ * has taken the word. 0: not in time. */
+static uint64_t wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_ms)
 {
     for (;;) {
         struct hf_result *result = NULL;
-        bool is_cut = false;
-        if (ask_range(cli, cli_client(cli), 0, place, &result) == HF_OK) {
-            *range_id = result->info->range_id;
-            is_cut = slice_equal(cli_slice(result->info->range_start), cli_slice(place));
-        }
+        uint64_t range_id = 0;
+        if (ask_range(cli, cli_client(cli), 0, place, &result) == HF_OK &&
+            slice_equal(cli_slice(result->info->range_start), cli_slice(place)))
+            range_id = result->info->range_id;
         hf_result_free(result);
-        if (is_cut || cli_now_ms() >= until_ms)
-            return is_cut;
+        if (range_id != 0 || cli_now_ms() >= until_ms)
+            return range_id;
         cli_pause_ms(AGAIN_MS);
     }
 }
 
-/* Placement gives the ids, and sends the step to who leads the range. What it planned for a
- * range that has changed meanwhile comes to nothing: it is told again, for the range that has
- * the key by then. */
-static int command_split(struct cli *cli, struct hf_client *client, uint64_t range_id,
-                         struct hf_bytes place, uint64_t *ret_new_id)
+/* The range that has `place` now, and whether it begins there. */
+static int find_cut(struct cli *cli, struct hf_bytes place, uint64_t *ret_id, bool *ret_begins)
 {
-    uint64_t until_ms =
-        cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : SPLIT_WAIT_MS);
-    struct hf_placement_ask ask = {.size = sizeof ask,
-                                   .verb = HF_PLACEMENT_COMMAND,
-                                   .id = range_id,
-                                   .name = "split",
-                                   .value = place};
-    for (;;) {
-        struct hf_call call = cli_call(cli);
-        struct hf_result *result = NULL;
-        int rv = hf_placement(client, &ask, &call, &result);
-        bool is_late = cli_now_ms() >= until_ms;
-        /* It has not heard yet of the range as it is now. */
-        bool is_soon = rv == HF_ERR_BUSY || rv == HF_ERR_NOT_FOUND || rv == HF_ERR_INVALID;
-        int exit_code =
-            rv == HF_OK || (is_soon && !is_late) ? EXIT_DONE : cli_fail(cli, rv, result);
-        hf_result_free(result);
-        if (exit_code != EXIT_DONE)
-            return exit_code;
-        if (wait_cut(cli, place, MIN(until_ms, cli_now_ms() + SPLIT_AGAIN_MS), &ask.id)) {
-            *ret_new_id = ask.id;
-            return EXIT_DONE;
-        }
-        if (is_late)
-            return cli_fail_as(cli, HF_ERR_UNDETERMINED,
-                               "the split is not done yet: holdfast placement operators");
+    struct hf_result *result = NULL;
+    int rv = ask_range(cli, cli_client(cli), 0, place, &result);
+    int exit_code = rv == HF_OK ? EXIT_DONE : cli_fail(cli, rv, result);
+    if (rv == HF_OK) {
+        *ret_id = result->info->range_id;
+        *ret_begins = slice_equal(cli_slice(result->info->range_start), cli_slice(place));
     }
+    hf_result_free(result);
+    return exit_code;
 }
 
-static int split_at(struct cli *cli, struct hf_client *client, const struct hf_info *info,
-                    struct hf_bytes place)
+/* Placement gives the ids, and sends the step to who leads the range that has the place. What
+ * it planned for a range that has changed meanwhile comes to nothing: it is told again. */
+static int command_split(struct cli *cli, struct hf_bytes place, uint64_t until_ms,
+                         uint64_t *ret_new_id)
 {
-    if (slice_equal(cli_slice(info->range_start), cli_slice(place)))
-        return cli_error(cli, "the key is not inside range %" PRIu64 ": it begins there",
-                         info->range_id);
-    uint64_t new_id = 0;
-    int exit_code = command_split(cli, client, info->range_id, place, &new_id);
+    struct hf_placement_ask ask = {
+        .size = sizeof ask, .verb = HF_PLACEMENT_COMMAND, .name = "split", .value = place};
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_placement(cli_client(cli), &ask, &call, &result);
+    bool is_late = cli_now_ms() >= until_ms;
+    /* It has not heard yet of the range as it is now. */
+    bool is_soon = rv == HF_ERR_BUSY || rv == HF_ERR_NOT_FOUND || rv == HF_ERR_INVALID;
+    int exit_code = rv == HF_OK || (is_soon && !is_late) ? EXIT_DONE : cli_fail(cli, rv, result);
+    hf_result_free(result);
     if (exit_code != EXIT_DONE)
         return exit_code;
+    *ret_new_id = wait_cut(cli, place, MIN(until_ms, cli_now_ms() + SPLIT_AGAIN_MS));
+    if (*ret_new_id == 0 && is_late)
+        return cli_fail_as(cli, HF_ERR_UNDETERMINED,
+                           "the split is not done yet: holdfast placement operators");
+    return EXIT_DONE;
+}
+
+/* In the words of the person who asked for it. */
+static void told_split(struct cli *cli, struct hf_bytes place, uint64_t range_id, uint64_t new_id)
+{
     if (cli->is_json) {
         buf_printf(&cli->out,
                    "{\"ok\":true,\"range_id\":%" PRIu64 ",\"new_range_id\":%" PRIu64 "}\n",
-                   info->range_id, new_id);
-    } else {
-        buf_printf(&cli->out, "range %" PRIu64 " was cut at ", info->range_id);
-        append_place(&cli->out, place);
-        buf_printf(&cli->out, ": range %" PRIu64 " begins there\n", new_id);
+                   range_id, new_id);
+        return;
     }
+    buf_printf(&cli->out, "range %" PRIu64 " was cut at ", range_id);
+    append_place(&cli->out, place);
+    buf_printf(&cli->out, ": range %" PRIu64 " begins there\n", new_id);
+}
+
+static int split_at(struct cli *cli, struct hf_bytes place)
+{
+    uint64_t range_id = 0, new_id = 0;
+    uint64_t until_ms =
+        cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : SPLIT_WAIT_MS);
+    for (bool is_again = false; new_id == 0; is_again = true) {
+        uint64_t found_id = 0;
+        bool begins = false;
+        int exit_code = find_cut(cli, place, &found_id, &begins);
+        if (exit_code == EXIT_DONE && begins && !is_again)
+            return cli_error(cli, "the key is not inside range %" PRIu64 ": it begins there",
+                             found_id);
+        if (begins)
+            new_id = found_id;
+        else
+            range_id = found_id;
+        if (exit_code == EXIT_DONE && new_id == 0)
+            exit_code = command_split(cli, place, until_ms, &new_id);
+        if (exit_code != EXIT_DONE)
+            return exit_code;
+    }
+    told_split(cli, place, range_id, new_id);
     return EXIT_DONE;
 }
 
 /* Where the key stands: in a hashed keyspace behind its slot. */
-static int split_key(struct cli *cli, struct hf_client *client, const char *key)
+static int split_key(struct cli *cli, const char *key)
 {
     uint8_t raw[PLACE_MAX];
-    struct hf_result *result = NULL;
     size_t len = strlen(key);
     size_t at = PREFIX_LEN;
     if (len == 0 || len > 4096)
@@ -478,12 +592,7 @@ static int split_key(struct cli *cli, struct hf_client *client, const char *key)
         at += KEYSPACE_SLOT_LEN;
     }
     memcpy(raw + at, key, len);
-    struct hf_bytes place = {raw, at + len};
-    int rv = ask_range(cli, client, 0, place, &result);
-    int exit_code =
-        rv == HF_OK ? split_at(cli, client, result->info, place) : cli_fail(cli, rv, result);
-    hf_result_free(result);
-    return exit_code;
+    return split_at(cli, (struct hf_bytes){raw, at + len});
 }
 
 static int split_range(struct cli *cli, struct hf_client *client, uint64_t range_id)
@@ -498,7 +607,7 @@ static int split_range(struct cli *cli, struct hf_client *client, uint64_t range
         exit_code = cli_error(
             cli, "range %" PRIu64 " has too little on disk to halve it: name a KEY", range_id);
     else
-        exit_code = split_at(cli, client, result->info, (struct hf_bytes){raw, len});
+        exit_code = split_at(cli, (struct hf_bytes){raw, len});
     hf_result_free(result);
     return exit_code;
 }
@@ -524,7 +633,7 @@ static int run_split(struct cli *cli, int argc, const char *const *argv)
     if (has_range)
         return split_range(cli, client, range_id);
     for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++)
-        exit_code = split_key(cli, client, words.at[i]);
+        exit_code = split_key(cli, words.at[i]);
     return exit_code;
 }
 
