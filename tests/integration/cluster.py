@@ -70,11 +70,11 @@ def wait_until(what, seconds, condition):
 
 
 class Cluster:
-    def __init__(self, nodes=3, conf=SMALL, folder=None):
+    def __init__(self, nodes=3, conf=SMALL, folder=None, port=None):
         self.made_folder = folder is None
         self.dir = folder or tempfile.mkdtemp(prefix="holdfast-test-")
         self.nodes = nodes
-        self.port = free_ports(nodes)
+        self.port = port or free_ports(nodes)
         self.endpoints = ",".join(self.address(i) for i in range(1, nodes + 1))
         self.conf = os.path.join(self.dir, "test.conf")
         with open(self.conf, "w", encoding="utf-8") as f:

@@ -137,6 +137,10 @@ def test_moves():
 
 
 def test_refused():
+    nobody = Cluster(nodes=1)
+    done = nobody.run("range", "list", "--json", "--timeout", "1s")
+    check(done.returncode == 1 and json.loads(done.stdout)["ok"] is False, done.stdout)
+    nobody.end(failed=False)
     with Cluster() as c:
         fill(c, 10)
         c.ok("range", "split", "key00003", "key00006")
