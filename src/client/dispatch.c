@@ -560,6 +560,19 @@ static bool is_of_all_sendings(const struct client_op *op, const struct response
     return !op->is_ambiguous || response->kind != 0;
 }
 
+/* In words, should this be the last that is heard before the deadline. */
+static struct slice refusal_text(const struct client_op *op, const struct response *response)
+{
+    if (response->text.len > 0)
+        return response->text;
+    if (response->status != ERR_NOT_LEADER)
+        return slice_str(err_name(response->status));
+    return slice_str(op->request.kind == REQUEST_PLACEMENT
+                         ? "no store that answers leads range 1, where placement is: are most of "
+                           "its stores up?"
+                         : "no store that answers leads the range: are most of its stores up?");
+}
+
 void dispatch_on_response(struct client_op *op, const struct response *response)
 {
     struct client *client = op->client;
@@ -567,7 +580,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
     ASSERT(op->state == CLIENT_OP_SENT && from != NULL);
     int status = response->status;
     if (status != 0)
-        op_note(op, status, response->text.len > 0 ? response->text : slice_str(err_name(status)));
+        op_note(op, status, refusal_text(op, response));
     if (op->only == NULL && status == ERR_BUSY) {
         on_busy(op, from, response);
         return;

@@ -515,8 +515,9 @@ static void on_transfer(struct store *store, struct answer_to *to, const struct 
                                              request->transfer_leader.target_replica);
     if (rv != 0) {
         free(op);
-        service_answer_status(store, to, rv,
-                              rv == ERR_NOT_FOUND ? "no such live voter to hand over to" : NULL);
+        service_answer_status(
+            store, to, rv,
+            rv == ERR_NOT_FOUND ? "who should lead is no voter, or does not answer" : NULL);
         return;
     }
     op->to = *to;
