@@ -790,7 +790,8 @@ int hf_range_split_async(struct hf_client *client, const struct hf_split *split,
 
 /* A range takes in its neighbour to the right, which must have its replicas on the same
  * stores in the same roles. For up to two seconds nothing is served from the right one;
- * if not all members of both are there by then, it is given up (HF_ERR_BUSY). */
+ * if not all members of both are there by then, it is given up (HF_ERR_TIMEOUT): both go on
+ * as before, the left one under a new epoch. */
 struct hf_merge {
     size_t size;       /* sizeof, set by the caller */
     uint64_t range_id; /* the left one; its epochs as for hf_split */

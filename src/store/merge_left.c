@@ -3,6 +3,7 @@
  * The left of a merge, at its leader: it drives the attempt that a client asked for, says
  * what became of attempts, and forgets those that no store can ask about any more.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/merge.h"
@@ -191,12 +192,25 @@ static void try_abort(struct replica *r, uint64_t attempt, uint64_t right_range,
         replica_propose_step(r, NULL, &admin);
 }
 
+/* Nobody should say it again by itself: the epoch that was named is over with the attempt. */
+static void give_up(struct replica *r)
+{
+    struct merge_drive *drive = r->merge.drive;
+    char text[160];
+    bool is_right = drive->ready_index == 0;
+    snprintf(text, sizeof text,
+             "not all replicas of range %llu answered in time: the merge was given up, both ranges "
+             "go on as before",
+             (unsigned long long)(is_right ? drive->right_range : r->range_id));
+    drive_answer(r, ERR_TIMEOUT, text);
+    drive_move(drive, DRIVE_ABORTING);
+}
+
 static void drive_prepare(struct replica *r, uint64_t now_us)
 {
     struct merge_drive *drive = r->merge.drive;
     if (now_us >= drive->deadline_us) {
-        drive_answer(r, ERR_BUSY, "not all members of both ranges were there in time");
-        drive_move(drive, DRIVE_ABORTING);
+        give_up(r);
         return;
     }
     if (drive->ready_index != 0) {
@@ -353,8 +367,7 @@ static void on_ask(struct store *store, uint64_t from_store, const struct merge_
     if (drive == NULL || drive->attempt != msg->attempt) {
         try_abort(r, msg->attempt, msg->right_range, msg->key);
     } else if (drive->state == DRIVE_PREPARING) {
-        drive_answer(r, ERR_BUSY, "the right range was frozen for too long");
-        drive_move(drive, DRIVE_ABORTING);
+        give_up(r);
     }
     replica_wake(r);
 }

@@ -194,7 +194,7 @@ static void test_given_up(void **state)
     assert_int_equal(frozen->status, ERR_RANGE_CHANGED);
     assert_int_equal(refused->status, ERR_RANGE_CHANGED);
     rig_run(&rig, 4000 * RIG_MS);
-    assert_int_equal(answer->status, ERR_BUSY);
+    assert_int_equal(answer->status, ERR_TIMEOUT);
     struct rig_answer *served = rig_get(&rig, wait_for_leader(RIGHT), "x", 1000);
     rig_run(&rig, 500 * RIG_MS);
     assert_int_equal(served->status, 0);
