@@ -474,3 +474,22 @@ bool pl_balance(struct placement *p)
         has_begun = balance_load(&b);
     return has_begun;
 }
+
+bool pl_balance_may_gain(const struct placement *p, const struct pl_store *s)
+{
+    struct round b = {.p = (struct placement *)p,
+                      .band = (double)p->settings.balance_permille / 1000};
+    pl_means_find(p, &b.means);
+    for (uint32_t i = 0; i < p->store_count; i++) {
+        const struct pl_store *other = p->by_id[i];
+        bool is_from = fill_of(p, s) > fill_of(p, other);
+        const struct pl_store *from = is_from ? s : other;
+        const struct pl_store *to = is_from ? other : s;
+        for (uint32_t k = 0; pl_store_takes_part(other) && other != s && k < from->count; k++) {
+            const struct pl_range *r = from->ranges[k];
+            if (is_gain(&b, from, to, (double)r->bytes + PL_RANGE_OVERHEAD))
+                return true;
+        }
+    }
+    return false;
+}

@@ -5,8 +5,9 @@
  *  2. there are as many voters as there should be;
  *  3. learners that nobody is bringing up become voters, or leave;
  *  4. stores that are to leave are left;
- *  5. replicas stand as far apart as they can;
- *  6. leaders are not on stores that drain.
+ *  5. stores that lack a label that is required are left;
+ *  6. replicas stand as far apart as they can;
+ *  7. leaders are not on stores that drain.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -166,6 +167,26 @@ static bool need_for_leaving(const struct placement *p, const struct pl_range *r
     return false;
 }
 
+/* A label that stores must have was asked for when replicas were there already. Nothing is done,
+ * nor said, as long as no store has it: then it is a slip, and the replicas are not wrong. */
+static bool need_for_require(const struct placement *p, const struct pl_range *r,
+                             struct pl_need *need)
+{
+    if (p->settings.require[0] == 0 || p->nodes_with_silent == 0)
+        return false;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        struct pl_member *m = &r->members[i];
+        if (pl_store_has_label(m->store, p->settings.require))
+            continue;
+        need->remove = m;
+        say(need, PL_REQUIRE, "store %llu lacks the label %s that the setting 'require' asks for",
+            (unsigned long long)m->store->id, p->settings.require);
+        find_more(p, r, m->store, 1, need);
+        return true;
+    }
+    return false;
+}
+
 /* Pairs that share a place if n replicas are spread over `places` as evenly as can be. */
 static uint32_t pairs_least(uint32_t n, uint32_t places)
 {
@@ -242,10 +263,17 @@ void pl_need_find(const struct placement *p, const struct pl_range *r, struct pl
     uint32_t wants = pl_range_wants(p, r);
     *ret_need = (struct pl_need){0};
     if (need_for_lost_learner(r, ret_need) || need_for_dead(p, r, h, wants, ret_need) ||
-        need_for_count(p, r, h, wants, ret_need) || need_for_learner(r, ret_need) ||
-        need_for_leaving(p, r, ret_need) || need_for_spread(p, r, ret_need))
+        need_for_count(p, r, h, wants, ret_need) || need_for_learner(r, ret_need))
         return;
-    need_for_drain(p, r, ret_need);
+    bool is_leaving = need_for_leaving(p, r, ret_need);
+    bool is_found = is_leaving || need_for_require(p, r, ret_need);
+    if (is_found && ret_need->block != PL_BLOCK_NOBODY)
+        return;
+    /* What cannot be done for want of a place does not keep back what can be. */
+    struct pl_need blocked = *ret_need;
+    *ret_need = (struct pl_need){0};
+    if ((is_leaving || !need_for_spread(p, r, ret_need)) && !need_for_drain(p, r, ret_need))
+        *ret_need = blocked;
 }
 
 /* ---- beginning ---------------------------------------------------------------------------------

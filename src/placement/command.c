@@ -8,6 +8,8 @@
 
 #define U(x) ((unsigned long long)(x))
 
+enum { REASONS_TOLD = 2 };
+
 /* What a command is about, once it was looked at. */
 struct word {
     struct placement *p;
@@ -15,6 +17,11 @@ struct word {
     struct pl_range *r;
     char why[PLACEMENT_REASON_MAX];
 };
+
+static const char *state_of(const struct pl_store *s)
+{
+    return placement_store_state_name(s->state, s->wish);
+}
 
 static int refuse_store(const struct word *w, const struct pl_store *s, enum pl_no no,
                         struct err *err)
@@ -24,13 +31,33 @@ static int refuse_store(const struct word *w, const struct pl_store *s, enum pl_
     return err_set(err, ERR_STATE, "store %llu %s", U(s->id), text);
 }
 
+/* Why none of the stores will do: the reasons of the first few. */
+static int refuse_all(const struct word *w, const struct pl_store *without, struct err *err)
+{
+    char text[PLACEMENT_REASON_MAX];
+    char why[2 * PLACEMENT_REASON_MAX] = "";
+    size_t len = 0;
+    uint32_t told = 0;
+    for (uint32_t i = 0; i < w->p->store_count && told < REASONS_TOLD; i++) {
+        const struct pl_store *s = w->p->by_id[i];
+        enum pl_no no = pl_pick_judge(w->p, w->r, without, s);
+        if (s->is_ghost || no == PL_NO_HAS_ONE || no == PL_NO_NOT)
+            continue;
+        pl_no_text(w->p, w->r, s, no, text, sizeof text);
+        len += (size_t)snprintf(why + len, sizeof why - len, "%sstore %llu %.90s",
+                                told++ == 0 ? ": " : ", ", U(s->id), text);
+    }
+    return err_set(err, ERR_STATE, "no store may take it%s (holdfast placement explain %llu)",
+                   told > 0 ? why : ": each has a replica of the range", U(w->r->id));
+}
+
 /* The store to go to: the one that was named, if it may, or the best. */
 static int find_to(const struct word *w, const struct pl_store *without, struct pl_store **ret_to,
                    struct err *err)
 {
     if (w->c->to_store == 0) {
         *ret_to = pl_pick(w->p, w->r, without, NULL);
-        return *ret_to != NULL ? 0 : err_set(err, ERR_STATE, "no store may take it");
+        return *ret_to != NULL ? 0 : refuse_all(w, without, err);
     }
     struct pl_store *s = pl_store_get(w->p, w->c->to_store);
     if (s == NULL || s->is_ghost)
@@ -50,6 +77,15 @@ static int find_from(const struct word *w, struct pl_member **ret_from, struct e
         return err_set(err, ERR_NOT_FOUND, "range %llu has no replica on store %llu", U(w->r->id),
                        U(w->c->from_store));
     return 0;
+}
+
+static int refuse_busy(const struct pl_range *r, struct err *err)
+{
+    const struct pl_op *op = r->op;
+    return err_set(
+        err, ERR_BUSY,
+        "operator %llu (%s) runs for range %llu: wait, or holdfast placement cancel %llu",
+        U(op->id), op->reason, U(r->id), U(op->id));
 }
 
 /* Ids or room for operators are missing: they come in a moment. */
@@ -149,15 +185,24 @@ static int do_transfer(struct word *w, struct err *err)
     struct pl_member *to = w->c->to_store == 0 ? pl_pick_leader(w->p, w->r, NULL)
                            : s == NULL         ? NULL
                                                : pl_range_on(w->r, s);
+    if (to == NULL && w->c->to_store != 0)
+        return err_set(err, ERR_NOT_FOUND, "range %llu has no replica on store %llu", U(w->r->id),
+                       U(w->c->to_store));
     if (to == NULL)
-        return err_set(err, ERR_NOT_FOUND,
-                       w->c->to_store == 0 ? "no other replica can lead"
-                                           : "it has no replica of the range");
-    if (to->role != MEMBER_VOTER || !pl_member_is_healthy(w->r, to))
-        return err_set(err, ERR_STATE, "the replica on store %llu is %s", U(to->store->id),
-                       to->role != MEMBER_VOTER ? "a learner" : "not heard of");
+        return err_set(err, ERR_STATE,
+                       "no other replica of range %llu can lead: holdfast placement explain %llu",
+                       U(w->r->id), U(w->r->id));
     if (to->id == w->r->leader)
-        return err_set(err, ERR_EXISTS, "store %llu leads the range", U(to->store->id));
+        return err_set(err, ERR_EXISTS, "store %llu leads range %llu already", U(to->store->id),
+                       U(w->r->id));
+    if (to->role != MEMBER_VOTER)
+        return err_set(err, ERR_STATE, "the replica on store %llu is a learner", U(to->store->id));
+    if (!pl_member_is_healthy(w->r, to))
+        return err_set(err, ERR_STATE, "the replica on store %llu is not heard of: the store is %s",
+                       U(to->store->id), state_of(to->store));
+    if (to->store->wish != PLACEMENT_WISH_NONE)
+        return err_set(err, ERR_STATE, "store %llu is %s: leaders leave it", U(to->store->id),
+                       state_of(to->store));
     clear_way(w);
     return begun(pl_transfer(w->p, w->r, to, PL_COMMAND, w->why), err);
 }
@@ -192,11 +237,12 @@ static int do_merge(struct word *w, struct err *err)
     if (a.healthy < a.voters || b.healthy < b.voters || a.learners + b.learners > 0 ||
         a.voters != b.voters || !pl_range_is_led(w->p, right))
         return err_set(err, ERR_STATE,
-                       "ranges %llu and %llu must have equally many replicas, all healthy",
-                       U(w->r->id), U(right->id));
+                       "only whole ranges are merged: range %llu has %u healthy replicas of %u, "
+                       "range %llu %u of %u%s",
+                       U(w->r->id), a.healthy, a.voters, U(right->id), b.healthy, b.voters,
+                       a.learners + b.learners > 0 ? ", and there are learners" : "");
     if (right->op != NULL && right->op->cause == PL_COMMAND && right->op != w->r->op)
-        return err_set(err, ERR_BUSY, "operator %llu runs for range %llu", U(right->op->id),
-                       U(right->id));
+        return refuse_busy(right, err);
     clear_way(w);
     if (right->op != NULL)
         pl_op_end(w->p, right->op, PLACEMENT_CANCELLED, "an operator's word came before it");
@@ -257,8 +303,7 @@ static int find_range(struct word *w, struct err *err)
     if (w->r == NULL)
         return err_set(err, ERR_NOT_FOUND, "no range %llu is known", U(w->c->range_id));
     if (w->r->op != NULL && w->r->op->cause == PL_COMMAND)
-        return err_set(err, ERR_BUSY, "operator %llu (%s) runs for range %llu", U(w->r->op->id),
-                       w->r->op->reason, U(w->r->id));
+        return refuse_busy(w->r, err);
     if (!pl_range_is_led(w->p, w->r))
         return err_set(err, ERR_STATE,
                        "range %llu has no leader with a majority behind it: explain it first",

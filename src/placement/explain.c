@@ -9,28 +9,14 @@
 
 enum { HISTORY_SHOWN = 5 };
 
-static void put_key(struct buf *text, struct slice key, const char *empty)
+static void put_store(const struct placement *p, const struct pl_store *s, struct buf *text)
 {
-    if (key.len == 0)
-        buf_append_str(text, empty);
-    for (size_t i = 0; i < MIN(key.len, 40); i++) {
-        if (key.data[i] > ' ' && key.data[i] < 0x7f && key.data[i] != '\\')
-            buf_append_u8(text, key.data[i]);
-        else
-            buf_printf(text, "\\x%02x", key.data[i]);
+    buf_printf(text, "store %llu (%s", U(s->id), placement_store_state_name(s->state, s->wish));
+    if (s->state == PLACEMENT_STORE_SUSPECT || s->state == PLACEMENT_STORE_DOWN) {
+        buf_append_str(text, ", silent for ");
+        pl_text_time(text, p->now_ms - s->heard_ms);
     }
-    if (key.len > 40)
-        buf_append_str(text, "…");
-}
-
-static void put_bytes(struct buf *text, uint64_t bytes)
-{
-    if (bytes >= UINT64_C(10) << 30)
-        buf_printf(text, "%.1f GiB", (double)bytes / (1 << 30));
-    else if (bytes >= 10 << 20)
-        buf_printf(text, "%.1f MiB", (double)bytes / (1 << 20));
-    else
-        buf_printf(text, "%.1f KiB", (double)bytes / (1 << 10));
+    buf_append_str(text, ")");
 }
 
 static void put_member(const struct placement *p, const struct pl_range *r,
@@ -39,16 +25,19 @@ static void put_member(const struct placement *p, const struct pl_range *r,
     const char *role = m->role == MEMBER_LEARNER ? "learner"
                        : m->id == r->leader      ? "leader"
                                                  : "voter";
-    buf_printf(text, "  replica %llu on store %llu (%s): %s, ", U(m->id), U(m->store->id),
-               placement_store_state_name(m->store->state, m->store->wish), role);
-    if (pl_member_is_dead(p, r, m))
+    buf_printf(text, "  replica %llu on ", U(m->id));
+    put_store(p, m->store, text);
+    buf_printf(text, ": %s, ", role);
+    if (pl_member_is_dead(p, r, m)) {
         buf_append_str(text, "lost");
-    else if (pl_member_is_healthy(r, m))
+    } else if (pl_member_is_healthy(r, m)) {
         buf_append_str(text, "healthy");
-    else if (m->contact_age_ms == UINT32_MAX || m->store->state != PLACEMENT_STORE_UP)
+    } else if (m->contact_age_ms == UINT32_MAX || m->store->state != PLACEMENT_STORE_UP) {
         buf_append_str(text, "not heard of now");
-    else
-        buf_printf(text, "silent for %u s", m->contact_age_ms / 1000);
+    } else {
+        buf_append_str(text, "does not answer its leader for ");
+        pl_text_time(text, m->contact_age_ms);
+    }
     if (m->role == MEMBER_LEARNER && !pl_member_is_caught_up(r, m))
         buf_printf(text, ", %llu entries behind", U(r->last_index - MIN(r->last_index, m->match)));
     buf_append_str(text, "\n");
@@ -58,11 +47,11 @@ static void put_head(const struct placement *p, const struct pl_range *r, struct
 {
     struct pl_health h = pl_range_health(p, r);
     buf_printf(text, "range %llu [", U(r->id));
-    put_key(text, pl_range_start(r), "first key");
+    pl_text_place(text, pl_range_start(r), "first key");
     buf_append_str(text, ", ");
-    put_key(text, pl_range_end(r), "last key");
+    pl_text_place(text, pl_range_end(r), "last key");
     buf_printf(text, "), epoch %llu.%llu, ", U(r->conf_epoch), U(r->span_epoch));
-    put_bytes(text, r->bytes);
+    pl_text_bytes(text, r->bytes);
     buf_printf(text, ", %u requests/s%s\n", r->qps, r->is_asleep ? ", asleep" : "");
     buf_printf(text, "%u of %u voters healthy, should have %u\n", h.healthy, h.voters,
                pl_range_wants(p, r));
@@ -97,9 +86,11 @@ static const char *outcome_name(enum placement_outcome outcome)
 
 static void put_operator(const struct placement_operator_status *op, struct buf *text)
 {
-    buf_printf(text, "  operator %llu (%s) %s, begun %llu s ago: %s%s%s\n", U(op->id),
-               op->scheduler, outcome_name(op->outcome), U(op->age_ms / 1000), op->reason,
-               op->said[0] != 0 ? "; last heard: " : "", op->said);
+    buf_printf(text, "  operator %llu (%s) %s, begun ", U(op->id), op->scheduler,
+               outcome_name(op->outcome));
+    pl_text_time(text, op->age_ms);
+    buf_printf(text, " ago: %s%s%s\n", op->reason, op->said[0] != 0 ? "; last heard: " : "",
+               op->said);
 }
 
 static void put_running(const struct placement *p, uint64_t now_ms, const struct pl_range *r,
@@ -112,6 +103,11 @@ static void put_running(const struct placement *p, uint64_t now_ms, const struct
         buf_append_str(text, "running now:\n");
         put_operator(&op, text);
         put_steps(&op, text);
+        buf_append_str(text, "    given up in ");
+        pl_text_time(text, r->op->deadline_ms - MIN(r->op->deadline_ms, p->now_ms));
+        buf_printf(text,
+                   " if this step is not done by then; at once: holdfast placement cancel %llu\n",
+                   U(op.id));
     }
 }
 
@@ -129,47 +125,109 @@ static void put_history(const struct placement *p, uint64_t now_ms, const struct
     }
 }
 
+/* Voters that do not count now: whose stores people must bring back. */
+static void put_missing(const struct placement *p, const struct pl_range *r, struct buf *text)
+{
+    bool is_first = true;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct pl_member *m = &r->members[i];
+        if (m->role != MEMBER_VOTER || pl_member_is_healthy(r, m))
+            continue;
+        buf_append_str(text, is_first ? "" : ", ");
+        put_store(p, m->store, text);
+        is_first = false;
+    }
+}
+
 /* What stands in the way of anything being done at all. */
 static bool put_obstacle(const struct placement *p, const struct pl_range *r, struct buf *text)
 {
     struct pl_health h = pl_range_health(p, r);
     const struct pl_member *leader = pl_range_leader(r);
     if (h.healthy <= h.voters / 2) {
-        buf_append_str(text,
-                       "it has lost its majority: nothing can be done until enough of its stores "
-                       "are back.\nIf they are lost for good: holdfast range recover --unsafe\n");
+        buf_printf(text,
+                   "it has lost its majority: it serves nothing, and nothing can be done until %u "
+                   "more of its voters are back\n  start again: ",
+                   h.voters / 2 + 1 - h.healthy);
+        put_missing(p, r, text);
+        buf_append_str(text, "\n  if they are lost for good: holdfast range recover --unsafe, on a "
+                             "store that is left (docs/OPERATIONS.md)\n");
         return true;
     }
     if (leader == NULL || leader->store->state != PLACEMENT_STORE_UP || !r->has_heartbeat) {
         buf_append_str(text, "no leader has been heard of in this term: it waits for one\n");
         return true;
     }
-    if (p->settings.paused) {
-        buf_append_str(text, "placement is paused: nothing is begun (holdfast placement resume)\n");
-        return true;
-    }
     return false;
+}
+
+/* Nobody may take the replica: what a person can do. */
+static void put_nobody(const struct pl_need *need, struct buf *text)
+{
+    const struct pl_store *from = need->remove == NULL ? NULL : need->remove->store;
+    buf_append_str(text, "  no store may take the replica (see below), so it stays as it is; add a "
+                         "store, free disk");
+    if (need->cause == PL_DECOMMISSION && from != NULL)
+        buf_printf(text, ", or take it back: holdfast node undrain %llu\n", U(from->id));
+    else if (need->cause == PL_REQUIRE)
+        buf_append_str(text, ", or change the setting 'require'\n");
+    else if (from != NULL && from->state != PLACEMENT_STORE_REMOVED)
+        buf_printf(text, ", or bring store %llu back\n", U(from->id));
+    else
+        buf_append_str(text, "\n");
+}
+
+/* A voter that is silent, but not for long enough to be replaced. */
+static bool put_silent(const struct placement *p, const struct pl_range *r, struct buf *text)
+{
+    uint64_t down_after_ms = p->settings.store_down_after_us / 1000;
+    bool has_any = false;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct pl_member *m = &r->members[i];
+        bool is_up = m->store->state == PLACEMENT_STORE_UP;
+        if (m->role != MEMBER_VOTER || pl_member_is_healthy(r, m))
+            continue;
+        uint64_t silent_ms = !is_up                            ? p->now_ms - m->store->heard_ms
+                             : m->contact_age_ms == UINT32_MAX ? 0
+                                                               : m->contact_age_ms;
+        buf_printf(text, "%s%llu is silent: if it does not come back within ",
+                   is_up ? "its replica on store " : "store ", U(m->store->id));
+        pl_text_time(text, down_after_ms - MIN(down_after_ms, silent_ms));
+        buf_printf(text, " (setting store-down-after), its replica is made anew %s\n",
+                   pl_pick(p, r, m->store, NULL) != NULL
+                       ? "on another store"
+                       : "as soon as another store may take it; none may now: see below");
+        has_any = true;
+    }
+    return has_any;
 }
 
 static void put_need(const struct placement *p, const struct pl_range *r, struct buf *text)
 {
     struct pl_need need;
     pl_need_find(p, r, &need);
+    if (p->settings.require[0] != 0 && p->nodes_with_silent == 0)
+        buf_printf(
+            text,
+            "no store has the label %s that the setting 'require' asks for: no replica can be "
+            "placed anywhere\n",
+            p->settings.require);
     if (!need.is_needed) {
-        buf_append_str(text, "nothing is wrong with it\n");
+        if (!put_silent(p, r, text))
+            buf_append_str(text, "nothing is wrong with it\n");
         return;
     }
     buf_printf(text, "needed (%s): %s\n", pl_cause_name(need.cause), need.why);
     if (need.block == PL_BLOCK_NOBODY)
-        buf_append_str(text,
-                       "  no store may take the replica: see below; add a store, free disk, or "
-                       "bring one back\n");
+        put_nobody(&need, text);
     else if (need.block == PL_BLOCK_BUSY)
         buf_append_str(text,
                        "  it waits its turn: the stores that would send or take it are busy\n");
-    else if (p->now_ms < r->retry_ms)
-        buf_printf(text, "  tried again in %llu s, after %u failures\n",
-                   U((r->retry_ms - p->now_ms) / 1000), r->fails);
+    else if (p->now_ms < r->retry_ms) {
+        buf_append_str(text, "  tried again in ");
+        pl_text_time(text, r->retry_ms - p->now_ms);
+        buf_printf(text, ", after %u failures\n", r->fails);
+    }
     for (int i = 0; i < 2 && need.add[i] != NULL; i++)
         buf_printf(text, "  a new replica goes to store %llu\n", U(need.add[i]->id));
 }
@@ -178,6 +236,8 @@ static void put_need(const struct placement *p, const struct pl_range *r, struct
 static const struct pl_store *leaving_store(const struct placement *p, const struct pl_range *r)
 {
     struct pl_need need;
+    if (r->op != NULL)
+        return NULL;
     pl_need_find(p, r, &need);
     return need.is_needed && need.remove != NULL ? need.remove->store : NULL;
 }
@@ -224,179 +284,20 @@ int placement_explain(const struct placement *p, uint64_t now_ms, uint64_t range
         return err_set(err, ERR_NOT_FOUND, "no range %llu is known%s", U(range_id),
                        pl_stores_reported(p) ? "" : ": not all stores have reported yet");
     put_head(p, r, text);
-    if (!put_obstacle(p, r, text) && r->op == NULL)
-        put_need(p, r, text);
+    if (!put_obstacle(p, r, text)) {
+        if (r->op != NULL) {
+            put_silent(p, r, text);
+        } else {
+            put_need(p, r, text);
+            pl_shape_text(p, r, text);
+        }
+    }
+    if (p->settings.paused)
+        buf_append_str(text, "placement is paused: nothing is begun but what is commanded "
+                             "(holdfast placement resume)\n");
     if (r->op != NULL)
         put_running(p, now_ms, r, text);
     put_history(p, now_ms, r, text);
     put_stores(p, r, text);
-    return text->failed ? err_set(err, ERR_NOMEM, "out of memory") : 0;
-}
-
-/* ---- why-not ------------------------------------------------------------------------------ */
-
-static void put_store_head(const struct placement *p, const struct pl_store *s, struct buf *text)
-{
-    buf_printf(text, "store %llu (%s%s%s) is %s", U(s->id), s->address,
-               s->labels[0] != 0 ? ", " : "", s->labels,
-               placement_store_state_name(s->state, s->wish));
-    if (s->state != PLACEMENT_STORE_UP)
-        buf_printf(text, ", silent for %llu s", U((p->now_ms - s->heard_ms) / 1000));
-    buf_printf(text, ": %u replicas, ", s->count);
-    put_bytes(text, s->bytes);
-    buf_printf(text, ", leads %u; %u replicas come, %u leave\n", s->leaders, s->adds, s->removes);
-}
-
-/* Why nothing comes at all; false: that is no reason. */
-static bool put_refusal(const struct placement *p, const struct pl_store *s, struct buf *text)
-{
-    static const struct pl_range empty = {0};
-    char why[PLACEMENT_REASON_MAX];
-    enum pl_no no = pl_pick_judge(p, &empty, NULL, s);
-    if (no == PL_NO_NOT || no == PL_NO_BUSY)
-        return false;
-    pl_no_text(p, &empty, s, no, why, sizeof why);
-    buf_printf(text, "replicas: none come, because it %s\n", why);
-    switch (no) {
-    case PL_NO_STATE:
-        buf_append_str(text, s->state == PLACEMENT_STORE_DOWN
-                                 ? "  start it again, or remove it for good: holdfast node "
-                                   "decommission\n"
-                                 : "  it counts again with its next heartbeat\n");
-        break;
-    case PL_NO_WISH:
-        buf_append_str(text, "  holdfast node undrain takes that back\n");
-        break;
-    case PL_NO_SPACE:
-        buf_append_str(text,
-                       "  a twentieth of its disk stays free: give it more, or move ranges\n");
-        break;
-    default:
-        break;
-    }
-    return true;
-}
-
-static void put_share(const struct placement *p, const struct pl_store *s, struct buf *text)
-{
-    struct pl_means m;
-    pl_means_find(p, &m);
-    if (m.stores < 2 || m.load_sum <= 0) {
-        buf_append_str(text, "replicas: it has nobody to share with\n");
-        return;
-    }
-    double part = pl_store_load(s) / pl_store_weight(p, s) / (m.load_sum / m.weight_sum);
-    double band = (double)p->settings.balance_permille / 1000;
-    const char *verdict = part > 1 + band   ? "above the band: replicas leave it"
-                          : part < 1 - band ? "below the band: replicas come to it"
-                                            : "inside the band: it is left alone";
-    buf_printf(text,
-               "replicas: %.1f %% of its part (by capacity); the band is %.1f to %.1f %%\n  %s\n",
-               100 * part, 100 * (1 - band), 100 * (1 + band), verdict);
-    if (!p->settings.balance || p->settings.paused)
-        buf_append_str(text, "  but balancing is switched off\n");
-    if (!pl_stores_reported(p))
-        buf_append_str(text, "  but it waits until all stores have reported in this term\n");
-    if (s->adds >= p->settings.adds_per_store)
-        buf_printf(text, "  no more than %llu come at once (setting adds-per-store)\n",
-                   U(p->settings.adds_per_store));
-}
-
-static void put_leads(const struct placement *p, const struct pl_store *s, struct buf *text)
-{
-    struct pl_means m;
-    pl_means_find(p, &m);
-    if (!pl_store_may_lead(s)) {
-        buf_printf(text, "leaders: none come, because it %s\n",
-                   s->last.is_stalled && s->wish == PLACEMENT_WISH_NONE
-                       ? "pushes writes back: its engine or log cannot follow"
-                       : "is not fit to lead");
-        return;
-    }
-    double slack = MAX(0.5, (double)p->settings.balance_permille / 1000 * m.leaders);
-    double leads = (double)s->leaders + s->leads_in - s->leads_out;
-    buf_printf(text, "leaders: it leads %.0f, the mean is %.1f; left alone from %.1f to %.1f%s\n",
-               leads, m.leaders, m.leaders - slack, m.leaders + slack,
-               leads > m.leaders + slack   ? ": some are handed over"
-               : leads < m.leaders - slack ? ": some come, if a range of it is led by a fuller one"
-                                           : "");
-}
-
-/* The fullest store's ranges, each with why it does not come here: counted. */
-static void put_samples(const struct placement *p, const struct pl_store *s, struct buf *text)
-{
-    static const enum pl_no kinds[] = {PL_NO_HAS_ONE, PL_NO_NODE,    PL_NO_SPREAD,
-                                       PL_NO_SPACE,   PL_NO_REQUIRE, PL_NO_NOT};
-    static const char *const names[] = {"have a replica here already", "have one on its node",
-                                        "would stand closer together", "are too large for its disk",
-                                        "need a label that it lacks",  "may come"};
-    uint32_t counts[ARRAY_LEN(kinds)] = {0};
-    const struct pl_store *full = NULL;
-    for (uint32_t i = 0; i < p->store_count; i++) {
-        const struct pl_store *t = p->by_id[i];
-        if (t != s && pl_store_takes_part(t) &&
-            (full == NULL || pl_store_load(t) / pl_store_weight(p, t) >
-                                 pl_store_load(full) / pl_store_weight(p, full)))
-            full = t;
-    }
-    if (full == NULL || full->count == 0)
-        return;
-    uint32_t looked_at = MIN(full->count, 1000);
-    for (uint32_t i = 0; i < looked_at; i++) {
-        const struct pl_range *r = full->ranges[i];
-        enum pl_no no = pl_pick_judge(p, r, full, s);
-        struct pl_closeness now = pl_closeness_of(p, r, NULL, NULL, NULL);
-        struct pl_closeness then = pl_closeness_of(p, r, full, s, NULL);
-        if (no == PL_NO_NOT && pl_closeness_compare(&then, &now) > 0)
-            no = PL_NO_SPREAD;
-        for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
-            counts[k] += kinds[k] == no;
-    }
-    buf_printf(text, "of %u replicas on the fullest store %llu:\n", looked_at, U(full->id));
-    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
-        if (counts[k] > 0)
-            buf_printf(text, "  %u %s\n", counts[k], names[k]);
-    }
-}
-
-/* Replicas that should leave it and cannot. */
-static void put_stuck(const struct placement *p, const struct pl_store *s, struct buf *text)
-{
-    uint32_t stuck = 0;
-    uint64_t first = 0;
-    if (s->wish != PLACEMENT_WISH_DECOMMISSION && s->state != PLACEMENT_STORE_DOWN)
-        return;
-    for (uint32_t i = 0; i < s->count; i++) {
-        struct pl_need need;
-        pl_need_find(p, s->ranges[i], &need);
-        if (!need.is_needed || need.block != PL_BLOCK_NOBODY)
-            continue;
-        if (stuck++ == 0)
-            first = s->ranges[i]->id;
-    }
-    if (stuck > 0)
-        buf_printf(text,
-                   "leaving: %u of its replicas have nowhere to go, range %llu for one (holdfast "
-                   "placement explain %llu)\n",
-                   stuck, U(first), U(first));
-    else
-        buf_printf(text, "leaving: %u replicas are still to go, each in its turn\n", s->count);
-}
-
-int placement_why_not(const struct placement *p, uint64_t now_ms, uint64_t store_id,
-                      struct buf *text, struct err *err)
-{
-    const struct pl_store *s = pl_store_get(p, store_id);
-    (void)now_ms;
-    if (s == NULL || s->is_ghost)
-        return err_set(err, ERR_NOT_FOUND, "no store %llu in this cluster: removed, or never there",
-                       U(store_id));
-    put_store_head(p, s, text);
-    if (!put_refusal(p, s, text)) {
-        put_share(p, s, text);
-        put_samples(p, s, text);
-    }
-    put_leads(p, s, text);
-    put_stuck(p, s, text);
     return text->failed ? err_set(err, ERR_NOMEM, "out of memory") : 0;
 }

@@ -20,6 +20,11 @@ int placement_explain(const struct placement *p, uint64_t now_ms, uint64_t range
 int placement_why_not(const struct placement *p, uint64_t now_ms, uint64_t store_id,
                       struct buf *text, struct err *err);
 
+/* May this store be stopped for a while, so that each range that it has goes on serving? 0 and a
+ * text; ERR_STATE says why not, ERR_BUSY that not all stores have reported yet. */
+int placement_restart_safe(const struct placement *p, uint64_t now_ms, uint64_t store_id,
+                           struct buf *text, struct err *err);
+
 /* What is imagined for a plan; zeroes: nothing. */
 struct placement_if {
     uint64_t down_store;     /* as if it were lost for good */

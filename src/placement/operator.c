@@ -15,6 +15,8 @@
 #include "base/plant.h"
 #include "placement/placement_internal.h"
 
+#define U(x) ((unsigned long long)(x))
+
 enum {
     STEP_TIME_MS = 60000, /* for a step without data */
     BYTES_PER_MS = 1024,  /* so fast come replicas, or slower if that was too short before */
@@ -28,6 +30,7 @@ const char *pl_cause_name(enum pl_cause cause)
         [PL_SURPLUS] = "surplus",
         [PL_DECOMMISSION] = "decommission",
         [PL_DRAIN] = "drain",
+        [PL_REQUIRE] = "require",
         [PL_SPREAD] = "spread",
         [PL_BALANCE_BYTES] = "balance-bytes",
         [PL_BALANCE_LEADERS] = "balance-leaders",
@@ -305,6 +308,24 @@ static bool is_disturbed(const struct pl_op *op)
            !op->is_merged;
 }
 
+/* A merge that its ranges gave up makes the left one's span epoch greater, too. */
+static void end_disturbed(struct placement *p, struct pl_op *op)
+{
+    const struct pl_range *r = op->range;
+    const struct pl_range *partner = op->partner;
+    char said[PLACEMENT_REASON_MAX];
+    bool is_conf = r->conf_epoch != op->conf_seen ||
+                   (partner != NULL && partner->conf_epoch != op->partner_conf_seen);
+    if (!is_conf && op->steps[op->step].kind == PLACEMENT_MERGE)
+        snprintf(said, sizeof said, "the merge was given up%s%.120s",
+                 op->said[0] != 0 ? ": " : ", or the range was split", op->said);
+    else
+        snprintf(said, sizeof said, "%s of range %llu changed meanwhile: give the order anew",
+                 is_conf ? "the replicas" : "the keys",
+                 U(r->conf_epoch == op->conf_seen && is_conf ? partner->id : r->id));
+    pl_op_end(p, op, PLACEMENT_CANCELLED, said);
+}
+
 void pl_op_advance(struct placement *p, struct pl_op *op)
 {
     bool is_moved = false;
@@ -323,7 +344,7 @@ void pl_op_advance(struct placement *p, struct pl_op *op)
         return;
     }
     if (is_disturbed(op)) {
-        pl_op_end(p, op, PLACEMENT_CANCELLED, "the range was changed by somebody else");
+        end_disturbed(p, op);
         return;
     }
     if (is_moved) {

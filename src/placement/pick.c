@@ -139,6 +139,14 @@ void pl_no_text(const struct placement *p, const struct pl_range *r, const struc
                  p->settings.require);
         return;
     case PL_NO_SPACE:
+        if (s->last.space != PLACEMENT_SPACE_OK) {
+            snprintf(text, size,
+                     "says that its disk is %s: %llu MiB free (disk_low_bytes in its "
+                     "configuration)",
+                     s->last.space == PLACEMENT_SPACE_LOW ? "low" : "full",
+                     (unsigned long long)(s->last.free_bytes >> 20));
+            return;
+        }
         snprintf(text, size, "has too little disk: %llu MiB of %llu MiB free",
                  (unsigned long long)(s->last.free_bytes >> 20),
                  (unsigned long long)(s->last.capacity_bytes >> 20));

@@ -127,6 +127,7 @@ enum pl_cause {
     PL_SURPLUS,
     PL_DECOMMISSION,
     PL_DRAIN,
+    PL_REQUIRE,
     PL_SPREAD,
     PL_BALANCE_BYTES,
     PL_BALANCE_LEADERS,
@@ -512,6 +513,19 @@ static inline bool pl_store_takes_part(const struct pl_store *s)
 
 /* Split or merge, if the range asks for it. True: an operator was begun. */
 bool pl_shape_range(struct placement *p, struct pl_range *r);
+
+/* Is it hot or large, or small like its right neighbour: what will be done, or why it is not?
+ * Nothing is said of one that is neither. */
+void pl_shape_text(const struct placement *p, const struct pl_range *r, struct buf *text);
+
+/* Could a move of the least of the replicas that may go bring store `s` nearer to its part? */
+bool pl_balance_may_gain(const struct placement *p, const struct pl_store *s);
+
+/* For people: "12.3 MiB"; "9 min 40 s"; a place in the space of keys as 'key' or 7/'key' (of
+ * keyspace 7), or `at_edge` where it is its beginning or end. */
+void pl_text_bytes(struct buf *text, uint64_t bytes);
+void pl_text_time(struct buf *text, uint64_t ms);
+void pl_text_place(struct buf *text, struct slice place, const char *at_edge);
 bool pl_begin_split(struct placement *p, struct pl_range *r, enum pl_cause cause,
                     enum placement_split_by by, struct slice key, const char *reason);
 bool pl_begin_merge(struct placement *p, struct pl_range *left, struct pl_range *right,

@@ -327,13 +327,36 @@ static void put_left(const struct placement *p, struct buf *text)
             first_blocked = blocked++ == 0 ? r->id : first_blocked;
     }
     if (lost > 0)
-        buf_printf(text, "WITHOUT A MAJORITY: %u ranges, range %llu for one\n", lost,
-                   U(first_lost));
+        buf_printf(text,
+                   "WITHOUT A MAJORITY: %u ranges, range %llu for one: they serve nothing until "
+                   "enough of their stores are back\n",
+                   lost, U(first_lost));
     if (blocked > 0)
         buf_printf(text,
                    "left as they are, for want of a place: %u ranges, range %llu for one (holdfast "
-                   "placement explain %llu)\n",
+                   "placement explain %llu): they serve with the replicas that they have; add a "
+                   "store, or free disk\n",
                    blocked, U(first_blocked), U(first_blocked));
+}
+
+/* What the plan takes for given and is not so. */
+static void put_imagined(const struct placement *p, const struct placement *copy,
+                         const struct placement_if *what_if, struct buf *text)
+{
+    if (p->settings.paused)
+        buf_append_str(text, "placement is paused: this is what would be done after holdfast "
+                             "placement resume\n");
+    if (what_if->down_store != 0)
+        buf_printf(text, "if store %llu were lost:\n", U(what_if->down_store));
+    if (what_if->gone_store != 0)
+        buf_printf(text, "if store %llu were decommissioned:\n", U(what_if->gone_store));
+    if (what_if->add_bytes != 0) {
+        buf_printf(text, "if there were a new store, called %llu here, of ",
+                   U(copy->by_id[copy->store_count - 1]->id));
+        pl_text_bytes(text, what_if->add_bytes);
+        buf_printf(text, "%s%.*s:\n", what_if->add_labels.len > 0 ? " with " : "",
+                   (int)what_if->add_labels.len, (const char *)what_if->add_labels.data);
+    }
 }
 
 int placement_plan(const struct placement *p, uint64_t now_ms, const struct placement_if *what_if,
@@ -350,6 +373,7 @@ int placement_plan(const struct placement *p, uint64_t now_ms, const struct plac
     int rv = imagine(plan.copy, what_if, err);
     if (rv == 0) {
         bool is_over;
+        put_imagined(p, plan.copy, what_if, text);
         put_spread(p, "now", text);
         is_over = run_plan(&plan);
         if (plan.operators > plan.lines)
@@ -357,12 +381,13 @@ int placement_plan(const struct placement *p, uint64_t now_ms, const struct plac
         if (plan.operators == 0)
             buf_append_str(text, "nothing is to be done\n");
         else
-            buf_printf(text,
-                       "%u operators: %llu replicas (%.1f GiB) and %llu leaders move, %llu splits, "
-                       "%llu merges%s\n",
-                       plan.operators, U(plan.adds), (double)plan.bytes / (1 << 30),
+            buf_printf(text, "%u operators: %llu replicas (", plan.operators, U(plan.adds));
+        if (plan.operators > 0) {
+            pl_text_bytes(text, plan.bytes);
+            buf_printf(text, ") and %llu leaders move, %llu splits, %llu merges%s\n",
                        U(plan.transfers), U(plan.splits), U(plan.merges),
                        is_over ? "" : "; cut short");
+        }
         put_spread(plan.copy, "then", text);
         put_left(plan.copy, text);
         if (text->failed)

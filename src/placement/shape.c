@@ -165,3 +165,79 @@ bool pl_shape_range(struct placement *p, struct pl_range *r)
         return true;
     return p->settings.merge && merge(p, r);
 }
+
+/* ---- in words -------------------------------------------------------------------------------- */
+
+/* Why a range that is large or hot is not split yet; NULL: it is, in its turn. */
+static const char *split_obstacle(const struct placement *p, const struct pl_range *r, bool is_hot)
+{
+    if (!p->settings.split)
+        return "splitting is switched off (setting split)";
+    if (r->id == PLACEMENT_SYSTEM_RANGE)
+        return "range 1 is never split";
+    if (is_hot && r->no_split_key)
+        return "its leader found no key to split at: one key alone may be what is asked for";
+    if (was_shaped_lately(p, r) && r->was_merged && r->bytes < 2 * p->settings.split_bytes)
+        return "it was merged lately, and rests (setting merge-after)";
+    if (!is_whole(p, r))
+        return "it is split once all of its voters are there";
+    return NULL;
+}
+
+static void text_of_split(const struct placement *p, const struct pl_range *r, struct buf *text)
+{
+    bool is_hot = r->hot_since_ms != 0;
+    if (is_hot)
+        buf_printf(text, "hot: asked %u times a second, more than %llu (setting split-qps), for ",
+                   r->qps, (unsigned long long)p->settings.split_qps);
+    else
+        buf_append_str(text, "large: it has ");
+    if (is_hot)
+        pl_text_time(text, p->now_ms - r->hot_since_ms);
+    else
+        pl_text_bytes(text, r->bytes);
+    const char *why = split_obstacle(p, r, is_hot);
+    if (why != NULL)
+        buf_printf(text, "; %s\n", why);
+    else if (is_hot && p->now_ms - r->hot_since_ms < HOT_FOR_MS)
+        buf_printf(text, "; it is split if that lasts for %d s\n", HOT_FOR_MS / 1000);
+    else
+        buf_append_str(text, "; it is split in its turn\n");
+}
+
+static uint64_t small_for_ms(const struct placement *p, const struct pl_range *r)
+{
+    uint64_t since_ms = MAX(r->small_since_ms, r->shaped_ms);
+    return p->now_ms - MIN(p->now_ms, since_ms);
+}
+
+/* Only of two that would be merged if they stay as they are. */
+static void text_of_merge(const struct placement *p, const struct pl_range *r, struct buf *text)
+{
+    uint64_t after_ms = p->settings.merge_after_us / 1000;
+    const struct pl_range *right =
+        r->end_len == 0 ? NULL : pl_tree_next((struct placement *)p, (struct pl_range *)r);
+    if (!p->settings.merge || r->id == PLACEMENT_SYSTEM_RANGE || r->small_since_ms == 0 ||
+        right == NULL || right->small_since_ms == 0 || right->id == PLACEMENT_SYSTEM_RANGE ||
+        !slice_equal(pl_range_end(r), pl_range_start(right)) || !pl_is_cut_inside(p, right) ||
+        r->bytes + right->bytes >= p->settings.split_bytes / 2)
+        return;
+    uint64_t for_ms = MIN(small_for_ms(p, r), small_for_ms(p, right));
+    buf_printf(text, "small, like its right neighbour %llu: they are merged ",
+               (unsigned long long)right->id);
+    if (for_ms >= after_ms) {
+        buf_append_str(text, "in their turn\n");
+    } else {
+        buf_append_str(text, "if both stay so, and cold, for ");
+        pl_text_time(text, after_ms - for_ms);
+        buf_append_str(text, " more (setting merge-after)\n");
+    }
+}
+
+void pl_shape_text(const struct placement *p, const struct pl_range *r, struct buf *text)
+{
+    if (r->hot_since_ms != 0 || r->bytes >= p->settings.split_bytes)
+        text_of_split(p, r, text);
+    else
+        text_of_merge(p, r, text);
+}

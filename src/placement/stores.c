@@ -455,7 +455,8 @@ static struct pl_store *find_store(const struct placement *p, uint64_t store_id,
     struct pl_store *s = pl_store_get(p, store_id);
     if (s != NULL && !s->is_ghost)
         return s;
-    err_set(err, ERR_NOT_FOUND, "no store %llu in this cluster", (unsigned long long)store_id);
+    err_set(err, ERR_NOT_FOUND, "no store %llu in this cluster: removed, or never there",
+            (unsigned long long)store_id);
     return NULL;
 }
 

@@ -362,6 +362,8 @@ static int plan(struct driver *d, const struct request_placement *asked, struct 
                 struct err *err)
 {
     struct placement_if what_if = {0};
+    if (slice_equal(asked->name, slice_str("restart")))
+        return placement_restart_safe(d->placement, driver_now_ms(d), asked->id, text, err);
     if (slice_equal(asked->name, slice_str("down")))
         what_if.down_store = asked->id;
     else if (slice_equal(asked->name, slice_str("gone")))

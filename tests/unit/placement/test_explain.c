@@ -85,6 +85,182 @@ static void test_explains_a_range(void **state)
     end();
 }
 
+static void never(const char *part)
+{
+    buf_append_u8(&text, 0);
+    if (strstr((const char *)text.data, part) != NULL)
+        fail_msg("'%s' is in:\n%s", part, (const char *)text.data);
+    text.len--;
+}
+
+/* A store that is silent, before its time is over: since when, until when, and what then. */
+static void test_explains_silence(void **state)
+{
+    (void)state;
+    begin(3);
+    rig_range(&rig, 2, "\x02", "\x03", STORES(1, 2, 3), 3);
+    rig_run(&rig, 20);
+    explain(2);
+    want("range 2 [first key, last key)");
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 100);
+    explain(2);
+    never("nothing is wrong with it");
+    want("on store 3 (suspect, silent for 1 min 40 s): voter, not heard of now");
+    want(
+        "store 3 is silent: if it does not come back within 8 min 20 s (setting store-down-after), "
+        "its replica is made anew as soon as another store may take it");
+    why_not(3);
+    want("if none comes within 8 min 20 s it is down");
+    want("leaders: none come, because it is suspect");
+    rig_join(&rig, "");
+    rig_run(&rig, 3);
+    explain(2);
+    want("its replica is made anew on another store");
+    rig_run(&rig, 500);
+    why_not(3);
+    want("start it again; if it is lost for good: holdfast node remove 3");
+    end();
+}
+
+/* Each hint is one that fits: a store that leaves is taken back, a lost one brought back. */
+static void test_explains_want_of_a_place(void **state)
+{
+    (void)state;
+    begin(3);
+    rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 20);
+    placement_wish(rig.p, 1, PLACEMENT_WISH_DECOMMISSION, NULL);
+    rig_run(&rig, 20);
+    explain(2);
+    want("needed (decommission): store 1 is decommissioning");
+    want("or take it back: holdfast node undrain 1");
+    why_not(1);
+    want("leaving: it leads nothing any more");
+    want("leaving: 1 of its replicas have nowhere to go");
+    assert_true(rig_find(&rig, 2)->leader != 1);
+    placement_wish(rig.p, 1, PLACEMENT_WISH_NONE, NULL);
+    /* a label that nobody has is a slip, one that some have is a place */
+    assert_int_equal(placement_set(rig.p, slice_str("require"), slice_str("disk=ssd"), NULL), 0);
+    rig_run(&rig, 20);
+    explain(2);
+    want("no store has the label disk=ssd that the setting 'require' asks for");
+    want("nothing is wrong with it");
+    why_not(2);
+    want("give it the label");
+    uint64_t ssd = rig_join(&rig, "disk=ssd");
+    rig_run(&rig, 60);
+    assert_true(rig_has(rig_find(&rig, 2), ssd));
+    explain(2);
+    want("needed (require): store ");
+    want("or change the setting 'require'");
+    end();
+}
+
+static void test_explains_load(void **state)
+{
+    (void)state;
+    begin(3);
+    struct rig_range *r = rig_range(&rig, 2, "aaaaaa", "bbbbbb", STORES(1, 2, 3), 3);
+    placement_set(rig.p, slice_str("split"), slice_str("off"), NULL);
+    rig_range(&rig, 3, "bbbbbb", "cccccc", STORES(1, 2, 3), 3);
+    rig_run(&rig, 20);
+    explain(2);
+    want(
+        "small, like its right neighbour 3: they are merged if both stay so, and cold, for 9 min ");
+    r->qps = 9000;
+    rig_run(&rig, 12);
+    explain(2);
+    want("hot: asked 9000 times a second, more than 2500 (setting split-qps), for ");
+    want("splitting is switched off (setting split)");
+    placement_set(rig.p, slice_str("split"), slice_str("on"), NULL);
+    explain(2);
+    want("it is split if that lasts for 15 s");
+    end();
+}
+
+/* A learner that does not catch up: what it waits for, and how long. */
+static void test_explains_a_stuck_learner(void **state)
+{
+    (void)state;
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 2, .to_store = 4};
+    begin(4);
+    rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 20);
+    rig.stores[3].is_silent = true;
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    rig_run(&rig, 10);
+    explain(2);
+    want("now  promote on store 4");
+    want("last heard: waits until the learner has caught up");
+    want("given up in 5");
+    want("holdfast placement cancel ");
+    want("stores for one more replica:");
+    end();
+}
+
+/* Orders that cannot be carried out: each with the reason, and what is in the way. */
+static void test_refuses_with_reasons(void **state)
+{
+    (void)state;
+    static const struct {
+        struct placement_command c;
+        int want;
+        const char *said;
+    } rows[] = {
+        {{.kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 1},
+         ERR_STATE,
+         "no store may take it: store 3 is suspect, store 4 is draining"},
+        {{.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2, .to_store = 4},
+         ERR_NOT_FOUND,
+         "range 2 has no replica on store 4"},
+        {{.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2, .to_store = 1},
+         ERR_EXISTS,
+         "store 1 leads range 2 already"},
+        {{.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2, .to_store = 3},
+         ERR_STATE,
+         "not heard of: the store is suspect"},
+        {{.kind = PLACEMENT_CMD_MERGE, .range_id = 2},
+         ERR_STATE,
+         "range 2 has 2 healthy replicas of 3, range 3 2 of 3"},
+    };
+    begin(4);
+    placement_set(rig.p, slice_str("balance"), slice_str("off"), NULL);
+    rig_range(&rig, 2, "aaaaaa", "bbbbbb", STORES(1, 2, 3), 3);
+    rig_range(&rig, 3, "bbbbbb", "cccccc", STORES(1, 2, 3), 3);
+    rig_run(&rig, 20);
+    placement_wish(rig.p, 4, PLACEMENT_WISH_DRAIN, NULL);
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 10);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err = {0};
+        int rv = rig_command(&rig, rows[i].c, &err);
+        if (rv != rows[i].want || strstr(err.msg, rows[i].said) == NULL)
+            fail_msg("row %zu: %d, %s", i, rv, err.msg);
+    }
+    end();
+}
+
+static void test_restart_safe(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    begin(3);
+    rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 20);
+    buf_clear(&text);
+    assert_int_equal(placement_restart_safe(rig.p, rig.now_ms, 2, &text, &err), 0);
+    want("safe: each of its 1 ranges keeps a majority without store 2");
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 10);
+    assert_int_equal(placement_restart_safe(rig.p, rig.now_ms, 2, &text, &err), ERR_STATE);
+    assert_non_null(strstr(err.msg, "not safe: without store 2, 1 of its 1 ranges"));
+    assert_int_equal(placement_restart_safe(rig.p, rig.now_ms, 3, &text, &err), 0);
+    assert_int_equal(placement_restart_safe(rig.p, rig.now_ms, 9, &text, &err), ERR_NOT_FOUND);
+    end();
+}
+
 static void test_explains_obstacles(void **state)
 {
     struct err err = {0};
@@ -95,11 +271,15 @@ static void test_explains_obstacles(void **state)
     placement_pause(rig.p, true);
     explain(2);
     want("placement is paused");
+    plan((struct placement_if){.down_store = 2});
+    want("placement is paused: this is what would be done after holdfast placement resume");
     placement_pause(rig.p, false);
     rig.stores[1].is_silent = rig.stores[2].is_silent = true;
     rig_run(&rig, 20);
     explain(2);
     want("it has lost its majority");
+    want("until 1 more of its voters are back\n  start again: store 2 (suspect, silent for 20 s), "
+         "store 3 (suspect, silent for 20 s)");
     want("holdfast range recover --unsafe");
     assert_int_equal(placement_explain(rig.p, rig.now_ms, 77, &text, &err), ERR_NOT_FOUND);
     end();
@@ -150,6 +330,8 @@ static void test_plans(void **state)
     plan((struct placement_if){.add_bytes = UINT64_C(1) << 40, .add_labels = slice_str("zone=b")});
     want("can stand further apart (spread=zone,rack,host): store ");
     want("then: stores carry");
+    want("if there were a new store, called ");
+    want(" here, of 1024.0 GiB with zone=b:");
     /* it was only asked */
     placement_counts(rig.p, &before);
     rig_run(&rig, 60);
@@ -160,6 +342,7 @@ static void test_plans(void **state)
     rig_run(&rig, 10);
     plan((struct placement_if){.down_store = 2});
     want("WITHOUT A MAJORITY");
+    want("if store 2 were lost:");
     end();
 }
 
@@ -167,6 +350,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_explains_a_range),
+        cmocka_unit_test(test_explains_silence),
+        cmocka_unit_test(test_explains_want_of_a_place),
+        cmocka_unit_test(test_explains_load),
+        cmocka_unit_test(test_explains_a_stuck_learner),
+        cmocka_unit_test(test_refuses_with_reasons),
+        cmocka_unit_test(test_restart_safe),
         cmocka_unit_test(test_explains_obstacles),
         cmocka_unit_test(test_why_not),
         cmocka_unit_test(test_plans),
