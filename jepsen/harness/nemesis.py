@@ -445,7 +445,8 @@ class Drain(Fault):
         self.say(f"drain ({'begun' if begun else 'not begun'})", [node])
 
     def order(self, verb):
-        done = self.world.cluster.cli("node", verb, str(self.id), "--timeout", "3s")
+        sure = ("--yes",) if verb == "decommission" else ()
+        done = self.world.cluster.cli("node", verb, str(self.id), *sure, "--timeout", "3s")
         return done.returncode == 0
 
     def is_gone(self):

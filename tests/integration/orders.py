@@ -270,20 +270,36 @@ class Killer(threading.Thread):
 
 # ---- the verdict --------------------------------------------------------------------------------
 
-def is_at_rest(run):
-    """No operator runs, each range is led, and has as many voters as it should."""
+def unrest(run):
+    """What is not at rest: an operator runs, or a range is not led or has not the voters that
+    it should have. Empty: nothing."""
     c = run.cluster
     status = c.run("placement", "status", "--json", "--timeout", "5s")
     if status.returncode != 0:
-        return False
+        return status.stdout
     figures = {row["what"]: row["value"] for row in json.loads(status.stdout)["placement"]}
+    moving = {name: figures[name] for name in ("operators", "under_replicated", "unavailable")
+              if figures[name] != "0"}
+    if moving:
+        return moving
     listed = c.run("range", "list", "--json", "--timeout", "5s")
-    if any(figures[name] != "0" for name in ("operators", "under_replicated", "unavailable")) or \
-            listed.returncode != 0:
-        return False
-    return all(r["leader"] and len(r["replicas"]) == 3 and
-               all(m["role"] == "voter" for m in r["replicas"])
-               for r in json.loads(listed.stdout)["ranges"])
+    if listed.returncode != 0:
+        return listed.stdout
+    return [r for r in json.loads(listed.stdout)["ranges"]
+            if not r["leader"] or len(r["replicas"]) != 3 or
+            any(m["role"] != "voter" for m in r["replicas"])]
+
+
+def wait_for_rest(run):
+    """… and if it does not come, what placement says of it."""
+    until = time.monotonic() + REST_S
+    while what := unrest(run):
+        if time.monotonic() > until:
+            said = [run.cluster.run("placement", verb).stdout for verb in ("status", "operators")]
+            ids = [r["id"] for r in what] if isinstance(what, list) else [1]
+            said += [run.cluster.run("placement", "explain", str(i)).stdout for i in ids[:5]]
+            check(False, "after", REST_S, "s ranges are not at rest:", what, *said)
+        time.sleep(0.5)
 
 
 def last_reads(run):
@@ -306,7 +322,7 @@ def judge(run, eye):
     overlaps = list(eye.spans.overlaps())
     check(not overlaps, overlaps[:5])
     check(eye.spans.lists > 0, "no list was answered")
-    wait_until("ranges are at rest", REST_S, lambda: is_at_rest(run))
+    wait_for_rest(run)
     last_reads(run)
     wrong = eye.spans.add(c.json("range", "list")["ranges"])
     check(not wrong, wrong)

@@ -56,7 +56,7 @@ def test_one_of_three_is_left():
         c.ok("placement", "settings", "store-down-after", "5s", endpoints=only)
         for store in ("2", "3"):
             wait_until("the lost store is down", 30, lambda s=store: c.run(
-                "node", "remove", s, endpoints=only).returncode == 0)
+                "node", "remove", s, "--yes", endpoints=only).returncode == 0)
         c.up("--nodes", "3")
         wait_until("three replicas again", 60, lambda: min(voters(c)) == 3)
         c.local("kill", "1")

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "placement.h"
@@ -134,6 +135,23 @@ void cli_table_print(struct cli_table *table, struct buf *out)
         column = is_last ? 0 : column + 1;
     }
     buf_fini(&table->cells);
+}
+
+struct cli_size cli_size(uint64_t bytes)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+    struct cli_size size;
+    double n = (double)bytes / 1024;
+    size_t unit = 0;
+    while (n >= 1024 && unit + 1 < ARRAY_LEN(units)) {
+        n /= 1024;
+        unit++;
+    }
+    if (bytes < 1024)
+        snprintf(size.text, sizeof size.text, "%" PRIu64 "B", bytes);
+    else
+        snprintf(size.text, sizeof size.text, "%.1f%s", n, units[unit]);
+    return size;
 }
 
 /* ---- outcomes ----------------------------------------------------------------- */
@@ -428,6 +446,22 @@ int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
     free(rest);
     cli->path[len] = 0;
     return exit_code;
+}
+
+bool cli_confirm(struct cli *cli, bool is_sure, const char *what, int *ret_exit)
+{
+    char answer[16] = "";
+    if (is_sure)
+        return true;
+    if (!isatty(STDIN_FILENO) || cli->is_json) {
+        *ret_exit = cli_usage(cli, "%s: say --yes if that is meant", what);
+        return false;
+    }
+    fprintf(stderr, "%s. Type yes to go on: ", what);
+    if (fgets(answer, sizeof answer, stdin) != NULL && strcmp(answer, "yes\n") == 0)
+        return true;
+    *ret_exit = cli_error(cli, "nothing was done");
+    return false;
 }
 
 /* ---- the client ------------------------------------------------------------------ */

@@ -146,6 +146,17 @@ void cli_append_shown(struct buf *buf, struct slice bytes);
 /* The bytes that "0a1b…" stands for, at most CLI_TOKEN_MAX; false if it is no such thing. */
 bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len);
 
+/* Bytes for people: "512B", "12.3MiB". */
+struct cli_size {
+    char text[16];
+};
+struct cli_size cli_size(uint64_t bytes);
+
+/* Before what cannot be taken back: true if the person says yes, or said --yes (`is_sure`).
+ * `what` is a sentence without its full stop. Who is no person at a terminal must say --yes:
+ * else false, with *ret_exit set, as when the answer is no. */
+bool cli_confirm(struct cli *cli, bool is_sure, const char *what, int *ret_exit);
+
 /* A table for people: columns padded to the widest cell. Cells are copied. */
 struct cli_table {
     size_t columns;

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "moves.h"
 #include "placement.h"
+#include "ranges.h"
 
 enum {
     AGAIN_MS = 100,          /* between two looks at an operator */
@@ -54,7 +55,10 @@ static struct op_view view_of(const struct hf_table *table, uint64_t operator_id
 
 struct waiting {
     struct cli *cli;
+    const struct moves_word *word;
     uint64_t operator_id;
+    char steps[200];   /* as the operator took them */
+    char said[200];    /* that was shown last */
     uint64_t until_ms; /* UINT64_MAX: until it ends */
     uint64_t step;     /* that was shown last, from 1 */
     unsigned lost;     /* looks in a row that did not find it */
@@ -66,13 +70,17 @@ static bool is_watched_by_a_person(const struct cli *cli)
     return !cli->is_json && isatty(STDERR_FILENO);
 }
 
+/* Each step as it begins, and what it waits for. */
 static void show_progress(struct waiting *w, const struct op_view *view)
 {
-    if (view->step + 1 == w->step || !is_watched_by_a_person(w->cli))
+    bool is_new = view->step + 1 != w->step || strcmp(view->said, w->said) != 0;
+    snprintf(w->steps, sizeof w->steps, "%s", view->steps);
+    if (!is_new || !is_watched_by_a_person(w->cli))
         return;
     w->step = view->step + 1;
-    fprintf(stderr, "operator %" PRIu64 ": step %" PRIu64 " of: %s\n", w->operator_id, w->step,
-            view->steps);
+    snprintf(w->said, sizeof w->said, "%s", view->said);
+    fprintf(stderr, "operator %" PRIu64 ": step %" PRIu64 " of: %s%s%s\n", w->operator_id, w->step,
+            view->steps, w->said[0] != 0 ? "; " : "", w->said);
 }
 
 static int ended(const struct waiting *w, const struct op_view *view)
@@ -81,6 +89,71 @@ static int ended(const struct waiting *w, const struct op_view *view)
         return EXIT_DONE;
     return cli_error(w->cli, "operator %" PRIu64 " was %s: %s", w->operator_id, view->state,
                      view->said[0] != 0 ? view->said : "no reason is known");
+}
+
+/* ---- when nobody knows the operator any more ------------------------------------------ */
+
+static const struct hf_member *voter_on(const struct hf_info *info, uint64_t store_id)
+{
+    for (size_t i = 0; i < info->member_count; i++) {
+        if (info->members[i].store_id == store_id && !info->members[i].is_learner)
+            return &info->members[i];
+    }
+    return NULL;
+}
+
+/* Is the range as it was to become? Only of what can be seen without what was before. */
+static bool is_as_told(const struct moves_word *word, const struct hf_info *info)
+{
+    if (strcmp(word->name, "move") == 0)
+        return voter_on(info, word->from_store) == NULL &&
+               (word->to_store == 0 || voter_on(info, word->to_store) != NULL);
+    if (strcmp(word->name, "transfer-leader") == 0)
+        return word->to_store != 0 && info->leader_store_id == word->to_store;
+    if (strcmp(word->name, "add-replica") == 0)
+        return word->to_store != 0 && voter_on(info, word->to_store) != NULL;
+    return strcmp(word->name, "remove-replica") == 0 && voter_on(info, word->from_store) == NULL;
+}
+
+static void put_members(const struct hf_info *info, struct buf *text)
+{
+    for (size_t i = 0; i < info->member_count; i++) {
+        const struct hf_member *m = &info->members[i];
+        buf_printf(text, "%s%" PRIu64 "%s", i == 0 ? "" : ", ", m->store_id,
+                   m->is_learner                          ? " (learner)"
+                   : m->store_id == info->leader_store_id ? " (leader)"
+                                                          : "");
+    }
+    buf_append_u8(text, 0);
+}
+
+/* Placement has moved to another store, and with it the operator is lost: what it has done of
+ * its steps stays, and what it left is cleaned up. */
+static int lost(const struct waiting *w)
+{
+    const struct moves_word *word = w->word;
+    uint64_t into;
+    if (word->right_id != 0 && ranges_merged_into(w->cli, word->right_id, &into) &&
+        into == word->range_id)
+        return EXIT_DONE;
+    struct hf_result *result = NULL;
+    int exit_code = ranges_one(w->cli, cli_client(w->cli), word->range_id, &result);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    if (!is_as_told(word, result->info)) {
+        struct buf members;
+        buf_init(&members, 4096);
+        put_members(result->info, &members);
+        exit_code = cli_fail_as(
+            w->cli, HF_ERR_UNDETERMINED,
+            "placement has moved to another store, where operator %" PRIu64 " is not known: "
+            "it goes on no more. Range %" PRIu64 " is on stores %s now; if that is not what you "
+            "want, say it again",
+            w->operator_id, word->range_id, (const char *)members.data);
+        buf_fini(&members);
+    }
+    hf_result_free(result);
+    return exit_code;
 }
 
 /* One look: true when it is over, with its exit code. */
@@ -103,10 +176,7 @@ static bool look(struct waiting *w, int *ret_exit)
             *ret_exit = ended(w, &view);
     } else if (rv == HF_OK && ++w->lost == LOST_AFTER_LOOKS) {
         is_over = true;
-        *ret_exit = cli_fail_as(w->cli, HF_ERR_UNDETERMINED,
-                                "operator %" PRIu64 " is not known any more (placement has moved "
-                                "to another store): see holdfast range show",
-                                w->operator_id);
+        *ret_exit = lost(w);
     }
     if (rv != HF_OK && cli_now_ms() >= w->heard_ms + CONTACT_LOST_MS) {
         is_over = true;
@@ -171,6 +241,7 @@ int moves_command(struct cli *cli, const struct moves_word *word)
     };
     struct waiting w = {
         .cli = cli,
+        .word = word,
         .until_ms = cli->is_timeout_given ? cli_now_ms() + cli->timeout_us / 1000 : UINT64_MAX,
     };
     int exit_code = cli_client(cli) == NULL ? EXIT_USAGE : say(cli, &ask, &w.operator_id);
@@ -184,7 +255,7 @@ int moves_command(struct cli *cli, const struct moves_word *word)
     else if (word->is_begun_enough)
         buf_printf(&cli->out, "operator %" PRIu64 " has begun\n", w.operator_id);
     else
-        buf_append_str(&cli->out, "OK\n");
+        buf_printf(&cli->out, "OK%s%s\n", w.steps[0] != 0 ? ": " : "", w.steps);
     return EXIT_DONE;
 }
 

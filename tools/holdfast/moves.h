@@ -12,11 +12,13 @@ struct moves_word {
     uint64_t range_id;
     uint64_t from_store; /* 0: none */
     uint64_t to_store;   /* 0: the best */
+    uint64_t right_id;   /* of a merge: who should be taken in */
     bool is_begun_enough;
 };
 
 /* Tell placement, wait until its operator has ended (--timeout bounds that), and say what
- * came of it. Returns the exit code: 4 if it still runs. */
+ * came of it. Where placement has moved meanwhile, the range itself is asked. Returns the exit
+ * code: 4 if it still runs, or nobody knows. */
 int moves_command(struct cli *cli, const struct moves_word *word);
 
 /* holdfast range move, add-replica, remove-replica, scatter */

@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "moves.h"
 #include "ranges.h"
+#include "repeat.h"
 #include "wire/keyspace.h"
 
 enum {
@@ -25,6 +26,9 @@ enum {
     WAIT_MS = 5000,
     LEADER_WAIT_MS = 1500, /* for the view of a leader; then anybody's will do */
     PLACE_MAX = 4096 + 64,
+    ENDED_WAIT_MS = 2000, /* for placement to tell what became of a range */
+    MERGE_TRIES = 5,
+    MERGE_AGAIN_MS = 300,
     LIST_BYTES_MAX = 1 << 28,
     WALK_HELD = 64,       /* ranges that a walk can still take back */
     RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
@@ -86,10 +90,30 @@ static int ask_range(struct cli *cli, struct hf_client *client, uint64_t range_i
     }
 }
 
+bool ranges_merged_into(struct cli *cli, uint64_t range_id, uint64_t *ret_into)
+{
+    struct hf_placement_ask ask = {
+        .size = sizeof ask, .verb = HF_PLACEMENT_EXPLAIN, .id = range_id};
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    uint64_t id = 0;
+    call.timeout_ms = MIN(call.timeout_ms != 0 ? call.timeout_ms : ENDED_WAIT_MS, ENDED_WAIT_MS);
+    int rv = hf_placement(cli_client(cli), &ask, &call, &result);
+    bool is_merged = rv == HF_OK && result->table != NULL &&
+                     sscanf(result->table->text, "range %" SCNu64 " was merged into range %" SCNu64,
+                            &id, ret_into) == 2;
+    hf_result_free(result);
+    return is_merged && id == range_id;
+}
+
 static int no_range(struct cli *cli, uint64_t range_id, int code, const struct hf_result *result)
 {
+    uint64_t into;
     if (range_id == 0)
         return cli_fail(cli, code, result);
+    if (ranges_merged_into(cli, range_id, &into))
+        return cli_fail_as(cli, HF_ERR_NOT_FOUND,
+                           "range %" PRIu64 " was merged into range %" PRIu64, range_id, into);
     return cli_fail_as(cli, code, "there is no range %" PRIu64 ", or none of its stores answers",
                        range_id);
 }
@@ -305,7 +329,7 @@ static void add_row(struct cli_table *table, const struct hf_info *info)
     else
         cli_table_cell(table, "unknown");
     replicas_cell(table, info);
-    cli_table_cell(table, "%" PRIu64, figure(info, "range.bytes"));
+    cli_table_cell(table, "%s", cli_size(figure(info, "range.bytes")).text);
     cli_table_cell(table, "%" PRIu64, figure(info, "range.keys"));
     cli_table_cell(table, "%" PRIu64, figure(info, "range.qps"));
 }
@@ -419,18 +443,29 @@ static int listing_end(struct listing *list, int exit_code)
     return exit_code;
 }
 
-static int run_list(struct cli *cli, int argc, const char *const *argv)
+static int show_list(struct cli *cli)
 {
-    struct cli_words words;
-    int exit_code;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
-        return exit_code;
-    struct hf_client *client = cli_client(cli);
-    if (client == NULL)
-        return EXIT_USAGE;
     struct listing list = {.cli = cli};
     listing_begin(&list);
-    return listing_end(&list, ranges_walk(cli, client, listing_add, &list));
+    return listing_end(&list, ranges_walk(cli, cli_client(cli), listing_add, &list));
+}
+
+static int run_list(struct cli *cli, int argc, const char *const *argv)
+{
+    struct repeat repeat = {0};
+    struct args_flag flags[REPEAT_FLAGS];
+    struct cli_words words;
+    int exit_code;
+    repeat_flags(&repeat, flags);
+    if (!cli_parse(cli, argc, argv, flags, REPEAT_FLAGS, 0, 0, &words, &exit_code))
+        return exit_code;
+    if (cli_client(cli) == NULL)
+        return EXIT_USAGE;
+    repeat_begin(cli, &repeat);
+    do
+        exit_code = show_list(cli);
+    while (repeat_again(cli, &repeat));
+    return exit_code;
 }
 
 static int parse_range(struct cli *cli, const char *word, uint64_t *ret_id)
@@ -440,25 +475,36 @@ static int parse_range(struct cli *cli, const char *word, uint64_t *ret_id)
     return cli_usage(cli, "RANGE is a number above 0, not '%s'", word);
 }
 
-static int run_show(struct cli *cli, int argc, const char *const *argv)
+static int show_one(struct cli *cli, uint64_t range_id)
 {
-    struct cli_words words;
-    int exit_code;
-    uint64_t range_id = 0;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
-        return exit_code;
-    exit_code = parse_range(cli, words.at[0], &range_id);
-    struct hf_client *client = exit_code == EXIT_DONE ? cli_client(cli) : NULL;
-    if (client == NULL)
-        return EXIT_USAGE;
+    struct listing list = {.cli = cli};
     struct hf_result *result = NULL;
-    exit_code = ranges_one(cli, client, range_id, &result);
+    int exit_code = ranges_one(cli, cli_client(cli), range_id, &result);
     if (exit_code != EXIT_DONE)
         return exit_code;
-    struct listing list = {.cli = cli};
     listing_begin(&list);
     exit_code = listing_end(&list, listing_add(&list, result->info));
     hf_result_free(result);
+    return exit_code;
+}
+
+static int run_show(struct cli *cli, int argc, const char *const *argv)
+{
+    struct repeat repeat = {0};
+    struct args_flag flags[REPEAT_FLAGS];
+    struct cli_words words;
+    uint64_t range_id = 0;
+    int exit_code;
+    repeat_flags(&repeat, flags);
+    if (!cli_parse(cli, argc, argv, flags, REPEAT_FLAGS, 1, 1, &words, &exit_code))
+        return exit_code;
+    exit_code = parse_range(cli, words.at[0], &range_id);
+    if (exit_code != EXIT_DONE || cli_client(cli) == NULL)
+        return EXIT_USAGE;
+    repeat_begin(cli, &repeat);
+    do
+        exit_code = show_one(cli, range_id);
+    while (repeat_again(cli, &repeat));
     return exit_code;
 }
 
@@ -640,8 +686,16 @@ static int run_split(struct cli *cli, int argc, const char *const *argv)
 /* ---- merge -------------------------------------------------------------------------------------
  */
 
-static int merge_with(struct cli *cli, struct hf_client *client, const struct hf_info *left,
-                      const struct hf_info *right)
+/* Not what was asked for, but what it rested on has changed: look again. */
+static bool is_merge_outdated(int code)
+{
+    return code == HF_ERR_RANGE_CHANGED || code == HF_ERR_INVALID || code == HF_ERR_STATE ||
+           code == HF_ERR_BUSY;
+}
+
+/* Who leads the left one does it. *ret_again: it may go better with a new look at both. */
+static int merge_with(struct cli *cli, const struct hf_info *left, const struct hf_info *right,
+                      bool is_last_try, bool *ret_again)
 {
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
@@ -655,12 +709,13 @@ static int merge_with(struct cli *cli, struct hf_client *client, const struct hf
         .right_span_epoch = right->span_epoch,
     };
     int exit_code = EXIT_DONE;
-    int rv = hf_range_merge(client, &merge, &call, &result);
-    if (rv != HF_OK)
+    int rv = hf_range_merge(cli_client(cli), &merge, &call, &result);
+    *ret_again = is_merge_outdated(rv) && !is_last_try;
+    if (rv != HF_OK && !*ret_again)
         exit_code = cli_fail(cli, rv, result);
-    else if (cli->is_json)
+    else if (rv == HF_OK && cli->is_json)
         buf_printf(&cli->out, "{\"ok\":true,\"range_id\":%" PRIu64 "}\n", merge.range_id);
-    else
+    else if (rv == HF_OK)
         buf_printf(&cli->out, "range %" PRIu64 " took in range %" PRIu64 "\n", merge.range_id,
                    merge.right_range_id);
     hf_result_free(result);
@@ -678,16 +733,38 @@ static bool is_together(const struct hf_info *left, const struct hf_info *right)
     return shared == left->member_count && shared == right->member_count;
 }
 
-static int merge_two(struct cli *cli, struct hf_client *client, const struct hf_info *left,
-                     const struct hf_info *right)
+static int merge_two(struct cli *cli, const struct hf_info *left, const struct hf_info *right,
+                     bool is_last_try, bool *ret_again)
 {
-    struct moves_word word = {.name = "merge", .range_id = left->range_id};
-    if (!slice_equal(cli_slice(left->range_end), cli_slice(right->range_start)))
+    struct moves_word word = {
+        .name = "merge", .range_id = left->range_id, .right_id = right->range_id};
+    bool fits = slice_equal(cli_slice(left->range_end), cli_slice(right->range_start));
+    *ret_again = !fits && !is_last_try; /* or that was the view of one who is behind */
+    if (*ret_again)
+        return EXIT_DONE;
+    if (!fits)
         return cli_error(cli, "range %" PRIu64 " does not begin where range %" PRIu64 " ends",
                          right->range_id, left->range_id);
     if (is_together(left, right))
-        return merge_with(cli, client, left, right);
+        return merge_with(cli, left, right, is_last_try, ret_again);
     return moves_command(cli, &word);
+}
+
+/* A look at both, and a try. */
+static int merge_once(struct cli *cli, uint64_t left_id, uint64_t right_id, bool is_last_try,
+                      bool *ret_again)
+{
+    struct hf_result *left = NULL;
+    struct hf_result *right = NULL;
+    *ret_again = false;
+    int exit_code = ranges_one(cli, cli_client(cli), left_id, &left);
+    if (exit_code == EXIT_DONE)
+        exit_code = ranges_one(cli, cli_client(cli), right_id, &right);
+    if (exit_code == EXIT_DONE)
+        exit_code = merge_two(cli, left->info, right->info, is_last_try, ret_again);
+    hf_result_free(left);
+    hf_result_free(right);
+    return exit_code;
 }
 
 static int run_merge(struct cli *cli, int argc, const char *const *argv)
@@ -702,18 +779,14 @@ static int run_merge(struct cli *cli, int argc, const char *const *argv)
         exit_code = parse_range(cli, words.at[1], &right_id);
     if (exit_code == EXIT_DONE && left_id == right_id)
         exit_code = cli_usage(cli, "two different ranges are merged");
-    struct hf_client *client = exit_code == EXIT_DONE ? cli_client(cli) : NULL;
-    if (client == NULL)
+    if (exit_code != EXIT_DONE || cli_client(cli) == NULL)
         return EXIT_USAGE;
-    struct hf_result *left = NULL;
-    struct hf_result *right = NULL;
-    exit_code = ranges_one(cli, client, left_id, &left);
-    if (exit_code == EXIT_DONE)
-        exit_code = ranges_one(cli, client, right_id, &right);
-    if (exit_code == EXIT_DONE)
-        exit_code = merge_two(cli, client, left->info, right->info);
-    hf_result_free(left);
-    hf_result_free(right);
+    bool is_again = true;
+    for (int tries = 1; exit_code == EXIT_DONE && is_again; tries++) {
+        if (tries > 1)
+            cli_pause_ms(MERGE_AGAIN_MS);
+        exit_code = merge_once(cli, left_id, right_id, tries == MERGE_TRIES, &is_again);
+    }
     return exit_code;
 }
 
@@ -756,7 +829,7 @@ static int run_transfer_leader(struct cli *cli, int argc, const char *const *arg
 
 const struct cli_command range_commands[] = {
     {"list", run_list, NULL, NULL, "all ranges in the order of their keys",
-     "  holdfast range list\n  holdfast range list --json\n"
+     "  holdfast range list\n  holdfast range list --watch\n  holdfast range list --json\n"
      "\nBYTES, KEYS (both estimates) and QPS are those of the leader."},
     {"show", run_show, NULL, "RANGE", "one range", "  holdfast range show 2"},
     {"split", run_split, NULL, "[KEY…]", "cut the ranges that hold these keys, at these keys",

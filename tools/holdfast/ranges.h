@@ -18,6 +18,9 @@ int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, voi
 int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
                struct hf_result **ret_result);
 
+/* Does placement know that the range was merged into another one? */
+bool ranges_merged_into(struct cli *cli, uint64_t range_id, uint64_t *ret_into);
+
 /* range recover (recover.c). */
 int range_recover_run(struct cli *cli, int argc, const char *const *argv);
 

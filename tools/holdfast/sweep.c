@@ -9,7 +9,7 @@
 
 #include "commands.h"
 
-enum { SHOW_EVERY_MS = 500, ANSWER_MAX = 16 };
+enum { SHOW_EVERY_MS = 500 };
 
 struct sweep_flags {
     const char *prefix;
@@ -26,23 +26,12 @@ struct swept {
     struct buf next; /* a cursor */
 };
 
-/* A person at a terminal says so; a script has --yes. */
 static bool is_confirmed(struct cli *cli, const struct sweep_flags *f, const char *what,
                          int *ret_exit)
 {
-    char answer[ANSWER_MAX] = "";
-    if (f->is_sure)
-        return true;
-    if (!isatty(STDIN_FILENO) || cli->is_json) {
-        *ret_exit = cli_usage(cli, "deletes for good: say --yes");
-        return false;
-    }
-    fprintf(stderr, "Delete all keys %s, for good? Type yes: ", what);
-    bool is_read = fgets(answer, sizeof answer, stdin) != NULL;
-    if (is_read && strcmp(answer, "yes\n") == 0)
-        return true;
-    *ret_exit = cli_error(cli, "nothing was deleted");
-    return false;
+    char text[256];
+    snprintf(text, sizeof text, "this deletes all keys %s, for good", what);
+    return cli_confirm(cli, f->is_sure, text, ret_exit);
 }
 
 static void show_progress(const struct cli *cli, struct swept *s)
