@@ -348,7 +348,7 @@ static void begin(struct store *store)
     else if (rec->count == 0)
         over(store, ERR_STATE, "no range of this folder has lost its majority so");
     else if (store->opt.recover->is_plan)
-        over(store, 0, "nothing was changed");
+        over(store, 0, "nothing was changed: --yes does it");
     else
         begin_logs(store);
 }
