@@ -290,14 +290,21 @@ def unrest(run):
             any(m["role"] != "voter" for m in r["replicas"])]
 
 
-def wait_for_rest(run):
+def odd_ones(run, eye):
+    """What placement says of those ranges, of all that ever were, that are not as they should."""
+    for number in sorted({number for number, _ in eye.spans.rows}):
+        said = run.cluster.run("placement", "explain", str(number)).stdout
+        if "was merged into" not in said and "nothing is wrong with it" not in said:
+            yield said
+
+
+def wait_for_rest(run, eye):
     """… and if it does not come, what placement says of it."""
     until = time.monotonic() + REST_S
     while what := unrest(run):
         if time.monotonic() > until:
-            said = [run.cluster.run("placement", verb).stdout for verb in ("status", "operators")]
-            ids = [r["id"] for r in what] if isinstance(what, list) else [1]
-            said += [run.cluster.run("placement", "explain", str(i)).stdout for i in ids[:5]]
+            said = [run.cluster.run("placement", "operators").stdout,
+                    run.cluster.run("range", "list").stdout, *odd_ones(run, eye)]
             check(False, "after", REST_S, "s ranges are not at rest:", what, *said)
         time.sleep(0.5)
 
@@ -322,7 +329,7 @@ def judge(run, eye):
     overlaps = list(eye.spans.overlaps())
     check(not overlaps, overlaps[:5])
     check(eye.spans.lists > 0, "no list was answered")
-    wait_for_rest(run)
+    wait_for_rest(run, eye)
     last_reads(run)
     wrong = eye.spans.add(c.json("range", "list")["ranges"])
     check(not wrong, wrong)
