@@ -155,7 +155,7 @@ def clusters(c):
     c.ok("placement", "pause")
     c.ok("placement", "resume")
     exit_is(c, 3, "placement", "settings", "nonsense", "1")
-    exit_is(c, 2, "placement", "settings", "replicas")
+    exit_is(c, 3, "placement", "settings", "nonsense")
     check("replicas" in c.ok("placement", "settings"), "settings have names")
 
 
