@@ -119,6 +119,7 @@
     X(uuid_not_unique, "grow", "two stores have one uuid")                                         \
     X(lower_placement_term, "grow", "stores obey placement of a lower term than they heard of")    \
     X(ids_given_twice, "grow", "a new driver gives out ids again that an earlier one gave")        \
+    X(appended_told, "grow", "placement is told of changes of members that may be taken back")     \
     X(two_steps_at_once, "grow", "a store begins a step of a range while another one runs")        \
     X(sleeper_not_checked, "ranges", "nobody looks whether one that sleeps is a member still")
 

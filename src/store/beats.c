@@ -91,24 +91,49 @@ static uint64_t contact_age_ms(struct range_load *load, uint64_t replica_id, boo
     return MIN((now_us - c->heard_us) / 1000, (uint64_t)UINT32_MAX - 1);
 }
 
-/* Of one that is parked: as it is applied, for that is all of its log. Under a leader that
- * sleeps all have it, and are as well as when it fell asleep. */
-static void fill_parked(const struct replica *r, struct range_state *state)
+/* As it is applied: a change that is only appended may be taken back, with its epoch, and
+ * placement would wait for ever for who was never to be a member. */
+static void fill_applied(const struct replica *r, struct range_state *state)
 {
     const struct range_descriptor *d = range_descriptor(r->range);
-    bool leads = sleep_is_parked_leader(r);
-    state->is_leader = leads;
-    state->term = r->nap.parked->term;
-    state->last_index = r->nap.parked->index;
+    state->conf_epoch = d->epoch.conf;
     state->member_count = MIN(d->replica_count, (uint32_t)DESCRIPTOR_MEMBERS_MAX);
     for (uint32_t i = 0; i < state->member_count; i++)
         state->members[i] = (struct range_member){
             .replica_id = d->replicas[i].replica_id,
             .store_id = d->replicas[i].store_id,
             .role = d->replicas[i].role == RANGE_ROLE_VOTER ? MEMBER_VOTER : MEMBER_LEARNER,
-            .match = leads ? r->nap.parked->index : 0,
-            .age_ms = leads ? 0 : UINT32_MAX,
+            .age_ms = UINT32_MAX,
         };
+}
+
+static void fill_appended(const struct replica *r, struct range_state *state)
+{
+    const struct cons_config *config = consensus_config(r->cons, NULL);
+    state->conf_epoch = store_conf_epoch(r);
+    state->member_count = MIN(config->n, (uint32_t)DESCRIPTOR_MEMBERS_MAX);
+    for (uint32_t i = 0; i < state->member_count; i++)
+        state->members[i] = (struct range_member){
+            .replica_id = config->members[i].replica_id,
+            .store_id = config->members[i].store_id,
+            .role = config->members[i].role == CONS_VOTER ? MEMBER_VOTER : MEMBER_LEARNER,
+            .age_ms = UINT32_MAX,
+        };
+}
+
+/* Of one that is parked: under a leader that sleeps all have all of its log, and are as well as
+ * when it fell asleep. */
+static void fill_parked(const struct replica *r, struct range_state *state)
+{
+    bool leads = sleep_is_parked_leader(r);
+    state->is_leader = leads;
+    state->term = r->nap.parked->term;
+    state->last_index = r->nap.parked->index;
+    fill_applied(r, state);
+    for (uint32_t i = 0; i < state->member_count && leads; i++) {
+        state->members[i].match = r->nap.parked->index;
+        state->members[i].age_ms = 0;
+    }
 }
 
 static void fill_members(struct replica *r, struct range_state *state)
@@ -116,23 +141,18 @@ static void fill_members(struct replica *r, struct range_state *state)
     struct cons_status s;
     uint64_t now_us = env_now_us(r->store->env);
     consensus_status(r->cons, &s);
-    const struct cons_config *config = consensus_config(r->cons, NULL);
     state->term = s.term;
     state->last_index = s.last_index;
     state->is_leader = replica_is_leader(r) && s.is_ready;
     if (r->load.term != s.term)
         r->load.contact_count = 0;
     r->load.term = s.term;
-    state->member_count = MIN(config->n, (uint32_t)DESCRIPTOR_MEMBERS_MAX);
+    if (PLANTED(appended_told))
+        fill_appended(r, state);
+    else
+        fill_applied(r, state);
     for (uint32_t i = 0; i < state->member_count; i++) {
-        const struct cons_member *from = &config->members[i];
         struct range_member *m = &state->members[i];
-        *m = (struct range_member){
-            .replica_id = from->replica_id,
-            .store_id = from->store_id,
-            .role = from->role == CONS_VOTER ? MEMBER_VOTER : MEMBER_LEARNER,
-            .age_ms = UINT32_MAX,
-        };
         for (uint32_t k = 0; state->is_leader && k < s.n_members; k++) {
             if (s.members[k].replica_id != m->replica_id)
                 continue;
@@ -154,7 +174,6 @@ static bool fill_range(struct replica *r, struct range_state *state)
         .range_id = r->range_id,
         .start = span.start,
         .end = span.end,
-        .conf_epoch = store_conf_epoch(r),
         .span_epoch = d->epoch.span,
         .replica_id = r->replica_id,
         .requests = r->load.requests_s,
