@@ -31,6 +31,7 @@
 
 #include "base/plant.h"
 #include "ranges.h"
+#include "store/store_internal.h"
 #include "wire/keyspace.h"
 
 struct run run;
@@ -111,6 +112,8 @@ void ranges_count_sleep(size_t i)
     run.sleep.woken_by_doubt += s.woken_by_doubt;
     run.sleep.woken_by_start += s.woken_by_start;
     run.sleep.answered_asleep += s.answered_asleep;
+    if (run.rig.stores[i]->pace_handed_ms != 0)
+        ranges_met("a sick disk: handed over");
 }
 
 void ranges_met(const char *name)
@@ -491,6 +494,16 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     rig_close(&run.rig);
 }
 
+/* With --grow and without. */
+static void expect_all(struct cover *cover)
+{
+    static const char *const names[] = {"written: one voter",    "written: two voters",
+                                        "expired: found absent", "a sick disk: handed over",
+                                        "a wall clock jumped",   "sweep: a hashed span deleted"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        cover_expect(cover, names[i]);
+}
+
 static int usage(void)
 {
     fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--seconds N] [--cover]"
@@ -544,6 +557,7 @@ int main(int argc, char **argv)
     else
         ranges_aim_expect(&met);
     weather_expect(&met);
+    expect_all(&met);
     for (uint64_t seed = from; seed <= to; seed++) {
         printf("seed %llu\r", (unsigned long long)seed);
         fflush(stdout);

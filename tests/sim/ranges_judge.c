@@ -6,8 +6,10 @@
 #include <stdlib.h>
 
 #include "client/client.h"
+#include "placement/explain.h"
 #include "ranges.h"
 #include "store/absorb.h"
+#include "store/driver_internal.h"
 #include "store/store_internal.h"
 
 /* Replicas of one range at one index have one history. */
@@ -387,6 +389,20 @@ void check_expired(void)
     }
 }
 
+/* Why placement leaves a range as it is. */
+static void explain(const struct range_descriptor *d)
+{
+    size_t i = rig_driver(&run.rig);
+    struct driver *driver = i == run.rig.count ? NULL : run.rig.stores[i]->driver;
+    struct err err = {0};
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    if (driver != NULL && driver_is_running(driver) &&
+        placement_explain(driver->placement, driver_now_ms(driver), d->range_id, &text, &err) == 0)
+        printf("%.*s\n", (int)text.len, (const char *)text.data);
+    buf_fini(&text);
+}
+
 /* Who has what, for whoever looks for the reason. */
 void describe(void)
 {
@@ -416,6 +432,8 @@ void describe(void)
                        (unsigned long long)d->replicas[m].store_id,
                        d->replicas[m].role == RANGE_ROLE_LEARNER ? "l" : "");
             printf("\n");
+            if (run.is_grown && s.state == CONS_LEADER && !grow_is_as_wanted(d))
+                explain(d);
         }
     }
 }

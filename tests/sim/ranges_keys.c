@@ -116,6 +116,7 @@ void key_found_absent(struct key_state *k, uint64_t least)
     }
     k->gone = MAX(k->gone, least);
     run.absent++;
+    ranges_met("expired: found absent");
 }
 
 void key_found(struct key_state *k, uint64_t value, uint64_t gone, uint64_t version)

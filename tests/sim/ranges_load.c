@@ -8,6 +8,18 @@
 
 #include "ranges.h"
 
+/* By how many voters it was kept. */
+static void note_voters(const struct key_state *k)
+{
+    uint8_t raw[16];
+    uint64_t range_id;
+    size_t at = leader_at(key_of((uint32_t)(k - run.keys), raw), &range_id);
+    const struct range_descriptor *d = at == run.rig.count ? NULL : descriptor_on(at, range_id);
+    uint32_t voters = d == NULL ? 0 : voters_in(d);
+    if (voters == 1 || voters == 2)
+        ranges_met(voters == 1 ? "written: one voter" : "written: two voters");
+}
+
 void settle_key(struct key_state *k)
 {
     uint64_t now = sim_now_us(run.rig.sim);
@@ -22,6 +34,7 @@ void settle_key(struct key_state *k)
             die("the answer to a write tells a wrong expiry");
         memset(k->open, 0, sizeof k->open);
         run.acked++;
+        note_voters(k);
     }
     if (!is_open && k->answer->status != 0)
         ranges_watch_refused(run.watch, k->pending);

@@ -89,9 +89,11 @@ static void pause(size_t i)
 static void slow_disk(size_t i)
 {
     struct sim_disk_options slow = weather.world.disk;
+    bool is_sick = below(2) == 0; /* so that who leads there hands over */
+    uint64_t ms = is_sick ? 3000 + below(5000) : 100 + below(4000);
     slow.slow_sync_ppm = 1000000;
-    slow.slow_sync_us = 5000 + below(800 * 1000);
-    set_disk(i, &slow, sim_now_us(run.rig.sim) + (100 + below(6000)) * RIG_MS);
+    slow.slow_sync_us = is_sick ? 600 * 1000 + below(300 * 1000) : 5000 + below(500 * 1000);
+    set_disk(i, &slow, sim_now_us(run.rig.sim) + ms * RIG_MS);
 }
 
 /* Syncs fail, and then power goes. */
