@@ -14,7 +14,14 @@
 #include "wire/keyspace.h"
 #include "wire/pulse_msg.h"
 
-enum { STEP_US = 200, SLOW_MS = 15000, ANSWER_MS = 4000, BLINK_MS = 300 };
+enum {
+    STEP_US = 200,
+    SLOW_MS = 15000,
+    ANSWER_MS = 4000,
+    BLINK_MS = 300,
+    SICK_US = 700 * 1000,
+    SICK_STEPS = 100,
+};
 
 /* What a moment is about. */
 struct aim {
@@ -603,6 +610,38 @@ static void a_stream_is_cut(void)
         ranges_met("snapshot: cut, goes on");
 }
 
+/* The disk of who leads takes far longer than it did, in the middle of something or not: who has
+ * a better one leads. */
+static void the_disk_of_a_leader_is_sick(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    uint32_t number = (uint32_t)below(KEYS);
+    struct slice key = key_of(number, raw);
+    size_t at = calm(key, &aim.range_id);
+    if (at == run.rig.count || voters_in(descriptor_on(at, aim.range_id)) < 3)
+        return;
+    aim.store = at;
+    const struct range_replica *r = a_follower(descriptor_on(at, aim.range_id), at);
+    struct sim_disk_options was = sim_get_options(run.rig.sim)->disk, sick = was;
+    sick.slow_sync_ppm = 1000000;
+    sick.slow_sync_us = SICK_US;
+    sim_disk_set_options(sim_node_disk(run.rig.nodes[at]), &sick);
+    uint64_t what = below(3);
+    if (what == 0)
+        operate_split(at, aim.range_id, key);
+    else if (what == 1 && r != NULL)
+        operate_member(at, aim.range_id, MEMBER_REMOVE, r->replica_id, 0, NULL);
+    for (int i = 0; i < SICK_STEPS && is_up(at) && !is_led_by_another(&aim); i++) {
+        write_key(number, at);
+        rig_run(&run.rig, 50 * RIG_MS);
+        check_now();
+    }
+    if (is_up(at) && run.rig.stores[at]->pace_handed_ms != 0)
+        ranges_met("a sick disk: handed over");
+    sim_disk_set_options(sim_node_disk(run.rig.nodes[at]), &was);
+}
+
 /* ---- asleep ---------------------------------------------------------------------------------- */
 
 static bool sleeps_at(size_t i, uint64_t range_id)
@@ -791,6 +830,7 @@ void ranges_aim(void)
         the_deposed_speaks_to_the_removed,
         a_split_while_one_is_fed,
         a_stream_is_cut,
+        the_disk_of_a_leader_is_sick,
     };
     static void (*const asleep[])(void) = {
         the_leader_of_sleepers_goes, a_sleeper_is_in_trouble, the_leader_of_sleepers_is_cut_off,
@@ -816,6 +856,7 @@ void ranges_aim_expect(struct cover *cover)
         "removed: an old leader comes by",
         "split: a member is fed",
         "snapshot: cut, goes on",
+        "a sick disk: handed over",
         "asleep: leader died",
         "asleep: leader cut off",
         "asleep: a member in trouble",
