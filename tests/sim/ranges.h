@@ -87,6 +87,7 @@ struct run {
     size_t change_at;            /* the store that was asked */
     uint64_t change_deadline_us; /* after it nobody waits for its answer */
     const char *change_met;      /* counted if it is done; NULL: nothing */
+    struct rig_answer *crossed;  /* to a cancellation that another command came after */
     uint64_t leaving;            /* the store that is decommissioned; 0: none … */
     size_t leaving_at;           /* … its place … */
     bool has_left;               /* … and its process has ended for that */

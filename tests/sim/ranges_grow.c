@@ -313,6 +313,29 @@ static size_t driver_at(enum placement_step_kind kind)
     return run.rig.count;
 }
 
+/* The operator that is at a step of that kind is cancelled, and another thing is asked of its range
+ * at once: what was begun may run still. */
+static void cross(size_t i, enum placement_step_kind kind)
+{
+    static const char *const names[] = {"split", "transfer-leader", "scatter"};
+    struct placement_operator_status op;
+    const struct driver *d = run.rig.stores[i]->driver;
+    uint32_t n = 0;
+    while (
+        placement_operator_at(d->placement, driver_now_ms(d), n, &op) &&
+        (op.outcome != PLACEMENT_RUNNING || op.step >= op.step_count || op.kinds[op.step] != kind))
+        n++;
+    if (!placement_operator_at(d->placement, driver_now_ms(d), n, &op))
+        return;
+    struct request_placement word = {
+        .verb = VERB_COMMAND, .name = slice_str("cancel"), .id = op.id};
+    ask(NULL, &word);
+    run.crossed = run.change;
+    word.name = slice_str(names[below(ARRAY_LEN(names))]);
+    word.id = op.range_id;
+    ask("operator: crossed", &word);
+}
+
 static void strike_at_step(void)
 {
     size_t k = below(3) == 0 ? STEP_REMOVE + below(2) * (STEP_MERGE - STEP_REMOVE)
@@ -328,6 +351,10 @@ static void strike_at_step(void)
     i = driver_at(steps[k].kind);
     if (i == run.rig.count)
         return;
+    if (below(3) == 0) {
+        cross(i, steps[k].kind);
+        return;
+    }
     run.strikes++;
     if (below(2) == 0) {
         ranges_lose_power();
@@ -340,10 +367,10 @@ static void strike_at_step(void)
 
 void grow_expect(struct cover *cover)
 {
-    static const char *const words[] = {"operator: drain",        "operator: undrain",
-                                        "operator: pause",        "operator: resume",
-                                        "operator: replicas",     "operator: cancel",
-                                        "operator: decommission", "a decommissioned store left"};
+    static const char *const words[] = {
+        "operator: drain",   "operator: undrain",      "operator: pause",
+        "operator: resume",  "operator: replicas",     "operator: cancel",
+        "operator: crossed", "operator: decommission", "a decommissioned store left"};
     for (size_t k = 0; k < ARRAY_LEN(steps); k++) {
         cover_expect(cover, steps[k].met);
         cover_expect(cover, steps[k].all_met);
@@ -356,6 +383,10 @@ void grow_expect(struct cover *cover)
 
 void grow_operate(uint64_t choice)
 {
+    if (run.crossed != NULL && run.crossed->count > 0 && run.crossed->status == 0)
+        ranges_met("operator: cancel");
+    if (run.crossed != NULL && run.crossed->count > 0)
+        run.crossed = NULL;
     if (choice < 5 && is_change_over()) {
         run.change_deadline_us = sim_now_us(run.rig.sim) + 6000 * RIG_MS;
         command_some();
