@@ -334,10 +334,8 @@ static inline struct slice pl_range_end(const struct pl_range *r)
     return slice_of(r->keys == NULL ? NULL : r->keys + r->start_len, r->end_len);
 }
 /* Take a descriptor for what it is worth: a new range, a newer one, or an old story. The
- * range, or NULL if it has ended, is older, or memory is out. `leader_term`: of the leader whose
- * word it is, 0 if it is not one's; a later term's may take a change of members back. */
-struct pl_range *pl_range_learn(struct placement *p, const struct descriptor *d,
-                                uint64_t leader_term);
+ * range, or NULL if it has ended, is older, or memory is out. */
+struct pl_range *pl_range_learn(struct placement *p, const struct descriptor *d);
 void pl_range_free(struct pl_range *r);
 struct pl_member *pl_range_member(const struct pl_range *r, uint64_t replica_id);
 struct pl_member *pl_range_on(const struct pl_range *r, const struct pl_store *s);

@@ -53,7 +53,7 @@ static int copy_range(struct placement *to, const struct pl_range *r)
 {
     struct descriptor d;
     pl_range_describe(r, &d);
-    struct pl_range *t = pl_range_learn(to, &d, 0);
+    struct pl_range *t = pl_range_learn(to, &d);
     if (t == NULL)
         return ERR_NOMEM;
     t->has_heartbeat = r->has_heartbeat;
@@ -220,7 +220,7 @@ static void do_step(struct plan *plan, const struct placement_step *step)
     }
     d.conf_epoch += step->kind != PLACEMENT_TRANSFER;
     bool was_asleep = r->is_asleep;
-    r = pl_range_learn(copy, &d, 0);
+    r = pl_range_learn(copy, &d);
     if (r == NULL)
         return;
     r->is_asleep = was_asleep;

@@ -325,39 +325,15 @@ static void note_ids(struct placement *p, const struct descriptor *d)
         pl_ids_used(p, PLACEMENT_IDS_REPLICA, d->members[i].replica_id);
 }
 
-static bool has_members(const struct pl_range *r, const struct descriptor *d)
-{
-    for (uint32_t i = 0; i < d->member_count; i++) {
-        const struct pl_member *m = pl_range_member(r, d->members[i].replica_id);
-        if (m == NULL || m->role != (uint8_t)d->members[i].role)
-            return false;
-    }
-    return d->member_count == r->member_count;
-}
-
-/* Is this the word of a leader of a later term, in whose log the CHANGE is not that made what is
- * known here? It was appended by another leader, told at once, and truncated; its epoch may be
- * another change's by now. Nothing else would ever set that right: such a leader's heartbeats
- * would be out of date until it had changed as often. */
-static bool is_taken_back(const struct pl_range *r, const struct descriptor *d,
-                          uint64_t leader_term)
-{
-    return leader_term > r->leader_term && d->span_epoch >= r->span_epoch &&
-           (d->conf_epoch < r->conf_epoch ||
-            (d->conf_epoch == r->conf_epoch && !has_members(r, d)));
-}
-
-struct pl_range *pl_range_learn(struct placement *p, const struct descriptor *d,
-                                uint64_t leader_term)
+struct pl_range *pl_range_learn(struct placement *p, const struct descriptor *d)
 {
     struct pl_range *r = pl_range_get(p, d->range_id);
     if (pl_ended_find(p, d->range_id) != NULL || d->member_count == 0)
         return NULL;
-    bool is_back = r != NULL && is_taken_back(r, d, leader_term);
-    if (r != NULL && !is_back && (d->conf_epoch < r->conf_epoch || d->span_epoch < r->span_epoch))
+    if (r != NULL && (d->conf_epoch < r->conf_epoch || d->span_epoch < r->span_epoch))
         return NULL;
     note_ids(p, d);
-    if (r != NULL && !is_back && d->conf_epoch == r->conf_epoch && d->span_epoch == r->span_epoch)
+    if (r != NULL && d->conf_epoch == r->conf_epoch && d->span_epoch == r->span_epoch)
         return r;
     struct pl_range *into = find_swallower(p, d);
     if (into != NULL) {

@@ -68,7 +68,7 @@ int placement_on_range_heartbeat(struct placement *p, uint64_t now_ms,
     p->now_ms = MAX(p->now_ms, now_ms);
     if (!p->is_loaded || p->is_broken)
         return 0;
-    struct pl_range *r = pl_range_learn(p, hb->descriptor, hb->leader_term);
+    struct pl_range *r = pl_range_learn(p, hb->descriptor);
     if (r == NULL || is_stale_leader(r, hb->leader_term) ||
         pl_range_member(r, hb->replica_id) == NULL)
         return 0;
@@ -90,8 +90,7 @@ int placement_on_range_heartbeat(struct placement *p, uint64_t now_ms,
 static void take_replica(struct placement *p, struct pl_store *s,
                          const struct placement_report_replica *told)
 {
-    struct pl_range *r =
-        pl_range_learn(p, told->descriptor, told->is_leader ? told->leader_term : 0);
+    struct pl_range *r = pl_range_learn(p, told->descriptor);
     if (r == NULL || !told->is_leader || is_stale_leader(r, told->leader_term))
         return;
     const struct pl_member *m = pl_range_member(r, told->replica_id);

@@ -486,7 +486,7 @@ static int load_route(struct placement *p, struct slice value, struct err *err)
     struct descriptor d;
     int rv = descriptor_decode(value, &d, err);
     if (rv == 0)
-        pl_range_learn(p, &d, 0);
+        pl_range_learn(p, &d);
     return rv;
 }
 

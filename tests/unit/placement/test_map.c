@@ -135,59 +135,6 @@ static void test_leaders_by_term(void **state)
     rig_fini(&rig);
 }
 
-/* The members as a leader of that term tells them. */
-static void tell_members(uint64_t leader_term, uint64_t conf, uint32_t count, uint64_t last)
-{
-    struct placement_step step;
-    struct descriptor d = {.range_id = 2,
-                           .start = slice_str("a"),
-                           .end = slice_str("b"),
-                           .conf_epoch = conf,
-                           .span_epoch = 1,
-                           .member_count = count};
-    for (uint64_t i = 0; i < count; i++)
-        d.members[i] = (struct member){.replica_id = i + 1 == count ? last : 31 + i,
-                                       .store_id = i + 1,
-                                       .role = MEMBER_VOTER,
-                                       .address = slice_str("a:1")};
-    struct placement_range_heartbeat hb = {
-        .descriptor = &d, .store_id = 1, .replica_id = 31, .leader_term = leader_term};
-    placement_on_range_heartbeat(rig.p, rig.now_ms, &hb, &step);
-    placement_check(rig.p);
-}
-
-static void want_members(uint64_t conf, uint32_t count, uint64_t last)
-{
-    struct placement_range_status s;
-    assert_true(placement_range_status(rig.p, 2, &s));
-    assert_int_equal(s.route.descriptor.conf_epoch, conf);
-    assert_int_equal(s.route.descriptor.member_count, count);
-    assert_int_equal(s.route.descriptor.members[count - 1].replica_id, last);
-}
-
-/* A leader tells of a change as soon as it is in its log; when it dies before a majority has
- * it, the next one does not know of it, and what that one changes has the same epoch. */
-static void test_a_change_is_taken_back(void **state)
-{
-    (void)state;
-    begin(4);
-    tell_members(5, 7, 3, 40);
-    tell_members(5, 8, 4, 41);
-    want_members(8, 4, 41);
-    tell_members(5, 7, 3, 40); /* late */
-    tell_members(4, 7, 3, 40); /* deposed */
-    want_members(8, 4, 41);
-    tell_members(6, 7, 3, 40);
-    want_members(7, 3, 40);
-    tell_members(6, 8, 4, 41);
-    want_members(8, 4, 41);
-    tell_members(6, 8, 4, 42); /* of one term and epoch there is one */
-    want_members(8, 4, 41);
-    tell_members(7, 8, 4, 42);
-    want_members(8, 4, 42);
-    rig_fini(&rig);
-}
-
 static void test_reports_in_chunks(void **state)
 {
     (void)state;
@@ -377,7 +324,6 @@ int main(void)
         cmocka_unit_test(test_split_and_merge_are_learned),
         cmocka_unit_test(test_ended_while_nobody_looked),
         cmocka_unit_test(test_leaders_by_term),
-        cmocka_unit_test(test_a_change_is_taken_back),
         cmocka_unit_test(test_reports_in_chunks),
         cmocka_unit_test(test_joins),
         cmocka_unit_test(test_failed_write_ends_it),
