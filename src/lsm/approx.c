@@ -54,13 +54,22 @@ static void add_place(struct places *places, struct slice key, uint64_t bytes)
     buf_append_slice(&places->keys, key);
 }
 
-/* What `bytes` of the table of `p` refer to in value files. */
+/* What `bytes` of the table of `p` refer to in value files, if it does not tell where: as if
+ * all values that are there stood evenly in its data. */
 static uint64_t values_of(const struct piece *p, uint64_t bytes)
 {
     uint64_t shown = MAX(p->is_cut ? p->bytes : p->table->props.data_bytes, (uint64_t)1);
     uint64_t share = MIN(bytes, shown) * 1000000 / shown; /* a product of both might not fit */
     uint64_t values = piece_value_bytes(p);
     return values / 1000000 * share + values % 1000000 * share / 1000000;
+}
+
+static uint64_t values_of_part(const struct piece *p, const struct table_part *part, uint64_t bytes)
+{
+    if (part->at.value_bytes == TABLE_VALUES_UNTOLD)
+        return values_of(p, bytes);
+    double share = (double)bytes / (double)MAX(part->at.data_bytes, (uint64_t)1);
+    return (uint64_t)((double)part->at.value_bytes * MIN(share, 1.0));
 }
 
 /* The blocks of one partition; false if that would need a read and may not, or fails. */
@@ -76,7 +85,7 @@ static bool add_blocks(struct places *places, const struct piece *p, struct tabl
         struct slice key = ikey_key(fences_key(&fences, i));
         uint64_t bytes = fences_handle(&fences, i).len;
         if (slice_compare(key, span_max(p->lo, places->start)) >= 0)
-            add_place(places, key, bytes + values_of(p, bytes));
+            add_place(places, key, bytes + values_of_part(p, part, bytes));
         if (slice_compare(key, end_min(p->hi, places->end)) >= 0)
             break;
     }
@@ -96,7 +105,8 @@ static void add_piece(struct places *places, const struct piece *p, unsigned fla
         struct table_part *part = &parts->items[i];
         if (last - first < COARSE_PARTS && add_blocks(places, p, part, flags))
             continue;
-        add_place(places, part->key, part->at.data_bytes + values_of(p, part->at.data_bytes));
+        uint64_t bytes = part->at.data_bytes;
+        add_place(places, part->key, bytes + values_of_part(p, part, bytes));
     }
 }
 
@@ -144,12 +154,13 @@ int lsm_approximate(const struct lsm_view *view, struct slice start, struct slic
     for (unsigned level = 0; level < LSM_LEVELS; level++) {
         for (size_t i = 0; i < v->count[level]; i++) {
             const struct piece *p = v->at[level][i];
-            uint64_t b = 0, r = 0;
             if (!piece_overlaps(p, start, end))
                 continue;
-            table_approximate(p->table, span_max(p->lo, start), end_min(p->hi, end), &b, &r);
-            bytes += b + values_of(p, b);
-            records += r;
+            struct table_estimate e =
+                table_estimate(p->table, span_max(p->lo, start), end_min(p->hi, end));
+            bool is_told = e.value_bytes != TABLE_VALUES_UNTOLD;
+            bytes += e.bytes + (is_told ? e.value_bytes : values_of(p, e.bytes));
+            records += e.records;
             add_piece(&places, p, flags & ~(unsigned)LSM_READ_NO_FILL);
         }
     }

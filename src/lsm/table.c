@@ -255,29 +255,42 @@ int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned 
 
 /* ---- estimates ---------------------------------------------------------- */
 
-void table_approximate(const struct table *t, struct slice start, struct slice end,
-                       uint64_t *ret_bytes, uint64_t *ret_records)
+/* `share` of `n`; something of what is there at all. */
+static uint64_t share_of(uint64_t n, double share)
 {
-    uint64_t bytes = 0, records = 0;
+    return MAX((uint64_t)((double)n * share), (uint64_t)(n > 0));
+}
+
+struct table_estimate table_estimate(const struct table *t, struct slice start, struct slice end)
+{
+    struct table_estimate e = {0};
     struct slice lo = buf_slice(&t->props.smallest);
-    *ret_bytes = *ret_records = 0;
-    if (t->damage[0] != 0)
-        return;
-    for (size_t i = 0; i < t->parts.count; i++) {
+    for (size_t i = 0; i < t->parts.count && t->damage[0] == 0; i++) {
         const struct table_part *part = &t->parts.items[i];
         bool ends_after = end.len > 0 && slice_compare(part->key, end) >= 0;
         if (slice_compare(part->key, start) >= 0) {
             struct between b = between_of(lo, part->key);
             double share = (ends_after ? between_share(&b, end) : 1) - between_share(&b, start);
-            bytes += MAX((uint64_t)((double)part->at.data_bytes * share), (uint64_t)1);
-            records += MAX((uint64_t)((double)part->at.records * share), (uint64_t)1);
+            bool is_told =
+                e.value_bytes != TABLE_VALUES_UNTOLD && part->at.value_bytes != TABLE_VALUES_UNTOLD;
+            e.bytes += share_of(part->at.data_bytes, share);
+            e.records += share_of(part->at.records, share);
+            e.value_bytes = is_told ? e.value_bytes + share_of(part->at.value_bytes, share)
+                                    : TABLE_VALUES_UNTOLD;
         }
         if (ends_after)
             break;
         lo = part->key;
     }
-    *ret_bytes = bytes;
-    *ret_records = records;
+    return e;
+}
+
+void table_approximate(const struct table *t, struct slice start, struct slice end,
+                       uint64_t *ret_bytes, uint64_t *ret_records)
+{
+    struct table_estimate e = table_estimate(t, start, end);
+    *ret_bytes = e.bytes;
+    *ret_records = e.records;
 }
 
 /* ---- verify ------------------------------------------------------------- */

@@ -92,6 +92,14 @@ int table_block(struct table *table, struct table_handle handle, unsigned flags,
 void table_approximate(const struct table *table, struct slice start, struct slice end,
                        uint64_t *ret_bytes, uint64_t *ret_records);
 
+/* The same, with what the keys' values take in value files: TABLE_VALUES_UNTOLD if the table
+ * does not say where they are. */
+struct table_estimate {
+    uint64_t bytes, records, value_bytes;
+};
+struct table_estimate table_estimate(const struct table *table, struct slice start,
+                                     struct slice end);
+
 /* Check the next part of the table against its checksums, bypassing the cache: *part is 0
  * at first, and where to go on after. 1: there is more; 0: that was the last; or the error.
  * *ret_bytes: how much was read. */

@@ -33,7 +33,8 @@ struct table_builder {
     bool index_is_pending;
     struct table_handle pending; /* data block without an index entry yet */
     uint64_t part_data_bytes, part_records;
-    uint64_t part_value_bytes; /* in value files */
+    uint64_t part_value_bytes; /* in value files … */
+    uint64_t part_ref_bytes;   /* … what they take there */
     uint64_t block_records;
     struct table_props props;
     bool is_finished;
@@ -50,16 +51,18 @@ static int cut_partition(struct table_builder *b, struct err *err)
     rv = block_writer_add(&b->writer, plain, true, &handle, err);
     if (rv != 0)
         return rv;
-    uint8_t value[4 * VARINT_MAX];
+    uint8_t value[5 * VARINT_MAX];
     size_t n = put_varint(value, handle.offset);
     n += put_varint(value + n, handle.len);
     n += put_varint(value + n, b->part_data_bytes);
     n += put_varint(value + n, b->part_records);
+    n += put_varint(value + n, b->part_ref_bytes);
     block_builder_add(&b->top, last, slice_of(value, n), (struct slice){0});
     block_builder_reset(&b->part);
     b->part_data_bytes = 0;
     b->part_records = 0;
     b->part_value_bytes = 0;
+    b->part_ref_bytes = 0;
     return 0;
 }
 
@@ -149,6 +152,7 @@ static int count_value(struct table_builder *b, const struct entry *e)
     struct value_ref ref = value_ref_decode(e->value);
     props->value_bytes += ref.size;
     b->part_value_bytes += ref.size;
+    b->part_ref_bytes += value_ref_charge(&ref);
     return table_props_refer(props, ref.file, value_ref_charge(&ref));
 }
 

@@ -216,6 +216,7 @@ bool table_top_decode(struct slice value, struct table_top *ret_top)
     uint64_t len = read_varint(&r);
     top.data_bytes = read_varint(&r);
     top.records = read_varint(&r);
+    top.value_bytes = r.left > 0 ? read_varint(&r) : TABLE_VALUES_UNTOLD;
     if (r.bad || len > UINT32_MAX)
         return false;
     top.handle.len = (uint32_t)len;

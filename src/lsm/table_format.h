@@ -15,7 +15,8 @@
  *
  * Index entries: encoded key >= the last one in the block that they name, < the first
  * of the next. Partition value: `offset varint | len varint`; top value: the same,
- * then `data bytes varint | records varint` of the data that the partition covers.
+ * then `data bytes varint | records varint | bytes in value files varint` of the data that
+ * the partition covers (the last one is missing in tables of earlier versions).
  *
  * Footer: top (offset u64, len u32) | filter | properties | format u32 | kind u32 |
  * crc32c u32 of all before | magic u64. A handle's length is without type and checksum.
@@ -99,7 +100,9 @@ struct table_top {
     struct table_handle handle;
     uint64_t data_bytes;
     uint64_t records;
+    uint64_t value_bytes; /* in value files; TABLE_VALUES_UNTOLD: it does not say */
 };
+#define TABLE_VALUES_UNTOLD UINT64_MAX
 bool table_top_decode(struct slice value, struct table_top *ret_top);
 
 /* Checksum of a block at `offset`: over payload and type, which lie together. */

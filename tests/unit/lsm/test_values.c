@@ -561,6 +561,40 @@ static void test_approximate_narrow(void **state)
     place_fini(&p);
 }
 
+/* A builder keeps values in the table until there are enough for a file of their own: what is in
+ * the file counts where its keys are, not where most of the table's own bytes are. */
+static void test_approximate_mixed(void **state)
+{
+    (void)state;
+    enum { MANY = 2000, STEP = 50 };
+    struct place p;
+    place_init(&p);
+    p.options.block_bytes = 4 << 10;
+    p.options.table_bytes = 64 << 20;
+    reopen(&p);
+    struct lsm_builder *builder = lsm_builder_new(p.lsm);
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "s%05u", i);
+        assert_int_equal(lsm_builder_put(builder, slice_str(key), 1, value_of(i, 1, 4096), 0, NULL),
+                         0);
+    }
+    assert_int_equal(lsm_builder_finish(builder, NULL), 0);
+    int status = 1;
+    struct lsm_edit_op op = {.data = &status, .cb = edit_cb, .ingest = &builder, .ingest_count = 1};
+    assert_int_equal(lsm_edit(p.lsm, &op), 0);
+    settle(&p);
+    assert_int_equal(status, 0);
+    struct lsm_view *view = lsm_view_take(p.lsm);
+    uint64_t all = size_of(view, 0, MANY).bytes;
+    assert_in_range(all, (uint64_t)MANY * 4096, (uint64_t)MANY * 4096 * 11 / 10);
+    for (unsigned i = 0; i < MANY; i += STEP)
+        assert_in_range(size_of(view, i, i + STEP).bytes, all * STEP / MANY / 2,
+                        all * STEP / MANY * 2);
+    lsm_view_unref(view);
+    place_fini(&p);
+}
+
 /* ---- damage --------------------------------------------------------------- */
 
 static void find_values(void *data, const char *path, uint64_t size)
@@ -691,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_abandoned),
         cmocka_unit_test(test_approximate),
         cmocka_unit_test(test_approximate_narrow),
+        cmocka_unit_test(test_approximate_mixed),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_scrub),
         cmocka_unit_test(test_missing),
