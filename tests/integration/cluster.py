@@ -70,10 +70,13 @@ def wait_until(what, seconds, condition):
 
 
 class Cluster:
-    def __init__(self, nodes=3, conf=SMALL, folder=None, port=None):
+    """`grows_to`: as many nodes may come later, by up(); `port`: the first one's."""
+
+    def __init__(self, nodes=3, conf=SMALL, folder=None, grows_to=None, port=None):
         self.made_folder = folder is None
         self.dir = folder or tempfile.mkdtemp(prefix="holdfast-test-")
-        self.nodes = nodes
+        self.begins_with = nodes
+        self.nodes = nodes = grows_to or nodes
         self.port = port or free_ports(nodes)
         self.endpoints = ",".join(self.address(i) for i in range(1, nodes + 1))
         self.conf = os.path.join(self.dir, "test.conf")
@@ -82,7 +85,8 @@ class Cluster:
 
     def __enter__(self):
         try:
-            self.up("--nodes", str(self.nodes), "--port-base", str(self.port), "--conf", self.conf)
+            self.up("--nodes", str(self.begins_with), "--port-base", str(self.port), "--conf",
+                    self.conf)
         except BaseException:
             self.end(failed=True)
             raise
@@ -164,9 +168,12 @@ class Cluster:
 
     # ---- torture ----------------------------------------------------------------
 
-    def torture(self, seconds, clients=64, reads=20, timeout="5s", seed=1, pad=0):
-        """Start clients that write and remember; finish with .result()."""
-        return Torture(self, seconds, clients, reads, timeout, seed, pad)
+    def torture(self, seconds, *more, clients=64, reads=20, timeout="5s", seed=1, pad=0,
+                endpoints=None):
+        """Start clients that write and remember, with `more` flags; finish with .result()."""
+        return Torture(self, seconds, ["--clients", str(clients), "--reads", str(reads),
+                                       "--timeout", timeout, "--seed", str(seed), "--pad", str(pad),
+                                       "--endpoints", endpoints or self.endpoints, *more], seed)
 
 
 def longest_run(values, is_in):
@@ -183,14 +190,12 @@ def longest_run(values, is_in):
 
 
 class Torture:
-    def __init__(self, cluster, seconds, clients, reads, timeout, seed, pad):
+    def __init__(self, cluster, seconds, flags, seed):
         self.cluster = cluster
         self.out = os.path.join(cluster.dir, f"promises-{seed}")
         self.seconds = seconds
         self.process = subprocess.Popen(
-            [f"{BIN}/torture", "run", "--endpoints", cluster.endpoints, "--clients", str(clients),
-             "--seconds", str(seconds), "--reads", str(reads), "--timeout", timeout,
-             "--seed", str(seed), "--pad", str(pad), "--out", self.out],
+            [f"{BIN}/torture", "run", "--seconds", str(seconds), "--out", self.out, *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def is_running(self):
@@ -202,6 +207,7 @@ class Torture:
         check(self.process.returncode == 0, "torture:", out, err[-2000:])
         figures = json.loads(out)
         self.buckets = figures.pop("buckets")  # operations in each tenth of a second
+        self.slow = figures.pop("slow")  # [when it began in ms, how many it took, key of bench]
         return figures
 
     def recovery_ms(self):

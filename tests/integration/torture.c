@@ -4,6 +4,7 @@
  * was promised to them.
  *
  *   torture run --endpoints E --clients N --seconds S --out FILE [--reads PERCENT]
+ *               [--rate N] [--prefix P --keys N] [--slow TIME]
  *   torture verify --endpoints E FILE
  *   torture hold --endpoints E --clients N KEY
  *
@@ -17,6 +18,13 @@
  * figures, with wrong reads among them, and how much was done in each tenth of a second;
  * exit 1 if there was any wrong read. verify: exit 1 if a promise was broken.
  *
+ * With --rate the clients share so many operations a second, each in its turn and never
+ * more than one at a time; SIGTERM ends the run as the end of its time would. With --prefix
+ * the clients' keys lie between the keys P000000000000 to P + N that bench writes, evenly,
+ * so that each range of them has its clients. Operations that took longer than --slow are
+ * listed: when they began (milliseconds of the monotonic clock), how long, and the number of
+ * the key of bench that they stand behind.
+ *
  * hold is for readers that talk to a node which sleeps: N clients connect and read KEY
  * once; "ready"; a line of standard input says which value was acknowledged meanwhile;
  * each sends HOLD_READS reads; "sent"; the answers are counted: the value, another one
@@ -26,8 +34,10 @@
  */
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/args.h"
@@ -39,6 +49,9 @@
 
 enum {
     KEY_MAX = 64,
+    PREFIX_MAX = 8,
+    SLOW_MAX = 10000, /* that are listed */
+    TICK_US = 1000,   /* with --rate, who is due is looked for so often */
     CLIENTS_MAX = 4096,
     PAD_MAX = 1 << 16,
     BUCKET_US = 100000,
@@ -55,8 +68,16 @@ struct client {
     uint64_t acked;
     uint64_t sent;
     bool is_reading;
+    bool is_idle;    /* under lock, as the next; with --rate alone */
+    uint64_t due_us; /* its next operation */
     uint64_t began_us;
     struct rng rng;
+};
+
+struct slow {
+    uint64_t began_us;
+    uint64_t took_us;
+    uint64_t key;
 };
 
 struct torture {
@@ -67,7 +88,11 @@ struct torture {
     uint64_t reads_percent;
     uint64_t timeout_us;
     uint64_t seed;
-    uint64_t pad; /* bytes that every value has at least */
+    uint64_t pad;  /* bytes that every value has at least */
+    uint64_t rate; /* operations a second of all; 0: as fast as they can */
+    const char *prefix;
+    uint64_t keys;
+    uint64_t slow_us;
     struct hf_client *hf;
     FILE *out;
     uint64_t until_us;
@@ -82,10 +107,20 @@ struct torture {
     uint64_t longest_op_us;
     uint64_t began_us;
     uint32_t *buckets; /* operations that went well, by tenth of a second */
+    struct slow *slow;
+    uint32_t slow_count;
     pthread_mutex_t lock;
     pthread_cond_t is_over;
     uint64_t active; /* under lock */
 };
+
+static volatile sig_atomic_t is_told_to_end;
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_told_to_end = 1;
+}
 
 static uint64_t now_us(void)
 {
@@ -94,10 +129,20 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+/* The key of bench that the client's own stands behind. */
+static uint64_t client_place(const struct client *c)
+{
+    return c->number * c->t->keys / c->t->clients;
+}
+
 static struct hf_bytes client_key(const struct client *c, char text[KEY_MAX])
 {
-    int n = snprintf(text, KEY_MAX, "torture:%" PRIu64 ":%04u:%06u", c->t->seed, c->number,
-                     c->generation);
+    int n = 0;
+    if (c->t->prefix != NULL)
+        n = snprintf(text, KEY_MAX, "%s%012" PRIu64 ":", c->t->prefix, client_place(c));
+    n += snprintf(text + n, (size_t)(KEY_MAX - n), "torture:%" PRIu64 ":%04u:%06u", c->t->seed,
+                  c->number, c->generation);
+    ASSERT(n < KEY_MAX);
     return hf_bytes(text, (size_t)n);
 }
 
@@ -185,12 +230,30 @@ static void on_write(struct client *c, int code)
     }
 }
 
+static void note_slow(struct client *c, uint64_t took_us)
+{
+    struct torture *t = c->t;
+    t->longest_op_us = MAX(t->longest_op_us, took_us);
+    if (t->slow_us > 0 && took_us >= t->slow_us && t->slow_count < SLOW_MAX)
+        t->slow[t->slow_count++] = (struct slow){c->began_us, took_us, client_place(c)};
+}
+
+/* With --rate: its next operation is begun by pace(). */
+static void client_waits(struct client *c, uint64_t now)
+{
+    struct torture *t = c->t;
+    pthread_mutex_lock(&t->lock);
+    c->due_us = MAX(c->due_us + t->clients * 1000000 / t->rate, now);
+    c->is_idle = true;
+    pthread_mutex_unlock(&t->lock);
+}
+
 static void on_done(void *data, int code, struct hf_result *result)
 {
     struct client *c = data;
     struct torture *t = c->t;
     uint64_t now = now_us();
-    t->longest_op_us = MAX(t->longest_op_us, now - c->began_us);
+    note_slow(c, now - c->began_us);
     if (c->is_reading)
         on_read(c, code, result);
     else
@@ -201,8 +264,58 @@ static void on_done(void *data, int code, struct hf_result *result)
         t->last_good_us = now;
         t->buckets[MIN((now - t->began_us) / BUCKET_US, (uint64_t)BUCKETS_MAX - 1)]++;
     }
-    if (now >= t->until_us || start_op(c) != HF_OK)
+    if (t->rate > 0)
+        client_waits(c, now);
+    else if (now >= t->until_us || start_op(c) != HF_OK)
         client_ends(c);
+}
+
+/* Take an idle client that is due, or any idle one once time is over. */
+static struct client *take_idle(struct torture *t, struct client *all, uint64_t *at, bool is_over)
+{
+    struct client *found = NULL;
+    uint64_t now = now_us();
+    pthread_mutex_lock(&t->lock);
+    for (; *at < t->clients && found == NULL; (*at)++) {
+        struct client *c = &all[*at];
+        if (!c->is_idle || (!is_over && c->due_us > now))
+            continue;
+        c->is_idle = false;
+        found = c;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return found;
+}
+
+/* For the next tick, or until a client has ended. */
+static void wait_tick(struct torture *t)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += TICK_US * 1000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&t->lock);
+    if (t->active > 0)
+        (void)pthread_cond_timedwait(&t->is_over, &t->lock, &until);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* With --rate: begin what is due, until time is over and every client has ended. */
+static void pace(struct torture *t, struct client *all)
+{
+    uint64_t left = t->clients;
+    while (left > 0) {
+        bool is_over = is_told_to_end || now_us() >= t->until_us;
+        uint64_t at = 0;
+        for (struct client *c; (c = take_idle(t, all, &at, is_over)) != NULL;) {
+            if (!is_over && start_op(c) == HF_OK)
+                continue;
+            client_ends(c);
+            left--;
+        }
+        wait_tick(t);
+    }
 }
 
 static void print_figures(const struct torture *t)
@@ -214,6 +327,10 @@ static void print_figures(const struct torture *t)
            t->longest_op_us / 1000);
     for (uint64_t i = 0; i < t->seconds * (1000000 / BUCKET_US); i++)
         printf("%s%" PRIu32, i > 0 ? "," : "", t->buckets[i]);
+    printf("],\"slow\":[");
+    for (uint32_t i = 0; i < t->slow_count; i++)
+        printf("%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", i > 0 ? "," : "",
+               t->slow[i].began_us / 1000, t->slow[i].took_us / 1000, t->slow[i].key);
     printf("]}\n");
 }
 
@@ -221,25 +338,30 @@ static int run(struct torture *t)
 {
     struct client *all = calloc(t->clients, sizeof *all);
     t->buckets = calloc(BUCKETS_MAX, sizeof *t->buckets);
-    ASSERT(t->buckets != NULL);
+    t->slow = calloc(SLOW_MAX, sizeof *t->slow);
+    ASSERT(t->buckets != NULL && t->slow != NULL);
     t->out = fopen(t->out_path, "w");
     if (all == NULL || t->out == NULL) {
         fprintf(stderr, "cannot write '%s'\n", t->out_path);
         free(all);
         free(t->buckets);
+        free(t->slow);
         return 2;
     }
     t->last_good_us = t->began_us = now_us();
     t->until_us = t->last_good_us + t->seconds * 1000000;
     t->active = t->clients;
     for (unsigned i = 0; i < t->clients; i++) {
-        all[i] = (struct client){.t = t, .number = i};
+        all[i] = (struct client){.t = t, .number = i, .is_idle = t->rate > 0};
+        all[i].due_us = t->began_us + (t->rate > 0 ? i * 1000000 / t->rate : 0);
         rng_init(&all[i].rng, t->seed * CLIENTS_MAX + i);
     }
-    for (unsigned i = 0; i < t->clients; i++) {
+    for (unsigned i = 0; i < t->clients && t->rate == 0; i++) {
         if (start_op(&all[i]) != HF_OK)
             client_ends(&all[i]);
     }
+    if (t->rate > 0)
+        pace(t, all);
     pthread_mutex_lock(&t->lock);
     while (t->active > 0)
         pthread_cond_wait(&t->is_over, &t->lock);
@@ -247,6 +369,7 @@ static int run(struct torture *t)
     bool is_written = fclose(t->out) == 0;
     print_figures(t);
     free(t->buckets);
+    free(t->slow);
     free(all);
     return t->wrong == 0 && is_written ? 0 : 1;
 }
@@ -403,6 +526,10 @@ int main(int argc, char **argv)
         {"reads", 0, ARGS_U64, &t.reads_percent, NULL, "PERCENT", "share of reads"},
         {"timeout", 0, ARGS_DURATION, &t.timeout_us, NULL, "TIME", "of an operation"},
         {"pad", 0, ARGS_SIZE, &t.pad, NULL, "SIZE", "of a value at least"},
+        {"rate", 0, ARGS_U64, &t.rate, NULL, "N", "operations a second of all clients"},
+        {"prefix", 0, ARGS_TEXT, &t.prefix, NULL, "P", "keys lie between those of bench with it"},
+        {"keys", 0, ARGS_U64, &t.keys, NULL, "N", "of bench"},
+        {"slow", 0, ARGS_DURATION, &t.slow_us, NULL, "TIME", "list what takes longer"},
         {"seed", 0, ARGS_U64, &t.seed, NULL, "N", "names the keys, too"},
         {"out", 0, ARGS_TEXT, &t.out_path, NULL, "FILE", "what was promised"},
     };
@@ -416,6 +543,7 @@ int main(int argc, char **argv)
     bool is_hold = count == 2 && strcmp(words[0], "hold") == 0;
     if (rv != 0 || (!is_run && !is_verify && !is_hold) || t.clients < 1 ||
         t.clients > (is_hold ? HOLD_CLIENTS_MAX : CLIENTS_MAX) || t.pad >= PAD_MAX ||
+        (t.prefix != NULL && strlen(t.prefix) > PREFIX_MAX) || t.keys > UINT32_MAX ||
         t.seconds > BUCKETS_MAX / (1000000 / BUCKET_US)) {
         fprintf(stderr, "usage: torture run --out FILE | verify FILE | hold KEY (%s)\n", err.msg);
         return 2;
@@ -432,6 +560,8 @@ int main(int argc, char **argv)
     }
     pthread_mutex_init(&t.lock, NULL);
     pthread_cond_init(&t.is_over, NULL);
+    if (t.rate > 0)
+        signal(SIGTERM, on_signal);
     rv = is_run ? run(&t) : verify(t.hf, words[1]);
     hf_close(t.hf);
     return rv;
