@@ -222,6 +222,7 @@ class Repeater(Worker):
         self.send_twice(change)
         until = time.monotonic() + self.OPEN_S
         while change.is_open and not change.has_result and time.monotonic() < until:
+            time.sleep(self.rng.choice((0, 0.01, 0.1)))  # a refusal comes at once
             self.send(self.rng.choice(self.seats), change)
         if change.is_open and not change.has_result:
             self.session = None  # its lowest must not pass what may be asked for again
