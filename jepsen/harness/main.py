@@ -247,8 +247,8 @@ def make_folder(folder):
     """An empty one; what an earlier run left in it goes, and nothing else."""
     os.makedirs(folder, exist_ok=True)
     names = os.listdir(folder)
-    ours = ["history.jsonl", "history.edn", "result.json", "report.html",
-            *(f"n{i}" for i in range(1, 10))]
+    ours = ["history.jsonl", "history.edn", "result.json", "report.html", "rate.svg",
+            "latency.svg", "faults.svg", *(f"n{i}" for i in range(1, 10))]
     if names and not ("n1" in names and set(names) <= set(ours)):
         raise Refused(f"{folder} is not empty, and not of a run: another --out")
     for name in names:

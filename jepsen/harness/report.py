@@ -491,9 +491,8 @@ def log_sections(nodes, out):
 FILES = ("history.jsonl", "history.edn", "result.json")
 
 
-def links(nodes):
+def links(names):
     """To the files beside the page, for where it stands in its folder."""
-    names = [*FILES, *(f"{n.name}/log" for n in nodes)]
     return "<p>Files: " + " · ".join(f'<a href="{n}">{n}</a>' for n in names) + "</p>"
 
 
@@ -512,13 +511,22 @@ def check_sections(result, events, timeline):
     return "".join(parts)
 
 
-def page(events, result, nodes, out):
+def plots(events, result):
+    """Those over time, by name, and what they are drawn from."""
     pairs = [p for p in pairs_of(events) if p[0]["time"] >= 0]
     seconds = result.get("measured_s") or max([c["time"] / 1e9 for _, c in pairs] + [1])
     timeline = [dict(f, end=f["end"] if f["end"] is not None else seconds)
                 for f in result["timeline"]]
     names = sorted({f["kind"] for f in timeline})
     kinds = {k: KIND_COLOURS[i % len(KIND_COLOURS)] for i, k in enumerate(names)}
+    drawn = {"rate": rate_plot(pairs, timeline, kinds, seconds),
+             "latency": latency_plot(pairs, timeline, kinds, seconds)}
+    if kinds:
+        drawn["faults"] = timeline_plot(timeline, kinds, result["exits"], seconds)
+    return drawn, timeline, kinds
+
+
+def page(events, result, nodes, out, drawn, timeline, kinds):
     f = result["figures"]
     latency = f["latency_ms"]
     parts = [
@@ -546,17 +554,16 @@ def page(events, result, nodes, out):
                                     if "settled_s" in result else "-"),
             *stops_row(result), *frames_row(result), *builds_rows(result),
         ]),
-        links(nodes),
+        links([*FILES, *(f"{name}.svg" for name in drawn), *(f"{n.name}/log" for n in nodes)]),
         "<h2>Checks</h2>", check_sections(result, events, timeline),
         "<h2>Operations over time</h2>",
         "<p>Shaded: faults; colours as below, texts under the mouse.</p>" if kinds else "",
-        rate_plot(pairs, timeline, kinds, seconds),
-        "<h2>Latency of what was done</h2>", latency_plot(pairs, timeline, kinds, seconds),
+        drawn["rate"], "<h2>Latency of what was done</h2>", drawn["latency"],
     ]
     if kinds:
         parts += ["<h2>Faults</h2><p>Dots on the lowest line: nodes that ended by themselves; "
                   "grey: a fault explains it (a failing disk, a removal), red: none does.</p>",
-                  timeline_plot(timeline, kinds, result["exits"], seconds),
+                  drawn["faults"],
                   "<h2>Recovery</h2><p>median / worst. Faults overlap: what follows one may be "
                   "the work of another.</p>",
                   table(("fault", "times", "longest silence while it was on",
@@ -575,5 +582,9 @@ def page(events, result, nodes, out):
 
 
 def write(out, events, result, nodes):
-    with open(os.path.join(out, "report.html"), "w", encoding="utf-8") as f:
-        f.write(page(events, result, nodes, out))
+    drawn, timeline, kinds = plots(events, result)
+    texts = {f"{name}.svg": svg for name, svg in drawn.items()}
+    texts["report.html"] = page(events, result, nodes, out, drawn, timeline, kinds)
+    for name, text in texts.items():
+        with open(os.path.join(out, name), "w", encoding="utf-8") as f:
+            f.write(text)

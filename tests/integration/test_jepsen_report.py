@@ -17,7 +17,7 @@ from cluster import BIN, check, main
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
 from harness import history, report  # noqa: E402  pylint: disable=wrong-import-position
-from harness import run as run_  # noqa: E402  pylint: disable=wrong-import-position
+from harness import main as main_, run as run_  # noqa: E402  pylint: disable=wrong-import-position
 
 SVG = "{http://www.w3.org/2000/svg}"
 TOKEN = re.compile(r'\s*(?:([{}\[\]])|("(?:[^"\\]|\\.)*")|([^\s,{}\[\]"]+)),?')
@@ -110,7 +110,14 @@ def judged(folder, model, events):
         f.write("a line <of> the log\n")
     report.write(folder, events, result, [node])
     with open(f"{folder}/report.html", encoding="utf-8") as f:
-        return said, f.read()
+        page = f.read()
+    with open(f"{folder}/result.json", "w", encoding="utf-8") as f:
+        json.dump(result, f)
+    for name in ("rate", "latency", "faults"):
+        check(ElementTree.parse(f"{folder}/{name}.svg").getroot().tag == f"{SVG}svg", name)
+    main_.make_folder(folder)  # what is in it is of a run: it may be emptied for another
+    check(not os.listdir(folder), os.listdir(folder))
+    return said, page
 
 
 def pictures(page):
