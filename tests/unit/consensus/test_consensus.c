@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What an owner relies on: order and bounds of the table's calls, proposals, reads,
- * hand-over, membership, compaction and snapshots, entries from disk, starting.
+ * hand-over, membership, snapshots, entries from disk, starting.
  */
 #include <stdlib.h>
 
@@ -530,78 +530,6 @@ static void test_abstain(void **state)
 
 /* --- snapshots */
 
-static void test_compact(void **state)
-{
-    (void)state;
-    open_leader();
-    for (int i = 0; i < 5; i++)
-        rig_propose(&r, 50);
-    all_caught_up();
-    assert_int_equal(consensus_log_floor(r.m.c), 10);
-    struct mstate s = member_state(&r.m);
-    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 20), 0);
-    assert_int_equal(status().snapshot_index, 261);
-    assert_int_equal(consensus_log_floor(r.m.c), 241);
-    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 0), 0); /* not newer: nothing */
-    assert_int_equal(consensus_log_floor(r.m.c), 241);
-    rig_close(&r);
-}
-
-/* 3 refuses what the leader sends, until that begins where its log ends. */
-static void refuse_behind(uint64_t last)
-{
-    for (int i = 0; i < 10; i++) {
-        rig_clear(&r);
-        rig_tick(&r, RIG_HB);
-        rig_append_result(&r, 2, 6, 0, consensus_last_index(r.m.c));
-        const struct cons_msg *m = rig_last(&r, CONS_MSG_APPEND, 3);
-        if (m == NULL || m->append.prev_index <= last)
-            continue;
-        uint64_t refused = m->append.prev_index;
-        rig_clear(&r);
-        rig_append_result(&r, 3, 6, refused, last);
-        return;
-    }
-}
-
-/* A compaction that would cut nothing leaves who is at the log's beginning to the log: a
- * sibling of a split whose store was late needs two entries, not all the data. */
-static void test_compact_whole(void **state)
-{
-    (void)state;
-    rig_open(&r, 1, 0, NULL, 5, 0, 0, 0);
-    rig_lead(&r, 2);
-    rig_propose(&r, 3);
-    rig_settle(&r, 2); /* 3 has not been heard of */
-    struct mstate s = member_state(&r.m);
-    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 1000), 0);
-    assert_int_equal(consensus_log_floor(r.m.c), RIG_BORN);
-    refuse_behind(RIG_BORN);
-    assert_int_equal(r.m.n_requests, 0);
-    const struct cons_msg *m = rig_last(&r, CONS_MSG_APPEND, 3);
-    assert_non_null(m);
-    assert_int_equal(m->append.prev_index, RIG_BORN);
-    rig_close(&r);
-}
-
-/* Of a live member that lags, the last entry that it has is kept too: the next message begins
- * with its term. */
-static void test_compact_at_match(void **state)
-{
-    (void)state;
-    open_leader();
-    for (int i = 0; i < 8; i++)
-        rig_propose(&r, 50);
-    rig_settle(&r, 2);
-    rig_append_result(&r, 3, 6, 0, 30);
-    struct mstate s = member_state(&r.m);
-    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 1000), 0);
-    assert_int_equal(consensus_log_floor(r.m.c), 29);
-    refuse_behind(30);
-    assert_int_equal(r.m.n_requests, 0);
-    rig_close(&r);
-}
-
 /* A member that the log does not reach: one stream, then the description. */
 static void test_stream(void **state)
 {
@@ -985,9 +913,6 @@ int main(void)
         cmocka_unit_test(test_last_voter),
         cmocka_unit_test(test_transfer),
         cmocka_unit_test(test_abstain),
-        cmocka_unit_test(test_compact),
-        cmocka_unit_test(test_compact_whole),
-        cmocka_unit_test(test_compact_at_match),
         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_install),
         cmocka_unit_test(test_write_during_install),

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cutting the log: what goes, and what is kept for members that lag.
+ */
+#include "consensus/consensus.h"
+
+#include "rig.h"
+#include "support/check.h"
+
+static struct rig r; /* large; one test at a time */
+
+/* Leader of term 6 over {1, 2, 3}, barrier at 11 committed and applied, 3 heard of. */
+static void open_leader(void)
+{
+    rig_open(&r, 1, 0, NULL, 5, 0, 0, 0);
+    rig_lead(&r, 2);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 6, 0, 11);
+    rig_clear(&r);
+}
+
+static void test_compact(void **state)
+{
+    (void)state;
+    open_leader();
+    for (int i = 0; i < 5; i++)
+        rig_propose(&r, 50);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 6, 0, 261);
+    assert_int_equal(consensus_log_floor(r.m.c), 10);
+    struct mstate s = member_state(&r.m);
+    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 20), 0);
+    struct cons_status st;
+    consensus_status(r.m.c, &st);
+    assert_int_equal(st.snapshot_index, 261);
+    assert_int_equal(consensus_log_floor(r.m.c), 241);
+    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 0), 0); /* not newer: nothing */
+    assert_int_equal(consensus_log_floor(r.m.c), 241);
+    rig_close(&r);
+}
+
+/* 3 refuses what the leader sends, until that begins where its log ends. */
+static void refuse_behind(uint64_t last)
+{
+    for (int i = 0; i < 10; i++) {
+        rig_clear(&r);
+        rig_tick(&r, RIG_HB);
+        rig_append_result(&r, 2, 6, 0, consensus_last_index(r.m.c));
+        const struct cons_msg *m = rig_last(&r, CONS_MSG_APPEND, 3);
+        if (m == NULL || m->append.prev_index <= last)
+            continue;
+        uint64_t refused = m->append.prev_index;
+        rig_clear(&r);
+        rig_append_result(&r, 3, 6, refused, last);
+        return;
+    }
+}
+
+/* A compaction that would cut nothing leaves who is at the log's beginning to the log: a
+ * sibling of a split whose store was late needs two entries, not all the data. */
+static void test_compact_whole(void **state)
+{
+    (void)state;
+    rig_open(&r, 1, 0, NULL, 5, 0, 0, 0);
+    rig_lead(&r, 2);
+    rig_propose(&r, 3);
+    rig_settle(&r, 2); /* 3 has not been heard of */
+    struct mstate s = member_state(&r.m);
+    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 1000), 0);
+    assert_int_equal(consensus_log_floor(r.m.c), RIG_BORN);
+    refuse_behind(RIG_BORN);
+    assert_int_equal(r.m.n_requests, 0);
+    const struct cons_msg *m = rig_last(&r, CONS_MSG_APPEND, 3);
+    assert_non_null(m);
+    assert_int_equal(m->append.prev_index, RIG_BORN);
+    rig_close(&r);
+}
+
+/* Of a live member that lags, the last entry that it has is kept too: the next message begins
+ * with its term. */
+static void test_compact_at_match(void **state)
+{
+    (void)state;
+    open_leader();
+    for (int i = 0; i < 8; i++)
+        rig_propose(&r, 50);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 6, 0, 30);
+    struct mstate s = member_state(&r.m);
+    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 1000), 0);
+    assert_int_equal(consensus_log_floor(r.m.c), 29);
+    refuse_behind(30);
+    assert_int_equal(r.m.n_requests, 0);
+    rig_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_compact),
+        cmocka_unit_test(test_compact_whole),
+        cmocka_unit_test(test_compact_at_match),
+    };
+    return cmocka_run_group_tests_name("compact", tests, NULL, NULL);
+}
