@@ -68,8 +68,10 @@ static uint64_t values_of_part(const struct piece *p, const struct table_part *p
 {
     if (part->at.value_bytes == TABLE_VALUES_UNTOLD)
         return values_of(p, bytes);
-    double share = (double)bytes / (double)MAX(part->at.data_bytes, (uint64_t)1);
-    return (uint64_t)((double)part->at.value_bytes * MIN(share, 1.0));
+    if (bytes >= part->at.data_bytes)
+        return part->at.value_bytes;
+    double share = (double)bytes / (double)part->at.data_bytes;
+    return (uint64_t)((double)part->at.value_bytes * share);
 }
 
 /* The blocks of one partition; false if that would need a read and may not, or fails. */

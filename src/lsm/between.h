@@ -8,8 +8,8 @@
  *
  * Ownership  borrows the bounds.
  * Threads    pure.
- * Invariants a greater key never has a smaller share, so that the shares of spans which follow
- *            each other add up to that of the whole.
+ * Invariants a greater key never has a smaller share, but for rounding, so that the shares of
+ *            spans which follow each other add up to that of the whole.
  */
 #ifndef LSM_BETWEEN_H_
 #define LSM_BETWEEN_H_

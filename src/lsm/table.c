@@ -255,10 +255,13 @@ int table_get(struct table *t, struct slice key, uint64_t version_max, unsigned 
 
 /* ---- estimates ---------------------------------------------------------- */
 
-/* `share` of `n`; something of what is there at all. */
+/* `share` of `n`; something of what is there at all. What a damaged table tells may be so much
+ * that the product is no integer: neither of the whole nor where rounding made a share negative. */
 static uint64_t share_of(uint64_t n, double share)
 {
-    return MAX((uint64_t)((double)n * share), (uint64_t)(n > 0));
+    if (share >= 1)
+        return n;
+    return MAX((uint64_t)((double)n * MAX(share, 0.0)), (uint64_t)(n > 0));
 }
 
 struct table_estimate table_estimate(const struct table *t, struct slice start, struct slice end)
