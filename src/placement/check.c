@@ -172,7 +172,7 @@ static bool need_for_leaving(const struct placement *p, const struct pl_range *r
 static bool need_for_require(const struct placement *p, const struct pl_range *r,
                              struct pl_need *need)
 {
-    if (p->settings.require[0] == 0 || p->nodes_with_silent == 0)
+    if (pl_require_is_slip(p))
         return false;
     for (uint32_t i = 0; i < r->member_count; i++) {
         struct pl_member *m = &r->members[i];

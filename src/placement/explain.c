@@ -206,7 +206,7 @@ static void put_need(const struct placement *p, const struct pl_range *r, struct
 {
     struct pl_need need;
     pl_need_find(p, r, &need);
-    if (p->settings.require[0] != 0 && p->nodes_with_silent == 0)
+    if (pl_require_is_slip(p))
         buf_printf(
             text,
             "no store has the label %s that the setting 'require' asks for: no replica can be "

@@ -126,10 +126,17 @@ static uint32_t odd(uint32_t n)
     return n == 0 ? 1 : n % 2 == 1 ? n : n - 1;
 }
 
+bool pl_require_is_slip(const struct placement *p)
+{
+    return p->settings.require[0] != 0 && p->nodes_with_silent == 0;
+}
+
 uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r)
 {
     struct pl_health h = pl_range_health(p, r);
     uint32_t factor = pl_range_factor(p, r);
+    if (pl_require_is_slip(p)) /* no place for any is no reason to give up those that are */
+        return odd(MIN(factor, h.voters | 1));
     uint32_t grow = odd(MIN(factor, p->nodes));
     /* Nobody gives up a copy because a store is lost: three stay three (or what is left of
      * them), five stay five while their nodes may come back. Two are no place to rest: three,

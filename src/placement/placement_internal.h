@@ -378,6 +378,8 @@ struct pl_health pl_range_health(const struct placement *p, const struct pl_rang
 bool pl_range_is_led(const struct placement *p, const struct pl_range *r);
 /* Count the nodes again: stores came, went, or are spoken of differently. */
 void pl_nodes_count(struct placement *p);
+/* Is a label asked for (setting require) that no store has, which may keep replicas? */
+bool pl_require_is_slip(const struct placement *p);
 /* Voters that it should come to rest with. */
 uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r);
 uint32_t pl_range_factor(const struct placement *p, const struct pl_range *r);

@@ -136,6 +136,23 @@ static void test_decommission_waits_for_a_place(void **state)
     rig_fini(&rig);
 }
 
+/* A label that no store has takes nothing away: as many voters as there were stay. */
+static void test_a_slip_takes_nothing(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    for (int i = 0; i < 5; i++)
+        rig_join(&rig, "disk=hdd");
+    struct rig_range *r1 = rig_range(&rig, 1, "", "a", STORES(1, 2, 3, 4, 5), 5);
+    struct rig_range *r2 = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 30);
+    assert_int_equal(placement_set(rig.p, slice_str("require"), slice_str("disk=ssd"), NULL), 0);
+    rig_run(&rig, 100);
+    assert_true(rig_is_on(r1, STORES(1, 2, 3, 4, 5), 5));
+    assert_true(rig_is_on(r2, STORES(1, 2, 3), 3));
+    rig_fini(&rig);
+}
+
 static void test_spreads_over_places(void **state)
 {
     (void)state;
@@ -225,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_keeps_three_behind_a_loss),
         cmocka_unit_test(test_drains_and_decommissions),
         cmocka_unit_test(test_decommission_waits_for_a_place),
+        cmocka_unit_test(test_a_slip_takes_nothing),
         cmocka_unit_test(test_spreads_over_places),
         cmocka_unit_test(test_never_two_on_a_node),
         cmocka_unit_test(test_learner_left_behind),
