@@ -151,40 +151,39 @@ static bool need_for_lost_learner(const struct pl_range *r, struct pl_need *need
     return false;
 }
 
-static bool need_for_leaving(const struct placement *p, const struct pl_range *r,
-                             struct pl_need *need)
+/* Must it leave for this cause? A label that stores must have was asked for when replicas were
+ * there already. Nothing is done, nor said, as long as no store has it: then it is a slip, and
+ * the replicas are not wrong. */
+static bool must_leave(const struct placement *p, const struct pl_member *m, enum pl_cause cause)
 {
-    for (uint32_t i = 0; i < r->member_count; i++) {
-        struct pl_member *m = &r->members[i];
-        if (m->store->wish != PLACEMENT_WISH_DECOMMISSION)
-            continue;
-        need->remove = m;
-        say(need, PL_DECOMMISSION, "store %llu is decommissioning",
-            (unsigned long long)m->store->id);
-        find_more(p, r, m->store, 1, need);
-        return true;
-    }
-    return false;
+    if (cause == PL_DECOMMISSION)
+        return m->store->wish == PLACEMENT_WISH_DECOMMISSION;
+    return !pl_store_has_label(m->store, p->settings.require) && !pl_require_is_slip(p);
 }
 
-/* A label that stores must have was asked for when replicas were there already. Nothing is done,
- * nor said, as long as no store has it: then it is a slip, and the replicas are not wrong. */
-static bool need_for_require(const struct placement *p, const struct pl_range *r,
-                             struct pl_need *need)
+/* The first of those that must leave for which there is a place, or else the first. */
+static bool need_for_leaving(const struct placement *p, const struct pl_range *r,
+                             enum pl_cause cause, struct pl_need *need)
 {
-    if (pl_require_is_slip(p))
-        return false;
     for (uint32_t i = 0; i < r->member_count; i++) {
         struct pl_member *m = &r->members[i];
-        if (pl_store_has_label(m->store, p->settings.require))
+        struct pl_need one = {.remove = m};
+        unsigned long long id = m->store->id;
+        if (!must_leave(p, m, cause))
             continue;
-        need->remove = m;
-        say(need, PL_REQUIRE, "store %llu lacks the label %s that the setting 'require' asks for",
-            (unsigned long long)m->store->id, p->settings.require);
-        find_more(p, r, m->store, 1, need);
-        return true;
+        if (cause == PL_DECOMMISSION)
+            say(&one, cause, "store %llu is decommissioning", id);
+        else
+            say(&one, cause, "store %llu lacks the label %s that the setting 'require' asks for",
+                id, p->settings.require);
+        find_more(p, r, m->store, 1, &one);
+        bool has_place = one.block != PL_BLOCK_NOBODY;
+        if (has_place || !need->is_needed)
+            *need = one;
+        if (has_place)
+            break;
     }
-    return false;
+    return need->is_needed;
 }
 
 /* Pairs that share a place if n replicas are spread over `places` as evenly as can be. */
@@ -265,8 +264,8 @@ void pl_need_find(const struct placement *p, const struct pl_range *r, struct pl
     if (need_for_lost_learner(r, ret_need) || need_for_dead(p, r, h, wants, ret_need) ||
         need_for_count(p, r, h, wants, ret_need) || need_for_learner(r, ret_need))
         return;
-    bool is_leaving = need_for_leaving(p, r, ret_need);
-    bool is_found = is_leaving || need_for_require(p, r, ret_need);
+    bool is_leaving = need_for_leaving(p, r, PL_DECOMMISSION, ret_need);
+    bool is_found = is_leaving || need_for_leaving(p, r, PL_REQUIRE, ret_need);
     if (is_found && ret_need->block != PL_BLOCK_NOBODY)
         return;
     /* What cannot be done for want of a place does not keep back what can be. */

@@ -153,6 +153,34 @@ static void test_a_slip_takes_nothing(void **state)
     rig_fini(&rig);
 }
 
+/* Two must leave, and for the first there is no place: the second does not wait for it. */
+static void leaves_where_it_can(bool is_decommission)
+{
+    static const char *const labels[] = {"node=a", "node=b", "node=b,disk=ssd", "node=c,disk=ssd"};
+    rig_init(&rig);
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+        rig_join(&rig, labels[i]);
+    placement_set(rig.p, slice_str("balance"), slice_str("off"), NULL);
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 4), 3);
+    rig_run(&rig, 30);
+    if (is_decommission) {
+        placement_wish(rig.p, 1, PLACEMENT_WISH_DECOMMISSION, NULL);
+        placement_wish(rig.p, 2, PLACEMENT_WISH_DECOMMISSION, NULL);
+    } else {
+        placement_set(rig.p, slice_str("require"), slice_str("disk=ssd"), NULL);
+    }
+    rig_run(&rig, 100);
+    assert_true(rig_is_on(r, STORES(1, 3, 4), 3));
+    rig_fini(&rig);
+}
+
+static void test_leaves_where_it_can(void **state)
+{
+    (void)state;
+    leaves_where_it_can(true);
+    leaves_where_it_can(false);
+}
+
 static void test_spreads_over_places(void **state)
 {
     (void)state;
@@ -243,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_drains_and_decommissions),
         cmocka_unit_test(test_decommission_waits_for_a_place),
         cmocka_unit_test(test_a_slip_takes_nothing),
+        cmocka_unit_test(test_leaves_where_it_can),
         cmocka_unit_test(test_spreads_over_places),
         cmocka_unit_test(test_never_two_on_a_node),
         cmocka_unit_test(test_learner_left_behind),
