@@ -261,17 +261,16 @@ void pl_need_find(const struct placement *p, const struct pl_range *r, struct pl
     struct pl_health h = pl_range_health(p, r);
     uint32_t wants = pl_range_wants(p, r);
     *ret_need = (struct pl_need){0};
-    if (need_for_lost_learner(r, ret_need) || need_for_dead(p, r, h, wants, ret_need) ||
-        need_for_count(p, r, h, wants, ret_need) || need_for_learner(r, ret_need))
-        return;
-    bool is_leaving = need_for_leaving(p, r, PL_DECOMMISSION, ret_need);
-    bool is_found = is_leaving || need_for_leaving(p, r, PL_REQUIRE, ret_need);
-    if (is_found && ret_need->block != PL_BLOCK_NOBODY)
+    bool is_found = need_for_lost_learner(r, ret_need) || need_for_dead(p, r, h, wants, ret_need) ||
+                    need_for_count(p, r, h, wants, ret_need) || need_for_learner(r, ret_need) ||
+                    need_for_leaving(p, r, PL_DECOMMISSION, ret_need);
+    if ((is_found || need_for_leaving(p, r, PL_REQUIRE, ret_need)) &&
+        ret_need->block != PL_BLOCK_NOBODY)
         return;
     /* What cannot be done for want of a place does not keep back what can be. */
     struct pl_need blocked = *ret_need;
     *ret_need = (struct pl_need){0};
-    if ((is_leaving || !need_for_spread(p, r, ret_need)) && !need_for_drain(p, r, ret_need))
+    if ((is_found || !need_for_spread(p, r, ret_need)) && !need_for_drain(p, r, ret_need))
         *ret_need = blocked;
 }
 

@@ -118,6 +118,25 @@ static void test_drains_and_decommissions(void **state)
     rig_fini(&rig);
 }
 
+/* Leaders leave although a voter is lost and nobody can take its place. */
+static void test_drains_beside_a_loss(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    for (int i = 0; i < 3; i++)
+        rig_join(&rig, "");
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 10);
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 700);
+    assert_int_equal(r->leader, r->d.members[0].replica_id);
+    assert_int_equal(placement_wish(rig.p, 1, PLACEMENT_WISH_DRAIN, NULL), 0);
+    rig_run(&rig, 30);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    assert_int_equal(r->leader, r->d.members[1].replica_id);
+    rig_fini(&rig);
+}
+
 /* Without a fourth node nothing is given up. */
 static void test_decommission_waits_for_a_place(void **state)
 {
@@ -269,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_waits_for_a_restart),
         cmocka_unit_test(test_keeps_three_behind_a_loss),
         cmocka_unit_test(test_drains_and_decommissions),
+        cmocka_unit_test(test_drains_beside_a_loss),
         cmocka_unit_test(test_decommission_waits_for_a_place),
         cmocka_unit_test(test_a_slip_takes_nothing),
         cmocka_unit_test(test_leaves_where_it_can),
