@@ -475,6 +475,16 @@ bool pl_balance(struct placement *p)
     return has_begun;
 }
 
+/* As find_target() judges: now, or once `to` is less busy. */
+static bool may_go(const struct placement *p, const struct pl_range *r, const struct pl_store *from,
+                   const struct pl_store *to)
+{
+    enum pl_no no = pl_pick_judge(p, r, from, to);
+    struct pl_closeness now = pl_closeness_of(p, r, NULL, NULL, NULL);
+    struct pl_closeness then = pl_closeness_of(p, r, from, to, NULL);
+    return (no == PL_NO_NOT || no == PL_NO_BUSY) && pl_closeness_compare(&then, &now) <= 0;
+}
+
 bool pl_balance_may_gain(const struct placement *p, const struct pl_store *s)
 {
     struct round b = {.p = (struct placement *)p,
@@ -487,9 +497,24 @@ bool pl_balance_may_gain(const struct placement *p, const struct pl_store *s)
         const struct pl_store *to = is_from ? other : s;
         for (uint32_t k = 0; pl_store_takes_part(other) && other != s && k < from->count; k++) {
             const struct pl_range *r = from->ranges[k];
-            if (is_gain(&b, from, to, (double)r->bytes + PL_RANGE_OVERHEAD))
+            if (is_gain(&b, from, to, (double)r->bytes + PL_RANGE_OVERHEAD) &&
+                may_go(p, r, from, to))
                 return true;
         }
+    }
+    return false;
+}
+
+bool pl_balance_may_hand(const struct placement *p, const struct pl_store *s, bool is_from)
+{
+    struct round b = {.p = (struct placement *)p,
+                      .band = (double)p->settings.balance_permille / 1000};
+    pl_means_find(p, &b.means);
+    for (uint32_t i = 0; i < p->store_count; i++) {
+        const struct pl_store *other = p->by_id[i];
+        if (other != s && (is_from ? pl_store_may_lead(other) : pl_store_takes_part(other)) &&
+            is_lead_gain(&b, is_from ? s : other, is_from ? other : s))
+            return true;
     }
     return false;
 }

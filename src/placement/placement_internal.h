@@ -520,8 +520,11 @@ bool pl_shape_range(struct placement *p, struct pl_range *r);
  * Nothing is said of one that is neither. */
 void pl_shape_text(const struct placement *p, const struct pl_range *r, struct buf *text);
 
-/* Could a move of the least of the replicas that may go bring store `s` nearer to its part? */
+/* Could a move of one of the replicas that may go bring store `s` nearer to its part? */
 bool pl_balance_may_gain(const struct placement *p, const struct pl_store *s);
+/* Is there a store with so few leaders that one of `s` should go there (`is_from`), or with so
+ * many that one of them should come? */
+bool pl_balance_may_hand(const struct placement *p, const struct pl_store *s, bool is_from);
 
 /* For people: "12.3 MiB"; "9 min 40 s"; a place in the space of keys as 'key' or 7/'key' (of
  * keyspace 7), or `at_edge` where it is its beginning or end. */

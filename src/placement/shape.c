@@ -79,13 +79,18 @@ static bool split_for_load(struct placement *p, struct pl_range *r)
 /* ---- merge ------------------------------------------------------------------------------------
  */
 
+static uint32_t cold_qps(const struct placement *p)
+{
+    return (uint32_t)(p->settings.split_qps / 8);
+}
+
 static bool is_small_and_cold(const struct placement *p, const struct pl_range *r)
 {
     uint64_t after_ms = p->settings.merge_after_us / 1000;
     if (PLANTED(merged_at_once))
         return r->bytes < p->settings.merge_bytes;
     return r->small_since_ms != 0 && p->now_ms - r->small_since_ms >= after_ms &&
-           !was_shaped_lately(p, r) && r->qps <= p->settings.split_qps / 8;
+           !was_shaped_lately(p, r) && r->qps <= cold_qps(p);
 }
 
 static uint32_t merges_running(const struct placement *p)
@@ -179,6 +184,8 @@ static const char *split_obstacle(const struct placement *p, const struct pl_ran
         return "its leader found no key to split at: one key alone may be what is asked for";
     if (was_shaped_lately(p, r) && r->was_merged && r->bytes < 2 * p->settings.split_bytes)
         return "it was merged lately, and rests (setting merge-after)";
+    if (p->now_ms < r->retry_ms)
+        return "it rests after what failed (what ended last: below), and is tried again";
     if (!is_whole(p, r))
         return "it is split once all of its voters are there";
     return NULL;
@@ -225,7 +232,9 @@ static void text_of_merge(const struct placement *p, const struct pl_range *r, s
     uint64_t for_ms = MIN(small_for_ms(p, r), small_for_ms(p, right));
     buf_printf(text, "small, like its right neighbour %llu: they are merged ",
                (unsigned long long)right->id);
-    if (for_ms >= after_ms) {
+    if (for_ms >= after_ms && MAX(r->qps, right->qps) > cold_qps(p)) {
+        buf_printf(text, "once neither is asked more than %u times a second\n", cold_qps(p));
+    } else if (for_ms >= after_ms) {
         buf_append_str(text, "in their turn\n");
     } else {
         buf_append_str(text, "if both stay so, and cold, for ");

@@ -81,8 +81,8 @@ static void put_share(const struct placement *p, const struct pl_store *s, struc
     double band = (double)p->settings.balance_permille / 1000;
     bool is_out = part > 1 + band || part < 1 - band;
     const char *verdict = is_out && !pl_balance_may_gain(p, s)
-                              ? "outside of the band, but no range is small enough for a move to "
-                                "bring it nearer: it is left alone"
+                              ? "outside of the band, but no replica is small enough, or has the "
+                                "place, for a move to bring it nearer: it is left alone"
                           : part > 1 + band ? "above the band: replicas leave it"
                           : part < 1 - band ? "below the band: replicas come to it"
                                             : "inside the band: it is left alone";
@@ -111,11 +111,18 @@ static void put_leads(const struct placement *p, const struct pl_store *s, struc
     }
     double slack = MAX(0.5, (double)p->settings.balance_permille / 1000 * m.leaders);
     double leads = (double)s->leaders + s->leads_in - s->leads_out;
+    bool is_high = leads > m.leaders + slack, is_low = leads < m.leaders - slack;
+    const char *verdict = "";
+    if ((is_high || is_low) && !pl_balance_may_hand(p, s, is_high))
+        verdict = ": left alone, as no other store differs from it by two";
+    else if (is_high)
+        verdict = ": some are handed over, if a range of it can be led by an emptier one";
+    else if (is_low)
+        verdict = ": some come, if a range of it is led by a fuller one";
     buf_printf(text, "leaders: it leads %.0f, the mean is %.1f; left alone from %.1f to %.1f%s\n",
-               leads, m.leaders, m.leaders - slack, m.leaders + slack,
-               leads > m.leaders + slack   ? ": some are handed over"
-               : leads < m.leaders - slack ? ": some come, if a range of it is led by a fuller one"
-                                           : "");
+               leads, m.leaders, m.leaders - slack, m.leaders + slack, verdict);
+    if (!p->settings.balance)
+        buf_append_str(text, "  but balancing is switched off (setting balance)\n");
 }
 
 /* The fullest store's ranges, each with why it does not come here: counted. */

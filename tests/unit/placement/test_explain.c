@@ -306,6 +306,52 @@ static void test_why_not(void **state)
     end();
 }
 
+/* What is out of its band and cannot come nearer is not said to be on its way. */
+static void test_why_not_of_what_rests(void **state)
+{
+    (void)state;
+    begin(3);
+    rig.stores[0].capacity = rig.stores[0].free_bytes = UINT64_C(1) << 36;
+    for (uint64_t i = 0; i < 7; i++) {
+        char start[8] = {(char)('a' + i)};
+        char last[8] = {(char)('b' + i)};
+        rig_range(&rig, 2 + i, start, last, STORES(1, 2, 3), 3)->bytes = 40 << 20;
+    }
+    rig_run(&rig, 100);
+    for (uint64_t store = 1; store <= 3; store++) {
+        why_not(store);
+        want("outside of the band, but no replica is small enough, or has the place");
+        never("replicas leave it");
+        never("replicas come to it");
+        never("some are handed over");
+        never("some come");
+        want("the mean is 2.3");
+    }
+    end();
+}
+
+/* Of a split that failed, and of small ranges that are not cold. */
+static void test_explains_what_waits(void **state)
+{
+    (void)state;
+    begin(3);
+    placement_set(rig.p, slice_str("merge-after"), slice_str("60s"), NULL);
+    struct rig_range *r = rig_range(&rig, 2, "aaaaaa", "bbbbbb", STORES(1, 2, 3), 3);
+    rig_range(&rig, 3, "bbbbbb", "cccccc", STORES(1, 2, 3), 3);
+    r->qps = 1000;
+    rig_run(&rig, 100);
+    explain(2);
+    want("they are merged once neither is asked more than 312 times a second");
+    rig.refuse = ERR_INVALID;
+    r->bytes = 200 << 20;
+    rig_run(&rig, 10);
+    explain(2);
+    want("large: it has 200.0 MiB; ");
+    never("once all of its voters are there");
+    want("it rests after what failed");
+    end();
+}
+
 static void test_plans(void **state)
 {
     (void)state;
@@ -358,6 +404,8 @@ int main(void)
         cmocka_unit_test(test_restart_safe),
         cmocka_unit_test(test_explains_obstacles),
         cmocka_unit_test(test_why_not),
+        cmocka_unit_test(test_why_not_of_what_rests),
+        cmocka_unit_test(test_explains_what_waits),
         cmocka_unit_test(test_plans),
     };
     return cmocka_run_group_tests_name("explain", tests, NULL, NULL);
