@@ -50,8 +50,8 @@
 enum {
     KEY_MAX = 64,
     PREFIX_MAX = 8,
-    SLOW_MAX = 10000, /* that are listed */
-    TICK_US = 1000,   /* with --rate, who is due is looked for so often */
+    SLOW_MAX = 1 << 20, /* that are listed */
+    TICK_US = 1000,     /* with --rate, who is due is looked for so often */
     CLIENTS_MAX = 4096,
     PAD_MAX = 1 << 16,
     BUCKET_US = 100000,

@@ -41,6 +41,7 @@ from harness import clients, history, workloads  # pylint: disable=wrong-import-
 PREFIX = "bench:"
 SETTLE_S = 600  # until a cluster must be even and quiet
 WATCHED_S = 3500  # a run of torture at most
+SLOW_LISTED = 1 << 20  # operations that torture lists at most
 SMALL_SETTINGS = {"split": "off", "merge": "off"}
 SMALL_RANGES = 12
 
@@ -97,6 +98,12 @@ class Puts:
         self.thread.start()
 
     def run(self):
+        try:
+            self.work()
+        except Exception as error:  # pylint: disable=broad-except
+            self.failed = f"{type(error).__name__}: {error}"
+
+    def work(self):
         seed = 1000
         while not self.is_over.is_set() and self.failed is None:
             seed += 1
@@ -108,7 +115,8 @@ class Puts:
 
     def stop(self):
         self.is_over.set()
-        self.thread.join(60)
+        self.thread.join(90)
+        check(not self.thread.is_alive(), "puts hang")
         check(self.failed is None and self.done > 0, "puts failed:", self.failed)
         return self.done
 
@@ -148,6 +156,7 @@ class Loads:
         self.torture.process.send_signal(signal.SIGTERM)
         figures = self.torture.result()
         self.slow = self.torture.slow
+        check(len(self.slow) < SLOW_LISTED, "more operations were slow than are listed")
         say("registers:", self.registers.stop(), "operations, linearizable, none failed")
         say("torture:", figures)
         check(figures["undetermined"] == 0 and figures["refused"] == 0, "operations failed")
