@@ -74,6 +74,12 @@ static struct pl_member *find_dead(const struct placement *p, const struct pl_ra
     return NULL;
 }
 
+bool pl_may_make_room(const struct placement *p, const struct pl_range *r,
+                      const struct pl_member *m)
+{
+    return pl_store_takes_part(m->store) && p->nodes_not_down <= r->member_count;
+}
+
 static bool need_for_dead(const struct placement *p, const struct pl_range *r, struct pl_health h,
                           uint32_t wants, struct pl_need *need)
 {
@@ -93,10 +99,7 @@ static bool need_for_dead(const struct placement *p, const struct pl_range *r, s
             ? placement_store_state_name(dead->store->state, dead->store->wish)
             : "up, but the replica does not answer");
     find_more(p, r, dead->store, 1, need);
-    if (need->block == PL_BLOCK_NOBODY && dead->store->state == PLACEMENT_STORE_UP &&
-        dead->store->wish == PLACEMENT_WISH_NONE && p->nodes_not_down <= r->member_count) {
-        /* A damaged replica on the only store that could have another: it makes room. It did
-         * not count any more, so nothing is lost by that. */
+    if (need->block == PL_BLOCK_NOBODY && pl_may_make_room(p, r, dead)) {
         need->block = pl_may_send(p, r) ? PL_BLOCK_NOT : PL_BLOCK_BUSY;
         need->is_in_place = true;
         need->add[0] = dead->store;

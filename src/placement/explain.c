@@ -171,7 +171,8 @@ static void put_nobody(const struct pl_need *need, struct buf *text)
         buf_printf(text, ", or take it back: holdfast node undrain %llu\n", U(from->id));
     else if (need->cause == PL_REQUIRE)
         buf_append_str(text, ", or change the setting 'require'\n");
-    else if (from != NULL && from->state != PLACEMENT_STORE_REMOVED)
+    else if (from != NULL && from->state != PLACEMENT_STORE_REMOVED &&
+             from->state != PLACEMENT_STORE_UP)
         buf_printf(text, ", or bring store %llu back\n", U(from->id));
     else
         buf_append_str(text, "\n");
@@ -193,10 +194,11 @@ static bool put_silent(const struct placement *p, const struct pl_range *r, stru
         buf_printf(text, "%s%llu is silent: if it does not come back within ",
                    is_up ? "its replica on store " : "store ", U(m->store->id));
         pl_text_time(text, down_after_ms - MIN(down_after_ms, silent_ms));
-        buf_printf(text, " (setting store-down-after), its replica is made anew %s\n",
-                   pl_pick(p, r, m->store, NULL) != NULL
-                       ? "on another store"
-                       : "as soon as another store may take it; none may now: see below");
+        const char *where = pl_pick(p, r, m->store, NULL) != NULL ? "on another store"
+                            : pl_may_make_room(p, r, m)
+                                ? "in its place, as no other store may take it"
+                                : "as soon as another store may take it; none may now: see below";
+        buf_printf(text, " (setting store-down-after), its replica is made anew %s\n", where);
         has_any = true;
     }
     return has_any;

@@ -491,6 +491,11 @@ struct pl_need {
 /* What is wrong with the range, and what would mend it. */
 void pl_need_find(const struct placement *p, const struct pl_range *r, struct pl_need *ret_need);
 
+/* A damaged replica on the only store that could have another makes room: it does not count any
+ * more, so nothing is lost by that. */
+bool pl_may_make_room(const struct placement *p, const struct pl_range *r,
+                      const struct pl_member *m);
+
 /* Begin what the range needs. True: it needs something that cannot be begun for a limit:
  * look again soon. */
 bool pl_check_range(struct placement *p, struct pl_range *r);

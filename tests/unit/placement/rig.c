@@ -245,7 +245,9 @@ static void beat_range(struct rig *rig, struct rig_range *r)
             .match_index = m->replica_id == r->stuck ? 0
                            : r->is_young             ? 20
                                                      : 1000,
-            .contact_age_ms = is_lost ? 100000 : 10,
+            .contact_age_ms = m->replica_id == r->mute ? r->mute_ms
+                              : is_lost                ? 100000
+                                                       : 10,
         };
     }
     r->d.start = slice_of(r->start, r->start_len);

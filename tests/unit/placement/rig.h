@@ -21,7 +21,9 @@ struct rig_range {
     uint64_t bytes;
     uint32_t qps;
     uint64_t stuck; /* a learner that never catches up: its replica id */
-    bool is_young;  /* its log is short */
+    uint64_t mute;  /* a replica that does not answer, and for how long */
+    uint32_t mute_ms;
+    bool is_young; /* its log is short */
     bool is_gone;
 };
 

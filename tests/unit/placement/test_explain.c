@@ -123,6 +123,30 @@ static void test_explains_silence(void **state)
     end();
 }
 
+/* A replica that does not answer, though its store does: where another one comes, what to do. */
+static void test_explains_a_mute_replica(void **state)
+{
+    (void)state;
+    begin(3);
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 70);
+    r->mute = r->d.members[2].replica_id;
+    r->mute_ms = 100000;
+    rig_run(&rig, 5);
+    explain(2);
+    want("its replica on store 3 is silent: if it does not come back within 8 min 20 s");
+    want("made anew in its place, as no other store may take it");
+    rig_join(&rig, "");
+    rig.stores[3].free_bytes = 0;
+    r->mute_ms = 700000;
+    rig_run(&rig, 5);
+    explain(2);
+    want("needed (repair): its replica on store 3 is lost: the store is up, but");
+    want("no store may take the replica");
+    never("bring store 3 back");
+    end();
+}
+
 /* Each hint is one that fits: a store that leaves is taken back, a lost one brought back. */
 static void test_explains_want_of_a_place(void **state)
 {
@@ -397,6 +421,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_explains_a_range),
         cmocka_unit_test(test_explains_silence),
+        cmocka_unit_test(test_explains_a_mute_replica),
         cmocka_unit_test(test_explains_want_of_a_place),
         cmocka_unit_test(test_explains_load),
         cmocka_unit_test(test_explains_a_stuck_learner),
