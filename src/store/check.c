@@ -116,9 +116,10 @@ static void on_step(void *data, int status, uint64_t bytes, bool is_done, const 
         return;
     }
     if (status != 0) {
-        check_fail(c, err->msg);
+        struct err note = *err; /* it goes with the check */
+        check_fail(c, note.msg);
         if (status == ERR_CORRUPT)
-            replica_damage(r, "read for a check", err);
+            replica_damage(r, "read for a check", &note);
         return;
     }
     c->bytes += bytes;

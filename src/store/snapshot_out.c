@@ -355,9 +355,10 @@ static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
     }
     if (status != 0) {
         struct replica *r = o->replica;
-        out_fail(o, status, err->msg);
+        struct err note = *err; /* it goes with the snapshot */
+        out_fail(o, status, note.msg);
         if (status == ERR_CORRUPT)
-            replica_damage(r, "read for a snapshot", err);
+            replica_damage(r, "read for a snapshot", &note);
         return;
     }
     if (!keep_chunk(o, chunk)) {

@@ -238,6 +238,49 @@ static void test_ends_with_the_replica(void **state)
     rig_close(&rig);
 }
 
+struct largest {
+    char path[ENV_PATH_MAX];
+    uint64_t size;
+};
+
+static void find_largest(void *data, const char *path, uint64_t size)
+{
+    struct largest *largest = data;
+    if (strstr(path, ".tbl") == NULL || size <= largest->size)
+        return;
+    snprintf(largest->path, sizeof largest->path, "%s", path);
+    largest->size = size;
+}
+
+/* What is rotten is found by the check that reads it, and ends the store's service. */
+static void test_meets_rot(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    size_t odd = (leader + 1) % 3;
+    struct sim_disk *disk = sim_node_disk(rig.nodes[odd]);
+    struct largest users = {.size =
+                                0}; /* a table; what the store reads at its start is in another */
+    put_large(&rig, leader);
+    rig_simple(&rig, odd, REQUEST_FLUSH);
+    rig_run(&rig, 1000 * RIG_MS);
+    rig_crash(&rig, odd, SIM_CRASH_KILL); /* its blocks are in no cache */
+    sim_disk_each_file(disk, find_largest, &users);
+    sim_disk_flip_bit(disk, users.path, 8 * (users.size / 4));
+    assert_int_equal(rig_start(&rig, odd, NULL), 0);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(result_of_check(&rig, odd, 11)->status, 0); /* nobody has read it yet */
+    uint64_t index = check_now(&rig, leader);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(result_of_check(&rig, leader, index)->check.state, CHECK_DONE);
+    struct rig_answer *a = result_of_check(&rig, odd, index);
+    assert_int_equal(a->status, ERR_UNAVAILABLE);
+    assert_string_equal(a->text, "this store is damaged");
+    rig_close(&rig);
+}
+
 static void on_written(struct lsm_flush_op *op, int status)
 {
     *(int *)op->data = status;
@@ -283,13 +326,10 @@ static void test_a_difference_shows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_alike),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_rate_and_busy),
-        cmocka_unit_test(test_behind_and_restarted),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_ends_with_the_replica),
-        cmocka_unit_test(test_a_difference_shows),
+        cmocka_unit_test(test_all_alike),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_rate_and_busy), cmocka_unit_test(test_behind_and_restarted),
+        cmocka_unit_test(test_kept),          cmocka_unit_test(test_ends_with_the_replica),
+        cmocka_unit_test(test_meets_rot),     cmocka_unit_test(test_a_difference_shows),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
 }
