@@ -392,7 +392,7 @@ def decommission(c, args, report):
     victim = wait_until("stores", 20, lambda: Standing(c).stores)[-1]["store_id"]
     window = Window()
     say("decommission of store", victim)
-    c.ok("node", "decommission", str(victim))
+    c.ok("node", "decommission", str(victim), "--yes")
     began = time.monotonic()
     wait_until("its replicas have left", SETTLE_S, lambda: (lambda told: told and all(
         s["store_id"] != victim or s["state"] == "removed" for s in told["stores"]))(
