@@ -295,11 +295,13 @@ static void peer_timer(struct env_timer *timer)
 
 /* ---- reading ---------------------------------------------------------------------- */
 
-/* What it does not read would grow old on its way, and the store would not know. */
+/* What it does not read would grow old on its way, and the store would not know. With as many as
+ * requests_max it reads no more until half of them are answered: so one fewer. */
 static void peer_set_window_max(struct client_peer *peer, uint32_t requests_max)
 {
     uint32_t most = peer->client->options.in_flight_max;
-    peer->window_max = requests_max == 0 ? most : MIN(most, requests_max);
+    uint32_t is_read = MAX(requests_max, UINT32_C(2)) - 1;
+    peer->window_max = requests_max == 0 ? most : MIN(most, is_read);
     peer->window = MIN(peer->window, peer->window_max);
 }
 

@@ -288,11 +288,11 @@ static void test_hopeless_is_not_sent(void **state)
 }
 
 /* How much a store can take shows bit by bit: by windows that were full and were answered. And it
- * is never more than the store reads of a connection. */
+ * is never so much that the store stops reading the connection. */
 static void test_window_begins_small(void **state)
 {
     (void)state;
-    requests_max = 560;
+    requests_max = 561;
     start(OPS_MAX);
     requests_max = 0;
     get("a", 0);
