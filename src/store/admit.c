@@ -280,6 +280,8 @@ void admit_on_client_gone(struct store *store, uint64_t client)
         let_go(a, client, w->to.held_bytes);
         waiter_free(a, w);
     }
+    if (a->held_count == 0) /* or the time until somebody comes would count as work */
+        rate_note(&a->done, env_turn_us(store->env), 0, true);
 }
 
 void admit_check(const struct store *store)

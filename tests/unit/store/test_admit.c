@@ -199,6 +199,40 @@ static void test_pace_of_a_burst(void **state)
     rig_close(&rig);
 }
 
+/* A client goes that has all that is held, in line: the time until others come is not held
+ * against them. */
+static void test_idle_is_no_work(void **state)
+{
+    enum { GONE = 77, TIMES = 20, PACE = 1000 };
+    struct rig rig;
+    struct buf body;
+    (void)state;
+    rig_open(&rig, 1);
+    size_t leader = start(&rig);
+    struct store *store = rig.stores[leader];
+    struct admit *a = &store->admit;
+    struct request request = {.id = 1, .kind = REQUEST_GET, .timeout_ms = 1000};
+    request.get.key = slice_str("k");
+    buf_init(&body, 256);
+    request_encode(&body, &request);
+    rig_run(&rig, 100 * RIG_MS);
+    a->done.per_s = PACE;
+    for (int i = 0; i < TIMES; i++) {
+        uint64_t now_us = env_turn_us(store->env);
+        struct answer_to to = {
+            .client = GONE, .began_us = now_us, .deadline_us = now_us + 1000 * RIG_MS};
+        assert_int_equal(a->held_count, 0);
+        a->turn_left = 0;
+        assert_false(admit_request(store, &to, &request, buf_slice(&body)));
+        assert_int_equal(a->held_count, 1);
+        admit_on_client_gone(store, GONE);
+        rig_run(&rig, 1000 * RIG_MS);
+    }
+    assert_int_equal(a->done.per_s, PACE);
+    buf_fini(&body);
+    rig_close(&rig);
+}
+
 /* What an owner must hear as an error when it is opened. */
 static void test_bad_option(void **state)
 {
@@ -217,13 +251,10 @@ static void test_bad_option(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flood_starves_nobody),
-        cmocka_unit_test(test_room_for_others),
-        cmocka_unit_test(test_too_late_is_refused_early),
-        cmocka_unit_test(test_client_goes),
-        cmocka_unit_test(test_stall_is_forgotten),
-        cmocka_unit_test(test_pace_of_a_burst),
-        cmocka_unit_test(test_bad_option),
+        cmocka_unit_test(test_flood_starves_nobody),      cmocka_unit_test(test_room_for_others),
+        cmocka_unit_test(test_too_late_is_refused_early), cmocka_unit_test(test_client_goes),
+        cmocka_unit_test(test_stall_is_forgotten),        cmocka_unit_test(test_pace_of_a_burst),
+        cmocka_unit_test(test_idle_is_no_work),           cmocka_unit_test(test_bad_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
