@@ -89,7 +89,7 @@ static bool has_room(const struct admit *a, const struct holder *h, size_t bytes
 
 static void hold(struct admit *a, struct holder *h, struct answer_to *to, size_t bytes)
 {
-    if (a->held_count == 0) /* from when it comes: answers of many leave at once */
+    if (a->held_count + 1 == RATE_MANY) /* from when they come: answers of many leave at once */
         rate_note(&a->done, to->began_us, 0, false);
     to->held_bytes = bytes;
     a->active += h->count == 0;

@@ -9,7 +9,8 @@
  * A queue that is now and then empty says nothing of what could be done: such a window
  * does not count. But one that was emptied of many sooner than was to be expected says that
  * it is faster than in worse times (it stood still), which would be held against all who
- * come now.
+ * come now. Who adds to a queue of RATE_MANY says so, taking none: the window begins then, not
+ * when the first of them leaves. Of fewer that says how long one takes, not what could be done.
  *
  * Units   microseconds; items a second.
  * Threads pure.

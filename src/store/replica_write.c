@@ -84,7 +84,8 @@ void replica_write(struct replica *r, struct write_op *op)
     }
     op->is_counted = true;
     r->writes_under_way++;
-    rate_note(&r->write_rate, env_turn_us(r->store->env), 0, false);
+    if (r->writes_under_way >= RATE_MANY)
+        rate_note(&r->write_rate, env_turn_us(r->store->env), 0, false);
     replica_wake(r);
 }
 
