@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import subprocess
+import time
 
 from cluster import BIN, Cluster, check, main, wait_until
 
@@ -70,6 +71,28 @@ def test_incomplete():
         check(range_check(c, want=0)["verdict"] == "alike")
 
 
+def test_all_of_them():
+    """A range that is split while those before it are checked is checked whole."""
+    with Cluster() as c:
+        fill(c, 300)
+        wait_until("three replicas", 30, lambda: all(
+            len(r["replicas"]) == 3 for r in c.json("range", "list")["ranges"]))
+        c.ok("range", "split", "key00100")
+        away = next(i for i in range(1, 4) if i not in (
+            {r["leader"] for r in c.json("range", "list")["ranges"]} | {c.leader()}))
+        c.local("kill", str(away))  # whom the check of each waits for
+        checking = subprocess.Popen(
+            [f"{BIN}/holdfast", "range", "check", "--all", "--json", "--endpoints", c.endpoints],
+            stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        c.ok("range", "split", "key00200")
+        want = [r["id"] for r in c.json("range", "list")["ranges"]]
+        told, _ = checking.communicate(timeout=120)
+        checked = [json.loads(line)["range_id"] for line in told.splitlines()]
+        check(len(want) == 3 and checked == want, "checked", checked, "of", want)
+        check(checking.returncode == 4, checking.returncode)
+
+
 def falsify(c, victim, *args):
     c.local("kill", str(victim))
     subprocess.run([f"{BIN}/falsify", engine_of(c, victim), *args], check=True, timeout=60)
@@ -132,4 +155,5 @@ def test_difference_of_the_leader():
 
 
 if __name__ == "__main__":
-    main(test_alike, test_incomplete, test_difference, test_difference_of_the_leader)
+    main(test_alike, test_incomplete, test_all_of_them, test_difference,
+         test_difference_of_the_leader)

@@ -534,7 +534,7 @@ static int check_ranges(struct checks *checks, uint64_t range_id, bool is_all)
     struct hf_call call = cli_call(checks->cli);
     int exit_code = EXIT_DONE;
     if (is_all) {
-        exit_code = ranges_walk(checks->cli, checks->client, check_next, checks);
+        exit_code = ranges_walk(checks->cli, checks->client, true, check_next, checks);
     } else if (range_id != 0) {
         exit_code = ranges_one(checks->cli, checks->client, range_id, &status);
     } else {

@@ -157,8 +157,11 @@ struct walk {
     void *data;
     struct hf_result *held[WALK_HELD]; /* owned, in the order of their keys */
     size_t held_count;
+    bool is_at_once;   /* none is held */
     bool is_begun;     /* some were handed on, and cannot be taken back */
+    bool is_over;      /* the last one was found */
     uint64_t until_ms; /* stores that contradict each other are asked again until then */
+    size_t raw_len;    /* the end of what was handed on last */
     uint8_t raw[PLACE_MAX];
 };
 
@@ -177,12 +180,13 @@ static void walk_drop(struct walk *w)
 static struct hf_bytes walk_place(struct walk *w)
 {
     const struct hf_info *last = walk_last(w);
-    if (last == NULL) {
+    if (last != NULL)
+        return last->range_end;
+    if (!w->is_begun) {
         w->raw[0] = USER_PREFIX;
-        return (struct hf_bytes){w->raw, 1};
+        w->raw_len = 1;
     }
-    memcpy(w->raw, last->range_end.data, last->range_end.len);
-    return (struct hf_bytes){w->raw, last->range_end.len};
+    return (struct hf_bytes){w->raw, w->raw_len};
 }
 
 static bool begins_before_end(const struct hf_info *info, const struct hf_info *last)
@@ -193,8 +197,12 @@ static bool begins_before_end(const struct hf_info *info, const struct hf_info *
 static int walk_hand_on(struct walk *w)
 {
     struct hf_result *first = w->held[0];
+    struct hf_bytes end = first->info->range_end;
     int exit_code = w->each(w->data, first->info);
     w->is_begun = true;
+    w->raw_len = MIN(end.len, sizeof w->raw);
+    if (end.len > 0)
+        memcpy(w->raw, end.data, w->raw_len);
     memmove(&w->held[0], &w->held[1], --w->held_count * sizeof w->held[0]);
     hf_result_free(first);
     return exit_code;
@@ -227,21 +235,18 @@ static int walk_take(struct walk *w, struct hf_result *found)
     }
     int exit_code = w->held_count == WALK_HELD ? walk_hand_on(w) : EXIT_DONE;
     w->held[w->held_count++] = found;
-    return exit_code;
+    w->is_over = is_last(info->range_end) || info->range_end.len > sizeof w->raw;
+    return w->is_at_once ? walk_hand_on(w) : exit_code;
 }
 
-static bool walk_is_over(const struct walk *w)
+int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, ranges_each each,
+                void *data)
 {
-    const struct hf_info *last = walk_last(w);
-    return last != NULL && (is_last(last->range_end) || last->range_end.len > sizeof w->raw);
-}
-
-int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, void *data)
-{
-    struct walk w = {.cli = cli, .client = client, .each = each, .data = data};
+    struct walk w = {
+        .cli = cli, .client = client, .is_at_once = is_at_once, .each = each, .data = data};
     int exit_code = EXIT_DONE;
     w.until_ms = cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : WAIT_MS);
-    for (uint32_t n = 0; exit_code == EXIT_DONE && !walk_is_over(&w); n++) {
+    for (uint32_t n = 0; exit_code == EXIT_DONE && !w.is_over; n++) {
         struct hf_result *found = NULL;
         int rv = n == RANGES_MAX ? HF_OK : ask_range(cli, client, 0, walk_place(&w), &found);
         if (n == RANGES_MAX)
@@ -447,7 +452,7 @@ static int show_list(struct cli *cli)
 {
     struct listing list = {.cli = cli};
     listing_begin(&list);
-    return listing_end(&list, ranges_walk(cli, cli_client(cli), listing_add, &list));
+    return listing_end(&list, ranges_walk(cli, cli_client(cli), false, listing_add, &list));
 }
 
 static int run_list(struct cli *cli, int argc, const char *const *argv)
