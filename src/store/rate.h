@@ -9,8 +9,9 @@
  * A queue that is now and then empty says nothing of what could be done: such a window
  * does not count. But one that was emptied of many sooner than was to be expected says that
  * it is faster than in worse times (it stood still), which would be held against all who
- * come now. Who adds to a queue of RATE_MANY says so, taking none: the window begins then, not
- * when the first of them leaves. Of fewer that says how long one takes, not what could be done.
+ * come now; or, while nothing is known, how fast it is at least. Who adds to a queue of
+ * RATE_MANY says so, taking none: the window begins then, not when the first of them leaves.
+ * Of fewer that says how long one takes, not what could be done.
  *
  * Units   microseconds; items a second.
  * Threads pure.
@@ -39,8 +40,8 @@ static inline void rate_note(struct rate *r, uint64_t now_us, uint32_t taken, bo
 {
     uint64_t passed_us = r->since_us == 0 ? 0 : now_us - r->since_us;
     r->count += taken;
-    bool is_faster =
-        is_empty && passed_us > 0 && r->count >= RATE_MANY && rate_wait_us(r, r->count) > passed_us;
+    bool is_faster = is_empty && passed_us > 0 && r->count >= RATE_MANY &&
+                     (r->per_s == 0 || rate_wait_us(r, r->count) > passed_us);
     if (passed_us >= RATE_WINDOW_US || is_faster) {
         uint64_t sample = MAX(r->count * 1000000 / passed_us, UINT64_C(1));
         r->per_s = r->per_s == 0 ? sample : (r->per_s + sample + 1) / 2;

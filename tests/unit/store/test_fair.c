@@ -205,6 +205,19 @@ static void test_rate(void **state)
     assert_in_range(r.per_s, 10000, 64000);
 }
 
+/* What is known of calm times stands beside the first bad window. */
+static void test_rate_of_calm_times(void **state)
+{
+    struct rate r = {0};
+    (void)state;
+    rate_note(&r, 1000, 0, false);
+    rate_note(&r, 3000, RATE_MANY, true);
+    assert_int_equal(r.per_s, 16000);
+    rate_note(&r, 4000, 0, false);
+    rate_note(&r, 104000, 10, false);
+    assert_in_range(r.per_s, 8000, 8100);
+}
+
 /* A queue that was trimmed is as good as new. */
 static void test_trim(void **state)
 {
@@ -237,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_rate_of_calm_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
