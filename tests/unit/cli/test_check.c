@@ -153,9 +153,10 @@ void cli_table_print(struct cli_table *table, struct buf *out)
     (void)table, (void)out;
 }
 
-int ranges_walk(struct cli *cli, struct hf_client *client, ranges_each each, void *data)
+int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, ranges_each each,
+                void *data)
 {
-    (void)client, (void)each, (void)data;
+    (void)client, (void)is_at_once, (void)each, (void)data;
     return cli_error(cli, "not here");
 }
 
