@@ -444,7 +444,7 @@ const struct cli_command node_commands[] = {
     {"remove", run_remove, NULL, "STORE", "forget one that is down for good, or holds nothing",
      "  holdfast node remove 2\n  holdfast node remove 2 --yes"},
     {"restart-safe", run_restart_safe, NULL, "STORE",
-     "may it be stopped for a while, so that every range goes on?",
+     "tell whether it may be stopped for a while and every range go on",
      "  holdfast node restart-safe 2\n\n0: yes; 1: no, or nobody can tell, and why"},
     {0},
 };
