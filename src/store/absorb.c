@@ -431,6 +431,8 @@ void absorb_end_install(struct replica *r, bool is_durable)
         replicas_remove(&store->replicas, other);
         replica_free(other);
         has_gone = true;
+        store->has_left_replay = true; /* it may have been the last one to replay */
+        store_wake(store);
     }
     if (has_gone)
         store_on_replica_gone(store);

@@ -31,15 +31,27 @@ static const uint32_t replica_successors[] = {
     [REPLICA_MERGED] = 0,
 };
 
+/* One that runs tells the store itself; of one that is merged or removed while it replays, a
+ * store that waits for it would not hear. */
+static void leave_replay(struct store *store, bool is_running)
+{
+    ASSERT(store->replaying > 0);
+    store->replaying--;
+    if (is_running)
+        return;
+    store->has_left_replay = true;
+    store_wake(store);
+}
+
 void replica_move(struct replica *r, enum replica_state to)
 {
     ASSERT(replica_successors[r->state] & BIT(to));
     ASSERT(to != REPLICA_RUNNING || r->range != NULL);
     ASSERT(to != REPLICA_RUNNING || r->cons != NULL || r->nap.parked != NULL);
     ASSERT(to != REPLICA_BLANK || r->range == NULL);
-    ASSERT(r->state != REPLICA_REPLAYING || r->store->replaying > 0);
     r->store->replaying += to == REPLICA_REPLAYING;
-    r->store->replaying -= r->state == REPLICA_REPLAYING;
+    if (r->state == REPLICA_REPLAYING)
+        leave_replay(r->store, to == REPLICA_RUNNING);
     r->state = to;
 }
 

@@ -43,11 +43,16 @@ void store_fail(struct store *store, const char *what, const struct err *err)
     env_fatal(store->env, "%s: %s", what, err->msg);
 }
 
+static void check_replay(struct store *store)
+{
+    if (store->state == STORE_REPLAYING && store->replaying == 0)
+        store_move(store, STORE_RUNNING);
+}
+
 void store_on_replica_running(struct replica *r)
 {
     struct store *store = r->store;
-    if (store->state == STORE_REPLAYING && store->replaying == 0)
-        store_move(store, STORE_RUNNING);
+    check_replay(store);
     clock_on_replica(r); /* consensus began anew, and knows nothing of it */
     replica_wake(r);
 }
@@ -205,6 +210,9 @@ static void store_turn(struct env_task *task)
     struct store *store = task->data;
     struct list woken;
     struct list *link;
+    if (store->has_left_replay)
+        check_replay(store);
+    store->has_left_replay = false;
     list_init(&woken);
     while ((link = list_pop_front(&store->woken)) != NULL)
         list_push_back(&woken, link);

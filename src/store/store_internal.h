@@ -128,6 +128,7 @@ struct store {
     struct err early_damage;     /* what the engine told when it opened; code 0: nothing */
     struct list woken;           /* replicas that the end of this turn must look at */
     uint32_t replaying;          /* replicas that are */
+    bool has_left_replay;        /* one of them, for something else than to run */
     struct sleepers sleepers;    /* sleep.h */
     struct rousing rousing;      /* rouse.h */
     struct pulses pulses;        /* pulse.h */

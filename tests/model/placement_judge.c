@@ -123,7 +123,7 @@ static uint32_t nodes_not_given_up(const struct world *w)
         for (uint32_t i = 0; i < w->store_count && !counts; i++) {
             const struct w_store *s = &w->stores[i];
             bool is_recent = s->is_alive ? w->now_ms - s->revived_ms > knows_after_ms(w)
-                                         : w->now_ms - s->died_ms < w->knobs.down_after_ms;
+                                         : w->now_ms - s->heard_ms < w->knobs.down_after_ms;
             counts = s->node == node && s->id != 0 && !s->is_gone && !s->is_leaving && is_recent;
         }
         n += counts;

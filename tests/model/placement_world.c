@@ -575,6 +575,7 @@ static void on_hb_store(struct world *w, struct w_event *ev)
         .free_bytes = s->capacity,
     };
     memcpy(hb.uuid, s->uuid, sizeof hb.uuid);
+    s->heard_ms = w->now_ms;
     placement_on_store_heartbeat(d->p, w->now_ms, &hb, &reply);
     if (!s->is_alive || reply.term < s->seen_term)
         return;
