@@ -387,8 +387,24 @@ static void tell_of_awake(struct telling *t)
         list_push_back(awake, link);
 }
 
-/* Of the ranges that we lead: those that fell asleep, and of those awake who are due. */
-static void send_led(struct store *store, uint64_t to_store)
+/* A few in each beat, so that all have been looked at after BEAT_ASLEEP_S: placement may have been
+ * loading when one told that it falls asleep, or the connection ended. */
+static void tell_of_some_asleep(struct telling *t)
+{
+    struct beats *b = &t->store->beats;
+    uint32_t some = replicas_count(&t->store->replicas) / BEAT_ASLEEP_S + 1;
+    while (some-- > 0) {
+        struct replica *r = replicas_each(&t->store->replicas, &b->told_at);
+        if (r == NULL)
+            b->told_at = 0;
+        else if (r->nap.is_asleep && !tell_of(t, r))
+            return;
+    }
+}
+
+/* Of the ranges that we lead: those that fell asleep, and of those awake who are due; with a beat
+ * of some that have slept for long. */
+static void send_led(struct store *store, uint64_t to_store, bool is_beat)
 {
     struct telling t = {
         .store = store,
@@ -405,6 +421,8 @@ static void send_led(struct store *store, uint64_t to_store)
         tell_of(&t, r);
     }
     tell_of_awake(&t);
+    if (is_beat)
+        tell_of_some_asleep(&t);
     telling_send(&t);
     lsm_view_unref(t.view);
     buf_fini(&t.raw);
@@ -470,7 +488,7 @@ static void beat_now(struct store *store)
         join_refresh(store);
     if (leader != 0) {
         send_beat(store, leader);
-        send_led(store, leader);
+        send_led(store, leader, true);
     }
     book_save(&store->book);
 }
@@ -484,7 +502,7 @@ static void timer_due(struct env_timer *timer)
     if (is_serving && now_us - b->beat_us >= (uint64_t)BEAT_MS * 1000)
         beat_now(store);
     else if (is_serving && b->is_due && beats_leader(store) != 0)
-        send_led(store, beats_leader(store));
+        send_led(store, beats_leader(store), false);
     b->is_due = false;
     uint64_t next_us = b->beat_us + (uint64_t)BEAT_MS * 1000;
     env_timer_start_at(timer, MAX(next_us, now_us + (uint64_t)STORE_TICK_MS * 1000));

@@ -28,6 +28,7 @@ struct replica;
 enum {
     BEAT_MS = 1000,        /* how often a store tells of itself */
     BEAT_RANGE_MS = 10000, /* how often a leader tells of a range that has not changed */
+    BEAT_ASLEEP_S = 60,    /* … and of one that sleeps: what it told once may have been lost */
     BEAT_SILENT_MAX = 3,   /* unanswered beats after which somebody else is asked */
     BEAT_MESSAGES_MAX = 8, /* about ranges, in one beat; what is left is told first in the next */
     STEPS_MAX = 64,
@@ -48,6 +49,7 @@ struct beats {
     uint64_t beat_us;
     bool is_draining; /* placement wants no leaders here */
     struct list news; /* replicas that lead asleep, of which it has not heard that */
+    uint32_t told_at; /* place among the replicas of which sleeper to tell of again next */
     struct list steps;
     uint32_t step_count;
 };
