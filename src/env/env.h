@@ -246,7 +246,8 @@ int env_dir_list(struct env *env, const char *path, char ***ret_names, size_t *r
                  struct err *err);
 
 /* Exclusive lock on folder `path` (a file LOCK in it), held until unlock or
- * death. ERR_LOCKED names the holder's process id where it is known. */
+ * death. ERR_LOCKED names the holder's process id where it is known. Once somebody removes or
+ * replaces the folder, operations by path in it fail with ERR_IO. */
 int env_dir_lock(struct env *env, const char *path, struct env_lock **ret_lock, struct err *err);
 void env_dir_unlock(struct env_lock *lock);
 

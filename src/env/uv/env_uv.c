@@ -332,6 +332,7 @@ static void world_fill_ops(struct real_world *world)
     real_lanes_fill(ops);
     real_files_fill(ops);
     real_folders_fill(ops);
+    real_locks_fill(ops);
     real_conns_fill(ops);
     real_dial_fill(ops);
     real_listeners_fill(ops);
@@ -372,6 +373,7 @@ static void world_abandon(struct real_world *world)
     uv_run(&world->loop, UV_RUN_DEFAULT);
     uv_loop_close(&world->loop);
     real_timers_fini(&world->timers);
+    real_locks_fini(world);
     free(world);
 }
 
@@ -421,12 +423,14 @@ int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struc
     list_init(&world->conns);
     list_init(&world->flush);
     list_init(&world->listeners);
+    real_locks_init(world);
     uint64_t seed;
     op_random_bytes(&world->base, &seed, sizeof seed);
     rng_init(&world->rng, seed);
 
     int status = uv_loop_init(&world->loop);
     if (status != 0) {
+        real_locks_fini(world);
         free(world);
         return err_set(err, ERR_IO, "start the event loop: %s", uv_strerror(status));
     }
@@ -454,5 +458,6 @@ void env_uv_free(struct env *env)
     real_inbox_fini(&world->inbox);
     real_lanes_fini(world);
     real_timers_fini(&world->timers);
+    real_locks_fini(world);
     free(world);
 }

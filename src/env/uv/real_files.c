@@ -94,6 +94,9 @@ static int op_file_open(struct env *env, const char *path, int flags, struct env
     if (path_len >= ENV_PATH_MAX)
         return err_set(err, ERR_INVALID, "open %.40s…: path longer than %d bytes", path,
                        ENV_PATH_MAX - 1);
+    int rv = real_locks_check(real_world_of(env), path, err);
+    if (rv != 0)
+        return rv;
     struct real_file *file = malloc(sizeof *file);
     if (file == NULL)
         return err_set(err, ERR_NOMEM, "open %s: out of memory", path);
@@ -233,7 +236,9 @@ static int op_file_truncate(struct env_file *base, uint64_t size, struct err *er
 
 static int op_file_rename(struct env *env, const char *from, const char *to, struct err *err)
 {
-    (void)env;
+    int rv = real_locks_check(real_world_of(env), to, err);
+    if (rv != 0)
+        return rv;
     if (rename(from, to) == 0)
         return 0;
     return err_set_errno(err, errno, "rename %s to %s", from, to);
@@ -241,7 +246,9 @@ static int op_file_rename(struct env *env, const char *from, const char *to, str
 
 static int op_file_unlink(struct env *env, const char *path, struct err *err)
 {
-    (void)env;
+    int rv = real_locks_check(real_world_of(env), path, err);
+    if (rv != 0)
+        return rv;
     if (unlink(path) == 0)
         return 0;
     return err_set_errno(err, errno, "remove %s", path);
@@ -249,7 +256,9 @@ static int op_file_unlink(struct env *env, const char *path, struct err *err)
 
 static int op_file_link(struct env *env, const char *from, const char *to, struct err *err)
 {
-    (void)env;
+    int rv = real_locks_check(real_world_of(env), to, err);
+    if (rv != 0)
+        return rv;
     if (link(from, to) == 0)
         return 0;
     return err_set_errno(err, errno, "link %s to %s", from, to);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Folders: making, listing, syncing, locking, and the space under them.
+ * Folders: making, listing, syncing, and the space under them.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -15,23 +13,16 @@
 #include "base/buf.h"
 #include "env/uv/real_internal.h"
 
-enum {
-    DIR_MODE = 0750,
-    LOCK_MODE = 0640,
-    PID_TEXT_MAX = 24,
-};
+enum { DIR_MODE = 0750 };
 
 /* Names and their array together; a folder that needs more is not one of ours. */
 static const size_t DIR_LIST_BYTES_MAX = (size_t)256 << 20;
 
-struct real_lock {
-    struct env_lock base;
-    int fd;
-};
-
 static int op_dir_make(struct env *env, const char *path, struct err *err)
 {
-    (void)env;
+    int rv = real_locks_check(real_world_of(env), path, err);
+    if (rv != 0)
+        return rv;
     if (mkdir(path, DIR_MODE) == 0)
         return 0;
     return err_set_errno(err, errno, "make folder %s", path);
@@ -39,7 +30,9 @@ static int op_dir_make(struct env *env, const char *path, struct err *err)
 
 static int op_dir_remove(struct env *env, const char *path, struct err *err)
 {
-    (void)env;
+    int rv = real_locks_check(real_world_of(env), path, err);
+    if (rv != 0)
+        return rv;
     if (rmdir(path) == 0)
         return 0;
     return err_set_errno(err, errno, "remove folder %s", path);
@@ -127,86 +120,6 @@ static int op_dir_list(struct env *env, const char *path, char ***ret_names, siz
     return 0;
 }
 
-/* The process id in an existing lock file, 0 if it tells none. */
-static long lock_holder(int fd)
-{
-    char text[PID_TEXT_MAX] = {0};
-    ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    if (n <= 0)
-        return 0;
-    char *end;
-    long pid = strtol(text, &end, 10);
-    return end != text && pid > 0 ? pid : 0;
-}
-
-static int lock_refused(const char *path, int fd, int errnum, struct err *err)
-{
-    if (errnum != EWOULDBLOCK)
-        return err_set_errno(err, errnum, "lock %s/LOCK", path);
-    long pid = lock_holder(fd);
-    if (pid == 0)
-        return err_set(err, ERR_LOCKED, "folder %s is in use by another process", path);
-    return err_set(err, ERR_LOCKED, "folder %s is in use by process %ld", path, pid);
-}
-
-/* Who holds it, for people; the lock itself is the kernel's. */
-static int lock_write_holder(int fd)
-{
-    char text[PID_TEXT_MAX];
-    int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    ASSERT(len > 0 && len < PID_TEXT_MAX);
-    if (ftruncate(fd, 0) != 0)
-        return -errno;
-    return pwrite(fd, text, (size_t)len, 0) == len ? 0 : -(errno != 0 ? errno : EIO);
-}
-
-/* flock() rather than fcntl(): it also holds between two worlds of one process,
- * and does not vanish when some other descriptor of the file is closed. */
-static int op_dir_lock(struct env *env, const char *path, struct env_lock **ret_lock,
-                       struct err *err)
-{
-    char name[ENV_PATH_MAX + sizeof "/LOCK"];
-    int len = snprintf(name, sizeof name, "%s/LOCK", path);
-    if (len < 0 || (size_t)len >= sizeof name)
-        return err_set(err, ERR_INVALID, "lock %.40s…: path too long", path);
-    struct real_lock *lock = malloc(sizeof *lock);
-    if (lock == NULL)
-        return err_set(err, ERR_NOMEM, "lock %s: out of memory", name);
-    lock->base.env = env;
-    lock->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, LOCK_MODE);
-    if (lock->fd < 0) {
-        int code = err_set_errno(err, errno, "open %s", name);
-        free(lock);
-        return code;
-    }
-    int code = 0;
-    if (flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
-        code = lock_refused(path, lock->fd, errno, err);
-    } else {
-        errno = 0;
-        int status = lock_write_holder(lock->fd);
-        /* A full disk must not keep a store from starting and shrinking. */
-        if (status != 0 && status != -ENOSPC && status != -EDQUOT)
-            code = err_set_errno(err, -status, "write %s", name);
-    }
-    if (code != 0) {
-        close(lock->fd);
-        free(lock);
-        return code;
-    }
-    *ret_lock = &lock->base;
-    return 0;
-}
-
-/* The file stays: removing it would race with the next holder. */
-static void op_dir_unlock(struct env_lock *base)
-{
-    struct real_lock *lock = container_of(base, struct real_lock, base);
-    ASSERT(lock->fd >= 0);
-    close(lock->fd);
-    free(lock);
-}
-
 static int op_disk_space(struct env *env, const char *path, uint64_t *ret_free, uint64_t *ret_total,
                          struct err *err)
 {
@@ -229,7 +142,5 @@ void real_folders_fill(struct env_ops *ops)
     ops->dir_remove = op_dir_remove;
     ops->dir_sync = op_dir_sync;
     ops->dir_list = op_dir_list;
-    ops->dir_lock = op_dir_lock;
-    ops->dir_unlock = op_dir_unlock;
     ops->disk_space = op_disk_space;
 }

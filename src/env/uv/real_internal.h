@@ -3,8 +3,8 @@
  * real_internal — what the files of this room share: the world's struct and
  * the functions by which its parts are put together.
  *
- * Threads    fields are the loop's, except struct real_inbox and struct real_lane,
- *            which their own locks guard, and the atomics.
+ * Threads    fields are the loop's, except struct real_inbox, struct real_lane
+ *            and struct real_locks, which their own locks guard, and the atomics.
  * Invariants (U1) a handle given to libuv is freed or reused only from its close
  *                 callback.
  *            (U2) after env_stop() no callback of an owner is called: every
@@ -120,13 +120,31 @@ void real_inbox_stop(struct real_inbox *inbox);
  * posts any more. */
 void real_inbox_fini(struct real_inbox *inbox);
 
-/* ---- files (real_files.c, real_folders.c) ------------------------------------ */
+/* ---- files (real_files.c, real_folders.c, real_locks.c) ----------------------- */
+
+struct real_locks {
+    pthread_mutex_t mutex;
+    struct list held; /* real_lock.in_held */
+};
 
 /* Operations into the table. */
 void real_files_fill(struct env_ops *ops);
 
 /* Operations into the table. */
 void real_folders_fill(struct env_ops *ops);
+
+/* Operations into the table. */
+void real_locks_fill(struct env_ops *ops);
+
+void real_locks_init(struct real_world *world);
+
+/* None is held any more. */
+void real_locks_fini(struct real_world *world);
+
+/* ERR_IO if `path` is in a folder that this world locked and that is no longer the one at
+ * its path. Before each operation by path; a person who replaces a folder between the check
+ * and the operation is not seen. Any thread. */
+int real_locks_check(struct real_world *world, const char *path, struct err *err);
 
 /* ---- addresses (real_address.c) --------------------------------------------- */
 
@@ -267,6 +285,7 @@ struct real_world {
     struct list listeners;
     struct real_timers timers;
     struct real_inbox inbox;
+    struct real_locks locks;
     struct real_lane lanes[ENV_LANE_NR];
     struct rng rng;
     uint64_t turn_us;      /* both clocks as this part of the turn sees them; … */

@@ -254,6 +254,46 @@ static void test_a_folder_has_one_holder_and_says_who(void **state)
     assert_int_equal(env_dir_lock(f->env, "/nowhere/at/all", &lock, &err), ERR_NOT_FOUND);
 }
 
+/* Somebody removed the folder and another process made it anew: nothing of that one is touched. */
+static void test_a_replaced_folder_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct env_lock *lock = NULL;
+    struct env_file *file = NULL;
+    struct err err = {0};
+    char lock_name[96], away[96];
+    snprintf(lock_name, sizeof lock_name, "%s/LOCK", f->dir);
+    snprintf(away, sizeof away, "%s.away", f->dir);
+    assert_int_equal(env_dir_lock(f->env, f->dir, &lock, NULL), 0);
+    env_file_close(open_file(f, f->path, ENV_OPEN_WRITE | ENV_OPEN_CREATE));
+    assert_int_equal(rename(f->dir, away), 0);
+    assert_int_equal(mkdir(f->dir, 0700), 0);
+    FILE *theirs = fopen(f->path, "w");
+    assert_true(theirs != NULL && fputs("theirs", theirs) >= 0 && fclose(theirs) == 0);
+
+    int flags = ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE;
+    assert_int_equal(env_file_open(f->env, f->path, flags, &file, &err), ERR_IO);
+    assert_non_null(strstr(err.msg, "removed or replaced"));
+    assert_int_equal(env_file_unlink(f->env, f->path, NULL), ERR_IO);
+    assert_int_equal(env_file_rename(f->env, f->path, f->other, NULL), ERR_IO);
+    assert_int_equal(env_file_link(f->env, f->path, f->other, NULL), ERR_IO);
+    assert_int_equal(env_dir_make(f->env, f->other, NULL), ERR_IO);
+    theirs = fopen(lock_name, "w"); /* a lock of theirs is not ours */
+    assert_true(theirs != NULL && fclose(theirs) == 0);
+    assert_int_equal(env_file_open(f->env, f->path, ENV_OPEN_READ, &file, NULL), ERR_IO);
+    env_dir_unlock(lock);
+
+    uint64_t size = 0;
+    bool is_dir = true;
+    assert_int_equal(env_file_stat(f->env, f->path, &size, &is_dir, NULL), 0);
+    assert_int_equal(size, strlen("theirs"));
+    snprintf(lock_name, sizeof lock_name, "%s/a", away);
+    assert_int_equal(unlink(lock_name), 0);
+    snprintf(lock_name, sizeof lock_name, "%s/LOCK", away);
+    assert_int_equal(unlink(lock_name), 0);
+    assert_int_equal(rmdir(away), 0);
+}
+
 static void test_disk_space_and_long_paths(void **state)
 {
     struct fixture *f = *state;
@@ -284,6 +324,7 @@ int main(void)
         TEST(test_rename_link_unlink_stat),
         TEST(test_folders_list_in_byte_order),
         TEST(test_a_folder_has_one_holder_and_says_who),
+        TEST(test_a_replaced_folder_is_left_alone),
         TEST(test_disk_space_and_long_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
