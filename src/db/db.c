@@ -44,6 +44,7 @@ struct freeze {
 struct db {
     struct env *env;
     struct db_options options;
+    struct env_lock *lock;
     struct lsm *lsm;
     struct raftlog *log; /* NULL under DB_LOG_NONE */
     uint64_t version;    /* last given out */
@@ -544,6 +545,8 @@ int db_open(struct db **ret_db, struct env *env, const char *dir, const struct d
     db_setup(db, env, options);
     int rv = make_folder(db, dir, err);
     if (rv == 0)
+        rv = env_dir_lock(env, dir, &db->lock, err);
+    if (rv == 0)
         rv = open_lsm(db, dir, err);
     if (rv == 0)
         rv = env_dir_sync(env, dir, err);
@@ -573,6 +576,7 @@ void db_free(struct db *db)
     raftlog_free(db->log); /* forgets the turns in flight … */
     raftlog_read_fini(&db->read);
     lsm_free(db->lsm);
+    env_dir_unlock(db->lock);
     for (struct list *link; (link = list_pop_front(&db->turns)) != NULL;)
         free(list_entry(link, struct turn, in_turns)); /* … which are ours */
     for (struct list *link; (link = list_pop_front(&db->unused)) != NULL;)

@@ -66,10 +66,10 @@ struct db_options {
  * DB_LOG_SYNCED. */
 void db_options_init(struct db_options *options);
 
-/* Open `dir`/lsm and `dir`/log, made if missing. Blocking; what the log has beyond the
- * lsm is applied on the loop afterwards: on_ready() tells. ERR_INVALID: DB_LOG_NONE on a
- * folder with a log; ERR_CORRUPT, ERR_IO as of the two rooms, and ERR_CORRUPT for a log
- * that lost synced data. */
+/* Open `dir`/lsm and `dir`/log, made if missing, and lock `dir`. Blocking; what the log has
+ * beyond the lsm is applied on the loop afterwards: on_ready() tells. ERR_INVALID: DB_LOG_NONE
+ * on a folder with a log; ERR_LOCKED: it is open already; ERR_CORRUPT, ERR_IO as of the two
+ * rooms, and ERR_CORRUPT for a log that lost synced data. */
 int db_open(struct db **ret_db, struct env *env, const char *dir, const struct db_options *options,
             struct err *err);
 

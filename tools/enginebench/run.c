@@ -495,13 +495,19 @@ int bench_destroy(struct bench *b)
     static const char *const folders[] = {"lsm", "log"};
     char path[ENV_PATH_MAX];
     struct env *env = NULL;
+    struct env_lock *lock = NULL;
+    uint64_t size = 0;
+    bool is_dir = false;
     int rv = env_uv_new(NULL, &env, &b->err);
+    if (rv == 0 && env_file_stat(env, b->set.dir, &size, &is_dir, NULL) == 0)
+        rv = env_dir_lock(env, b->set.dir, &lock, &b->err); /* not under another's feet */
     for (size_t i = 0; rv == 0 && i < ARRAY_LEN(folders); i++) {
         if (snprintf(path, sizeof path, "%s/%s", b->set.dir, folders[i]) >= (int)sizeof path)
             rv = err_set(&b->err, ERR_INVALID, "path too long");
         else
             rv = destroy_folder(env, path, &b->err);
     }
+    env_dir_unlock(lock);
     if (env != NULL)
         env_stop(env);
     env_uv_free(env);

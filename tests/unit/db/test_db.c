@@ -199,6 +199,26 @@ static void test_reopen(void **state)
     }
 }
 
+/* Two at once on one folder would write over each other's files. */
+static void test_open_twice(void **state)
+{
+    (void)state;
+    struct world w;
+    struct db *second = NULL;
+    struct err err = {0};
+    world_init(&w, 1, DB_LOG_SYNCED);
+    must_open(&w);
+    wait_ready(&w);
+    assert_int_equal(db_open(&second, sim_node_env(w.node), "db", &w.options, &err), ERR_LOCKED);
+    assert_null(second);
+    for (unsigned n = 0; n < 10 && write_next(&w) == ERR_BUSY; n++)
+        run_us(&w, 100000);
+    run_us(&w, 1000000);
+    assert_int_equal(w.acked, 1);
+    assert_int_equal(check_prefix(w.db), 1);
+    world_fini(&w);
+}
+
 /* Without a log the flush is all that counts. */
 static void on_flush(struct lsm_flush_op *op, int status)
 {
@@ -454,10 +474,11 @@ static void test_crash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reopen),   cmocka_unit_test(test_no_log),
-        cmocka_unit_test(test_log_full), cmocka_unit_test(test_bad_writes),
-        cmocka_unit_test(test_pace),     cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_crash),    cmocka_unit_test(test_lone_write),
+        cmocka_unit_test(test_reopen),     cmocka_unit_test(test_open_twice),
+        cmocka_unit_test(test_no_log),     cmocka_unit_test(test_log_full),
+        cmocka_unit_test(test_bad_writes), cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_pending),    cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_lone_write),
     };
     return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }
