@@ -105,6 +105,17 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     store->answered_bytes += net_client_reply_end(&reply);
 }
 
+/* A first_sent that the range would take for that of a first sending: its own time where that
+ * is ahead of the clock, and behind its floor whatever the time. */
+static uint64_t time_for_stamps(const struct store *store, const struct replica *r)
+{
+    uint64_t wall_ms = env_turn_wall_ms(store->env);
+    if (r == NULL || r->range == NULL)
+        return wall_ms;
+    const struct range_meta *meta = range_meta(r->range);
+    return MAX(wall_ms, MAX(meta->time_ms, meta->floor_ms + 1));
+}
+
 void service_answer_status(struct store *store, const struct answer_to *to, int status,
                            const char *text)
 {
@@ -115,8 +126,9 @@ void service_answer_status(struct store *store, const struct answer_to *to, int 
         response.text = slice_of(text, MIN(strlen(text), (size_t)TEXT_MAX));
     if (status == ERR_BUSY)
         response.retry_after_ms = STORE_RETRY_MS;
-    if (status == ERR_SESSION_EXPIRED) /* ahead of our clock: this would not be */
-        response.time_ms = env_wall_ms(store->env);
+    if (status == ERR_SESSION_EXPIRED)
+        response.time_ms =
+            time_for_stamps(store, replicas_of_range(&store->replicas, to->range_id));
     service_answer(store, to, &response);
 }
 
@@ -126,17 +138,6 @@ void service_answer_busy(struct store *store, const struct answer_to *to, uint32
     struct response response = {
         .status = ERR_BUSY, .text = slice_str(text), .retry_after_ms = retry_after_ms};
     service_answer(store, to, &response);
-}
-
-/* A first_sent that the range would take for that of a first sending: its own time where that
- * is ahead of the clock, and behind its floor whatever the time. */
-static uint64_t time_for_stamps(const struct store *store, const struct replica *r)
-{
-    uint64_t wall_ms = env_turn_wall_ms(store->env);
-    if (r == NULL || r->range == NULL)
-        return wall_ms;
-    const struct range_meta *meta = range_meta(r->range);
-    return MAX(wall_ms, MAX(meta->time_ms, meta->floor_ms + 1));
 }
 
 void service_answer_write(struct store *store, const struct answer_to *to,
