@@ -50,6 +50,9 @@ struct net_identity {
     uint64_t store_id;
     uint64_t boot;
     uint8_t store_uuid[STORE_UUID_LEN];
+    struct slice address; /* what others dial, by what it says; empty: not told. Of oneself:
+                             empty for the one that is listened on; outlives net. To a hook:
+                             until it returns */
 };
 
 /* Zero stands for the default in brackets. */

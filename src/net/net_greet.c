@@ -49,6 +49,9 @@ void net_greet_hello(struct net_link *link, enum hello_purpose purpose)
                             .store_id = net->self.store_id,
                             .boot = net->self.boot};
     memcpy(hello->store_uuid, net->self.store_uuid, STORE_UUID_LEN);
+    if (purpose == HELLO_PEER)
+        hello->address =
+            net->self.address.len > 0 ? net->self.address : slice_str(net_address(net));
     env_random_bytes(net->env, hello->nonce, sizeof hello->nonce);
     struct buf *out = net_link_out(link);
     size_t start = frame_begin(out);
@@ -143,8 +146,10 @@ int net_greet_answer(struct net_link *link, uint64_t store_id, uint32_t kind, st
 static struct net_identity accepted_identity(const struct net_link *link)
 {
     const struct hello *hello = &link->greet.hello;
-    struct net_identity who = {
-        .cluster_id = hello->cluster_id, .store_id = hello->store_id, .boot = hello->boot};
+    struct net_identity who = {.cluster_id = hello->cluster_id,
+                               .store_id = hello->store_id,
+                               .boot = hello->boot,
+                               .address = hello->address};
     memcpy(who.store_uuid, hello->store_uuid, STORE_UUID_LEN);
     return who;
 }
@@ -260,6 +265,10 @@ static int on_hello(struct net_link *link, uint32_t kind, struct slice body, str
     if (hello.name.len > 0)
         memcpy(link->greet.name, hello.name.data, hello.name.len);
     hello.name = slice_of(link->greet.name, hello.name.len);
+    ASSERT(hello.address.len <= sizeof link->greet.address);
+    if (hello.address.len > 0)
+        memcpy(link->greet.address, hello.address.data, hello.address.len);
+    hello.address = slice_of(link->greet.address, hello.address.len);
     link->greet.hello = hello;
     code = accepted_answer(link, protocol, err);
     if (code != 0)

@@ -73,6 +73,7 @@ struct net_greet {
     struct hello hello;
     struct hello_ack ack;
     char name[HELLO_NAME_MAX];
+    char address[HELLO_ADDRESS_MAX];
     uint32_t protocol;      /* dialled: the version that both speak */
     bool is_secret_foreign; /* dialled: it could not prove our secret */
 };

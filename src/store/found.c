@@ -7,8 +7,8 @@
  *              without any replica: placement brings them
  *
  * A store that has a cluster, but hears of nobody, asks its seeds (without any, whom its book
- * has) in the same way where everybody is. What cannot be mended by asking again ends the process
- * with one line.
+ * has; without a book, who dials it) in the same way where everybody is. What cannot be mended by
+ * asking again ends the process with one line.
  */
 #include <stdio.h>
 
@@ -238,6 +238,21 @@ static const char *join_place(const struct store *store)
             return e->address;
     }
     return NULL;
+}
+
+/* Its uuid is not known, so it is not let in; but it proved the cluster's secret, and who it
+ * names as leader of range 1 will have to do so as well. */
+void join_hear_of(struct store *store, struct slice address)
+{
+    struct join *j = &store->join;
+    if (address.len == 0 || address.len >= sizeof j->hint || j->call != NULL ||
+        join_place(store) != NULL)
+        return;
+    memcpy(j->hint, address.data, address.len);
+    j->hint[address.len] = 0;
+    j->hops = 0;
+    ASSERT(join_place(store) == j->hint);
+    join_refresh(store);
 }
 
 static void join_ask(struct store *store)

@@ -13,7 +13,7 @@
 
 /* ---- who may speak ------------------------------------------------------------- */
 
-static int check_uuid(const struct store *store, const struct net_identity *who, struct err *err)
+static int check_uuid(struct store *store, const struct net_identity *who, struct err *err)
 {
     char known[IDENTITY_UUID_TEXT];
     char said[IDENTITY_UUID_TEXT];
@@ -21,9 +21,11 @@ static int check_uuid(const struct store *store, const struct net_identity *who,
     if (e == NULL && store_is_static(store))
         return err_set(err, ERR_UNAUTHORIZED, "store %llu is not a member of this cluster",
                        (unsigned long long)who->store_id);
-    if (e == NULL) /* it has joined just now, perhaps: this mends by itself */
+    if (e == NULL) { /* it has joined just now, perhaps: this mends by itself */
+        join_hear_of(store, who->address);
         return err_set(err, ERR_STATE, "store %llu is not known here yet",
                        (unsigned long long)who->store_id);
+    }
     if (e->is_removed)
         return err_set(err, ERR_UNAUTHORIZED, "store %llu was removed from this cluster",
                        (unsigned long long)who->store_id);
@@ -42,7 +44,7 @@ static int check_uuid(const struct store *store, const struct net_identity *who,
 
 int store_check_peer(void *data, const struct net_identity *who, struct err *err)
 {
-    const struct store *store = data;
+    struct store *store = data;
     /* A store that is not born yet lets a born one judge: only that one knows the uuid
      * that it should have, and says so if the folder was wiped. */
     if (!identity_is_bootstrapped(&store->identity) && who->cluster_id != 0)

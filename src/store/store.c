@@ -453,6 +453,7 @@ static int open_net(struct store *store, struct err *err)
                 .cluster_id = store->identity.cluster_id,
                 .store_id = store->opt.store_id,
                 .boot = store->identity.boot_number,
+                .address = slice_str(store->advertise),
             },
         .secret = store->opt.secret,
         .limits =

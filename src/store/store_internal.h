@@ -312,6 +312,10 @@ int store_get_cluster(struct store *store, struct err *err);
 /* Ask the seeds where everybody is, if there are any. */
 void join_refresh(struct store *store);
 
+/* A store that is not in the book proved the cluster's secret and says that it is dialled there:
+ * whom to ask, if nobody else is known. */
+void join_hear_of(struct store *store, struct slice address);
+
 /* ---- beats.c: the store's side of placement ---------------------------------------- */
 
 struct book_item;

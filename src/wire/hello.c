@@ -15,6 +15,7 @@ static const struct msg_field hello_fields[] = {
     {7, MSG_U64, HELLO_AT(boot), 0},
     {8, MSG_FIXED, HELLO_AT(store_uuid), STORE_UUID_LEN},
     {9, MSG_FIXED, HELLO_AT(nonce), HELLO_NONCE_LEN},
+    {10, MSG_TEXT, HELLO_AT(address), HELLO_ADDRESS_MAX},
 };
 static const struct msg_table hello_table = MSG_TABLE("hello", hello_fields);
 
@@ -163,7 +164,9 @@ int hello_proof(struct slice secret, enum hello_side side, const struct hello *h
                 const struct hello_ack *ack, uint8_t ret_proof[HELLO_PROOF_LEN])
 {
     ASSERT(secret.len > 0);
+    struct hello bare_hello = *hello;
     struct hello_ack bare = *ack;
+    bare_hello.address = (struct slice){0};
     bare.has_proof = false;
     memset(bare.proof, 0, sizeof bare.proof);
 
@@ -172,7 +175,7 @@ int hello_proof(struct slice secret, enum hello_side side, const struct hello *h
     struct buf text;
     buf_init(&text, 4096);
     buf_append_str(&text, side == HELLO_CONNECTED ? "holdfast connect 1" : "holdfast accept 1");
-    hello_encode(&text, hello);
+    hello_encode(&text, &bare_hello);
     hello_ack_encode(&text, &bare);
     bool is_done = !text.failed && hmac_sha256(secret, buf_slice(&text), ret_proof);
     buf_fini(&text);

@@ -26,7 +26,7 @@ enum hello_purpose {
     HELLO_JOIN = 4, /* a store that asks to join, or where everybody is: one request */
     HELLO_PURPOSE_LAST = HELLO_JOIN,
 };
-enum { HELLO_NONCE_LEN = 16, HELLO_PROOF_LEN = 32, HELLO_NAME_MAX = 255 };
+enum { HELLO_NONCE_LEN = 16, HELLO_PROOF_LEN = 32, HELLO_NAME_MAX = 255, HELLO_ADDRESS_MAX = 127 };
 
 struct hello {
     uint32_t protocol_min;
@@ -38,6 +38,7 @@ struct hello {
     uint64_t boot;       /* grows at each start of that store; 0 for clients */
     uint8_t store_uuid[STORE_UUID_LEN]; /* zeroes for clients */
     uint8_t nonce[HELLO_NONCE_LEN];
+    struct slice address; /* of a store: what others dial; empty: not told. Not proven */
 };
 
 struct hello_ack {
@@ -103,8 +104,8 @@ int hello_negotiate(const struct hello *hello, uint32_t newest, uint32_t *ret_pr
 enum hello_side { HELLO_CONNECTED, HELLO_ACCEPTED };
 
 /* HMAC-SHA256 with the cluster's secret over the side that proves, and every field
- * of hello and ack (but the ack's proof). 0, or ERR_NOMEM with *ret_proof untouched:
- * then nobody is proven. Compare with hello_proof_equal(). */
+ * of hello and ack but the address, which older builds do not know, and the ack's proof. 0, or
+ * ERR_NOMEM with *ret_proof untouched: then nobody is proven. Compare with hello_proof_equal(). */
 int hello_proof(struct slice secret, enum hello_side side, const struct hello *hello,
                 const struct hello_ack *ack, uint8_t ret_proof[HELLO_PROOF_LEN]) MUST_USE;
 

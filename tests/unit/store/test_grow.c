@@ -501,6 +501,39 @@ static void test_who_joined_is_recalled(void **state)
     rig_close(&rig);
 }
 
+/* The founder has no seeds, and its book is lost while another leads range 1: whoever dials it
+ * tells where to ask. */
+static void test_a_lost_book_is_told_again(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    rig_run(&rig, 3000 * RIG_MS);
+    rig_crash(&rig, 0, SIM_CRASH_KILL);
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_true(rig_driver(&rig) == 1 || rig_driver(&rig) == 2);
+    sim_node_restart(rig.nodes[0]);
+    assert_int_equal(env_file_unlink(sim_node_env(rig.nodes[0]), "data/BOOK", NULL), 0);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 10000 * RIG_MS);
+    assert_non_null(book_find(&rig.stores[0]->book, 2));
+    assert_non_null(book_find(&rig.stores[0]->book, 3));
+    /* It is needed again, and serves. */
+    rig_crash(&rig, rig_driver(&rig), SIM_CRASH_KILL);
+    rig_run(&rig, 5000 * RIG_MS);
+    size_t leader = rig_leader(&rig);
+    assert_true(leader < 3);
+    rig_reconnect(&rig, leader);
+    struct rig_answer *put = rig_put(&rig, leader, "k", "v", 2000);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(put->status, 0);
+    rig_close(&rig);
+}
+
 /* The disk is full: placement waits for room, and does not begin again and again. */
 static void test_it_waits_for_room(void **state)
 {
@@ -582,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_a_founder_waits_for_its_row),
         cmocka_unit_test(test_a_word_is_durable_when_answered),
         cmocka_unit_test(test_who_joined_is_recalled),
+        cmocka_unit_test(test_a_lost_book_is_told_again),
         cmocka_unit_test(test_it_waits_for_room),
         cmocka_unit_test(test_the_removed_is_forgotten),
         cmocka_unit_test(test_a_wrong_secret),
