@@ -214,6 +214,19 @@ static bool is_covered(size_t at, uint64_t from, uint64_t to)
     return false;
 }
 
+/* Did a later change of the file become durable, and with it the size that the file had then?
+ * Only after a doomed one, which a sync that failed left behind. */
+static bool is_size_durable(size_t at)
+{
+    const struct entry *e = &power.entries[at];
+    for (size_t i = at + 1; e->is_doomed && i < power.count; i++) {
+        const struct entry *o = &power.entries[i];
+        if (o->is_durable && is_data(o) && o->record.inode == e->record.inode)
+            return true;
+    }
+    return false;
+}
+
 static void put_back(int fd, const char *bytes, uint64_t there, uint64_t from, uint64_t offset,
                      uint64_t len)
 {
@@ -249,14 +262,15 @@ static void undo_write(int fd, size_t at, uint64_t first, uint64_t last)
     }
     power.writes += power.sectors > taken;
     if (r->offset + len > r->size && r->seq >= moment(r->inode, 1, first, last) &&
-        ftruncate(fd, (off_t)r->size) == 0)
+        !is_size_durable(at) && ftruncate(fd, (off_t)r->size) == 0)
         power.sizes++;
 }
 
-static void undo_truncate(int fd, const struct entry *e, uint64_t first, uint64_t last)
+static void undo_truncate(int fd, size_t at, uint64_t first, uint64_t last)
 {
+    const struct entry *e = &power.entries[at];
     const struct disk_record *r = &e->record;
-    if (r->seq < moment(r->inode, 1, first, last))
+    if (r->seq < moment(r->inode, 1, first, last) || is_size_durable(at))
         return;
     power.sizes++;
     if (r->len > 0 && pwrite(fd, e->payload, r->len, (off_t)r->offset) != (ssize_t)r->len)
@@ -292,7 +306,7 @@ static void undo_data(const struct file *f)
         if (e->record.type == DISK_WRITE)
             undo_write(fd, i, first, last);
         else
-            undo_truncate(fd, e, first, last);
+            undo_truncate(fd, i, first, last);
     }
     close(fd);
 }

@@ -174,6 +174,22 @@ os.fsync(f); w(f, b'y', 700); os.fsync(f)
         check(left is not None and b"x" not in left[:512], "a doomed write survived:", left)
 
 
+def test_written_anew_after_a_failed_sync():
+    """A file that is written from its beginning again, and synced, is whole: data and size."""
+    with Disk() as d:
+        d.run("f=o('a'); sync_dir()")
+        d.fault(4, 1)
+        d.run("""
+f = o('a'); w(f, b'old' * 50, 0)
+try: os.fsync(f)
+except OSError as e: assert e.errno == 5
+else: raise SystemExit(3)
+f = o('a', os.O_WRONLY | os.O_TRUNC); w(f, b'new' * 50, 0); os.fsync(f)
+""")
+        d.power("--all")
+        check(d.content("a") == b"new" * 50, "what was synced is gone:", d.content("a"))
+
+
 def test_torn_write():
     """The first write that goes over the end of a sector stops at one, at which it is drawn."""
     cuts = set()
@@ -192,4 +208,5 @@ def test_torn_write():
 
 if __name__ == "__main__":
     main(test_all_is_taken, test_a_directory_of_its_own, test_parts_are_taken,
-         test_the_next_process_may_lose_it, test_failed_sync, test_torn_write)
+         test_the_next_process_may_lose_it, test_failed_sync, test_written_anew_after_a_failed_sync,
+         test_torn_write)
