@@ -252,7 +252,8 @@ void pl_op_end(struct placement *p, struct pl_op *op, enum placement_outcome out
                const char *said)
 {
     bool is_failed = outcome != PLACEMENT_DONE;
-    bool is_word = outcome == PLACEMENT_CANCELLED && op->cause == PL_COMMAND;
+    bool rests = is_failed && !op->is_overtaken &&
+                 !(outcome == PLACEMENT_CANCELLED && op->cause == PL_COMMAND);
     ASSERT(outcome != PLACEMENT_RUNNING);
     pl_op_account(op, false);
     remember(p, op, outcome, said);
@@ -262,8 +263,8 @@ void pl_op_end(struct placement *p, struct pl_op *op, enum placement_outcome out
         p->sums.operators_done++;
     if (op->cause == PL_SPLIT && outcome == PLACEMENT_REFUSED)
         op->range->no_split_key = true;
-    let_go(p, op, op->range, is_failed && !is_word);
-    let_go(p, op, op->partner, is_failed && !is_word);
+    let_go(p, op, op->range, rests);
+    let_go(p, op, op->partner, rests);
     list_remove(&op->in_all);
     list_remove(&op->in_sends);
     map_remove(&p->ops_by_id, op->id);

@@ -157,8 +157,9 @@ struct pl_op {
     char said[PLACEMENT_REASON_MAX];
     bool is_accounted;
     bool is_merged;
-    bool is_told;   /* of a plan */
-    uint64_t bytes; /* that an add moves, as accounted */
+    bool is_told;      /* of a plan */
+    bool is_overtaken; /* more is wanted of its range than it was begun for (step.c) */
+    uint64_t bytes;    /* that an add moves, as accounted */
     struct pl_store *sender;
     /* of a split */
     enum placement_split_by split_by;

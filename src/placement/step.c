@@ -8,6 +8,8 @@
  *  - a dead voter is removed when what replaces it is caught up, and that is promoted at once;
  *  - a live voter is removed when there are enough healthy ones without it;
  *  - of one voter three are made at once: both learners are caught up first;
+ *  - an operator that would end with fewer voters than are wanted by now, and takes one that is
+ *    healthy, ends at once: what it brought stays, and repair goes on from there;
  *  - whatever is done, a majority of the resulting voters is healthy;
  *  - who leads is not removed: it hands over first.
  */
@@ -125,6 +127,16 @@ static enum pl_ready ready_promote(const struct placement *p, const struct pl_op
     return PL_READY;
 }
 
+/* Somebody insists on having one less, and has paused placement, which would bring it back. */
+static bool is_insisted(const struct placement *p, const struct pl_op *op)
+{
+    for (uint32_t i = 0; i < op->step_count; i++) {
+        if (op->steps[i].kind == PLACEMENT_ADD_LEARNER)
+            return false;
+    }
+    return op->cause == PL_COMMAND && p->settings.paused;
+}
+
 static enum pl_ready ready_remove(const struct placement *p, const struct pl_op *op,
                                   const struct pl_range *r, const struct pl_step *step,
                                   const char **ret_why)
@@ -143,9 +155,8 @@ static enum pl_ready ready_remove(const struct placement *p, const struct pl_op 
     }
     if (PLANTED(removed_before_caught_up) || PLANTED(healthy_removed))
         return PL_READY;
-    /* who counts is not taken away while others are missing, unless somebody insists */
-    bool is_bare_word = op->cause == PL_COMMAND && op->step_count == 1 && p->settings.paused;
-    uint32_t needs = is_bare_word ? 1 : pl_range_wants(p, r);
+    /* who counts is not taken away while others are missing */
+    uint32_t needs = is_insisted(p, op) ? 1 : pl_range_wants(p, r);
     if (pl_member_is_healthy(r, m) && h.healthy - 1 < needs) {
         *ret_why = "waits until the other voters are healthy";
         return PL_WAIT;
@@ -155,6 +166,31 @@ static enum pl_ready ready_remove(const struct placement *p, const struct pl_op 
         return PL_WAIT;
     }
     return PL_READY;
+}
+
+/* More voters are wanted since it began than it leaves: the one that it takes would have to wait
+ * for others, and repair, which brings them, for its end. */
+static bool is_overtaken(const struct placement *p, const struct pl_op *op)
+{
+    const struct pl_range *r = range_of(op, &op->steps[op->step]);
+    bool takes_healthy = false;
+    if (r == NULL || is_insisted(p, op))
+        return false;
+    uint32_t voters = pl_range_health(p, r).voters;
+    for (uint32_t i = op->step; i < op->step_count; i++) {
+        const struct pl_step *step = &op->steps[i];
+        const struct pl_member *m = pl_range_member(r, step->replica_id);
+        bool is_voter = m != NULL && m->role == MEMBER_VOTER;
+        if (range_of(op, step) != r)
+            continue;
+        if (step->kind == PLACEMENT_PROMOTE && !is_voter)
+            voters++;
+        if (step->kind == PLACEMENT_REMOVE && is_voter) {
+            takes_healthy = takes_healthy || pl_member_is_healthy(r, m);
+            voters--;
+        }
+    }
+    return takes_healthy && voters < pl_range_wants(p, r);
 }
 
 static enum pl_ready ready_transfer(const struct pl_range *r, const struct pl_step *step,
@@ -303,11 +339,25 @@ static void fill_step(const struct placement *p, const struct pl_op *op, const s
     }
 }
 
+/* What it brought stays, and repair goes on from there at once: nothing has failed. */
+static void end_overtaken(struct placement *p, struct pl_op *op, const struct pl_range *r)
+{
+    char said[PLACEMENT_REASON_MAX];
+    snprintf(said, sizeof said, "range %llu is to have %u voters by now: nothing is removed",
+             (unsigned long long)r->id, pl_range_wants(p, r));
+    op->is_overtaken = true;
+    pl_op_end(p, op, PLACEMENT_CANCELLED, said);
+}
+
 bool pl_op_step(struct placement *p, struct pl_op *op, struct placement_step *ret_step)
 {
     const char *why;
     const struct pl_step *step = &op->steps[op->step];
     struct pl_range *r = range_of(op, step);
+    if (is_overtaken(p, op)) {
+        end_overtaken(p, op, r);
+        return false;
+    }
     enum pl_ready ready = pl_step_ready(p, op, &why);
     if (ready == PL_READY && step->kind == PLACEMENT_REMOVE && r->leader == step->replica_id) {
         if (!insert_transfer(p, op, r)) {

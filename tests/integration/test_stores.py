@@ -111,9 +111,7 @@ def test_on_three_nodes():
             where = [[label[m["store"]] for m in r["replicas"] if m["role"] == "voter"]
                      for d in done for r in json.loads(d.stdout)["ranges"]]
             return all(len(w) == 3 and len(set(w)) == 3 for w in where)
-        # a move that was begun on the first node alone may stand in the way until it is given up,
-        # after a minute
-        wait_until("three replicas on three nodes", 150, spread)
+        wait_until("three replicas on three nodes", 60, spread)
         check(run(port, "put", "k", "v").returncode == 0)
         check(nodes.all[0].end(signal.SIGKILL) != 0)
         wait_until("the others go on", 30,

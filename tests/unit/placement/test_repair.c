@@ -233,6 +233,71 @@ static void test_never_two_on_a_node(void **state)
     rig_fini(&rig);
 }
 
+/* Of one voter on a node with two stores one is moved within it, and then other nodes come: three
+ * are wanted, and the move, which would take one, does not stand in their way. */
+static void overtaken_move(bool is_promoted)
+{
+    struct placement_operator_status status;
+    rig_init(&rig);
+    rig_join(&rig, "node=1");
+    rig_join(&rig, "node=1");
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1), 1);
+    rig_run(&rig, 10);
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 1, .to_store = 2};
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    assert_true(placement_operator_at(rig.p, rig.now_ms, 0, &status));
+    uint64_t id = status.id;
+    for (int i = 0; i < 5 && r->d.member_count == 1; i++)
+        rig_run(&rig, 1);
+    assert_int_equal(r->d.member_count, 2);
+    r->stuck = is_promoted ? 0 : r->d.members[1].replica_id;
+    for (int i = 0; i < 5 && is_promoted && rig_voters(r) == 1; i++)
+        rig_run(&rig, 1);
+    assert_int_equal(rig_voters(r), is_promoted ? 2 : 1);
+    rig.refuse = ERR_BUSY; /* the other stores are there before the next step is done */
+    rig_join(&rig, "node=2");
+    rig_join(&rig, "node=3");
+    rig_run(&rig, 3);
+    assert_true(placement_operator_status(rig.p, rig.now_ms, id, &status));
+    assert_int_equal(status.outcome, PLACEMENT_CANCELLED);
+    assert_non_null(strstr(status.said, "3 voters"));
+    assert_int_equal(r->d.member_count, 2); /* what it brought */
+    rig.refuse = 0;
+    r->stuck = 0;
+    rig_run(&rig, 20);
+    assert_int_equal(rig_voters(r), 3);
+    assert_int_equal(r->d.member_count, 3);
+    assert_true(rig_has(r, 3) && rig_has(r, 4));
+    rig_fini(&rig);
+}
+
+static void test_overtaken_move(void **state)
+{
+    (void)state;
+    overtaken_move(false);
+    overtaken_move(true);
+}
+
+/* Who insists on one voter less, while placement is paused, gets it, whoever leads. */
+static void test_insists(void **state)
+{
+    struct rig_range *r;
+    (void)state;
+    make_five(&r);
+    struct placement_command remove = {
+        .kind = PLACEMENT_CMD_REMOVE_REPLICA, .range_id = 2, .from_store = 1};
+    assert_int_equal(rig_command(&rig, remove, NULL), ERR_STATE);
+    placement_pause(rig.p, true);
+    assert_int_equal(rig_command(&rig, remove, NULL), 0);
+    rig_run(&rig, 10);
+    assert_true(rig_is_on(r, STORES(2, 3), 2));
+    placement_pause(rig.p, false);
+    rig_run(&rig, 30);
+    assert_int_equal(rig_voters(r), 3);
+    rig_fini(&rig);
+}
+
 /* The operator is lost with its driver: the learner that it left becomes what it was for. */
 static void test_learner_left_behind(void **state)
 {
@@ -294,6 +359,8 @@ int main(void)
         cmocka_unit_test(test_leaves_where_it_can),
         cmocka_unit_test(test_spreads_over_places),
         cmocka_unit_test(test_never_two_on_a_node),
+        cmocka_unit_test(test_overtaken_move),
+        cmocka_unit_test(test_insists),
         cmocka_unit_test(test_learner_left_behind),
         cmocka_unit_test(test_stuck_learner),
     };
