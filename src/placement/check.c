@@ -52,7 +52,7 @@ static void find_more(const struct placement *p, const struct pl_range *r,
     for (uint32_t i = 0; i < r->member_count && found < count; i++) {
         struct pl_member *m = &r->members[i];
         if (m->role == MEMBER_LEARNER && pl_member_is_healthy(r, m) &&
-            m->store->wish == PLACEMENT_WISH_NONE)
+            m->store->wish == PLACEMENT_WISH_NONE && !pl_store_lacks_required(p, m->store))
             need->promote[found++] = m;
     }
     for (uint32_t i = 0; found < count; i++, found++) {
@@ -161,7 +161,7 @@ static bool must_leave(const struct placement *p, const struct pl_member *m, enu
 {
     if (cause == PL_DECOMMISSION)
         return m->store->wish == PLACEMENT_WISH_DECOMMISSION;
-    return !pl_store_has_label(m->store, p->settings.require) && !pl_require_is_slip(p);
+    return pl_store_lacks_required(p, m->store);
 }
 
 /* The first of those that must leave for which there is a place, or else the first. */

@@ -131,6 +131,11 @@ bool pl_require_is_slip(const struct placement *p)
     return p->settings.require[0] != 0 && p->nodes_with_silent == 0;
 }
 
+bool pl_store_lacks_required(const struct placement *p, const struct pl_store *s)
+{
+    return !pl_store_has_label(s, p->settings.require) && !pl_require_is_slip(p);
+}
+
 uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r)
 {
     struct pl_health h = pl_range_health(p, r);

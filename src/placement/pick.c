@@ -197,11 +197,13 @@ static int spare_class(const struct placement *p, const struct pl_range *r,
                        const struct pl_member *m)
 {
     if (pl_member_is_dead(p, r, m))
-        return 4;
+        return 5;
     if (!pl_member_is_healthy(r, m))
-        return 3;
+        return 4;
     if (m->store->wish == PLACEMENT_WISH_DECOMMISSION)
-        return 2;
+        return 3;
+    if (pl_store_lacks_required(p, m->store))
+        return 2; /* it would have to leave next */
     return m->store->wish == PLACEMENT_WISH_DRAIN ? 1 : 0;
 }
 

@@ -381,6 +381,9 @@ bool pl_range_is_led(const struct placement *p, const struct pl_range *r);
 void pl_nodes_count(struct placement *p);
 /* Is a label asked for (setting require) that no store has, which may keep replicas? */
 bool pl_require_is_slip(const struct placement *p);
+/* Is a replica out of place there, because it lacks the label that is asked for? If that is a
+ * slip, none is. */
+bool pl_store_lacks_required(const struct placement *p, const struct pl_store *s);
 /* Voters that it should come to rest with. */
 uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r);
 uint32_t pl_range_factor(const struct placement *p, const struct pl_range *r);

@@ -200,6 +200,33 @@ static void test_leaves_where_it_can(void **state)
     leaves_where_it_can(false);
 }
 
+/* Fewer are wanted, and a label: those without it go, not others that would be missed next. And
+ * no learner becomes a voter where it could not stay. */
+static void test_spares_what_must_leave(void **state)
+{
+    static const char *const labels[] = {"", "disk=ssd", "disk=ssd", "", "disk=ssd"};
+    (void)state;
+    rig_init(&rig);
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+        rig_join(&rig, labels[i]);
+    placement_set(rig.p, slice_str("replicas"), slice_str("5"), NULL);
+    placement_set(rig.p, slice_str("balance"), slice_str("off"), NULL);
+    struct rig_range *five = rig_range(&rig, 2, "a", "b", STORES(2, 3, 1, 4, 5), 5);
+    rig_run(&rig, 30);
+    uint32_t steps = rig.steps;
+    placement_set(rig.p, slice_str("require"), slice_str("disk=ssd"), NULL);
+    placement_set(rig.p, slice_str("replicas"), slice_str("3"), NULL);
+    struct rig_range *two = rig_range(&rig, 3, "b", "c", STORES(2, 3), 2);
+    two->d.members[2] = (struct member){
+        .replica_id = 900, .store_id = 1, .role = MEMBER_LEARNER, .address = slice_str("a:1")};
+    two->d.member_count = 3;
+    rig_run(&rig, 60);
+    assert_true(rig_is_on(five, STORES(2, 3, 5), 3));
+    assert_true(rig_is_on(two, STORES(2, 3, 5), 3));
+    assert_int_equal(rig.steps - steps, 2 + 3); /* two go; one comes and is promoted, one goes */
+    rig_fini(&rig);
+}
+
 static void test_spreads_over_places(void **state)
 {
     (void)state;
@@ -357,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_decommission_waits_for_a_place),
         cmocka_unit_test(test_a_slip_takes_nothing),
         cmocka_unit_test(test_leaves_where_it_can),
+        cmocka_unit_test(test_spares_what_must_leave),
         cmocka_unit_test(test_spreads_over_places),
         cmocka_unit_test(test_never_two_on_a_node),
         cmocka_unit_test(test_overtaken_move),
