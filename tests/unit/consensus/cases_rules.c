@@ -9,16 +9,6 @@
 #include "consensus/consensus_internal.h"
 #include "support/check.h"
 
-/* Leader of term 6, barrier at 11 committed and applied, 3 heard of too. */
-static void open_leader(struct rig *r, uint64_t off, const char *config)
-{
-    rig_open(r, 1, off, config, 5, 0, 0, 0);
-    rig_lead(r, 2);
-    rig_settle(r, 2);
-    rig_append_result(r, 3, 6, 0, 11);
-    rig_clear(r);
-}
-
 static struct cons_status status_of(const struct rig *r)
 {
     struct cons_status st;
@@ -47,7 +37,7 @@ static uint32_t entries_sent(const struct rig *r, uint64_t to)
 /* A message is filled from our own log: the entries must stand there by then. */
 static bool case_filled_from_log(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     rig_propose(r, 3);
     return entries_sent(r, 2) == 3;
 }
@@ -80,7 +70,7 @@ static bool case_all_entries_leave(struct rig *r, uint64_t off)
 /* Both followers have it, our own disk has not: committed, and not to be applied. */
 static bool case_apply_before_durable(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     rig_propose(r, 1);
     rig_append_result(r, 2, 6, 0, 12);
     rig_append_result(r, 3, 6, 0, 12);
@@ -91,7 +81,7 @@ static bool case_apply_before_durable(struct rig *r, uint64_t off)
 /* The library must hear of a committed CHANGE, or it takes no other. */
 static bool case_committed_change_stepped(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     assert_int_equal(change(r, CONS_ADD_LEARNER, 4), 0);
     rig_settle(r, 2);
     rig_append_result(r, 3, 6, 0, 12);
@@ -101,7 +91,7 @@ static bool case_committed_change_stepped(struct rig *r, uint64_t off)
 
 static bool case_clock_falls(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     consensus_tick(r->m.c, r->now - 50);
     return status_of(r).members[1].is_live;
 }
@@ -188,7 +178,7 @@ static bool case_out_of_memory(struct rig *r, uint64_t off)
 static bool case_frozen_leader(struct rig *r, uint64_t off)
 {
     struct cons_rest rest;
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     for (int i = 0; i < 10; i++) { /* the last heartbeat is not answered yet */
         rig_append_result(r, 2, 6, 0, 11);
         rig_append_result(r, 3, 6, 0, 11);
@@ -232,7 +222,7 @@ static bool case_seed(struct rig *r, uint64_t off)
 
 static bool case_window(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     rig_propose(r, 40);
     return entries_sent(r, 2) == 40;
 }
@@ -283,7 +273,7 @@ static bool case_late_fetch(struct rig *r, uint64_t off)
     static const struct member_host host = {.send = watch_entries, .is_cached = nothing_cached};
     static const struct rig_entry other[] = {{7, NULL}};
     struct cons_entry old = {.term = 6, .type = CONS_COMMAND, .data = slice_str("z")};
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     r->m.host = &host;
     is_foreign = false;
     rig_propose(r, 1);
@@ -343,7 +333,7 @@ static bool never_ready(void *data, struct member *m, uint64_t peer)
 static bool case_dead_connection(struct rig *r, uint64_t off)
 {
     static const struct member_host host = {.is_cached = count_reads, .is_ready = never_ready};
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     r->m.host = &host;
     reads_of_log = 0;
     rig_propose(r, 10);
@@ -373,7 +363,7 @@ static bool case_empty_messages(struct rig *r, uint64_t off)
 /* Not even a stranger's term counts. */
 static bool case_strangers_result(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     rig_append_result(r, 9, 99, 0, 0);
     return consensus_is_leader(r->m.c);
 }
@@ -410,7 +400,7 @@ static bool case_write_after_install(struct rig *r, uint64_t off)
 
 static bool case_kept_for_lagging(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     for (int i = 0; i < 8; i++)
         rig_propose(r, 50);
     rig_settle(r, 2);
@@ -422,7 +412,7 @@ static bool case_kept_for_lagging(struct rig *r, uint64_t off)
 
 static bool case_kept_for_stream(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     for (int i = 0; i < 4; i++)
         rig_propose(r, 50);
     rig_settle(r, 2);
@@ -457,7 +447,7 @@ static bool case_compact_while_installing(struct rig *r, uint64_t off)
 
 static bool case_change_not_applied(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     assert_int_equal(change(r, CONS_ADD_LEARNER, 4), 0);
     rig_persist(r);
     rig_append_result(r, 2, 6, 0, 12);
@@ -480,7 +470,7 @@ static bool case_barrier_not_applied(struct rig *r, uint64_t off)
 /* Replica 3 lives, and does not hold the last CHANGE. */
 static bool case_voter_lacks_change(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     assert_int_equal(change(r, CONS_ADD_LEARNER, 4), 0);
     rig_settle(r, 2);
     rig_append_result(r, 3, 6, 0, 11);
@@ -489,7 +479,7 @@ static bool case_voter_lacks_change(struct rig *r, uint64_t off)
 
 static bool case_promote_lagging(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, "1V 2V 3V 4L");
+    rig_open_leader(r, off, "1V 2V 3V 4L");
     for (int i = 0; i < 6; i++)
         rig_propose(r, 50);
     rig_settle(r, 2);
@@ -500,7 +490,7 @@ static bool case_promote_lagging(struct rig *r, uint64_t off)
 
 static bool case_promote_silent(struct rig *r, uint64_t off)
 {
-    open_leader(r, off, "1V 2V 3V 4L");
+    rig_open_leader(r, off, "1V 2V 3V 4L");
     rig_append_result(r, 4, 6, 0, 11);
     for (int i = 0; i < 6; i++) {
         rig_tick(r, RIG_HB);
@@ -514,7 +504,7 @@ static bool case_promote_silent(struct rig *r, uint64_t off)
 static bool case_shape(struct rig *r, uint64_t off, const char *to)
 {
     struct cons_config config = rig_config(to);
-    open_leader(r, off, NULL);
+    rig_open_leader(r, off, NULL);
     return consensus_test_submit_change(r->m.c, r->now, &config) == ERR_INVALID;
 }
 

@@ -68,6 +68,10 @@ uint64_t rig_propose(struct rig *r, uint32_t n); /* first index, 0 if refused */
 /* Stand for election and win with the vote of `voter`; everything persisted. */
 void rig_lead(struct rig *r, uint64_t voter);
 
+/* Member 1 of `config` (as in rig_open(), with 2 and 3) leads term 6: the barrier at 11 is
+ * committed and applied, and 3 has been heard of, too. Nothing is kept of what was sent. */
+void rig_open_leader(struct rig *r, uint64_t guards_off, const char *config);
+
 /* `peer` says that it has everything; commit follows; all applied. */
 void rig_settle(struct rig *r, uint64_t peer);
 

@@ -9,20 +9,10 @@
 
 static struct rig r; /* large; one test at a time */
 
-/* Leader of term 6 over {1, 2, 3}, barrier at 11 committed and applied, 3 heard of. */
-static void open_leader(void)
-{
-    rig_open(&r, 1, 0, NULL, 5, 0, 0, 0);
-    rig_lead(&r, 2);
-    rig_settle(&r, 2);
-    rig_append_result(&r, 3, 6, 0, 11);
-    rig_clear(&r);
-}
-
 static void test_compact(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     for (int i = 0; i < 5; i++)
         rig_propose(&r, 50);
     rig_settle(&r, 2);
@@ -81,7 +71,7 @@ static void test_compact_whole(void **state)
 static void test_compact_at_match(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     for (int i = 0; i < 8; i++)
         rig_propose(&r, 50);
     rig_settle(&r, 2);

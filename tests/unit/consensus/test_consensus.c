@@ -19,22 +19,12 @@ static struct cons_status status(void)
     return st;
 }
 
-/* Leader of term 6 over {1, 2, 3}, barrier at 11 committed and applied, 3 heard of. */
-static void open_leader(void)
-{
-    rig_open(&r, 1, 0, NULL, 5, 0, 0, 0);
-    rig_lead(&r, 2);
-    rig_settle(&r, 2);
-    rig_append_result(&r, 3, 6, 0, 11);
-    rig_clear(&r);
-}
-
 /* --- proposals */
 
 static void test_propose(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     assert_int_equal(rig_propose(&r, 3), 12);
     assert_int_equal(consensus_last_index(r.m.c), 14);
     assert_int_equal(consensus_commit(r.m.c), 11);
@@ -65,7 +55,7 @@ static void test_propose_refused(void **state)
 static void test_propose_bound(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     uint32_t n = 0;
     while (rig_propose(&r, 1) != 0) {
         rig_clear(&r);
@@ -160,7 +150,7 @@ static void test_held(void **state)
 static void test_unknown_write(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     rig_propose(&r, 1);
     consensus_on_persisted(r.m.c, r.now, 1);
     consensus_on_persisted(r.m.c, r.now, UINT64_MAX);
@@ -205,7 +195,7 @@ static void test_read_rounds(void **state)
     struct seen a;
     struct seen b;
     struct seen late;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     read_start(&a, UINT64_MAX);
     read_start(&b, UINT64_MAX);
     assert_int_equal(rig_count(&r, CONS_MSG_PROBE), 0);
@@ -234,7 +224,7 @@ static void test_read_far_away(void **state)
     struct seen s;
     uint64_t waited_ms = 0;
     uint64_t round_trip_ms = 5 * RIG_HB;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     read_start(&s, UINT64_MAX);
     consensus_flush(r.m.c, r.now);
     while (s.calls == 0 && waited_ms < 40 * RIG_HB) {
@@ -254,7 +244,7 @@ static void test_read_waits_for_apply(void **state)
 {
     (void)state;
     struct seen s;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     rig_propose(&r, 2);
     rig_persist(&r);
     rig_append_result(&r, 2, 6, 0, 13);
@@ -302,7 +292,7 @@ static void test_read_ends(void **state)
     struct seen timed;
     struct seen lost;
     struct seen gone;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     read_start(&timed, r.now + 30);
     read_start(&lost, UINT64_MAX);
     read_start(&gone, UINT64_MAX);
@@ -325,7 +315,7 @@ static void test_read_bound(void **state)
     (void)state;
     struct seen *all = calloc(CONS_READS_MAX + 1, sizeof *all);
     assert_non_null(all);
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     for (uint32_t i = 0; i < CONS_READS_MAX; i++)
         read_start(&all[i], UINT64_MAX);
     struct seen *over = &all[CONS_READS_MAX];
@@ -393,7 +383,7 @@ static void all_caught_up(void)
 static void test_membership(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     assert_int_equal(change(CONS_ADD_LEARNER, 3), ERR_EXISTS);
     assert_int_equal(change(CONS_PROMOTE, 4), ERR_NOT_FOUND);
     assert_int_equal(change(CONS_REMOVE, 4), ERR_NOT_FOUND);
@@ -426,7 +416,7 @@ static void test_membership(void **state)
 static void test_promote_silent(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     assert_int_equal(change(CONS_ADD_LEARNER, 4), 0);
     all_caught_up();
     for (int i = 0; i < 6; i++) {
@@ -473,7 +463,7 @@ static void test_transfer(void **state)
     (void)state;
     uint64_t first = 0;
     struct slice data = slice_str("x");
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     assert_int_equal(consensus_transfer(r.m.c, r.now, 9), ERR_NOT_FOUND);
     assert_int_equal(consensus_transfer(r.m.c, r.now, 1), ERR_NOT_FOUND);
     rig_propose(&r, 1);
@@ -534,7 +524,7 @@ static void test_abstain(void **state)
 static void test_stream(void **state)
 {
     (void)state;
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     for (int i = 0; i < 4; i++)
         rig_propose(&r, 50);
     all_caught_up();
@@ -648,7 +638,7 @@ static void test_fetch(void **state)
 {
     (void)state;
     static const struct member_host host = {.send = host_keep, .is_cached = not_cached};
-    open_leader();
+    rig_open_leader(&r, 0, NULL);
     r.m.host = &host;
     rig_propose(&r, 2);
     rig_propose(&r, 1);                  /* extends what is being read */

@@ -16,11 +16,7 @@ enum { LONG_MS = 60000 };
 static struct cons_rest open_leader(void)
 {
     struct cons_rest rest = {0};
-    rig_open(&r, 1, 0, NULL, 5, 0, 0, 0);
-    rig_lead(&r, 2);
-    rig_settle(&r, 2);
-    rig_append_result(&r, 3, 6, 0, 11);
-    rig_clear(&r);
+    rig_open_leader(&r, 0, NULL);
     assert_true(consensus_rest(r.m.c, &rest));
     assert_true(rest.leader == 1 && rest.term == 6 && rest.index == 11);
     return rest;
