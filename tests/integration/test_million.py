@@ -3,9 +3,11 @@
 """The checkers of histories at full length: with an anomaly in the middle and without, each in
 less than 60 s of processor time and 4 GiB. Five cases have 1,000,000 operations, the others
 a tenth of it; HOLDFAST_OPERATIONS=1000000 gives it to all."""
+import json
 import os
 import resource
 import subprocess
+import sys
 
 from cluster import BIN, check, main
 
@@ -26,7 +28,83 @@ CASES = [
     ("append", "G0-realtime", "G0-realtime (in 1 groups"),
     ("append", "G-single-realtime", "G-single-realtime (in 1 groups"),
     ("append", "lost", "lost (no later read sees it): key 'p'"),
+    ("session", None, "valid"), ("session", "twice", "twice: element"),
+    ("session", "two results", "results differ in the version of the change"),
+    ("scan", None, "valid"), ("scan", "torn", "torn: a group"),
+    ("watch", None, "valid"), ("watch", "gap", "gap, it misses"),
 ]
+
+
+# ---- histories that history-make does not make ----------------------------------------------
+
+
+def operation(number, process, f, key, value, result, **more):
+    """Both lines; one operation after another."""
+    op = {"process": process, "f": f, "key": key}
+    if "stamp" in more:
+        op["stamp"] = more.pop("stamp")
+    return (json.dumps({**op, "type": "invoke", "value": value, "time": 2 * number}) + "\n"
+            + json.dumps({**op, "type": "ok", "value": result, "time": 2 * number + 1, **more})
+            + "\n")
+
+
+def sessions(count, plant):
+    """Lists of 98 elements, each sent twice, and two reads of each list."""
+    seen = []
+    for n in range(count):
+        number, step = divmod(n, 198)
+        key, is_wrong = f"e{number}", number == count // 396
+        if step < 196:
+            element = n - n % 2
+            other = plant == "two results" and is_wrong and step == 1
+            seen = ([] if step == 0 else seen) + ([] if n % 2 else [element])
+            yield operation(n, n % 2, "add", key, element, element, stamp=f"1/{element}",
+                            change=element + 1 + other)
+        else:
+            twice = seen[:1] if plant == "twice" and is_wrong else []
+            yield operation(n, 2, "read", key, None, seen + twice)
+
+
+def scans(count, plant):
+    """Sixteen groups of four, written in turn; each hundredth operation is a scan."""
+    groups = {f"g{i:02}": (0, 0) for i in range(16)}
+    for n in range(count):
+        if n % 100 < 99:
+            name = f"g{n % 16:02}"
+            groups[name] = (n, n + 1)
+            yield operation(n, 0, "write", name, [str(n), 4], [str(n), 4], version=n + 1)
+        else:
+            rows = [[f"{g}/{i}", str(value), version] for g, (value, version) in groups.items()
+                    if version for i in range(4)]
+            if plant and n // 100 == count // 200:
+                rows[1][1] = "torn"
+            yield operation(n, 1, "scan", "g", None, rows, version=n + 1)
+
+
+def watches(count, plant):
+    """Twelve keys, written in turn; each hundredth operation tells a watcher of the last 99."""
+    events = []
+    for n in range(count):
+        if n % 100 < 99:
+            key = f"k{n % 12:02}"
+            events.append([key, str(n), n + 1])
+            yield operation(n, 0, "write", key, str(n), str(n), version=n + 1)
+        else:
+            if plant and n // 100 == count // 200:
+                del events[50]
+            yield operation(n, 1, "watch", "w", None, events)
+            events = []
+
+
+MADE_HERE = {"session": sessions, "scan": scans, "watch": watches}
+
+
+def make(model, count, plant):
+    """The command that writes such a history."""
+    if model in MADE_HERE:
+        return [sys.executable, "-B", os.path.abspath(__file__), model, str(count), plant or ""]
+    return [f"{BIN}/history-make", model, "--ops", str(count),
+            *(["--plant", plant] if plant else [])]
 
 
 def limit():
@@ -37,11 +115,8 @@ def limit():
 
 def judge(model, plant):
     count = OPERATIONS or ("1000000" if (model, plant) in LONG else "100000")
-    make = [f"{BIN}/history-make", model, "--ops", count]
-    if plant:
-        make += ["--plant", plant]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with subprocess.Popen(make, stdout=subprocess.PIPE) as maker:
+    with subprocess.Popen(make(model, count, plant), stdout=subprocess.PIPE) as maker:
         done = subprocess.run([f"{BIN}/history-check", model], stdin=maker.stdout,
                               capture_output=True, text=True, preexec_fn=limit, timeout=600,
                               check=False)
@@ -61,4 +136,7 @@ def test_million():
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        sys.stdout.writelines(MADE_HERE[sys.argv[1]](int(sys.argv[2]), sys.argv[3]))
+        sys.exit(0)
     main(test_million)

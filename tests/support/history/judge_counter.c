@@ -9,6 +9,8 @@
 
 #include "support/history/history.h"
 
+enum { SHOWN_MAX = 20 };
+
 struct point {
     uint64_t time;
     int64_t sum; /* of all up to here, once summed up */
@@ -75,7 +77,7 @@ static bool counter_add(struct counter *c, const struct history_op *op)
     return true;
 }
 
-static void judge_read(const struct counter *c, const struct history_op *op,
+static void judge_read(const struct counter *c, const struct history_op *op, uint64_t *wrong,
                        struct history_report *report)
 {
     int64_t least = series_at(&c->ups_done, op->invoke_ns, false) +
@@ -86,6 +88,8 @@ static void judge_read(const struct counter *c, const struct history_op *op,
     if (seen >= least && seen <= most)
         return;
     report->verdict = HISTORY_INVALID;
+    if (++*wrong > SHOWN_MAX)
+        return;
     buf_printf(&report->text,
                "line %" PRIu64 ": process %" PRId64 " read %" PRId64
                " of '%.*s'; it can be %" PRId64 " to %" PRId64 "\n",
@@ -102,7 +106,7 @@ static int compare_keys(const void *a, const void *b)
 }
 
 /* The operations of one key. Returns how many reads were judged, -1 for nonsense. */
-static int64_t judge_key(const struct history_op *const *ops, size_t count,
+static int64_t judge_key(const struct history_op *const *ops, size_t count, uint64_t *wrong,
                          struct history_report *report)
 {
     struct point *points = calloc(4 * count, sizeof *points);
@@ -124,7 +128,7 @@ static int64_t judge_key(const struct history_op *const *ops, size_t count,
     for (size_t i = 0; i < count && reads >= 0; i++) {
         if (is_addition(ops[i]) || ops[i]->outcome != HISTORY_OK)
             continue;
-        judge_read(&c, ops[i], report);
+        judge_read(&c, ops[i], wrong, report);
         reads++;
     }
     free(points);
@@ -135,6 +139,7 @@ void history_judge_counter(const struct history *h, struct history_report *repor
 {
     const struct history_op **sorted = calloc(h->count + 1, sizeof *sorted);
     int64_t reads = 0;
+    uint64_t wrong = 0;
     ASSERT(sorted != NULL);
     for (size_t i = 0; i < h->count; i++)
         sorted[i] = &h->ops[i];
@@ -143,12 +148,12 @@ void history_judge_counter(const struct history *h, struct history_report *repor
         next = i + 1;
         while (next < h->count && slice_equal(sorted[next]->key, sorted[i]->key))
             next++;
-        int64_t n = judge_key(sorted + i, next - i, report);
+        int64_t n = judge_key(sorted + i, next - i, &wrong, report);
         reads = n < 0 ? -1 : reads + n;
     }
     free(sorted);
     if (reads <= 0 && report->verdict == HISTORY_VALID)
         report->verdict = HISTORY_UNKNOWN;
     if (reads >= 0)
-        buf_printf(&report->text, "reads judged %" PRId64 "\n", reads);
+        buf_printf(&report->text, "reads judged %" PRId64 ", wrong %" PRIu64 "\n", reads, wrong);
 }

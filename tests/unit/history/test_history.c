@@ -487,6 +487,38 @@ static void test_judges(void **state)
     }
 }
 
+/* One lost addition makes every later read wrong: they are counted, and some are shown. */
+static void test_many_wrong_reads(void **state)
+{
+    (void)state;
+    enum { READS = 30, SHOWN = 20 };
+    struct history h;
+    struct history_report report;
+    struct buf text;
+    int shown = 0;
+    buf_init(&text, 1 << 16);
+    write_script(&text, "0 add 1 0-1");
+    for (int i = 0; i < READS; i++) {
+        char op[64];
+        snprintf(op, sizeof op, "1 read null=0 %d-%d", 2 + 2 * i, 3 + 2 * i);
+        write_script(&text, op);
+    }
+    history_init(&h);
+    history_report_init(&report);
+    assert_int_equal(history_parse(&h, buf_slice(&text), NULL), 0);
+    history_judge_counter(&h, &report);
+    buf_append_u8(&report.text, 0);
+    const char *got = (const char *)report.text.data;
+    assert_int_equal(report.verdict, HISTORY_INVALID);
+    assert_non_null(strstr(got, "reads judged 30, wrong 30\n"));
+    for (const char *at = got; (at = strstr(at, "it can be 1 to 1\n")) != NULL; at++)
+        shown++;
+    assert_int_equal(shown, SHOWN);
+    history_report_fini(&report);
+    history_fini(&h);
+    buf_fini(&text);
+}
+
 /* What the short form cannot say: versions, mismatches, what was seen. */
 static void test_register_details(void **state)
 {
@@ -528,7 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reader),           cmocka_unit_test(test_reader_fields),
         cmocka_unit_test(test_reader_mutations), cmocka_unit_test(test_judges),
-        cmocka_unit_test(test_register_details),
+        cmocka_unit_test(test_many_wrong_reads), cmocka_unit_test(test_register_details),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }
