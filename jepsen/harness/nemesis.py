@@ -183,6 +183,33 @@ class Swizzle(Partition):
         self.control.heal(self.token)
 
 
+class Depose(Partition):
+    """Who leads is cut off, and as soon as another one leads, that one in its place. So one comes
+    back with a tail of entries that never committed, and hears first of a leader after the next:
+    the tail may reach beyond the place where that leader would go on."""
+    shortest_s = 3
+    POLL_S = 0.02
+
+    def begin(self):
+        self.deposed = []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.chase, daemon=True)
+        self.thread.start()
+
+    def chase(self):
+        while not self.stop.wait(self.POLL_S):
+            node = self.world.cluster.leader()
+            if node is not None and node not in self.deposed[-1:]:
+                self.deposed.append(node)
+                self.control.cut(self.token, both_ways([node], self.others(node)))
+                self.say("depose", self.deposed)
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+        self.control.heal(self.token)
+
+
 class Reset(Fault):
     """Connections end in resets."""
     is_instant = True
@@ -508,9 +535,9 @@ class Replace(Drain):
 KINDS = {
     "kill": (Kill,), "pause": (Pause,), "reset": (Reset,), "slow": (Slow,), "clock": (Clock,),
     "partition": (Partition, Partition, Partition, Flapping, Swizzle), "disk": (Disk,),
-    "sync": (Sync,), "power": (Power,), "full": (Full,), "leader": (Leader,), "roll": (Roll,),
-    "ranges": (Ranges,), "drain": (Drain,),
-    "move": (Move,), "replace": (Replace,), "rot": (Rot,),
+    "depose": (Depose,), "sync": (Sync,), "power": (Power,), "full": (Full,), "leader": (Leader,),
+    "roll": (Roll,), "ranges": (Ranges,), "drain": (Drain,), "move": (Move,),
+    "replace": (Replace,), "rot": (Rot,),
 }
 ALL = tuple(k for k in KINDS if k not in ("full", "rot"))
 NEEDS_COMMAND = {"leader": ("range transfer-leader",), "drain": ("node drain",),
@@ -523,12 +550,22 @@ def names(nodes):
 
 
 def in_threads(call, nodes):
-    """All at once: what happens to many nodes should happen together."""
-    threads = [threading.Thread(target=call, args=(n,), daemon=True) for n in nodes]
+    """All at once: what happens to many nodes should happen together. Raises what one of them
+    raised."""
+    raised = []
+
+    def one(node):
+        try:
+            call(node)
+        except Exception as error:  # pylint: disable=broad-except
+            raised.append(error)
+    threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in nodes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if raised:
+        raise raised[0]
 
 
 class Nemesis(threading.Thread):
@@ -581,7 +618,7 @@ class Nemesis(threading.Thread):
     def end_one(self, pair):
         self.on.remove(pair)
         pair[0].end()
-        pair[1].update(text=pair[0].text, end=self.now())
+        pair[1].update(text=pair[0].text, nodes=[n.name for n in pair[0].nodes], end=self.now())
 
     def heal(self):
         """After the thread has ended: all faults end, every node runs. How many orders to the

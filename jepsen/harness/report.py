@@ -10,7 +10,7 @@ FULL_SHARE = 0.8   # of the rate without faults: "full rate"
 OP_COLOURS = {"ok": "#3a9d5d", "fail": "#e2b33c", "info": "#cf4a43"}
 KIND_COLOURS = ["#5b8fd6", "#d68f5b", "#9d6bc9", "#58b5a8", "#c95b8f", "#8a9a3a", "#c7524a",
                 "#6f7d8f", "#b59b4c", "#4c6fb5", "#7ab54c", "#a05a2c", "#2f7f9f", "#e07fb0",
-                "#3d8f5a", "#7a5230", "#b0b03a"]
+                "#3d8f5a", "#7a5230", "#b0b03a", "#d05a7a"]
 
 
 # ---- figures ------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def test_dry():
         suite.write("# a comment\n--workload set --nemesis kill\n--workload bank\n")
         suite.flush()
         for argv, lines, last in (
-                (("--all", "--time", "60"), 144,
+                (("--all", "--time", "60"), 152,
                  "jepsen/run --workload scan --nemesis all --time 60"),
                 (("--all", "--workload", "set", "--nemesis", "kill,power"), 2,
                  "jepsen/run --workload set --nemesis power"),

@@ -107,9 +107,12 @@ class Cluster:
     def __init__(self, machines, rng):
         self.machines, self.rng, self.nodes = machines, rng, machines.nodes
         self.drained = set()
+        self.rng_of_threads = random.Random(1)
 
     def leader(self):
-        return self.rng.choice([None, *self.nodes])
+        """Threads of faults have dice of their own: how often they ask is a matter of time."""
+        is_main = threading.current_thread() is threading.main_thread()
+        return (self.rng if is_main else self.rng_of_threads).choice([None, *self.nodes])
 
     def cli(self, *argv, **_more):
         is_done = self.rng.random() < 0.7
@@ -313,7 +316,8 @@ def schedule(seed, lags=0):
             entry["begin"] -= 4
     made.nemesis.heal()
     check_nothing_left(made, f"seed {seed}:")
-    return [(e["kind"], e["text"], e["nodes"]) for e in made.nemesis.timeline]
+    return [(e["kind"], *((e["text"], e["nodes"]) if e["kind"] != "depose" else ("", ())))
+            for e in made.nemesis.timeline]
 
 
 def test_faults_together():
@@ -340,6 +344,43 @@ def test_rot_spares_what_no_disk_can_tell():
         check(len(nodes) == 1, seed, "spoils", nodes)
         for _, path, _ in made.control.spoiled:
             check(not path.endswith(("2.raftlog", "MANIFEST-1")), path)
+
+
+def test_who_leads_is_cut_off():
+    """And the next one in its place, as soon as it leads; never two at once."""
+    made = world(5, 1)
+    cuts, leaders = [], [None, 2, 2, None, 4, 4, 2]
+    is_done = threading.Event()
+
+    def leader():
+        if not leaders:
+            is_done.set()
+            return None
+        number = leaders.pop(0)
+        return number and made.nodes[number - 1]
+
+    made.cluster.leader = leader
+    made.control.apply_cuts = lambda: cuts.append(set().union(*made.control.cuts.values()))
+    fault = nemesis.Depose("depose", made, random.Random(1))
+    fault.begin()
+    check(is_done.wait(20), "nobody asks who leads")
+    fault.end()
+    want = [nemesis.both_ways([made.nodes[i]], fault.others(made.nodes[i])) for i in (1, 3, 1)]
+    check(cuts == [*want, set()], cuts)
+    check(fault.text == "depose n2 n4 n2", fault.text)
+
+
+def test_errors_come_through():
+    """What goes wrong with one of many nodes at once is not lost in its thread."""
+    def fails(node):
+        if node == 2:
+            raise control.ControlError("no way there")
+    try:
+        nemesis.in_threads(fails, [1, 2, 3])
+    except control.ControlError as error:
+        check(str(error) == "no way there", error)
+    else:
+        check(False, "the error is lost")
 
 
 class Agent:
@@ -384,5 +425,5 @@ def test_renumbered():
 
 if __name__ == "__main__":
     main(test_shapes_of_partitions, test_cuts_add_up, test_each_fault_ends,
-         test_orders_are_taken_back,
+         test_orders_are_taken_back, test_who_leads_is_cut_off, test_errors_come_through,
          test_rot_spares_what_no_disk_can_tell, test_faults_together, test_renumbered)
