@@ -8,6 +8,7 @@ Both end only processes that they started, by id, and remove only what they made
 operations may be repeated, and come in any order: starting what runs, killing what is
 dead, resuming what is not paused are no errors, because several faults act at once.
 """
+import contextlib
 import os
 import shlex
 import shutil
@@ -93,7 +94,7 @@ class Control:
         if self.options.has_clock:
             preload.append(self.options.faketime)
             env.update(FAKETIME_TIMESTAMP_FILE=node.clock, FAKETIME_NO_CACHE="1",
-                       FAKETIME_DONT_FAKE_MONOTONIC="1")
+                       FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_DISABLE_SHM="1")
         if self.options.has_disk:
             preload.append(os.path.join(self.options.bin_there, "jepsen_disk.so"))
             env.update(JEPSEN_DISK_ROOT=node.data, JEPSEN_DISK_SIDE=node.side)
@@ -212,6 +213,7 @@ class LocalControl(Control):
         self.net = net.Network([n.name for n in nodes], options.links)
         self.everyone.append(net.address(len(nodes) + 1))  # the clients
         self.processes = {}
+        self.gone = set()
         self.mounts = []
 
     def set_up(self):
@@ -235,7 +237,8 @@ class LocalControl(Control):
             run(["mkfs.ext4", "-q", "-m", "0", image])
             run(["mount", "-o", "loop", image, place])
         else:
-            run(["mount", "-t", "tmpfs", "-o", f"size={self.options.disk_mib}m", "tmpfs", place])
+            run(["mount", "-t", "tmpfs", "-o", f"size={self.options.disk_mib}m", net.SMALL_DISK,
+                 place])
         self.mounts.append(place)
         os.rmdir(node.data)
         node.data, node.side = f"{place}/data", f"{place}/side"
@@ -246,13 +249,12 @@ class LocalControl(Control):
             if process.poll() is None:
                 process.kill()
         for process in self.processes.values():
-            process.wait()
+            self.ended(process)
         for place in self.mounts:
             subprocess.run(["umount", place], check=False, capture_output=True)
         for node in self.nodes:
-            for name in ("disk.img",):
-                if os.path.exists(f"{node.folder}/{name}"):
-                    os.unlink(f"{node.folder}/{name}")
+            if os.path.exists(f"{node.folder}/disk.img"):
+                os.unlink(f"{node.folder}/disk.img")
             if not self.options.keep_data:
                 for path in (node.data, node.side, f"{node.folder}/disk"):
                     shutil.rmtree(path, ignore_errors=True)
@@ -290,9 +292,18 @@ class LocalControl(Control):
         if process is None:
             return 0
         try:
-            return process.wait(seconds)
+            return self.ended(process, seconds)
         except subprocess.TimeoutExpired:
             return None
+
+    def ended(self, process, seconds=None):
+        """Its status; at the first time what it left is removed: another may have its id later."""
+        status = process.wait(seconds)
+        if process not in self.gone:
+            self.gone.add(process)
+            if self.options.has_clock:
+                net.forget_clock(process.pid)
+        return status
 
     def apply_cuts(self):
         for node in self.nodes:
@@ -331,42 +342,89 @@ class LocalControl(Control):
         """They are here already."""
 
 
+def short(script):
+    """So much of it that one can tell which it is."""
+    first = script.split("\n")[0]
+    return first if len(first) <= 100 else f"{first[:99]}…"
+
+
+# What starts a node's process there: tells its id, and in the end its status.
+START = """#!/bin/sh
+"$@" </dev/null >>log 2>&1 &
+echo $! >pid.next
+mv pid.next pid
+wait $!
+echo $? >status
+"""
+
+
 class SshControl(Control):
     """The same over ssh. The machines need sh, nft and, for what runs there, the folder
     options.bin_there with the programs; they can be reached without a password, as a user
     who may use nft. Rules stand in a table of their own and drop what comes from other nodes
-    alone, so that ssh is never cut off. For disks of the full nemesis, data folders must
-    be file systems of their own already."""
+    alone, so that ssh is never cut off. For the full nemesis options.there must be on a small file
+    system of its own already."""
 
     TABLE = "holdfast_jepsen"
+    FULL_MAX = 4 << 30  # bytes of a disk that may be filled
 
     def __init__(self, options, nodes, hosts):
         super().__init__(options, nodes)
         self.hosts = dict(zip((n.number for n in nodes), hosts))
         self.pids = {}
         self.rules = {}
+        self.made = []  # nodes whose folder and rules are this run's
         self.watch_every_s = 3  # each look is an ssh
 
     def ssh(self, node, script, check=True):
-        done = subprocess.run(["ssh", "-oBatchMode=yes", "-oConnectTimeout=10",
-                               self.hosts[node.number], "sh -s"], input=script, text=True,
-                              capture_output=True, timeout=120, check=False)
+        host = self.hosts[node.number]
+        try:
+            done = subprocess.run(["ssh", "-oBatchMode=yes", "-oConnectTimeout=10", host, "sh -s"],
+                                  input=script, text=True, capture_output=True, timeout=120,
+                                  check=False)
+        except subprocess.TimeoutExpired:
+            if check:
+                raise ControlError(f"{host}: no end after 120 s: {short(script)}") from None
+            return ""
         if check and done.returncode != 0:
-            raise ControlError(f"{self.hosts[node.number]}: {script!r}: {done.stderr.strip()}")
+            raise ControlError(f"{host}: {done.stderr.strip()}: {short(script)}")
         return done.stdout
 
     def set_up(self):
+        """What another run, or an earlier one, left there is not touched."""
         for node in self.nodes:
-            self.ssh(node, f"set -e; mkdir -p {self.options.there}; mkdir {node.folder}; cd {node.folder}; "
+            said = self.ssh(node, f"mkdir -p {self.options.there}\n"
+                                  f"if nft list table inet {self.TABLE} >/dev/null 2>&1\n"
+                                  f"then echo 'another run is at work, or was killed: it has a "
+                                  f"table {self.TABLE}'\n"
+                                  f"elif ! mkdir {node.folder} 2>&1\n"
+                                  "then echo ' (of another run? remove it, or another --there)'\n"
+                                  "fi\n")
+            if said:
+                raise ControlError(f"{self.hosts[node.number]}: {' '.join(said.split())}")
+            self.made.append(node)
+            self.ssh(node, f"set -e; cd {node.folder}; {self.small_disk()}"
                            f"mkdir data side; echo '+0.000s' > clock; "
+                           f"cat > start <<'E'\n{START}E\n"
                            f"nft -f - <<'E'\n{net.table(self.TABLE)}\nE\n")
 
+    def small_disk(self):
+        """Nobody's disk is to be filled by mistake."""
+        if not self.options.has_full:
+            return ""
+        return (f"if [ $(stat -c %d .) = $(stat -c %d /) ] || "
+                f"[ $(df --output=size -B1 . | tail -n1) -gt {self.FULL_MAX} ]; then "
+                f"echo --there is no disk of its own of at most {self.FULL_MAX >> 30} GiB, as the "
+                "nemesis full needs >&2; exit 1; fi; ")
+
     def tear_down(self):
-        for node in self.nodes:
-            self.ssh(node, f"kill -9 {self.pids.get(node.number, '')} 2>/dev/null; "
-                           f"nft delete table inet {self.TABLE}", check=False)
+        for node in self.made:
+            with contextlib.suppress(ControlError):
+                self.signal(node, signal.SIGKILL)
+                self.wait(node, 20)
+            self.ssh(node, f"nft delete table inet {self.TABLE}", check=False)
             if not self.options.keep_data:
-                self.ssh(node, f"rm -rf {node.folder}/data {node.folder}/side", check=False)
+                self.ssh(node, f"rm -rf {node.folder}", check=False)
 
     def write(self, path, text, node):
         self.ssh(node, f"cat > {path}.next <<'E'\n{text}E\nmv {path}.next {path}\n")
@@ -376,16 +434,22 @@ class SshControl(Control):
 
     def spawn(self, node):
         env = shlex.join(["env", *(f"{k}={v}" for k, v in self.environment(node).items())])
-        pid = self.ssh(node, f"setsid {env} {shlex.join(self.command(node))} </dev/null "
-                             f">>{node.log} 2>&1 & echo $!")
+        pid = self.ssh(node, f"set -e; cd {node.folder}; rm -f pid status\n"
+                             f"setsid sh ./start {env} {shlex.join(self.command(node))} "
+                             "</dev/null >/dev/null 2>&1 &\n"
+                             "until [ -e pid ]; do sleep 0.02; done; pid=$(cat pid)\n"
+                             f"until [ -e status ] || {self.is_it(node, '$pid')}; do sleep 0.02; "
+                             "done; echo $pid")
         self.pids[node.number] = int(pid)
+
+    def is_it(self, node, pid):
+        """For the shell: does its program run under this id?"""
+        return f'[ "$(readlink /proc/{pid}/exe)" = "$(readlink -f {self.command(node)[0]})" ]'
 
     def is_running(self, node):
         pid = self.pids.get(node.number)
         return pid is not None and self.ssh(
-            node, f"test \"$(readlink /proc/{pid}/exe)\" = "
-                  f"\"$(readlink -f {self.command(node)[0]})\" && echo yes",
-            check=False).strip() == "yes"
+            node, f"if {self.is_it(node, pid)}; then echo yes; fi").strip() == "yes"
 
     def signal(self, node, number):
         if self.is_running(node):
@@ -397,7 +461,18 @@ class SshControl(Control):
             if time.monotonic() > until:
                 return None
             time.sleep(0.2)
-        return 0
+        return self.status(node)
+
+    def status(self, node):
+        """With which it ended, as subprocess tells it."""
+        if node.number not in self.pids:
+            return 0
+        pid = self.pids[node.number]
+        said = self.ssh(node, f"cd {node.folder}; for i in 1 2 3 4 5; do [ -e status ] && break; "
+                              f"sleep 0.2; done; cat status; rm -f /dev/shm/faketime_shm_{pid} "
+                              f"/dev/shm/sem.faketime_sem_{pid}", check=False)
+        code = int(said or 0)
+        return code if code < 128 else 128 - code
 
     def apply_cuts(self):
         for node in self.nodes:
@@ -434,7 +509,7 @@ class SshControl(Control):
         return argv
 
     def fetch_logs(self):
-        for node in self.nodes:
+        for node in self.made:
             os.makedirs(os.path.join(self.options.out, node.name), exist_ok=True)
             with open(os.path.join(self.options.out, node.name, "log"), "w",
                       encoding="utf-8") as f:

@@ -92,5 +92,5 @@ class Cluster:
     def figures(self):
         return {}
 
-    def replicas_alike(self):
+    def replicas_alike(self, _seconds):
         return "unsupported", "etcd is asked nothing about its replicas"

@@ -192,7 +192,7 @@ class Cluster:
                               capture_output=True, text=True, timeout=10, check=False)
         return done.stdout if done.returncode == 0 else ""
 
-    def replicas_alike(self, seconds=90):
+    def replicas_alike(self, seconds):
         """("alike", "differ", "incomplete" or "unsupported", what was said)"""
         if "range check" not in self.probe():
             return "unsupported", "this product has no 'range check'"

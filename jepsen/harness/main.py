@@ -397,7 +397,8 @@ def main(doc):
     options = parser.parse_args(argv)
     argv = [word for word in argv if word != "--dry"]
     if options.clean:
-        print(f"{net.clean()} namespaces of killed runs removed")
+        namespaces, mounts = net.clean()
+        print(f"of killed runs {namespaces} namespaces and {mounts} mounts are removed")
         return 0
     try:
         many = runs_of(options, argv)

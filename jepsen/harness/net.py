@@ -8,12 +8,16 @@ the program jepsen-wire. Partitions are rules of nftables in the namespaces.
 
 Names begin with hj and the process id of the run: hj4711-n1, hj4711-c, hj4711-sw.
 """
+import contextlib
+import fcntl
 import json
 import os
 import re
 import subprocess
+import time
 
 NETWORK = "10.77.0."
+SMALL_DISK = "holdfast-jepsen"  # a tmpfs by its name
 QUEUE_US, FRAME_BITS = 500000, 12000  # how long a link with a rate makes wait; of a full frame
 
 
@@ -162,17 +166,68 @@ class Network:
 
 
 def clean():
-    """Remove what runs left that were killed before they could. How many namespaces."""
+    """Remove what runs left that were killed before they could: (namespaces, mounts)."""
     done = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
     count = 0
     for line in done.stdout.splitlines():
         match = re.match(r"(hj(\d+)-\w+)", line)
         if not match or os.path.exists(f"/proc/{match.group(2)}"):
             continue
-        pids = subprocess.run(["ip", "netns", "pids", match.group(1)], capture_output=True,
-                              text=True, check=False).stdout.split()
-        for pid in pids:
-            os.kill(int(pid), 9)
+        for pid in pids_in(match.group(1)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+            forget_clock(pid)
+        until = time.monotonic() + 10  # what still ends holds mounts
+        while pids_in(match.group(1)) and time.monotonic() < until:
+            time.sleep(0.05)
         subprocess.run(["ip", "netns", "del", match.group(1)], check=False, capture_output=True)
         count += 1
+    return count, clean_mounts()
+
+
+def pids_in(namespace):
+    return subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True,
+                          check=False).stdout.split()
+
+
+def clean_mounts():
+    """Small disks OUT/nN/disk of runs that do not hold the lock of OUT any more."""
+    count = 0
+    with open("/proc/self/mounts", encoding="utf-8") as f:
+        mounts = [line.split()[:2] for line in f]
+    for source, place in mounts:
+        match = re.fullmatch(r"(/.*)/n\d/disk", place)
+        if match and is_small_disk(source, place) and not is_locked(match.group(1)):
+            subprocess.run(["umount", place], check=False, capture_output=True)
+            count += not os.path.ismount(place)
     return count
+
+
+def is_small_disk(source, place):
+    """Did a run mount it? From an image beside it, or from memory under a name of ours."""
+    try:
+        with open(f"/sys/block/{os.path.basename(source)}/loop/backing_file",
+                  encoding="utf-8") as f:
+            return f.read().strip() == f"{place}.img"
+    except OSError:
+        return source == SMALL_DISK
+
+
+def is_locked(folder):
+    """Does a run hold it?"""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+
+
+def forget_clock(pid):
+    """What libfaketime leaves of a process that was killed, the semaphore last: it takes one
+    without the other for an error."""
+    for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"/dev/shm/{name}")

@@ -89,5 +89,5 @@ class Cluster:
     def figures(self):
         return {}
 
-    def replicas_alike(self):
+    def replicas_alike(self, _seconds):
         return "unsupported", "Redis is asked nothing about its replicas"

@@ -70,10 +70,14 @@ class Run:
         finally:
             self.is_over.set()
             self.faults_over.set()
-            self.end_workers()
-            self.stop_nodes()
-            self.control.fetch_logs()
-            self.control.tear_down()
+            try:
+                self.end_workers()
+                self.stop_nodes()
+                self.control.fetch_logs()
+            except control.ControlError as error:
+                self.result.setdefault("void", str(error))
+            finally:
+                self.control.tear_down()
         self.conclude()
         return self.result
 
@@ -177,8 +181,11 @@ class Run:
             self.result["not_taken_back"] = left
 
     def compare_replicas(self):
-        verdict, said = self.cluster.replicas_alike()
+        """One that is down for good is not waited for so long: it is not judged either."""
         down = [n.name for n in self.nodes if not self.control.is_running(n)]
+        verdict, said = self.cluster.replicas_alike(20 if down else 90)
+        down += [n.name for n in self.nodes
+                 if n.name not in down and not self.control.is_running(n)]
         self.result["replicas"] = {"verdict": verdict, "said": said[-4000:], "down": down}
 
     def stop_nodes(self):

@@ -25,13 +25,21 @@ SECONDS = os.environ.get("HOLDFAST_JEPSEN_SECONDS", "60")
 
 
 def run(*argv, timeout=280):
-    return subprocess.run([RUN, "--bin", BIN, *argv], capture_output=True, text=True,
-                          timeout=timeout, check=False)
+    """What it said, and the process id that it had."""
+    with subprocess.Popen([RUN, "--bin", BIN, *argv], stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.PIPE) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        finally:
+            process.terminate()  # it takes everything down; no harm if it has ended
+    return types.SimpleNamespace(returncode=process.returncode, stdout=out, stderr=err,
+                                 pid=process.pid)
 
 
-def namespaces():
+def left_by(pid):
+    """What is left of the run that had this process id; others may be at work meanwhile."""
     done = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
-    return {line.split()[0] for line in done.stdout.splitlines() if line.startswith("hj")}
+    return [line for line in done.stdout.splitlines() if line.startswith(f"hj{pid}-")]
 
 
 def test_refusals():
@@ -75,7 +83,6 @@ def test_unsupported():
 
 
 def test_smoke():
-    before = namespaces()
     with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as out:
         done = run("--workload", "register", "--nemesis", "kill,partition", "--time", SECONDS,
                    "--nodes", "5", "--rate", "200", "--seed", "1", "--floor-ok", "5",
@@ -90,7 +97,7 @@ def test_smoke():
         for name in ("history.jsonl", "history.edn", "report.html", "n1/log"):
             check(os.path.getsize(f"{out}/{name}") > 0, name, "is empty")
         spoil(f"{out}/history.jsonl")
-    check(namespaces() <= before, "namespaces are left")
+    check(left_by(done.pid) == [], "namespaces are left:", left_by(done.pid))
 
 
 def test_sent_twice():
@@ -187,18 +194,25 @@ time.sleep(60)
 
 def test_ends_are_judged():
     """A node that is stopped must end in order: another status is like an end of its own, and
-    one that does not end is told of."""
+    one that does not end is told of. What libfaketime left of it is gone."""
     node = control.Node(1, "nowhere", "/nowhere")
     for how, exits, slow in (("0", [], 0), ("3", [("n1", 3, False)], 0), ("never", [], 1)):
         power = control.LocalControl.__new__(control.LocalControl)
-        control.Control.__init__(power, None, [node])
+        control.Control.__init__(power, types.SimpleNamespace(has_clock=True), [node])
+        power.gone = set()
         with subprocess.Popen([sys.executable, "-c", STUBBORN, how],
                               stdout=subprocess.PIPE) as process:
             process.stdout.readline()
+            left = [f"/dev/shm/{name}_{process.pid}" for name in ("faketime_shm",
+                                                                 "sem.faketime_sem")]
+            for path in left:
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write("x")
             power.processes = {1: process}
             power.stop(node, 1 if how == "never" else 20)
         check([e[1:] for e in power.exits] == exits, how, power.exits)
         check(len(power.slow_stops) == slow, how, power.slow_stops)
+        check(not any(map(os.path.exists, left)), how, left, "are left")
 
 
 def test_verdicts():
@@ -374,7 +388,6 @@ def test_rules_reset():
 
 def test_interrupted():
     """SIGINT in the middle: processes and namespaces are gone afterwards."""
-    before = namespaces()
     with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as out:
         with subprocess.Popen([RUN, "--bin", BIN, "--nemesis", "kill", "--time", "60", "--rate",
                                "50", "--nodes", "3", "--out", out], stdout=subprocess.PIPE,
@@ -383,7 +396,7 @@ def test_interrupted():
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
             check(process.returncode == 2 and "ended by SIGINT" in err, process.returncode, err)
-    check(namespaces() <= before, "namespaces are left")
+    check(left_by(process.pid) == [], "namespaces are left:", left_by(process.pid))
     done = subprocess.run(["pgrep", "-f", f"{out}/n1"], capture_output=True, text=True, check=False)
     check(done.stdout == "", "processes are left:", done.stdout)
 

@@ -59,33 +59,87 @@ class Machines:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
+def run_over_ssh(folder, *argv):
+    """One run of the harness in the fourth namespace, by the program named ssh in FOLDER/bin."""
+    hosts = ",".join(f"root@10.78.0.{i}" for i in range(1, NODES + 1))
+    done = subprocess.run(
+        ["ip", "netns", "exec", f"{PREFIX}{NODES + 1}", f"{ROOT}/jepsen/run", "--bin", BIN, "--ssh",
+         hosts, "--there", f"{folder}/there", "--workload", "register", "--rate", "100",
+         "--floor-ok", "3", "--seed", "4", "--quiet", *argv],
+        env=dict(os.environ, PATH=f"{folder}/bin:{os.environ['PATH']}"), capture_output=True,
+        text=True, timeout=250, check=False)
+    print("  ", done.stdout.strip())
+    return done
+
+
+def in_namespace(number, *argv):
+    return subprocess.run(["ip", "netns", "exec", f"{PREFIX}{number}", *argv], check=True,
+                          capture_output=True, text=True).stdout
+
+
+def check_nothing_left(folder):
+    for i in range(1, NODES + 1):
+        tables = in_namespace(i, "nft", "list", "tables")
+        check(tables == "", "rules are left:", tables)
+        pids = subprocess.run(["ip", "netns", "pids", PREFIX + str(i)], capture_output=True,
+                              text=True, check=True).stdout
+        check(pids == "", "processes are left:", pids)
+        check(not os.path.exists(f"{folder}/there/n{i}"), "the folder of node", i, "is left")
+
+
+def ends_of(folder):
+    with open(f"{folder}/result.json", encoding="utf-8") as f:
+        return json.load(f)
+
+
 def test_over_ssh():
     with tempfile.TemporaryDirectory(prefix="holdfast-ssh-") as folder, Machines():
         os.mkdir(f"{folder}/bin")
         with open(f"{folder}/bin/ssh", "w", encoding="utf-8") as f:
             f.write(SSH.format(prefix=PREFIX))
         os.chmod(f"{folder}/bin/ssh", 0o755)
-        hosts = ",".join(f"root@10.78.0.{i}" for i in range(1, NODES + 1))
-        done = subprocess.run(
-            ["ip", "netns", "exec", f"{PREFIX}{NODES + 1}", f"{ROOT}/jepsen/run", "--bin", BIN,
-             "--ssh", hosts, "--there", f"{folder}/there", "--out", f"{folder}/out", "--workload",
-             "register", "--nemesis", NEMESES, "--time", "40", "--rate", "100", "--floor-ok", "3",
-             "--seed", "4", "--quiet"],
-            env=dict(os.environ, PATH=f"{folder}/bin:{os.environ['PATH']}"), capture_output=True,
-            text=True, timeout=250, check=False)
-        print("  ", done.stdout.strip())
+        done = run_over_ssh(folder, "--nemesis", NEMESES, "--time", "40", "--out", f"{folder}/out")
         check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
-        with open(f"{folder}/out/result.json", encoding="utf-8") as f:
-            kinds = {fault["kind"] for fault in json.load(f)["timeline"]}
+        kinds = {fault["kind"] for fault in ends_of(f"{folder}/out")["timeline"]}
         check(len(kinds) >= 5, "only these faults came:", kinds)
         for i in range(1, NODES + 1):
             check(os.path.getsize(f"{folder}/out/n{i}/log") > 0, "no log of node", i)
-            tables = subprocess.run(["ip", "netns", "exec", PREFIX + str(i), "nft", "list",
-                                     "tables"], capture_output=True, text=True, check=True).stdout
-            check(tables == "", "rules are left:", tables)
-            pids = subprocess.run(["ip", "netns", "pids", PREFIX + str(i)], capture_output=True,
-                                  text=True, check=True).stdout
-            check(pids == "", "processes are left:", pids)
+        check_nothing_left(folder)
+        leaves_to_others(folder)
+        tells_how_nodes_end(folder)
+
+
+def leaves_to_others(folder):
+    """What stands there and is not of this run: it says so, ends, and touches nothing of it."""
+    os.makedirs(f"{folder}/there/n2/data")
+    done = run_over_ssh(folder, "--nemesis", "kill", "--time", "5", "--out", f"{folder}/second")
+    check(done.returncode == 2 and "another --there" in done.stdout, done.stdout, done.stderr)
+    check(os.listdir(f"{folder}/there") == ["n2"] and os.path.isdir(f"{folder}/there/n2/data"),
+          os.listdir(f"{folder}/there"))
+    os.rmdir(f"{folder}/there/n2/data")
+    os.rmdir(f"{folder}/there/n2")
+    in_namespace(2, "nft", "add", "table", "inet", "holdfast_jepsen")
+    done = run_over_ssh(folder, "--nemesis", "kill", "--time", "5", "--out", f"{folder}/third")
+    check(done.returncode == 2 and "another run is at work" in done.stdout, done.stdout)
+    check("holdfast_jepsen" in in_namespace(2, "nft", "list", "tables"), "its rules are gone")
+    in_namespace(2, "nft", "delete", "table", "inet", "holdfast_jepsen")
+    done = run_over_ssh(folder, "--nemesis", "full", "--time", "5", "--out", f"{folder}/fourth")
+    check(done.returncode == 2 and "no disk of its own" in done.stdout, done.stdout)
+    check_nothing_left(folder)
+
+
+def tells_how_nodes_end(folder):
+    """A node that ends by itself, and with which status; here what stands for holdfastd does."""
+    os.mkdir(f"{folder}/there-bin")
+    with open(f"{folder}/there-bin/holdfastd", "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\necho no way\nexit 7\n")
+    os.chmod(f"{folder}/there-bin/holdfastd", 0o755)
+    done = run_over_ssh(folder, "--nemesis", "kill", "--time", "5", "--out", f"{folder}/fifth",
+                        "--bin-there", f"{folder}/there-bin")
+    check(done.returncode == 1, done.stdout, done.stderr)
+    ends = ends_of(f"{folder}/fifth")["exits"]
+    check(ends and ends[0]["status"] == 7, ends)
+    check_nothing_left(folder)
 
 
 if __name__ == "__main__":
