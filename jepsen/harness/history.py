@@ -2,6 +2,7 @@
 """What clients did and saw, as it is recorded, written and judged."""
 import json
 import os
+import re
 import subprocess
 import threading
 
@@ -72,6 +73,38 @@ def edn_event(index, event):
 
 
 # ---- judgement ------------------------------------------------------------------------------
+
+NOT_LINEARIZABLE = {"not-linearizable": r" is not linearizable;"}
+SETS = {"lost": "^lost: ", "stale": "^stale: ", "from-nowhere": "^from nowhere: ",
+        "twice": "^twice: "}
+CYCLES = {name: rf"^{name} \(in " for kind in ("G0", "G1c", "G-single", "G2")
+          for name in (kind, f"{kind}-realtime")}
+
+# model: {anomaly: how a line about it looks in what the checker says}
+ANOMALIES = {
+    "register": NOT_LINEARIZABLE,
+    "plain-register": NOT_LINEARIZABLE,
+    "strict-set": SETS,
+    "counter": {"out-of-bounds": "; it can be -?[0-9]+ to "},
+    "append": {**CYCLES, "G1a": r"^G1a \(", "G1b": r"^G1b \(", "lost": r"^lost \(",
+               "from-nowhere": "^from nowhere: ", "internal": "^internal: ",
+               "duplicate": "^duplicate: ", "incompatible-order": "^incompatible order: "},
+    "bank": {"wrong-sum": "^a read sums up to ", "negative": "^a negative balance ",
+             "missing-account": "^(an account is gone|not every account once): "},
+    "session": {**SETS, **NOT_LINEARIZABLE, "two-results": "^results differ in "},
+    "scan": {"torn": "^torn: ", "lost": "^lost: ", "order": "^not in order: ",
+             "too-new": "^newer than the scan's moment: ",
+             "missed-write": "^the scan's moment is after a write ", **NOT_LINEARIZABLE},
+    "watch": {"gap": "^gap, it misses: ", "repeat": "^repeat: ", "order": "^order: ",
+              "from-nowhere": "^from nowhere: ", "two-values": "^one version with two values: "},
+}
+
+
+def anomalies(model, said):
+    """The names of those that the checker found."""
+    return [name for name, line in ANOMALIES[model].items()
+            if re.search(line, said, re.MULTILINE)]
+
 
 WORDS = {0: "valid", 1: "invalid", 2: "unknown"}
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from . import needs, nemesis, net, run, systems, workloads
+from . import history, matrix, needs, nemesis, net, run, systems, workloads
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
@@ -69,8 +69,10 @@ def parser_of(doc):
         help="with fewer answers a second a run is void (20)")
     add("--floor-share", type=float, default=0.3, metavar="X",
         help="with a smaller share of answers a run is void (0.3)")
-    add("--expect", choices=("valid", "invalid"), default="valid",
-        help="invalid: of a control that must be; its exit status is 0 then, and 1 if it is valid")
+    add("--expect", default="valid", metavar="WHAT",
+        help="invalid: of a control that must be; its exit status is 0 then, and 1 if it is valid. "
+             "CHECK:ANOMALY (strict-set:lost), CHECK, or " + ", ".join(run.OTHER_CAUSES) + ": the "
+             "same, but only if that is what is wrong; several with commas: one of them")
     add("--disk-mib", type=int, default=256, metavar="N", help="size of small disks (256)")
     add("--keep-data", action="store_true", help="leave the nodes' data folders")
     add("--ssh", metavar="HOST,…", help="on these machines instead of namespaces")
@@ -148,20 +150,33 @@ def kinds_of(text, bin_dir):
     return list(dict.fromkeys(kinds))
 
 
-def build_if_missing():
-    """From a fresh clone to programs. False after saying what went wrong."""
-    folder = os.path.join(ROOT, "build", "release", "bin")
-    if all(os.path.exists(os.path.join(folder, p)) for p in needs.PROGRAMS):
-        return True
-    print("building (once) …", flush=True)
-    for command in (["tools/deps"], ["cmake", "--preset", "release"],
-                    ["cmake", "--build", "--preset", "release", "--target", *TARGETS]):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            print(f"jepsen/run: {shlex.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}",
-                  file=sys.stderr)
-            return False
-    return True
+def build():
+    """From a fresh clone, or one with newer sources, to programs. False after saying what went
+    wrong."""
+    folder = os.path.join(ROOT, "build", "release")
+    is_built = all(os.path.exists(os.path.join(folder, "bin", p)) for p in needs.PROGRAMS)
+    make = ["cmake", "--build", "--preset", "release", "--target", *TARGETS]
+    with locked(os.path.join(ROOT, "build"), wait=True):
+        if is_built and shutil.which("cmake") is None:
+            return True  # programs that were brought here
+        if is_built:
+            return succeeds(make, "building what is older than its sources …")
+        print("building (once) …", flush=True)
+        return all(map(succeeds, (["tools/deps"], ["cmake", "--preset", "release"], make)))
+
+
+def succeeds(command, if_long=None):
+    """Run it here; what it says is shown if it fails, and the text if it takes long."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as process:
+        try:
+            said, _ = process.communicate(timeout=5 if if_long else None)
+        except subprocess.TimeoutExpired:
+            print(if_long, flush=True)
+            said, _ = process.communicate()
+    if process.returncode != 0:
+        print(f"jepsen/run: {shlex.join(command)}:\n{said[-6000:]}", file=sys.stderr)
+    return process.returncode == 0
 
 
 def check_sizes(options):
@@ -172,6 +187,20 @@ def check_sizes(options):
         return "--time is 1 to 86400 s, --test-count and --timeout-ms at least 1"
     if options.at_once < 1 or options.pace <= 0.5 or not 128 <= options.disk_mib <= 4096:
         return "--at-once is at least 1, --pace above 0.5, --disk-mib 128 to 4096"
+    return None
+
+
+def check_expected(options):
+    """What is wrong with --expect; None if nothing is."""
+    if options.expect in ("valid", "invalid"):
+        return None
+    names = list(run.OTHER_CAUSES)
+    for model in workloads.ALL[options.workload].models:
+        names += [model, *(f"{model}:{a}" for a in history.ANOMALIES[model])]
+    for cause in options.expect.split(","):
+        if cause not in names:
+            return (f"--expect: {options.workload} cannot be wrong by '{cause}': valid, invalid, "
+                    + ", ".join(names))
     return None
 
 
@@ -197,6 +226,9 @@ def check(options):
         return f"no workload '{options.workload}': {', '.join(workloads.ALL)}"
     if not 3 <= options.nodes <= 9:
         return "--nodes is 3 to 9"
+    wrong = check_expected(options)
+    if wrong:
+        return wrong
     if options.system != "holdfast":
         return check_control(options)
     if options.clients not in ("mixed", *workloads.ALL[options.workload].clients):
@@ -267,13 +299,13 @@ def perform(options, argv, seed, folder):
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder, wait=False):
     """The folder is this run's alone: two in one would spoil each other's nodes."""
     os.makedirs(folder, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise Refused(f"another run uses {folder}: another --out") from None
         yield
@@ -301,90 +333,33 @@ def summary(result, folder):
             f"{result['why']}\n         {folder}/report.html")
 
 
-def strip(argv, names):
-    """argv without these flags and their values."""
-    out, skip = [], False
-    for word in argv:
-        if skip:
-            skip = False
-        elif word in names:
-            skip = True
-        elif not any(word.startswith(n + "=") for n in names):
-            out.append(word)
-    return out
-
-
-def given(argv, name):
-    return any(word == name or word.startswith(name + "=") for word in argv)
-
-
-def runs_of(options, argv):
-    """(argv, label) of each run."""
-    if options.suite:
-        with open(options.suite, encoding="utf-8") as f:
-            lines = [shlex.split(line, comments=True) for line in f]
-        rest = strip(argv, ("--suite", "--out"))
-        return [([*line, *rest], "-".join(w.lstrip("-") for w in line)[:80])
-                for line in lines if line]
-    if options.all:
-        rest = [w for w in strip(argv, ("--workload", "--nemesis", "--out")) if w != "--all"]
-        rows = [options.workload] if given(argv, "--workload") else workloads.ALL
-        columns = [*nemesis.KINDS, "all"]
-        if given(argv, "--nemesis"):
-            columns = options.nemesis.split(",")
-        return [(["--workload", w, "--nemesis", k, *rest], f"{w}-{k}")
-                for w in rows for k in columns]
-    if options.test_count > 1:
-        first = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
-        rest = strip(argv, ("--seed", "--test-count", "--out"))
-        return [([*rest, "--seed", str(first + i)], f"seed-{first + i}")
-                for i in range(options.test_count)]
-    return None
-
-
 def single(parser, argv, folder, quiet):
-    """Parse, prepare and perform one run; (exit status, line about it)."""
+    """Parse, prepare and perform one run; (exit status, line about it, result or None)."""
     options = parser.parse_args(argv)
     options.quiet = options.quiet or quiet
     wrong = prepare(options)
     if wrong:
-        return wrong
+        return *wrong, None
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     folder = options.out or folder
     try:
         result = perform(options, argv, seed, folder)
     except Refused as error:
-        return 2, str(error)
-    return status_of(result["verdict"], options.expect), summary(result, folder)
+        return 2, str(error), None
+    status, text = status_of(result, options.expect), summary(result, folder)
+    if status == 1 and options.expect != "valid":
+        text += f"\n         not as expected: {options.expect}"
+    return status, text, result
 
 
-def status_of(verdict, expected):
-    """Void and unknown are never what was expected."""
-    status = EXITS[verdict]
-    return 1 - status if expected == "invalid" and status < 2 else status
-
-
-def show(runs):
-    """What several() would do."""
-    for argv, _ in runs:
-        print(shlex.join(["jepsen/run", *argv]))
-    print(f"{len(runs)} runs")
-    return 0
-
-
-def several(parser, runs, folder):
-    """All of them; the worst status: invalid before void. Unsupported ones do not count."""
-    statuses = []
-    for argv, label in runs:
-        print(f"== {shlex.join(argv)}", flush=True)
-        status, text = single(parser, strip(argv, ("--out",)), os.path.join(folder, label), True)
-        print(text, flush=True)
-        if not text.startswith("unsupported: "):
-            statuses.append(status)
-    counts = [statuses.count(s) for s in (0, 1, 2)]
-    print(f"{counts[0]} as they must be, {counts[1]} not, {counts[2]} void or unknown, "
-          f"{len(runs) - len(statuses)} unsupported")
-    return 1 if counts[1] else 2 if counts[2] or not statuses else 0
+def status_of(result, expected):
+    """Void and unknown are never what was expected, and invalid only by a cause that was."""
+    status = EXITS[result["verdict"]]
+    if expected == "valid" or status == 2:
+        return status
+    causes = [name for cause in result["causes"] for name in (cause, cause.split(":")[0])]
+    is_it = expected == "invalid" or set(expected.split(",")) & set(causes)
+    return 0 if status == 1 and is_it else 1
 
 
 def on_signal(number, _frame):
@@ -401,12 +376,12 @@ def main(doc):
         print(f"of killed runs {namespaces} namespaces and {mounts} mounts are removed")
         return 0
     try:
-        many = runs_of(options, argv)
+        many = matrix.runs_of(parser, options, argv)
     except (OSError, ValueError) as error:
         return fail(f"--suite: {error}")
     if options.dry:
-        return show(many or [(argv, "")])
-    if options.bin is None and not build_if_missing():
+        return matrix.show(parser, many or [(argv, "")])
+    if options.bin is None and not build():
         return 2
     bin_dir = os.path.abspath(options.bin or os.path.join(ROOT, "build", "release", "bin"))
     if options.list:
@@ -421,8 +396,9 @@ def main(doc):
         signal.signal(number, on_signal)
     try:
         if many is not None:
-            return several(parser, many, folder)
-        status, text = single(parser, argv, folder, False)
+            return matrix.several(lambda argv, out: single(parser, argv, out, True), many,
+                                  os.path.abspath(folder))
+        status, text, _ = single(parser, argv, folder, False)
     except Stopped as error:
         return fail(f"ended by {error}; everything was taken down")
     if status == 2 and "\n         " not in text:

@@ -11,6 +11,7 @@ from . import clients, control, history, nemesis, net, report, systems, workload
 
 TELLING = re.compile(r"^holdfastd: |Z error |assertion|damaged")
 FIRST_S = 30  # of a cluster without faults, for each of the first operations
+OTHER_CAUSES = ("ended", "replicas", "stuck", "drained", "incomplete")  # of invalid, beside checks
 SETTLE_S = 90  # after the last heal, until the cluster must serve
 
 
@@ -247,26 +248,36 @@ class Run:
         telling = [line for line in lines[-40:] if TELLING.search(line)]
         return (telling or lines or ["(it said nothing)"])[-1][:300]
 
-    def verdict(self, result):
-        """("valid" | "invalid" | "void" | "unknown", why)"""
+    def wrongs(self, result):
+        """(cause, why) of all that makes it invalid, the first of which the verdict tells."""
         for exit_ in result["exits"]:
             if not exit_["expected"]:
-                return "invalid", (f"{exit_['node']} ended by itself with status "
-                                   f"{exit_['status']}, and no fault explains it: "
-                                   f"{self.last_words(exit_['node'])}")
+                yield "ended", (f"{exit_['node']} ended by itself with status {exit_['status']}, "
+                                f"and no fault explains it: {self.last_words(exit_['node'])}")
         for model, check in result["checks"].items():
             if check["verdict"] == "invalid":
-                return "invalid", f"the history breaks the rules of {model}"
-        if result.get("replicas", {}).get("verdict") == "differ":
-            return "invalid", "replicas differ"
-        if "stuck" in result:
-            return "invalid", result["stuck"]
-        if "not_taken_back" in result:
-            return "invalid", (f"{result['not_taken_back']} drained nodes could not be taken back "
-                               f"for {nemesis.UNFINISHED_S} s after the last heal")
+                names = history.anomalies(model, check["said"])
+                why = f"the history breaks the rules of {model}"
+                for name in names or [""]:
+                    yield (f"{model}:{name}" if name else model,
+                           f"{why}: {', '.join(names)}" if name else why)
         replicas = result.get("replicas", {})
+        if replicas.get("verdict") == "differ":
+            yield "replicas", "replicas differ"
+        if "stuck" in result:
+            yield "stuck", result["stuck"]
+        if "not_taken_back" in result:
+            yield "drained", (f"{result['not_taken_back']} drained nodes could not be taken back "
+                              f"for {nemesis.UNFINISHED_S} s after the last heal")
         if replicas.get("verdict") == "incomplete" and not replicas["down"] and not self.rotten:
-            return "invalid", "no check of the replicas came to an end though every node ran"
+            yield "incomplete", "no check of the replicas came to an end though every node ran"
+
+    def verdict(self, result):
+        """("valid" | "invalid" | "void" | "unknown", why); notes all causes of invalid."""
+        wrongs = list(self.wrongs(result))
+        result["causes"] = list(dict.fromkeys(cause for cause, _ in wrongs))
+        if wrongs:
+            return "invalid", wrongs[0][1]
         if "void" in result:
             return "void", result["void"]
         for model, check in result["checks"].items():

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fault tests, in short: a minute of registers under kills and partitions, and that the
 harness says what is wrong, refuses what it cannot do, and leaves nothing behind."""
+import contextlib
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -17,7 +19,7 @@ from cluster import BIN, SKIPPED, check, main, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
-from harness import control, net  # noqa: E402  pylint: disable=wrong-import-position
+from harness import control, matrix, net  # noqa: E402  pylint: disable=wrong-import-position
 from harness import run as run_  # noqa: E402  pylint: disable=wrong-import-position
 
 RUN = os.path.join(ROOT, "jepsen", "run")
@@ -53,6 +55,8 @@ def test_refusals():
                         (("--system", "redis", "--nemesis", "partition"), "has the nemeses"),
                         (("--system", "etcd", "--workload", "watch"), "has the workloads"),
                         (("--system", "etcd", "--nemesis", "kill,power"), "has the nemeses"),
+                        (("--expect", "strict-set:lost"), "register cannot be wrong by"),
+                        (("--expect", "invalid,register:lost"), "register cannot be wrong by"),
                         (("--bin", "/nowhere"), "jepsen-client is not in /nowhere")):
         done = run(*argv)
         check(done.returncode == 2 and words in done.stderr, argv, done.returncode, done.stderr)
@@ -173,14 +177,49 @@ def test_dry():
                 (("--all", "--workload", "set", "--nemesis", "kill,power"), 2,
                  "jepsen/run --workload set --nemesis power"),
                 (("--suite", suite.name, "--rate", "9"), 2, "jepsen/run --workload bank --rate 9"),
+                (("--suite", suite.name, "--test-count", "3", "--seed", "7"), 6,
+                 "jepsen/run --workload bank --seed 9"),
                 (("--test-count", "3", "--seed", "3"), 3, "jepsen/run --seed 5")):
             done = subprocess.run([RUN, "--dry", *argv], capture_output=True, text=True,
                                   timeout=60, check=False)
             said = done.stdout.splitlines()
-            check(done.returncode == 0 and said[-1] == f"{lines} runs", argv, done.stdout)
+            of_faults = "2 h 32 min" if lines == 152 else f"{lines} min"
+            check(done.returncode == 0 and
+                  said[-1].startswith(f"{lines} runs with {of_faults} of faults"), argv, said[-1])
             check(len(said) == lines + 1 and said[-2] == last, argv, said[-2])
+        suite.write("--all --time 5\n")
+        suite.flush()
+        done = run("--suite", suite.name)
+        check(done.returncode == 2 and "line 4: a line is a run" in done.stderr, done.stderr)
     done = run("--suite", "/nowhere")
     check(done.returncode == 2 and "/nowhere" in done.stderr, done.returncode, done.stderr)
+
+
+def test_many():
+    """Their page and their exit status: invalid before void, unsupported ones left out."""
+    ends = {"a": (0, "valid"), "b": (1, "invalid"), "c": (2, "void"), "d": (2, "unsupported: b")}
+
+    def single(argv, folder):
+        status, text = ends[argv[0]]
+        result = {"figures": {"operations": 1234, "ok_share": 0.5, "unavailable_share": 0.25},
+                  "verdict": text, "why": "<so>", "causes": [], "seed": 1, "workload": "set",
+                  "nemesis": [], "timeline": [1, 2]}
+        return status, f"{text}\n   {folder}", None if "unsupported" in text else result
+
+    for names, want, counted in (("a", 0, "1 as they must be, 0 not"), ("ad", 0, "1 unsupported"),
+                                 ("d", 2, "0 as they must be"), ("abc", 1, "1 not, 1 void"),
+                                 ("cab", 1, "1 not, 1 void"), ("ac", 2, "1 void or unknown")):
+        with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as folder:
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                got = matrix.several(single, [([n], f"run-{n}") for n in names], folder)
+            check(got == want and counted in said.getvalue(), names, got, said.getvalue())
+            with open(f"{folder}/index.html", encoding="utf-8") as f:
+                page = f.read()
+            for n in names.replace("d", ""):
+                check(f'href="run-{n}/report.html"' in page and "1,234" in page, names, page)
+            check(("&lt;so&gt;" in page) == (names != "d"), names, page)
+            with open(f"{folder}/results.json", encoding="utf-8") as f:
+                check([row["label"][-1] for row in json.load(f)] == list(names), names)
 
 
 STUBBORN = """
@@ -224,18 +263,24 @@ def test_verdicts():
     fine = {"exits": [], "checks": {"a": {"verdict": "valid"}, "b": {"verdict": "unknown"}},
             "replicas": {"verdict": "alike", "down": []}, "figures": {"ok": 100, "ok_share": 0.9}}
     incomplete = {"verdict": "incomplete", "down": []}
-    for change, want in (
-            ({}, "valid"), ({"stuck": "never"}, "invalid"), ({"void": "no"}, "void"),
-            ({"not_taken_back": 1}, "invalid"),
-            ({"checks": {"a": {"verdict": "unknown"}}}, "unknown"),
-            ({"checks": {"a": {"verdict": "invalid"}}, "void": "no"}, "invalid"),
-            ({"replicas": {"verdict": "differ", "down": []}}, "invalid"),
-            ({"replicas": incomplete}, "invalid"),
-            ({"replicas": {**incomplete, "down": ["n2"]}}, "valid"),
-            ({"figures": {"ok": 9, "ok_share": 0.9}}, "void"),
-            ({"figures": {"ok": 100, "ok_share": 0.4}}, "void")):
-        got = judge.verdict({**fine, **change})
-        check(got[0] == want, change, got)
+    lost = {"strict-set": {"verdict": "invalid",
+                           "said": "lost: element '1', line 1\nlost 1, stale 0\n"}}
+    for change, want, causes in (
+            ({}, "valid", []), ({"stuck": "never"}, "invalid", ["stuck"]),
+            ({"void": "no"}, "void", []), ({"not_taken_back": 1}, "invalid", ["drained"]),
+            ({"checks": {"a": {"verdict": "unknown"}}}, "unknown", []),
+            ({"checks": lost, "void": "no"}, "invalid", ["strict-set:lost"]),
+            ({"checks": {"counter": {"verdict": "invalid", "said": "new words"}}}, "invalid",
+             ["counter"]),
+            ({"replicas": {"verdict": "differ", "down": []}, "stuck": "never"}, "invalid",
+             ["replicas", "stuck"]),
+            ({"replicas": incomplete}, "invalid", ["incomplete"]),
+            ({"replicas": {**incomplete, "down": ["n2"]}}, "valid", []),
+            ({"figures": {"ok": 9, "ok_share": 0.9}}, "void", []),
+            ({"figures": {"ok": 100, "ok_share": 0.4}}, "void", [])):
+        result = {**fine, **change}
+        got = judge.verdict(result)
+        check(got[0] == want and result["causes"] == causes, change, got, result["causes"])
 
 
 def test_orders_of_links():
@@ -411,6 +456,6 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
-         test_ends_are_judged, test_verdicts,
-         test_orders_of_links, test_rate_of_a_link, test_rules_cut, test_rules_reset, test_smoke, test_sent_twice, test_second_build,
+         test_many, test_ends_are_judged, test_verdicts, test_orders_of_links, test_rate_of_a_link,
+         test_rules_cut, test_rules_reset, test_smoke, test_sent_twice, test_second_build,
          test_interrupted)

@@ -56,7 +56,7 @@ def found(system, program, model):
         with tempfile.TemporaryDirectory(prefix="holdfast-control-") as folder:
             status, result = run(folder, "--system", system, "--workload", "register", "--nemesis",
                                  "partition", "--time", "8", "--seed", str(seed), "--expect",
-                                 "invalid")
+                                 f"{model}:not-linearizable")
             if status == 0:
                 check(result["checks"][model]["verdict"] == "invalid", result["why"])
                 check("is not linearizable" in result["checks"][model]["said"], result["checks"])
@@ -75,11 +75,17 @@ def test_old_reads_of_redis():
 
 
 def test_expected():
-    for verdict, expected, want in (("valid", "valid", 0), ("invalid", "valid", 1),
-                                    ("valid", "invalid", 1), ("invalid", "invalid", 0),
-                                    ("void", "invalid", 2), ("unknown", "valid", 2)):
-        got = main_.status_of(verdict, expected)
-        check(got == want, verdict, expected, got)
+    lost, stuck = ["strict-set:stale", "strict-set:lost"], ["stuck"]
+    for verdict, causes, expected, want in (
+            ("valid", [], "valid", 0), ("invalid", lost, "valid", 1), ("valid", [], "invalid", 1),
+            ("invalid", stuck, "invalid", 0), ("void", [], "invalid", 2),
+            ("unknown", [], "valid", 2), ("unknown", [], "strict-set", 2),
+            ("invalid", lost, "strict-set:lost", 0), ("invalid", lost, "strict-set", 0),
+            ("invalid", lost, "strict-set:twice", 1), ("invalid", lost, "stuck", 1),
+            ("invalid", stuck, "strict-set:lost,stuck", 0), ("invalid", stuck, "strict-set", 1),
+            ("valid", [], "strict-set:lost", 1)):
+        got = main_.status_of({"verdict": verdict, "causes": causes}, expected)
+        check(got == want, verdict, causes, expected, got)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,86 @@ def test_edn_of_a_history():
         check(form[":value"] == [[f":{m[0]}", *m[1:]] for m in event["value"]], line)
 
 
+def op_txn(process, value, begin_s, end_s):
+    return [{"process": process, "type": kind, "f": "txn", "value": value, "time": int(at * 1e9)}
+            for kind, at in (("invoke", begin_s), ("ok", end_s))]
+
+
+def test_names_of_anomalies():
+    """What the checkers say is known by name, whatever else they say."""
+    planted = [("register", "stale", "not-linearizable"), ("strict-set", "lost", "lost"),
+               ("strict-set", "twice", "twice"), ("counter", "lost", "out-of-bounds"),
+               ("bank", "torn", "wrong-sum"),
+               *(("append", name, name) for name in (
+                   "G0", "G1a", "G1b", "G1c", "G-single", "G2", "G0-realtime",
+                   "G-single-realtime", "lost"))]
+    for model, plant, name in planted:
+        maker = "set" if model == "strict-set" else model
+        check_names(model, made(maker, "--ops", "200", "--plant", plant), {name})
+        check_names(model, made(maker, "--ops", "200"), None)
+    group = [["g/0", "1", 5], ["g/1", "1", 5]]
+    one, two = op(0, "write", "a", 1, 0, 1, version=5), op(0, "write", "a", 2, 2, 3, version=6)
+    by_hand = (
+        ("plain-register", [*op(0, "read", "k", "9", 0, 1)], "not-linearizable"),
+        ("strict-set", [*op(0, "read", "k", [9], 0, 1)], "from-nowhere"),
+        ("strict-set", [*op(0, "add", "k", 1, 0, 1), *op(0, "read", "k", [], 2, 3),
+                        *op(0, "read", "k", [1], 4, 5)], "stale"),
+        ("append", [*op_txn(0, [["append", "k", 1], ["r", "k", []]], 0, 1),
+                    *op_txn(0, [["r", "k", [1]]], 2, 3)], "internal"),
+        ("append", [*op_txn(0, [["r", "k", [1]]], 0, 1)], "from-nowhere"),
+        ("append", [*op_txn(0, [["append", "k", 1]], 0, 1),
+                    *op_txn(0, [["r", "k", [1, 1]]], 2, 3)], "duplicate"),
+        ("append", [*op_txn(0, [["append", "k", 1]], 0, 9), *op_txn(1, [["append", "k", 2]], 0, 9),
+                    *op_txn(2, [["r", "k", [1, 2]]], 0, 9), *op_txn(3, [["r", "k", [2, 1]]], 0, 9)],
+         "incompatible-order"),
+        ("bank", [*op(0, "open", "", [["a", 1], ["b", 2]], 0, 1),
+                  *op(0, "read", "", [["a", -1], ["b", 4]], 2, 3)], "negative"),
+        ("bank", [*op(0, "open", "", [["a", 1], ["b", 2]], 0, 1),
+                  *op(0, "read", "", [["a", None], ["b", 3]], 2, 3)], "missing-account"),
+        ("bank", [*op(0, "open", "", [["a", 1], ["b", 2]], 0, 1),
+                  *op(0, "read", "", [["a", 3]], 2, 3)], "missing-account"),
+        ("session", [dict(e, stamp="1/1") for e in (*op(0, "write", "k", "1", 0, 1, version=5),
+                                                    *op(1, "write", "k", "1", 0, 1, version=6))],
+         "two-results"),
+        ("scan", [*op(0, "write", "g", ["1", 2], 0, 1, version=5),
+                  *op(1, "scan", "k", group[:1], 2, 3, version=6)], "torn"),
+        ("scan", [*op(0, "write", "g", ["1", 2], 0, 1, version=5),
+                  *op(1, "scan", "k", [], 2, 3, version=6)], "lost"),
+        ("scan", [*op(0, "write", "g", ["1", 2], 0, 1, version=5),
+                  *op(1, "scan", "k", group[::-1], 2, 3, version=6)], "order"),
+        ("scan", [*op(0, "write", "g", ["1", 2], 0, 9, version=5),
+                  *op(1, "scan", "k", group, 2, 3, version=4)], "too-new"),
+        ("scan", [*op(0, "write", "g", ["1", 2], 0, 1, version=5),
+                  *op(0, "write", "g", ["2", 2], 2, 9, version=7),
+                  *op(1, "scan", "k", group, 3, 4, version=8)], "missed-write"),
+        ("watch", [*one, *two, *op(0, "write", "a", 3, 4, 5, version=7),
+                   *op(1, "watch", "w", [["a", 1, 5], ["a", 3, 7]], 0, 9)], "gap"),
+        ("watch", [*one, *op(1, "watch", "w", [["a", 1, 5], ["a", 1, 5]], 0, 9)], "repeat"),
+        ("watch", [*one, *two, *op(1, "watch", "w", [["a", 2, 6], ["a", 1, 5]], 0, 9)], "order"),
+        ("watch", [*op(1, "watch", "w", [["a", 2, 6]], 0, 9)], "from-nowhere"),
+        ("watch", [*one, *op(0, "write", "a", 2, 2, 3, version=5),
+                   *op(1, "watch", "w", [["a", 1, 5]], 0, 9)], "two-values"))
+    for model, events, name in by_hand:
+        check_names(model, events, {name})
+    known = {(model, name) for model, _, name in (*planted, *by_hand)}
+    for model, names in history.ANOMALIES.items():
+        if model not in ("session", "append"):  # they share words with others
+            left = {n for n in names if (model, n) not in known} - {"not-linearizable"}
+            check(not left, model, left, "were never said")
+
+
+def check_names(model, events, want):
+    """None: a valid history."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-report-") as folder:
+        record = history.History()
+        record.events = events
+        record.write(folder)
+        verdict, said = history.judge(f"{BIN}/history-check", model, f"{folder}/history.jsonl")
+    names = set(history.anomalies(model, said))
+    check(verdict == ("invalid" if want else "valid"), model, want, verdict, said)
+    check(names >= want if want else not names, model, want, names, said)
+
+
 def judged(folder, model, events):
     """What the checker says of them, and a page about it: (said, page)"""
     record = history.History()
@@ -235,6 +315,6 @@ def test_one_clock():
 
 
 if __name__ == "__main__":
-    main(test_edn, test_edn_of_a_history, test_picture_of_a_stale_read,
+    main(test_edn, test_edn_of_a_history, test_names_of_anomalies, test_picture_of_a_stale_read,
          test_picture_of_lost_elements, test_words_of_operations, test_picture_of_a_cycle,
          test_recovery, test_one_clock)
