@@ -204,6 +204,31 @@ void call_drain(struct hf_client *client)
     }
 }
 
+static void inbox_due(struct env_task *task)
+{
+    call_inbox_run(task->data);
+}
+
+void call_inbox_init(struct hf_client *client)
+{
+    env_task_init(&client->inbox_task, inbox_due, client);
+}
+
+/* Make the thread look. What a callback starts goes with the turn that the callback is of:
+ * no way through the kernel, and no turn of its own. The client's lock is held. */
+static int inbox_announce(struct hf_client *client)
+{
+    if (client->is_posted)
+        return 0;
+    int rv = 0;
+    if (env_uv_thread_is_self(client->thread))
+        env_task_post(client->env, &client->inbox_task);
+    else
+        rv = env_uv_post(client->env, call_inbox_run, client);
+    client->is_posted = rv == 0;
+    return rv;
+}
+
 /* Into the inbox, if the bounds allow. */
 static int inbox_add(struct call *call)
 {
@@ -220,11 +245,9 @@ static int inbox_add(struct call *call)
                              call->bytes)) {
         client->busy++;
         rv = HF_ERR_BUSY;
-        if (!client->is_posted) /* what is stuck is counted anew for the next who asks */
-            client->is_posted = env_uv_post(client->env, call_inbox_run, client) == 0;
-    } else if (!client->is_posted) {
-        rv = env_uv_post(client->env, call_inbox_run, client);
-        client->is_posted = rv == 0;
+        (void)inbox_announce(client); /* what is stuck is counted anew for the next who asks */
+    } else {
+        rv = inbox_announce(client);
     }
     if (rv == 0) {
         client->call_count++;

@@ -271,6 +271,7 @@ static int client_open(const struct hf_options *options, struct hf_client **ret_
     env_uv_mutex_init(&client->lock);
     env_uv_cond_init(&client->changed);
     list_init(&client->inbox);
+    call_inbox_init(client);
     list_init(&client->calls);
     list_init(&client->watches);
     int rv = options_take(client, options, err);

@@ -79,8 +79,9 @@ struct hf_client {
     struct opened opened[OPENED_MAX];
 
     struct client *core;
-    struct list calls;   /* submitted to the core */
-    struct list watches; /* guarded: all that are not closed */
+    struct env_task inbox_task; /* the thread's own: it looks at the end of the turn */
+    struct list calls;          /* submitted to the core */
+    struct list watches;        /* guarded: all that are not closed */
 };
 
 /* Who waits for a blocking call. */
@@ -130,6 +131,9 @@ int call_wait(struct call *call, struct hf_result **ret_result);
 
 /* One of the two: how x() and x_async() share what stands before. */
 int call_go(struct call *call, const struct hf_then *then, struct hf_result **ret_result);
+
+/* Before the first call. */
+void call_inbox_init(struct hf_client *client);
 
 /* On the thread: take in what was started. */
 void call_inbox_run(void *data);

@@ -602,6 +602,46 @@ static void test_callbacks(void **state)
     tally_fini(&t);
 }
 
+/* Each result starts the next call, until CHAIN are done; one that began inside the call that
+ * starts it would be counted with the depth of both. */
+enum { CHAIN = 500 };
+
+static void tally_next(void *data, int code, struct hf_result *result)
+{
+    struct tally *t = data;
+    struct hf_then then = {.callback = tally_next, .data = t};
+    if (t->nested++ > 0)
+        abort();
+    if (t->done + 1 < CHAIN &&
+        hf_increment_async(t->client, hf_str("n"), 1, NULL, NULL, &then) != HF_OK)
+        abort();
+    t->nested--;
+    tally_add(data, code, result);
+}
+
+/* Started on the library's own thread, while others start theirs. */
+static void test_callbacks_go_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct tally chain, others;
+    start(&f);
+    tally_init(&chain, f.client);
+    tally_init(&others, f.client);
+    struct hf_then then = {.callback = tally_next, .data = &chain};
+    assert_int_equal(hf_increment_async(f.client, hf_str("n"), 1, NULL, NULL, &then), HF_OK);
+    then = (struct hf_then){.callback = tally_add, .data = &others};
+    for (int i = 0; i < CHAIN; i++)
+        assert_int_equal(hf_increment_async(f.client, hf_str("n"), 1, NULL, NULL, &then), HF_OK);
+    tally_wait(&chain, CHAIN);
+    tally_wait(&others, CHAIN);
+    assert_int_equal(chain.failed + others.failed, 0);
+    want_value(&f, "n", "1000");
+    finish(&f);
+    tally_fini(&chain);
+    tally_fini(&others);
+}
+
 static void test_queue(void **state)
 {
     (void)state;
@@ -882,6 +922,7 @@ int main(void)
         cmocka_unit_test(test_open_refuses_nonsense),
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_callbacks_go_on),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_close_tells_those_in_flight),
