@@ -2,8 +2,8 @@
  *
  * limits — what the machine itself allows, measured the way that stores use it: syncs
  * of small writes into files that are zero-filled already, by one process and by three
- * at once, alone and beside processes that fill a file of 64 MiB over and over; and one
- * round trip of a small message over loopback.
+ * at once, alone and beside processes that fill a file of 64 MiB over and over; one round
+ * trip of a small message over loopback; and copies in memory that is in no cache.
  *
  *   limits FOLDER [--seconds N] [--json]
  *
@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,6 +32,8 @@ enum {
     FILE_BYTES = 64 << 20,
     PIECE = 1 << 20,
     RECORD = 4096,
+    COPY = 64 << 10,
+    COPY_BYTES = 256 << 20, /* more than caches hold, twice */
     MESSAGE = 128,
     PROCESSES_MAX = 8,
     PATH_LEN = 512,
@@ -235,6 +238,24 @@ static void measure_loopback(uint64_t seconds, struct hist *h)
     (void)waitpid(pid, NULL, 0);
 }
 
+/* Pieces of COPY from one place in memory to another. */
+static void measure_copy(uint64_t seconds, struct hist *h)
+{
+    uint8_t *from = malloc(COPY_BYTES), *to = malloc(COPY_BYTES);
+    must(from != NULL && to != NULL, "malloc");
+    memset(from, 1, COPY_BYTES);
+    memset(to, 2, COPY_BYTES);
+    hist_init(h);
+    uint64_t until_us = now_us() + seconds * 1000000, began;
+    for (size_t at = 0; (began = now_us()) < until_us; at = (at + COPY) % COPY_BYTES) {
+        memcpy(to + at, from + at, COPY);
+        hist_add(h, now_us() - began);
+    }
+    must(to[0] == 1, "memcpy");
+    free(from);
+    free(to);
+}
+
 /* What the stores' own load is held against. */
 static void measure_json(const char *folder, uint64_t seconds, struct hist *h)
 {
@@ -261,6 +282,8 @@ static void measure_text(const char *folder, uint64_t seconds, struct hist *h)
     };
     measure_loopback(seconds, h);
     print_line("128 bytes there and back over loopback", h, (double)seconds);
+    measure_copy(seconds, h);
+    print_line("64 KiB copied in memory", h, (double)seconds);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         measure_syncs(folder, rows[i].writers, rows[i].filling, seconds, h);
         print_line(rows[i].what, h, (double)seconds);
