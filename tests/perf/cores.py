@@ -15,7 +15,9 @@ The model: a closed loop on N cores does at most N / (sum of all CPU), 1 / (the 
 disk, for each other), and the rest is contention: the share by which an operation's CPU grows
 from the first number of cores to the last, for each core more. With it the last table says what
 stores with cores of their own would do, clients elsewhere and leaders spread over all stores,
-until the disk (one sync for each batch) or the network is the limit; nothing of it is measured.
+until the disk (one sync for each batch) or the network is the limit; nothing of it is measured. It
+takes batches to be as full as here: with fewer clients for each range that leads, an operation costs
+more (curves.py --of ranges).
 """
 import argparse
 import json
