@@ -16,7 +16,7 @@ disk, for each other), and the rest is contention: the share by which an operati
 from the first number of cores to the last, for each core more. With it the last table says what
 stores with cores of their own would do, clients elsewhere and leaders spread over all stores,
 until the disk (one sync for each batch) or the network is the limit; nothing of it is measured. It
-takes batches to be as full as here: with fewer clients for each range that leads, an operation costs
+takes batches to be as full as here: with fewer clients for each range, an operation costs
 more (curves.py --of ranges).
 """
 import argparse

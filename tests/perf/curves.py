@@ -25,7 +25,7 @@ import json
 import os
 import sys
 
-from loopback import Cluster, Report, bench, disk_bytes_per_s, fill, medians, say
+from loopback import Cluster, Report, bench, disk_bytes_per_s, fill, medians, say, split_all
 
 POINTS = {
     "ranges": (1, 10, 100, 1000),
@@ -34,7 +34,6 @@ POINTS = {
     "values": (100, 1 << 10, 4 << 10, 16 << 10, 64 << 10),
     "data": (10_000, 100_000, 1_000_000, 5_000_000),
 }
-SPLITS_AT_ONCE = 60
 FALL_MOST = 0.35  # of puts, from 1 range to RANGES_MANY
 RANGES_MANY = 1000
 LARGE = 64 << 10
@@ -60,8 +59,8 @@ def split_into(c, count, keys):
     starts = {r["start"] for r in c.json("range", "list")["ranges"]}
     cuts = [f"bench:{i * step:012d}" for i in range(1, count)]
     cuts = [cut for cut in cuts if cut not in starts]
-    for at in range(0, len(cuts), SPLITS_AT_ONCE):
-        c.run("range", "split", *cuts[at:at + SPLITS_AT_ONCE], timeout=600)
+    if cuts:
+        split_all(c, cuts)
     c.rest()
 
 

@@ -16,6 +16,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # Marks of a full disk that a machine for tests can keep.
 CONF = "disk_low_bytes = 96MiB\ndisk_full_bytes = 64MiB\ndisk_reserve_bytes = 32MiB\n"
 REST_S = 300
+SPLITTERS = 24
+SPLITS_AT_ONCE = 60  # keys in one command
 PROBE_BYTES = 256 << 20
 KEY_BYTES = 18  # of a key of `holdfast bench`
 
@@ -141,6 +143,31 @@ class Cluster:
 def rss_bytes(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:")) * 1024
+
+
+# ---- ranges ----------------------------------------------------------------------------
+
+
+def levels_of(keys):
+    """In halves, halves of halves …: each level cuts ranges that an earlier one has made."""
+    levels = []
+    parts = [keys]
+    while parts:
+        levels.append([part[len(part) // 2] for part in parts])
+        halves = [h for p in parts for h in (p[:len(p) // 2], p[len(p) // 2 + 1:])]
+        parts = [h for h in halves if h]
+    return levels
+
+
+def split_all(c, keys):
+    """Cut at all keys, by several at once."""
+    def work(some):
+        for at in range(0, len(some), SPLITS_AT_ONCE):
+            c.run("range", "split", *some[at:at + SPLITS_AT_ONCE], timeout=600)
+
+    with ThreadPoolExecutor(SPLITTERS) as pool:
+        for level in levels_of(keys):
+            list(pool.map(work, [level[i::SPLITTERS] for i in range(SPLITTERS)]))
 
 
 # ---- loads ------------------------------------------------------------------------------

@@ -17,12 +17,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
+from loopback import split_all
+
 TICKS = os.sysconf("SC_CLK_TCK")
-WORKERS = 24
-SPLITS_AT_ONCE = 60  # keys in one command
 DEADLINE_S = 900
 CONF = """
 memtable_bytes = 32MiB
@@ -95,40 +94,6 @@ def beyond_engine_kib(c):
 
 def key_of(i):
     return f"k{i:06d}"
-
-
-def levels_of(keys):
-    """In halves, halves of halves …: each level cuts ranges that an earlier one has made."""
-    levels = []
-    parts = [keys]
-    while parts:
-        levels.append([part[len(part) // 2] for part in parts])
-        halves = [h for p in parts for h in (p[:len(p) // 2], p[len(p) // 2 + 1:])]
-        parts = [h for h in halves if h]
-    return levels
-
-
-def split_all(c, keys):
-    """Cut at all keys, by several at once."""
-    failed = []
-
-    def work(mine):
-        for at in range(0, len(mine), SPLITS_AT_ONCE):
-            if not failed:
-                done = c.run("range", "split", *mine[at:at + SPLITS_AT_ONCE], timeout=600,
-                             check=False)
-                if done.returncode != 0:
-                    failed.append(done.stderr[-300:])
-
-    for level in levels_of(keys):
-        threads = [threading.Thread(target=work, args=(level[i::WORKERS],))
-                   for i in range(WORKERS)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        if failed:
-            raise RuntimeError(failed[0])
 
 
 def wait_asleep(c, count, seconds):
