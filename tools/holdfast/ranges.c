@@ -25,6 +25,7 @@ enum {
     SPLIT_AGAIN_MS = 1500,
     WAIT_MS = 5000,
     LEADER_WAIT_MS = 1500, /* for the view of a leader; then anybody's will do */
+    MEMBER_WAIT_MS = 500,  /* for one of those that may lead */
     PLACE_MAX = 4096 + 64,
     ENDED_WAIT_MS = 2000, /* for placement to tell what became of a range */
     MERGE_TRIES = 5,
@@ -118,6 +119,25 @@ static int no_range(struct cli *cli, uint64_t range_id, int code, const struct h
                        range_id);
 }
 
+/* A replica that was removed and has not heard of it knows no leader any more, but others of the
+ * range: ask them all. NULL: none of them leads. */
+static struct hf_result *ask_members(struct cli *cli, struct hf_client *client,
+                                     const struct hf_info *info)
+{
+    struct hf_call call = cli_call(cli);
+    call.timeout_ms = MIN(call.timeout_ms != 0 ? call.timeout_ms : MEMBER_WAIT_MS, MEMBER_WAIT_MS);
+    for (size_t i = 0; i < info->member_count; i++) {
+        struct hf_result *result = NULL;
+        if (info->members[i].store_id != info->store_id &&
+            hf_range_status(client, info->members[i].address, info->range_id, (struct hf_bytes){0},
+                            &call, &result) == HF_OK &&
+            is_of_leader(result->info))
+            return result;
+        hf_result_free(result);
+    }
+    return NULL;
+}
+
 int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
                struct hf_result **ret_result)
 {
@@ -125,8 +145,11 @@ int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
     uint64_t until_ms = cli_now_ms() + LEADER_WAIT_MS;
     int rv = ask_range(cli, client, range_id, (struct hf_bytes){0}, &result);
     while (rv == HF_OK && !is_of_leader(result->info) && cli_now_ms() < until_ms) {
+        struct hf_result *leader = ask_members(cli, client, result->info);
         hf_result_free(result);
-        result = NULL;
+        result = leader;
+        if (leader != NULL)
+            break;
         cli_pause_ms(AGAIN_MS);
         rv = ask_range(cli, client, range_id, (struct hf_bytes){0}, &result);
     }
