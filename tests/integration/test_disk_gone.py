@@ -20,8 +20,17 @@ WITHOUT_FLUSHING = 2
 
 
 def mount(image, point):
-    done = subprocess.run(["mount", "-o", "loop", image, point], capture_output=True, text=True,
-                          check=False)
+    """On a loop device of its own. `mount -o loop` would take the one that the image has still
+    if another namespace of mounts has not let go of it, and with it the file system that was
+    shut down."""
+    found = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True,
+                           check=False)
+    if found.returncode != 0:
+        return False
+    device = found.stdout.strip()
+    done = subprocess.run(["mount", device, point], capture_output=True, check=False)
+    # as soon as it is mounted nowhere any more
+    subprocess.run(["losetup", "--detach", device], capture_output=True, check=False)
     return done.returncode == 0
 
 
