@@ -94,3 +94,6 @@ if __name__ == "__main__":
         print("skipped: fault tests in network namespaces cannot run here:", *missing)
         sys.exit(SKIPPED)
     main(test_expected, test_etcd_is_valid, test_old_reads_of_etcd, test_old_reads_of_redis)
+    if not shutil.which("etcd") and not shutil.which("redis-server"):
+        print("skipped: no other system to judge here: neither etcd nor redis-server")
+        sys.exit(SKIPPED)
