@@ -515,27 +515,8 @@ static int judge_join(struct driver *d, const struct request_join *join, uint64_
     return rv;
 }
 
-void driver_on_join(struct store *store, struct answer_to *to, const struct request *request)
+static void answer_join(struct store *store, const struct answer_to *to, uint64_t store_id)
 {
-    struct driver *d = store->driver;
-    struct err err = {0};
-    uint64_t store_id = 0;
-    to->range_id = RANGE_ID_SYSTEM;
-    if (to->inner == NULL && !net_client_is_proven(store->net, to->client)) {
-        service_answer_status(store, to, ERR_UNAUTHORIZED,
-                              "only a store that knows the cluster secret may join");
-        return;
-    }
-    if (d == NULL || !driver_is_running(d)) {
-        bool is_soon = d != NULL && d->state != DRIVER_OFF;
-        service_answer_status(store, to, is_soon ? ERR_BUSY : ERR_NOT_LEADER, NULL);
-        return;
-    }
-    int rv = judge_join(d, &request->join, &store_id, &err);
-    if (rv != 0) {
-        service_answer_status(store, to, rv, err.code != 0 ? err.msg : NULL);
-        return;
-    }
     struct buf raw;
     buf_init(&raw, FRAME_BODY_MAX / 2);
     struct response response = {
@@ -549,6 +530,45 @@ void driver_on_join(struct store *store, struct answer_to *to, const struct requ
     else
         service_answer(store, to, &response);
     buf_fini(&raw);
+}
+
+/* May our book tell a store of this cluster where everybody is? Only while nobody is heard of
+ * who leads range 1: perhaps nobody can before that store finds the others. */
+static bool book_may_tell(const struct store *store, const struct request_join *join)
+{
+    const struct book_entry *e = book_find(&store->book, join->store_id);
+    return store->beats.silent >= BEAT_SILENT_MAX && e != NULL && !e->is_removed &&
+           join->cluster_id == store->identity.cluster_id &&
+           memcmp(e->uuid, join->store_uuid, sizeof e->uuid) == 0;
+}
+
+void driver_on_join(struct store *store, struct answer_to *to, const struct request *request)
+{
+    struct driver *d = store->driver;
+    struct err err = {0};
+    uint64_t store_id = 0;
+    to->range_id = RANGE_ID_SYSTEM;
+    if (to->inner == NULL && !net_client_is_proven(store->net, to->client)) {
+        service_answer_status(store, to, ERR_UNAUTHORIZED,
+                              "only a store that knows the cluster secret may join");
+        return;
+    }
+    bool is_running = d != NULL && driver_is_running(d);
+    if (!is_running && book_may_tell(store, &request->join)) {
+        answer_join(store, to, request->join.store_id);
+        return;
+    }
+    if (!is_running) {
+        bool is_soon = d != NULL && d->state != DRIVER_OFF;
+        service_answer_status(store, to, is_soon ? ERR_BUSY : ERR_NOT_LEADER, NULL);
+        return;
+    }
+    int rv = judge_join(d, &request->join, &store_id, &err);
+    if (rv != 0) {
+        service_answer_status(store, to, rv, err.code != 0 ? err.msg : NULL);
+        return;
+    }
+    answer_join(store, to, store_id);
     push_news(d);
 }
 

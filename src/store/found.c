@@ -7,7 +7,7 @@
  *              without any replica: placement brings them
  *
  * A store that has a cluster, but hears of nobody, asks its seeds (without any, whom its book
- * has; without a book, who dials it) in the same way where everybody is. What cannot be mended by
+ * has; or who dials it) in the same way where everybody is. What cannot be mended by
  * asking again ends the process with one line.
  */
 #include <stdio.h>
@@ -245,8 +245,9 @@ static const char *join_place(const struct store *store)
 void join_hear_of(struct store *store, struct slice address)
 {
     struct join *j = &store->join;
-    if (address.len == 0 || address.len >= sizeof j->hint || j->call != NULL ||
-        join_place(store) != NULL)
+    bool is_lost = join_place(store) == NULL || store->beats.silent >= BEAT_SILENT_MAX;
+    if (address.len == 0 || address.len >= sizeof j->hint || j->hint[0] != 0 || j->call != NULL ||
+        !is_lost)
         return;
     memcpy(j->hint, address.data, address.len);
     j->hint[address.len] = 0;

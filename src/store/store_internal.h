@@ -313,7 +313,7 @@ int store_get_cluster(struct store *store, struct err *err);
 void join_refresh(struct store *store);
 
 /* A store that is not in the book proved the cluster's secret and says that it is dialled there:
- * whom to ask, if nobody else is known. */
+ * whom to ask, if nobody else is known, or no one who is known leads to who leads range 1. */
 void join_hear_of(struct store *store, struct slice address);
 
 /* ---- beats.c: the store's side of placement ---------------------------------------- */
