@@ -163,6 +163,19 @@ static void bury(size_t i)
     ranges_crash(i, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 20 + below(2000));
 }
 
+/* No promise rests on the address book: it is told again. Drawn apart from all else. */
+static void lose_book(size_t i)
+{
+    enum { ONE_START_IN = 12 };
+    struct sim_node *node = run.rig.nodes[i];
+    if (rng_below(&run.book_rng, ONE_START_IN) != 0)
+        return;
+    if (!sim_node_is_up(node))
+        sim_node_restart(node);
+    if (env_file_unlink(sim_node_env(node), "data/BOOK", NULL) == 0)
+        cover_add(&run.cover, "a lost address book", 1);
+}
+
 void ranges_start(bool now)
 {
     for (size_t i = 0; i < run.rig.count; i++) {
@@ -175,6 +188,7 @@ void ranges_start(bool now)
         bool is_due = now || sim_now_us(run.rig.sim) >= start_us;
         if (run.rig.stores[i] != NULL || !is_due || (run.has_left && i == run.leaving_at))
             continue;
+        lose_book(i);
         int rv = rig_start(&run.rig, i, &err);
         if (rv != 0 && !weather_excuses(rv)) {
             printf("store %zu: %s\n", i + 1, err.msg);
@@ -394,6 +408,7 @@ static void clear_run(uint64_t seed)
     run.says_all = asked.says_all;
     run.is_grown = asked.is_grown;
     rng_init(&run.rng, seed);
+    rng_init(&run.book_rng, ~seed);
     map_init(&run.hashes);
     map_init(&run.owners);
     map_init(&run.seats);

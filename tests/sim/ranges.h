@@ -66,7 +66,7 @@ struct ranges_sweep;
 
 struct run {
     struct rig rig;
-    struct rng rng;
+    struct rng rng, book_rng;
     struct key_state keys[KEYS];
     struct read_state reads[READS_MAX];
     struct map hashes;                /* of histories, by range and index */

@@ -368,9 +368,10 @@ static void strike_at_step(void)
 void grow_expect(struct cover *cover)
 {
     static const char *const words[] = {
-        "operator: drain",   "operator: undrain",      "operator: pause",
-        "operator: resume",  "operator: replicas",     "operator: cancel",
-        "operator: crossed", "operator: decommission", "a decommissioned store left"};
+        "operator: drain",    "operator: undrain",      "operator: pause",
+        "operator: resume",   "operator: replicas",     "operator: cancel",
+        "operator: crossed",  "operator: decommission", "a decommissioned store left",
+        "a lost address book"};
     for (size_t k = 0; k < ARRAY_LEN(steps); k++) {
         cover_expect(cover, steps[k].met);
         cover_expect(cover, steps[k].all_met);
