@@ -9,6 +9,7 @@
 /* What one connection holds. */
 struct holder {
     uint32_t count;
+    uint32_t aside; /* of them */
     size_t bytes;
     bool is_gone; /* its connection is */
 };
@@ -68,6 +69,17 @@ static struct holder *holder_of(struct admit *a, uint64_t client)
     return h;
 }
 
+/* Those whom others wait for. */
+static uint32_t moving_of(const struct holder *h)
+{
+    return h->count - h->aside;
+}
+
+static uint32_t moving_in_all(const struct admit *a)
+{
+    return a->held_count - a->aside;
+}
+
 /* A connection takes no more than it leaves to others; one that holds nothing gets in as long
  * as there is room at all. */
 static bool has_room(const struct admit *a, const struct holder *h, size_t bytes)
@@ -89,29 +101,67 @@ static bool has_room(const struct admit *a, const struct holder *h, size_t bytes
 
 static void hold(struct admit *a, struct holder *h, struct answer_to *to, size_t bytes)
 {
-    if (a->held_count + 1 == RATE_MANY) /* from when they come: answers of many leave at once */
+    if (moving_in_all(a) + 1 == RATE_MANY) /* from when they come: answers leave many at once */
         rate_note(&a->done, to->began_us, 0, false);
     to->held_bytes = bytes;
-    a->active += h->count == 0;
+    a->active += moving_of(h) == 0;
     h->count++;
     h->bytes += bytes;
     a->held_count++;
     a->held_bytes += bytes;
 }
 
-static void let_go(struct admit *a, uint64_t client, size_t bytes)
+/* From one state to the other, and what follows from that for those who wait. */
+static void set_aside(struct store *store, struct answer_to *to, bool is_aside)
 {
-    struct holder *h = map_get(&a->holders, client);
-    ASSERT(h != NULL && h->count > 0 && h->bytes >= bytes);
-    ASSERT(a->held_count > 0 && a->held_bytes >= bytes);
+    struct admit *a = &store->admit;
+    if (to->held_bytes == 0 || to->is_aside == is_aside)
+        return;
+    struct holder *h = map_get(&a->holders, to->client);
+    ASSERT(h != NULL && h->count > 0);
+    to->is_aside = is_aside;
+    bool was_active = moving_of(h) > 0;
+    if (is_aside) {
+        h->aside++;
+        a->aside++;
+    } else {
+        ASSERT(h->aside > 0 && a->aside > 0);
+        h->aside--;
+        a->aside--;
+    }
+    a->active += (uint32_t)(moving_of(h) > 0) - (uint32_t)was_active;
+    if (moving_in_all(a) == 0)
+        rate_note(&a->done, env_turn_us(store->env), 0, true);
+    else if (!is_aside && moving_in_all(a) == RATE_MANY)
+        rate_note(&a->done, env_turn_us(store->env), 0, false);
+}
+
+void admit_set_aside(struct store *store, struct answer_to *to)
+{
+    set_aside(store, to, true);
+}
+
+void admit_take_up(struct store *store, struct answer_to *to)
+{
+    set_aside(store, to, false);
+}
+
+static void let_go(struct admit *a, const struct answer_to *to)
+{
+    struct holder *h = map_get(&a->holders, to->client);
+    ASSERT(h != NULL && h->count > 0 && h->bytes >= to->held_bytes);
+    ASSERT(a->held_count > 0 && a->held_bytes >= to->held_bytes);
+    bool was_active = moving_of(h) > 0;
     h->count--;
-    a->active -= h->count == 0;
-    h->bytes -= bytes;
+    h->aside -= to->is_aside;
+    a->active -= was_active && moving_of(h) == 0;
+    h->bytes -= to->held_bytes;
     a->held_count--;
-    a->held_bytes -= bytes;
+    a->aside -= to->is_aside;
+    a->held_bytes -= to->held_bytes;
     if (h->count > 0 || !h->is_gone)
         return;
-    map_remove(&a->holders, client);
+    map_remove(&a->holders, to->client);
     free(h);
 }
 
@@ -126,8 +176,9 @@ void admit_answered(struct store *store, const struct answer_to *to)
     struct admit *a = &store->admit;
     if (to->held_bytes == 0)
         return;
-    let_go(a, to->client, to->held_bytes);
-    rate_note(&a->done, env_turn_us(store->env), 1, a->held_count == 0);
+    let_go(a, to);
+    if (!to->is_aside)
+        rate_note(&a->done, env_turn_us(store->env), 1, moving_in_all(a) == 0);
 }
 
 /* ---- refusing ------------------------------------------------------------------------ */
@@ -185,12 +236,13 @@ static bool put_in_line(struct admit *a, const struct answer_to *to, struct slic
     return false;
 }
 
-/* How many will be answered before one more of that client: all that is held, if it holds its
+/* How many will be answered before one more of that client: all that moves, if it has its
  * part of that. What was served and has to wait elsewhere (to be confirmed, to be read, for the
  * log) is as much in front of it as what stands in line. */
 static uint64_t ahead_of(const struct admit *a, const struct holder *h)
 {
-    return MIN((uint64_t)a->held_count, ((uint64_t)h->count + 1) * (a->active + (h->count == 0)));
+    uint64_t own = moving_of(h);
+    return MIN((uint64_t)moving_in_all(a), (own + 1) * (a->active + (own == 0)));
 }
 
 bool admit_request(struct store *store, struct answer_to *to, const struct request *request,
@@ -203,7 +255,7 @@ bool admit_request(struct store *store, struct answer_to *to, const struct reque
     if (h == NULL || !has_room(a, h, body.len)) {
         a->stats.refused++;
         service_answer_busy(store, to,
-                            admit_hint_ms(store, &a->done, a->held_count, to->deadline_us),
+                            admit_hint_ms(store, &a->done, moving_in_all(a), to->deadline_us),
                             "the store has too many requests");
         return false;
     }
@@ -277,10 +329,10 @@ void admit_on_client_gone(struct store *store, uint64_t client)
         struct waiter *w = list_entry(it, struct waiter, in_line.in_all);
         if (w->to.client != client)
             continue;
-        let_go(a, client, w->to.held_bytes);
+        let_go(a, &w->to);
         waiter_free(a, w);
     }
-    if (a->held_count == 0) /* or the time until somebody comes would count as work */
+    if (moving_in_all(a) == 0) /* or the time until somebody comes would count as work */
         rate_note(&a->done, env_turn_us(store->env), 0, true);
 }
 
@@ -291,14 +343,17 @@ void admit_check(const struct store *store)
     uint32_t cursor = 0;
     uint32_t count = 0;
     uint32_t active = 0;
+    uint32_t aside = 0;
     size_t bytes = 0;
     while ((h = map_next(&a->holders, &cursor, NULL)) != NULL) {
+        ASSERT(h->aside <= h->count);
         count += h->count;
-        active += h->count > 0;
+        aside += h->aside;
+        active += moving_of(h) > 0;
         bytes += h->bytes;
     }
     ASSERT(count == a->held_count && bytes == a->held_bytes);
-    ASSERT(active == a->active);
-    ASSERT(a->waiting.count <= a->held_count);
+    ASSERT(active == a->active && aside == a->aside);
+    ASSERT(a->waiting.count <= moving_in_all(a));
     fair_check(&a->waiting);
 }

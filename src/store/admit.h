@@ -15,13 +15,14 @@
  *
  * The hint. Who is refused gets a time of his own, when by the present pace his turn would
  * be: those who obey it come back one after another, as they can be served. Who would not
- * wait so long takes no place.
+ * wait so long takes no place. What waits until its client reads again is no part of that pace:
+ * or a few that never read would have the store think that it can do no more than it is asked.
  *
  * Units      microseconds; bytes of requests as they came.
  * Ownership  part of the store.
  * Threads    loop only.
  * Invariants (D1) held_count and held_bytes are those of all connections.
- *            (D2) what waits in line is held.
+ *            (D2) what waits in line is held. (D3) what is aside is held, and in no line.
  * Limits     store options requests_held_max and requests_bytes_max in all; of what is free
  *            one connection takes no more than it leaves, and the last quarter is for those
  *            that hold little: however many there are that flood, they do not fill it all.
@@ -55,10 +56,11 @@ struct admit {
     uint32_t held_max;
     size_t bytes_max;
     /* state */
-    uint32_t held_count; /* accepted, not answered yet */
+    uint32_t held_count; /* accepted, not answered yet … */
+    uint32_t aside;      /* … and so many of them in nobody's way */
     size_t held_bytes;
     struct map holders;  /* client → what it holds */
-    uint32_t active;     /* clients that hold anything */
+    uint32_t active;     /* clients that hold anything that is not aside */
     struct fair waiting; /* in line */
     uint32_t turn_left;  /* requests that this turn still serves */
     struct rate done;    /* held ones answered */
@@ -77,6 +79,11 @@ bool admit_request(struct store *store, struct answer_to *to, const struct reque
 
 /* What was held for it is given back: once for each request, from the one place that answers. */
 void admit_answered(struct store *store, const struct answer_to *to);
+
+/* It cannot be answered, however fast the store is, for its client does not read: it keeps its
+ * room, but nobody waits for it, and the time until it is taken up again is not the store's. */
+void admit_set_aside(struct store *store, struct answer_to *to);
+void admit_take_up(struct store *store, struct answer_to *to);
 
 /* Is it of a client that holds little (this request counts), so that room is kept for it? */
 bool admit_is_modest(const struct store *store, const struct answer_to *to);

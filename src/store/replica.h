@@ -62,6 +62,7 @@ struct answer_to {
     uint64_t deadline_us;
     uint64_t range_id; /* that the answer is about; 0: none */
     size_t held_bytes; /* to be given back when it is answered (admit.h) */
+    bool is_aside;     /* admit_set_aside() */
     enum request_kind kind;
 };
 

@@ -2,11 +2,12 @@
  *
  * Admission on a whole store: one client floods, another asks for little.
  */
+#include "base/rng.h"
 #include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
-enum { FLOOD = 600, OTHER = 4 };
+enum { FLOOD = 600, OTHER = 4, LARGE = 200 << 10 };
 
 /* Entries of one write each, one after another: so that a queue grows. */
 static void begin(struct rig *rig)
@@ -259,6 +260,64 @@ static void test_idle_is_no_work(void **state)
     rig_close(&rig);
 }
 
+static size_t answered(struct rig_answer *const *answers, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += answers[i]->count == 1;
+    return n;
+}
+
+/* Clients that ask for much and read nothing hold what they asked for. It is no measure of what
+ * could be done: those who come with a short deadline, more of them at once than the few that
+ * were asked for until now, are served, as they are when nobody is stuck. */
+static void test_who_reads_nothing(void **state)
+{
+    enum { STUCK_FROM = 1, STUCK_TO = 3, UNREAD = 100, BURST = 40, ROUNDS = 20 };
+    static char value[LARGE + 1];
+    struct rig_answer *unread[2][UNREAD], *soon[BURST];
+    struct rig rig;
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < LARGE; i++) /* it does not shrink on its way */
+        value[i] = (char)(1 + rng_below(&rng, 255));
+    rig_open(&rig, 1);
+    size_t leader = start(&rig);
+    struct admit *a = &rig.stores[leader]->admit;
+    struct rig_answer *large = rig_put(&rig, leader, "large", value, 5000);
+    struct rig_answer *small = rig_put(&rig, leader, "small", "v", 5000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_true(large->count == 1 && large->status == 0);
+    assert_true(small->count == 1 && small->status == 0);
+    for (size_t c = STUCK_FROM; c < STUCK_TO; c++) {
+        rig_connect_too(&rig, c, leader);
+        rig_run(&rig, 20 * RIG_MS);
+        env_conn_pause(rig.conns[c].conn);
+        for (size_t i = 0; i < UNREAD; i++)
+            unread[c - STUCK_FROM][i] = rig_get(&rig, c, "large", 60000);
+    }
+    rig_run(&rig, 500 * RIG_MS);
+    assert_in_range(a->held_count, 2 * UNREAD - 30, 2 * UNREAD);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < BURST; i++)
+            soon[i] = rig_get(&rig, leader, "small", 500);
+        rig_run(&rig, 100 * RIG_MS);
+        assert_int_equal(done(soon, BURST), BURST);
+    }
+    store_check(rig.stores[leader]);
+    assert_int_equal(a->stats.refused + a->stats.refused_late, 0);
+    env_conn_resume(rig.conns[STUCK_FROM].conn); /* the first one reads again, … */
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(done(unread[0], UNREAD), UNREAD);
+    assert_in_range(a->held_count, UNREAD - 30, UNREAD);
+    rig_connect_too(&rig, STUCK_FROM + 1, leader); /* … the other one goes */
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_in_range(answered(unread[1], UNREAD), 0, 30);
+    assert_int_equal(a->held_count + a->aside + a->active, 0);
+    rig_close(&rig);
+}
+
 /* What an owner must hear as an error when it is opened. */
 static void test_bad_option(void **state)
 {
@@ -285,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_pace_of_a_burst),
         cmocka_unit_test(test_one_was_slow),
         cmocka_unit_test(test_idle_is_no_work),
+        cmocka_unit_test(test_who_reads_nothing),
         cmocka_unit_test(test_bad_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
