@@ -5,7 +5,7 @@
  *
  *   request ─▶ in_flight + 1 ─▶ on_request() … net_client_reply() ─▶ in_flight - 1
  *
- *   not read while   in_flight has met requests_max, until half of it is done
+ *   not read while   in_flight, less what is parked, has met requests_max, until half is done
  *              or    waiting replies have met replies_pause, until half has left
  *              or    it had NET_TURN_SHARE of the NET_TURN_REQUESTS of a turn, until the next
  *   closed when      the latter lasts replies_stuck_ms, or it takes nothing at all of what
@@ -21,6 +21,7 @@ struct net_client {
     uint64_t number;
     bool is_proven; /* a store that knows the cluster's secret */
     uint32_t in_flight;
+    uint32_t parked; /* of them */
     bool is_full;    /* requests_max was met */
     bool is_stuck;   /* replies_pause was met */
     bool is_resting; /* the turn had enough of it */
@@ -100,8 +101,9 @@ static void client_push_back(struct net_client *client)
     if (link->state != LINK_OPEN)
         return;
     size_t waiting = net_link_pending(link);
-    client->is_full = client->is_full ? client->in_flight > limits->requests_max / 2
-                                      : client->in_flight >= limits->requests_max;
+    uint32_t in_flight = client->in_flight - client->parked;
+    client->is_full =
+        client->is_full ? in_flight > limits->requests_max / 2 : in_flight >= limits->requests_max;
     bool is_stuck =
         client->is_stuck ? waiting > limits->replies_pause / 2 : waiting > limits->replies_pause;
     if (is_stuck && !client->is_stuck)
@@ -308,7 +310,7 @@ int net_client_reply_begin(struct net *net, uint64_t number, struct net_reply *r
 static int reply_end(struct net_reply *reply, size_t *ret_len)
 {
     struct net_client *client = reply->client;
-    ASSERT(client->in_flight > 0);
+    ASSERT(client->in_flight > client->parked);
     ASSERT(reply->out == &client->link->out && reply->out->len >= reply->start);
     *ret_len = reply->out->len - reply->start;
     client->in_flight--;
@@ -332,6 +334,25 @@ int net_client_reply(struct net *net, uint64_t number, struct slice frames)
     size_t len;
     buf_append_slice(reply.out, frames);
     return reply_end(&reply, &len);
+}
+
+void net_client_park(struct net *net, uint64_t number)
+{
+    struct net_client *client = client_find(net, number);
+    if (client == NULL)
+        return;
+    ASSERT(client->parked < client->in_flight);
+    client->parked++;
+    client_push_back(client);
+}
+
+void net_client_unpark(struct net *net, uint64_t number)
+{
+    struct net_client *client = client_find(net, number);
+    if (client == NULL)
+        return;
+    ASSERT(client->parked > 0);
+    client->parked--; /* pushes back with its reply: by itself it may be one too many */
 }
 
 size_t net_client_pending(const struct net *net, uint64_t number)

@@ -6,7 +6,8 @@
  * late finds nobody instead of somebody else. The replies of a turn leave in one
  * write. Back-pressure: at net_limits.requests_max requests in flight, or
  * replies_pause bytes of replies waiting, its connection is not read until half of
- * that is gone.
+ * that is gone. A request that waits for something to happen is parked, and does not count:
+ * or those that wait would keep all others of their connection from being read.
  *
  * Limits     replies_stuck_ms, replies_max, memory_max: the client is closed and
  *            on_refused() says which.
@@ -35,6 +36,12 @@ size_t net_client_reply_end(struct net_reply *reply);
 
 /* Frames that answer no request; otherwise as above. */
 int net_client_push(struct net *net, uint64_t client, struct slice frames);
+
+/* A request of that client waits for something to happen, and for how many that may be so is the
+ * caller's to bound. Its reply follows net_client_unpark() at once, or never comes. Harmless if
+ * the client is gone. */
+void net_client_park(struct net *net, uint64_t client);
+void net_client_unpark(struct net *net, uint64_t client);
 
 /* Bytes of replies that wait for it; 0 if it is gone. Look here before making
  * another large one. */

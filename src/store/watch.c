@@ -47,6 +47,7 @@ static uintptr_t count_of(const struct watches *watches, uint64_t client)
     return (uintptr_t)map_get(&watches->by_client, client);
 }
 
+/* One that waits here is not among those for which its connection is not read. */
 static int count_in(struct replica *r, uint64_t client)
 {
     struct watches *watches = &r->store->watches;
@@ -58,6 +59,7 @@ static int count_in(struct replica *r, uint64_t client)
         return rv;
     watches->count++;
     r->watches.count++;
+    net_client_park(r->store->net, client);
     return 0;
 }
 
@@ -79,9 +81,15 @@ static void count_out(struct replica *r, uint64_t client)
 static void op_free(struct watch_op *op)
 {
     ASSERT(!list_is_linked(&op->in_ops));
-    count_out(op->replica, op->to.client);
     range_changes_fini(&op->changes);
     free(op);
+}
+
+/* Nobody is there to be answered. */
+static void op_drop(struct watch_op *op)
+{
+    count_out(op->replica, op->to.client);
+    op_free(op);
 }
 
 static void answer_page(struct store *store, const struct answer_to *to, uint64_t range_id,
@@ -108,6 +116,8 @@ static void answer_page(struct store *store, const struct answer_to *to, uint64_
 static void op_finish(struct watch_op *op, int status, const char *text)
 {
     struct replica *r = op->replica;
+    count_out(r, op->to.client);
+    net_client_unpark(r->store->net, op->to.client);
     if (status == 0 || status == ERR_VERSION_GONE)
         answer_page(r->store, &op->to, r->range_id, status, &op->changes);
     else
@@ -348,7 +358,7 @@ void watch_on_client_gone(void *data, uint64_t client)
             if (op->to.client != client)
                 continue;
             list_remove(&op->in_ops);
-            op_free(op);
+            op_drop(op);
         }
     }
 }
@@ -358,6 +368,6 @@ void watch_free(struct replica *r)
     struct list *link;
     while ((link = list_pop_front(&r->watches.waiting)) != NULL ||
            (link = list_pop_front(&r->watches.reading)) != NULL)
-        op_free(list_entry(link, struct watch_op, in_ops));
+        op_drop(list_entry(link, struct watch_op, in_ops));
     list_remove(&r->watches.in_watched);
 }

@@ -187,6 +187,50 @@ static void test_requests_in_flight_are_bounded(void **state)
     rig_client_close(&client);
 }
 
+/* Requests that wait for something to happen do not keep others of theirs from being read. */
+static void test_parked_requests_do_not_count(void **state)
+{
+    enum { PARKED = 25, MAX = 10 };
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client client;
+    a->options.limits.requests_max = MAX;
+    rig_start(rig, 0);
+    rig_client_greet(&client, rig, 0);
+    for (uint64_t seq = 1; seq <= PARKED; seq++) {
+        rig_client_request(&client, seq, 100);
+        rig_run(rig, RIG_SECOND / 100);
+        assert_int_equal(a->seen_count, seq);
+        net_client_park(a->net, a->seen[seq - 1].from);
+    }
+    for (uint64_t seq = PARKED + 1; seq <= PARKED + 2 * MAX; seq++)
+        rig_client_request(&client, seq, 2000);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->seen_count, PARKED + MAX);
+    assert_int_equal(stats_of(a).clients_paused, 1);
+    uint64_t from = a->seen[0].from;
+    for (uint64_t seq = 1; seq <= PARKED; seq++) { /* their answers let nobody in, … */
+        net_client_unpark(a->net, from);
+        assert_int_equal(reply(a, from, seq, 1), 0);
+    }
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->seen_count, PARKED + MAX);
+    for (uint64_t seq = PARKED + 1; seq <= PARKED + MAX / 2; seq++) /* … those of the others do */
+        assert_int_equal(reply(a, from, seq, 1), 0);
+    rig_run(rig, RIG_SECOND);
+    assert_in_range(a->seen_count, PARKED + MAX + 1, PARKED + 2 * MAX);
+    for (uint64_t seq = PARKED + MAX / 2 + 1; seq <= PARKED + 2 * MAX; seq++) {
+        assert_int_equal(reply(a, from, seq, 1), 0);
+        rig_run(rig, RIG_SECOND / 10);
+    }
+    assert_int_equal(a->seen_count, PARKED + 2 * MAX);
+    assert_int_equal(client.seen_count, PARKED + 2 * MAX);
+    assert_int_equal(stats_of(a).clients_paused, 0);
+    net_client_park(a->net, from + 1); /* nobody */
+    net_client_unpark(a->net, from + 1);
+    rig_client_close(&client);
+}
+
 static void test_who_does_not_read_is_pushed_back_then_closed(void **state)
 {
     struct rig *rig = *state;
@@ -563,6 +607,7 @@ int main(void)
         TEST(test_half_a_reply_ends_the_client),
         TEST(test_a_late_reply_finds_nobody),
         TEST(test_requests_in_flight_are_bounded),
+        TEST(test_parked_requests_do_not_count),
         TEST(test_who_does_not_read_is_pushed_back_then_closed),
         TEST(test_who_takes_nothing_is_closed),
         TEST(test_who_reads_again_in_time_is_served_on),

@@ -240,6 +240,35 @@ static void test_bounds(void **state)
     rig_close(&rig);
 }
 
+/* However many watches wait on a connection, other requests of it are read and answered, and so
+ * are those watches. */
+static void test_others_of_a_watcher(void **state)
+{
+    enum { REQUESTS_MAX = 4, WATCHES = 50, OTHERS = 20 };
+    struct rig_answer *others[OTHERS], *last = NULL;
+    (void)state;
+    rig_open(&rig, 1);
+    rig.options.requests_max = REQUESTS_MAX;
+    size_t leader = start_cluster();
+    uint64_t version = version_of_now(leader);
+    for (int i = 0; i < WATCHES; i++)
+        last = rig_watch(&rig, leader, "k", "l", version, 30000);
+    for (int i = 0; i < OTHERS; i++)
+        others[i] = i % 2 == 0 ? rig_put(&rig, leader, "a", "1", 2000)
+                               : rig_get(&rig, leader, "first", 2000);
+    rig_run(&rig, 1000 * RIG_MS);
+    for (int i = 0; i < OTHERS; i++) {
+        assert_int_equal(others[i]->count, 1);
+        assert_int_equal(others[i]->status, 0);
+    }
+    assert_int_equal(last->count, 0);
+    rig_put(&rig, leader, "k", "1", 0);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_string_equal(last->value, "k=1 ");
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* Who is gone waits no longer; a store that stops, or loses its range, tells those who wait. */
 static void test_ends(void **state)
 {
@@ -278,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_time_moves_for_watchers),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_others_of_a_watcher),
         cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
