@@ -16,6 +16,8 @@ import time
 PROCESSES_MAX = 10**6  # numbers of workers' own processes stay below
 HERE = os.path.dirname(os.path.abspath(__file__))
 LATE_S = 20  # beyond its own deadline, then a client process counts as hung
+EARLY_MS = 100  # before its deadline: the end of a deadline still
+FORGOTTEN = "has forgotten the time of the first sending"
 
 
 class Agent:
@@ -130,6 +132,7 @@ class Worker(threading.Thread):
             answer = {"type": "info", "error": "CLIENT_DIED", "t0": began, "t1": ended}
             self.agent.close()
             self.agent = None
+        self.judge_undetermined(op, answer, timeout_ms)
         completion = self.run_.workload.complete(op, answer)
         base = self.run_.zero_ns
         self.run_.history.add(op.op, self.process, answer["t0"] - base, answer["t1"] - base,
@@ -140,6 +143,19 @@ class Worker(threading.Thread):
                 self.agent.close()
                 self.agent = None
         return completion
+
+
+    def judge_undetermined(self, op, answer, timeout_ms):
+        """The library goes on asking until the deadline: before it, nobody may hear that it cannot
+        be told what came of a change, unless its range has forgotten when it was sent."""
+        took_ms = (answer["t1"] - answer["t0"]) / 1e6
+        if (self.kind not in ("library", "cli") or answer.get("error") != "UNDETERMINED"
+                or op.op["f"] == "once" or took_ms + EARLY_MS >= timeout_ms
+                or FORGOTTEN in answer.get("message", "")):
+            return
+        self.run_.gave_up.append({"f": op.op["f"], "took_ms": round(took_ms),
+                                  "deadline_ms": timeout_ms,
+                                  "message": answer.get("message", "")})
 
 
 class Seat:

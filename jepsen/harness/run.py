@@ -28,6 +28,7 @@ class Run:
         self.faults_over = threading.Event()  # for the nemesis
         self.workers = []
         self.slow_orders = {}
+        self.gave_up = []  # operations whose outcome was called unknown before their deadline
         self.lone = clients.PROCESSES_MAX  # the process number of those who work one by one
         self.rotten = None  # the node whose files a fault spoils
         self.zero_ns = time.monotonic_ns()
@@ -216,6 +217,7 @@ class Run:
         result["slow_stops"] = [{"at": round(at, 1), "node": n}
                                 for at, n in self.control.slow_stops]
         result["frames"] = self.control.frames()
+        result["gave_up"] = self.gave_up
         if options.binary_b:
             result["builds"] = self.builds()
         result["timeline"] = self.nemesis.timeline if self.nemesis else []
@@ -266,6 +268,11 @@ class Run:
             yield "replicas", "replicas differ"
         if "stuck" in result:
             yield "stuck", result["stuck"]
+        if result.get("gave_up"):
+            first = result["gave_up"][0]
+            yield "gave_up", (f"{len(result['gave_up'])} changes were undetermined before their "
+                              f"deadline; the first, {first['f']}, after {first['took_ms']} ms "
+                              f"of {first['deadline_ms']}: {first['message']}")
         if "not_taken_back" in result:
             yield "drained", (f"{result['not_taken_back']} drained nodes could not be taken back "
                               f"for {nemesis.UNFINISHED_S} s after the last heal")

@@ -579,6 +579,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
     struct client_peer *from = op->peer;
     ASSERT(op->state == CLIENT_OP_SENT && from != NULL);
     int status = response->status;
+    struct slice text = response->text;
     if (status != 0)
         op_note(op, status, refusal_text(op, response));
     if (op->only == NULL && status == ERR_BUSY) {
@@ -590,8 +591,11 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
     if (op->only == NULL && status == ERR_SESSION_EXPIRED) {
         if (on_expired(op, response))
             return;
-        if (op->is_ambiguous && op->stamp.session != 0)
+        if (op->is_ambiguous && op->stamp.session != 0) {
             status = ERR_UNDETERMINED;
+            text = slice_str("the range has forgotten the time of the first sending, and cannot "
+                             "tell any more whether it was done");
+        }
     } else if (op->only == NULL && !is_refusal(op, status) && !is_of_all_sendings(op, response)) {
         op_again(op);
         return;
@@ -601,8 +605,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
             op->is_part && status == ERR_RANGE_CHANGED ? dispatch_route(op) : NULL;
         if (route != NULL)
             forget_place(route);
-        struct client_result result = {
-            .status = status, .text = response->text, .response = response};
+        struct client_result result = {.status = status, .text = text, .response = response};
         op_finish(op, &result);
         return;
     }

@@ -19,7 +19,8 @@ from cluster import BIN, SKIPPED, check, main, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
-from harness import control, matrix, net  # noqa: E402  pylint: disable=wrong-import-position
+from harness import clients, control, matrix  # noqa: E402  pylint: disable=wrong-import-position
+from harness import net  # noqa: E402  pylint: disable=wrong-import-position
 from harness import run as run_  # noqa: E402  pylint: disable=wrong-import-position
 
 RUN = os.path.join(ROOT, "jepsen", "run")
@@ -268,6 +269,9 @@ def test_verdicts():
     for change, want, causes in (
             ({}, "valid", []), ({"stuck": "never"}, "invalid", ["stuck"]),
             ({"void": "no"}, "void", []), ({"not_taken_back": 1}, "invalid", ["drained"]),
+            ({"gave_up": []}, "valid", []),
+            ({"gave_up": [{"f": "write", "took_ms": 3, "deadline_ms": 2000, "message": ""}]},
+             "invalid", ["gave_up"]),
             ({"checks": {"a": {"verdict": "unknown"}}}, "unknown", []),
             ({"checks": lost, "void": "no"}, "invalid", ["strict-set:lost"]),
             ({"checks": {"counter": {"verdict": "invalid", "said": "new words"}}}, "invalid",
@@ -281,6 +285,25 @@ def test_verdicts():
         result = {**fine, **change}
         got = judge.verdict(result)
         check(got[0] == want and result["causes"] == causes, change, got, result["causes"])
+
+
+def test_undetermined_too_soon():
+    """Who is told before the deadline that an outcome is unknown was given up."""
+    unknown = {"error": "UNDETERMINED", "message": "the connection is lost"}
+    forgotten = "the range has forgotten the time of the first sending, and cannot tell any more"
+    for kind, f, took_ms, answer, want in (
+            ("library", "write", 1200, unknown, 1), ("cli", "add", 1200, unknown, 1),
+            ("library", "write", 1950, unknown, 0), ("library", "write", 2300, unknown, 0),
+            ("library", "once", 50, unknown, 0), ("control", "write", 1200, unknown, 0),
+            ("library", "write", 1200, {**unknown, "message": forgotten}, 0),
+            ("library", "write", 1200, {"error": "CLIENT_DIED"}, 0),
+            ("library", "write", 3, {"type": "ok"}, 0)):
+        owner = types.SimpleNamespace(options=types.SimpleNamespace(seed=1), gave_up=[])
+        worker = clients.Worker(owner, 0, kind)
+        op = types.SimpleNamespace(op={"f": f})
+        worker.judge_undetermined(op, {**answer, "t0": 5 * 10**9,
+                                       "t1": 5 * 10**9 + took_ms * 10**6}, 2000)
+        check(len(owner.gave_up) == want, kind, f, took_ms, answer, owner.gave_up)
 
 
 def test_orders_of_links():
@@ -456,6 +479,7 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
-         test_many, test_ends_are_judged, test_verdicts, test_orders_of_links, test_rate_of_a_link,
+         test_many, test_ends_are_judged, test_verdicts, test_undetermined_too_soon,
+         test_orders_of_links, test_rate_of_a_link,
          test_rules_cut, test_rules_reset, test_smoke, test_sent_twice, test_second_build,
          test_interrupted)

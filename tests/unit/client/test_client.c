@@ -800,6 +800,7 @@ static void test_expired(void **state)
         assert_true(sim_step(f.sim));
     f.cluster.floor_ms += 100000;
     assert_int_equal(await(&f, p), ERR_UNDETERMINED);
+    assert_non_null(strstr(p->text, "has forgotten the time of the first sending"));
     assert_int_equal(f.cluster.applied, 2);
     finish(&f);
 }
