@@ -4,8 +4,11 @@
 import json
 import os
 import subprocess
+import sys
 
-from cluster import BIN, Cluster, check, main
+from cluster import BIN, Cluster, check, free_ports, main
+
+SESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../perf/sessions.py")
 
 
 def bench(c, *args):
@@ -51,6 +54,19 @@ def test_closed_loop():
             check(order == sorted(order), seen)
 
 
+def test_cost_of_sessions():
+    """The measurement itself, not what comes of it: puts of both kinds, and its limit counts."""
+    for limit, want in (("101", 0), ("-1000000", 1)):
+        done = subprocess.run(
+            [sys.executable, "-B", SESSIONS, "--bin", BIN, "--pairs", "2", "--seconds", "1",
+             "--clients", "4", "--port", str(free_ports(3)), "--limit", limit, "--json"],
+            capture_output=True, text=True, timeout=120, check=False)
+        check(done.returncode == want, limit, done.returncode, done.stdout, done.stderr)
+        seen = json.loads(done.stdout)
+        check(seen["with_per_s"] > 0 and seen["without_per_s"] > 0 and seen["errors"] == 0, seen)
+        check(seen["cost_percent_p25"] <= seen["cost_percent"] <= seen["cost_percent_p75"], seen)
+
+
 def test_refuses():
     with Cluster() as c:
         for wrong in (("--rate", "x"), ("--rate", "10000001"), ("--clients", "0")):
@@ -60,4 +76,4 @@ def test_refuses():
 
 if __name__ == "__main__":
     main(test_open_loop_counts_a_pause, test_open_loop_over_capacity, test_closed_loop,
-         test_refuses)
+         test_cost_of_sessions, test_refuses)
