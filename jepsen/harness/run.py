@@ -11,7 +11,8 @@ from . import clients, control, history, nemesis, net, report, systems, workload
 
 TELLING = re.compile(r"^holdfastd: |Z error |assertion|damaged")
 FIRST_S = 30  # of a cluster without faults, for each of the first operations
-OTHER_CAUSES = ("ended", "replicas", "stuck", "drained", "incomplete")  # of invalid, beside checks
+# Of invalid, beside checks.
+OTHER_CAUSES = ("ended", "replicas", "stuck", "gave_up", "drained", "incomplete")
 SETTLE_S = 90  # after the last heal, until the cluster must serve
 
 

@@ -113,6 +113,10 @@
       "one that missed a split is sent the right half's log, and nothing of before")               \
     X(vote_forgotten, "ranges", "the right half of a split forgets what it had promised before")   \
     X(span_not_checked, "ranges", "a write is applied though its key is another range's by now")   \
+    X(split_forgets_sessions, "ranges",                                                            \
+      "the right half of a split does not know which changes were done before")                    \
+    X(merge_forgets_sessions, "ranges",                                                            \
+      "a merge drops what the right range knows of changes that were done")                        \
     X(lease_over_merge, "ranges", "the right range of a merge goes on reading by its lease")       \
     X(silence_not_heeded, "ranges", "nobody wakes when the store that leads sleepers is silent")   \
     X(tombstone_forgotten, "ranges", "a late message brings a replica back that was removed")      \

@@ -3,6 +3,7 @@
 
 #include "base/coding.h"
 #include "base/hash.h"
+#include "base/plant.h"
 #include "range/range_internal.h"
 
 enum { ADMIN_FORMAT = 2 };
@@ -250,7 +251,8 @@ static int make_right(const struct range_meta *left, const struct range_split *s
     int rv = range_birth_meta(&birth, ret_right, err);
     if (rv != 0)
         return rv;
-    rv = sessions_copy(&ret_right->sessions, &left->sessions);
+    if (!PLANTED(split_forgets_sessions))
+        rv = sessions_copy(&ret_right->sessions, &left->sessions);
     if (rv == 0)
         rv = merges_unite(&ret_right->merges, &left->merges);
     if (rv == 0)

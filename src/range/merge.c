@@ -224,7 +224,9 @@ static int make_whole(const struct range_meta *left, const struct range_meta *ri
     if (rv == 0)
         rv = sessions_copy(&whole->sessions, &left->sessions);
     if (rv == 0)
-        rv = sessions_unite(&whole->sessions, &right->sessions, &whole->floor_ms);
+        rv = PLANTED(merge_forgets_sessions)
+                 ? 0
+                 : sessions_unite(&whole->sessions, &right->sessions, &whole->floor_ms);
     if (rv != 0)
         return err_set(err, rv, "sessions and merges of both ranges");
     return range_descriptor_init(&whole->descriptor, l->range_id, epoch, span, l->replicas,

@@ -20,6 +20,7 @@
  *  - the client's core, which knows nothing but addresses, scans them all both ways;
  *  - gets of all keys at once found what was acknowledged before (ranges_multi.c);
  *  - of a span that is filled and deleted over and over nothing is left (ranges_sweep.c);
+ *  - changes that were sent again and again were done once, or never (ranges_twice.c);
  *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
  * In half of the runs nobody watches, and there are lulls without load or faults: ranges sleep,
  * and are split, merged, moved, cut off and crashed asleep.
@@ -284,6 +285,7 @@ static void act(void)
             rig_reconnect(&run.rig, i);
     }
     weather_act();
+    clock_leap();
     if (run.is_sleepy && below(16) == 0)
         lull();
     if (run.is_aimed && below(8) == 0)
@@ -297,6 +299,8 @@ static void act(void)
         ranges_multi_act(run.multi);
     if (!is_quiet)
         ranges_sweep_act(run.sweep);
+    if (!is_quiet)
+        ranges_twice_act(run.twice);
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
         operate(choice);
@@ -355,7 +359,7 @@ static void begin_watchers(uint64_t seed)
         die("a watch does not begin");
 }
 
-static void begin_multi(void)
+static void begin_multi(uint64_t seed)
 {
     const char *endpoints[RIG_STORES_MAX];
     size_t count = run.is_grown ? 1 : run.rig.count;
@@ -363,6 +367,7 @@ static void begin_multi(void)
         endpoints[i] = store_address(run.rig.stores[i]);
     run.multi = ranges_multi_new(endpoints, count);
     run.sweep = ranges_sweep_new(endpoints, count);
+    run.twice = ranges_twice_new(seed);
 }
 
 static void finish(void)
@@ -388,6 +393,7 @@ static void finish(void)
     settle_reads();
     check_values();
     ranges_sweep_finish(run.sweep);
+    ranges_twice_finish(run.twice);
     look_by_client();
     check_expired();
     wait_for_watchers();
@@ -468,8 +474,10 @@ static void run_seed(uint64_t seed, uint32_t seconds)
         rig_start_cluster(&run.rig);
     if (!run.is_sleepy)
         begin_watchers(seed);
-    begin_multi();
+    begin_multi(seed);
     uint64_t end_us = sim_now_us(run.rig.sim) + (uint64_t)seconds * 1000 * RIG_MS;
+    if (!run.is_grown && run.is_sleepy && run.has_skew && below(2) == 0) /* watchers would lose */
+        run.leap_us = end_us - below(seconds) * 1000 * RIG_MS;
     while (sim_now_us(run.rig.sim) < end_us) {
         act();
         rig_run(&run.rig, (1 + below(100)) * RIG_MS);
@@ -498,6 +506,7 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     ranges_sweep_free(run.sweep);
     cover_merge(&met, &run.cover);
     ranges_multi_free(run.multi);
+    ranges_twice_free(run.twice);
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);
@@ -568,8 +577,11 @@ int main(int argc, char **argv)
         grow_expect(&met);
     else
         ranges_aim_expect(&met);
+    if (!run.is_grown)
+        cover_expect(&met, "all wall clocks leapt");
     weather_expect(&met);
     expect_all(&met);
+    ranges_twice_expect(&met);
     for (uint64_t seed = from; seed <= to; seed++) {
         printf("seed %llu\r", (unsigned long long)seed);
         fflush(stdout);

@@ -63,6 +63,7 @@ enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK
 
 struct ranges_multi;
 struct ranges_sweep;
+struct ranges_twice;
 
 struct run {
     struct rig rig;
@@ -95,6 +96,9 @@ struct run {
     bool is_sleepy;              /* no watchers, and times without load: ranges sleep */
     bool is_aimed;               /* now and then all stops in the middle of one thing */
     bool has_skew;               /* wall clocks jump */
+    uint64_t leap_us;            /* when all of them leap; 0: they do not, or have … */
+    uint64_t leap_ms;            /* … by so much … */
+    uint64_t leapt_ms;           /* … and this is what they showed then */
     bool has_weather;            /* networks, disks and clocks are bad */
     uint32_t fewest;             /* replicas that operators leave a range */
     uint32_t hashed;             /* a keyspace whose keys stand behind slots … */
@@ -107,6 +111,7 @@ struct run {
     struct ranges_watch *watch;     /* NULL: there are no watchers */
     struct ranges_multi *multi;
     struct ranges_sweep *sweep;
+    struct ranges_twice *twice;
     struct cover cover; /* what was met */
 };
 
@@ -168,9 +173,12 @@ void key_found(struct key_state *k, uint64_t value, uint64_t gone, uint64_t vers
 /* At the end: may nothing be there? May this be? */
 bool key_may_hold_at_end(const struct key_state *k, uint64_t value);
 
-/* One clock jumps, or goes right again; `all`: they do. */
+/* One clock jumps, or goes right again; `heal`: all do. */
 void clock_skew_some(void);
 void clock_heal(void);
+
+/* All clocks are set at once, to a time so much later that ranges forget what sessions did. */
+void clock_leap(void);
 
 /* When all faults are over: what has a time to live goes. */
 void keys_wait_for_expiry(void);
@@ -267,6 +275,21 @@ void ranges_sweep_finish(struct ranges_sweep *sweep);
 
 /* Before the world ends, and run.cover is read. */
 void ranges_sweep_free(struct ranges_sweep *sweep);
+
+/* ---- ranges_twice.c: changes that are sent again and again ------------------------ */
+
+struct ranges_twice *ranges_twice_new(uint64_t seed);
+
+/* Send some, or send some again. */
+void ranges_twice_act(struct ranges_twice *twice);
+
+/* All is calm: each was done once or never, as was told. */
+void ranges_twice_finish(struct ranges_twice *twice);
+void ranges_twice_free(struct ranges_twice *twice);
+
+/* Is it one of its keys, which stand among the plain ones? */
+bool ranges_twice_is_key(struct slice name);
+void ranges_twice_expect(struct cover *cover);
 
 /* ---- ranges_judge.c -------------------------------------------------------------- */
 

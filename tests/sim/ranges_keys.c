@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "range/sessions.h"
 #include "ranges.h"
 #include "store/store_internal.h"
 #include "wire/keyspace.h"
@@ -17,6 +18,7 @@ enum {
     HASHED_EXPIRES_FIRST = 35,
     SKEW_MS = 4000,      /* two are never further apart than stores bear */
     SKEW_FAR_MS = 20000, /* beyond what stores take for a clock that is right */
+    LEAP_MORE_MS = 60000,
 };
 
 bool key_is_hashed(uint32_t number)
@@ -174,12 +176,26 @@ void clock_skew_some(void)
     if (below(3) == 0)
         most = 100;
     int64_t skew_ms = (int64_t)below(2 * most + 1) - (int64_t)most;
-    sim_node_set_wall_skew(run.rig.nodes[i], below(4) == 0 ? 0 : skew_ms);
+    if (below(4) == 0)
+        skew_ms = 0;
+    sim_node_set_wall_skew(run.rig.nodes[i], (int64_t)run.leap_ms + skew_ms);
     ranges_met("a wall clock jumped");
 }
 
 void clock_heal(void)
 {
     for (size_t i = 0; i < run.rig.count; i++)
-        sim_node_set_wall_skew(run.rig.nodes[i], 0);
+        sim_node_set_wall_skew(run.rig.nodes[i], (int64_t)run.leap_ms);
+}
+
+void clock_leap(void)
+{
+    if (run.leap_us == 0 || sim_now_us(run.rig.sim) < run.leap_us)
+        return;
+    run.leap_us = 0;
+    run.leap_ms = SESSION_KEEP_MS + LEAP_MORE_MS;
+    clock_heal();
+    sim_node_set_wall_skew(run.rig.outside, (int64_t)run.leap_ms);
+    run.leapt_ms = env_wall_ms(sim_node_env(run.rig.outside));
+    ranges_met("all wall clocks leapt");
 }

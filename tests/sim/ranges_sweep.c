@@ -13,7 +13,13 @@
 #include "ranges.h"
 #include "wire/keyspace.h"
 
-enum { SWEPT_KEYS = 6, SWEEP_TIMEOUT_MS = 5000, SWEEP_THINK_US = 100 * 1000, STORED_MAX = 16 };
+enum {
+    SWEPT_KEYS = 6,
+    SWEEP_TIMEOUT_MS = 5000,
+    SWEEP_THINK_US = 100 * 1000,
+    STORED_MAX = 16,
+    CLOCK_SLACK_MS = 100, /* a client's clock is not the world's */
+};
 
 enum sweep_state { SWEEP_IDLE, SWEEP_PUTTING, SWEEP_DELETING, SWEEP_LOOKING };
 
@@ -34,6 +40,7 @@ struct ranges_sweep {
     uint32_t next; /* to be put, or looked for */
     uint32_t put;
     uint64_t deleted;
+    uint64_t asked_us;
     uint64_t next_us;
     uint64_t rounds, steps;
 };
@@ -53,12 +60,26 @@ static void think(struct ranges_sweep *s)
     s->next_us = sim_now_us(run.rig.sim) + below(SWEEP_THINK_US);
 }
 
+/* Whatever becomes of ranges, leaders and connections: nobody hears before the deadline that it
+ * cannot be told what came of a change, unless its range has forgotten when it was sent first. */
+static void judge_undetermined(const struct ranges_sweep *s, const struct client_result *result)
+{
+    uint64_t waited_us = sim_now_us(run.rig.sim) - s->asked_us;
+    bool is_forgotten = result->response != NULL && result->response->status == ERR_SESSION_EXPIRED;
+    if (result->status != ERR_UNDETERMINED || is_forgotten)
+        return;
+    ranges_met("a change of the library undetermined");
+    if (waited_us + CLOCK_SLACK_MS * RIG_MS < SWEEP_TIMEOUT_MS * RIG_MS)
+        die("a change is undetermined before its deadline");
+}
+
 /* ---- putting ------------------------------------------------------------------------------- */
 
 static void on_put(struct client_op *op, const struct client_result *result)
 {
     struct ranges_sweep *s = op->data;
     think(s);
+    judge_undetermined(s, result);
     s->is_unsure = s->is_unsure || result->status == ERR_UNDETERMINED;
     s->put += result->status == 0;
     s->next++;
@@ -82,6 +103,7 @@ static void put_next(struct ranges_sweep *s)
                                .key = op.key,
                                .request = {.kind = REQUEST_WRITE}};
     s->op.request.write.command = buf_slice(&s->command);
+    s->asked_us = sim_now_us(run.rig.sim);
     s->is_busy = client_submit(s->client, &s->op) == 0;
 }
 
@@ -91,6 +113,7 @@ static void on_swept(struct client_sweep *sweep, const struct client_result *res
 {
     struct ranges_sweep *s = sweep->data;
     think(s);
+    judge_undetermined(s, result);
     if (result->status == ERR_UNDETERMINED)
         s->is_unsure = true;
     if (result->status != 0)
@@ -123,6 +146,7 @@ static void sweep_on(struct ranges_sweep *s)
     s->sweep.start = slice_str("t");
     s->sweep.end = slice_str("u");
     s->sweep.limit_keys = 1 + (uint32_t)below(4);
+    s->asked_us = sim_now_us(run.rig.sim);
     int rv = client_sweep_start(s->client, &s->sweep);
     if (rv != 0 && rv != ERR_BUSY)
         die("a sweep cannot go on at its cursor");

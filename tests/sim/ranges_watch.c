@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "client/watch.h"
+#include "ranges.h"
 #include "wire/keyspace.h"
 
 enum { VALUES_MAX = 1 << 16, KEY_TEXT = 8, WATCHERS = 3, KEYS_SEEN_MAX = 256 };
@@ -94,6 +95,8 @@ static void on_change(struct one *at, const struct change *c)
     char text[24];
     if (at->keyspace != 0 && name.len > 0 && name.data[0] == 't')
         return; /* of ranges_sweep.c */
+    if (at->keyspace == 0 && ranges_twice_is_key(name))
+        return;
     snprintf(text, sizeof text, "%.*s", (int)c->value.len, (const char *)c->value.data);
     uint64_t number = strtoull(text, NULL, 10);
     struct value *v = number < VALUES_MAX ? &all->values[number] : NULL;

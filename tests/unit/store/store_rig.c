@@ -35,9 +35,12 @@ static void take_written(struct rig_answer *a, struct slice raw)
 {
     struct op_result first;
     struct command_result result;
-    if (raw.len > 0 && command_result_count(raw) == 1 &&
-        command_result_decode(raw, &first, 1, &result, NULL) == 0)
-        a->expiry_ms = first.expiry_ms;
+    a->written = command_result_version(raw);
+    if (raw.len == 0 || command_result_count(raw) != 1 ||
+        command_result_decode(raw, &first, 1, &result, NULL) != 0)
+        return;
+    a->expiry_ms = first.expiry_ms;
+    a->number = first.number;
 }
 
 static void take_response(struct rig *rig, struct slice body)

@@ -26,6 +26,8 @@ struct rig_answer {
     char text[RIG_TEXT_MAX];
     char value[RIG_TEXT_MAX];    /* of a GET's row; the cells of a table of placement's */
     uint64_t version;            /* at which a GET was read */
+    uint64_t written;            /* the version that a WRITE gave; of one with one operation … */
+    int64_t number;              /* … what an increment came to */
     uint64_t expiry_ms;          /* of a WRITE's first key, in range time; 0: none */
     struct response_watch watch; /* its slices are not kept, but: the changes as "k=v k- "
                                     in `value`, the cursor in `why` */
