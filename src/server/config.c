@@ -105,6 +105,9 @@ static const struct key_row rows[] = {
     {"max_clock_drift", KEY_NUMBER, AT(max_clock_drift_ppm), 0, 200000, 500,
      "by which a clock may run fast or slow, in parts per million; lease_reads rests on it"},
 
+    {"retention", KEY_DURATION, AT(retention_us), SEC, 30 * 24 * 3600 * SEC, 600 * SEC,
+     "how long old versions can be read, and changes be watched: of a cluster that this store "
+     "founds, and for good"},
     {"key_bytes_max", KEY_SIZE, AT(key_bytes_max), 1, 4096, 4096, "longest key"},
     {"value_bytes_max", KEY_SIZE, AT(value_bytes_max), 1, 8 * MIB, 8 * MIB, "longest value"},
     {"batch_bytes_max", KEY_SIZE, AT(batch_bytes_max), KIB, 16 * MIB, 16 * MIB, "largest batch"},
@@ -113,7 +116,7 @@ static const struct key_row rows[] = {
     {"connections_max", KEY_NUMBER, AT(connections_max), 1, 1000000, 16384,
      "clients connected at a time"},
     {"client_requests_max", KEY_NUMBER, AT(client_requests_max), 1, 1000000, 4096,
-     "requests in flight on one connection; then it is not read"},
+     "requests in flight on one connection, without watches that wait; then it is not read"},
     {"client_queue_bytes", KEY_SIZE, AT(client_queue_bytes), 64 * KIB, GIB, 32 * MIB,
      "answers waiting for one client to read; then it is not read"},
     {"requests_max", KEY_NUMBER, AT(requests_max), 16, 1000000, 65536,

@@ -73,6 +73,7 @@ struct config {
     bool lease_reads;
     uint64_t max_clock_drift_ppm;
     /* what clients may ask */
+    uint64_t retention_us; /* how long old versions are kept: of a cluster that is founded */
     uint64_t key_bytes_max;
     uint64_t value_bytes_max;
     uint64_t batch_bytes_max;

@@ -69,6 +69,7 @@ void options_of_config(const struct config *config, struct slice secret,
     ret_options->hibernate_after_ms = (uint32_t)(config->hibernate_after_us / 1000);
     ret_options->heartbeat_ms = (uint32_t)(config->heartbeat_us / 1000);
     ret_options->max_clock_offset_ms = (uint32_t)(config->max_clock_offset_us / 1000);
+    ret_options->retention_ms = config->retention_us / 1000;
     ret_options->has_leases = config->lease_reads;
     ret_options->max_clock_drift_ppm = (uint32_t)config->max_clock_drift_ppm;
     set_join(config, ret_options);

@@ -193,6 +193,7 @@ static void stats_of_replica(const struct replica *r, struct figures *out)
         add_number(out, "raft.applied", range_meta(r->range)->applied_index);
         add_number(out, "raft.flushed", range_flushed_index(r->range));
         add_number(out, "range.time_ms", range_meta(r->range)->time_ms);
+        add_number(out, "range.retention_ms", range_meta(r->range)->retention_ms);
     }
     add_number(out, "queue.writes", r->writes.count);
     add_number(out, "queue.reads", r->read_count);

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from cluster import BIN, Cluster, check, main, wait_until
+from cluster import BIN, SMALL, Cluster, check, main, wait_until
 
 RNG = random.Random(7)
 SECONDS = int(os.environ.get("HOLDFAST_SECONDS", "15"))
@@ -191,5 +191,33 @@ def test_what_is_refused():
         check(done.returncode == 1 and "versions are times" in done.stderr, done.stderr)
 
 
+def test_retention():
+    """Old versions can be read, and changes be watched, as far back as the configuration says
+    with which the cluster was founded; another one of a later start changes nothing."""
+    with Cluster(nodes=1, conf=SMALL + "retention = 3s\n") as c:
+        old = str(c.json("put", "k", "old")["version"])
+        at_old = ["get", "k", "--read", "at", "--at-version", old]
+        check(c.ok(*at_old).strip() == "old", "it is read while it is kept")
+        c.local("kill", "all")
+        with open(c.conf, "w", encoding="utf-8") as f:
+            f.write(SMALL + "retention = 1h\n")
+        c.up("--nodes", "1", "--port-base", str(c.port), "--conf", c.conf)
+        stats = wait_until("it serves", 30, lambda: c.json("cluster", "status")["stores"][0]
+                           .get("stats", {}))
+        check(stats["range.retention_ms"] == 3000, stats)
+
+        def is_gone():
+            c.ok("put", "k", "new", "--timeout", "20s")  # the range's time moves with its changes
+            done = c.run(*at_old)
+            check(done.returncode in (0, 1), done)
+            return done.returncode == 1 and "not kept any more" in done.stderr
+        wait_until("it is not kept any more", 60, is_gone)
+        done = c.run("watch", "--from-version", old, "--for", "20s")
+        check(done.returncode == 1 and "retention" in done.stderr, done.returncode, done.stderr)
+        fresh = str(c.json("put", "k", "fresh")["version"])
+        check(c.ok("watch", "--from-version", fresh, "--for", "2s") != "", "the newest is told")
+
+
 if __name__ == "__main__":
-    main(test_kill_nodes, test_kill_watchers, test_stands_still, test_what_is_refused)
+    main(test_kill_nodes, test_kill_watchers, test_stands_still, test_what_is_refused,
+         test_retention)

@@ -80,6 +80,7 @@ static const struct {
     {"memtable_bytes = 5parsec\n", "f:1: memtable_bytes: '5parsec' is no size such as 64MiB"},
     {"memtable_bytes = 1KiB\n", "f:1: memtable_bytes: must be 16KiB to 1GiB"},
     {"heartbeat = 5\n", "f:1: heartbeat: '5' is no duration such as 10ms"},
+    {"retention = 0\n", "f:1: retention: must be 1s to 720h"},
     {"heartbeat = 1h\n", "f:1: heartbeat: must be 5ms to 1m"},
     {"log_level = loud\n", "f:1: log_level: must be debug, info, warn, error or off"},
     {"log_level = informationally\n", "f:1: log_level: must be debug, info, warn, error or off"},
