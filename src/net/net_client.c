@@ -361,6 +361,15 @@ size_t net_client_pending(const struct net *net, uint64_t number)
     return client == NULL ? 0 : net_link_pending(client->link);
 }
 
+bool net_client_is_there(const struct net *net, uint64_t number, size_t *ret_pending)
+{
+    const struct net_client *client = client_find(net, number);
+    if (client == NULL)
+        return false;
+    *ret_pending = net_link_pending(client->link);
+    return true;
+}
+
 const char *net_client_address(const struct net *net, uint64_t number)
 {
     const struct net_client *client = client_find(net, number);

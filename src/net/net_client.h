@@ -47,6 +47,9 @@ void net_client_unpark(struct net *net, uint64_t client);
  * another large one. */
 size_t net_client_pending(const struct net *net, uint64_t client);
 
+/* The same, and false if it is gone: there is nobody to make an answer for. */
+bool net_client_is_there(const struct net *net, uint64_t client, size_t *ret_pending);
+
 /* Its address in text, "" if it is gone; valid until the next call on the loop. */
 const char *net_client_address(const struct net *net, uint64_t client);
 

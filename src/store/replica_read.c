@@ -196,10 +196,22 @@ static void batch_free(struct read_batch *batch)
     free(batch);
 }
 
-/* Its client does not read what it was told already: what more it wants to hear waits. */
-static bool is_choked(const struct replica *r, uint64_t client)
+/* Who does not read what he was told already waits for what more he wants to hear. */
+enum hearer { HEARER_READS, HEARER_CHOKED, HEARER_GONE };
+
+static enum hearer hearer_of(const struct replica *r, uint64_t client)
 {
-    return net_client_pending(r->store->net, client) > READ_CHOKED_BYTES;
+    size_t pending;
+    if (!net_client_is_there(r->store->net, client, &pending))
+        return HEARER_GONE;
+    return pending > READ_CHOKED_BYTES ? HEARER_CHOKED : HEARER_READS;
+}
+
+/* Nobody is there to be answered: nothing is read, and that is no sign of the pace. */
+static void drop(struct read_op *op)
+{
+    admit_set_aside(op->replica->store, &op->to);
+    read_finish(op, ERR_CANCELED, NULL);
 }
 
 static struct read_op *of_backlog(struct fair_item *item)
@@ -249,8 +261,11 @@ static void serve_ready(struct replica *r)
     if (r->backlog.count > 0)
         put_off(r);
     while (store->answered_bytes < until && (op = take_ready(r)) != NULL) {
-        if (op->to.inner == NULL && is_choked(r, op->to.client))
+        enum hearer hearer = op->to.inner != NULL ? HEARER_READS : hearer_of(r, op->to.client);
+        if (hearer == HEARER_CHOKED)
             push_to(&r->choked, op);
+        else if (hearer == HEARER_GONE)
+            drop(op);
         else
             read_begin(op);
     }
@@ -503,7 +518,8 @@ static void expire_queue(struct fair *q, uint64_t now_us, const char *text)
     }
 }
 
-/* Who was choked and has read since goes on. By clients: there may be very many reads of few. */
+/* Who was choked and has read since goes on; for who is gone nothing is read. By clients: there may
+ * be very many reads of few. */
 static void look_at_choked(struct replica *r)
 {
     uint64_t clients[READ_CHOKED_LOOK];
@@ -511,13 +527,17 @@ static void look_at_choked(struct replica *r)
     uint32_t cursor = 0, count = 0;
     struct fair_item *item;
     while (count < READ_CHOKED_LOOK && fair_next_flow(&r->choked, &cursor, &client)) {
-        if (!is_choked(r, client))
+        if (hearer_of(r, client) != HEARER_CHOKED)
             clients[count++] = client;
     }
     for (uint32_t i = 0; i < count; i++) {
+        bool is_gone = hearer_of(r, clients[i]) == HEARER_GONE;
         while ((item = fair_first(&r->choked, clients[i])) != NULL) {
             fair_remove(&r->choked, item);
-            push_to(&r->backlog, of_backlog(item));
+            if (is_gone)
+                drop(of_backlog(item));
+            else
+                push_to(&r->backlog, of_backlog(item));
         }
     }
     if (count > 0)

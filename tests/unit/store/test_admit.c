@@ -311,8 +311,11 @@ static void test_who_reads_nothing(void **state)
     rig_run(&rig, 5000 * RIG_MS);
     assert_int_equal(done(unread[0], UNREAD), UNREAD);
     assert_in_range(a->held_count, UNREAD - 30, UNREAD);
-    rig_connect_too(&rig, STUCK_FROM + 1, leader); /* … the other one goes */
+    uint64_t answered_bytes = rig.stores[leader]->answered_bytes;
+    rig_connect_too(&rig, STUCK_FROM + 1,
+                    leader); /* … the other one goes: nothing is read for it */
     rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(rig.stores[leader]->answered_bytes, answered_bytes);
     assert_in_range(answered(unread[1], UNREAD), 0, 30);
     assert_int_equal(a->held_count + a->aside + a->active, 0);
     rig_close(&rig);
