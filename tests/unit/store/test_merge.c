@@ -484,6 +484,59 @@ static void test_left_behind(void **state)
     rig_close(&rig);
 }
 
+/* A store begins again, and of its replicas the right one alone still replays when the left one
+ * takes it in: nothing is left to wait for, and the store serves. */
+static void test_serves_without_the_right(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    lead_at(RIGHT, leader);
+    size_t away = (leader + 1) % 3;
+    rig_put(&rig, leader, "x", "2", 0);
+    rig_run(&rig, 300 * RIG_MS);
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    for (int i = 0; i < 2000 && !holds_frozen(away, leader); i++)
+        rig_run(&rig, RIG_MS / 10);
+    for (size_t k = 0; k < 3; k++)
+        if (k != away)
+            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    assert_int_equal(answer->status, 0);
+    assert_int_equal(store_range_at(rig.stores[away], 1), RIGHT);
+    for (int i = 0; i < 50; i++) {
+        rig_put(&rig, leader, "a", "5", 0);
+        rig_run(&rig, 10 * RIG_MS);
+    }
+    rig_simple(&rig, leader, REQUEST_FLUSH);
+    rig_run(&rig, 1000 * RIG_MS);
+    rig_crash(&rig, away, SIM_CRASH_KILL);
+    sim_net_heal(rig.sim, NULL, NULL);
+    assert_int_equal(rig_start(&rig, away, NULL), 0);
+    struct list write; /* of its log, which takes its time: until then it does not run */
+    for (int i = 0; i < 100000 && replica_of(away, RIGHT) == NULL; i++)
+        rig_run(&rig, 1);
+    struct replica *right = replica_of(away, RIGHT);
+    assert_int_equal(right->state, REPLICA_REPLAYING);
+    list_init(&write);
+    list_push_back(&right->log_writes, &write);
+    for (int i = 0; i < 500 && right->state == REPLICA_REPLAYING; i++)
+        rig_run(&rig, 10 * RIG_MS);
+    assert_true(right->state == REPLICA_ABSORBED || right->state == REPLICA_MERGED);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_int_equal(store_state(rig.stores[away]), STORE_RUNNING);
+    list_remove(&write);
+    replica_wake(right);
+    for (int i = 0; i < 100 && store_range_at(rig.stores[away], 1) != 0; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_whole();
+    lead_at(STORE_FIRST_RANGE_ID, away);
+    assert_value("x", "2");
+    assert_value("a", "5");
+    rig_close(&rig);
+}
+
 /* One store never says that its right replica is gone: the outcomes of other merges are
  * forgotten all the same, and this one when the store is no part of the cluster any more. */
 static void test_store_that_never_answers(void **state)
@@ -523,11 +576,17 @@ static void test_store_that_never_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_range_again),  cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_given_up),         cmocka_unit_test(test_thawed_on_full_disks),
-        cmocka_unit_test(test_nobody_drives_on), cmocka_unit_test(test_power_lost),
-        cmocka_unit_test(test_away_meanwhile),   cmocka_unit_test(test_swallowed_with_a_write),
-        cmocka_unit_test(test_left_behind),      cmocka_unit_test(test_store_that_never_answers),
+        cmocka_unit_test(test_one_range_again),
+        cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_thawed_on_full_disks),
+        cmocka_unit_test(test_nobody_drives_on),
+        cmocka_unit_test(test_power_lost),
+        cmocka_unit_test(test_away_meanwhile),
+        cmocka_unit_test(test_swallowed_with_a_write),
+        cmocka_unit_test(test_left_behind),
+        cmocka_unit_test(test_store_that_never_answers),
+        cmocka_unit_test(test_serves_without_the_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
