@@ -19,6 +19,7 @@ enum key_kind {
     KEY_ADDRESS,
     KEY_JOIN,
     KEY_NUMBER,
+    KEY_STORES, /* a number, or CORES for 0 */
     KEY_SIZE,
     KEY_DURATION,
     KEY_SWITCH,
@@ -46,6 +47,7 @@ struct key_row {
 #define SEC (1000 * MS)
 
 #define LISTEN_DEFAULT "127.0.0.1:4101"
+#define CORES "cores"
 
 static const struct key_row rows[] = {
     {"data_dir", KEY_TEXT, AT(data_dir), 0, 0, 0, "folder of log and engine (required)"},
@@ -59,9 +61,10 @@ static const struct key_row rows[] = {
     {"labels", KEY_TEXT, AT(labels), 0, 0, 0, "where it stands, for placement: zone=a,rack=2"},
     {"cluster_secret_file", KEY_TEXT, AT(cluster_secret_file), 0, 0, 0,
      "file with the secret that peers prove; without one, peers come from loopback only"},
-    {"stores", KEY_NUMBER, AT(stores), 1, 64, 1,
+    {"stores", KEY_STORES, AT(stores), 1, 64, 1,
      "in this process, a thread each: store K listens on port + 100 x (K - 1) and is in "
-     "data_dir/store-K; all sizes are those of each store"},
+     "data_dir/store-K; all sizes are those of each store. '" CORES "': one for each core that "
+     "the process may use, and no fewer than data_dir has"},
 
     {"memtable_bytes", KEY_SIZE, AT(memtable_bytes), 16 * KIB, GIB, 64 * MIB,
      "writes in memory before a flush to disk"},
@@ -161,7 +164,8 @@ static const void *row_value(const struct key_row *row, const struct config *con
 
 static bool row_is_number(const struct key_row *row)
 {
-    return row->kind == KEY_NUMBER || row->kind == KEY_SIZE || row->kind == KEY_DURATION;
+    return row->kind == KEY_NUMBER || row->kind == KEY_STORES || row->kind == KEY_SIZE ||
+           row->kind == KEY_DURATION;
 }
 
 void config_init(struct config *config)
@@ -274,6 +278,8 @@ static void print_number(const struct key_row *row, uint64_t value, struct buf *
         text_append_size(buf, value);
     else if (row->kind == KEY_DURATION)
         text_append_duration(buf, value);
+    else if (row->kind == KEY_STORES && value == CONFIG_STORES_CORES)
+        buf_append_str(buf, CORES);
     else
         buf_printf(buf, "%" PRIu64, value);
 }
@@ -295,6 +301,7 @@ static int set_number(const struct key_row *row, struct config *config, struct s
 {
     static const char *const wanted[] = {
         [KEY_NUMBER] = "number",
+        [KEY_STORES] = "number, and not '" CORES "'",
         [KEY_SIZE] = "size such as 64MiB",
         [KEY_DURATION] = "duration such as 10ms",
     };
@@ -308,6 +315,15 @@ static int set_number(const struct key_row *row, struct config *config, struct s
     if (number < row->min || number > row->max)
         return number_out_of_bounds(row, err);
     *(uint64_t *)row_field(row, config) = number;
+    return 0;
+}
+
+static int set_stores(const struct key_row *row, struct config *config, struct slice value,
+                      struct err *err)
+{
+    if (!slice_equal(value, slice_str(CORES)))
+        return set_number(row, config, value, err);
+    *(uint64_t *)row_field(row, config) = CONFIG_STORES_CORES;
     return 0;
 }
 
@@ -358,6 +374,8 @@ static int row_set(const struct key_row *row, struct config *config, struct slic
     case KEY_SIZE:
     case KEY_DURATION:
         return set_number(row, config, value, err);
+    case KEY_STORES:
+        return set_stores(row, config, value, err);
     case KEY_SWITCH:
         return set_switch(row, config, value, err);
     case KEY_LEVEL:
@@ -626,9 +644,10 @@ static void flag_name(const char *key, char ret_name[NAME_LEN_MAX + 1])
 static const char *flag_metavar(const struct key_row *row)
 {
     static const char *const names[] = {
-        [KEY_TEXT] = "PATH",   [KEY_ADDRESS] = "HOST:PORT", [KEY_JOIN] = "LIST",
-        [KEY_NUMBER] = "N",    [KEY_SIZE] = "SIZE",         [KEY_DURATION] = "TIME",
-        [KEY_LEVEL] = "LEVEL", [KEY_FORMAT] = "FORMAT",     [KEY_SWITCH] = "on|off",
+        [KEY_TEXT] = "PATH",       [KEY_ADDRESS] = "HOST:PORT", [KEY_JOIN] = "LIST",
+        [KEY_NUMBER] = "N",        [KEY_SIZE] = "SIZE",         [KEY_DURATION] = "TIME",
+        [KEY_LEVEL] = "LEVEL",     [KEY_FORMAT] = "FORMAT",     [KEY_SWITCH] = "on|off",
+        [KEY_STORES] = "N|" CORES,
     };
     return names[row->kind];
 }

@@ -35,6 +35,7 @@ enum {
     CONFIG_PATH_MAX = 256,
     CONFIG_ADDRESS_MAX = 128,
     CONFIG_KEYS_MAX = 64,
+    CONFIG_STORES_CORES = 0, /* stores: one for each core */
 };
 
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
@@ -48,7 +49,7 @@ struct config {
     char labels[CONFIG_LABELS_MAX];            /* "zone=a,rack=2"; may be empty */
     uint32_t join_count; /* where a new folder joins; 0: it founds a cluster */
     char join[CONFIG_JOIN_MAX][CONFIG_ADDRESS_MAX];
-    uint64_t stores; /* in this process (stores.h) */
+    uint64_t stores; /* in this process (stores.h); CONFIG_STORES_CORES: as many as cores */
     /* engine and log */
     uint64_t memtable_bytes;
     uint64_t memtables_max;

@@ -314,22 +314,38 @@ static int start_threads(struct server *servers, uint32_t count, struct err *err
     return 0;
 }
 
+/* The last store that the folder has; 1 if it has no more than one. */
+static uint32_t stores_in_folder(const struct config *config)
+{
+    char path[CONFIG_PATH_MAX + 32];
+    for (uint32_t k = STORES_MAX; k > 1; k--) {
+        snprintf(path, sizeof path, "%s/store-%u/STORE", config->data_dir, k);
+        if (access(path, F_OK) == 0)
+            return k;
+    }
+    return 1;
+}
+
 /* A store that the node was served with before, and is to be left out now, would be missed by
  * its ranges: rebuilt elsewhere after a while, and without a majority at worst. */
 static int check_left_out(const struct config *config, struct err *err)
 {
-    char path[CONFIG_PATH_MAX + 32];
-    for (uint32_t k = STORES_MAX; k > config->stores; k--) {
-        snprintf(path, sizeof path, "%s/store-%u/STORE", config->data_dir, k);
-        if (access(path, F_OK) == 0)
-            return err_set(
-                err, ERR_STATE,
-                "'%s/store-%u' is a store of this node, too, and stores = %llu leaves it "
-                "out: start with --stores %u; if it is to go, decommission it first, "
-                "then move its folder away",
-                config->data_dir, k, (unsigned long long)config->stores, k);
-    }
-    return 0;
+    uint32_t last = stores_in_folder(config);
+    if (last <= config->stores)
+        return 0;
+    return err_set(err, ERR_STATE,
+                   "'%s/store-%u' is a store of this node, too, and stores = %llu leaves it "
+                   "out: start with --stores %u; if it is to go, decommission it first, "
+                   "then move its folder away",
+                   config->data_dir, last, (unsigned long long)config->stores, last);
+}
+
+/* How many it is to serve with: what is asked for as the number that it means here and now. */
+static uint64_t count_stores(const struct config *config)
+{
+    if (config->stores != CONFIG_STORES_CORES)
+        return config->stores;
+    return MAX(MIN(env_uv_cores(), (uint32_t)STORES_MAX), stores_in_folder(config));
 }
 
 /* The first store is opened before the others: they join it, in folders below its own. */
@@ -437,12 +453,15 @@ int main(int argc, char **argv)
         buf_printf(&out, "holdfastd %s\n", HOLDFAST_VERSION);
         return print_buf(&out);
     }
-    if (read_config(&node, &command, &err) != 0 || make_servers(&node, servers, &err) != 0)
+    if (read_config(&node, &command, &err) != 0)
         return fail(&err);
-    if (command.is_check) {
+    if (command.is_check)
         config_print(&node.config, &out);
+    node.config.stores = count_stores(&node.config);
+    if (make_servers(&node, servers, &err) != 0)
+        return fail(&err);
+    if (command.is_check)
         return print_buf(&out);
-    }
     if (command.recover != NULL)
         return recover(&servers[0], &command);
     return run_stores(&node, servers, (uint32_t)node.config.stores);

@@ -94,6 +94,23 @@ def test_alone():
                   "start with --stores 3" in node.log(), node.log()[-1000:])
 
 
+def test_one_for_each_core():
+    with tempfile.TemporaryDirectory() as folder, Nodes() as nodes:
+        port = free_ports(1)
+        ours = os.sched_getaffinity(0)
+        cores = set(sorted(ours)[:2])
+
+        def starts(stores_, want):
+            os.sched_setaffinity(0, cores)  # the process inherits it
+            node = nodes.start(folder, port, stores_)
+            os.sched_setaffinity(0, ours)
+            up(port, want)
+            check(node.end() == 0, node.log()[-1000:])
+        starts("cores", len(cores))
+        starts(len(cores) + 1, len(cores) + 1)
+        starts("cores", len(cores) + 1)  # none of those that are there is left out
+
+
 def test_on_three_nodes():
     """No two replicas of a range on one node."""
     with tempfile.TemporaryDirectory() as folder, Nodes() as nodes:
@@ -138,4 +155,4 @@ def test_refusals():
 
 
 if __name__ == "__main__":
-    main(test_alone, test_on_three_nodes, test_refusals)
+    main(test_alone, test_one_for_each_core, test_on_three_nodes, test_refusals)

@@ -405,6 +405,11 @@ void env_uv_tune_memory(void)
     (void)mallopt(M_TRIM_THRESHOLD, MALLOC_KEPT);
 }
 
+uint32_t env_uv_cores(void)
+{
+    return uv_available_parallelism();
+}
+
 int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struct err *err)
 {
     int rv = choose_plant(err);

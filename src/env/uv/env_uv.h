@@ -58,6 +58,9 @@ struct env_uv_options {
  * not for a library to decide. */
 void env_uv_tune_memory(void);
 
+/* Cores that the process may use now: at least 1. */
+uint32_t env_uv_cores(void);
+
 /* A world whose loop runs on the calling thread (or on the one thread that calls
  * everything after this). `options` may be NULL. ERR_NOMEM, ERR_IO. */
 int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struct err *err);

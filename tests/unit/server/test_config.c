@@ -77,6 +77,9 @@ static const struct {
     {"read_threads = 1\nread_threads = 1\n", "f:2: read_threads is given a second time"},
     {"read_threads = one\n", "f:1: read_threads: 'one' is no number"},
     {"read_threads = 0\n", "f:1: read_threads: must be 1 to 64"},
+    {"read_threads = cores\n", "f:1: read_threads: 'cores' is no number"},
+    {"stores = 0\n", "f:1: stores: must be 1 to 64"},
+    {"stores = core\n", "f:1: stores: 'core' is no number, and not 'cores'"},
     {"memtable_bytes = 5parsec\n", "f:1: memtable_bytes: '5parsec' is no size such as 64MiB"},
     {"memtable_bytes = 1KiB\n", "f:1: memtable_bytes: must be 16KiB to 1GiB"},
     {"heartbeat = 5\n", "f:1: heartbeat: '5' is no duration such as 10ms"},
@@ -161,6 +164,7 @@ static void test_print_parses_back(void **state)
                  "memtable_bytes = 100000\nelection_timeout = 1234567us\ndisk_reserve_bytes = 0\n",
         ("data_dir = x\nlisten = 0.0.0.0:4101\nadvertise = db1:4101\nlabels = zone=a\n"
          "join = db2:4101, db3:4101\ncluster_secret_file = /etc/secret\n"),
+        "data_dir = x\nstores = cores\n",
     };
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         struct config c, again;
