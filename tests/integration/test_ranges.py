@@ -50,7 +50,9 @@ def test_by_hand():
         check("stores carry" in c.ok("placement", "plan"), "a plan of what is")
         check("for want of a place" in c.ok("placement", "plan", "--if-gone", "1"), "a plan")
         check(c.run("placement", "explain", "999").returncode == 3, "a range that is not")
-        check(c.ok("range", "check", "--all", timeout=120).count("alike: ") == 3)
+        check(c.ok("range", "check", "--all", timeout=120).count("alike: ") == 4, "range 1, too")
+        check([r["id"] for r in c.json("range", "list", "--system")["ranges"]] ==
+              [1, *(r["id"] for r in found)], "range 1 before the others")
         c.ok("put", "key00700", "new")
         check(c.ok("get", "key00700").strip() == "new")
         one = c.json("range", "show", str(found[1]["id"]))["ranges"]

@@ -534,7 +534,9 @@ static int check_ranges(struct checks *checks, uint64_t range_id, bool is_all)
     struct hf_call call = cli_call(checks->cli);
     int exit_code = EXIT_DONE;
     if (is_all) {
-        exit_code = ranges_walk(checks->cli, checks->client, true, check_next, checks);
+        exit_code = ranges_system(checks->cli, checks->client, check_next, checks);
+        if (exit_code == EXIT_DONE)
+            exit_code = ranges_walk(checks->cli, checks->client, true, check_next, checks);
     } else if (range_id != 0) {
         exit_code = ranges_one(checks->cli, checks->client, range_id, &status);
     } else {
@@ -555,7 +557,8 @@ int range_check_run(struct cli *cli, int argc, const char *const *argv)
     uint64_t wait_us = WAIT_US;
     uint64_t range_id = 0;
     const struct args_flag flags[] = {
-        {"all", 0, ARGS_SWITCH, &is_all, NULL, NULL, "every range, one after the other"},
+        {"all", 0, ARGS_SWITCH, &is_all, NULL, NULL,
+         "every range, range 1 included, one after the other"},
         {"wait", 0, ARGS_DURATION, &wait_us, &is_wait_given, "TIME",
          "how long to wait for replicas that are behind or reading (default 10m)"},
     };

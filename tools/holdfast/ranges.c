@@ -20,6 +20,7 @@
 enum {
     PREFIX_LEN = 5, /* 0x02 and the keyspace, before a key */
     USER_PREFIX = 0x02,
+    SYSTEM_RANGE = 1, /* the cluster map; its keys stand before those of users */
     AGAIN_MS = 20,
     SPLIT_WAIT_MS = 20000,
     SPLIT_AGAIN_MS = 1500,
@@ -158,6 +159,16 @@ int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
         return EXIT_DONE;
     }
     int exit_code = no_range(cli, range_id, rv, result);
+    hf_result_free(result);
+    return exit_code;
+}
+
+int ranges_system(struct cli *cli, struct hf_client *client, ranges_each each, void *data)
+{
+    struct hf_result *result = NULL;
+    int exit_code = ranges_one(cli, client, SYSTEM_RANGE, &result);
+    if (exit_code == EXIT_DONE)
+        exit_code = each(data, result->info);
     hf_result_free(result);
     return exit_code;
 }
@@ -471,27 +482,37 @@ static int listing_end(struct listing *list, int exit_code)
     return exit_code;
 }
 
-static int show_list(struct cli *cli)
+static int show_list(struct cli *cli, bool has_system)
 {
     struct listing list = {.cli = cli};
+    struct hf_client *client = cli_client(cli);
     listing_begin(&list);
-    return listing_end(&list, ranges_walk(cli, cli_client(cli), false, listing_add, &list));
+    int exit_code = has_system ? ranges_system(cli, client, listing_add, &list) : EXIT_DONE;
+    if (exit_code == EXIT_DONE)
+        exit_code = ranges_walk(cli, client, false, listing_add, &list);
+    return listing_end(&list, exit_code);
 }
 
 static int run_list(struct cli *cli, int argc, const char *const *argv)
 {
     struct repeat repeat = {0};
-    struct args_flag flags[REPEAT_FLAGS];
+    struct args_flag flags[REPEAT_FLAGS + 1];
     struct cli_words words;
+    bool has_system = false;
+    const struct args_flag more[] = {
+        {"system", 0, ARGS_SWITCH, &has_system, NULL, NULL,
+         "range 1, too, which has no users' keys"},
+    };
     int exit_code;
     repeat_flags(&repeat, flags);
-    if (!cli_parse(cli, argc, argv, flags, REPEAT_FLAGS, 0, 0, &words, &exit_code))
+    flags[REPEAT_FLAGS] = more[0];
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, &exit_code))
         return exit_code;
     if (cli_client(cli) == NULL)
         return EXIT_USAGE;
     repeat_begin(cli, &repeat);
     do
-        exit_code = show_list(cli);
+        exit_code = show_list(cli, has_system);
     while (repeat_again(cli, &repeat));
     return exit_code;
 }
@@ -858,7 +879,9 @@ static int run_transfer_leader(struct cli *cli, int argc, const char *const *arg
 const struct cli_command range_commands[] = {
     {"list", run_list, NULL, NULL, "all ranges in the order of their keys",
      "  holdfast range list\n  holdfast range list --watch\n  holdfast range list --json\n"
-     "\nBYTES, KEYS (both estimates) and QPS are those of the leader."},
+     "  holdfast range list --system\n"
+     "\nBYTES, KEYS (both estimates) and QPS are those of the leader. What is listed covers each\n"
+     "key of users once; range 1 has the cluster's own data (its map, settings, users)."},
     {"show", run_show, NULL, "RANGE", "one range", "  holdfast range show 2"},
     {"split", run_split, NULL, "[KEY…]", "cut the ranges that hold these keys, at these keys",
      "  holdfast range split m t\n  holdfast range split --range 2"},

@@ -10,11 +10,15 @@
 /* Returns an exit code; anything but EXIT_DONE ends the walk. `info` is borrowed. */
 typedef int (*ranges_each)(void *data, const struct hf_info *info);
 
-/* All ranges in the order of their keys, each as its leader sees it. For who takes long with
+/* All ranges of users' keys in their order, each as its leader sees it. For who takes long with
  * each (`is_at_once`) it is handed on when it is found, and the next is looked for when that is
  * done; else some are held back, so that none overlap. Returns an exit code. */
 int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, ranges_each each,
                 void *data);
+
+/* Range 1, which no walk meets: the cluster's own data. Returns what `each` did, or why there is
+ * nothing to hand to it. */
+int ranges_system(struct cli *cli, struct hf_client *client, ranges_each each, void *data);
 
 /* The range with this id, as its leader sees it if there is one. Returns an exit code; the
  * caller frees *ret_result. */
