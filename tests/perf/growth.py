@@ -52,11 +52,11 @@ SMALL_RANGES = 12
 class Registers:
     """Clients of a fault test, without the faults: reads, writes, compare-and-set, deletes."""
 
-    def __init__(self, c, endpoints, rate):
+    def __init__(self, c, endpoints, rate, timeout_s):
         self.folder = os.path.join(c.dir, "registers")
         os.makedirs(self.folder, exist_ok=True)
         self.options = types.SimpleNamespace(
-            concurrency=4, rate=rate, seed=7, timeout_ms=5000, plant=None, bin=rig.BIN,
+            concurrency=4, rate=rate, seed=7, timeout_ms=1000 * timeout_s, plant=None, bin=rig.BIN,
             read_mode="linearizable")
         self.control = types.SimpleNamespace(client_command=lambda argv: argv)
         self.cluster = types.SimpleNamespace(endpoints=endpoints)
@@ -129,8 +129,8 @@ class Loads:
         self.clients = args.clients
         self.torture = c.torture(WATCHED_S, "--rate", str(args.ops), "--prefix", PREFIX, "--keys",
                                  str(args.keys), "--slow", "50ms", clients=args.clients, reads=50,
-                                 pad=512, endpoints=endpoints)
-        self.registers = Registers(c, endpoints, 80)
+                                 pad=512, endpoints=endpoints, timeout=f"{args.timeout}s")
+        self.registers = Registers(c, endpoints, 80, args.timeout)
         self.puts = Puts(c, endpoints, args)
         self.slow = []
 
@@ -609,7 +609,7 @@ def settings(c, args):
         c.ok("placement", "settings", name, value, "--timeout", "20s")
 
 
-def arguments():
+def arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("grow", "lose", "restart", "move"))
@@ -620,6 +620,7 @@ def arguments():
     parser.add_argument("--rate", type=int, default=100, help="puts of 10 KiB a second")
     parser.add_argument("--ops", type=int, default=500, help="other operations a second")
     parser.add_argument("--clients", type=int, default=128, help="of torture, over all ranges")
+    parser.add_argument("--timeout", type=int, default=5, help="of an operation, seconds")
     parser.add_argument("--quiet", type=int, default=180, help="seconds that placement is watched")
     parser.add_argument("--down-after", type=int, default=20, dest="down_after",
                         help="lose: setting store-down-after, seconds (default of stores: 10 min)")
@@ -628,7 +629,7 @@ def arguments():
     parser.add_argument("--dir", help="of the cluster (a new one, deleted at the end)")
     parser.add_argument("--port", type=int, help="of the first node (some that is free)")
     parser.add_argument("--keep", action="store_true", help="leave the folder as it is")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.mib is None:
         args.mib = 8 if args.small else 5120 if args.what == "restart" else 2048
     if args.small:
