@@ -4,6 +4,7 @@
 and says no to what makes no sense."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,29 @@ def refusals(folder):
     check("readwhilewriting" in run("--help").stdout, "--help lists the workloads")
 
 
+def foreign(folder):
+    """A fill empties its database first; what is no database's stays, all of it."""
+    wrote = run("--db", folder, "--num", "200", "--benchmarks", "fillseq")
+    check(wrote.returncode == 0, wrote.stderr)
+    before = sorted(os.listdir(os.path.join(folder, "lsm")))
+    for name in ("log/syslog", "lsm/notes.tbl", "lsm/000001.tbl.bak"):
+        path = os.path.join(folder, name)
+        with open(path, "w", encoding="ascii") as file:
+            file.write("not yours")
+        done = run("--db", folder, "--num", "200", "--benchmarks", "fillseq")
+        check(done.returncode != 0 and name in done.stderr, f"{name}: {done.stderr}")
+        check(os.path.exists(path), f"{name} was removed")
+        os.unlink(path)
+        check(sorted(os.listdir(os.path.join(folder, "lsm"))) == before, f"{name}: others are gone")
+    again = run("--db", folder, "--num", "200", "--benchmarks", "fillseq")
+    check(again.returncode == 0, again.stderr)
+    shutil.rmtree(os.path.join(folder, "lsm"))  # the log that is left may be a store's
+    log = sorted(os.listdir(os.path.join(folder, "log")))
+    done = run("--db", folder, "--num", "200", "--benchmarks", "fillseq")
+    check(done.returncode != 0 and "/log'" in done.stderr, f"a log alone: {done.stderr}")
+    check(sorted(os.listdir(os.path.join(folder, "log"))) == log, "a log alone is gone")
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="enginebench-") as work:
         every_workload(os.path.join(work, "none"), 20000, ["--disable_wal"])
@@ -106,6 +130,7 @@ def main():
         values(os.path.join(work, "values"))
         edits(os.path.join(work, "edits"), 20000)
         refusals(os.path.join(work, "refusals"))
+        foreign(os.path.join(work, "foreign"))
     print("ok")
 
 

@@ -12,6 +12,7 @@
 #include "base/crc32c.h"
 #include "bench.h"
 #include "env/uv/env_uv.h"
+#include "lsm/disk.h"
 
 enum { SLICE = 64, RATE_PAUSE_US = 1000, QUIET_POLL_US = 1000, SAMPLE_OPS = 256 };
 
@@ -470,30 +471,70 @@ void bench_close(struct bench *b)
     b->env = NULL;
 }
 
-/* The files of one folder of the database; a folder that is not there is fine. */
-static int destroy_folder(struct env *env, const char *path, struct err *err)
+/* The two folders of a database, in the order in which they go, and what is in them. */
+static bool is_of_log(const char *name)
+{
+    size_t digits = strspn(name, "0123456789");
+    return digits > 0 && strcmp(name + digits, ".raftlog") == 0;
+}
+
+static bool is_of_lsm(const char *name)
+{
+    uint64_t number;
+    return disk_parse(name, &number) != DISK_OTHER;
+}
+
+enum { LOG, LSM, FOLDERS };
+
+static const struct {
+    const char *name;
+    bool (*has)(const char *name);
+} folders[FOLDERS] = {[LOG] = {"log", is_of_log}, [LSM] = {"lsm", is_of_lsm}};
+
+/* What is done with one folder that is there: a look, then it goes with its files. */
+static int destroy_folder(struct env *env, const char *path, bool (*has)(const char *name),
+                          bool is_look, struct err *err)
 {
     char **names = NULL;
     size_t count = 0;
     char file[ENV_PATH_MAX];
-    bool is_dir = false;
-    uint64_t size = 0;
-    int rv = env_file_stat(env, path, &size, &is_dir, NULL);
-    if (rv == ERR_NOT_FOUND)
-        return 0;
-    rv = env_dir_list(env, path, &names, &count, err);
+    int rv = env_dir_list(env, path, &names, &count, err);
     for (size_t i = 0; rv == 0 && i < count; i++) {
-        if (snprintf(file, sizeof file, "%s/%s", path, names[i]) < (int)sizeof file)
+        if (snprintf(file, sizeof file, "%s/%s", path, names[i]) >= (int)sizeof file)
+            rv = err_set(err, ERR_INVALID, "path too long");
+        else if (!has(names[i]))
+            rv = err_set(err, ERR_INVALID, "'%s' is of no database: nothing is removed", file);
+        else if (!is_look)
             rv = env_file_unlink(env, file, err);
     }
     free(names);
-    return rv == 0 ? env_dir_remove(env, path, err) : rv;
+    return rv == 0 && !is_look ? env_dir_remove(env, path, err) : rv;
+}
+
+static int destroy(struct env *env, const char *dir, struct err *err)
+{
+    char paths[FOLDERS][ENV_PATH_MAX];
+    bool is_there[FOLDERS], is_dir;
+    uint64_t size;
+    int rv = 0;
+    for (size_t i = 0; i < FOLDERS; i++) {
+        int n = snprintf(paths[i], sizeof paths[i], "%s/%s", dir, folders[i].name);
+        if (n >= (int)sizeof paths[i])
+            return err_set(err, ERR_INVALID, "path too long");
+        is_there[i] = env_file_stat(env, paths[i], &size, &is_dir, NULL) != ERR_NOT_FOUND;
+    }
+    if (is_there[LOG] && !is_there[LSM]) /* say, the log of a store */
+        return err_set(err, ERR_INVALID, "'%s' is of no database: nothing is removed", paths[LOG]);
+    for (size_t i = 0; rv == 0 && i < (size_t)2 * FOLDERS; i++) {
+        size_t at = i % FOLDERS;
+        if (is_there[at])
+            rv = destroy_folder(env, paths[at], folders[at].has, i < FOLDERS, err);
+    }
+    return rv;
 }
 
 int bench_destroy(struct bench *b)
 {
-    static const char *const folders[] = {"lsm", "log"};
-    char path[ENV_PATH_MAX];
     struct env *env = NULL;
     struct env_lock *lock = NULL;
     uint64_t size = 0;
@@ -501,12 +542,8 @@ int bench_destroy(struct bench *b)
     int rv = env_uv_new(NULL, &env, &b->err);
     if (rv == 0 && env_file_stat(env, b->set.dir, &size, &is_dir, NULL) == 0)
         rv = env_dir_lock(env, b->set.dir, &lock, &b->err); /* not under another's feet */
-    for (size_t i = 0; rv == 0 && i < ARRAY_LEN(folders); i++) {
-        if (snprintf(path, sizeof path, "%s/%s", b->set.dir, folders[i]) >= (int)sizeof path)
-            rv = err_set(&b->err, ERR_INVALID, "path too long");
-        else
-            rv = destroy_folder(env, path, &b->err);
-    }
+    if (rv == 0)
+        rv = destroy(env, b->set.dir, &b->err);
     env_dir_unlock(lock);
     if (env != NULL)
         env_stop(env);
