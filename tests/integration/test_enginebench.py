@@ -95,6 +95,10 @@ def refusals(folder):
         done = run(*flags)
         check(done.returncode != 0 and done.stderr.startswith("holdfast-enginebench: "),
               f"{flags}: status {done.returncode}, says '{done.stderr}'")
+    for flag, value in (("--bloom_bits", "31"), ("--subcompactions", "17"), ("--block_size", "100"),
+                        ("--value_garbage", "101"), ("--memory_budget", "1MiB")):
+        done = run("--db", folder, flag, value)
+        check(done.returncode != 0 and flag in done.stderr, f"{flag} {value}: '{done.stderr}'")
     check("readwhilewriting" in run("--help").stdout, "--help lists the workloads")
 
 

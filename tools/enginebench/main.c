@@ -71,7 +71,7 @@ static bool settings_are_sane(const struct settings *s, struct err *err)
         {"max_bytes_for_level_multiplier", s->level_ratio, 2, 100},
         {"level0_file_num_compaction_trigger", s->l0_trigger, 1, 20},
         {"subcompactions", s->subcompactions, 1, ENV_UV_LANE_THREADS_MAX},
-        {"bloom_bits", s->bloom_bits, 0, 64},
+        {"bloom_bits", s->bloom_bits, 0, 30},
         {"value_threshold", s->value_threshold, 0, UINT64_C(1) << 30},
         {"value_garbage", s->value_garbage, 1, 100},
         {"readwritepercent", s->readwritepercent, 0, 100},
