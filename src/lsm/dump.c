@@ -8,7 +8,7 @@
 #include "lsm/lsm_internal.h"
 #include "lsm/values.h"
 
-enum { LINE_MAX = 512, SHOWN_MAX = 96 };
+enum { LINE_MAX = 512, SHOWN_MAX = 96, LIST_NAME = 16 };
 
 /* Bytes as text: printable ones as they are, the rest as \xx; cut with "…". */
 static void show_bytes(struct slice s, char out[SHOWN_MAX * 4 + 8])
@@ -180,26 +180,39 @@ int lsm_verify_table(struct env *env, const char *path, lsm_line_fn on_line, voi
     return rv;
 }
 
+/* "L6", or what stands beside the levels. */
+static const char *list_name(unsigned level, char room[LIST_NAME])
+{
+    if (level == VERSION_VALUES)
+        return "values";
+    snprintf(room, LIST_NAME, "L%u", level);
+    return room;
+}
+
 static int dump_record(void *data, uint64_t seq, struct slice payload, struct err *err)
 {
     const struct dump *d = data;
     struct edit edit = {0};
+    char list[LIST_NAME];
     int rv = edit_decode(payload, &edit, err);
     if (rv != 0)
         return rv;
     line(d, "record %llu: %zu bytes, next_number=%llu next_order=%llu", (unsigned long long)seq,
          payload.len, (unsigned long long)edit.next_number, (unsigned long long)edit.next_order);
     for (size_t i = 0; i < edit.drop_count; i++)
-        line(d, "  drop L%u piece=%llu", edit.drops[i].level, (unsigned long long)edit.drops[i].id);
+        line(d, "  drop %s piece=%llu", list_name(edit.drops[i].level, list),
+             (unsigned long long)edit.drops[i].id);
     for (size_t i = 0; i < edit.add_count; i++) {
         const struct piece *p = edit.adds[i].piece;
-        char lo[SHOWN_MAX * 4 + 8], hi[SHOWN_MAX * 4 + 8];
+        unsigned level = edit.adds[i].level;
+        char lo[SHOWN_MAX * 4 + 8], hi[SHOWN_MAX * 4 + 8], span[sizeof lo + sizeof hi + 8] = "";
         show_bytes(p->lo, lo);
         show_bytes(p->hi, hi);
-        line(d, "  add L%u piece=%llu file=%llu bytes=%llu records=%llu%s [%s, %s)",
-             edit.adds[i].level, (unsigned long long)p->id, (unsigned long long)p->file,
-             (unsigned long long)p->bytes, (unsigned long long)p->records, p->is_cut ? " cut" : "",
-             lo, hi);
+        if (level != VERSION_VALUES) /* which have no keys */
+            snprintf(span, sizeof span, "%s [%s, %s)", p->is_cut ? " cut" : "", lo, hi);
+        line(d, "  add %s piece=%llu file=%llu bytes=%llu records=%llu%s", list_name(level, list),
+             (unsigned long long)p->id, (unsigned long long)p->file, (unsigned long long)p->bytes,
+             (unsigned long long)p->records, span);
     }
     edit_fini(&edit);
     return 0;

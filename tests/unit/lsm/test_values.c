@@ -411,6 +411,13 @@ static void edit_cb(struct lsm_edit_op *op, int status)
     *(int *)op->data = status;
 }
 
+static void note_line(void *data, const char *line)
+{
+    size_t *values = data;
+    assert_null(strstr(line, "L7"));
+    *values += strncmp(line, "  add values ", 13) == 0;
+}
+
 /* Excise drops the values too; replace brings its own; a checkpoint has them all. */
 static void test_edits(void **state)
 {
@@ -443,6 +450,9 @@ static void test_edits(void **state)
     struct lsm_view *view = lsm_view_take(p.lsm);
     assert_int_equal(lsm_checkpoint(view, "copy", &err), 0);
     lsm_view_unref(view);
+    size_t values = 0;
+    assert_int_equal(lsm_dump_manifest(sim_node_env(p.node), "copy", note_line, &values, &err), 0);
+    assert_int_equal(values, stats_of(&p).value_files);
     struct lsm_options options = p.options;
     options.callbacks = (struct lsm_callbacks){0};
     if (lsm_open(&copy, sim_node_env(p.node), "copy", &options, &err) != 0)
