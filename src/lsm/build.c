@@ -232,7 +232,7 @@ static bool wants_cut(const struct build *b, bool is_new_key, bool ends_local)
 {
     if (b->table == NULL || !is_new_key)
         return false;
-    if (ends_local)
+    if (ends_local || table_builder_is_full(b->table))
         return true;
     if (b->with.table_bytes == 0)
         return false;

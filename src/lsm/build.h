@@ -30,7 +30,8 @@ struct build_env {
     const char *dir;
     struct cache *cache;
     struct table_options table;
-    size_t table_bytes;           /* begin a next file at; 0: one file (and one of local keys) */
+    size_t table_bytes;           /* begin a next file at; 0: one file (and one of local keys),
+                                   * as long as its index allows that */
     size_t value_file_bytes;      /* begin a next value file at */
     atomic_uint_fast64_t *number; /* next file number */
 };

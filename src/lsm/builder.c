@@ -114,6 +114,12 @@ static int check_order(struct lsm_builder *b, const struct entry *e, struct err 
     return 0;
 }
 
+static bool wants_cut(const struct lsm_builder *b)
+{
+    return table_builder_is_full(b->table) ||
+           (b->with.table_bytes > 0 && table_builder_bytes(b->table) >= b->with.table_bytes);
+}
+
 static int builder_add(struct lsm_builder *b, struct entry *e, struct err *err)
 {
     uint8_t room[ENTRY_REF_BYTES];
@@ -121,8 +127,7 @@ static int builder_add(struct lsm_builder *b, struct entry *e, struct err *err)
     ASSERT(!b->is_failed);
     int rv = check_order(b, e, err);
     bool is_new_key = b->records == 0 || !slice_equal(buf_slice(&b->last_key), e->key);
-    if (rv == 0 && is_new_key && b->table != NULL && b->with.table_bytes > 0 &&
-        table_builder_bytes(b->table) >= b->with.table_bytes)
+    if (rv == 0 && is_new_key && b->table != NULL && wants_cut(b))
         rv = stage_close(b, err);
     if (rv == 0 && b->table == NULL)
         rv = stage_open(b, err);

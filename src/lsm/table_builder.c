@@ -22,6 +22,7 @@ enum {
     /* Of values that one partition of the index may refer to: the parts are what a span's size
      * is estimated by, and few records of large values are in few blocks. */
     PART_VALUE_BYTES = 4 << 20,
+    TOP_BYTES = 16 << 20, /* of the top index: half of what a block may have */
 };
 
 struct table_builder {
@@ -217,6 +218,11 @@ uint64_t table_builder_records(const struct table_builder *b)
 size_t table_builder_memory(const struct table_builder *b)
 {
     return b->hashes.len + b->part.buf.len + b->top.buf.len;
+}
+
+bool table_builder_is_full(const struct table_builder *b)
+{
+    return block_builder_bytes(&b->top) >= TOP_BYTES;
 }
 
 static int write_filter(struct table_builder *b, struct table_handle *ret_handle, struct err *err)

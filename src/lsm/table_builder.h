@@ -49,6 +49,9 @@ uint64_t table_builder_records(const struct table_builder *b);
 /* Bytes of memory that grow with the records so far. */
 size_t table_builder_memory(const struct table_builder *b);
 
+/* Has its top index, one block, become so long that another key should begin another table? */
+bool table_builder_is_full(const struct table_builder *b);
+
 /* At least one record (asserted). On success *ret_info is the caller's (its props). */
 int table_builder_finish(struct table_builder *b, struct table_info *ret_info, struct err *err);
 

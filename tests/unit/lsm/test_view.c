@@ -374,6 +374,73 @@ static void test_approximate(void **state)
     place_fini(&p);
 }
 
+enum { LONG_KEYS = 4400 };
+
+/* All alike but for their ends, so that an index has to have them whole. */
+static struct slice long_key(unsigned n)
+{
+    static uint8_t key[LSM_KEY_MAX];
+    memset(key, 'k', sizeof key);
+    snprintf((char *)key + sizeof key - 8, 8, "%07u", n);
+    return slice_of(key, sizeof key);
+}
+
+static void expect_long_keys(struct place *p)
+{
+    struct lsm_view *view = lsm_view_take(p->lsm);
+    for (unsigned i = 0; i < LONG_KEYS; i += 100) {
+        struct lsm_value value = {0};
+        assert_int_equal(lsm_get(view, long_key(i), UINT64_MAX, 0, &value, NULL), 0);
+        lsm_value_fini(&value);
+    }
+    lsm_view_unref(view);
+}
+
+/* The index of such keys is so long that one block does not hold it: another table begins,
+ * however large tables may be. */
+static void test_long_keys(void **state)
+{
+    (void)state;
+    struct place p;
+    struct lsm_stats stats;
+    struct lsm_batch batch;
+    place_init(&p);
+    lsm_free(p.lsm);
+    p.options.memtable_bytes = p.options.table_bytes = 1 << 30;
+    p.options.block_bytes = 8 << 10;
+    assert_int_equal(lsm_open(&p.lsm, sim_node_env(p.node), "db", &p.options, NULL), 0);
+    lsm_batch_init(&batch);
+    for (unsigned i = 0; i < LONG_KEYS; i++) {
+        lsm_batch_clear(&batch);
+        lsm_batch_put(&batch, long_key(i), 1, slice_str("v"), 0);
+        assert_int_equal(lsm_write(p.lsm, &batch), 0);
+    }
+    lsm_batch_fini(&batch);
+    struct lsm_flush_op flush = {.data = &p};
+    assert_int_equal(lsm_flush(p.lsm, &flush, flush_cb), 0);
+    settle(&p);
+    assert_int_equal(lsm_flushed(p.lsm), 1);
+    lsm_stats(p.lsm, &stats);
+    assert_int_equal(stats.levels[0].files, 3);
+    expect_long_keys(&p);
+
+    struct lsm_builder *builder = lsm_builder_new(p.lsm);
+    for (unsigned i = 0; i < LONG_KEYS; i++)
+        assert_int_equal(lsm_builder_put(builder, long_key(i), 2, slice_str("w"), 0, NULL), 0);
+    assert_int_equal(lsm_builder_finish(builder, NULL), 0);
+    const struct lsm_span all = {.start = slice_str("k")};
+    struct lsm_edit_op op = {.data = &p,
+                             .excise = &all,
+                             .excise_count = 1,
+                             .ingest = &builder,
+                             .ingest_count = 1,
+                             .cb = edit_cb};
+    assert_int_equal(lsm_edit(p.lsm, &op), 0);
+    settle(&p);
+    expect_long_keys(&p);
+    place_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_stall),
         cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_approximate),
+        cmocka_unit_test(test_long_keys),
     };
     return cmocka_run_group_tests_name("view", tests, NULL, NULL);
 }
