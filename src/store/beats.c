@@ -15,6 +15,8 @@
 
 enum { BEAT_LOOKS_MS = 64 }; /* awake replicas that a poke may cost a millisecond's delay */
 
+enum { BEAT_BYTES = 1 << 20 }; /* of a message about ranges: then it is sent, if keys are long */
+
 enum { REPORT_CHUNK = 256, ASKED_AT_ONCE = 2, MAIL_MAX = 4096, HOPS_MAX = 2, REFUSALS_MAX = 5 };
 
 uint64_t beats_leader(const struct store *store)
@@ -235,17 +237,18 @@ struct mail {
     uint8_t body[];
 };
 
-static void mail_self(struct store *store, const struct buf *body)
+static int mail_self(struct store *store, const struct buf *body)
 {
     struct mail *mail = store->mail_count < MAIL_MAX ? malloc(sizeof *mail + body->len) : NULL;
     if (mail == NULL)
-        return; /* as if it was lost on its way: all of it is said again */
+        return ERR_BUSY;
     mail->len = body->len;
     memcpy(mail->body, body->data, body->len);
     list_init(&mail->in_mail);
     list_push_back(&store->mail, &mail->in_mail);
     store->mail_count++;
     env_task_post(store->env, &store->mail_task);
+    return 0;
 }
 
 void store_mail_due(struct env_task *task)
@@ -276,26 +279,23 @@ void store_mail_free(struct store *store)
         free(list_entry(link, struct mail, in_mail));
 }
 
-void store_tell(struct store *store, uint64_t to_store, enum net_class class,
-                const struct buf *body)
+int store_tell(struct store *store, uint64_t to_store, enum net_class class, const struct buf *body)
 {
     struct buf out;
     if (body->failed)
-        return;
-    if (to_store == store->opt.store_id) {
-        mail_self(store, body);
-        return;
-    }
+        return ERR_NOMEM;
+    if (to_store == store->opt.store_id)
+        return mail_self(store, body);
     struct net_peer *peer = net_peer_find(store->net, to_store);
     if (peer == NULL || !net_peer_is_up(peer))
-        return;
+        return ERR_UNAVAILABLE;
     buf_init(&out, FRAME_BODY_MAX + FRAME_PREFIX_LEN);
     size_t start = frame_begin(&out);
     buf_append_slice(&out, buf_slice(body));
     frame_end(&out, start, true);
-    if (!out.failed)
-        net_peer_send(peer, class, buf_slice(&out));
+    int rv = out.failed ? ERR_NOMEM : net_peer_send(peer, class, buf_slice(&out));
     buf_fini(&out);
+    return rv;
 }
 
 static void send_beat(struct store *store, uint64_t to_store)
@@ -309,17 +309,18 @@ static void send_beat(struct store *store, uint64_t to_store)
     buf_fini(&out);
 }
 
-static void send_ranges(struct store *store, uint64_t to_store, struct range_beat *beat,
-                        const struct buf *raw)
+static int send_ranges(struct store *store, uint64_t to_store, struct range_beat *beat,
+                       const struct buf *raw)
 {
     struct buf out;
     if (raw->failed)
-        return;
+        return ERR_NOMEM;
     beat->ranges.raw = buf_slice(raw);
     buf_init(&out, FRAME_BODY_MAX);
     range_beat_encode(&out, beat);
-    store_tell(store, to_store, NET_BULK, &out);
+    int rv = store_tell(store, to_store, NET_BULK, &out);
     buf_fini(&out);
+    return rv;
 }
 
 static bool is_due(const struct replica *r, const struct range_state *state, uint64_t now_us)
@@ -338,12 +339,22 @@ struct telling {
     struct buf raw;
     struct lsm_view *view;
     uint32_t messages;
+    bool has_failed;
+    struct list asleep; /* in_news of those that the present message tells of */
 };
 
+/* Of who is awake more is told soon. Those that sleep are news again if that has not left. */
 static void telling_send(struct telling *t)
 {
+    struct list *link;
+    bool has_left = true;
     if (t->beat.ranges.count > 0)
-        send_ranges(t->store, t->to_store, &t->beat, &t->raw);
+        has_left = send_ranges(t->store, t->to_store, &t->beat, &t->raw) == 0;
+    while ((link = list_pop_front(&t->asleep)) != NULL) {
+        if (!has_left)
+            list_push_back(&t->store->beats.news, link);
+    }
+    t->has_failed = t->has_failed || !has_left;
     t->messages += t->beat.ranges.count > 0;
     t->beat.ranges.count = 0;
     buf_clear(&t->raw);
@@ -362,7 +373,11 @@ static bool tell_of(struct telling *t, struct replica *r)
     range_state_append(&t->raw, &state);
     r->load.told_us = t->now_us;
     r->load.told_sum = sum_of(&state);
-    if (++t->beat.ranges.count == BEAT_RANGES_MAX)
+    if (state.is_asleep) {
+        list_remove(&r->in_news);
+        list_push_back(&t->asleep, &r->in_news);
+    }
+    if (++t->beat.ranges.count == BEAT_RANGES_MAX || t->raw.len >= BEAT_BYTES)
         telling_send(t);
     return true;
 }
@@ -387,24 +402,22 @@ static void tell_of_awake(struct telling *t)
         list_push_back(awake, link);
 }
 
-/* A few in each beat, so that all have been looked at after BEAT_ASLEEP_S: placement may have been
- * loading when one told that it falls asleep, or the connection ended. */
-static void tell_of_some_asleep(struct telling *t)
+/* Another driver knows nothing of what an earlier one was told, or who was taken for it. */
+static void tell_anew(struct store *store)
 {
-    struct beats *b = &t->store->beats;
-    uint32_t some = replicas_count(&t->store->replicas) / BEAT_ASLEEP_S + 1;
-    while (some-- > 0) {
-        struct replica *r = replicas_each(&t->store->replicas, &b->told_at);
-        if (r == NULL)
-            b->told_at = 0;
-        else if (r->nap.is_asleep && !tell_of(t, r))
-            return;
+    LIST_FOREACH(it, &store->sleepers.awake)
+    list_entry(it, struct replica, in_awake)->load.told_us = 0;
+    LIST_FOREACH(it, &store->sleepers.asleep) /* the report may have come too early for some */
+    {
+        struct replica *r = list_entry(it, struct replica, in_awake);
+        if (r->nap.rest.leader == r->replica_id)
+            beats_on_asleep(r);
     }
+    beats_poke(store);
 }
 
-/* Of the ranges that we lead: those that fell asleep, and of those awake who are due; with a beat
- * of some that have slept for long. */
-static void send_led(struct store *store, uint64_t to_store, bool is_beat)
+/* Of the ranges that we lead: those that fell asleep, and of those awake who are due. */
+static void send_led(struct store *store, uint64_t to_store)
 {
     struct telling t = {
         .store = store,
@@ -414,15 +427,17 @@ static void send_led(struct store *store, uint64_t to_store, bool is_beat)
     };
     struct list *news = &store->beats.news;
     buf_init(&t.raw, FRAME_BODY_MAX / 2);
-    while (!list_is_empty(news) && t.messages < BEAT_MESSAGES_MAX) {
+    list_init(&t.asleep);
+    if (store->beats.told != to_store)
+        tell_anew(store);
+    store->beats.told = to_store;
+    while (!list_is_empty(news) && t.messages < BEAT_MESSAGES_MAX && !t.has_failed) {
         struct replica *r = list_first(news, struct replica, in_news);
         list_remove(&r->in_news);
         r->load.told_us = 0;
         tell_of(&t, r);
     }
     tell_of_awake(&t);
-    if (is_beat)
-        tell_of_some_asleep(&t);
     telling_send(&t);
     lsm_view_unref(t.view);
     buf_fini(&t.raw);
@@ -488,7 +503,7 @@ static void beat_now(struct store *store)
         join_refresh(store);
     if (leader != 0) {
         send_beat(store, leader);
-        send_led(store, leader, true);
+        send_led(store, leader);
     }
     book_save(&store->book);
 }
@@ -502,7 +517,7 @@ static void timer_due(struct env_timer *timer)
     if (is_serving && now_us - b->beat_us >= (uint64_t)BEAT_MS * 1000)
         beat_now(store);
     else if (is_serving && b->is_due && beats_leader(store) != 0)
-        send_led(store, beats_leader(store), false);
+        send_led(store, beats_leader(store));
     b->is_due = false;
     uint64_t next_us = b->beat_us + (uint64_t)BEAT_MS * 1000;
     env_timer_start_at(timer, MAX(next_us, now_us + (uint64_t)STORE_TICK_MS * 1000));
@@ -599,18 +614,10 @@ static void heed_verdict(struct store *store, const struct driver_word *word)
                   id);
 }
 
-/* Another driver knows nothing of what an earlier one was told. */
-static void tell_anew(struct store *store)
+void beats_on_peer_up(struct store *store, uint64_t store_id)
 {
-    LIST_FOREACH(it, &store->sleepers.awake)
-    list_entry(it, struct replica, in_awake)->load.told_us = 0;
-    LIST_FOREACH(it, &store->sleepers.asleep) /* the report may have come too early for some */
-    {
-        struct replica *r = list_entry(it, struct replica, in_awake);
-        if (r->nap.rest.leader == r->replica_id)
-            beats_on_asleep(r);
-    }
-    beats_poke(store);
+    if (store->beats.is_started && store->beats.told == store_id)
+        tell_anew(store);
 }
 
 int beats_on_word(struct store *store, uint64_t from_store, struct slice body, struct err *err)

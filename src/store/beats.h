@@ -28,7 +28,6 @@ struct replica;
 enum {
     BEAT_MS = 1000,        /* how often a store tells of itself */
     BEAT_RANGE_MS = 10000, /* how often a leader tells of a range that has not changed */
-    BEAT_ASLEEP_S = 60,    /* … and of one that sleeps: what it told once may have been lost */
     BEAT_SILENT_MAX = 3,   /* unanswered beats after which somebody else is asked */
     BEAT_MESSAGES_MAX = 8, /* about ranges, in one beat; what is left is told first in the next */
     STEPS_MAX = 64,
@@ -49,7 +48,7 @@ struct beats {
     uint64_t beat_us;
     bool is_draining; /* placement wants no leaders here */
     struct list news; /* replicas that lead asleep, of which it has not heard that */
-    uint32_t told_at; /* place among the replicas of which sleeper to tell of again next */
+    uint64_t told;    /* the store that was told of ranges last; 0: none yet */
     struct list steps;
     uint32_t step_count;
 };
@@ -80,8 +79,12 @@ void beats_start(struct store *store);
 /* A range here has changed: tell it soon. */
 void beats_poke(struct store *store);
 
-/* Its range sleeps, and is led here: placement hears of that, and then no more of it. */
+/* Its range sleeps, and is led here: placement hears of that, and then no more of it, unless that
+ * may have been lost. */
 void beats_on_asleep(struct replica *r);
+
+/* A connection to that store stands: what was on its way to it is lost with an earlier one. */
+void beats_on_peer_up(struct store *store, uint64_t store_id);
 
 /* From peers. */
 int beats_on_word(struct store *store, uint64_t from_store, struct slice body, struct err *err);

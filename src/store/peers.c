@@ -64,6 +64,7 @@ void store_on_peer_up(void *data, const struct net_identity *who)
     struct store *store = data;
     store->has_met_peer = true;
     strangers_forget_heard(store);
+    beats_on_peer_up(store, who->store_id);
     LOG_INFO(store->logger, "peer_up", "store=%llu boot=%llu", (unsigned long long)who->store_id,
              (unsigned long long)who->boot);
     store_check_clock(store); /* before it can give us its vote */

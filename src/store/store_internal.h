@@ -321,9 +321,10 @@ void join_hear_of(struct store *store, struct slice address);
 struct book_item;
 struct pack_list;
 
-/* Say it (a message's body) to a store, which may be ourselves. */
-void store_tell(struct store *store, uint64_t to_store, enum net_class class,
-                const struct buf *body);
+/* Say it (a message's body) to a store, which may be ourselves. 0: it is on its way, and may be
+ * lost with the connection; else it has not left. */
+int store_tell(struct store *store, uint64_t to_store, enum net_class class,
+               const struct buf *body);
 void store_mail_due(struct env_task *task);
 void store_mail_free(struct store *store);
 
