@@ -292,7 +292,7 @@ def bars(ops, marked, timeline=()):
     begin = min(i["time"] for i, _ in ops)
     known = [c["time"] for _, c in ops if c and c["type"] != "info"]
     end = max(known + [i["time"] for i, _ in ops]) + 1
-    width, left = 1100, 90
+    width, left = 1100, 110
     height = 34 * len(ops) + 46
 
     def x(t):
@@ -310,14 +310,17 @@ def bars(ops, marked, timeline=()):
         known_end = done is not None and done["type"] != "info"
         x1 = x(done["time"]) if known_end else x(end)
         colour = OP_COLOURS[done["type"] if done else "info"]
+        text, text_x, anchor = describe(invoke, done), x1 + 5, "start"
+        if text_x + 6.5 * len(text) > width:  # no room there: before its bar
+            text_x, anchor = x(invoke["time"]) - 5, "end"
         edge = "#c00" if (invoke["process"], invoke["time"]) in marked else "none"
         parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end" font-size="12">'
                      f'process {invoke["process"]}</text>'
                      f'<rect x="{x(invoke["time"]):.1f}" y="{y}" '
                      f'width="{max(3, x1 - x(invoke["time"])):.1f}" height="22" fill="{colour}" '
                      f'fill-opacity="{0.75 if known_end else 0.35}" stroke="{edge}" '
-                     f'stroke-width="2" rx="3"/><text x="{x1 + 5:.1f}" y="{y + 15}" '
-                     f'font-size="12">{html.escape(describe(invoke, done))}</text>')
+                     f'stroke-width="2" rx="3"/><text x="{text_x:.1f}" y="{y + 15}" '
+                     f'text-anchor="{anchor}" font-size="12">{html.escape(text)}</text>')
     y = height - 26
     parts.append(f'<line x1="{left}" x2="{x(end):.1f}" y1="{y}" y2="{y}" stroke="#888"/>')
     for share in (0, 0.25, 0.5, 0.75, 1):

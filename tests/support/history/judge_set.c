@@ -20,12 +20,14 @@ static const uint64_t hash_key[2] = {3, 4};
 
 struct element {
     struct slice text;
-    const struct history_op *add; /* NULL: nobody did */
-    uint64_t known_ns;            /* UINT64_MAX: not known to be there */
-    uint64_t last_seen_ns;        /* the latest beginning of a read that saw it */
-    uint64_t last_missed_ns;      /* … that missed it though it was known; 0: none */
-    uint64_t stales;              /* reads that missed it */
-    size_t seen_by;               /* number of the last read that saw it, from 1 */
+    const struct history_op *add;       /* NULL: nobody did */
+    uint64_t known_ns;                  /* UINT64_MAX: not known to be there */
+    const struct history_op *known_by;  /* the read that tells so; NULL: the addition */
+    const struct history_op *missed_by; /* the last read that should have seen it */
+    uint64_t last_seen_ns;              /* the latest beginning of a read that saw it */
+    uint64_t last_missed_ns;            /* … that missed it though it was known; 0: none */
+    uint64_t stales;                    /* reads that missed it */
+    size_t seen_by;                     /* number of the last read that saw it, from 1 */
 };
 
 struct set {
@@ -109,6 +111,8 @@ static void take_seen(struct set *s, const struct history_op *read, size_t numbe
         if (e->seen_by == number)
             complain(s, &s->twice, "twice", text, read);
         e->seen_by = number;
+        if (read->return_ns < e->known_ns)
+            e->known_by = read;
         e->known_ns = MIN(e->known_ns, read->return_ns);
         e->last_seen_ns = MAX(e->last_seen_ns, read->invoke_ns + 1);
     }
@@ -126,8 +130,24 @@ static void take_missed(struct set *s, const struct history_op *read, size_t num
         if (e->seen_by == number || e->known_ns >= read->invoke_ns)
             continue;
         e->stales++;
+        if (read->invoke_ns + 1 > e->last_missed_ns)
+            e->missed_by = read;
         e->last_missed_ns = MAX(e->last_missed_ns, read->invoke_ns + 1);
     }
+}
+
+/* It was known to be there, and a read missed it. */
+static void complain_missed(struct set *s, uint64_t *counter, const char *what,
+                            const struct element *e)
+{
+    s->report->verdict = HISTORY_INVALID;
+    if (++*counter > SHOWN_MAX)
+        return;
+    buf_printf(&s->report->text, "%s: element '%.*s', line %" PRIu64, what,
+               (int)MIN(e->text.len, (size_t)64), (const char *)e->text.data, e->add->line);
+    if (e->known_by != NULL)
+        buf_printf(&s->report->text, ", seen by line %" PRIu64, e->known_by->line);
+    buf_printf(&s->report->text, ", missed by line %" PRIu64 "\n", e->missed_by->line);
 }
 
 static void conclude(struct set *s)
@@ -137,9 +157,9 @@ static void conclude(struct set *s)
         if (e->stales == 0)
             continue;
         if (e->last_missed_ns > e->last_seen_ns)
-            complain(s, &s->lost, "lost", e->text, e->add);
+            complain_missed(s, &s->lost, "lost", e);
         else if (s->is_strict)
-            complain(s, &s->stale, "stale", e->text, e->add);
+            complain_missed(s, &s->stale, "stale", e);
         else
             s->stale++;
     }
