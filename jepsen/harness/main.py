@@ -166,16 +166,19 @@ def build():
 
 
 def succeeds(command, if_long=None):
-    """Run it here; what it says is shown if it fails, and the text if it takes long."""
+    """Run it here, and tell now and then how far it is, after the text; all that it says is
+    shown if it fails."""
+    said, shown = [], time.monotonic()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True) as process:
-        try:
-            said, _ = process.communicate(timeout=5 if if_long else None)
-        except subprocess.TimeoutExpired:
-            print(if_long, flush=True)
-            said, _ = process.communicate()
+                          text=True, errors="replace") as process:
+        for line in process.stdout:
+            said.append(line)
+            if time.monotonic() - shown > 10:
+                print(*([if_long] if if_long else []), f"  {line.rstrip()[:90]}", sep="\n",
+                      flush=True)
+                shown, if_long = time.monotonic(), None
     if process.returncode != 0:
-        print(f"jepsen/run: {shlex.join(command)}:\n{said[-6000:]}", file=sys.stderr)
+        print(f"jepsen/run: {shlex.join(command)}:\n{''.join(said)[-6000:]}", file=sys.stderr)
     return process.returncode == 0
 
 
