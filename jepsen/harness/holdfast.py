@@ -199,7 +199,8 @@ class Cluster:
         until = time.monotonic() + seconds
         everywhere = ["--all"] if "--all" in self.cli_help("range", "check") else []
         while True:
-            done = self.cli("range", "check", *everywhere, "--wait", "30s", timeout_s=60)
+            done = self.cli("range", "check", *everywhere, "--wait", f"{min(seconds, 30)}s",
+                            timeout_s=60)
             said = (done.stdout + done.stderr).strip()
             if done.returncode in (0, 1) and "DIFFER" in said:
                 return "differ", said

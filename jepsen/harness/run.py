@@ -184,9 +184,11 @@ class Run:
             self.result["not_taken_back"] = left
 
     def compare_replicas(self):
-        """One that is down for good is not waited for so long: it is not judged either."""
+        """A node that is down for good, or damaged where no other could take its place, is not
+        waited for so long: it is not judged either."""
         down = [n.name for n in self.nodes if not self.control.is_running(n)]
-        verdict, said = self.cluster.replicas_alike(20 if down else 90)
+        is_alone = self.rotten is not None and len(self.nodes) <= 3
+        verdict, said = self.cluster.replicas_alike(20 if down or is_alone else 90)
         down += [n.name for n in self.nodes
                  if n.name not in down and not self.control.is_running(n)]
         self.result["replicas"] = {"verdict": verdict, "said": said[-4000:], "down": down}
