@@ -160,6 +160,12 @@ int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, rang
     return cli_error(cli, "not here");
 }
 
+int ranges_system(struct cli *cli, struct hf_client *client, ranges_each each, void *data)
+{
+    (void)client, (void)each, (void)data;
+    return cli_error(cli, "not here");
+}
+
 int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
                struct hf_result **ret_result)
 {
