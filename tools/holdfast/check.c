@@ -517,7 +517,9 @@ static int check_next(void *data, const struct hf_info *info)
     int exit_code = check_range(&(struct range_check){
         .cli = checks->cli, .client = checks->client, .info = info, .wait_ms = checks->wait_ms});
     checks->differs = checks->differs || exit_code == EXIT_ERROR;
-    checks->is_incomplete = checks->is_incomplete || exit_code == EXIT_UNDETERMINED;
+    /* or it was not begun, where it has moved away, say: nothing of it is known to be alike */
+    checks->is_incomplete =
+        checks->is_incomplete || (exit_code != EXIT_DONE && exit_code != EXIT_ERROR);
     return EXIT_DONE; /* the others all the same */
 }
 

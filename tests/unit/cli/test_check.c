@@ -25,6 +25,7 @@ static const struct hf_info newer = {
     .range_id = 7, .conf_epoch = 2, .members = after, .member_count = ARRAY_LEN(after)};
 static uint64_t clock_ms;
 static uint32_t views; /* newer ones that were asked for */
+static int begins;     /* with which code a check begins, or does not */
 
 /* ---- the library ------------------------------------------------------------------------- */
 
@@ -39,9 +40,10 @@ int hf_check_start(struct hf_client *client, uint64_t range_id, const struct hf_
                    struct hf_result **ret_result)
 {
     static const struct hf_check started = {.index = 20, .term = 3};
+    struct hf_result result = {.code = begins, .check = begins == HF_OK ? &started : NULL};
     (void)client, (void)call;
     assert_int_equal(range_id, 7);
-    return answer(&(struct hf_result){.check = &started}, ret_result);
+    return answer(&result, ret_result);
 }
 
 int hf_check_result(struct hf_client *client, const char *endpoint, uint64_t range_id,
@@ -108,8 +110,8 @@ int cli_error(struct cli *cli, const char *fmt, ...)
 
 int cli_fail(struct cli *cli, int code, const struct hf_result *result)
 {
-    (void)cli, (void)code, (void)result;
-    return EXIT_ERROR;
+    (void)cli, (void)result;
+    return code == HF_ERR_NOT_FOUND ? EXIT_NO : EXIT_ERROR;
 }
 
 struct hf_client *cli_client(struct cli *cli)
@@ -205,11 +207,24 @@ static void test_a_difference_stays(void **state)
                      EXIT_ERROR);
 }
 
+/* Who was asked to begin has no replica of it any more: that is not alike. */
+static void test_not_begun(void **state)
+{
+    (void)state;
+    begins = HF_ERR_NOT_FOUND;
+    assert_int_equal(check_with(after, ARRAY_LEN(after), ""), EXIT_UNDETERMINED);
+    begins = HF_ERR_BUSY;
+    assert_int_equal(check_with(after, ARRAY_LEN(after), ""), EXIT_ERROR);
+    begins = HF_OK;
+    assert_int_equal(check_with(after, ARRAY_LEN(after), "alike: all 2"), EXIT_DONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_newer_view),
         cmocka_unit_test(test_a_difference_stays),
+        cmocka_unit_test(test_not_begun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
