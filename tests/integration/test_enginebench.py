@@ -120,9 +120,11 @@ def foreign(folder):
     check(again.returncode == 0, again.stderr)
     shutil.rmtree(os.path.join(folder, "lsm"))  # the log that is left may be a store's
     log = sorted(os.listdir(os.path.join(folder, "log")))
+    os.unlink(os.path.join(folder, "LOCK"))
     done = run("--db", folder, "--num", "200", "--benchmarks", "fillseq")
     check(done.returncode != 0 and "/log'" in done.stderr, f"a log alone: {done.stderr}")
     check(sorted(os.listdir(os.path.join(folder, "log"))) == log, "a log alone is gone")
+    check(not os.path.exists(os.path.join(folder, "LOCK")), "a LOCK is left where it was refused")
 
 
 def main():

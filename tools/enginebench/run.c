@@ -511,7 +511,8 @@ static int destroy_folder(struct env *env, const char *path, bool (*has)(const c
     return rv == 0 && !is_look ? env_dir_remove(env, path, err) : rv;
 }
 
-static int destroy(struct env *env, const char *dir, struct err *err)
+/* The look alone, or all of it. */
+static int destroy(struct env *env, const char *dir, bool is_look, struct err *err)
 {
     char paths[FOLDERS][ENV_PATH_MAX];
     bool is_there[FOLDERS], is_dir;
@@ -525,7 +526,7 @@ static int destroy(struct env *env, const char *dir, struct err *err)
     }
     if (is_there[LOG] && !is_there[LSM]) /* say, the log of a store */
         return err_set(err, ERR_INVALID, "'%s' is of no database: nothing is removed", paths[LOG]);
-    for (size_t i = 0; rv == 0 && i < (size_t)2 * FOLDERS; i++) {
+    for (size_t i = 0; rv == 0 && i < (size_t)(is_look ? 1 : 2) * FOLDERS; i++) {
         size_t at = i % FOLDERS;
         if (is_there[at])
             rv = destroy_folder(env, paths[at], folders[at].has, i < FOLDERS, err);
@@ -540,10 +541,12 @@ int bench_destroy(struct bench *b)
     uint64_t size = 0;
     bool is_dir = false;
     int rv = env_uv_new(NULL, &env, &b->err);
+    if (rv == 0) /* who is refused keeps his folder as it was, without our LOCK */
+        rv = destroy(env, b->set.dir, true, &b->err);
     if (rv == 0 && env_file_stat(env, b->set.dir, &size, &is_dir, NULL) == 0)
         rv = env_dir_lock(env, b->set.dir, &lock, &b->err); /* not under another's feet */
     if (rv == 0)
-        rv = destroy(env, b->set.dir, &b->err);
+        rv = destroy(env, b->set.dir, false, &b->err);
     env_dir_unlock(lock);
     if (env != NULL)
         env_stop(env);
