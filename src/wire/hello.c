@@ -70,6 +70,8 @@ int hello_decode(struct slice body, struct hello *ret_hello, struct err *err)
     if (hello.protocol_min == 0 || hello.protocol_min > hello.protocol_max)
         return err_set(err, ERR_CORRUPT, "hello with protocol versions %u to %u",
                        hello.protocol_min, hello.protocol_max);
+    if (hello.address.len > 0 && memchr(hello.address.data, 0, hello.address.len) != NULL)
+        return err_set(err, ERR_CORRUPT, "hello with an address that has NULs");
     *ret_hello = hello;
     return 0;
 }

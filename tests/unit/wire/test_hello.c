@@ -69,6 +69,9 @@ static const struct {
     {"no versions", {0x82, 0, 1, 3, 1}, 5, ERR_CORRUPT},
     {"versions the wrong way round", {0x84, 0, 1, 1, 2, 2, 1, 3, 1}, 9, ERR_CORRUPT},
     {"uuid too short", {0x85, 0, 1, 1, 1, 2, 1, 3, 1, 8, 0xc4, 1, 7}, 13, ERR_CORRUPT},
+    {"an address", {0x85, 0, 1, 1, 1, 2, 1, 3, 1, 10, 0xa2, 'a', 'b'}, 13, 0},
+    {"an address that is a NUL", {0x85, 0, 1, 1, 1, 2, 1, 3, 1, 10, 0xa1, 0}, 12, ERR_CORRUPT},
+    {"an address with a NUL", {0x85, 0, 1, 1, 1, 2, 1, 3, 1, 10, 0xa2, 'a', 0}, 13, ERR_CORRUPT},
     {"more after it", {0x84, 0, 1, 1, 1, 2, 1, 3, 1, 0}, 10, ERR_CORRUPT},
 };
 
