@@ -246,8 +246,9 @@ void join_hear_of(struct store *store, struct slice address)
 {
     struct join *j = &store->join;
     bool is_lost = join_place(store) == NULL || store->beats.silent >= BEAT_SILENT_MAX;
-    if (address.len == 0 || address.len >= sizeof j->hint || j->hint[0] != 0 || j->call != NULL ||
-        !is_lost)
+    /* One that was followed to its end has not led to who leads range 1, or we were not lost. */
+    bool is_followed = j->call != NULL || (j->hint[0] != 0 && env_timer_is_active(&j->timer));
+    if (address.len == 0 || address.len >= sizeof j->hint || is_followed || !is_lost)
         return;
     memcpy(j->hint, address.data, address.len);
     j->hint[address.len] = 0;

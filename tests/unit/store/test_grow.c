@@ -534,6 +534,55 @@ static void test_a_lost_book_is_told_again(void **state)
     rig_close(&rig);
 }
 
+static void cut_off_from_rest(struct rig *rig, size_t i, bool is_cut)
+{
+    for (size_t k = 2; k < rig->count; k++) {
+        if (is_cut)
+            sim_net_partition(rig->sim, rig->nodes[i], rig->nodes[k], false);
+        else
+            sim_net_heal(rig->sim, rig->nodes[i], rig->nodes[k]);
+    }
+}
+
+/* The founder's book is lost, and who dials it first knows but a part of the cluster, and remains
+ * alone: whoever dials later is asked, too. */
+static void test_a_stale_book_is_not_the_last_word(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 4);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(rig_start(&rig, 1, &err), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(store_identity(rig.stores[1])->store_id, 2);
+    rig_crash(&rig, 1, SIM_CRASH_KILL);
+    rig_run(&rig, 10000 * RIG_MS); /* nothing is placed there */
+    for (size_t i = 2; i < rig.count; i++) {
+        assert_int_equal(rig_start(&rig, i, &err), 0);
+        rig_run(&rig, 2000 * RIG_MS);
+    }
+    wait_voters(&rig, 3);
+    rig_run(&rig, 3000 * RIG_MS);
+    rig_crash(&rig, 0, SIM_CRASH_KILL);
+    cut_off_from_rest(&rig, 0, true);
+    cut_off_from_rest(&rig, 1, true);
+    sim_node_restart(rig.nodes[0]);
+    assert_int_equal(env_file_unlink(sim_node_env(rig.nodes[0]), "data/BOOK", NULL), 0);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    assert_int_equal(rig_start(&rig, 1, &err), 0);
+    rig_run(&rig, 15000 * RIG_MS);
+    assert_non_null(book_find(&rig.stores[0]->book, 2));
+    assert_null(book_find(&rig.stores[0]->book, 3));
+    cut_off_from_rest(&rig, 0, false);
+    rig_run(&rig, 30000 * RIG_MS);
+    for (uint64_t store_id = 3; store_id <= rig.count; store_id++)
+        assert_non_null(book_find(&rig.stores[0]->book, store_id));
+    rig_close(&rig);
+}
+
 /* The disk is full: placement waits for room, and does not begin again and again. */
 static void test_it_waits_for_room(void **state)
 {
@@ -616,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_a_word_is_durable_when_answered),
         cmocka_unit_test(test_who_joined_is_recalled),
         cmocka_unit_test(test_a_lost_book_is_told_again),
+        cmocka_unit_test(test_a_stale_book_is_not_the_last_word),
         cmocka_unit_test(test_it_waits_for_room),
         cmocka_unit_test(test_the_removed_is_forgotten),
         cmocka_unit_test(test_a_wrong_secret),
