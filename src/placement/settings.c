@@ -56,7 +56,7 @@ void settings_init(struct settings *s)
         .replicas = 3,
         .system_replicas = 5,
         .split_bytes = 96 << 20,
-        .split_qps = 2500,
+        .split_qps = 25000,
         .merge_bytes = 20 << 20,
         .merge_after_us = UINT64_C(600000000),
         .store_down_after_us = UINT64_C(600000000),

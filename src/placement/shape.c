@@ -81,7 +81,7 @@ static bool split_for_load(struct placement *p, struct pl_range *r)
 
 static uint32_t cold_qps(const struct placement *p)
 {
-    return (uint32_t)(p->settings.split_qps / 8);
+    return (uint32_t)(p->settings.split_qps / 80);
 }
 
 static bool is_small_and_cold(const struct placement *p, const struct pl_range *r)

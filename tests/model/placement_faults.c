@@ -92,7 +92,7 @@ static void change_load(struct world *w)
         r->grows = -(int64_t)rng_below(&w->rng, second);
         break;
     case 2:
-        r->qps = (uint32_t)rng_below(&w->rng, 6000);
+        r->qps = (uint32_t)rng_below(&w->rng, 60000);
         break;
     case 3:
         r->write_bytes_s = (uint32_t)rng_below(&w->rng, 20 << 20);

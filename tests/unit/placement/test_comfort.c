@@ -100,7 +100,7 @@ static void test_balances_load(void **state)
         struct rig_range *r = &rig.ranges[i];
         for (uint32_t k = 0; k < 3; k++) {
             if (r->d.members[k].store_id == 1 && r->d.members[k].replica_id == r->leader) {
-                r->qps = 2000;
+                r->qps = 20000;
                 hot++;
             }
         }
@@ -115,7 +115,7 @@ static void test_balances_load(void **state)
                            ? r->qps
                            : 0;
         }
-        assert_int_equal(qps, 2000);
+        assert_int_equal(qps, 20000);
         assert_in_range(leads(s), 3, 5);
     }
     rig_fini(&rig);
@@ -130,14 +130,14 @@ static void test_splits_by_size_and_load(void **state)
     rig.ranges[0].bytes = 100 << 20;
     rig_run(&rig, 30);
     assert_int_equal(living(), 3);
-    rig.ranges[1].qps = 4000;
+    rig.ranges[1].qps = 40000;
     rig_run(&rig, 10); /* a short while is nothing */
     assert_int_equal(living(), 3);
     rig_run(&rig, 30);
     assert_int_equal(living(), 4);
     /* a leader that finds no key is not asked again for this load */
     rig.refuse = ERR_NOT_FOUND;
-    rig.ranges[1].qps = 4000;
+    rig.ranges[1].qps = 40000;
     rig_run(&rig, 100);
     rig.refuse = 0;
     uint32_t steps = rig.steps;

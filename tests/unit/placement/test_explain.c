@@ -192,10 +192,10 @@ static void test_explains_load(void **state)
     explain(2);
     want(
         "small, like its right neighbour 3: they are merged if both stay so, and cold, for 9 min ");
-    r->qps = 9000;
+    r->qps = 90000;
     rig_run(&rig, 12);
     explain(2);
-    want("hot: asked 9000 times a second, more than 2500 (setting split-qps), for ");
+    want("hot: asked 90000 times a second, more than 25000 (setting split-qps), for ");
     want("splitting is switched off (setting split)");
     placement_set(rig.p, slice_str("split"), slice_str("on"), NULL);
     explain(2);
