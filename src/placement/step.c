@@ -193,6 +193,26 @@ static bool is_overtaken(const struct placement *p, const struct pl_op *op)
     return takes_healthy && voters < pl_range_wants(p, r);
 }
 
+/* Nothing was brought yet in place of a replica that is not lost: its store was silent for long,
+ * and is back. */
+static bool is_needless(const struct pl_op *op)
+{
+    const struct pl_range *r = op->range;
+    bool has_victim = false;
+    if (op->cause != PL_REPAIR || op->step != 0 || op->steps[0].kind != PLACEMENT_ADD_LEARNER)
+        return false;
+    for (uint32_t i = 1; i < op->step_count; i++) {
+        const struct pl_step *step = &op->steps[i];
+        if (step->kind != PLACEMENT_REMOVE)
+            continue;
+        const struct pl_member *m = pl_range_member(r, step->replica_id);
+        if (m == NULL || !pl_member_is_healthy(r, m))
+            return false;
+        has_victim = true;
+    }
+    return has_victim;
+}
+
 static enum pl_ready ready_transfer(const struct pl_range *r, const struct pl_step *step,
                                     const char **ret_why)
 {
@@ -356,6 +376,10 @@ bool pl_op_step(struct placement *p, struct pl_op *op, struct placement_step *re
     struct pl_range *r = range_of(op, step);
     if (is_overtaken(p, op)) {
         end_overtaken(p, op, r);
+        return false;
+    }
+    if (is_needless(op)) {
+        pl_op_end(p, op, PLACEMENT_CANCELLED, "the replica that it replaces is healthy again");
         return false;
     }
     enum pl_ready ready = pl_step_ready(p, op, &why);

@@ -132,7 +132,7 @@ static uint32_t nodes_not_given_up(const struct world *w)
 }
 
 /* On a node that has one already? Only in place of that one, if that is lost or to leave, or if
- * there is no other node. */
+ * there is no other node. A store that still speaks to a former driver is lost to this one. */
 static void judge_add(struct world *w, const struct w_range *r, const struct placement_step *step)
 {
     const struct w_store *to = world_store(w, step->member.store_id);
@@ -141,7 +141,8 @@ static void judge_add(struct world *w, const struct w_range *r, const struct pla
         const struct w_store *s = &w->stores[r->members[i].store];
         if (to == NULL || s->node != to->node)
             continue;
-        bool counts = s->is_alive && w->now_ms - s->revived_ms > knows_after_ms(w);
+        bool counts = s->is_alive && w->now_ms - s->revived_ms > knows_after_ms(w) &&
+                      w->now_ms - s->driver_heard_ms < w->knobs.down_after_ms;
         if (same++ > 0 || (counts && !s->is_leaving && nodes_that_stay(w) > r->member_count))
             w_fail(w, "range %llu gets a second replica on node %u", U(r->id), to->node);
     }

@@ -370,6 +370,8 @@ static void driver_start(struct world *w)
             w_fail(w, "load: %s", err.msg);
     }
     placement_loaded(d->p, w->now_ms);
+    for (uint32_t i = 0; i < w->store_count; i++)
+        w->stores[i].driver_heard_ms = w->now_ms; /* it gives them time from when it began */
 }
 
 void world_fail_over(struct world *w)
@@ -576,6 +578,8 @@ static void on_hb_store(struct world *w, struct w_event *ev)
     };
     memcpy(hb.uuid, s->uuid, sizeof hb.uuid);
     s->heard_ms = w->now_ms;
+    if (d == &w->drivers[0])
+        s->driver_heard_ms = w->now_ms;
     placement_on_store_heartbeat(d->p, w->now_ms, &hb, &reply);
     if (!s->is_alive || reply.term < s->seen_term)
         return;

@@ -75,7 +75,8 @@ struct w_store {
     bool is_leaving; /* an operator said so */
     uint64_t boot;
     uint64_t died_ms;
-    uint64_t heard_ms; /* by a driver, last */
+    uint64_t heard_ms;        /* by a driver, last */
+    uint64_t driver_heard_ms; /* by the present one, last, or when that began */
     uint64_t revived_ms;
     uint64_t seen_term; /* of placement: lower ones are refused */
     uint64_t believes;  /* the term of the driver it speaks to */

@@ -306,6 +306,29 @@ static void test_overtaken_move(void **state)
     overtaken_move(true);
 }
 
+/* The store is back before its replacement was begun anywhere: nobody needs that any more. */
+static void test_back_before_it_is_replaced(void **state)
+{
+    struct rig_range *r;
+    (void)state;
+    make_five(&r);
+    rig.stores[2].is_silent = true;
+    rig.refuse = ERR_BUSY;
+    rig_run(&rig, 620);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    struct placement_counts counts;
+    placement_counts(rig.p, &counts);
+    assert_int_equal(counts.operators, 1);
+    rig.stores[2].is_silent = false;
+    rig_run(&rig, 5);
+    uint32_t steps = rig.steps;
+    rig.refuse = 0;
+    rig_run(&rig, 60);
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    assert_int_equal(rig.steps, steps);
+    rig_fini(&rig);
+}
+
 /* Who insists on one voter less, while placement is paused, gets it, whoever leads. */
 static void test_insists(void **state)
 {
@@ -388,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_spreads_over_places),
         cmocka_unit_test(test_never_two_on_a_node),
         cmocka_unit_test(test_overtaken_move),
+        cmocka_unit_test(test_back_before_it_is_replaced),
         cmocka_unit_test(test_insists),
         cmocka_unit_test(test_learner_left_behind),
         cmocka_unit_test(test_stuck_learner),
