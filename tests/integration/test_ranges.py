@@ -5,6 +5,7 @@ again under load, nothing is lost, and all replicas of all ranges stay alike."""
 import json
 import os
 import signal
+import socket
 import threading
 
 from cluster import Cluster, check, main, wait_until
@@ -143,7 +144,10 @@ def test_moves():
 
 def test_refused():
     nobody = Cluster(nodes=1)
-    done = nobody.run("range", "list", "--json", "--timeout", "1s")
+    with socket.socket() as place:  # so that no other test's node comes to be there
+        host, port = nobody.endpoints.split(":")
+        place.bind((host, int(port)))
+        done = nobody.run("range", "list", "--json", "--timeout", "1s")
     check(done.returncode == 1 and json.loads(done.stdout)["ok"] is False, done.stdout)
     nobody.end(failed=False)
     with Cluster() as c:
