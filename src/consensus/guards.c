@@ -46,6 +46,7 @@ static const char *const names[GUARD_NR] = {
     [GUARD_SPLIT] = "SPLIT",
     [GUARD_FETCH] = "FETCH",
     [GUARD_INFLIGHT] = "INFLIGHT",
+    [GUARD_CONTACT] = "CONTACT",
     [GUARD_READY] = "READY",
     [GUARD_EMPTY] = "EMPTY",
     [GUARD_TRAILING] = "TRAILING",

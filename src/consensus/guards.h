@@ -57,6 +57,7 @@ enum cons_guard {
     GUARD_SPLIT,       /* as many entries leave as the library believes */
     GUARD_FETCH,       /* entries read for an earlier leadership are dropped */
     GUARD_INFLIGHT,    /* unacknowledged bytes are bounded */
+    GUARD_CONTACT,     /* a follower is silent after an election time-out, not sooner */
     GUARD_READY,       /* entries for a dead connection are dropped before they are read */
     GUARD_EMPTY,       /* no empty message for each proposal */
     GUARD_TRAILING,    /* the log is kept for members that lag and for streams */

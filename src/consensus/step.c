@@ -127,6 +127,7 @@ static enum cons_state step_state(struct consensus *c)
 static void step_begin_leading(struct consensus *c)
 {
     c->lead_index = log_last_index(c);
+    c->lead_ms = c->now_ms;
     c->has_barrier = false;
     if (peers_rebuild(c) != 0)
         consensus_break(c, ERR_NOMEM, "out of memory");
@@ -289,6 +290,22 @@ static void step_solo_term(struct consensus *c)
     step_persist(c, true, 0, NULL, 0);
 }
 
+/* At each of a leader's time-outs the library takes a follower for silent that it has not heard
+ * of since the one before, and sends entries to it with heartbeats alone. If their heartbeats
+ * are not due together, that is any of them, however well (R27): what counts is an election
+ * time-out. The majority that lets us lead on is judged by the same. */
+static void step_contact(struct consensus *c)
+{
+    struct raft *r = &c->raft;
+    uint64_t et_ms = c->opts.election_timeout_ms;
+    if (c->state != CONS_LEADER || !guard_on(c, GUARD_CONTACT))
+        return;
+    ASSERT(r->election_timer_start <= c->now_ms);
+    ASSERT(c->lead_ms <= c->now_ms);
+    uint64_t since_ms = c->now_ms - MIN(c->now_ms, et_ms);
+    r->election_timer_start = MAX(MIN(r->election_timer_start, since_ms), c->lead_ms);
+}
+
 void step_timeout(struct consensus *c)
 {
     if (raft_timeout(&c->raft) > c->now_ms)
@@ -300,6 +317,7 @@ void step_timeout(struct consensus *c)
     step_solo_term(c);
     if (c->broken != NULL)
         return;
+    step_contact(c);
     struct raft_event event = step_make(c, RAFT_TIMEOUT);
     step_event(c, &event, NULL);
 }

@@ -360,6 +360,28 @@ static bool case_empty_messages(struct rig *r, uint64_t off)
     return empty == 0;
 }
 
+/* Followers that answer everything, and one that does not, whose heartbeats are due at other
+ * times: what is proposed leaves at once all the same. */
+static bool case_other_heartbeats(struct rig *r, uint64_t off)
+{
+    rig_open_leader(r, off, "1V 2V 3V 4L");
+    rig_tick(r, 10);
+    rig_propose(r, 1); /* 4 is probed: its heartbeats stay where they are */
+    rig_settle(r, 2);
+    rig_append_result(r, 3, 6, 0, 12);
+    for (uint32_t ms = 0; ms < 2 * RIG_ET; ms++) {
+        rig_clear(r);
+        rig_tick(r, 1);
+        for (uint64_t id = 2; id <= 3; id++) {
+            if (rig_last(r, CONS_MSG_APPEND, id) != NULL)
+                rig_append_result(r, id, 6, 0, 12);
+        }
+    }
+    rig_clear(r);
+    rig_propose(r, 1);
+    return entries_sent(r, 2) == 1 && entries_sent(r, 3) == 1;
+}
+
 /* Not even a stranger's term counts. */
 static bool case_strangers_result(struct rig *r, uint64_t off)
 {
@@ -546,6 +568,7 @@ const struct guard_row rule_rows[] = {
     {"bytes in flight", BIT64(GUARD_INFLIGHT), case_inflight},
     {"dead connection", BIT64(GUARD_READY), case_dead_connection},
     {"R22: empty messages", BIT64(GUARD_EMPTY), case_empty_messages},
+    {"R27: heartbeats at other times", BIT64(GUARD_CONTACT), case_other_heartbeats},
     {"a stranger's result", BIT64(GUARD_MEMBER), case_strangers_result},
     {"a stranger's vote", BIT64(GUARD_MEMBER), case_strangers_vote},
     {"write of before an install", BIT64(GUARD_T8), case_write_after_install},

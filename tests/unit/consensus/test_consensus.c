@@ -864,6 +864,32 @@ static void test_learner_promoted_at_once(void **state)
     rig_close(&r);
 }
 
+/* Who is silent for an election time-out is sent heartbeats alone; and a leader that hears of no
+ * majority for as long steps down. */
+static void test_silence(void **state)
+{
+    (void)state;
+    rig_open_leader(&r, 0, NULL);
+    for (uint32_t ms = 0; ms < RIG_ET + RIG_HB; ms++) {
+        rig_clear(&r);
+        rig_tick(&r, 1);
+        if (rig_last(&r, CONS_MSG_APPEND, 2) != NULL)
+            rig_append_result(&r, 2, 6, 0, 11);
+    }
+    rig_clear(&r);
+    rig_propose(&r, 1);
+    const struct cons_msg *sent = rig_last(&r, CONS_MSG_APPEND, 2);
+    assert_true(sent != NULL && sent->append.n == 1);
+    assert_null(rig_last(&r, CONS_MSG_APPEND, 3));
+    for (uint32_t ms = 0; ms < RIG_ET - RIG_HB; ms++)
+        rig_tick(&r, 1);
+    assert_true(consensus_is_leader(r.m.c));
+    for (uint32_t ms = 0; ms < 2 * RIG_HB; ms++)
+        rig_tick(&r, 1);
+    assert_false(consensus_is_leader(r.m.c));
+    rig_close(&r);
+}
+
 /* The timer is always in the future, and a campaign does not wait for it. */
 static void test_time(void **state)
 {
@@ -915,6 +941,7 @@ int main(void)
         cmocka_unit_test(test_start_with_changes),
         cmocka_unit_test(test_start_behind_change),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_silence),
         cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests_name("consensus", tests, NULL, NULL);

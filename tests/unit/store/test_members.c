@@ -293,6 +293,29 @@ static void test_a_snapshot_goes_on_after_a_cut(void **state)
     rig_close(&rig);
 }
 
+/* Writes now and then go on as ever while a new member is fed: none waits for the next heartbeat,
+ * though those of the new member are due at other times than the others'. */
+static void test_writes_do_not_wait_for_a_snapshot(void **state)
+{
+    enum { WRITES = 25, EVERY_MS = 97, LONGEST_MS = 10 };
+    (void)state;
+    size_t fed;
+    size_t leader = begin_to_feed(&fed);
+    for (uint32_t n = 0; n < WRITES; n++) {
+        assert_true(taken_in(fed) == 0);
+        struct rig_answer *put = rig_put(&rig, leader, "k", "v", 0);
+        uint32_t ms = 0;
+        for (; ms < EVERY_MS && put->count == 0; ms++)
+            rig_run(&rig, RIG_MS);
+        assert_int_equal(put->status, 0);
+        if (ms > LONGEST_MS)
+            fail_msg("write %u took %u ms", n, ms);
+        rig_run(&rig, (EVERY_MS - ms) * RIG_MS);
+    }
+    run_until_fed(fed, 10000);
+    rig_close(&rig);
+}
+
 /* The receiver has lost what it had: another stream begins. */
 static void test_a_snapshot_begins_anew_after_a_crash(void **state)
 {
@@ -490,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_crashes_while_removing),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_a_snapshot_goes_on_after_a_cut),
+        cmocka_unit_test(test_writes_do_not_wait_for_a_snapshot),
         cmocka_unit_test(test_a_snapshot_begins_anew_after_a_crash),
         cmocka_unit_test(test_a_snapshot_is_given_up),
         cmocka_unit_test(test_four_snapshots_are_cut),
