@@ -18,7 +18,9 @@
  * add         number                                 "number", "version"
  * append      text                                   "version"
  * swap        text                                   "seen", "version"
- * reads       [key, …] at one version                "value": [[key, value], …], "version"
+ * reads       [key, …] at one version                "value": [[key, value], …], "version";
+ *             of several ranges:                     "parted": true, and no version: each
+ *                                                    value is of a moment of its own
  * changes     [["append", key, text],                "value": [what was there before, …]
  *              ["write", key, text],
  *              ["write-if", key, text, version], …]
@@ -279,6 +281,10 @@ static void put_pairs(struct op *op, const struct hf_result *result)
     }
     json_array_end(&op->out);
     put_version(op, result->version);
+    if (result->version == 0) {
+        json_key(&op->out, "parted");
+        json_bool(&op->out, true);
+    }
 }
 
 static int do_reads(struct op *op)

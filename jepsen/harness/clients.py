@@ -14,6 +14,7 @@ import threading
 import time
 
 PROCESSES_MAX = 10**6  # numbers of workers' own processes stay below
+PARTS_FIRST = 8  # in as many: numbers of parts of an answer lie beyond those of seats
 HERE = os.path.dirname(os.path.abspath(__file__))
 LATE_S = 20  # beyond its own deadline, then a client process counts as hung
 EARLY_MS = 100  # before its deadline: the end of a deadline still
@@ -133,10 +134,7 @@ class Worker(threading.Thread):
             self.agent.close()
             self.agent = None
         self.judge_undetermined(op, answer, timeout_ms)
-        completion = self.run_.workload.complete(op, answer)
-        base = self.run_.zero_ns
-        self.run_.history.add(op.op, self.process, answer["t0"] - base, answer["t1"] - base,
-                              completion)
+        completion = self.record(op, answer)
         if completion["type"] == "info":
             self.process += self.run_.options.concurrency
             if self.agent is not None and self.rng.random() < 0.2:
@@ -144,6 +142,17 @@ class Worker(threading.Thread):
                 self.agent = None
         return completion
 
+    def record(self, op, answer):
+        """Into the history, and the completion. What went on side by side in one answer is told
+        of processes of their own."""
+        base = self.run_.zero_ns
+        for part, (asked, completion) in enumerate(self.run_.workload.record(op, answer)):
+            process = self.process
+            if part > 0:
+                process += (PARTS_FIRST + part) * PROCESSES_MAX
+            self.run_.history.add(asked, process, answer["t0"] - base, answer["t1"] - base,
+                                  completion)
+        return completion
 
     def judge_undetermined(self, op, answer, timeout_ms):
         """The library goes on asking until the deadline: before it, nobody may hear that it cannot

@@ -16,8 +16,9 @@ from cluster import BIN, check, main
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
-from harness import history, report  # noqa: E402  pylint: disable=wrong-import-position
+from harness import clients, history, report  # noqa: E402  pylint: disable=wrong-import-position
 from harness import main as main_, run as run_  # noqa: E402  pylint: disable=wrong-import-position
+from harness import workloads  # noqa: E402  pylint: disable=wrong-import-position
 
 SVG = "{http://www.w3.org/2000/svg}"
 TOKEN = re.compile(r'\s*(?:([{}\[\]])|("(?:[^"\\]|\\.)*")|([^\s,{}\[\]"]+)),?')
@@ -314,7 +315,69 @@ def test_one_clock():
     check(abs(run.control.began - run.zero_ns / 1e9) < 1e-6, run.control.began, run.zero_ns)
 
 
+def lists(keys, seen, **more):
+    """A read of lists, and its answer."""
+    asked = workloads.Op({"f": "txn", "value": [["r", k, None] for k in keys]},
+                         {"f": "reads", "value": list(keys)})
+    return asked, {"type": "ok", "value": list(zip(keys, seen)), **more}
+
+
+def appends(keys):
+    """The first element of each list, and the answer."""
+    asked = workloads.Op({"f": "txn", "value": [m for k in keys
+                                                for m in (["r", k, None], ["append", k, 1])]},
+                         {"f": "changes", "value": [["append", k, "1 "] for k in keys]})
+    return asked, {"type": "ok", "value": [None for _ in keys], "version": 7}
+
+
+def told(*done):
+    """The history of (process, operation and answer, begin, end), and its workload."""
+    owner = types.SimpleNamespace(options=types.SimpleNamespace(seed=1), zero_ns=0,
+                                  workload=workloads.Append(None), history=history.History())
+    for process, (asked, answer), begin, end in done:
+        worker = clients.Worker(owner, process, "library")
+        worker.record(asked, {**answer, "t0": begin, "t1": end})
+    return owner.history.events, owner.workload
+
+
+def test_reads_over_several_ranges():
+    """Of a range with the list a, whose leader comes back first, and one with b and c: an
+    append to a has ended before c is read without the element that is appended to b and c, and
+    a read of a and b sees the second append, not the first. At one moment that cannot be; a
+    read over two ranges promises a moment of each. Each must still be a moment of the read."""
+    def events(**more):
+        return told((0, appends("a"), 0, 50), (1, appends("bc"), 0, 70),
+                    (2, lists("ab", (None, "1 "), **more), 40, 80), (3, lists("c", [None]), 60, 65),
+                    *((4 + i, lists(k, ["1 "]), 90, 95) for i, k in enumerate("abc")))
+    check_names("append", events(version=9)[0], {"G2-realtime"})
+    found, workload = events(parted=True)
+    check_names("append", found, None)
+    check([e["value"] for e in found if e["time"] == 80] == [[["r", "a", []]], [["r", "b", [1]]]],
+          found)
+    check(workload.void() is not None and events(version=9)[1].void() is None, "void")
+    for seen, want in ((("1 ", "1 "), None), ((None, "1 "), {"G-single-realtime"}),
+                       (("1 ", None), {"G-single-realtime"}), (("1 ", "2 "), {"from-nowhere"})):
+        late = told((0, appends("ab"), 0, 50), (2, lists("ab", seen, parted=True), 60, 80),
+                    *((4 + i, lists(k, ["1 "]), 90, 95) for i, k in enumerate("ab")))
+        check_names("append", late[0], want)
+
+
+def test_accounts_in_several_ranges():
+    """Their sum proves nothing then: the run is void."""
+    bank = workloads.Bank(None)
+    answer = {"type": "ok", "value": [[a, "100"] for a in bank.accounts()]}
+    done = bank.complete(bank.read(), {**answer, "version": 5})
+    check(done["value"] == [[a, 100] for a in bank.accounts()], done)
+    try:
+        bank.complete(bank.read(), {**answer, "parted": True})
+    except RuntimeError as error:
+        check("several ranges" in str(error), error)
+    else:
+        check(False, "a read of several moments was taken")
+
+
 if __name__ == "__main__":
     main(test_edn, test_edn_of_a_history, test_names_of_anomalies, test_picture_of_a_stale_read,
          test_picture_of_lost_elements, test_words_of_operations, test_picture_of_a_cycle,
-         test_recovery, test_one_clock)
+         test_recovery, test_one_clock, test_reads_over_several_ranges,
+         test_accounts_in_several_ranges)

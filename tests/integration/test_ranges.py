@@ -6,9 +6,10 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 
-from cluster import Cluster, check, main, wait_until
+from cluster import BIN, Cluster, check, main, wait_until
 
 
 def ranges(c):
@@ -34,6 +35,17 @@ def values(c):
     return [json.loads(line) for line in c.ok("export").splitlines()]
 
 
+def read_at_once(c, *keys):
+    """What a client of the fault tests says of a read of several keys."""
+    line = json.dumps({"f": "reads", "value": list(keys), "timeout_ms": 10000}) + "\n"
+    done = subprocess.run([f"{BIN}/jepsen-client", "--endpoints", c.endpoints], input=line,
+                          capture_output=True, text=True, timeout=60, check=True)
+    answer = json.loads(done.stdout)
+    check(answer["type"] == "ok", answer)
+    check([v for _, v in answer["value"]] == [f"value of {int(k[3:])}" for k in keys], answer)
+    return answer
+
+
 def test_by_hand():
     with Cluster() as c:
         fill(c, 2000)
@@ -45,6 +57,10 @@ def test_by_hand():
               found)
         check(found[0]["id"] == first[0]["id"] and len({r["id"] for r in found}) == 3, found)
         check(len(values(c)) == 2000)
+        answer = read_at_once(c, "key00100", "key00700")
+        check(answer.get("parted") is True and "version" not in answer, "two ranges:", answer)
+        answer = read_at_once(c, "key00700", "key00600")
+        check("parted" not in answer and answer["version"] > 0, "one range:", answer)
         why = c.ok("placement", "explain", str(first[0]["id"]))
         check("3 of 3 voters healthy" in why and "replica " in why, why)
         check("is up" in c.ok("placement", "why-not", "1"), "why-not")
