@@ -8,15 +8,19 @@ struct fair_flow {
     struct list items; /* fair_item.in_flow */
     uint32_t count;
     size_t bytes;
-    size_t share; /* bytes that may still go in this round */
-    size_t debt;  /* bytes that have gone too much: of the shares of rounds to come */
+    size_t share;   /* bytes that may still go in this round */
+    size_t debt;    /* bytes that have gone too much: of the shares of rounds to come */
+    bool is_fresh;  /* it is in `fresh` … */
+    bool was_first; /* … and was let go first already */
     struct list in_turns;
 };
 
 /* Apart from the queue: there are many queues that nobody uses. */
 struct fair_rounds {
     struct map flows;  /* id → fair_flow */
-    struct list turns; /* fair_flow.in_turns: the first one's turn is next */
+    struct list fresh; /* fair_flow.in_turns: of those who just came; they go first */
+    struct list turns; /* fair_flow.in_turns: of the others, the first one's turn is next */
+    uint32_t busy;     /* flows that have items */
     struct list spare; /* fair_flow.in_turns: unused ones */
     uint32_t spare_count;
 };
@@ -34,6 +38,7 @@ static struct fair_rounds *rounds_get(struct fair *q)
     struct fair_rounds *rounds = calloc(1, sizeof *rounds);
     if (rounds == NULL)
         return NULL;
+    list_init(&rounds->fresh);
     list_init(&rounds->turns);
     list_init(&rounds->spare);
     map_init(&rounds->flows);
@@ -67,9 +72,9 @@ void fair_item_init(struct fair_item *item)
     list_init(&item->in_flow);
 }
 
-static uint32_t flow_count(const struct fair *q)
+static uint32_t busy_count(const struct fair *q)
 {
-    return q->rounds == NULL ? 0 : q->rounds->flows.count;
+    return q->rounds == NULL ? 0 : q->rounds->busy;
 }
 
 static struct fair_flow *flow_get(const struct fair *q, uint64_t id)
@@ -87,14 +92,14 @@ static struct fair_flow *flow_new(struct fair_rounds *rounds, uint64_t id)
     if (flow == NULL)
         return NULL;
     rounds->spare_count -= link != NULL;
-    *flow = (struct fair_flow){.id = id};
+    *flow = (struct fair_flow){.id = id, .share = FAIR_QUANTUM, .is_fresh = true};
     list_init(&flow->items);
     list_init(&flow->in_turns);
     if (map_put(&rounds->flows, id, flow) != 0) {
         free(flow);
         return NULL;
     }
-    list_push_back(&rounds->turns, &flow->in_turns);
+    list_push_back(&rounds->fresh, &flow->in_turns);
     return flow;
 }
 
@@ -111,6 +116,30 @@ static void flow_end(struct fair_rounds *rounds, struct fair_flow *flow)
     list_push_back(&rounds->spare, &flow->in_turns);
 }
 
+/* Its share of this round is used up: behind the others, and not one of those who just came. */
+static void flow_waits(struct fair_rounds *rounds, struct fair_flow *flow)
+{
+    flow->is_fresh = false;
+    list_remove(&flow->in_turns);
+    list_push_back(&rounds->turns, &flow->in_turns);
+}
+
+/* One whose first item is a large one has to save for it from now on. Where many do who came
+ * together and want as much, they would all have enough in the same round: each begins with
+ * another part of it (multiples of the golden ratio lie evenly), so each round some of them go. */
+static void flow_saves(struct fair_rounds *rounds, struct fair_flow *flow, size_t used)
+{
+    uint32_t part = (uint32_t)flow->id * UINT32_C(0x9e3779b9);
+    size_t saved = (size_t)((uint64_t)MIN(used, (size_t)UINT32_MAX) * part >> 32);
+    flow->share = MAX(flow->share, saved);
+    flow_waits(rounds, flow);
+}
+
+static size_t used_by(const struct fair_item *item)
+{
+    return item->cost + FAIR_OVERHEAD;
+}
+
 /* Of a bound a flow may have as much as is left free by all; what is alone may have it all. */
 static bool has_room(const struct fair *q, const struct fair_flow *flow, size_t cost)
 {
@@ -122,20 +151,25 @@ static bool has_room(const struct fair *q, const struct fair_flow *flow, size_t 
            (flow->count < q->count_max - q->count && flow->bytes + cost <= q->bytes_max - q->bytes);
 }
 
-int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
+/* Behind what its flow has, or in front of it. */
+static int put(struct fair *q, struct fair_item *item, uint64_t id, size_t cost, bool is_first)
 {
-    ASSERT(!fair_item_is_queued(item));
     struct fair_flow *flow = flow_get(q, id);
-    if (!has_room(q, flow, cost))
-        return ERR_BUSY;
+    ASSERT(!fair_item_is_queued(item));
     if (flow == NULL)
         flow = flow_new(rounds_get(q), id);
     if (flow == NULL)
         return ERR_NOMEM;
     item->flow = flow;
     item->cost = cost;
-    list_push_back(&flow->items, &item->in_flow);
-    list_push_back(&q->all, &item->in_all);
+    if (is_first) {
+        list_push_front(&flow->items, &item->in_flow);
+        list_push_front(&q->all, &item->in_all);
+    } else {
+        list_push_back(&flow->items, &item->in_flow);
+        list_push_back(&q->all, &item->in_all);
+    }
+    q->rounds->busy += flow->count == 0;
     flow->count++;
     flow->bytes += cost;
     q->count++;
@@ -143,23 +177,73 @@ int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
     return 0;
 }
 
+int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
+{
+    if (!has_room(q, flow_get(q, id), cost))
+        return ERR_BUSY;
+    return put(q, item, id, cost, false);
+}
+
+int fair_put_back(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
+{
+    int rv = put(q, item, id, cost, true);
+    if (rv == 0 && item->flow->share < used_by(item) && item->flow->count == 1)
+        flow_saves(q->rounds, item->flow, used_by(item));
+    return rv;
+}
+
 struct fair_item *fair_peek(struct fair *q)
 {
     if (q->count == 0)
         return NULL;
     for (;;) {
-        struct fair_flow *flow = list_first(&q->rounds->turns, struct fair_flow, in_turns);
+        struct fair_rounds *rounds = q->rounds;
+        bool is_fresh = !list_is_empty(&rounds->fresh);
+        struct fair_flow *flow =
+            list_first(is_fresh ? &rounds->fresh : &rounds->turns, struct fair_flow, in_turns);
+        if (flow->count == 0) { /* it was first, and has not come back until its turn */
+            flow_end(rounds, flow);
+            continue;
+        }
         struct fair_item *item = list_first(&flow->items, struct fair_item, in_flow);
-        if (flow->share >= item->cost + FAIR_OVERHEAD || flow_count(q) == 1)
+        if (flow->share >= used_by(item) || busy_count(q) == 1) {
+            flow->was_first |= is_fresh;
             return item;
+        }
+        if (is_fresh) {
+            flow_saves(rounds, flow, used_by(item));
+            continue;
+        }
         size_t paid = MIN(flow->debt, (size_t)FAIR_QUANTUM);
         flow->debt -= paid;
         flow->share += FAIR_QUANTUM - paid;
-        if (flow->share >= item->cost + FAIR_OVERHEAD)
+        if (flow->share >= used_by(item))
             return item;
-        list_remove(&flow->in_turns);
-        list_push_back(&q->rounds->turns, &flow->in_turns);
+        flow_waits(rounds, flow);
     }
+}
+
+/* What is known of flows without items is who had his turn before others; there are none. */
+static void forget_all(struct fair_rounds *rounds)
+{
+    while (!list_is_empty(&rounds->fresh))
+        flow_end(rounds, list_first(&rounds->fresh, struct fair_flow, in_turns));
+    while (!list_is_empty(&rounds->turns))
+        flow_end(rounds, list_first(&rounds->turns, struct fair_flow, in_turns));
+}
+
+/* Is it to wait for its next round, or did it end? */
+static void flow_after(struct fair *q, struct fair_flow *flow)
+{
+    struct fair_rounds *rounds = q->rounds;
+    if (q->count == 0)
+        forget_all(rounds);
+    else if (flow->count == 0 && flow->is_fresh && flow->was_first)
+        flow_waits(rounds, flow); /* who came back now would be first again */
+    else if (flow->count == 0)
+        flow_end(rounds, flow);
+    else if (flow->share < used_by(list_first(&flow->items, struct fair_item, in_flow)))
+        flow_waits(rounds, flow);
 }
 
 void fair_remove(struct fair *q, struct fair_item *item)
@@ -168,8 +252,7 @@ void fair_remove(struct fair *q, struct fair_item *item)
     ASSERT(fair_item_is_queued(item));
     ASSERT(q->count > 0 && flow->count > 0);
     ASSERT(q->bytes >= item->cost && flow->bytes >= item->cost);
-    size_t used = item->cost + FAIR_OVERHEAD;
-    flow->share -= MIN(flow->share, used);
+    flow->share -= MIN(flow->share, used_by(item));
     list_remove(&item->in_flow);
     list_remove(&item->in_all);
     item->flow = NULL;
@@ -177,26 +260,27 @@ void fair_remove(struct fair *q, struct fair_item *item)
     flow->bytes -= item->cost;
     q->count--;
     q->bytes -= item->cost;
-    if (flow->count == 0) {
-        flow_end(q->rounds, flow);
-        return;
-    }
-    const struct fair_item *next = list_first(&flow->items, struct fair_item, in_flow);
-    if (flow->share < next->cost + FAIR_OVERHEAD) { /* its round is over */
-        list_remove(&flow->in_turns);
-        list_push_back(&q->rounds->turns, &flow->in_turns);
-    }
+    q->rounds->busy -= flow->count == 0;
+    flow_after(q, flow);
 }
 
 bool fair_next_flow(const struct fair *q, uint32_t *cursor, uint64_t *ret_id)
 {
-    return q->rounds != NULL && map_next(&q->rounds->flows, cursor, ret_id) != NULL;
+    const struct fair_flow *flow;
+    if (q->rounds == NULL)
+        return false;
+    do {
+        flow = map_next(&q->rounds->flows, cursor, ret_id);
+    } while (flow != NULL && flow->count == 0);
+    return flow != NULL;
 }
 
 struct fair_item *fair_first(const struct fair *q, uint64_t id)
 {
     const struct fair_flow *flow = flow_get(q, id);
-    return flow == NULL ? NULL : list_first(&flow->items, struct fair_item, in_flow);
+    if (flow == NULL || flow->count == 0)
+        return NULL;
+    return list_first(&flow->items, struct fair_item, in_flow);
 }
 
 void fair_charge(struct fair *q, uint64_t id, size_t cost)
@@ -207,24 +291,32 @@ void fair_charge(struct fair *q, uint64_t id, size_t cost)
     size_t used = MIN(flow->share, cost);
     flow->share -= used;
     flow->debt += cost - used;
-    const struct fair_item *next = list_first(&flow->items, struct fair_item, in_flow);
-    if (flow->share < next->cost + FAIR_OVERHEAD) {
-        list_remove(&flow->in_turns);
-        list_push_back(&q->rounds->turns, &flow->in_turns);
-    }
+    if (flow->count > 0)
+        flow_after(q, flow);
 }
 
 uint32_t fair_ahead(const struct fair *q, uint64_t id)
 {
     const struct fair_flow *flow = flow_get(q, id);
     uint64_t own = flow == NULL ? 0 : flow->count;
-    uint64_t flows = flow_count(q) + (flow == NULL);
+    uint64_t flows = busy_count(q) + (own == 0);
     return (uint32_t)MIN((uint64_t)q->count, (own + 1) * flows);
+}
+
+static uint32_t check_list(const struct list *flows, bool is_fresh)
+{
+    uint32_t count = 0;
+    for (const struct list *it = flows->next; it != flows; it = it->next, count++) {
+        const struct fair_flow *flow = container_of(it, struct fair_flow, in_turns);
+        ASSERT(flow->is_fresh == is_fresh);
+        ASSERT(!is_fresh || flow->count > 0);
+    }
+    return count;
 }
 
 void fair_check(const struct fair *q)
 {
-    uint32_t cursor = 0, count = 0, turns = 0;
+    uint32_t cursor = 0, count = 0, busy = 0;
     uint64_t id;
     size_t bytes = 0;
     const struct fair_flow *flow;
@@ -239,13 +331,14 @@ void fair_check(const struct fair *q)
             own++;
             own_bytes += container_of(it, struct fair_item, in_flow)->cost;
         }
-        ASSERT(own > 0 && own == flow->count && id == flow->id);
-        ASSERT(own_bytes == flow->bytes);
+        ASSERT(own == flow->count && own_bytes == flow->bytes && id == flow->id);
+        ASSERT(own > 0 || flow->was_first);
+        busy += own > 0;
         count += own;
         bytes += own_bytes;
     }
-    for (const struct list *it = q->rounds->turns.next; it != &q->rounds->turns; it = it->next)
-        turns++;
-    ASSERT(count == q->count && bytes == q->bytes);
-    ASSERT(turns == flow_count(q));
+    ASSERT(count == q->count && bytes == q->bytes && busy == q->rounds->busy);
+    ASSERT(count > 0 || q->rounds->flows.count == 0);
+    ASSERT(check_list(&q->rounds->fresh, true) + check_list(&q->rounds->turns, false) ==
+           q->rounds->flows.count);
 }

@@ -7,6 +7,12 @@
  *
  *   push(a1 a2 a3 a4, b1, c1)  ─▶  a1 b1 c1 a2 a3 a4
  *
+ * Who just came goes before those who had their share already, as far as his own first share
+ * goes (FQ-CoDel, RFC 8290): a little request does not wait for a round of many that want much.
+ * That he had, is known until his turn among the others comes: who comes back sooner is one
+ * of them, so they are not kept waiting by many who come with little again and again. Those
+ * that have to save for what they want do not all have it in the same round.
+ *
  * A flow takes no more room than it leaves: so one that floods an empty queue gets half of
  * it, the next a quarter …, and whoever comes with little finds room (Choudhury and Hahne,
  * 1998).
@@ -17,7 +23,8 @@
  * Errors     fair_push(): ERR_BUSY at a bound, ERR_NOMEM; the item is not in it then.
  * Invariants (F1) within a flow items go in the order in which they came.
  *            (F2) counts and bytes are those of the items in it, of each flow and in all.
- *            (F3) a flow is known exactly while it has items.
+ *            (F3) a flow is known while it has items; one that went first, until its turn
+ *            among the others, or until nothing is queued.
  * Limits     count_max items, bytes_max bytes of them; what comes alone fits always.
  */
 #ifndef STORE_FAIR_H_
@@ -68,6 +75,10 @@ static inline bool fair_item_is_queued(const struct fair_item *item)
 /* Queue it behind what the flow `id` has. */
 int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost);
 
+/* It was taken, and is not to go yet: it turned out that it will cost so much. It is the first of
+ * its flow again. There is room for it, as it was there before; ERR_NOMEM. */
+int fair_put_back(struct fair *q, struct fair_item *item, uint64_t id, size_t cost);
+
 /* Whose turn it is, without taking it; NULL: it is empty. */
 struct fair_item *fair_peek(struct fair *q);
 
@@ -81,8 +92,8 @@ bool fair_next_flow(const struct fair *q, uint32_t *cursor, uint64_t *ret_id);
 /* The first item of a flow, whoever's turn it is; NULL: it has none. */
 struct fair_item *fair_first(const struct fair *q, uint64_t id);
 
-/* What a flow's items turned out to cost beyond what was said of them: its next turns pay for it.
- * One that has no items is owed nothing. */
+/* What a flow's items turned out to cost beyond what was said of them: its next turns pay for it,
+ * if it is known still. */
 void fair_charge(struct fair *q, uint64_t id, size_t cost);
 
 /* How many will go before one that is pushed for `id` now. */

@@ -114,6 +114,127 @@ static void test_cost_in_hindsight(void **state)
     empty(&q);
 }
 
+/* ---- many who want much ----------------------------------------------------------------- */
+
+enum { HEAVY = 500, HEAVY_EACH = 4, LARGE = 256 << 10, SMALL = 100, LIGHT = 10000 };
+
+static struct item *item_of(struct fair_item *link)
+{
+    return container_of(link, struct item, link);
+}
+
+static bool is_large(const struct item *it)
+{
+    return it->flow < HEAVY;
+}
+
+/* As reads go: what they will cost is not known before their turn, and those that turn out to be
+ * large wait for another one. Returns who went, and adds what he got. */
+static struct item *serve(struct fair *q, size_t *bytes)
+{
+    for (;;) {
+        struct fair_item *link = fair_peek(q);
+        struct item *it = item_of(link);
+        fair_remove(q, link);
+        if (!is_large(it) || link->cost > 0 || q->count == 0) {
+            size_t got = is_large(it) ? LARGE : SMALL;
+            fair_charge(q, it->flow, got - MIN(got, link->cost));
+            *bytes += got;
+            return it;
+        }
+        assert_int_equal(fair_put_back(q, link, it->flow, LARGE), 0);
+        assert_int_equal(link->cost, LARGE);
+        fair_check(q);
+    }
+}
+
+static void push_heavy(struct fair *q)
+{
+    for (uint32_t i = 0; i < HEAVY * HEAVY_EACH; i++)
+        assert_int_equal(push(q, i % HEAVY, i / HEAVY, 0), 0);
+}
+
+/* Of 500 who ask for large values at once, hardly one is served before one who comes with little,
+ * whenever he comes: not one of each, of whom nobody knew what he would ask for. */
+static void test_little_before_much(void **state)
+{
+    struct fair q;
+    uint32_t got[HEAVY] = {0};
+    uint32_t heavy = 0, light = 0;
+    (void)state;
+    begin(&q, UINT32_MAX, SIZE_MAX);
+    push_heavy(&q);
+    while (heavy < HEAVY * HEAVY_EACH) {
+        size_t ahead = 0, bytes = 0;
+        const struct item *it = NULL;
+        if (light < ITEMS - HEAVY * HEAVY_EACH) {
+            assert_int_equal(push(&q, LIGHT + light++, 0, 0), 0);
+            do {
+                ahead = bytes;
+                it = serve(&q, &bytes);
+                heavy += is_large(it);
+                assert_true(!is_large(it) || it->number == got[it->flow]++);
+            } while (is_large(it));
+            assert_int_equal(ahead, 0);
+        }
+        it = serve(&q, &bytes);
+        assert_true(is_large(it));
+        assert_int_equal(it->number, got[it->flow]++);
+        heavy++;
+    }
+    assert_int_equal(q.count, 0);
+    empty(&q);
+}
+
+/* One who always has something waiting is no newcomer. He gets his part, and in between waits for
+ * a part of a round of the others, never until each of them had a large one. */
+static void test_they_do_not_go_all_at_once(void **state)
+{
+    struct fair q;
+    size_t waited = 0, most = 0;
+    uint32_t heavy = 0;
+    (void)state;
+    begin(&q, UINT32_MAX, SIZE_MAX);
+    push_heavy(&q);
+    for (uint32_t i = 0; i < 100; i++)
+        push(&q, LIGHT, i, 0);
+    while (heavy < HEAVY * (HEAVY_EACH - 1)) {
+        size_t bytes = 0;
+        struct item *it = serve(&q, &bytes);
+        heavy += is_large(it);
+        waited = is_large(it) ? waited + bytes : 0;
+        most = MAX(most, waited);
+        if (!is_large(it))
+            assert_int_equal(fair_push(&q, &it->link, LIGHT, 0), 0);
+    }
+    assert_in_range(most, LARGE, (size_t)LARGE * HEAVY / 8);
+    empty(&q);
+}
+
+/* Those who come with little again and again, as soon as they are answered, are shared with like
+ * others: those who want much get as many bytes as each of them. */
+static void test_little_starves_nobody(void **state)
+{
+    enum { MANY = 400, ROUNDS = 400000 };
+    struct fair q;
+    size_t small = 0, large = 0;
+    (void)state;
+    begin(&q, UINT32_MAX, SIZE_MAX);
+    for (uint32_t i = 0; i < MANY; i++)
+        push(&q, LIGHT + i, 0, 0);
+    for (uint32_t i = 0; i < 100; i++)
+        push(&q, i % 2, i / 2, 0);
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        size_t bytes = 0;
+        struct item *it = serve(&q, &bytes);
+        *(is_large(it) ? &large : &small) += bytes + FAIR_OVERHEAD;
+        assert_int_equal(fair_push(&q, &it->link, it->flow, 0), 0);
+    }
+    fair_check(&q);
+    assert_in_range(large / 2, small / MANY, (size_t)FAIR_QUANTUM * ROUNDS / MANY * 2);
+    empty(&q);
+}
+
 /* One that floods gets half of the queue; then there is room for others, and less for it. */
 static void test_nobody_takes_all_the_room(void **state)
 {
@@ -245,6 +366,9 @@ int main(void)
         cmocka_unit_test(test_flood_waits_behind_itself),
         cmocka_unit_test(test_bytes_are_shared),
         cmocka_unit_test(test_cost_in_hindsight),
+        cmocka_unit_test(test_little_before_much),
+        cmocka_unit_test(test_they_do_not_go_all_at_once),
+        cmocka_unit_test(test_little_starves_nobody),
         cmocka_unit_test(test_nobody_takes_all_the_room),
         cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_trim),
