@@ -80,6 +80,30 @@ static void add_failed_row(struct range_read *read, int status)
     read->row_count++;
 }
 
+bool read_is_too_long(const struct range_read *read, size_t more, unsigned flags)
+{
+    return (flags & LSM_READ_NO_IO) != 0 && read->loop_bytes != 0 &&
+           more > read->loop_bytes - MIN(read->bytes, read->loop_bytes);
+}
+
+/* What becomes of a value that is there. */
+static int add_value(struct range_read *read, const struct lsm_value *value, unsigned flags)
+{
+    if (value->data.len > RANGE_MULTI_GET_MAX - MIN(read->bytes, RANGE_MULTI_GET_MAX)) {
+        add_failed_row(read, ERR_TOO_LARGE);
+        return 0;
+    }
+    bool is_too_long = read_is_too_long(read, value->data.len, flags);
+    if (is_too_long && read->kind == RANGE_READ_MULTI_GET)
+        return ERR_WOULD_BLOCK;
+    if (is_too_long) {
+        read->value_bytes = value->data.len;
+        return ERR_BUSY;
+    }
+    read_add_row(read, slice_of(NULL, 0), value->data, value->version, value->expiry_ms);
+    return 0;
+}
+
 static int get_key(struct range_read *read, struct slice key, unsigned flags)
 {
     uint8_t raw[RANGE_KEY_MAX];
@@ -94,14 +118,10 @@ static int get_key(struct range_read *read, struct slice key, unsigned flags)
         rv = read_judge(read, value.expiry_ms, &is_visible);
     else if (rv == ERR_NOT_FOUND)
         rv = 0;
-    if (rv == 0) {
-        if (!is_visible)
-            add_failed_row(read, ERR_NOT_FOUND);
-        else if (value.data.len > RANGE_MULTI_GET_MAX - MIN(read->bytes, RANGE_MULTI_GET_MAX))
-            add_failed_row(read, ERR_TOO_LARGE);
-        else
-            read_add_row(read, slice_of(NULL, 0), value.data, value.version, value.expiry_ms);
-    }
+    if (rv == 0 && is_visible)
+        rv = add_value(read, &value, flags);
+    else if (rv == 0)
+        add_failed_row(read, ERR_NOT_FOUND);
     lsm_value_fini(&value);
     return rv;
 }
@@ -181,6 +201,7 @@ static void read_reset(struct range_read *read)
     read->is_range_end = false;
     read->is_cut = false;
     read->needs_stamp = false;
+    read->value_bytes = 0;
     read->err.code = 0;
     read->err.msg[0] = 0;
     read->steps = 0;

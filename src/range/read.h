@@ -23,13 +23,15 @@
  *            of a record that would be returned: propose an entry without commands
  *            (its stamp at least now_ms), apply it, and start again with the same
  *            now_ms.
+ *            ERR_BUSY with value_bytes, from the start of a GET alone: its value has so many,
+ *            more than loop_bytes, and was not copied. Start it again without.
  * Invariants (V1) all rows are of one version: that in `version`.
  *            (V2) an expired record is never returned; expiry is judged by range
  *            time when the read started, for an older version by the time of that
  *            version.
  *            (V3) the safe point was at or below the version when the view was taken.
  * Limits     RANGE_PAGE_MAX bytes of keys and values in a page (one row at least);
- *            RANGE_INLINE_MAX rows on the loop, what is longer goes to the lane;
+ *            RANGE_INLINE_MAX rows and loop_bytes on the loop, what is longer goes to the lane;
  *            RANGE_STEPS_MAX records looked at for one page.
  */
 #ifndef RANGE_READ_H_
@@ -72,6 +74,7 @@ struct range_read {
     bool is_keys_only;
     uint32_t limit_keys;  /* 0: RANGE_SCAN_KEYS_MAX */
     uint32_t limit_bytes; /* 0: RANGE_PAGE_MAX */
+    size_t loop_bytes;    /* of keys and values copied on the loop, at most; 0: any */
     range_read_cb cb;
 
     /* out, once it is over with status 0 */
@@ -82,6 +85,7 @@ struct range_read {
     bool is_range_end;  /* … unless this: what follows is another range's */
     struct buf cursor;  /* the next page's start, or its end if reverse */
     bool needs_stamp;   /* with ERR_STATE */
+    size_t value_bytes; /* with ERR_BUSY */
     struct err err;     /* what failed */
 
     /* private */

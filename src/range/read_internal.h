@@ -15,6 +15,9 @@ int read_judge(struct range_read *read, uint64_t expiry_ms, bool *ret_is_visible
 void read_add_row(struct range_read *read, struct slice key, struct slice value, uint64_t version,
                   uint64_t expiry_ms);
 
+/* Would `more` bytes of keys and values be too many to be copied here, on the loop? */
+bool read_is_too_long(const struct range_read *read, size_t more, unsigned flags);
+
 /* Bounds on disk from the bounds asked for. ERR_INVALID, ERR_RANGE_CHANGED, ERR_NOMEM. */
 int read_scan_begin(const struct range *range, struct range_read *read);
 

@@ -130,9 +130,13 @@ static int scan_record(struct range_read *read, const struct lsm_iter *iter)
     return read->lower.failed || read->upper.failed ? ERR_NOMEM : 0;
 }
 
-static bool is_long(const struct range_read *read)
+static bool is_long(const struct range_read *read, const struct lsm_iter *iter, unsigned flags)
 {
-    return read->row_count >= RANGE_INLINE_MAX || read->steps >= INLINE_STEPS_MAX;
+    size_t value_len = read->is_keys_only ? 0 : lsm_iter_value(iter).len;
+    if ((flags & LSM_READ_NO_IO) == 0)
+        return false;
+    return read->row_count >= RANGE_INLINE_MAX || read->steps >= INLINE_STEPS_MAX ||
+           read_is_too_long(read, lsm_iter_key(iter).len + value_len, flags);
 }
 
 int read_scan(struct range_read *read, unsigned flags)
@@ -148,7 +152,7 @@ int read_scan(struct range_read *read, unsigned flags)
             end_page(read, iter);
             break;
         }
-        if ((flags & LSM_READ_NO_IO) != 0 && is_long(read))
+        if (is_long(read, iter, flags))
             rv = ERR_WOULD_BLOCK;
         else
             rv = scan_record(read, iter);

@@ -73,6 +73,61 @@ static void test_multi_get(void **state)
     world_close(&w);
 }
 
+/* With a bound for what is copied on the loop: a get says what it would take and has read nothing;
+ * what has many rows goes on in the background, where it was. */
+static void test_bound_of_the_loop(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    struct buf keys;
+    struct row row;
+    world_open(&w, &(struct world_options){.seed = 1});
+    world_put(&w, T0, "a", "123456789", 0);
+    world_put(&w, T0, "b", "123456789", 0);
+    world_put(&w, T0, "c", "123456789", 0);
+    range_read_init(&read);
+    read.kind = RANGE_READ_GET;
+    read.key = slice_str("a");
+    read.loop_bytes = 8;
+    assert_int_equal(world_read(&w, &read), ERR_BUSY);
+    assert_int_equal(read.value_bytes, 9);
+    assert_int_equal(read.row_count + w.slow_reads, 0);
+    read.loop_bytes = 9;
+    assert_int_equal(world_read(&w, &read), 0);
+    assert_int_equal(read.row_count, 1);
+    assert_int_equal(read.value_bytes + w.slow_reads, 0);
+    range_read_fini(&read);
+
+    buf_init(&keys, 100);
+    for (char c = 'a'; c <= 'c'; c++)
+        request_key_append(&keys, slice_of(&c, 1));
+    for (int kind = RANGE_READ_MULTI_GET; kind <= RANGE_READ_SCAN; kind++) {
+        static const size_t bounds[] = {1, 60, 1000}; /* none, one, all of them on the loop */
+        for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
+            range_read_init(&read);
+            read.kind = (enum range_read_kind)kind;
+            read.keys = (struct pack_list){.count = 3, .raw = buf_slice(&keys)};
+            read.loop_bytes = bounds[i];
+            w.slow_reads = 0;
+            assert_int_equal(world_read(&w, &read), 0);
+            assert_int_equal(w.slow_reads, i < 2);
+            assert_int_equal(read.row_count, 3);
+            struct unpack rows = unpack_of(buf_slice(&read.rows));
+            for (char c = 'a'; c <= 'c'; c++) {
+                row_next(&rows, &row);
+                assert_int_equal(row.status, 0);
+                assert_true(slice_equal(row.value, slice_str("123456789")));
+                assert_true(kind == RANGE_READ_MULTI_GET || slice_equal(row.key, slice_of(&c, 1)));
+            }
+            assert_int_equal(unpack_finish(&rows, "rows", NULL), 0);
+            range_read_fini(&read);
+        }
+    }
+    buf_fini(&keys);
+    world_close(&w);
+}
+
 /* A leader whose clock has passed an expiry that range time has not. */
 static void test_needs_stamp(void **state)
 {
@@ -309,6 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_multi_get),
+        cmocka_unit_test(test_bound_of_the_loop),
         cmocka_unit_test(test_needs_stamp),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_scan_refusals),
