@@ -27,11 +27,12 @@
 #include "store/watch.h"
 
 enum {
-    READ_ROUND_BYTES = 256 << 10, /* of answers in a round of a turn, which has a few of them */
-    READ_CHOKED_BYTES = 1 << 20,  /* that wait for a client, and its reads wait too … */
-    READ_CHOKED_US = 20 * 1000,   /* … for so long, before it is looked at again */
-    READ_CHOKED_LOOK = 64,        /* clients that are let go on at a time */
-    READ_EXPIRE_US = 100 * 1000,  /* between two looks through all that wait for their turn */
+    READ_ROUND_BYTES = 256 << 10,    /* of answers in a round of a turn, which has a few of them */
+    READ_FIRST_BYTES = FAIR_QUANTUM, /* of one of which nobody knows yet what it will cost */
+    READ_CHOKED_BYTES = 1 << 20,     /* that wait for a client, and its reads wait too … */
+    READ_CHOKED_US = 20 * 1000,      /* … for so long, before it is looked at again */
+    READ_CHOKED_LOOK = 64,           /* clients that are let go on at a time */
+    READ_EXPIRE_US = 100 * 1000,     /* between two looks through all that wait for their turn */
     READ_TEXT_MAX = 96,
 };
 
@@ -76,8 +77,9 @@ static void read_finish(struct read_op *op, int status, const char *text)
         service_answer_read(r->store, &op->to, op->request.kind, &op->read);
     else
         service_answer_status(r->store, &op->to, status, text);
-    if (r->backlog.count > 0)
-        fair_charge(&r->backlog, op->to.client, r->store->answered_bytes - before);
+    uint64_t bytes = r->store->answered_bytes - before;
+    if (r->backlog.count > 0) /* what was known of it before is paid */
+        fair_charge(&r->backlog, op->to.client, bytes - MIN(bytes, op->in_backlog.cost));
     read_op_free(op);
 }
 
@@ -154,6 +156,31 @@ static void on_range_read(struct range_read *read, int status)
     read_ended(op, status);
 }
 
+static void push_to(struct fair *q, struct read_op *op);
+static void put_off(struct replica *r);
+
+/* It is larger than it may be without those who wait being asked: now that it is known how large,
+ * it waits for its turn among them. */
+static void put_back(struct read_op *op)
+{
+    struct replica *r = op->replica;
+    size_t cost = op->read.value_bytes;
+    ASSERT(cost > READ_FIRST_BYTES);
+    if (fair_put_back(&r->backlog, &op->in_backlog, op->to.client, cost) != 0)
+        read_finish(op, ERR_BUSY, "memory is short");
+    put_off(r);
+    replica_wake(r);
+}
+
+/* Copied on the loop while others wait is what is known to be their turn, and little. */
+static void bound_read(struct read_op *op)
+{
+    const struct replica *r = op->replica;
+    bool others_wait = r->backlog.count > 0 || !list_is_empty(&r->ready_reads);
+    bool is_priced = op->in_backlog.cost > 0;
+    op->read.loop_bytes = others_wait && !is_priced ? READ_FIRST_BYTES : 0;
+}
+
 /* Leadership is confirmed and apply has caught up: read the engine. */
 static void read_begin(struct read_op *op)
 {
@@ -182,12 +209,14 @@ static void read_begin(struct read_op *op)
         read_finish(op, 0, NULL);
         return;
     }
+    bound_read(op);
     int rv = range_read_start(r->range, &op->read);
-    if (rv == ERR_WOULD_BLOCK) {
+    if (rv == ERR_WOULD_BLOCK)
         list_push_back(&r->reading, &op->in_reads);
-        return;
-    }
-    read_ended(op, rv);
+    else if (rv == ERR_BUSY)
+        put_back(op);
+    else
+        read_ended(op, rv);
 }
 
 static void batch_free(struct read_batch *batch)
@@ -435,7 +464,8 @@ void replica_read(struct replica *r, struct read_op *op)
     if (how->consistency == READ_STALE && age_us(r) / 1000 >= how->max_age_ms / 2)
         refresh(r);
     list_push_back(&r->ready_reads, &op->in_reads);
-    serve_ready(r);
+    if (r->backlog.count == 0) /* else it waits for the rounds of the turn, with the others */
+        serve_ready(r);
     if (replica_has_open_reads(r)) /* a replica that sleeps looks at none */
         replica_wake(r);
 }

@@ -3,6 +3,7 @@
  * Admission on a whole store: one client floods, another asks for little.
  */
 #include "base/rng.h"
+#include "net/net_client.h"
 #include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
@@ -321,6 +322,96 @@ static void test_who_reads_nothing(void **state)
     rig_close(&rig);
 }
 
+/* Sees how much had been answered, to whomever, when `client` got his, and whether all requests
+ * were there before anything was. */
+struct onlooker {
+    const struct store *store;
+    uint64_t client;
+    uint32_t count;         /* requests */
+    uint64_t before, ahead; /* bytes answered */
+    bool is_answered;
+    bool came_in_one_turn;
+};
+
+static void look_on(void *data, const struct sim_trace_event *event)
+{
+    struct onlooker *o = data;
+    if (event->kind != SIM_EVENT_TASK || o->store == NULL)
+        return;
+    o->came_in_one_turn |=
+        o->store->admit.held_count == o->count && o->store->answered_bytes == o->before;
+    if (o->is_answered || net_client_pending(o->store->net, o->client) == 0)
+        return;
+    o->is_answered = true;
+    o->ahead = o->store->answered_bytes - o->before;
+}
+
+/* Which client is it that asks for something and is the only one who does? */
+static uint64_t only_client(const struct store *store)
+{
+    const struct map *holders = &store->admit.holders;
+    uint64_t client = 0, found = 0;
+    uint32_t cursor = 0;
+    while (map_next(holders, &cursor, &client) != NULL)
+        found = client;
+    assert_int_equal(holders->count, 1);
+    return found;
+}
+
+/* Many who come in one turn, and want much: one who wants little does not wait for a first
+ * answer to each of them. */
+static void test_little_before_large(void **state)
+{
+    enum { HEAVY_FROM = 1, HEAVY_TO = 5, EACH = 4, ALL = 4 * EACH, QUANTUM_US = 10000 };
+    static char value[LARGE + 1];
+    struct rig_answer *much[ALL];
+    struct onlooker onlooker = {.count = ALL + 1};
+    uint32_t rounds = 0;
+    struct rig rig;
+    struct rng rng;
+    (void)state;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < LARGE; i++)
+        value[i] = (char)(1 + rng_below(&rng, 255));
+    rig_open(&rig, 1);
+    size_t leader = start(&rig);
+    struct rig_answer *large = rig_put(&rig, leader, "large", value, 5000);
+    struct rig_answer *small = rig_put(&rig, leader, "small", "v", 5000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_true(large->status == 0 && small->status == 0);
+    onlooker.client = only_client(rig.stores[leader]);
+    for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
+        rig_connect_too(&rig, c, leader);
+    rig_run(&rig, 20 * RIG_MS);
+    struct sim_options options = *sim_get_options(rig.sim);
+    options.quantum_us = QUANTUM_US; /* now and then all arrives in one turn */
+    options.data = &onlooker;
+    options.trace = look_on;
+    sim_set_options(rig.sim, &options);
+    for (int tries = 0; tries < 100; tries++) {
+        size_t count = 0;
+        for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
+            for (size_t i = 0; i < EACH; i++)
+                much[count++] = rig_get(&rig, c, "large", 5000);
+        small = rig_get(&rig, leader, "small", 5000);
+        onlooker.store = rig.stores[leader];
+        onlooker.before = onlooker.store->answered_bytes;
+        onlooker.is_answered = onlooker.came_in_one_turn = false;
+        rig_run(&rig, 500 * RIG_MS);
+        assert_int_equal(small->count + small->status, 1);
+        assert_int_equal(done(much, ALL), ALL);
+        assert_true(onlooker.is_answered);
+        if (!onlooker.came_in_one_turn)
+            continue;
+        rounds++;
+        /* a round that had begun, and itself */ assert_in_range(onlooker.ahead, 1,
+                                                                 2 * LARGE + LARGE / 2);
+    }
+    print_message("%u rounds\n", rounds);
+    assert_in_range(rounds, 3, 100);
+    rig_close(&rig);
+}
+
 /* What an owner must hear as an error when it is opened. */
 static void test_bad_option(void **state)
 {
@@ -348,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_one_was_slow),
         cmocka_unit_test(test_idle_is_no_work),
         cmocka_unit_test(test_who_reads_nothing),
+        cmocka_unit_test(test_little_before_large),
         cmocka_unit_test(test_bad_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
