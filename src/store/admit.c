@@ -146,6 +146,15 @@ void admit_take_up(struct store *store, struct answer_to *to)
     set_aside(store, to, false);
 }
 
+bool admit_has_room_aside(const struct store *store, const struct answer_to *to)
+{
+    const struct admit *a = &store->admit;
+    const struct holder *h = map_get(&a->holders, to->client);
+    uint32_t count_max = MAX(a->held_max / ADMIT_ASIDE_PART, UINT32_C(1));
+    return h == NULL || to->held_bytes == 0 ||
+           (a->aside < count_max && h->aside < count_max - a->aside);
+}
+
 static void let_go(struct admit *a, const struct answer_to *to)
 {
     struct holder *h = map_get(&a->holders, to->client);

@@ -25,7 +25,8 @@
  *            (D2) what waits in line is held. (D3) what is aside is held, and in no line.
  * Limits     store options requests_held_max and requests_bytes_max in all; of what is free
  *            one connection takes no more than it leaves, and the last quarter is for those
- *            that hold little: however many there are that flood, they do not fill it all.
+ *            that hold little: however many there are that flood, they do not fill it all. A
+ *            quarter of the requests may be aside.
  */
 #ifndef STORE_ADMIT_H_
 #define STORE_ADMIT_H_
@@ -41,6 +42,7 @@ struct answer_to;
 enum {
     ADMIT_TURN_MAX = 256,      /* requests served before others are looked at again */
     ADMIT_MODEST = 4,          /* who holds fewer has room kept for him */
+    ADMIT_ASIDE_PART = 4,      /* of all may be aside, one in so many */
     ADMIT_HINT_MS_MAX = 2000,  /* nobody is told to wait longer: much may change */
     ADMIT_EARLY_AHEAD_MIN = 64 /* fewer ahead of it, and nobody is refused for his deadline */
 };
@@ -84,6 +86,11 @@ void admit_answered(struct store *store, const struct answer_to *to);
  * room, but nobody waits for it, and the time until it is taken up again is not the store's. */
 void admit_set_aside(struct store *store, struct answer_to *to);
 void admit_take_up(struct store *store, struct answer_to *to);
+
+/* Is there room for it among those that are aside? Of that, too, a client takes no more than it
+ * leaves. Where there is none it is better refused: those who never read would keep all others who
+ * ask for several things at a time from what they wait for. */
+bool admit_has_room_aside(const struct store *store, const struct answer_to *to);
 
 /* Is it of a client that holds little (this request counts), so that room is kept for it? */
 bool admit_is_modest(const struct store *store, const struct answer_to *to);

@@ -251,11 +251,14 @@ static struct read_op *of_backlog(struct fair_item *item)
 static void push_to(struct fair *q, struct read_op *op)
 {
     struct replica *r = op->replica;
+    bool has_room = q != &r->choked || admit_has_room_aside(r->store, &op->to);
     if (q == &r->choked)
         admit_set_aside(r->store, &op->to);
     else
         admit_take_up(r->store, &op->to);
-    if (fair_push(q, &op->in_backlog, op->to.client, 0) != 0)
+    if (!has_room)
+        read_finish(op, ERR_BUSY, "its client does not read what it was told");
+    else if (fair_push(q, &op->in_backlog, op->to.client, 0) != 0)
         read_finish(op, ERR_BUSY, "memory is short");
 }
 

@@ -412,6 +412,48 @@ static void test_little_before_large(void **state)
     rig_close(&rig);
 }
 
+/* However many of them there are, there is room for those who read and have many under way. */
+static void test_room_beside_those_who_read_nothing(void **state)
+{
+    enum { STUCK_FROM = 1, STUCK_TO = 5, UNREAD = 100, HELD = 64, SEVERAL = 24 };
+    static char value[LARGE + 1];
+    struct rig_answer *unread[UNREAD], *several[SEVERAL];
+    struct rig rig;
+    struct rng rng;
+    (void)state;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < LARGE; i++)
+        value[i] = (char)(1 + rng_below(&rng, 255));
+    rig_open(&rig, 1);
+    rig.options.requests_held_max = HELD;
+    size_t leader = start(&rig);
+    const struct admit *a = &rig.stores[leader]->admit;
+    struct rig_answer *large = rig_put(&rig, leader, "large", value, 5000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_true(large->count == 1 && large->status == 0);
+    for (size_t c = STUCK_FROM; c < STUCK_TO; c++) {
+        rig_connect_too(&rig, c, leader);
+        rig_run(&rig, 20 * RIG_MS);
+        env_conn_pause(rig.conns[c].conn);
+        for (size_t i = 0; i < UNREAD; i++)
+            unread[i] = rig_get(&rig, c, "large", 60000);
+    }
+    rig_run(&rig, 500 * RIG_MS);
+    assert_in_range(a->aside, 2, HELD / 4);
+    assert_int_equal(a->held_count, a->aside);
+    for (size_t i = 0; i < SEVERAL; i++)
+        several[i] = rig_get(&rig, leader, "small", 500);
+    rig_run(&rig, 100 * RIG_MS);
+    for (size_t i = 0; i < SEVERAL; i++)
+        assert_true(several[i]->count == 1 && several[i]->status != ERR_BUSY);
+    env_conn_resume(rig.conns[STUCK_TO - 1].conn); /* it hears of each what became of it */
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(answered(unread, UNREAD), UNREAD);
+    assert_in_range(done(unread, UNREAD), 1, UNREAD - 1);
+    store_check(rig.stores[leader]);
+    rig_close(&rig);
+}
+
 /* What an owner must hear as an error when it is opened. */
 static void test_bad_option(void **state)
 {
@@ -440,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_idle_is_no_work),
         cmocka_unit_test(test_who_reads_nothing),
         cmocka_unit_test(test_little_before_large),
+        cmocka_unit_test(test_room_beside_those_who_read_nothing),
         cmocka_unit_test(test_bad_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
