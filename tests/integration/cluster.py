@@ -201,6 +201,10 @@ class Torture:
     def is_running(self):
         return self.process.poll() is None
 
+    def end(self):
+        """The writing ends now, whatever is left of its time."""
+        self.process.terminate()
+
     def result(self):
         """Wait for the end of writing: figures; wrong reads fail the test."""
         out, err = self.process.communicate(timeout=self.seconds + 60)

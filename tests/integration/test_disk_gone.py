@@ -17,6 +17,7 @@ from cluster import SKIPPED, Cluster, check, main, wait_until
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 WITHOUT_FLUSHING = 2
+WRITING_S = 180  # longer than all waits while it goes on
 
 
 def mount(image, point):
@@ -75,10 +76,14 @@ def lose_it(c, round_number, image, point):
         # under the leader first; for whoever leads already there is nothing to do
         for _ in range(2):
             c.ok("range", "transfer-leader", str(c.replica(2)), "--timeout", "20s")
-    torture = c.torture(seconds=6, seed=round_number)
-    wait_until("writing", 20, lambda: (c.applied(1) or 0) > 100)
+    # Only who writes finds out that a disk is gone: it goes on until the node has ended.
+    torture = c.torture(seconds=WRITING_S, seed=round_number)
+    before = c.applied(1) or 0
+    wait_until("writing", 60, lambda: (c.applied(1) or 0) > before + 100)
     pull_out(point)
-    wait_until("node 2 ended", 30, lambda: state() == "stopped")
+    wait_until("node 2 ended", 60, lambda: state() == "stopped")
+    check(torture.is_running(), "the writing was over before the node ended")
+    torture.end()
     said = [line for line in c.log(2).splitlines() if line.startswith("fatal:")]
     check(len(said) == round_number + 1 and "Input/output error" in said[-1], c.log(2)[-2000:])
     print("  ", torture.result())

@@ -18,8 +18,8 @@
  * figures, with wrong reads among them, and how much was done in each tenth of a second;
  * exit 1 if there was any wrong read. verify: exit 1 if a promise was broken.
  *
- * With --rate the clients share so many operations a second, each in its turn and never
- * more than one at a time; SIGTERM ends the run as the end of its time would. With --prefix
+ * SIGTERM ends the run as the end of its time would. With --rate the clients share so many
+ * operations a second, each in its turn and never more than one at a time. With --prefix
  * the clients' keys lie between the keys P000000000000 to P + N that bench writes, evenly,
  * so that each range of them has its clients. Operations that took longer than --slow are
  * listed: when they began (milliseconds of the monotonic clock), how long, and the number of
@@ -266,7 +266,7 @@ static void on_done(void *data, int code, struct hf_result *result)
     }
     if (t->rate > 0)
         client_waits(c, now);
-    else if (now >= t->until_us || start_op(c) != HF_OK)
+    else if (is_told_to_end || now >= t->until_us || start_op(c) != HF_OK)
         client_ends(c);
 }
 
@@ -560,7 +560,7 @@ int main(int argc, char **argv)
     }
     pthread_mutex_init(&t.lock, NULL);
     pthread_cond_init(&t.is_over, NULL);
-    if (t.rate > 0)
+    if (is_run)
         signal(SIGTERM, on_signal);
     rv = is_run ? run(&t) : verify(t.hf, words[1]);
     hf_close(t.hf);
