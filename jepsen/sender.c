@@ -9,7 +9,8 @@
  *    "timeout_ms":500}
  *
  * f           value                        answer
- * time                                     "now_ms": the cluster's time, for a first_sent
+ * time                                     "now_ms": what a store took for the time when it was
+ *                                          greeted last, and how long ago that was: a first_sent
  * write       text
  * delete
  * cas         [expected or null, after]    or "mismatch" and, if it is still known, "seen"
@@ -18,7 +19,8 @@
  * swap        text                         "seen", likewise
  *
  * Each change that took effect has "change", its version, too. "ok" and a mismatch are results
- * of the range; every other "fail" is one of this sending alone.
+ * of the range; every other "fail" is one of this sending alone. One that is refused for its
+ * first_sent (SESSION_EXPIRED) has "time_ms": one that the range would take.
  *
  *   store 1 ── not the leader, lost, silent, pushed back ──▶ the next, or whom it names … until
  *   the deadline
@@ -71,8 +73,8 @@ static struct sender {
     struct door doors[DOORS_MAX];
     size_t count;
     size_t at;           /* the one to ask next */
-    uint64_t time_ms;    /* the cluster's, … */
-    uint64_t time_at_ms; /* … at this of ours; 0: nobody has told yet */
+    uint64_t time_ms;    /* the last store's that was greeted, … */
+    uint64_t time_at_ms; /* … at this of ours; 0: none was yet */
 } sender;
 
 /* What is to be sent, and what is known of it. */
@@ -495,11 +497,12 @@ static bool is_over(struct sending *s, const struct response *response, int *ret
     }
     bool is_result = response->kind == REQUEST_WRITE && response->write.result.len > 0 &&
                      response->status != ERR_SESSION_EXPIRED;
-    take_time(response->time_ms);
-    if (is_result)
+    if (is_result) {
         *ret_rv = put_result(s, response);
-    else
-        put_type(s, s->is_ambiguous ? "info" : "fail", response->status);
+        return true;
+    }
+    put_type(s, s->is_ambiguous ? "info" : "fail", response->status);
+    put_number(s, "time_ms", response->time_ms); /* of this range: others may be hours off */
     return true;
 }
 

@@ -76,7 +76,6 @@ class Worker(threading.Thread):
         self.process = number
         self.rng = random.Random(f"{run.options.seed}/{number}")
         self.agent = None
-        self.failure = None
 
     def argv(self):
         run = self.run_
@@ -97,7 +96,7 @@ class Worker(threading.Thread):
         try:
             self.work()
         except Exception as error:  # pylint: disable=broad-except
-            self.failure = f"{type(error).__name__}: {error}"
+            self.run_.note_failure(self.name, error)
         finally:
             if self.agent is not None:
                 self.agent.close()
@@ -127,14 +126,19 @@ class Worker(threading.Thread):
         timeout_ms = self.run_.options.timeout_ms
         request = {**op.request, "timeout_ms": timeout_ms}
         began = time.monotonic_ns()
-        answer = self.agent.ask(request, timeout_ms / 1000 + LATE_S)
-        ended = time.monotonic_ns()
-        if answer is None:
-            answer = {"type": "info", "error": "CLIENT_DIED", "t0": began, "t1": ended}
-            self.agent.close()
-            self.agent = None
-        self.judge_undetermined(op, answer, timeout_ms)
-        completion = self.record(op, answer)
+        try:
+            answer = self.agent.ask(request, timeout_ms / 1000 + LATE_S)
+            ended = time.monotonic_ns()
+            if answer is None:
+                answer = {"type": "info", "error": "CLIENT_DIED", "t0": began, "t1": ended}
+                self.agent.close()
+                self.agent = None
+            self.judge_undetermined(op, answer, timeout_ms)
+            parts = self.run_.workload.record(op, answer)
+        except Exception:
+            self.record_unknown(op.op, self.process, began)
+            raise
+        completion = self.record(parts, answer)
         if completion["type"] == "info":
             self.process += self.run_.options.concurrency
             if self.agent is not None and self.rng.random() < 0.2:
@@ -142,11 +146,11 @@ class Worker(threading.Thread):
                 self.agent = None
         return completion
 
-    def record(self, op, answer):
+    def record(self, parts, answer):
         """Into the history, and the completion. What went on side by side in one answer is told
         of processes of their own."""
         base = self.run_.zero_ns
-        for part, (asked, completion) in enumerate(self.run_.workload.record(op, answer)):
+        for part, (asked, completion) in enumerate(parts):
             process = self.process
             if part > 0:
                 process += (PARTS_FIRST + part) * PROCESSES_MAX
@@ -154,12 +158,21 @@ class Worker(threading.Thread):
                                   completion)
         return completion
 
+    def record_unknown(self, op, process, began_ns):
+        """What was begun when the harness failed may have happened: a history without it would
+        accuse the cluster."""
+        zero_ns = self.run_.zero_ns
+        self.run_.history.add(op, process, began_ns - zero_ns, time.monotonic_ns() - zero_ns,
+                              {"type": "info", "error": "HARNESS_FAILED"})
+
     def judge_undetermined(self, op, answer, timeout_ms):
         """The library goes on asking until the deadline: before it, nobody may hear that it cannot
-        be told what came of a change, unless its range has forgotten when it was sent."""
+        be told what came of a change, unless its range has forgotten when it was sent. One that is
+        sent "once" has a shorter deadline, and then asks what became of it: of that somebody may
+        be told at once that nobody can tell."""
         took_ms = (answer["t1"] - answer["t0"]) / 1e6
         if (self.kind not in ("library", "cli") or answer.get("error") != "UNDETERMINED"
-                or op.op["f"] == "once" or took_ms + EARLY_MS >= timeout_ms
+                or op.request["f"] == "once" or took_ms + EARLY_MS >= timeout_ms
                 or FORGOTTEN in answer.get("message", "")):
             return
         self.run_.gave_up.append({"f": op.op["f"], "took_ms": round(took_ms),
@@ -176,6 +189,7 @@ class Seat:
         self.number = number
         self.agent = None
         self.began = None
+        self.change = None  # what it sends, until it has been heard
 
     def argv(self):
         run = self.worker.run_
@@ -185,10 +199,10 @@ class Seat:
             [os.path.join(run.options.bin, "jepsen-sender"), "--endpoints",
              ",".join(nodes[first:] + nodes[:first])])
 
-    def tell(self, request):
+    def tell(self, request, change=None):
         if self.agent is None:
             self.agent = Agent(self.argv(), self.worker.run_.options.plant)
-        self.began = time.monotonic_ns()
+        self.began, self.change = time.monotonic_ns(), change
         self.agent.tell(request)
 
     def hear(self, seconds):
@@ -217,6 +231,15 @@ class Stamped:
         self.stamp = {"session": session, "sequence": sequence, "lowest": lowest,
                       "first_sent": first_sent}
         self.has_result = self.is_open = False
+        self.told_ms = 0  # by a refusal: a first_sent that the range would take
+
+    def is_refused(self):
+        """For its time alone, and certainly nothing was done: under another one it may be."""
+        return self.told_ms != 0 and not self.is_open and not self.has_result
+
+    def is_forgotten(self):
+        """The range cannot tell any more whether it was done, so asking again tells nothing."""
+        return self.told_ms > self.stamp["first_sent"]
 
 
 class Repeater(Worker):
@@ -226,6 +249,7 @@ class Repeater(Worker):
     die with their question on the way. Each sending is an operation of the history, and all
     those of a change have one "stamp". Reads go through the C library."""
     SEATS, LATE_MAX, OPEN_S = 3, 8, 10
+    STAMPS_MAX = 4  # of one change, when clocks jump while it is sent
 
     def __init__(self, run, number, kind):
         super().__init__(run, number, kind)
@@ -235,25 +259,45 @@ class Repeater(Worker):
         self.late = []  # (when, Stamped)
 
     def perform(self, op):
+        try:
+            return self.perform_either(op)
+        except Exception:
+            for seat in self.seats:
+                if seat.change is not None:
+                    self.record_unknown({**seat.change.op.op, "stamp": seat.change.label},
+                                        seat.process, seat.began)
+            raise
+
+    def perform_either(self, op):
         now = time.monotonic()
         for due in [entry for entry in self.late if entry[0] <= now]:
             self.late.remove(due)
             self.send(self.rng.choice(self.seats), due[1])
         if op.op["f"] == "read":
             return super().perform(op)
-        change = self.stamped(op)
-        if change is None:
-            return {"type": "fail"}  # nobody tells the time: nothing was sent
-        self.send_twice(change)
-        until = time.monotonic() + self.OPEN_S
-        while change.is_open and not change.has_result and time.monotonic() < until:
-            time.sleep(self.rng.choice((0, 0.01, 0.1)))  # a refusal comes at once
-            self.send(self.rng.choice(self.seats), change)
+        change, told_ms = None, 0
+        for _ in range(self.STAMPS_MAX):
+            change = self.stamped(op, told_ms)
+            if change is None:
+                return {"type": "fail"}  # nobody tells the time: nothing was sent
+            self.send_until_known(change)
+            if not change.is_refused():
+                break
+            told_ms = change.told_ms
         if change.is_open and not change.has_result:
             self.session = None  # its lowest must not pass what may be asked for again
         if len(self.late) < self.LATE_MAX and self.rng.random() < 0.5:
             self.late.append((time.monotonic() + self.rng.choice((0.2, 1, 3, 8)), change))
         return {"type": "ok" if change.has_result else "info" if change.is_open else "fail"}
+
+    def send_until_known(self, change):
+        """Twice or more; no longer where nobody can tell what came of it."""
+        self.send_twice(change)
+        until = time.monotonic() + self.OPEN_S
+        while (change.is_open and not change.has_result and not change.is_forgotten()
+               and time.monotonic() < until):
+            time.sleep(self.rng.choice((0, 0.01, 0.1)))  # a refusal comes at once
+            self.send(self.rng.choice(self.seats), change)
 
     def finish(self):
         """The last word on some of the changes: long after, when all faults are over."""
@@ -262,18 +306,25 @@ class Repeater(Worker):
         for seat in self.seats:
             seat.close()
 
-    def stamped(self, op):
-        seat = self.rng.choice(self.seats)
-        seat.tell({"f": "time", "timeout_ms": 500})
-        answer = seat.hear(LATE_S)
-        if answer["type"] != "ok":
+    def stamped(self, op, told_ms=0):
+        """The operation under a stamp. Each range has a time of its own, hours from the others'
+        once a clock has jumped: so first_sent is what a refusal of this change told; or the
+        last of its key, or its neighbour's; only else what a store says when it is greeted."""
+        first_sent = told_ms or self.run_.workload.time_of(op.op["key"]) or self.ask_time()
+        if first_sent == 0:
             return None
         if self.session is None:
             self.session, self.sequence = self.rng.getrandbits(62) + 1, 0
         self.sequence += 1
         waiting = [c.sequence for _, c in self.late if c.stamp["session"] == self.session]
-        return Stamped(op, self.session, self.sequence, min([*waiting, self.sequence]),
-                       answer["now_ms"])
+        return Stamped(op, self.session, self.sequence, min([*waiting, self.sequence]), first_sent)
+
+    def ask_time(self):
+        """0: nobody tells."""
+        seat = self.rng.choice(self.seats)
+        seat.tell({"f": "time", "timeout_ms": 500})
+        answer = seat.hear(LATE_S)
+        return answer["now_ms"] if answer["type"] == "ok" else 0
 
     def request(self, change):
         timeout_ms = self.rng.choice((5, 50, 500, 2000))
@@ -286,14 +337,14 @@ class Repeater(Worker):
             self.send(first, change)
             self.send(second, change)
             return
-        first.tell(self.request(change))
+        first.tell(self.request(change), change)
         time.sleep(self.rng.choice((0, 0, 0.002, 0.02)))
-        second.tell(self.request(change))
+        second.tell(self.request(change), change)
         self.hear(first, change)
         self.hear(second, change)
 
     def send(self, seat, change):
-        seat.tell(self.request(change))
+        seat.tell(self.request(change), change)
         self.hear(seat, change)
 
     def hear(self, seat, change):
@@ -304,6 +355,10 @@ class Repeater(Worker):
         op = {**change.op.op, "stamp": change.label}
         run.history.add(op, seat.process, answer["t0"] - run.zero_ns,
                         answer["t1"] - run.zero_ns, completion)
+        seat.change = None
+        if answer.get("error") == "SESSION_EXPIRED" and "time_ms" in answer:
+            change.told_ms = answer["time_ms"]
+            run.workload.learn_time(change.op.op["key"], answer["time_ms"])
         if completion["type"] == "info":
             change.is_open = True
             seat.process += run.options.concurrency

@@ -9,6 +9,7 @@ operations may be repeated, and come in any order: starting what runs, killing w
 dead, resuming what is not paused are no errors, because several faults act at once.
 """
 import contextlib
+import functools
 import os
 import shlex
 import shutil
@@ -18,6 +19,10 @@ import threading
 import time
 
 from . import disk, net, needs
+
+
+ENDED_S = 20  # until a process that was killed is gone
+UNMOUNT_S = 10  # until nothing holds a small disk any more whose node has ended
 
 
 class ControlError(Exception):
@@ -245,20 +250,22 @@ class LocalControl(Control):
         os.makedirs(node.data)
 
     def tear_down(self):
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
-        for process in self.processes.values():
-            self.ended(process)
-        for place in self.mounts:
-            subprocess.run(["umount", place], check=False, capture_output=True)
-        for node in self.nodes:
-            if os.path.exists(f"{node.folder}/disk.img"):
-                os.unlink(f"{node.folder}/disk.img")
-            if not self.options.keep_data:
-                for path in (node.data, node.side, f"{node.folder}/disk"):
-                    shutil.rmtree(path, ignore_errors=True)
-        self.net.tear_down()
+        """Whatever of it fails, the rest is done; then the first failure is raised."""
+        processes = list(self.processes.values())
+        net.attempt_all([
+            *(functools.partial(end_now, p) for p in processes),
+            *(functools.partial(self.ended, p, ENDED_S) for p in processes),
+            *(functools.partial(unmount, place) for place in self.mounts),
+            *(functools.partial(self.clear, node) for node in self.nodes),
+            self.net.tear_down])
+
+    def clear(self, node):
+        """Of its folder what the run does not keep."""
+        if os.path.exists(f"{node.folder}/disk.img"):
+            os.unlink(f"{node.folder}/disk.img")
+        if not self.options.keep_data:
+            for path in (node.data, node.side, f"{node.folder}/disk"):
+                shutil.rmtree(path, ignore_errors=True)
 
     # ---- what the two kinds do differently ------------------------------------------
 
@@ -418,13 +425,16 @@ class SshControl(Control):
                 "nemesis full needs >&2; exit 1; fi; ")
 
     def tear_down(self):
-        for node in self.made:
-            with contextlib.suppress(ControlError):
-                self.signal(node, signal.SIGKILL)
-                self.wait(node, 20)
-            self.ssh(node, f"nft delete table inet {self.TABLE}", check=False)
-            if not self.options.keep_data:
-                self.ssh(node, f"rm -rf {node.folder}", check=False)
+        """Whatever of it fails on one machine, the others' is done."""
+        net.attempt_all([functools.partial(self.leave, node) for node in self.made])
+
+    def leave(self, node):
+        with contextlib.suppress(ControlError):
+            self.signal(node, signal.SIGKILL)
+            self.wait(node, ENDED_S)
+        self.ssh(node, f"nft delete table inet {self.TABLE}", check=False)
+        if not self.options.keep_data:
+            self.ssh(node, f"rm -rf {node.folder}", check=False)
 
     def write(self, path, text, node):
         self.ssh(node, f"cat > {path}.next <<'E'\n{text}E\nmv {path}.next {path}\n")
@@ -471,7 +481,10 @@ class SshControl(Control):
         said = self.ssh(node, f"cd {node.folder}; for i in 1 2 3 4 5; do [ -e status ] && break; "
                               f"sleep 0.2; done; cat status; rm -f /dev/shm/faketime_shm_{pid} "
                               f"/dev/shm/sem.faketime_sem_{pid}", check=False)
-        code = int(said or 0)
+        try:
+            code = int(said or 0)
+        except ValueError:
+            raise ControlError(f"{self.hosts[node.number]}: no exit status: {said!r}") from None
         return code if code < 128 else 128 - code
 
     def apply_cuts(self):
@@ -517,7 +530,26 @@ class SshControl(Control):
 
 
 def run(argv):
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        raise ControlError(f"{shlex.join(argv)}: no end after 120 s") from None
     if done.returncode != 0:
         raise ControlError(f"{shlex.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout
+
+
+def end_now(process):
+    if process.poll() is None:
+        process.kill()
+
+
+def unmount(place):
+    until = time.monotonic() + UNMOUNT_S
+    while True:
+        done = subprocess.run(["umount", place], check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > until:
+            raise ControlError(f"umount {place}: {done.stderr.strip()}")
+        time.sleep(0.1)

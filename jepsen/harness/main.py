@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 from . import history, matrix, needs, nemesis, net, run, systems, workloads
 
@@ -19,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TARGETS = ("holdfastd", "holdfast_cli", "jepsen-client", "jepsen-sender", "jepsen_disk",
            "jepsen-power", "jepsen-wire", "history-check")
 
@@ -27,8 +29,9 @@ class Refused(Exception):
     """What was asked for cannot be done."""
 
 
-class Stopped(Exception):
-    """A signal asked for the end."""
+class Stopped(BaseException):
+    """A signal asked for the end; no failure, so nothing that handles failures may take it for
+    one."""
 
 
 def parser_of(doc):
@@ -36,7 +39,7 @@ def parser_of(doc):
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add("--workload", default="register", metavar="W",
-        help="register, set, append, bank, counter, session, watch, scan")
+        help=", ".join(workloads.ALL))
     add("--nemesis", default="all", metavar="N,…",
         help="all, none, or some of: " + ", ".join(nemesis.KINDS))
     add("--time", type=float, default=60, metavar="S", help="seconds with faults (60)")
@@ -67,8 +70,8 @@ def parser_of(doc):
         help="every 0.5 to S seconds a fault begins or ends (3)")
     add("--floor-ok", type=float, default=20, metavar="R",
         help="with fewer answers a second a run is void (20)")
-    add("--floor-share", type=float, default=0.3, metavar="X",
-        help="with a smaller share of answers a run is void (0.3)")
+    add("--floor-share", type=float, default=0.5, metavar="X",
+        help="with a smaller share of answers a run is void (0.5)")
     add("--expect", default="valid", metavar="WHAT",
         help="invalid: of a control that must be; its exit status is 0 then, and 1 if it is valid. "
              "CHECK:ANOMALY (strict-set:lost), CHECK, or " + ", ".join(run.OTHER_CAUSES) + ": the "
@@ -333,7 +336,8 @@ def summary(result, folder):
     return (f"{result['verdict'].upper() if result['verdict'] != 'valid' else 'valid':8} "
             f"{result['workload']:9} seed {result['seed']}: {f['operations']} operations, "
             f"{f['ok_share']:.0%} answered, {f['rate']:g}/s, {len(result['timeline'])} faults; "
-            f"{result['why']}\n         {folder}/report.html")
+            f"{result['why']}\n" + "".join(f"         WEAK: {line}\n" for line in result["weak"])
+            + f"         {folder}/report.html")
 
 
 def single(parser, argv, folder, quiet):
@@ -349,6 +353,9 @@ def single(parser, argv, folder, quiet):
         result = perform(options, argv, seed, folder)
     except Refused as error:
         return 2, str(error), None
+    except Exception as error:  # pylint: disable=broad-except
+        text = "".join(traceback.format_exception(error))
+        return 2, f"no verdict, for the harness failed: {type(error).__name__}: {error}\n{text}", None
     status, text = status_of(result, options.expect), summary(result, folder)
     if status == 1 and options.expect != "valid":
         text += f"\n         not as expected: {options.expect}"
@@ -366,6 +373,9 @@ def status_of(result, expected):
 
 
 def on_signal(number, _frame):
+    """The first one ends the run; while it is taken down, which is bounded, others are not heard."""
+    for each in SIGNALS:
+        signal.signal(each, lambda *_: None)
     raise Stopped(signal.Signals(number).name)
 
 
@@ -395,7 +405,7 @@ def main(doc):
         return 0
     folder = options.out or os.path.join(ROOT, "build", "jepsen",
                                          time.strftime("%Y-%m-%d-%H%M%S"))
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, on_signal)
     try:
         if many is not None:

@@ -9,8 +9,10 @@ import random
 import threading
 import time
 
+from . import net
 
 UNFINISHED_S = 60  # for orders to the cluster that must be taken back
+THREAD_S = 60  # for a fault's own thread to end, which asks the cluster now and then
 
 
 class Fault:
@@ -25,6 +27,8 @@ class Fault:
         self.control = world.control
         self.text, self.nodes = kind, []
         self.token = object()
+        self.stop = threading.Event()
+        self.thread = None
 
     def pick(self, count):
         return sorted(self.rng.sample(self.world.nodes, count), key=lambda n: n.number)
@@ -44,6 +48,28 @@ class Fault:
     def say(self, text, nodes):
         self.nodes = list(nodes)
         self.text = f"{text} {' '.join(n.name for n in self.nodes)}".strip()
+
+    def go(self, work, *args):
+        """Do it in a thread of its own, until halt()."""
+        self.thread = threading.Thread(target=self.guarded, args=(work, *args), daemon=True,
+                                       name=f"nemesis {self.kind}")
+        self.thread.start()
+
+    def guarded(self, work, *args):
+        """What goes wrong in a thread would end the fault and leave the run to go on without it,
+        so the run is told."""
+        try:
+            work(*args)
+        except Exception as error:  # pylint: disable=broad-except
+            self.world.note_failure(f"nemesis {self.kind}", error)
+
+    def halt(self):
+        """Its thread, if it has one, ends."""
+        self.stop.set()
+        if self.thread is not None:
+            self.thread.join(THREAD_S)
+            if self.thread.is_alive():
+                raise RuntimeError(f"{self.text}: its thread does not end")
 
     def begin(self):
         raise NotImplementedError
@@ -146,9 +172,7 @@ class Flapping(Partition):
     def begin(self):
         node = self.one()
         self.say("flapping", [node])
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.flap, args=(node,), daemon=True)
-        self.thread.start()
+        self.go(self.flap, node)
 
     def flap(self, node):
         while not self.stop.is_set():
@@ -158,8 +182,7 @@ class Flapping(Partition):
             self.stop.wait(self.rng.uniform(0.1, 0.5))
 
     def end(self):
-        self.stop.set()
-        self.thread.join()
+        self.halt()
         self.control.heal(self.token)
 
 
@@ -192,9 +215,7 @@ class Depose(Partition):
 
     def begin(self):
         self.deposed = []
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.chase, daemon=True)
-        self.thread.start()
+        self.go(self.chase)
 
     def chase(self):
         while not self.stop.wait(self.POLL_S):
@@ -205,8 +226,7 @@ class Depose(Partition):
                 self.say("depose", self.deposed)
 
     def end(self):
-        self.stop.set()
-        self.thread.join()
+        self.halt()
         self.control.heal(self.token)
 
 
@@ -249,12 +269,9 @@ class Clock(Fault):
 
     def begin(self):
         nodes = self.some()
-        self.stop = threading.Event()
-        self.thread = None
         if self.rng.random() < 0.3:
             self.say("strobe the clock of", nodes)
-            self.thread = threading.Thread(target=self.strobe, daemon=True)
-            self.thread.start()
+            self.go(self.strobe)
             return
         by = self.rng.choice((-1, 1)) * self.rng.choice((0.2, 3, 60, 3600))
         self.say(f"clock {by:+g} s on", nodes)
@@ -268,9 +285,7 @@ class Clock(Fault):
             self.stop.wait(0.2)
 
     def end(self):
-        self.stop.set()
-        if self.thread is not None:
-            self.thread.join()
+        self.halt()
         for node in self.nodes:
             self.control.set_clock(node, 0)
 
@@ -580,7 +595,6 @@ class Nemesis(threading.Thread):
         self.on = []  # (fault, entry)
         self.unfinished = []  # what an end could not do while other faults were on
         self.timeline = []  # {"kind","text","nodes","begin","end"}, seconds
-        self.failure = None
 
     def now(self):
         return (time.monotonic_ns() - self.world.zero_ns) / 1e9
@@ -590,7 +604,7 @@ class Nemesis(threading.Thread):
             while not self.world.faults_over.wait(self.rng.uniform(0.5, self.pace_s)):
                 self.step()
         except Exception as error:  # pylint: disable=broad-except
-            self.failure = f"{type(error).__name__}: {error}"
+            self.world.note_failure("the nemesis", error)
 
     def step(self):
         late = [e for e in self.on if self.now() - e[1]["begin"] > e[0].longest_s]
@@ -608,7 +622,11 @@ class Nemesis(threading.Thread):
                                              random.Random(self.rng.getrandbits(64)))
         entry = {"kind": kind, "begin": self.now(), "end": None}
         self.timeline.append(entry)
-        fault.begin()
+        try:
+            fault.begin()
+        except Exception as error:
+            entry.update(text=f"{fault.text}: it failed: {error}")
+            raise
         entry.update(text=fault.text, nodes=[n.name for n in fault.nodes])
         if fault.is_instant:
             entry["end"] = self.now()
@@ -619,6 +637,11 @@ class Nemesis(threading.Thread):
         self.on.remove(pair)
         pair[0].end()
         pair[1].update(text=pair[0].text, nodes=[n.name for n in pair[0].nodes], end=self.now())
+
+    def halt(self):
+        """Threads of faults that are on end, whatever else they have done stays: all will be taken
+        down."""
+        net.attempt_all([fault.halt for fault, _ in self.on])
 
     def heal(self):
         """After the thread has ended: all faults end, every node runs. How many orders to the

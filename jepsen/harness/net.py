@@ -10,6 +10,7 @@ Names begin with hj and the process id of the run: hj4711-n1, hj4711-c, hj4711-s
 """
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import re
@@ -24,6 +25,18 @@ QUEUE_US, FRAME_BITS = 500000, 12000  # how long a link with a rate makes wait; 
 def address(index):
     """Of the member with this index, from 1; clients come last."""
     return f"{NETWORK}{index}"
+
+
+def attempt_all(steps):
+    """Do each, whatever became of those before it; then raise what the first raised that failed."""
+    raised = []
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # pylint: disable=broad-except
+            raised.append(error)
+    if raised:
+        raise raised[0]
 
 
 def table(name):
@@ -152,17 +165,31 @@ class Network:
                            check=False, capture_output=True)
 
     def tear_down(self):
-        if self.wire is not None:
-            self.wire.stdin.close()
-            try:
-                self.wire.wait(5)
-                self.frames = json.loads(self.wire.stdout.readline() or "null")
-            except subprocess.TimeoutExpired:
-                self.wire.kill()
-                self.wire.wait()
-        for name in self.made:
-            subprocess.run(["ip", "netns", "del", self.ns(name)], capture_output=True, check=False)
-        self.made = []
+        """All of it goes, also if the switch has died before."""
+        made, self.made = self.made, []
+        attempt_all([self.end_wire, *(functools.partial(self.remove, name) for name in made)])
+
+    def end_wire(self):
+        wire, self.wire = self.wire, None
+        if wire is None:
+            return
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                wire.stdin.close()
+            status = wire.wait(5)
+            self.frames = json.loads(wire.stdout.readline() or "null")
+            if status != 0:
+                raise RuntimeError(f"jepsen-wire ended with status {status}")
+        finally:
+            wire.kill()
+            wire.wait()
+            wire.stdout.close()
+
+    def remove(self, name):
+        done = subprocess.run(["ip", "netns", "del", self.ns(name)], capture_output=True, text=True,
+                              check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"ip netns del {self.ns(name)}: {done.stderr.strip()}")
 
 
 def clean():

@@ -82,7 +82,21 @@ def figures(events, result):
         "latency_ms": {str(q): round(percentile(latencies, q), 2) for q in (0.5, 0.95, 0.99, 1)}
                       if latencies else {},
         "recovery": [recovery(f, successes, counts, full) for f in timeline],
+        "by_kind": by_kind(pairs),
     }
+
+
+def by_kind(pairs):
+    """How many operations of each kind there were, and how many were answered; those that clients
+    send several times themselves are a kind of their own."""
+    found = {}
+    for invoke, done in pairs:
+        name = invoke["f"] + (" (sent by clients themselves)" if "stamp" in invoke else "")
+        per = found.setdefault(name, {"operations": 0, "answered": 0})
+        per["operations"] += 1
+        per["answered"] += (done["type"] == "ok" or bool(done.get("mismatch"))
+                            or bool(done.get("resolved")))
+    return found
 
 
 # ---- drawing --------------------------------------------------------------------------------
@@ -491,6 +505,13 @@ def log_sections(nodes, out):
     return "".join(parts)
 
 
+def failure_sections(result):
+    """What went wrong in the harness itself."""
+    return "".join(f'<details open><summary>{html.escape(f["who"])} failed at {f["at"]} s: <b>'
+                   f'{html.escape(f["error"])}</b></summary><pre>{html.escape(f["trace"])}</pre>'
+                   "</details>" for f in result.get("failures", []))
+
+
 FILES = ("history.jsonl", "history.edn", "result.json")
 
 
@@ -539,7 +560,10 @@ def page(events, result, nodes, out, drawn, timeline, kinds):
         f'{html.escape(", ".join(result["nemesis"]) or "no fault")}</h1>',
         f'<p class="verdict {result["verdict"]}">{result["verdict"]}: '
         f'{html.escape(result["why"])}</p>',
+        *(f'<p class="verdict void">weak: {html.escape(line)}</p>'
+          for line in result.get("weak", [])),
         f'<p><code>{html.escape(result["command"])}</code></p>',
+        failure_sections(result),
         table(("", ""), [
             ("system", result.get("system", "holdfast")),
             ("nodes, clients", f"{result['nodes']}, {result['concurrency']}"),

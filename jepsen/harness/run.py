@@ -6,13 +6,19 @@ import os
 import re
 import threading
 import time
+import traceback
 
 from . import clients, control, history, nemesis, net, report, systems, workloads
 
 TELLING = re.compile(r"^holdfastd: |Z error |assertion|damaged")
 FIRST_S = 30  # of a cluster without faults, for each of the first operations
-# Of invalid, beside checks.
+# Of invalid, beside checks; those that are so whatever became of the harness come first.
 OTHER_CAUSES = ("ended", "replicas", "stuck", "gave_up", "drained", "incomplete")
+EXCUSED_CAUSES = OTHER_CAUSES[2:]
+WEAK_SHARE = 0.5  # of a kind of operation: with fewer answers the run says little of it
+WEAK_OPERATIONS = 20  # fewer are no share
+WORKERS_S = 60  # for clients to end, beyond the deadline of what they have begun
+NEMESIS_S = 60
 SETTLE_S = 90  # after the last heal, until the cluster must serve
 
 
@@ -29,6 +35,7 @@ class Run:
         self.faults_over = threading.Event()  # for the nemesis
         self.workers = []
         self.slow_orders = {}
+        self.failures = []  # of the harness itself, in whatever thread
         self.gave_up = []  # operations whose outcome was called unknown before their deadline
         self.lone = clients.PROCESSES_MAX  # the process number of those who work one by one
         self.rotten = None  # the node whose files a fault spoils
@@ -70,19 +77,36 @@ class Run:
             self.work()
         except (Void, RuntimeError, control.ControlError) as error:
             self.result["void"] = str(error)
+        except Exception as error:  # pylint: disable=broad-except
+            self.note_failure("the run", error)
         finally:
             self.is_over.set()
             self.faults_over.set()
-            try:
-                self.end_workers()
-                self.stop_nodes()
-                self.control.fetch_logs()
-            except control.ControlError as error:
-                self.result.setdefault("void", str(error))
-            finally:
-                self.control.tear_down()
+            self.take_down()
         self.conclude()
         return self.result
+
+    def take_down(self):
+        """Everything ends. What one step cannot do does not keep the next ones from theirs, and is
+        told; the nemesis comes first, so that nothing starts a node any more."""
+        for what, step in (("the nemesis", self.end_nemesis), ("clients", self.end_workers),
+                           ("nodes", self.stop_nodes), ("logs", self.control.fetch_logs),
+                           ("the rest", self.control.tear_down)):
+            try:
+                step()
+            except Exception as error:  # pylint: disable=broad-except
+                self.note_failure(f"taking down {what}", error)
+
+    def note_failure(self, who, error):
+        """Of the harness itself, from any thread: the run proves nothing, and tells why."""
+        self.failures.append({"at": round((time.monotonic_ns() - self.zero_ns) / 1e9, 1),
+                              "who": who, "error": f"{type(error).__name__}: {error}",
+                              "trace": "".join(traceback.format_exception(error))[-4000:]})
+        self.say(f"{who} failed: {type(error).__name__}: {error}")
+
+    def check_failures(self):
+        if self.failures:
+            raise Void(told_of(self.failures))
 
     def one_by_one(self, operations, seconds):
         """One after another, each again and again until it succeeds. What one of them never
@@ -125,9 +149,7 @@ class Run:
             time.sleep(2)  # of full rate without faults, for the figures
         self.result["engine"] = self.cluster.figures()
         self.end_workers()
-        for worker in self.workers:
-            if worker.failure:
-                raise Void(f"{worker.name}: {worker.failure}")
+        self.check_failures()
         if "stuck" not in self.result:
             stuck = self.one_by_one(self.workload.last(), SETTLE_S)
             if stuck:
@@ -137,10 +159,14 @@ class Run:
     def end_workers(self):
         """No operation begins any more; wait for those that are under way."""
         self.is_over.set()
+        until = time.monotonic() + self.options.timeout_ms / 1000 + WORKERS_S
         for worker in self.workers:
-            worker.join(self.options.timeout_ms / 1000 + clients.LATE_S + 10)
+            worker.join(max(0, until - time.monotonic()))
         if self.workers and "measured_s" not in self.result:
             self.result["measured_s"] = (time.monotonic_ns() - self.zero_ns) / 1e9
+        late = [worker.name for worker in self.workers if worker.is_alive()]
+        if late:  # what they do is not in the history
+            raise Void(f"{', '.join(late)}: no end of it")
 
     def worker(self, number, kind):
         return (clients.Repeater if kind == "sender" else clients.Worker)(self, number, kind)
@@ -167,19 +193,25 @@ class Run:
                          f"{len(self.history.events) // 2} operations"
                          + (f", faults: {'; '.join(f.text for f, _ in self.nemesis.on)}"
                             if self.nemesis else ""))
-            if self.nemesis and self.nemesis.failure:
-                raise Void(f"the nemesis: {self.nemesis.failure}")
+            self.check_failures()
             if any(not e[3] for e in self.control.exits) and self.options.stop_early:
                 return
-            if all(not w.is_alive() for w in self.workers):
-                raise Void(f"no client works: {self.workers[0].failure}")
 
-    def nemesis_ends(self):
+    def join_nemesis(self):
         self.faults_over.set()
-        self.nemesis.join(60)
+        self.nemesis.join(NEMESIS_S)
         if self.nemesis.is_alive():
             raise Void("the nemesis does not end")
+
+    def end_nemesis(self):
+        """In a run that was cut short, too."""
+        if self.nemesis is not None and self.nemesis.ident is not None:
+            net.attempt_all([self.join_nemesis, self.nemesis.halt])
+
+    def nemesis_ends(self):
+        self.join_nemesis()
         left = self.nemesis.heal()
+        self.check_failures()
         if left > 0:
             self.result["not_taken_back"] = left
 
@@ -194,9 +226,10 @@ class Run:
         self.result["replicas"] = {"verdict": verdict, "said": said[-4000:], "down": down}
 
     def stop_nodes(self):
-        for node in self.nodes:
-            self.control.resume(node)
-        nemesis.in_threads(lambda n: self.control.stop(n, 20), self.nodes)
+        """One that cannot be reached does not keep the others running."""
+        net.attempt_all([lambda: nemesis.in_threads(self.control.resume, self.nodes),
+                         lambda: nemesis.in_threads(lambda n: self.control.stop(n, 20),
+                                                    self.nodes)])
 
     # ---- verdict -------------------------------------------------------------------------------
 
@@ -220,6 +253,7 @@ class Run:
         result["slow_stops"] = [{"at": round(at, 1), "node": n}
                                 for at, n in self.control.slow_stops]
         result["frames"] = self.control.frames()
+        result["failures"] = self.failures
         result["gave_up"] = self.gave_up
         if options.binary_b:
             result["builds"] = self.builds()
@@ -228,6 +262,7 @@ class Run:
         if why:
             result.setdefault("void", why)
         result["figures"] = report.figures(events, result)
+        result["weak"] = weak(result["figures"])
         result["verdict"], result["why"] = self.verdict(result)
         with open(os.path.join(options.out, "result.json"), "w", encoding="utf-8") as f:
             json.dump(result, f, indent=1)
@@ -285,9 +320,14 @@ class Run:
     def verdict(self, result):
         """("valid" | "invalid" | "void" | "unknown", why); notes all causes of invalid."""
         wrongs = list(self.wrongs(result))
+        failures = result.get("failures")
+        if failures:  # a cluster may be stuck for want of a harness, but not break its promises
+            wrongs = [w for w in wrongs if w[0] not in EXCUSED_CAUSES]
         result["causes"] = list(dict.fromkeys(cause for cause, _ in wrongs))
         if wrongs:
             return "invalid", wrongs[0][1]
+        if failures:
+            return "void", told_of(failures)
         if "void" in result:
             return "void", result["void"]
         for model, check in result["checks"].items():
@@ -303,3 +343,17 @@ class Run:
         if figures["ok_share"] < self.options.floor_share:
             return "void", f"only {figures['ok_share']:.0%} of the operations succeeded"
         return "valid", "every check passed"
+
+
+def told_of(failures):
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return f"the harness failed: {failures[0]['who']}: {failures[0]['error']}{more}"
+
+
+def weak(figures):
+    """Lines about kinds of operations of which most came to nothing: of these a valid run says
+    little."""
+    return [f"of {n['operations']} operations of the kind {kind} only {n['answered']} were answered"
+            for kind, n in figures["by_kind"].items()
+            if n["operations"] >= WEAK_OPERATIONS
+            and n["answered"] < WEAK_SHARE * n["operations"]]

@@ -4,6 +4,7 @@
 A workload is asked for operations by many threads at once; its own state is under a lock.
 An operation has two faces: `op` for the history (tests/support/history/history.h) and
 `request` for a client process (jepsen/client.c)."""
+import bisect
 import threading
 
 
@@ -429,6 +430,8 @@ class Session(Workload):
         self.value = 0
         self.count = 0
         self.sendings = {}  # how many of each stamp
+        self.times = {}  # key: the range's time, as its last refusal told
+        self.timed_keys = []  # in order
 
     def some_key(self, rng):
         return rng.choice((f"e{self.element // self.ELEMENTS:05}", self.other_key(rng, "x"),
@@ -477,6 +480,21 @@ class Session(Workload):
     def note_sending(self, label):
         with self.lock:
             self.sendings[label] = self.sendings.get(label, 0) + 1
+
+    def learn_time(self, key, time_ms):
+        """A range refused a stamp of that key for its time, and told one that it takes."""
+        with self.lock:
+            if key not in self.times:
+                bisect.insort(self.timed_keys, key)
+            self.times[key] = time_ms
+
+    def time_of(self, key):
+        """What that key's range told; else that of the next key before it, which may be of the
+        same range, or behind it; 0: no range has told any yet. It stays of use though time goes on:
+        a range takes stamps that are minutes old."""
+        with self.lock:
+            at = bisect.bisect_right(self.timed_keys, key)
+            return self.times[self.timed_keys[max(0, at - 1)]] if self.timed_keys else 0
 
     def complete(self, op, answer):
         done = super().complete(op, answer)

@@ -21,7 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
 from harness import clients, control, matrix  # noqa: E402  pylint: disable=wrong-import-position
 from harness import net  # noqa: E402  pylint: disable=wrong-import-position
-from harness import run as run_  # noqa: E402  pylint: disable=wrong-import-position
+from harness import main as main_, run as run_  # noqa: E402  pylint: disable=wrong-import-position
 
 RUN = os.path.join(ROOT, "jepsen", "run")
 SECONDS = os.environ.get("HOLDFAST_JEPSEN_SECONDS", "60")
@@ -264,6 +264,7 @@ def test_verdicts():
     fine = {"exits": [], "checks": {"a": {"verdict": "valid"}, "b": {"verdict": "unknown"}},
             "replicas": {"verdict": "alike", "down": []}, "figures": {"ok": 100, "ok_share": 0.9}}
     incomplete = {"verdict": "incomplete", "down": []}
+    broken = [{"who": "the nemesis", "error": "KeyError: 'x'"}]
     lost = {"strict-set": {"verdict": "invalid",
                            "said": "lost: element '1', line 1\nlost 1, stale 0\n"}}
     for change, want, causes in (
@@ -280,11 +281,60 @@ def test_verdicts():
              ["replicas", "stuck"]),
             ({"replicas": incomplete}, "invalid", ["incomplete"]),
             ({"replicas": {**incomplete, "down": ["n2"]}}, "valid", []),
+            ({"failures": broken}, "void", []),
+            ({"failures": broken, "stuck": "never"}, "void", []),
+            ({"failures": broken, "checks": lost}, "invalid", ["strict-set:lost"]),
             ({"figures": {"ok": 9, "ok_share": 0.9}}, "void", []),
             ({"figures": {"ok": 100, "ok_share": 0.4}}, "void", [])):
         result = {**fine, **change}
         got = judge.verdict(result)
         check(got[0] == want and result["causes"] == causes, change, got, result["causes"])
+        if "failures" in change and want == "void":
+            check(got[1] == "the harness failed: the nemesis: KeyError: 'x'", got)
+
+
+def test_weak():
+    """A kind of operation of which most came to nothing is told of, in a valid run too."""
+    figures = {"by_kind": {"read": {"operations": 100, "answered": 90},
+                           "write": {"operations": 100, "answered": 49},
+                           "cas": {"operations": 19, "answered": 0}}}
+    said = run_.weak(figures)
+    check(said == ["of 100 operations of the kind write only 49 were answered"], said)
+    result = {"figures": {"operations": 219, "ok_share": 0.6, "rate": 9}, "verdict": "valid",
+              "workload": "register", "seed": 1, "timeline": [], "why": "so", "weak": said}
+    text = main_.summary(result, "there")
+    check(f"\n         WEAK: {said[0]}\n" in text, text)
+
+
+NONSENSE = """#!/bin/sh
+case $1 in --features) echo register; exit;; esac
+read line && echo nonsense
+"""
+
+
+def test_failing_client():
+    """A thread of a client that fails makes the run void, and the report tells of it."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as folder:
+        programs, out = os.path.join(folder, "bin"), os.path.join(folder, "out")
+        os.mkdir(programs)
+        for name in os.listdir(BIN):
+            os.symlink(os.path.abspath(os.path.join(BIN, name)), os.path.join(programs, name))
+        client = os.path.join(programs, "jepsen-client")
+        os.unlink(client)
+        with open(client, "w", encoding="utf-8") as f:
+            f.write(NONSENSE)
+        os.chmod(client, 0o755)
+        done = run("--bin", programs, "--clients", "library", "--nemesis", "kill", "--time", "30",
+                   "--nodes", "3", "--out", out, "--quiet")
+        check(done.returncode == 2 and "VOID" in done.stdout, done.stdout, done.stderr)
+        with open(f"{out}/result.json", encoding="utf-8") as f:
+            result = json.load(f)
+        check(any(f["who"].startswith("worker-") and "JSONDecodeError" in f["error"]
+                  for f in result["failures"]), result["failures"])
+        with open(f"{out}/report.html", encoding="utf-8") as f:
+            page = f.read()
+        check("failed at" in page and "JSONDecodeError" in page, "the report does not tell of it")
+    check(left_by(done.pid) == [], "namespaces are left:", left_by(done.pid))
 
 
 def test_undetermined_too_soon():
@@ -300,7 +350,7 @@ def test_undetermined_too_soon():
             ("library", "write", 3, {"type": "ok"}, 0)):
         owner = types.SimpleNamespace(options=types.SimpleNamespace(seed=1), gave_up=[])
         worker = clients.Worker(owner, 0, kind)
-        op = types.SimpleNamespace(op={"f": f})
+        op = types.SimpleNamespace(op={"f": "add"}, request={"f": f})
         worker.judge_undetermined(op, {**answer, "t0": 5 * 10**9,
                                        "t1": 5 * 10**9 + took_ms * 10**6}, 2000)
         check(len(owner.gave_up) == want, kind, f, took_ms, answer, owner.gave_up)
@@ -479,7 +529,7 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         print("skipped: fault tests in network namespaces cannot run here:", missing)
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
-         test_many, test_ends_are_judged, test_verdicts, test_undetermined_too_soon,
+         test_many, test_ends_are_judged, test_verdicts, test_weak, test_undetermined_too_soon,
          test_orders_of_links, test_rate_of_a_link,
          test_rules_cut, test_rules_reset, test_smoke, test_sent_twice, test_second_build,
-         test_interrupted)
+         test_failing_client, test_interrupted)

@@ -19,7 +19,8 @@ from harness import main as main_, needs  # noqa: E402  pylint: disable=wrong-im
 
 def run(folder, *argv):
     done = subprocess.run([os.path.join(ROOT, "jepsen", "run"), "--bin", BIN, "--quiet", "--rate",
-                           "150", "--floor-ok", "3", "--nodes", "3", "--out", folder, *argv],
+                           "150", "--floor-ok", "3", "--floor-share", "0.3", "--nodes", "3",
+                           "--out", folder, *argv],
                           capture_output=True, text=True, timeout=150, check=False)
     print("  ", done.stdout.strip().splitlines()[:1])
     check(done.returncode != 2, done.stdout, done.stderr)

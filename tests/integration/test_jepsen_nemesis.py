@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +17,8 @@ from cluster import check, main
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
-from harness import clients, control, history, nemesis, workloads  # noqa: E402  pylint: disable=wrong-import-position
+from harness import clients, control, history, nemesis, net  # noqa: E402  pylint: disable=wrong-import-position
+from harness import run, workloads  # noqa: E402  pylint: disable=wrong-import-position
 
 
 class Machines(control.Control):
@@ -150,10 +152,11 @@ def world(count, seed):
     machines = Machines(count)
     made = types.SimpleNamespace(
         control=machines, nodes=machines.nodes, cluster=Cluster(machines, rng), slow_orders={},
-        rotten=None, zero_ns=time.monotonic_ns(), faults_over=threading.Event(),
+        rotten=None, zero_ns=time.monotonic_ns(), faults_over=threading.Event(), failures=[],
         workload=types.SimpleNamespace(some_key=lambda rng: f"k{rng.randrange(9)}"))
     made.apply_slow = lambda: machines.slow(
         [o for orders in made.slow_orders.values() for o in orders])
+    made.note_failure = lambda who, error: made.failures.append((who, str(error)))
     made.nemesis = nemesis.Nemesis(made, list(nemesis.KINDS), seed, 3, 3)
     return made
 
@@ -279,6 +282,7 @@ def test_each_fault_ends():
             made.nemesis.heal()
             check(entry["end"] is not None and entry["end"] >= entry["begin"], entry)
             check_nothing_left(made, f"{kind} of seed {seed}: {entry['text']}:")
+            check(not made.failures, kind, seed, made.failures)
 
 
 def test_orders_are_taken_back():
@@ -383,6 +387,140 @@ def test_errors_come_through():
         check(False, "the error is lost")
 
 
+def wait_for(what, condition):
+    until = time.monotonic() + 20
+    while not condition():
+        check(time.monotonic() < until, "not:", what)
+        threading.Event().wait(0.005)
+
+
+def fails(*_args):
+    raise KeyError("no such thing")
+
+
+def test_failures_in_threads_of_faults():
+    """A fault whose thread fails does not just end: the run is told, and its end still comes."""
+    def no_cut(made):
+        made.control.cut = fails
+
+    def no_leader(made):
+        made.cluster.leader = fails
+
+    def no_clock(made):
+        real, calls = made.control.set_clock, []
+
+        def third_fails(node, offset_s):
+            calls.append(node)
+            return fails() if len(calls) == 3 else real(node, offset_s)
+        made.control.set_clock = third_fails
+
+    for kind, name, spoil in ((nemesis.Flapping, "partition", no_cut),
+                              (nemesis.Depose, "depose", no_leader),
+                              (nemesis.Clock, "clock", no_clock)):
+        made = world(5, 1)
+        made.cluster.leader = lambda made=made: made.nodes[0]
+        rng = random.Random(3)
+        if kind is nemesis.Clock:
+            rng.random = lambda: 0.1  # it strobes
+        fault = kind(name, made, rng)
+        spoil(made)
+        fault.begin()
+        wait_for(f"{name} told", lambda made=made: made.failures)
+        check(made.failures == [(f"nemesis {name}", "'no such thing'")], made.failures)
+        fault.end()
+        check(not fault.thread.is_alive() and len(made.failures) == 1, made.failures)
+
+
+def test_failures_of_the_nemesis():
+    """What a fault's begin or end raises in the nemesis' own thread is told, and its entry in the
+    timeline says so."""
+    made = world(3, 1)
+    made.nemesis.kinds, made.nemesis.pace_s = ["kill"], 0.5
+    made.control.kill = fails
+    made.nemesis.start()
+    made.nemesis.join(20)
+    check(not made.nemesis.is_alive(), "it goes on")
+    check(made.failures == [("the nemesis", "'no such thing'")], made.failures)
+    check("it failed: 'no such thing'" in made.nemesis.timeline[0]["text"], made.nemesis.timeline)
+
+
+def run_of(made, **more):
+    """A run over nothing, that can be taken down and judged."""
+    one = run.Run.__new__(run.Run)
+    for name, value in {
+            "result": {}, "say": lambda _text: None, "failures": [], "workers": [],
+            "is_over": threading.Event(), "faults_over": made.faults_over, "control": made.control,
+            "nodes": made.nodes, "nemesis": made.nemesis, "zero_ns": made.zero_ns,
+            "options": types.SimpleNamespace(timeout_ms=10), "conclude": lambda: None,
+            "cluster": types.SimpleNamespace(birth=lambda: None), **more}.items():
+        setattr(one, name, value)
+    made.note_failure = one.note_failure
+    return one
+
+
+def test_taking_down_goes_on():
+    """Whatever fails as a run ends: every other step is done, on every node, each failure is told,
+    and none escapes."""
+    made, done = world(3, 1), []
+    made.control.set_up = lambda: None
+    made.control.fetch_logs = fails
+    made.control.tear_down = lambda: done.append("down")
+
+    def stop(node, _seconds=20):
+        if node.number == 2:
+            raise OSError("no way there")
+        done.append(node.name)
+    made.control.stop = stop
+    made.control.resume = lambda node: fails() if node.number == 1 else done.append(
+        f"{node.name} goes on")
+    one = run_of(made, work=fails)
+    one.perform()
+    check(sorted(done) == ["down", "n1", "n2 goes on", "n3", "n3 goes on"], done)
+    told = [(f["who"], f["error"]) for f in one.failures]
+    check(told == [("the run", "KeyError: 'no such thing'"),
+                   ("taking down nodes", "KeyError: 'no such thing'"),
+                   ("taking down logs", "KeyError: 'no such thing'")], told)
+    check("in fails" in one.failures[0]["trace"], one.failures[0])
+
+
+def test_a_run_cut_short_ends_its_faults():
+    """Threads of faults have ended before nodes are stopped: none of them starts one again."""
+    made, at_stop = world(3, 1), []
+    made.nemesis.kinds, made.nemesis.pace_s = ["depose"], 0.5
+    made.cluster.leader = lambda: made.nodes[0]
+    made.control.set_up = made.control.fetch_logs = made.control.tear_down = lambda: None
+    made.control.stop = lambda node, _s: at_stop.append(
+        made.nemesis.is_alive() or made.nemesis.on[0][0].thread.is_alive())
+
+    def work():
+        made.nemesis.start()
+        wait_for("a fault is on", lambda: made.nemesis.on)
+        raise run.Void("enough")
+    one = run_of(made, work=work)
+    one.perform()
+    check(at_stop == [False] * 3 and one.result == {"void": "enough"}, at_stop, one.result)
+    check(not one.failures, one.failures)
+
+
+def test_what_a_network_leaves():
+    """A switch that died, and a namespace that does not go: the others go, and it is told."""
+    gone = []
+    links = net.Network(["n1", "n2"], "wire")
+    links.made = ["n1", "n2", "c"]
+    links.remove = lambda name: fails() if name == "n1" else gone.append(name)
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(3)"], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as links.wire:
+        links.wire.wait(20)
+        links.wire.stdin.write("0 0 0 0 0 0 0\n")  # that nobody reads
+        try:
+            links.tear_down()
+        except RuntimeError as error:
+            check("jepsen-wire ended with status 3" in str(error), error)
+        else:
+            check(False, "nobody is told of the switch")
+    check(gone == ["n2", "c"] and links.made == [], gone, links.made)
+
+
 class Agent:
     """A client process that answers from a list; None: it died."""
     answers = []
@@ -393,8 +531,145 @@ class Agent:
     def ask(self, _request, _seconds):
         return Agent.answers.pop(0)
 
+    def tell(self, _request):
+        return True
+
+    def hear(self, _seconds):
+        answer = Agent.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     def close(self):
         pass
+
+
+class Range:
+    """Stands for jepsen-sender and a cluster of two ranges, each with a time of its own: a stamp
+    that is more than 15 minutes behind it, or ahead of it, is refused, as by a store."""
+    KEEP_MS = 15 * 60000
+    times, done, refused = {}, {}, 0
+
+    def __init__(self, *_):
+        self.answer = None
+
+    def tell(self, request):
+        at = time.monotonic_ns()
+        if request["f"] == "time":
+            self.answer = {"type": "ok", "now_ms": 1000 * self.KEEP_MS, "t0": at, "t1": at}
+            return True
+        label = (request["session"], request["sequence"])
+        now = Range.times[request["key"][0]]
+        self.answer = {"type": "ok", "version": 1, "t0": at, "t1": at}
+        if label not in Range.done and not now - self.KEEP_MS < request["first_sent"] <= now:
+            self.answer = {"type": "fail", "error": "SESSION_EXPIRED", "time_ms": now, "t0": at,
+                           "t1": at}
+            Range.refused += 1
+        else:
+            Range.done[label] = request["key"]
+        return True
+
+    def hear(self, _seconds):
+        return self.answer
+
+    def close(self):
+        pass
+
+
+def repeater(agent):
+    made = types.SimpleNamespace(
+        options=types.SimpleNamespace(seed=1, timeout_ms=10, concurrency=4, plant=None),
+        history=history.History(), zero_ns=0, gave_up=[], failures=[],
+        workload=workloads.Session(types.SimpleNamespace()))
+    made.note_failure = lambda who, error: made.failures.append((who, str(error)))
+    worker = clients.Repeater(made, 0, "sender")
+    for seat in worker.seats:
+        seat.argv = lambda: []
+    worker.argv = lambda: []
+    worker.rng.choice = lambda some, choice=worker.rng.choice: (
+        0 if set(some) <= {0, 0.002, 0.02} else choice(some))  # no pauses
+    clients.Agent = agent
+    return made, worker
+
+
+def test_stamps_follow_each_range():
+    """After the clock of one range has jumped by an hour, and back: its changes go on under stamps
+    that it takes, those of the other as before; what was refused is done under another stamp."""
+    real = clients.Agent
+    try:
+        made, worker = repeater(Range)
+        now_ms = 1000 * Range.KEEP_MS
+        Range.times, Range.done, Range.refused = {"n": now_ms, "x": now_ms}, {}, 0
+        for jump_ms, key in ((0, "x"), (3600000, "x"), (7200000, "n"), (7200000, "x")):
+            Range.times[key] = max(Range.times[key], now_ms + jump_ms)
+            before = Range.refused
+            for at in range(40):
+                for name in ("n", "x"):
+                    op = made.workload.same("write", f"{name}0000-{at % 6}", str(at))
+                    check(worker.perform(op)["type"] == "ok", key, jump_ms, at, name)
+            check(Range.refused - before <= 24, "at jump", jump_ms, Range.refused - before)
+        worker.finish()
+    finally:
+        clients.Agent = real
+    done = [e for e in made.history.events if e["type"] == "ok"]
+    stamps = {}
+    for event in made.history.events:
+        stamps.setdefault(event["stamp"], set()).add(event["key"])
+    check(all(len(keys) == 1 for keys in stamps.values()), "two changes under one stamp")
+    check(len(done) > 0.9 * len(made.history.events) / 2, len(done), len(made.history.events) / 2)
+
+
+def test_what_nobody_can_tell_is_not_asked_for():
+    """A change that is open, and that its range has forgotten, is not sent again and again."""
+    real = clients.Agent
+    at = time.monotonic_ns()
+    lost = {"type": "info", "error": "UNDETERMINED", "t0": at, "t1": at}
+    try:
+        made, worker = repeater(Agent)
+        worker.rng.random = lambda: 0.5
+        made.workload.learn_time("x0000-1", 5)
+        gone = {"type": "fail", "error": "SESSION_EXPIRED", "time_ms": 9, "t0": at, "t1": at}
+        Agent.answers = [lost, lost, gone]
+        done = worker.perform(made.workload.same("write", "x0000-1", "1"))
+    finally:
+        clients.Agent = real
+    check(done["type"] == "info" and Agent.answers == [], done, Agent.answers)
+    check(worker.session is None, "its lowest may pass what is open")
+
+
+def test_failures_of_clients():
+    """What a client had begun when its thread failed is in the history, of unknown outcome, and
+    the run is told."""
+    real = clients.Agent
+    try:
+        made, worker = repeater(Agent)
+        made.workload.learn_time("x0000-1", 5)
+        at = time.monotonic_ns()
+        worker.rng.random = lambda: 0.5
+        Agent.answers = [{"type": "ok", "version": 3, "t0": at, "t1": at}, ValueError("no JSON")]
+        ops = [made.workload.same("write", "x0000-1", "1")]
+        made.is_over = threading.Event()
+        made.options.rate = 1e9
+        made.workload.next = lambda *_: ops.pop(0)
+        worker.start()
+        worker.join(20)
+        check(made.failures == [("worker-0", "no JSON")], made.failures)
+        done = [e for e in made.history.events if e["type"] != "invoke"]
+        check([e["type"] for e in done] == ["ok", "info"], done)
+        check(done[0]["stamp"] == done[1]["stamp"] and done[1]["error"] == "HARNESS_FAILED", done)
+        made.history.events.clear()
+        worker = clients.Worker(made, 1, "library")
+        worker.argv = lambda: []
+        Agent.answers = ["no answer"]
+        try:
+            worker.perform(made.workload.same("write", "k", "1"))
+        except TypeError:
+            check([e["type"] for e in made.history.events] == ["invoke", "info"],
+                  made.history.events)
+        else:
+            check(False, "nonsense is taken for an answer")
+    finally:
+        clients.Agent = real
 
 
 def test_renumbered():
@@ -426,4 +701,8 @@ def test_renumbered():
 if __name__ == "__main__":
     main(test_shapes_of_partitions, test_cuts_add_up, test_each_fault_ends,
          test_orders_are_taken_back, test_who_leads_is_cut_off, test_errors_come_through,
-         test_rot_spares_what_no_disk_can_tell, test_faults_together, test_renumbered)
+         test_failures_in_threads_of_faults, test_failures_of_the_nemesis,
+         test_taking_down_goes_on, test_a_run_cut_short_ends_its_faults,
+         test_what_a_network_leaves, test_rot_spares_what_no_disk_can_tell, test_faults_together,
+         test_renumbered, test_stamps_follow_each_range,
+         test_what_nobody_can_tell_is_not_asked_for, test_failures_of_clients)

@@ -298,6 +298,7 @@ def test_recovery():
     check((early["first_success_s"], early["full_rate_s"]) == (0.5, 0.5), early)
     check(figures["unavailable_share"] == 0.3, figures["unavailable_share"])
     check(figures["rate_without_faults"] == 10, figures["rate_without_faults"])
+    check(figures["by_kind"] == {"write": {"operations": 70, "answered": 70}}, figures["by_kind"])
     check(figures["operations"] == figures["ok"] == 70 and figures["ok_share"] == 1, figures)
 
 
@@ -309,9 +310,11 @@ def test_one_clock():
                                         fetch_logs=lambda: None, tear_down=lambda: None)
     run.cluster = types.SimpleNamespace(birth=lambda: time.sleep(0.3))
     run.result, run.is_over = {}, types.SimpleNamespace(set=lambda: None)
-    run.faults_over = run.is_over
+    run.faults_over, run.nemesis, run.say = run.is_over, None, print
+    run.failures = []
     run.work = run.end_workers = run.stop_nodes = run.conclude = lambda: None
     run.perform()
+    check(not run.failures, run.failures)
     check(abs(run.control.began - run.zero_ns / 1e9) < 1e-6, run.control.began, run.zero_ns)
 
 
@@ -336,7 +339,8 @@ def told(*done):
                                   workload=workloads.Append(None), history=history.History())
     for process, (asked, answer), begin, end in done:
         worker = clients.Worker(owner, process, "library")
-        worker.record(asked, {**answer, "t0": begin, "t1": end})
+        answer = {**answer, "t0": begin, "t1": end}
+        worker.record(owner.workload.record(asked, answer), answer)
     return owner.history.events, owner.workload
 
 
