@@ -40,6 +40,10 @@ struct event {
     int64_t number;
     uint64_t version;
     uint64_t change;
+    uint64_t ttl_ms;
+    uint64_t left_ms;
+    uint64_t ahead_ms;
+    uint64_t behind_ms;
     uint64_t time;
 };
 
@@ -164,6 +168,25 @@ static int read_sending(struct parser *p, struct event *ret)
     return 0;
 }
 
+/* What values that expire have, and how far clocks were off. */
+static int read_times(struct parser *p, struct event *ret)
+{
+    const struct {
+        const char *name;
+        uint64_t *ret;
+    } times[] = {{"ttl_ms", &ret->ttl_ms},
+                 {"left_ms", &ret->left_ms},
+                 {"ahead_ms", &ret->ahead_ms},
+                 {"behind_ms", &ret->behind_ms}};
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        const struct json_node *node = json_member(p->nodes, 0, times[i].name);
+        if (node != NULL &&
+            (json_node_u64(node, times[i].ret) != 0 || *times[i].ret > HISTORY_SPAN_MAX_MS))
+            return bad(p, "a span of time is no whole number of milliseconds");
+    }
+    return 0;
+}
+
 static int read_optional(struct parser *p, struct event *ret)
 {
     const struct json_node *key = json_member(p->nodes, 0, "key");
@@ -188,7 +211,8 @@ static int read_optional(struct parser *p, struct event *ret)
         return bad(p, "\"mismatch\" is neither true nor false");
     ret->has_seen = seen != NULL;
     ret->has_number = number != NULL;
-    return read_sending(p, ret);
+    int rv = read_times(p, ret);
+    return rv != 0 ? rv : read_sending(p, ret);
 }
 
 /* ---- pairing ------------------------------------------------------------------------ */
@@ -227,6 +251,7 @@ static int on_invoke(struct parser *p, const struct event *e, size_t at, bool is
         .f = e->f,
         .key = e->key,
         .stamp = e->stamp,
+        .ttl_ms = e->ttl_ms,
         .value = e->value,
         .invoke_ns = e->time,
         .return_ns = UINT64_MAX,
@@ -252,6 +277,9 @@ static int on_completion(struct parser *p, const struct event *e, size_t at,
     op->is_mismatch = e->is_mismatch;
     op->version = e->version;
     op->change = e->change;
+    op->left_ms = e->left_ms;
+    op->ahead_ms = e->ahead_ms;
+    op->behind_ms = e->behind_ms;
     if (outcome != HISTORY_INFO)
         op->return_ns = e->time;
     else if (map_put(&p->ended, (uint64_t)e->process, p->h) != 0)

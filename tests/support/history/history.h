@@ -21,6 +21,8 @@
  *   increment    by how much; ok may have "number": after
  *   append       bytes at the end
  *   add          (set) an element; (counter) by how much. Reads: [elements], a number
+ * "ttl_ms": a change's value expires then; "left_ms": of what was read, so much was left. How far
+ * clocks were off: "ahead_ms", "behind_ms" (judge_ttl.c).
  * Operations with the same "stamp" (a text) are one change that was sent several times;
  * "change" is its version (judge_session.c).
  *   txn, open, transfer, scan, watch   judge_append.c, judge_bank.c, judge_scan.c,
@@ -42,6 +44,7 @@
 #include "base/err.h"
 
 enum { HISTORY_LINE_MAX = 64 << 20, HISTORY_NODES_MAX = 8 << 20, HISTORY_DEPTH_MAX = 4 };
+#define HISTORY_SPAN_MAX_MS (UINT64_C(1) << 40)
 
 enum history_value_type { HISTORY_NULL, HISTORY_TEXT, HISTORY_NUMBER, HISTORY_LIST };
 
@@ -71,6 +74,10 @@ struct history_op {
     int64_t number;
     uint64_t version; /* 0: not known */
     uint64_t change;  /* likewise */
+    uint64_t ttl_ms;  /* 0: it does not expire */
+    uint64_t left_ms; /* likewise */
+    uint64_t ahead_ms;
+    uint64_t behind_ms;
     uint64_t invoke_ns;
     uint64_t return_ns; /* UINT64_MAX for INFO */
     uint64_t line;      /* of the invocation, from 1 */
@@ -124,6 +131,10 @@ void history_judge_strict_set(const struct history *h, struct history_report *re
  * most once if not known, never if it failed; and all its sendings that have a result have
  * the same (judge_session.c). */
 void history_judge_session(const struct history *h, struct history_report *report);
+
+/* Registers whose values expire: linearizable with an end of each, which comes neither early nor
+ * late by the clocks, and is for good (judge_ttl.c). */
+void history_judge_ttl(const struct history *h, struct history_report *report);
 
 /* Transactions over lists, strictly serializable (judge_append.c, deps.h). */
 void history_judge_append(const struct history *h, struct history_report *report);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "support/history/history.h"
-#include "support/lin/lin.h"
+#include "support/history/registers.h"
 
 static struct lin_value value_of(const struct history_value *v)
 {
@@ -89,24 +89,27 @@ static const char *fill(const struct history_op *from, struct lin_op *to)
     return fill_args(from, to);
 }
 
-static void judge(const struct history *h, bool with_versions, struct history_report *report)
+bool registers_fill(const struct history *h, bool with_versions, struct lin_op *ret_ops,
+                    struct history_report *report)
 {
-    struct lin_op *ops = calloc(h->count + 1, sizeof *ops);
-    struct lin_report found;
-    ASSERT(ops != NULL);
     for (size_t i = 0; i < h->count; i++) {
-        const char *wrong = fill(&h->ops[i], &ops[i]);
+        const char *wrong = fill(&h->ops[i], &ret_ops[i]);
         if (!with_versions)
-            ops[i].version = 0;
+            ret_ops[i].version = 0;
         if (wrong == NULL)
             continue;
         buf_printf(&report->text, "line %" PRIu64 ": %.*s: %s\n", h->ops[i].line,
                    (int)h->ops[i].f.len, (const char *)h->ops[i].f.data, wrong);
         report->verdict = HISTORY_UNKNOWN;
-        free(ops);
-        return;
+        return false;
     }
-    enum lin_verdict verdict = lin_check(ops, h->count, NULL, &found);
+    return true;
+}
+
+void registers_search(const struct lin_op *ops, size_t count, struct history_report *report)
+{
+    struct lin_report found;
+    enum lin_verdict verdict = lin_check(ops, count, NULL, &found);
     buf_printf(&report->text, "keys %" PRIu64 ", states looked at %" PRIu64 "\n", found.keys,
                found.states);
     buf_append_slice(&report->text, buf_slice(&found.text));
@@ -114,6 +117,14 @@ static void judge(const struct history *h, bool with_versions, struct history_re
                       : verdict == LIN_BAD ? HISTORY_INVALID
                                            : HISTORY_UNKNOWN;
     lin_report_fini(&found);
+}
+
+static void judge(const struct history *h, bool with_versions, struct history_report *report)
+{
+    struct lin_op *ops = calloc(h->count + 1, sizeof *ops);
+    ASSERT(ops != NULL);
+    if (registers_fill(h, with_versions, ops, report))
+        registers_search(ops, h->count, report);
     free(ops);
 }
 

@@ -22,6 +22,7 @@ static const struct {
     {"append", history_judge_append, "transactions over lists: strictly serializable"},
     {"bank", history_judge_bank, "the sum of all accounts never changes"},
     {"session", history_judge_session, "what is sent twice happens once"},
+    {"ttl", history_judge_ttl, "registers whose values expire in time and for good"},
     {"scan", history_judge_scan, "scans see groups whole, all at one moment"},
     {"watch", history_judge_watch, "no gap, no repeat, in order"},
 };

@@ -136,6 +136,7 @@ static void test_reader_mutations(void **state)
             history_judge_append(&h, &report);
             history_judge_bank(&h, &report);
             history_judge_session(&h, &report);
+            history_judge_ttl(&h, &report);
             history_judge_scan(&h, &report);
             history_judge_watch(&h, &report);
         }
