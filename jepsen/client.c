@@ -11,7 +11,7 @@
  * nanoseconds of CLOCK_MONOTONIC right before and after the call of the library.
  *
  * f           value                                  answer
- * read                                               "value", "version"
+ * read                                               "value", "version"; "left_ms" if it expires
  * write       text                                   "version"
  * delete      "present": only what is there          "version"
  * cas         [expected or null, after]              "version"; or "mismatch", "seen"
@@ -32,6 +32,8 @@
  * watch       client_watch.c
  * scan        (key is the prefix) keys a page        "value": [[key, value, version], …]
  *             and milliseconds between pages
+ *
+ * A write or cas with "ttl_ms" sets a value that expires then.
  *
  *   jepsen-client --endpoints host:port,… [--read-mode MODE]   until standard input ends
  *   jepsen-client --features                what the product's library can do, a word a line
@@ -172,14 +174,29 @@ static int do_read(struct op *op)
     }
     if (code == HF_OK)
         put_version(op, result->items[0].version);
+    if (code == HF_OK && result->items[0].ttl_ms != 0) {
+        json_key(&op->out, "left_ms");
+        json_u64(&op->out, result->items[0].ttl_ms);
+    }
     hf_result_free(result);
     return 0;
+}
+
+/* How to change, with the time to live that is asked for; false: that is nonsense. */
+static bool fill_change(struct op *op, struct hf_change *change)
+{
+    const struct json_node *ttl = json_member(op->nodes, 0, "ttl_ms");
+    hf_change_init(change);
+    return ttl == NULL || json_node_u64(ttl, &change->ttl_ms) == 0;
 }
 
 static int do_write(struct op *op)
 {
     struct hf_result *result = NULL;
-    int code = hf_put(op->hf, op->key, client_text(op, op->value), NULL, &op->call, &result);
+    struct hf_change change;
+    if (!fill_change(op, &change))
+        return -1;
+    int code = hf_put(op->hf, op->key, client_text(op, op->value), &change, &op->call, &result);
     return put_change(op, code, result);
 }
 
@@ -209,9 +226,20 @@ static int do_cas(struct op *op)
     if (after == NULL)
         return -1;
     struct hf_bytes to = client_text(op, after);
-    int code = expected->type == JSON_NULL
-                   ? hf_put_if_absent(op->hf, op->key, to, &op->call, &result)
-                   : hf_cas(op->hf, op->key, client_text(op, expected), to, &op->call, &result);
+    struct hf_change change;
+    int code;
+    if (!fill_change(op, &change))
+        return -1;
+    if (change.ttl_ms != 0) {
+        change.condition = expected->type == JSON_NULL ? HF_IF_ABSENT : HF_IF_VALUE;
+        if (change.condition == HF_IF_VALUE)
+            change.if_value = client_text(op, expected);
+        code = hf_put(op->hf, op->key, to, &change, &op->call, &result);
+    } else if (expected->type == JSON_NULL) {
+        code = hf_put_if_absent(op->hf, op->key, to, &op->call, &result);
+    } else {
+        code = hf_cas(op->hf, op->key, client_text(op, expected), to, &op->call, &result);
+    }
     return put_change(op, code, result);
 }
 
@@ -583,7 +611,7 @@ int main(int argc, char **argv)
     ssize_t len;
     int rv = 0;
     if (argc == 2 && strcmp(argv[1], "--features") == 0) {
-        printf("register\nset\ncounter\nappend\nbank\nscan\nsession\n%s",
+        printf("register\nset\ncounter\nappend\nbank\nscan\nsession\nttl\n%s",
                watching_is_there() ? "watch\n" : "");
         return 0;
     }

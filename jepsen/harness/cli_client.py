@@ -17,14 +17,17 @@ DONE, ERROR, USAGE, NOT_MET, UNDETERMINED = range(5)
 def argv_of(request):
     key, value = request.get("key"), request.get("value")
     f = request["f"]
+    expiry = ["--ttl", f"{request['ttl_ms']}ms"] if request.get("ttl_ms") else []
     if f == "read":
         return ["get", key]
     if f == "write":
-        return ["put", key, str(value)]
+        return ["put", key, str(value), *expiry]
     if f == "delete":
         return ["del", key]
     if f == "cas" and value[0] is None:
-        return ["put", key, str(value[1]), "--if-absent"]
+        return ["put", key, str(value[1]), "--if-absent", *expiry]
+    if f == "cas" and expiry:
+        return ["put", key, str(value[1]), "--if-value", str(value[0]), *expiry]
     if f == "cas":
         return ["cas", key, str(value[0]), str(value[1])]
     if f == "add":
@@ -61,7 +64,7 @@ def answer(request, code, out, err):
             rows = [json.loads(line) for line in out.splitlines()]
             done["value"] = [[r["key"], r["value"], r["version"]] for r in rows]
         elif f == "read":
-            done["value"] = said["value"]
+            done.update(value=said["value"], left_ms=said.get("ttl_ms", 0))
         elif f == "add" and "number" in said:
             done["number"] = said["number"]
         return {**done, **version_of(said)}

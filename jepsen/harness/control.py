@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 
-from . import disk, net, needs
+from . import clocks, disk, net, needs
 
 
 ENDED_S = 20  # until a process that was killed is gone
@@ -56,6 +56,7 @@ class Control:
         self.exits = []  # (seconds, node, status, was it expected)
         self.slow_stops = []  # (seconds, node): was killed because it did not end
         self.began = time.monotonic()
+        self.clocks = clocks.Clocks()
         self.ballast = set()
         self.program = None  # node -> argv, in place of holdfastd
         self.everyone = [n.address for n in nodes]  # whose connections a reset ends
@@ -154,10 +155,12 @@ class Control:
                 self.note_exit(node, status)
 
     def pause(self, node):
+        self.clocks.stop(node.number)
         self.signal(node, signal.SIGSTOP)
 
     def resume(self, node):
         self.signal(node, signal.SIGCONT)
+        self.clocks.go_on(node.number)
 
     def start(self, node):
         with node.lock:
@@ -209,7 +212,9 @@ class Control:
                             "-delete"])
 
     def set_clock(self, node, offset_s):
+        began = time.monotonic()
         self.write(node.clock, f"{offset_s:+.3f}s\n", node)
+        self.clocks.set(node.number, offset_s, began, time.monotonic())
 
 
 class LocalControl(Control):

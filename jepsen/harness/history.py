@@ -65,6 +65,8 @@ def edn_event(index, event):
              f":f :{event['f']}", f":value {edn_value(event)}", f":time {event['time']}"]
     if "version" in event:
         parts.append(f":version {event['version']}")
+    parts += [f":{name.replace('_', '-')} {event[name]}" for name in ("ttl_ms", "left_ms")
+              if name in event]
     if "stamp" in event:
         parts.append(f":stamp {edn(event['stamp'])}")
     if "error" in event:
@@ -92,6 +94,8 @@ ANOMALIES = {
     "bank": {"wrong-sum": "^a read sums up to ", "negative": "^a negative balance ",
              "missing-account": "^(an account is gone|not every account once): "},
     "session": {**SETS, **NOT_LINEARIZABLE, "two-results": "^results differ in "},
+    "ttl": {**NOT_LINEARIZABLE, "early": "^early: ", "late": "^late: ",
+            "came-back": "^came back: ", "left": "^left: "},
     "scan": {"torn": "^torn: ", "lost": "^lost: ", "order": "^not in order: ",
              "too-new": "^newer than the scan's moment: ",
              "missed-write": "^the scan's moment is after a write ", **NOT_LINEARIZABLE},

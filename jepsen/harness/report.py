@@ -294,6 +294,10 @@ def describe(invoke, done):
     words = [f, str(invoke["key"]) if "key" in invoke else ""]
     if value is not None or (is_done and f in ("read", "scan")):
         words.append(value_text(f, value))
+    if invoke.get("ttl_ms"):
+        words.append(f"for {invoke['ttl_ms'] / 1000:g} s")
+    if is_done and done.get("left_ms"):
+        words.append(f"({done['left_ms'] / 1000:g} s left)")
     if done and done.get("mismatch"):
         fate = f" ✗ saw {value_text('', done['seen'])}" if "seen" in done else " ✗ condition not met"
     if is_done and "version" in done:

@@ -235,6 +235,8 @@ class Run:
 
     def conclude(self):
         options, result = self.options, self.result
+        if self.workload.depends_on_clocks:
+            self.control.clocks.tell(self.history.events, self.zero_ns)
         events = self.history.write(options.out)
         result["operations"] = count = {}
         for event in events:

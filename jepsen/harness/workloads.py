@@ -19,6 +19,7 @@ class Workload:
     may_be_unknown = ()  # models whose search may be given up in a valid run
     clients = ("library", "cli")
     needs = None       # a feature of the product's client library
+    depends_on_clocks = False  # its checker wants to know how far they were off (clocks.py)
 
     def __init__(self, options):
         self.options = options
@@ -128,6 +129,88 @@ class Register(Workload):
     def last(self):
         with self.lock:
             return [self.op("read", key, None) for key, _ in self.keys]
+
+
+class Ttl(Workload):
+    """Registers most of whose values expire. Many keys, each changed seldom, so that values live
+    long enough for that; reads also of keys that were given up long ago, for what has expired is to
+    stay away, over changes of leaders, restarts, snapshots, splits and moves."""
+    name = "ttl"
+    models = ("ttl",)
+    needs = "ttl"
+    depends_on_clocks = True
+    ACTIVE, OPERATIONS, OLD_MAX = 120, 50, 400
+    TTLS_MS = (200, 1000, 1000, 3000, 3000, 8000, 20000)
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.made = 0
+        self.value = 0
+        self.keys = [self.new_key() for _ in range(self.ACTIVE)]
+        self.old = []
+        self.seen = {}
+
+    def new_key(self):
+        self.made += 1
+        return [f"t{self.made:06}", 0]
+
+    def take(self, rng):
+        slot = rng.randrange(self.ACTIVE)
+        self.keys[slot][1] += 1
+        if self.keys[slot][1] > self.OPERATIONS:
+            self.old.append(self.keys[slot][0])
+            del self.old[:-self.OLD_MAX]
+            self.seen.pop(self.keys[slot][0], None)
+            self.keys[slot] = self.new_key()
+        return self.keys[slot][0]
+
+    def next(self, rng, kind, number):
+        with self.lock:
+            draw = rng.random()
+            if draw < 0.1 and self.old:
+                return self.op("read", rng.choice(self.old))
+            key = self.take(rng)
+            if draw < 0.6:
+                return self.op("read", key)
+            if draw < 0.64:
+                return self.op("delete", key)
+            self.value += 1
+            after = str(self.value)
+            ttl_ms = rng.choice(self.TTLS_MS) if rng.random() < 0.85 else 0
+            if draw < 0.8:
+                return self.op("write", key, after, ttl_ms)
+            return self.op("cas", key, [self.seen.get(key), after], ttl_ms)
+
+    def some_key(self, rng):
+        return self.keys[rng.randrange(self.ACTIVE)][0]
+
+    @staticmethod
+    def op(f, key, value=None, ttl_ms=0):
+        request = {"f": f, "key": key}
+        if value is not None:
+            request["value"] = value
+        if ttl_ms:
+            request["ttl_ms"] = ttl_ms
+        return Op({"f": f, "key": key, "value": value, **({"ttl_ms": ttl_ms} if ttl_ms else {})},
+                  request)
+
+    def complete(self, op, answer):
+        done = super().complete(op, answer)
+        f, key = op.op["f"], op.op["key"]
+        if f == "read" and done["type"] == "ok" and answer.get("left_ms"):
+            done["left_ms"] = answer["left_ms"]
+        with self.lock:
+            if done["type"] == "ok" and f != "delete":
+                now = {"read": done.get("value"), "write": op.op["value"]}.get(f)
+                self.seen[key] = op.op["value"][1] if f == "cas" else now
+            elif done.get("mismatch") and "seen" in done:
+                self.seen[key] = done["seen"]
+        return done
+
+    def last(self):
+        """What is left of all of them that are remembered."""
+        with self.lock:
+            return [self.op("read", key) for key in [*self.old, *(k for k, _ in self.keys)]]
 
 
 class Set(Workload):
@@ -587,4 +670,4 @@ class Watch(Workload):
             yield self.watch(watcher, 500, "")
 
 
-ALL = {w.name: w for w in (Register, Set, Append, Bank, Counter, Session, Watch, Scan)}
+ALL = {w.name: w for w in (Register, Set, Append, Bank, Counter, Session, Watch, Scan, Ttl)}

@@ -129,6 +129,50 @@ def test_sent_twice():
         check(done.returncode == 1 and "results differ" in done.stdout, done.stdout)
 
 
+def test_values_expire():
+    """Both doors set times to live and tell what is left; the checker sees a value of this very
+    history that comes back after it was gone."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-jepsen-") as out:
+        done = run("--workload", "ttl", "--nemesis", "leader,pause", "--time", "10", "--nodes", "3",
+                   "--rate", "150", "--seed", "1", "--floor-ok", "5", "--out", out, "--quiet")
+        print("  ", done.stdout.strip())
+        check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
+        with open(f"{out}/history.jsonl", encoding="utf-8") as f:
+            events = [json.loads(line) for line in f]
+        check(all("ahead_ms" in e for e in events if e["type"] != "invoke"), "clocks are not told")
+        for f, more in (("write", "ttl_ms"), ("cas", "ttl_ms"), ("read", "left_ms")):
+            for is_cli in (True, False):  # every sixth client is the program
+                found = [e for e in events if e["f"] == f and e["type"] == "ok" and e.get(more)
+                         and e["process"] < clients.PROCESSES_MAX
+                         and (e["process"] % 20 % 6 == 0) == is_cli]
+                check(found, "no", f, "with", more, "of the program" if is_cli else "the library")
+        gone = bring_back(events)
+        with open(f"{out}/history.jsonl", "w", encoding="utf-8") as f:
+            f.writelines(json.dumps(e) + "\n" for e in events)
+        done = subprocess.run([f"{BIN}/history-check", "ttl", f"{out}/history.jsonl"],
+                              capture_output=True, text=True, timeout=200, check=False)
+        check(done.returncode == 1 and "came back: " in done.stdout, gone, done.stdout)
+
+
+def bring_back(events):
+    """Of two reads of a key that found it absent after a value had been seen, the second sees that
+    value."""
+    seen, gone = {}, {}
+    for event in events:
+        key = event["key"]
+        if event["type"] != "ok" or event["f"] != "read":
+            continue
+        if event["value"] is not None:
+            seen[key] = event
+            gone.pop(key, None)
+        elif key in seen and key not in gone:
+            gone[key] = event
+        elif key in gone and event["time"] > gone[key]["time"] + 2e9:
+            event.update(value=seen[key]["value"], left_ms=seen[key].get("left_ms", 0))
+            return event
+    raise AssertionError("nothing expired")
+
+
 def spoil(path):
     """The checker sees a read of this very history that was changed: it judges what was
     recorded, and not nothing."""
@@ -173,8 +217,8 @@ def test_dry():
         suite.write("# a comment\n--workload set --nemesis kill\n--workload bank\n")
         suite.flush()
         for argv, lines, last in (
-                (("--all", "--time", "60"), 152,
-                 "jepsen/run --workload scan --nemesis all --time 60"),
+                (("--all", "--time", "60"), 171,
+                 "jepsen/run --workload ttl --nemesis all --time 60"),
                 (("--all", "--workload", "set", "--nemesis", "kill,power"), 2,
                  "jepsen/run --workload set --nemesis power"),
                 (("--suite", suite.name, "--rate", "9"), 2, "jepsen/run --workload bank --rate 9"),
@@ -184,7 +228,7 @@ def test_dry():
             done = subprocess.run([RUN, "--dry", *argv], capture_output=True, text=True,
                                   timeout=60, check=False)
             said = done.stdout.splitlines()
-            of_faults = "2 h 32 min" if lines == 152 else f"{lines} min"
+            of_faults = "2 h 51 min" if lines == 171 else f"{lines} min"
             check(done.returncode == 0 and
                   said[-1].startswith(f"{lines} runs with {of_faults} of faults"), argv, said[-1])
             check(len(said) == lines + 1 and said[-2] == last, argv, said[-2])
@@ -532,4 +576,4 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
          test_many, test_ends_are_judged, test_verdicts, test_weak, test_undetermined_too_soon,
          test_orders_of_links, test_rate_of_a_link,
          test_rules_cut, test_rules_reset, test_smoke, test_sent_twice, test_second_build,
-         test_failing_client, test_interrupted)
+         test_values_expire, test_failing_client, test_interrupted)

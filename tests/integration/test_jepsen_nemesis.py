@@ -17,7 +17,7 @@ from cluster import check, main
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
-from harness import clients, control, history, nemesis, net  # noqa: E402  pylint: disable=wrong-import-position
+from harness import clients, clocks, control, history, nemesis, net  # noqa: E402  pylint: disable=wrong-import-position
 from harness import run, workloads  # noqa: E402  pylint: disable=wrong-import-position
 
 
@@ -672,6 +672,30 @@ def test_failures_of_clients():
         clients.Agent = real
 
 
+def test_how_far_clocks_were_off():
+    """What was ever ahead, what is behind meanwhile, and what stands still, for each operation."""
+    off = clocks.Clocks()
+    off.set(1, 3, 10.0, 10.1)
+    off.set(1, 0, 12.0, 12.1)
+    off.set(2, -60, 20.0, 20.1)
+    off.set(2, 0, 25.0, 25.5)
+    off.stop(3, 40.0)
+    off.go_on(3, 43.0)
+    off.stop(3, 60.0)
+    rows = ((1, 2, "ok", 0, 0), (9, 9.9, "ok", 0, 0), (9, 10.5, "ok", 3000, 0),
+            (15, 16, "fail", 3000, 0), (19, 20.05, "ok", 3000, 60000),
+            (22, 23, "ok", 3000, 60000), (26, 26.1, "ok", 3000, 60000), (28, 29, "ok", 3000, 0),
+            (42, 42.5, "ok", 3000, 3000), (44, 45, "ok", 3000, 5000), (46, 47, "ok", 3000, 0),
+            (47, 48, "info", 3000, 21000), (79, 80, "ok", 3000, 21000))
+    events = []
+    for process, (begin, end, kind, _, _) in enumerate(rows):
+        events += [{"process": process, "type": "invoke", "time": int((begin - 5) * 1e9)},
+                   {"process": process, "type": kind, "time": int((end - 5) * 1e9)}]
+    off.tell(events, int(5e9))
+    for row, done in zip(rows, events[1::2]):
+        check((done["ahead_ms"], done["behind_ms"]) == row[3:], row, done)
+
+
 def test_renumbered():
     """After an outcome that is not known, also when its own client process died, a process goes on
     under another number, which no other one ever has."""
@@ -705,4 +729,5 @@ if __name__ == "__main__":
          test_taking_down_goes_on, test_a_run_cut_short_ends_its_faults,
          test_what_a_network_leaves, test_rot_spares_what_no_disk_can_tell, test_faults_together,
          test_renumbered, test_stamps_follow_each_range,
-         test_what_nobody_can_tell_is_not_asked_for, test_failures_of_clients)
+         test_what_nobody_can_tell_is_not_asked_for, test_failures_of_clients,
+         test_how_far_clocks_were_off)

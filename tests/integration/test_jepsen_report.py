@@ -149,6 +149,13 @@ def test_names_of_anomalies():
         ("watch", [*one, *op(1, "watch", "w", [["a", 1, 5], ["a", 1, 5]], 0, 9)], "repeat"),
         ("watch", [*one, *two, *op(1, "watch", "w", [["a", 2, 6], ["a", 1, 5]], 0, 9)], "order"),
         ("watch", [*op(1, "watch", "w", [["a", 2, 6]], 0, 9)], "from-nowhere"),
+        ("ttl", [*op_ttl(0, "write", "k", "1", 0, 1, 1), *op(0, "read", "k", "1", 9, 9.1,
+                                                             left_ms=1)], "late"),
+        ("ttl", [*op_ttl(0, "write", "k", "1", 0, 1, 9), *op(0, "read", "k", None, 2, 3)], "early"),
+        ("ttl", [*op_ttl(0, "write", "k", "1", 0, 1, 2), *op(0, "read", "k", None, 2, 2.1),
+                 *op(0, "read", "k", "1", 2.2, 2.3, left_ms=1)], "came-back"),
+        ("ttl", [*op_ttl(0, "write", "k", "1", 0, 1, 2),
+                 *op(0, "read", "k", "1", 1.2, 1.3, left_ms=2001)], "left"),
         ("watch", [*one, *op(0, "write", "a", 2, 2, 3, version=5),
                    *op(1, "watch", "w", [["a", 1, 5]], 0, 9)], "two-values"))
     for model, events, name in by_hand:
@@ -158,6 +165,10 @@ def test_names_of_anomalies():
         if model not in ("session", "append"):  # they share words with others
             left = {n for n in names if (model, n) not in known} - {"not-linearizable"}
             check(not left, model, left, "were never said")
+
+
+def op_ttl(process, f, key, value, begin_s, end_s, ttl_s):
+    return [dict(e, ttl_ms=ttl_s * 1000) for e in op(process, f, key, value, begin_s, end_s)]
 
 
 def check_names(model, events, want):
@@ -264,6 +275,8 @@ def test_words_of_operations():
             (op(0, "write", "k", "5", 0, 1, "info"), "write k 5 ? not known"),
             (op(0, "write", "k", "5", 0, 1, "fail"), "write k 5 ✗ not done"),
             (op(0, "read", "k", None, 0, 1), "read k absent"),
+            (op_ttl(0, "write", "k", "5", 0, 1, 3), "write k 5 for 3 s"),
+            (op(0, "read", "k", "5", 0, 1, left_ms=1500), "read k 5 (1.5 s left)"),
             (op(0, "delete", "k", None, 0, 1), "delete k")):
         got = report.describe(*pair)
         check(got == want, got, "is not", want)
