@@ -623,6 +623,7 @@ static bool log_has_room(struct db *db, size_t len)
 int db_write(struct db *db, struct lsm_batch *batch, struct db_op *op)
 {
     size_t len = batch->buf.len;
+    ASSERT(batch->borrowed == 0); /* its bytes go to the log as they stand */
     if (batch->buf.failed || !turn_reserve(db) || buf_reserve(&db->bytes, len) != 0)
         return ERR_NOMEM;
     if (len > RAFTLOG_RECORD_MAX / 2 || !keys_are_sane(batch))

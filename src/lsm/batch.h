@@ -4,6 +4,8 @@
  *
  *   kind u8 | version u64 | expiry u64 | key_len u32 | value_len u32 | key | value
  *
+ * A borrowed value has a flag in its kind and a pointer in its place; neither is ever in a log.
+ *
  * A batch in memory that does not decode is a bug and asserts; what a log kept of one
  * comes back through lsm_batch_load().
  */

@@ -65,10 +65,12 @@ enum {
 /* ---- batches ----------------------------------------------------------- */
 
 /* Writes in order; a later one of the same (key, version) wins. The caller's
- * memory; bytes are copied in. */
+ * memory; bytes are copied in, but for what is borrowed. */
 struct lsm_batch {
-    struct buf buf; /* private */
-    size_t count;   /* records in it */
+    struct buf buf;   /* private */
+    size_t count;     /* records in it */
+    size_t borrowed;  /* records whose values stand elsewhere */
+    size_t far_bytes; /* private: of those values */
 };
 
 void lsm_batch_init(struct lsm_batch *batch);
@@ -79,6 +81,11 @@ void lsm_batch_clear(struct lsm_batch *batch);
  * allocation is sticky and heard from lsm_write() as ERR_NOMEM. */
 void lsm_batch_put(struct lsm_batch *batch, struct slice key, uint64_t version, struct slice value,
                    uint64_t expiry_ms);
+
+/* The same, but a value that is large is not copied: the caller keeps it, unchanged, until the
+ * batch is cleared or at its end. Not for db_write(), whose log takes the batch as it stands. */
+void lsm_batch_put_borrowed(struct lsm_batch *batch, struct slice key, uint64_t version,
+                            struct slice value, uint64_t expiry_ms);
 void lsm_batch_delete(struct lsm_batch *batch, struct slice key, uint64_t version);
 
 /* ---- open, free -------------------------------------------------------- */

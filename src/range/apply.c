@@ -148,7 +148,7 @@ static int apply_write(struct range *range, struct apply *a)
         if (r->is_delete)
             lsm_batch_delete(&batch, r->key, r->version);
         else
-            lsm_batch_put(&batch, r->key, r->version, r->value, r->expiry_ms);
+            lsm_batch_put_borrowed(&batch, r->key, r->version, r->value, r->expiry_ms);
     }
     struct range_meta before = range->meta;
     if (PLANTED(index_before_data))
