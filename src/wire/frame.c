@@ -202,10 +202,15 @@ static int frame_open(struct frame_reader *reader, struct slice raw, struct slic
     return 0;
 }
 
-/* Move up to `want` bytes of input behind what is kept. */
+/* Move up to `want` bytes of input behind what is kept. What is to follow has its room at once
+ * where that is no claim without proof: a large frame is not copied each time that it grows. */
 static int partial_take(struct frame_reader *reader, size_t want)
 {
     size_t n = MIN(want, reader->input.len);
+    if (n > reader->partial.cap - reader->partial.len) {
+        size_t ahead = (reader->partial.len + n) * FRAME_AHEAD - reader->partial.len;
+        buf_reserve(&reader->partial, MIN(want, ahead));
+    }
     buf_append(&reader->partial, reader->input.data, n);
     if (reader->partial.failed)
         return ERR_NOMEM;

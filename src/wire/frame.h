@@ -18,9 +18,9 @@
  * Errors     ERR_SHORT is the normal end of what was fed; ERR_CORRUPT (checksum,
  *            flags, LZ4) and ERR_TOO_LARGE end the connection: the reader must not
  *            be used after, but for fini.
- * Limits     the reader keeps one unfinished frame, and grows as its bytes arrive,
- *            never by what a header claims; an expanded body is at most 255 times
- *            what arrived (LZ4's own greatest ratio) and at most body_max.
+ * Limits     the reader keeps one unfinished frame, and grows with the bytes that arrive,
+ *            to FRAME_AHEAD times of them, never by what a header claims alone; an expanded body is
+ * at most 255 times what arrived (LZ4's own greatest ratio) and at most body_max.
  */
 #ifndef WIRE_FRAME_H_
 #define WIRE_FRAME_H_
@@ -63,6 +63,8 @@ enum { FRAME_UNTRIED_MAX = 31 };
 void frame_end_paced(struct buf *buf, size_t start, struct frame_pace *pace);
 
 /* ---- reading ------------------------------------------------------------ */
+
+enum { FRAME_AHEAD = 8 };
 
 struct frame_reader {
     size_t body_max; /* may be raised by frame_reader_limit() */

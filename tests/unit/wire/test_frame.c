@@ -334,6 +334,41 @@ static void test_what_was_fed_can_be_taken_back(void **state)
     buf_fini(&buf);
 }
 
+/* A large frame has its room soon, in steps of what has come, and moves seldom. */
+static void test_room_follows_what_comes(void **state)
+{
+    (void)state;
+    enum { LEN = 1 << 20, STEP = 1000 };
+    uint8_t *noise = malloc(LEN);
+    struct rng rng;
+    rng_init(&rng, 3);
+    rng_fill(&rng, noise, LEN);
+    struct buf buf;
+    buf_init(&buf, 2 * LEN);
+    frame_add(&buf, noise, LEN, false);
+    struct frame_reader reader;
+    struct slice body;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    size_t grown = 0, cap = 0, at = 0;
+    for (; buf.len - at > STEP; at += STEP) {
+        frame_reader_feed(&reader, slice_of(buf.data + at, STEP));
+        assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+        assert_true(reader.partial.cap <= MAX((at + STEP) * FRAME_AHEAD, (size_t)64));
+        grown += reader.partial.cap != cap;
+        cap = reader.partial.cap;
+    }
+    assert_true(grown <= 5);
+    frame_reader_feed(&reader, slice_of(buf.data + at, buf.len - at));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), 0);
+    assert_true(slice_equal(body, slice_of(noise, LEN)));
+    assert_true(reader.partial.cap < 2 * buf.len);
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+    assert_int_equal(reader.partial.cap, 0); /* given back */
+    frame_reader_fini(&reader);
+    buf_fini(&buf);
+    free(noise);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_claims_cost_nothing),
         cmocka_unit_test(test_limit_can_be_raised),
         cmocka_unit_test(test_what_was_fed_can_be_taken_back),
+        cmocka_unit_test(test_room_follows_what_comes),
     };
     return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
 }
