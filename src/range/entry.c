@@ -41,6 +41,14 @@ static int builder_begin(struct entry_builder *b)
     return b->buf.failed ? ERR_NOMEM : 0;
 }
 
+void entry_builder_expect(struct entry_builder *builder, size_t bytes, uint32_t count)
+{
+    size_t most = builder->bytes_max - MIN(builder->buf.len, builder->bytes_max);
+    size_t heads = ENTRY_HEADER_LEN + (size_t)count * VARINT_MAX;
+    if (buf_reserve(&builder->buf, MIN(MIN(bytes, most) + heads, most)) != 0)
+        builder->buf.failed = false;
+}
+
 int entry_builder_add(struct entry_builder *builder, struct slice command, uint64_t first_sent_ms)
 {
     ASSERT(builder->count_max > 0);

@@ -47,6 +47,10 @@ void entry_builder_init(struct entry_builder *builder, size_t bytes_max, uint32_
 /* Accepts a zeroed builder. */
 void entry_builder_fini(struct entry_builder *builder);
 
+/* So many bytes of commands are about to be added: take the memory at once, as far as they go
+ * into one entry. What does not come, or no memory now, does no harm. */
+void entry_builder_expect(struct entry_builder *builder, size_t bytes, uint32_t count);
+
 /* Copy one command in, which command_decode() has accepted: one of a later format
  * would stop every replica at apply. ERR_BUSY: it does not fit beside what is there;
  * take this entry, then add again. ERR_TOO_LARGE: over ENTRY_COMMAND_MAX.

@@ -107,6 +107,7 @@ static uint32_t build_entry(struct replica *r, struct list *taken)
     uint64_t now_us = env_now_us(r->store->env);
     uint32_t count = 0;
     struct write_op *op;
+    entry_builder_expect(&r->builder, r->writes.bytes, r->writes.count);
     while ((op = queue_first(r)) != NULL) {
         if (answer_is_too_late(&op->to, now_us)) {
             fair_remove(&r->writes, &op->in_queue);

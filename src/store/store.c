@@ -369,7 +369,9 @@ void store_options_init(struct store_options *options)
         .limits = command_limits_default,
         .scan_keys_max = 10000,
         .scan_bytes_max = 4 << 20,
-        .entry_bytes_max = 1 << 20,
+        /* With what stands around it in records and frames it is within the MiB of a piece of the
+         * log's memory, and below what malloc() asks the kernel for each time anew. */
+        .entry_bytes_max = (1 << 20) - (32 << 10),
         .entries_in_flight = 256,
         .queue_writes_max = 16384,
         .queue_bytes_max = (size_t)64 << 20,

@@ -100,7 +100,7 @@ struct store_options {
     struct command_limits limits;
     uint32_t scan_keys_max;        /* of a page: 10,000 */
     uint32_t scan_bytes_max;       /* 4 MiB */
-    uint32_t entry_bytes_max;      /* of one log entry, unless one command is larger: 1 MiB */
+    uint32_t entry_bytes_max;      /* of one log entry, unless one command is larger: 992 KiB */
     uint32_t entries_in_flight;    /* proposals not yet applied: 256 */
     uint32_t queue_writes_max;     /* writes waiting to be proposed: 16,384 */
     size_t queue_bytes_max;        /* of them: 64 MiB */

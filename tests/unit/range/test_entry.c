@@ -99,6 +99,34 @@ static void test_bounds(void **state)
     free(big);
 }
 
+/* What is expected has its place, and no more than an entry takes; what comes is what counts. */
+static void test_expected(void **state)
+{
+    (void)state;
+    struct entry_builder b;
+    uint8_t *big = calloc(1, 5000);
+    entry_builder_init(&b, 1000, 10);
+    entry_builder_expect(&b, 600, 3);
+    const uint8_t *place = b.buf.data;
+    assert_non_null(place);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(entry_builder_add(&b, slice_of(big, 200), 0), 0);
+    assert_ptr_equal(b.buf.data, place);
+    entry_builder_expect(&b, SIZE_MAX / 2, 2);
+    assert_true(b.buf.cap <= 2000);
+    assert_int_equal(entry_builder_add(&b, slice_of(big, 200), 0), 0);
+    assert_int_equal(entry_builder_add(&b, slice_of(big, 200), 0), ERR_BUSY);
+    struct slice payload = take(&b, 1, 1);
+    struct entry_reader r;
+    assert_int_equal(entry_reader_init(&r, payload, NULL), 0);
+    assert_int_equal(r.count, 4);
+    free((void *)payload.data);
+    entry_builder_expect(&b, 10, 1); /* and then comes more than was said */
+    assert_int_equal(entry_builder_add(&b, slice_of(big, 5000), 0), 0);
+    entry_builder_fini(&b);
+    free(big);
+}
+
 static const struct {
     const char *name;
     size_t keep; /* bytes of a good entry of 13 + 4 + 2; 0: all */
@@ -148,9 +176,8 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_stamp),
-        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_stamp),
+        cmocka_unit_test(test_bounds),     cmocka_unit_test(test_expected),
         cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests_name("entry", tests, NULL, NULL);
