@@ -230,6 +230,30 @@ static void test_pipelining_in_one_write(void **state)
     finish(&f);
 }
 
+/* Many large ones are handed over in pieces, so that none has to grow. */
+static void test_large_ones_leave_in_pieces(void **state)
+{
+    (void)state;
+    enum { LEN = 50000, COUNT = 20 };
+    struct fixture f;
+    start(&f, 1, NULL);
+    char *large = calloc(1, LEN + 1);
+    struct rng rng;
+    rng_init(&rng, 1); /* not to be compressed */
+    for (int i = 0; i < LEN; i++)
+        large[i] = (char)(1 + rng_below(&rng, 255));
+    assert_int_equal(await(&f, put(&f, "warm", "v", 0)), 0);
+    uint64_t writes = stats_of(&f).writes;
+    for (int i = 0; i < COUNT; i++)
+        put(&f, "k", large, 0);
+    await(&f, &f.ops[COUNT]);
+    uint64_t pieces = stats_of(&f).writes - writes;
+    assert_true(pieces >= 2 && pieces <= COUNT / 2);
+    assert_int_equal(f.cluster.applied, COUNT + 1);
+    finish(&f);
+    free(large);
+}
+
 static void test_refused_for_certain_is_tried_again(void **state)
 {
     (void)state;
@@ -944,6 +968,7 @@ int main(void)
         cmocka_unit_test(test_leader_is_found_from_any_endpoint),
         cmocka_unit_test(test_change_of_leader_is_followed),
         cmocka_unit_test(test_pipelining_in_one_write),
+        cmocka_unit_test(test_large_ones_leave_in_pieces),
         cmocka_unit_test(test_refused_for_certain_is_tried_again),
         cmocka_unit_test(test_push_back_is_obeyed),
         cmocka_unit_test(test_lost_write_is_undetermined),
