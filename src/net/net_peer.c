@@ -59,32 +59,47 @@ static void chunk_free(struct chunk *chunk)
     free(chunk);
 }
 
-static struct chunk *chunk_new(size_t cap)
+/* An empty one at the end of the queue, still without memory for bytes. */
+static struct chunk *chunk_add(struct net_peer *peer)
 {
     struct chunk *chunk = calloc(1, sizeof *chunk);
     if (chunk == NULL)
         return NULL;
     list_init(&chunk->in_bulk);
-    chunk->bytes = malloc(cap);
-    chunk->cap = cap;
-    if (chunk->bytes != NULL)
-        return chunk;
-    free(chunk);
-    return NULL;
+    list_push_back(&peer->bulk, &chunk->in_bulk);
+    return chunk;
 }
 
-static int bulk_push(struct net_peer *peer, struct slice frames)
+static struct chunk *chunk_with_room(struct net_peer *peer, size_t len)
 {
     struct chunk *last =
         list_is_empty(&peer->bulk) ? NULL : list_entry(peer->bulk.prev, struct chunk, in_bulk);
-    if (last == NULL || frames.len > last->cap - last->len) {
-        last = chunk_new(MAX(frames.len, (size_t)CHUNK_MIN));
-        if (last == NULL)
-            return ERR_BUSY;
-        list_push_back(&peer->bulk, &last->in_bulk);
+    if (last != NULL && len <= last->cap - last->len)
+        return last;
+    size_t cap = MAX(len, (size_t)CHUNK_MIN);
+    uint8_t *bytes = malloc(cap);
+    struct chunk *chunk = bytes == NULL ? NULL : chunk_add(peer);
+    if (chunk == NULL) {
+        free(bytes);
+        return NULL;
     }
-    memcpy(last->bytes + last->len, frames.data, frames.len);
-    last->len += frames.len;
+    chunk->bytes = bytes;
+    chunk->cap = cap;
+    return chunk;
+}
+
+/* Copied behind others, or with the memory that they stand in. */
+static int bulk_push(struct net_peer *peer, struct slice frames, struct buf *owner)
+{
+    bool is_taken = owner != NULL && frames.len >= CHUNK_MIN && owner->cap / 2 <= frames.len;
+    struct chunk *chunk = is_taken ? chunk_add(peer) : chunk_with_room(peer, frames.len);
+    if (chunk == NULL)
+        return ERR_BUSY;
+    if (is_taken)
+        chunk->bytes = buf_take(owner, &chunk->cap);
+    else
+        memcpy(chunk->bytes + chunk->len, frames.data, frames.len);
+    chunk->len += frames.len;
     peer->bulk_len += frames.len;
     return 0;
 }
@@ -360,23 +375,42 @@ static int send_urgent(struct net_peer *peer, struct slice frames)
     return 0;
 }
 
-static int send_bulk(struct net_peer *peer, struct slice frames)
+size_t net_peer_room(const struct net_peer *peer)
 {
     size_t max = peer->net->limits.peer_bulk_max;
-    if (peer->bulk_len > 0 && frames.len > max - MIN(peer->bulk_len, max))
+    if (!net_peer_is_up(peer))
+        return 0;
+    return peer->bulk_len == 0 ? SIZE_MAX : max - MIN(peer->bulk_len, max);
+}
+
+static int send_bulk(struct net_peer *peer, struct slice frames, struct buf *owner)
+{
+    if (frames.len > net_peer_room(peer))
         return ERR_BUSY;
-    int code = bulk_push(peer, frames);
+    int code = bulk_push(peer, frames, owner);
     if (code == 0)
         env_task_post(peer->net->env, &peer->link->task);
     return code;
 }
 
-int net_peer_send(struct net_peer *peer, enum net_class class, struct slice frames)
+static int send_any(struct net_peer *peer, enum net_class class, struct slice frames,
+                    struct buf *owner)
 {
     ASSERT(frames.len >= FRAME_PREFIX_LEN);
     if (!net_peer_is_up(peer))
         return ERR_UNAVAILABLE;
-    return class == NET_URGENT ? send_urgent(peer, frames) : send_bulk(peer, frames);
+    return class == NET_URGENT ? send_urgent(peer, frames) : send_bulk(peer, frames, owner);
+}
+
+int net_peer_send(struct net_peer *peer, enum net_class class, struct slice frames)
+{
+    return send_any(peer, class, frames, NULL);
+}
+
+int net_peer_send_off(struct net_peer *peer, enum net_class class, struct buf *frames)
+{
+    ASSERT(!frames->failed);
+    return send_any(peer, class, buf_slice(frames), frames);
 }
 
 bool net_peer_is_up(const struct net_peer *peer)

@@ -57,6 +57,13 @@ const char *net_peer_address(const struct net_peer *peer);
  * nothing else of its class waits. */
 int net_peer_send(struct net_peer *peer, enum net_class class, struct slice frames);
 
+/* The same, for frames that the caller is through with: instead of a copy of many bytes their
+ * memory goes, if they fill it by half or more, and `frames` is empty then. */
+int net_peer_send_off(struct net_peer *peer, enum net_class class, struct buf *frames);
+
+/* Bytes of bulk that net_peer_send() takes now. */
+size_t net_peer_room(const struct net_peer *peer);
+
 /* Does the connection stand, accepted by the other side? */
 bool net_peer_is_up(const struct net_peer *peer);
 

@@ -39,6 +39,19 @@ int rig_send(struct net_peer *peer, enum net_class class, uint32_t kind, uint64_
     return code;
 }
 
+int rig_send_off(struct net_peer *peer, enum net_class class, uint32_t kind, uint64_t seq,
+                 size_t len, bool *ret_is_taken)
+{
+    struct buf buf;
+    buf_init(&buf, (size_t)64 << 20);
+    buf_reserve(&buf, len + 100);
+    rig_frame(&buf, kind, seq, len);
+    int code = net_peer_send_off(peer, class, &buf);
+    *ret_is_taken = buf.data == NULL;
+    buf_fini(&buf);
+    return code;
+}
+
 /* The number of a message made by rig_frame(); 0 for others. */
 static uint64_t seq_of(struct slice body)
 {

@@ -75,6 +75,10 @@ void rig_run(struct rig *rig, uint64_t us);
 void rig_frame(struct buf *buf, uint32_t kind, uint64_t seq, size_t len);
 int rig_send(struct net_peer *peer, enum net_class class, uint32_t kind, uint64_t seq, size_t len);
 
+/* By net_peer_send_off(). Did the memory go with it? */
+int rig_send_off(struct net_peer *peer, enum net_class class, uint32_t kind, uint64_t seq,
+                 size_t len, bool *ret_is_taken);
+
 /* An end that speaks raw bytes. */
 struct rig_client {
     struct rig *rig;

@@ -130,6 +130,36 @@ static void test_one_message_above_the_bound_passes_alone(void **state)
     assert_int_equal(rig->stores[1].seen[0].len > 16 << 20, 1);
 }
 
+/* Sent off or copied, small or large, all come whole and in order; what is refused stays. */
+static void test_memory_goes_with_what_is_large(void **state)
+{
+    struct rig *rig = *state;
+    struct net_peer *peer = connect_ab(rig);
+    static const size_t LENS[] = {10, 100, 40000, 10, 200000, 70000, 30000, 10};
+    bool is_taken;
+    uint64_t seq = 0;
+    for (size_t i = 0; i < ARRAY_LEN(LENS); i++) {
+        assert_int_equal(
+            rig_send_off(peer, NET_BULK, MSG_APPEND_ENTRIES, ++seq, LENS[i], &is_taken), 0);
+        assert_int_equal(is_taken, LENS[i] >= 40000);
+        assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, ++seq, LENS[i]), 0);
+    }
+    assert_int_equal(rig_send_off(peer, NET_BULK, MSG_APPEND_ENTRIES, 99, 8 << 20, &is_taken),
+                     ERR_BUSY);
+    assert_false(is_taken);
+    rig_run(rig, 10 * RIG_SECOND);
+    assert_int_equal(rig_send_off(peer, NET_URGENT, MSG_PROBE, ++seq, 50000, &is_taken), 0);
+    assert_false(is_taken);
+    rig_run(rig, RIG_SECOND);
+    const struct rig_store *b = &rig->stores[1];
+    assert_int_equal(b->seen_count, seq);
+    for (size_t i = 0; i < seq; i++)
+        assert_int_equal(b->seen[i].seq, i + 1);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(LENS); i++)
+        assert_true(b->seen[i].len >= LENS[i / 2]);
+    assert_int_equal(net_peer_pending(peer), 0);
+}
+
 static void test_it_dials_again_after_reset_and_restart(void **state)
 {
     struct rig *rig = *state;
@@ -419,6 +449,7 @@ int main(void)
         TEST(test_urgent_overtakes_bulk),
         TEST(test_full_queues_are_busy_and_free_themselves),
         TEST(test_one_message_above_the_bound_passes_alone),
+        TEST(test_memory_goes_with_what_is_large),
         TEST(test_it_dials_again_after_reset_and_restart),
         TEST(test_silence_cuts_the_connection_and_healing_mends_it),
         TEST(test_our_own_pause_is_not_their_silence),
