@@ -81,6 +81,14 @@ struct cons_configs {
 };
 
 /* What a leader knows of another member. Allocated while we lead. */
+/* Entries that the library believes sent, and there was no room for them on the way. */
+struct cons_owed {
+    uint64_t prev_index;
+    uint64_t prev_term;
+    uint64_t n; /* 0: none */
+    uint8_t version;
+};
+
 struct cons_peer {
     uint64_t id;
     uint64_t heard_ms; /* virtual time of its last answer in this term */
@@ -91,6 +99,9 @@ struct cons_peer {
     uint64_t lease_until_ms; /* real: it elects nobody else before; 0: no promise */
     uint64_t sent_high;      /* highest index sent */
     uint64_t sent_bytes;     /* unacknowledged */
+    uint64_t rewound_ms;     /* virtual time when sending last went back … */
+    uint64_t rewound_index;  /* … to behind this; 0: never */
+    struct cons_owed owed;
     uint32_t n_sent;
     struct {
         uint64_t last;
@@ -339,6 +350,10 @@ void outbox_release(struct consensus *c);
 /* Leadership or term changed: fetches are void. */
 void outbox_forget(struct consensus *c);
 
+/* Send what is owed to `p`, to all, as far as there is room now. */
+void outbox_pay(struct consensus *c, struct cons_peer *p);
+void outbox_pay_all(struct consensus *c);
+
 /* --- peers.c */
 
 struct cons_peer *peer_find(const struct consensus *c, uint64_t id);
@@ -356,6 +371,11 @@ bool peer_is_laden(const struct consensus *c, const struct cons_peer *p);
 /* Entries behind `prev_index` go out: if it lies below what was sent before, the library
  * has gone back, and what was on its way is taken for lost. */
 void peer_rewind(const struct consensus *c, struct cons_peer *p, uint64_t prev_index);
+
+/* Did sending go back behind `rejected` a moment ago? Then what was rejected left before that, as
+ * all that was under way did: to go back for each of them would send everything as often. If the
+ * moment misleads, heartbeats are rejected, too. */
+bool peer_has_rewound(const struct consensus *c, const struct cons_peer *p, uint64_t rejected);
 
 /* --- validate.c */
 

@@ -7,7 +7,10 @@
  * A message leaves only when every hard state issued before it is durable (C1): it is
  * held meanwhile, up to CONS_HELD_MAX, then dropped. An APPEND is held without its
  * entries; they are read when it leaves. What the memory does not hold is fetched, and
- * sent if we still lead in the same term: a leader's own log only grows.
+ * sent if we still lead in the same term: a leader's own log only grows. So it is with what
+ * there is no room for on the way to a follower: it is owed, and what comes behind waits for it.
+ * Dropped, it would be a gap, and the follower would refuse all that follows, message by message,
+ * and each time be sent all of it again.
  */
 #include <stdlib.h>
 
@@ -136,6 +139,71 @@ static void append_beat(struct consensus *c, struct cons_peer *p, struct cons_ms
         append_send(c, p, msg, NULL, 0);
 }
 
+static void append_owe(struct consensus *c, struct cons_peer *p, struct cons_msg *msg, uint32_t n)
+{
+    p->owed = (struct cons_owed){
+        .prev_index = msg->append.prev_index,
+        .prev_term = msg->append.prev_term,
+        .n = n,
+        .version = msg->version,
+    };
+    append_beat(c, p, msg);
+}
+
+/* Entries are owed to this follower. What follows them is owed too, what begins before them
+ * takes their place, and no heartbeat runs ahead of them. True if `msg` may go, with `*n`
+ * entries. */
+static bool append_behind_owed(const struct consensus *c, struct cons_peer *p, struct cons_msg *msg,
+                               uint32_t *n)
+{
+    struct cons_owed *o = &p->owed;
+    uint64_t prev = msg->append.prev_index;
+    if (o->n == 0)
+        return true;
+    if (prev <= o->prev_index) {
+        if (*n > 0)
+            o->n = 0;
+        return true;
+    }
+    if (*n > 0 && prev <= o->prev_index + o->n)
+        o->n = MAX(o->n, prev + *n - o->prev_index);
+    msg->append.prev_index = o->prev_index;
+    msg->append.prev_term = o->prev_term;
+    *n = 0;
+    return c->now_ms - p->append_ms >= c->opts.heartbeat_ms;
+}
+
+/* After a rejection the library sends everything behind the match index, and again at the first
+ * acknowledgement of it, as if that had not left. False: there is nothing new in `msg`. */
+static bool append_skip_sent(const struct consensus *c, const struct cons_peer *p,
+                             struct cons_msg *msg, uint32_t *n)
+{
+    uint64_t prev = msg->append.prev_index;
+    if (prev >= p->sent_high || prev < p->rewound_index || !peer_has_rewound(c, p, p->sent_high))
+        return true;
+    uint64_t skip = p->sent_high - prev;
+    if (skip >= *n)
+        return false;
+    uint64_t term = log_term_at(c, p->sent_high);
+    if (term == 0)
+        return true;
+    msg->append.prev_index = p->sent_high;
+    msg->append.prev_term = term;
+    *n -= (uint32_t)skip;
+    return true;
+}
+
+static bool append_has_room(const struct consensus *c, const struct cons_peer *p,
+                            const struct cons_entry *entries, uint32_t n)
+{
+    size_t bytes = 0;
+    if (c->opts.ops->peer_room == NULL)
+        return true;
+    for (uint32_t i = 0; i < n; i++)
+        bytes += entries[i].data.len;
+    return bytes <= c->opts.ops->peer_room(c->opts.ctx, p->id);
+}
+
 /* Send entries [prev_index + 1, prev_index + n] in messages of bounded size. */
 static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_msg *msg, uint32_t n)
 {
@@ -143,8 +211,7 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
         struct cons_entry entries[CONS_FILL_MAX];
         uint32_t got = 0;
         if (peer_is_laden(c, p)) {
-            c->n_dropped++; /* what the follower misses it will refuse, and ask for */
-            append_beat(c, p, msg);
+            append_owe(c, p, msg, n);
             return;
         }
         int rv = c->opts.ops->log_entries(c->opts.ctx, msg->append.prev_index + 1,
@@ -162,6 +229,10 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
         }
         ASSERT(got > 0);
         ASSERT(got <= n);
+        if (!append_has_room(c, p, entries, got)) {
+            append_owe(c, p, msg, n);
+            return;
+        }
         append_send(c, p, msg, entries, got);
         append_advance(msg, entries, got);
         n -= got;
@@ -179,7 +250,7 @@ static void append_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
         c->n_dropped++;
         return;
     }
-    if (!append_behind_fetch(c, msg, &n))
+    if (!append_behind_fetch(c, msg, &n) || !append_behind_owed(c, p, msg, &n))
         return;
     if (n == 0) {
         append_send(c, p, msg, NULL, 0);
@@ -194,8 +265,36 @@ static void append_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
         append_beat(c, p, msg);
         return;
     }
+    if (!append_skip_sent(c, p, msg, &n))
+        return;
     peer_rewind(c, p, msg->append.prev_index);
     append_fill(c, p, msg, n);
+}
+
+void outbox_pay(struct consensus *c, struct cons_peer *p)
+{
+    const struct cons_ops *ops = c->opts.ops;
+    struct cons_owed o = p->owed;
+    if (o.n == 0 || c->state != CONS_LEADER || c->broken != NULL || fetch_find(c, p->id) != NULL)
+        return;
+    if (ops->peer_ready != NULL && !ops->peer_ready(c->opts.ctx, p->id))
+        return;
+    if (ops->peer_spared != NULL && ops->peer_spared(c->opts.ctx, p->id))
+        return;
+    struct cons_msg msg = outbox_make(c, CONS_MSG_APPEND, p->id);
+    msg.version = o.version;
+    msg.append.prev_index = o.prev_index;
+    msg.append.prev_term = o.prev_term;
+    msg.append.commit = raft_commit_index(&c->raft);
+    ASSERT(o.prev_index + o.n <= log_last_index(c));
+    p->owed.n = 0;
+    append_fill(c, p, &msg, (uint32_t)MIN(o.n, (uint64_t)UINT32_MAX));
+}
+
+void outbox_pay_all(struct consensus *c)
+{
+    for (uint32_t i = 0; i < c->n_peers; i++)
+        outbox_pay(c, &c->peers[i]);
 }
 
 void consensus_on_fetched(struct consensus *c, uint64_t now_ms, uint64_t token, int status,

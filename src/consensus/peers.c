@@ -119,6 +119,14 @@ void peer_rewind(const struct consensus *c, struct cons_peer *p, uint64_t prev_i
     p->n_sent = 0;
     peer_set_sent(c, p, 0);
     p->sent_high = prev_index;
+    p->rewound_ms = c->now_ms;
+    p->rewound_index = prev_index;
+}
+
+bool peer_has_rewound(const struct consensus *c, const struct cons_peer *p, uint64_t rejected)
+{
+    return p->rewound_index > 0 && rejected > p->rewound_index &&
+           c->now_ms - p->rewound_ms < c->opts.heartbeat_ms;
 }
 
 void peer_sent(const struct consensus *c, struct cons_peer *p, uint64_t last, uint64_t bytes)

@@ -157,10 +157,15 @@ static void receive_append_result(struct consensus *c, const struct cons_msg *ms
         return; /* the library would not even look at the term */
     if (peer_find(c, msg->from) == NULL && guard_on(c, GUARD_MEMBER))
         return; /* no member: not even its term counts */
+    struct cons_peer *p = peer_find(c, msg->from);
     if (msg->term == c->term) {
         peer_heard(c, msg->from);
         if (a->rejected > 0 && a->rejected <= peer_match(c, msg->from) && guard_on(c, GUARD_T3)) {
             c->n_dropped++; /* old: it would stall the follower (R6) */
+            return;
+        }
+        if (a->rejected > 0 && p != NULL && peer_has_rewound(c, p, a->rejected)) {
+            c->n_dropped++;
             return;
         }
     }
@@ -173,9 +178,11 @@ static void receive_append_result(struct consensus *c, const struct cons_msg *ms
     m.append_entries_result.features = a->features;
     m.append_entries_result.capacity = a->capacity;
     receive_step(c, msg, &m);
-    struct cons_peer *p = peer_find(c, msg->from);
-    if (p != NULL)
-        peer_acked(c, p);
+    p = peer_find(c, msg->from);
+    if (p == NULL || c->broken != NULL)
+        return;
+    peer_acked(c, p);
+    outbox_pay(c, p);
 }
 
 /* --- votes */

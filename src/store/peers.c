@@ -214,9 +214,9 @@ void store_send(struct replica *r, const struct cons_msg *msg)
     enum net_class class = cons_msg_is_urgent(msg) ? NET_URGENT : NET_BULK;
     if (env_fault(store->env, "store.send.drop") || delay(store, store_id_of(r, msg->to), class))
         return;
-    net_peer_send(peer, class, buf_slice(&store->frames)); /* Raft repeats what is dropped */
     if (env_fault(store->env, "store.send.twice"))
         net_peer_send(peer, class, buf_slice(&store->frames));
+    net_peer_send_off(peer, class, &store->frames); /* Raft repeats what is dropped */
     send_late(store);
 }
 
@@ -224,6 +224,15 @@ bool store_peer_ready(struct replica *r, uint64_t replica_id)
 {
     struct net_peer *peer = peer_of(r, replica_id);
     return peer != NULL && net_peer_is_up(peer);
+}
+
+enum { APPEND_HEADS = 64 << 10 }; /* what stands around the entries of a message, and a little more */
+
+size_t store_peer_room(const struct replica *r, uint64_t replica_id)
+{
+    const struct net_peer *peer = peer_of(r, replica_id);
+    size_t room = peer == NULL ? SIZE_MAX : net_peer_room(peer); /* else it is dropped anyway */
+    return room == SIZE_MAX ? room : room - MIN(room, (size_t)APPEND_HEADS);
 }
 
 bool store_peer_takes_asks(const struct replica *r, uint64_t replica_id)

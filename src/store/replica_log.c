@@ -266,6 +266,11 @@ static bool cons_peer_ready(void *ctx, uint64_t peer)
     return store_peer_ready(r, peer);
 }
 
+static size_t cons_peer_room(void *ctx, uint64_t peer)
+{
+    return store_peer_room(ctx, peer);
+}
+
 static bool cons_peer_spared(void *ctx, uint64_t peer)
 {
     return store_peer_spared(ctx, peer);
@@ -309,6 +314,7 @@ const struct cons_ops replica_cons_ops = {
     .log_fetch = log_fetch,
     .send = cons_send,
     .peer_ready = cons_peer_ready,
+    .peer_room = cons_peer_room,
     .peer_spared = cons_peer_spared,
     .committed = cons_committed,
     .config_changed = cons_config_changed,

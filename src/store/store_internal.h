@@ -270,6 +270,9 @@ int store_take_raft(struct store *store, uint64_t from_store, const struct cons_
 /* Would entries of `r` for this other replica go out now? */
 bool store_peer_ready(struct replica *r, uint64_t replica_id);
 
+/* Bytes of entries that its connection takes now. */
+size_t store_peer_room(const struct replica *r, uint64_t replica_id);
+
 /* May it be asked to confirm a read at this follower? False of an older store that is up. */
 bool store_peer_takes_asks(const struct replica *r, uint64_t replica_id);
 

@@ -60,6 +60,14 @@ static bool host_is_ready(void *data, struct member *m, uint64_t peer)
     return to >= 0 && !w->cut[slot_index(w, m)][to];
 }
 
+/* Now and then nothing fits on the way to it, for a while. */
+static size_t host_room(void *data, struct member *m, uint64_t peer)
+{
+    const struct world *w = data;
+    (void)m;
+    return !w->is_healed && (w->now / (2 * (uint64_t)w->k.hb) + peer) % 8 == 0 ? 0 : SIZE_MAX;
+}
+
 static void host_committed(void *data, struct member *m, uint64_t from, uint64_t to)
 {
     struct world *w = data;
@@ -169,6 +177,7 @@ static const struct member_host world_host = {
     .committed = host_committed,
     .is_cached = host_is_cached,
     .is_ready = host_is_ready,
+    .room = host_room,
 };
 
 /* --- after each call into a member */

@@ -211,6 +211,12 @@ static bool on_peer_ready(void *ctx, uint64_t peer)
     return m->host->is_ready == NULL || m->host->is_ready(m->host_data, m, peer);
 }
 
+static size_t on_peer_room(void *ctx, uint64_t peer)
+{
+    struct member *m = ctx;
+    return m->host->room == NULL ? SIZE_MAX : m->host->room(m->host_data, m, peer);
+}
+
 static void on_committed(void *ctx, uint64_t from, uint64_t to)
 {
     struct member *m = ctx;
@@ -257,6 +263,7 @@ static const struct cons_ops member_ops = {
     .log_fetch = on_log_fetch,
     .send = on_send,
     .peer_ready = on_peer_ready,
+    .peer_room = on_peer_room,
     .committed = on_committed,
     .config_changed = on_config_changed,
     .role_changed = on_role_changed,

@@ -91,6 +91,7 @@ struct member_host {
     void (*committed)(void *data, struct member *m, uint64_t from, uint64_t to);
     bool (*is_cached)(void *data, struct member *m, uint64_t index);
     bool (*is_ready)(void *data, struct member *m, uint64_t peer);
+    size_t (*room)(void *data, struct member *m, uint64_t peer);
 };
 
 struct member {

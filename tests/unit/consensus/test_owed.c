@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What there is no room for on the way to a follower is owed, not dropped; and a row of
+ * rejections is one.
+ */
+#include "consensus/consensus.h"
+
+#include "rig.h"
+#include "support/check.h"
+
+static struct rig r; /* large; one test at a time */
+static size_t room;  /* on the way to 2 */
+
+static void keep(void *data, struct member *m, const struct cons_msg *msg)
+{
+    (void)data;
+    (void)m;
+    assert_true(r.n_sent < RIG_SENT_MAX);
+    r.sent[r.n_sent++] = *msg;
+    if (msg->type != CONS_MSG_APPEND || msg->to != 2)
+        return;
+    for (uint32_t i = 0; i < msg->append.n; i++)
+        room -= msg->append.entries[i].data.len; /* of one byte each */
+}
+
+static size_t room_of(void *data, struct member *m, uint64_t peer)
+{
+    (void)data;
+    (void)m;
+    return peer == 2 ? room : SIZE_MAX;
+}
+
+static const struct member_host narrow = {.send = keep, .room = room_of};
+
+/* Entries to 2 in all that was kept, which must follow each other from `first` on. */
+static uint64_t follows(uint64_t first)
+{
+    for (uint32_t i = 0; i < r.n_sent; i++) {
+        const struct cons_msg *m = &r.sent[i];
+        if (m->type != CONS_MSG_APPEND || m->to != 2)
+            continue;
+        if (m->append.n > 0)
+            assert_int_equal(m->append.prev_index + 1, first);
+        else
+            assert_true(m->append.prev_index < first); /* a heartbeat does not run ahead */
+        first += m->append.n;
+    }
+    return first;
+}
+
+static void open_narrow(size_t bytes)
+{
+    rig_open_leader(&r, 0, NULL);
+    r.m.host = &narrow;
+    room = bytes;
+}
+
+static void test_owed_goes_with_room(void **state)
+{
+    (void)state;
+    open_narrow(3);
+    rig_propose(&r, 2); /* 12, 13 */
+    assert_int_equal(follows(12), 14);
+    rig_propose(&r, 2); /* do not fit … */
+    rig_propose(&r, 1); /* … so this waits, too */
+    assert_int_equal(follows(12), 14);
+    rig_persist(&r);
+    rig_append_result(&r, 2, 6, 0, 13); /* an answer, and still no room */
+    rig_tick(&r, RIG_HB);
+    assert_int_equal(follows(12), 14);
+    room = 10;
+    rig_append_result(&r, 2, 6, 0, 13);
+    assert_int_equal(follows(12), 17);
+    assert_int_equal(rig_count(&r, CONS_MSG_SNAPSHOT), 0);
+    rig_append_result(&r, 2, 6, 0, 16);
+    assert_int_equal(consensus_commit(r.m.c), 16);
+    rig_close(&r);
+}
+
+static void test_owed_goes_at_a_tick(void **state)
+{
+    (void)state;
+    open_narrow(0);
+    rig_propose(&r, 3);
+    rig_persist(&r);
+    assert_int_equal(follows(12), 12);
+    room = 10;
+    rig_tick(&r, RIG_HB);
+    assert_int_equal(follows(12), 15);
+    rig_close(&r);
+}
+
+/* The follower says that it has less than was thought: all from there on, in order. */
+static void test_rejection_takes_its_place(void **state)
+{
+    (void)state;
+    open_narrow(4);
+    rig_propose(&r, 4);
+    rig_propose(&r, 2); /* owed: 16, 17 */
+    assert_int_equal(follows(12), 16);
+    rig_persist(&r);
+    rig_clear(&r);
+    room = 10;
+    rig_append_result(&r, 2, 6, 13, 12);
+    rig_append_result(&r, 2, 6, 0, 12);
+    assert_int_equal(follows(12), 18);
+    rig_close(&r);
+}
+
+/* Four messages behind a gap are refused: what follows the gap is sent once. */
+static void test_one_rejection_of_many_counts(void **state)
+{
+    (void)state;
+    open_narrow(1000);
+    for (int i = 0; i < 5; i++)
+        rig_propose(&r, 1); /* 12 to 16, a message each */
+    rig_persist(&r);
+    assert_int_equal(follows(12), 17);
+    rig_clear(&r);
+    for (uint64_t prev = 12; prev < 16; prev++)
+        rig_append_result(&r, 2, 6, prev, 11); /* 12 was lost */
+    uint64_t sent = follows(12) - 12;
+    assert_true(sent >= 1);
+    for (uint64_t last = 12; last < 17; last++)
+        rig_append_result(&r, 2, 6, 0, last);
+    assert_int_equal(follows(12), 17);
+    rig_close(&r);
+}
+
+/* But if what was sent anew is lost as well, it goes once more: a heartbeat is refused, too. */
+static void test_later_rejection_counts(void **state)
+{
+    (void)state;
+    open_narrow(1000);
+    for (int i = 0; i < 5; i++)
+        rig_propose(&r, 1);
+    rig_persist(&r);
+    rig_append_result(&r, 2, 6, 12, 11);
+    rig_tick(&r, 2 * RIG_HB);
+    rig_clear(&r);
+    rig_append_result(&r, 2, 6, 13, 11);
+    rig_tick(&r, 2 * RIG_HB);
+    assert_true(follows(12) > 12);
+    rig_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_owed_goes_with_room),
+        cmocka_unit_test(test_owed_goes_at_a_tick),
+        cmocka_unit_test(test_rejection_takes_its_place),
+        cmocka_unit_test(test_one_rejection_of_many_counts),
+        cmocka_unit_test(test_later_rejection_counts),
+    };
+    return cmocka_run_group_tests_name("owed", tests, NULL, NULL);
+}
