@@ -155,6 +155,17 @@ int env_file_write(struct env_file *file, uint64_t offset, const void *data, siz
     return file->env->ops->file_write(file, offset, data, len, err);
 }
 
+int env_file_write_through(struct env_file *file, uint64_t offset, const struct slice *parts,
+                           size_t count, struct err *err)
+{
+    ASSERT(count > 0 && count <= ENV_PARTS_MAX);
+    ASSERT(offset % ENV_BLOCK == 0);
+    for (size_t i = 0; i < count; i++)
+        ASSERT(parts[i].len > 0 && parts[i].len % ENV_BLOCK == 0 &&
+               (uintptr_t)parts[i].data % ENV_BLOCK == 0);
+    return file->env->ops->file_write_through(file, offset, parts, count, err);
+}
+
 int env_file_sync(struct env_file *file, struct err *err)
 {
     return file->env->ops->file_sync(file, err);

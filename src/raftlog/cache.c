@@ -11,6 +11,17 @@ struct chunk *cache_last(const struct raftlog *log)
     return log->n_chunks == 0 ? NULL : log->chunks[log->n_chunks - 1];
 }
 
+/* Aligned, and with a block to spare in front. */
+static uint8_t *chunk_memory(struct raftlog *log, uint32_t cap)
+{
+    if (log->idle_cap != cap)
+        return log_blocks(log, ENV_BLOCK + (size_t)cap);
+    uint8_t *memory = log->idle_chunk;
+    log->idle_chunk = NULL;
+    log->idle_cap = 0;
+    return memory;
+}
+
 struct chunk *cache_add(struct raftlog *log, struct segment *s, uint32_t cap)
 {
     ASSERT(cap > 0);
@@ -20,7 +31,8 @@ struct chunk *cache_add(struct raftlog *log, struct segment *s, uint32_t cap)
     c->number = s->number;
     c->start = s->len;
     c->cap = cap;
-    c->data = log_realloc(log, NULL, cap);
+    c->memory = chunk_memory(log, cap);
+    c->data = c->memory + c->start % ENV_BLOCK;
     log->chunks[log->n_chunks++] = c;
     log->cache_bytes += cap;
     return c;
@@ -28,7 +40,17 @@ struct chunk *cache_add(struct raftlog *log, struct segment *s, uint32_t cap)
 
 static void chunk_free(struct chunk *c)
 {
-    free(c->data);
+    free(c->memory);
+    free(c);
+}
+
+/* In a log that is full of entries each new chunk follows one that goes: memory that is used
+ * again has its pages, where fresh memory of this size would ask the kernel for each. */
+static void chunk_retire(struct raftlog *log, struct chunk *c)
+{
+    free(log->idle_chunk);
+    log->idle_chunk = c->memory;
+    log->idle_cap = c->cap;
     free(c);
 }
 
@@ -40,7 +62,7 @@ void cache_evict(struct raftlog *log)
         if (c->synced < c->len)
             break;
         log->cache_bytes -= c->cap;
-        chunk_free(c);
+        chunk_retire(log, c);
         n++;
     }
     if (n == 0)
@@ -54,8 +76,11 @@ void cache_fini(struct raftlog *log)
     for (size_t i = 0; i < log->n_chunks; i++)
         chunk_free(log->chunks[i]);
     free(log->chunks);
+    free(log->idle_chunk);
     log->chunks = NULL;
     log->n_chunks = 0;
+    log->idle_chunk = NULL;
+    log->idle_cap = 0;
 }
 
 const uint8_t *cache_find(const struct raftlog *log, uint64_t number, uint32_t offset, uint32_t len)

@@ -100,7 +100,8 @@ struct chunk {
     uint32_t len;
     uint32_t cap;
     uint32_t synced;
-    uint8_t *data; /* owned */
+    uint8_t *data;   /* in `memory`, as far behind a block's begin as `start` in the file is */
+    uint8_t *memory; /* owned */
 };
 
 struct batch {
@@ -118,6 +119,15 @@ struct spare {
     uint64_t size;
 };
 
+/* What writing through in whole blocks needs: the block that the last write ended in, which the
+ * next one begins in, and one for its end. The flight's, as its file is. */
+struct through {
+    uint8_t *tail;         /* what stands in the block of `end`; owned; NULL until needed */
+    uint8_t *last;         /* the block behind it: the last of a flight */
+    struct env_file *file; /* NULL: `tail` is not known; else it is of this file … */
+    uint64_t end;          /* … up to here */
+};
+
 /* The write that is in flight. */
 struct flight {
     struct env_work work;
@@ -127,8 +137,10 @@ struct flight {
     const uint8_t *data;
     uint32_t len;
     uint64_t offset;
+    uint64_t file_size;
     uint32_t seed;
     bool has_head;
+    struct through through;
     uint64_t sent_us; /* handed to the lane */
     uint64_t took_us;
     int rv;
@@ -220,6 +232,8 @@ struct raftlog {
     uint64_t sync_worst_us;    /* since raftlog_sync_worst_us() was asked */
     uint64_t no_file_since_us; /* the next batch waits for its segment's file; 0: it does not */
     uint64_t cache_bytes;      /* of all chunks */
+    uint8_t *idle_chunk;       /* chunk.memory of one that was evicted, for the next; owned */
+    uint32_t idle_cap;
     struct raftlog_stats stats;
 };
 
@@ -229,8 +243,17 @@ struct raftlog {
 void *log_alloc(struct raftlog *log, size_t len);
 void *log_realloc(struct raftlog *log, void *old, size_t len);
 
+/* So many bytes or a few more, at the begin of a block. free() it. */
+uint8_t *log_blocks(struct raftlog *log, size_t len);
+
 /* Make room for one more of `size` bytes in a vector. */
 void log_grow(struct raftlog *log, void *vector_ptr, size_t n, size_t *cap, size_t size);
+
+/* through.c */
+
+/* Write the flight's bytes and make them durable, in the log's thread or instead of it. */
+int through_write(struct raftlog *log, struct flight *f);
+void through_fini(struct through *t);
 
 /* group.c */
 

@@ -14,6 +14,16 @@ void *log_realloc(struct raftlog *log, void *old, size_t len)
     return p;
 }
 
+uint8_t *log_blocks(struct raftlog *log, size_t len)
+{
+    size_t whole = (len + ENV_BLOCK - 1) / ENV_BLOCK * ENV_BLOCK;
+    uint8_t *p = aligned_alloc(ENV_BLOCK, whole);
+    if (p == NULL)
+        env_fatal(log->env, "log '%s': out of memory for %zu bytes", log->dir, whole);
+    ASSERT(p != NULL);
+    return p;
+}
+
 void *log_alloc(struct raftlog *log, size_t len)
 {
     void *p = log_realloc(log, NULL, len);

@@ -338,6 +338,7 @@ static void check_chunks(const struct raftlog *log)
                (before->number == c->number && before->start + before->len <= c->start));
     }
     ASSERT(bytes == log->cache_bytes);
+    ASSERT((log->idle_chunk == NULL) == (log->idle_cap == 0));
 }
 
 /* Every ref points into a segment that is there, at an entry that is not beyond its end;

@@ -48,11 +48,7 @@ static void flight_execute(struct env_work *work)
     struct raftlog *log = work->data;
     flight_verify(f);
     uint64_t begin_us = env_now_us(log->env);
-    f->rv = env_file_write(f->file, f->offset, f->data, f->len, &f->err);
-    if (f->rv == 0 && !PLANTED(ack_before_sync))
-        f->rv = env_file_sync(f->file, &f->err);
-    if (f->rv == ERR_IO && PLANTED(sync_tried_again))
-        f->rv = env_file_sync(f->file, &f->err);
+    f->rv = through_write(log, f);
     f->took_us = env_now_us(log->env) - begin_us;
 }
 
@@ -144,6 +140,7 @@ static void writer_kick(struct raftlog *log)
         f->is_active = true;
         f->batch = b;
         f->file = s->file;
+        f->file_size = s->file_size;
         f->data = b->chunk->data + b->from;
         f->len = b->to - b->from;
         f->offset = (uint64_t)b->chunk->start + b->from;
@@ -198,4 +195,5 @@ void writer_fini(struct raftlog *log)
         free(list_entry(link, struct batch, in_sealed));
     free(log->open);
     free(log->flight.batch);
+    through_fini(&log->flight.through);
 }

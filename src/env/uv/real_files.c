@@ -6,8 +6,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "env/uv/real_internal.h"
@@ -17,9 +19,13 @@ enum { FILE_MODE = 0640 };
 /* Linux moves at most this in one call, and a bound keeps size_t in ssize_t. */
 static const size_t IO_MAX = 1u << 30;
 
+/* The second descriptor of a file, for direct I/O. */
+enum { DIRECT_UNTRIED = -1, DIRECT_REFUSED = -2 };
+
 struct real_file {
     struct env_file base;
     int fd;
+    int direct_fd;    /* or one of the above */
     uint64_t sent_at; /* the piece that write_back() has begun and not waited for */
     size_t sent_len;  /* 0: none */
     char path[ENV_PATH_MAX];
@@ -109,6 +115,7 @@ static int op_file_open(struct env *env, const char *path, int flags, struct env
         return code;
     }
     file->base.env = env;
+    file->direct_fd = DIRECT_UNTRIED;
     file->sent_len = 0;
     memcpy(file->path, path, path_len + 1);
     *ret_file = &file->base;
@@ -119,6 +126,8 @@ static void op_file_close(struct env_file *base)
 {
     struct real_file *file = file_of(base);
     ASSERT(file->fd >= 0);
+    if (file->direct_fd >= 0)
+        close(file->direct_fd);
     close(file->fd); /* what matters was synced; EINTR closes it too on Linux */
     free(file);
 }
@@ -147,6 +156,73 @@ static int op_file_write(struct env_file *base, uint64_t offset, const void *dat
         return 0;
     return err_set_errno(err, -status, "write %zu bytes at %llu of %s", len,
                          (unsigned long long)offset, file->path);
+}
+
+/* By way of /proc, because the name may be another's by now. */
+static int direct_open(struct real_file *file)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
+    do {
+        file->direct_fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+    } while (file->direct_fd < 0 && errno == EINTR);
+    if (file->direct_fd < 0)
+        file->direct_fd = DIRECT_REFUSED;
+    return file->direct_fd;
+}
+
+/* Drop the first `n` bytes of what is to be written. */
+static void iov_advance(struct iovec **iov, int *count, size_t n)
+{
+    while (*count > 0 && n >= (*iov)->iov_len) {
+        n -= (*iov)->iov_len;
+        (*iov)++;
+        (*count)--;
+    }
+    ASSERT(n == 0 || *count > 0);
+    if (n == 0)
+        return;
+    (*iov)->iov_base = (uint8_t *)(*iov)->iov_base + n;
+    (*iov)->iov_len -= n;
+}
+
+static bool is_refusal(int errnum)
+{
+    return errnum == EINVAL || errnum == EOPNOTSUPP || errnum == ENOSYS;
+}
+
+/* RWF_DSYNC: durable when it returns, flush of the disk's cache included. */
+static int op_file_write_through(struct env_file *base, uint64_t offset, const struct slice *parts,
+                                 size_t count, struct err *err)
+{
+    struct real_file *file = file_of(base);
+    struct iovec all[ENV_PARTS_MAX], *iov = all;
+    size_t len = 0, done = 0;
+    int left = (int)count;
+    for (size_t i = 0; i < count; i++) {
+        all[i] = (struct iovec){(void *)(uintptr_t)parts[i].data, parts[i].len};
+        len += parts[i].len;
+    }
+    ASSERT(is_range_valid(offset, len));
+    int fd = file->direct_fd == DIRECT_UNTRIED ? direct_open(file) : file->direct_fd;
+    if (fd < 0)
+        return ERR_UNSUPPORTED;
+    while (done < len) {
+        ssize_t n = pwritev2(fd, iov, left, (off_t)(offset + done), RWF_DSYNC);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && done == 0 && is_refusal(errno)) {
+            close(fd);
+            file->direct_fd = DIRECT_REFUSED;
+            return ERR_UNSUPPORTED;
+        }
+        if (n <= 0)
+            return err_set_errno(err, n < 0 ? errno : EIO, "write %zu bytes through at %llu of %s",
+                                 len, (unsigned long long)offset, file->path);
+        iov_advance(&iov, &left, (size_t)n);
+        done += (size_t)n;
+    }
+    return 0;
 }
 
 static int op_file_sync(struct env_file *base, struct err *err)
@@ -282,6 +358,7 @@ void real_files_fill(struct env_ops *ops)
     ops->file_close = op_file_close;
     ops->file_read = op_file_read;
     ops->file_write = op_file_write;
+    ops->file_write_through = op_file_write_through;
     ops->file_sync = op_file_sync;
     ops->file_write_back = op_file_write_back;
     ops->file_size = op_file_size;

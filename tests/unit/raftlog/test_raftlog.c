@@ -769,6 +769,45 @@ static void test_each_by_type(void **state)
     teardown(&f);
 }
 
+struct alike {
+    uint64_t index;
+    const size_t *lens;
+};
+
+static int each_alike(void *data, uint64_t index, const struct raftlog_entry *entry)
+{
+    struct alike *a = data;
+    assert_true(index == ++a->index);
+    assert_int_equal(entry->data.len, a->lens[index - 1]);
+    for (size_t i = 0; i < entry->data.len; i++)
+        assert_int_equal(entry->data.data[i], (uint8_t)index);
+    return 0;
+}
+
+/* Batches that begin and end anywhere in blocks, with and without a restart in between: whatever
+ * way they take to the disk, all of them are there after the power failed. */
+static void test_ends_in_blocks(void **state)
+{
+    (void)state;
+    static const size_t LENS[] = {10,   3850, 1,    4000,  5000, 8192, 3, 12288, 16,   4096,
+                                  3000, 900,  4072, 30000, 1,    1,    1, 20000, 8100, 7};
+    for (unsigned often = 1; often < 8; often++) {
+        struct fixture f;
+        setup_sized(&f, 64 << 10);
+        for (size_t i = 0; i < ARRAY_LEN(LENS); i++) {
+            append(&f, 1, 1, LENS[i], 0);
+            if (i % often == often - 1)
+                restart(&f);
+        }
+        restart(&f);
+        struct alike alike = {0, LENS};
+        assert_int_equal(raftlog_each(f.log, 1, 1, ARRAY_LEN(LENS), 1, each_alike, &alike, NULL),
+                         0);
+        assert_int_equal(alike.index, ARRAY_LEN(LENS));
+        teardown(&f);
+    }
+}
+
 /* What the hint does: bounded by the log, frozen during an install, begun anew by it. */
 static void test_hint(void **state)
 {
@@ -940,6 +979,7 @@ int main(void)
         cmocka_unit_test(test_wait_for_a_file_is_told),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_each_by_type),
+        cmocka_unit_test(test_ends_in_blocks),
         cmocka_unit_test(test_hint),
         cmocka_unit_test(test_newest_head_lost),
         cmocka_unit_test(test_first_head_cut_short),

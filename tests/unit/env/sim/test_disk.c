@@ -181,6 +181,44 @@ static void test_synced_survives(void **state)
     teardown(&f);
 }
 
+/* Durable when it returns, and nothing of it is on the disk where it is refused. */
+static void test_write_through_survives(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    unsigned refused = 0;
+    uint8_t *blocks = aligned_alloc(ENV_BLOCK, 2 * ENV_BLOCK);
+    memset(blocks, 'x', ENV_BLOCK);
+    memset(blocks + ENV_BLOCK, 'y', ENV_BLOCK);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct fixture f;
+        static char old[3 * ENV_BLOCK + 1], got[4 * ENV_BLOCK];
+        struct env_file *file = NULL;
+        setup(&f, 2);
+        memset(old, 'o', 3 * ENV_BLOCK);
+        put_synced(f.env, names[i], old);
+        struct slice parts[] = {slice_of(blocks + ENV_BLOCK, ENV_BLOCK),
+                                slice_of(blocks, ENV_BLOCK)};
+        assert_int_equal(
+            env_file_open(f.env, names[i], ENV_OPEN_READ | ENV_OPEN_WRITE, &file, NULL), 0);
+        int rv = env_file_write_through(file, ENV_BLOCK, parts, 2, NULL);
+        assert_true(rv == 0 || rv == ERR_UNSUPPORTED);
+        env_file_close(file);
+        refused += rv != 0;
+        struct mounted m = mount_image(&f);
+        const char *at = get(m.env, names[i], got, sizeof got);
+        assert_int_equal(at[0], 'o');
+        assert_int_equal(at[ENV_BLOCK - 1], 'o');
+        assert_int_equal(at[ENV_BLOCK], rv == 0 ? 'y' : 'o');
+        assert_int_equal(at[2 * ENV_BLOCK - 1], rv == 0 ? 'y' : 'o');
+        assert_int_equal(at[2 * ENV_BLOCK], rv == 0 ? 'x' : 'o');
+        sim_free(m.sim);
+        teardown(&f);
+    }
+    assert_true(refused > 0 && refused < ARRAY_LEN(names));
+    free(blocks);
+}
+
 /* D2: 16 sectors overwritten and not synced: each is old or new as a whole, and
  * over many images all mixtures come: none, all, some. */
 static void test_torn_sectors(void **state)
@@ -644,6 +682,7 @@ int main(void)
         cmocka_unit_test(test_read_write),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_synced_survives),
+        cmocka_unit_test(test_write_through_survives),
         cmocka_unit_test(test_torn_sectors),
         cmocka_unit_test(test_unsynced_growth),
         cmocka_unit_test(test_unsynced_truncate),

@@ -311,6 +311,51 @@ static void test_disk_space_and_long_paths(void **state)
     assert_int_equal(env_file_open(f->env, path, ENV_OPEN_READ, &file, &err), ERR_INVALID);
 }
 
+/* Blocks in several parts, over old bytes and beside them; who cannot says so and wrote nothing. */
+static void test_write_through(void **state)
+{
+    struct fixture *f = *state;
+    struct env_file *file = open_file(f, f->path, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+    enum { BLOCKS = 6 };
+    uint8_t *blocks = aligned_alloc(ENV_BLOCK, BLOCKS * ENV_BLOCK);
+    uint8_t *got = malloc(BLOCKS * ENV_BLOCK);
+    size_t len = 0;
+    for (size_t i = 0; i < BLOCKS * ENV_BLOCK; i++)
+        blocks[i] = (uint8_t)(i / 7 + i / ENV_BLOCK);
+    memset(got, 9, BLOCKS * ENV_BLOCK);
+    assert_int_equal(env_file_write(file, 0, got, BLOCKS * ENV_BLOCK, NULL), 0);
+    assert_int_equal(env_file_sync(file, NULL), 0);
+    struct slice parts[] = {slice_of(blocks + ENV_BLOCK, ENV_BLOCK),
+                            slice_of(blocks + 3 * ENV_BLOCK, 2 * ENV_BLOCK),
+                            slice_of(blocks, ENV_BLOCK)};
+    struct err err = {0};
+    int rv = env_file_write_through(file, ENV_BLOCK, parts, 3, &err);
+    assert_true(rv == 0 || rv == ERR_UNSUPPORTED);
+    assert_int_equal(env_file_read(file, 0, got, BLOCKS * ENV_BLOCK, &len, NULL), 0);
+    assert_int_equal(len, BLOCKS * ENV_BLOCK);
+    static const int want[BLOCKS] = {-1, 1, 3, 4, 0, -1};
+    for (size_t i = 0; i < BLOCKS; i++) {
+        const uint8_t *block = got + i * ENV_BLOCK;
+        if (rv == 0 && want[i] >= 0)
+            assert_memory_equal(block, blocks + want[i] * ENV_BLOCK, ENV_BLOCK);
+        else
+            assert_true(block[0] == 9 && memcmp(block, block + 1, ENV_BLOCK - 1) == 0);
+    }
+    /* Both ways in turns. */
+    for (int i = 0; i < 20 && rv == 0; i++) {
+        memset(blocks, i, ENV_BLOCK);
+        parts[0] = slice_of(blocks, ENV_BLOCK);
+        assert_int_equal(env_file_write_through(file, 0, parts, 1, NULL), 0);
+        assert_int_equal(env_file_read(file, 100, got, 1, &len, NULL), 0);
+        assert_int_equal(got[0], i);
+        assert_int_equal(env_file_write(file, 100, "x", 1, NULL), 0);
+        assert_int_equal(env_file_sync(file, NULL), 0);
+    }
+    env_file_close(file);
+    free(blocks);
+    free(got);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -318,6 +363,7 @@ int main(void)
         TEST(test_what_is_written_is_read),
         TEST(test_extending_reserves),
         TEST(test_write_back_changes_no_byte),
+        TEST(test_write_through),
         TEST(test_open_flags_and_errors_name_the_file),
         TEST(test_a_write_to_a_file_open_for_reading_fails_and_names_it),
         TEST(test_a_full_device_is_no_space),
