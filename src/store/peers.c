@@ -226,7 +226,7 @@ bool store_peer_ready(struct replica *r, uint64_t replica_id)
     return peer != NULL && net_peer_is_up(peer);
 }
 
-enum { APPEND_HEADS = 64 << 10 }; /* what stands around the entries of a message, and a little more */
+enum { APPEND_HEADS = 64 << 10 }; /* more than what stands around the entries of a message */
 
 size_t store_peer_room(const struct replica *r, uint64_t replica_id)
 {
