@@ -66,6 +66,7 @@ static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_pwritev2)(int, const struct iovec *, int, off_t, int);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
@@ -354,6 +355,7 @@ __attribute__((constructor)) static void disk_start(void)
     *(void **)&real_close = dlsym(RTLD_NEXT, "close");
     *(void **)&real_write = dlsym(RTLD_NEXT, "write");
     *(void **)&real_pwrite = dlsym(RTLD_NEXT, "pwrite");
+    *(void **)&real_pwritev2 = dlsym(RTLD_NEXT, "pwritev2");
     *(void **)&real_fsync = dlsym(RTLD_NEXT, "fsync");
     *(void **)&real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     *(void **)&real_ftruncate = dlsym(RTLD_NEXT, "ftruncate");
@@ -406,6 +408,18 @@ static void watch(int fd, const char *path)
     snprintf(w->path, sizeof w->path, "%s", path);
 }
 
+/* A file that is open is opened once more, for direct I/O perhaps: here it goes as all else. */
+static int open_again(int of, const char *path, int flags)
+{
+    char real_path[PATH_MAX];
+    pthread_mutex_lock(&disk.lock);
+    snprintf(real_path, sizeof real_path, "%s", disk.fds[of]->path);
+    int fd = real_open(path, (flags & ~(O_ACCMODE | O_CREAT | O_TRUNC | O_DIRECT)) | O_RDWR, 0);
+    watch(fd, real_path);
+    pthread_mutex_unlock(&disk.lock);
+    return fd;
+}
+
 int open(const char *path, int flags, ...)
 {
     mode_t mode = 0;
@@ -416,6 +430,9 @@ int open(const char *path, int flags, ...)
     if (flags & O_CREAT)
         mode = va_arg(args, mode_t);
     va_end(args);
+    int of = -1;
+    if (sscanf(path, "/proc/self/fd/%d", &of) == 1 && watched(of) != NULL)
+        return open_again(of, path, flags);
     if (!is_below(path))
         return real_open(path, flags, mode);
     if ((flags & O_ACCMODE) == O_WRONLY)
@@ -579,6 +596,25 @@ int fdatasync(int fd)
     return sync_with(fd, real_fdatasync);
 }
 
+/* Part by part, so that power may go between them; then what the flag says. */
+ssize_t pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
+{
+    size_t done = 0;
+    if (watched(fd) == NULL)
+        return real_pwritev2(fd, parts, count, offset, flags);
+    for (int i = 0; i < count; i++) {
+        ssize_t n = pwrite(fd, parts[i].iov_base, parts[i].iov_len, offset + (off_t)done);
+        if (n < 0)
+            return -1;
+        done += (size_t)n;
+        if ((size_t)n < parts[i].iov_len)
+            break;
+    }
+    if ((flags & (RWF_DSYNC | RWF_SYNC)) != 0 && fdatasync(fd) != 0)
+        return -1;
+    return (ssize_t)done;
+}
+
 /* ---- names ------------------------------------------------------------------------------- */
 
 /* A further name for the file at `path`, so that it can come back. "" if there is none. */
@@ -675,4 +711,6 @@ int mkdir(const char *path, mode_t mode)
 int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t offset)
     __attribute__((alias("pwrite")));
+ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
+    __attribute__((alias("pwritev2")));
 int ftruncate64(int fd, off_t size) __attribute__((alias("ftruncate")));

@@ -78,6 +78,11 @@ LEFT = [
     ("f=o('a'); w(f,b'x'*2000,0); sync_dir()", "a", b""),
     ("f=o('a'); w(f,b'x'*2000,0); os.fdatasync(f); sync_dir()", "a", b"x" * 2000),
     ("f=o('a'); w(f,b'x'*9,0); os.fsync(f); sync_dir(); w(f,b'y'*3,3)", "a", b"x" * 9),
+    ("f=o('a'); w(f,b'x'*8192,0); os.fsync(f); sync_dir(); g=os.open('/proc/self/fd/%d' % f,"
+     "os.O_WRONLY|os.O_DIRECT); os.pwritev(g,[b'y'*2048,b'z'*2048],4096,os.RWF_DSYNC)", "a",
+     b"x" * 4096 + b"y" * 2048 + b"z" * 2048),
+    ("f=o('a'); w(f,b'x'*8192,0); os.fsync(f); sync_dir(); g=os.open('/proc/self/fd/%d' % f,"
+     "os.O_WRONLY|os.O_DIRECT); os.pwritev(g,[b'y'*2048,b'z'*2048],4096)", "a", b"x" * 8192),
     ("f=o('a'); w(f,b'x'*9,0); os.fsync(f); sync_dir(); w(f,b'y'*30,3)", "a", b"x" * 9),
     ("f=o('a'); w(f,b'x'*9,0); os.fsync(f); sync_dir(); w(f,b'y',3); os.fsync(f)", "a",
      b"xxxyxxxxx"),
