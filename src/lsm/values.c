@@ -82,14 +82,26 @@ int value_builder_open(struct value_builder *b, struct env *env, const char *dir
     return 0;
 }
 
+static void value_note_try(struct value_builder *b, bool is_tried, bool has_shrunk)
+{
+    if (!is_tried) {
+        b->untried--;
+        return;
+    }
+    b->next = has_shrunk ? 0 : MIN(2 * b->next + 1, (uint32_t)VALUES_UNTRIED_MAX);
+    b->untried = b->next;
+}
+
 int value_builder_add(struct value_builder *b, struct slice value, struct value_ref *ret_ref,
                       struct err *err)
 {
     struct value_ref ref = {.file = b->number, .size = (uint32_t)value.len};
     ASSERT(value.len <= LSM_VALUE_MAX);
-    int rv = block_writer_add(&b->writer, value, true, &ref.at, err);
+    bool is_tried = b->untried == 0;
+    int rv = block_writer_add(&b->writer, value, is_tried, &ref.at, err);
     if (rv != 0)
         return rv;
+    value_note_try(b, is_tried, ref.at.len < value.len);
     buf_append_varint(&b->directory, ref.at.len);
     b->records++;
     *ret_ref = ref;

@@ -73,11 +73,17 @@ struct value_info {
     uint64_t records;
 };
 
+/* After a value that does not shrink the next ones are not even tried, of so many in a row more
+ * and more: values of one kind come together. */
+enum { VALUES_UNTRIED_MAX = 15 };
+
 struct value_builder {
     struct block_writer writer;
     uint64_t number;
     uint64_t records;
     struct buf directory;
+    uint32_t untried; /* so many are not tried now … */
+    uint32_t next;    /* … and so many after the next that does not shrink */
 };
 
 /* A new file `number` in `dir`. On failure there is nothing to fini. */

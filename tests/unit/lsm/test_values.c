@@ -721,9 +721,47 @@ static void test_walk(void **state)
     }
 }
 
+/* What does not shrink is tried less and less; what does shrink is found out soon, and then always
+ * tried. */
+static void test_compression_is_tried_where_it_pays(void **state)
+{
+    (void)state;
+    enum { LEN = 8 << 10, EACH = 100 };
+    struct sim *sim = sim_new(NULL, 1);
+    struct env *env = sim_node_env(sim_node_new(sim, "n1"));
+    struct value_builder b;
+    struct value_info info;
+    struct value_ref ref;
+    struct rng rng;
+    uint8_t *value = calloc(1, LEN);
+    uint32_t shrunk[2] = {0}, last = 0;
+    rng_init(&rng, 1);
+    assert_int_equal(value_builder_open(&b, env, ".", 1, false, NULL), 0);
+    for (uint32_t i = 0; i < 2 * EACH; i++) {
+        bool is_noise = i < EACH;
+        rng_fill(&rng, value, is_noise ? LEN : LEN / 4);
+        memset(value + LEN / 2, is_noise ? value[LEN / 2] : 0, is_noise ? 1 : LEN / 2);
+        assert_int_equal(value_builder_add(&b, slice_of(value, LEN), &ref, NULL), 0);
+        assert_int_equal(ref.size, LEN);
+        bool has_shrunk = ref.at.len < LEN;
+        shrunk[!is_noise] += has_shrunk;
+        assert_true(has_shrunk || last == 0); /* once found, never left */
+        last = has_shrunk;
+        assert_true(b.untried <= VALUES_UNTRIED_MAX);
+    }
+    assert_int_equal(shrunk[0], 0);
+    assert_in_range(shrunk[1], EACH - VALUES_UNTRIED_MAX - 1, EACH);
+    assert_int_equal(value_builder_finish(&b, &info, NULL), 0);
+    assert_int_equal(info.records, 2 * EACH);
+    value_builder_fini(&b, true);
+    free(value);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_compression_is_tried_where_it_pays),
         cmocka_unit_test(test_where_they_go),
         cmocka_unit_test(test_no_io),
         cmocka_unit_test(test_garbage),
