@@ -18,7 +18,7 @@ enum {
     WINDOW_FIRST = 512,            /* until it has pushed back, twice as many for each … */
     WINDOW_GROWS = 8,              /* … and then by this part of it for each window of answers */
     OUT_MAX = FRAME_BODY_MAX + CLIENT_CONN_BYTES_MAX,
-    OUT_AHEAD = 64 << 10,  /* of it, taken at once where the last turn needed so much */
+    OUT_AHEAD = 320 << 10, /* of it, taken at once where the last turn needed so much */
     OUT_PIECE = 256 << 10, /* handed over when there is so much: it need not grow and be copied */
 };
 
