@@ -77,6 +77,18 @@ int submit_entries(struct consensus *c, enum cons_entry_type type, const struct 
     return rv;
 }
 
+/* Is there nothing that must be over before more is appended? */
+static bool has_turn_to_propose(const struct consensus *c)
+{
+    return c->transfer.target == 0 && !writes_is_full(&c->writes) &&
+           log_last_index(c) + 1 - c->commit <= CONS_UNCOMMITTED_MAX;
+}
+
+bool consensus_may_propose(const struct consensus *c)
+{
+    return c->broken == NULL && c->state == CONS_LEADER && has_turn_to_propose(c);
+}
+
 int consensus_propose(struct consensus *c, uint64_t now_ms, const struct slice *data, uint32_t n,
                       uint64_t *ret_first_index)
 {
@@ -88,9 +100,7 @@ int consensus_propose(struct consensus *c, uint64_t now_ms, const struct slice *
     uint64_t first = log_last_index(c) + 1;
     if (c->state != CONS_LEADER)
         rv = ERR_NOT_LEADER;
-    else if (c->transfer.target != 0 || writes_is_full(&c->writes))
-        rv = ERR_BUSY;
-    else if (first - c->commit > CONS_UNCOMMITTED_MAX)
+    else if (!has_turn_to_propose(c))
         rv = ERR_BUSY;
     if (rv == 0)
         rv = library_error(submit_entries(c, CONS_COMMAND, data, n));

@@ -237,9 +237,14 @@ void consensus_flush(struct consensus *c, uint64_t now_ms);
 int consensus_receive(struct consensus *c, uint64_t now_ms, const struct cons_msg *msg,
                       struct err *err);
 
+/* False while consensus_propose() would refuse: not the leader, or leadership is handed over,
+ * or CONS_WRITES_MAX or CONS_UNCOMMITTED_MAX is reached. Who has something to propose had
+ * better keep it until then: what is over in a moment is no reason to send anybody away. */
+bool consensus_may_propose(const struct consensus *c);
+
 /* Append `n` COMMANDs (only `data` is read), the first at *ret_first_index, in term
  * consensus_term(). An error is definite: nothing was appended. ERR_NOT_LEADER;
- * ERR_BUSY while leadership is handed over or CONS_WRITES_MAX is reached.
+ * ERR_BUSY while leadership is handed over or too much is on its way.
  * Committed if committed() reaches the index while log_term() there is that term. */
 int consensus_propose(struct consensus *c, uint64_t now_ms, const struct slice *data, uint32_t n,
                       uint64_t *ret_first_index);

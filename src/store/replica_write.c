@@ -7,6 +7,9 @@
  *  - leadership lost after proposing: the entry may yet commit. It is decided when
  *    its index is applied: the same term there, done; another term, not done;
  *  - the deadline passes after proposing: undetermined.
+ * While leadership is handed over writes stay in the queue: told to come later they would lose
+ * many times what a hand-over takes. Most hear at its end that another leads; if it fails they
+ * are proposed.
  */
 #include <stdlib.h>
 
@@ -228,7 +231,7 @@ static bool has_room(struct replica *r)
 
 static bool may_propose(struct replica *r)
 {
-    return r->state == REPLICA_RUNNING && replica_is_leader(r) &&
+    return r->state == REPLICA_RUNNING && replica_is_leader(r) && consensus_may_propose(r->cons) &&
            r->proposal_count < r->store->opt.entries_in_flight &&
            (r->writes.count > 0 || r->needs_stamp) &&
            (r->needs_stamp || !store_is_slowed(r->store)) &&

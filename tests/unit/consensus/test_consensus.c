@@ -468,7 +468,9 @@ static void test_transfer(void **state)
     assert_int_equal(consensus_transfer(r.m.c, r.now, 1), ERR_NOT_FOUND);
     rig_propose(&r, 1);
     rig_persist(&r);
+    assert_true(consensus_may_propose(r.m.c));
     assert_int_equal(consensus_transfer(r.m.c, r.now, 2), 0);
+    assert_false(consensus_may_propose(r.m.c));
     assert_int_equal(consensus_transfer(r.m.c, r.now, 3), ERR_BUSY);
     assert_int_equal(consensus_propose(r.m.c, r.now, &data, 1, &first), ERR_BUSY);
     assert_null(rig_last(&r, CONS_MSG_TIMEOUT_NOW, 0));
