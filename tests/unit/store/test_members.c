@@ -4,11 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/rng.h"
 #include "consensus/consensus.h"
+#include "net/net_internal.h"
+#include "net/net_stream.h"
 #include "range/range.h"
 #include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
+#include "wire/snapshot_msg.h"
 
 static struct rig rig;
 
@@ -233,28 +237,55 @@ static void test_what_is_refused(void **state)
 
 enum { PIECES = 64, PIECE_LEN = 60000 };
 
-/* Data of some 4 MiB, which take seconds at this rate; the third store has none of it yet. */
-static size_t begin_to_feed(size_t *ret_fed)
+/* What a sender of a snapshot said when it gave it up last: how much it had made of it, and why. */
+static uint64_t given_up_bytes;
+static char given_up_why[RIG_TEXT_MAX];
+
+static void note_given_up(void *data, enum log_level level, const char *line)
 {
+    const char *bytes = strstr(line, " bytes=");
+    const char *why = strstr(line, " reason=");
+    (void)data;
+    (void)level;
+    if (strstr(line, "snapshot_failed") == NULL || bytes == NULL || why == NULL)
+        return;
+    given_up_bytes = strtoull(bytes + strlen(" bytes="), NULL, 10);
+    snprintf(given_up_why, sizeof given_up_why, "%s", why);
+}
+
+/* Data of some 4 MiB, which take seconds at this rate; the third store has none of it. */
+static size_t prepare_to_feed(size_t *ret_fed)
+{
+    static const struct logger logger = {.level = LOG_LEVEL_WARN, .sink = note_given_up};
     char *value = calloc(1, PIECE_LEN + 1);
     char key[16];
+    struct rng rng;
+    rng_init(&rng, 1);
     rig_open(&rig, 3);
     rig.options.snapshot_bytes_per_s = 1 << 20;
+    rig.options.logger = &logger;
     rig_start_cluster(&rig);
     size_t fed = a_follower();
     must_change(MEMBER_REMOVE, fed + 1, 0);
     rig_run(&rig, 12000 * RIG_MS);
     assert_false(has_replica(fed));
     for (uint32_t i = 0; i < PIECES; i++) {
-        memset(value, 'a' + (int)(i % 26), PIECE_LEN);
-        value[PIECE_LEN - 1 - i] = '!';
+        for (uint32_t k = 0; k < PIECE_LEN; k++)
+            value[k] = (char)rng_between(&rng, 1, UINT8_MAX); /* it fills windows as it is */
         snprintf(key, sizeof key, "piece%02u", (unsigned)i);
         rig_put(&rig, wait_for_leader(), key, value, 0);
         rig_run(&rig, 20 * RIG_MS);
     }
     free(value);
-    must_change(MEMBER_ADD_LEARNER, 40, fed);
     *ret_fed = fed;
+    return wait_for_leader();
+}
+
+/* … and gets it from now on. */
+static size_t begin_to_feed(size_t *ret_fed)
+{
+    prepare_to_feed(ret_fed);
+    must_change(MEMBER_ADD_LEARNER, 40, *ret_fed);
     return wait_for_leader();
 }
 
@@ -348,6 +379,138 @@ static void test_a_snapshot_is_given_up(void **state)
     assert_int_equal(rig.stores[fed]->snapshots_in, 0);
     sim_net_heal(rig.sim, NULL, NULL);
     run_until_fed(fed, 20000);
+    rig_close(&rig);
+}
+
+/* ---- a receiver that lies ------------------------------------------------------------------- */
+
+enum { LIAR_READS = 2, LIAR_WINDOW = 300 << 10 };
+
+/* Takes the place of what takes in snapshots: it gets LIAR_READS chunks, then nothing more comes
+ * through to its store. */
+static struct liar {
+    size_t from; /* the stores */
+    size_t to;
+    struct net_stream *stream; /* NULL: none */
+    uint64_t number;
+    uint32_t streams;
+    uint32_t chunks; /* of the last one … */
+    uint64_t bytes;
+} liar;
+
+static void liar_ack(uint64_t number, uint64_t bytes)
+{
+    struct snapshot_ack ack = {.stream = number, .bytes = bytes};
+    struct buf frames;
+    buf_init(&frames, FRAME_BODY_MAX);
+    size_t start = frame_begin(&frames);
+    snapshot_ack_encode(&frames, &ack);
+    frame_end(&frames, start, false);
+    assert_int_equal(net_stream_send(liar.stream, buf_slice(&frames)), 0);
+    buf_fini(&frames);
+}
+
+static int liar_on_frame(void *data, uint32_t kind, struct slice body, struct err *err)
+{
+    struct snapshot_begin begin;
+    struct snapshot_chunk chunk;
+    (void)data;
+    if (kind == MSG_SNAPSHOT_BEGIN) {
+        assert_int_equal(snapshot_begin_decode(body, &begin, err), 0);
+        liar.number = begin.stream;
+        return 0;
+    }
+    assert_int_equal(kind, MSG_SNAPSHOT_CHUNK);
+    assert_int_equal(snapshot_chunk_decode(body, &chunk, err), 0);
+    liar.bytes += chunk.data.len;
+    if (++liar.chunks == LIAR_READS)
+        sim_net_partition(rig.sim, rig.nodes[liar.from], rig.nodes[liar.to], true);
+    return 0;
+}
+
+static void liar_on_close(void *data, int status, const char *reason)
+{
+    (void)data;
+    (void)status;
+    (void)reason;
+    liar.stream = NULL;
+}
+
+static int liar_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
+                          struct err *err)
+{
+    static const struct net_stream_handler handler = {.on_frame = liar_on_frame,
+                                                      .on_close = liar_on_close};
+    (void)data;
+    (void)from;
+    if (liar.stream != NULL)
+        return err_set(err, ERR_BUSY, "one at a time");
+    liar.stream = stream;
+    liar.chunks = 0;
+    liar.bytes = 0;
+    liar.streams++;
+    net_stream_accept(stream, &handler, NULL);
+    return 0;
+}
+
+/* That stream has come to where nothing moves any more: its sender has one chunk more than there
+ * is room for. */
+static void run_until_stuck(uint32_t streams)
+{
+    if (liar.streams < streams)
+        sim_net_heal(rig.sim, NULL, NULL);
+    for (int i = 0; i < 600 && (liar.streams < streams || liar.chunks < LIAR_READS); i++)
+        rig_run(&rig, 50 * RIG_MS);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(liar.chunks, LIAR_READS);
+    assert_non_null(liar.stream);
+    assert_int_equal(liar.streams, streams);
+}
+
+/* The sender takes the answer for what it is, and gives up. */
+static void must_be_caught(const char *what, uint64_t number, uint64_t bytes)
+{
+    given_up_bytes = 0;
+    given_up_why[0] = 0;
+    liar_ack(number, bytes);
+    rig_run(&rig, 100 * RIG_MS);
+    if (given_up_bytes == 0 || strstr(given_up_why, what) == NULL)
+        fail_msg("%llu bytes: '%s'", (unsigned long long)bytes, given_up_why);
+}
+
+/* A receiver says that it has what its sender has not made, or made and not sent yet; takes back
+ * what it said; answers for another stream. None of it is a word to go by. */
+static void test_a_receiver_that_lies(void **state)
+{
+    size_t fed;
+    (void)state;
+    size_t leader = prepare_to_feed(&fed);
+    struct net *net = rig.stores[fed]->net;
+    struct net_hooks hooks = net->hooks;
+    liar = (struct liar){.from = leader, .to = fed};
+    net->hooks.on_stream = liar_on_stream;
+    for (size_t i = 0; i < 3; i++)
+        rig.stores[i]->net->limits.stream_window = LIAR_WINDOW;
+    must_change(MEMBER_ADD_LEARNER, 40, fed);
+    run_until_stuck(1);
+    must_be_caught("not sent", liar.number, UINT64_MAX);
+    uint64_t made = given_up_bytes; /* and by far not all of it */
+    assert_in_range(made, LIAR_WINDOW, PIECES * PIECE_LEN / 2);
+    run_until_stuck(2);
+    assert_true(liar.bytes < made);
+    must_be_caught("not sent", liar.number, made);
+    assert_int_equal(given_up_bytes, made); /* all was as it had been */
+    run_until_stuck(3);
+    liar_ack(liar.number, liar.bytes);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(given_up_bytes, made); /* as it was: that was true */
+    must_be_caught("not sent", liar.number, liar.bytes - 1);
+    run_until_stuck(4);
+    must_be_caught("another stream", liar.number + 1, liar.bytes);
+    net->hooks = hooks;
+    sim_net_heal(rig.sim, NULL, NULL);
+    run_until_fed(fed, 30000);
+    assert_int_equal(rig.stores[leader]->snapshots_out, 0);
     rig_close(&rig);
 }
 
@@ -516,6 +679,7 @@ int main(void)
         cmocka_unit_test(test_writes_do_not_wait_for_a_snapshot),
         cmocka_unit_test(test_a_snapshot_begins_anew_after_a_crash),
         cmocka_unit_test(test_a_snapshot_is_given_up),
+        cmocka_unit_test(test_a_receiver_that_lies),
         cmocka_unit_test(test_four_snapshots_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
