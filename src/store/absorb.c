@@ -348,7 +348,7 @@ static bool plan_make(struct plan *plan, const struct replica *r)
 bool absorb_may_install(const struct replica *r)
 {
     struct plan plan;
-    if (r->store->state == STORE_REPLAYING)
+    if (r->store->state == STORE_REPLAYING) /* whoever replays has something under way */
         return false;
     bool may = plan_make(&plan, r);
     free(plan.items);
@@ -431,8 +431,6 @@ void absorb_end_install(struct replica *r, bool is_durable)
         replicas_remove(&store->replicas, other);
         replica_free(other);
         has_gone = true;
-        store->has_left_replay = true; /* it may have been the last one to replay */
-        store_wake(store);
     }
     if (has_gone)
         store_on_replica_gone(store);

@@ -484,14 +484,18 @@ static void test_left_behind(void **state)
     rig_close(&rig);
 }
 
-/* A store begins again, and of its replicas the right one alone still replays when the left one
- * takes it in: nothing is left to wait for, and the store serves. */
-static void test_serves_without_the_right(void **state)
+/* Two ranges become one on all stores but one, whose right replica holds what froze it; that store
+ * is cut off then, and the log goes on. The left's leader, which leads the right too, and that
+ * store. */
+static size_t merge_without_one(uint64_t log_kept_bytes, size_t *ret_away)
 {
-    (void)state;
-    size_t leader = open_cut();
-    lead_at(RIGHT, leader);
+    rig_open(&rig, 3);
+    rig.options.log_kept_bytes = log_kept_bytes;
+    rig_start_cluster(&rig);
+    split_at("m", STORE_FIRST_RANGE_ID, RIGHT, FIRST_ID);
+    size_t leader = wait_for_leader(STORE_FIRST_RANGE_ID);
     size_t away = (leader + 1) % 3;
+    lead_at(RIGHT, leader);
     rig_put(&rig, leader, "x", "2", 0);
     rig_run(&rig, 300 * RIG_MS);
     struct request request = merge_request(leader);
@@ -511,16 +515,47 @@ static void test_serves_without_the_right(void **state)
     }
     rig_simple(&rig, leader, REQUEST_FLUSH);
     rig_run(&rig, 1000 * RIG_MS);
+    *ret_away = away;
+    return leader;
+}
+
+/* That store begins again, and hears of the others; a write of the right one's log takes its
+ * time, and until it is done that replica does not run. */
+static struct replica *begin_with_a_late_write(size_t away, struct list *write)
+{
     rig_crash(&rig, away, SIM_CRASH_KILL);
     sim_net_heal(rig.sim, NULL, NULL);
     assert_int_equal(rig_start(&rig, away, NULL), 0);
-    struct list write; /* of its log, which takes its time: until then it does not run */
     for (int i = 0; i < 100000 && replica_of(away, RIGHT) == NULL; i++)
         rig_run(&rig, 1);
     struct replica *right = replica_of(away, RIGHT);
     assert_int_equal(right->state, REPLICA_REPLAYING);
-    list_init(&write);
-    list_push_back(&right->log_writes, &write);
+    list_init(write);
+    list_push_back(&right->log_writes, write);
+    return right;
+}
+
+static void must_end_as_one(size_t away)
+{
+    for (int i = 0; i < 200 && store_range_at(rig.stores[away], 1) != 0; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_whole();
+    assert_int_equal(store_state(rig.stores[away]), STORE_RUNNING);
+    lead_at(STORE_FIRST_RANGE_ID, away);
+    assert_value("x", "2");
+    assert_value("a", "5");
+    rig_close(&rig);
+}
+
+/* A store begins again, and of its replicas the right one alone still replays when the left one
+ * takes it in: nothing is left to wait for, and the store serves. */
+static void test_serves_without_the_right(void **state)
+{
+    (void)state;
+    size_t away;
+    struct list write;
+    merge_without_one((uint64_t)64 << 20, &away);
+    struct replica *right = begin_with_a_late_write(away, &write);
     for (int i = 0; i < 500 && right->state == REPLICA_REPLAYING; i++)
         rig_run(&rig, 10 * RIG_MS);
     assert_true(right->state == REPLICA_ABSORBED || right->state == REPLICA_MERGED);
@@ -528,13 +563,31 @@ static void test_serves_without_the_right(void **state)
     assert_int_equal(store_state(rig.stores[away]), STORE_RUNNING);
     list_remove(&write);
     replica_wake(right);
-    for (int i = 0; i < 100 && store_range_at(rig.stores[away], 1) != 0; i++)
-        rig_run(&rig, 50 * RIG_MS);
-    assert_whole();
-    lead_at(STORE_FIRST_RANGE_ID, away);
-    assert_value("x", "2");
-    assert_value("a", "5");
-    rig_close(&rig);
+    must_end_as_one(away);
+}
+
+/* The same with a snapshot in COMMIT_MERGE's place: that swallows nobody who replays, whose log
+ * may be written to yet. It waits, the store too, and both go on when the right one runs. */
+static void test_a_snapshot_waits_for_the_right(void **state)
+{
+    (void)state;
+    size_t away;
+    struct list write;
+    merge_without_one(0, &away);
+    struct replica *right = begin_with_a_late_write(away, &write);
+    struct store *store = rig.stores[away];
+    for (int i = 0; i < 500 && store->snapshots_begun == 0; i++)
+        rig_run(&rig, 10 * RIG_MS);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_true(store->snapshots_begun > 0);
+    assert_int_equal(right->state, REPLICA_REPLAYING);
+    assert_int_equal(replica_of(away, STORE_FIRST_RANGE_ID)->state, REPLICA_RUNNING);
+    assert_int_equal(store_state(store), STORE_REPLAYING);
+    list_remove(&write);
+    replica_on_replayed(right);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_int_equal(store_state(store), STORE_RUNNING);
+    must_end_as_one(away);
 }
 
 /* One store never says that its right replica is gone: the outcomes of other merges are
@@ -587,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_left_behind),
         cmocka_unit_test(test_store_that_never_answers),
         cmocka_unit_test(test_serves_without_the_right),
+        cmocka_unit_test(test_a_snapshot_waits_for_the_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
