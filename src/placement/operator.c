@@ -229,9 +229,12 @@ static void remember(struct placement *p, const struct pl_op *op, enum placement
     snprintf(past->said, sizeof past->said, "%s", said);
 }
 
-/* A range whose operator failed rests a while, longer each time. */
-static void rest(struct placement *p, struct pl_range *r, bool is_failed)
+/* A range whose operator failed rests a while, longer each time. One that ended as nothing was
+ * left to do says nothing: neither is that a failure, nor would it have gone well now. */
+static void rest(struct placement *p, const struct pl_op *op, struct pl_range *r, bool is_failed)
 {
+    if (op->is_needless)
+        return;
     r->fails = is_failed ? MIN(r->fails + 1, 16) : 0;
     if (is_failed)
         r->retry_ms =
@@ -244,7 +247,7 @@ static void let_go(struct placement *p, struct pl_op *op, struct pl_range *r, bo
         return;
     if (r->op == op)
         r->op = NULL;
-    rest(p, r, is_failed);
+    rest(p, op, r, is_failed);
     pl_range_recheck(p, r);
 }
 

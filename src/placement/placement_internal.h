@@ -159,6 +159,7 @@ struct pl_op {
     bool is_merged;
     bool is_told;      /* of a plan */
     bool is_overtaken; /* more is wanted of its range than it was begun for (step.c) */
+    bool is_needless;  /* what it was begun for is mended without it (step.c) */
     uint64_t bytes;    /* that an add moves, as accounted */
     struct pl_store *sender;
     /* of a split */

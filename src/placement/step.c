@@ -379,6 +379,7 @@ bool pl_op_step(struct placement *p, struct pl_op *op, struct placement_step *re
         return false;
     }
     if (is_needless(op)) {
+        op->is_needless = true;
         pl_op_end(p, op, PLACEMENT_CANCELLED, "the replica that it replaces is healthy again");
         return false;
     }

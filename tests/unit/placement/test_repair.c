@@ -329,6 +329,39 @@ static void test_back_before_it_is_replaced(void **state)
     rig_fini(&rig);
 }
 
+/* … however often that happens: nothing has failed, so what the range needs next is done at once,
+ * and not after a rest. */
+static void test_no_rest_as_it_is_back(void **state)
+{
+    struct rig_range *r;
+    struct placement_counts counts;
+    (void)state;
+    make_five(&r);
+    rig.refuse = ERR_BUSY;
+    for (int times = 0; times < 4; times++) {
+        rig.stores[2].is_silent = true;
+        rig_run(&rig, 620);
+        placement_counts(rig.p, &counts);
+        assert_int_equal(counts.operators, 1);
+        rig.stores[2].is_silent = false;
+        for (int s = 0; s < 10 && counts.operators > 0; s++) {
+            rig_run(&rig, 1);
+            placement_counts(rig.p, &counts);
+        }
+        assert_int_equal(counts.operators, 0);
+    }
+    assert_true(rig_is_on(r, STORES(1, 2, 3), 3));
+    rig.refuse = 0;
+    assert_int_equal(placement_wish(rig.p, 2, PLACEMENT_WISH_DECOMMISSION, NULL), 0);
+    uint32_t steps = rig.steps;
+    rig_run(&rig, 2);
+    assert_true(rig.steps > steps);
+    rig_run(&rig, 60);
+    assert_false(rig_has(r, 2));
+    assert_int_equal(rig_voters(r), 3);
+    rig_fini(&rig);
+}
+
 /* Who insists on one voter less, while placement is paused, gets it, whoever leads. */
 static void test_insists(void **state)
 {
@@ -412,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_never_two_on_a_node),
         cmocka_unit_test(test_overtaken_move),
         cmocka_unit_test(test_back_before_it_is_replaced),
+        cmocka_unit_test(test_no_rest_as_it_is_back),
         cmocka_unit_test(test_insists),
         cmocka_unit_test(test_learner_left_behind),
         cmocka_unit_test(test_stuck_learner),
