@@ -23,6 +23,10 @@ void log_write(const struct logger *logger, enum log_level level, const char *ev
         vsnprintf(line + n, sizeof line - (size_t)n, fmt, args);
         va_end(args);
     }
+    for (char *c = line; *c != 0; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
     logger->sink(logger->data, level, line);
 }
 

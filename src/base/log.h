@@ -8,7 +8,8 @@
  *
  * Ownership  a logger is its owner's; `sink` borrows the line during the call.
  * Threads    a logger belongs to one loop; the sink of a process must be safe.
- * Limits     a line is cut at LOG_LINE_MAX - 1 bytes.
+ * Limits     a line is cut at LOG_LINE_MAX - 1 bytes; control characters, which may be in what
+ *            others have sent, come out as '?': nobody forges a line, or moves a cursor.
  */
 #ifndef BASE_LOG_H_
 #define BASE_LOG_H_

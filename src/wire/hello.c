@@ -59,6 +59,17 @@ void hello_encode(struct buf *buf, const struct hello *hello)
     msg_write(buf, MSG_HELLO, &hello_table, hello);
 }
 
+/* Without control characters and blanks, as configurations take them: it is dialled, and put
+ * down in logs, before its sender has proven anything. */
+static bool is_address(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] <= ' ' || text.data[i] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
 int hello_decode(struct slice body, struct hello *ret_hello, struct err *err)
 {
     struct hello hello = {0};
@@ -70,8 +81,9 @@ int hello_decode(struct slice body, struct hello *ret_hello, struct err *err)
     if (hello.protocol_min == 0 || hello.protocol_min > hello.protocol_max)
         return err_set(err, ERR_CORRUPT, "hello with protocol versions %u to %u",
                        hello.protocol_min, hello.protocol_max);
-    if (hello.address.len > 0 && memchr(hello.address.data, 0, hello.address.len) != NULL)
-        return err_set(err, ERR_CORRUPT, "hello with an address that has NULs");
+    if (!is_address(hello.address))
+        return err_set(err, ERR_CORRUPT,
+                       "hello with an address that has control characters or blanks");
     *ret_hello = hello;
     return 0;
 }

@@ -38,8 +38,8 @@ struct hello {
     uint64_t boot;       /* grows at each start of that store; 0 for clients */
     uint8_t store_uuid[STORE_UUID_LEN]; /* zeroes for clients */
     uint8_t nonce[HELLO_NONCE_LEN];
-    struct slice address; /* of a store: what others dial, without NULs; empty: not told. Not
-                             proven */
+    struct slice address; /* of a store: what others dial, without control characters and
+                             blanks; empty: not told. Not proven */
 };
 
 struct hello_ack {

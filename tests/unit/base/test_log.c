@@ -53,6 +53,17 @@ static void test_cut(void **state)
     assert_int_equal(strlen(seen.line), LOG_LINE_MAX - 1);
 }
 
+/* What a peer has sent stays within its line. */
+static void test_control_characters(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    struct logger logger = {.level = LOG_LEVEL_DEBUG, .sink = sink, .data = &seen};
+    LOG_WARN(&logger, "refused", "peer=%s reason=\"%s\"", "a\nforged b=1",
+             "\x1b[2J\t\x7f \xc3\xa4");
+    assert_string_equal(seen.line, "refused peer=a?forged b=1 reason=\"?[2J?? \xc3\xa4\"");
+}
+
 static void test_parse(void **state)
 {
     (void)state;
@@ -72,6 +83,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_control_characters),
         cmocka_unit_test(test_parse),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
