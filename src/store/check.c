@@ -21,6 +21,7 @@ struct check {
     bool is_dropped;             /* freed when the step in flight comes back */
     uint64_t bytes;              /* counted so far */
     uint64_t begun_us;
+    uint64_t step_us; /* the last step began */
     struct env_timer pace;
     char why[128];
 };
@@ -85,9 +86,23 @@ static struct check *running(struct replica *r)
 
 static void on_step(void *data, int status, uint64_t bytes, bool is_done, const struct err *err);
 
+/* All checks of a store together keep to its rate, and each rests as long as its last step took:
+ * where processors or the disk are busy with something else it takes itself back, and the rate is
+ * for those that are not. */
+static void step_later(struct check *c, uint64_t bytes)
+{
+    struct store *store = c->replica->store;
+    uint64_t now_us = env_now_us(store->env);
+    uint64_t rest_us = now_us - c->step_us;
+    store->check_free_us =
+        MAX(store->check_free_us, c->step_us) + bytes * 1000 * 1000 / store->opt.check_bytes_per_s;
+    env_timer_start_at(&c->pace, MAX(store->check_free_us, now_us + rest_us));
+}
+
 static void step_due(struct env_timer *timer)
 {
     struct check *c = timer->data;
+    c->step_us = env_now_us(c->replica->store->env);
     uint64_t rate = c->replica->store->opt.check_bytes_per_s;
     uint64_t step_bytes = MIN(MAX(rate / STEPS_PER_S, UINT64_C(1)), (uint64_t)STEP_BYTES_MAX);
     range_digest_next(c->digest, step_bytes, on_step, c);
@@ -131,7 +146,7 @@ static void on_step(void *data, int status, uint64_t bytes, bool is_done, const 
         check_fail(c, "it took too long, and would hold what is read in memory and on disk");
         return;
     }
-    env_timer_start(&c->pace, bytes * 1000 * 1000 / r->store->opt.check_bytes_per_s);
+    step_later(c, bytes);
 }
 
 static void forget_oldest(struct replica *r)
@@ -165,7 +180,7 @@ void check_begin(struct replica *r)
     if (range_digest_new(r->range, &c->digest, &err) != 0)
         check_fail(c, err.msg);
     else
-        step_due(&c->pace);
+        env_timer_start_at(&c->pace, MAX(r->store->check_free_us, c->begun_us));
 }
 
 void check_stop(struct replica *r)

@@ -379,7 +379,7 @@ void store_options_init(struct store_options *options)
         .log_kept_bytes = (uint64_t)64 << 20,
         .retention_ms = RANGE_RETENTION_MS_DEFAULT,
         .sessions_bytes_max = (uint64_t)256 << 20,
-        .check_bytes_per_s = (uint64_t)64 << 20,
+        .check_bytes_per_s = (uint64_t)256 << 20,
         .snapshot_bytes_per_s = (uint64_t)64 << 20,
         .water = {.no_replicas_bytes = (uint64_t)2 << 30,
                   .no_puts_bytes = (uint64_t)1 << 30,

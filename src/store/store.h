@@ -111,7 +111,7 @@ struct store_options {
                                       from now on, and the same on all its stores: 10 min */
     uint64_t sessions_bytes_max;   /* of rows of sessions in all ranges of the store; a session
                                       new to its range waits: 256 MiB */
-    uint64_t check_bytes_per_s;    /* that `range check` reads at most: 64 MiB */
+    uint64_t check_bytes_per_s;    /* that all of `range check` reads at most: 256 MiB */
     uint64_t snapshot_bytes_per_s; /* that all snapshots together send at most: 64 MiB */
     struct watermark_limits water;
     uint32_t connections_max;   /* of clients: 16,384 */

@@ -175,6 +175,7 @@ struct store {
     uint32_t snapshots_out;        /* snapshot_out.c: those on their way … */
     struct list snapshots_waiting; /* … and those that wait for their turn */
     uint64_t snapshot_free_us;     /* by then all that was sent has had its time */
+    uint64_t check_free_us;        /* … and all that was read for checks */
     struct list transfers;         /* admin: hand-overs that clients wait for */
     struct watches watches;
     struct admit admit;

@@ -19,7 +19,8 @@
 #include "ranges.h"
 
 enum {
-    POLL_MS = 100,
+    POLL_MIN_MS = 2, /* many ranges are small, and done at once */
+    POLL_MAX_MS = 100,
     CALL_MS = 2000,
     SILENT_MS = 5000, /* a store that does not answer is waited for so long, if all others did */
     PROGRESS_MS = 500,
@@ -44,6 +45,7 @@ struct range_check {
     uint64_t index;
     uint64_t term;
     uint64_t wait_ms;
+    size_t before; /* so many were checked before it */
     size_t count;
     struct member members[COMPARE_REPLICAS_MAX];
     size_t groups;
@@ -90,8 +92,11 @@ static void show_progress(const struct range_check *rc, uint64_t now_ms, uint64_
         settled += rc->members[i].is_settled;
         bytes += c != NULL ? c->bytes : 0;
     }
-    fprintf(stderr, "\rindex %" PRIu64 ": %zu of %zu replicas, %" PRIu64 " MiB read ", rc->index,
-            settled, rc->count, bytes >> 20);
+    fprintf(stderr, "\r\033[K");
+    if (rc->before > 0)
+        fprintf(stderr, "%zu ranges done; ", rc->before);
+    fprintf(stderr, "range %" PRIu64 ": %zu of %zu replicas, %" PRIu64 " MiB read ",
+            rc->info->range_id, settled, rc->count, bytes >> 20);
 }
 
 /* Is there anybody who may still say something within `waited_ms`? */
@@ -111,7 +116,7 @@ static void collect(struct range_check *rc)
 {
     uint64_t began_ms = cli_now_ms();
     uint64_t shown_ms = began_ms;
-    for (;;) {
+    for (unsigned pause_ms = POLL_MIN_MS;; pause_ms = MIN(2 * pause_ms, (unsigned)POLL_MAX_MS)) {
         for (size_t i = 0; i < rc->count; i++) {
             if (!rc->members[i].is_settled)
                 ask(rc, &rc->members[i]);
@@ -120,7 +125,7 @@ static void collect(struct range_check *rc)
         show_progress(rc, now_ms, &shown_ms);
         if (now_ms - began_ms >= rc->wait_ms || !is_worth_waiting(rc, now_ms - began_ms))
             break;
-        cli_pause_ms(POLL_MS);
+        cli_pause_ms(pause_ms);
     }
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\r\033[K");
@@ -447,7 +452,7 @@ static bool is_outdated(struct range_check *rc, struct hf_result **ret_newer)
             return true;
         }
         hf_result_free(newer);
-        cli_pause_ms(POLL_MS);
+        cli_pause_ms(POLL_MAX_MS);
     }
     return false;
 }
@@ -507,6 +512,7 @@ struct checks {
     struct cli *cli;
     struct hf_client *client;
     uint64_t wait_ms;
+    size_t count;
     bool differs;
     bool is_incomplete;
 };
@@ -514,8 +520,11 @@ struct checks {
 static int check_next(void *data, const struct hf_info *info)
 {
     struct checks *checks = data;
-    int exit_code = check_range(&(struct range_check){
-        .cli = checks->cli, .client = checks->client, .info = info, .wait_ms = checks->wait_ms});
+    int exit_code = check_range(&(struct range_check){.cli = checks->cli,
+                                                      .client = checks->client,
+                                                      .info = info,
+                                                      .wait_ms = checks->wait_ms,
+                                                      .before = checks->count++});
     checks->differs = checks->differs || exit_code == EXIT_ERROR;
     /* or it was not begun, where it has moved away, say: nothing of it is known to be alike */
     checks->is_incomplete =
@@ -560,7 +569,8 @@ int range_check_run(struct cli *cli, int argc, const char *const *argv)
     uint64_t range_id = 0;
     const struct args_flag flags[] = {
         {"all", 0, ARGS_SWITCH, &is_all, NULL, NULL,
-         "every range, range 1 included, one after the other"},
+         "every range, range 1 included, one after the other; a store reads at most "
+         "check_bytes_per_s, and rests half the time"},
         {"wait", 0, ARGS_DURATION, &wait_us, &is_wait_given, "TIME",
          "how long to wait for replicas that are behind or reading (default 10m)"},
     };

@@ -165,6 +165,61 @@ static void test_rate_and_busy(void **state)
     rig_close(&rig);
 }
 
+static uint64_t read_so_far(struct rig *rig, size_t i, uint64_t range_id, uint64_t index)
+{
+    struct request request = {.kind = REQUEST_CHECK_RESULT,
+                              .check = {.range_id = range_id, .index = index}};
+    struct rig_answer *a = rig_ask(rig, i, &request);
+    rig_run(rig, RIG_MS);
+    assert_int_equal(a->count, 1);
+    assert_int_equal(a->check.state, CHECK_RUNNING);
+    return a->check.bytes;
+}
+
+/* The rate is the store's, however many ranges are checked, and what reading takes is no time on
+ * top of it. */
+static void test_rate_of_two(void **state)
+{
+    enum { OTHER = 77, RATE = 512 << 10 };
+    struct rig rig;
+    uint8_t raw[64];
+    (void)state;
+    rig_open(&rig, 1);
+    rig.options.check_bytes_per_s = RATE;
+    rig_start_cluster(&rig);
+    put_large(&rig, 0);
+    struct request split = {
+        .kind = REQUEST_SPLIT,
+        .range_id = STORE_FIRST_RANGE_ID,
+        .span_epoch =
+            range_descriptor(store_range_of(rig.stores[0], STORE_FIRST_RANGE_ID))->epoch.span,
+        .split =
+            {.key = slice_of(raw, range_user_key(0, slice_str("large5"), raw)),
+             .conf_epoch =
+                 range_descriptor(store_range_of(rig.stores[0], STORE_FIRST_RANGE_ID))->epoch.conf,
+             .new_range_id = OTHER,
+             .child_count = 1,
+             .children = {{.store_id = 1, .replica_id = 7700}}},
+    };
+    struct rig_answer *answer = rig_ask(&rig, 0, &split);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    struct request first = {.kind = REQUEST_CHECK_START,
+                            .check = {.range_id = STORE_FIRST_RANGE_ID}};
+    struct request second = {.kind = REQUEST_CHECK_START, .check = {.range_id = OTHER}};
+    struct rig_answer *a = rig_ask(&rig, 0, &first);
+    struct rig_answer *b = rig_ask(&rig, 0, &second);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(a->status, 0);
+    assert_int_equal(b->status, 0);
+    uint64_t bytes = read_so_far(&rig, 0, STORE_FIRST_RANGE_ID, a->check.index) +
+                     read_so_far(&rig, 0, OTHER, b->check.index);
+    assert_in_range(bytes, 2 * RATE * 3 / 4, 2 * RATE + 2 * (257 << 10));
+    rig_run(&rig, 6000 * RIG_MS);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* A store that was down catches up and takes part; one that restarts after it took part
  * knows of nothing. */
 static void test_behind_and_restarted(void **state)
@@ -326,10 +381,15 @@ static void test_a_difference_shows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_alike),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_rate_and_busy), cmocka_unit_test(test_behind_and_restarted),
-        cmocka_unit_test(test_kept),          cmocka_unit_test(test_ends_with_the_replica),
-        cmocka_unit_test(test_meets_rot),     cmocka_unit_test(test_a_difference_shows),
+        cmocka_unit_test(test_all_alike),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_rate_and_busy),
+        cmocka_unit_test(test_behind_and_restarted),
+        cmocka_unit_test(test_rate_of_two),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_ends_with_the_replica),
+        cmocka_unit_test(test_meets_rot),
+        cmocka_unit_test(test_a_difference_shows),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
 }
