@@ -8,8 +8,7 @@
  *   rows of range 1 ─▶ placement_load() …, placement_loaded()
  *   joins, heartbeats, reports, results of steps ─▶ placement_on_…()
  *   an operator's word ─▶ placement_command()            ┌▶ placement_next_write() ─▶ range 1
- *   time ─▶ placement_tick() ─────────────▶ the driver ──┼▶ placement_next_step()  ─▶ leaders
- *                                                        └▶ placement_next_route() ─▶ stores
+ *   time ─▶ placement_tick() ─────────────▶ the driver ──┴▶ placement_next_step()  ─▶ leaders
  *
  * What its host owes it
  *  - A driver per term: placement_new() when range 1's leader has applied an entry of its
@@ -203,7 +202,6 @@ struct placement_store_reply {
     uint32_t report_chunk;   /* 0 begins anew */
     bool is_draining;        /* leaders should leave: refuse to stand for election */
     bool is_decommissioning; /* replicas should leave, too */
-    uint64_t route_version;  /* placement_next_route() has newer ones than before this */
 };
 
 /* Each second. *ret_reply is filled always. */
@@ -332,18 +330,6 @@ struct placement_route {
     struct descriptor descriptor;
     uint64_t leader_replica; /* 0: not known */
 };
-
-/* Where a reader of routes stands; zeroed: at the beginning. */
-struct placement_route_cursor {
-    uint64_t version; /* all changes up to here were seen */
-    /* private */
-    uint64_t pass_version;
-    uint32_t pass_at;
-};
-
-/* The next route that changed since the cursor; false: up to date. */
-bool placement_next_route(const struct placement *p, struct placement_route_cursor *cursor,
-                          struct placement_route *ret_route);
 
 /* Who has the key; false if no range is known that does. */
 bool placement_route_at(const struct placement *p, struct slice key,

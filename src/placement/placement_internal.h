@@ -98,8 +98,7 @@ struct pl_range {
     uint64_t shaped_ms;      /* last split or merge, or first seen in this term */
     uint64_t load_moved_ms;  /* last move for its load; 0: never */
     uint64_t retry_ms;       /* nothing is begun before */
-    uint64_t route_version;
-    struct pl_op *op; /* the one that runs; NULL */
+    struct pl_op *op;        /* the one that runs; NULL */
     bool is_asleep;
     bool has_heartbeat; /* of its leader, in this term */
     bool is_route_dirty;
@@ -237,8 +236,6 @@ struct placement {
     uint32_t checks_waiting;    /* looked at in vain for a limit, since the last tick */
     struct map ranges;          /* by id */
     struct pl_range *tree;
-    uint64_t route_version;
-    uint64_t route_ring[4096]; /* range ids by version */
     struct pl_ended *ended;
     uint32_t ended_count;
     uint32_t ended_first; /* the ring's oldest */
@@ -342,11 +339,10 @@ void pl_range_free(struct pl_range *r);
 struct pl_member *pl_range_member(const struct pl_range *r, uint64_t replica_id);
 struct pl_member *pl_range_on(const struct pl_range *r, const struct pl_store *s);
 struct pl_member *pl_range_leader(const struct pl_range *r);
-void pl_range_set_leader(struct placement *p, struct pl_range *r, uint64_t replica_id);
+void pl_range_set_leader(struct pl_range *r, uint64_t replica_id);
 void pl_range_set_load(struct placement *p, struct pl_range *r, uint64_t bytes, uint32_t qps,
                        uint32_t write_bytes_s);
 void pl_range_recheck(struct placement *p, struct pl_range *r);
-void pl_range_changed(struct placement *p, struct pl_range *r); /* its route */
 void pl_range_describe(const struct pl_range *r, struct descriptor *ret_descriptor);
 const struct pl_ended *pl_ended_find(const struct placement *p, uint64_t range_id);
 int pl_ended_add(struct placement *p, uint64_t id, uint64_t into, uint64_t epoch);

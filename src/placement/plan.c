@@ -67,7 +67,7 @@ static int copy_range(struct placement *to, const struct pl_range *r)
         t->members[i].match = r->members[i].match;
         t->members[i].contact_age_ms = r->members[i].contact_age_ms;
     }
-    pl_range_set_leader(to, t, r->leader);
+    pl_range_set_leader(t, r->leader);
     pl_range_set_load(to, t, r->bytes, r->qps, r->write_bytes_s);
     t->small_since_ms = r->small_since_ms;
     t->hot_since_ms = 0; /* loads are not foretold */
@@ -146,7 +146,7 @@ static void lose_leaders(struct placement *copy, struct pl_store *s)
         if (leader == NULL || leader->store != s)
             continue;
         const struct pl_member *next = pl_pick_leader(copy, r, leader);
-        pl_range_set_leader(copy, r, next == NULL ? 0 : next->id);
+        pl_range_set_leader(r, next == NULL ? 0 : next->id);
     }
 }
 
@@ -210,7 +210,7 @@ static void do_step(struct plan *plan, const struct placement_step *step)
     pl_range_describe(r, &d);
     if (step->kind == PLACEMENT_TRANSFER) {
         plan->transfers++;
-        pl_range_set_leader(copy, r, step->member.replica_id);
+        pl_range_set_leader(r, step->member.replica_id);
     } else if (step->kind == PLACEMENT_ADD_LEARNER) {
         plan->adds++;
         plan->bytes += r->bytes;

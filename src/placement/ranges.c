@@ -92,14 +92,13 @@ static void detach(struct pl_range *r)
     }
 }
 
-void pl_range_set_leader(struct placement *p, struct pl_range *r, uint64_t replica_id)
+void pl_range_set_leader(struct pl_range *r, uint64_t replica_id)
 {
     if (r->leader == replica_id)
         return;
     account_load(r, false);
     r->leader = replica_id;
     account_load(r, true);
-    pl_range_changed(p, r);
 }
 
 void pl_range_set_load(struct placement *p, struct pl_range *r, uint64_t bytes, uint32_t qps,
@@ -126,12 +125,6 @@ void pl_range_recheck(struct placement *p, struct pl_range *r)
         return;
     list_push_back(&p->checks, &r->in_checks);
     p->check_count++;
-}
-
-void pl_range_changed(struct placement *p, struct pl_range *r)
-{
-    r->route_version = ++p->route_version;
-    p->route_ring[r->route_version % ARRAY_LEN(p->route_ring)] = r->id;
 }
 
 /* ---- learning ----------------------------------------------------------------------------------
@@ -350,7 +343,6 @@ struct pl_range *pl_range_learn(struct placement *p, const struct descriptor *d)
     if (r == NULL)
         return NULL;
     swallow(p, r);
-    pl_range_changed(p, r);
     pl_rows_route(p, r);
     pl_range_recheck(p, r);
     /* before anything else is said about it: a step that is done must not be asked for again
@@ -434,35 +426,6 @@ static void make_route(const struct pl_range *r, struct placement_route *ret_rou
 {
     pl_range_describe(r, &ret_route->descriptor);
     ret_route->leader_replica = r->leader;
-}
-
-bool placement_next_route(const struct placement *p, struct placement_route_cursor *cursor,
-                          struct placement_route *ret_route)
-{
-    uint64_t ring = ARRAY_LEN(p->route_ring);
-    if (cursor->pass_version == 0 && p->route_version - cursor->version > ring)
-        cursor->pass_version = p->route_version; /* too far behind: all of them */
-    if (cursor->version > p->route_version) {
-        *cursor = (struct placement_route_cursor){.pass_version = p->route_version + 1};
-    }
-    if (cursor->pass_version != 0) {
-        const struct pl_range *r = map_next(&p->ranges, &cursor->pass_at, NULL);
-        if (r != NULL) {
-            make_route(r, ret_route);
-            return true;
-        }
-        *cursor =
-            (struct placement_route_cursor){.version = MIN(cursor->pass_version, p->route_version)};
-    }
-    while (cursor->version < p->route_version) {
-        uint64_t version = ++cursor->version;
-        const struct pl_range *r = pl_range_get(p, p->route_ring[version % ring]);
-        if (r != NULL && r->route_version == version) {
-            make_route(r, ret_route);
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Of those that have the key, the one of the greatest span epoch. */

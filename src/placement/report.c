@@ -54,7 +54,7 @@ static void take_heartbeat(struct placement *p, struct pl_range *r,
     r->has_heartbeat = true;
     r->heard_ms = p->now_ms;
     take_peers(r, hb);
-    pl_range_set_leader(p, r, hb->replica_id);
+    pl_range_set_leader(r, hb->replica_id);
     pl_range_set_load(p, r, hb->bytes, hb->qps, hb->write_bytes_s);
     bool is_large = hb->bytes >= p->settings.split_bytes || r->hot_since_ms != 0;
     if (health_bits(p, r) != before || r->leader != leader_before || is_large)
@@ -96,7 +96,7 @@ static void take_replica(struct placement *p, struct pl_store *s,
     const struct pl_member *m = pl_range_member(r, told->replica_id);
     if (m == NULL || m->store != s || r->has_heartbeat)
         return;
-    pl_range_set_leader(p, r, told->replica_id);
+    pl_range_set_leader(r, told->replica_id);
     pl_range_set_load(p, r, told->bytes, 0, 0);
     r->leader_term = told->leader_term;
     r->keys_count = told->keys;

@@ -401,8 +401,6 @@ static void take_heartbeat(struct placement *p, struct pl_store *s,
             s->is_dirty = true;
         if (is_relabelled)
             pl_stores_levels(p);
-        for (uint32_t i = 0; i < s->count && is_moved; i++)
-            pl_range_changed(p, s->ranges[i]);
     }
     bool had_space = s->last.space == PLACEMENT_SPACE_OK;
     s->heard_ms = p->now_ms;
@@ -422,7 +420,6 @@ void placement_on_store_heartbeat(struct placement *p, uint64_t now_ms,
     *ret_reply = (struct placement_store_reply){
         .term = p->opt.term,
         .verdict = PLACEMENT_WELCOME,
-        .route_version = p->route_version,
     };
     if (!p->is_loaded || p->is_broken)
         return;                     /* it does not know yet who there is */
