@@ -257,7 +257,9 @@ int env_dir_list(struct env *env, const char *path, char ***ret_names, size_t *r
 
 /* Exclusive lock on folder `path` (a file LOCK in it), held until unlock or
  * death. ERR_LOCKED names the holder's process id where it is known. Once somebody removes or
- * replaces the folder, operations by path in it fail with ERR_IO. */
+ * replaces the folder, what opens, changes or syncs by path there fails with ERR_IO, so that
+ * nothing of the other's is touched or taken for ours; stat, list and disk space only look, and
+ * tell of what stands there now. */
 int env_dir_lock(struct env *env, const char *path, struct env_lock **ret_lock, struct err *err);
 void env_dir_unlock(struct env_lock *lock);
 

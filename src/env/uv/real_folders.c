@@ -40,11 +40,12 @@ static int op_dir_remove(struct env *env, const char *path, struct err *err)
 
 static int op_dir_sync(struct env *env, const char *path, struct err *err)
 {
-    (void)env;
+    int code = real_locks_check(real_world_of(env), path, err);
+    if (code != 0)
+        return code;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, errno, "open folder %s", path);
-    int code = 0;
     if (fsync(fd) != 0)
         code = err_set_errno(err, errno, "sync folder %s", path);
     close(fd);

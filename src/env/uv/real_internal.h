@@ -141,9 +141,9 @@ void real_locks_init(struct real_world *world);
 /* None is held any more. */
 void real_locks_fini(struct real_world *world);
 
-/* ERR_IO if `path` is in a folder that this world locked and that is no longer the one at
- * its path. Before each operation by path; a person who replaces a folder between the check
- * and the operation is not seen. Any thread. */
+/* ERR_IO if `path` is a folder that this world locked, or in one, that is no longer the one at
+ * its path. Before each operation by path that opens, changes or syncs; a person who replaces a
+ * folder between the check and the operation is not seen. Any thread. */
 int real_locks_check(struct real_world *world, const char *path, struct err *err);
 
 /* ---- addresses (real_address.c) --------------------------------------------- */

@@ -131,9 +131,12 @@ static void op_dir_unlock(struct env_lock *base)
     free(lock);
 }
 
+/* Is it that folder, or in it? */
 static bool is_in_folder_of(const struct real_lock *lock, const char *path)
 {
-    return strncmp(path, lock->name, lock->folder_len) == 0 && path[lock->folder_len] == '/';
+    if (strncmp(path, lock->name, lock->folder_len) != 0)
+        return false;
+    return path[lock->folder_len] == '/' || path[lock->folder_len] == 0;
 }
 
 static bool is_still_there(const struct real_lock *lock)

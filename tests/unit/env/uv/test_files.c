@@ -278,13 +278,16 @@ static void test_a_replaced_folder_is_left_alone(void **state)
     assert_int_equal(env_file_rename(f->env, f->path, f->other, NULL), ERR_IO);
     assert_int_equal(env_file_link(f->env, f->path, f->other, NULL), ERR_IO);
     assert_int_equal(env_dir_make(f->env, f->other, NULL), ERR_IO);
+    assert_int_equal(env_dir_sync(f->env, f->dir, NULL), ERR_IO); /* nothing of ours is there */
+    uint64_t size = 0;
+    bool is_dir = true;
+    assert_int_equal(env_file_stat(f->env, f->path, &size, &is_dir, NULL), 0); /* to look is free */
+    assert_int_equal(size, strlen("theirs"));
     theirs = fopen(lock_name, "w"); /* a lock of theirs is not ours */
     assert_true(theirs != NULL && fclose(theirs) == 0);
     assert_int_equal(env_file_open(f->env, f->path, ENV_OPEN_READ, &file, NULL), ERR_IO);
     env_dir_unlock(lock);
 
-    uint64_t size = 0;
-    bool is_dir = true;
     assert_int_equal(env_file_stat(f->env, f->path, &size, &is_dir, NULL), 0);
     assert_int_equal(size, strlen("theirs"));
     snprintf(lock_name, sizeof lock_name, "%s/a", away);
