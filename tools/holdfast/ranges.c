@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * range list, show, split, merge, transfer-leader (moves.c has the rest).
+ * range list, show, transfer-leader (shape.c and moves.c have the rest).
  *
  * The list walks the space of keys: who holds this place, and who leads that? Its leader
  * is asked for its view; where that does not answer, the view of who did is shown.
@@ -15,22 +15,14 @@
 #include "moves.h"
 #include "ranges.h"
 #include "repeat.h"
-#include "wire/keyspace.h"
 
 enum {
-    PREFIX_LEN = 5, /* 0x02 and the keyspace, before a key */
-    USER_PREFIX = 0x02,
     SYSTEM_RANGE = 1, /* the cluster map; its keys stand before those of users */
     AGAIN_MS = 20,
-    SPLIT_WAIT_MS = 20000,
-    SPLIT_AGAIN_MS = 1500,
     WAIT_MS = 5000,
     LEADER_WAIT_MS = 1500, /* for the view of a leader; then anybody's will do */
     MEMBER_WAIT_MS = 500,  /* for one of those that may lead */
-    PLACE_MAX = 4096 + 64,
-    ENDED_WAIT_MS = 2000, /* for placement to tell what became of a range */
-    MERGE_TRIES = 5,
-    MERGE_AGAIN_MS = 300,
+    ENDED_WAIT_MS = 2000,  /* for placement to tell what became of a range */
     LIST_BYTES_MAX = 1 << 28,
     WALK_HELD = 64,       /* ranges that a walk can still take back */
     RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
@@ -76,10 +68,8 @@ static bool holds(const struct hf_info *info, struct hf_bytes place)
                               slice_compare(key, cli_slice(info->range_end)) < 0);
 }
 
-/* A store that is behind may name a range that does not hold the place any more: its leader
- * knows better, and soon that store will, too. */
-static int ask_range(struct cli *cli, struct hf_client *client, uint64_t range_id,
-                     struct hf_bytes place, struct hf_result **ret_result)
+int ranges_ask(struct cli *cli, struct hf_client *client, uint64_t range_id, struct hf_bytes place,
+               struct hf_result **ret_result)
 {
     uint64_t until_ms = cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : WAIT_MS);
     for (;;) {
@@ -144,7 +134,7 @@ int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
 {
     struct hf_result *result = NULL;
     uint64_t until_ms = cli_now_ms() + LEADER_WAIT_MS;
-    int rv = ask_range(cli, client, range_id, (struct hf_bytes){0}, &result);
+    int rv = ranges_ask(cli, client, range_id, (struct hf_bytes){0}, &result);
     while (rv == HF_OK && !is_of_leader(result->info) && cli_now_ms() < until_ms) {
         struct hf_result *leader = ask_members(cli, client, result->info);
         hf_result_free(result);
@@ -152,7 +142,7 @@ int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
         if (leader != NULL)
             break;
         cli_pause_ms(AGAIN_MS);
-        rv = ask_range(cli, client, range_id, (struct hf_bytes){0}, &result);
+        rv = ranges_ask(cli, client, range_id, (struct hf_bytes){0}, &result);
     }
     if (rv == HF_OK) {
         *ret_result = result;
@@ -177,7 +167,7 @@ int ranges_system(struct cli *cli, struct hf_client *client, ranges_each each, v
 static bool is_last(struct hf_bytes end)
 {
     const uint8_t *bytes = end.data;
-    return end.len == 0 || bytes[0] > USER_PREFIX;
+    return end.len == 0 || bytes[0] > RANGES_USER_PREFIX;
 }
 
 /* The walk is no cut: while it goes on, ranges are split and merged, and a store that is behind
@@ -196,7 +186,7 @@ struct walk {
     bool is_over;      /* the last one was found */
     uint64_t until_ms; /* stores that contradict each other are asked again until then */
     size_t raw_len;    /* the end of what was handed on last */
-    uint8_t raw[PLACE_MAX];
+    uint8_t raw[RANGES_PLACE_MAX];
 };
 
 static const struct hf_info *walk_last(const struct walk *w)
@@ -217,7 +207,7 @@ static struct hf_bytes walk_place(struct walk *w)
     if (last != NULL)
         return last->range_end;
     if (!w->is_begun) {
-        w->raw[0] = USER_PREFIX;
+        w->raw[0] = RANGES_USER_PREFIX;
         w->raw_len = 1;
     }
     return (struct hf_bytes){w->raw, w->raw_len};
@@ -282,7 +272,7 @@ int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, rang
     w.until_ms = cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : WAIT_MS);
     for (uint32_t n = 0; exit_code == EXIT_DONE && !w.is_over; n++) {
         struct hf_result *found = NULL;
-        int rv = n == RANGES_MAX ? HF_OK : ask_range(cli, client, 0, walk_place(&w), &found);
+        int rv = n == RANGES_MAX ? HF_OK : ranges_ask(cli, client, 0, walk_place(&w), &found);
         if (n == RANGES_MAX)
             exit_code = cli_error(cli, "over %d ranges", RANGES_MAX);
         else if (rv == HF_OK)
@@ -305,14 +295,14 @@ int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, rang
 static bool place_split(struct hf_bytes place, uint32_t *ret_keyspace, struct slice *ret_key)
 {
     const uint8_t *bytes = place.data;
-    if (place.len < PREFIX_LEN || bytes[0] != USER_PREFIX)
+    if (place.len < RANGES_PREFIX_LEN || bytes[0] != RANGES_USER_PREFIX)
         return false;
     *ret_keyspace = get_u32be(bytes + 1);
-    *ret_key = slice_of(bytes + PREFIX_LEN, place.len - PREFIX_LEN);
+    *ret_key = slice_of(bytes + RANGES_PREFIX_LEN, place.len - RANGES_PREFIX_LEN);
     return true;
 }
 
-static void append_place(struct buf *out, struct hf_bytes place)
+void ranges_append_place(struct buf *out, struct hf_bytes place)
 {
     uint32_t keyspace;
     struct slice key;
@@ -330,8 +320,8 @@ static void append_place(struct buf *out, struct hf_bytes place)
 static void place_cell(struct cli_table *table, struct hf_bytes place)
 {
     struct buf text;
-    buf_init(&text, 8 * PLACE_MAX);
-    append_place(&text, place);
+    buf_init(&text, 8 * RANGES_PLACE_MAX);
+    ranges_append_place(&text, place);
     cli_table_cell(table, "%.*s", (int)text.len, (const char *)text.data);
     buf_fini(&text);
 }
@@ -517,7 +507,7 @@ static int run_list(struct cli *cli, int argc, const char *const *argv)
     return exit_code;
 }
 
-static int parse_range(struct cli *cli, const char *word, uint64_t *ret_id)
+int ranges_parse_id(struct cli *cli, const char *word, uint64_t *ret_id)
 {
     if (text_parse_u64(slice_str(word), ret_id) == 0 && *ret_id != 0)
         return EXIT_DONE;
@@ -547,295 +537,13 @@ static int run_show(struct cli *cli, int argc, const char *const *argv)
     repeat_flags(&repeat, flags);
     if (!cli_parse(cli, argc, argv, flags, REPEAT_FLAGS, 1, 1, &words, &exit_code))
         return exit_code;
-    exit_code = parse_range(cli, words.at[0], &range_id);
+    exit_code = ranges_parse_id(cli, words.at[0], &range_id);
     if (exit_code != EXIT_DONE || cli_client(cli) == NULL)
         return EXIT_USAGE;
     repeat_begin(cli, &repeat);
     do
         exit_code = show_one(cli, range_id);
     while (repeat_again(cli, &repeat));
-    return exit_code;
-}
-
-/* ---- split ----------------------------------------------------------------------------------- */
-
-/* "range.middle" as bytes; 0 if there is none. */
-static size_t middle_of(const struct hf_info *info, uint8_t out[PLACE_MAX])
-{
-    for (size_t i = 0; i < info->stat_count; i++) {
-        const char *text = info->stats[i].text;
-        if (strcmp(info->stats[i].name, "range.middle") != 0 || text == NULL)
-            continue;
-        size_t len = strlen(text) / 2;
-        for (size_t k = 0; len <= PLACE_MAX && k < len; k++) {
-            unsigned byte = 0;
-            if (sscanf(text + 2 * k, "%2x", &byte) != 1)
-                return 0;
-            out[k] = (uint8_t)byte;
-        }
-        return len <= PLACE_MAX ? len : 0;
-    }
-    return 0;
-}
-
-/* The range that has `place`, once it begins there: the step is done a moment after placement
- * has taken the word. 0: not in time. */
-static uint64_t wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_ms)
-{
-    for (;;) {
-        struct hf_result *result = NULL;
-        uint64_t range_id = 0;
-        if (ask_range(cli, cli_client(cli), 0, place, &result) == HF_OK &&
-            slice_equal(cli_slice(result->info->range_start), cli_slice(place)))
-            range_id = result->info->range_id;
-        hf_result_free(result);
-        if (range_id != 0 || cli_now_ms() >= until_ms)
-            return range_id;
-        cli_pause_ms(AGAIN_MS);
-    }
-}
-
-/* The range that has `place` now, and whether it begins there. */
-static int find_cut(struct cli *cli, struct hf_bytes place, uint64_t *ret_id, bool *ret_begins)
-{
-    struct hf_result *result = NULL;
-    int rv = ask_range(cli, cli_client(cli), 0, place, &result);
-    int exit_code = rv == HF_OK ? EXIT_DONE : cli_fail(cli, rv, result);
-    if (rv == HF_OK) {
-        *ret_id = result->info->range_id;
-        *ret_begins = slice_equal(cli_slice(result->info->range_start), cli_slice(place));
-    }
-    hf_result_free(result);
-    return exit_code;
-}
-
-/* Placement gives the ids, and sends the step to who leads the range that has the place. What
- * it planned for a range that has changed meanwhile comes to nothing: it is told again. */
-static int command_split(struct cli *cli, struct hf_bytes place, uint64_t until_ms,
-                         uint64_t *ret_new_id)
-{
-    struct hf_placement_ask ask = {
-        .size = sizeof ask, .verb = HF_PLACEMENT_COMMAND, .name = "split", .value = place};
-    struct hf_call call = cli_call(cli);
-    struct hf_result *result = NULL;
-    int rv = hf_placement(cli_client(cli), &ask, &call, &result);
-    bool is_late = cli_now_ms() >= until_ms;
-    /* It has not heard yet of the range as it is now. */
-    bool is_soon = rv == HF_ERR_BUSY || rv == HF_ERR_NOT_FOUND || rv == HF_ERR_INVALID;
-    int exit_code = rv == HF_OK || (is_soon && !is_late) ? EXIT_DONE : cli_fail(cli, rv, result);
-    hf_result_free(result);
-    if (exit_code != EXIT_DONE)
-        return exit_code;
-    *ret_new_id = wait_cut(cli, place, MIN(until_ms, cli_now_ms() + SPLIT_AGAIN_MS));
-    if (*ret_new_id == 0 && is_late)
-        return cli_fail_as(cli, HF_ERR_UNDETERMINED,
-                           "the split is not done yet: holdfast placement operators");
-    return EXIT_DONE;
-}
-
-/* In the words of the person who asked for it. */
-static void told_split(struct cli *cli, struct hf_bytes place, uint64_t range_id, uint64_t new_id)
-{
-    if (cli->is_json) {
-        buf_printf(&cli->out,
-                   "{\"ok\":true,\"range_id\":%" PRIu64 ",\"new_range_id\":%" PRIu64 "}\n",
-                   range_id, new_id);
-        return;
-    }
-    buf_printf(&cli->out, "range %" PRIu64 " was cut at ", range_id);
-    append_place(&cli->out, place);
-    buf_printf(&cli->out, ": range %" PRIu64 " begins there\n", new_id);
-}
-
-static int split_at(struct cli *cli, struct hf_bytes place)
-{
-    uint64_t range_id = 0, new_id = 0;
-    uint64_t until_ms =
-        cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : SPLIT_WAIT_MS);
-    for (bool is_again = false; new_id == 0; is_again = true) {
-        uint64_t found_id = 0;
-        bool begins = false;
-        int exit_code = find_cut(cli, place, &found_id, &begins);
-        if (exit_code == EXIT_DONE && begins && !is_again)
-            return cli_error(cli, "the key is not inside range %" PRIu64 ": it begins there",
-                             found_id);
-        if (begins)
-            new_id = found_id;
-        else
-            range_id = found_id;
-        if (exit_code == EXIT_DONE && new_id == 0)
-            exit_code = command_split(cli, place, until_ms, &new_id);
-        if (exit_code != EXIT_DONE)
-            return exit_code;
-    }
-    told_split(cli, place, range_id, new_id);
-    return EXIT_DONE;
-}
-
-/* Where the key stands: in a hashed keyspace behind its slot. */
-static int split_key(struct cli *cli, const char *key)
-{
-    uint8_t raw[PLACE_MAX];
-    size_t len = strlen(key);
-    size_t at = PREFIX_LEN;
-    if (len == 0 || len > 4096)
-        return cli_usage(cli, "a key has 1 to 4096 bytes");
-    raw[0] = USER_PREFIX;
-    put_u32be(raw + 1, cli->keyspace_id);
-    if (cli->keyspace_slots > 0) {
-        keyspace_put_slot(raw + at, keyspace_slot(slice_str(key), cli->keyspace_slots));
-        at += KEYSPACE_SLOT_LEN;
-    }
-    memcpy(raw + at, key, len);
-    return split_at(cli, (struct hf_bytes){raw, at + len});
-}
-
-static int split_range(struct cli *cli, struct hf_client *client, uint64_t range_id)
-{
-    uint8_t raw[PLACE_MAX];
-    struct hf_result *result = NULL;
-    int exit_code = ranges_one(cli, client, range_id, &result);
-    if (exit_code != EXIT_DONE)
-        return exit_code;
-    size_t len = middle_of(result->info, raw);
-    if (len == 0)
-        exit_code = cli_error(
-            cli, "range %" PRIu64 " has too little on disk to halve it: name a KEY", range_id);
-    else
-        exit_code = split_at(cli, (struct hf_bytes){raw, len});
-    hf_result_free(result);
-    return exit_code;
-}
-
-static int run_split(struct cli *cli, int argc, const char *const *argv)
-{
-    uint64_t range_id = 0;
-    bool has_range = false;
-    const struct args_flag flags[] = {
-        {"range", 0, ARGS_U64, &range_id, &has_range, "RANGE", "halve this range by its bytes"},
-    };
-    struct cli_words words;
-    int exit_code = EXIT_DONE;
-    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, CLI_WORDS_MAX, &words, &exit_code))
-        return exit_code;
-    if (has_range == (words.count > 0))
-        return cli_usage(cli, "either KEYs or --range");
-    if (has_range && range_id == 0)
-        return cli_usage(cli, "RANGE is above 0");
-    struct hf_client *client = cli_client(cli);
-    if (client == NULL)
-        return EXIT_USAGE;
-    if (has_range)
-        return split_range(cli, client, range_id);
-    for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++)
-        exit_code = split_key(cli, words.at[i]);
-    return exit_code;
-}
-
-/* ---- merge -------------------------------------------------------------------------------------
- */
-
-/* Not what was asked for, but what it rested on has changed: look again. */
-static bool is_merge_outdated(int code)
-{
-    return code == HF_ERR_RANGE_CHANGED || code == HF_ERR_INVALID || code == HF_ERR_STATE ||
-           code == HF_ERR_BUSY;
-}
-
-/* Who leads the left one does it. *ret_again: it may go better with a new look at both. */
-static int merge_with(struct cli *cli, const struct hf_info *left, const struct hf_info *right,
-                      bool is_last_try, bool *ret_again)
-{
-    struct hf_call call = cli_call(cli);
-    struct hf_result *result = NULL;
-    struct hf_merge merge = {
-        .size = sizeof merge,
-        .range_id = left->range_id,
-        .conf_epoch = left->conf_epoch,
-        .span_epoch = left->span_epoch,
-        .right_range_id = right->range_id,
-        .right_conf_epoch = right->conf_epoch,
-        .right_span_epoch = right->span_epoch,
-    };
-    int exit_code = EXIT_DONE;
-    int rv = hf_range_merge(cli_client(cli), &merge, &call, &result);
-    *ret_again = is_merge_outdated(rv) && !is_last_try;
-    if (rv != HF_OK && !*ret_again)
-        exit_code = cli_fail(cli, rv, result);
-    else if (rv == HF_OK && cli->is_json)
-        buf_printf(&cli->out, "{\"ok\":true,\"range_id\":%" PRIu64 "}\n", merge.range_id);
-    else if (rv == HF_OK)
-        buf_printf(&cli->out, "range %" PRIu64 " took in range %" PRIu64 "\n", merge.range_id,
-                   merge.right_range_id);
-    hf_result_free(result);
-    return exit_code;
-}
-
-/* Are their replicas on the same stores? Else placement brings them together first. */
-static bool is_together(const struct hf_info *left, const struct hf_info *right)
-{
-    size_t shared = 0;
-    for (size_t i = 0; i < left->member_count; i++) {
-        for (size_t k = 0; k < right->member_count; k++)
-            shared += left->members[i].store_id == right->members[k].store_id;
-    }
-    return shared == left->member_count && shared == right->member_count;
-}
-
-static int merge_two(struct cli *cli, const struct hf_info *left, const struct hf_info *right,
-                     bool is_last_try, bool *ret_again)
-{
-    struct moves_word word = {
-        .name = "merge", .range_id = left->range_id, .right_id = right->range_id};
-    bool fits = slice_equal(cli_slice(left->range_end), cli_slice(right->range_start));
-    *ret_again = !fits && !is_last_try; /* or that was the view of one who is behind */
-    if (*ret_again)
-        return EXIT_DONE;
-    if (!fits)
-        return cli_error(cli, "range %" PRIu64 " does not begin where range %" PRIu64 " ends",
-                         right->range_id, left->range_id);
-    if (is_together(left, right))
-        return merge_with(cli, left, right, is_last_try, ret_again);
-    return moves_command(cli, &word);
-}
-
-/* A look at both, and a try. */
-static int merge_once(struct cli *cli, uint64_t left_id, uint64_t right_id, bool is_last_try,
-                      bool *ret_again)
-{
-    struct hf_result *left = NULL;
-    struct hf_result *right = NULL;
-    *ret_again = false;
-    int exit_code = ranges_one(cli, cli_client(cli), left_id, &left);
-    if (exit_code == EXIT_DONE)
-        exit_code = ranges_one(cli, cli_client(cli), right_id, &right);
-    if (exit_code == EXIT_DONE)
-        exit_code = merge_two(cli, left->info, right->info, is_last_try, ret_again);
-    hf_result_free(left);
-    hf_result_free(right);
-    return exit_code;
-}
-
-static int run_merge(struct cli *cli, int argc, const char *const *argv)
-{
-    struct cli_words words;
-    int exit_code;
-    uint64_t left_id = 0, right_id = 0;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code))
-        return exit_code;
-    exit_code = parse_range(cli, words.at[0], &left_id);
-    if (exit_code == EXIT_DONE)
-        exit_code = parse_range(cli, words.at[1], &right_id);
-    if (exit_code == EXIT_DONE && left_id == right_id)
-        exit_code = cli_usage(cli, "two different ranges are merged");
-    if (exit_code != EXIT_DONE || cli_client(cli) == NULL)
-        return EXIT_USAGE;
-    bool is_again = true;
-    for (int tries = 1; exit_code == EXIT_DONE && is_again; tries++) {
-        if (tries > 1)
-            cli_pause_ms(MERGE_AGAIN_MS);
-        exit_code = merge_once(cli, left_id, right_id, tries == MERGE_TRIES, &is_again);
-    }
     return exit_code;
 }
 
@@ -883,9 +591,9 @@ const struct cli_command range_commands[] = {
      "\nBYTES, KEYS (both estimates) and QPS are those of the leader. What is listed covers each\n"
      "key of users once; range 1 has the cluster's own data (its map, settings, users)."},
     {"show", run_show, NULL, "RANGE", "one range", "  holdfast range show 2"},
-    {"split", run_split, NULL, "[KEY…]", "cut the ranges that hold these keys, at these keys",
+    {"split", range_split_run, NULL, "[KEY…]", "cut the ranges that hold these keys, at these keys",
      "  holdfast range split m t\n  holdfast range split --range 2"},
-    {"merge", run_merge, NULL, "LEFT RIGHT", "make two neighbours one range",
+    {"merge", range_merge_run, NULL, "LEFT RIGHT", "make two neighbours one range",
      "  holdfast range merge 2 918273\n"
      "\nRIGHT must begin where LEFT ends. If its replicas are on other stores, they are moved\n"
      "first. It serves nothing while it is merged: milliseconds, or two seconds if that fails."},
