@@ -111,6 +111,12 @@ static void hold(struct admit *a, struct holder *h, struct answer_to *to, size_t
     a->held_bytes += bytes;
 }
 
+void admit_note_done(const struct store *store, struct rate *rate, uint32_t count, bool is_empty)
+{
+    bool tells = is_empty && rate->count + count >= RATE_MANY;
+    rate_note(rate, tells ? env_now_us(store->env) : env_turn_us(store->env), count, is_empty);
+}
+
 /* From one state to the other, and what follows from that for those who wait. */
 static void set_aside(struct store *store, struct answer_to *to, bool is_aside)
 {
@@ -131,7 +137,7 @@ static void set_aside(struct store *store, struct answer_to *to, bool is_aside)
     }
     a->active += (uint32_t)(moving_of(h) > 0) - (uint32_t)was_active;
     if (moving_in_all(a) == 0)
-        rate_note(&a->done, env_turn_us(store->env), 0, true);
+        admit_note_done(store, &a->done, 0, true);
     else if (!is_aside && moving_in_all(a) == RATE_MANY)
         rate_note(&a->done, env_turn_us(store->env), 0, false);
 }
@@ -187,7 +193,7 @@ void admit_answered(struct store *store, const struct answer_to *to)
         return;
     let_go(a, to);
     if (!to->is_aside)
-        rate_note(&a->done, env_turn_us(store->env), 1, moving_in_all(a) == 0);
+        admit_note_done(store, &a->done, 1, moving_in_all(a) == 0);
 }
 
 /* ---- refusing ------------------------------------------------------------------------ */
@@ -342,7 +348,7 @@ void admit_on_client_gone(struct store *store, uint64_t client)
         waiter_free(a, w);
     }
     if (moving_in_all(a) == 0) /* or the time until somebody comes would count as work */
-        rate_note(&a->done, env_turn_us(store->env), 0, true);
+        admit_note_done(store, &a->done, 0, true);
 }
 
 void admit_check(const struct store *store)

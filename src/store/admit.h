@@ -82,6 +82,11 @@ bool admit_request(struct store *store, struct answer_to *to, const struct reque
 /* What was held for it is given back: once for each request, from the one place that answers. */
 void admit_answered(struct store *store, const struct answer_to *to);
 
+/* `count` more are done; is nothing left? The time of a turn is that of its beginning: with the
+ * last of many, which may end a window, what the turn itself took for them counts too, or what one
+ * turn did would have taken no time at all. */
+void admit_note_done(const struct store *store, struct rate *rate, uint32_t count, bool is_empty);
+
 /* It cannot be answered, however fast the store is, for its client does not read: it keeps its
  * room, but nobody waits for it, and the time until it is taken up again is not the store's. */
 void admit_set_aside(struct store *store, struct answer_to *to);

@@ -27,7 +27,7 @@ static void write_uncount(struct replica *r, struct write_op *op)
         return;
     ASSERT(r->writes_under_way > 0);
     r->writes_under_way--;
-    rate_note(&r->write_rate, env_turn_us(r->store->env), 1, r->writes_under_way == 0);
+    admit_note_done(r->store, &r->write_rate, 1, r->writes_under_way == 0);
 }
 
 static void write_answer(struct replica *r, struct write_op *op, int status, const char *text)

@@ -2,7 +2,10 @@
  *
  * Admission on a whole store: one client floods, another asks for little.
  */
+#include <stdlib.h>
+
 #include "base/rng.h"
+#include "env/env_ops.h"
 #include "net/net_client.h"
 #include "store/store_internal.h"
 #include "store_rig.h"
@@ -454,6 +457,50 @@ static void test_room_beside_those_who_read_nothing(void **state)
     rig_close(&rig);
 }
 
+/* A world in which a turn takes time. */
+struct slow_world {
+    struct env env;
+    uint64_t now_us, turn_us;
+};
+
+static uint64_t slow_now_us(struct env *env)
+{
+    return ((struct slow_world *)env)->now_us;
+}
+
+static uint64_t slow_turn_us(struct env *env)
+{
+    return ((struct slow_world *)env)->turn_us;
+}
+
+/* What a turn answers has taken that turn, too: of a process that gets 40 ms of a core in a second
+ * the pace is not that at which one turn follows another. */
+static void test_turn_takes_time(void **state)
+{
+    enum { MANY = 1024, TURN_US = 120 * 1000 };
+    static const struct env_ops ops = {.now_us = slow_now_us, .turn_us = slow_turn_us};
+    struct slow_world world = {.env = {.ops = &ops}, .turn_us = 1000};
+    struct store *store = calloc(1, sizeof *store);
+    struct rate rate = {0};
+    (void)state;
+    assert_non_null(store);
+    store->env = &world.env;
+    for (int round = 0; round < 3; round++) {
+        world.now_us = world.turn_us;
+        rate_note(&rate, env_turn_us(store->env), 0, false); /* they are there … */
+        world.turn_us += 1000; /* … and the next turn has them all */
+        world.now_us = world.turn_us + TURN_US;
+        for (int left = MANY; left > 0; left--)
+            admit_note_done(store, &rate, 1, left == 1);
+        assert_in_range(rate.per_s, MANY * 8 - 200, MANY * 9);
+        world.turn_us = world.now_us;
+    }
+    for (int i = 0; i < RATE_MANY; i++) /* a few, one after another, tell nothing */
+        admit_note_done(store, &rate, 1, true);
+    assert_in_range(rate.per_s, MANY * 8 - 200, MANY * 9);
+    free(store);
+}
+
 /* What an owner must hear as an error when it is opened. */
 static void test_bad_option(void **state)
 {
@@ -483,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_who_reads_nothing),
         cmocka_unit_test(test_little_before_large),
         cmocka_unit_test(test_room_beside_those_who_read_nothing),
+        cmocka_unit_test(test_turn_takes_time),
         cmocka_unit_test(test_bad_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
