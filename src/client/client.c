@@ -210,7 +210,7 @@ static void op_deadline_timer(struct env_timer *timer)
         return;
     }
     if (last->state == CLIENT_OP_SENT && op_is_load(last))
-        peer_overdue(last->peer, now_us - last->sent_us);
+        peer_overdue(last->peer, last, now_us);
     int status = deadline_status(last);
     char text[CLIENT_TEXT_MAX + ADDRESS_MAX + 64];
     if (last->state == CLIENT_OP_SENT)

@@ -60,6 +60,7 @@ struct client_peer {
     struct budget repeats;
     uint64_t shrunk_us;     /* when the window last shrank */
     uint64_t took_us;       /* how long its answers take, as of late */
+    uint64_t least_us;      /* how long the quickest took; 0: none came yet */
     uint64_t used_us;       /* when it was last asked, or learned of */
     uint32_t aims;          /* ops that name it */
     bool is_given;          /* one of the endpoints of client_new() */
@@ -261,8 +262,8 @@ void peer_refill(struct client_peer *peer, uint64_t now_us);
 
 /* It answered, or pushed back: the window follows. Not of watches: what waits for changes is no
  * load, and tells neither how much nor how fast it can. */
-void peer_served(struct client_peer *peer, uint64_t took_us);
-void peer_overdue(struct client_peer *peer, uint64_t took_us);
+void peer_served(struct client_peer *peer, const struct client_op *op);
+void peer_overdue(struct client_peer *peer, const struct client_op *op, uint64_t now_us);
 void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_us);
 
 /* Has it pushed back of late? */

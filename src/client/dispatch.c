@@ -587,7 +587,7 @@ void dispatch_on_response(struct client_op *op, const struct response *response)
         return;
     }
     if (op_is_load(op))
-        peer_served(from, env_turn_us(client->env) - op->sent_us);
+        peer_served(from, op);
     if (op->only == NULL && status == ERR_SESSION_EXPIRED) {
         if (on_expired(op, response))
             return;

@@ -17,6 +17,8 @@ enum {
     REPEATS_MIN = 16,              /* of the budget, however little may be in flight */
     WINDOW_FIRST = 512,            /* until it has pushed back, twice as many for each … */
     WINDOW_GROWS = 8,              /* … and then by this part of it for each window of answers */
+    WINDOW_LATE_MIN = 64, /* no fewer because answers are slow: nobody waits for many then */
+    SLOW_TIMES = 4,       /* the quickest answer took a part in so many, or sooner */
     OUT_MAX = FRAME_BODY_MAX + CLIENT_CONN_BYTES_MAX,
     OUT_AHEAD = 320 << 10, /* of it, taken at once where the last turn needed so much */
     OUT_PIECE = 256 << 10, /* handed over when there is so much: it need not grow and be copied */
@@ -124,15 +126,48 @@ static void peer_note_took(struct client_peer *peer, uint64_t took_us)
         peer->took_us += (took_us - peer->took_us) / 8;
 }
 
-void peer_overdue(struct client_peer *peer, uint64_t took_us)
+/* What was sent before the last time says nothing new. */
+static void window_shrink(struct client_peer *peer, uint32_t to, uint64_t sent_us)
 {
-    if (took_us > peer->took_us)
-        peer_note_took(peer, took_us);
+    if (sent_us < peer->shrunk_us)
+        return;
+    peer->window = MAX(to, UINT32_C(1));
+    peer->served = 0;
+    peer->shrunk_us = env_turn_us(peer->client->env);
 }
 
-void peer_served(struct client_peer *peer, uint64_t took_us)
+/* What took more than half of the time that there was for it, and far more than the store needs,
+ * stood in a line. The store may not see that line, for what it has not read it cannot refuse, and
+ * what is sent now would be too late. So many fit as would take half of the time. True if it was
+ * so. */
+static bool heeds_long_line(struct client_peer *peer, const struct client_op *op, uint64_t took_us)
 {
+    uint64_t fair_us = (op->deadline_us - MIN(op->deadline_us, op->sent_us)) / 2;
+    uint32_t has = MIN(peer->window, peer->load);
+    bool is_slow = took_us > fair_us && took_us / SLOW_TIMES > peer->least_us;
+    if (!is_slow || peer->least_us == 0 || has <= WINDOW_LATE_MIN)
+        return false;
+    uint32_t fits = (uint32_t)(has * fair_us / took_us);
+    fits = MIN(MAX(fits, has / 2), has - has / WINDOW_GROWS);
+    window_shrink(peer, MAX(fits, (uint32_t)WINDOW_LATE_MIN), op->sent_us);
+    return true;
+}
+
+void peer_overdue(struct client_peer *peer, const struct client_op *op, uint64_t now_us)
+{
+    uint64_t took_us = now_us - op->sent_us;
+    if (took_us > peer->took_us)
+        peer_note_took(peer, took_us);
+    heeds_long_line(peer, op, took_us);
+}
+
+void peer_served(struct client_peer *peer, const struct client_op *op)
+{
+    uint64_t took_us = MAX(env_turn_us(peer->client->env) - op->sent_us, UINT64_C(1));
     peer_note_took(peer, took_us);
+    peer->least_us = peer->least_us == 0 ? took_us : MIN(peer->least_us, took_us);
+    if (heeds_long_line(peer, op, took_us))
+        return;
     bool is_used = peer->load >= peer->window / 2; /* else it does not show that more would fit */
     if (peer->window >= peer->window_max || !is_used || ++peer->served < peer->window)
         return;
@@ -148,11 +183,7 @@ void peer_pushed_back(struct client_peer *peer, uint64_t hint_us, uint64_t sent_
 {
     uint64_t now_us = env_turn_us(peer->client->env);
     uint32_t fits = MIN(peer->window, peer->load);
-    if (sent_us >= peer->shrunk_us) { /* what was sent before that says nothing new */
-        peer->window = MAX(fits - fits / WINDOW_GROWS, UINT32_C(1));
-        peer->served = 0;
-        peer->shrunk_us = now_us;
-    }
+    window_shrink(peer, fits - fits / WINDOW_GROWS, sent_us);
     if (peer->load == 0 && hint_us > 0)
         peer->hold_until_us =
             MAX(peer->hold_until_us, now_us + MIN(hint_us, (uint64_t)HOLD_US_MAX));

@@ -9,7 +9,7 @@
 #include "env/sim/sim.h"
 #include "support/fake_store.h"
 
-enum { STORES = 3, OPS_MAX = 600 };
+enum { STORES = 3, OPS_MAX = 600, WINDOW_FEW = 40 };
 
 struct world {
     struct sim *sim;
@@ -326,6 +326,58 @@ static void test_window_begins_small(void **state)
     finish();
 }
 
+/* `count` ask at once, and hear after so long. */
+static void round_of(uint32_t count, uint32_t late_ms, uint32_t timeout_ms)
+{
+    w.count = 0;
+    w.cluster.stores[0]->mood = FAKE_LATE;
+    w.cluster.stores[0]->busy_ms = late_ms;
+    for (uint32_t i = 0; i < count; i++)
+        get("a", timeout_ms);
+    run_ms(late_ms + 50);
+    assert_int_equal(count_of(0, w.count, 0), w.count);
+}
+
+/* Answers that take most of the time that they have, and far more than the quickest did, tell of
+ * a line that the store does not see: fewer are sent, as many as would be answered in half of
+ * the time. When answers are quick again, there are more again. */
+static void test_window_follows_long_lines(void **state)
+{
+    (void)state;
+    start(OPS_MAX);
+    get("a", 0);
+    run_ms(100);
+    struct client_peer *peer = w.client->peers[0];
+    peer->window = peer->window_max = 512;
+    round_of(400, 450, 1000);
+    assert_int_equal(peer->window, 512);
+    round_of(400, 800, 1000);
+    assert_in_range(peer->window, 400 * 5 / 9, 400 * 5 / 7); /* once, not for each answer */
+    uint32_t window = peer->window;
+    for (int i = 0; i < 40; i++)
+        round_of(400, 10, 5000);
+    assert_in_range(peer->window, window + window / 4, 512);
+    round_of(WINDOW_FEW, 900, 1000); /* of a few nobody is in the way */
+    assert_in_range(peer->window, window + window / 4, 512);
+    finish();
+}
+
+/* A store that is far away is no long line, however close the deadlines are. */
+static void test_far_away_is_no_line(void **state)
+{
+    (void)state;
+    start(OPS_MAX);
+    w.cluster.stores[0]->mood = FAKE_LATE;
+    w.cluster.stores[0]->busy_ms = 300;
+    get("a", 0);
+    run_ms(2000);
+    assert_int_equal(w.status[0], 0);
+    w.client->peers[0]->least_us = 300 * 1000;
+    round_of(500, 310, 500);
+    assert_int_equal(w.client->peers[0]->window, 512);
+    finish();
+}
+
 /* Who would wait too long behind others that the window holds back hears so at once. */
 static void test_too_many_wait_already(void **state)
 {
@@ -589,6 +641,8 @@ int main(void)
         cmocka_unit_test(test_push_back_leaves_room),
         cmocka_unit_test(test_hopeless_is_not_sent),
         cmocka_unit_test(test_window_begins_small),
+        cmocka_unit_test(test_window_follows_long_lines),
+        cmocka_unit_test(test_far_away_is_no_line),
         cmocka_unit_test(test_too_many_wait_already),
         cmocka_unit_test(test_watches_are_no_load),
         cmocka_unit_test(test_watches_are_not_stuck),
