@@ -40,13 +40,14 @@ void pack_bin(struct buf *buf, struct slice bytes);
 void pack_str(struct buf *buf, struct slice text); /* UTF-8 by convention */
 void pack_list(struct buf *buf, const struct pack_list *list);
 
-/* A map whose number of pairs is known only at the end: at most 15. */
+/* A map whose number of pairs is known only at the end; beyond 15, pack_fields_end() moves them
+ * by two bytes. */
 struct pack_fields {
     struct buf *buf; /* borrowed */
     size_t at;       /* where the header stands */
     uint32_t count;
 };
-enum { PACK_FIELDS_MAX = 15 };
+enum { PACK_FIELDS_MAX = 63 };
 
 struct pack_fields pack_fields_begin(struct buf *buf);
 void pack_fields_end(struct pack_fields *fields);

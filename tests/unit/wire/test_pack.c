@@ -265,6 +265,54 @@ static void test_fields(void **state)
     buf_fini(&buf);
 }
 
+/* A map in a map: 15 pairs go with a header of one byte, more with a longer one. */
+static void test_many_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t count;
+        size_t header;
+    } maps[] = {{14, 1}, {15, 1}, {16, 3}, {PACK_FIELDS_MAX, 3}};
+    for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
+        struct buf buf;
+        buf_init(&buf, 1000);
+        struct pack_fields outer = pack_fields_begin(&buf);
+        pack_field_uint(&outer, 1, 5);
+        pack_field(&outer, 2);
+        struct pack_fields f = pack_fields_begin(&buf);
+        for (uint32_t k = 1; k <= maps[i].count; k++)
+            pack_field_uint(&f, k, k);
+        pack_fields_end(&f);
+        pack_field_uint(&outer, 3, 6);
+        pack_fields_end(&outer);
+        assert_int_equal(buf.len, 1 + 2 + 1 + maps[i].header + 2 * maps[i].count + 2);
+        struct unpack u = unpack_of(buf_slice(&buf));
+        uint64_t seen = 0, inner = 0;
+        assert_int_equal(unpack_map(&u), 3);
+        assert_int_equal(unpack_key(&u, &seen), 1);
+        assert_int_equal(unpack_uint(&u), 5);
+        assert_int_equal(unpack_key(&u, &seen), 2);
+        assert_int_equal(unpack_map(&u), maps[i].count);
+        for (uint32_t k = 1; k <= maps[i].count; k++) {
+            assert_int_equal(unpack_key(&u, &inner), k);
+            assert_int_equal(unpack_uint(&u), k);
+        }
+        assert_int_equal(unpack_key(&u, &seen), 3);
+        assert_int_equal(unpack_uint(&u), 6);
+        assert_int_equal(unpack_finish(&u, "x", NULL), 0);
+        buf_fini(&buf);
+    }
+    struct buf full;
+    buf_init(&full, 1 + 2 * 16); /* no room for the longer header */
+    struct pack_fields f = pack_fields_begin(&full);
+    for (uint32_t k = 1; k <= 16; k++)
+        pack_field_uint(&f, k, k);
+    assert_false(full.failed);
+    pack_fields_end(&f);
+    assert_true(full.failed);
+    buf_fini(&full);
+}
+
 static void test_fixed_and_finish(void **state)
 {
     (void)state;
@@ -309,10 +357,15 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_signed),
-        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_bombs),   cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_fields),  cmocka_unit_test(test_fixed_and_finish),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_signed),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_many_fields),
+        cmocka_unit_test(test_fixed_and_finish),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests_name("pack", tests, NULL, NULL);
