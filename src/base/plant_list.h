@@ -4,8 +4,9 @@
  * `sim` and `hours` are runs of holdfast-sim (hours: with wall clocks hours off),
  * `consensus` of holdfast-consensus-sim, where members come and go, `ranges` of
  * holdfast-ranges-sim, where ranges are split and merged (`grow`: with --grow, where stores
- * join and placement moves replicas), `placement` of holdfast-placement-sim. In order of the
- * rooms that break; docs/PLANTED.md tells of each where the real world had it.
+ * join and placement moves replicas; `retain`: with --retain, where retention changes),
+ * `placement` of holdfast-placement-sim. In order of the rooms that break; docs/PLANTED.md
+ * tells of each where the real world had it.
  */
 #ifndef BASE_PLANT_LIST_H_
 #define BASE_PLANT_LIST_H_
@@ -61,6 +62,7 @@
       "a page of changes that was cut says that it is complete up to now")                         \
     X(watch_told_twice, "sim", "a watcher asks again for the last version that it was told")       \
     X(watch_latest_only, "sim", "of the changes of a key that were missed only the last is told")  \
+    X(history_comes_back, "retain", "a range told to keep more takes the safe point back")         \
     X(watch_below_safe_point, "sim", "changes are told from where old versions were dropped")      \
     X(applied_uncommitted, "sim",                                                                  \
       "entries are applied when they are stored, not when they commit")                            \

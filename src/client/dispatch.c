@@ -76,6 +76,7 @@ static bool op_needs_leader(const struct client_op *op)
     case REQUEST_CHECK_START:
     case REQUEST_SPLIT:
     case REQUEST_MERGE:
+    case REQUEST_RETAIN:
         return true;
     default:
         return false;
@@ -520,8 +521,9 @@ static bool is_refusal(const struct client_op *op, int status)
     switch (status) {
     case ERR_NOT_LEADER:
         return true;
-    case ERR_RANGE_CHANGED: /* of a split or a merge it is the answer; a part is cut anew */
+    case ERR_RANGE_CHANGED: /* of a change of the range it is the answer; a part is cut anew */
         return op->request.kind != REQUEST_SPLIT && op->request.kind != REQUEST_MERGE &&
+               op->request.kind != REQUEST_RETAIN &&
                (!op->is_part || op->request.multi_get.keys.count == 1);
     case ERR_TOO_OLD: /* another replica may be in touch */
     case ERR_UNAVAILABLE:

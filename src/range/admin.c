@@ -54,6 +54,11 @@ static void merge_encode(const struct range_admin *admin, struct buf *out)
     }
 }
 
+static bool is_retention(uint64_t ms)
+{
+    return ms > 0 && ms <= RANGE_RETENTION_MS_MAX;
+}
+
 void range_admin_encode(const struct range_admin *admin, struct buf *out)
 {
     ASSERT(admin->kind > 0 && admin->kind <= RANGE_ADMIN_KIND_LAST);
@@ -63,10 +68,14 @@ void range_admin_encode(const struct range_admin *admin, struct buf *out)
     buf_append_u64(out, admin->stamp_ms);
     buf_append_u64(out, admin->epoch.conf);
     buf_append_u64(out, admin->epoch.span);
-    if (admin->kind == RANGE_ADMIN_SPLIT)
+    if (admin->kind == RANGE_ADMIN_SPLIT) {
         split_encode(&admin->split, out);
-    else
+    } else if (admin->kind == RANGE_ADMIN_RETAIN) {
+        ASSERT(is_retention(admin->retention_ms));
+        buf_append_u64(out, admin->retention_ms);
+    } else {
         merge_encode(admin, out);
+    }
 }
 
 static void split_read(struct reader *r, struct range_split *split)
@@ -133,9 +142,12 @@ int range_admin_decode(struct slice payload, struct range_admin *ret_admin, stru
     admin.epoch.span = read_u64(&r);
     if (admin.kind == RANGE_ADMIN_SPLIT)
         split_read(&r, &admin.split);
+    else if (admin.kind == RANGE_ADMIN_RETAIN)
+        admin.retention_ms = read_u64(&r);
     else
         merge_read(&r, admin.kind, &admin.merge);
-    if (r.bad || r.left != 0 || admin.stamp_ms > RANGE_TIME_MAX)
+    bool is_bad = admin.kind == RANGE_ADMIN_RETAIN && !is_retention(admin.retention_ms);
+    if (r.bad || r.left != 0 || admin.stamp_ms > RANGE_TIME_MAX || is_bad)
         return err_set(err, ERR_CORRUPT, "administrative entry: malformed");
     *ret_admin = admin;
     return 0;
@@ -327,4 +339,32 @@ int range_apply_split(struct range *range, uint64_t index, uint64_t term,
     *ret_status = 0;
     range_check(range);
     return 0;
+}
+
+int range_retain_judge(const struct range_meta *meta, const struct range_admin *admin,
+                       struct err *err)
+{
+    ASSERT(admin->kind == RANGE_ADMIN_RETAIN);
+    if (meta->descriptor.range_id == RANGE_ID_SYSTEM)
+        return err_set(err, ERR_INVALID, "range 1 keeps the retention of the cluster's founding");
+    int rv = range_admin_check_frozen(meta, err);
+    return rv != 0 ? rv : range_admin_check_epoch(&meta->descriptor, admin->epoch, err);
+}
+
+void range_apply_retain(struct range *range, uint64_t index, uint64_t term,
+                        const struct range_admin *admin, int *ret_status, struct err *err)
+{
+    struct range_meta *meta = &range->meta;
+    ASSERT(index == meta->applied_index + 1);
+    ASSERT(!range->is_installing);
+    *ret_status = range_retain_judge(meta, admin, err);
+    range_admin_move_on(range, index, term, admin, *ret_status);
+    if (*ret_status != 0)
+        return;
+    meta->retention_ms = admin->retention_ms;
+    meta->history_hash = hash_mix(meta->history_hash, admin->retention_ms);
+    if (PLANTED(history_comes_back))
+        meta->safe_version = 0;
+    range_raise_safe_point(meta);
+    range_check(range);
 }

@@ -11,6 +11,7 @@
  *   PREPARE: u64 left conf | u64 left span | u8 count | count times: u64 store id, u8 role
  *   COMMIT:  u64 index | u64 term
  *   ABORT:   varint key_len, key
+ *   RETAIN (what stands before the steps of a merge is not there): u64 retention_ms
  *
  * Units      keys are on-disk keys; the stamp is as in entry.h.
  * Ownership  decoding borrows from the payload.
@@ -33,8 +34,9 @@ enum range_admin_kind {
     RANGE_ADMIN_COMMIT_MERGE = 3,  /* in the left's, and the next two */
     RANGE_ADMIN_ABORT_MERGE = 4,
     RANGE_ADMIN_FORGET_MERGE = 5,
-    RANGE_ADMIN_THAW = 6, /* in the right's */
-    RANGE_ADMIN_KIND_LAST = RANGE_ADMIN_THAW,
+    RANGE_ADMIN_THAW = 6,   /* in the right's */
+    RANGE_ADMIN_RETAIN = 7, /* keep old versions for so long from now on */
+    RANGE_ADMIN_KIND_LAST = RANGE_ADMIN_RETAIN,
 };
 
 /* The right half's replica on a store that has one of the left half. */
@@ -73,10 +75,11 @@ struct range_admin {
     enum range_admin_kind kind;
     uint64_t stamp_ms;
     struct range_epoch
-        epoch; /* SPLIT, PREPARE, COMMIT: of the descriptor that it was planned for */
+        epoch; /* SPLIT, PREPARE, COMMIT, RETAIN: of the descriptor that it was planned for */
     union {
         struct range_split split;
         struct range_merge merge;
+        uint64_t retention_ms; /* RETAIN: 1 to RANGE_RETENTION_MS_MAX */
     };
 };
 
@@ -115,5 +118,17 @@ size_t range_split_replicas(const struct range_descriptor *d, const struct range
 int range_apply_split(struct range *range, uint64_t index, uint64_t term,
                       const struct range_admin *admin, struct slice right_conf,
                       struct range_meta *ret_right, int *ret_status, struct err *err);
+
+/* Would RETAIN be done by a range in this state? 0; ERR_RANGE_CHANGED: it was planned for
+ * another epoch, or the range is frozen; ERR_INVALID: it is range 1, whose own retention is
+ * that with which the cluster was founded. */
+int range_retain_judge(const struct range_meta *meta, const struct range_admin *admin,
+                       struct err *err);
+
+/* Apply the RETAIN at `index`, which must be applied_index + 1. *ret_status 0: from this
+ * version on the safe point follows range time at the new distance. A shorter one raises it
+ * here and now, a longer one lowers it never: what is below it may be gone. */
+void range_apply_retain(struct range *range, uint64_t index, uint64_t term,
+                        const struct range_admin *admin, int *ret_status, struct err *err);
 
 #endif

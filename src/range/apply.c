@@ -75,7 +75,7 @@ static int apply_collect(struct range *range, struct entry_reader entry)
     return rv;
 }
 
-static void raise_safe_point(struct range_meta *meta)
+void range_raise_safe_point(struct range_meta *meta)
 {
     if (meta->time_ms <= meta->retention_ms)
         return;
@@ -122,7 +122,7 @@ static void apply_commit(struct range *range, const struct apply *a)
     meta->time_ms = a->time_ms;
     meta->last_version = a->last_version;
     meta->history_hash = a->history_hash;
-    raise_safe_point(meta);
+    range_raise_safe_point(meta);
 }
 
 static void commit_sessions(struct range *range)

@@ -251,6 +251,7 @@ static void take_in(struct range *range, const struct range_meta *right, struct 
     left->last_version = MAX(left->last_version, right->last_version + 1);
     left->last_version = MAX(left->last_version, left->time_ms << RANGE_VERSION_COUNTER_BITS);
     left->safe_version = MAX(left->safe_version, right->safe_version);
+    left->retention_ms = MAX(left->retention_ms, right->retention_ms);
     left->floor_ms = whole->floor_ms;
     left->history_hash = hash_mix(left->history_hash, right->merges.frozen.history_hash);
     range_descriptor_fini(&left->descriptor);

@@ -31,6 +31,7 @@
 #include "range/sessions.h"
 
 #define RANGE_TIME_MAX ((UINT64_C(1) << 44) - 1)
+#define RANGE_RETENTION_MS_MAX (UINT64_C(30) * 24 * 3600 * 1000)
 enum {
     RANGE_VERSION_COUNTER_BITS = 20,
     RANGE_CONF_MAX = 16 << 10, /* bytes of Raft configuration */

@@ -440,7 +440,7 @@ void range_check(const struct range *range)
     ASSERT(!range->is_unborn || range->is_dirty || range->freeze_count > 0);
     ASSERT(range->flushed.index <= range->meta.applied_index);
     ASSERT(range->flushed.term <= range->meta.applied_term);
-    ASSERT(range->flushed.safe_version <= range->meta.safe_version);
+    ASSERT(range->flushed.safe_version <= range->meta.safe_version || PLANTED(history_comes_back));
     ASSERT(range->freeze_count <= RANGE_FREEZES_MAX);
     for (uint32_t i = 0; i < range->freeze_count; i++) {
         const struct range_freeze *f = &range->freezes[i];

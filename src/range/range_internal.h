@@ -60,6 +60,9 @@ struct range_admin;
 void range_admin_move_on(struct range *range, uint64_t index, uint64_t term,
                          const struct range_admin *admin, int status);
 
+/* Bring the safe point to its distance behind range time; it never goes back. */
+void range_raise_safe_point(struct range_meta *meta);
+
 /* Made if it is not there. NULL: out of memory. */
 struct range_work *range_work_get(struct range *range);
 

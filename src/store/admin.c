@@ -560,8 +560,22 @@ static bool brings_own_ids(const struct store *store, const struct answer_to *to
     return has_ids && to->inner == NULL && store->opt.peer_count == 0;
 }
 
+/* How long a range keeps old versions is said of its keyspace, where there is placement: it would
+ * have the range go back to that. */
+static bool overrides_keyspace(const struct store *store, const struct answer_to *to,
+                               const struct request *request)
+{
+    return request->kind == REQUEST_RETAIN && to->inner == NULL && store->opt.peer_count == 0;
+}
+
 static void on_change(struct store *store, struct answer_to *to, const struct request *request)
 {
+    if (overrides_keyspace(store, to, request)) {
+        service_answer_status(
+            store, to, ERR_INVALID,
+            "how long old versions are kept is said of a keyspace: ask placement");
+        return;
+    }
     if (brings_own_ids(store, to, request)) {
         service_answer_status(store, to, ERR_INVALID,
                               "replicas and ranges get their ids from placement: ask there");
@@ -578,6 +592,8 @@ static void on_change(struct store *store, struct answer_to *to, const struct re
         replica_split(r, to, request);
     else if (request->kind == REQUEST_MERGE)
         merge_on_request(r, to, request);
+    else if (request->kind == REQUEST_RETAIN)
+        replica_retain(r, to, request);
     else
         replica_change_member(r, to, request);
 }
@@ -650,6 +666,7 @@ void admin_on_request(struct store *store, struct answer_to *to, const struct re
         break;
     case REQUEST_SPLIT:
     case REQUEST_MERGE:
+    case REQUEST_RETAIN:
     case REQUEST_CHANGE_MEMBER:
         on_change(store, to, request);
         break;

@@ -505,6 +505,9 @@ void replica_change_member(struct replica *r, const struct answer_to *to,
 /* Take a SPLIT (decoded) and answer it when it is applied or refused. */
 void replica_split(struct replica *r, const struct answer_to *to, const struct request *request);
 
+/* Change how long the range keeps old versions, likewise. */
+void replica_retain(struct replica *r, const struct answer_to *to, const struct request *request);
+
 /* At teardown: edits that are on their way. */
 void replica_admin_free(struct store *store);
 

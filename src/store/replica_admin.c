@@ -102,6 +102,28 @@ void replica_split(struct replica *r, const struct answer_to *to, const struct r
     replica_wake(r);
 }
 
+void replica_retain(struct replica *r, const struct answer_to *to, const struct request *request)
+{
+    const struct request_retain *retain = &request->retain;
+    struct range_admin admin = {
+        .kind = RANGE_ADMIN_RETAIN,
+        .epoch = {.conf = retain->conf_epoch, .span = request->span_epoch},
+        .retention_ms = retain->retention_ms,
+    };
+    struct err err = {0};
+    int rv = check_request(r, &err);
+    if (rv == 0 && retain->retention_ms > RANGE_RETENTION_MS_MAX)
+        rv = err_set(&err, ERR_INVALID, "a retention of %llu ms",
+                     (unsigned long long)retain->retention_ms);
+    if (rv == 0)
+        rv = range_retain_judge(range_meta(r->range), &admin, &err);
+    if (rv == 0)
+        rv = replica_propose_step(r, to, &admin);
+    if (rv != 0)
+        service_answer_status(r->store, to, rv, err.code != 0 ? err.msg : NULL);
+    replica_wake(r);
+}
+
 static enum cons_change_kind kind_of(enum member_change action)
 {
     switch (action) {
@@ -333,6 +355,8 @@ int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct
         rv = apply_split(r, index, term, &admin, &status, &why);
     else if (rv == 0 && admin.kind == RANGE_ADMIN_COMMIT_MERGE)
         rv = absorb_apply(r, index, term, &admin, &status, &why);
+    else if (rv == 0 && admin.kind == RANGE_ADMIN_RETAIN)
+        range_apply_retain(r->range, index, term, &admin, &status, &why);
     else if (rv == 0)
         rv = range_apply_merge_step(r->range, index, term, &admin, &status, &why);
     if (rv != 0) {
@@ -342,7 +366,7 @@ int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct
     }
     if (p != NULL)
         replica_admin_done(r, p, status, status == 0 ? NULL : why.msg);
-    if (admin.kind != RANGE_ADMIN_SPLIT)
+    if (admin.kind != RANGE_ADMIN_SPLIT && admin.kind != RANGE_ADMIN_RETAIN)
         merge_on_applied(r, &admin, status);
     return 0;
 }

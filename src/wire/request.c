@@ -80,6 +80,11 @@ static const struct msg_field merge_fields[] = {
     {4, MSG_U64, AT(merge.right_span), 0},
 };
 
+static const struct msg_field retain_fields[] = {
+    {1, MSG_U64, AT(retain.conf_epoch), 0},
+    {2, MSG_U64, AT(retain.retention_ms), 0},
+};
+
 static const struct msg_field join_fields[] = {
     {1, MSG_FIXED, AT(join.store_uuid), STORE_UUID_LEN},
     {2, MSG_U64, AT(join.cluster_id), 0},
@@ -113,6 +118,7 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_SPLIT] = MSG_TABLE("split", split_fields),
     [REQUEST_WATCH] = MSG_TABLE("watch", watch_fields),
     [REQUEST_MERGE] = MSG_TABLE("merge", merge_fields),
+    [REQUEST_RETAIN] = MSG_TABLE("retain", retain_fields),
     [REQUEST_CHECK_START] = MSG_TABLE("check_start", check_fields),
     [REQUEST_CHECK_RESULT] = MSG_TABLE("check_result", check_fields),
     [REQUEST_JOIN] = MSG_TABLE("join", join_fields),
@@ -138,6 +144,7 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_FLUSH:
     case REQUEST_SPLIT:
     case REQUEST_MERGE:
+    case REQUEST_RETAIN:
     case REQUEST_CHECK_START:
     case REQUEST_JOIN:
     case REQUEST_PLACEMENT:
@@ -294,6 +301,14 @@ static int watch_check(const struct request_watch *watch, struct err *err)
     return 0;
 }
 
+static int retain_check(const struct request *request, struct err *err)
+{
+    if (request->range_id == 0 || request->span_epoch == 0 || request->retain.conf_epoch == 0 ||
+        request->retain.retention_ms == 0)
+        return err_set(err, ERR_INVALID, "retain without a range, its epochs, or a time");
+    return 0;
+}
+
 /* What only the kind can say about its detail. */
 static int detail_check(const struct request *request, struct err *err)
 {
@@ -329,6 +344,8 @@ static int detail_check(const struct request *request, struct err *err)
         if (request->range_id == 0 || request->span_epoch == 0 || request->merge.right_range == 0)
             return err_set(err, ERR_INVALID, "merge without its ranges or epoch");
         return 0;
+    case REQUEST_RETAIN:
+        return retain_check(request, err);
     case REQUEST_JOIN:
         if (request->join.address.len == 0 ||
             memchr(request->join.address.data, 0, request->join.address.len) != NULL ||

@@ -37,6 +37,7 @@ enum request_kind {
     REQUEST_SPLIT = 14,        /* cut a range in two */
     REQUEST_WATCH = 15,        /* the next changes of a span */
     REQUEST_MERGE = 16,        /* take in the neighbour to the right */
+    REQUEST_RETAIN = 17,       /* keep old versions of a range for so long */
     REQUEST_JOIN = 20,         /* a store asks for its id, or tells where it is */
     REQUEST_PLACEMENT = 21,    /* what an operator asks of placement, or tells it */
     REQUEST_KIND_LAST = REQUEST_PLACEMENT,
@@ -150,6 +151,12 @@ struct request_merge {
     uint64_t right_span;
 };
 
+/* RETAIN: the range that the request names, at exactly its epochs. */
+struct request_retain {
+    uint64_t conf_epoch;
+    uint64_t retention_ms; /* > 0 */
+};
+
 /* CHECK_START, CHECK_RESULT */
 struct request_check {
     uint64_t range_id; /* 0: that of the store */
@@ -185,7 +192,7 @@ enum placement_verb {
     VERB_RANGES = 15,          /* a table of ranges from key `value` on */
     VERB_COMMAND = 16,         /* `name`: "move", "split", …; range `id`, stores, key `value` */
     VERB_KEYSPACES = 17,       /* a table of those with names, or of the one called `name` */
-    VERB_KEYSPACE_CREATE = 18, /* `name`, `value`: "slots=256,ranges=16,replicas=3" */
+    VERB_KEYSPACE_CREATE = 18, /* `name`, `value`: "slots=256,replicas=3,retention=1h" */
     VERB_KEYSPACE_ALTER = 19,  /* likewise, what may change */
     VERB_KEYSPACE_DROP = 20,   /* `name`: nobody may open it any more */
     VERB_KEYSPACE_FORGET = 21, /* `name`, dropped: its data is gone */
@@ -220,6 +227,7 @@ struct request {
         struct request_change_member change_member;
         struct request_split split;
         struct request_merge merge;
+        struct request_retain retain;
         struct request_check check;
         struct request_join join;
         struct request_placement placement;

@@ -2,7 +2,9 @@
 /* Splits: as bytes, as judged, as applied. */
 #include "support/check.h"
 
+#include "base/coding.h"
 #include "range/admin.h"
+#include "range/read.h"
 #include "range_world.h"
 
 enum { PREFIX = RANGE_USER_KEY_PREFIX };
@@ -212,6 +214,111 @@ static void test_both_become_durable_together(void **state)
     world_close(&w);
 }
 
+/* ---- how long old versions are kept ----------------------------------------------------- */
+
+static struct range_admin good_retain(const struct world *w, uint64_t stamp_ms, uint64_t ms)
+{
+    return (struct range_admin){.kind = RANGE_ADMIN_RETAIN,
+                                .stamp_ms = stamp_ms,
+                                .epoch = range_descriptor(w->range)->epoch,
+                                .retention_ms = ms};
+}
+
+static void test_retain_round_trip(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t ms;
+        int want;
+    } rows[] = {{1, 0},
+                {RANGE_RETENTION_MS_MAX, 0},
+                {0, ERR_CORRUPT},
+                {RANGE_RETENTION_MS_MAX + 1, ERR_CORRUPT}};
+    struct range_admin in = {.kind = RANGE_ADMIN_RETAIN, .stamp_ms = 7, .retention_ms = 1};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct range_admin out = {.stamp_ms = 99};
+        struct buf raw;
+        buf_init(&raw, RANGE_ADMIN_MAX);
+        in.epoch = (struct range_epoch){.conf = 3, .span = UINT64_MAX};
+        range_admin_encode(&in, &raw);
+        assert_int_equal(raw.len, 34);
+        put_u64(raw.data + 26, rows[i].ms);
+        assert_int_equal(range_admin_decode(buf_slice(&raw), &out, NULL), rows[i].want);
+        assert_int_equal(out.stamp_ms, rows[i].want == 0 ? 7 : 99);
+        if (rows[i].want == 0)
+            assert_true(out.retention_ms == rows[i].ms && out.epoch.span == UINT64_MAX);
+        for (size_t len = 0; len < raw.len; len++)
+            assert_int_equal(range_admin_decode(slice_of(raw.data, len), &out, NULL), ERR_CORRUPT);
+        buf_fini(&raw);
+    }
+}
+
+static int retain(struct world *w, const struct range_admin *admin)
+{
+    int status = 99;
+    const struct range_meta *meta = range_meta(w->range);
+    range_apply_retain(w->range, meta->applied_index + 1, 6, admin, &status, NULL);
+    return status;
+}
+
+static int read_at(struct world *w, uint64_t version)
+{
+    struct range_read read;
+    range_read_init(&read);
+    read.kind = RANGE_READ_GET;
+    read.key = slice_str("a");
+    read.at_version = version;
+    int rv = world_read(w, &read);
+    if (rv == 0)
+        assert_int_equal(read.row_count, 1);
+    range_read_fini(&read);
+    return rv;
+}
+
+/* A shorter time acts at once, a longer one brings nothing back; what was refused changes time
+ * and nothing else. */
+static void test_retain_moves_the_safe_point(void **state)
+{
+    (void)state;
+    enum { T = 10000000 };
+    struct world w;
+    world_open(&w, &(struct world_options){.seed = 1, .replica_id = 21});
+    const struct range_meta *meta = range_meta(w.range);
+    world_put(&w, T, "a", "1", 0);
+    uint64_t first = meta->last_version;
+    world_put(&w, T + 5000, "a", "2", 0);
+    uint64_t second = meta->last_version;
+    world_put(&w, T + 9000, "a", "3", 0);
+    assert_int_equal(read_at(&w, first), 0);
+
+    struct range_admin a = good_retain(&w, T + 9000, 4000);
+    a.epoch.conf++;
+    assert_int_equal(retain(&w, &a), ERR_RANGE_CHANGED);
+    assert_int_equal(meta->retention_ms, RANGE_RETENTION_MS_DEFAULT);
+    assert_int_equal(read_at(&w, first), 0);
+
+    a = good_retain(&w, T + 9000, 4000); /* the second is of exactly that age */
+    assert_int_equal(retain(&w, &a), 0);
+    assert_int_equal(meta->retention_ms, 4000);
+    assert_int_equal(read_at(&w, first), ERR_VERSION_GONE);
+    assert_int_equal(read_at(&w, second), 0);
+    uint64_t safe = meta->safe_version;
+
+    a = good_retain(&w, T + 9001, 600000);
+    assert_int_equal(retain(&w, &a), 0);
+    assert_true(meta->safe_version == safe && meta->time_ms == T + 9001);
+    world_put(&w, T + 60000, "b", "x", 0);
+    assert_true(meta->safe_version == safe);
+    assert_int_equal(read_at(&w, first), ERR_VERSION_GONE);
+    assert_int_equal(read_at(&w, second), 0);
+
+    world_flush(&w);
+    world_crash(&w, SIM_CRASH_KILL); /* it is durable with all else */
+    assert_int_equal(range_meta(w.range)->retention_ms, 600000);
+    assert_true(range_meta(w.range)->safe_version == safe);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +327,8 @@ int main(void)
         cmocka_unit_test(test_judge),
         cmocka_unit_test(test_apply),
         cmocka_unit_test(test_both_become_durable_together),
+        cmocka_unit_test(test_retain_round_trip),
+        cmocka_unit_test(test_retain_moves_the_safe_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

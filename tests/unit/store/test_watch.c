@@ -215,6 +215,68 @@ static void test_time_moves_for_watchers(void **state)
     rig_close(&rig);
 }
 
+static void retain(size_t leader, uint64_t ms)
+{
+    const struct range_descriptor *d = range_descriptor(store_range(rig.stores[leader]));
+    struct request request = {
+        .kind = REQUEST_RETAIN,
+        .range_id = STORE_FIRST_RANGE_ID,
+        .span_epoch = d->epoch.span,
+        .retain = {.conf_epoch = d->epoch.conf, .retention_ms = ms},
+    };
+    const struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    assert_int_equal(answer->status, 0);
+}
+
+/* A shorter retention cuts who is behind it, at once and by name; who has all there is goes on,
+ * waiting or between two requests. */
+static void test_retention_is_shortened(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = start_cluster();
+    uint64_t old = version_of_now(leader);
+    rig_put(&rig, leader, "a", "1", 0);
+    rig_run(&rig, 30000 * RIG_MS);
+    struct rig_answer *kept = rig_watch(&rig, leader, "", "", old, 1000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_string_equal(kept->value, "a=1 ");
+    uint64_t now = kept->watch.version;
+    struct rig_answer *waiting = rig_watch(&rig, leader, "", "", now, 20000);
+    rig_run(&rig, 500 * RIG_MS);
+
+    retain(leader, 2000);
+    assert_int_equal(waiting->count, 0);
+    struct rig_answer *between = rig_watch(&rig, leader, "", "", now, 20000);
+    rig_put(&rig, leader, "b", "2", 0);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_string_equal(waiting->value, "b=2 ");
+    assert_string_equal(between->value, "b=2 ");
+
+    rig_crash(&rig, leader, SIM_CRASH_KILL); /* its feed is gone: the engine is asked */
+    for (int i = 0; i < 200 && rig_leader(&rig) >= rig.count; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    size_t next = rig_leader(&rig);
+    struct rig_answer *gone = rig_watch(&rig, next, "", "", old, 1000);
+    struct request_read at_old = {.consistency = READ_AT, .at_version = kept->watch.version};
+    struct rig_answer *read = rig_read(&rig, next, "a", &at_old, 1000);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(gone->status, ERR_VERSION_GONE);
+    assert_true(gone->watch.version > old);
+    assert_int_equal(read->status, ERR_VERSION_GONE);
+
+    retain(next, 600000); /* it comes too late for what is gone */
+    gone = rig_watch(&rig, next, "", "", old, 1000);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(gone->status, ERR_VERSION_GONE);
+    struct rig_answer *on = rig_watch(&rig, next, "", "", gone->watch.version, 1000);
+    rig_run(&rig, 1500 * RIG_MS);
+    assert_int_equal(on->status, 0);
+    rig_close(&rig);
+}
+
 /* More than may wait on one connection are refused, and room comes back. */
 static void test_bounds(void **state)
 {
@@ -306,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_leader_changes),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_time_moves_for_watchers),
+        cmocka_unit_test(test_retention_is_shortened),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_others_of_a_watcher),
         cmocka_unit_test(test_ends),

@@ -269,6 +269,25 @@ static void test_merge(void **state)
     buf_fini(&buf);
 }
 
+static void test_retain(void **state)
+{
+    (void)state;
+    struct request in = some_request(REQUEST_RETAIN);
+    struct request out;
+    struct buf buf;
+    in.retain = (struct request_retain){.conf_epoch = 6, .retention_ms = UINT64_MAX};
+    assert_int_equal(there_and_back(&in, &out, &buf), 0);
+    assert_true(out.retain.conf_epoch == 6 && out.retain.retention_ms == UINT64_MAX);
+    assert_false(request_is_read_only(out.kind));
+    buf_fini(&buf);
+    in.retain.retention_ms = 0;
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+    in.retain = (struct request_retain){.retention_ms = 1};
+    assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
+    buf_fini(&buf);
+}
+
 static void test_check(void **state)
 {
     (void)state;
@@ -352,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_retain),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_which_only_read),
