@@ -849,7 +849,7 @@ enum hf_placement_verb {
     HF_PLACEMENT_RANGES = 15,          /* a table: of range `id`, or from on-disk key `value` on */
     HF_PLACEMENT_KEYSPACES = 17,       /* a table of keyspaces, or of the one called `name` */
     HF_PLACEMENT_KEYSPACE_CREATE = 18, /* called `name`; `value` (or some of it):
-                                          "slots=256,ranges=16,replicas=3" */
+                                          "slots=256,ranges=16,replicas=3,retention=1h" */
     HF_PLACEMENT_KEYSPACE_ALTER = 19,  /* likewise; not its slots */
     HF_PLACEMENT_KEYSPACE_DROP = 20,   /* nobody may open it any more; its keys stay until who
                                           dropped it has deleted them, and then says … */

@@ -55,6 +55,16 @@ static void put_head(const struct placement *p, const struct pl_range *r, struct
     buf_printf(text, ", %u requests/s%s\n", r->qps, r->is_asleep ? ", asleep" : "");
     buf_printf(text, "%u of %u voters healthy, should have %u\n", h.healthy, h.voters,
                pl_range_wants(p, r));
+    if (r->retention_ms != 0) {
+        uint64_t wanted_ms = pl_range_retention_ms(p, r);
+        buf_append_str(text, "keeps old versions for ");
+        pl_text_time(text, r->retention_ms);
+        if (wanted_ms != 0 && wanted_ms != r->retention_ms) {
+            buf_append_str(text, ", should for ");
+            pl_text_time(text, wanted_ms);
+        }
+        buf_append_str(text, "\n");
+    }
     for (uint32_t i = 0; i < r->member_count; i++)
         put_member(p, r, &r->members[i], text);
 }

@@ -23,12 +23,12 @@ enum {
     USER_PREFIX = 0x02,
 };
 
-enum { FIELD_NAME = 1, FIELD_SLOTS, FIELD_RANGES, FIELD_REPLICAS, FIELD_DROPPING };
+/* Of a row. FIELD_RETENTION is in microseconds, 0 as else; rows of before do not have it. */
+enum { FIELD_NAME = 1, FIELD_SLOTS, FIELD_RANGES, FIELD_REPLICAS, FIELD_DROPPING, FIELD_RETENTION };
 
 /* ---- finding ------------------------------------------------------------------------------- */
 
-/* The first whose number is at least `id`: an index. */
-static uint32_t lower_bound(const struct placement *p, uint32_t id)
+uint32_t pl_keyspaces_from(const struct placement *p, uint32_t id)
 {
     uint32_t low = 0;
     uint32_t high = p->keyspace_count;
@@ -44,7 +44,7 @@ static uint32_t lower_bound(const struct placement *p, uint32_t id)
 
 static struct pl_keyspace *find_id(const struct placement *p, uint32_t id)
 {
-    uint32_t i = id < KEYSPACE_NAMED_FIRST ? p->keyspace_count : lower_bound(p, id);
+    uint32_t i = id < KEYSPACE_NAMED_FIRST ? p->keyspace_count : pl_keyspaces_from(p, id);
     return i < p->keyspace_count && p->keyspaces[i].id == id ? &p->keyspaces[i] : NULL;
 }
 
@@ -72,7 +72,7 @@ static int need(const struct placement *p, struct slice name, struct pl_keyspace
 /* A new one in its place; pointers to others are void. NULL: memory is out, or too many. */
 static struct pl_keyspace *insert(struct placement *p, uint32_t id)
 {
-    uint32_t at = lower_bound(p, id);
+    uint32_t at = pl_keyspaces_from(p, id);
     if (p->keyspace_count == PLACEMENT_KEYSPACES_MAX)
         return NULL;
     struct pl_keyspace *all = realloc(p->keyspaces, (p->keyspace_count + 1) * sizeof *p->keyspaces);
@@ -107,6 +107,7 @@ void pl_keyspace_encode(struct buf *buf, const struct pl_keyspace *k)
     pack_field_uint(&f, FIELD_RANGES, k->ranges);
     pack_field_uint(&f, FIELD_REPLICAS, k->replicas);
     pack_field_bool(&f, FIELD_DROPPING, k->is_dropping);
+    pack_field_uint(&f, FIELD_RETENTION, k->retention_us);
     pack_fields_end(&f);
 }
 
@@ -139,6 +140,9 @@ int pl_keyspace_load(struct placement *p, uint64_t id, struct slice value, struc
             break;
         case FIELD_DROPPING:
             row.is_dropping = unpack_bool(&u);
+            break;
+        case FIELD_RETENTION:
+            row.retention_us = unpack_uint_max(&u, SETTINGS_RETENTION_MAX_US);
             break;
         default:
             unpack_skip(&u);
@@ -190,8 +194,11 @@ static int take_option(struct pl_keyspace *k, struct slice name, struct slice va
                            "replicas takes an odd number from 1 to %d, or 0 for the setting's",
                            REPLICAS_MAX);
         k->replicas = (uint32_t)n;
+    } else if (slice_equal(name, slice_str("retention"))) {
+        return settings_parse_retention(value, &k->retention_us, err);
     } else {
-        return err_set(err, ERR_INVALID, "a keyspace has slots, ranges and replicas, no '%.*s'",
+        return err_set(err, ERR_INVALID,
+                       "a keyspace has slots, ranges, replicas and retention, no '%.*s'",
                        (int)MIN(name.len, 40), (const char *)name.data);
     }
     return 0;
@@ -271,7 +278,8 @@ int placement_keyspace_alter(struct placement *p, struct slice name, struct slic
     if (wanted.slots != k->slots)
         return err_set(err, ERR_INVALID,
                        "how keys are stored cannot change: make another keyspace and copy");
-    p->is_store_set_new |= wanted.replicas != k->replicas; /* have all ranges looked at */
+    /* have all ranges looked at */
+    p->is_store_set_new |= wanted.replicas != k->replicas || wanted.retention_us != k->retention_us;
     *k = wanted;
     k->is_dirty = true;
     return 0;
@@ -370,7 +378,7 @@ void pl_keyspaces_tick(struct placement *p)
     if (p->settings.paused)
         return;
     for (uint32_t n = 0; n < CUTS_A_TICK && begun < SPLITS_A_TICK; n++) {
-        uint32_t at = lower_bound(p, p->cut_keyspace);
+        uint32_t at = pl_keyspaces_from(p, p->cut_keyspace);
         if (at == p->keyspace_count) { /* from the first one again, at the next tick */
             p->cut_keyspace = 0;
             p->cut_at = 0;
@@ -411,6 +419,8 @@ static void sum_up(const struct placement *p, const struct pl_keyspace *k,
         to->ranges++;
         to->bytes += r->bytes;
         to->keys += r->keys_count;
+        to->is_retained = to->is_retained && (r->retention_ms == to->retention_ms ||
+                                              (!to->is_retention_its_own && r->retention_ms == 0));
         cuts += at.len == start.len ||
                 is_cut_at_slot(k, slice_of(at.data + start.len, at.len - start.len));
     }
@@ -425,6 +435,9 @@ static void fill(const struct placement *p, const struct pl_keyspace *k,
         .name = k->name,
         .slots = k->slots,
         .replicas = k->replicas,
+        .retention_ms = pl_keyspace_retention_ms(p, k),
+        .is_retention_its_own = k->retention_us != 0,
+        .is_retained = true,
         .ranges_wanted = k->ranges,
         .is_dropping = k->is_dropping,
     };

@@ -38,6 +38,7 @@ const char *pl_cause_name(enum pl_cause cause)
         [PL_SPLIT] = "split",
         [PL_MERGE] = "merge",
         [PL_COMMAND] = "command",
+        [PL_RETAIN] = "retention",
     };
     ASSERT(cause < PL_CAUSE_NR);
     return names[cause];
@@ -52,8 +53,9 @@ const char *placement_step_kind_name(enum placement_step_kind kind)
         [PLACEMENT_TRANSFER] = "transfer-leader",
         [PLACEMENT_SPLIT] = "split",
         [PLACEMENT_MERGE] = "merge",
+        [PLACEMENT_RETAIN] = "retain",
     };
-    ASSERT(kind >= PLACEMENT_ADD_LEARNER && kind <= PLACEMENT_MERGE);
+    ASSERT(kind >= PLACEMENT_ADD_LEARNER && kind <= PLACEMENT_RETAIN);
     return names[kind];
 }
 
@@ -303,12 +305,12 @@ void pl_op_range_gone(struct placement *p, struct pl_range *r, struct pl_range *
 static bool is_disturbed(const struct pl_op *op)
 {
     const struct pl_step *step = &op->steps[op->step];
-    bool is_split = step->kind == PLACEMENT_SPLIT;
+    bool is_of_span = step->kind == PLACEMENT_SPLIT || step->kind == PLACEMENT_RETAIN;
     if (op->range->conf_epoch != op->conf_seen)
         return true;
     if (op->partner != NULL && op->partner->conf_epoch != op->partner_conf_seen)
         return true;
-    return (op->partner_id != 0 || is_split) && op->range->span_epoch != op->span_seen &&
+    return (op->partner_id != 0 || is_of_span) && op->range->span_epoch != op->span_seen &&
            !op->is_merged;
 }
 

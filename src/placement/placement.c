@@ -105,7 +105,7 @@ static void run_checks(struct placement *p)
         if (pl_check_range(p, r)) {
             p->checks_waiting++;
             pl_range_recheck(p, r);
-        } else if (r->op == NULL) {
+        } else if (r->op == NULL && !pl_retain_range(p, r)) {
             pl_shape_range(p, r);
         }
     }
@@ -125,7 +125,7 @@ static void run_scan(struct placement *p)
             continue;
         if (pl_check_range(p, r))
             pl_range_recheck(p, r);
-        else if (r->op == NULL)
+        else if (r->op == NULL && !pl_retain_range(p, r))
             pl_shape_range(p, r);
     }
 }
@@ -155,6 +155,7 @@ static void on_setting(struct placement *p, uint32_t i)
 {
     if (p->is_loaded && !p->is_copy)
         pl_rows_setting(p, i);
+    p->is_store_set_new = true; /* have all ranges looked at */
     pl_stores_levels(p);
 }
 

@@ -74,6 +74,9 @@ struct placement_options {
     uint64_t term;   /* of range 1's leadership; > 0 */
     uint64_t now_ms; /* of its start */
     uint64_t seed;   /* of choices between equals */
+    /* How long old versions are kept where neither a keyspace nor the setting says otherwise: as
+     * the cluster was founded. 0: it is not known, and nothing is asked of ranges without. */
+    uint64_t retention_ms;
     /* The least number of each kind that was not used at the cluster's birth. 0: 1. */
     uint64_t first_id[PLACEMENT_IDS_NR];
 };
@@ -186,6 +189,7 @@ struct placement_store_heartbeat {
     uint32_t snapshots_in;
     uint32_t snapshots_out;
     bool is_stalled; /* log or engine push back */
+    uint32_t level;  /* which entries of ranges it can apply (enum store_level) */
     int64_t clock_offset_ms;
 };
 
@@ -230,6 +234,7 @@ struct placement_range_heartbeat {
     uint32_t qps;
     uint32_t write_bytes_s;
     bool is_asleep;
+    uint64_t retention_ms; /* how long it keeps old versions; 0: its leader does not say */
     uint32_t peer_count;
     const struct placement_peer *peers; /* all members but the leader; a missing one: never heard */
 };
@@ -241,7 +246,8 @@ enum placement_step_kind {
     PLACEMENT_REMOVE,
     PLACEMENT_TRANSFER, /* leadership to replica_id */
     PLACEMENT_SPLIT,
-    PLACEMENT_MERGE, /* the right neighbour into this range */
+    PLACEMENT_MERGE,  /* the right neighbour into this range */
+    PLACEMENT_RETAIN, /* keep old versions for retention_ms from now on */
 };
 
 const char *placement_step_kind_name(enum placement_step_kind kind);
@@ -280,6 +286,7 @@ struct placement_step {
         uint64_t conf_epoch;
         uint64_t span_epoch;
     } merge;
+    uint64_t retention_ms; /* RETAIN */
 };
 
 /* 1 and *ret_step: what the leader is to do, in the reply. 0: nothing. */
@@ -307,6 +314,7 @@ struct placement_report_replica {
     uint64_t contact_age_ms; /* since it heard of its leader; UINT64_MAX: never */
     uint64_t bytes;
     uint64_t keys;
+    uint64_t retention_ms; /* as of a heartbeat */
 };
 
 /* Chunk `chunk` (0, 1, …) of the report that `store_id` began in process `boot`. One that is
@@ -376,13 +384,15 @@ int placement_remove_store(struct placement *p, uint64_t store_id, struct err *e
  * Those that have names, each with a number from KEYSPACE_NAMED_FIRST on that no other ever
  * had or will have. All changes are durable a moment later (placement_is_durable()). */
 
-/* `options`: "slots=256,ranges=16,replicas=3" or some of it. With slots the keys are spread
- * over them by their hash, and it is cut into `ranges` from the start; `replicas` 0: as the
- * setting says. ERR_EXISTS, ERR_INVALID, ERR_NO_SPACE; ERR_BUSY: ask again soon. */
+/* `options`: "slots=256,ranges=16,replicas=3,retention=1h" or some of it. With slots the keys
+ * are spread over them by their hash, and it is cut into `ranges` from the start; `retention`
+ * is how long its old versions are kept; `replicas` and `retention` 0: as the settings say.
+ * ERR_EXISTS, ERR_INVALID, ERR_NO_SPACE; ERR_BUSY: ask again soon. */
 int placement_keyspace_create(struct placement *p, struct slice name, struct slice options,
                               struct err *err);
 
-/* Change what may be changed: ranges and replicas. ERR_NOT_FOUND, ERR_INVALID, ERR_STATE. */
+/* Change what may be changed: ranges, replicas and retention. ERR_NOT_FOUND, ERR_INVALID,
+ * ERR_STATE. */
 int placement_keyspace_alter(struct placement *p, struct slice name, struct slice options,
                              struct err *err);
 
@@ -395,13 +405,16 @@ int placement_keyspace_forget(struct placement *p, struct slice name, struct err
 struct placement_keyspace_status {
     uint32_t id;
     const char *name;
-    uint32_t slots;    /* 0: its keys stand in their own order */
-    uint32_t replicas; /* 0: the setting's */
+    uint32_t slots;            /* 0: its keys stand in their own order */
+    uint32_t replicas;         /* 0: the setting's */
+    uint64_t retention_ms;     /* that its ranges are to have; 0: not known */
+    bool is_retention_its_own; /* … and not what the setting says */
     uint32_t ranges_wanted;
     uint32_t ranges;
     uint64_t bytes;
     uint64_t keys;
-    bool is_cut; /* it has ranges of its own, as many as are wanted */
+    bool is_cut;      /* it has ranges of its own, as many as are wanted */
+    bool is_retained; /* all of them keep old versions for so long */
     bool is_dropping;
 };
 

@@ -98,6 +98,7 @@ struct pl_range {
     uint64_t shaped_ms;      /* last split or merge, or first seen in this term */
     uint64_t load_moved_ms;  /* last move for its load; 0: never */
     uint64_t retry_ms;       /* nothing is begun before */
+    uint64_t retention_ms;   /* as its leader told last; 0: it did not */
     struct pl_op *op;        /* the one that runs; NULL */
     bool is_asleep;
     bool has_heartbeat; /* of its leader, in this term */
@@ -134,6 +135,7 @@ enum pl_cause {
     PL_SPLIT,
     PL_MERGE,
     PL_COMMAND,
+    PL_RETAIN,
     PL_CAUSE_NR,
 };
 
@@ -161,6 +163,7 @@ struct pl_op {
     bool is_needless;  /* what it was begun for is mended without it (step.c) */
     uint64_t bytes;    /* that an add moves, as accounted */
     struct pl_store *sender;
+    uint64_t retention_ms; /* of a RETAIN */
     /* of a split */
     enum placement_split_by split_by;
     uint8_t *split_key; /* owned */
@@ -199,9 +202,10 @@ struct pl_ended {
 struct pl_keyspace {
     uint32_t id;
     char name[KEYSPACE_NAME_MAX + 1];
-    uint32_t slots;    /* 0: not hashed */
-    uint32_t ranges;   /* to be cut into from the start; > 0 */
-    uint32_t replicas; /* 0: the setting's */
+    uint32_t slots;        /* 0: not hashed */
+    uint32_t ranges;       /* to be cut into from the start; > 0 */
+    uint32_t replicas;     /* 0: the setting's */
+    uint64_t retention_us; /* 0: the setting's */
     bool is_dropping;
     bool is_dirty;
 };
@@ -291,6 +295,18 @@ uint32_t pl_keyspace_replicas(const struct placement *p, const struct pl_range *
 bool pl_is_cut_inside(const struct placement *p, const struct pl_range *right);
 /* Make some of the cuts that are wanted. */
 void pl_keyspaces_tick(struct placement *p);
+/* The index of the first whose number is at least `id`. */
+uint32_t pl_keyspaces_from(const struct placement *p, uint32_t id);
+
+/* ---- how long old versions are kept (retain.c) ---------------------------------------------- */
+
+/* Of ranges of this keyspace; 0: it is not known. */
+uint64_t pl_keyspace_retention_ms(const struct placement *p, const struct pl_keyspace *k);
+/* Of this range: what its keyspace says; of one that has keys of several the longest. 0: it is
+ * left as it is. */
+uint64_t pl_range_retention_ms(const struct placement *p, const struct pl_range *r);
+/* Have its leader change that, if it is otherwise. True: that was begun. */
+bool pl_retain_range(struct placement *p, struct pl_range *r);
 
 /* ---- stores (stores.c) ---------------------------------------------------------------------- */
 

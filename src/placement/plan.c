@@ -58,6 +58,7 @@ static int copy_range(struct placement *to, const struct pl_range *r)
         return ERR_NOMEM;
     t->has_heartbeat = r->has_heartbeat;
     t->is_asleep = r->is_asleep;
+    t->retention_ms = r->retention_ms;
     t->heard_ms = r->heard_ms;
     t->last_index = r->last_index;
     t->shaped_ms = r->shaped_ms;
@@ -215,10 +216,12 @@ static void do_step(struct plan *plan, const struct placement_step *step)
         plan->adds++;
         plan->bytes += r->bytes;
         d.members[d.member_count++] = step->member;
+    } else if (step->kind == PLACEMENT_RETAIN) {
+        r->retention_ms = step->retention_ms;
     } else {
         take_member(&d, step->member.replica_id, step->kind == PLACEMENT_PROMOTE);
     }
-    d.conf_epoch += step->kind != PLACEMENT_TRANSFER;
+    d.conf_epoch += step->kind != PLACEMENT_TRANSFER && step->kind != PLACEMENT_RETAIN;
     bool was_asleep = r->is_asleep;
     r = pl_range_learn(copy, &d);
     if (r == NULL)
@@ -238,7 +241,8 @@ static void do_step(struct plan *plan, const struct placement_step *step)
 /* Splits and merges are told, not done: where the key would be is not known here. */
 static bool is_shape(const struct pl_op *op)
 {
-    return op->steps[op->step_count - 1].kind >= PLACEMENT_SPLIT;
+    enum placement_step_kind last = op->steps[op->step_count - 1].kind;
+    return last == PLACEMENT_SPLIT || last == PLACEMENT_MERGE;
 }
 
 static void run_operators(struct plan *plan)

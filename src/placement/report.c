@@ -47,17 +47,20 @@ static void take_heartbeat(struct placement *p, struct pl_range *r,
 {
     uint64_t before = health_bits(p, r);
     uint64_t leader_before = r->leader;
+    uint64_t retention_before = r->retention_ms;
     r->leader_term = hb->leader_term;
     r->last_index = hb->last_index;
     r->keys_count = hb->keys;
     r->is_asleep = hb->is_asleep;
+    r->retention_ms = hb->retention_ms;
     r->has_heartbeat = true;
     r->heard_ms = p->now_ms;
     take_peers(r, hb);
     pl_range_set_leader(r, hb->replica_id);
     pl_range_set_load(p, r, hb->bytes, hb->qps, hb->write_bytes_s);
     bool is_large = hb->bytes >= p->settings.split_bytes || r->hot_since_ms != 0;
-    if (health_bits(p, r) != before || r->leader != leader_before || is_large)
+    bool is_other = r->retention_ms != retention_before;
+    if (health_bits(p, r) != before || r->leader != leader_before || is_large || is_other)
         pl_range_recheck(p, r);
 }
 
@@ -100,6 +103,7 @@ static void take_replica(struct placement *p, struct pl_store *s,
     pl_range_set_load(p, r, told->bytes, 0, 0);
     r->leader_term = told->leader_term;
     r->keys_count = told->keys;
+    r->retention_ms = told->retention_ms;
     r->is_asleep = told->is_asleep;
     r->has_heartbeat = told->is_asleep; /* nothing else is to come from it */
     r->heard_ms = p->now_ms;

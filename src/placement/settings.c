@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 
-enum kind { NUMBER, ODD, SIZE, DURATION, SWITCH, SPREAD, REQUIRE };
+enum kind { NUMBER, ODD, SIZE, DURATION, RETENTION, SWITCH, SPREAD, REQUIRE };
 
 struct row {
     const char *name;
@@ -16,6 +16,7 @@ struct row {
 
 #define AT(m) offsetof(struct settings, m)
 #define HOUR_US UINT64_C(3600000000)
+#define RETENTION_MIN_US UINT64_C(1000000)
 
 static const struct row rows[] = {
     {"replicas", ODD, AT(replicas), 1, 7, "copies of a range"},
@@ -30,6 +31,9 @@ static const struct row rows[] = {
      "how long both must be small, and how long after a split or merge the other may come"},
     {"store-down-after", DURATION, AT(store_down_after_us), 5000000, 24 * 30 * HOUR_US,
      "a store silent for so long is down: its replicas are rebuilt elsewhere"},
+    {"retention", RETENTION, AT(retention_us), 0, 0,
+     "how long old versions are kept where a keyspace does not say; 0: as when the cluster was "
+     "founded"},
     {"adds-per-store", NUMBER, AT(adds_per_store), 1, 1000,
      "replicas that come to a store at once"},
     {"sends-per-store", NUMBER, AT(sends_per_store), 1, 1000,
@@ -120,6 +124,7 @@ void settings_get(const struct settings *s, uint32_t i, struct buf *value)
         text_append_size(value, number_at(s, row));
         break;
     case DURATION:
+    case RETENTION:
         text_append_duration(value, number_at(s, row));
         break;
     case SWITCH:
@@ -189,12 +194,26 @@ static int set_text(struct settings *s, const struct row *row, struct slice valu
     return 0;
 }
 
+int settings_parse_retention(struct slice value, uint64_t *ret_us, struct err *err)
+{
+    uint64_t us = 0;
+    int rv = text_parse_duration(value, &us);
+    if (rv != 0 || (us > 0 && us < RETENTION_MIN_US) || us > SETTINGS_RETENTION_MAX_US)
+        return err_set(
+            err, ERR_INVALID,
+            "retention takes a duration (10m) from 1s to 720h, or 0 for what else holds");
+    *ret_us = us;
+    return 0;
+}
+
 int settings_set(struct settings *s, uint32_t i, struct slice value, struct err *err)
 {
     ASSERT(i < ARRAY_LEN(rows));
     const struct row *row = &rows[i];
     if (row->kind == SPREAD || row->kind == REQUIRE)
         return set_text(s, row, value, err);
+    if (row->kind == RETENTION)
+        return settings_parse_retention(value, (uint64_t *)((char *)s + row->at), err);
     if (row->kind != SWITCH)
         return set_number(s, row, value, err);
     bool is_on = slice_equal(value, slice_str("on")) || slice_equal(value, slice_str("true"));

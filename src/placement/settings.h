@@ -19,6 +19,7 @@ struct settings {
     uint64_t merge_bytes;    /* both neighbours below */
     uint64_t merge_after_us; /* … for so long; also how long after a split or merge */
     uint64_t store_down_after_us;
+    uint64_t retention_us;    /* where a keyspace does not say; 0: as the cluster was founded */
     uint64_t adds_per_store;  /* replicas that come to a store at once */
     uint64_t sends_per_store; /* … and that it sends */
     uint64_t transfers_per_store;
@@ -50,5 +51,11 @@ void settings_get(const struct settings *settings, uint32_t i, struct buf *value
 
 /* ERR_INVALID says which values it takes; nothing is changed then. */
 int settings_set(struct settings *settings, uint32_t i, struct slice value, struct err *err);
+
+#define SETTINGS_RETENTION_MAX_US (UINT64_C(720) * 3600 * 1000000)
+
+/* How long old versions are kept: a duration of 1 s to 720 h, or 0 for "as else". ERR_INVALID
+ * says so. */
+int settings_parse_retention(struct slice value, uint64_t *ret_us, struct err *err);
 
 #endif

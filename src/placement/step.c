@@ -42,6 +42,8 @@ bool pl_step_is_done(const struct pl_op *op, const struct pl_step *step)
         return r->leader == step->replica_id;
     case PLACEMENT_SPLIT:
         return r->span_epoch > op->span_seen;
+    case PLACEMENT_RETAIN:
+        return r->retention_ms == op->retention_ms;
     case PLACEMENT_MERGE:
         break;
     }
@@ -285,6 +287,7 @@ enum pl_ready pl_step_ready(const struct placement *p, const struct pl_op *op, c
     case PLACEMENT_MERGE:
         return ready_merge(p, op, ret_why);
     case PLACEMENT_SPLIT:
+    case PLACEMENT_RETAIN:
         break;
     }
     return PL_READY;
@@ -354,6 +357,8 @@ static void fill_step(const struct placement *p, const struct pl_op *op, const s
         out->merge.range_id = op->partner->id;
         out->merge.conf_epoch = op->partner->conf_epoch;
         out->merge.span_epoch = op->partner->span_epoch;
+    } else if (step->kind == PLACEMENT_RETAIN) {
+        out->retention_ms = op->retention_ms;
     } else {
         fill_member(step, &out->member);
     }

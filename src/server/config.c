@@ -109,8 +109,8 @@ static const struct key_row rows[] = {
      "by which a clock may run fast or slow, in parts per million; lease_reads rests on it"},
 
     {"retention", KEY_DURATION, AT(retention_us), SEC, 30 * 24 * 3600 * SEC, 600 * SEC,
-     "how long old versions can be read, and changes be watched: of a cluster that this store "
-     "founds, and for good"},
+     "how long old versions can be read, and changes be watched, in a cluster that this store "
+     "founds, where neither a keyspace nor the setting 'retention' says otherwise"},
     {"key_bytes_max", KEY_SIZE, AT(key_bytes_max), 1, 4096, 4096, "longest key"},
     {"value_bytes_max", KEY_SIZE, AT(value_bytes_max), 1, 8 * MIB, 8 * MIB, "longest value"},
     {"batch_bytes_max", KEY_SIZE, AT(batch_bytes_max), KIB, 16 * MIB, 16 * MIB, "largest batch"},

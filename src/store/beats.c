@@ -41,6 +41,7 @@ static void fill_beat(struct store *store, struct store_beat *beat)
         .mark = store->mark,
         .snapshots_in = store->snapshots_in,
         .is_stalled = lsm_stall(store->lsm) != LSM_STALL_NONE,
+        .level = STORE_LEVEL,
     };
     memcpy(beat->store_uuid, store->identity.uuid, sizeof beat->store_uuid);
     env_disk_space(store->env, store->data_dir, &beat->free_bytes, &beat->capacity, NULL);
@@ -180,6 +181,7 @@ static bool fill_range(struct replica *r, struct range_state *state)
         .replica_id = r->replica_id,
         .requests = r->load.requests_s,
         .write_bytes = r->load.write_bytes_s,
+        .retention_ms = range_meta(r->range)->retention_ms,
     };
     if (r->nap.parked != NULL)
         fill_parked(r, state);
@@ -211,7 +213,7 @@ static void measure(struct store *store, struct lsm_view **view, struct range_st
 static uint64_t sum_of(const struct range_state *state)
 {
     uint64_t sum = (state->conf_epoch * 31 + state->span_epoch) * 2 + state->is_asleep;
-    sum = sum * 31 + state->term;
+    sum = (sum * 31 + state->term) * 31 + state->retention_ms;
     for (uint32_t i = 0; i < state->member_count; i++)
         sum = sum * 31 + state->members[i].replica_id * 4 + state->members[i].role * 2 +
               (state->members[i].age_ms == 0);

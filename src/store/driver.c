@@ -336,11 +336,12 @@ static bool is_settled(const struct replica *r)
     return range_meta(r->range)->applied_index >= s.last_index;
 }
 
-static void driver_begin(struct driver *d, uint64_t term)
+static void driver_begin(struct driver *d, const struct replica *r, uint64_t term)
 {
     struct placement_options options = {.term = term,
                                         .now_ms = driver_now_ms(d),
                                         .seed = env_random(d->store->env),
+                                        .retention_ms = range_meta(r->range)->retention_ms,
                                         .first_id = {
                                             [PLACEMENT_IDS_STORE] = FIRST_STORE,
                                             [PLACEMENT_IDS_RANGE] = FIRST_RANGE,
@@ -370,7 +371,7 @@ static bool driver_follow(struct driver *d, struct replica **ret_replica)
     }
     if (d->state == DRIVER_OFF && r != NULL && is_settled(r) &&
         env_now_us(d->store->env) >= d->begin_us)
-        driver_begin(d, term);
+        driver_begin(d, r, term);
     *ret_replica = r;
     return r != NULL && d->state != DRIVER_OFF;
 }

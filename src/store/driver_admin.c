@@ -316,16 +316,21 @@ static void add_keyspace(struct table *t, const struct placement_keyspace_status
     cell_text(t, k->slots == 0 ? "range" : "hash");
     cell_number(t, k->slots);
     cell_number(t, k->replicas);
+    cell_number(t, k->retention_ms);
     cell_number(t, k->ranges);
     cell_number(t, k->bytes);
     cell_number(t, k->keys);
-    cell_text(t, k->is_dropping ? "dropping" : k->is_cut ? "ready" : "splitting");
+    cell_text(t, k->is_dropping   ? "dropping"
+                 : !k->is_cut     ? "splitting"
+                 : k->is_retained ? "ready"
+                                  : "changing");
 }
 
 static void show_keyspaces(struct driver *d, const struct answer_to *to, struct slice only)
 {
-    static const char *const columns[] = {"#keyspace", "name",   "partition", "#slots", "#replicas",
-                                          "#ranges",   "#bytes", "#keys",     "state"};
+    static const char *const columns[] = {"#keyspace", "name",          "partition", "#slots",
+                                          "#replicas", "#retention_ms", "#ranges",   "#bytes",
+                                          "#keys",     "state"};
     struct table t;
     struct placement_keyspace_status k;
     struct err err = {0};

@@ -90,6 +90,8 @@ static enum step_kind kind_of(enum placement_step_kind kind)
         return STEP_TRANSFER;
     case PLACEMENT_SPLIT:
         return STEP_SPLIT;
+    case PLACEMENT_RETAIN:
+        return STEP_RETAIN;
     case PLACEMENT_MERGE:
         break;
     }
@@ -107,6 +109,7 @@ static void order_of(const struct placement_step *step, struct step_order *order
         .kind = kind_of(step->kind),
         .replica_id = step->member.replica_id,
         .store_id = step->member.store_id,
+        .retention_ms = step->retention_ms,
     };
     if (step->kind == PLACEMENT_SPLIT) {
         order->key = step->split.by == PLACEMENT_SPLIT_BY_KEY ? step->split.key : (struct slice){0};
@@ -230,6 +233,7 @@ static void hear_store(struct driver *d, uint64_t store_id, const struct store_b
         .snapshots_in = beat->snapshots_in,
         .snapshots_out = beat->snapshots_out,
         .is_stalled = beat->is_stalled,
+        .level = beat->level,
     };
     memcpy(hb.uuid, beat->store_uuid, sizeof hb.uuid);
     placement_on_store_heartbeat(d->placement, driver_now_ms(d), &hb, reply);
@@ -348,6 +352,7 @@ static void hear_led(struct driver *d, uint64_t from_store, const struct range_s
         .is_asleep = state->is_asleep,
         .bytes = state->bytes,
         .keys = state->keys,
+        .retention_ms = state->retention_ms,
         .qps = (uint32_t)MIN(state->requests, (uint64_t)UINT32_MAX),
         .write_bytes_s = (uint32_t)MIN(state->write_bytes, (uint64_t)UINT32_MAX),
         .peers = peers,
@@ -386,6 +391,7 @@ static void hear_report(struct driver *d, uint64_t from_store, const struct rang
             .leader_term = state.term,
             .bytes = state.bytes,
             .keys = state.keys,
+            .retention_ms = state.retention_ms,
         };
     }
     if (s != NULL && descriptors != NULL && replicas != NULL)

@@ -93,6 +93,8 @@ static bool is_done(const struct replica *r, const struct step_order *step)
         return m == NULL;
     case STEP_TRANSFER:
         return step->replica_id == r->replica_id;
+    case STEP_RETAIN:
+        return range_meta(r->range)->retention_ms == step->retention_ms;
     case STEP_SPLIT:
     case STEP_MERGE:
         break;
@@ -224,6 +226,13 @@ static int fill_request(struct store *store, const struct step_order *step, stru
                                                 .right_range = step->new_range_id,
                                                 .right_conf = step->right_conf_epoch,
                                                 .right_span = step->right_span_epoch};
+        return 0;
+    }
+    if (step->kind == STEP_RETAIN) {
+        request->kind = REQUEST_RETAIN;
+        request->span_epoch = step->span_epoch;
+        request->retain = (struct request_retain){.conf_epoch = step->conf_epoch,
+                                                  .retention_ms = step->retention_ms};
         return 0;
     }
     if (step->kind != STEP_TRANSFER)

@@ -50,6 +50,7 @@ static const struct msg_field beat_fields[] = {
     {12, MSG_U32, BEAT_AT(snapshots_out), 0},
     {13, MSG_BOOL, BEAT_AT(is_stalled), 0},
     {14, MSG_FIXED, BEAT_AT(store_uuid), STORE_UUID_LEN},
+    {15, MSG_U32, BEAT_AT(level), 0},
 };
 static const struct msg_table beat_table = MSG_TABLE("store_beat", beat_fields);
 
@@ -89,6 +90,7 @@ static const struct msg_field range_fields[] = {
     {12, MSG_U64, RANGE_AT(write_bytes), 0},
     {13, MSG_U64, RANGE_AT(last_index), 0},
     {15, MSG_BOOL, RANGE_AT(is_asleep), 0},
+    {16, MSG_U64, RANGE_AT(retention_ms), 0},
 };
 static const struct msg_table range_table = MSG_TABLE("range_state", range_fields);
 enum { RANGE_FIELD_MEMBERS = 14, MEMBER_NUMBERS = 5 };
@@ -201,6 +203,7 @@ static const struct msg_field step_fields[] = {
     {11, MSG_BOOL, STEP_AT(is_by_load), 0},
     {12, MSG_U64, STEP_AT(right_conf_epoch), 0},
     {13, MSG_U64, STEP_AT(right_span_epoch), 0},
+    {15, MSG_U64, STEP_AT(retention_ms), 0},
 };
 static const struct msg_table step_table = MSG_TABLE("step_order", step_fields);
 enum { STEP_FIELD_CHILDREN = 14 };
@@ -250,6 +253,8 @@ static bool step_is_whole(const struct step_order *s)
         return s->new_range_id > 0 && s->child_count > 0;
     case STEP_MERGE:
         return s->new_range_id > 0 && s->right_conf_epoch > 0 && s->right_span_epoch > 0;
+    case STEP_RETAIN:
+        return s->retention_ms > 0;
     }
     return false;
 }

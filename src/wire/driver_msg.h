@@ -60,6 +60,14 @@ struct store_beat {
     uint32_t snapshots_in;
     uint32_t snapshots_out;
     bool is_stalled; /* log or engine push back */
+    uint32_t level;  /* which entries of ranges it can apply: enum store_level */
+};
+
+/* What a store is asked of depends on whether all that would have to apply it can. */
+enum store_level {
+    STORE_LEVEL_FIRST = 0,  /* of those who do not say */
+    STORE_LEVEL_RETAIN = 1, /* changes of a range's retention */
+    STORE_LEVEL = STORE_LEVEL_RETAIN,
 };
 
 /* Append a body. */
@@ -91,6 +99,7 @@ struct range_state {
     uint64_t requests; /* a second */
     uint64_t write_bytes;
     uint64_t last_index;
+    uint64_t retention_ms; /* as it is applied; 0: from who does not say */
     uint32_t member_count;
     struct range_member members[DESCRIPTOR_MEMBERS_MAX];
 };
@@ -120,7 +129,8 @@ enum step_kind {
     STEP_TRANSFER = 4,
     STEP_SPLIT = 5,
     STEP_MERGE = 6,
-    STEP_KIND_LAST = STEP_MERGE,
+    STEP_RETAIN = 7,
+    STEP_KIND_LAST = STEP_RETAIN,
 };
 
 /* What a leader is to do, at exactly that epoch. */
@@ -138,6 +148,7 @@ struct step_order {
     uint64_t new_range_id;     /* SPLIT; MERGE: of the right neighbour */
     uint64_t right_conf_epoch; /* MERGE */
     uint64_t right_span_epoch;
+    uint64_t retention_ms; /* RETAIN */
     uint32_t child_count;
     struct step_child {
         uint64_t store_id;

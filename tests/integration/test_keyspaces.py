@@ -146,5 +146,64 @@ def test_keys():
         check(c.ok("get", "k", "--keyspace", "users").strip() == "users")
 
 
+def test_retention():
+    with Cluster(nodes=1) as c:
+        c.ok("keyspace", "create", "long", "--retention", "24h")
+        c.ok("keyspace", "create", "plain")
+        found = wait_ready(c, "long", "plain")
+        check(found["long"]["retention_ms"] == 24 * 3600 * 1000, found)
+        check(found["plain"]["retention_ms"] == 600 * 1000, found)
+        for args, want, said in (
+                (["create", "bad", "--retention", "999ms"], 1, "1s to 720h"),
+                (["create", "bad", "--retention", "721h"], 1, "1s to 720h"),
+                (["create", "bad", "--retention", "ten"], 2, "a duration"),
+                (["alter", "long", "--retention", "-1s"], 2, "a duration"),
+                (["alter", "nobody", "--retention", "1h"], 3, "no keyspace 'nobody'")):
+            done = c.run("keyspace", *args)
+            check(done.returncode == want and said in done.stderr, args, done.returncode,
+                  done.stderr)
+        check("bad" not in keyspaces(c))
+
+        at = {}
+        for name in ("long", "plain"):
+            at[name] = str(c.json("put", "k", "old", "--keyspace", name)["version"])
+            c.ok("put", "k", "new", "--keyspace", name)
+
+        def read_old(name):
+            return c.run("get", "k", "--read", "at", "--at-version", at[name], "--keyspace", name)
+        check(read_old("long").stdout.strip() == "old" == read_old("plain").stdout.strip())
+
+        c.ok("keyspace", "alter", "long", "--retention", "1s")
+        check(wait_ready(c, "long")["long"]["retention_ms"] == 1000)
+
+        def is_gone():
+            c.ok("put", "k", "newer", "--keyspace", "long")
+            done = read_old("long")
+            return done.returncode == 1 and "not kept any more" in done.stderr
+        wait_until("a shorter retention acts", 30, is_gone)
+        done = c.run("watch", "--prefix", "k", "--from-version", at["long"], "--for", "20s",
+                     "--keyspace", "long")
+        check(done.returncode == 1 and "retention" in done.stderr, done.returncode, done.stderr)
+        check(read_old("plain").stdout.strip() == "old", "another keyspace is as it was")
+
+        c.ok("keyspace", "alter", "long", "--retention", "24h")
+        wait_ready(c, "long")
+        check(is_gone(), "a longer retention brings nothing back")
+        kept = str(c.json("put", "k", "kept", "--keyspace", "long")["version"])
+        c.local("kill", "all")
+        c.up("--nodes", "1", "--port-base", str(c.port))
+        wait_until("it serves", 30, lambda: c.run("get", "k", "--keyspace", "long").returncode == 0)
+        check(c.ok("get", "k", "--read", "at", "--at-version", kept, "--keyspace", "long").strip()
+              == "kept", "it is durable")
+        check(wait_ready(c, "long")["long"]["retention_ms"] == 24 * 3600 * 1000)
+
+        c.ok("placement", "set", "retention", "1s")
+        wait_until("the setting holds where a keyspace does not say", 30,
+                   lambda: wait_ready(c, "plain")["plain"]["retention_ms"] == 1000)
+        check(wait_ready(c, "long")["long"]["retention_ms"] == 24 * 3600 * 1000)
+        done = c.run("placement", "set", "retention", "1ms")
+        check(done.returncode == 1 and "1s to 720h" in done.stderr, done.stderr)
+
+
 if __name__ == "__main__":
-    main(test_names, test_keys)
+    main(test_names, test_keys, test_retention)

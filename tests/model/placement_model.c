@@ -164,6 +164,8 @@ static int carry_out(struct world *w, struct w_range *r, const struct placement_
         return apply_split(w, r, step);
     case PLACEMENT_MERGE:
         return apply_merge(w, r, step);
+    case PLACEMENT_RETAIN: /* nobody here says for how long */
+        w_fail(w, "range %llu is to keep old versions otherwise", (unsigned long long)r->id);
     }
     return ERR_INVALID;
 }

@@ -30,7 +30,8 @@ void store_beat_sample(struct buf *buf)
                               .write_bytes = 5,
                               .snapshots_in = 6,
                               .snapshots_out = 7,
-                              .is_stalled = true};
+                              .is_stalled = true,
+                              .level = STORE_LEVEL};
     store_beat_encode(buf, &beat);
 }
 
@@ -69,6 +70,7 @@ void range_beat_sample(struct buf *buf)
         .requests = 7,
         .write_bytes = 8,
         .last_index = 9,
+        .retention_ms = 10,
         .member_count = 2,
         .members = {{4, 1, MEMBER_VOTER, 9, 0}, {5, 2, MEMBER_LEARNER, 8, UINT32_MAX}}};
     struct range_beat beat = {.term = 1, .is_report = true, .is_last = true, .chunk = 3};
@@ -114,6 +116,7 @@ void driver_word_sample(struct buf *buf)
                                .key = S("m"),
                                .is_by_load = true,
                                .new_range_id = 6,
+                               .retention_ms = 600000,
                                .child_count = 1,
                                .children = {{1, 7}}};
     struct driver_word word = {.term = 9,

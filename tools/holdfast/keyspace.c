@@ -27,15 +27,25 @@ struct said {
     uint64_t slots;
     uint64_t ranges;
     uint64_t replicas;
+    uint64_t retention_us;
     bool has_slots;
     bool has_ranges;
     bool has_replicas;
+    bool has_retention;
 };
 
 static void add_option(char *text, const char *name, uint64_t value)
 {
     size_t len = strlen(text);
     snprintf(text + len, OPTIONS_MAX - len, "%s%s=%" PRIu64, len > 0 ? "," : "", name, value);
+}
+
+static void add_retention(char *text, const struct said *s)
+{
+    size_t len = strlen(text);
+    if (s->has_retention)
+        snprintf(text + len, OPTIONS_MAX - len, "%sretention=%" PRIu64 "us", len > 0 ? "," : "",
+                 s->retention_us);
 }
 
 static int say(struct cli *cli, int verb, const char *name, const char *options)
@@ -59,6 +69,9 @@ static int run_create(struct cli *cli, int argc, const char *const *argv)
          "hash: cut into so many from the start (16)"},
         {"replicas", 0, ARGS_U64, &s.replicas, &s.has_replicas, "N",
          "copies of each range (default: the setting 'replicas')"},
+        {"retention", 0, ARGS_DURATION, &s.retention_us, &s.has_retention, "TIME",
+         "how long old versions are kept for reads at a version and for watches, 1s to 720h "
+         "(default: the setting 'retention')"},
     };
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
         return exit_code;
@@ -73,6 +86,7 @@ static int run_create(struct cli *cli, int argc, const char *const *argv)
     }
     if (s.has_replicas)
         add_option(options, "replicas", s.replicas);
+    add_retention(options, &s);
     return say(cli, HF_PLACEMENT_KEYSPACE_CREATE, words.at[0], options);
 }
 
@@ -86,15 +100,19 @@ static int run_alter(struct cli *cli, int argc, const char *const *argv)
         {"ranges", 0, ARGS_U64, &s.ranges, &s.has_ranges, "N", "hash: cut into at least so many"},
         {"replicas", 0, ARGS_U64, &s.replicas, &s.has_replicas, "N",
          "copies of each range; 0: as the setting 'replicas' says"},
+        {"retention", 0, ARGS_DURATION, &s.retention_us, &s.has_retention, "TIME",
+         "how long old versions are kept, 1s to 720h; 0: as the setting 'retention' says. A "
+         "longer time brings nothing back; a shorter one acts within seconds"},
     };
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
         return exit_code;
-    if (!s.has_ranges && !s.has_replicas)
-        return cli_usage(cli, "nothing to change: --ranges or --replicas");
+    if (!s.has_ranges && !s.has_replicas && !s.has_retention)
+        return cli_usage(cli, "nothing to change: --ranges, --replicas or --retention");
     if (s.has_ranges)
         add_option(options, "ranges", s.ranges);
     if (s.has_replicas)
         add_option(options, "replicas", s.replicas);
+    add_retention(options, &s);
     return say(cli, HF_PLACEMENT_KEYSPACE_ALTER, words.at[0], options);
 }
 
@@ -272,11 +290,13 @@ const struct cli_command keyspace_commands[] = {
     {"create", run_create, NULL, "NAME", "make one: its keys have nothing to do with others'",
      "  holdfast keyspace create users\n"
      "  holdfast keyspace create events --partition hash --slots 256 --ranges 16\n"
-     "  holdfast keyspace create scratch --replicas 1"},
+     "  holdfast keyspace create scratch --replicas 1\n"
+     "  holdfast keyspace create orders --retention 24h"},
     {"list", run_list, NULL, NULL, "all that have names", "  holdfast keyspace list"},
     {"show", run_show, NULL, "NAME", "one of them", "  holdfast keyspace show users"},
-    {"alter", run_alter, NULL, "NAME", "change its ranges or replicas",
-     "  holdfast keyspace alter users --replicas 5"},
+    {"alter", run_alter, NULL, "NAME", "change its ranges, replicas or retention",
+     "  holdfast keyspace alter users --replicas 5\n"
+     "  holdfast keyspace alter users --retention 1h"},
     {"drop", run_drop, NULL, "NAME",
      "delete all its keys, and forget it; what was stopped is gone on with when run again",
      "  holdfast keyspace drop scratch --yes"},

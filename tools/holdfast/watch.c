@@ -90,11 +90,12 @@ static int fail(struct cli *cli, struct hf_watch *watch, int code)
 {
     if (code != HF_ERR_VERSION_GONE)
         return cli_fail_as(cli, code, "%s", hf_watch_message(watch));
-    return cli_fail_as(cli, code,
-                       "versions are times, and what changed before the oldest that is kept "
-                       "(retention, 10m unless the stores say otherwise) cannot be told any more; "
-                       "to see what is kept: --from-version %" PRIu64,
-                       hf_watch_oldest(watch));
+    return cli_fail_as(
+        cli, code,
+        "versions are times, and what changed before the oldest that is kept "
+        "(retention of the keyspace, 10m unless it says otherwise) cannot be told any more; "
+        "to see what is kept: --from-version %" PRIu64,
+        hf_watch_oldest(watch));
 }
 
 /* One batch to standard output, and then to the file. */

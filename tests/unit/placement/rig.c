@@ -12,6 +12,7 @@ static void start_driver(struct rig *rig)
         .term = rig->term,
         .now_ms = rig->now_ms,
         .seed = rig->term,
+        .retention_ms = rig->retention_ms,
         .first_id = {[PLACEMENT_IDS_RANGE] = 100, [PLACEMENT_IDS_REPLICA] = 10000},
     };
     rig->p = placement_new(&options);
@@ -222,6 +223,9 @@ static void carry_out(struct rig *rig, const struct placement_step *step)
         right->is_gone = true;
         break;
     }
+    case PLACEMENT_RETAIN:
+        r->retention_ms = step->retention_ms;
+        break;
     }
 }
 
@@ -260,6 +264,7 @@ static void beat_range(struct rig *rig, struct rig_range *r)
         .last_index = r->is_young ? 20 : 1000,
         .bytes = r->bytes,
         .qps = r->qps,
+        .retention_ms = r->retention_ms,
         .peer_count = r->d.member_count,
         .peers = peers,
     };
@@ -277,6 +282,7 @@ static void beat_store(struct rig *rig, struct rig_store *s)
         .labels = slice_str(s->labels),
         .capacity_bytes = s->capacity,
         .free_bytes = s->free_bytes,
+        .level = s->level,
     };
     hb.uuid[0] = (uint8_t)(s - rig->stores + 1);
     placement_on_store_heartbeat(rig->p, rig->now_ms, &hb, &reply);

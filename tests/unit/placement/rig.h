@@ -20,8 +20,9 @@ struct rig_range {
     uint64_t leader; /* replica id */
     uint64_t bytes;
     uint32_t qps;
-    uint64_t stuck; /* a learner that never catches up: its replica id */
-    uint64_t mute;  /* a replica that does not answer, and for how long */
+    uint64_t retention_ms; /* 0: its leader does not say */
+    uint64_t stuck;        /* a learner that never catches up: its replica id */
+    uint64_t mute;         /* a replica that does not answer, and for how long */
     uint32_t mute_ms;
     bool is_young; /* its log is short */
     bool is_gone;
@@ -34,6 +35,7 @@ struct rig_store {
     bool is_silent;
     uint64_t capacity;
     uint64_t free_bytes;
+    uint32_t level; /* which entries it can apply */
 };
 
 struct rig_row {
@@ -47,6 +49,7 @@ struct rig {
     struct placement *p;
     uint64_t now_ms;
     uint64_t term;
+    uint64_t retention_ms; /* with which the cluster was founded; 0: not known */
     struct rig_store stores[RIG_STORES_MAX];
     uint32_t store_count;
     struct rig_range ranges[RIG_RANGES_MAX];

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "rig.h"
+#include "wire/driver_msg.h"
 #include "wire/keyspace.h"
 
 static struct rig rig;
@@ -77,6 +78,15 @@ static void test_what_may_be_said(void **state)
         {"h2", "replicas=2", ERR_INVALID},
         {"h2", "replicas=9", ERR_INVALID},
         {"h2", "color=red", ERR_INVALID},
+        {"h2", "retention=", ERR_INVALID},
+        {"r0", "retention=0s", 0},
+        {"h2", "retention=999ms", ERR_INVALID},
+        {"h2", "retention=721h", ERR_INVALID},
+        {"h2", "retention=600", ERR_INVALID},
+        {"h2", "retention=forever", ERR_INVALID},
+        {"r1", "retention=1s", 0},
+        {"r2", "retention=720h,replicas=1", 0},
+        {"r3", "retention=0", 0},
         {"h2", "slots=65536,ranges=1024,replicas=7", 0},
     };
     begin(3);
@@ -193,6 +203,142 @@ static void test_own_replicas(void **state)
     rig_fini(&rig);
 }
 
+/* ---- how long old versions are kept ------------------------------------------------------ */
+
+enum { FOUNDED_MS = 600000, HOUR_MS = 3600000 };
+
+static void begin_retaining(void)
+{
+    rig_init(&rig);
+    placement_free(rig.p);
+    rig.retention_ms = FOUNDED_MS;
+    rig.term = 0;
+    rig.p = NULL;
+    rig_fail_over(&rig);
+    for (uint32_t i = 0; i < 3; i++) {
+        rig_join(&rig, "");
+        rig.stores[i].level = STORE_LEVEL_RETAIN;
+    }
+    rig_range(&rig, 2, "\x02", "\x03", STORES(1, 2, 3), 3)->retention_ms = FOUNDED_MS;
+    rig_run(&rig, 15);
+}
+
+/* Of the range that has the first key of the i-th named keyspace; -1: of those before. */
+static uint64_t retention_of(int i)
+{
+    struct placement_range_status r;
+    uint8_t key[] = {2, 0, i >= 0, 0, (uint8_t)MAX(i, 0), 'k'};
+    assert_true(placement_range_from(rig.p, slice_of(key, sizeof key), &r));
+    return rig_find(&rig, r.route.descriptor.range_id)->retention_ms;
+}
+
+static void test_retention(void **state)
+{
+    (void)state;
+    begin_retaining();
+    assert_int_equal(create("long", "retention=1h"), 0);
+    assert_int_equal(create("short", "retention=5s"), 0);
+    assert_int_equal(status("long").retention_ms, HOUR_MS);
+    assert_int_equal(create("plain", ""), 0);
+    assert_int_equal(status("plain").retention_ms, FOUNDED_MS);
+    rig_run(&rig, 100);
+    assert_int_equal(retention_of(0), HOUR_MS);
+    assert_int_equal(retention_of(1), 5000);
+    assert_int_equal(retention_of(2), FOUNDED_MS);
+    assert_int_equal(retention_of(-1), FOUNDED_MS);
+    assert_true(status("long").is_retained && status("long").is_cut);
+
+    assert_int_equal(alter("short", "retention=10m"), 0);
+    assert_false(status("short").is_retained);
+    rig_run(&rig, 5);
+    assert_int_equal(retention_of(1), 600000);
+    assert_true(status("short").is_retained);
+    rig_fail_over(&rig);
+    rig_run(&rig, 15);
+    assert_int_equal(status("long").retention_ms, HOUR_MS);
+    assert_true(status("long").is_retained);
+
+    /* the setting holds where nothing else is said, and what was said is taken back */
+    assert_int_equal(placement_set(rig.p, slice_str("retention"), slice_str("20m"), NULL), 0);
+    assert_int_equal(alter("long", "retention=0"), 0);
+    rig_run(&rig, 15);
+    for (int i = -1; i < 3; i++)
+        assert_int_equal(retention_of(i), i == 1 ? 600000 : 1200000);
+    assert_int_equal(placement_set(rig.p, slice_str("retention"), slice_str("0"), NULL), 0);
+    rig_run(&rig, 15);
+    assert_int_equal(retention_of(2), FOUNDED_MS);
+    assert_int_equal(placement_set(rig.p, slice_str("retention"), slice_str("1ms"), NULL),
+                     ERR_INVALID);
+    uint32_t steps = rig.steps;
+    rig_run(&rig, 60); /* and then it rests */
+    assert_int_equal(rig.steps, steps);
+    rig_fini(&rig);
+}
+
+/* A range with keys of several keyspaces keeps what the one wants that wants most. */
+static void test_retention_of_many(void **state)
+{
+    (void)state;
+    begin_retaining();
+    placement_set(rig.p, slice_str("split"), slice_str("off"), NULL);
+    assert_int_equal(create("short", "retention=5s"), 0);
+    placement_pause(rig.p, true);
+    rig_run(&rig, 30);
+    assert_int_equal(retention_of(0), FOUNDED_MS); /* paused: nothing begins */
+    rig.ranges[0].d.span_epoch++;                  /* cut by hand, in the midst of two */
+    memcpy(rig.ranges[0].end, "\x02\x00\x01\x00\x00m", 6);
+    rig.ranges[0].end_len = 6;
+    struct rig_range *right = rig_range(&rig, 3, "", "\x03", STORES(1, 2, 3), 3);
+    right->retention_ms = FOUNDED_MS;
+    memcpy(right->start, rig.ranges[0].end, 6);
+    right->start_len = 6;
+    right->d.span_epoch = 2;
+    assert_int_equal(create("long", "retention=1h"), 0);
+    rig_run(&rig, 5);
+    placement_pause(rig.p, false);
+    rig_run(&rig, 2);
+    assert_int_equal(rig.ranges[0].retention_ms, FOUNDED_MS);
+    assert_int_equal(status("short").retention_ms, 5000);
+    rig_run(&rig, 60);
+    assert_int_equal(retention_of(0), 5000);
+    assert_int_equal(retention_of(1), HOUR_MS);
+    rig_fini(&rig);
+}
+
+/* Nothing is asked that a member could not apply, nor of who does not say what it does. */
+static void test_retention_of_old_stores(void **state)
+{
+    (void)state;
+    begin_retaining();
+    rig.stores[2].level = STORE_LEVEL_FIRST;
+    assert_int_equal(create("long", "retention=1h"), 0);
+    rig_run(&rig, 100);
+    assert_int_equal(retention_of(0), FOUNDED_MS);
+    assert_true(status("long").is_cut && !status("long").is_retained);
+    rig.stores[2].level = STORE_LEVEL_RETAIN;
+    rig_run(&rig, 10);
+    assert_int_equal(retention_of(0), HOUR_MS);
+    rig_fini(&rig);
+}
+
+/* As it was written before there was a retention. */
+static void test_row_of_before(void **state)
+{
+    (void)state;
+    static const uint8_t row[] = {0x85, 1, 0xa3, 'o', 'l', 'd', 2, 0, 3, 1, 4, 3, 5, 0xc2};
+    struct rig_row *r = &rig.rows[0];
+    rig_init(&rig);
+    snprintf(r->key, sizeof r->key, "placement/keyspace/%016x", KEYSPACE_NAMED_FIRST);
+    memcpy(r->value, row, r->len = sizeof row);
+    rig.row_count = 1;
+    rig.retention_ms = FOUNDED_MS;
+    rig_fail_over(&rig);
+    assert_int_equal(status("old").replicas, 3);
+    assert_int_equal(status("old").retention_ms, FOUNDED_MS);
+    assert_false(status("old").is_retention_its_own);
+    rig_fini(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +346,10 @@ int main(void)
         cmocka_unit_test(test_numbers_over_drivers),
         cmocka_unit_test(test_cuts),
         cmocka_unit_test(test_own_replicas),
+        cmocka_unit_test(test_retention),
+        cmocka_unit_test(test_retention_of_many),
+        cmocka_unit_test(test_retention_of_old_stores),
+        cmocka_unit_test(test_row_of_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,8 @@ static void test_steps_are_whole(void **state)
         {"transfer at no epoch", STEP_TRANSFER, false, true, true, false, ERR_CORRUPT},
         {"split into nothing", STEP_SPLIT, false, false, false, true, ERR_CORRUPT},
         {"merge with nobody", STEP_MERGE, false, false, false, true, ERR_CORRUPT},
+        {"retain", STEP_RETAIN, true, true, false, false, 0},
+        {"retain for no time", STEP_RETAIN, true, true, false, true, ERR_CORRUPT},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -41,6 +43,7 @@ static void test_steps_are_whole(void **state)
         step.store_id = rows[i].no_store ? 0 : 6;
         step.conf_epoch = rows[i].no_epoch ? 0 : 3;
         step.new_range_id = rows[i].no_range ? 0 : 8;
+        step.retention_ms = rows[i].no_range ? 0 : 600000;
         buf_init(&raw, 4096);
         buf_init(&body, 4096);
         step_order_append(&raw, &step);
