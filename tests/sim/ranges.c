@@ -21,6 +21,7 @@
  *  - gets of all keys at once found what was acknowledged before (ranges_multi.c);
  *  - of a span that is filled and deleted over and over nothing is left (ranges_sweep.c);
  *  - changes that were sent again and again were done once, or never (ranges_twice.c);
+ *  - with --retain, what was read at versions was there (ranges_retain.c);
  *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
  * In half of the runs nobody watches, and there are lulls without load or faults: ranges sleep,
  * and are split, merged, moved, cut off and crashed asleep.
@@ -301,6 +302,7 @@ static void act(void)
         ranges_sweep_act(run.sweep);
     if (!is_quiet)
         ranges_twice_act(run.twice);
+    ranges_retain_act(run.retain);
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
         operate(choice);
@@ -413,6 +415,7 @@ static void clear_run(uint64_t seed)
     memset(&run, 0, sizeof run);
     run.says_all = asked.says_all;
     run.is_grown = asked.is_grown;
+    run.is_retaining = asked.is_retaining;
     rng_init(&run.rng, seed);
     rng_init(&run.book_rng, ~seed);
     map_init(&run.hashes);
@@ -435,6 +438,8 @@ static void clear_run(uint64_t seed)
     draw_sleep();
     run.is_aimed = !run.is_grown && below(2) == 0;
     weather_draw(seed);
+    if (run.is_retaining)
+        run.retain = ranges_retain_new(seed, !run.is_sleepy);
 }
 
 /* Who slept, and what woke them. */
@@ -507,6 +512,7 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     cover_merge(&met, &run.cover);
     ranges_multi_free(run.multi);
     ranges_twice_free(run.twice);
+    ranges_retain_free(run.retain);
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);
@@ -515,9 +521,21 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     rig_close(&run.rig);
 }
 
-/* With --grow and without. */
+/* With --retain that alone: all else is met without it. */
 static void expect_all(struct cover *cover)
 {
+    if (run.is_retaining) {
+        ranges_retain_expect(cover);
+        return;
+    }
+    if (run.is_grown)
+        grow_expect(cover);
+    else
+        ranges_aim_expect(cover);
+    if (!run.is_grown)
+        cover_expect(cover, "all wall clocks leapt");
+    weather_expect(cover);
+    ranges_twice_expect(cover);
     static const char *const names[] = {"written: one voter", "written: two voters",
                                         "expired: found absent", "a wall clock jumped",
                                         "sweep: a hashed span deleted"};
@@ -527,8 +545,8 @@ static void expect_all(struct cover *cover)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--seconds N] [--cover]"
-                    " [--trace] [--plant NAME]\n");
+    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--retain] [--seconds N]"
+                    " [--cover] [--trace] [--plant NAME]\n");
     return 2;
 }
 
@@ -557,6 +575,10 @@ int main(int argc, char **argv)
             run.is_grown = true;
             continue;
         }
+        if (strcmp(argv[i], "--retain") == 0) {
+            run.is_retaining = true;
+            continue;
+        }
         if (strcmp(argv[i], "--cover") == 0) {
             must_cover = true;
             continue;
@@ -573,15 +595,7 @@ int main(int argc, char **argv)
     }
     if (from == 0 || from > to || seconds == 0)
         return usage();
-    if (run.is_grown)
-        grow_expect(&met);
-    else
-        ranges_aim_expect(&met);
-    if (!run.is_grown)
-        cover_expect(&met, "all wall clocks leapt");
-    weather_expect(&met);
     expect_all(&met);
-    ranges_twice_expect(&met);
     for (uint64_t seed = from; seed <= to; seed++) {
         printf("seed %llu\r", (unsigned long long)seed);
         fflush(stdout);

@@ -62,6 +62,7 @@ enum read_way { READ_AT_LEADER, READ_ANYWHERE, READ_BY_LEASE, READ_OLD, READ_WAY
 enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK_KINDS };
 
 struct ranges_multi;
+struct ranges_retain;
 struct ranges_sweep;
 struct ranges_twice;
 
@@ -75,6 +76,7 @@ struct run {
     struct map seats;                 /* range and store, by replica id */
     struct map stays;                 /* of replicas on stores (ranges_judge.c) */
     bool is_grown;                    /* placement says where replicas go */
+    bool is_retaining;                /* how long old versions are kept changes */
     uint64_t join_us[RIG_STORES_MAX]; /* not started before: it joins then */
     uint64_t strikes;                 /* at who hosts placement */
     uint64_t next_value;
@@ -112,7 +114,8 @@ struct run {
     struct ranges_multi *multi;
     struct ranges_sweep *sweep;
     struct ranges_twice *twice;
-    struct cover cover; /* what was met */
+    struct ranges_retain *retain; /* NULL: no */
+    struct cover cover;           /* what was met */
 };
 
 extern struct run run;
@@ -234,7 +237,7 @@ void ranges_aim_expect(struct cover *cover);
 void grow_begin(uint32_t seconds);
 
 /* At the end: the replicas that its keys are to have, and no cut is missing. */
-bool grow_is_as_wanted(const struct range_descriptor *d);
+bool grow_is_as_wanted(const struct range_meta *meta);
 
 /* What operators have said and would hold is taken back. */
 void grow_finish(void);
@@ -290,6 +293,33 @@ void ranges_twice_free(struct ranges_twice *twice);
 /* Is it one of its keys, which stand among the plain ones? */
 bool ranges_twice_is_key(struct slice name);
 void ranges_twice_expect(struct cover *cover);
+
+/* ---- ranges_retain.c: how long old versions are kept ------------------------------ */
+
+enum { RETAIN_TEXT = 40 };
+
+/* Before stores start, whose options it sets. `is_watched`: no watcher may fall behind. NULL is
+ * fine for all that follow. */
+struct ranges_retain *ranges_retain_new(uint64_t seed, bool is_watched);
+void ranges_retain_free(struct ranges_retain *retain);
+
+/* That value of the key was acknowledged at that version. */
+void ranges_retain_acked(struct ranges_retain *retain, uint32_t number, uint64_t value,
+                         uint64_t version);
+
+/* Read something at its version; or have a time changed. */
+void ranges_retain_act(struct ranges_retain *retain);
+
+/* No safe point goes back. */
+void ranges_retain_check(struct ranges_retain *retain);
+
+/* With --grow, at the end: what shall hold is said to placement (by `say`, until it is heard);
+ * and does it hold of this range? */
+void ranges_retain_last_words(struct ranges_retain *retain,
+                              void (*say)(const struct request_placement *word));
+bool ranges_retain_is_as_wanted(const struct ranges_retain *retain, const struct range_meta *meta,
+                                bool is_hashed);
+void ranges_retain_expect(struct cover *cover);
 
 /* ---- ranges_judge.c -------------------------------------------------------------- */
 

@@ -43,8 +43,9 @@ static struct slice keyspace_bound(uint32_t keyspace, uint8_t raw[16])
     return slice_of(raw, range_user_key(keyspace, (struct slice){0}, raw));
 }
 
-bool grow_is_as_wanted(const struct range_descriptor *d)
+bool grow_is_as_wanted(const struct range_meta *meta)
 {
+    const struct range_descriptor *d = &meta->descriptor;
     uint8_t first[16], last[16];
     struct range_span span = range_descriptor_span(d);
     struct slice start = keyspace_bound(run.hashed, first);
@@ -53,7 +54,7 @@ bool grow_is_as_wanted(const struct range_descriptor *d)
                   (range_span_contains(span, end) && !slice_equal(span.start, end));
     bool is_hashed = slice_compare(span.start, start) >= 0 && slice_compare(span.start, end) < 0;
     uint32_t want = is_hashed && run.hashed_replicas != 0 ? run.hashed_replicas : GROWN_VOTERS;
-    if (is_cut)
+    if (is_cut || !ranges_retain_is_as_wanted(run.retain, meta, is_hashed))
         return false;
     return want == 1 ? d->replica_count == 1 : voters_in(d) >= want;
 }
@@ -239,6 +240,8 @@ void grow_finish(void)
         if (id != 0 && id != run.leaving)
             insist(&(struct request_placement){.verb = VERB_UNDRAIN, .id = id});
     }
+    if (run.retain != NULL)
+        ranges_retain_last_words(run.retain, insist);
     if (run.leaving != 0 && !run.has_left)
         insist(&(struct request_placement){.verb = VERB_DECOMMISSION, .id = run.leaving});
     run.change = NULL;

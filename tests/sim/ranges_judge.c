@@ -140,6 +140,7 @@ void check_now(void)
     key_times_note();
     check_states();
     check_returns();
+    ranges_retain_check(run.retain);
     check_histories();
     check_owners();
     if (run.is_grown) /* else a group's ids are those of its birth on all stores */
@@ -193,7 +194,8 @@ bool is_settled(void)
         if (slice_compare(range_descriptor_span(d).start, at) != 0)
             die("a gap or an overlap of spans");
         placed += d->replica_count;
-        if (run.is_grown && !grow_is_as_wanted(d))
+        if (run.is_grown &&
+            !grow_is_as_wanted(range_meta(store_range_of(run.rig.stores[leader], id))))
             return false;
         memcpy(raw, d->end, d->end_len);
         at = slice_of(raw, d->end_len);
@@ -205,7 +207,8 @@ bool is_settled(void)
     return found == placed && (run.leaving == 0 || run.has_left);
 }
 
-/* Ask whoever leads the key. Placement may still hand over: a refusal is asked again. */
+/* Ask whoever leads the key. Placement may still hand over: a refusal is asked again. So may a
+ * store whose clock was off until now: BUSY is, too, as the library does. */
 static struct rig_answer *read_at_end(uint32_t number)
 {
     struct rig_answer *get = NULL;
@@ -224,8 +227,10 @@ static struct rig_answer *read_at_end(uint32_t number)
             rig_run(&run.rig, 50 * RIG_MS);
         bool is_refused = get->status == ERR_NOT_LEADER || get->status == ERR_RANGE_CHANGED;
         bool is_lost = get->count == 0 && run.rig.conns[at].conn == NULL; /* it was half open */
-        if (!is_lost && (!is_refused || !run.is_grown))
+        bool is_busy = get->count == 1 && get->status == ERR_BUSY;
+        if (!is_lost && !is_busy && (!is_refused || !run.is_grown))
             return get;
+        rig_run(&run.rig, is_busy ? 200 * RIG_MS : 0);
     }
     if (get == NULL) {
         describe();
@@ -239,7 +244,8 @@ static void check_value(uint32_t number)
     struct key_state *k = &run.keys[number];
     struct rig_answer *get = read_at_end(number);
     if (get->count != 1 || get->status != 0) {
-        printf("key k%02u: %d answers, %s\n", number, get->count, err_name(get->status));
+        printf("key k%02u: %d answers, %s %s\n", number, get->count, err_name(get->status),
+               get->text);
         die("a key cannot be read at the end");
     }
     uint64_t value = strtoull(get->value, NULL, 10);
@@ -434,7 +440,7 @@ void describe(void)
                        (unsigned long long)d->replicas[m].store_id,
                        d->replicas[m].role == RANGE_ROLE_LEARNER ? "l" : "");
             printf("\n");
-            if (run.is_grown && s.state == CONS_LEADER && !grow_is_as_wanted(d))
+            if (run.is_grown && s.state == CONS_LEADER && !grow_is_as_wanted(range_meta(range)))
                 explain(d);
         }
     }

@@ -77,7 +77,8 @@ static void note_range(const struct range *range)
     struct range_span span = range_descriptor_span(range_descriptor(range));
     for (uint32_t n = 0; n < KEYS; n++) {
         uint8_t raw[16];
-        if (key_expires(n) && range_span_contains(span, key_of(n, raw)))
+        bool counts = key_expires(n) || run.retain != NULL;
+        if (counts && range_span_contains(span, key_of(n, raw)))
             run.keys[n].time_ms = MAX(run.keys[n].time_ms, range_meta(range)->time_ms);
     }
 }

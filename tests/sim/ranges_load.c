@@ -28,6 +28,7 @@ void settle_key(struct key_state *k)
     bool is_open = k->answer->count == 0 || k->answer->status == ERR_UNDETERMINED;
     if (k->answer->count == 1 && k->answer->status == 0) {
         ranges_watch_acked(run.watch, k->pending);
+        ranges_retain_acked(run.retain, (uint32_t)(k - run.keys), k->pending, k->answer->written);
         k->acked = k->pending;
         k->expiry_ms = k->answer->expiry_ms;
         if (key_expires((uint32_t)(k - run.keys)) != (k->expiry_ms != 0))
