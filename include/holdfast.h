@@ -586,8 +586,9 @@ int hf_scan_page(struct hf_client *client, const struct hf_span *span, const str
 int hf_scan_page_async(struct hf_client *client, const struct hf_span *span,
                        const struct hf_call *call, const struct hf_then *then);
 
-/* All keys of a span, page by page, all at the version of the first page. One thread
- * at a time. Frees with hf_scan_free(), before the client is closed. */
+/* All keys of a span, page by page, those of a range all at the version of its first page
+ * (other ranges have versions of their own). One thread at a time. Frees with hf_scan_free(),
+ * before the client is closed. */
 struct hf_scan;
 
 int hf_scan_new(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,
@@ -600,7 +601,7 @@ int hf_scan_next(struct hf_scan *scan, struct hf_item *ret_item);
 /* Why hf_scan_next() failed, in words. */
 const char *hf_scan_message(const struct hf_scan *scan);
 
-/* The version that it reads at; 0 before the first page. */
+/* The version that it reads at in the range of the last page; 0 before the first page. */
 uint64_t hf_scan_version(const struct hf_scan *scan);
 void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
 
@@ -649,7 +650,7 @@ int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,
  *     }
  *
  * A value that expires is no change: it happens by the clock, and the change that put it
- * says when. Changes are kept as long as old versions are (10 minutes, unless the store
+ * says when. Changes are kept as long as old versions are (10 minutes, unless the keyspace
  * says otherwise): a watcher that falls further behind, or comes back later, is told
  * HF_ERR_VERSION_GONE, and hf_watch_oldest() says from where on it may go on, with a gap.
  * A watcher that is slow to call hf_watch_next() costs buffer_bytes here, and nothing at
