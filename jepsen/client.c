@@ -30,8 +30,8 @@
  *             that deadline; what is not known     another client told what became of it
  *             then is asked for
  * watch       client_watch.c
- * scan        (key is the prefix) keys a page        "value": [[key, value, version], …]
- *             and milliseconds between pages
+ * scan        (key is the prefix) keys a page        "value": [[key, value, version, moment], …],
+ *             and milliseconds between pages         a moment for each range: 1, 2, …
  *
  * A write or cas with "ttl_ms" sets a value that expires then.
  *
@@ -436,13 +436,14 @@ struct scan {
     unsigned ranges;
 };
 
-static void put_rows(struct op *op, const struct hf_result *page)
+static void put_rows(struct op *op, const struct scan *s, const struct hf_result *page)
 {
     for (size_t i = 0; i < page->count; i++) {
         json_array_begin(&op->out);
         put_bytes(op, page->items[i].key);
         put_bytes(op, page->items[i].value);
         json_u64(&op->out, page->items[i].version);
+        json_u64(&op->out, s->ranges);
         json_array_end(&op->out);
     }
 }
@@ -456,8 +457,8 @@ static int next_page(struct op *op, struct scan *s, bool *ret_more)
     call.at_version = s->version;
     int code = hf_scan_page(op->hf, &s->span, &call, &page);
     if (code == HF_OK) {
-        put_rows(op, page);
         s->ranges += s->version == 0;
+        put_rows(op, s, page);
         s->version = page->is_range_end ? 0 : page->version;
         *ret_more = page->has_more;
         buf_clear(&s->cursor);

@@ -446,7 +446,8 @@ class Bank(Workload):
 
 class Scan(Workload):
     """Groups of keys whose values are always written together, and long scans, page by page
-    with pauses, that must see every group whole and all of them at one moment."""
+    with pauses, that must see every group whole and all of them at one moment. Over several
+    ranges there is a moment for each, and of a group that lies in two both are told."""
     name = "scan"
     models = ("scan",)
     clients = ("library",)

@@ -35,13 +35,18 @@ def values(c):
     return [json.loads(line) for line in c.ok("export").splitlines()]
 
 
-def read_at_once(c, *keys):
-    """What a client of the fault tests says of a read of several keys."""
-    line = json.dumps({"f": "reads", "value": list(keys), "timeout_ms": 10000}) + "\n"
+def fault_client(c, **op):
+    """What a client of the fault tests says of an operation."""
+    line = json.dumps({**op, "timeout_ms": 10000}) + "\n"
     done = subprocess.run([f"{BIN}/jepsen-client", "--endpoints", c.endpoints], input=line,
                           capture_output=True, text=True, timeout=60, check=True)
     answer = json.loads(done.stdout)
     check(answer["type"] == "ok", answer)
+    return answer
+
+
+def read_at_once(c, *keys):
+    answer = fault_client(c, f="reads", value=list(keys))
     check([v for _, v in answer["value"]] == [f"value of {int(k[3:])}" for k in keys], answer)
     return answer
 
@@ -61,6 +66,11 @@ def test_by_hand():
         check(answer.get("parted") is True and "version" not in answer, "two ranges:", answer)
         answer = read_at_once(c, "key00700", "key00600")
         check("parted" not in answer and answer["version"] > 0, "one range:", answer)
+        answer = fault_client(c, f="scan", key="key0", value=[300, 0])
+        moments = [moment for *_, moment in answer["value"]]
+        check(moments == [1] * 500 + [2] * 500 + [3] * 1000 and "version" not in answer, moments)
+        answer = fault_client(c, f="scan", key="key006", value=[30, 0])
+        check({m for *_, m in answer["value"]} == {1} and answer.get("version", 0) > 0, answer)
         why = c.ok("placement", "explain", str(first[0]["id"]))
         check("3 of 3 voters healthy" in why and "replica " in why, why)
         check("is up" in c.ok("placement", "why-not", "1"), "why-not")

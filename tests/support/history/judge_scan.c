@@ -3,10 +3,11 @@
  * Long scans over groups of keys, each group written as a whole.
  *
  *   write   key: the group; value: [value, members]: GROUP/0 … GROUP/members-1
- *   scan    ok: [[GROUP/i, value, version], …]; version: the moment that it reads at
+ *   scan    ok: [[GROUP/i, value, version], …]; version: the moment that it reads at. Rows of
+ *           several ranges are of several moments: [GROUP/i, value, version, which of them]
  *
  *   order    the keys of a scan grow
- *   torn     a group has all members, all with one value
+ *   torn     a group has all members, and all that are of one moment have one value
  *   moment   with versions: no write that is newer than what is seen, and not newer than
  *            the scan's own version, is missed
  *   and every group is a linearizable register, which the scan reads as well
@@ -115,8 +116,15 @@ static struct slice group_of(struct slice key)
 
 static bool is_row(const struct history_value *row)
 {
-    return row->type == HISTORY_LIST && row->count == 3 && row->list[0].type == HISTORY_TEXT &&
-           row->list[2].type == HISTORY_NUMBER && group_of(row->list[0].text).len > 0;
+    if (row->type != HISTORY_LIST || row->count < 3 || row->count > 4)
+        return false;
+    return row->list[0].type == HISTORY_TEXT && row->list[2].type == HISTORY_NUMBER &&
+           row->list[row->count - 1].type == HISTORY_NUMBER && group_of(row->list[0].text).len > 0;
+}
+
+static int64_t moment_of(const struct history_value *row)
+{
+    return row->count == 4 ? row->list[3].number : 0;
 }
 
 /* Was a newer write there at the scan's own version? */
@@ -139,26 +147,38 @@ static void check_moment(struct scans *s, const struct history_op *op, struct sl
                  s->known[lo - 1].line);
 }
 
-/* Rows [from, to) are of one group. */
+static void take_read(struct scans *s, const struct history_op *op, struct slice group,
+                      const struct history_value *row)
+{
+    struct lin_op *read = next_op(s, op, group);
+    read->kind = LIN_READ;
+    read->has_result = true;
+    read->result = (struct lin_value){true, row->list[1].text};
+    read->version = (uint64_t)row->list[2].number;
+    if (op->version != 0)
+        check_moment(s, op, group, read->version);
+}
+
+/* Rows [from, to) are of one group. A range that ends within it ends a moment too: what is seen
+ * of the group before and after are two reads. */
 static void judge_group(struct scans *s, const struct history_op *op, size_t from, size_t to)
 {
-    const struct history_value *first = op->result.list[from].list;
-    struct slice group = group_of(first[0].text);
+    const struct history_value *rows = op->result.list, *first = NULL;
+    struct slice group = group_of(rows[from].list[0].text);
     bool is_whole = (int64_t)(to - from) == s->members;
-    for (size_t i = from + 1; i < to; i++)
-        is_whole &= slice_equal(op->result.list[i].list[1].text, first[1].text) &&
-                    op->result.list[i].list[2].number == first[2].number;
+    for (size_t i = from; i < to; i++) {
+        if (first == NULL || moment_of(&rows[i]) != moment_of(first))
+            first = &rows[i];
+        is_whole &= slice_equal(rows[i].list[1].text, first->list[1].text) &&
+                    rows[i].list[2].number == first->list[2].number;
+    }
     if (!is_whole) {
         complain(s, "torn: a group is not seen as it was written", group, op->line, 0);
         return;
     }
-    struct lin_op *read = next_op(s, op, group);
-    read->kind = LIN_READ;
-    read->has_result = true;
-    read->result = (struct lin_value){true, first[1].text};
-    read->version = (uint64_t)first[2].number;
-    if (op->version != 0)
-        check_moment(s, op, group, read->version);
+    for (size_t i = from; i < to; i++)
+        if (i == from || moment_of(&rows[i]) != moment_of(&rows[i - 1]))
+            take_read(s, op, group, &rows[i]);
 }
 
 static bool judge_scan(struct scans *s, const struct history_op *op)

@@ -339,6 +339,24 @@ static const struct script scripts[] = {
      "0 write [\"1\",2] 0-1 g 5;0 write [\"2\",2] 2-3 g 7;"
      "1 scan null=[[\"g/0\",\"1\",5],[\"g/1\",\"2\",7]] 2-4 k 8",
      HISTORY_INVALID, "torn"},
+    {"of two ranges", history_judge_scan,
+     "0 write [\"1\",2] 0-1 g 5;0 write [\"2\",2] 3-4 g 7;"
+     "1 scan null=[[\"g/0\",\"1\",5,1],[\"g/1\",\"2\",7,2]] 2-5",
+     HISTORY_VALID, "scans 1, wrong 0"},
+    {"of two ranges, stale", history_judge_scan,
+     "0 write [\"1\",2] 0-1 g 5;0 write [\"2\",2] 2-3 g 7;"
+     "1 scan null=[[\"g/0\",\"2\",7,1],[\"g/1\",\"1\",5,2]] 4-5",
+     HISTORY_INVALID, "is not linearizable"},
+    {"of two ranges, half at one moment", history_judge_scan,
+     "0 write [\"1\",3] 0-1 g 5;0 write [\"2\",3] 3-4 g 7;"
+     "1 scan null=[[\"g/0\",\"1\",5,1],[\"g/1\",\"2\",7,1],[\"g/2\",\"2\",7,2]] 2-5",
+     HISTORY_INVALID, "torn"},
+    {"of two ranges, a member is missing", history_judge_scan,
+     "0 write [\"1\",3] 0-1 g 5;1 scan null=[[\"g/0\",\"1\",5,1],[\"g/2\",\"1\",5,2]] 2-5",
+     HISTORY_INVALID, "torn"},
+    {"a moment that is none", history_judge_scan,
+     "0 write [\"1\",1] 0-1 g 5;1 scan null=[[\"g/0\",\"1\",5,\"1\"]] 2-5", HISTORY_UNKNOWN,
+     "do not have"},
     {"a member is missing", history_judge_scan,
      "0 write [\"1\",2] 0-1 g 5;1 scan null=[[\"g/0\",\"1\",5]] 2-3 k 6", HISTORY_INVALID, "torn"},
     {"a key twice", history_judge_scan,
