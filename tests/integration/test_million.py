@@ -32,6 +32,7 @@ CASES = [
     ("session", "two results", "results differ in the version of the change"),
     ("scan", None, "valid"), ("scan", "torn", "torn: a group"),
     ("watch", None, "valid"), ("watch", "gap", "gap, it misses"),
+    ("ttl", None, "valid"), ("ttl", "back", "came back: a value"), ("ttl", "early", "early: "),
 ]
 
 
@@ -96,7 +97,24 @@ def watches(count, plant):
             events = []
 
 
-MADE_HERE = {"session": sessions, "scan": scans, "watch": watches}
+def ttls(count, plant):
+    """Every eight seconds a key is written for five, read twice while it is there, and once when it
+    is gone; keys in turn."""
+    for n in range(count):
+        number, step = divmod(n, 4)
+        at_ns = (number * 8000 + (0, 1000, 2000, 7500)[step]) * 10**6
+        gone = {"back": (1,), "early": (1, 2)}.get(plant, ()) if number == count // 8 else ()
+        is_there = step < 3 and step not in gone
+        op = {"process": n % 8, "f": "read" if step else "write", "key": f"t{number % 5000}",
+              **({} if step else {"ttl_ms": 5000})}
+        done = {"left_ms": 5000 - 1000 * step} if step and is_there else {}
+        yield (json.dumps({**op, "type": "invoke", "value": None if step else number,
+                           "time": at_ns}) + "\n"
+               + json.dumps({**op, "type": "ok", "value": number if is_there else None,
+                             "time": at_ns + 1000, **done}) + "\n")
+
+
+MADE_HERE = {"session": sessions, "scan": scans, "watch": watches, "ttl": ttls}
 
 
 def make(model, count, plant):

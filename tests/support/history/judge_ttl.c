@@ -347,6 +347,7 @@ static size_t add_ends(const struct judge *j, bool may_be_early, struct lin_op *
             .kind = LIN_CAS,
             .outcome = LIN_INFO,
             .key = w->key,
+            .leaves_no_trace = true,
             .expect = {.is_present = true, .bytes = life->value},
             .invoke = may_be_early ? w->invoke_ns : MAX(w->invoke_ns, first_ns(j, life->low_ms)),
         };

@@ -63,7 +63,10 @@ struct lin_op {
     uint64_t expect_version; /* CAS: if the value is there at this version, whatever it is,
                                 in place of `expect`; 0: no such condition */
     int64_t delta;
-    bool has_result; /* `result` (or `number`) is known; implied for a READ */
+    bool
+        leaves_no_trace; /* INFO and CAS of a value that is written once: so whether it has happened
+                            makes no difference to what may follow a state of the register */
+    bool has_result;     /* `result` (or `number`) is known; implied for a READ */
     struct lin_value result;
     int64_t number;
     uint64_t version; /* of the key after it, or of what was seen; 0: not known */

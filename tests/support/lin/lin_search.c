@@ -180,6 +180,8 @@ static struct print print_of(uint64_t x)
 
 static void toggle(struct search *s, uint32_t item)
 {
+    if (s->items[item].op->leaves_no_trace)
+        return;
     struct print p = print_of(item);
     s->set.a ^= hash_mix(p.a, p.b);
     s->set.b ^= hash_mix(p.b, p.a);

@@ -223,6 +223,37 @@ static void test_ends(void **state)
     }
 }
 
+/* Values that were overwritten before their end may have ended or not, in any combination: to find
+ * that nothing fits does not take a look at each. */
+static void test_many_ends(void **state)
+{
+    enum { VALUES = 60 };
+    struct history h;
+    struct history_report report;
+    struct buf text;
+    struct err err = {0};
+    (void)state;
+    buf_init(&text, 1 << 20);
+    for (unsigned i = 0; i < VALUES; i++) {
+        char value[8];
+        unsigned at = 20 * i;
+        snprintf(value, sizeof value, "%u", i);
+        write_row(&text, 0, &(struct row)WRITE(value, at, at + 10, 5));
+    }
+    write_row(&text, 0, &(struct row)READ("7", 5000, 5001, 1));
+    history_init(&h);
+    history_report_init(&report);
+    assert_int_equal(history_parse(&h, buf_slice(&text), &err), 0);
+    history_judge_ttl(&h, &report);
+    buf_append_u8(&report.text, 0);
+    if (strstr((const char *)report.text.data, "is not linearizable") == NULL)
+        fail_msg("%s", (const char *)report.text.data);
+    assert_int_equal(report.verdict, HISTORY_INVALID);
+    history_report_fini(&report);
+    history_fini(&h);
+    buf_fini(&text);
+}
+
 /* Spans that are none are refused as the line is read. */
 static void test_spans(void **state)
 {
@@ -248,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_many_ends),
         cmocka_unit_test(test_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
