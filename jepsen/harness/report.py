@@ -224,6 +224,17 @@ def latency_plot(pairs, timeline, kinds, seconds):
     return plot.svg()
 
 
+def in_lanes(faults):
+    """Those that overlap side by side, so that one can tell where each begins and ends:
+    ([(fault, lane)], how many lanes)."""
+    ends, placed = [], []
+    for fault in sorted(faults, key=lambda f: f["begin"]):
+        lane = next((i for i, end in enumerate(ends) if end <= fault["begin"]), len(ends))
+        ends[lane:lane + 1] = [fault["end"]]
+        placed.append((fault, lane))
+    return placed, max(1, len(ends))
+
+
 def timeline_plot(timeline, kinds, exits, seconds):
     rows = list(kinds)
     plot = Plot(30 + 26 * len(rows) + 45, seconds)
@@ -232,10 +243,11 @@ def timeline_plot(timeline, kinds, exits, seconds):
         plot.text(plot.LEFT - 6, y + 13, kind, "end")
         plot.add(f'<line x1="{plot.LEFT}" x2="{plot.WIDTH - plot.RIGHT}" y1="{y + 20}" '
                  f'y2="{y + 20}" stroke="#eee"/>')
-        for fault in timeline:
-            if fault["kind"] == kind:
-                plot.rect(fault["begin"], fault["end"], y, 18, kinds[kind],
-                          f"{fault['begin']:.1f} to {fault['end']:.1f} s: {fault.get('text')}")
+        faults, lanes = in_lanes([f for f in timeline if f["kind"] == kind])
+        for fault, lane in faults:
+            plot.rect(fault["begin"], fault["end"], y + 18 * lane / lanes,
+                      18 / lanes - (1 if lanes > 1 else 0), kinds[kind],
+                      f"{fault['begin']:.1f} to {fault['end']:.1f} s: {fault.get('text')}")
     bottom = 12 + 26 * len(rows) + 4
     for e in exits:
         x = plot.x(max(0, e["at"]))

@@ -315,6 +315,19 @@ def test_recovery():
     check(figures["operations"] == figures["ok"] == 70 and figures["ok_share"] == 1, figures)
 
 
+def test_overlapping_faults():
+    """Faults of one kind that are on together stand side by side, in as few lanes as that takes."""
+    faults = [{"kind": "clock", "begin": b, "end": e} for b, e in ((1, 9), (2, 4), (3, 5), (4, 6))]
+    placed, lanes = report.in_lanes(faults)
+    check([lane for _, lane in placed] == [0, 1, 2, 1] and lanes == 3, placed, lanes)
+    check(report.in_lanes([]) == ([], 1), "no faults")
+    drawn = ElementTree.fromstring(report.timeline_plot(faults, {"clock": "#123456"}, [], 10))
+    bars = [r for r in drawn.iter(f"{SVG}rect") if r.get("fill") == "#123456"]
+    spans = [(float(r.get("y")), float(r.get("y")) + float(r.get("height"))) for r in bars]
+    check(len({s for s in spans}) == 3 and len(bars) == 4, spans)
+    check(spans[0][1] < spans[1][0] and spans[1][1] < spans[2][0], spans)
+
+
 def test_one_clock():
     """Ends of nodes and faults count their seconds from the same moment, however long the
     birth of the cluster took."""
@@ -396,5 +409,5 @@ def test_accounts_in_several_ranges():
 if __name__ == "__main__":
     main(test_edn, test_edn_of_a_history, test_names_of_anomalies, test_picture_of_a_stale_read,
          test_picture_of_lost_elements, test_words_of_operations, test_picture_of_a_cycle,
-         test_recovery, test_one_clock, test_reads_over_several_ranges,
+         test_recovery, test_overlapping_faults, test_one_clock, test_reads_over_several_ranges,
          test_accounts_in_several_ranges)
