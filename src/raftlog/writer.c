@@ -6,7 +6,6 @@
  * a lone write, the loop. */
 #include <stdlib.h>
 
-#include "base/plant.h"
 #include "raftlog/internal.h"
 
 static bool batch_is_empty(const struct batch *b)
