@@ -88,6 +88,10 @@ class Run:
         with self.lock:
             self.wrong.append(text)
 
+    def note_failure(self, who, error):
+        """Of a client thread."""
+        self.fault(f"{who}: {type(error).__name__}: {error}")
+
     def is_enough(self):
         args = self.args
         with self.lock:
@@ -408,7 +412,9 @@ def work(run, eye):
     for thread in (*workers, eye):
         thread.join(60)
     for thread in (*workers, *hands, *killers, eye):
-        check(not thread.is_alive() and not thread.failure, thread.name, thread.failure)
+        check(not thread.is_alive(), thread.name, "hangs")
+    for thread in (*hands, *killers, eye):
+        check(not thread.failure, thread.name, thread.failure)
 
 
 def perform(args):

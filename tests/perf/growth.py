@@ -64,16 +64,22 @@ class Registers:
         self.workload = workloads.Register(self.options)
         self.is_over = threading.Event()
         self.zero_ns = time.monotonic_ns()
+        self.failures = []
         self.workers = [clients.Worker(self, i, "library") for i in range(4)]
         for worker in self.workers:
             worker.start()
+
+    def note_failure(self, who, error):
+        """Of a client thread."""
+        self.failures.append(f"{who}: {type(error).__name__}: {error}")
 
     def stop(self):
         """How many operations there were; each must have succeeded, and all be linearizable."""
         self.is_over.set()
         for worker in self.workers:
             worker.join(60)
-            check(not worker.is_alive() and worker.failure is None, worker.failure or "it hangs")
+            check(not worker.is_alive(), worker.name, "hangs")
+        check(not self.failures, self.failures)
         events = self.history.write(self.folder)
         failed = [e for e in events if e["type"] in ("fail", "info") and not e.get("mismatch")]
         check(not failed, len(failed), "operations on registers failed, the first:", failed[:3])
