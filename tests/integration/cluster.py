@@ -5,6 +5,7 @@ Environment: HOLDFAST_BIN, the folder with holdfast, holdfastd and torture.
 Every wait is bounded, and whatever a test leaves running is killed at its end.
 """
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import time
 
 BIN = os.environ.get("HOLDFAST_BIN", "build/release/bin")
 SKIPPED = 77  # exit status: what the test needs is not on this machine
+CLAIMS = []  # locks of the ports that are ours, held until this process ends
 
 # Small thresholds: rotation, flush and compaction within seconds.
 SMALL = """
@@ -40,13 +42,32 @@ def check(condition, *message):
         raise AssertionError(" ".join(str(part) for part in message))
 
 
+def claims_ports(first):
+    """A test beside this one may look for ports, too, before ours are used: from the first look
+    to the end of this process they are ours."""
+    folder = os.path.join(tempfile.gettempdir(), f"holdfast-test-ports-{os.getuid()}")
+    os.makedirs(folder, exist_ok=True)
+    # pylint: disable-next=consider-using-with
+    claim = open(os.path.join(folder, str(first)), "w", encoding="utf-8")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        claim.close()
+        return False
+    CLAIMS.append(claim)
+    return True
+
+
 def free_ports(count):
-    """The first of `count` consecutive ports that are all free now. Below 32768: from there
-    on the system gives ports to those who connect, and a client that dials a node which is
-    down may get that very port and so keep the node from coming back."""
+    """The first of `count` (at most 16) consecutive ports that are all free now. Below 32768:
+    from there on the system gives ports to those who connect, and a client that dials a node
+    which is down may get that very port and so keep the node from coming back."""
     ports = range(20000, 32000, 16)
     begin = os.getpid() % len(ports)
+    check(count <= ports.step, count, "ports are too many")
     for first in [*ports[begin:], *ports[:begin]]:
+        if not claims_ports(first):
+            continue
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(first, first + count):
