@@ -21,6 +21,7 @@ struct fair_rounds {
     struct list fresh; /* fair_flow.in_turns: of those who just came; they go first */
     struct list turns; /* fair_flow.in_turns: of the others, the first one's turn is next */
     uint32_t busy;     /* flows that have items */
+    uint32_t savers;   /* that have begun to save, ever */
     struct list spare; /* fair_flow.in_turns: unused ones */
     uint32_t spare_count;
 };
@@ -126,10 +127,11 @@ static void flow_waits(struct fair_rounds *rounds, struct fair_flow *flow)
 
 /* One whose first item is a large one has to save for it from now on. Where many do who came
  * together and want as much, they would all have enough in the same round: each begins with
- * another part of it (multiples of the golden ratio lie evenly), so each round some of them go. */
+ * another part of it (multiples of the golden ratio lie evenly), so each round some of them go.
+ * Who comes again begins with another part each time: nobody is let off more of it than others. */
 static void flow_saves(struct fair_rounds *rounds, struct fair_flow *flow, size_t used)
 {
-    uint32_t part = (uint32_t)flow->id * UINT32_C(0x9e3779b9);
+    uint32_t part = rounds->savers++ * UINT32_C(0x9e3779b9);
     size_t saved = (size_t)((uint64_t)MIN(used, (size_t)UINT32_MAX) * part >> 32);
     flow->share = MAX(flow->share, saved);
     flow_waits(rounds, flow);

@@ -235,6 +235,34 @@ static void test_little_starves_nobody(void **state)
     empty(&q);
 }
 
+/* Who wants much, one thing after another, gets as much as others who do: none of them has to save
+ * more for it than they, time and again, because of the number that he has. */
+static void test_much_is_shared(void **state)
+{
+    enum { FLOWS = 40, EACH = 100 };
+    struct fair q;
+    uint32_t got[HEAVY] = {0};
+    uint32_t least = UINT32_MAX, most = 0;
+    (void)state;
+    begin(&q, UINT32_MAX, SIZE_MAX);
+    for (uint32_t i = 0; i < FLOWS; i++)
+        push(&q, i, 0, 0);
+    for (uint32_t heavy = 0; heavy < FLOWS * EACH;) {
+        size_t bytes = 0;
+        struct item *it = serve(&q, &bytes);
+        heavy += is_large(it);
+        got[it->flow]++;
+        assert_int_equal(fair_push(&q, &it->link, it->flow, 0), 0);
+    }
+    for (uint32_t i = 0; i < FLOWS; i++) {
+        least = MIN(least, got[i]);
+        most = MAX(most, got[i]);
+    }
+    assert_in_range(least, EACH * 3 / 4, EACH);
+    assert_in_range(most, EACH, EACH * 5 / 4);
+    empty(&q);
+}
+
 /* One that floods gets half of the queue; then there is room for others, and less for it. */
 static void test_nobody_takes_all_the_room(void **state)
 {
@@ -369,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_little_before_much),
         cmocka_unit_test(test_they_do_not_go_all_at_once),
         cmocka_unit_test(test_little_starves_nobody),
+        cmocka_unit_test(test_much_is_shared),
         cmocka_unit_test(test_nobody_takes_all_the_room),
         cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_trim),
