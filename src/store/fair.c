@@ -22,6 +22,7 @@ struct fair_rounds {
     struct list turns; /* fair_flow.in_turns: of the others, the first one's turn is next */
     uint32_t busy;     /* flows that have items */
     uint32_t savers;   /* that have begun to save, ever */
+    size_t ahead;      /* bytes of `fresh` that have gone since it was the turn of one of `turns` */
     struct list spare; /* fair_flow.in_turns: unused ones */
     uint32_t spare_count;
 };
@@ -188,10 +189,22 @@ int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
 
 int fair_put_back(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
 {
+    size_t gone = used_by(item); /* as it was taken, and it has not gone after all */
     int rv = put(q, item, id, cost, true);
+    if (rv == 0)
+        q->rounds->ahead -= MIN(q->rounds->ahead, gone);
     if (rv == 0 && item->flow->share < used_by(item) && item->flow->count == 1)
         flow_saves(q->rounds, item->flow, used_by(item));
     return rv;
+}
+
+/* Whose turn is it? Between two turns of others all newcomers together have no more than one of
+ * them: there may be more of them all the time. */
+static struct fair_flow *flow_next(const struct fair_rounds *rounds)
+{
+    bool are_due = rounds->ahead >= FAIR_QUANTUM && !list_is_empty(&rounds->turns);
+    bool is_fresh = !list_is_empty(&rounds->fresh) && !are_due;
+    return list_first(is_fresh ? &rounds->fresh : &rounds->turns, struct fair_flow, in_turns);
 }
 
 struct fair_item *fair_peek(struct fair *q)
@@ -200,19 +213,17 @@ struct fair_item *fair_peek(struct fair *q)
         return NULL;
     for (;;) {
         struct fair_rounds *rounds = q->rounds;
-        bool is_fresh = !list_is_empty(&rounds->fresh);
-        struct fair_flow *flow =
-            list_first(is_fresh ? &rounds->fresh : &rounds->turns, struct fair_flow, in_turns);
+        struct fair_flow *flow = flow_next(rounds);
         if (flow->count == 0) { /* it was first, and has not come back until its turn */
             flow_end(rounds, flow);
             continue;
         }
         struct fair_item *item = list_first(&flow->items, struct fair_item, in_flow);
         if (flow->share >= used_by(item) || busy_count(q) == 1) {
-            flow->was_first |= is_fresh;
+            flow->was_first |= flow->is_fresh;
             return item;
         }
-        if (is_fresh) {
+        if (flow->is_fresh) {
             flow_saves(rounds, flow, used_by(item));
             continue;
         }
@@ -222,6 +233,7 @@ struct fair_item *fair_peek(struct fair *q)
         if (flow->share >= used_by(item))
             return item;
         flow_waits(rounds, flow);
+        rounds->ahead = 0; /* that was its turn, and it saves */
     }
 }
 
@@ -255,6 +267,7 @@ void fair_remove(struct fair *q, struct fair_item *item)
     ASSERT(q->count > 0 && flow->count > 0);
     ASSERT(q->bytes >= item->cost && flow->bytes >= item->cost);
     flow->share -= MIN(flow->share, used_by(item));
+    q->rounds->ahead = flow->is_fresh ? q->rounds->ahead + used_by(item) : 0;
     list_remove(&item->in_flow);
     list_remove(&item->in_all);
     item->flow = NULL;

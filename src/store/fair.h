@@ -10,8 +10,9 @@
  * Who just came goes before those who had their share already, as far as his own first share
  * goes (FQ-CoDel, RFC 8290): a little request does not wait for a round of many that want much.
  * That he had, is known until his turn among the others comes: who comes back sooner is one
- * of them, so they are not kept waiting by many who come with little again and again. Those
- * that have to save for what they want do not all have it in the same round.
+ * of them, so they are not kept waiting by many who come with little again and again; and when
+ * such newcomers have had FAIR_QUANTUM bytes, it is the turn of one of the others, however many
+ * more come. Those that have to save for what they want do not all have it in the same round.
  *
  * A flow takes no more room than it leaves: so one that floods an empty queue gets half of
  * it, the next a quarter …, and whoever comes with little finds room (Choudhury and Hahne,

@@ -263,6 +263,33 @@ static void test_much_is_shared(void **state)
     empty(&q);
 }
 
+/* There is always somebody who has just come, for the first time each of them. That is no reason
+ * to let others wait for ever: who wants little goes now and then, who wants much may save for it,
+ * and is no more before the newcomers than he would be before so many others. */
+static void test_newcomers_starve_nobody(void **state)
+{
+    enum { ROUNDS = 3000, OLD = 500, PER_TURN = FAIR_QUANTUM / (SMALL + FAIR_OVERHEAD) + 1 };
+    (void)state;
+    for (int is_much = 0; is_much < 2; is_much++) {
+        struct fair q;
+        uint32_t old = 0;
+        begin(&q, UINT32_MAX, SIZE_MAX);
+        for (uint32_t i = 0; i < OLD; i++)
+            push(&q, 1, i, is_much ? LARGE : SMALL);
+        for (uint32_t i = 0; i < ROUNDS; i++) {
+            push(&q, LIGHT + i, 0, SMALL);
+            old += pop(&q)->flow == 1;
+        }
+        uint32_t turns = ROUNDS / PER_TURN;
+        if (is_much)
+            assert_in_range(old, turns / (LARGE / FAIR_QUANTUM) - 1,
+                            turns / (LARGE / FAIR_QUANTUM));
+        else
+            assert_in_range(old, turns / 2, OLD);
+        empty(&q);
+    }
+}
+
 /* One that floods gets half of the queue; then there is room for others, and less for it. */
 static void test_nobody_takes_all_the_room(void **state)
 {
@@ -398,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_they_do_not_go_all_at_once),
         cmocka_unit_test(test_little_starves_nobody),
         cmocka_unit_test(test_much_is_shared),
+        cmocka_unit_test(test_newcomers_starve_nobody),
         cmocka_unit_test(test_nobody_takes_all_the_room),
         cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_trim),
