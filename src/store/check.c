@@ -86,16 +86,22 @@ static struct check *running(struct replica *r)
 
 static void on_step(void *data, int status, uint64_t bytes, bool is_done, const struct err *err);
 
-/* All checks of a store together keep to its rate, and each rests as long as its last step took:
- * where processors or the disk are busy with something else it takes itself back, and the rate is
- * for those that are not. */
-static void step_later(struct check *c, uint64_t bytes)
+/* All checks of a store together keep to its rate, those too that are over with what they read. */
+static void note_read(struct check *c, uint64_t bytes)
+{
+    struct store *store = c->replica->store;
+    c->bytes += bytes;
+    store->check_free_us =
+        MAX(store->check_free_us, c->step_us) + bytes * 1000 * 1000 / store->opt.check_bytes_per_s;
+}
+
+/* Each rests as long as its last step took: where processors or the disk are busy with something
+ * else it takes itself back, and the rate is for those that are not. */
+static void step_later(struct check *c)
 {
     struct store *store = c->replica->store;
     uint64_t now_us = env_now_us(store->env);
     uint64_t rest_us = now_us - c->step_us;
-    store->check_free_us =
-        MAX(store->check_free_us, c->step_us) + bytes * 1000 * 1000 / store->opt.check_bytes_per_s;
     env_timer_start_at(&c->pace, MAX(store->check_free_us, now_us + rest_us));
 }
 
@@ -137,7 +143,7 @@ static void on_step(void *data, int status, uint64_t bytes, bool is_done, const 
             replica_damage(r, "read for a check", &note);
         return;
     }
-    c->bytes += bytes;
+    note_read(c, bytes);
     if (is_done) {
         check_done(c);
         return;
@@ -146,7 +152,7 @@ static void on_step(void *data, int status, uint64_t bytes, bool is_done, const 
         check_fail(c, "it took too long, and would hold what is read in memory and on disk");
         return;
     }
-    step_later(c, bytes);
+    step_later(c);
 }
 
 static void forget_oldest(struct replica *r)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/rng.h"
 #include "range/digest.h"
 #include "store_rig.h"
 #include "support/check.h"
@@ -220,6 +221,47 @@ static void test_rate_of_two(void **state)
     rig_close(&rig);
 }
 
+/* The index of the last check that is done. */
+static uint64_t last_sum(const struct store *store)
+{
+    const struct range_digest_sums *sums;
+    uint64_t index = 0;
+    for (size_t i = 0; (sums = store_check_sums(store, STORE_FIRST_RANGE_ID, i)) != NULL; i++)
+        index = sums->index;
+    return index;
+}
+
+/* A check that is over at once has read something, too: many small ranges, one after another, are
+ * checked no faster than the rate. */
+static void test_rate_of_many_small(void **state)
+{
+    enum { CHECKS = 20, VALUE = 30000, RATE = 1 << 20 };
+    static char value[VALUE + 1];
+    struct rig rig;
+    struct rng rng;
+    (void)state;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < VALUE; i++)
+        value[i] = (char)rng_between(&rng, 1, UINT8_MAX);
+    rig_open(&rig, 1);
+    rig.options.check_bytes_per_s = RATE;
+    rig_start_cluster(&rig);
+    rig_put(&rig, 0, "k", value, 2000);
+    rig_run(&rig, 500 * RIG_MS);
+    uint64_t began_us = sim_now_us(rig.sim);
+    for (int i = 0; i < CHECKS; i++) {
+        struct rig_answer *a = start_check(&rig, 0);
+        for (int k = 0; k < 1000 && a->count == 0; k++)
+            rig_run(&rig, RIG_MS);
+        assert_int_equal(a->status, 0);
+        for (int k = 0; k < 1000 && last_sum(rig.stores[0]) < a->check.index; k++)
+            rig_run(&rig, RIG_MS);
+    }
+    uint64_t least_us = (uint64_t)(CHECKS - 1) * VALUE * 1000 * 1000 / RATE;
+    assert_in_range(sim_now_us(rig.sim) - began_us, least_us, 4 * least_us);
+    rig_close(&rig);
+}
+
 /* A store that was down catches up and takes part; one that restarts after it took part
  * knows of nothing. */
 static void test_behind_and_restarted(void **state)
@@ -381,15 +423,11 @@ static void test_a_difference_shows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_alike),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_rate_and_busy),
-        cmocka_unit_test(test_behind_and_restarted),
-        cmocka_unit_test(test_rate_of_two),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_ends_with_the_replica),
-        cmocka_unit_test(test_meets_rot),
-        cmocka_unit_test(test_a_difference_shows),
+        cmocka_unit_test(test_all_alike),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_rate_and_busy), cmocka_unit_test(test_behind_and_restarted),
+        cmocka_unit_test(test_rate_of_two),   cmocka_unit_test(test_rate_of_many_small),
+        cmocka_unit_test(test_kept),          cmocka_unit_test(test_ends_with_the_replica),
+        cmocka_unit_test(test_meets_rot),     cmocka_unit_test(test_a_difference_shows),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
 }
