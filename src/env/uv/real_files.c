@@ -6,10 +6,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "env/uv/real_internal.h"
@@ -158,10 +160,30 @@ static int op_file_write(struct env_file *base, uint64_t offset, const void *dat
                          (unsigned long long)offset, file->path);
 }
 
+/* File systems that sync a direct write for RWF_DSYNC before it returns. Others take the flag and
+ * do not look at it: those on Linux's netfs (9p, cifs, afs); or leave it to who serves them, as
+ * FUSE does. There a write is durable after an fdatasync(), and not before. */
+static bool is_direct_durable(int fd)
+{
+    struct statfs st;
+    int status;
+    do {
+        status = fstatfs(fd, &st);
+    } while (status != 0 && errno == EINTR);
+    if (status != 0)
+        return false;
+    uint32_t type = (uint32_t)st.f_type;
+    return type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC ||
+           type == F2FS_SUPER_MAGIC;
+}
+
 /* By way of /proc, because the name may be another's by now. */
 static int direct_open(struct real_file *file)
 {
     char path[64];
+    file->direct_fd = DIRECT_REFUSED;
+    if (!is_direct_durable(file->fd))
+        return file->direct_fd;
     snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
     do {
         file->direct_fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);

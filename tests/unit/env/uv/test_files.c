@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -359,6 +361,32 @@ static void test_write_through(void **state)
     free(got);
 }
 
+/* Where nothing says that a direct write is durable when it returns, it is not tried: tmpfs takes
+ * such writes (since Linux 6.6), as network file systems do, which do not sync them. */
+static void test_write_through_where_it_is_durable(void **state)
+{
+    struct fixture *f = *state;
+    struct statfs st;
+    char path[64];
+    if (statfs("/dev/shm", &st) != 0 || st.f_type != TMPFS_MAGIC)
+        skip();
+    snprintf(path, sizeof path, "/dev/shm/holdfast-through-%d", (int)getpid());
+    struct env_file *file = open_file(f, path, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+    uint8_t *block = aligned_alloc(ENV_BLOCK, ENV_BLOCK), got = 0;
+    size_t len = 0;
+    memset(block, 7, ENV_BLOCK);
+    assert_int_equal(env_file_write(file, 0, block, ENV_BLOCK, NULL), 0);
+    memset(block, 8, ENV_BLOCK);
+    struct slice part = slice_of(block, ENV_BLOCK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(env_file_write_through(file, 0, &part, 1, NULL), ERR_UNSUPPORTED);
+    assert_int_equal(env_file_read(file, 9, &got, 1, &len, NULL), 0);
+    assert_int_equal(got, 7);
+    env_file_close(file);
+    unlink(path);
+    free(block);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -367,6 +395,7 @@ int main(void)
         TEST(test_extending_reserves),
         TEST(test_write_back_changes_no_byte),
         TEST(test_write_through),
+        TEST(test_write_through_where_it_is_durable),
         TEST(test_open_flags_and_errors_name_the_file),
         TEST(test_a_write_to_a_file_open_for_reading_fails_and_names_it),
         TEST(test_a_full_device_is_no_space),
