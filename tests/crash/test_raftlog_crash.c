@@ -126,7 +126,7 @@ static uint64_t number_from_env(const char *name, uint64_t otherwise)
 
 /* What the runs were made of: a scenario that never happens is not enumerated. */
 struct tally {
-    uint64_t images, dropped, rewritten;
+    uint64_t images, dropped, rewritten, batch_max;
     uint64_t by_kind[5];                      /* enum op_kind */
     uint64_t overwrites, resets, hard_states; /* among the writes */
 };
@@ -149,7 +149,18 @@ static void tally_ops(struct tally *tally, const struct log_world *world)
     }
 }
 
-static void run(uint64_t seed, struct tally *tally)
+/* Segments of several blocks, entries and batches that reach from one into the next. */
+static void options_in_blocks(struct log_world_options *options, struct rng *rng)
+{
+    options->log.segment_bytes = 5 * ENV_BLOCK;
+    options->log.limit_bytes = 64 * ENV_BLOCK;
+    options->log.no_zeroing = false;
+    options->log.batch_bytes_max = (size_t)rng_between(rng, 1000, 4 * ENV_BLOCK);
+    options->log.cache_bytes = 16 * ENV_BLOCK; /* whose chunks bound the batches, too */
+    options->len_max = (uint32_t)rng_between(rng, 200, 1000);
+}
+
+static void run(uint64_t seed, bool in_blocks, struct tally *tally)
 {
     struct log_world_options options;
     log_world_options_init(&options, seed);
@@ -161,11 +172,13 @@ static void run(uint64_t seed, struct tally *tally)
     options.log.batch_bytes_max = (size_t)rng_between(&rng, 1, 3000);
     options.log.cache_bytes = (size_t)rng_between(&rng, 4096, 20000);
     options.len_max = (uint32_t)rng_between(&rng, 20, 600);
+    if (in_blocks)
+        options_in_blocks(&options, &rng);
     struct log_world *world = log_world_new(&options);
     struct verify verify = {.world = world, .seed = seed};
     struct crash_points points = {.images = 4, .verify = verify_image, .data = &verify};
     struct raftlog_stats stats;
-    uint64_t images = 0, dropped = 0, rewritten = 0;
+    uint64_t images = 0, dropped = 0, rewritten = 0, batch_max = 0;
     for (int round = 0; round < 3; round++) {
         crash_points_start(&points, sim_node_disk(world->node), seed + (uint64_t)round);
         uint64_t n = rng_between(&rng, 20, 120);
@@ -178,15 +191,17 @@ static void run(uint64_t seed, struct tally *tally)
         images += points.n_images;
         dropped += stats.segments_dropped;
         rewritten += stats.rewritten_bytes;
+        batch_max = MAX(batch_max, stats.batch_bytes_max);
         log_world_reopen(world, rng_chance(&rng, 1, 2) ? SIM_CRASH_KILL : SIM_CRASH_POWER);
     }
     if (getenv("HOLDFAST_VERBOSE") != NULL)
-        printf("seed %llu: %llu images, dropped %llu, rewritten %llu bytes\n",
+        printf("seed %llu: %llu images, dropped %llu, rewritten %llu bytes, batches of %llu\n",
                (unsigned long long)seed, (unsigned long long)images, (unsigned long long)dropped,
-               (unsigned long long)rewritten);
+               (unsigned long long)rewritten, (unsigned long long)batch_max);
     tally->images += images;
     tally->dropped += dropped;
     tally->rewritten += rewritten;
+    tally->batch_max = MAX(tally->batch_max, batch_max);
     tally_ops(tally, world);
     log_world_free(world);
 }
@@ -198,7 +213,7 @@ static void test_crash_points(void **state)
     uint64_t count = number_from_env("HOLDFAST_SEEDS", 4);
     struct tally tally = {0};
     for (uint64_t i = 0; i < count; i++)
-        run(first + i, &tally);
+        run(first + i, false, &tally);
     if (count < 4)
         return;
     assert_true(tally.images > 1000 && tally.dropped > 10 && tally.rewritten > 1000);
@@ -207,10 +222,24 @@ static void test_crash_points(void **state)
         assert_true(tally.by_kind[i] > 0);
 }
 
+/* What is written through begins and ends in the middle of blocks, which are written again. */
+static void test_crash_points_in_blocks(void **state)
+{
+    (void)state;
+    uint64_t first = number_from_env("HOLDFAST_SEED", 1);
+    uint64_t count = number_from_env("HOLDFAST_SEEDS", 4);
+    struct tally tally = {0};
+    for (uint64_t i = 0; i < count; i++)
+        run(first + i, true, &tally);
+    if (count >= 4)
+        assert_true(tally.images > 1000 && tally.dropped > 0 && tally.batch_max > 2 * ENV_BLOCK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crash_points),
+        cmocka_unit_test(test_crash_points_in_blocks),
     };
     return cmocka_run_group_tests_name("raftlog_crash", tests, NULL, NULL);
 }
