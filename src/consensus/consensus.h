@@ -42,6 +42,7 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "consensus/config.h"
 #include "consensus/message.h"
 
@@ -143,11 +144,19 @@ struct cons_ops {
     void (*need_snapshot)(void *ctx, uint64_t target);
 };
 
-/* What all groups of a store have on its way to followers, in bytes. */
+/* What all groups of a store have on its way to followers, in bytes, for each store that those are
+ * on: one that takes everything and acknowledges nothing keeps none from the others. */
 struct cons_budget {
-    uint64_t max;
-    uint64_t used;
+    uint64_t max;    /* to one store */
+    struct map used; /* private: store id → uint64_t, owned */
 };
+
+void cons_budget_init(struct cons_budget *budget, uint64_t max);
+/* After the last group that uses it. Accepts zeroes. */
+void cons_budget_fini(struct cons_budget *budget);
+
+/* What is on its way to that store now, in place until the end; NULL: memory is out. */
+uint64_t *cons_budget_used(struct cons_budget *budget, uint64_t store_id);
 
 struct cons_options {
     uint64_t replica_id; /* of this member, [1, CONS_ID_MAX] */

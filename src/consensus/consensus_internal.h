@@ -99,6 +99,7 @@ struct cons_peer {
     uint64_t lease_until_ms; /* real: it elects nobody else before; 0: no promise */
     uint64_t sent_high;      /* highest index sent */
     uint64_t sent_bytes;     /* unacknowledged */
+    uint64_t *used;          /* that of all groups to its store; NULL: no bound */
     uint64_t rewound_ms;     /* virtual time when sending last went back … */
     uint64_t rewound_index;  /* … to behind this; 0: never */
     struct cons_owed owed;
@@ -363,9 +364,9 @@ int peers_rebuild(struct consensus *c);
 void peers_clear(struct consensus *c);
 uint64_t peer_match(const struct consensus *c, uint64_t id);
 void peer_acked(struct consensus *c, struct cons_peer *p);
-void peer_sent(const struct consensus *c, struct cons_peer *p, uint64_t last, uint64_t bytes);
+void peer_sent(struct cons_peer *p, uint64_t last, uint64_t bytes);
 
-/* As much is on its way to it, or from this store to all, as may be. */
+/* As much is on its way to it, or from this store to its store, as may be. */
 bool peer_is_laden(const struct consensus *c, const struct cons_peer *p);
 
 /* Entries behind `prev_index` go out: if it lies below what was sent before, the library

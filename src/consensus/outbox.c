@@ -54,7 +54,7 @@ static void append_send(struct consensus *c, struct cons_peer *p, struct cons_ms
     for (uint32_t i = 0; i < n; i++)
         bytes += entries[i].data.len;
     if (n > 0)
-        peer_sent(c, p, msg->append.prev_index + n, bytes);
+        peer_sent(p, msg->append.prev_index + n, bytes);
     p->append_ms = c->now_ms;
     c->opts.ops->send(c->opts.ctx, msg);
 }

@@ -33,23 +33,51 @@ void peer_heard(struct consensus *c, uint64_t id)
     p->heard_ms = c->now_ms;
 }
 
-/* The only place that changes sent_bytes: the store's budget goes with it. */
-static void peer_set_sent(const struct consensus *c, struct cons_peer *p, uint64_t bytes)
+void cons_budget_init(struct cons_budget *budget, uint64_t max)
 {
-    struct cons_budget *b = c->opts.inflight;
-    if (b != NULL) {
-        ASSERT(b->used >= p->sent_bytes);
-        b->used += bytes - p->sent_bytes;
+    budget->max = max;
+    map_init(&budget->used);
+}
+
+void cons_budget_fini(struct cons_budget *budget)
+{
+    uint32_t cursor = 0;
+    uint64_t *used;
+    while ((used = map_next(&budget->used, &cursor, NULL)) != NULL) {
+        ASSERT(*used == 0);
+        free(used);
+    }
+    map_fini(&budget->used);
+}
+
+uint64_t *cons_budget_used(struct cons_budget *budget, uint64_t store_id)
+{
+    uint64_t *used = map_get(&budget->used, store_id);
+    if (used != NULL)
+        return used;
+    used = calloc(1, sizeof *used);
+    if (used != NULL && map_put(&budget->used, store_id, used) == 0)
+        return used;
+    free(used);
+    return NULL;
+}
+
+/* The only place that changes sent_bytes: the budget goes with it. */
+static void peer_set_sent(struct cons_peer *p, uint64_t bytes)
+{
+    if (p->used != NULL) {
+        ASSERT(*p->used >= p->sent_bytes);
+        *p->used += bytes - p->sent_bytes;
     }
     p->sent_bytes = bytes;
 }
 
 bool peer_is_laden(const struct consensus *c, const struct cons_peer *p)
 {
-    const struct cons_budget *b = c->opts.inflight;
     if (!guard_on(c, GUARD_INFLIGHT))
         return false;
-    return p->sent_bytes >= c->opts.inflight_bytes_max || (b != NULL && b->used >= b->max);
+    return p->sent_bytes >= c->opts.inflight_bytes_max ||
+           (p->used != NULL && *p->used >= c->opts.inflight->max);
 }
 
 int peers_rebuild(struct consensus *c)
@@ -68,11 +96,17 @@ int peers_rebuild(struct consensus *c)
         const struct cons_peer *old = peer_find(c, id);
         if (old != NULL)
             peers[n] = *old;
+        else if (c->opts.inflight != NULL)
+            peers[n].used = cons_budget_used(c->opts.inflight, config->members[i].store_id);
+        if (c->opts.inflight != NULL && peers[n].used == NULL) {
+            free(peers);
+            return ERR_NOMEM;
+        }
         peers[n++].id = id;
     }
     for (uint32_t i = 0; i < c->n_peers; i++) {
         if (cons_config_find(config, c->peers[i].id) == NULL)
-            peer_set_sent(c, &c->peers[i], 0);
+            peer_set_sent(&c->peers[i], 0);
     }
     free(c->peers);
     c->peers = peers;
@@ -83,7 +117,7 @@ int peers_rebuild(struct consensus *c)
 void peers_clear(struct consensus *c)
 {
     for (uint32_t i = 0; i < c->n_peers; i++)
-        peer_set_sent(c, &c->peers[i], 0);
+        peer_set_sent(&c->peers[i], 0);
     free(c->peers);
     c->peers = NULL;
     c->n_peers = 0;
@@ -105,7 +139,7 @@ void peer_acked(struct consensus *c, struct cons_peer *p)
     uint32_t k = 0;
     while (k < p->n_sent && p->sent[k].last <= match) {
         ASSERT(p->sent_bytes >= p->sent[k].bytes);
-        peer_set_sent(c, p, p->sent_bytes - p->sent[k].bytes);
+        peer_set_sent(p, p->sent_bytes - p->sent[k].bytes);
         k++;
     }
     p->n_sent -= k;
@@ -117,7 +151,7 @@ void peer_rewind(const struct consensus *c, struct cons_peer *p, uint64_t prev_i
     if (prev_index >= p->sent_high)
         return;
     p->n_sent = 0;
-    peer_set_sent(c, p, 0);
+    peer_set_sent(p, 0);
     p->sent_high = prev_index;
     p->rewound_ms = c->now_ms;
     p->rewound_index = prev_index;
@@ -129,10 +163,10 @@ bool peer_has_rewound(const struct consensus *c, const struct cons_peer *p, uint
            c->now_ms - p->rewound_ms < c->opts.heartbeat_ms;
 }
 
-void peer_sent(const struct consensus *c, struct cons_peer *p, uint64_t last, uint64_t bytes)
+void peer_sent(struct cons_peer *p, uint64_t last, uint64_t bytes)
 {
     p->sent_high = last;
-    peer_set_sent(c, p, p->sent_bytes + bytes);
+    peer_set_sent(p, p->sent_bytes + bytes);
     if (p->n_sent < CONS_SENT_MAX)
         p->n_sent++;
     else

@@ -529,7 +529,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     store->began_ms = env_now_us(env) / 1000;
     store->opt = *options;
     store->logger = options->logger;
-    store->inflight.max = STORE_INFLIGHT_BYTES_MAX;
+    cons_budget_init(&store->inflight, STORE_INFLIGHT_BYTES_MAX);
     init_parts(store);
     store->wire = calloc(1, sizeof *store->wire);
     store->ops = malloc(COMMAND_OPS_MAX * sizeof *store->ops);
@@ -583,6 +583,7 @@ void store_free(struct store *store)
     absorb_free(store);
     merge_free_letters(store);
     replicas_fini(&store->replicas);
+    cons_budget_fini(&store->inflight);
     watches_fini(&store->watches);
     tombstones_fini(&store->tombstones);
     book_fini(&store->book);

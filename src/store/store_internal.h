@@ -30,7 +30,7 @@ enum {
     STORE_CARE_MS = 250, /* watermarks, log budget */
     STORE_RETRY_MS = 100,
     STORE_SLOW_HAND_OVER_MS = 10000,     /* between hand-overs for a slow disk */
-    STORE_INFLIGHT_BYTES_MAX = 64 << 20, /* entries on their way to followers */
+    STORE_INFLIGHT_BYTES_MAX = 64 << 20, /* entries on their way to one other store */
     STORE_SNAPSHOTS_IN_MAX = 4,          /* streams taken in at a time */
     STORE_SNAPSHOTS_OUT_MAX = 2,         /* … and sent */
 };

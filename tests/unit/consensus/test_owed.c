@@ -144,6 +144,41 @@ static void test_later_rejection_counts(void **state)
     rig_close(&r);
 }
 
+/* A follower that takes all that there may be on the way to its store, and whose disk hangs: the
+ * others of the group go on without it. */
+static void test_hung_follower_starves_nobody(void **state)
+{
+    enum { MAX = 10, WRITES = 3 * MAX };
+    struct cons_budget budget;
+    struct cons_base base = {.index = RIG_BORN,
+                             .term = RIG_TERM,
+                             .config_index = RIG_BORN,
+                             .config = rig_config("1V 2V 3V")};
+    (void)state;
+    cons_budget_init(&budget, MAX);
+    rig_init(&r, 1, 0);
+    r.m.opts.inflight = &budget;
+    member_bear(&r.m, &base, 5, 0);
+    assert_int_equal(member_start(&r.m, r.now), 0);
+    rig_persist(&r);
+    rig_lead(&r, 2);
+    rig_settle(&r, 2);
+    rig_append_result(&r, 3, 6, 0, 11);
+    uint32_t hung = 0;
+    for (uint64_t last = 12; last < 12 + WRITES; last++) {
+        rig_clear(&r);
+        assert_int_equal(rig_propose(&r, 1), last);
+        rig_persist(&r);
+        rig_append_result(&r, 2, 6, 0, last);
+        assert_int_equal(consensus_commit(r.m.c), last);
+        const struct cons_msg *sent = rig_last(&r, CONS_MSG_APPEND, 3);
+        hung += sent == NULL ? 0 : sent->append.n;
+    }
+    assert_int_equal(hung, MAX);
+    rig_close(&r);
+    cons_budget_fini(&budget);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +187,7 @@ int main(void)
         cmocka_unit_test(test_rejection_takes_its_place),
         cmocka_unit_test(test_one_rejection_of_many_counts),
         cmocka_unit_test(test_later_rejection_counts),
+        cmocka_unit_test(test_hung_follower_starves_nobody),
     };
     return cmocka_run_group_tests_name("owed", tests, NULL, NULL);
 }
