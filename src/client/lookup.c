@@ -2,7 +2,8 @@
  *
  * Asking who leads: a STATUS to every store at once, for one of them may be the very
  * one that is paused or cut off. The first answer that names a leader wakes those who
- * wait; when none does, the next round follows after a pause.
+ * wait: who then still looks for another one asks at once. When none does, the next round
+ * follows after a pause.
  */
 #include <stdio.h>
 
@@ -46,6 +47,17 @@ static bool lookup_learn(struct client *client, const struct response *response)
     return true;
 }
 
+/* Is there a leader of what was asked for? */
+static bool is_found(struct client *client, const struct client_lookup *lookup)
+{
+    const struct route *route = NULL;
+    if (lookup->op.range_id != 0)
+        route = route_find_range(&client->routes, lookup->op.range_id);
+    else if (lookup->key_len > 0)
+        route = route_find(&client->routes, slice_of(lookup->key, lookup->key_len));
+    return route != NULL && route->leader != NULL;
+}
+
 static void lookup_done(struct client_op *op, const struct client_result *result)
 {
     struct client_lookup *lookup = op->data;
@@ -53,9 +65,12 @@ static void lookup_done(struct client_op *op, const struct client_result *result
     ASSERT(lookup->is_active && client->lookups_active > 0);
     lookup->is_active = false;
     client->lookups_active--;
+    bool was_found = is_found(client, lookup);
     if (result->status == 0 && result->response != NULL && lookup_learn(client, result->response)) {
         client->lookup_rounds = 0;
         client->last_error = 0;
+        if (!was_found && is_found(client, lookup))
+            env_timer_stop(&client->lookup_pause); /* who is next has his turn at once */
         client_wake(client);
     } else if (result->response != NULL && result->response->leader.address.len > 0) {
         /* It has no such range, but knows who may: that one is asked in the next round. */

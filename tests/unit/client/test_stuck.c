@@ -134,6 +134,20 @@ static void test_silent_store(void **state)
     finish();
 }
 
+/* Ranges that are all unknown are found one after the other, without a pause in between. */
+static void test_lookups_follow_each_other(void **state)
+{
+    (void)state;
+    start(100);
+    get("a", 1000);
+    get("z", 1000);
+    run_ms(100);
+    assert_int_equal(count_of(0, 2, 0), 2);
+    uint64_t between_us = w.done_us[1] - w.done_us[0];
+    assert_in_range(between_us, 0, 5000);
+    finish();
+}
+
 /* A range has no leader at all; that of another changes and must be looked for meanwhile. */
 static void test_lookups_take_turns(void **state)
 {
@@ -635,6 +649,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_silent_store),
+        cmocka_unit_test(test_lookups_follow_each_other),
         cmocka_unit_test(test_lookups_take_turns),
         cmocka_unit_test(test_window_follows_push_back),
         cmocka_unit_test(test_window_passes_its_turn_on),
