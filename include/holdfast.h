@@ -232,7 +232,9 @@ struct hf_result {
     int has_more;                 /* scan page: there is more, from `cursor` on */
     struct hf_bytes cursor;       /* scan page: where the next one begins */
     int is_range_end;             /* scan page: what follows is of another range, which has
-                                     versions of its own: do not ask for it at this one's */
+                                     versions of its own: do not ask for it at this one's. With
+                                     HF_ERR_VERSION_GONE: all of it was of another range, before
+                                     a merge; ask for it as for another range's */
     const struct hf_info *info;   /* NULL but for those that ask for it */
     const struct hf_check *check; /* NULL but for hf_check_*() */
     struct hf_bytes token;        /* HF_ERR_UNDETERMINED: for hf_resolve(); empty where nobody
@@ -323,7 +325,10 @@ int hf_close(struct hf_client *client);
  *
  * HF_AT: as of at_version, which must be of the same range (result->version of an earlier read
  * or change there): the same answer whenever and wherever it is asked. HF_ERR_VERSION_GONE:
- * older than what is kept. HF_ERR_INVALID: a version that the range has not given yet. */
+ * older than what is kept; or the key was in another range, and a merge brought it into this
+ * one since: a number does not tell which of the two gave it, so none of before the merge is
+ * good for the keys of the range that was on the right. HF_ERR_INVALID: a version that the
+ * range has not given yet. */
 enum hf_consistency { HF_LINEARIZABLE = 0, HF_LEASE = 1, HF_STALE = 2, HF_AT = 3 };
 
 /* Options of one call; NULL wherever it is asked for means all defaults. */
@@ -579,16 +584,24 @@ struct hf_span {
 
 void hf_span_init(struct hf_span *span);
 
-/* One page of keys in order. Go on with the same span, start (or end, if reverse) set
- * to result->cursor, HF_AT and at_version = result->version, while has_more. */
+/* One page of keys in order, of one range. Go on with the same span and start (or end, if
+ * reverse) set to result->cursor, while has_more: at the same version (HF_AT and at_version =
+ * result->version), but after a page with is_range_end as for the first page, for what follows
+ * has versions of its own. A merge ends the scan's part of a range, too: where it comes to keys
+ * that came from another range since, a page ends so, or is HF_ERR_VERSION_GONE with
+ * is_range_end: ask for the same page as for a first one. */
 int hf_scan_page(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,
                  struct hf_result **ret_result);
 int hf_scan_page_async(struct hf_client *client, const struct hf_span *span,
                        const struct hf_call *call, const struct hf_then *then);
 
-/* All keys of a span, page by page, those of a range all at the version of its first page
- * (other ranges have versions of their own). One thread at a time. Frees with hf_scan_free(),
- * before the client is closed. */
+/* All keys of a span, page by page, those of a range all at the version of its first page.
+ * Other ranges have versions of their own, of when the scan comes there; so have the parts of
+ * one that is split or merged meanwhile. Whatever becomes of ranges, no key is found older than
+ * a read of it that began with the scan might find it. With a call that says HF_AT all ranges
+ * are asked at that one number, which is good for a span within one of them, and
+ * HF_ERR_VERSION_GONE where a merge brought keys since. One thread at a time. Frees with
+ * hf_scan_free(), before the client is closed. */
 struct hf_scan;
 
 int hf_scan_new(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,

@@ -268,6 +268,8 @@ static int make_right(const struct range_meta *left, const struct range_split *s
     if (rv == 0)
         rv = merges_unite(&ret_right->merges, &left->merges);
     if (rv == 0)
+        rv = seams_copy(&ret_right->seams, &left->seams);
+    if (rv == 0)
         return 0;
     range_meta_fini(ret_right);
     return err_set(err, rv, "sessions and merges of the right half");
@@ -336,6 +338,7 @@ int range_apply_split(struct range *range, uint64_t index, uint64_t term,
     right_follows(meta, ret_right);
     range_descriptor_fini(&meta->descriptor);
     meta->descriptor = left;
+    seams_cut(&meta->seams, range_descriptor_span(&left).end);
     *ret_status = 0;
     range_check(range);
     return 0;

@@ -81,6 +81,7 @@ void range_raise_safe_point(struct range_meta *meta)
         return;
     uint64_t safe = (meta->time_ms - meta->retention_ms) << RANGE_VERSION_COUNTER_BITS;
     meta->safe_version = MAX(meta->safe_version, safe);
+    seams_forget_below(&meta->seams, meta->safe_version);
 }
 
 void range_advance(struct range *range, uint64_t index, uint64_t term)

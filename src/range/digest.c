@@ -43,8 +43,10 @@ static void digest_complete(struct env_work *work);
 static int note_meta(struct range_digest *d, const struct range_meta *meta)
 {
     struct buf encoded;
+    struct range_meta known = *meta; /* borrowed: what stores of all versions keep */
+    seams_init(&known.seams);
     buf_init(&encoded, RANGE_META_MAX);
-    range_meta_encode(meta, &encoded);
+    range_meta_encode(&known, &encoded);
     d->sums.index = meta->applied_index;
     d->sums.term = meta->applied_term;
     d->sums.time_ms = meta->time_ms;

@@ -177,6 +177,7 @@ static int check_right(const struct range_meta *left, const struct range_meta *r
 struct whole {
     struct range_descriptor descriptor;
     struct merges merges;
+    struct seams seams;
     struct sessions sessions;
     uint64_t floor_ms;
 };
@@ -185,6 +186,7 @@ static void whole_fini(struct whole *whole)
 {
     range_descriptor_fini(&whole->descriptor);
     merges_fini(&whole->merges);
+    seams_fini(&whole->seams);
     sessions_fini(&whole->sessions);
 }
 
@@ -209,6 +211,20 @@ static int unite_outcomes(const struct range_meta *left, const struct range_meta
     return rv == 0 ? merges_add(ret, &outcome) : rv;
 }
 
+/* The right's own seams need not be kept: they are all below its last version. */
+static int unite_seams(const struct range_meta *left, const struct range_meta *right,
+                       struct seams *ret)
+{
+    int rv = seams_copy(ret, &left->seams);
+    if (rv != 0)
+        return rv;
+    uint64_t safe = MAX(left->safe_version, right->safe_version);
+    seams_forget_below(ret, safe);
+    if (right->last_version <= safe)
+        return 0;
+    return seams_add(ret, range_descriptor_span(&right->descriptor).start, right->last_version);
+}
+
 static int make_whole(const struct range_meta *left, const struct range_meta *right,
                       const struct range_merge *merge, struct whole *whole, struct err *err)
 {
@@ -221,6 +237,8 @@ static int make_whole(const struct range_meta *left, const struct range_meta *ri
     whole->floor_ms = MAX(left->floor_ms, right->floor_ms);
     sessions_set_hash_key(&whole->sessions, left->sessions.hash_key);
     int rv = unite_outcomes(left, right, merge, &whole->merges);
+    if (rv == 0)
+        rv = unite_seams(left, right, &whole->seams);
     if (rv == 0)
         rv = sessions_copy(&whole->sessions, &left->sessions);
     if (rv == 0)
@@ -256,9 +274,11 @@ static void take_in(struct range *range, const struct range_meta *right, struct 
     left->history_hash = hash_mix(left->history_hash, right->merges.frozen.history_hash);
     range_descriptor_fini(&left->descriptor);
     merges_fini(&left->merges);
+    seams_fini(&left->seams);
     sessions_fini(&left->sessions);
     left->descriptor = whole->descriptor;
     left->merges = whole->merges;
+    left->seams = whole->seams;
     left->sessions = whole->sessions;
     *whole = (struct whole){0};
     feed_restart(range);

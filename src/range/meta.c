@@ -6,6 +6,7 @@
 enum {
     META_FORMAT = 1,
     META_FORMAT_MERGES = 2,
+    META_FORMAT_SEAMS = 3, /* merges, too, if there are any or not */
     LOCAL_PREFIX = 0x00,
     LOCAL_META = 'm',
     LOCAL_GONE = 'x',
@@ -32,6 +33,7 @@ void range_meta_init(struct range_meta *meta)
     buf_init(&meta->conf, RANGE_CONF_MAX);
     sessions_init(&meta->sessions);
     merges_init(&meta->merges);
+    seams_init(&meta->seams);
 }
 
 void range_meta_fini(struct range_meta *meta)
@@ -40,6 +42,7 @@ void range_meta_fini(struct range_meta *meta)
     buf_fini(&meta->conf);
     sessions_fini(&meta->sessions);
     merges_fini(&meta->merges);
+    seams_fini(&meta->seams);
 }
 
 int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
@@ -51,6 +54,7 @@ int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
     buf_init(&copy.conf, RANGE_CONF_MAX);
     sessions_init(&copy.sessions);
     merges_init(&copy.merges);
+    seams_init(&copy.seams);
     buf_append_slice(&copy.conf, buf_slice(&from->conf));
     int rv = range_descriptor_copy(&copy.descriptor, &from->descriptor);
     if (rv == 0 && copy.conf.failed)
@@ -59,6 +63,8 @@ int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
         rv = sessions_copy(&copy.sessions, &from->sessions);
     if (rv == 0)
         rv = merges_copy(&copy.merges, &from->merges);
+    if (rv == 0)
+        rv = seams_copy(&copy.seams, &from->seams);
     if (rv != 0) {
         range_meta_fini(&copy);
         return rv;
@@ -67,11 +73,41 @@ int range_meta_copy(struct range_meta *meta, const struct range_meta *from)
     return 0;
 }
 
+static void encode_merges(const struct range_meta *meta, struct buf *out)
+{
+    struct buf merges;
+    buf_init(&merges, MERGES_LEN_MAX);
+    merges_encode(&meta->merges, &merges);
+    out->failed |= merges.failed;
+    buf_append_varint(out, merges.len);
+    buf_append_slice(out, buf_slice(&merges));
+    buf_fini(&merges);
+}
+
+static void encode_seams(const struct range_meta *meta, struct buf *out)
+{
+    struct buf seams;
+    buf_init(&seams, SEAMS_LEN_MAX);
+    seams_encode(&meta->seams, &seams);
+    out->failed |= seams.failed;
+    buf_append_varint(out, seams.len);
+    buf_append_slice(out, buf_slice(&seams));
+    buf_fini(&seams);
+}
+
+/* The least that can hold it, for builds that know no other. */
+static uint8_t format_of(const struct range_meta *meta)
+{
+    if (meta->seams.count > 0)
+        return META_FORMAT_SEAMS;
+    return merges_is_empty(&meta->merges) ? META_FORMAT : META_FORMAT_MERGES;
+}
+
 void range_meta_encode(const struct range_meta *meta, struct buf *out)
 {
+    uint8_t format = format_of(meta);
     range_meta_check(meta);
-    bool has_merges = !merges_is_empty(&meta->merges);
-    buf_append_u8(out, has_merges ? META_FORMAT_MERGES : META_FORMAT);
+    buf_append_u8(out, format);
     buf_append_u64(out, meta->applied_index);
     buf_append_u64(out, meta->applied_term);
     buf_append_u64(out, meta->time_ms);
@@ -93,15 +129,10 @@ void range_meta_encode(const struct range_meta *meta, struct buf *out)
     buf_append_slice(out, buf_slice(&meta->conf));
     buf_append_varint(out, sessions_len(&meta->sessions));
     sessions_encode(&meta->sessions, out);
-    if (!has_merges)
-        return;
-    struct buf merges;
-    buf_init(&merges, MERGES_LEN_MAX);
-    merges_encode(&meta->merges, &merges);
-    out->failed |= merges.failed;
-    buf_append_varint(out, merges.len);
-    buf_append_slice(out, buf_slice(&merges));
-    buf_fini(&merges);
+    if (format >= META_FORMAT_MERGES)
+        encode_merges(meta, out);
+    if (format >= META_FORMAT_SEAMS)
+        encode_seams(meta, out);
 }
 
 static void read_numbers(struct reader *r, struct range_meta *m)
@@ -125,15 +156,18 @@ int range_meta_decode(struct slice in, struct range_meta *ret_meta, struct err *
     range_meta_init(&m);
 
     uint8_t format = read_u8(&r);
-    if (!r.bad && format != META_FORMAT && format != META_FORMAT_MERGES)
+    if (!r.bad && (format < META_FORMAT || format > META_FORMAT_SEAMS))
         return err_set(err, ERR_UNSUPPORTED, "meta record of format %u", format);
     read_numbers(&r, &m);
     struct slice descriptor = read_bytes_prefixed(&r);
     struct slice conf = read_bytes_prefixed(&r);
     struct slice sessions = read_bytes_prefixed(&r);
     struct slice merges = {0};
-    if (format == META_FORMAT_MERGES)
+    struct slice seams = {0};
+    if (format >= META_FORMAT_MERGES)
         merges = read_bytes_prefixed(&r);
+    if (format >= META_FORMAT_SEAMS)
+        seams = read_bytes_prefixed(&r);
     if (r.bad || r.left != 0)
         return err_set(err, ERR_CORRUPT, "meta record: cut short or bytes behind it");
     if (conf.len > RANGE_CONF_MAX || sessions.len > SESSIONS_BYTES_MAX)
@@ -143,8 +177,10 @@ int range_meta_decode(struct slice in, struct range_meta *ret_meta, struct err *
         return err_set(err, ERR_CORRUPT, "meta record: %s", problem);
 
     int rv = range_descriptor_decode(descriptor, &m.descriptor, err);
-    if (rv == 0 && format == META_FORMAT_MERGES)
+    if (rv == 0 && format >= META_FORMAT_MERGES)
         rv = merges_decode(merges, &m.merges, err);
+    if (rv == 0 && format >= META_FORMAT_SEAMS)
+        rv = seams_decode(seams, &m.seams, err);
     buf_append_slice(&m.conf, conf);
     if (rv == 0)
         rv = m.conf.failed ? err_set(err, ERR_NOMEM, "configuration")
@@ -163,6 +199,7 @@ void range_meta_check(const struct range_meta *meta)
     ASSERT(!meta->conf.failed);
     range_descriptor_check(&meta->descriptor);
     merges_check(&meta->merges);
+    seams_check(&meta->seams);
 }
 
 void range_meta_key(uint64_t replica_id, uint8_t out[RANGE_LOCAL_KEY_LEN])

@@ -6,10 +6,11 @@
  * every snapshot.
  *
  *   on disk, under the local key 0x00 | replica id u64be | 'm':
- *     u8 format = 1, or 2 if there is anything to remember of merges
+ *     u8 format = 1, or 2 if there is anything to remember of merges, or 3 with seams
  *     u64 applied_index, applied_term, time_ms, last_version, safe_version,
  *         retention_ms, floor_ms, history_hash, conf_index      little-endian
- *     varint-prefixed bytes: descriptor, Raft configuration, sessions; format 2: merges
+ *     varint-prefixed bytes: descriptor, Raft configuration, sessions; format 2 and
+ *         3: merges; format 3: seams
  *
  * The checksum is that of what carries it (engine block, snapshot chunk).
  *
@@ -28,6 +29,7 @@
 
 #include "range/descriptor.h"
 #include "range/merges.h"
+#include "range/seams.h"
 #include "range/sessions.h"
 
 #define RANGE_TIME_MAX ((UINT64_C(1) << 44) - 1)
@@ -35,8 +37,8 @@
 enum {
     RANGE_VERSION_COUNTER_BITS = 20,
     RANGE_CONF_MAX = 16 << 10, /* bytes of Raft configuration */
-    RANGE_META_MAX =
-        SESSIONS_BYTES_MAX + RANGE_CONF_MAX + RANGE_DESCRIPTOR_MAX + MERGES_LEN_MAX + 144,
+    RANGE_META_MAX = SESSIONS_BYTES_MAX + RANGE_CONF_MAX + RANGE_DESCRIPTOR_MAX + MERGES_LEN_MAX +
+                     SEAMS_LEN_MAX + 144,
     RANGE_LOCAL_KEY_LEN = 10,
     RANGE_RETENTION_MS_DEFAULT = 10 * 60 * 1000,
 };
@@ -55,6 +57,7 @@ struct range_meta {
     struct buf conf; /* opaque to this room */
     struct sessions sessions;
     struct merges merges;
+    struct seams seams; /* each at most at last_version, and before the range's end */
 };
 
 /* Empty, owning nothing. */

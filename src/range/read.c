@@ -161,16 +161,35 @@ static int read_go(struct range_read *read, unsigned flags)
     return rv;
 }
 
+int read_check_seam(struct range_read *read, uint64_t least)
+{
+    if (read->at_version == 0 || read->version >= least)
+        return 0;
+    return err_set(&read->err, ERR_VERSION_GONE,
+                   "version %llu is from before a merge: its range was another one",
+                   (unsigned long long)read->version);
+}
+
+static int check_key(const struct range *range, struct range_read *read, struct slice key)
+{
+    uint8_t raw[RANGE_KEY_MAX];
+    const struct seams *seams = &range_meta(range)->seams;
+    int rv = key.len == 0 ? ERR_INVALID : range_check_key(range, read->keyspace, key);
+    if (rv != 0 || read->at_version == 0 || seams->count == 0)
+        return rv;
+    size_t len = range_user_key(read->keyspace, key, raw);
+    return read_check_seam(read, seams_least_at(seams, slice_of(raw, len)));
+}
+
 static int check_keys(const struct range *range, struct range_read *read)
 {
     if (read->kind == RANGE_READ_GET)
-        return read->key.len == 0 ? ERR_INVALID : range_check_key(range, read->keyspace, read->key);
+        return check_key(range, read, read->key);
     if (read->kind == RANGE_READ_SCAN)
         return read_scan_begin(range, read);
     struct unpack cursor = unpack_of(read->keys.raw);
     for (uint32_t i = 0; i < read->keys.count; i++) {
-        struct slice key = request_key_next(&cursor);
-        int rv = key.len == 0 ? ERR_INVALID : range_check_key(range, read->keyspace, key);
+        int rv = check_key(range, read, request_key_next(&cursor));
         if (rv != 0)
             return rv;
     }

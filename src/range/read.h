@@ -15,8 +15,9 @@
  * Ownership  the op is the caller's memory and stays in place from start to `cb`;
  *            the slices in its inputs too. It owns rows and cursor: range_read_fini().
  * Threads    loop; what runs in the background touches the op and its view alone.
- * Errors     ERR_VERSION_GONE: at_version is below the safe point. ERR_INVALID:
- *            at_version was never given, or the bounds are upside down.
+ * Errors     ERR_VERSION_GONE: at_version is below the safe point, or from before a merge
+ *            that brought a key, or those where a scan begins (then with is_range_end).
+ *            ERR_INVALID: at_version was never given, or the bounds are upside down.
  *            ERR_RANGE_CHANGED: a key, or a bound of a scan, is outside the span.
  *            ERR_CORRUPT, ERR_IO: damage, named in `err`. ERR_NOMEM.
  *            ERR_STATE with needs_stamp: the caller's clock has passed the expiry
@@ -82,7 +83,7 @@ struct range_read {
     uint32_t row_count; /* one for each key; those of the page */
     uint64_t version;   /* at which it was read */
     bool has_more;      /* SCAN: go on at `cursor`, with at_version = version … */
-    bool is_range_end;  /* … unless this: what follows is another range's */
+    bool is_range_end;  /* … unless this: what follows is another range's, or was at `version` */
     struct buf cursor;  /* the next page's start, or its end if reverse */
     bool needs_stamp;   /* with ERR_STATE */
     size_t value_bytes; /* with ERR_BUSY */

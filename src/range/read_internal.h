@@ -18,7 +18,12 @@ void read_add_row(struct range_read *read, struct slice key, struct slice value,
 /* Would `more` bytes of keys and values be too many to be copied here, on the loop? */
 bool read_is_too_long(const struct range_read *read, size_t more, unsigned flags);
 
-/* Bounds on disk from the bounds asked for. ERR_INVALID, ERR_RANGE_CHANGED, ERR_NOMEM. */
+/* Are keys to be read at the read's version, of which none below `least` is good (seams.h)?
+ * 0 or ERR_VERSION_GONE. */
+int read_check_seam(struct range_read *read, uint64_t least);
+
+/* Bounds on disk from the bounds asked for. ERR_INVALID, ERR_RANGE_CHANGED, ERR_VERSION_GONE,
+ * ERR_NOMEM. */
 int read_scan_begin(const struct range *range, struct range_read *read);
 
 /* Go on with a scan between lower and upper. ERR_WOULD_BLOCK only with

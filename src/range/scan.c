@@ -23,10 +23,35 @@ static bool begins_inside(const struct range *range, const struct range_read *re
     return slice_compare(span.start, upper) < 0 && slice_compare(upper, span.end) <= 0;
 }
 
+/* A read at a version goes to where the range ended when it gave it. */
+static struct range_span span_at(const struct range *range, const struct range_read *read)
+{
+    const struct range_meta *meta = range_meta(range);
+    struct range_span span = range_descriptor_span(&meta->descriptor);
+    struct slice lower = buf_slice(&read->lower);
+    struct slice end = {0};
+    if (read->at_version != 0 && !read->is_reverse)
+        end = seams_end(&meta->seams, lower, read->version);
+    if (end.len > 0)
+        span.end = end;
+    return span;
+}
+
+/* Where it begins no version of before a merge is good that brought these keys. */
+static int check_seam(const struct range *range, struct range_read *read)
+{
+    const struct seams *seams = &range_meta(range)->seams;
+    uint64_t least = read->is_reverse ? seams_least_below(seams, buf_slice(&read->upper))
+                                      : seams_least_at(seams, buf_slice(&read->lower));
+    int rv = read_check_seam(read, least);
+    read->is_range_end = rv != 0;
+    return rv;
+}
+
 /* What lies beyond the range is left for a next page, which another range answers. */
 static void clamp(const struct range *range, struct range_read *read)
 {
-    struct range_span span = range_descriptor_span(range_descriptor(range));
+    struct range_span span = span_at(range, read);
     bool is_cut = read->is_reverse ? slice_compare(buf_slice(&read->lower), span.start) < 0
                                    : slice_compare(buf_slice(&read->upper), span.end) > 0;
     struct buf *bound = read->is_reverse ? &read->lower : &read->upper;
@@ -60,6 +85,9 @@ int read_scan_begin(const struct range *range, struct range_read *read)
         return ERR_NOMEM;
     if (!begins_inside(range, read))
         return ERR_RANGE_CHANGED;
+    int rv = check_seam(range, read);
+    if (rv != 0)
+        return rv;
     clamp(range, read);
     if (read->lower.failed || read->upper.failed)
         return ERR_NOMEM;

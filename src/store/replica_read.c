@@ -75,6 +75,8 @@ static void read_finish(struct read_op *op, int status, const char *text)
         watch_answer_now(r, &op->to, &op->request.watch);
     else if (status == 0)
         service_answer_read(r->store, &op->to, op->request.kind, &op->read);
+    else if (status == ERR_VERSION_GONE)
+        service_answer_gone(r->store, &op->to, op->request.kind, &op->read);
     else
         service_answer_status(r->store, &op->to, status, text);
     uint64_t bytes = r->store->answered_bytes - before;

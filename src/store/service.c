@@ -196,6 +196,18 @@ void service_answer_read(struct store *store, const struct answer_to *to, enum r
     service_answer(store, to, &response);
 }
 
+void service_answer_gone(struct store *store, const struct answer_to *to, enum request_kind kind,
+                         const struct range_read *read)
+{
+    struct response response = {
+        .status = ERR_VERSION_GONE,
+        .text = slice_str(read->err.msg),
+        .kind = kind,
+        .rows = {.version = read->version, .is_range_end = read->is_range_end},
+    };
+    service_answer(store, to, &response);
+}
+
 /* ---- requests --------------------------------------------------------------------- */
 
 /* Does the store serve data now? If not, the answer is on its way. */

@@ -41,6 +41,10 @@ void service_answer_write(struct store *store, const struct answer_to *to,
 void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
                          const struct range_read *read);
 
+/* ERR_VERSION_GONE, and what the read knows of the why. */
+void service_answer_gone(struct store *store, const struct answer_to *to, enum request_kind kind,
+                         const struct range_read *read);
+
 /* Encode and send. `response->id` and trace id are taken from `to`. */
 void service_answer(struct store *store, const struct answer_to *to, struct response *response);
 

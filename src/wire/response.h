@@ -53,7 +53,9 @@ struct response_rows {
     uint64_t version;      /* at which it was read */
     bool has_more;         /* SCAN: a limit was met; go on at `cursor` */
     struct slice cursor;   /* SCAN: the next page's start, or its end if reverse */
-    bool is_range_end;     /* SCAN: the rest is another range's, with versions of its own */
+    bool is_range_end;     /* SCAN: the rest is another range's, with versions of its own. With
+                            * ERR_VERSION_GONE: all of it was, before a merge that `version` is
+                            * older than */
 };
 
 /* Part of the protocol. */

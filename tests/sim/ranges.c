@@ -19,6 +19,7 @@
  *    never told;
  *  - the client's core, which knows nothing but addresses, scans them all both ways;
  *  - gets of all keys at once found what was acknowledged before (ranges_multi.c);
+ *  - so did scans, page by page at the version of a first one (ranges_scan.c);
  *  - of a span that is filled and deleted over and over nothing is left (ranges_sweep.c);
  *  - changes that were sent again and again were done once, or never (ranges_twice.c);
  *  - with --retain, what was read at versions was there (ranges_retain.c);
@@ -299,6 +300,8 @@ static void act(void)
     if (!is_quiet)
         ranges_multi_act(run.multi);
     if (!is_quiet)
+        ranges_scan_act(run.scan);
+    if (!is_quiet)
         ranges_sweep_act(run.sweep);
     if (!is_quiet)
         ranges_twice_act(run.twice);
@@ -368,6 +371,7 @@ static void begin_multi(uint64_t seed)
     for (size_t i = 0; i < count; i++)
         endpoints[i] = store_address(run.rig.stores[i]);
     run.multi = ranges_multi_new(endpoints, count);
+    run.scan = ranges_scan_new(endpoints, count, seed);
     run.sweep = ranges_sweep_new(endpoints, count);
     run.twice = ranges_twice_new(seed);
 }
@@ -511,6 +515,7 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     ranges_sweep_free(run.sweep);
     cover_merge(&met, &run.cover);
     ranges_multi_free(run.multi);
+    ranges_scan_free(run.scan);
     ranges_twice_free(run.twice);
     ranges_retain_free(run.retain);
     ranges_watch_free(run.watch);
@@ -535,6 +540,7 @@ static void expect_all(struct cover *cover)
     if (!run.is_grown)
         cover_expect(cover, "all wall clocks leapt");
     weather_expect(cover);
+    ranges_scan_expect(cover);
     ranges_twice_expect(cover);
     static const char *const names[] = {"written: one voter", "written: two voters",
                                         "expired: found absent", "a wall clock jumped",

@@ -35,7 +35,8 @@ struct key_state {
     uint64_t seen;           /* the greatest that a read has returned */
     uint64_t expiry_ms;      /* of the acknowledged one, in range time; 0: it stays */
     uint64_t gone;           /* a read found nothing: no value up to it is there any more */
-    uint64_t time_ms;        /* the greatest range time that any owner of the key had */
+    uint64_t time_ms;        /* the greatest range time that any owner of the key had … */
+    uint64_t seam;           /* … and the least version that one let it be read at (seams.h) */
     struct {
         uint64_t time_us;
         uint64_t least; /* what a read that was asked then had to find */
@@ -63,6 +64,7 @@ enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK
 
 struct ranges_multi;
 struct ranges_retain;
+struct ranges_scan;
 struct ranges_sweep;
 struct ranges_twice;
 
@@ -112,6 +114,7 @@ struct run {
     struct store_sleep_stats sleep; /* of stores that are gone */
     struct ranges_watch *watch;     /* NULL: there are no watchers */
     struct ranges_multi *multi;
+    struct ranges_scan *scan;
     struct ranges_sweep *sweep;
     struct ranges_twice *twice;
     struct ranges_retain *retain; /* NULL: no */
@@ -163,8 +166,8 @@ struct slice key_of(uint32_t number, uint8_t raw[16]);
 /* Which one a row of that keyspace is; KEYS: none of them. */
 uint32_t key_number(uint32_t keyspace, struct slice stored);
 
-/* Note down how far range time has come for each key: now and then, and before a store's
- * memory goes. */
+/* Note down how far range time has come for each key, and what merges brought it: now and
+ * then, and before a store's memory goes. */
 void key_times_note(void);
 
 /* A read found nothing, where `least` was there: it must have expired. */
@@ -265,6 +268,21 @@ void ranges_multi_figures(const struct ranges_multi *multi, uint64_t *ret_answer
 
 /* Before the world ends. */
 void ranges_multi_free(struct ranges_multi *multi);
+
+/* ---- ranges_scan.c: all plain keys, page by page, by a client ---------------------- */
+
+struct ranges_scan *ranges_scan_new(const char *const *endpoints, size_t count, uint64_t seed);
+
+/* Ask for the next page, if it is time. */
+void ranges_scan_act(struct ranges_scan *scan);
+
+/* All that wait begin anew, at this plain key; is one at a version by now, and before `end`? */
+void ranges_scan_from(struct ranges_scan *scan, uint32_t number);
+bool ranges_scan_is_in(const struct ranges_scan *scan, struct slice end);
+void ranges_scan_expect(struct cover *cover);
+
+/* Before the world ends. */
+void ranges_scan_free(struct ranges_scan *scan);
 
 /* ---- ranges_sweep.c: a span of the hashed keyspace is filled and deleted ----------- */
 

@@ -346,6 +346,45 @@ static void the_right_is_cut_off(void)
         read_at_the_frozen(&aim, number, at, right_at);
 }
 
+/* Written there, and acknowledged. */
+static bool write_now(uint32_t number, size_t at)
+{
+    if (at == run.rig.count || !write_key(number, at))
+        return false;
+    const struct rig_answer *answer = run.keys[number].answer;
+    bool is_done = await_answer(answer);
+    settle_key(&run.keys[number]);
+    return is_done;
+}
+
+/* The right is written, and the left rests; scans that are under way there go on when it has
+ * taken in the right. */
+static void a_merge_under_scans(void)
+{
+    uint8_t raw[16], stored[16];
+    struct aim aim = {0};
+    uint32_t number = 2 + (uint32_t)below(KEYS - 2);
+    if (key_is_hashed(number))
+        return;
+    size_t at = cut(&aim, key_of(number, raw));
+    if (at == run.rig.count)
+        return;
+    reconnect();
+    rig_run(&run.rig, 10 * RIG_MS);
+    for (uint32_t n = number - 2; n <= number; n++) {
+        if (!write_now(n, place_of_leader(n == number ? aim.right_id : aim.range_id)))
+            return;
+    }
+    ranges_scan_from(run.scan, number - 2);
+    rig_run(&run.rig, 100 * RIG_MS);
+    at = place_of_leader(aim.range_id);
+    if (at == run.rig.count || run.rig.conns[at].conn == NULL ||
+        !ranges_scan_is_in(run.scan, key_stored(number, stored)))
+        return;
+    if (await_answer(ask_merge(at, &aim)))
+        ranges_met("merge: under scans");
+}
+
 /* One that holds the right's log, and does not hear that the left has taken it in: what comes
  * is a snapshot of the left, over both. */
 static void one_misses_a_merge(void)
@@ -825,6 +864,7 @@ void ranges_aim(void)
         all_in_the_middle_of_a_change,
         all_in_the_middle_of_a_change,
         one_misses_it_all,
+        a_merge_under_scans,
         the_right_is_cut_off,
         one_misses_a_merge,
         the_deposed_speaks_to_the_removed,
@@ -850,6 +890,7 @@ void ranges_aim_expect(struct cover *cover)
         "power on all: merge, frozen",
         "power on all: merge, committed",
         "merge: right's leader cut off",
+        "merge: under scans",
         "missed split, away, back: down",
         "missed split, away, back: cut off",
         "missed merge: snapshot over both",

@@ -74,12 +74,16 @@ uint32_t key_number(uint32_t keyspace, struct slice stored)
 
 static void note_range(const struct range *range)
 {
-    struct range_span span = range_descriptor_span(range_descriptor(range));
+    const struct range_meta *meta = range_meta(range);
+    struct range_span span = range_descriptor_span(&meta->descriptor);
     for (uint32_t n = 0; n < KEYS; n++) {
         uint8_t raw[16];
         bool counts = key_expires(n) || run.retain != NULL;
-        if (counts && range_span_contains(span, key_of(n, raw)))
-            run.keys[n].time_ms = MAX(run.keys[n].time_ms, range_meta(range)->time_ms);
+        struct slice key = key_of(n, raw);
+        if (!counts || !range_span_contains(span, key))
+            continue;
+        run.keys[n].time_ms = MAX(run.keys[n].time_ms, meta->time_ms);
+        run.keys[n].seam = MAX(run.keys[n].seam, seams_least_at(&meta->seams, key));
     }
 }
 

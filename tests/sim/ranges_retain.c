@@ -133,6 +133,11 @@ static void settle_at_read(struct ranges_retain *r, struct at_read *read)
         ranges_met("retain: read at a version");
     if (answer->status != ERR_VERSION_GONE)
         return;
+    key_times_note();
+    if (what->version < run.keys[what->number].seam) {
+        ranges_met("retain: a version of before a merge");
+        return;
+    }
     ranges_met("retain: a version is gone");
     if (version_ms + r->least_ms >= time_of(what->number)) {
         printf("key k%02u: written at %llu, it is %llu, at least %llu are kept\n", what->number,

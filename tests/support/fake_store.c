@@ -526,6 +526,12 @@ static void answer_fill(struct fake_store *store, const struct request *request,
         break;
     case REQUEST_SCAN:
         to->rows = (struct response_rows){.version = cluster->version};
+        if (request->scan.read.at_version > 0 &&
+            request->scan.read.at_version < cluster->least_version) {
+            to->status = ERR_VERSION_GONE;
+            to->rows.is_range_end = cluster->is_merged;
+            break;
+        }
         scan_rows(cluster, &request->scan, &to->rows, raw);
         to->rows.rows.raw = buf_slice(raw);
         break;

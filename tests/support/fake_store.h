@@ -68,11 +68,14 @@ struct fake_cluster {
     const char *seams[FAKE_SEAMS_MAX];
     uint64_t range_base;
     uint64_t gone_version; /* changes up to it are not kept */
-    uint32_t watch_limit;  /* changes in a page; 0: 1000 */
-    uint64_t watched;      /* requests for changes; they say by turns what an engine would,
-                              key by key, and what a feed would, by version */
-    uint64_t repeats;      /* commands of sessions that had been done */
-    struct command last;   /* head of the last command; no ops */
+    /* Scans at a version below it are refused: for their age … */
+    uint64_t least_version;
+    bool is_merged;       /* … or as of keys that came from another range since */
+    uint32_t watch_limit; /* changes in a page; 0: 1000 */
+    uint64_t watched;     /* requests for changes; they say by turns what an engine would,
+                             key by key, and what a feed would, by version */
+    uint64_t repeats;     /* commands of sessions that had been done */
+    struct command last;  /* head of the last command; no ops */
 };
 
 /* What a store does with requests that read or change data. */

@@ -108,8 +108,21 @@ int scan_begin(struct hf_scan *scan, struct hf_queue *queue)
     return rv;
 }
 
+/* The range took in another one meanwhile, and the scan is in the part that was this other's:
+ * its version is of no use there. */
+static bool is_of_other(const struct hf_scan *scan, int code, const struct hf_result *page)
+{
+    bool is_own = scan->call.consistency == HF_AT && scan->first.consistency != HF_AT;
+    return code == HF_ERR_VERSION_GONE && is_own && page != NULL && page->is_range_end;
+}
+
 int scan_take(struct hf_scan *scan, int code, struct hf_result *page)
 {
+    if (is_of_other(scan, code, page)) {
+        scan->call = scan->first;
+        hf_result_free(page);
+        return 0;
+    }
     if (code != 0 || page == NULL) {
         code = code != 0 ? code : HF_ERR_NOMEM;
         snprintf(scan->message, sizeof scan->message, "%s",

@@ -34,7 +34,8 @@ int scan_bound(uint8_t **bound, struct hf_bytes *place, struct hf_bytes to);
 /* Ask for the next page, keys as they are stored; it comes to `queue`, with the scan as data. */
 int scan_begin(struct hf_scan *scan, struct hf_queue *queue);
 
-/* What came: the scan's page from now on, or why there is none. */
+/* What came: the scan's page from now on, or why there is none. 0 without a page: it is to be
+ * asked for anew. */
 int scan_take(struct hf_scan *scan, int code, struct hf_result *page);
 
 /* Free what it owns; zeroes are fine. */

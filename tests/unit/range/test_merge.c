@@ -6,6 +6,8 @@
 
 #include "range/merge.h"
 #include "range_world.h"
+#include "wire/request.h"
+#include "wire/response.h"
 
 enum { ATTEMPT = 77, RIGHT_RANGE = 900 };
 
@@ -228,6 +230,206 @@ static void test_commit(void **state)
     pair_close(&p);
 }
 
+static void put_right(struct pair *p, uint64_t stamp_ms, const char *key, const char *value)
+{
+    struct world_results results = {0};
+    struct range_sink sink = world_sink(&results);
+    struct op put = {.kind = OP_PUT, .key = slice_str(key), .value = slice_str(value)};
+    struct buf commands;
+    buf_init(&commands, 1 << 20);
+    world_command(&commands, &put, 1);
+    struct slice payload = world_entry(stamp_ms, &commands);
+    uint64_t index = range_meta(p->right)->applied_index + 1;
+    assert_int_equal(range_apply(p->right, index, 6, payload, &sink, NULL), 0);
+    assert_int_equal(results.all[0].status, 0);
+    free((void *)(uintptr_t)payload.data);
+    buf_fini(&commands);
+}
+
+/* Prepared and committed. */
+static void merge(struct pair *p)
+{
+    struct range_admin a = good_prepare(p);
+    assert_int_equal(step(p->right, &a), 0);
+    a = good_commit(p);
+    assert_int_equal(commit(p, &a), 0);
+}
+
+/* ERR_*, or the first byte of the value. */
+static int get_at(struct pair *p, const char *key, uint64_t version)
+{
+    struct range_read read;
+    struct row row;
+    range_read_init(&read);
+    read.kind = RANGE_READ_GET;
+    read.key = slice_str(key);
+    read.at_version = version;
+    int rv = world_read(&p->w, &read);
+    if (rv == 0) {
+        struct unpack rows = unpack_of(buf_slice(&read.rows));
+        row_next(&rows, &row);
+        rv = row.status != 0 ? row.status : row.value.data[0];
+    }
+    range_read_fini(&read);
+    return rv;
+}
+
+/* ERR_*, or how many rows; *ret_cursor is where it goes on in another range, 0 if nowhere. */
+static int scan_at(struct pair *p, const char *start, const char *end, bool is_reverse,
+                   uint64_t version, char *ret_cursor)
+{
+    struct range_read read;
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.start = slice_str(start);
+    read.end = slice_str(end);
+    read.is_reverse = is_reverse;
+    read.at_version = version;
+    int rv = world_read(&p->w, &read);
+    assert_true(rv == 0 ? read.has_more == read.is_range_end
+                        : read.is_range_end == (rv == ERR_VERSION_GONE));
+    *ret_cursor = rv == 0 && read.has_more ? (char)read.cursor.data[0] : 0;
+    if (rv == 0)
+        rv = (int)read.row_count;
+    range_read_fini(&read);
+    return rv;
+}
+
+/* The left rests, the right goes on: what the left's last version says of the right's keys is
+ * older than what was acknowledged when that version was told to somebody. */
+static void test_versions_of_before(void **state)
+{
+    (void)state;
+    struct pair p;
+    char cursor;
+    pair_open(&p);
+    uint64_t idle = range_meta(p.w.range)->last_version;
+    put_right(&p, 8000, "x", "3");
+    assert_int_equal(get_at(&p, "a", idle), '1');
+    merge(&p);
+    uint64_t right = range_meta(p.right)->last_version;
+    uint64_t now = range_meta(p.w.range)->last_version;
+    assert_int_equal(get_at(&p, "x", idle), ERR_VERSION_GONE);
+    assert_int_equal(get_at(&p, "m", idle), ERR_VERSION_GONE);
+    assert_int_equal(get_at(&p, "x", right - 1), ERR_VERSION_GONE);
+    assert_int_equal(get_at(&p, "x", right), '3');
+    assert_int_equal(get_at(&p, "x", now), '3');
+    assert_int_equal(get_at(&p, "x", 0), '3');
+    assert_int_equal(get_at(&p, "a", idle), '1');
+    /* A scan ends where the range did. */
+    assert_int_equal(scan_at(&p, "", "", false, idle, &cursor), 1);
+    assert_int_equal(cursor, 'm');
+    assert_int_equal(scan_at(&p, "a", "z", false, idle, &cursor), 1);
+    assert_int_equal(cursor, 'm');
+    assert_int_equal(scan_at(&p, "a", "m", false, idle, &cursor), 1);
+    assert_int_equal(cursor, 0);
+    assert_int_equal(scan_at(&p, "a", "z", false, right, &cursor), 2);
+    assert_int_equal(cursor, 0);
+    assert_int_equal(scan_at(&p, "a", "z", false, 0, &cursor), 2);
+    assert_int_equal(scan_at(&p, "m", "z", false, idle, &cursor), ERR_VERSION_GONE);
+    assert_int_equal(scan_at(&p, "a", "z", true, idle, &cursor), ERR_VERSION_GONE);
+    assert_int_equal(scan_at(&p, "a", "m", true, idle, &cursor), 1);
+    assert_int_equal(scan_at(&p, "a", "z", true, right, &cursor), 2);
+    pair_close(&p);
+}
+
+static int get_both_at(struct pair *p, uint64_t version)
+{
+    struct range_read read;
+    struct buf keys;
+    buf_init(&keys, 1 << 10);
+    request_key_append(&keys, slice_str("a"));
+    request_key_append(&keys, slice_str("x"));
+    range_read_init(&read);
+    read.kind = RANGE_READ_MULTI_GET;
+    read.keys = (struct pack_list){.count = 2, .raw = buf_slice(&keys)};
+    read.at_version = version;
+    int rv = world_read(&p->w, &read);
+    range_read_fini(&read);
+    buf_fini(&keys);
+    return rv;
+}
+
+/* Many keys are as good as the one of them that is least so; and what is refused for its age
+ * needs no other reason. */
+static void test_versions_of_before_pass(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    uint64_t idle = range_meta(p.w.range)->last_version;
+    put_right(&p, 8000, "x", "3");
+    merge(&p);
+    uint64_t right = range_meta(p.right)->last_version;
+    assert_int_equal(get_both_at(&p, idle), ERR_VERSION_GONE);
+    assert_int_equal(get_both_at(&p, right), 0);
+    assert_int_equal(range_meta(p.w.range)->seams.count, 1);
+    world_put(&p.w, 8999 + range_meta(p.w.range)->retention_ms, "a", "4", 0);
+    assert_int_equal(range_meta(p.w.range)->seams.count, 1);
+    world_put(&p.w, 9000 + range_meta(p.w.range)->retention_ms, "a", "5", 0);
+    assert_int_equal(range_meta(p.w.range)->seams.count, 0);
+    assert_int_equal(get_at(&p, "x", idle), ERR_VERSION_GONE);
+    pair_close(&p);
+}
+
+/* A clock of the left that is ahead: all that the right was told is in its version. */
+static void test_versions_ahead(void **state)
+{
+    (void)state;
+    struct pair p;
+    char cursor;
+    pair_open(&p);
+    world_put(&p.w, 20000, "a", "4", 0);
+    uint64_t ahead = range_meta(p.w.range)->last_version;
+    put_right(&p, 8000, "x", "3");
+    merge(&p);
+    assert_true(ahead > range_meta(p.right)->last_version);
+    assert_int_equal(get_at(&p, "x", ahead), '3');
+    assert_int_equal(scan_at(&p, "a", "z", false, ahead, &cursor), 2);
+    pair_close(&p);
+}
+
+/* Wherever the keys go. */
+static void test_versions_of_before_and_splits(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct range_meta half;
+    int status;
+    uint8_t raw[64];
+    pair_open(&p);
+    uint64_t idle = range_meta(p.w.range)->last_version;
+    put_right(&p, 8000, "x", "3");
+    merge(&p);
+    const struct range_descriptor *d = range_descriptor(p.w.range);
+    struct range_admin split = {
+        .kind = RANGE_ADMIN_SPLIT,
+        .epoch = d->epoch,
+        .split = {.range_id = 901, .count = d->replica_count},
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++)
+        split.split.children[i] = (struct range_child){d->replicas[i].store_id, 600 + i};
+    static const char *const keys[] = {"t", "c"};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        split.epoch = range_descriptor(p.w.range)->epoch;
+        split.split.range_id++;
+        split.split.key = slice_of(raw, range_user_key(WORLD_KEYSPACE, slice_str(keys[i]), raw));
+        range_meta_init(&half);
+        assert_int_equal(range_apply_split(p.w.range, range_meta(p.w.range)->applied_index + 1, 6,
+                                           &split, slice_str("conf"), &half, &status, NULL),
+                         0);
+        assert_int_equal(status, 0);
+        assert_int_equal(half.seams.count, 1);
+        assert_true(half.seams.all[0].version == range_meta(p.right)->last_version);
+        assert_int_equal(range_meta(p.w.range)->seams.count, keys[i][0] == 't' ? 1 : 0);
+        range_meta_fini(&half);
+        assert_int_equal(get_at(&p, "a", idle), '1');
+        if (keys[i][0] == 't')
+            assert_int_equal(get_at(&p, "n", idle), ERR_VERSION_GONE);
+    }
+    pair_close(&p);
+}
+
 static void make_durable(struct range *range, uint64_t freeze)
 {
     struct lsm_batch batch;
@@ -444,6 +646,10 @@ int main(void)
         cmocka_unit_test(test_prepare_is_judged),
         cmocka_unit_test(test_frozen_stands_still),
         cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_versions_of_before),
+        cmocka_unit_test(test_versions_of_before_pass),
+        cmocka_unit_test(test_versions_ahead),
+        cmocka_unit_test(test_versions_of_before_and_splits),
         cmocka_unit_test(test_commit_holds_back_gc),
         cmocka_unit_test(test_unfrozen),
         cmocka_unit_test(test_commit_is_judged),

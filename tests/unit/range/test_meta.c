@@ -117,6 +117,38 @@ static void test_every_cut(void **state)
     range_meta_fini(&m);
 }
 
+/* Each format carries what those before it do; a record is of the least that can hold it. */
+static void test_formats(void **state)
+{
+    (void)state;
+    static const struct merge_outcome outcome = {.attempt = 5, .right_range = 6};
+    for (unsigned what = 0; what < 4; what++) {
+        struct range_meta m, got, copy;
+        struct buf raw;
+        make_meta(&m);
+        if ((what & 1) != 0)
+            assert_int_equal(merges_add(&m.merges, &outcome), 0);
+        if ((what & 2) != 0)
+            assert_int_equal(seams_add(&m.seams, slice_str("\x02k"), 12346), 0);
+        encode(&m, &raw);
+        assert_int_equal(raw.data[0], (what & 2) != 0 ? 3 : what + 1);
+        range_meta_init(&got);
+        range_meta_init(&copy);
+        assert_int_equal(range_meta_decode(buf_slice(&raw), &got, NULL), 0);
+        assert_int_equal(range_meta_copy(&copy, &got), 0);
+        assert_int_equal(copy.merges.count, what & 1);
+        assert_int_equal(copy.seams.count, what >> 1);
+        if ((what & 2) != 0)
+            assert_true(seams_least_at(&copy.seams, slice_str("\x02k")) == 12346);
+        for (size_t n = 0; n < raw.len; n++)
+            expect(slice_of(raw.data, n), ERR_CORRUPT, "cut");
+        buf_fini(&raw);
+        range_meta_fini(&m);
+        range_meta_fini(&got);
+        range_meta_fini(&copy);
+    }
+}
+
 /* Each row writes a 64-bit number into a good record. */
 static const struct {
     const char *name;
@@ -144,7 +176,7 @@ static void test_damage(void **state)
         encode(&m, &raw);
         put_u64(raw.data + damage[i].offset, damage[i].value);
         expect(buf_slice(&raw), damage[i].want, damage[i].name);
-        raw.data[0] = 3;
+        raw.data[0] = 4;
         expect(buf_slice(&raw), ERR_UNSUPPORTED, "later format");
         buf_fini(&raw);
         range_meta_fini(&m);
@@ -251,10 +283,10 @@ static void test_local_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_every_cut),
-        cmocka_unit_test(test_damage),           cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_descriptor_rules), cmocka_unit_test(test_descriptor_find),
-        cmocka_unit_test(test_local_keys),
+        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_every_cut),       cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_mutations),       cmocka_unit_test(test_descriptor_rules),
+        cmocka_unit_test(test_descriptor_find), cmocka_unit_test(test_local_keys),
     };
     return cmocka_run_group_tests_name("meta", tests, NULL, NULL);
 }
