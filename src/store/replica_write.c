@@ -110,7 +110,6 @@ static uint32_t build_entry(struct replica *r, struct list *taken)
     uint64_t now_us = env_now_us(r->store->env);
     uint32_t count = 0;
     struct write_op *op;
-    entry_builder_expect(&r->builder, r->writes.bytes, r->writes.count);
     while ((op = queue_first(r)) != NULL) {
         if (answer_is_too_late(&op->to, now_us)) {
             fair_remove(&r->writes, &op->in_queue);
@@ -122,6 +121,8 @@ static uint32_t build_entry(struct replica *r, struct list *taken)
             write_answer(r, op, ERR_NOT_LEADER, "the range is led in another term");
             continue;
         }
+        if (count == 0) /* nothing is kept for an entry that does not come */
+            entry_builder_expect(&r->builder, r->writes.bytes, r->writes.count);
         int rv = entry_builder_add(&r->builder, slice_of(op->command, op->len), op->first_sent_ms);
         if (rv == ERR_BUSY)
             break;
