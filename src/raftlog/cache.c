@@ -45,9 +45,14 @@ static void chunk_free(struct chunk *c)
 }
 
 /* In a log that is full of entries each new chunk follows one that goes: memory that is used
- * again has its pages, where fresh memory of this size would ask the kernel for each. */
+ * again has its pages, where fresh memory of this size would ask the kernel for each. One that was
+ * made for a single large append is not kept. */
 static void chunk_retire(struct raftlog *log, struct chunk *c)
 {
+    if (c->cap > log->options.batch_bytes_max) {
+        chunk_free(c);
+        return;
+    }
     free(log->idle_chunk);
     log->idle_chunk = c->memory;
     log->idle_cap = c->cap;

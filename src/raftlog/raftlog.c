@@ -339,6 +339,7 @@ static void check_chunks(const struct raftlog *log)
     }
     ASSERT(bytes == log->cache_bytes);
     ASSERT((log->idle_chunk == NULL) == (log->idle_cap == 0));
+    ASSERT(log->idle_cap <= log->options.batch_bytes_max);
 }
 
 /* Every ref points into a segment that is there, at an entry that is not beyond its end;
