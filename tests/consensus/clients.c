@@ -75,6 +75,8 @@ static void client_write(struct world *w, uint32_t slot)
      * entries must not be flooded for ever. */
     if (consensus_last_index(c) - consensus_commit(c) > (w->is_healed ? 50 : 500))
         return;
+    if (w->is_pacing)
+        return;
     if (w->is_healed && w->live_index != 0 && !world_keeps_up(w, &w->slots[slot].m))
         return;
     rng_fill(&w->rng, bytes, 8);

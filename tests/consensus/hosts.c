@@ -150,6 +150,8 @@ static void host_send(void *data, struct member *m, const struct cons_msg *msg)
     TRACE(w, "\n");
     if (to < 0 || w->slots[to].is_destroyed || w->cut[from][to])
         return;
+    if (msg->type == CONS_MSG_APPEND && msg->append.n > 0)
+        w->sent_last[to] = msg->append.prev_index + msg->append.n;
     if (!w->is_healed) {
         if (rng_below(&w->rng, 1000) < w->k.drop)
             return;

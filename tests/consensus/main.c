@@ -74,6 +74,7 @@ static void sum_add(struct world_report *sum, const struct world_report *r)
     sum->late_answers += r->late_answers;
     sum->usurped += r->usurped;
     sum->born_learners += r->born_learners;
+    sum->paced += r->paced;
 }
 
 static void run_seed(const struct options *o, uint64_t seed, struct progress *p)
@@ -268,6 +269,7 @@ static bool report_sum(const struct options *o, const struct world_report *r)
         {"late_answers", r->late_answers},
         {"usurped", r->usurped},
         {"born_learners", r->born_learners},
+        {"paced", r->paced},
     };
     bool is_void = false;
     bool is_many = o->last - o->first >= VOID_SEEDS && o->guards_off == 0;

@@ -190,7 +190,7 @@ static bool is_deferred(struct world *w, const struct event *e)
     return true;
 }
 
-static void world_until(struct world *w, uint64_t time)
+void world_until(struct world *w, uint64_t time)
 {
     while (!w->report.is_failed && w->n_heap > 0 && w->heap[0].time <= time) {
         struct event e = world_pop(w);
@@ -348,6 +348,8 @@ void world_run(uint64_t seed, uint64_t guards_off, bool is_verbose, struct world
     world_until(w, w->now + w->k.et * rng_between(&w->rng, 20, 60));
     if (!w->report.is_failed)
         world_settle_down(w);
+    if (!w->report.is_failed)
+        world_pace(w);
     w->report.commits = w->history.n_commits;
     *ret_report = w->report;
     world_free(w);

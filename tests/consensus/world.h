@@ -3,14 +3,15 @@
  * world — a randomised cluster of consensus members: network, disks, crashes, clients,
  * operators, all drawn from one seed; and the checks.
  *
- * Two phases. Chaos: drop, duplicate, reorder, partition, crash with loss of a suffix of
+ * Three phases. Chaos: drop, duplicate, reorder, partition, crash with loss of a suffix of
  * un-synced writes, leaders with a lease that are cut off while those who promised start again
  * and one of them stands, new leaders that die or are cut off at once, answers to probes that come
  * election timeouts late, pauses, learners from birth, loss of a member with its disk, late and
  * batched persistence, snapshots, membership, transfer, groups and members that sleep, wake and are
  * parked, members that missed their group's birth. Then everything is healed, operators
  * replace the dead, and within a bound of virtual time the group must commit, answer a read,
- * and bring every member up to date.
+ * and bring every member up to date. At last one member dies, and what is proposed must leave for
+ * the others at once.
  *
  * Checked at each event: election safety, log matching, leader completeness, state
  * machine safety, that what was acknowledged or read is seen by every later read, that
@@ -45,6 +46,7 @@ struct world_report {
     uint64_t late_answers; /* to probes */
     uint64_t usurped;      /* leaders with a lease, cut off while another stood at once */
     uint64_t born_learners;
+    uint64_t paced; /* entries that had to leave at once, and did */
 };
 
 /* Run one seed. `guards_off` as consensus_test_guards_off(). */

@@ -4,7 +4,7 @@
  *
  *   queue.c   events in order of time, reports    hosts.c    network, disks, members' lives
  *   chaos.c   what goes wrong, and operators      clients.c  writes, reads and their check
- *   world.c   one event, the two phases
+ *   pace.c    the last phase          world.c   one event, the other phases
  */
 #ifndef TESTS_CONSENSUS_WORLD_INTERNAL_H_
 #define TESTS_CONSENSUS_WORLD_INTERNAL_H_
@@ -129,6 +129,7 @@ struct world {
     uint64_t guards_off;
     bool is_verbose;
     bool is_healed;
+    bool is_pacing;  /* clients write nothing any more */
     uint32_t struck; /* slot of the leader that was cut off last */
     struct knobs k;
     struct event *heap;
@@ -144,6 +145,7 @@ struct world {
     uint64_t live_index;
     uint64_t live_term;
     uint64_t live_reads;
+    uint64_t sent_last[WORLD_MEMBERS_MAX]; /* of the entries that were sent to each slot last */
     struct world_report report;
 };
 
@@ -188,6 +190,16 @@ void slot_crash(struct world *w, uint32_t slot);
 /* Crash it; it is back within a few election timeouts. */
 void slot_fall(struct world *w, uint32_t slot);
 uint32_t world_add_slot(struct world *w);
+
+/* --- world.c */
+
+/* Let time pass. */
+void world_until(struct world *w, uint64_t time);
+
+/* --- pace.c */
+
+/* The last phase; w->report.is_failed if it goes wrong. */
+void world_pace(struct world *w);
 
 /* --- clients.c */
 
