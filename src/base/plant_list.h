@@ -119,6 +119,8 @@
       "the right half of a split does not know which changes were done before")                    \
     X(merge_forgets_sessions, "ranges",                                                            \
       "a merge drops what the right range knows of changes that were done")                        \
+    X(merge_forgets_seams, "ranges",                                                               \
+      "a merge reads the right range's keys at versions of before it")                             \
     X(lease_over_merge, "ranges", "the right range of a merge goes on reading by its lease")       \
     X(silence_not_heeded, "ranges", "nobody wakes when the store that leads sleepers is silent")   \
     X(tombstone_forgotten, "ranges", "a late message brings a replica back that was removed")      \

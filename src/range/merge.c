@@ -220,7 +220,7 @@ static int unite_seams(const struct range_meta *left, const struct range_meta *r
         return rv;
     uint64_t safe = MAX(left->safe_version, right->safe_version);
     seams_forget_below(ret, safe);
-    if (right->last_version <= safe)
+    if (right->last_version <= safe || PLANTED(merge_forgets_seams))
         return 0;
     return seams_add(ret, range_descriptor_span(&right->descriptor).start, right->last_version);
 }
