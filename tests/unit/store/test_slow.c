@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "store/store_internal.h"
 #include "support/check.h"
 #include "unit/store/store_rig.h"
 
@@ -172,10 +173,44 @@ static void test_asked_after_a_stall(void **state)
     rig_close(&rig);
 }
 
+/* The loop stands still while a large write waits for the one before it. When it goes on that is
+ * too late for its deadline, and no entry comes of it: no room for one is kept. */
+static void test_no_room_for_no_entry(void **state)
+{
+    struct rig rig;
+    struct sim_disk_options slow = {.sync_us = 20 * RIG_MS};
+    static uint8_t value[300 << 10];
+    struct op small = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
+    struct op large = {
+        .kind = OP_PUT, .key = slice_str("k"), .value = slice_of(value, sizeof value)};
+    (void)state;
+    rig_open(&rig, 1);
+    rig.options.entries_in_flight = 1;
+    rig_start_cluster(&rig);
+    struct replica *r = replicas_of_range(&rig.stores[0]->replicas, STORE_FIRST_RANGE_ID);
+    sim_disk_set_options(sim_node_disk(rig.nodes[0]), &slow);
+    struct rig_answer *first = rig_write(&rig, 0, 0, &small, 10000);
+    struct rig_answer *late = rig_write(&rig, 0, 0, &large, 500);
+    for (int i = 0; i < 1000 && r->writes.count == 0; i++)
+        rig_run(&rig, RIG_MS / 10);
+    assert_int_equal(r->proposal_count, 1);
+    assert_int_equal(r->writes.count, 1);
+    sim_node_pause(rig.nodes[0]);
+    rig_run(&rig, 1000 * RIG_MS);
+    sim_node_resume(rig.nodes[0]);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(first->status, 0);
+    assert_int_equal(late->status, ERR_TIMEOUT);
+    assert_int_equal(r->builder.buf.cap, 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asked_after_a_stall),
+        cmocka_unit_test(test_no_room_for_no_entry),
         cmocka_unit_test(test_slow_requests_are_told),
         cmocka_unit_test(test_zero_tells_none),
         cmocka_unit_test(test_stopped_engine_hands_over),
