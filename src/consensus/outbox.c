@@ -193,15 +193,20 @@ static bool append_skip_sent(const struct consensus *c, const struct cons_peer *
     return true;
 }
 
-static bool append_has_room(const struct consensus *c, const struct cons_peer *p,
+static size_t append_room(const struct consensus *c, const struct cons_peer *p)
+{
+    return c->opts.ops->peer_room == NULL ? SIZE_MAX : c->opts.ops->peer_room(c->opts.ctx, p->id);
+}
+
+/* How many of the entries, from the first on, there is room for on the way to this follower. */
+static uint32_t append_fits(const struct consensus *c, const struct cons_peer *p,
                             const struct cons_entry *entries, uint32_t n)
 {
-    size_t bytes = 0;
-    if (c->opts.ops->peer_room == NULL)
-        return true;
-    for (uint32_t i = 0; i < n; i++)
-        bytes += entries[i].data.len;
-    return bytes <= c->opts.ops->peer_room(c->opts.ctx, p->id);
+    size_t room = append_room(c, p);
+    uint32_t fits = 0;
+    for (; fits < n && entries[fits].data.len <= room; fits++)
+        room -= entries[fits].data.len;
+    return fits;
 }
 
 /* Send entries [prev_index + 1, prev_index + n] in messages of bounded size. */
@@ -217,6 +222,10 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
         int rv = c->opts.ops->log_entries(c->opts.ctx, msg->append.prev_index + 1,
                                           MIN(n, (uint32_t)CONS_FILL_MAX), c->opts.append_bytes_max,
                                           entries, &got);
+        if (rv == ERR_WOULD_BLOCK && append_room(c, p) == 0) {
+            append_owe(c, p, msg, n); /* else it is read in vain, again and again */
+            return;
+        }
         if (rv == ERR_WOULD_BLOCK) {
             append_fetch(c, msg, n);
             append_beat(c, p, msg);
@@ -229,7 +238,7 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
         }
         ASSERT(got > 0);
         ASSERT(got <= n);
-        if (!append_has_room(c, p, entries, got)) {
+        if (append_fits(c, p, entries, got) < got) {
             append_owe(c, p, msg, n);
             return;
         }
@@ -319,6 +328,11 @@ void consensus_on_fetched(struct consensus *c, uint64_t now_ms, uint64_t token, 
         msg.append.commit = raft_commit_index(&c->raft);
         n = MIN(n, MIN(f.n, (uint32_t)CONS_APPEND_ENTRIES_MAX));
         peer_rewind(c, p, f.prev_index);
+        n = peer_is_laden(c, p) ? 0 : append_fits(c, p, entries, n);
+        if (n == 0) {
+            append_owe(c, p, &msg, f.n);
+            break;
+        }
         append_send(c, p, &msg, entries, n);
         append_advance(&msg, entries, n);
         if (f.n > n)

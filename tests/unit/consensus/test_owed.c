@@ -90,6 +90,65 @@ static void test_owed_goes_at_a_tick(void **state)
     rig_close(&r);
 }
 
+static bool is_old(void *data, struct member *m, uint64_t index)
+{
+    (void)data;
+    (void)m;
+    return index < 12;
+}
+
+static const struct member_host far = {.send = keep, .room = room_of, .is_cached = is_old};
+
+/* The token of the one fetch for 2 that is asked for; 0 without any. */
+static uint64_t fetch_for_2(uint64_t first, uint32_t n)
+{
+    uint64_t token = 0;
+    for (uint32_t i = 0; i < r.m.n_requests; i++) {
+        const struct mrequest *q = &r.m.requests[i];
+        if (q->kind != REQUEST_FETCH || q->peer != 2)
+            continue;
+        assert_int_equal(token, 0);
+        assert_int_equal(q->first, first);
+        assert_int_equal(q->n, n);
+        token = q->token;
+    }
+    r.m.n_requests = 0;
+    return token;
+}
+
+/* What had to be read goes as far as there is room, the rest is owed; without any it is not
+ * even read. */
+static void test_what_was_read_needs_room_too(void **state)
+{
+    (void)state;
+    struct cons_entry es[3];
+    for (size_t i = 0; i < ARRAY_LEN(es); i++)
+        es[i] = (struct cons_entry){.term = 6, .type = CONS_COMMAND, .data = slice_str("z")};
+    open_narrow(10);
+    r.m.host = &far;
+    rig_propose(&r, 3); /* 12 to 14 */
+    rig_persist(&r);
+    uint64_t token = fetch_for_2(12, 3);
+    assert_true(token != 0);
+    room = 2; /* others have taken it meanwhile */
+    consensus_on_fetched(r.m.c, r.now, token, 0, es, 3);
+    assert_int_equal(follows(12), 14);
+    assert_int_equal(room, 0);
+    assert_int_equal(fetch_for_2(14, 1), 0);
+    room = 10;
+    rig_append_result(&r, 2, 6, 0, 13);
+    token = fetch_for_2(14, 1);
+    assert_true(token != 0);
+    room = 0;
+    consensus_on_fetched(r.m.c, r.now, token, 0, es, 1);
+    assert_int_equal(follows(12), 14);
+    room = 1;
+    rig_tick(&r, RIG_HB);
+    consensus_on_fetched(r.m.c, r.now, fetch_for_2(14, 1), 0, es, 1);
+    assert_int_equal(follows(12), 15);
+    rig_close(&r);
+}
+
 /* The follower says that it has less than was thought: all from there on, in order. */
 static void test_rejection_takes_its_place(void **state)
 {
@@ -184,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_owed_goes_with_room),
         cmocka_unit_test(test_owed_goes_at_a_tick),
+        cmocka_unit_test(test_what_was_read_needs_room_too),
         cmocka_unit_test(test_rejection_takes_its_place),
         cmocka_unit_test(test_one_rejection_of_many_counts),
         cmocka_unit_test(test_later_rejection_counts),
