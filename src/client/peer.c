@@ -423,6 +423,12 @@ static int on_body(struct client_peer *peer, struct slice body, struct err *err)
     return err_set(err, ERR_UNSUPPORTED, "unexpected message %s (%u)", msg_kind_name(kind), kind);
 }
 
+static uint8_t *on_room(void *data, size_t *ret_len)
+{
+    struct client_peer *peer = data;
+    return frame_reader_room(&peer->reader, ret_len);
+}
+
 static void on_read(void *data, struct slice bytes)
 {
     struct client_peer *peer = data;
@@ -468,6 +474,7 @@ static void on_close(void *data, int status, const char *reason)
 /* ---- life --------------------------------------------------------------------------- */
 
 static const struct env_conn_handler peer_handler = {
+    .on_room = on_room,
     .on_read = on_read,
     .on_drain = on_drain,
     .on_close = on_close,

@@ -279,6 +279,10 @@ struct env_listener;
 struct env_conn_handler {
     /* Only for env_connect(): the connection stands; writes are welcome. NULL is fine. */
     void (*on_open)(void *data);
+    /* Where the next bytes shall stand, and at most how many: they need not be copied there then.
+     * NULL, or no such call: anywhere. The next on_read() may bring bytes from elsewhere all the
+     * same. */
+    uint8_t *(*on_room)(void *data, size_t *ret_len);
     /* Bytes in order, borrowed until return. */
     void (*on_read)(void *data, struct slice bytes);
     /* Everything written so far left for the kernel. NULL is fine. */

@@ -195,6 +195,13 @@ static void link_consume(struct net_link *link, struct slice bytes)
         link_note_partial(link, has_completed);
 }
 
+static uint8_t *on_room(void *data, size_t *ret_len)
+{
+    struct net_link *link = data;
+    bool is_wanted = link->state == LINK_OPEN && !link->is_paused && link->held.len == 0;
+    return is_wanted ? frame_reader_room(&link->reader, ret_len) : NULL;
+}
+
 static void on_read(void *data, struct slice bytes)
 {
     struct net_link *link = data;
@@ -355,7 +362,12 @@ static void on_close(void *data, int status, const char *reason)
 }
 
 static const struct env_conn_handler CONN_HANDLER = {
-    .on_open = on_open, .on_read = on_read, .on_drain = on_drain, .on_close = on_close};
+    .on_open = on_open,
+    .on_room = on_room,
+    .on_read = on_read,
+    .on_drain = on_drain,
+    .on_close = on_close,
+};
 
 static struct net_link *link_new(struct net *net, const char *address,
                                  const struct net_link_handler *handler, void *data)

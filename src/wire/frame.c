@@ -12,6 +12,7 @@ enum {
     LZ4_RATIO_MAX = 255,   /* a block never expands to more than this times its length */
     SAMPLE_LEN = 2048,     /* looked at before a body is compressed */
     KEEP_MAX = 256 * 1024, /* memory of this size is kept between frames */
+    ROOM_MIN = 32 * 1024,  /* bytes that are worth a system call of their own */
 };
 
 /* ---- writing ------------------------------------------------------------ */
@@ -202,17 +203,31 @@ static int frame_open(struct frame_reader *reader, struct slice raw, struct slic
     return 0;
 }
 
+/* Was the input put where frame_reader_room() said? */
+static bool input_is_in_place(const struct frame_reader *reader)
+{
+    const struct buf *partial = &reader->partial;
+    return partial->len > 0 && reader->input.data == partial->data + partial->len &&
+           reader->input.len <= partial->cap - partial->len;
+}
+
 /* Move up to `want` bytes of input behind what is kept. What is to follow has its room at once
  * where that is no claim without proof: a large frame is not copied each time that it grows. */
 static int partial_take(struct frame_reader *reader, size_t want)
 {
+    struct buf *partial = &reader->partial;
     size_t n = MIN(want, reader->input.len);
-    if (n > reader->partial.cap - reader->partial.len) {
-        size_t ahead = (reader->partial.len + n) * FRAME_AHEAD - reader->partial.len;
-        buf_reserve(&reader->partial, MIN(want, ahead));
+    if (input_is_in_place(reader)) {
+        ASSERT(n == reader->input.len); /* there was no more room than the frame needs */
+        partial->len += n;
+    } else {
+        if (n > partial->cap - partial->len) {
+            size_t ahead = (partial->len + n) * FRAME_AHEAD - partial->len;
+            buf_reserve(partial, MIN(want, ahead));
+        }
+        buf_append(partial, reader->input.data, n);
     }
-    buf_append(&reader->partial, reader->input.data, n);
-    if (reader->partial.failed)
+    if (partial->failed)
         return ERR_NOMEM;
     reader->input.data += n;
     reader->input.len -= n;
@@ -288,6 +303,26 @@ int frame_reader_next(struct frame_reader *reader, struct slice *ret_body, struc
     if (rv == 0)
         rv = frame_open(reader, raw, ret_body, err);
     return rv == 0 ? 0 : reader_break(reader, rv);
+}
+
+uint8_t *frame_reader_room(struct frame_reader *reader, size_t *ret_len)
+{
+    struct buf *partial = &reader->partial;
+    ASSERT(reader->input.len == 0);
+    if (reader->is_broken || reader->has_frame || partial->len < FRAME_HEADER_LEN)
+        return NULL;
+    size_t whole = FRAME_HEADER_LEN + (size_t)get_u32(partial->data);
+    ASSERT(whole <= FRAME_PREFIX_LEN + reader->body_max); /* checked when its header was kept */
+    ASSERT(partial->len < whole);
+    size_t want = MIN(whole - partial->len, partial->len * (FRAME_AHEAD - 1));
+    if (want < ROOM_MIN)
+        return NULL;
+    if (buf_reserve(partial, want) != 0) {
+        partial->failed = false;
+        return NULL;
+    }
+    *ret_len = MIN(whole - partial->len, partial->cap - partial->len);
+    return partial->data + partial->len;
 }
 
 struct slice frame_reader_take_back(struct frame_reader *reader)

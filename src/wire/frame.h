@@ -89,6 +89,11 @@ void frame_reader_limit(struct frame_reader *reader, size_t body_max);
  * must be used up. */
 void frame_reader_feed(struct frame_reader *reader, struct slice bytes);
 
+/* A place for the next bytes of the stream, and for how many at most: behind what is kept of a
+ * large frame, where they would be copied to otherwise. NULL where that does not pay. To be fed
+ * from there, before anything else is asked of the reader; bytes from elsewhere are fed as ever. */
+uint8_t *frame_reader_room(struct frame_reader *reader, size_t *ret_len);
+
 /* The next whole body. 0 and *ret_body; ERR_SHORT when all that was fed is used
  * up; ERR_TOO_LARGE, ERR_CORRUPT, ERR_NOMEM: close the connection. */
 int frame_reader_next(struct frame_reader *reader, struct slice *ret_body, struct err *err);

@@ -133,6 +133,14 @@ static void end_deliver(struct sim_end *end, const uint8_t *bytes, size_t len)
 {
     sim_note(end->wire->sim, end->node, SIM_EVENT_READ, len);
     sim_end_credit(end, len);
+    size_t room_len = 0;
+    uint8_t *room = NULL;
+    if (end->handler.on_room != NULL)
+        room = end->handler.on_room(end->data, &room_len);
+    if (room != NULL && room_len >= len) {
+        memcpy(room, bytes, len);
+        bytes = room;
+    }
     end->handler.on_read(end->data, slice_of(bytes, len));
 }
 

@@ -148,11 +148,22 @@ void real_conn_fail(struct real_conn *conn, int status, const char *fmt, ...)
 
 /* ---- reading --------------------------------------------------------------- */
 
-/* One buffer for all: on_read gets its bytes before the next read begins. */
+/* One buffer for all, where the owner has no better place: on_read gets its bytes before the next
+ * read begins. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
     (void)suggested;
-    struct real_world *world = world_of(handle->data);
+    struct real_conn *conn = handle->data;
+    struct real_world *world = world_of(conn);
+    size_t len = 0;
+    uint8_t *room = NULL;
+    if (conn->state == REAL_CONN_OPEN && conn->handler.on_room != NULL)
+        room = conn->handler.on_room(conn->data, &len);
+    if (room != NULL) {
+        ASSERT(len > 0 && len <= UINT32_MAX);
+        *ret_buf = uv_buf_init((char *)room, (unsigned)len);
+        return;
+    }
     *ret_buf = uv_buf_init((char *)world->read_buffer, sizeof world->read_buffer);
 }
 

@@ -369,6 +369,101 @@ static void test_room_follows_what_comes(void **state)
     free(noise);
 }
 
+/* Take `frames` in through the reader's own room where it offers one, else in pieces of up to
+ * `piece` bytes. Returns the bytes that came to where they were to stand. */
+static size_t take_in_place(struct slice frames, size_t piece, const struct slice *want,
+                            size_t count)
+{
+    struct frame_reader reader;
+    struct slice body;
+    size_t placed = 0, got = 0;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    for (size_t at = 0; at < frames.len;) {
+        size_t n = 0;
+        uint8_t *room = frame_reader_room(&reader, &n);
+        uint8_t *other = NULL;
+        if (room == NULL)
+            room = other = malloc(n = piece);
+        n = MIN(n, frames.len - at);
+        memcpy(room, frames.data + at, n);
+        placed += other == NULL ? n : 0;
+        frame_reader_feed(&reader, slice_of(room, n));
+        while (frame_reader_next(&reader, &body, NULL) == 0) {
+            assert_true(got < count);
+            assert_true(slice_equal(body, want[got]));
+            got++;
+        }
+        at += n;
+        free(other);
+    }
+    assert_int_equal(got, count);
+    assert_int_equal(frame_reader_held(&reader), 0);
+    frame_reader_fini(&reader);
+    return placed;
+}
+
+static void test_large_frames_come_in_place(void **state)
+{
+    (void)state;
+    enum { LEN = 1 << 20, PIECE = 100000 };
+    uint8_t *noise = malloc(LEN);
+    struct rng rng;
+    rng_init(&rng, 5);
+    rng_fill(&rng, noise, LEN);
+    const struct slice want[] = {slice_of(noise, LEN), slice_str("small"),
+                                 slice_of(noise, LEN - 7)};
+    struct buf buf;
+    buf_init(&buf, 3 * LEN);
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        frame_add(&buf, want[i].data, want[i].len, false);
+    size_t placed = take_in_place(buf_slice(&buf), PIECE, want, ARRAY_LEN(want));
+    assert_true(placed >= 2 * (size_t)(LEN - PIECE) - 100);
+    /* From crumbs there is no room at first: a header alone is no reason for any. */
+    placed = take_in_place(buf_slice(&buf), 100, want, ARRAY_LEN(want));
+    assert_true(placed > LEN);
+    frame_add(&buf, noise, 1000, false);
+    assert_int_equal(take_in_place(slice_of(buf.data + buf.len - 1000 - FRAME_PREFIX_LEN,
+                                            1000 + FRAME_PREFIX_LEN),
+                                   100, &(struct slice){noise, 1000}, 1),
+                     0);
+    buf_fini(&buf);
+    free(noise);
+}
+
+/* Who was offered a place may feed from elsewhere, in any pieces. */
+static void test_room_need_not_be_used(void **state)
+{
+    (void)state;
+    enum { LEN = 200000, HALF = LEN / 2 };
+    uint8_t *noise = malloc(LEN);
+    struct rng rng;
+    rng_init(&rng, 6);
+    rng_fill(&rng, noise, LEN);
+    struct buf buf;
+    buf_init(&buf, 2 * LEN);
+    frame_add(&buf, noise, LEN, false);
+    frame_add(&buf, "next", 4, false);
+    struct frame_reader reader;
+    struct slice body;
+    size_t room = 0;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    assert_null(frame_reader_room(&reader, &room));
+    frame_reader_feed(&reader, slice_of(buf.data, HALF));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+    assert_non_null(frame_reader_room(&reader, &room));
+    assert_int_equal(room, LEN + FRAME_PREFIX_LEN - HALF);
+    frame_reader_feed(&reader, slice_of(buf.data + HALF, buf.len - HALF));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), 0);
+    assert_true(slice_equal(body, slice_of(noise, LEN)));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), 0);
+    assert_true(slice_equal(body, slice_str("next")));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+    assert_null(frame_reader_room(&reader, &room));
+    frame_reader_fini(&reader);
+    buf_fini(&buf);
+    free(noise);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +477,8 @@ int main(void)
         cmocka_unit_test(test_limit_can_be_raised),
         cmocka_unit_test(test_what_was_fed_can_be_taken_back),
         cmocka_unit_test(test_room_follows_what_comes),
+        cmocka_unit_test(test_large_frames_come_in_place),
+        cmocka_unit_test(test_room_need_not_be_used),
     };
     return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
 }

@@ -20,6 +20,9 @@ struct end {
     int status;
     uint64_t sent;
     uint64_t got;
+    int placed;        /* reads that brought bytes where it wanted them */
+    uint8_t room[100]; /* where it wants them, … */
+    bool has_room;     /* … if it does */
 };
 
 static void on_open(void *data)
@@ -28,10 +31,19 @@ static void on_open(void *data)
     e->opens++;
 }
 
+static uint8_t *on_room(void *data, size_t *ret_len)
+{
+    struct end *e = data;
+    *ret_len = sizeof e->room;
+    return e->has_room ? e->room : NULL;
+}
+
 static void on_read(void *data, struct slice bytes)
 {
     struct end *e = data;
     assert_true(bytes.len > 0);
+    assert_true(bytes.data != e->room || bytes.len <= sizeof e->room);
+    e->placed += bytes.data == e->room;
     assert_int_equal(e->closes, 0);
     for (size_t i = 0; i < bytes.len; i++)
         assert_int_equal(bytes.data[i], (uint8_t)(e->got + i));
@@ -58,6 +70,7 @@ static void on_close(void *data, int status, const char *reason)
 
 static const struct env_conn_handler handler = {
     .on_open = on_open,
+    .on_room = on_room,
     .on_read = on_read,
     .on_drain = on_drain,
     .on_close = on_close,
@@ -200,6 +213,27 @@ static void test_segmentation(void **state)
     run(&f, SECOND);
     assert_int_equal(f.server->got, 10000);
     assert_true(f.server->reads > 20);
+    sim_free(f.sim);
+}
+
+/* Where the reader wants them, if all fit there. */
+static void test_room(void **state)
+{
+    (void)state;
+    struct sim_options options;
+    struct fixture f;
+    sim_options_init(&options);
+    setup_with(&f, 2, &options);
+    run(&f, SECOND);
+    f.server->has_room = true;
+    send_bytes(&f.client, sizeof f.server->room);
+    run(&f, SECOND);
+    assert_int_equal(f.server->reads, 1);
+    assert_int_equal(f.server->placed, 1);
+    send_bytes(&f.client, sizeof f.server->room + 1);
+    run(&f, SECOND);
+    assert_int_equal(f.server->placed, 1);
+    assert_int_equal(f.server->got, f.client.sent);
     sim_free(f.sim);
 }
 
@@ -569,14 +603,23 @@ static void test_storm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_ways),    cmocka_unit_test(test_order),
-        cmocka_unit_test(test_segmentation), cmocka_unit_test(test_back_pressure),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_partition),
-        cmocka_unit_test(test_one_way),      cmocka_unit_test(test_dial_into_cut),
-        cmocka_unit_test(test_reset),        cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_half_open),    cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_pause_resume), cmocka_unit_test(test_stop_and_return),
-        cmocka_unit_test(test_close_inside), cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_both_ways),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_segmentation),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_back_pressure),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_partition),
+        cmocka_unit_test(test_one_way),
+        cmocka_unit_test(test_dial_into_cut),
+        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_half_open),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_pause_resume),
+        cmocka_unit_test(test_stop_and_return),
+        cmocka_unit_test(test_close_inside),
+        cmocka_unit_test(test_storm),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }

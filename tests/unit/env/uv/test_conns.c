@@ -23,6 +23,9 @@ struct end {
     struct env_conn *conn; /* NULL once it ended */
     struct buf received;
     int opens, drains, reads;
+    int placed;         /* reads that brought bytes where it wanted them */
+    uint8_t room[3000]; /* where it wants them, … */
+    size_t room_len;    /* … so many at most; 0: anywhere */
     int status;
     char reason[128];
     size_t close_at; /* close from on_read when so much arrived; 0: never */
@@ -75,11 +78,22 @@ static void on_open(void *data)
     check_done(end->f);
 }
 
+static uint8_t *on_room(void *data, size_t *ret_len)
+{
+    struct end *end = data;
+    if (end->room_len == 0)
+        return NULL;
+    *ret_len = end->room_len;
+    return end->room;
+}
+
 static void on_read(void *data, struct slice bytes)
 {
     struct end *end = data;
     end->reads++;
+    end->placed += bytes.data == end->room;
     assert_true(bytes.len > 0);
+    assert_true(bytes.data != end->room || bytes.len <= end->room_len);
     buf_append_slice(&end->received, bytes);
     if (end->must_echo) {
         uint8_t *copy = malloc(bytes.len);
@@ -122,7 +136,12 @@ static void on_close(void *data, int status, const char *reason)
 }
 
 static const struct env_conn_handler HANDLER = {
-    .on_open = on_open, .on_read = on_read, .on_drain = on_drain, .on_close = on_close};
+    .on_open = on_open,
+    .on_room = on_room,
+    .on_read = on_read,
+    .on_drain = on_drain,
+    .on_close = on_close,
+};
 
 static void on_accept(void *data, struct env_conn *conn, const char *peer)
 {
@@ -242,6 +261,19 @@ static void test_much_more_than_the_kernel_takes_arrives_whole(void **state)
     }
     env_uv_run(f->env);
     assert_pattern(&f->accepted[0].received);
+}
+
+static void test_bytes_come_where_they_are_wanted(void **state)
+{
+    struct fixture *f = *state;
+    f->is_done = is_bulk_there;
+    f->model.room_len = sizeof f->model.room;
+    f->dialled[0].burst_len = BULK;
+    dial(f, 0);
+    env_uv_run(f->env);
+    assert_pattern(&f->accepted[0].received);
+    assert_int_equal(f->accepted[0].placed, f->accepted[0].reads);
+    assert_true(f->accepted[0].reads >= BULK / (int)sizeof f->model.room);
 }
 
 static bool is_paused_and_stuck(struct fixture *f)
@@ -542,6 +574,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_writes_before_open_and_of_one_turn_keep_their_order),
         TEST(test_much_more_than_the_kernel_takes_arrives_whole),
+        TEST(test_bytes_come_where_they_are_wanted),
         TEST(test_pause_holds_the_other_side_and_resume_lets_it_go),
         TEST(test_close_inside_on_read_is_heard_by_the_other_side),
         TEST(test_close_with_bytes_pending_frees_them),
