@@ -87,7 +87,7 @@ static int copy_puts(struct step *step, const struct lsm_batch *puts)
     size_t pos = 0;
     if (puts == NULL || puts->count == 0)
         return puts != NULL && puts->buf.failed ? ERR_NOMEM : 0;
-    step->mem = memtable_new(lsm_batch_bytes(puts));
+    step->mem = memtable_new(lsm_batch_bytes(puts), NULL);
     if (step->mem == NULL || puts->buf.failed ||
         memtable_reserve(step->mem, puts->count, lsm_batch_bytes(puts)) != 0)
         return ERR_NOMEM;

@@ -403,6 +403,7 @@ void lsm_free(struct lsm *lsm)
     env_timer_stop(&lsm->step_retry.timer);
     env_timer_stop(&lsm->commit_retry.timer);
     env_timer_stop(&lsm->compact_retry.timer);
+    env_timer_stop(&lsm->stock_timer);
     env_task_cancel(&lsm->stall_task);
     scrub_free(lsm);
     lsm_view_drop(lsm);
@@ -419,6 +420,7 @@ void lsm_free(struct lsm *lsm)
     version_unref(lsm->version);
     files_free(lsm);
     memtable_unref(lsm->active);
+    stock_unref(lsm->stock);
     gc_table_unref(lsm->gc);
     manifest_fini(&lsm->manifest);
     cache_free(lsm->cache);

@@ -18,6 +18,7 @@
 #include "lsm/lsm.h"
 #include "lsm/manifest.h"
 #include "lsm/memtable.h"
+#include "lsm/stock.h"
 #include "lsm/version.h"
 
 /* ---- pauses ------------------------------------------------------------- */
@@ -165,8 +166,10 @@ struct lsm {
     uint64_t next_order;
     bool is_dead; /* after env_fatal() */
 
-    struct version *version;   /* in force */
-    uint64_t garbage_permille; /* of its value files, that compaction can win */
+    struct version *version;      /* in force */
+    uint64_t garbage_permille;    /* of its value files, that compaction can win */
+    struct stock *stock;          /* of the memtables' memory */
+    struct env_timer stock_timer; /* no flush for so long: it goes back to the system */
     struct memtable *active;
     uint64_t active_large; /* bytes of large values in it */
     struct lsm_view *view; /* cached; NULL when stale */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/pages.h"
+#include "lsm/stock.h"
 
 enum {
     HEIGHT_MAX = 13,       /* 3^13 nodes before the top level crowds */
@@ -50,6 +51,7 @@ struct chunk {
 
 struct memtable {
     atomic_uint refs;
+    struct stock *stock;  /* shared; NULL: none */
     struct chunk *chunks; /* the first is being filled */
     size_t chunk_max;
     size_t bytes;
@@ -84,12 +86,21 @@ static size_t node_size(size_t height, size_t payload)
     return (size + NODE_ALIGN - 1) & ~(size_t)(NODE_ALIGN - 1);
 }
 
-static void chunk_free(struct chunk *chunk)
+static void *chunk_alloc(struct memtable *mem, size_t size)
 {
-    if (chunk->cap + sizeof *chunk == PAGES_LARGE)
-        pages_free(chunk);
-    else
+    if (size != PAGES_LARGE)
+        return malloc(size);
+    return mem->stock != NULL ? stock_take(mem->stock) : pages_alloc();
+}
+
+static void chunk_free(struct memtable *mem, struct chunk *chunk)
+{
+    if (chunk->cap + sizeof *chunk != PAGES_LARGE)
         free(chunk);
+    else if (mem->stock != NULL)
+        stock_give(mem->stock, chunk);
+    else
+        pages_free(chunk);
 }
 
 static int chunk_add(struct memtable *mem, size_t need)
@@ -99,7 +110,7 @@ static int chunk_add(struct memtable *mem, size_t need)
     if (mem->chunks != NULL)
         size = MIN((mem->chunks->cap + sizeof(struct chunk)) * 2, mem->chunk_max);
     size = MAX(size, sizeof(struct chunk) + need);
-    struct chunk *chunk = size == PAGES_LARGE ? pages_alloc() : malloc(size);
+    struct chunk *chunk = chunk_alloc(mem, size);
     if (chunk == NULL)
         return ERR_NOMEM;
     *chunk = (struct chunk){.next = mem->chunks, .cap = size - sizeof *chunk};
@@ -120,17 +131,19 @@ static void *arena_take(struct memtable *mem, size_t size)
     return p;
 }
 
-struct memtable *memtable_new(size_t bytes)
+struct memtable *memtable_new(size_t bytes, struct stock *stock)
 {
     struct memtable *mem = calloc(1, sizeof *mem);
     if (mem == NULL)
         return NULL;
+    mem->stock = stock != NULL ? stock_ref(stock) : NULL;
     atomic_init(&mem->refs, 1);
     atomic_init(&mem->height, 1);
     mem->chunk_max = MIN(MAX(bytes / CHUNK_SHARE, (size_t)CHUNK_FIRST), (size_t)PAGES_LARGE);
     mem->seed = 0x9e3779b9;
     mem->learn_at = LEARN_COUNT;
     if (chunk_add(mem, node_size(HEIGHT_MAX, 0)) != 0) {
+        stock_unref(mem->stock);
         free(mem);
         return NULL;
     }
@@ -161,8 +174,9 @@ void memtable_unref(struct memtable *mem)
         return;
     for (struct chunk *c = mem->chunks, *next; c != NULL; c = next) {
         next = c->next;
-        chunk_free(c);
+        chunk_free(mem, c);
     }
+    stock_unref(mem->stock);
     free(mem);
 }
 
@@ -525,7 +539,7 @@ struct memtable *memtable_relearn(struct memtable *mem, size_t bytes)
     mem->learn_at *= LEARN_GROWTH;
     if (mem->common_len > 0 && mem->strangers <= mem->count / LEARN_GROWTH)
         return NULL;
-    struct memtable *fresh = memtable_new(bytes);
+    struct memtable *fresh = memtable_new(bytes, mem->stock);
     if (fresh == NULL)
         return NULL;
     memtable_learn(fresh, mem);

@@ -23,12 +23,13 @@
 #include "lsm/cursor.h"
 
 struct memtable;
+struct stock;
 
 #define MEMTABLE_WRITES_MAX (UINT32_MAX - 1)
 
-/* For about `bytes`: a large one takes its memory in large pages. NULL when memory is out.
- * One reference. */
-struct memtable *memtable_new(size_t bytes);
+/* For about `bytes`: a large one takes its memory in large pages, from `stock` (shared; NULL: from
+ * the system). NULL when memory is out. One reference. */
+struct memtable *memtable_new(size_t bytes, struct stock *stock);
 
 /* Search `fresh`, which is empty, by the bytes behind what most keys of `before` have in
  * common: a hint, for speed alone. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "lsm/lsm_internal.h"
 
 /* The files of the folder. */
@@ -200,7 +201,9 @@ static struct lsm *lsm_new(struct env *env, const char *dir, const struct lsm_op
     lsm_setup(lsm);
     lsm->cache = cache_new(lsm->options.cache_bytes);
     lsm->version = version_new();
-    lsm->active = memtable_new(lsm->options.memtable_bytes);
+    lsm->stock = stock_new(lsm->options.memtable_bytes / PAGES_LARGE);
+    if (lsm->stock != NULL)
+        lsm->active = memtable_new(lsm->options.memtable_bytes, lsm->stock);
     lsm->gc = gc_table_new(no_spans, 0);
     if (lsm->cache == NULL || lsm->version == NULL || lsm->active == NULL || lsm->gc == NULL) {
         lsm_free(lsm);

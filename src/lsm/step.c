@@ -11,6 +11,8 @@
 #include "lsm/batch.h"
 #include "lsm/lsm_internal.h"
 
+enum { STOCK_IDLE_US = 10 * 1000 * 1000 };
+
 static const uint32_t step_next[STEP_STATE_NR] = {
     [STEP_WAITING] = BIT(STEP_BUILDING),
     [STEP_BUILDING] = BIT(STEP_COMMITTING) | BIT(STEP_WAITING),
@@ -132,6 +134,7 @@ static void step_finish(struct lsm *lsm, struct step *step, int status)
         if (step->has_build)
             lsm->stats.levels[0].write_bytes += step->build.bytes_out - step->build.value_bytes_out;
         step_free(step, true);
+        env_timer_start(&lsm->stock_timer, STOCK_IDLE_US);
         lsm_view_drop(lsm);
         lsm_stall_update(lsm);
         flush_done(lsm, freeze);
@@ -259,7 +262,7 @@ static int add_meta(struct lsm *lsm, uint64_t freeze)
 
 int step_freeze(struct lsm *lsm)
 {
-    struct memtable *fresh = memtable_new(lsm->options.memtable_bytes);
+    struct memtable *fresh = memtable_new(lsm->options.memtable_bytes, lsm->stock);
     struct step *step = step_new(STEP_FLUSH);
     int rv = fresh == NULL || step == NULL ? ERR_NOMEM : 0;
     if (rv == 0 && !PLANTED(data_before_index))
@@ -283,8 +286,15 @@ int step_freeze(struct lsm *lsm)
     return 0;
 }
 
+static void on_stock_idle(struct env_timer *timer)
+{
+    struct lsm *lsm = timer->data;
+    stock_trim(lsm->stock, 0);
+}
+
 void step_init(struct lsm *lsm)
 {
+    env_timer_init(&lsm->stock_timer, lsm->env, on_stock_idle, lsm);
     list_init(&lsm->steps);
     list_init(&lsm->flushes);
     env_work_init(&lsm->step_work, step_execute, step_complete, NULL);

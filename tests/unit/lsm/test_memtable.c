@@ -22,7 +22,7 @@ static void add(struct memtable *mem, const char *key, uint64_t version, const c
 /* Writes 1 to 7; the last is a second write of (b, 5). */
 static struct memtable *sample(void)
 {
-    struct memtable *mem = memtable_new(1 << 20);
+    struct memtable *mem = memtable_new(1 << 20, NULL);
     assert_non_null(mem);
     add(mem, "b", 5, "b5");
     add(mem, "a", 1, "a1");
@@ -115,7 +115,7 @@ static void test_walk(void **state)
 static void test_bytes(void **state)
 {
     (void)state;
-    struct memtable *mem = memtable_new(1 << 20);
+    struct memtable *mem = memtable_new(1 << 20, NULL);
     assert_int_equal(memtable_bytes(mem), 0);
     char *big = malloc(1 << 20);
     assert_non_null(big);
@@ -194,7 +194,7 @@ static void write_one(struct readers *r, struct rng *rng, uint64_t version)
 static void test_threads(void **state)
 {
     (void)state;
-    struct readers r = {.mem = memtable_new(1 << 20)};
+    struct readers r = {.mem = memtable_new(1 << 20, NULL)};
     struct rng rng;
     pthread_t threads[THREADS];
     rng_init(&rng, 1);
@@ -232,7 +232,7 @@ static void test_learn(void **state)
                                          "tenant-16/user-77",
                                          "tenant-17/user-\xff",
                                          "z"};
-    struct memtable *before = memtable_new(1 << 20), *mem = memtable_new(1 << 20);
+    struct memtable *before = memtable_new(1 << 20, NULL), *mem = memtable_new(1 << 20, NULL);
     struct entry found;
     char key[40];
     for (unsigned i = 0; i < 2000; i++) {
@@ -269,7 +269,7 @@ enum { TOGETHER = 100, DISTINCT = 60, ROUNDS = 40 };
 static void test_together(void **state)
 {
     (void)state;
-    struct memtable *one = memtable_new(1 << 20), *many = memtable_new(1 << 20);
+    struct memtable *one = memtable_new(1 << 20, NULL), *many = memtable_new(1 << 20, NULL);
     struct rng rng;
     rng_init(&rng, 3);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -311,7 +311,7 @@ static void test_together(void **state)
 static void test_relearn(void **state)
 {
     (void)state;
-    struct memtable *mem = memtable_new(1 << 20);
+    struct memtable *mem = memtable_new(1 << 20, NULL);
     struct entry found;
     char key[40];
     unsigned copies = 0;
@@ -345,7 +345,7 @@ static void test_relearn(void **state)
 static void test_expiry(void **state)
 {
     (void)state;
-    struct memtable *mem = memtable_new(1 << 20);
+    struct memtable *mem = memtable_new(1 << 20, NULL);
     struct entry e = {.key = slice_str("k"), .version = 3, .kind = ENTRY_PUT_EXPIRES};
     e.expiry_ms = UINT64_C(0x1122334455667788);
     e.value = slice_str("v");
