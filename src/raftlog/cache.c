@@ -11,15 +11,40 @@ struct chunk *cache_last(const struct raftlog *log)
     return log->n_chunks == 0 ? NULL : log->chunks[log->n_chunks - 1];
 }
 
-/* Aligned, and with a block to spare in front. */
-static uint8_t *chunk_memory(struct raftlog *log, uint32_t cap)
+/* Take the idle memory at `at` out of the list. */
+static struct idle idle_take(struct raftlog *log, uint32_t at)
 {
-    if (log->idle_cap != cap)
-        return log_blocks(log, ENV_BLOCK + (size_t)cap);
-    uint8_t *memory = log->idle_chunk;
-    log->idle_chunk = NULL;
-    log->idle_cap = 0;
-    return memory;
+    ASSERT(at < log->n_idle);
+    struct idle taken = log->idle[at];
+    log->idle[at] = log->idle[--log->n_idle];
+    ASSERT(log->idle_bytes >= taken.room);
+    log->idle_bytes -= taken.room;
+    return taken;
+}
+
+static void idle_free_least(struct raftlog *log)
+{
+    uint32_t least = 0;
+    for (uint32_t i = 1; i < log->n_idle; i++) {
+        if (log->idle[i].room < log->idle[least].room)
+            least = i;
+    }
+    free(idle_take(log, least).memory);
+}
+
+/* Memory for a chunk: aligned, and with a block to spare in front. */
+static void chunk_set_memory(struct raftlog *log, struct chunk *c, uint32_t cap)
+{
+    c->cap = c->room = cap;
+    for (uint32_t i = log->n_idle; i-- > 0;) {
+        if (log->idle[i].room < cap || log->idle[i].room / 2 > cap)
+            continue;
+        struct idle taken = idle_take(log, i);
+        c->memory = taken.memory;
+        c->room = taken.room;
+        return;
+    }
+    c->memory = log_blocks(log, ENV_BLOCK + (size_t)cap);
 }
 
 struct chunk *cache_add(struct raftlog *log, struct segment *s, uint32_t cap)
@@ -30,11 +55,10 @@ struct chunk *cache_add(struct raftlog *log, struct segment *s, uint32_t cap)
     c->segment = s;
     c->number = s->number;
     c->start = s->len;
-    c->cap = cap;
-    c->memory = chunk_memory(log, cap);
+    chunk_set_memory(log, c, cap);
     c->data = c->memory + c->start % ENV_BLOCK;
     log->chunks[log->n_chunks++] = c;
-    log->cache_bytes += cap;
+    log->cache_bytes += c->room;
     return c;
 }
 
@@ -45,28 +69,41 @@ static void chunk_free(struct chunk *c)
 }
 
 /* In a log that is full of entries each new chunk follows one that goes: memory that is used
- * again has its pages, where fresh memory of this size would ask the kernel for each. One that was
- * made for a single large append is not kept. */
+ * again has its pages, where fresh memory of this size would ask the kernel for each. A turn may
+ * add several before it evicts as many. One that was made for a single large append is not kept. */
 static void chunk_retire(struct raftlog *log, struct chunk *c)
 {
-    if (c->cap > log->options.batch_bytes_max) {
+    if (c->room > log->options.batch_bytes_max) {
         chunk_free(c);
         return;
     }
-    free(log->idle_chunk);
-    log->idle_chunk = c->memory;
-    log->idle_cap = c->cap;
+    if (log->n_idle == LOG_IDLE_MAX)
+        idle_free_least(log);
+    log->idle[log->n_idle++] = (struct idle){.memory = c->memory, .room = c->room};
+    log->idle_bytes += c->room;
+    while (log->n_idle > 1 && log->idle_bytes > log->options.cache_bytes / LOG_IDLE_SHARE)
+        idle_free_least(log);
     free(c);
+}
+
+/* What is idle is a part of the cache's memory, where that is large. */
+static bool cache_is_over(const struct raftlog *log)
+{
+    uint64_t share = log->options.cache_bytes / LOG_IDLE_SHARE;
+    uint64_t idle_most = MIN((uint64_t)LOG_IDLE_MAX * log->options.batch_bytes_max, share);
+    if (idle_most < 2 * (uint64_t)log->options.batch_bytes_max)
+        idle_most = 0; /* one, beside it */
+    return log->cache_bytes > log->options.cache_bytes - idle_most;
 }
 
 void cache_evict(struct raftlog *log)
 {
     size_t n = 0;
-    while (n + 1 < log->n_chunks && log->cache_bytes > log->options.cache_bytes) {
+    while (n + 1 < log->n_chunks && cache_is_over(log)) {
         struct chunk *c = log->chunks[n];
         if (c->synced < c->len)
             break;
-        log->cache_bytes -= c->cap;
+        log->cache_bytes -= c->room;
         chunk_retire(log, c);
         n++;
     }
@@ -81,11 +118,10 @@ void cache_fini(struct raftlog *log)
     for (size_t i = 0; i < log->n_chunks; i++)
         chunk_free(log->chunks[i]);
     free(log->chunks);
-    free(log->idle_chunk);
     log->chunks = NULL;
     log->n_chunks = 0;
-    log->idle_chunk = NULL;
-    log->idle_cap = 0;
+    while (log->n_idle > 0)
+        idle_free_least(log);
 }
 
 const uint8_t *cache_find(const struct raftlog *log, uint64_t number, uint32_t offset, uint32_t len)

@@ -22,6 +22,8 @@
 
 enum {
     LOG_SPARES_MAX = 2,             /* files kept to be used again */
+    LOG_IDLE_MAX = 8,               /* memories of chunks kept to be used again */
+    LOG_IDLE_SHARE = 8,             /* … part of the cache that they take */
     LOG_COPY_BYTES_MAX = 256 << 10, /* copied in one step of rewriting */
     LOG_HOLES_MAX = 1 << 20,        /* entries that recovery lets be missing for a while */
     LOG_READ_RUN_MAX = 1 << 20,     /* bytes fetched by one file read */
@@ -100,8 +102,15 @@ struct chunk {
     uint32_t len;
     uint32_t cap;
     uint32_t synced;
+    uint32_t room;   /* of `memory`; >= cap */
     uint8_t *data;   /* in `memory`, as far behind a block's begin as `start` in the file is */
     uint8_t *memory; /* owned */
+};
+
+/* Memory of a chunk that was evicted, for one to come. */
+struct idle {
+    uint8_t *memory; /* owned */
+    uint32_t room;
 };
 
 struct batch {
@@ -232,8 +241,9 @@ struct raftlog {
     uint64_t sync_worst_us;    /* since raftlog_sync_worst_us() was asked */
     uint64_t no_file_since_us; /* the next batch waits for its segment's file; 0: it does not */
     uint64_t cache_bytes;      /* of all chunks */
-    uint8_t *idle_chunk;       /* chunk.memory of one that was evicted, for the next; owned */
-    uint32_t idle_cap;
+    struct idle idle[LOG_IDLE_MAX];
+    uint32_t n_idle;
+    uint64_t idle_bytes;
     struct raftlog_stats stats;
 };
 

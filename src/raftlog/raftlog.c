@@ -329,8 +329,8 @@ static void check_chunks(const struct raftlog *log)
     uint64_t bytes = 0;
     for (size_t i = 0; i < log->n_chunks; i++) {
         const struct chunk *c = log->chunks[i];
-        ASSERT(c->synced <= c->len && c->len <= c->cap);
-        bytes += c->cap;
+        ASSERT(c->synced <= c->len && c->len <= c->cap && c->cap <= c->room);
+        bytes += c->room;
         if (i == 0)
             continue;
         const struct chunk *before = log->chunks[i - 1];
@@ -338,8 +338,14 @@ static void check_chunks(const struct raftlog *log)
                (before->number == c->number && before->start + before->len <= c->start));
     }
     ASSERT(bytes == log->cache_bytes);
-    ASSERT((log->idle_chunk == NULL) == (log->idle_cap == 0));
-    ASSERT(log->idle_cap <= log->options.batch_bytes_max);
+    uint64_t idle = 0;
+    ASSERT(log->n_idle <= LOG_IDLE_MAX);
+    for (uint32_t i = 0; i < log->n_idle; i++) {
+        ASSERT(log->idle[i].room <= log->options.batch_bytes_max);
+        idle += log->idle[i].room;
+    }
+    ASSERT(idle == log->idle_bytes);
+    ASSERT(log->n_idle <= 1 || idle <= log->options.cache_bytes / LOG_IDLE_SHARE);
 }
 
 /* Every ref points into a segment that is there, at an entry that is not beyond its end;

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log's memory: what is kept of it, and what of that is used again. */
+#include <stdlib.h>
+
+#include "env/sim/sim.h"
+#include "raftlog/internal.h"
+#include "support/check.h"
+
+enum { BATCH = 4096, TURNS = 60, EACH = 5, LEN = 2500 };
+
+struct fixture {
+    struct sim *sim;
+    struct sim_node *node;
+    struct raftlog *log;
+    struct raftlog_options options;
+};
+
+static void setup(struct fixture *f, size_t batch, size_t cache)
+{
+    struct err err = {0};
+    raftlog_options_init(&f->options);
+    f->options.segment_bytes = 64 << 10;
+    f->options.budget_bytes = 8 << 20;
+    f->options.limit_bytes = 16 << 20;
+    f->options.batch_bytes_max = batch;
+    f->options.cache_bytes = cache;
+    f->sim = sim_new(NULL, 1);
+    f->node = sim_node_new(f->sim, "n1");
+    if (raftlog_open(&f->log, sim_node_env(f->node), "/log", &f->options, &err) != 0)
+        fail_msg("%s", err.msg);
+}
+
+static void teardown(struct fixture *f)
+{
+    raftlog_check(f->log);
+    sim_node_crash(f->node, SIM_CRASH_KILL);
+    raftlog_free(f->log);
+    sim_free(f->sim);
+}
+
+static uint8_t blob[64 << 10];
+
+static struct slice content_of(uint64_t index, size_t len)
+{
+    memset(blob, (int)index, len);
+    return slice_of(blob, len);
+}
+
+/* Append [first, first + n) in one turn, a record each. */
+static void append(struct fixture *f, uint64_t first, uint32_t n, size_t len)
+{
+    struct raftlog_write writes[EACH]; /* in place until they are durable */
+    assert_true(n <= EACH);
+    for (uint32_t i = 0; i < n; i++) {
+        struct raftlog_entry e = {1, 1, content_of(first + i, len)};
+        writes[i] =
+            (struct raftlog_write){.group = 1, .first_index = first + i, .entries = &e, .n = 1};
+        raftlog_append(f->log, &writes[i]);
+        writes[i].entries = NULL;
+    }
+    sim_run_until(f->sim, sim_now_us(f->sim) + 1000000);
+    raftlog_check(f->log);
+}
+
+/* A turn that adds several chunks before as many go finds their memory with the next: what is
+ * kept stays within the cache's bound, and what is read is what was appended. */
+static void test_memory_is_used_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint32_t idle_most = 0;
+    setup(&f, BATCH, (size_t)64 * BATCH);
+    for (uint64_t turn = 0; turn < TURNS; turn++) {
+        append(&f, turn * EACH + 1, EACH, LEN);
+        idle_most = MAX(idle_most, f.log->n_idle);
+        assert_true(f.log->cache_bytes + f.log->idle_bytes <= f.options.cache_bytes);
+        for (uint64_t index = 1; index <= (turn + 1) * EACH; index++) {
+            struct raftlog_entry e;
+            int rv = raftlog_get(f.log, 1, index, &e);
+            assert_true(rv == 0 || (rv == ERR_WOULD_BLOCK && index + EACH < turn * EACH));
+            assert_true(rv != 0 || slice_equal(e.data, content_of(index, LEN)));
+        }
+    }
+    assert_true(idle_most >= EACH);
+    teardown(&f);
+}
+
+/* Where the cache is small, it is one memory; none of a single large append, however large. */
+static void test_little_is_kept_of_a_small_cache(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, BATCH, (size_t)2 * BATCH);
+    for (uint64_t turn = 0; turn < 10; turn++) {
+        append(&f, turn * EACH + 1, EACH, turn == 5 ? sizeof blob - 8192 : LEN);
+        assert_true(f.log->n_idle <= 1);
+        assert_true(f.log->idle_bytes <= BATCH);
+    }
+    assert_int_equal(f.log->n_idle, 1);
+    teardown(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_memory_is_used_again),
+        cmocka_unit_test(test_little_is_kept_of_a_small_cache),
+    };
+    return cmocka_run_group_tests_name("raftlog cache", tests, NULL, NULL);
+}
