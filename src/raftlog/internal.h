@@ -30,6 +30,8 @@ enum {
     LOG_READ_GAP_MAX = 256,         /* bytes worth reading to save a call */
     LOG_GAP_MAX = 1 << 12,          /* segments gone between a spare and the newest */
     LOG_REPORT_MAX = 64 << 10,      /* bytes of the damage report */
+    LOG_RAW_SHARE = 4,              /* batches of this part of the largest, on average, … */
+    LOG_RAW_BATCHES_MIN = 8,        /* … so many at least, let the next file go without zeroes */
     LOG_HERE_BYTES_MAX = 64 << 10,  /* written by the loop itself; beyond, the way is the least */
 };
 
@@ -160,9 +162,12 @@ struct flight {
 struct prepare {
     struct env_work work;
     bool is_active;
+    uint64_t batches; /* as counted when the last one was begun */
+    uint64_t append_bytes;
     uint32_t file_id;
     struct env_file *file;
     uint64_t size;
+    bool is_raw; /* with its room, without zeroes */
     char path[ENV_PATH_MAX];
     int rv;
     bool is_sync; /* what failed was a sync */

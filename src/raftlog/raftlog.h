@@ -8,6 +8,7 @@
  *
  *   oldest ─▶ [segment][segment] … [segment being written][spare] ◀─ zero-filled ahead
  *      └─ what still lives here is copied to the head, then the file is used again
+ *   (while batches are large, files are made without zeroes: that would be as much to write again)
  *
  * Units      bytes; indexes and terms as in Raft, the first index is 1.
  * Ownership  the log borrows `env` for its life. Data given to raftlog_append() is

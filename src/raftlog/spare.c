@@ -2,7 +2,9 @@
  *
  * Files for segments to come: zero-filled (no_zeroing: given their room alone), synced and
  * named before they are needed, so that a full disk is met here, where nothing is lost by
- * it, and (zero-filled) a sync of the log writes no metadata. */
+ * it, and (zero-filled) a sync of the log writes no metadata. Where large batches fill a file,
+ * metadata is little beside them, and zeroes would be as much to write as they: it gets its room
+ * alone, too. Once full it is as good as one that was zeroed, for whoever uses it again. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,7 +50,7 @@ static int spare_fill(struct prepare *p, const struct raftlog *log)
                            &p->file, &p->err);
     if (rv != 0)
         return rv;
-    if (log->options.no_zeroing)
+    if (p->is_raw)
         rv = env_file_truncate(p->file, p->size, &p->err);
     else
         rv = spare_write(p);
@@ -118,10 +120,24 @@ void spare_init(struct raftlog *log)
     list_init(&log->reaps);
 }
 
+/* Have batches been large since the last file was begun? */
+static bool spare_is_raw(const struct raftlog *log)
+{
+    const struct prepare *p = &log->prepare;
+    uint64_t batches = log->stats.batches - p->batches;
+    uint64_t bytes = log->stats.append_bytes - p->append_bytes;
+    return log->options.no_zeroing ||
+           (batches >= LOG_RAW_BATCHES_MIN &&
+            bytes / batches >= log->options.batch_bytes_max / LOG_RAW_SHARE);
+}
+
 static void spare_plan(struct raftlog *log, uint64_t size)
 {
     struct prepare *p = &log->prepare;
     ASSERT(!p->is_active);
+    p->is_raw = spare_is_raw(log);
+    p->batches = log->stats.batches;
+    p->append_bytes = log->stats.append_bytes;
     p->file_id = log->next_file_id++;
     p->size = size;
     segment_path(log, p->file_id, p->path);

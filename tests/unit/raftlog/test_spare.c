@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files made ahead: which are filled with zeroes, and what is found after a crash in those that
+ * are not. */
+#include <stdlib.h>
+
+#include "env/sim/sim.h"
+#include "raftlog/internal.h"
+#include "support/check.h"
+
+enum { BATCH = 16 << 10, SEGMENT = 128 << 10, SMALL = 100, LARGE = 10000 };
+
+struct fixture {
+    struct sim *sim;
+    struct sim_node *node;
+    struct raftlog *log;
+    struct raftlog_options options;
+    uint64_t last;
+    size_t lens[4000];
+};
+
+static void open_log(struct fixture *f)
+{
+    struct err err = {0};
+    if (raftlog_open(&f->log, sim_node_env(f->node), "/log", &f->options, &err) != 0)
+        fail_msg("%s", err.msg);
+    raftlog_check(f->log);
+}
+
+static void setup(struct fixture *f, bool no_zeroing)
+{
+    memset(f, 0, sizeof *f);
+    raftlog_options_init(&f->options);
+    f->options.segment_bytes = SEGMENT;
+    f->options.batch_bytes_max = BATCH;
+    f->options.cache_bytes = BATCH;
+    f->options.no_zeroing = no_zeroing;
+    f->sim = sim_new(NULL, 1);
+    f->node = sim_node_new(f->sim, "n1");
+    open_log(f);
+}
+
+static void teardown(struct fixture *f)
+{
+    raftlog_check(f->log);
+    sim_node_crash(f->node, SIM_CRASH_KILL);
+    raftlog_free(f->log);
+    sim_free(f->sim);
+}
+
+static struct slice content_of(uint64_t index, size_t len)
+{
+    static uint8_t blob[LARGE];
+    memset(blob, (int)index, len);
+    return slice_of(blob, len);
+}
+
+/* One entry after the other, each a batch of its own, until so many files were begun. */
+static void fill(struct fixture *f, size_t len, uint32_t files)
+{
+    uint32_t until = f->log->next_file_id + files;
+    while (f->log->next_file_id < until) {
+        uint64_t index = ++f->last;
+        assert_true(index < ARRAY_LEN(f->lens));
+        f->lens[index] = len;
+        struct raftlog_entry e = {1, 1, content_of(index, len)};
+        struct raftlog_write w = {.group = 1, .first_index = index, .entries = &e, .n = 1};
+        raftlog_append(f->log, &w);
+        sim_run_until(f->sim, sim_now_us(f->sim) + 100000);
+    }
+}
+
+static int check_entry(void *data, uint64_t index, const struct raftlog_entry *e)
+{
+    struct fixture *f = data;
+    assert_true(slice_equal(e->data, content_of(index, f->lens[index])));
+    return 0;
+}
+
+static void check_all(struct fixture *f)
+{
+    struct raftlog_group_state s;
+    assert_int_equal(raftlog_group_state(f->log, 1, &s), 0);
+    assert_int_equal(s.last_index, f->last);
+    assert_false(s.is_damaged);
+    assert_int_equal(raftlog_each(f->log, 1, 1, f->last, 1, check_entry, f, NULL), 0);
+}
+
+/* Large batches: the files to come have no zeroes; small ones again: they have. All is there after
+ * a power cut in a file of either kind. */
+static void test_large_batches_fill_files_themselves(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    assert_false(f.log->prepare.is_raw); /* nothing is known yet */
+    fill(&f, LARGE, 2);
+    assert_true(f.log->prepare.is_raw);
+    fill(&f, LARGE, 2); /* into one that was made so */
+    assert_true(f.log->prepare.is_raw);
+    for (int round = 0; round < 2; round++) {
+        sim_node_crash(f.node, SIM_CRASH_POWER);
+        raftlog_free(f.log);
+        sim_node_restart(f.node);
+        open_log(&f);
+        check_all(&f);
+        assert_false(f.log->prepare.is_raw);
+        fill(&f, SMALL, 1);
+        assert_false(f.log->prepare.is_raw);
+    }
+    teardown(&f);
+}
+
+static void test_no_zeroing_is_for_all(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, true);
+    assert_true(f.log->prepare.is_raw);
+    fill(&f, SMALL, 1);
+    assert_true(f.log->prepare.is_raw);
+    teardown(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_large_batches_fill_files_themselves),
+        cmocka_unit_test(test_no_zeroing_is_for_all),
+    };
+    return cmocka_run_group_tests_name("raftlog spare", tests, NULL, NULL);
+}
