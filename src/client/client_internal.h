@@ -119,7 +119,7 @@ struct client {
     struct client_session session;
     uint64_t time_ms; /* the cluster's, as told at time_at_us; 0: not told yet */
     uint64_t time_at_us;
-    struct buf stamped; /* scratch: the command of a change with its stamp */
+    struct buf stamped; /* scratch: the begin of a change's command, with its stamp */
 
     struct list fresh;   /* to be looked at by the pump */
     struct list parked;  /* wait for a route or a peer */

@@ -8,8 +8,6 @@
 #include "base/plant.h"
 #include "client/client_internal.h"
 
-enum { STAMPED_KEEP = 64 << 10 };
-
 void session_set_time(struct client *client, uint64_t time_ms)
 {
     if (time_ms == 0)
@@ -94,13 +92,13 @@ int session_request(struct client_op *op, struct request *ret_request)
 {
     struct buf *out = &op->client->stamped;
     *ret_request = op->request;
+    if (op->request.kind == REQUEST_WRITE)
+        ret_request->write.rest = slice_of(NULL, 0); /* the room of other kinds' fields */
     if (op->stamp.session == 0)
         return 0;
-    if (out->cap > STAMPED_KEEP)
-        buf_fini(out);
     buf_clear(out);
-    buf_reserve(out, op->request.write.command.len + CLIENT_STAMP_BYTES);
-    if (command_restamp(out, op->request.write.command, &op->stamp) != 0)
+    if (command_restamp_head(out, op->request.write.command, &op->stamp,
+                             &ret_request->write.rest) != 0)
         return ERR_INVALID;
     if (out->failed)
         return ERR_NOMEM;

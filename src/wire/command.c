@@ -288,7 +288,10 @@ static int command_read_head(struct unpack *u, struct command *command, struct e
     return u->bad ? err_set(err, ERR_CORRUPT, "command is malformed") : 0;
 }
 
-int command_restamp(struct buf *buf, struct slice in, const struct command_stamp *stamp)
+enum { PLAIN_PAIRS_MAX = 3 }; /* format, keyspace, operations */
+
+int command_restamp_head(struct buf *buf, struct slice in, const struct command_stamp *stamp,
+                         struct slice *ret_rest)
 {
     struct unpack u = unpack_of(in);
     uint32_t pairs = unpack_map(&u);
@@ -297,7 +300,8 @@ int command_restamp(struct buf *buf, struct slice in, const struct command_stamp
     struct unpack next = u;
     uint64_t after = unpack_uint(&next);
     ASSERT(stamp->session != 0 && stamp->sequence != 0 && stamp->first_sent_ms != 0);
-    if (u.bad || next.bad || key != F_FORMAT || format != COMMAND_FORMAT || after < F_KEYSPACE)
+    if (u.bad || next.bad || key != F_FORMAT || format != COMMAND_FORMAT || after < F_KEYSPACE ||
+        pairs > PLAIN_PAIRS_MAX)
         return ERR_CORRUPT;
     struct pack_fields f = pack_fields_begin(buf);
     pack_field_uint(&f, F_FORMAT, COMMAND_FORMAT);
@@ -305,10 +309,19 @@ int command_restamp(struct buf *buf, struct slice in, const struct command_stamp
     pack_field_uint(&f, F_SEQUENCE, stamp->sequence);
     pack_field_uint(&f, F_LOWEST_UNANSWERED, stamp->lowest_unanswered);
     pack_field_uint(&f, F_FIRST_SENT, stamp->first_sent_ms);
-    buf_append_slice(buf, slice_of(u.pos, u.left));
     f.count += pairs - 1;
     pack_fields_end(&f);
+    *ret_rest = slice_of(u.pos, u.left);
     return 0;
+}
+
+int command_restamp(struct buf *buf, struct slice in, const struct command_stamp *stamp)
+{
+    struct slice rest;
+    int rv = command_restamp_head(buf, in, stamp, &rest);
+    if (rv == 0)
+        buf_append_slice(buf, rest);
+    return rv;
 }
 
 /* What follows the head, which is as it should be. */

@@ -125,6 +125,10 @@ struct command_stamp {
  * it is no command, or has one. */
 int command_restamp(struct buf *buf, struct slice in, const struct command_stamp *stamp);
 
+/* The same in two pieces: what changes goes to `buf`, and *ret_rest, of `in`, stands behind it. */
+int command_restamp_head(struct buf *buf, struct slice in, const struct command_stamp *stamp,
+                         struct slice *ret_rest);
+
 /* How many operations does it claim, without looking at them? At most what its
  * bytes can hold; 0 if malformed. */
 uint32_t command_op_count(struct slice in);

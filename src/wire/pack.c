@@ -61,12 +61,18 @@ void pack_bool(struct buf *buf, bool v)
         msgpack_pack_false(&pk);
 }
 
+void pack_bin_of(struct buf *buf, struct slice begin, struct slice end)
+{
+    ASSERT(begin.len <= UINT32_MAX && end.len <= UINT32_MAX - begin.len);
+    msgpack_packer pk = packer_of(buf);
+    msgpack_pack_bin(&pk, begin.len + end.len);
+    buf_append_slice(buf, begin);
+    buf_append_slice(buf, end);
+}
+
 void pack_bin(struct buf *buf, struct slice bytes)
 {
-    ASSERT(bytes.len <= UINT32_MAX);
-    msgpack_packer pk = packer_of(buf);
-    msgpack_pack_bin(&pk, bytes.len);
-    buf_append_slice(buf, bytes);
+    pack_bin_of(buf, bytes, slice_of(NULL, 0));
 }
 
 void pack_str(struct buf *buf, struct slice text)

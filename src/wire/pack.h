@@ -37,7 +37,8 @@ void pack_uint(struct buf *buf, uint64_t v);      /* in the fewest bytes */
 void pack_int(struct buf *buf, int64_t v);        /* in the fewest bytes */
 void pack_bool(struct buf *buf, bool v);
 void pack_bin(struct buf *buf, struct slice bytes);
-void pack_str(struct buf *buf, struct slice text); /* UTF-8 by convention */
+void pack_bin_of(struct buf *buf, struct slice begin, struct slice end); /* one, of two pieces */
+void pack_str(struct buf *buf, struct slice text);                       /* UTF-8 by convention */
 void pack_list(struct buf *buf, const struct pack_list *list);
 
 /* A map whose number of pairs is known only at the end; beyond 15, pack_fields_end() moves them

@@ -183,6 +183,16 @@ static void children_encode(struct buf *buf, const struct request_split *split)
     }
 }
 
+/* As the table of its fields says, but for where the bytes are. */
+static void write_encode(struct pack_fields *fields, const struct request_write *write)
+{
+    ASSERT(write->command.len + write->rest.len <= write_fields[0].limit);
+    if (write->command.len + write->rest.len == 0)
+        return;
+    pack_field(fields, write_fields[0].key);
+    pack_bin_of(fields->buf, write->command, write->rest);
+}
+
 void request_encode(struct buf *buf, const struct request *request)
 {
     ASSERT(request->id > 0 && request->timeout_ms > 0);
@@ -191,7 +201,10 @@ void request_encode(struct buf *buf, const struct request *request)
     msg_write_fields(&f, &head_table, request);
     pack_field(&f, FIELD_DETAIL);
     struct pack_fields d = pack_fields_begin(buf);
-    msg_write_fields(&d, &details[request->kind], request);
+    if (request->kind == REQUEST_WRITE)
+        write_encode(&d, &request->write);
+    else
+        msg_write_fields(&d, &details[request->kind], request);
     if (request->kind == REQUEST_BOOTSTRAP) {
         pack_field(&d, FIELD_MEMBERS);
         members_encode(buf, request->bootstrap.members, request->bootstrap.member_count);

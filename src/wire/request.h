@@ -54,6 +54,7 @@ enum consistency {
 /* WRITE: the command as encoded by command.h; not looked into here. */
 struct request_write {
     struct slice command;
+    struct slice rest; /* to be encoded: the end of the command, if it stands elsewhere */
 };
 
 /* How GET, MULTI_GET and SCAN read. */

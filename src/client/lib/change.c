@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/lib/lib_internal.h"
 
-/* A buffer for a small change is taken once, with so much room around key and value. */
-enum { OP_ROOM = 64, OP_AHEAD = 4096 };
+/* A buffer for a change is taken once, with so much room around key and value. */
+enum { OP_ROOM = 64, OP_AHEAD = 1 << 20 };
 
 void hf_change_init(struct hf_change *change)
 {
@@ -32,11 +32,49 @@ int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct 
     return 0;
 }
 
-int command_go(struct hf_client *client, struct slice ops, uint32_t count, struct slice key,
-               const struct hf_call *options, const struct hf_then *then,
-               struct hf_result **ret_result)
+/* Operations that become a command: encoded, or a single one that is not. */
+struct operations {
+    struct slice encoded;
+    uint32_t count;
+    const struct op *one; /* NULL: encoded */
+};
+
+/* Their command into the call's memory. */
+static int encode_plain(struct call *call, struct command *command, const struct operations *ops)
 {
-    struct command command = {.op_count = count};
+    size_t len = ops->encoded.len;
+    if (ops->one != NULL)
+        len = ops->one->key.len + ops->one->value.len;
+    buf_reserve(&call->data, MIN(len, (size_t)OP_AHEAD) + OP_ROOM);
+    command->ops = ops->one;
+    if (ops->one != NULL)
+        command_encode(&call->data, command);
+    else
+        command_encode_ops(&call->data, command, ops->encoded);
+    return call->data.failed ? HF_ERR_NOMEM : 0;
+}
+
+static int encode_slotted(struct call *call, const struct command *command,
+                          const struct operations *ops)
+{
+    struct buf encoded;
+    if (ops->one == NULL)
+        return slot_command(call->slots, command, ops->encoded, &call->data, &call->keys);
+    buf_init(&encoded, command_limits_default.command_max);
+    buf_reserve(&encoded, MIN(ops->one->key.len + ops->one->value.len, (size_t)OP_AHEAD) + OP_ROOM);
+    command_encode_op(&encoded, ops->one);
+    int rv = encoded.failed ? HF_ERR_TOO_LARGE
+                            : slot_command(call->slots, command, buf_slice(&encoded), &call->data,
+                                           &call->keys);
+    buf_fini(&encoded);
+    return rv;
+}
+
+static int operations_go(struct hf_client *client, const struct operations *ops, struct slice key,
+                         const struct hf_call *options, const struct hf_then *then,
+                         struct hf_result **ret_result)
+{
+    struct command command = {.op_count = ops->count};
     struct call *call = NULL;
     int rv = call_new(client, REQUEST_WRITE, options, &call);
     if (rv == 0)
@@ -44,14 +82,11 @@ int command_go(struct hf_client *client, struct slice ops, uint32_t count, struc
     if (rv == 0 && !client_may_write(client, command.keyspace))
         rv = HF_ERR_INVALID;
     if (rv == 0 && call->slots > 0) {
-        rv = slot_command(call->slots, &command, ops, &call->data, &call->keys);
+        rv = encode_slotted(call, &command, ops);
     } else if (rv == 0) {
         rv = call_keep(call, (struct hf_bytes){.data = key.data, .len = key.len});
-    }
-    if (rv == 0 && call->slots == 0) {
-        buf_reserve(&call->data, MIN(ops.len + OP_ROOM, (size_t)OP_AHEAD));
-        command_encode_ops(&call->data, &command, ops);
-        rv = call->data.failed ? HF_ERR_NOMEM : 0;
+        if (rv == 0)
+            rv = encode_plain(call, &command, ops);
     }
     if (rv == 0 && call->data.len > command_limits_default.command_max)
         rv = HF_ERR_TOO_LARGE;
@@ -62,6 +97,14 @@ int command_go(struct hf_client *client, struct slice ops, uint32_t count, struc
     call->op.request.write.command = buf_slice(&call->data);
     call->op.key = buf_slice(&call->keys);
     return call_go(call, then, ret_result);
+}
+
+int command_go(struct hf_client *client, struct slice ops, uint32_t count, struct slice key,
+               const struct hf_call *options, const struct hf_then *then,
+               struct hf_result **ret_result)
+{
+    return operations_go(client, &(struct operations){.encoded = ops, .count = count}, key, options,
+                         then, ret_result);
 }
 
 /* What all the functions below come down to: one operation as a command of its own.
@@ -81,14 +124,8 @@ static int change(struct hf_client *client, enum op_kind kind, struct hf_bytes k
     rv = command_check(&command, &command_limits_default, NULL);
     if (rv != 0)
         return rv;
-    struct buf ops;
-    buf_init(&ops, command_limits_default.command_max);
-    buf_reserve(&ops, MIN(key.len + value.len + OP_ROOM, (size_t)OP_AHEAD));
-    command_encode_op(&ops, &op);
-    rv = ops.failed ? HF_ERR_TOO_LARGE
-                    : command_go(client, buf_slice(&ops), 1, op.key, options, then, ret_result);
-    buf_fini(&ops);
-    return rv;
+    return operations_go(client, &(struct operations){.count = 1, .one = &op}, op.key, options,
+                         then, ret_result);
 }
 
 static const struct hf_bytes nothing = {0};

@@ -182,7 +182,7 @@ struct rig_answer *rig_write(struct rig *rig, size_t i, uint32_t keyspace, const
     buf_init(&raw, FRAME_BODY_MAX);
     command_encode(&raw, &command);
     struct request request = {
-        .kind = REQUEST_WRITE, .timeout_ms = timeout_ms, .write = {buf_slice(&raw)}};
+        .kind = REQUEST_WRITE, .timeout_ms = timeout_ms, .write = {.command = buf_slice(&raw)}};
     struct rig_answer *answer = rig_ask(rig, i, &request);
     buf_fini(&raw);
     return answer;

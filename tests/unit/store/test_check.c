@@ -112,7 +112,7 @@ static void test_refusals(void **state)
     struct buf raw;
     buf_init(&raw, 256);
     command_encode(&raw, &command);
-    struct request write = {.kind = REQUEST_WRITE, .write = {buf_slice(&raw)}};
+    struct request write = {.kind = REQUEST_WRITE, .write = {.command = buf_slice(&raw)}};
     struct rig_answer *reserved = rig_ask(&rig, leader, &write);
     rig_run(&rig, 50 * RIG_MS);
     assert_int_equal(reserved->status, ERR_INVALID);

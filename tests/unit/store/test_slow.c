@@ -39,7 +39,7 @@ static struct rig_answer *put(struct rig *rig, size_t i, uint64_t trace_id)
     struct request request = {.kind = REQUEST_WRITE,
                               .timeout_ms = 10000,
                               .trace_id = trace_id,
-                              .write = {buf_slice(&raw)}};
+                              .write = {.command = buf_slice(&raw)}};
     struct rig_answer *answer = rig_ask(rig, i, &request);
     buf_fini(&raw);
     return answer;

@@ -177,7 +177,7 @@ static struct rig_answer *put_in(struct rig *rig, uint64_t session, uint64_t seq
     buf_init(&raw, FRAME_BODY_MAX);
     command_encode(&raw, &command);
     struct request request = {
-        .kind = REQUEST_WRITE, .timeout_ms = 1000, .write = {buf_slice(&raw)}};
+        .kind = REQUEST_WRITE, .timeout_ms = 1000, .write = {.command = buf_slice(&raw)}};
     struct rig_answer *answer = rig_ask(rig, 0, &request);
     buf_fini(&raw);
     rig_run(rig, 200 * RIG_MS);

@@ -269,6 +269,33 @@ static void test_built_step_by_step(void **state)
     buf_fini(&ops_buf);
 }
 
+/* A stamp in front: the head alone and what it leaves are the stamped command; what is no plain
+ * command gets none. */
+static void test_stamped_in_two_pieces(void **state)
+{
+    (void)state;
+    const struct op op = {.kind = OP_PUT, .key = K, .value = slice_str("a value")};
+    const struct command_stamp stamp = {
+        .session = UINT64_MAX, .sequence = 7, .lowest_unanswered = 5, .first_sent_ms = 1000};
+    struct buf plain, whole, head;
+    struct slice rest;
+    buf_init(&plain, 1 << 10);
+    buf_init(&whole, 1 << 10);
+    buf_init(&head, 1 << 10);
+    command_encode(&plain, &(struct command){.op_count = 1, .ops = &op, .keyspace = 9});
+    assert_int_equal(command_restamp(&whole, buf_slice(&plain), &stamp), 0);
+    assert_int_equal(command_restamp_head(&head, buf_slice(&plain), &stamp, &rest), 0);
+    assert_true(rest.data > plain.data && rest.data + rest.len == plain.data + plain.len);
+    buf_append_slice(&head, rest);
+    assert_true(slice_equal(buf_slice(&head), buf_slice(&whole)));
+    assert_int_equal(command_restamp(&head, buf_slice(&whole), &stamp), ERR_CORRUPT);
+    plain.data[0]++; /* one pair more than a plain command has */
+    assert_int_equal(command_restamp(&head, buf_slice(&plain), &stamp), ERR_CORRUPT);
+    buf_fini(&plain);
+    buf_fini(&whole);
+    buf_fini(&head);
+}
+
 /* As many operations as there may be, and one more. */
 static void test_default_limits(void **state)
 {
@@ -365,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_size_limit),
         cmocka_unit_test(test_strict),
         cmocka_unit_test(test_built_step_by_step),
+        cmocka_unit_test(test_stamped_in_two_pieces),
         cmocka_unit_test(test_default_limits),
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_failed_result),

@@ -123,6 +123,27 @@ static void test_rebase(void **state)
     buf_fini(&keys);
 }
 
+/* A command in two pieces is one on the wire. */
+static void test_command_of_two_pieces(void **state)
+{
+    (void)state;
+    static const struct request_write writes[] = {
+        {.command = {(const uint8_t *)"whatever", 8}},
+        {.command = {(const uint8_t *)"what", 4}, .rest = {(const uint8_t *)"ever", 4}},
+        {.rest = {(const uint8_t *)"whatever", 8}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
+        struct request in = some_request(REQUEST_WRITE);
+        struct request out;
+        struct buf buf;
+        in.write = writes[i];
+        assert_int_equal(there_and_back(&in, &out, &buf), 0);
+        assert_true(slice_equal(out.write.command, slice_str("whatever")));
+        assert_int_equal(out.write.rest.len, 0);
+        buf_fini(&buf);
+    }
+}
+
 static void test_watch(void **state)
 {
     (void)state;
@@ -366,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_head_of_all_kinds),
         cmocka_unit_test(test_reads),
         cmocka_unit_test(test_rebase),
+        cmocka_unit_test(test_command_of_two_pieces),
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_members),
