@@ -23,6 +23,7 @@
 #include "base/hist.h"
 #include "base/rng.h"
 #include "commands.h"
+#include "env/uv/env_uv.h"
 
 enum {
     CLIENTS_MAX = 20000,
@@ -500,6 +501,7 @@ static int run_bench(struct bench *b)
 {
     struct rng rng;
     int exit_code = EXIT_DONE;
+    env_uv_tune_memory(); /* as holdfastd: not fresh pages for each message */
     rng_init(&rng, b->seed ^ 0x5eed);
     rng_fill(&rng, b->pool, 2 * VALUE_POOL);
     hist_init(b->hist);
