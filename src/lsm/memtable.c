@@ -13,13 +13,14 @@ enum {
     CHUNK_FIRST = 4 << 10, /* small memtables stay small */
     CHUNK_SHARE = 16,      /* … and waste little by their last chunk */
     NODE_ALIGN = 8,
-    COMMON_MAX = 32,     /* bytes that are skipped before abbreviating */
-    LEARN_SAMPLES = 400, /* at most so many nodes are looked at for them, … */
-    LEARN_LEAST = 100,   /* … on the first level that has so many, … */
-    LEARN_COUNT = 1000,  /* … and not in a small memtable */
-    LEARN_GROWTH = 4,    /* one that knows its keys badly looks again when so much larger … */
-    LEARN_LAST = 16000,  /* … unless copying it would take long */
-    WALKS = 16,          /* searches side by side */
+    COMMON_MAX = 32,       /* bytes that are skipped before abbreviating */
+    LEARN_SAMPLES = 400,   /* at most so many nodes are looked at for them, … */
+    LEARN_LEAST = 100,     /* … on the first level that has so many, … */
+    LEARN_COUNT = 1000,    /* … and not in a small memtable */
+    LEARN_GROWTH = 4,      /* one that knows its keys badly looks again when so much larger … */
+    LEARN_LAST = 16000,    /* … unless copying it would take long: so many entries, … */
+    LEARN_BYTES = 4 << 20, /* … or bytes */
+    WALKS = 16,            /* searches side by side */
 };
 
 /* The way on. `abbreviation` is stored before and read after `next`, so what a reader sees
@@ -534,7 +535,7 @@ static int copy_nodes(struct memtable *to, const struct memtable *from)
 
 struct memtable *memtable_relearn(struct memtable *mem, size_t bytes)
 {
-    if (mem->count < mem->learn_at || mem->learn_at > LEARN_LAST)
+    if (mem->count < mem->learn_at || mem->learn_at > LEARN_LAST || mem->bytes > LEARN_BYTES)
         return NULL;
     mem->learn_at *= LEARN_GROWTH;
     if (mem->common_len > 0 && mem->strangers <= mem->count / LEARN_GROWTH)

@@ -341,6 +341,22 @@ static void test_relearn(void **state)
     memtable_unref(mem);
 }
 
+/* Of large values there is nothing to gain that were worth copying them. */
+static void test_no_relearning_of_large_values(void **state)
+{
+    (void)state;
+    static char value[8192];
+    struct memtable *mem = memtable_new(1 << 20, NULL);
+    char key[40];
+    memset(value, 'v', sizeof value - 1);
+    for (unsigned i = 0; i < 4500; i++) {
+        assert_null(memtable_relearn(mem, 1 << 20));
+        snprintf(key, sizeof key, "tenant-17/user-%09u", i * 7919 % 4500);
+        add(mem, key, 1, value);
+    }
+    memtable_unref(mem);
+}
+
 /* An expiry is kept where there is one. */
 static void test_expiry(void **state)
 {
@@ -364,9 +380,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learn),   cmocka_unit_test(test_together),
-        cmocka_unit_test(test_relearn), cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_get),     cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_relearn), cmocka_unit_test(test_no_relearning_of_large_values),
+        cmocka_unit_test(test_expiry),  cmocka_unit_test(test_get),
+        cmocka_unit_test(test_walk),    cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests_name("memtable", tests, NULL, NULL);
 }
