@@ -136,7 +136,8 @@ struct through {
     uint8_t *tail;         /* what stands in the block of `end`; owned; NULL until needed */
     uint8_t *last;         /* the block behind it: the last of a flight */
     struct env_file *file; /* NULL: `tail` is not known; else it is of this file … */
-    uint64_t end;          /* … up to here */
+    uint64_t end;          /* … up to here; */
+    uint32_t crc;          /* of what of `tail` is before it: the disk has that already */
 };
 
 /* The write that is in flight. */

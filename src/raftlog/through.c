@@ -16,6 +16,7 @@
  */
 #include <stdlib.h>
 
+#include "base/crc32c.h"
 #include "base/plant.h"
 #include "raftlog/internal.h"
 
@@ -37,6 +38,8 @@ static size_t through_parts(struct flight *f, struct slice parts[ENV_PARTS_MAX])
         return 0;
     if (skip > 0) {
         size_t n = MIN(left, ENV_BLOCK - skip);
+        uint32_t crc = crc32c(0, t->tail, skip);
+        ASSERT(crc == t->crc); /* else what is durable would be written over with something else */
         block_fill(t->tail, skip, data, n);
         parts[count++] = slice_of(t->tail, ENV_BLOCK);
         data += n;
@@ -73,6 +76,7 @@ static void through_note(struct flight *f)
     }
     t->file = f->file;
     t->end = end;
+    t->crc = crc32c(0, t->tail, tail);
 }
 
 int through_write(struct raftlog *log, struct flight *f)

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log's memory: what is kept of it, and what of that is used again. */
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "env/sim/sim.h"
 #include "raftlog/internal.h"
@@ -100,11 +105,49 @@ static void test_little_is_kept_of_a_small_cache(void **state)
     teardown(&f);
 }
 
+/* Append three small records, with a stray write into the memory of the block that the last one
+ * ended in, or without. Returns the signal that this ended with; 0: none. */
+static int run_with_stray_write(bool is_stray)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct rlimit no_core = {0, 0};
+        struct fixture f;
+        setrlimit(RLIMIT_CORE, &no_core);
+        if (freopen("/dev/null", "w", stderr) == NULL)
+            _exit(9);
+        signal(SIGABRT, SIG_DFL);
+        setup(&f, BATCH, (size_t)64 * BATCH);
+        append(&f, 1, 1, 100);
+        append(&f, 2, 1, 100);
+        assert_non_null(f.log->flight.through.file);
+        f.log->flight.through.tail[is_stray ? 50 : ENV_BLOCK - 1] ^= 1;
+        append(&f, 3, 1, 100);
+        teardown(&f);
+        _exit(0);
+    }
+    assert_true(waitpid(pid, &status, 0) == pid);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+/* What is written once more, because it shares a block with what is new, is what was written. */
+static void test_stray_write_never_reaches_the_disk(void **state)
+{
+    (void)state;
+    assert_int_equal(run_with_stray_write(false), 0); /* behind its end: not of the log */
+    assert_int_equal(run_with_stray_write(true), SIGABRT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_is_used_again),
         cmocka_unit_test(test_little_is_kept_of_a_small_cache),
+        cmocka_unit_test(test_stray_write_never_reaches_the_disk),
     };
     return cmocka_run_group_tests_name("raftlog cache", tests, NULL, NULL);
 }
