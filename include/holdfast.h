@@ -242,6 +242,8 @@ struct hf_result {
     const struct hf_table *table; /* NULL but for hf_placement() */
     uint64_t deleted;             /* hf_delete_range(): keys that were there, and are deleted */
     uint32_t keyspace;            /* hf_keyspace_open(): its number */
+    struct hf_bytes resume;       /* hf_scan_page(), while there is more: how to go on, for
+                                     span->cursor; to be kept as long as you like */
 };
 
 /* NULL is fine. */
@@ -579,17 +581,27 @@ struct hf_span {
     int as_stored;          /* hf_delete_range(): in a keyspace with a name that this client has not
                                opened; the bounds are of keys as they stand there, slots included */
     struct hf_bytes cursor; /* hf_delete_range(): of the step before; bounds or prefix as they
-                               were then. Scans do not take it */
+                               were then. Scans: of hf_scan_cursor(), or a page's result->resume;
+                               nothing else of the span counts then but the limits */
 };
 
 void hf_span_init(struct hf_span *span);
 
-/* One page of keys in order, of one range. Go on with the same span and start (or end, if
- * reverse) set to result->cursor, while has_more: at the same version (HF_AT and at_version =
- * result->version), but after a page with is_range_end as for the first page, for what follows
- * has versions of its own. A merge ends the scan's part of a range, too: where it comes to keys
- * that came from another range since, a page ends so, or is HF_ERR_VERSION_GONE with
- * is_range_end: ask for the same page as for a first one. */
+/* One page of keys in order, of one range. Go on with span.cursor set to a copy of
+ * result->resume, while has_more; of the call only timeout_ms and trace_id count then:
+ *
+ *     do {
+ *         rv = hf_scan_page(client, &span, NULL, &result);
+ *         … take result->items, keep result->resume for span.cursor, free the result before …
+ *     } while (rv == HF_OK && result->has_more);
+ *
+ * All pages of a range are of the version of its first, and the next range has a version of its
+ * own, also where ranges are split and merged meanwhile. For how long, and the errors, see
+ * hf_scan_cursor(). Who wants to choose versions goes on with the same span and start (or end, if
+ * reverse) set to result->cursor: at the same version (HF_AT and at_version = result->version), but
+ * after a page with is_range_end as for a first page. A merge ends the scan's part of a range, too:
+ * where it comes to keys that came from another range since, a page ends so, or is
+ * HF_ERR_VERSION_GONE with is_range_end: ask for the same page as for a first one. */
 int hf_scan_page(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,
                  struct hf_result **ret_result);
 int hf_scan_page_async(struct hf_client *client, const struct hf_span *span,
@@ -616,6 +628,33 @@ const char *hf_scan_message(const struct hf_scan *scan);
 
 /* The version that it reads at in the range of the last page; 0 before the first page. */
 uint64_t hf_scan_version(const struct hf_scan *scan);
+
+/* Where it stands: bytes to be kept, and to go on from behind the key that hf_scan_next() said
+ * last, later or in another process, without a gap or a repeat: hf_scan_new() with span.cursor.
+ * Borrowed until the next call. At most 12,400 bytes; in a hashed keyspace each slot adds 9, and
+ * more after a failure (HF_ERR_TOO_LARGE: over 16 MiB).
+ *
+ * The scan goes over the same span in the same way, and reads at the same version in the range
+ * (in a hashed keyspace, the slots) that it was in, as long as the keyspace's retention has it
+ * (10 minutes); the cursor does not make that longer.
+ *
+ *   HF_ERR_CORRUPT       by hf_scan_new(), hf_scan_page(): those are not all bytes of a cursor
+ *   HF_ERR_UNSUPPORTED   likewise: of another version of the library; or a page of slots
+ *   HF_ERR_INVALID       likewise: the keyspace has a name, and was opened there but not here, or
+ *                        the other way round: hf_keyspace_open() first
+ *   HF_ERR_STATE         hf_scan_page(): that scan is over; hf_scan_next() says 0
+ *   HF_ERR_UNAUTHORIZED  by hf_scan_next(), hf_scan_page(): the cursor is of another cluster
+ *   HF_ERR_VERSION_GONE  likewise: its version is not kept any more: hf_scan_renew() */
+int hf_scan_cursor(struct hf_scan *scan, struct hf_bytes *ret_cursor);
+
+/* After HF_ERR_VERSION_GONE, or at any time: all that is still to come is read at versions of then,
+ * as by a scan that begins there. HF_ERR_STATE: its call said HF_AT. */
+int hf_scan_renew(struct hf_scan *scan);
+
+/* What it goes over, from its first key on: as it was given, but for a prefix, which is start and
+ * end by now. Points into memory of the scan. */
+void hf_scan_span(const struct hf_scan *scan, struct hf_span *ret_span, uint32_t *ret_keyspace);
+
 void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
 
 /* ---- deleting a span ---------------------------------------------------------------------- */

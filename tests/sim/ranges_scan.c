@@ -4,12 +4,15 @@
  * downwards, few keys at a time and with pauses in which ranges are split and merged: as the
  * library does, at the version of the first page as long as it is in the same range. What a page
  * finds must be as new as what was acknowledged, or seen, when that version was asked for; no key
- * is found twice, and none is missed.
+ * is found twice, and none is missed. Now and then it stops in the middle of a page, and another
+ * client goes on with all that the cursor's bytes say, and nothing else.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "client/client.h"
+#include "client/progress.h"
+#include "client/scan_cursor.h"
 #include "ranges.h"
 
 enum {
@@ -17,6 +20,8 @@ enum {
     THINK_MAX_US = 4000 * 1000,
     PAGE_KEYS_MAX = 3,
     SCANS = 8,
+    CLIENTS = 2,
+    CURSOR_BYTES_MAX = 1024,
     CURSOR_MAX = 64
 };
 
@@ -31,18 +36,21 @@ struct scan {
     uint64_t least[KEYS];
     uint64_t gone[KEYS];
     bool is_passed[KEYS];
-    uint64_t next_us; /* when it asks again */
+    uint64_t next_us;    /* when it asks again */
+    size_t by;           /* of the clients, the one that asks … */
+    uint64_t cluster_id; /* … this cluster and no other; 0: whichever */
 };
 
 struct ranges_scan {
-    struct sim_node *node;
-    struct client *client;
+    struct sim_node *nodes[CLIENTS];
+    struct client *clients[CLIENTS];
     struct rng rng; /* apart from all else */
     struct scan scans[SCANS];
 };
 
 static void begin(struct scan *s)
 {
+    s->cluster_id = 0;
     s->is_reverse = rng_below(&s->all->rng, 2) == 0;
     s->version = 0;
     s->cursor_len = 0;
@@ -100,12 +108,45 @@ static void take_absent(struct scan *s, const struct scan *before)
     }
 }
 
+/* The place behind a row, or, downwards, in front of it. */
+static void set_behind(struct scan *s, struct slice key)
+{
+    uint8_t behind[KEY_WIRE_MAX];
+    size_t len = s->is_reverse ? key.len : progress_key_behind(key, behind);
+    if (len == 0 || len > CURSOR_MAX)
+        die("a page finds a key that nobody has put");
+    s->cursor_len = len;
+    memcpy(s->cursor, s->is_reverse ? key.data : behind, len);
+}
+
+/* Of a page that it stopped in: the first rows, and the rest at the same version. */
+static void take_part(struct scan *s, const struct response_rows *rows, uint32_t count)
+{
+    const struct scan before = *s;
+    struct unpack cursor = unpack_of(rows->rows.raw);
+    for (uint32_t n = 0; n < count; n++) {
+        struct row row;
+        row_next(&cursor, &row);
+        take_row(s, &row, rows->version);
+        if (n + 1 == count)
+            set_behind(s, row.key);
+    }
+    if (count > 0)
+        take_absent(s, &before);
+    s->version = rows->version;
+    ranges_met("scan: stopped in a page");
+}
+
 static void take_page(struct scan *s, const struct response_rows *rows)
 {
     const struct scan before = *s;
     struct unpack cursor = unpack_of(rows->rows.raw);
     if (s->version != 0 && rows->version != s->version)
         die("a page is of another version than was asked for");
+    if (rows->rows.count > 0 && rng_below(&s->all->rng, 4) == 0) {
+        take_part(s, rows, (uint32_t)rng_below(&s->all->rng, rows->rows.count));
+        return;
+    }
     for (uint32_t n = 0; n < rows->rows.count; n++) {
         struct row row;
         row_next(&cursor, &row);
@@ -145,6 +186,8 @@ static void on_page(struct client_op *op, const struct client_result *result)
         s->version = 0;
     } else if (result->status == ERR_INVALID) {
         die("a version is said never to have been given");
+    } else if (result->status == ERR_UNAUTHORIZED) {
+        die("a cursor is said to be of another cluster");
     }
 }
 
@@ -154,14 +197,52 @@ struct ranges_scan *ranges_scan_new(const char *const *endpoints, size_t count, 
     struct client_options options = {.endpoints = endpoints, .endpoint_count = count};
     ASSERT(all != NULL);
     rng_init(&all->rng, seed * 5 + 2);
-    all->node = sim_node_new(run.rig.sim, "scan");
-    if (client_new(sim_node_env(all->node), &options, &all->client, NULL) != 0)
-        die("no client");
+    for (size_t i = 0; i < CLIENTS; i++) {
+        all->nodes[i] = sim_node_new(run.rig.sim, i == 0 ? "scan" : "scan2");
+        if (client_new(sim_node_env(all->nodes[i]), &options, &all->clients[i], NULL) != 0)
+            die("no client");
+    }
     for (size_t i = 0; i < SCANS; i++) {
         all->scans[i].all = all;
         begin(&all->scans[i]);
     }
     return all;
+}
+
+/* What it knows, as bytes, and only what they say: for another client. */
+static void go_elsewhere(struct scan *s)
+{
+    struct buf parts, bytes;
+    struct scan_cursor c = {
+        .cluster_id =
+            s->cluster_id != 0 ? s->cluster_id : client_cluster_id(s->all->clients[s->by]),
+        .is_reverse = s->is_reverse,
+        .position = cursor_of(s),
+    };
+    struct scan_part part = {.state = s->version == 0 ? SCAN_PART_FRESH : SCAN_PART_AT,
+                             .version = s->version};
+    buf_init(&parts, CURSOR_BYTES_MAX);
+    buf_init(&bytes, CURSOR_BYTES_MAX);
+    scan_part_append(&parts, &part);
+    c.parts = buf_slice(&parts);
+    scan_cursor_encode(&c, &bytes);
+    s->is_reverse = false;
+    s->version = s->cursor_len = 0;
+    memset(s->cursor, 0xaa, sizeof s->cursor);
+    if (scan_cursor_decode(buf_slice(&bytes), &c, NULL) != 0)
+        die("a cursor cannot be read");
+    struct reader r = reader_of(c.parts);
+    s->version = scan_part_next(&r).version;
+    s->is_reverse = c.is_reverse;
+    s->cluster_id = c.cluster_id;
+    s->cursor_len = c.position.len;
+    if (c.position.len > 0)
+        memcpy(s->cursor, c.position.data, c.position.len);
+    s->by = (s->by + 1) % CLIENTS;
+    if (s->version != 0)
+        ranges_met("scan: gone on elsewhere at a version");
+    buf_fini(&parts);
+    buf_fini(&bytes);
 }
 
 /* A version is asked for: what it must show. */
@@ -177,6 +258,8 @@ static void note_least(struct scan *s)
 static void ask(struct scan *s)
 {
     struct rng *rng = &s->all->rng;
+    if (rng_below(rng, 4) == 0)
+        go_elsewhere(s);
     struct request_scan scan = {.is_reverse = s->is_reverse};
     if (s->version == 0)
         note_least(s);
@@ -195,9 +278,10 @@ static void ask(struct scan *s)
         .data = s,
         .timeout_ms = TIMEOUT_MS,
         .cb = on_page,
+        .cluster_id = s->cluster_id,
         .request = {.kind = REQUEST_SCAN, .scan = scan},
     };
-    s->is_busy = client_submit(s->all->client, &s->op) == 0;
+    s->is_busy = client_submit(s->all->clients[s->by], &s->op) == 0;
 }
 
 void ranges_scan_act(struct ranges_scan *all)
@@ -239,11 +323,15 @@ void ranges_scan_expect(struct cover *cover)
     if (!run.is_grown)
         cover_expect(cover, "scan: a merge ended its version");
     cover_expect(cover, "scan: all keys");
+    cover_expect(cover, "scan: stopped in a page");
+    cover_expect(cover, "scan: gone on elsewhere at a version");
 }
 
 void ranges_scan_free(struct ranges_scan *all)
 {
-    env_stop(sim_node_env(all->node));
-    client_free(all->client);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        env_stop(sim_node_env(all->nodes[i]));
+        client_free(all->clients[i]);
+    }
     free(all);
 }

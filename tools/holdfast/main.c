@@ -46,7 +46,8 @@ static const struct cli_command commands[] = {
      "  holdfast resolve 88000101cf…   # as the command that failed printed it"},
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order",
      "  holdfast scan user: --limit 20\n  holdfast scan --start b --end d --keys-only\n"
-     "  holdfast scan --reverse --json"},
+     "  holdfast scan --reverse --json\n"
+     "  holdfast scan user: -n 1000 --cursor place   # the next 1000 when started again"},
     {"watch", kv_watch, NULL, "[KEY]", "print changes as they happen, each once",
      "  holdfast watch name\n  holdfast watch --prefix user: --json\n"
      "  holdfast watch --resume place --marks   # goes on there when started again"},

@@ -3,12 +3,10 @@
  * watch: changes as they happen, a line each; with --resume, from where the last watch of
  * that file ended.
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "commands.h"
+#include "place.h"
 
 enum { TOKEN_MAX = 64 << 20, POLL_MS = 500 };
 
@@ -67,22 +65,11 @@ static void show_mark(struct cli *cli, uint64_t complete)
 static bool save(struct cli *cli, struct hf_watch *watch, const char *path)
 {
     struct hf_bytes token;
-    char name[4096];
     if (path == NULL)
         return true;
-    if (hf_watch_token(watch, &token) != HF_OK ||
-        (size_t)snprintf(name, sizeof name, "%s.new", path) >= sizeof name) {
-        cli_error(cli, "%s: the place cannot be written down", path);
-        return false;
-    }
-    FILE *file = fopen(name, "wb");
-    bool is_good = file != NULL && cli_write(file, cli_slice(token)) && fflush(file) == 0 &&
-                   fsync(fileno(file)) == 0;
-    if (file != NULL && fclose(file) != 0)
-        is_good = false;
-    if (is_good && rename(name, path) == 0)
-        return true;
-    cli_error(cli, "%s: %s", path, strerror(errno));
+    if (hf_watch_token(watch, &token) == HF_OK)
+        return place_save(cli, path, cli_slice(token));
+    cli_error(cli, "%s: the place cannot be written down", path);
     return false;
 }
 
@@ -131,14 +118,6 @@ static int show_all(struct cli *cli, struct hf_watch *watch, const struct watch_
             break;
     }
     return EXIT_DONE;
-}
-
-/* The token of an earlier watch, if there was one: the file may be new. */
-static bool load(struct cli *cli, const char *path, struct buf *token)
-{
-    if (path == NULL || access(path, F_OK) != 0)
-        return true;
-    return cli_read_file(cli, path, token);
 }
 
 static bool check(struct cli *cli, const struct watch_flags *f, const struct cli_words *words,
@@ -206,7 +185,7 @@ int kv_watch(struct cli *cli, int argc, const char *const *argv)
         !check(cli, &f, &words, &exit_code))
         return exit_code;
     buf_init(&token, TOKEN_MAX);
-    exit_code = load(cli, f.resume, &token) ? watch(cli, &f, &words, &token) : EXIT_ERROR;
+    exit_code = place_load(cli, f.resume, &token) ? watch(cli, &f, &words, &token) : EXIT_ERROR;
     buf_fini(&token);
     return exit_code;
 }

@@ -119,16 +119,13 @@ static void call_deliver(struct call *call, int code, struct hf_result *result)
 static void call_done(struct call *call, const struct client_result *answer)
 {
     int code;
+    atomic_store_explicit(&call->client->cluster_id, client_cluster_id(call->client->core),
+                          memory_order_relaxed);
     struct hf_result *result = result_of(call, answer, &code);
     if (call->opens_keyspace)
         code = keyspace_take(call, code, result);
     list_remove(&call->in_list);
     call_deliver(call, code, result);
-}
-
-static void on_done(struct client_op *op, const struct client_result *answer)
-{
-    call_done(op->data, answer);
 }
 
 static void on_swept(struct client_sweep *sweep, const struct client_result *answer)
@@ -139,6 +136,29 @@ static void on_swept(struct client_sweep *sweep, const struct client_result *ans
 static void call_deliver_code(struct call *call, int code, const char *message)
 {
     call_deliver(call, code, result_plain(code, message));
+}
+
+/* Once more, within the same deadline; `op` says what by now. */
+static void call_submit_again(struct call *call)
+{
+    struct client_op *op = &call->op;
+    uint64_t now_us = env_now_us(call->client->env);
+    uint64_t left_ms = (op->deadline_us - MIN(op->deadline_us, now_us)) / 1000;
+    op->timeout_ms = (uint32_t)MIN(MAX(left_ms, UINT64_C(1)), (uint64_t)op->timeout_ms);
+    int rv = client_submit(call->client->core, op);
+    if (rv == 0)
+        return;
+    list_remove(&call->in_list);
+    call_deliver_code(call, rv, hf_strerror(rv));
+}
+
+static void on_done(struct client_op *op, const struct client_result *answer)
+{
+    struct call *call = op->data;
+    if (page_begins_anew(call, answer))
+        call_submit_again(call);
+    else
+        call_done(call, answer);
 }
 
 /* ---- the way in ------------------------------------------------------------------ */

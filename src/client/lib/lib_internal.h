@@ -12,7 +12,8 @@
  *   holdfast.c  open, close, the thread      call.c    one operation on its way
  *   embedded.c  a store in this process
  *   result.c    what the caller gets         queue.c   completion queues
- *   keyspace.c by name, and keys behind slots   scan.c, slots.c   walks over a span
+ *   keyspace.c by name, and keys behind slots
+ *   scan.c, slots.c   walks over a span        place.c   where they stand, as bytes
  *   read.c, change.c, resolve.c, batch.c, scan.c, admin.c: the operations of holdfast.h
  *
  * Ownership  a call owns copies of all that it sends; it is the starter's until
@@ -26,6 +27,7 @@
 
 #include "base/log.h"
 #include "client/client.h"
+#include "client/scan_cursor.h"
 #include "client/sweep.h"
 #include "client/watch.h"
 #include "env/uv/env_uv.h"
@@ -75,6 +77,8 @@ struct hf_client {
     size_t call_bytes;          /* guarded */
     uint64_t busy;              /* guarded: calls that were not accepted */
 
+    _Atomic uint64_t cluster_id; /* as the thread learned it; 0: not yet */
+
     _Atomic uint32_t opened_count; /* those below it never change: read without the lock */
     struct opened opened[OPENED_MAX];
 
@@ -92,6 +96,15 @@ struct waiter {
     struct hf_result *result;
 };
 
+/* What a call of hf_scan_page() needs, to tell how to go on behind its page. */
+struct page {
+    bool is_told;              /* it is one */
+    bool goes_on;              /* at a version that a page before has told */
+    struct request_read first; /* how each range is begun */
+    struct slice start;        /* the whole span, in the call's data or keys */
+    struct slice end;
+};
+
 struct call {
     struct client_op op;
     struct hf_client *client; /* borrowed */
@@ -104,6 +117,7 @@ struct call {
     struct buf keys;            /* owned: the key of a get, the bounds of a scan, an endpoint */
     size_t bytes;               /* counted against bytes_max */
     struct client_sweep *sweep; /* owned; NULL unless it deletes a span, by `op` */
+    struct page page;
 };
 
 /* ---- call.c ----------------------------------------------------------------- */
@@ -220,10 +234,23 @@ int slot_command(uint32_t slots, const struct command *command, struct slice ops
 
 /* ---- read.c ---------------------------------------------------------------------- */
 
-/* A page of keys as they are stored. */
+/* A page of keys as they are stored; of that cluster alone, if it is not 0. */
 int scan_page_plain(struct hf_client *client, const struct hf_span *span,
-                    const struct hf_call *options, const struct hf_then *then,
+                    const struct hf_call *options, uint64_t cluster_id, const struct hf_then *then,
                     struct hf_result **ret_result);
+
+/* ---- place.c --------------------------------------------------------------------- */
+
+/* A page from where the cursor stands: bounds, options and version. HF_ERR_STATE: that scan is
+ * over; HF_ERR_NOMEM. */
+int page_fill_at(struct call *call, const struct hf_span *span, const struct scan_cursor *cursor);
+
+/* Append the cursor that goes on behind a page; nothing, if there is no memory. On the thread. */
+void page_cursor_append(struct buf *out, const struct call *call, const struct response_rows *rows);
+
+/* Did a merge end the version that the page was to be read at, so that it is to be asked for as
+ * the first of another range? The request says so from now on. */
+bool page_begins_anew(struct call *call, const struct client_result *answer);
 
 /* ---- queue.c --------------------------------------------------------------------- */
 

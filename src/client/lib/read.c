@@ -215,15 +215,14 @@ int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,
  */
 
 int scan_page_plain(struct hf_client *client, const struct hf_span *span,
-                    const struct hf_call *options, const struct hf_then *then,
+                    const struct hf_call *options, uint64_t cluster_id, const struct hf_then *then,
                     struct hf_result **ret_result)
 {
     struct call *call = NULL;
-    if (span != NULL && span->size >= sizeof *span && span->cursor.len > 0)
-        return HF_ERR_INVALID; /* a page begins at `start` */
     int rv = call_new(client, REQUEST_SCAN, options, &call);
     if (rv == 0) {
         call->slots = 0;
+        call->op.cluster_id = cluster_id;
         rv = span_fill(call, span);
     }
     if (rv == 0)
@@ -235,14 +234,50 @@ int scan_page_plain(struct hf_client *client, const struct hf_span *span,
     return call_go(call, then, ret_result);
 }
 
-/* A page of a hashed keyspace would be one of a slot. */
+/* The first page, or one by bounds and version that the caller kept. */
+static int page_fill_first(struct call *call, const struct hf_span *span,
+                           const struct hf_call *options)
+{
+    struct request_scan *scan = &call->op.request.scan;
+    if (options != NULL && client_slots(call->client, options->keyspace) > 0)
+        return HF_ERR_UNSUPPORTED; /* it would be a page of a slot */
+    int rv = span_fill(call, span);
+    if (rv == 0)
+        rv = call_set_read(&scan->read, options);
+    call->page =
+        (struct page){.is_told = true, .first = scan->read, .start = scan->start, .end = scan->end};
+    return rv;
+}
+
+/* The page behind another one. */
+static int page_fill_next(struct call *call, const struct hf_span *span)
+{
+    struct scan_cursor cursor;
+    if (!bytes_are_fine(span->cursor))
+        return HF_ERR_INVALID;
+    int rv = scan_cursor_decode(slice_of_bytes(span->cursor), &cursor, NULL);
+    if (rv != 0)
+        return rv;
+    call->slots = 0;
+    if (cursor.slots > 0 || client_slots(call->client, cursor.read.keyspace) > 0)
+        return HF_ERR_UNSUPPORTED;
+    return page_fill_at(call, span, &cursor);
+}
+
 static int scan_page(struct hf_client *client, const struct hf_span *span,
                      const struct hf_call *options, const struct hf_then *then,
                      struct hf_result **ret_result)
 {
-    if (client != NULL && options != NULL && client_slots(client, options->keyspace) > 0)
-        return HF_ERR_UNSUPPORTED;
-    return scan_page_plain(client, span, options, then, ret_result);
+    struct call *call = NULL;
+    bool is_next = span != NULL && span->size >= sizeof *span && span->cursor.len > 0;
+    int rv = call_new(client, REQUEST_SCAN, options, &call);
+    if (rv == 0)
+        rv = is_next ? page_fill_next(call, span) : page_fill_first(call, span, options);
+    if (rv != 0) {
+        call_free(call);
+        return rv;
+    }
+    return call_go(call, then, ret_result);
 }
 
 int hf_scan_page(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,

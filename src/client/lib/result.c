@@ -60,7 +60,8 @@ struct source {
     int code;
     bool has_write;
     struct command_result write;
-    struct buf token; /* owned */
+    struct buf token;  /* owned */
+    struct buf cursor; /* owned: of a scan that goes on behind this page */
 };
 
 /* ---- items ------------------------------------------------------------------------ */
@@ -321,6 +322,7 @@ static struct hf_result *make(struct maker *m, const struct source *from)
     const struct response *response = from->answer->response;
     result.trace_id = from->call->op.request.trace_id;
     result.token = maker_bytes(m, buf_slice(&from->token));
+    result.resume = maker_bytes(m, buf_slice(&from->cursor));
     if (from->code != 0) {
         struct slice text = from->answer->text;
         result.message = maker_text(m, text.len > 0 ? text : slice_str(hf_strerror(from->code)));
@@ -423,8 +425,12 @@ struct hf_result *result_of(const struct call *call, const struct client_result 
         token_append(&from.token, call);
     if (from.token.failed)
         buf_clear(&from.token);
+    buf_init(&from.cursor, SCAN_CURSOR_MAX);
+    if (from.code == 0 && call->page.is_told && response != NULL && response->rows.has_more)
+        page_cursor_append(&from.cursor, call, &response->rows);
     *ret_code = from.code;
-    struct hf_result *result = make_twice(&from);
+    struct hf_result *result = from.cursor.failed ? NULL : make_twice(&from);
+    buf_fini(&from.cursor);
     buf_fini(&from.token);
     return result;
 }
@@ -442,6 +448,7 @@ struct hf_result *result_plain(int code, const char *message)
     result->message = text;
     result->cursor = (struct hf_bytes){.data = ""};
     result->token = (struct hf_bytes){.data = ""};
+    result->resume = (struct hf_bytes){.data = ""};
     return result;
 }
 

@@ -16,6 +16,7 @@ enum {
     PAGES_KEYS = 1 << 18,
     PAGE_KEYS_MIN = 16,
     FETCHES_MAX = 32, /* at once */
+    KEY_LEN_MAX = KEY_WIRE_MAX - KEYSPACE_SLOT_LEN,
 };
 
 struct slots {
@@ -88,9 +89,24 @@ static void place(struct slots *m, uint32_t slot)
     }
 }
 
-/* The heap's first was said: on to its next. */
-static void step(struct slots *m)
+size_t slots_position(const struct slots *m, const struct hf_scan *whole, uint8_t *out)
 {
+    const struct buf *position = &whole->all->position;
+    if (m->has_given)
+        return scan_place_behind(key_of(&m->slots[m->heap[0]]), m->is_reverse, KEY_LEN_MAX, out);
+    if (position->len > 0)
+        memcpy(out, position->data, position->len);
+    return position->len;
+}
+
+/* The heap's first was said: on to its next. */
+static void step(struct slots *m, struct hf_scan *whole)
+{
+    struct buf *position = &whole->all->position;
+    uint8_t behind[KEY_WIRE_MAX];
+    size_t len = slots_position(m, whole, behind);
+    buf_clear(position);
+    buf_append(position, behind, len);
     uint32_t slot = m->heap[0];
     struct hf_scan *scan = &m->slots[slot];
     m->has_given = false;
@@ -152,7 +168,7 @@ int slots_next(struct slots *m, struct hf_scan *whole, struct hf_item *ret_item)
         return HF_ERR_STATE; /* it would wait for itself */
     }
     if (m->has_given)
-        step(m);
+        step(m, whole);
     int rv = fetch(m, whole);
     if (rv != 0 || m->heap_count == 0)
         return rv;
@@ -179,6 +195,7 @@ static int slot_init(struct hf_scan *scan, const struct hf_scan *whole, uint32_t
     uint8_t key[KEY_WIRE_MAX];
     scan->client = whole->client;
     scan->first = scan->call = whole->first;
+    scan->cluster_id = whole->cluster_id;
     scan->span = whole->span;
     scan->span.start = scan->span.end = (struct hf_bytes){0};
     scan->span.limit_bytes =
@@ -188,8 +205,7 @@ static int slot_init(struct hf_scan *scan, const struct hf_scan *whole, uint32_t
     keyspace_put_slot(key, (uint16_t)slot);
     const struct hf_bytes *start = &whole->span.start;
     const struct hf_bytes *end = &whole->span.end;
-    if (start->len > KEY_WIRE_MAX - KEYSPACE_SLOT_LEN ||
-        end->len > KEY_WIRE_MAX - KEYSPACE_SLOT_LEN)
+    if (start->len > KEY_LEN_MAX || end->len > KEY_LEN_MAX)
         return HF_ERR_TOO_LARGE;
     if (start->len > 0)
         memcpy(key + KEYSPACE_SLOT_LEN, start->data, start->len);
@@ -204,7 +220,74 @@ static int slot_init(struct hf_scan *scan, const struct hf_scan *whole, uint32_t
     return scan_bound(&scan->end, &scan->span.end, hf_bytes(key, KEYSPACE_SLOT_LEN + end->len));
 }
 
-int slots_new(const struct hf_scan *whole, uint32_t slots, struct slots **ret_slots)
+/* Where a slot stands: by its part of a cursor, whose position is common. */
+static int slot_place(struct hf_scan *scan, uint32_t slot, const struct scan_cursor *cursor,
+                      const struct scan_part *part)
+{
+    uint8_t key[KEY_WIRE_MAX];
+    struct slice place = part->place.len > 0 ? part->place : cursor->position;
+    scan_set_part(scan, part);
+    if (place.len > KEY_LEN_MAX)
+        return HF_ERR_TOO_LARGE;
+    if (place.len == 0)
+        return 0; /* where its span begins */
+    keyspace_put_slot(key, (uint16_t)slot);
+    memcpy(key + KEYSPACE_SLOT_LEN, place.data, place.len);
+    struct hf_bytes to = hf_bytes(key, KEYSPACE_SLOT_LEN + place.len);
+    return cursor->is_reverse ? scan_bound(&scan->end, &scan->span.end, to)
+                              : scan_bound(&scan->start, &scan->span.start, to);
+}
+
+static int slots_place(struct slots *m, const struct scan_cursor *cursor)
+{
+    struct reader r = reader_of(cursor->parts);
+    int rv = 0;
+    m->missing_count = 0;
+    for (uint32_t i = 0; i < m->count && rv == 0; i++) {
+        struct scan_part part = scan_part_next(&r);
+        rv = slot_place(&m->slots[i], i, cursor, &part);
+        if (!m->slots[i].is_over)
+            m->missing[m->missing_count++] = i;
+    }
+    return rv;
+}
+
+/* Is that the place of a slot, and not that of the next one, behind its last key? */
+static bool is_in_slot(const struct hf_scan *scan, uint32_t slot)
+{
+    struct hf_bytes place = scan->span.reverse ? scan->span.end : scan->span.start;
+    return place.len >= KEYSPACE_SLOT_LEN && keyspace_get_slot(place.data) == slot;
+}
+
+void slots_parts(const struct slots *m, const struct scan_cursor *cursor, struct buf *parts)
+{
+    uint8_t scratch[KEY_WIRE_MAX];
+    struct slice common = cursor->position;
+    bool is_end = m->has_given && common.len == 0; /* behind the last key that there can be */
+    if (common.len == 0)
+        common = cursor->is_reverse ? cursor->end : cursor->start;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct hf_scan *scan = &m->slots[i];
+        bool has_given = m->has_given && m->heap[0] == i;
+        struct scan_part part = scan_get_part(scan, KEYSPACE_SLOT_LEN, has_given, scratch);
+        bool has_left = scan->page != NULL && scan->next + has_given < scan->page->count;
+        if (!has_left && !is_in_slot(scan, i))
+            part.place = (struct slice){0};
+        if (!scan_cursor_is_ahead(cursor, part.place, common))
+            part.place = (struct slice){0};
+        if (is_end)
+            part = (struct scan_part){.state = SCAN_PART_OVER};
+        scan_part_append(parts, &part);
+    }
+}
+
+uint32_t slots_count(const struct slots *m)
+{
+    return m->count;
+}
+
+int slots_new(const struct hf_scan *whole, uint32_t slots, const struct scan_cursor *cursor,
+              struct slots **ret_slots)
 {
     struct slots *m = calloc(1, sizeof *m);
     if (m == NULL)
@@ -219,6 +302,8 @@ int slots_new(const struct hf_scan *whole, uint32_t slots, struct slots **ret_sl
         rv = slot_init(&m->slots[i], whole, i, slots);
         m->missing[m->missing_count++] = i;
     }
+    if (rv == 0 && cursor != NULL)
+        rv = slots_place(m, cursor);
     if (rv == 0)
         rv = hf_queue_new(whole->client, &m->queue);
     if (rv != 0) {

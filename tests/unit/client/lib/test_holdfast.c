@@ -7,145 +7,10 @@
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "env/uv/env_uv.h"
 #include "holdfast.h"
-#include "support/fake_store.h"
+#include "support/lib_stores.h"
 
-enum { STORES = 3 };
-
-/* Stores on a loop and a thread of their own. */
-struct fixture {
-    struct env_uv_thread *thread;
-    struct env_uv_mutex lock;
-    struct env_uv_cond changed;
-    struct env *env;
-    struct fake_cluster cluster; /* the thread's */
-    bool is_up;                  /* guarded */
-    uint32_t asked;              /* guarded: wishes posted and done */
-    uint64_t clock_ms; /* what the stores' hellos tell; 0: nothing, so there are no sessions */
-    char endpoints[400];
-    struct hf_client *client;
-};
-
-static void stores_main(void *data)
-{
-    struct fixture *f = data;
-    ASSERT(env_uv_new(NULL, &f->env, NULL) == 0);
-    fake_cluster_init(&f->cluster);
-    for (int i = 0; i < STORES; i++) {
-        struct fake_store *store = fake_store_new(&f->cluster, f->env, "127.0.0.1:0");
-        size_t len = strlen(f->endpoints);
-        snprintf(f->endpoints + len, sizeof f->endpoints - len, "%s%s", i > 0 ? ", " : "",
-                 store->address);
-    }
-    f->cluster.leader = f->cluster.stores[1];
-    f->cluster.clock_ms = f->clock_ms;
-    env_uv_mutex_lock(&f->lock);
-    f->is_up = true;
-    env_uv_cond_signal(&f->changed);
-    env_uv_mutex_unlock(&f->lock);
-    env_uv_run(f->env);
-    env_stop(f->env);
-    fake_cluster_fini(&f->cluster);
-    env_uv_free(f->env);
-}
-
-static void open_client(struct fixture *f, struct hf_options *options)
-{
-    options->endpoints = f->endpoints;
-    assert_int_equal(hf_open(options, &f->client), HF_OK);
-}
-
-static void stores_start(struct fixture *f, uint64_t clock_ms)
-{
-    memset(f, 0, sizeof *f);
-    f->clock_ms = clock_ms;
-    env_uv_mutex_init(&f->lock);
-    env_uv_cond_init(&f->changed);
-    assert_int_equal(env_uv_thread_start("stores", stores_main, f, &f->thread, NULL), 0);
-    env_uv_mutex_lock(&f->lock);
-    while (!f->is_up)
-        env_uv_cond_wait(&f->changed, &f->lock);
-    env_uv_mutex_unlock(&f->lock);
-}
-
-static void start(struct fixture *f)
-{
-    struct hf_options options;
-    stores_start(f, 0);
-    hf_options_init(&options);
-    open_client(f, &options);
-}
-
-static void start_with_clock(struct fixture *f)
-{
-    struct hf_options options;
-    stores_start(f, 1000000);
-    hf_options_init(&options);
-    open_client(f, &options);
-}
-
-static void finish(struct fixture *f)
-{
-    assert_int_equal(hf_close(f->client), HF_OK);
-    env_uv_quit(f->env);
-    env_uv_thread_join(f->thread);
-    env_uv_cond_fini(&f->changed);
-    env_uv_mutex_fini(&f->lock);
-}
-
-/* Something is done to the stores, on their own thread, and waited for. */
-struct wish {
-    struct fixture *f;
-    enum fake_mood mood;
-    uint32_t count;
-    bool is_merged;
-    bool is_done; /* guarded */
-};
-
-static void come_true(struct wish *wish, void (*how)(void *))
-{
-    struct fixture *f = wish->f;
-    assert_int_equal(env_uv_post(f->env, how, wish), 0);
-    env_uv_mutex_lock(&f->lock);
-    while (!wish->is_done)
-        env_uv_cond_wait(&f->changed, &f->lock);
-    env_uv_mutex_unlock(&f->lock);
-}
-
-static void wish_done(struct wish *wish)
-{
-    env_uv_mutex_lock(&wish->f->lock);
-    wish->is_done = true;
-    env_uv_cond_broadcast(&wish->f->changed);
-    env_uv_mutex_unlock(&wish->f->lock);
-}
-
-static void mood_set(void *data)
-{
-    struct wish *wish = data;
-    wish->f->cluster.leader->mood = wish->mood;
-    wish->f->cluster.leader->moods_left = wish->count;
-    wish_done(wish);
-}
-
-static void leader_mood(struct fixture *f, enum fake_mood mood, uint32_t count)
-{
-    come_true(&(struct wish){.f = f, .mood = mood, .count = count}, mood_set);
-}
-
-/* With k00 to k24, each its own value. */
-static void start_filled(struct fixture *f)
-{
-    start(f);
-    for (int i = 0; i < 25; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "k%02d", i);
-        assert_int_equal(hf_put(f->client, hf_str(key), hf_str(key), NULL, NULL, NULL), HF_OK);
-    }
-}
-
-static void want_value(struct fixture *f, const char *key, const char *want)
+static void want_value(struct lib_stores *f, const char *key, const char *want)
 {
     struct hf_result *result = NULL;
     int code = hf_get(f->client, hf_str(key), NULL, &result);
@@ -166,9 +31,9 @@ static void want_value(struct fixture *f, const char *key, const char *want)
 static void test_changes(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("one"), NULL, NULL, &r), HF_OK);
     assert_true(r->version > 0 && r->count == 1 && r->items[0].version == r->version);
     assert_string_equal(r->message, "");
@@ -197,15 +62,15 @@ static void test_changes(void **state)
     hf_result_free(r);
     assert_int_equal(hf_delete(f.client, hf_str("k"), NULL, NULL, NULL), HF_OK);
     want_value(&f, "k", NULL);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_failed_condition_tells_the_present(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("one"), NULL, NULL, NULL), HF_OK);
     assert_int_equal(hf_cas(f.client, hf_str("k"), hf_str("no"), hf_str("x"), NULL, &r),
                      HF_ERR_CONDITION_FAILED);
@@ -220,17 +85,17 @@ static void test_failed_condition_tells_the_present(void **state)
     assert_false(r->items[0].has_value);
     assert_int_equal(r->items[0].version, 0);
     hf_result_free(r);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_batch(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_batch *batch;
     struct hf_result *r = NULL;
     struct hf_change present;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_batch_new(&batch), HF_OK);
     assert_int_equal(hf_batch_commit(f.client, batch, NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_batch_put(batch, hf_str("a"), hf_str("1"), NULL), HF_OK);
@@ -255,7 +120,7 @@ static void test_batch(void **state)
     hf_result_free(r);
     want_value(&f, "a", "1"); /* nothing of it was done */
     hf_batch_free(batch);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_batch_bounds(void **state)
@@ -281,9 +146,9 @@ static void test_batch_bounds(void **state)
 static void test_multi_get_and_scan(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
-    start_filled(&f);
+    lib_stores_start_filled(&f);
     assert_int_equal(hf_put(f.client, hf_str("l"), hf_str("other"), NULL, NULL, NULL), HF_OK);
     struct hf_bytes keys[] = {hf_str("k03"), hf_str("none"), hf_str("l")};
     assert_int_equal(hf_multi_get(f.client, keys, 3, NULL, &r), HF_OK);
@@ -318,75 +183,13 @@ static void test_multi_get_and_scan(void **state)
     assert_int_equal(hf_scan_page(f.client, NULL, NULL, &r), HF_OK);
     assert_int_equal(r->count, 26);
     hf_result_free(r);
-    finish(&f);
-}
-
-static void gone_set(void *data)
-{
-    struct wish *wish = data;
-    wish->f->cluster.least_version = ++wish->f->cluster.version;
-    wish->f->cluster.is_merged = wish->is_merged;
-    wish_done(wish);
-}
-
-/* All versions of before are refused from now on. */
-static void versions_gone(struct fixture *f, bool is_merged)
-{
-    come_true(&(struct wish){.f = f, .is_merged = is_merged}, gone_set);
-}
-
-static struct hf_scan *scan_ten(struct fixture *f, const struct hf_call *call)
-{
-    struct hf_span span;
-    struct hf_scan *scan;
-    struct hf_item item;
-    hf_span_init(&span);
-    span.limit_keys = 10;
-    assert_int_equal(hf_scan_new(f->client, &span, call, &scan), HF_OK);
-    for (int i = 0; i < 10; i++)
-        assert_int_equal(hf_scan_next(scan, &item), 1);
-    return scan;
-}
-
-/* Where a merge brought the keys a scan goes on at a version of its own; its age, and a
- * version that the caller named, are the caller's to judge. */
-static void test_scan_over_merge(void **state)
-{
-    (void)state;
-    struct fixture f;
-    struct hf_item item;
-    struct hf_result *r;
-    struct hf_call at;
-    start_filled(&f);
-    hf_call_init(&at);
-    at.consistency = HF_AT;
-    struct hf_scan *scan = scan_ten(&f, NULL);
-    at.at_version = hf_scan_version(scan);
-    struct hf_scan *named = scan_ten(&f, &at);
-    versions_gone(&f, true);
-    assert_int_equal(hf_put(f.client, hf_str("k10"), hf_str("new"), NULL, NULL, NULL), HF_OK);
-    for (int i = 10; i < 25; i++) {
-        assert_int_equal(hf_scan_next(scan, &item), 1);
-        assert_memory_equal(item.value.data, i == 10 ? "new" : item.key.data, 3);
-    }
-    assert_int_equal(hf_scan_next(scan, &item), 0);
-    hf_scan_free(scan);
-    assert_int_equal(hf_scan_next(named, &item), HF_ERR_VERSION_GONE);
-    hf_scan_free(named);
-    assert_int_equal(hf_scan_page(f.client, NULL, &at, &r), HF_ERR_VERSION_GONE);
-    assert_true(r->is_range_end && !r->has_more && r->count == 0);
-    hf_result_free(r);
-    scan = scan_ten(&f, NULL);
-    versions_gone(&f, false);
-    assert_int_equal(hf_scan_next(scan, &item), HF_ERR_VERSION_GONE);
-    hf_scan_free(scan);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_delete_range(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
     struct hf_span span;
     uint8_t cursor[16];
@@ -394,7 +197,7 @@ static void test_delete_range(void **state)
     struct hf_queue *queue;
     void *data;
     int code;
-    start_filled(&f);
+    lib_stores_start_filled(&f);
     hf_span_init(&span);
     span.start = hf_str("k05");
     span.end = hf_str("k20");
@@ -430,25 +233,25 @@ static void test_delete_range(void **state)
     assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_ERR_INVALID);
     span.cursor = hf_str("c");
     assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_OK);
-    assert_int_equal(hf_scan_page(f.client, &span, NULL, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_scan_page(f.client, &span, NULL, NULL), HF_ERR_CORRUPT);
     hf_span_init(&span);
     span.start = hf_str("b");
     span.end = hf_str("a");
     assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_delete_range_async(f.client, NULL, NULL, NULL), HF_ERR_INVALID);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_cluster_calls(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_status(f.client, NULL, NULL, &r), HF_OK);
     assert_non_null(r->info);
     assert_int_equal(r->info->cluster_id, FAKE_CLUSTER_ID);
-    assert_int_equal(r->info->member_count, STORES);
+    assert_int_equal(r->info->member_count, LIB_STORES);
     assert_int_equal(r->info->leader_replica_id, 2);
     assert_string_equal(r->info->leader_address, r->info->members[1].address);
     assert_int_equal(r->info->stat_count, 2);
@@ -463,15 +266,15 @@ static void test_cluster_calls(void **state)
     assert_int_equal(hf_status(f.client, "127.0.0.1:1", NULL, NULL), HF_ERR_UNAVAILABLE);
     hf_result_free(identity);
     hf_result_free(r);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_range_check(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_status(f.client, NULL, NULL, &r), HF_OK);
     struct hf_result *started = NULL;
     struct hf_result *done = NULL;
@@ -497,7 +300,7 @@ static void test_range_check(void **state)
     hf_result_free(started);
     hf_result_free(done);
     hf_result_free(r);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 /* ---- what cannot be right ------------------------------------------------------------------ */
@@ -512,12 +315,12 @@ static void on_never(void *data, int code, struct hf_result *result)
 static void test_arguments(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_call call;
     struct hf_change change;
     struct hf_then nowhere = {0};
     static uint8_t large[4097];
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_get(f.client, hf_str(""), NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_get(f.client, hf_bytes(large, 4097), NULL, NULL), HF_ERR_TOO_LARGE);
     assert_int_equal(hf_get(f.client, hf_bytes(large, 4096), NULL, NULL), HF_ERR_NOT_FOUND);
@@ -552,7 +355,7 @@ static void test_arguments(void **state)
     hf_change_init(&change);
     change.ttl_ms = 5;
     assert_int_equal(hf_delete(f.client, hf_str("k"), &change, NULL, NULL), HF_ERR_INVALID);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_open_refuses_nonsense(void **state)
@@ -645,9 +448,9 @@ static void tally_nested(void *data, int code, struct hf_result *result)
 static void test_callbacks(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct tally t;
-    start(&f);
+    lib_stores_start(&f);
     tally_init(&t, f.client);
     struct hf_then then = {.callback = tally_add, .data = &t};
     for (int i = 0; i < 2000; i++)
@@ -660,7 +463,7 @@ static void test_callbacks(void **state)
     tally_wait(&t, 2002);
     assert_int_equal(t.nested, HF_ERR_STATE);
     assert_int_equal(t.nested_close, HF_ERR_STATE);
-    finish(&f);
+    lib_stores_finish(&f);
     tally_fini(&t);
 }
 
@@ -685,9 +488,9 @@ static void tally_next(void *data, int code, struct hf_result *result)
 static void test_callbacks_go_on(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct tally chain, others;
-    start(&f);
+    lib_stores_start(&f);
     tally_init(&chain, f.client);
     tally_init(&others, f.client);
     struct hf_then then = {.callback = tally_next, .data = &chain};
@@ -699,7 +502,7 @@ static void test_callbacks_go_on(void **state)
     tally_wait(&others, CHAIN);
     assert_int_equal(chain.failed + others.failed, 0);
     want_value(&f, "n", "1000");
-    finish(&f);
+    lib_stores_finish(&f);
     tally_fini(&chain);
     tally_fini(&others);
 }
@@ -707,9 +510,9 @@ static void test_callbacks_go_on(void **state)
 static void test_queue(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_queue *queue;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_queue_new(f.client, &queue), HF_OK);
     assert_int_equal(hf_queue_poll(queue, NULL, NULL, NULL), 0);
     assert_int_equal(hf_queue_wait(queue, 1, NULL, NULL, NULL), 0);
@@ -740,27 +543,27 @@ static void test_queue(void **state)
     struct pollfd quiet = {.fd = hf_queue_fd(queue), .events = POLLIN};
     assert_int_equal(poll(&quiet, 1, 0), 0);
     /* Results that nobody fetched go with the queue; one in flight keeps it. */
-    leader_mood(&f, FAKE_SWALLOW, 0);
+    lib_stores_mood(&f, FAKE_SWALLOW, 0);
     struct hf_then then = {.queue = queue};
     assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &then), HF_OK);
     assert_int_equal(hf_queue_free(queue), HF_ERR_STATE);
-    finish(&f); /* closing delivers it */
+    lib_stores_finish(&f); /* closing delivers it */
     assert_int_equal(hf_queue_free(queue), HF_OK);
 }
 
 static void test_bounds(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct tally t;
     struct hf_options options;
-    stores_start(&f, 0);
+    lib_stores_run(&f, 0);
     hf_options_init(&options);
     options.in_flight_max = 5;
     options.timeout_ms = 300;
-    open_client(&f, &options);
+    lib_stores_open(&f, &options);
     tally_init(&t, f.client);
-    leader_mood(&f, FAKE_SWALLOW, 0);
+    lib_stores_mood(&f, FAKE_SWALLOW, 0);
     struct hf_then then = {.callback = tally_add, .data = &t};
     for (int i = 0; i < 5; i++)
         assert_int_equal(hf_get_async(f.client, hf_str("k"), NULL, &then), HF_OK);
@@ -773,27 +576,27 @@ static void test_bounds(void **state)
     assert_int_equal(stats.busy, 2);
     assert_int_equal(stats.failed, 5);
     assert_int_equal(stats.in_flight, 0);
-    finish(&f);
+    lib_stores_finish(&f);
     tally_fini(&t);
 }
 
 static void test_close_tells_those_in_flight(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_queue *queue;
     int code;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
     assert_int_equal(hf_queue_new(f.client, &queue), HF_OK);
-    leader_mood(&f, FAKE_SWALLOW, 0);
+    lib_stores_mood(&f, FAKE_SWALLOW, 0);
     struct hf_then then = {.queue = queue};
     assert_int_equal(hf_put_async(f.client, hf_str("k"), hf_str("w"), NULL, NULL, &then), HF_OK);
     struct hf_client_stats stats = {.size = sizeof stats};
     do {
         hf_client_stats(f.client, &stats); /* a turn of the loop each time */
     } while (stats.sendings < 3);
-    finish(&f);
+    lib_stores_finish(&f);
     assert_int_equal(hf_queue_poll(queue, NULL, &code, NULL), 1);
     assert_int_equal(code, HF_ERR_UNDETERMINED);
     assert_int_equal(hf_queue_free(queue), HF_OK);
@@ -802,17 +605,17 @@ static void test_close_tells_those_in_flight(void **state)
 static void test_lost_change_is_undetermined(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
-    start(&f);
+    lib_stores_start(&f);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
-    leader_mood(&f, FAKE_DO_RESET, 1);
+    lib_stores_mood(&f, FAKE_DO_RESET, 1);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("w"), NULL, NULL, &r),
                      HF_ERR_UNDETERMINED);
     assert_true(strlen(r->message) > 0);
     hf_result_free(r);
     want_value(&f, "k", "w"); /* this time it was done */
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 /* With sessions it is sent again; what the deadline leaves open can be settled later, by
@@ -825,31 +628,31 @@ static void test_resolve(void **state)
         int want;
     } rows[] = {{FAKE_DO_RESET, HF_OK}, {FAKE_RESET, HF_ERR_FENCED}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct fixture f;
+        struct lib_stores f;
         struct hf_result *lost = NULL, *found = NULL;
         struct hf_call call;
-        start_with_clock(&f);
+        lib_stores_start_with_clock(&f);
         hf_call_init(&call);
         call.timeout_ms = 300;
         assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
-        leader_mood(&f, FAKE_DO_RESET, 2);
+        lib_stores_mood(&f, FAKE_DO_RESET, 2);
         assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("w"), NULL, NULL, NULL), HF_OK);
-        leader_mood(&f, rows[i].mood, 0);
+        lib_stores_mood(&f, rows[i].mood, 0);
         assert_int_equal(hf_increment(f.client, hf_str("n"), 5, NULL, &call, &lost),
                          HF_ERR_UNDETERMINED);
         assert_true(lost->token.len > 0);
-        leader_mood(&f, FAKE_SERVE, 0);
+        lib_stores_mood(&f, FAKE_SERVE, 0);
         hf_close(f.client);
         struct hf_options options;
         hf_options_init(&options);
-        open_client(&f, &options);
+        lib_stores_open(&f, &options);
         assert_int_equal(hf_resolve(f.client, lost->token, NULL, &found), rows[i].want);
         if (rows[i].want == HF_OK)
             assert_int_equal(found->items[0].number, 5);
         hf_result_free(found);
         assert_int_equal(hf_resolve(f.client, lost->token, NULL, NULL), rows[i].want);
         hf_result_free(lost);
-        finish(&f);
+        lib_stores_finish(&f);
     }
 }
 
@@ -857,44 +660,44 @@ static void test_resolve(void **state)
 static void test_repeat_of_a_long_answer(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *r = NULL;
     char value[600];
     memset(value, 'v', sizeof value);
-    start_with_clock(&f);
+    lib_stores_start_with_clock(&f);
     struct hf_bytes large = hf_bytes(value, sizeof value);
     assert_int_equal(hf_put(f.client, hf_str("k"), large, NULL, NULL, NULL), HF_OK);
-    leader_mood(&f, FAKE_DO_RESET, 1);
+    lib_stores_mood(&f, FAKE_DO_RESET, 1);
     assert_int_equal(hf_get_and_set(f.client, hf_str("k"), hf_str("w"), NULL, NULL, &r), HF_OK);
     assert_int_equal(r->count, 0);
     assert_true(r->version > 0 && r->items[0].version == r->version);
     assert_int_equal(r->items[0].has_value, 0);
     assert_int_equal(r->items[0].value.len, 0);
     hf_result_free(r);
-    leader_mood(&f, FAKE_DO_RESET, 1);
+    lib_stores_mood(&f, FAKE_DO_RESET, 1);
     assert_int_equal(hf_put(f.client, hf_str("k"), large, NULL, NULL, NULL), HF_OK);
-    leader_mood(&f, FAKE_DO_RESET, 1);
+    lib_stores_mood(&f, FAKE_DO_RESET, 1);
     assert_int_equal(hf_cas(f.client, hf_str("k"), hf_str("x"), hf_str("y"), NULL, &r),
                      HF_ERR_CONDITION_FAILED);
     assert_int_equal(r->count, 0);
     assert_int_equal(r->items[0].has_value, 0);
     hf_result_free(r);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void test_resolve_of_rubbish(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_result *lost = NULL;
     struct hf_call call;
-    start_with_clock(&f);
+    lib_stores_start_with_clock(&f);
     hf_call_init(&call);
     call.timeout_ms = 200;
-    leader_mood(&f, FAKE_SWALLOW, 0);
+    lib_stores_mood(&f, FAKE_SWALLOW, 0);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, &call, &lost),
                      HF_ERR_UNDETERMINED);
-    leader_mood(&f, FAKE_SERVE, 0);
+    lib_stores_mood(&f, FAKE_SERVE, 0);
     uint8_t token[200];
     size_t len = lost->token.len;
     assert_in_range(len, 20, sizeof token);
@@ -911,7 +714,7 @@ static void test_resolve_of_rubbish(void **state)
     assert_int_equal(hf_resolve(f.client, hf_bytes(token, len), NULL, NULL), HF_ERR_UNAUTHORIZED);
     token[4]--;
     assert_int_equal(hf_resolve(f.client, hf_bytes(token, len), NULL, NULL), HF_ERR_FENCED);
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 /* ---- many threads ------------------------------------------------------------------------------
@@ -919,7 +722,7 @@ static void test_resolve_of_rubbish(void **state)
 
 static void worker(void *data)
 {
-    struct fixture *f = data;
+    struct lib_stores *f = data;
     for (int i = 0; i < 200; i++) {
         int code = hf_increment(f->client, hf_str("sum"), 1, NULL, NULL, NULL);
         if (code != HF_OK)
@@ -935,15 +738,15 @@ static void worker(void *data)
 static void test_threads(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct env_uv_thread *threads[8];
-    start(&f);
+    lib_stores_start(&f);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
         assert_int_equal(env_uv_thread_start("worker", worker, &f, &threads[i], NULL), 0);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
         env_uv_thread_join(threads[i]);
     want_value(&f, "sum", "1600");
-    finish(&f);
+    lib_stores_finish(&f);
 }
 
 static void on_log(void *data, int level, const char *line)
@@ -956,16 +759,16 @@ static void on_log(void *data, int level, const char *line)
 static void test_log(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct lib_stores f;
     struct hf_options options;
     int lines = 0; /* read after the close: no race */
-    stores_start(&f, 0);
+    lib_stores_run(&f, 0);
     hf_options_init(&options);
     options.log = on_log;
     options.log_data = &lines;
-    open_client(&f, &options);
+    lib_stores_open(&f, &options);
     assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
-    finish(&f);
+    lib_stores_finish(&f);
     assert_true(lines > 0);
 }
 
@@ -977,7 +780,6 @@ int main(void)
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_batch_bounds),
         cmocka_unit_test(test_multi_get_and_scan),
-        cmocka_unit_test(test_scan_over_merge),
         cmocka_unit_test(test_delete_range),
         cmocka_unit_test(test_cluster_calls),
         cmocka_unit_test(test_range_check),

@@ -160,6 +160,63 @@ static void compare(uint32_t keyspace, const struct hf_span *span)
     hf_scan_free(scan);
 }
 
+/* ---- cut off, and gone on with ----------------------------------------------------------------
+ */
+
+/* From the cursor's bytes alone; they are freed. */
+static struct hf_scan *go_on(uint8_t *bytes, size_t len, uint32_t limit_keys)
+{
+    struct hf_scan *scan = NULL;
+    struct hf_span span;
+    hf_span_init(&span);
+    span.limit_keys = limit_keys;
+    span.cursor = hf_bytes(bytes, len);
+    assert_int_equal(hf_scan_new(client, &span, NULL, &scan), HF_OK);
+    free(bytes);
+    return scan;
+}
+
+static struct hf_scan *cut(struct hf_scan *scan, uint32_t limit_keys)
+{
+    struct hf_bytes cursor;
+    assert_int_equal(hf_scan_cursor(scan, &cursor), HF_OK);
+    uint8_t *bytes = malloc(cursor.len);
+    assert_non_null(bytes);
+    memcpy(bytes, cursor.data, cursor.len);
+    size_t len = cursor.len;
+    hf_scan_free(scan);
+    return go_on(bytes, len, limit_keys);
+}
+
+/* As compare(), but every now and then the scan is another one. */
+static void compare_cut(uint32_t keyspace, const struct hf_span *span, uint64_t every)
+{
+    struct hf_call call = call_in(keyspace);
+    struct hf_scan *scan = NULL;
+    struct hf_item item;
+    assert_int_equal(hf_scan_new(client, span, &call, &scan), HF_OK);
+    for (int n = 0; n < KEYS; n++) {
+        const struct model *m = &model[span->reverse ? KEYS - 1 - n : n];
+        if (rng_below(&rng, every) == 0)
+            scan = cut(scan, span->limit_keys);
+        if (rng_below(&rng, 4 * every) == 0)
+            assert_int_equal(hf_scan_renew(scan), HF_OK);
+        if (!is_in(m, span))
+            continue;
+        assert_int_equal(hf_scan_next(scan, &item), 1);
+        assert_int_equal(item.key.len, strlen(m->key));
+        assert_memory_equal(item.key.data, m->key, item.key.len);
+        assert_int_equal(item.has_value, !span->keys_only);
+        if (!span->keys_only)
+            assert_memory_equal(item.value.data, m->value, item.value.len);
+    }
+    scan = cut(scan, span->limit_keys);
+    assert_int_equal(hf_scan_next(scan, &item), 0);
+    scan = cut(scan, span->limit_keys);
+    assert_int_equal(hf_scan_next(scan, &item), 0);
+    hf_scan_free(scan);
+}
+
 static void compare_at_random(uint32_t keyspace)
 {
     for (int i = 0; i < SCANS; i++) {
@@ -182,6 +239,7 @@ static void compare_at_random(uint32_t keyspace)
             span.end = hf_str(strcmp(a->key, b->key) < 0 ? b->key : a->key);
         }
         compare(keyspace, &span);
+        compare_cut(keyspace, &span, 1 + rng_below(&rng, 30));
     }
 }
 
@@ -229,6 +287,94 @@ static void test_scans_against_a_map(void **state)
     }
     compare_at_random(keyspace);
     assert_int_equal(hf_scan_page(client, &all, &call, NULL), HF_ERR_UNSUPPORTED);
+}
+
+/* The versions of slots stay as they were, also in another scan; a new one sees what is new. */
+static void test_cursor_keeps_versions(void **state)
+{
+    (void)state;
+    uint32_t keyspace = make("kept", "slots=7,ranges=2");
+    struct hf_call call = call_in(keyspace);
+    struct hf_scan *scan = NULL;
+    struct hf_item item;
+    fill(keyspace);
+    qsort(model, KEYS, sizeof model[0], by_key);
+    assert_int_equal(hf_scan_new(client, NULL, &call, &scan), HF_OK);
+    int at = 0;
+    for (int told = 0; told < 20; at++) {
+        if (!model[at].is_there)
+            continue;
+        assert_int_equal(hf_scan_next(scan, &item), 1);
+        told++;
+    }
+    for (int i = 0; i < KEYS; i++) /* those that were not there, too */
+        assert_int_equal(hf_put(client, hf_str(model[i].key), hf_str("new"), NULL, &call, NULL),
+                         HF_OK);
+    scan = cut(scan, 0);
+    for (; at < KEYS / 2; at++) {
+        if (!model[at].is_there)
+            continue;
+        assert_int_equal(hf_scan_next(scan, &item), 1);
+        assert_int_equal(item.value.len, strlen(model[at].value));
+        assert_memory_equal(item.value.data, model[at].value, item.value.len);
+    }
+    assert_int_equal(hf_scan_renew(scan), HF_OK);
+    scan = cut(scan, 0);
+    while (!model[at - 1].is_there) /* the place is behind the last key that was told */
+        at--;
+    for (; at < KEYS; at++) {
+        assert_int_equal(hf_scan_next(scan, &item), 1);
+        assert_int_equal(item.key.len, strlen(model[at].key));
+        assert_memory_equal(item.key.data, model[at].key, item.key.len);
+        assert_memory_equal(item.value.data, "new", 3);
+    }
+    assert_int_equal(hf_scan_next(scan, &item), 0);
+    hf_scan_free(scan);
+}
+
+/* A cursor of a hashed keyspace, and a client that did not open it; and the longest keys. */
+static void test_cursor_of_slots(void **state)
+{
+    (void)state;
+    static uint8_t longest[4094];
+    uint32_t keyspace = make("longest", "slots=3");
+    struct hf_call call = call_in(keyspace);
+    struct hf_scan *scan = NULL;
+    struct hf_bytes cursor;
+    struct hf_item item;
+    struct hf_span span;
+    memset(longest, 0xff, sizeof longest);
+    assert_int_equal(hf_put(client, hf_str("a"), hf_str("v"), NULL, &call, NULL), HF_OK);
+    assert_int_equal(
+        hf_put(client, hf_bytes(longest, sizeof longest), hf_str("v"), NULL, &call, NULL), HF_OK);
+    for (int reverse = 0; reverse < 2; reverse++) {
+        hf_span_init(&span);
+        span.reverse = reverse;
+        assert_int_equal(hf_scan_new(client, &span, &call, &scan), HF_OK);
+        for (int i = 0; i < 2; i++) {
+            scan = cut(scan, 0);
+            assert_int_equal(hf_scan_next(scan, &item), 1);
+            assert_int_equal(item.key.len, i != reverse ? sizeof longest : 1);
+        }
+        scan = cut(scan, 0);
+        assert_int_equal(hf_scan_next(scan, &item), 0);
+        hf_scan_free(scan);
+    }
+    hf_span_init(&span);
+    assert_int_equal(hf_scan_new(client, NULL, &call, &scan), HF_OK);
+    assert_int_equal(hf_scan_next(scan, &item), 1);
+    assert_int_equal(hf_scan_cursor(scan, &cursor), HF_OK);
+    span.cursor = cursor;
+    assert_int_equal(hf_scan_page(client, &span, NULL, NULL), HF_ERR_UNSUPPORTED);
+    struct hf_options options;
+    struct hf_client *stranger = NULL;
+    struct hf_scan *other = NULL;
+    hf_options_init(&options);
+    options.endpoints = "127.0.0.1:1"; /* nobody is asked */
+    assert_int_equal(hf_open(&options, &stranger), HF_OK);
+    assert_int_equal(hf_scan_new(stranger, &span, NULL, &other), HF_ERR_INVALID);
+    assert_int_equal(hf_close(stranger), HF_OK);
+    hf_scan_free(scan);
 }
 
 /* All of a span, step by step: how many keys went. */
@@ -542,6 +688,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_scans_against_a_map),
+        cmocka_unit_test(test_cursor_keeps_versions),
+        cmocka_unit_test(test_cursor_of_slots),
         cmocka_unit_test(test_sweeps_against_a_map),
         cmocka_unit_test(test_sweep_of_many_slots),
         cmocka_unit_test(test_all_slots),
