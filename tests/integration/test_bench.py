@@ -52,6 +52,10 @@ def test_closed_loop():
             check(seen["ops_in_all"] >= seen["ops"] > 0 and seen["errors"] == 0, seen)
             order = [seen[name] for name in ("p50_us", "p90_us", "p99_us", "p999_us", "max_us")]
             check(order == sorted(order), seen)
+            check(seen["errors_by_code"] == {} and ("get" in seen) == (kind == "mixed"), seen)
+            if kind == "mixed":
+                check(seen["get"]["ops"] + seen["put"]["ops"] == seen["ops"], seen)
+                check(max(seen["get"]["max_us"], seen["put"]["max_us"]) == seen["max_us"], seen)
 
 
 def test_cost_of_sessions():

@@ -39,6 +39,7 @@ enum {
 #define KEY_DIGITS_COVER UINT64_C(1000000000000) /* … which stand for so many */
 
 enum bench_kind { BENCH_PUT, BENCH_GET, BENCH_MIXED, BENCH_SCAN };
+enum { BENCH_SINGLE = BENCH_GET + 1 }; /* kinds that a mixed load is of */
 
 struct bench;
 
@@ -46,7 +47,8 @@ struct bench;
 struct bench_client {
     struct bench *bench;
     struct rng rng;
-    uint64_t began_us; /* open loop: when it was due */
+    enum bench_kind kind; /* of its operation: never BENCH_MIXED */
+    uint64_t began_us;    /* open loop: when it was due */
     struct bench_client *next_idle;
 };
 
@@ -77,6 +79,7 @@ struct bench {
     /* figures: the library's thread writes, the main thread reads at the end; the two
      * counters that the progress line shows are atomic */
     struct hist *hist;
+    struct hist *by_kind; /* mixed: BENCH_SINGLE of them; else NULL */
     uint64_t errors_by_code[32];
     uint64_t errors;
     uint64_t undetermined;
@@ -131,6 +134,7 @@ static int start_op(struct bench_client *c, uint64_t due_us)
     enum bench_kind kind = b->kind;
     if (kind == BENCH_MIXED)
         kind = rng_chance(&c->rng, b->reads_percent, 100) ? BENCH_GET : BENCH_PUT;
+    c->kind = kind;
     c->began_us = due_us;
     if (kind == BENCH_PUT)
         return hf_put_async(b->client, key, value_of(b, &c->rng), NULL, &b->call, &then);
@@ -201,6 +205,8 @@ static void count_done(struct bench *b, const struct bench_client *c, uint64_t n
     if (now_us < b->measure_us || now_us > b->until_us)
         return;
     hist_add(b->hist, now_us - c->began_us);
+    if (b->by_kind != NULL)
+        hist_add(&b->by_kind[c->kind], now_us - c->began_us);
     b->longest_gap_us = MAX(b->longest_gap_us, now_us - MIN(b->last_good_us, now_us));
     b->last_good_us = now_us;
     __atomic_fetch_add(&b->done_total, 1, __ATOMIC_RELAXED);
@@ -376,6 +382,40 @@ static uint64_t never_begun(const struct bench *b)
     return due > b->begun ? due - b->begun : 0;
 }
 
+static void json_number(struct json_writer *w, const char *name, uint64_t value)
+{
+    json_key(w, name);
+    json_u64(w, value);
+}
+
+static void json_latencies(struct json_writer *w, const struct hist *h)
+{
+    json_number(w, "p50_us", hist_permille(h, 500));
+    json_number(w, "p90_us", hist_permille(h, 900));
+    json_number(w, "p99_us", hist_permille(h, 990));
+    json_number(w, "p999_us", hist_permille(h, 999));
+    json_number(w, "max_us", h->max);
+    json_number(w, "mean_us", hist_mean(h));
+}
+
+static void json_details(struct json_writer *w, const struct bench *b)
+{
+    json_key(w, "errors_by_code");
+    json_object_begin(w);
+    for (size_t i = 0; i < ARRAY_LEN(b->errors_by_code); i++) {
+        if (b->errors_by_code[i] > 0)
+            json_number(w, hf_code_name(-(int)i), b->errors_by_code[i]);
+    }
+    json_object_end(w);
+    for (size_t i = 0; i < BENCH_SINGLE && b->by_kind != NULL; i++) {
+        json_key(w, kind_names[i]);
+        json_object_begin(w);
+        json_number(w, "ops", b->by_kind[i].count);
+        json_latencies(w, &b->by_kind[i]);
+        json_object_end(w);
+    }
+}
+
 static void print_json(struct bench *b, double rate)
 {
     struct json_writer w;
@@ -387,12 +427,6 @@ static void print_json(struct bench *b, double rate)
         {"ops_in_all", b->answers},
         {"rate", b->rate},
         {"never_begun", never_begun(b)},
-        {"p50_us", hist_permille(b->hist, 500)},
-        {"p90_us", hist_permille(b->hist, 900)},
-        {"p99_us", hist_permille(b->hist, 990)},
-        {"p999_us", hist_permille(b->hist, 999)},
-        {"max_us", b->hist->max},
-        {"mean_us", hist_mean(b->hist)},
         {"errors", b->errors_total},
         {"undetermined", b->undetermined},
         {"longest_gap_ms", b->longest_gap_us / 1000},
@@ -410,12 +444,21 @@ static void print_json(struct bench *b, double rate)
     json_double(&w, rate);
     json_key(&w, "seconds");
     json_double(&w, (double)b->duration_us / 1e6);
-    for (size_t i = 0; i < ARRAY_LEN(figures); i++) {
-        json_key(&w, figures[i].name);
-        json_u64(&w, figures[i].value);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(figures); i++)
+        json_number(&w, figures[i].name, figures[i].value);
+    json_latencies(&w, b->hist);
+    json_details(&w, b);
     json_object_end(&w);
     buf_append_str(&b->cli->out, "\n");
+}
+
+static void print_latencies(struct buf *out, const char *what, const struct hist *h)
+{
+    buf_printf(out,
+               "  %s: p50 %" PRIu64 "  p90 %" PRIu64 "  p99 %" PRIu64 "  p99.9 %" PRIu64
+               "  max %" PRIu64 "\n",
+               what, hist_permille(h, 500), hist_permille(h, 900), hist_permille(h, 990),
+               hist_permille(h, 999), h->max);
 }
 
 static void print_text(struct bench *b, double rate)
@@ -425,11 +468,11 @@ static void print_text(struct bench *b, double rate)
         out, "%s: %" PRIu64 " clients, %.1f s, values of %" PRIu64 " bytes, %" PRIu64 " keys\n",
         kind_names[b->kind], b->clients, (double)b->duration_us / 1e6, b->value_size, b->keys);
     buf_printf(out, "  %.0f ops/s\n", rate);
-    buf_printf(out,
-               "  latency us: p50 %" PRIu64 "  p90 %" PRIu64 "  p99 %" PRIu64 "  p99.9 %" PRIu64
-               "  max %" PRIu64 "\n",
-               hist_permille(b->hist, 500), hist_permille(b->hist, 900),
-               hist_permille(b->hist, 990), hist_permille(b->hist, 999), b->hist->max);
+    print_latencies(out, "latency us", b->hist);
+    if (b->by_kind != NULL) {
+        print_latencies(out, "  of gets", &b->by_kind[BENCH_GET]);
+        print_latencies(out, "  of puts", &b->by_kind[BENCH_PUT]);
+    }
     buf_printf(out, "  longest time without a success: %" PRIu64 " ms\n", b->longest_gap_us / 1000);
     if (b->rate > 0)
         buf_printf(out, "  due and never begun, because all clients were busy: %" PRIu64 "\n",
@@ -505,6 +548,8 @@ static int run_bench(struct bench *b)
     rng_init(&rng, b->seed ^ 0x5eed);
     rng_fill(&rng, b->pool, 2 * VALUE_POOL);
     hist_init(b->hist);
+    for (size_t i = 0; i < BENCH_SINGLE && b->by_kind != NULL; i++)
+        hist_init(&b->by_kind[i]);
     if (!open_client(b))
         return EXIT_USAGE;
     if (b->kind != BENCH_PUT && !b->is_no_load)
@@ -542,14 +587,18 @@ static int run_kind(struct cli *cli, int argc, const char *const *argv, enum ben
     b.all = calloc(b.clients, sizeof *b.all);
     b.pool = malloc(2 * VALUE_POOL);
     b.hist = malloc(sizeof *b.hist);
+    if (kind == BENCH_MIXED)
+        b.by_kind = calloc(BENCH_SINGLE, sizeof *b.by_kind);
     pthread_mutex_init(&b.lock, NULL);
     pthread_cond_init(&b.is_over, NULL);
-    if (b.all == NULL || b.pool == NULL || b.hist == NULL)
+    if (b.all == NULL || b.pool == NULL || b.hist == NULL ||
+        (kind == BENCH_MIXED && b.by_kind == NULL))
         exit_code = cli_error(cli, "out of memory");
     else
         exit_code = run_bench(&b);
     pthread_cond_destroy(&b.is_over);
     pthread_mutex_destroy(&b.lock);
+    free(b.by_kind);
     free(b.hist);
     free(b.pool);
     free(b.all);

@@ -26,6 +26,9 @@ int records_import(struct cli *cli, int argc, const char *const *argv);
 int records_export(struct cli *cli, int argc, const char *const *argv);
 int shell_run(struct cli *cli, int argc, const char *const *argv);
 
+/* In the shell: what its client counted. */
+int stats_run(struct cli *cli, int argc, const char *const *argv);
+
 /* holdfast completion */
 int completion_run(struct cli *cli, int argc, const char *const *argv);
 

@@ -24,6 +24,7 @@ const struct cli_command kv_commands[] = {
     {"resolve", kv_resolve, NULL, "TOKEN", "settle what stayed undetermined", NULL},
     {"delete-range", kv_delete_range, NULL, "START END", "remove all keys of a span", NULL},
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order", NULL},
+    {"stats", stats_run, NULL, NULL, "what this shell asked for, and how long it took", NULL},
     {"cluster", NULL, cluster_commands, NULL, "birth and health of the cluster", NULL},
     {"range", NULL, range_commands, NULL, "ranges and their leaders", NULL},
     {0},

@@ -114,8 +114,8 @@ static int commit(struct hf_client *client, const struct hf_batch *batch,
 {
     if (batch == NULL || batch->count == 0)
         return HF_ERR_INVALID;
-    return command_go(client, buf_slice(&batch->ops), batch->count, buf_slice(&batch->key), options,
-                      then, ret_result);
+    return command_go(client, HF_OP_BATCH, buf_slice(&batch->ops), batch->count,
+                      buf_slice(&batch->key), options, then, ret_result);
 }
 
 int hf_batch_commit(struct hf_client *client, const struct hf_batch *batch,

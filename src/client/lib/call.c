@@ -41,6 +41,7 @@ int call_new(struct hf_client *client, enum request_kind kind, const struct hf_c
         return HF_ERR_NOMEM;
     call->client = client;
     call->op.request.kind = kind;
+    call->figures_kind = figures_kind_of_request(kind);
     call->op.timeout_ms = client->timeout_ms;
     if (options != NULL) {
         call->op.request.trace_id = options->trace_id;
@@ -99,6 +100,7 @@ static void call_deliver(struct call *call, int code, struct hf_result *result)
     ASSERT(client->call_count > 0 && client->call_bytes >= call->bytes);
     client->call_count--;
     client->call_bytes -= call->bytes;
+    figures_note(client, call, code);
     note_stuck(client);
     if (waiter != NULL) {
         waiter->code = code;
@@ -267,7 +269,9 @@ static int inbox_add(struct call *call)
         rv = HF_ERR_BUSY;
         (void)inbox_announce(client); /* what is stuck is counted anew for the next who asks */
     } else {
-        rv = inbox_announce(client);
+        rv = figures_begin(client, call);
+        if (rv == 0)
+            rv = inbox_announce(client);
     }
     if (rv == 0) {
         client->call_count++;

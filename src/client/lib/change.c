@@ -34,6 +34,7 @@ int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct 
 
 /* Operations that become a command: encoded, or a single one that is not. */
 struct operations {
+    int kind; /* in the client's figures */
     struct slice encoded;
     uint32_t count;
     const struct op *one; /* NULL: encoded */
@@ -94,17 +95,18 @@ static int operations_go(struct hf_client *client, const struct operations *ops,
         call_free(call);
         return rv;
     }
+    call->figures_kind = ops->kind;
     call->op.request.write.command = buf_slice(&call->data);
     call->op.key = buf_slice(&call->keys);
     return call_go(call, then, ret_result);
 }
 
-int command_go(struct hf_client *client, struct slice ops, uint32_t count, struct slice key,
-               const struct hf_call *options, const struct hf_then *then,
+int command_go(struct hf_client *client, int kind, struct slice ops, uint32_t count,
+               struct slice key, const struct hf_call *options, const struct hf_then *then,
                struct hf_result **ret_result)
 {
-    return operations_go(client, &(struct operations){.encoded = ops, .count = count}, key, options,
-                         then, ret_result);
+    const struct operations all = {.kind = kind, .encoded = ops, .count = count};
+    return operations_go(client, &all, key, options, then, ret_result);
 }
 
 /* What all the functions below come down to: one operation as a command of its own.
@@ -124,8 +126,8 @@ static int change(struct hf_client *client, enum op_kind kind, struct hf_bytes k
     rv = command_check(&command, &command_limits_default, NULL);
     if (rv != 0)
         return rv;
-    return operations_go(client, &(struct operations){.count = 1, .one = &op}, op.key, options,
-                         then, ret_result);
+    const struct operations ops = {.kind = figures_kind_of(&op), .count = 1, .one = &op};
+    return operations_go(client, &ops, op.key, options, then, ret_result);
 }
 
 static const struct hf_bytes nothing = {0};

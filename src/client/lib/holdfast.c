@@ -239,6 +239,7 @@ static int options_take(struct hf_client *client, const struct hf_options *optio
 static void client_destroy(struct hf_client *client)
 {
     embedded_close(client->embedded);
+    figures_fini(client);
     env_uv_mutex_fini(&client->log_lock);
     env_uv_cond_fini(&client->changed);
     env_uv_mutex_fini(&client->lock);

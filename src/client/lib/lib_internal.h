@@ -14,6 +14,7 @@
  *   result.c    what the caller gets         queue.c   completion queues
  *   keyspace.c by name, and keys behind slots
  *   scan.c, slots.c   walks over a span        place.c   where they stand, as bytes
+ *   figures.c  how many calls, and how long they took
  *   read.c, change.c, resolve.c, batch.c, scan.c, admin.c: the operations of holdfast.h
  *
  * Ownership  a call owns copies of all that it sends; it is the starter's until
@@ -25,6 +26,7 @@
 
 #include <stdatomic.h>
 
+#include "base/hist.h"
 #include "base/log.h"
 #include "client/client.h"
 #include "client/scan_cursor.h"
@@ -39,7 +41,13 @@
 #include "holdfast.h"
 #pragma GCC visibility pop
 
-enum { OPENED_MAX = 1024 };
+enum { OPENED_MAX = 1024, FIGURES_CODES = 32 };
+
+/* Of one kind of calls: what became of them. About 35 KiB, and made for the first of them. */
+struct figures {
+    uint64_t by_code[FIGURES_CODES]; /* at -code */
+    struct hist took_us;
+};
 
 /* A keyspace that was opened by its name. */
 struct opened {
@@ -63,19 +71,20 @@ struct hf_client {
     struct embedded *embedded; /* the store in this process; NULL: none */
 
     struct env_uv_mutex lock;
-    struct env_uv_cond changed; /* the thread's start; blocking calls have their own */
-    struct env *env;            /* set before is_started */
-    bool is_started;            /* guarded: the thread runs, or has failed */
-    bool is_closing;            /* guarded */
-    int start_error;            /* guarded */
-    struct err start_err;       /* of it; the thread's until is_started */
-    struct list inbox;          /* guarded: calls that the thread has not seen */
-    bool is_posted;             /* guarded: it will look */
-    uint32_t call_count;        /* guarded: accepted, not delivered */
-    uint32_t stuck_count;       /* guarded: of the core's, as it was last seen */
-    size_t stuck_bytes;         /* guarded, likewise */
-    size_t call_bytes;          /* guarded */
-    uint64_t busy;              /* guarded: calls that were not accepted */
+    struct env_uv_cond changed;           /* the thread's start; blocking calls have their own */
+    struct env *env;                      /* set before is_started */
+    bool is_started;                      /* guarded: the thread runs, or has failed */
+    bool is_closing;                      /* guarded */
+    int start_error;                      /* guarded */
+    struct err start_err;                 /* of it; the thread's until is_started */
+    struct list inbox;                    /* guarded: calls that the thread has not seen */
+    bool is_posted;                       /* guarded: it will look */
+    uint32_t call_count;                  /* guarded: accepted, not delivered */
+    uint32_t stuck_count;                 /* guarded: of the core's, as it was last seen */
+    size_t stuck_bytes;                   /* guarded, likewise */
+    size_t call_bytes;                    /* guarded */
+    uint64_t busy;                        /* guarded: calls that were not accepted */
+    struct figures *figures[HF_OP_KINDS]; /* guarded; owned, or NULL: there was none yet */
 
     _Atomic uint64_t cluster_id; /* as the thread learned it; 0: not yet */
 
@@ -118,6 +127,8 @@ struct call {
     size_t bytes;               /* counted against bytes_max */
     struct client_sweep *sweep; /* owned; NULL unless it deletes a span, by `op` */
     struct page page;
+    int figures_kind;  /* enum hf_op_kind */
+    uint64_t began_us; /* when it was accepted */
 };
 
 /* ---- call.c ----------------------------------------------------------------- */
@@ -192,10 +203,22 @@ static inline const struct hf_then *somewhere(const struct hf_then *then)
 /* Fill `op` from what the caller said; slices are borrowed. HF_ERR_INVALID. */
 int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct hf_change *how);
 
-/* Send a command of `count` operations that stand encoded in `ops`, the first on `key`. */
-int command_go(struct hf_client *client, struct slice ops, uint32_t count, struct slice key,
-               const struct hf_call *options, const struct hf_then *then,
+/* Send a command of `count` operations that stand encoded in `ops`, the first on `key`. `kind` is
+ * one of enum hf_op_kind. */
+int command_go(struct hf_client *client, int kind, struct slice ops, uint32_t count,
+               struct slice key, const struct hf_call *options, const struct hf_then *then,
                struct hf_result **ret_result);
+
+/* ---- figures.c ------------------------------------------------------------------- */
+
+/* The hf_op_kind of a single change, and of what is none. */
+int figures_kind_of(const struct op *op);
+int figures_kind_of_request(enum request_kind kind);
+
+/* A call is accepted, or HF_ERR_NOMEM; and has ended so. With the client's lock held. */
+int figures_begin(struct hf_client *client, struct call *call);
+void figures_note(struct hf_client *client, const struct call *call, int code);
+void figures_fini(struct hf_client *client);
 
 /* ---- resolve.c ------------------------------------------------------------------- */
 

@@ -196,6 +196,7 @@ static int delete_range(struct hf_client *client, const struct hf_span *span,
         call_free(call);
         return rv;
     }
+    call->figures_kind = HF_OP_DELETE_RANGE;
     return call_go(call, then, ret_result);
 }
 
