@@ -4,6 +4,7 @@
 that bash gets."""
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import select
@@ -40,10 +41,15 @@ class Shell:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 200, 0, 0))
         self.process = subprocess.Popen([f"{BIN}/holdfast", "shell", *words], stdin=slave,
                                         stdout=slave, stderr=slave, env=env,
-                                        start_new_session=True)
+                                        start_new_session=True, preexec_fn=self.take_terminal)
         os.close(slave)
         self.seen = b""
         self.until(PROMPT)
+
+    @staticmethod
+    def take_terminal():
+        """In the child: what is typed there may be a signal."""
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def is_editing(self):
         return termios.tcgetattr(self.terminal)[3] & termios.ICANON == 0
@@ -107,6 +113,51 @@ def test_completion():
         shell = Shell(folder, "--keyspace", "7")
         check(shell.run("get user/\t") == "Zoe\n", "keys of the shell's own keyspace")
         shell.end()
+
+
+def test_hashed_keys():
+    """Keys behind slots are completed as others are."""
+    with scratch() as folder:
+        put(folder, "keyspace create h --partition hash --slots 8\n")
+        put(folder, "".join(f"put --keyspace h user/{name} {name}\n" for name in ("ada", "zoe")))
+        shell = Shell(folder, "--keyspace", "h")
+        check(shell.run("get user/z\t") == "zoe\n", "a key of a hashed keyspace")
+        shell.end()
+
+
+def test_ctrl_c():
+    """A line that is typed, and a command that goes on for ever: both end, the shell does not."""
+    with scratch() as folder:
+        put(folder, "put a 1\n")
+        shell = Shell(folder)
+        shell.type("put a wrong\x03")
+        shell.until(PROMPT)
+        check(shell.run("get a") == "1\n", "the line was not given up")
+        shell.type("watch\n")
+        shell.until(b"\n")
+        wait_until("it does not read lines", 60, lambda: not shell.is_editing())
+        os.write(shell.terminal, b"\x03")
+        check(shell.until(PROMPT).endswith("\n" + PROMPT.decode()), "a prompt behind the ^C")
+        check(shell.run("get a") == "1\n", "the shell ended")
+        shell.end()
+
+
+def test_lines():
+    """Not a terminal: a line of its own does not become another cluster; and what was counted."""
+    with scratch() as folder:
+        done = subprocess.run(
+            [f"{BIN}/holdfast", "shell", "--endpoints", f"embedded:{folder}/store"],
+            input="stats\nput a 1\nget a\nget b\nget a --endpoints 127.0.0.1:1\nstats\n"
+                  "stats --json\n", capture_output=True, text=True, timeout=120, check=False)
+        check("the shell has its cluster" in done.stderr, done.stderr)
+        lines = done.stdout.splitlines()
+        check(lines[:3] == ["nothing yet", "OK", "1"], lines)
+        rows = {line.split()[0]: line.split() for line in lines[4:-1]}
+        check(rows["get"][1:3] == ["2", "1"] and rows["get"][-2:] == ["NOT_FOUND", "1"], rows)
+        check(rows["put"][1:3] == ["1", "0"] and len(rows) == 2, rows)
+        seen = json.loads(lines[-1])
+        check(seen["get"]["count"] == 2 and seen["get"]["errors_by_code"] == {"NOT_FOUND": 1}, seen)
+        check(0 < seen["put"]["min_us"] <= seen["put"]["p50_us"] <= seen["put"]["max_us"], seen)
 
 
 def test_history():
@@ -197,4 +248,4 @@ def test_bash():
 
 
 if __name__ == "__main__":
-    main(test_completion, test_history, test_paging, test_bash)
+    main(test_completion, test_hashed_keys, test_ctrl_c, test_lines, test_history, test_paging, test_bash)

@@ -571,7 +571,12 @@ struct hf_client *cli_client(struct cli *cli)
     if (cli->client == NULL) {
         if (!cli_open(cli, &options, &cli->client))
             cli->client = NULL;
+        cli->endpoints_open = cli->endpoints;
         return cli->client;
+    }
+    if (cli->endpoints != cli->endpoints_open) {
+        cli_usage(cli, "--endpoints: the shell has its cluster; begin another one");
+        return NULL;
     }
     bool is_known = strcmp(cli->keyspace_open, cli->keyspace != NULL ? cli->keyspace : "") == 0;
     return is_known || open_keyspace(cli, cli->client) ? cli->client : NULL;

@@ -15,6 +15,7 @@
 #ifndef TOOLS_HOLDFAST_CLI_H_
 #define TOOLS_HOLDFAST_CLI_H_
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/args.h"
@@ -71,11 +72,13 @@ struct cli {
     bool is_out_bad;                   /* standard output cannot be written */
     int open_exit; /* endpoints or keyspace that are right could not be opened: the exit code */
     bool is_shell; /* the client stays open between commands */
-    const struct cli_command *root; /* the table that all began with */
-    bool is_listing;                /* cli_parse() appends the names of flags, and is done */
-    unsigned page_lines;            /* more than so many lines go to a pager; 0: none do */
-    const char *pager_command;      /* for the system's shell */
-    FILE *pager;                    /* NULL: not begun */
+    const struct cli_command *root;     /* the table that all began with */
+    bool is_listing;                    /* cli_parse() appends the names of flags, and is done */
+    unsigned page_lines;                /* more than so many lines go to a pager; 0: none do */
+    const char *pager_command;          /* for the system's shell */
+    FILE *pager;                        /* NULL: not begun */
+    const char *endpoints_open;         /* those that `client` was opened with */
+    volatile sig_atomic_t *interrupted; /* the shell's: Ctrl-C was typed; NULL: that ends us */
 };
 
 /* What cli_parse() leaves beside flags. */
@@ -115,6 +118,12 @@ int cli_exit_of(int code);
 /* The client, opened at the first call; NULL after saying why not. */
 struct hf_client *cli_client(struct cli *cli);
 void cli_client_close(struct cli *cli);
+
+/* Has the person had enough? Asked by what goes on for long. */
+static inline bool cli_is_interrupted(const struct cli *cli)
+{
+    return cli->interrupted != NULL && *cli->interrupted != 0;
+}
 
 /* A client of one's own for the endpoints that the person named, else with these options;
  * false after saying what is wrong. */

@@ -179,6 +179,8 @@ static int show_all(struct cli *cli, struct hf_scan *scan, const struct scan_fla
             return EXIT_ERROR;
         if (unsaved >= SAVE_EVERY)
             unsaved = 0;
+        if (cli_is_interrupted(cli))
+            return save(cli, scan, f) ? EXIT_DONE : EXIT_ERROR;
     }
     return end(cli, scan, f);
 }

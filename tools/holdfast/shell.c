@@ -25,13 +25,19 @@ const struct cli_command kv_commands[] = {
     {"delete-range", kv_delete_range, NULL, "START END", "remove all keys of a span", NULL},
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order", NULL},
     {"stats", stats_run, NULL, NULL, "what this shell asked for, and how long it took", NULL},
+    {"watch", kv_watch, NULL, "[KEY]", "print changes as they happen, up to Ctrl-C", NULL},
     {"cluster", NULL, cluster_commands, NULL, "birth and health of the cluster", NULL},
+    {"node", NULL, node_commands, NULL, "the cluster's nodes", NULL},
+    {"store", NULL, store_commands, NULL, "the cluster's stores", NULL},
+    {"placement", NULL, placement_commands, NULL, "where replicas go, and why", NULL},
+    {"keyspace", NULL, keyspace_commands, NULL, "keyspaces", NULL},
     {"range", NULL, range_commands, NULL, "ranges and their leaders", NULL},
     {0},
 };
 
 /* The flags behind the word `shell` itself hold for every line that has none of its own. */
 struct defaults {
+    const char *endpoints;
     bool is_json;
     uint64_t timeout_us;
     bool is_timeout_given;
@@ -44,6 +50,7 @@ static void run_words(struct cli *cli, const char **words, size_t count,
     if (strcmp(words[0], "help") == 0)
         words[0] = "--help";
     cli->is_help = false;
+    cli->endpoints = defaults->endpoints;
     cli->is_json = defaults->is_json;
     cli->timeout_us = defaults->timeout_us;
     cli->is_timeout_given = defaults->is_timeout_given;
@@ -83,6 +90,8 @@ static void run_terminal(struct cli *cli, const struct defaults *defaults)
             terminal_page_begin(cli);
             goes_on = run_line(cli, line, defaults);
             terminal_page_end(cli);
+            if (cli_is_interrupted(cli))
+                printf("\n"); /* behind the ^C */
         }
         free(line);
     }
@@ -114,7 +123,8 @@ int shell_run(struct cli *cli, int argc, const char *const *argv)
         return exit_code;
     if (cli_client(cli) == NULL)
         return EXIT_USAGE;
-    const struct defaults defaults = {.is_json = cli->is_json,
+    const struct defaults defaults = {.endpoints = cli->endpoints,
+                                      .is_json = cli->is_json,
                                       .timeout_us = cli->timeout_us,
                                       .is_timeout_given = cli->is_timeout_given,
                                       .keyspace = cli->keyspace};

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -24,6 +25,9 @@ static struct {
     size_t found_count;
     size_t found_next;
 } terminal = {.history_fd = -1};
+
+/* Ctrl-C was typed. */
+static volatile sig_atomic_t interrupted;
 
 /* ---- history ------------------------------------------------------------------------ */
 
@@ -165,11 +169,12 @@ static bool is_plain(struct hf_bytes key)
     return key.len > 0 && text_is_utf8(slice_of(key.data, key.len));
 }
 
-static void find_page(const char *text, bool is_reverse, uint32_t limit)
+static void find_some(const char *text, bool is_reverse, uint32_t limit)
 {
     struct hf_span span;
     struct hf_call call;
-    struct hf_result *result = NULL;
+    struct hf_scan *scan = NULL;
+    struct hf_item item;
     hf_span_init(&span);
     hf_call_init(&call);
     span.prefix = hf_str(text);
@@ -178,22 +183,22 @@ static void find_page(const char *text, bool is_reverse, uint32_t limit)
     span.limit_keys = limit;
     call.keyspace = terminal.keyspace;
     call.timeout_ms = TERMINAL_KEYS_MS;
-    if (hf_scan_page(terminal.cli->client, &span, &call, &result) == HF_OK) {
-        for (size_t i = 0; i < result->count; i++) {
-            if (is_plain(result->items[i].key))
-                found_add(result->items[i].key.data, result->items[i].key.len);
-        }
+    if (hf_scan_new(terminal.cli->client, &span, &call, &scan) != HF_OK)
+        return;
+    for (uint32_t i = 0; i < limit && hf_scan_next(scan, &item) == 1; i++) {
+        if (is_plain(item.key))
+            found_add(item.key.data, item.key.len);
     }
-    hf_result_free(result);
+    hf_scan_free(scan);
 }
 
 /* The first ones, and, since what they have in common may be more than what all have, the last
  * one. */
 static void find_keys(const char *text)
 {
-    find_page(text, false, TERMINAL_KEYS_MAX);
+    find_some(text, false, TERMINAL_KEYS_MAX);
     if (terminal.found_count == TERMINAL_KEYS_MAX)
-        find_page(text, true, 1);
+        find_some(text, true, 1);
 }
 
 static char *next_found(const char *text, int state)
@@ -248,6 +253,12 @@ static char **complete(const char *text, int start, int end)
 
 /* ---- the terminal ------------------------------------------------------------------------ */
 
+static void note_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
 void terminal_begin(struct cli *cli, const struct cli_command *table)
 {
     static char blanks[] = " \t";
@@ -257,15 +268,28 @@ void terminal_begin(struct cli *cli, const struct cli_command *table)
     rl_readline_name = "holdfast";
     rl_attempted_completion_function = complete;
     rl_completer_word_break_characters = blanks;
+    rl_catch_signals = 0; /* they are for note_interrupt(), also while a line is typed */
+    struct sigaction action = {.sa_handler = note_interrupt}; /* no SA_RESTART: a read ends */
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    cli->interrupted = &interrupted;
     history_begin();
 }
 
 char *terminal_line(const char *prompt)
 {
-    char *line = readline(prompt);
-    if (line != NULL)
-        history_keep(line);
-    return line;
+    for (;;) {
+        interrupted = 0;
+        char *line = readline(prompt);
+        if (line != NULL && interrupted == 0) {
+            history_keep(line);
+            return line;
+        }
+        free(line);
+        if (interrupted == 0)
+            return NULL;
+        printf("\n"); /* the line is given up */
+    }
 }
 
 void terminal_end(void)
@@ -275,6 +299,8 @@ void terminal_end(void)
     if (terminal.history_fd >= 0)
         close(terminal.history_fd);
     terminal.history_fd = -1;
+    terminal.cli->interrupted = NULL;
+    (void)signal(SIGINT, SIG_DFL);
 }
 
 /* ---- paging -------------------------------------------------------------------------------- */

@@ -27,7 +27,8 @@ enum {
 /* Complete the words of `table`'s commands, and keys where they want one. */
 void terminal_begin(struct cli *cli, const struct cli_command *table);
 
-/* The next line, which the caller frees; NULL at the end. It is in the history. */
+/* The next line, which the caller frees; NULL at the end. It is in the history. Ctrl-C gives up the
+ * line that is being typed, and while a command runs it sets *cli->interrupted. */
 char *terminal_line(const char *prompt);
 
 void terminal_end(void);

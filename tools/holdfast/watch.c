@@ -103,7 +103,7 @@ static bool show_batch(struct cli *cli, struct hf_watch *watch, const struct wat
 static int show_all(struct cli *cli, struct hf_watch *watch, const struct watch_flags *f)
 {
     uint64_t shown = 0, begin_us = cli_now_us();
-    while (f->limit == 0 || shown < f->limit) {
+    while ((f->limit == 0 || shown < f->limit) && !cli_is_interrupted(cli)) {
         struct hf_watch_batch *batch;
         int rv = hf_watch_next(watch, POLL_MS, &batch);
         if (rv < 0)
