@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "base/text.h"
 
+enum { HELP_COLUMNS = 98 };
+
 /* The flag that `name` of `len` bytes means, NULL if none. */
 static const struct args_flag *args_find(const struct args_flag *flags, size_t count,
                                          const char *name, size_t len)
@@ -133,6 +135,27 @@ static size_t args_label(const struct args_flag *flag, char *text, size_t size)
     return MIN((size_t)n, size - 1);
 }
 
+/* Words up to HELP_COLUMNS, going on in the next line at the same column. */
+static void args_wrap(struct buf *buf, size_t column, const char *text)
+{
+    size_t room = HELP_COLUMNS - MIN(column, (size_t)HELP_COLUMNS / 2);
+    size_t at = 0;
+    while (*text != 0) {
+        size_t len = strcspn(text, " ");
+        if (at > 0 && at + 1 + len > room) {
+            buf_printf(buf, "\n%*s", (int)column, "");
+            at = 0;
+        } else if (at > 0) {
+            buf_append_u8(buf, ' ');
+            at++;
+        }
+        buf_append(buf, text, len);
+        at += len;
+        text += len;
+        text += strspn(text, " ");
+    }
+}
+
 void args_help(const struct args_flag *flags, size_t flags_count, struct buf *buf)
 {
     char label[96];
@@ -145,6 +168,8 @@ void args_help(const struct args_flag *flags, size_t flags_count, struct buf *bu
         if (flags[i].help == NULL)
             continue;
         args_label(&flags[i], label, sizeof label);
-        buf_printf(buf, "  %-*s  %s\n", (int)width, label, flags[i].help);
+        buf_printf(buf, "  %-*s  ", (int)width, label);
+        args_wrap(buf, width + 4, flags[i].help);
+        buf_append_u8(buf, '\n');
     }
 }

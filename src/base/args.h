@@ -39,7 +39,7 @@ struct args_flag {
 int args_parse(const struct args_flag *flags, size_t flags_count, int argc, const char *const *argv,
                const char **ret_words, size_t words_max, size_t *ret_words_count, struct err *err);
 
-/* Append the table of flags, aligned, one line each. */
+/* Append the table of flags, aligned; a long line goes on below itself. */
 void args_help(const struct args_flag *flags, size_t flags_count, struct buf *buf);
 
 #endif

@@ -117,12 +117,38 @@ static void test_help(void **state)
     buf_fini(&buf);
 }
 
+/* A long text goes on below itself; a word is never cut. */
+static void test_long_help(void **state)
+{
+    (void)state;
+    bool json = false;
+    char word[130];
+    memset(word, 'w', sizeof word - 1);
+    word[sizeof word - 1] = 0;
+    const struct args_flag flags[] = {
+        {"json", 'j', ARGS_SWITCH, &json, NULL, NULL,
+         "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
+         "0123456789 end"},
+        {"word", 0, ARGS_SWITCH, &json, NULL, NULL, word},
+    };
+    struct buf buf;
+    buf_init(&buf, 1024);
+    args_help(flags, ARRAY_LEN(flags), &buf);
+    buf_append_u8(&buf, 0);
+    assert_non_null(strstr((const char *)buf.data,
+                           "  -j, --json  0123456789 0123456789 0123456789 0123456789 0123456789 "
+                           "0123456789 0123456789\n              0123456789 end\n"));
+    assert_non_null(strstr((const char *)buf.data, word));
+    buf_fini(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_long_help),
     };
     return cmocka_run_group_tests_name("args", tests, NULL, NULL);
 }
