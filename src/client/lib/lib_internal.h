@@ -268,7 +268,8 @@ int scan_page_plain(struct hf_client *client, const struct hf_span *span,
  * over; HF_ERR_NOMEM. */
 int page_fill_at(struct call *call, const struct hf_span *span, const struct scan_cursor *cursor);
 
-/* Append the cursor that goes on behind a page; nothing, if there is no memory. On the thread. */
+/* Append the cursor that goes on behind a page; `out` has failed if that cannot be. On the thread.
+ */
 void page_cursor_append(struct buf *out, const struct call *call, const struct response_rows *rows);
 
 /* Did a merge end the version that the page was to be read at, so that it is to be asked for as

@@ -280,7 +280,9 @@ void page_cursor_append(struct buf *out, const struct call *call, const struct r
     buf_init(&parts, SCAN_CURSOR_MAX);
     scan_part_append(&parts, &part);
     c.parts = buf_slice(&parts);
-    if (!parts.failed && rows->cursor.len <= KEY_WIRE_MAX)
+    if (parts.failed || rows->cursor.len > KEY_WIRE_MAX)
+        out->failed = true; /* without one a caller would begin anew */
+    else
         scan_cursor_encode(&c, out);
     buf_fini(&parts);
 }
