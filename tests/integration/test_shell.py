@@ -160,6 +160,22 @@ def test_lines():
         check(0 < seen["put"]["min_us"] <= seen["put"]["p50_us"] <= seen["put"]["max_us"], seen)
 
 
+def test_what_is_wrong_is_named():
+    """Not only that it is: what stands there, and which argument it is."""
+    with scratch() as folder:
+        put(folder, "put a 1\n")
+        done = subprocess.run(
+            [f"{BIN}/holdfast", "shell", "--endpoints", f"embedded:{folder}/store"],
+            input="cas a 2 3\ncas b 2 3\nresolve 00\ndelete-range z a --yes\nscan --cursor ''\n",
+            capture_output=True, text=True, timeout=120, check=False)
+        said = [line for line in done.stderr.splitlines() if not line.startswith("try: ")]
+        check(len(said) == 5, said)
+        for line, want in zip(said, ("and value '1'", "the key is absent", "is no token",
+                                     "START is behind END", "the name of a file")):
+            check(want in line, line, "want", want)
+        check(done.stdout == "", done.stdout)
+
+
 def test_history():
     with scratch() as folder:
         path = f"{folder}/history"
@@ -248,4 +264,5 @@ def test_bash():
 
 
 if __name__ == "__main__":
-    main(test_completion, test_hashed_keys, test_ctrl_c, test_lines, test_history, test_paging, test_bash)
+    main(test_completion, test_hashed_keys, test_ctrl_c, test_lines,
+         test_what_is_wrong_is_named, test_history, test_paging, test_bash)

@@ -10,6 +10,8 @@
 #include "commands.h"
 #include "reading.h"
 
+enum { SHOWN_MAX = 80 /* bytes of a value in a message */ };
+
 enum { VALUE_MAX = 8 << 20 };
 
 /* {"ok":true,"key":…, then what `item` has; `ret_w` stays open for more. */
@@ -202,11 +204,33 @@ static bool change_from_flags(struct cli *cli, const struct change_flags *c,
 }
 
 /* A condition was not met: what stands there now is part of the answer. */
+/* What is there instead, in a line: of a long value how it begins. */
+static int tell_present(struct cli *cli, const char *message, const struct hf_item *item)
+{
+    struct slice value = cli_slice(item->value);
+    struct buf shown;
+    if (item->version == 0)
+        return cli_fail_as(cli, HF_ERR_CONDITION_FAILED, "%s: the key is absent", message);
+    if (!item->has_value)
+        return cli_fail_as(cli, HF_ERR_CONDITION_FAILED, "%s: it has version %" PRIu64, message,
+                           item->version);
+    buf_init(&shown, (size_t)4 * SHOWN_MAX);
+    cli_append_shown(&shown, slice_of(value.data, MIN(value.len, (size_t)SHOWN_MAX)));
+    int exit_code = cli_fail_as(
+        cli, HF_ERR_CONDITION_FAILED, "%s: it has version %" PRIu64 " and value '%.*s'%s", message,
+        item->version, (int)shown.len, shown.len > 0 ? (const char *)shown.data : "",
+        value.len > SHOWN_MAX ? " …" : "");
+    buf_fini(&shown);
+    return exit_code;
+}
+
 static int fail_condition(struct cli *cli, const char *key, const struct hf_result *result)
 {
     const struct hf_item *item = result != NULL && result->count > 0 ? &result->items[0] : NULL;
-    if (!cli->is_json || item == NULL)
+    if (item == NULL)
         return cli_fail(cli, HF_ERR_CONDITION_FAILED, result);
+    if (!cli->is_json)
+        return tell_present(cli, result->message, item);
     struct json_writer w;
     json_begin(&w, &cli->out);
     json_object_begin(&w);
@@ -409,6 +433,9 @@ int kv_resolve(struct cli *cli, int argc, const char *const *argv)
     case HF_ERR_NOT_NUMBER:
     case HF_ERR_OVERFLOW:
         exit_code = say_resolved(cli, rv, result);
+        break;
+    case HF_ERR_INVALID:
+        exit_code = cli_fail_as(cli, rv, "that is no token, or not all of one");
         break;
     default:
         exit_code = cli_fail(cli, rv, result);

@@ -242,6 +242,8 @@ int kv_scan(struct cli *cli, int argc, const char *const *argv)
         f.prefix = words.at[0];
     if (f.prefix != NULL && (f.start != NULL || f.end != NULL))
         return cli_usage(cli, "a prefix, or start and end");
+    if (f.cursor != NULL && f.cursor[0] == 0)
+        return cli_usage(cli, "--cursor wants the name of a file");
     if (f.is_renewed && f.cursor == NULL)
         return cli_usage(cli, "--renew is for --cursor");
     buf_init(&cursor, CURSOR_MAX);

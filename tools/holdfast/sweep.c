@@ -78,6 +78,11 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
             hf_result_free(result);
             return cli_usage(cli, "no sweep of these bounds said that cursor");
         }
+        if (rv == HF_ERR_INVALID && span->end.len > 0 &&
+            slice_compare(cli_slice(span->start), cli_slice(span->end)) > 0) {
+            hf_result_free(result);
+            return cli_fail_as(cli, rv, "START is behind END");
+        }
         if (rv != HF_OK) {
             end_progress(s);
             say_rest(cli, s);
