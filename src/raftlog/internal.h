@@ -244,9 +244,11 @@ struct raftlog {
     bool is_starved;     /* the last preparation of a file failed */
     bool was_over;
 
-    uint64_t sync_worst_us;    /* since raftlog_sync_worst_us() was asked */
-    uint64_t no_file_since_us; /* the next batch waits for its segment's file; 0: it does not */
-    uint64_t cache_bytes;      /* of all chunks */
+    uint64_t sync_worst_us;     /* since raftlog_sync_worst_us() was asked */
+    struct raftlog_syncs syncs; /* since raftlog_take_syncs() was asked */
+    uint64_t late_us;           /* raftlog_count_late() */
+    uint64_t no_file_since_us;  /* the next batch waits for its segment's file; 0: it does not */
+    uint64_t cache_bytes;       /* of all chunks */
     struct idle idle[LOG_IDLE_MAX];
     uint32_t n_idle;
     uint64_t idle_bytes;

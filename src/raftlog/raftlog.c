@@ -306,6 +306,26 @@ uint64_t raftlog_sync_worst_us(struct raftlog *log)
     return worst_us;
 }
 
+struct raftlog_syncs raftlog_take_syncs(struct raftlog *log)
+{
+    struct raftlog_syncs syncs = log->syncs;
+    if (log->flight.is_active) {
+        uint64_t age_us = env_now_us(log->env) - log->flight.sent_us;
+        if (age_us > log->late_us) {
+            syncs.count++;
+            syncs.late++;
+            syncs.sum_us += age_us;
+        }
+    }
+    log->syncs = (struct raftlog_syncs){0};
+    return syncs;
+}
+
+void raftlog_count_late(struct raftlog *log, uint64_t late_us)
+{
+    log->late_us = late_us;
+}
+
 /* ---- check -------------------------------------------------------------------- */
 
 static void check_segments(const struct raftlog *log)

@@ -306,6 +306,18 @@ void raftlog_stats(const struct raftlog *log, struct raftlog_stats *ret_stats);
  * none. */
 uint64_t raftlog_sync_worst_us(struct raftlog *log);
 
+/* The batches that became durable since the last call, each from when it was sent off until the
+ * loop heard of it; and one that is still under way, once it is late. */
+struct raftlog_syncs {
+    uint64_t count;
+    uint64_t late; /* that took longer than raftlog_count_late() had said */
+    uint64_t sum_us;
+};
+struct raftlog_syncs raftlog_take_syncs(struct raftlog *log);
+
+/* What takes longer from now on is late; 0 at first. */
+void raftlog_count_late(struct raftlog *log, uint64_t late_us);
+
 /* Assert all invariants of the memory. Slow: for tests. */
 void raftlog_check(const struct raftlog *log);
 

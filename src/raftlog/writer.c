@@ -75,7 +75,11 @@ static void flight_complete(struct env_work *work)
         return; /* nothing is sent off any more: is_active stays */
     }
     f->is_active = false;
-    log->sync_worst_us = MAX(log->sync_worst_us, env_now_us(log->env) - f->sent_us);
+    uint64_t passed_us = env_now_us(log->env) - f->sent_us;
+    log->sync_worst_us = MAX(log->sync_worst_us, passed_us);
+    log->syncs.count++;
+    log->syncs.late += passed_us > log->late_us;
+    log->syncs.sum_us += passed_us;
     struct batch *b = f->batch;
     f->batch = NULL;
     struct chunk *c = b->chunk;
