@@ -86,7 +86,7 @@ static const struct key_row rows[] = {
     {"check_bytes_per_s", KEY_SIZE, AT(check_bytes_per_s), 64 * KIB, TIB, 256 * MIB,
      "what 'holdfast range check' reads in a second at most, of each store"},
     {"snapshot_bytes_per_s", KEY_SIZE, AT(snapshot_bytes_per_s), 256 * KIB, TIB, 64 * MIB,
-     "that a store sends at most to members that need all of a range: moves, repair"},
+     "that a store sends at most, and takes in, for moves and repair; less while writes suffer"},
     {"compaction_bytes_per_s", KEY_SIZE, AT(compaction_bytes_per_s), 0, TIB, 0,
      "that compaction reads at most, while it keeps up; 0: no limit"},
     {"compaction_threads", KEY_NUMBER, AT(compaction_threads), 1, 16, 1,

@@ -325,6 +325,14 @@ static void stats_of_sleepers(const struct store *store, struct figures *out)
     add_number(out, "pulse.items", store->pulses.items);
 }
 
+static void stats_of_snapshots(const struct store *store, struct figures *out)
+{
+    add_number(out, "snapshot.out", store->snapshots_out);
+    add_number(out, "snapshot.in", store->snapshots_in);
+    add_number(out, "snapshot.bytes_per_s", store->moving.throttle.rate);
+    add_number(out, "snapshot.rest_us", store->moving.throttle.rest_us);
+}
+
 static void stats_of_rooms(const struct store *store, struct figures *out)
 {
     add_text(out, "store.state", slice_str(store_state_name(store->state)));
@@ -353,6 +361,7 @@ static void stats_of_rooms(const struct store *store, struct figures *out)
                    net.clients_memory + store->watches.feeds.bytes);
     stats_of_engine(&lsm, out);
     stats_of_sleepers(store, out);
+    stats_of_snapshots(store, out);
     add_number(out, "watch.waiting", store->watches.count);
     add_number(out, "watch.feed_bytes", store->watches.feeds.bytes);
     add_number(out, "admit.held", store->admit.held_count);

@@ -211,6 +211,7 @@ void store_care(struct store *store)
     store_check_clock(store);
     care_watermark(store);
     care_pace(store);
+    snapshot_pace_tick(store);
     care_log_budget(store);
     care_sessions(store);
     snapshot_in_tick_greeted(store);

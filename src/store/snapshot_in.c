@@ -15,6 +15,9 @@
  * then the replica's. STORE_SNAPSHOTS_IN_MAX are taken in at a time, those that are cut among
  * them; as many more may be about to say so: one of them may resume what was cut.
  *
+ * Both ends keep to a rate (snapshot_pace.c). Here that is done by reading on, and saying so, only
+ * when what was taken in has had its time.
+ *
  * Until EDITING everything is in a staging folder: the replica serves and applies
  * on, and a crash forgets it. The log is kept until the edit is durable.
  */
@@ -71,6 +74,8 @@ struct snapshot_in {
     uint64_t bytes;
     uint32_t crc;
     uint64_t progress_us;
+    uint64_t free_us;      /* the next chunk is due then */
+    struct env_timer pace; /* READY: until it is; nothing is read meanwhile */
 };
 
 static void in_move(struct snapshot_in *in, enum in_state to)
@@ -84,6 +89,7 @@ static void in_release(struct snapshot_in *in)
 {
     ASSERT(in->stream == NULL);
     ASSERT(in->replica == NULL || in->replica->in == in);
+    env_timer_stop(&in->pace);
     if (in->replica != NULL)
         in->replica->in = NULL;
     list_remove(&in->in_greeted);
@@ -128,6 +134,7 @@ static void in_drop(struct snapshot_in *in, int status, const char *reason)
         LOG_WARN(in->store->logger, "snapshot_dropped", "index=%llu bytes=%llu reason=\"%s\"",
                  (unsigned long long)in->index, (unsigned long long)in->bytes, reason);
     in_hang_up(in, status, reason);
+    env_timer_stop(&in->pace);
     in_move(in, IN_DROPPING);
     in_abort(in);
 }
@@ -266,11 +273,26 @@ static int take_resume(struct snapshot_in *in, struct slice body, struct err *er
     LOG_INFO(was->store->logger, "snapshot_resumed", "range=%llu index=%llu bytes=%llu",
              (unsigned long long)r->range_id, (unsigned long long)was->index,
              (unsigned long long)was->bytes);
-    if (was->state == IN_WRITING)
+    if (was->state == IN_WRITING || env_timer_is_active(&was->pace))
         net_stream_pause(was->stream); /* it is told when that is done */
     else
         send_ack(was);
     return 0;
+}
+
+static void read_on(struct snapshot_in *in)
+{
+    send_ack(in);
+    if (in->stream != NULL)
+        net_stream_resume(in->stream);
+}
+
+static void pace_due(struct env_timer *timer)
+{
+    struct snapshot_in *in = timer->data;
+    ASSERT(in->state == IN_READY);
+    in->progress_us = env_now_us(in->store->env);
+    read_on(in);
 }
 
 static void on_chunk_written(void *data, int status, const struct err *err)
@@ -287,9 +309,10 @@ static void on_chunk_written(void *data, int status, const struct err *err)
         return;
     }
     in_move(in, IN_READY);
-    send_ack(in);
-    if (in->stream != NULL)
-        net_stream_resume(in->stream);
+    if (in->free_us > env_now_us(in->store->env))
+        env_timer_start_at(&in->pace, in->free_us);
+    else
+        read_on(in);
 }
 
 static int take_chunk(struct snapshot_in *in, struct slice body, struct err *err)
@@ -307,6 +330,8 @@ static int take_chunk(struct snapshot_in *in, struct slice body, struct err *err
     in->chunks++;
     in->bytes += chunk.data.len;
     in->crc = crc32c(in->crc, chunk.data.data, chunk.data.len);
+    in->free_us = snapshot_pace_in(in->store, &range_install_meta(in->install)->descriptor,
+                                   in->replica->replica_id, chunk.data.len);
     in_move(in, IN_WRITING);
     net_stream_pause(in->stream);
     return 0;
@@ -390,6 +415,7 @@ int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct ne
     in->stream = stream;
     in->state = IN_GREETED;
     in->progress_us = env_now_us(store->env);
+    env_timer_init(&in->pace, store->env, pace_due, in);
     list_init(&in->in_greeted);
     list_push_back(&store->greeted, &in->in_greeted);
     store->snapshots_greeted++;

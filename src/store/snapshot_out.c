@@ -14,7 +14,7 @@
  * and goes on behind it. OUT_CUT_MAX streams of a store wait so.
  *
  * STORE_SNAPSHOTS_OUT_MAX are on their way from a store at a time, the others wait their turn;
- * together they send store_options.snapshot_bytes_per_s, however many ranges move.
+ * together they send as fast as snapshot_pace.c allows, however many ranges move.
  *
  * Only when the other side has every byte does consensus send the description.
  */
@@ -274,18 +274,13 @@ static void pace_due(struct env_timer *timer)
 static void read_in_time(struct snapshot_out *o)
 {
     const struct store *store = o->replica->store;
-    env_timer_start_at(&o->pace, MAX(store->snapshot_free_us, env_now_us(store->env)));
-}
-
-static void note_sent(struct store *store, size_t bytes)
-{
-    store->snapshot_free_us = MAX(store->snapshot_free_us, env_now_us(store->env)) +
-                              (uint64_t)bytes * 1000000 / store->opt.snapshot_bytes_per_s;
+    env_timer_start_at(&o->pace, MAX(store->moving.out_free_us, env_now_us(store->env)));
 }
 
 /* Every chunk that was made and is not on its way. 0, ERR_BUSY: there is no room. */
 static int send_kept(struct snapshot_out *o)
 {
+    const struct replica *r = o->replica;
     LIST_FOREACH(it, &o->kept)
     {
         const struct out_chunk *chunk = list_entry(it, struct out_chunk, in_kept);
@@ -295,7 +290,7 @@ static int send_kept(struct snapshot_out *o)
         if (rv != 0)
             return rv;
         o->next_seq++;
-        note_sent(o->replica->store, chunk->len);
+        snapshot_pace_out(r->store, range_descriptor(r->range), o->target, chunk->len);
     }
     ASSERT(o->next_seq == o->chunks);
     return 0;

@@ -528,6 +528,7 @@ int store_open(struct store **ret_store, struct env *env, const struct store_opt
     store->env = env;
     store->began_ms = env_now_us(env) / 1000;
     store->opt = *options;
+    snapshot_pace_init(store);
     store->logger = options->logger;
     cons_budget_init(&store->inflight, STORE_INFLIGHT_BYTES_MAX);
     init_parts(store);

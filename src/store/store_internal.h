@@ -20,6 +20,7 @@
 #include "store/replica.h"
 #include "store/replicas.h"
 #include "store/store.h"
+#include "store/throttle.h"
 #include "store/watch.h"
 #include "wire/frame.h"
 #include "wire/request.h"
@@ -100,6 +101,15 @@ struct slow_lines {
 };
 enum { STORE_SLOW_LINES_MAX = 10 };
 
+/* snapshot_pace.c: how fast snapshots go. */
+struct moving {
+    struct throttle throttle;
+    uint64_t out_free_us; /* by then all that was sent has had its time … */
+    uint64_t in_free_us;  /* … and all that was taken in */
+    uint64_t tick_bytes;  /* both ways since the last tick … */
+    bool tick_is_needed;  /* … and some of them for a range in need */
+};
+
 struct store {
     struct env *env;
     const struct logger *logger;
@@ -174,8 +184,8 @@ struct store {
     uint32_t snapshots_greeted;    /* … those that have not said whose they are */
     uint32_t snapshots_out;        /* snapshot_out.c: those on their way … */
     struct list snapshots_waiting; /* … and those that wait for their turn */
-    uint64_t snapshot_free_us;     /* by then all that was sent has had its time */
-    uint64_t check_free_us;        /* … and all that was read for checks */
+    struct moving moving;          /* snapshot_pace.c */
+    uint64_t check_free_us;        /* by then all that was read for checks has had its time */
     struct list transfers;         /* admin: hand-overs that clients wait for */
     struct watches watches;
     struct admit admit;
@@ -408,6 +418,18 @@ void store_note_stop(struct store *store);
 
 /* A replica slept, and what care knows of its range is old. */
 void care_on_awake(struct replica *r);
+
+/* ---- snapshot_pace.c ---------------------------------------------------------- */
+
+void snapshot_pace_init(struct store *store);
+void snapshot_pace_tick(struct store *store);
+
+/* So many bytes of a snapshot for replica `target` of that range are sent, or were taken in:
+ * when the next may be. */
+uint64_t snapshot_pace_out(struct store *store, const struct range_descriptor *range,
+                           uint64_t target, size_t bytes);
+uint64_t snapshot_pace_in(struct store *store, const struct range_descriptor *range,
+                          uint64_t target, size_t bytes);
 
 /* ---- clock.c: our wall clock against the majority's --------------------------- */
 

@@ -526,6 +526,14 @@ def foreground(c, args, seed):
     return told["p99_us"] / 1000
 
 
+def paces(c):
+    """How fast each store lets snapshots go now, and what its syncs take at rest."""
+    told = answer(c, "cluster", "status")
+    stats = [store.get("stats", {}) for store in told["stores"]] if told else []
+    return ([f.get("snapshot.bytes_per_s", 0) >> 20 for f in stats],
+            [f.get("snapshot.rest_us", 0) for f in stats])
+
+
 class Mover(threading.Thread):
     """Brings one replica of every range from store to store, two ranges at a time."""
 
@@ -576,6 +584,8 @@ def move(args, report):
         busy = []
         while mover.bytes < args.moved << 20 and time.monotonic() - began < SETTLE_S:
             busy.append(foreground(c, args, 100 + len(busy)))
+            say("p99, ms:", busy[-1], "MiB moved:", mover.bytes >> 20,
+                "MiB a second at most, us of a sync at rest:", *paces(c))
         mover.is_over.set()
         mover.join(300)
         took = time.monotonic() - began

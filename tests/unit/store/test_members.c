@@ -347,6 +347,61 @@ static void test_writes_do_not_wait_for_a_snapshot(void **state)
     rig_close(&rig);
 }
 
+/* Four voters, and a fifth store that gets some 4 MiB while puts go on. How long it takes, in ms.
+ */
+static uint64_t feed_beside_puts(uint64_t sync_us)
+{
+    struct sim_disk_options before = {.sync_us = RIG_MS}, meanwhile = {.sync_us = sync_us};
+    char *value = calloc(1, PIECE_LEN + 1);
+    char key[16];
+    size_t fed = 4;
+    rig_open(&rig, 5);
+    rig.options.snapshot_bytes_per_s = 8 << 20;
+    rig_start_cluster(&rig);
+    if (wait_for_leader() == fed)
+        fed = 3;
+    must_change(MEMBER_REMOVE, fed + 1, 0);
+    rig_run(&rig, 12000 * RIG_MS);
+    assert_false(has_replica(fed));
+    size_t leader = wait_for_leader();
+    memset(value, 'v', PIECE_LEN);
+    for (size_t i = 0; i < rig.count; i++)
+        sim_disk_set_options(sim_node_disk(rig.nodes[i]), &before);
+    for (uint32_t i = 0; i < 5 * PIECES; i++) {
+        snprintf(key, sizeof key, "piece%02u", (unsigned)(i % PIECES));
+        rig_put(&rig, leader, key, i < PIECES ? value : "v", 0);
+        rig_run(&rig, 20 * RIG_MS);
+    }
+    free(value);
+    assert_true(rig.stores[leader]->moving.throttle.rest_us > 0);
+    struct rig_answer *answer = change(leader, MEMBER_ADD_LEARNER, 40, fed);
+    for (int i = 0; i < 500 && rig.stores[fed]->snapshots_begun == 0; i++)
+        rig_run(&rig, RIG_MS);
+    for (size_t i = 0; i < rig.count; i++)
+        sim_disk_set_options(sim_node_disk(rig.nodes[i]), &meanwhile);
+    uint64_t ms = 0;
+    for (; ms < 20000 && taken_in(fed) == 0; ms += 10) {
+        if (ms % 20 == 0)
+            rig_put(&rig, leader, "k", "v", 0);
+        rig_run(&rig, 10 * RIG_MS);
+    }
+    assert_int_equal(answer->status, 0);
+    assert_true(taken_in(fed) > 0);
+    assert_int_equal(rig_leader(&rig), leader);
+    rig_close(&rig);
+    return ms;
+}
+
+/* Nobody is fed as fast as may be while those who write suffer; but to the end. */
+static void test_a_snapshot_heeds_writes(void **state)
+{
+    (void)state;
+    uint64_t alone_ms = feed_beside_puts(RIG_MS);
+    uint64_t slow_ms = feed_beside_puts(15 * RIG_MS);
+    assert_true(alone_ms < 2000);
+    assert_in_range(slow_ms, alone_ms + alone_ms / 2, 8000);
+}
+
 /* The receiver has lost what it had: another stream begins. */
 static void test_a_snapshot_begins_anew_after_a_crash(void **state)
 {
@@ -677,6 +732,7 @@ int main(void)
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_a_snapshot_goes_on_after_a_cut),
         cmocka_unit_test(test_writes_do_not_wait_for_a_snapshot),
+        cmocka_unit_test(test_a_snapshot_heeds_writes),
         cmocka_unit_test(test_a_snapshot_begins_anew_after_a_crash),
         cmocka_unit_test(test_a_snapshot_is_given_up),
         cmocka_unit_test(test_a_receiver_that_lies),
