@@ -9,7 +9,8 @@
  *                    └─turn── CUT ◀─ connection lost ─ any of these
  *   any ─ refused, role lost, no progress, OUT_CUT_US without a way on ─▶ gone
  *
- * Chunks are kept until they are acknowledged, OUT_KEPT_MAX of them. If the connection is lost
+ * A chunk is read, and made a frame, on the lane: to compress it takes as long as many requests. It
+ * is kept until it is acknowledged, OUT_KEPT_MAX of them are. If the connection is lost
  * the state that is sent is kept with them: the next stream asks how much the other side has,
  * and goes on behind it. OUT_CUT_MAX streams of a store wait so.
  *
@@ -61,9 +62,9 @@ static const uint32_t out_successors[OUT_NR] = {
 struct out_chunk {
     struct list in_kept;
     uint64_t seq;
-    uint64_t end; /* bytes of the stream up to its end */
-    size_t len;
-    uint8_t data[];
+    uint64_t end;     /* bytes of the stream up to its end */
+    size_t len;       /* of it */
+    struct buf frame; /* as it is sent */
 };
 
 struct snapshot_out {
@@ -72,15 +73,19 @@ struct snapshot_out {
     struct replica *replica;
     uint64_t target; /* replica id */
     enum out_state state;
-    bool is_dropped; /* freed when the read in flight comes back */
+    bool is_dropped; /* freed when what is in flight on the lane comes back */
     bool is_counted; /* among those on their way */
     uint64_t number;
     struct net_stream *stream;
     struct range_snapshot *snapshot;
-    struct list kept; /* out_chunk.in_kept, in their order */
+    struct env_work framing;
+    struct out_chunk *made; /* by it, the lane's meanwhile; owned, NULL: none is */
+    struct slice raw;       /* what is in that; borrowed from the snapshot until its next call */
+    struct list kept;       /* out_chunk.in_kept, in their order */
     uint32_t kept_count;
     uint64_t next_seq; /* to be sent; those before it in `kept` are on their way */
-    bool is_read;      /* the last chunk was made */
+    bool is_last;      /* the chunk that is framed is the last … */
+    bool is_read;      /* … and was made */
     uint64_t chunks;   /* made so far … */
     uint64_t bytes;
     uint32_t crc;
@@ -120,6 +125,14 @@ static void out_leave(struct snapshot_out *o)
     wake_waiting(store);
 }
 
+static void chunk_free(struct out_chunk *chunk)
+{
+    if (chunk == NULL)
+        return;
+    buf_fini(&chunk->frame);
+    free(chunk);
+}
+
 /* Those that end at or before `bytes` of the stream. */
 static void forget_kept(struct snapshot_out *o, uint64_t bytes)
 {
@@ -129,7 +142,7 @@ static void forget_kept(struct snapshot_out *o, uint64_t bytes)
             return;
         list_remove(&chunk->in_kept);
         o->kept_count--;
-        free(chunk);
+        chunk_free(chunk);
     }
 }
 
@@ -142,8 +155,15 @@ static void out_release(struct snapshot_out *o)
     store->snapshots_out -= o->is_counted;
     store->snapshots_cut -= o->state == OUT_CUT;
     forget_kept(o, UINT64_MAX);
+    chunk_free(o->made);
     range_snapshot_free(o->snapshot);
     free(o);
+}
+
+/* Is the next chunk being read or framed? */
+static bool out_is_busy(const struct snapshot_out *o)
+{
+    return o->made != NULL || (o->snapshot != NULL && range_snapshot_is_busy(o->snapshot));
 }
 
 /* End the stream on our side; nothing more is heard of it. */
@@ -154,7 +174,7 @@ static void out_drop(struct snapshot_out *o, int status, const char *reason)
     env_timer_stop(&o->pace);
     list_remove(&o->in_streams);
     out_leave(o);
-    if (o->snapshot != NULL && range_snapshot_is_busy(o->snapshot)) {
+    if (out_is_busy(o)) {
         o->is_dropped = true;
         list_push_back(&o->replica->dropped_streams, &o->in_streams);
         return;
@@ -228,18 +248,6 @@ static int send_resume(struct snapshot_out *o)
     return frames->failed ? ERR_NOMEM : net_stream_send(o->stream, buf_slice(frames));
 }
 
-static int send_chunk(struct snapshot_out *o, const struct out_chunk *from)
-{
-    struct buf *frames = &o->replica->store->frames;
-    struct snapshot_chunk chunk = {
-        .stream = o->number, .seq = from->seq, .data = slice_of(from->data, from->len)};
-    buf_clear(frames);
-    size_t start = frame_begin(frames);
-    snapshot_chunk_encode(frames, &chunk);
-    frame_end(frames, start, true);
-    return frames->failed ? ERR_NOMEM : net_stream_send(o->stream, buf_slice(frames));
-}
-
 static int send_end(struct snapshot_out *o)
 {
     struct buf *frames = &o->replica->store->frames;
@@ -286,7 +294,7 @@ static int send_kept(struct snapshot_out *o)
         const struct out_chunk *chunk = list_entry(it, struct out_chunk, in_kept);
         if (chunk->seq != o->next_seq)
             continue;
-        int rv = send_chunk(o, chunk);
+        int rv = net_stream_send(o->stream, buf_slice(&chunk->frame));
         if (rv != 0)
             return rv;
         o->next_seq++;
@@ -317,27 +325,43 @@ static void push(struct snapshot_out *o)
         out_move(o, OUT_FULL);
     else
         out_move(o, OUT_READING);
-    if (o->state == OUT_READING && !range_snapshot_is_busy(o->snapshot))
+    if (o->state == OUT_READING && !out_is_busy(o))
         read_in_time(o);
 }
 
-/* False: out of memory. */
-static bool keep_chunk(struct snapshot_out *o, struct slice data)
+/* On the lane. */
+static void framing_execute(struct env_work *work)
 {
-    struct out_chunk *chunk = data.len == 0 ? NULL : malloc(sizeof *chunk + data.len);
-    if (data.len == 0)
-        return true;
-    if (chunk == NULL)
-        return false;
-    *chunk = (struct out_chunk){.seq = o->chunks, .end = o->bytes + data.len, .len = data.len};
-    memcpy(chunk->data, data.data, data.len);
-    list_init(&chunk->in_kept);
-    list_push_back(&o->kept, &chunk->in_kept);
+    struct snapshot_out *o = work->data;
+    struct out_chunk *made = o->made;
+    struct snapshot_chunk chunk = {.stream = o->number, .seq = made->seq, .data = o->raw};
+    o->crc = crc32c(o->crc, o->raw.data, o->raw.len);
+    size_t start = frame_begin(&made->frame);
+    snapshot_chunk_encode(&made->frame, &chunk);
+    frame_end(&made->frame, start, true);
+}
+
+static void framing_complete(struct env_work *work)
+{
+    struct snapshot_out *o = work->data;
+    struct out_chunk *made = o->made;
+    if (o->is_dropped) {
+        out_release(o);
+        return;
+    }
+    o->made = NULL;
+    if (made->frame.failed) {
+        chunk_free(made);
+        out_fail(o, ERR_NOMEM, "out of memory");
+        return;
+    }
+    list_push_back(&o->kept, &made->in_kept);
     o->kept_count++;
     o->chunks++;
-    o->bytes += data.len;
-    o->crc = crc32c(o->crc, data.data, data.len);
-    return true;
+    o->bytes = made->end;
+    o->is_read = o->is_last;
+    if (o->state == OUT_READING) /* else it was cut meanwhile */
+        push(o);
 }
 
 static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
@@ -356,13 +380,21 @@ static void on_chunk(void *data, int status, struct slice chunk, bool is_last,
             replica_damage(r, "read for a snapshot", &note);
         return;
     }
-    if (!keep_chunk(o, chunk)) {
+    struct out_chunk *made = calloc(1, sizeof *made);
+    if (made == NULL) {
         out_fail(o, ERR_NOMEM, "out of memory");
         return;
     }
-    o->is_read = is_last;
-    if (o->state == OUT_READING) /* else it was cut meanwhile */
-        push(o);
+    ASSERT(chunk.len > 0);
+    made->seq = o->chunks;
+    made->end = o->bytes + chunk.len;
+    made->len = chunk.len;
+    list_init(&made->in_kept);
+    buf_init(&made->frame, FRAME_BODY_MAX);
+    o->made = made;
+    o->raw = chunk;
+    o->is_last = is_last;
+    env_work_submit(o->replica->store->env, ENV_LANE_SNAPSHOT, &o->framing);
 }
 
 /* ---- the stream's side ---------------------------------------------------------------- */
@@ -520,6 +552,7 @@ void snapshot_out_start(struct replica *r, uint64_t target)
     list_init(&o->in_waiting);
     list_init(&o->kept);
     env_timer_init(&o->pace, r->store->env, pace_due, o);
+    env_work_init(&o->framing, framing_execute, framing_complete, o);
     list_push_back(&r->streams, &o->in_streams);
     LOG_DEBUG(r->store->logger, "snapshot_wanted", "range=%llu target=%llu",
               (unsigned long long)r->range_id, (unsigned long long)target);
