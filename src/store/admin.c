@@ -329,6 +329,7 @@ static void stats_of_snapshots(const struct store *store, struct figures *out)
 {
     add_number(out, "snapshot.out", store->snapshots_out);
     add_number(out, "snapshot.in", store->snapshots_in);
+    add_number(out, "snapshot.held", store->snapshots_held);
     add_number(out, "snapshot.bytes_per_s", store->moving.throttle.rate);
     add_number(out, "snapshot.rest_us", store->moving.throttle.rest_us);
 }

@@ -312,8 +312,12 @@ static int take_message(struct replica *r, uint64_t from_store, struct cons_msg 
         return 0;
     strangers_note_heard(r, msg->from);
     strangers_note_leader(r, msg);
-    if (r->cons == NULL || r->state == REPLICA_DAMAGED || !has_data_for(r, msg))
+    if (r->cons == NULL || r->state == REPLICA_DAMAGED)
         return 0;
+    if (!has_data_for(r, msg)) {
+        snapshot_in_hold(r, from_store, msg);
+        return 0;
+    }
     fit_entries(store, msg);
     struct err reason = {0};
     int rv = consensus_receive(r->cons, replica_now_ms(r), msg, &reason);

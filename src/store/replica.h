@@ -558,6 +558,10 @@ const struct range_meta *snapshot_in_meta(const struct replica *r);
 bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term);
 void snapshot_in_install(struct replica *r, const struct cons_base *base);
 
+/* It is staged, but not to be installed yet: keep the leader's word for when it is. Else nothing
+ * happens. */
+void snapshot_in_hold(struct replica *r, uint64_t from_store, const struct cons_msg *msg);
+
 /* The log begins anew behind the state that came in. */
 void snapshot_in_on_reset(struct replica *r);
 
@@ -569,5 +573,8 @@ void snapshot_in_free(struct replica *r);
 /* The same for streams that have not said yet whose they are. */
 void snapshot_in_tick_greeted(struct store *store);
 void snapshot_in_free_greeted(struct store *store);
+
+/* Assert that the store counts them rightly. */
+void snapshot_in_check(const struct store *store);
 
 #endif

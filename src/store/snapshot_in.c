@@ -15,6 +15,11 @@
  * then the replica's. STORE_SNAPSHOTS_IN_MAX are taken in at a time, those that are cut among
  * them; as many more may be about to say so: one of them may resume what was cut.
  *
+ * What is COMPLETE may have to wait until another replica that still holds some of its span is
+ * gone. The leader's word is kept with it then, STORE_SNAPSHOTS_HELD_MAX of a store beside those
+ * that are taken in, for IN_HELD_US: once nothing is in the way it is acted on as if it came then.
+ * Meanwhile another stream for this replica is told to come later, so nothing is sent twice.
+ *
  * Both ends keep to a rate (snapshot_pace.c). Here that is done by reading on, and saying so, only
  * when what was taken in has had its time.
  *
@@ -32,8 +37,9 @@
 
 enum {
     IN_STUCK_US = 10 * 1000 * 1000,
-    IN_CUT_US = 15 * 1000 * 1000,  /* the connection is lost */
-    IN_KEPT_US = 30 * 1000 * 1000, /* complete, waiting for the leader's word */
+    IN_CUT_US = 15 * 1000 * 1000,   /* the connection is lost */
+    IN_KEPT_US = 30 * 1000 * 1000,  /* complete, waiting for the leader's word */
+    IN_HELD_US = 300 * 1000 * 1000, /* … which has come, and waiting for its span */
 };
 
 enum in_state {
@@ -76,6 +82,8 @@ struct snapshot_in {
     uint64_t progress_us;
     uint64_t free_us;      /* the next chunk is due then */
     struct env_timer pace; /* READY: until it is; nothing is read meanwhile */
+    struct cons_msg *word; /* COMPLETE: the leader's, which waits; owned, NULL: none does … */
+    uint64_t word_store;   /* … and who sent it */
 };
 
 static void in_move(struct snapshot_in *in, enum in_state to)
@@ -85,18 +93,39 @@ static void in_move(struct snapshot_in *in, enum in_state to)
     in->progress_us = env_now_us(in->store->env);
 }
 
+/* Among which of the store's it is counted. */
+static uint32_t *count_of(const struct snapshot_in *in)
+{
+    struct store *store = in->store;
+    if (in->replica == NULL)
+        return &store->snapshots_greeted;
+    return in->word != NULL ? &store->snapshots_held : &store->snapshots_in;
+}
+
+/* It does not wait with its leader's word, or no longer. */
+static void forget_word(struct snapshot_in *in)
+{
+    if (in->word == NULL)
+        return;
+    free(in->word);
+    in->word = NULL;
+    ASSERT(in->store->snapshots_held > 0);
+    in->store->snapshots_held--;
+    in->store->snapshots_in++;
+}
+
 static void in_release(struct snapshot_in *in)
 {
     ASSERT(in->stream == NULL);
     ASSERT(in->replica == NULL || in->replica->in == in);
+    forget_word(in);
     env_timer_stop(&in->pace);
+    uint32_t *count = count_of(in);
+    ASSERT(*count > 0);
+    --*count;
     if (in->replica != NULL)
         in->replica->in = NULL;
     list_remove(&in->in_greeted);
-    uint32_t *count =
-        in->replica == NULL ? &in->store->snapshots_greeted : &in->store->snapshots_in;
-    ASSERT(*count > 0);
-    --*count;
     range_install_free(in->install);
     free(in);
 }
@@ -134,6 +163,7 @@ static void in_drop(struct snapshot_in *in, int status, const char *reason)
         LOG_WARN(in->store->logger, "snapshot_dropped", "index=%llu bytes=%llu reason=\"%s\"",
                  (unsigned long long)in->index, (unsigned long long)in->bytes, reason);
     in_hang_up(in, status, reason);
+    forget_word(in);
     env_timer_stop(&in->pace);
     in_move(in, IN_DROPPING);
     in_abort(in);
@@ -153,10 +183,11 @@ static void send_ack(struct snapshot_in *in)
         net_stream_send(in->stream, buf_slice(frames)); /* the next one says more */
 }
 
-/* Nobody sends, and nothing of it is being written. */
+/* Nobody sends, nothing of it is being written, and no word has come that it waits with. */
 static bool is_left(const struct snapshot_in *in)
 {
-    return in->state == IN_COMPLETE || (in->state == IN_READY && in->stream == NULL);
+    return (in->state == IN_COMPLETE && in->word == NULL) ||
+           (in->state == IN_READY && in->stream == NULL);
 }
 
 /* Those that wait for their leader's word, or for their sender, make room for one whose leader is
@@ -202,7 +233,9 @@ static int bind(struct snapshot_in *in, const struct snapshot_begin *begin, stru
     if (rv != 0)
         return rv;
     if (r->in != NULL) {
-        if (is_left(r->in))
+        if (r->in->word != NULL && begin->term <= r->in->word->term)
+            return err_set(err, ERR_BUSY, "a whole snapshot waits here for its span");
+        if (is_left(r->in) || r->in->word != NULL)
             in_drop(r->in, ERR_CANCELED, "another stream has begun");
         return err_set(err, ERR_BUSY, "another snapshot is being taken in");
     }
@@ -446,11 +479,18 @@ const struct range_meta *snapshot_in_meta(const struct replica *r)
     return r->in == NULL || r->in->install == NULL ? NULL : range_install_meta(r->in->install);
 }
 
+/* The whole of it is here. */
+static bool has_all(const struct replica *r, uint64_t index, uint64_t term)
+{
+    const struct snapshot_in *in = r->in;
+    return replica_is_up(r) && in != NULL && in->state == IN_COMPLETE && in->index == index &&
+           in->term == term;
+}
+
 bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term)
 {
     const struct snapshot_in *in = r->in;
-    if (!replica_is_up(r) || in == NULL || in->state != IN_COMPLETE || in->index != index ||
-        in->term != term)
+    if (!has_all(r, index, term))
         return false;
     /* What another replica still holds of its span must go first, by a split that is
      * about to be applied or by that one's removal; or with it. */
@@ -458,10 +498,66 @@ bool snapshot_in_has(const struct replica *r, uint64_t index, uint64_t term)
     return !is_being_taken(in, span) && absorb_may_install(r);
 }
 
+/* The one that waits longest makes room. */
+static void drop_one_held(struct store *store)
+{
+    uint32_t cursor = 0;
+    struct replica *r;
+    struct snapshot_in *oldest = NULL;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        bool is_held = r->in != NULL && r->in->word != NULL;
+        if (is_held && (oldest == NULL || r->in->progress_us < oldest->progress_us))
+            oldest = r->in;
+    }
+    ASSERT(oldest != NULL);
+    in_drop(oldest, ERR_CANCELED, "too many wait for their span");
+}
+
+void snapshot_in_hold(struct replica *r, uint64_t from_store, const struct cons_msg *msg)
+{
+    struct snapshot_in *in = r->in;
+    ASSERT(msg->type == CONS_MSG_SNAPSHOT);
+    if (!has_all(r, msg->snapshot.index, msg->snapshot.term))
+        return;
+    if (in->word == NULL) {
+        struct cons_msg *word = malloc(sizeof *word);
+        if (word == NULL)
+            return; /* it is said again */
+        if (in->store->snapshots_held >= STORE_SNAPSHOTS_HELD_MAX)
+            drop_one_held(in->store);
+        in->word = word;
+        in->store->snapshots_in--;
+        in->store->snapshots_held++;
+        in->progress_us = env_now_us(in->store->env);
+        LOG_INFO(in->store->logger, "snapshot_waits", "range=%llu index=%llu bytes=%llu",
+                 (unsigned long long)r->range_id, (unsigned long long)in->index,
+                 (unsigned long long)in->bytes);
+    }
+    *in->word = *msg;
+    in->word_store = from_store;
+}
+
+/* Is nothing in its way any more? Then the word counts as if it came now: messages may be late. */
+static void try_held(struct replica *r)
+{
+    struct snapshot_in *in = r->in;
+    struct err err = {0};
+    if (!snapshot_in_has(r, in->index, in->term))
+        return;
+    struct cons_msg word = *in->word;
+    uint64_t from_store = in->word_store;
+    forget_word(in);
+    in->progress_us = env_now_us(in->store->env);
+    if (store_take_raft(in->store, from_store, &word, 0, &err) != 0)
+        LOG_WARN(in->store->logger, "message_refused", "from=%llu kind=%s reason=\"%s\"",
+                 (unsigned long long)word.from, cons_msg_name(word.type), err.msg);
+}
+
 void snapshot_in_install(struct replica *r, const struct cons_base *base)
 {
     ASSERT(snapshot_in_has(r, base->index, base->term));
     ASSERT(r->range == NULL || base->index > range_meta(r->range)->applied_index);
+    forget_word(r->in); /* of before */
     raftlog_freeze_hint(r->store->log, r->replica_id, true);
     absorb_begin_install(r);
     in_move(r->in, IN_QUIESCE);
@@ -559,17 +655,24 @@ void snapshot_in_drop(struct replica *r)
 
 static void in_tick(struct snapshot_in *in, uint64_t now_us)
 {
-    uint64_t patience = in->state == IN_COMPLETE ? IN_KEPT_US
-                        : in->stream == NULL     ? IN_CUT_US
-                                                 : IN_STUCK_US;
+    uint64_t patience = in->word != NULL           ? IN_HELD_US
+                        : in->state == IN_COMPLETE ? IN_KEPT_US
+                        : in->stream == NULL       ? IN_CUT_US
+                                                   : IN_STUCK_US;
     if (now_us >= in->progress_us + patience)
         in_drop(in, ERR_TIMEOUT, "no progress");
+    else if (in->word != NULL && in->store->mark >= WATERMARK_NO_PUTS)
+        in_drop(in, ERR_NO_SPACE, "the disk is full");
+    else if (in->word != NULL && in->replica->is_no_member)
+        in_drop(in, ERR_CANCELED, "the replica is no member any more");
 }
 
 void snapshot_in_tick(struct replica *r, uint64_t now_us)
 {
     if (r->in != NULL && r->in->state <= IN_COMPLETE)
         in_tick(r->in, now_us);
+    if (r->in != NULL && r->in->word != NULL)
+        try_held(r);
 }
 
 void snapshot_in_tick_greeted(struct store *store)
@@ -595,4 +698,21 @@ void snapshot_in_free_greeted(struct store *store)
         in->stream = NULL;
         in_release(in);
     }
+}
+
+void snapshot_in_check(const struct store *store)
+{
+    uint32_t cursor = 0, in = 0, held = 0;
+    const struct replica *r;
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
+        if (r->in == NULL)
+            continue;
+        ASSERT(r->in->replica == r);
+        ASSERT(r->in->word == NULL || r->in->state == IN_COMPLETE);
+        held += r->in->word != NULL;
+        in += r->in->word == NULL;
+    }
+    ASSERT(in == store->snapshots_in);
+    ASSERT(held == store->snapshots_held);
+    ASSERT(held <= STORE_SNAPSHOTS_HELD_MAX);
 }

@@ -752,6 +752,7 @@ void store_check(const struct store *store)
     admit_check(store);
     replicas_check(&store->replicas);
     rouse_check(store);
+    snapshot_in_check(store);
     uint32_t cursor = 0;
     const struct replica *r;
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)

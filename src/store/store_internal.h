@@ -33,6 +33,7 @@ enum {
     STORE_SLOW_HAND_OVER_MS = 10000,     /* between hand-overs for a slow disk */
     STORE_INFLIGHT_BYTES_MAX = 64 << 20, /* entries on their way to one other store */
     STORE_SNAPSHOTS_IN_MAX = 4,          /* streams taken in at a time */
+    STORE_SNAPSHOTS_HELD_MAX = 8,        /* … whole, until what is in their way is gone … */
     STORE_SNAPSHOTS_OUT_MAX = 2,         /* … and sent */
 };
 
@@ -181,6 +182,7 @@ struct store {
     struct list orphans;           /* replica_admin.c: edits on their way */
     struct list greeted;           /* snapshot streams whose replica is not known yet */
     uint32_t snapshots_in;         /* all that are being taken in, but for … */
+    uint32_t snapshots_held;       /* … those that are whole and wait for their span, and … */
     uint32_t snapshots_greeted;    /* … those that have not said whose they are */
     uint32_t snapshots_out;        /* snapshot_out.c: those on their way … */
     struct list snapshots_waiting; /* … and those that wait for their turn */
