@@ -95,21 +95,28 @@ static void note_read(struct check *c, uint64_t bytes)
         MAX(store->check_free_us, c->step_us) + bytes * 1000 * 1000 / store->opt.check_bytes_per_s;
 }
 
-/* Each rests as long as its last step took: where processors or the disk are busy with something
- * else it takes itself back, and the rate is for those that are not. */
+/* All of a store rest as long as the last step took: where processors or the disk are busy with
+ * something else they take themselves back, and the rate is for those that are not. */
 static void step_later(struct check *c)
 {
     struct store *store = c->replica->store;
     uint64_t now_us = env_now_us(store->env);
     uint64_t rest_us = now_us - c->step_us;
-    env_timer_start_at(&c->pace, MAX(store->check_free_us, now_us + rest_us));
+    store->check_free_us = MAX(store->check_free_us, now_us + rest_us);
+    env_timer_start_at(&c->pace, store->check_free_us);
 }
 
+/* Another one's step may have taken the time that this one was to begin at. */
 static void step_due(struct env_timer *timer)
 {
     struct check *c = timer->data;
-    c->step_us = env_now_us(c->replica->store->env);
-    uint64_t rate = c->replica->store->opt.check_bytes_per_s;
+    const struct store *store = c->replica->store;
+    c->step_us = env_now_us(store->env);
+    if (store->check_free_us > c->step_us) {
+        env_timer_start_at(&c->pace, store->check_free_us);
+        return;
+    }
+    uint64_t rate = store->opt.check_bytes_per_s;
     uint64_t step_bytes = MIN(MAX(rate / STEPS_PER_S, UINT64_C(1)), (uint64_t)STEP_BYTES_MAX);
     range_digest_next(c->digest, step_bytes, on_step, c);
 }

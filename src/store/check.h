@@ -18,7 +18,8 @@
  * Invariants (K1) at most one runs; the latest wins. (K2) what is kept is in order of
  *            index.
  * Limits     CHECKS_KEPT results; one view held for at most CHECK_TIME_MAX_US;
- *            store_options.check_bytes_per_s, of all checks of the store together.
+ *            store_options.check_bytes_per_s, of all checks of the store together, which also
+ *            rest together.
  */
 #ifndef STORE_CHECK_H_
 #define STORE_CHECK_H_
