@@ -3,14 +3,23 @@
  * range check: have every replica digest the range at one index of its log, collect the
  * sums, compare them.
  *
- *   status ─▶ members ─▶ check_start ─▶ index ─▶ ask each member until it is DONE,
- *   cannot (FAILED, MISSING), or was waited for long enough ─▶ verdict
+ *   status ─▶ members ─▶ check_start ─▶ index ─▶ ASKING ─▶ OVER ─▶ verdict
+ *                             ▲                    │  ▲ nobody knows of other members
+ *                             └─ a newer view ── LOOKING
+ *
+ *   ASKING   each member, now and then, until it is DONE, cannot (FAILED, MISSING), or was
+ *            waited for long enough
+ *   LOOKING  one that was asked is no member any more: who is?
  *
  * alike: every member answered, with the same sums. differ: two that answered have not.
  * incomplete: none differ, but not all answered; each that did not is named.
+ *
+ * Of all ranges AT_ONCE_MAX are under way at a time, AT_ONCE_PER_STORE of them on one store. What
+ * came of them is said in the order in which they were found.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -22,31 +31,45 @@ enum {
     POLL_MIN_MS = 2, /* many ranges are small, and done at once */
     POLL_MAX_MS = 100,
     CALL_MS = 2000,
-    SILENT_MS = 5000, /* a store that does not answer is waited for so long, if all others did */
+    SILENT_MS = 5000, /* a store that does not answer is waited for so long, if all others did … */
+    SILENT_ASKS = 3,  /* … and asked so often */
     PROGRESS_MS = 500,
     STRETCHES_MAX = 16,
     VIEWS_MAX = 3, /* of a range whose members change all the while */
+    AT_ONCE_MAX = 8,
+    AT_ONCE_PER_STORE = 4,
+    ADDRESS_MAX = 256,
 };
 #define WAIT_US UINT64_C(600000000)
 
 enum verdict { VERDICT_ALIKE, VERDICT_DIFFER, VERDICT_INCOMPLETE };
+enum check_state { CHECK_ASKING, CHECK_LOOKING, CHECK_OVER };
 
 struct member {
-    const struct hf_member *who;
-    struct hf_result *result; /* the last answer */
-    bool is_settled;          /* it will say no more than that */
-    size_t group;             /* compare.h */
+    struct hf_member who;
+    char address[ADDRESS_MAX]; /* who.address */
+    struct hf_result *result;  /* the last answer; owned */
+    bool is_settled;           /* it will say no more than that */
+    size_t group;              /* compare.h */
 };
 
 struct range_check {
     struct cli *cli;
     struct hf_client *client;
-    const struct hf_info *info;
+    uint64_t wait_ms;
+    uint64_t range_id;
+    uint64_t conf_epoch; /* of the view that the members are from */
+    size_t views;        /* newer ones so far */
+    enum check_state state;
+    uint64_t since_ms; /* in this state, with this view */
+    uint64_t due_ms;   /* to be asked again */
+    unsigned pause_ms;
+    unsigned asks;
+    int refusal;               /* why it was not begun: a code, … */
+    struct hf_result *refused; /* … and in words; owned */
     uint64_t index;
     uint64_t term;
-    uint64_t wait_ms;
-    size_t before; /* so many were checked before it */
-    size_t count;
+    size_t count; /* COMPARE_REPLICAS_MAX + 1: too many */
     struct member members[COMPARE_REPLICAS_MAX];
     size_t groups;
 };
@@ -70,7 +93,7 @@ static void ask(struct range_check *rc, struct member *m)
     struct hf_result *result = NULL;
     if (!rc->cli->is_timeout_given)
         call.timeout_ms = CALL_MS;
-    hf_check_result(rc->client, m->who->address, rc->info->range_id, rc->index, &call, &result);
+    hf_check_result(rc->client, m->who.address, rc->range_id, rc->index, &call, &result);
     if (result == NULL)
         return; /* memory is short: again later */
     hf_result_free(m->result);
@@ -80,55 +103,17 @@ static void ask(struct range_check *rc, struct member *m)
                     (c != NULL && c->state != HF_CHECK_BEHIND && c->state != HF_CHECK_RUNNING);
 }
 
-static void show_progress(const struct range_check *rc, uint64_t now_ms, uint64_t *shown_ms)
-{
-    uint64_t bytes = 0;
-    size_t settled = 0;
-    if (!isatty(STDERR_FILENO) || now_ms - *shown_ms < PROGRESS_MS)
-        return;
-    *shown_ms = now_ms;
-    for (size_t i = 0; i < rc->count; i++) {
-        const struct hf_check *c = check_of(&rc->members[i]);
-        settled += rc->members[i].is_settled;
-        bytes += c != NULL ? c->bytes : 0;
-    }
-    fprintf(stderr, "\r\033[K");
-    if (rc->before > 0)
-        fprintf(stderr, "%zu ranges done; ", rc->before);
-    fprintf(stderr, "range %" PRIu64 ": %zu of %zu replicas, %" PRIu64 " MiB read ",
-            rc->info->range_id, settled, rc->count, bytes >> 20);
-}
-
-/* Is there anybody who may still say something within `waited_ms`? */
+/* Is there anybody who may still say something? */
 static bool is_worth_waiting(const struct range_check *rc, uint64_t waited_ms)
 {
     for (size_t i = 0; i < rc->count; i++) {
         const struct member *m = &rc->members[i];
         if (m->is_settled)
             continue;
-        if (check_of(m) != NULL || waited_ms < SILENT_MS)
+        if (check_of(m) != NULL || waited_ms < SILENT_MS || rc->asks < SILENT_ASKS)
             return true;
     }
     return false;
-}
-
-static void collect(struct range_check *rc)
-{
-    uint64_t began_ms = cli_now_ms();
-    uint64_t shown_ms = began_ms;
-    for (unsigned pause_ms = POLL_MIN_MS;; pause_ms = MIN(2 * pause_ms, (unsigned)POLL_MAX_MS)) {
-        for (size_t i = 0; i < rc->count; i++) {
-            if (!rc->members[i].is_settled)
-                ask(rc, &rc->members[i]);
-        }
-        uint64_t now_ms = cli_now_ms();
-        show_progress(rc, now_ms, &shown_ms);
-        if (now_ms - began_ms >= rc->wait_ms || !is_worth_waiting(rc, now_ms - began_ms))
-            break;
-        cli_pause_ms(pause_ms);
-    }
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r\033[K");
 }
 
 /* ---- judging --------------------------------------------------------------------------- */
@@ -225,7 +210,7 @@ static void print_difference(struct range_check *rc, const struct member *model,
     struct compare_stretch stretches[STRETCHES_MAX];
     unsigned differ = compare_checks(check_of(model), check_of(m));
     buf_printf(out, "replica %" PRIu64 " on store %" PRIu64 " differs from replica %" PRIu64 " in ",
-               m->who->replica_id, m->who->store_id, model->who->replica_id);
+               m->who.replica_id, m->who.store_id, model->who.replica_id);
     append_differences(out, differ);
     buf_append_str(out, "\n");
     if ((differ & COMPARE_KEYS) == 0)
@@ -252,9 +237,9 @@ static void print_table(struct range_check *rc)
     for (size_t i = 0; i < rc->count; i++) {
         const struct member *m = &rc->members[i];
         const struct hf_check *c = check_of(m);
-        cli_table_cell(&table, "%" PRIu64, m->who->replica_id);
-        cli_table_cell(&table, "%" PRIu64, m->who->store_id);
-        cli_table_cell(&table, "%s", m->who->address);
+        cli_table_cell(&table, "%" PRIu64, m->who.replica_id);
+        cli_table_cell(&table, "%" PRIu64, m->who.store_id);
+        cli_table_cell(&table, "%s", m->who.address);
         cli_table_cell(&table, "%s", state_of(m));
         if (is_done(m)) {
             cli_table_cell(&table, "%" PRIu64, c->keys);
@@ -274,14 +259,14 @@ static void print_text(struct range_check *rc, enum verdict verdict)
     struct buf *out = &rc->cli->out;
     const struct member *model = model_of(rc);
     char why[256];
-    buf_printf(out, "range %" PRIu64 " at index %" PRIu64 " of term %" PRIu64 "\n",
-               rc->info->range_id, rc->index, rc->term);
+    buf_printf(out, "range %" PRIu64 " at index %" PRIu64 " of term %" PRIu64 "\n", rc->range_id,
+               rc->index, rc->term);
     print_table(rc);
     for (size_t i = 0; i < rc->count; i++) {
         const struct member *m = &rc->members[i];
         if (!is_done(m))
             buf_printf(out, "replica %" PRIu64 " on store %" PRIu64 " took no part: %s\n",
-                       m->who->replica_id, m->who->store_id, why_of(m, why, sizeof why));
+                       m->who.replica_id, m->who.store_id, why_of(m, why, sizeof why));
         else if (m->group > 0)
             print_difference(rc, model, m);
     }
@@ -372,11 +357,11 @@ static void json_replica(struct json_writer *w, const struct member *model, cons
     char why[256];
     json_object_begin(w);
     json_key(w, "replica_id");
-    json_u64(w, m->who->replica_id);
+    json_u64(w, m->who.replica_id);
     json_key(w, "store_id");
-    json_u64(w, m->who->store_id);
+    json_u64(w, m->who.store_id);
     json_key(w, "address");
-    json_text(w, m->who->address);
+    json_text(w, m->who.address);
     json_key(w, "state");
     json_text(w, state_of(m));
     if (is_done(m)) {
@@ -399,7 +384,7 @@ static void print_json(struct range_check *rc, enum verdict verdict)
     json_key(&w, "verdict");
     json_text(&w, names[verdict]);
     json_key(&w, "range_id");
-    json_u64(&w, rc->info->range_id);
+    json_u64(&w, rc->range_id);
     json_key(&w, "index");
     json_u64(&w, rc->index);
     json_key(&w, "term");
@@ -416,6 +401,59 @@ static void print_json(struct range_check *rc, enum verdict verdict)
 /* ---- the command --------------------------------------------------------------------------------
  */
 
+static void forget_answers(struct range_check *rc)
+{
+    for (size_t i = 0; i < MIN(rc->count, (size_t)COMPARE_REPLICAS_MAX); i++)
+        hf_result_free(rc->members[i].result);
+    memset(rc->members, 0, sizeof rc->members);
+}
+
+static void enter(struct range_check *rc, enum check_state state)
+{
+    rc->state = state;
+    rc->since_ms = cli_now_ms();
+    rc->due_ms = rc->since_ms;
+    rc->pause_ms = POLL_MIN_MS;
+    rc->asks = 0;
+}
+
+/* Its members as somebody saw them, who are asked from now on. */
+static void set_view(struct range_check *rc, const struct hf_info *info)
+{
+    forget_answers(rc);
+    rc->range_id = info->range_id;
+    rc->conf_epoch = info->conf_epoch;
+    rc->count = MIN(info->member_count, (size_t)COMPARE_REPLICAS_MAX + 1);
+    for (size_t i = 0; i < MIN(rc->count, (size_t)COMPARE_REPLICAS_MAX); i++) {
+        struct member *m = &rc->members[i];
+        snprintf(m->address, sizeof m->address, "%s", info->members[i].address);
+        m->who = info->members[i];
+        m->who.address = m->address;
+    }
+}
+
+/* Have all members digest it. */
+static void begin(struct range_check *rc)
+{
+    struct hf_call call = cli_call(rc->cli);
+    struct hf_result *started = NULL;
+    if (rc->count > COMPARE_REPLICAS_MAX) {
+        enter(rc, CHECK_OVER);
+        return;
+    }
+    int rv = hf_check_start(rc->client, rc->range_id, &call, &started);
+    if (rv != HF_OK || started->check == NULL) {
+        rc->refusal = rv != HF_OK ? rv : HF_ERR_NOMEM;
+        rc->refused = started;
+        enter(rc, CHECK_OVER);
+        return;
+    }
+    rc->index = started->check->index;
+    rc->term = started->check->term;
+    hf_result_free(started);
+    enter(rc, CHECK_ASKING);
+}
+
 /* Was a member asked that says that it is none? */
 static bool has_gone(const struct range_check *rc)
 {
@@ -427,109 +465,196 @@ static bool has_gone(const struct range_check *rc)
     return false;
 }
 
-static void forget_answers(struct range_check *rc)
+static void step_asking(struct range_check *rc)
 {
-    for (size_t i = 0; i < rc->count; i++)
-        hf_result_free(rc->members[i].result);
-    memset(rc->members, 0, sizeof rc->members);
-}
-
-/* A member that is none: the view of the range was older than a change of its members. Wait
- * for a newer one, in *ret_newer for the caller to free; false: there is none, or what was said
- * is a verdict already. Replicas that differ do so whoever else is a member, and a newer view may
- * lack them. */
-static bool is_outdated(struct range_check *rc, struct hf_result **ret_newer)
-{
-    uint64_t until_ms = cli_now_ms() + SILENT_MS;
-    bool may_matter = has_gone(rc) && judge(rc) != VERDICT_DIFFER;
-    while (may_matter && cli_now_ms() < until_ms) {
-        struct hf_call call = cli_call(rc->cli);
-        struct hf_result *newer = NULL;
-        if (hf_range_status(rc->client, NULL, rc->info->range_id, (struct hf_bytes){0}, &call,
-                            &newer) == HF_OK &&
-            newer->info->conf_epoch > rc->info->conf_epoch) {
-            *ret_newer = newer;
-            return true;
-        }
-        hf_result_free(newer);
-        cli_pause_ms(POLL_MAX_MS);
+    for (size_t i = 0; i < rc->count; i++) {
+        if (!rc->members[i].is_settled)
+            ask(rc, &rc->members[i]);
     }
-    return false;
+    rc->asks++;
+    uint64_t waited_ms = cli_now_ms() - rc->since_ms;
+    if (waited_ms < rc->wait_ms && is_worth_waiting(rc, waited_ms))
+        return;
+    /* The view may be older than a change of members. But replicas that differ do so whoever else
+     * is a member, and a newer view may lack them. */
+    bool is_outdated = rc->views < VIEWS_MAX && has_gone(rc) && judge(rc) != VERDICT_DIFFER;
+    enter(rc, is_outdated ? CHECK_LOOKING : CHECK_OVER);
 }
 
-/* Have all digest it, and hear what they say. Returns an exit code. */
-static int ask_all(struct range_check *rc)
+static void step_looking(struct range_check *rc)
 {
     struct hf_call call = cli_call(rc->cli);
-    struct hf_result *started = NULL;
-    if (rc->info->member_count > COMPARE_REPLICAS_MAX)
-        return cli_error(rc->cli, "over %d members", COMPARE_REPLICAS_MAX);
-    int rv = hf_check_start(rc->client, rc->info->range_id, &call, &started);
-    if (rv != HF_OK || started->check == NULL) {
-        int exit_code = cli_fail(rc->cli, rv != HF_OK ? rv : HF_ERR_NOMEM, started);
-        hf_result_free(started);
-        return exit_code;
+    struct hf_result *newer = NULL;
+    int rv = hf_range_status(rc->client, NULL, rc->range_id, (struct hf_bytes){0}, &call, &newer);
+    if (rv == HF_OK && newer->info->conf_epoch > rc->conf_epoch) {
+        rc->views++;
+        set_view(rc, newer->info);
+        begin(rc);
+    } else if (cli_now_ms() - rc->since_ms >= SILENT_MS) {
+        enter(rc, CHECK_OVER);
+    } else {
+        rc->pause_ms = POLL_MAX_MS;
     }
-    rc->index = started->check->index;
-    rc->term = started->check->term;
-    hf_result_free(started);
-    rc->count = rc->info->member_count;
-    for (size_t i = 0; i < rc->count; i++)
-        rc->members[i].who = &rc->info->members[i];
-    collect(rc);
-    return EXIT_DONE;
+    hf_result_free(newer);
 }
 
-static int check_range(struct range_check *rc)
+/* What is due of it. */
+static void step(struct range_check *rc)
+{
+    if (rc->state == CHECK_ASKING)
+        step_asking(rc);
+    else if (rc->state == CHECK_LOOKING)
+        step_looking(rc);
+    rc->due_ms = cli_now_ms() + rc->pause_ms;
+    rc->pause_ms = MIN(2 * rc->pause_ms, (unsigned)POLL_MAX_MS);
+}
+
+/* Say what came of it. Returns an exit code. */
+static int tell(struct range_check *rc)
 {
     static const int exits[] = {EXIT_DONE, EXIT_ERROR, EXIT_UNDETERMINED};
-    struct hf_result *view = NULL;
-    struct hf_result *newer = NULL;
-    int exit_code = ask_all(rc);
-    for (int i = 0; i < VIEWS_MAX && exit_code == EXIT_DONE && is_outdated(rc, &newer); i++) {
-        forget_answers(rc);
-        hf_result_free(view);
-        view = newer;
-        rc->info = view->info;
-        exit_code = ask_all(rc);
-    }
-    if (exit_code != EXIT_DONE) {
-        hf_result_free(view);
-        return exit_code;
-    }
+    ASSERT(rc->state == CHECK_OVER);
+    if (rc->count > COMPARE_REPLICAS_MAX)
+        return cli_error(rc->cli, "over %d members", COMPARE_REPLICAS_MAX);
+    if (rc->refusal != HF_OK)
+        return cli_fail(rc->cli, rc->refusal, rc->refused);
     enum verdict verdict = judge(rc);
     if (rc->cli->is_json)
         print_json(rc, verdict);
     else
         print_text(rc, verdict);
-    forget_answers(rc);
-    hf_result_free(view);
     return exits[verdict];
 }
 
-/* Of one or of all. */
+static void check_free(struct range_check *rc)
+{
+    forget_answers(rc);
+    hf_result_free(rc->refused);
+    free(rc);
+}
+
+/* ---- one or all ---------------------------------------------------------------------------- */
+
 struct checks {
     struct cli *cli;
     struct hf_client *client;
     uint64_t wait_ms;
+    struct range_check *window[AT_ONCE_MAX]; /* owned, in the order in which they were found */
     size_t count;
+    size_t told;
+    uint64_t shown_ms;
     bool differs;
     bool is_incomplete;
 };
 
+static void show_progress(struct checks *checks)
+{
+    uint64_t now_ms = cli_now_ms();
+    uint64_t bytes = 0;
+    size_t settled = 0;
+    if (!isatty(STDERR_FILENO) || checks->count == 0 || now_ms - checks->shown_ms < PROGRESS_MS)
+        return;
+    const struct range_check *rc = checks->window[0];
+    checks->shown_ms = now_ms;
+    for (size_t i = 0; i < MIN(rc->count, (size_t)COMPARE_REPLICAS_MAX); i++) {
+        const struct hf_check *c = check_of(&rc->members[i]);
+        settled += rc->members[i].is_settled;
+        bytes += c != NULL ? c->bytes : 0;
+    }
+    fprintf(stderr, "\r\033[K");
+    if (checks->told > 0)
+        fprintf(stderr, "%zu ranges done; ", checks->told);
+    fprintf(stderr, "range %" PRIu64 ": %zu of %zu replicas, %" PRIu64 " MiB read ", rc->range_id,
+            settled, rc->count, bytes >> 20);
+}
+
+/* Say what came of the first ones. */
+static void tell_some(struct checks *checks)
+{
+    while (checks->count > 0 && checks->window[0]->state == CHECK_OVER) {
+        struct range_check *first = checks->window[0];
+        if (isatty(STDERR_FILENO))
+            fprintf(stderr, "\r\033[K");
+        int exit_code = tell(first);
+        checks->differs = checks->differs || exit_code == EXIT_ERROR;
+        /* or it was not begun, where it has moved away, say: nothing of it is known to be alike */
+        checks->is_incomplete =
+            checks->is_incomplete || (exit_code != EXIT_DONE && exit_code != EXIT_ERROR);
+        check_free(first);
+        checks->told++;
+        memmove(&checks->window[0], &checks->window[1], --checks->count * sizeof checks->window[0]);
+    }
+}
+
+/* Do what is due of those under way. Returns how long nothing more is. */
+static uint64_t step_some(struct checks *checks)
+{
+    uint64_t next_ms = UINT64_MAX;
+    for (size_t i = 0; i < checks->count; i++) {
+        struct range_check *rc = checks->window[i];
+        if (rc->state != CHECK_OVER && rc->due_ms <= cli_now_ms())
+            step(rc);
+        if (rc->state != CHECK_OVER)
+            next_ms = MIN(next_ms, rc->due_ms);
+    }
+    tell_some(checks);
+    show_progress(checks);
+    uint64_t now_ms = cli_now_ms();
+    return next_ms <= now_ms ? 0 : next_ms - now_ms;
+}
+
+/* How many are under way on that store? */
+static size_t under_way(const struct checks *checks, uint64_t store_id)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < checks->count; i++) {
+        const struct range_check *rc = checks->window[i];
+        for (size_t k = 0; rc->state != CHECK_OVER && k < rc->count; k++)
+            n += rc->members[k].who.store_id == store_id;
+    }
+    return n;
+}
+
+static bool has_room(const struct checks *checks, const struct hf_info *info)
+{
+    if (checks->count == AT_ONCE_MAX)
+        return false;
+    for (size_t i = 0; i < info->member_count; i++) {
+        if (under_way(checks, info->members[i].store_id) >= AT_ONCE_PER_STORE)
+            return false;
+    }
+    return true;
+}
+
+static void step_or_wait(struct checks *checks)
+{
+    uint64_t rest_ms = step_some(checks);
+    if (checks->count > 0 && rest_ms > 0)
+        cli_pause_ms((unsigned)MIN(rest_ms, (uint64_t)POLL_MAX_MS));
+}
+
 static int check_next(void *data, const struct hf_info *info)
 {
     struct checks *checks = data;
-    int exit_code = check_range(&(struct range_check){.cli = checks->cli,
-                                                      .client = checks->client,
-                                                      .info = info,
-                                                      .wait_ms = checks->wait_ms,
-                                                      .before = checks->count++});
-    checks->differs = checks->differs || exit_code == EXIT_ERROR;
-    /* or it was not begun, where it has moved away, say: nothing of it is known to be alike */
-    checks->is_incomplete =
-        checks->is_incomplete || (exit_code != EXIT_DONE && exit_code != EXIT_ERROR);
+    while (!has_room(checks, info))
+        step_or_wait(checks);
+    struct range_check *rc = calloc(1, sizeof *rc);
+    if (rc == NULL)
+        return cli_error(checks->cli, "out of memory");
+    rc->cli = checks->cli;
+    rc->client = checks->client;
+    rc->wait_ms = checks->wait_ms;
+    set_view(rc, info);
+    begin(rc);
+    checks->window[checks->count++] = rc;
+    step_some(checks);
     return EXIT_DONE; /* the others all the same */
+}
+
+static void check_rest(struct checks *checks)
+{
+    while (checks->count > 0)
+        step_or_wait(checks);
 }
 
 static int checks_exit(const struct checks *checks)
@@ -556,7 +681,8 @@ static int check_ranges(struct checks *checks, uint64_t range_id, bool is_all)
             exit_code = cli_fail(checks->cli, rv, status);
     }
     if (exit_code == EXIT_DONE && status != NULL)
-        check_next(checks, status->info);
+        exit_code = check_next(checks, status->info);
+    check_rest(checks);
     hf_result_free(status);
     return exit_code != EXIT_DONE ? exit_code : checks_exit(checks);
 }
@@ -569,7 +695,7 @@ int range_check_run(struct cli *cli, int argc, const char *const *argv)
     uint64_t range_id = 0;
     const struct args_flag flags[] = {
         {"all", 0, ARGS_SWITCH, &is_all, NULL, NULL,
-         "every range, range 1 included, one after the other; a store reads at most "
+         "every range, range 1 included, a few at a time; a store reads at most "
          "check_bytes_per_s, and rests half the time"},
         {"wait", 0, ARGS_DURATION, &wait_us, &is_wait_given, "TIME",
          "how long to wait for replicas that are behind or reading (default 10m)"},
