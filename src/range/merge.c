@@ -212,6 +212,9 @@ static int unite_outcomes(const struct range_meta *left, const struct range_meta
 }
 
 /* The right's own seams need not be kept: they are all below its last version. */
+/* The right's last version itself is none that the left gave: one who read there while the right
+ * was frozen, and goes on into the left's keys, would miss what the left wrote at later versions
+ * before that. */
 static int unite_seams(const struct range_meta *left, const struct range_meta *right,
                        struct seams *ret)
 {
@@ -220,9 +223,9 @@ static int unite_seams(const struct range_meta *left, const struct range_meta *r
         return rv;
     uint64_t safe = MAX(left->safe_version, right->safe_version);
     seams_forget_below(ret, safe);
-    if (right->last_version <= safe || PLANTED(merge_forgets_seams))
+    if (right->last_version < safe || PLANTED(merge_forgets_seams))
         return 0;
-    return seams_add(ret, range_descriptor_span(&right->descriptor).start, right->last_version);
+    return seams_add(ret, range_descriptor_span(&right->descriptor).start, right->last_version + 1);
 }
 
 static int make_whole(const struct range_meta *left, const struct range_meta *right,

@@ -9,9 +9,10 @@
  *   left   ──── v ───────────────────┐
  *   right  ── w, acknowledged ── f ──┴── …    v < w: at v there is no w; f: its last version
  *
- * So keys from the right's start on are not read at versions below f, whoever gave them:
- * a number does not tell of which line it is. Part of the meta, so replicated; copied to
- * both halves of a split; gone once the safe point has passed it.
+ * So keys from the right's start on are not read at versions up to f, whoever gave them:
+ * a number does not tell of which line it is, and of those up to f some are the right's, at
+ * which what the left had written by then may be missing. Part of the meta, so replicated; copied
+ * to both halves of a split; gone once the safe point has passed it.
  *
  *   encoded:  u8 count | count times: u64 version | varint-prefixed bytes: key
  *
@@ -51,8 +52,8 @@ void seams_fini(struct seams *j);
 /* Deep copy into `j`, which owns nothing. ERR_NOMEM. */
 int seams_copy(struct seams *j, const struct seams *from);
 
-/* The range took in one that starts at `key`, behind all that is known, and whose last
- * version was `version`. ERR_NOMEM. */
+/* The range took in one that starts at `key`, behind all that is known, and all of whose
+ * versions were below `version`. ERR_NOMEM. */
 int seams_add(struct seams *j, struct slice key, uint64_t version);
 
 /* Nothing is read below `version` any more: forget what only spoke of that. */
