@@ -119,9 +119,9 @@ static uint64_t time_for_stamps(const struct store *store, const struct replica 
 void service_answer_status(struct store *store, const struct answer_to *to, int status,
                            const char *text)
 {
-    struct response response = {.status = status};
-    if (status == 0)
-        response.kind = to->kind;
+    struct response response;
+    response_init(&response, status == 0 ? to->kind : 0);
+    response.status = status;
     if (text != NULL)
         response.text = slice_of(text, MIN(strlen(text), (size_t)TEXT_MAX));
     if (status == ERR_BUSY)
@@ -146,11 +146,10 @@ void service_answer_write(struct store *store, const struct answer_to *to,
     struct buf raw = store->result; /* ours until it is put back: an answer may lead to another */
     buf_init(&store->result, FRAME_BODY_MAX - RESPONSE_AROUND_MAX);
     command_result_encode(&raw, result);
-    struct response response = {
-        .status = raw.failed ? ERR_NOMEM : result->status,
-        .kind = REQUEST_WRITE,
-        .write = {.result = buf_slice(&raw)},
-    };
+    struct response response;
+    response_init(&response, REQUEST_WRITE);
+    response.status = raw.failed ? ERR_NOMEM : result->status;
+    response.write.result = buf_slice(&raw);
     if (response.status == ERR_SESSION_EXPIRED)
         response.time_ms =
             time_for_stamps(store, replicas_of_range(&store->replicas, to->range_id));
@@ -182,16 +181,14 @@ void service_answer_stored(struct store *store, const struct answer_to *to, stru
 void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
                          const struct range_read *read)
 {
-    struct response response = {
-        .kind = kind,
-        .rows =
-            {
-                .rows = {.count = read->row_count, .raw = buf_slice(&read->rows)},
-                .version = read->version,
-                .has_more = read->has_more,
-                .cursor = buf_slice(&read->cursor),
-                .is_range_end = read->is_range_end,
-            },
+    struct response response;
+    response_init(&response, kind);
+    response.rows = (struct response_rows){
+        .rows = {.count = read->row_count, .raw = buf_slice(&read->rows)},
+        .version = read->version,
+        .has_more = read->has_more,
+        .cursor = buf_slice(&read->cursor),
+        .is_range_end = read->is_range_end,
     };
     service_answer(store, to, &response);
 }
@@ -495,7 +492,7 @@ static void start_read(struct store *store, const struct answer_to *to, struct r
         return;
     }
     op->to = *to;
-    op->request = *request;
+    request_copy(&op->request, request);
     memcpy(op->body, body.data, body.len);
     request_rebase(&op->request, body.data, op->body);
     if (op->request.kind == REQUEST_SCAN)

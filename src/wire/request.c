@@ -125,6 +125,48 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_PLACEMENT] = MSG_TABLE("placement", placement_fields),
 };
 
+/* Of the union, what belongs to the kind. The whole is ten times as large as what most need. */
+#define SIZE_OF(m) sizeof(((struct request *)NULL)->m)
+static const uint16_t detail_sizes[REQUEST_KIND_LAST + 1] = {
+    [REQUEST_WRITE] = SIZE_OF(write),
+    [REQUEST_GET] = SIZE_OF(get),
+    [REQUEST_MULTI_GET] = SIZE_OF(multi_get),
+    [REQUEST_SCAN] = SIZE_OF(scan),
+    [REQUEST_STATUS] = SIZE_OF(status),
+    [REQUEST_BOOTSTRAP] = SIZE_OF(bootstrap),
+    [REQUEST_TRANSFER_LEADER] = SIZE_OF(transfer_leader),
+    [REQUEST_CHANGE_MEMBER] = SIZE_OF(change_member),
+    [REQUEST_SPLIT] = SIZE_OF(split),
+    [REQUEST_WATCH] = SIZE_OF(watch),
+    [REQUEST_MERGE] = SIZE_OF(merge),
+    [REQUEST_RETAIN] = SIZE_OF(retain),
+    [REQUEST_CHECK_START] = SIZE_OF(check),
+    [REQUEST_CHECK_RESULT] = SIZE_OF(check),
+    [REQUEST_JOIN] = SIZE_OF(join),
+    [REQUEST_PLACEMENT] = SIZE_OF(placement),
+};
+
+enum { HEAD_SIZE = offsetof(struct request, write) };
+
+static void detail_clear(struct request *request)
+{
+    memset((uint8_t *)request + HEAD_SIZE, 0, detail_sizes[request->kind]);
+}
+
+void request_init(struct request *request, enum request_kind kind)
+{
+    ASSERT((unsigned)kind <= REQUEST_KIND_LAST);
+    memset(request, 0, HEAD_SIZE);
+    request->kind = kind;
+    detail_clear(request);
+}
+
+void request_copy(struct request *to, const struct request *from)
+{
+    ASSERT((unsigned)from->kind <= REQUEST_KIND_LAST);
+    memcpy(to, from, HEAD_SIZE + (size_t)detail_sizes[from->kind]);
+}
+
 bool request_is_read_only(enum request_kind kind)
 {
     switch (kind) {
@@ -385,8 +427,9 @@ int request_decode(struct slice body, struct request *ret_request, struct err *e
     uint32_t kind = msg_read_begin(&u, body, &pairs);
     if (u.bad || kind != MSG_REQUEST)
         return err_set(err, ERR_CORRUPT, "%s where a request was due", msg_kind_name(kind));
-    struct request request = {0};
+    struct request request;
     struct slice detail = {0};
+    request_init(&request, 0);
     uint64_t seen = BIT(MSG_FIELD_KIND);
     for (uint32_t i = 0; i < pairs && !u.bad; i++) {
         uint64_t key = unpack_key(&u, &seen);
@@ -403,11 +446,12 @@ int request_decode(struct slice body, struct request *ret_request, struct err *e
     if (request.id == 0 || request.kind == 0 || request.timeout_ms == 0 || detail.len == 0)
         return err_set(err, ERR_INVALID, "request without id, kind, deadline or detail");
     u = unpack_of(detail);
+    detail_clear(&request);
     detail_read(&u, &request);
     rv = unpack_finish(&u, request_kind_name(request.kind), err);
     if (rv == 0)
         rv = detail_check(&request, err);
     if (rv == 0)
-        *ret_request = request;
+        request_copy(ret_request, &request);
     return rv;
 }

@@ -235,8 +235,14 @@ struct request {
     };
 };
 
+/* Of the detail only what belongs to the kind is read, written or copied: the rest of the union,
+ * which is far larger than most kinds need, is left as it is. */
 void request_encode(struct buf *buf, const struct request *request);
 int request_decode(struct slice body, struct request *ret_request, struct err *err);
+void request_copy(struct request *to, const struct request *from);
+
+/* Empty it for one of that kind. */
+void request_init(struct request *request, enum request_kind kind);
 
 /* `request` was decoded from a body at `from`, of which there is a copy at `to`: it borrows from
  * that now. For the kinds whose detail holds no more than its fields: reads, writes, watches. */

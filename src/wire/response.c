@@ -106,6 +106,32 @@ static const struct msg_table details[REQUEST_KIND_LAST + 1] = {
     [REQUEST_PLACEMENT] = MSG_TABLE("placement response", placement_fields),
 };
 
+/* Of the union, what belongs to the kind. The whole is ten times as large as what most need. */
+#define SIZE_OF(m) sizeof(((struct response *)NULL)->m)
+static const uint16_t detail_sizes[REQUEST_KIND_LAST + 1] = {
+    [REQUEST_WRITE] = SIZE_OF(write),       [REQUEST_GET] = SIZE_OF(rows),
+    [REQUEST_MULTI_GET] = SIZE_OF(rows),    [REQUEST_SCAN] = SIZE_OF(rows),
+    [REQUEST_WATCH] = SIZE_OF(watch),       [REQUEST_STATUS] = SIZE_OF(status_of),
+    [REQUEST_IDENTIFY] = SIZE_OF(identify), [REQUEST_STATS] = SIZE_OF(stats),
+    [REQUEST_CHECK_START] = SIZE_OF(check), [REQUEST_CHECK_RESULT] = SIZE_OF(check),
+    [REQUEST_JOIN] = SIZE_OF(join),         [REQUEST_PLACEMENT] = SIZE_OF(placement),
+};
+
+enum { HEAD_SIZE = offsetof(struct response, write) };
+
+static void detail_clear(struct response *response)
+{
+    memset((uint8_t *)response + HEAD_SIZE, 0, detail_sizes[response->kind]);
+}
+
+void response_init(struct response *response, enum request_kind kind)
+{
+    ASSERT((unsigned)kind <= REQUEST_KIND_LAST);
+    memset(response, 0, HEAD_SIZE);
+    response->kind = kind;
+    detail_clear(response);
+}
+
 /* ---- rows, stats, parts of a check ---------------------------------------- */
 
 #define ROW_AT(m) offsetof(struct row, m)
@@ -429,26 +455,29 @@ static int head_read(struct slice body, struct response *response, struct slice 
 
 int response_decode(struct slice body, struct response *ret_response, struct err *err)
 {
-    struct response response = {0};
+    struct response response;
     struct slice detail = {0};
+    response_init(&response, 0);
     int rv = head_read(body, &response, &detail, err);
     if (rv != 0)
         return rv;
     if (response.kind != 0) {
         struct unpack u = unpack_of(detail);
+        detail_clear(&response);
         detail_read(&u, &response);
         rv = unpack_finish(&u, details[response.kind].name, err);
         if (rv == 0)
             rv = detail_check(&response, err);
     }
     if (rv == 0)
-        *ret_response = response;
+        memcpy(ret_response, &response, HEAD_SIZE + (size_t)detail_sizes[response.kind]);
     return rv;
 }
 
 uint64_t response_peek_id(struct slice body)
 {
-    struct response response = {0};
+    struct response response;
     struct slice detail;
+    response_init(&response, 0);
     return head_read(body, &response, &detail, NULL) == 0 ? response.id : 0;
 }

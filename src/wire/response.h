@@ -197,6 +197,11 @@ struct response {
     };
 };
 
+/* Empty it for an answer to that kind (0: none but the head): what the kind does not have is not
+ * touched, nor read by response_encode(), nor written by response_decode(). The whole struct is far
+ * larger than most answers. */
+void response_init(struct response *response, enum request_kind kind);
+
 void response_encode(struct buf *buf, const struct response *response);
 int response_decode(struct slice body, struct response *ret_response, struct err *err);
 

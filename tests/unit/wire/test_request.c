@@ -29,6 +29,29 @@ static int there_and_back(const struct request *in, struct request *out, struct 
     return request_decode(buf_slice(buf), out, NULL);
 }
 
+/* What a kind has is empty, whatever was there. */
+static void test_init(void **state)
+{
+    (void)state;
+    struct request zero;
+    for (unsigned kind = 1; kind <= REQUEST_KIND_LAST; kind++) {
+        struct request r;
+        memset(&r, 0xa5, sizeof r);
+        request_init(&r, (enum request_kind)kind);
+        zero = (struct request){.kind = (enum request_kind)kind};
+        assert_true(r.id == 0 && r.kind == kind);
+        r.id = zero.id = r.timeout_ms = zero.timeout_ms = 1;
+        struct buf a, b;
+        buf_init(&a, FRAME_BODY_MAX);
+        buf_init(&b, FRAME_BODY_MAX);
+        request_encode(&a, &r);
+        request_encode(&b, &zero);
+        assert_true(slice_equal(buf_slice(&a), buf_slice(&b)));
+        buf_fini(&a);
+        buf_fini(&b);
+    }
+}
+
 static void test_head_of_all_kinds(void **state)
 {
     (void)state;
@@ -384,6 +407,7 @@ static void test_which_only_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_init),
         cmocka_unit_test(test_head_of_all_kinds),
         cmocka_unit_test(test_reads),
         cmocka_unit_test(test_rebase),

@@ -14,6 +14,28 @@ static int there_and_back(const struct response *in, struct response *out, struc
     return response_decode(buf_slice(buf), out, NULL);
 }
 
+/* What a kind has is empty, whatever was there. */
+static void test_init(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind <= REQUEST_KIND_LAST; kind++) {
+        struct response r;
+        struct response zero = {.id = 1, .kind = (enum request_kind)kind};
+        memset(&r, 0xa5, sizeof r);
+        response_init(&r, (enum request_kind)kind);
+        assert_true(r.id == 0 && r.kind == kind && r.status == 0);
+        r.id = 1;
+        struct buf a, b;
+        buf_init(&a, FRAME_BODY_MAX);
+        buf_init(&b, FRAME_BODY_MAX);
+        response_encode(&a, &r);
+        response_encode(&b, &zero);
+        assert_true(slice_equal(buf_slice(&a), buf_slice(&b)));
+        buf_fini(&a);
+        buf_fini(&b);
+    }
+}
+
 static void test_head(void **state)
 {
     (void)state;
@@ -275,9 +297,10 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head),        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_changes),     cmocka_unit_test(test_stats),
-        cmocka_unit_test(test_check_parts), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_init),   cmocka_unit_test(test_head),
+        cmocka_unit_test(test_rows),   cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_stats),  cmocka_unit_test(test_check_parts),
+        cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests_name("response", tests, NULL, NULL);
 }
