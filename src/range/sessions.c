@@ -624,7 +624,8 @@ struct session_staged {
     uint64_t lowest;
     uint64_t greatest; /* of its sequences */
     uint32_t count;
-    struct staged_result *results;
+    struct staged_result *results; /* in the order in which they came: mostly that of the row */
+    struct staged_result **last_link;
     struct session_row *row; /* reserved */
 };
 
@@ -689,6 +690,7 @@ static struct session_staged *stage_get(struct session_stage *stage, uint64_t se
         return NULL;
     struct session_staged **bucket = &stage->buckets[stage_bucket(session)];
     *row = (struct session_staged){.session = session, .next_in_bucket = *bucket};
+    row->last_link = &row->results;
     *bucket = row;
     *stage->last_link = row;
     stage->last_link = &row->next;
@@ -705,10 +707,11 @@ int session_stage_add(struct session_stage *stage, uint64_t session, uint64_t se
     struct staged_result *r = arena_alloc(stage->arena, sizeof *r);
     if (row == NULL || r == NULL)
         return ERR_NOMEM;
-    *r = (struct staged_result){.next = row->results, .sequence = sequence};
+    *r = (struct staged_result){.sequence = sequence};
     if (!arena_copy(stage->arena, result, &r->bytes))
         return ERR_NOMEM;
-    row->results = r;
+    *row->last_link = r;
+    row->last_link = &r->next;
     row->lowest = MAX(row->lowest, lowest);
     row->greatest = MAX(row->greatest, sequence);
     row->count++;
