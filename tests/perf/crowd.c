@@ -4,15 +4,16 @@
  * stuck: is the latency of the others what it was without them?
  *
  *   crowd HOST:PORT [--clients N] [--stuck N] [--seconds N] [--think-ms N]
- *         [--ratio-max PERCENT] [--starved-max N]
+ *         [--every-ms N] [--ratio-max PERCENT] [--starved-max N]
  *
  * Each client asks for a key, or puts one (a tenth), waits for the answer, thinks (evenly
  * between nothing and twice think-ms), and goes on. A stuck one has sent half a request, or it asks
  * for large values again and again and reads nothing. Two rounds on the same connections: all of
  * them sound, then `stuck` of them stuck. Printed are the figures of those that are sound in each,
- * and the ratio of their 99th percentiles. Exit status 1: that is more than --ratio-max (150), or
- * more than one answer in a hundred of the second round was an error (0: neither counts), or more
- * than --starved-max (0) of the sound were not answered once there or lost their connection.
+ * and the ratio of their 99th percentiles; with --every-ms those of each part of a round, too.
+ * Exit status 1: that is more than --ratio-max (150), or more than one answer in a hundred of the
+ * second round was an error (0: neither counts), or more than --starved-max (0) of the sound were
+ * not answered once there or lost their connection.
  * The store must lead the first range, on loopback.
  */
 #include <arpa/inet.h>
@@ -62,7 +63,10 @@ struct crowd {
     struct client *clients;
     struct rng rng;
     int poll;
-    struct hist *hist; /* of this round */
+    struct hist *hist;  /* of this round */
+    struct hist *slice; /* of this part of it, … */
+    uint64_t every_ms;  /* … which is so long; 0: none are printed */
+    uint64_t slice_us;  /* when it began */
     uint64_t measure_us;
     uint64_t next_id;
     uint64_t ended; /* connections that the store has closed */
@@ -171,6 +175,7 @@ static void on_answer(struct client *c, struct slice body)
     c->answers++; /* also if it says that another one leads */
     if (c->asked_us >= crowd.measure_us && status == 0)
         hist_add(crowd.hist, now - c->asked_us);
+    hist_add(crowd.slice, now - c->asked_us);
     c->state = IDLE;
     c->due_us = now + rng_below(&crowd.rng, 2 * crowd.think_ms * 1000 + 1);
 }
@@ -224,11 +229,25 @@ static void poll_once(int wait_ms)
         on_readable(&crowd.clients[events[i].data.u64]);
 }
 
+static void tell_slice(uint64_t now)
+{
+    const struct hist *h = crowd.slice;
+    if (crowd.every_ms == 0 || now - crowd.slice_us < crowd.every_ms * 1000)
+        return;
+    printf("  %+7.2f s %7" PRIu64 " answers  p50 %6" PRIu64 "  p99 %6" PRIu64 "  max %7" PRIu64
+           " us\n",
+           ((double)crowd.slice_us - (double)crowd.measure_us) / 1e6, h->count,
+           hist_permille(h, 500), hist_permille(h, 990), h->max);
+    hist_init(crowd.slice);
+    crowd.slice_us = now;
+}
+
 static void run_until(uint64_t until_us)
 {
     uint64_t now;
     while ((now = now_us()) < until_us) {
         poll_once(1);
+        tell_slice(now);
         for (uint64_t i = 0; i < crowd.count; i++) {
             struct client *c = &crowd.clients[i];
             if (c->state == IDLE && c->due_us <= now)
@@ -240,6 +259,8 @@ static void run_until(uint64_t until_us)
 static uint64_t run_round(const char *what)
 {
     hist_init(crowd.hist);
+    hist_init(crowd.slice);
+    crowd.slice_us = now_us();
     memset(crowd.by_status, 0, sizeof crowd.by_status);
     for (uint64_t i = 0; i < crowd.count; i++)
         crowd.clients[i].answers = 0;
@@ -323,6 +344,7 @@ static bool parse(int argc, char **argv, const char **ret_address)
         {"think-ms", 0, ARGS_U64, &crowd.think_ms, NULL, "N", "between two requests, on average"},
         {"starved-max", 0, ARGS_U64, &crowd.starved_max, NULL, "N",
          "sound clients without an answer in the second round"},
+        {"every-ms", 0, ARGS_U64, &crowd.every_ms, NULL, "N", "print those of each part, too"},
         {"ratio-max", 0, ARGS_U64, &crowd.ratio_max, NULL, "PERCENT",
          "of the second p99 to the first"},
     };
@@ -367,7 +389,8 @@ int main(int argc, char **argv)
     crowd.ratio_max = 150;
     if (!parse(argc, argv, &address)) {
         fprintf(stderr, "usage: crowd HOST:PORT [--clients N] [--stuck N] [--seconds N] "
-                        "[--think-ms N] [--ratio-max PERCENT] [--starved-max N]\n");
+                        "[--think-ms N] [--every-ms N] [--ratio-max PERCENT] "
+                        "[--starved-max N]\n");
         return 2;
     }
     struct rlimit files;
@@ -377,7 +400,10 @@ int main(int argc, char **argv)
     rng_init(&crowd.rng, 1);
     crowd.clients = calloc(crowd.count, sizeof *crowd.clients);
     crowd.hist = malloc(sizeof *crowd.hist);
-    must(crowd.clients != NULL && crowd.hist != NULL, "malloc");
+    crowd.slice = malloc(sizeof *crowd.slice);
+    must(crowd.clients != NULL && crowd.hist != NULL && crowd.slice != NULL, "malloc");
+    hist_init(crowd.hist);
+    hist_init(crowd.slice);
     connect_all(address);
     put_large();
     uint64_t before = run_round("all sound");
