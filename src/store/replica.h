@@ -274,6 +274,7 @@ struct replica {
     struct list ready_reads;            /* confirmed, of this turn … */
     struct fair backlog;                /* … for which it had no time, shared out … */
     struct fair choked;                 /* … or their client does not read */
+    struct list in_short;               /* store's: this turn copies no more large values */
     uint64_t expired_us;                /* when these were last looked through */
     uint64_t choked_us;                 /* when those were last looked at */
     uint32_t read_count;
@@ -516,6 +517,9 @@ int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct
                         struct err *err);
 
 /* ---- replica_read.c ---------------------------------------------------------------------- */
+
+/* Of the store: before any of its replicas. */
+void replica_reads_init(struct store *store);
 
 /* Take a read. Takes over `op` and answers it in time. */
 void replica_read(struct replica *r, struct read_op *op);

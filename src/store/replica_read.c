@@ -29,10 +29,13 @@
 enum {
     READ_ROUND_BYTES = 256 << 10,    /* of answers in a round of a turn, which has a few of them */
     READ_FIRST_BYTES = FAIR_QUANTUM, /* of one of which nobody knows yet what it will cost */
+    READ_TURN_BYTES = 256 << 10,     /* of large ones in a turn: then others are heard */
     READ_CHOKED_BYTES = 1 << 20,     /* that wait for a client, and its reads wait too … */
     READ_CHOKED_US = 20 * 1000,      /* … for so long, before it is looked at again */
     READ_CHOKED_LOOK = 64,           /* clients that are let go on at a time */
-    READ_EXPIRE_US = 100 * 1000,     /* between two looks through all that wait for their turn */
+    READ_EXPIRE_US = 100 * 1000, /* between two looks through all that wait for their turn … */
+    READ_EXPIRE_MAX = 256,       /* … which end so many of them, or there is another one soon */
+    READ_NEXT_TURN_US = 1000,
     READ_TEXT_MAX = 96,
 };
 
@@ -161,6 +164,61 @@ static void on_range_read(struct range_read *read, int status)
 static void push_to(struct fair *q, struct read_op *op);
 static void put_off(struct replica *r);
 
+/* ---- large values: some in each turn ------------------------------------------------------- */
+
+/* They go on. */
+static void large_next_turn(struct env_timer *timer)
+{
+    struct store *store = timer->data;
+    struct large_reads *large = &store->large;
+    struct list *link;
+    large->turn_us = env_turn_us(store->env);
+    large->until = large->answered + READ_TURN_BYTES;
+    while ((link = list_pop_front(&large->short_of)) != NULL)
+        replica_wake(list_entry(link, struct replica, in_short));
+}
+
+void replica_reads_init(struct store *store)
+{
+    list_init(&store->large.short_of);
+    env_timer_init(&store->large.next, store->env, large_next_turn, store);
+}
+
+/* Has this turn copied as many bytes of large values as it may? */
+static bool large_is_used_up(struct store *store)
+{
+    struct large_reads *large = &store->large;
+    uint64_t turn_us = env_turn_us(store->env);
+    if (turn_us != large->turn_us) {
+        large->turn_us = turn_us;
+        large->until = large->answered + READ_TURN_BYTES;
+    }
+    return large->answered >= large->until;
+}
+
+/* Due since a moment: the loop looks at its sockets once and does not wait for them. */
+static void large_await_next_turn(struct replica *r)
+{
+    struct large_reads *large = &r->store->large;
+    if (!list_is_linked(&r->in_short))
+        list_push_back(&large->short_of, &r->in_short);
+    if (!env_timer_is_active(&large->next))
+        env_timer_start_at(&large->next, env_now_us(r->store->env) - READ_NEXT_TURN_US);
+}
+
+/* What is left of those who wait has its turn in a round, or turn, to come. */
+static void go_on_later(struct replica *r)
+{
+    if (r->backlog.count == 0)
+        return;
+    if (large_is_used_up(r->store))
+        large_await_next_turn(r);
+    else
+        replica_wake(r);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
 /* It is larger than it may be without those who wait being asked: now that it is known how large,
  * it waits for its turn among them. */
 static void put_back(struct read_op *op)
@@ -180,7 +238,8 @@ static void bound_read(struct read_op *op)
     const struct replica *r = op->replica;
     bool others_wait = r->backlog.count > 0 || !list_is_empty(&r->ready_reads);
     bool is_priced = op->in_backlog.cost > 0;
-    op->read.loop_bytes = others_wait && !is_priced ? READ_FIRST_BYTES : 0;
+    bool is_bounded = others_wait || large_is_used_up(r->store);
+    op->read.loop_bytes = is_bounded && !is_priced ? READ_FIRST_BYTES : 0;
 }
 
 /* Leadership is confirmed and apply has caught up: read the engine. */
@@ -273,10 +332,13 @@ static void put_off(struct replica *r)
         push_to(&r->backlog, list_entry(link, struct read_op, in_reads));
 }
 
-/* The next one whose turn it is, in no list any more; NULL: there is none. */
+/* The next one whose turn it is, in no list any more; NULL: there is none, or it is one too large
+ * for what is left of this turn. */
 static struct read_op *take_ready(struct replica *r)
 {
     struct fair_item *item = fair_peek(&r->backlog);
+    if (item != NULL && item->cost > READ_FIRST_BYTES && large_is_used_up(r->store))
+        return NULL;
     if (item != NULL) {
         fair_remove(&r->backlog, item);
         return of_backlog(item);
@@ -304,8 +366,7 @@ static void serve_ready(struct replica *r)
             read_begin(op);
     }
     put_off(r);
-    if (r->backlog.count > 0)
-        replica_wake(r);
+    go_on_later(r);
 }
 
 static void batch_finish(struct read_batch *batch, int status)
@@ -541,16 +602,21 @@ static void expire(struct list *reads, uint64_t now_us, const char *text)
     }
 }
 
-static void expire_queue(struct fair *q, uint64_t now_us, const char *text)
+/* False: there are more of them. Thousands may have come together, and end together. */
+static bool expire_queue(struct fair *q, uint64_t now_us, const char *text)
 {
+    uint32_t count = 0;
     LIST_FOREACH(it, &q->all)
     {
         struct read_op *op = of_backlog(list_entry(it, struct fair_item, in_all));
         if (op->until_us > now_us)
             continue;
+        if (count++ == READ_EXPIRE_MAX)
+            return false;
         fair_remove(q, &op->in_backlog);
         finish_late(op, text);
     }
+    return true;
 }
 
 /* Who was choked and has read since goes on; for who is gone nothing is read. By clients: there may
@@ -588,9 +654,9 @@ void replica_read_tick(struct replica *r, uint64_t now_us)
     expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us, unconfirmed);
     expire(&r->stamp_reads, now_us, unconfirmed);
     if (now_us >= r->expired_us + READ_EXPIRE_US) {
-        r->expired_us = now_us;
-        expire_queue(&r->backlog, now_us, "too much was to be read before it");
-        expire_queue(&r->choked, now_us, "its client does not read what it was told");
+        bool is_all = expire_queue(&r->backlog, now_us, "too much was to be read before it");
+        is_all &= expire_queue(&r->choked, now_us, "its client does not read what it was told");
+        r->expired_us = is_all ? now_us : now_us - READ_EXPIRE_US;
     }
     if (r->choked.count == 0 || now_us < r->choked_us + READ_CHOKED_US)
         return;

@@ -82,6 +82,12 @@ static size_t bytes_of_rows(const struct response *response)
     }
 }
 
+static void note_answered(struct store *store, size_t bytes)
+{
+    store->answered_bytes += bytes;
+    store->large.answered += bytes > FAIR_QUANTUM ? bytes : 0;
+}
+
 void service_answer(struct store *store, const struct answer_to *to, struct response *response)
 {
     struct net_reply reply;
@@ -96,13 +102,13 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
         fill_leader(store, to->range_id, &response->leader);
     if (net_client_reply_begin(store->net, to->client, &reply) != 0) {
-        store->answered_bytes += bytes_of_rows(response); /* it is gone: fine */
+        note_answered(store, bytes_of_rows(response)); /* it is gone: fine */
         return;
     }
     size_t start = frame_begin(reply.out);
     response_encode(reply.out, response);
     frame_end(reply.out, start, true);
-    store->answered_bytes += net_client_reply_end(&reply);
+    note_answered(store, net_client_reply_end(&reply));
 }
 
 /* A first_sent that the range would take for that of a first sending: its own time where that

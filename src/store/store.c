@@ -497,6 +497,7 @@ static void init_parts(struct store *store)
     list_init(&store->sleepers.awake);
     list_init(&store->sleepers.asleep);
     admit_init(store);
+    replica_reads_init(store);
     pulse_init(store);
     rouse_init(store);
     list_init(&store->greeted);

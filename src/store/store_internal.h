@@ -111,6 +111,15 @@ struct moving {
     bool tick_is_needed;  /* … and some of them for a range in need */
 };
 
+/* How many bytes of large values a turn still copies: others are not heard before it ends. */
+struct large_reads {
+    uint64_t answered;     /* bytes of large answers, ever */
+    uint64_t until;        /* … up to which this turn goes … */
+    uint64_t turn_us;      /* … which began then */
+    struct list short_of;  /* replica.in_short: they go on in … */
+    struct env_timer next; /* … the next one */
+};
+
 struct store {
     struct env *env;
     const struct logger *logger;
@@ -192,6 +201,7 @@ struct store {
     struct watches watches;
     struct admit admit;
     uint64_t answered_bytes;    /* of all answers to clients */
+    struct large_reads large;   /* replica_read.c */
     struct list flushes;        /* admin: flushes that clients wait for */
     uint64_t snapshots_begun;   /* that were taken in; ever */
     uint64_t snapshots_resumed; /* … after a cut */

@@ -325,13 +325,14 @@ static void test_who_reads_nothing(void **state)
     rig_close(&rig);
 }
 
-/* Sees how much had been answered, to whomever, when `client` got his, and whether all requests
- * were there before anything was. */
+/* Sees how much had been answered, to whomever, when `client` got his, whether all requests
+ * were there before anything was, and how much is answered in one turn. */
 struct onlooker {
     const struct store *store;
     uint64_t client;
     uint32_t count;         /* requests */
     uint64_t before, ahead; /* bytes answered */
+    uint64_t turn, most;    /* the same: before this turn, and in a turn */
     bool is_answered;
     bool came_in_one_turn;
 };
@@ -339,8 +340,13 @@ struct onlooker {
 static void look_on(void *data, const struct sim_trace_event *event)
 {
     struct onlooker *o = data;
-    if (event->kind != SIM_EVENT_TASK || o->store == NULL)
+    if (o->store == NULL)
         return;
+    o->most = MAX(o->most, o->store->answered_bytes - o->turn);
+    if (event->kind != SIM_EVENT_TASK) { /* another turn, of whomever */
+        o->turn = o->store->answered_bytes;
+        return;
+    }
     o->came_in_one_turn |=
         o->store->admit.held_count == o->count && o->store->answered_bytes == o->before;
     if (o->is_answered || net_client_pending(o->store->net, o->client) == 0)
@@ -362,7 +368,7 @@ static uint64_t only_client(const struct store *store)
 }
 
 /* Many who come in one turn, and want much: one who wants little does not wait for a first
- * answer to each of them. */
+ * answer to each of them; and who comes next is heard before many of them are answered. */
 static void test_little_before_large(void **state)
 {
     enum { HEAVY_FROM = 1, HEAVY_TO = 5, EACH = 4, ALL = 4 * EACH, QUANTUM_US = 10000 };
@@ -398,7 +404,7 @@ static void test_little_before_large(void **state)
                 much[count++] = rig_get(&rig, c, "large", 5000);
         small = rig_get(&rig, leader, "small", 5000);
         onlooker.store = rig.stores[leader];
-        onlooker.before = onlooker.store->answered_bytes;
+        onlooker.before = onlooker.turn = onlooker.store->answered_bytes;
         onlooker.is_answered = onlooker.came_in_one_turn = false;
         rig_run(&rig, 500 * RIG_MS);
         assert_int_equal(small->count + small->status, 1);
@@ -410,7 +416,8 @@ static void test_little_before_large(void **state)
         /* a round that had begun, and itself */ assert_in_range(onlooker.ahead, 1,
                                                                  2 * LARGE + LARGE / 2);
     }
-    print_message("%u rounds\n", rounds);
+    print_message("%u rounds, %u KiB in a turn\n", rounds, (unsigned)(onlooker.most >> 10));
+    assert_in_range(onlooker.most, LARGE, 2 * LARGE + LARGE / 2);
     assert_in_range(rounds, 3, 100);
     rig_close(&rig);
 }
