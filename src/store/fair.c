@@ -13,6 +13,7 @@ struct fair_flow {
     bool is_fresh;  /* it is in `fresh` … */
     bool was_first; /* … and was let go first already */
     struct list in_turns;
+    struct list in_hurry; /* linked: its first item hurries */
 };
 
 /* Apart from the queue: there are many queues that nobody uses. */
@@ -23,7 +24,11 @@ struct fair_rounds {
     uint32_t busy;     /* flows that have items */
     uint32_t savers;   /* that have begun to save, ever */
     size_t ahead;      /* bytes of `fresh` that have gone since it was the turn of one of `turns` */
-    struct list spare; /* fair_flow.in_turns: unused ones */
+    struct list hurry; /* fair_flow.in_hurry: of those whose time runs out */
+    uint32_t hurried;  /* so many flows */
+    size_t owed;       /* bytes that others may have before the next of them goes */
+    struct fair_item *hasty; /* whose turn it is, because it hurries */
+    struct list spare;       /* fair_flow.in_turns: unused ones */
     uint32_t spare_count;
 };
 
@@ -42,6 +47,7 @@ static struct fair_rounds *rounds_get(struct fair *q)
         return NULL;
     list_init(&rounds->fresh);
     list_init(&rounds->turns);
+    list_init(&rounds->hurry);
     list_init(&rounds->spare);
     map_init(&rounds->flows);
     q->rounds = rounds;
@@ -97,6 +103,7 @@ static struct fair_flow *flow_new(struct fair_rounds *rounds, uint64_t id)
     *flow = (struct fair_flow){.id = id, .share = FAIR_QUANTUM, .is_fresh = true};
     list_init(&flow->items);
     list_init(&flow->in_turns);
+    list_init(&flow->in_hurry);
     if (map_put(&rounds->flows, id, flow) != 0) {
         free(flow);
         return NULL;
@@ -116,6 +123,20 @@ static void flow_end(struct fair_rounds *rounds, struct fair_flow *flow)
     }
     rounds->spare_count++;
     list_push_back(&rounds->spare, &flow->in_turns);
+}
+
+static void flow_hurries(struct fair_rounds *rounds, struct fair_flow *flow, bool does)
+{
+    if (list_is_linked(&flow->in_hurry) == does)
+        return;
+    if (does) {
+        list_push_back(&rounds->hurry, &flow->in_hurry);
+        rounds->hurried++;
+    } else {
+        list_remove(&flow->in_hurry);
+        ASSERT(rounds->hurried > 0);
+        rounds->hurried--;
+    }
 }
 
 /* Its share of this round is used up: behind the others, and not one of those who just came. */
@@ -207,12 +228,22 @@ static struct fair_flow *flow_next(const struct fair_rounds *rounds)
     return list_first(is_fresh ? &rounds->fresh : &rounds->turns, struct fair_flow, in_turns);
 }
 
+/* The first of those whose time runs out, if it is their turn. */
+static struct fair_flow *flow_in_hurry(const struct fair_rounds *rounds)
+{
+    bool is_due = rounds->hurried > 0 && (rounds->owed == 0 || rounds->hurried == rounds->busy);
+    return is_due ? list_first(&rounds->hurry, struct fair_flow, in_hurry) : NULL;
+}
+
 struct fair_item *fair_peek(struct fair *q)
 {
     if (q->count == 0)
         return NULL;
+    struct fair_rounds *rounds = q->rounds;
+    struct fair_flow *hurried = flow_in_hurry(rounds);
+    if (hurried != NULL)
+        return rounds->hasty = list_first(&hurried->items, struct fair_item, in_flow);
     for (;;) {
-        struct fair_rounds *rounds = q->rounds;
         struct fair_flow *flow = flow_next(rounds);
         if (flow->count == 0) { /* it was first, and has not come back until its turn */
             flow_end(rounds, flow);
@@ -244,6 +275,7 @@ static void forget_all(struct fair_rounds *rounds)
         flow_end(rounds, list_first(&rounds->fresh, struct fair_flow, in_turns));
     while (!list_is_empty(&rounds->turns))
         flow_end(rounds, list_first(&rounds->turns, struct fair_flow, in_turns));
+    rounds->owed = 0;
 }
 
 /* Is it to wait for its next round, or did it end? */
@@ -260,14 +292,36 @@ static void flow_after(struct fair *q, struct fair_flow *flow)
         flow_waits(rounds, flow);
 }
 
+static void pay(struct fair_rounds *rounds, struct fair_flow *flow, size_t used)
+{
+    flow->share -= MIN(flow->share, used);
+    rounds->ahead = flow->is_fresh ? rounds->ahead + used : 0;
+    rounds->owed -= MIN(rounds->owed, used);
+}
+
+/* It goes before it has saved for it: others have twice as much before the next one does. */
+static void pay_later(struct fair_rounds *rounds, struct fair_flow *flow, size_t used)
+{
+    size_t saved = MIN(flow->share, used);
+    flow->share -= saved;
+    flow->debt += used - saved;
+    rounds->owed = (FAIR_HURRY_PART - 1) * used;
+}
+
 void fair_remove(struct fair *q, struct fair_item *item)
 {
     struct fair_flow *flow = item->flow;
     ASSERT(fair_item_is_queued(item));
     ASSERT(q->count > 0 && flow->count > 0);
     ASSERT(q->bytes >= item->cost && flow->bytes >= item->cost);
-    flow->share -= MIN(flow->share, used_by(item));
-    q->rounds->ahead = flow->is_fresh ? q->rounds->ahead + used_by(item) : 0;
+    bool is_first = item == list_first(&flow->items, struct fair_item, in_flow);
+    if (item == q->rounds->hasty)
+        pay_later(q->rounds, flow, used_by(item));
+    else
+        pay(q->rounds, flow, used_by(item));
+    if (is_first)
+        flow_hurries(q->rounds, flow, false);
+    q->rounds->hasty = NULL;
     list_remove(&item->in_flow);
     list_remove(&item->in_all);
     item->flow = NULL;
@@ -310,6 +364,13 @@ void fair_charge(struct fair *q, uint64_t id, size_t cost)
         flow_after(q, flow);
 }
 
+void fair_hurry(struct fair *q, struct fair_item *item)
+{
+    ASSERT(fair_item_is_queued(item));
+    if (item == list_first(&item->flow->items, struct fair_item, in_flow))
+        flow_hurries(q->rounds, item->flow, true);
+}
+
 uint32_t fair_ahead(const struct fair *q, uint64_t id)
 {
     const struct fair_flow *flow = flow_get(q, id);
@@ -331,7 +392,7 @@ static uint32_t check_list(const struct list *flows, bool is_fresh)
 
 void fair_check(const struct fair *q)
 {
-    uint32_t cursor = 0, count = 0, busy = 0;
+    uint32_t cursor = 0, count = 0, busy = 0, hurried = 0;
     uint64_t id;
     size_t bytes = 0;
     const struct fair_flow *flow;
@@ -348,12 +409,15 @@ void fair_check(const struct fair *q)
         }
         ASSERT(own == flow->count && own_bytes == flow->bytes && id == flow->id);
         ASSERT(own > 0 || flow->was_first);
+        ASSERT(own > 0 || !list_is_linked(&flow->in_hurry));
+        hurried += list_is_linked(&flow->in_hurry);
         busy += own > 0;
         count += own;
         bytes += own_bytes;
     }
     ASSERT(count == q->count && bytes == q->bytes && busy == q->rounds->busy);
     ASSERT(count > 0 || q->rounds->flows.count == 0);
+    ASSERT(hurried == q->rounds->hurried);
     ASSERT(check_list(&q->rounds->fresh, true) + check_list(&q->rounds->turns, false) ==
            q->rounds->flows.count);
 }

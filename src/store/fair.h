@@ -14,6 +14,10 @@
  * such newcomers have had FAIR_QUANTUM bytes, it is the turn of one of the others, however many
  * more come. Those that have to save for what they want do not all have it in the same round.
  *
+ * Who wants much at once among many would save for it beyond any deadline. fair_hurry() says that
+ * time runs out for an item: it goes before it is paid for, and its flow owes that. All that hurry
+ * have a third of the bytes as long as others wait, one after another as they began to.
+ *
  * A flow takes no more room than it leaves: so one that floods an empty queue gets half of
  * it, the next a quarter …, and whoever comes with little finds room (Choudhury and Hahne,
  * 1998).
@@ -26,6 +30,7 @@
  *            (F2) counts and bytes are those of the items in it, of each flow and in all.
  *            (F3) a flow is known while it has items; one that went first, until its turn
  *            among the others, or until nothing is queued.
+ *            (F4) who hurries has items.
  * Limits     count_max items, bytes_max bytes of them; what comes alone fits always.
  */
 #ifndef STORE_FAIR_H_
@@ -35,7 +40,12 @@
 #include "base/list.h"
 #include "base/map.h"
 
-enum { FAIR_QUANTUM = 8192, FAIR_OVERHEAD = 256, FAIR_SPARE_MAX = 64 };
+enum {
+    FAIR_QUANTUM = 8192,
+    FAIR_OVERHEAD = 256,
+    FAIR_HURRY_PART = 3, /* of what goes may be of those that hurry, one in so many bytes */
+    FAIR_SPARE_MAX = 64,
+};
 
 struct fair_flow;
 struct fair_rounds;
@@ -96,6 +106,10 @@ struct fair_item *fair_first(const struct fair *q, uint64_t id);
 /* What a flow's items turned out to cost beyond what was said of them: its next turns pay for it,
  * if it is known still. */
 void fair_charge(struct fair *q, uint64_t id, size_t cost);
+
+/* Time runs out for it, if it is the first of its flow: see above. Once it went, the next of its
+ * flow is as any other. */
+void fair_hurry(struct fair *q, struct fair_item *item);
 
 /* How many will go before one that is pushed for `id` now. */
 uint32_t fair_ahead(const struct fair *q, uint64_t id);

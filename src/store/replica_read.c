@@ -602,6 +602,12 @@ static void expire(struct list *reads, uint64_t now_us, const char *text)
     }
 }
 
+/* Has half of its time passed? */
+static bool is_in_a_hurry(const struct read_op *op, uint64_t now_us)
+{
+    return now_us - op->to.began_us >= (op->until_us - op->to.began_us) / 2;
+}
+
 /* False: there are more of them. Thousands may have come together, and end together. */
 static bool expire_queue(struct fair *q, uint64_t now_us, const char *text)
 {
@@ -609,6 +615,8 @@ static bool expire_queue(struct fair *q, uint64_t now_us, const char *text)
     LIST_FOREACH(it, &q->all)
     {
         struct read_op *op = of_backlog(list_entry(it, struct fair_item, in_all));
+        if (op->until_us > now_us && is_in_a_hurry(op, now_us))
+            fair_hurry(q, &op->in_backlog);
         if (op->until_us > now_us)
             continue;
         if (count++ == READ_EXPIRE_MAX)

@@ -290,6 +290,105 @@ static void test_newcomers_starve_nobody(void **state)
     }
 }
 
+/* ---- those whose time runs out -------------------------------------------------------------- */
+
+enum { OTHERS = 1000, OTHERS_COST = FAIR_QUANTUM - FAIR_OVERHEAD, VAST = 8 << 20 };
+enum { LOOK = 100 << 20 };                      /* bytes … */
+static const uint64_t LIFE = UINT64_C(5) << 30; /* … of which there go a GiB in a second */
+
+/* Each of a thousand always has something waiting; with them come `huge` who want 8 MiB once each.
+ * As a replica does, what has lived for half of its time is hurried. Returns how many of the huge
+ * ones went in time, and the bytes of the rest. */
+static uint32_t run_with_huge(struct fair *q, uint32_t huge, bool are_hurried, size_t *others)
+{
+    uint32_t in_time = 0;
+    uint64_t look_at = LIFE / 2;
+    *others = 0;
+    for (uint32_t i = 0; i < OTHERS; i++)
+        push(q, LIGHT + i, i, OTHERS_COST);
+    for (uint32_t i = 0; i < huge; i++)
+        push(q, i, i, VAST);
+    for (uint64_t now = 0; now < LIFE;) {
+        struct item *it = item_of(fair_peek(q));
+        now += it->link.cost;
+        fair_remove(q, &it->link);
+        in_time += is_large(it);
+        if (!is_large(it)) {
+            *others += it->link.cost;
+            assert_int_equal(fair_push(q, &it->link, it->flow, OTHERS_COST), 0);
+        }
+        if (now < look_at)
+            continue;
+        fair_check(q);
+        look_at += LOOK;
+        for (uint32_t i = 0; i < huge && are_hurried; i++) {
+            if (fair_first(q, i) != NULL)
+                fair_hurry(q, fair_first(q, i));
+        }
+    }
+    return in_time;
+}
+
+/* One who wants 8 MiB among a thousand would save for it for 8 s. */
+static void test_huge_in_time(void **state)
+{
+    struct fair q;
+    size_t others;
+    (void)state;
+    for (uint32_t huge = 1; huge <= 64; huge *= 4) {
+        begin(&q, UINT32_MAX, SIZE_MAX);
+        assert_int_equal(run_with_huge(&q, huge, true, &others), huge);
+        assert_true(others > LIFE - (size_t)(huge + 1) * VAST);
+        empty(&q);
+    }
+    begin(&q, UINT32_MAX, SIZE_MAX);
+    assert_int_equal(run_with_huge(&q, 1, false, &others), 0); /* which it would */
+    empty(&q);
+}
+
+/* However many hurry, they have a third of the time that is left, and others the rest. */
+static void test_hurry_starves_nobody(void **state)
+{
+    struct fair q;
+    size_t others;
+    (void)state;
+    begin(&q, UINT32_MAX, SIZE_MAX);
+    uint32_t in_time = run_with_huge(&q, 400, true, &others);
+    assert_in_range(in_time, LIFE / 2 / VAST / FAIR_HURRY_PART - 2, 400);
+    assert_true(others >= LIFE / 2 / FAIR_HURRY_PART * (FAIR_HURRY_PART - 1));
+    empty(&q);
+}
+
+/* Who went before he had paid pays later: his next one waits for as many rounds as he owes; but
+ * nobody has to be there for that. And only the first of a flow may hurry. */
+static void test_hurry_is_paid_for(void **state)
+{
+    struct fair q;
+    (void)state;
+    begin(&q, UINT32_MAX, SIZE_MAX);
+    for (uint32_t i = 0; i < 100; i++)
+        push(&q, i < 50 ? 1 : 3, i, OTHERS_COST);
+    for (uint32_t i = 0; i < 3; i++)
+        push(&q, 2, i, 10 * OTHERS_COST);
+    assert_int_not_equal(pop(&q)->flow, 2);
+    fair_hurry(&q, &items[102].link); /* the last of its flow */
+    fair_check(&q);
+    assert_int_not_equal(pop(&q)->flow, 2);
+    fair_hurry(&q, &items[100].link);
+    fair_hurry(&q, &items[100].link);
+    assert_int_equal(pop(&q)->flow, 2);
+    fair_hurry(&q, &items[101].link);
+    for (uint32_t i = 0; i < 20; i++) /* twice as much, before another one that hurries */
+        assert_int_not_equal(pop(&q)->flow, 2);
+    assert_int_equal(pop(&q)->flow, 2);
+    for (uint32_t i = 0; i < 25; i++)
+        assert_int_not_equal(pop(&q)->flow, 2);
+    fair_hurry(&q, &items[102].link);
+    fair_remove(&q, &items[102].link); /* it was too late for it */
+    fair_check(&q);
+    empty(&q);
+}
+
 /* One that floods gets half of the queue; then there is room for others, and less for it. */
 static void test_nobody_takes_all_the_room(void **state)
 {
@@ -426,6 +525,9 @@ int main(void)
         cmocka_unit_test(test_little_starves_nobody),
         cmocka_unit_test(test_much_is_shared),
         cmocka_unit_test(test_newcomers_starve_nobody),
+        cmocka_unit_test(test_huge_in_time),
+        cmocka_unit_test(test_hurry_starves_nobody),
+        cmocka_unit_test(test_hurry_is_paid_for),
         cmocka_unit_test(test_nobody_takes_all_the_room),
         cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_trim),
