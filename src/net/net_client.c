@@ -81,7 +81,7 @@ static void client_account(struct net_client *client)
     if (link->state != LINK_OPEN)
         return;
     client_set_memory(client,
-                      net_link_pending(link) + link->held.len + frame_reader_held(&link->reader));
+                      net_link_pending(link) + link->held.cap + frame_reader_memory(&link->reader));
     if (net_link_pending(link) > limits->replies_max)
         client_doom(client, "too many replies wait for it", limits->replies_max);
     while (link->net->stats.clients_memory > limits->memory_max) {
@@ -252,6 +252,8 @@ void net_clients_sweep(struct net *net, uint64_t now_us)
     uint32_t cursor = 0;
     while ((client = map_next(&net->clients, &cursor, NULL)) != NULL) {
         struct net_link *link = client->link;
+        if (link->state == LINK_OPEN) /* who is idle keeps nothing */
+            frame_reader_trim(&link->reader);
         client_account(client);
         client_push_back(client); /* on_drain comes late: when nothing waits at all */
         if (link->state != LINK_OPEN)

@@ -336,3 +336,18 @@ size_t frame_reader_held(const struct frame_reader *reader)
 {
     return reader->has_frame ? 0 : reader->partial.len;
 }
+
+size_t frame_reader_memory(const struct frame_reader *reader)
+{
+    return reader->partial.cap + reader->plain.cap;
+}
+
+void frame_reader_trim(struct frame_reader *reader)
+{
+    ASSERT(reader->input.len == 0);
+    if (frame_reader_held(reader) == 0) {
+        buf_fini(&reader->partial);
+        reader->has_frame = false;
+    }
+    buf_fini(&reader->plain);
+}

@@ -105,4 +105,11 @@ struct slice frame_reader_take_back(struct frame_reader *reader);
 /* Bytes kept of a frame that is not complete; 0 between frames. */
 size_t frame_reader_held(const struct frame_reader *reader);
 
+/* Bytes of memory that it has: of a frame that is not complete up to FRAME_AHEAD times what came,
+ * and what it keeps between frames. */
+size_t frame_reader_memory(const struct frame_reader *reader);
+
+/* Give back what it keeps between frames. A body that was handed out is not valid any more. */
+void frame_reader_trim(struct frame_reader *reader);
+
 #endif

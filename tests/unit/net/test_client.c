@@ -391,6 +391,49 @@ static void test_unfinished_requests_count_as_memory(void **state)
     rig_client_close(&client);
 }
 
+/* What counts is the memory that is held for them: of a large frame more than what came of it. */
+static void test_room_for_requests_counts_as_memory(void **state)
+{
+    enum { CAME = 600 << 10, ROOM = MIB };
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client client;
+    struct buf frame;
+    a->options.limits.memory_max = ROOM;
+    rig_start(rig, 0);
+    rig_client_greet(&client, rig, 0);
+    buf_init(&frame, 32 * MIB);
+    rig_frame(&frame, MSG_REQUEST, 1, 16 * MIB);
+    uint8_t *part = malloc(CAME);
+    assert_non_null(part);
+    memcpy(part, frame.data, CAME);
+    buf_fini(&frame);
+    env_conn_write(client.conn, part, CAME);
+    rig_run(rig, 5 * RIG_SECOND);
+    assert_int_equal(a->gone, 1);
+    assert_non_null(strstr(a->refused_reason, "most of the clients' memory"));
+    assert_int_equal(stats_of(a).clients_memory, 0);
+    rig_client_close(&client);
+}
+
+/* What a client's large request took is given back when it has come. */
+static void test_idle_clients_hold_no_memory(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client client;
+    a->must_reply = true;
+    rig_start(rig, 0);
+    rig_client_greet(&client, rig, 0);
+    for (uint64_t seq = 1; seq <= 3; seq++) {
+        rig_client_request(&client, seq, 200 << 10);
+        rig_run(rig, RIG_SECOND);
+        assert_int_equal(client.seen_count, seq);
+        assert_int_equal(stats_of(a).clients_memory, 0);
+    }
+    rig_client_close(&client);
+}
+
 static void test_connections_are_bounded(void **state)
 {
     struct rig *rig = *state;
@@ -614,6 +657,8 @@ int main(void)
         TEST(test_the_hard_bound_of_replies_closes_at_once),
         TEST(test_when_all_hold_too_much_the_greediest_goes),
         TEST(test_unfinished_requests_count_as_memory),
+        TEST(test_room_for_requests_counts_as_memory),
+        TEST(test_idle_clients_hold_no_memory),
         TEST(test_connections_are_bounded),
         TEST(test_slow_greetings_and_frames_are_given_up),
         TEST(test_idle_clients_are_let_go_and_busy_ones_kept),

@@ -334,6 +334,40 @@ static void test_what_was_fed_can_be_taken_back(void **state)
     buf_fini(&buf);
 }
 
+static void test_memory_is_given_back(void **state)
+{
+    enum { LEN = 20000, CAME = 1000 };
+    (void)state;
+    struct frame_reader reader;
+    struct slice body;
+    struct rng rng;
+    struct buf buf;
+    static uint8_t noise[LEN];
+    rng_init(&rng, 3);
+    rng_fill(&rng, noise, LEN);
+    buf_init(&buf, 1 << 20);
+    frame_add(&buf, (const char *)noise, LEN, false);
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(frame_reader_memory(&reader), 0);
+        frame_reader_feed(&reader, slice_of(buf.data, CAME));
+        assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+        assert_int_equal(frame_reader_held(&reader), CAME);
+        assert_in_range(frame_reader_memory(&reader), CAME * 2, CAME * FRAME_AHEAD * 2);
+        frame_reader_trim(&reader); /* not of one that is not complete */
+        assert_int_equal(frame_reader_held(&reader), CAME);
+        frame_reader_feed(&reader, slice_of(buf.data + CAME, buf.len - CAME));
+        assert_int_equal(frame_reader_next(&reader, &body, NULL), 0);
+        assert_true(slice_equal(body, slice_of(noise, LEN)));
+        if (i > 0) /* before it is asked for more, too */
+            assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+        assert_true(frame_reader_memory(&reader) >= LEN);
+        frame_reader_trim(&reader);
+    }
+    frame_reader_fini(&reader);
+    buf_fini(&buf);
+}
+
 /* A large frame has its room soon, in steps of what has come, and moves seldom. */
 static void test_room_follows_what_comes(void **state)
 {
@@ -479,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_room_follows_what_comes),
         cmocka_unit_test(test_large_frames_come_in_place),
         cmocka_unit_test(test_room_need_not_be_used),
+        cmocka_unit_test(test_memory_is_given_back),
     };
     return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
 }
