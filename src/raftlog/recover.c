@@ -425,7 +425,8 @@ static int recovery_rotten(struct recovery *rec, const struct verdict *v)
  * the platter, not only in the page cache, before it is relied on. The last batch is
  * written once more: if its sync failed, the page cache may call those pages clean though
  * they never got there, and a sync alone would not move them. For the same reason as much
- * as a batch may hold is zeroed behind the end, even where zeroes are read. */
+ * as a batch may hold is zeroed behind the end, even where zeroes are read. Whole blocks, as
+ * it may have been written (through.c): what stands before it in its first block went with it. */
 static int recovery_seal_end(struct recovery *rec, struct segment *s, const struct verdict *v)
 {
     struct raftlog *log = rec->log;
@@ -433,7 +434,7 @@ static int recovery_seal_end(struct recovery *rec, struct segment *s, const stru
     int rv = recovery_load(rec, &rec->found[rec->n_segments - 1], &bytes);
     if (rv != 0)
         return rv;
-    size_t end = s->len;
+    size_t from = v->last_from / ENV_BLOCK * ENV_BLOCK, end = s->len;
     if (!s->is_closed) {
         size_t least = MIN(bytes.len, s->len + log->options.batch_bytes_max);
         end = bytes.len;
@@ -441,10 +442,10 @@ static int recovery_seal_end(struct recovery *rec, struct segment *s, const stru
             end--;
         memset(rec->bytes + s->len, 0, end - s->len);
     }
+    end = MIN((end + ENV_BLOCK - 1) / ENV_BLOCK * ENV_BLOCK, bytes.len);
     ASSERT(v->last_from <= s->len && s->len <= end);
     if (!s->is_damaged)
-        rv = env_file_write(s->file, v->last_from, rec->bytes + v->last_from, end - v->last_from,
-                            rec->err);
+        rv = env_file_write(s->file, from, rec->bytes + from, end - from, rec->err);
     if (rv == 0)
         rv = env_file_sync(s->file, rec->err);
     if (rv == 0)
