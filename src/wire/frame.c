@@ -317,12 +317,14 @@ uint8_t *frame_reader_room(struct frame_reader *reader, size_t *ret_len)
     size_t want = MIN(whole - partial->len, partial->len * (FRAME_AHEAD - 1));
     if (want < ROOM_MIN)
         return NULL;
-    if (buf_reserve(partial, want) != 0) {
+    /* What grows has twice its memory at least: not before that is in proportion to what came. */
+    bool may_grow = partial->cap <= partial->len * (FRAME_AHEAD / 2);
+    if (may_grow && buf_reserve(partial, want) != 0) {
         partial->failed = false;
         return NULL;
     }
     *ret_len = MIN(whole - partial->len, partial->cap - partial->len);
-    return partial->data + partial->len;
+    return *ret_len < ROOM_MIN ? NULL : partial->data + partial->len;
 }
 
 struct slice frame_reader_take_back(struct frame_reader *reader)

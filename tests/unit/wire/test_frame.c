@@ -498,6 +498,45 @@ static void test_room_need_not_be_used(void **state)
     free(noise);
 }
 
+/* One who sends a large frame in crumbs has no more room for it than one who does not. */
+static void test_room_of_crumbs(void **state)
+{
+    (void)state;
+    enum { LEN = 8 << 20, FIRST = 64 << 10, STEP = 5000 };
+    uint8_t *noise = malloc(LEN);
+    struct rng rng;
+    rng_init(&rng, 7);
+    rng_fill(&rng, noise, LEN);
+    struct buf buf;
+    buf_init(&buf, 2 * LEN);
+    frame_add(&buf, noise, LEN, false);
+    struct frame_reader reader;
+    struct slice body;
+    frame_reader_init(&reader, FRAME_BODY_MAX);
+    frame_reader_feed(&reader, slice_of(buf.data, FIRST));
+    assert_int_equal(frame_reader_next(&reader, &body, NULL), ERR_SHORT);
+    size_t placed = 0, at = FIRST;
+    int rv = ERR_SHORT;
+    while (rv == ERR_SHORT) {
+        size_t room_len = 0, n = MIN(buf.len - at, (size_t)STEP);
+        uint8_t *room = frame_reader_room(&reader, &room_len);
+        assert_true(frame_reader_memory(&reader) <= at * FRAME_AHEAD);
+        n = room == NULL ? n : MIN(n, room_len);
+        if (room != NULL)
+            memcpy(room, buf.data + at, n);
+        placed += room != NULL ? n : 0;
+        frame_reader_feed(&reader, slice_of(room != NULL ? room : buf.data + at, n));
+        at += n;
+        rv = frame_reader_next(&reader, &body, NULL);
+    }
+    assert_int_equal(rv, 0);
+    assert_true(slice_equal(body, slice_of(noise, LEN)));
+    assert_true(placed > LEN - 2 * FIRST);
+    frame_reader_fini(&reader);
+    buf_fini(&buf);
+    free(noise);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_room_follows_what_comes),
         cmocka_unit_test(test_large_frames_come_in_place),
         cmocka_unit_test(test_room_need_not_be_used),
+        cmocka_unit_test(test_room_of_crumbs),
         cmocka_unit_test(test_memory_is_given_back),
     };
     return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
