@@ -182,8 +182,12 @@ static int on_frame(struct net_link *link, uint32_t kind, struct slice body, str
     return code;
 }
 
+/* Where memory gets short nothing is kept for the next frame: nobody is to go for that. */
 static void on_read(struct net_link *link)
 {
+    const struct net *net = link->net;
+    if (net->stats.clients_memory > net->limits.memory_max / 2)
+        frame_reader_trim(&link->reader);
     client_account(link->data);
 }
 

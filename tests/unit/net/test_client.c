@@ -434,6 +434,38 @@ static void test_idle_clients_hold_no_memory(void **state)
     rig_client_close(&client);
 }
 
+/* What readers keep for the next frame is nobody's: it is given back before anybody goes for it. */
+static void test_no_client_goes_for_memory_that_is_kept(void **state)
+{
+    enum { CLIENTS = 12, LEN = 200 << 10, SOON_MS = 20 };
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client clients[CLIENTS];
+    a->must_reply = true;
+    a->options.limits.memory_max = MIB;
+    rig_start(rig, 0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        rig_client_greet(&clients[i], rig, 0);
+    for (size_t i = 0; i < CLIENTS; i++) { /* one after another, and none is idle for long */
+        struct buf frame;
+        buf_init(&frame, MIB);
+        rig_frame(&frame, MSG_REQUEST, i + 1, LEN);
+        rig_client_write(&clients[i], &(struct buf){.data = frame.data, .len = LEN / 2});
+        rig_run(rig, SOON_MS * RIG_SECOND / 2000);
+        rig_client_write(&clients[i],
+                         &(struct buf){.data = frame.data + LEN / 2, .len = frame.len - LEN / 2});
+        rig_run(rig, SOON_MS * RIG_SECOND / 2000);
+        buf_fini(&frame);
+        assert_int_equal(a->seen_count, i + 1);
+        assert_true(stats_of(a).clients_memory <= MIB);
+    }
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->gone, 0);
+    assert_int_equal(stats_of(a).clients_memory, 0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        rig_client_close(&clients[i]);
+}
+
 static void test_connections_are_bounded(void **state)
 {
     struct rig *rig = *state;
@@ -659,6 +691,7 @@ int main(void)
         TEST(test_unfinished_requests_count_as_memory),
         TEST(test_room_for_requests_counts_as_memory),
         TEST(test_idle_clients_hold_no_memory),
+        TEST(test_no_client_goes_for_memory_that_is_kept),
         TEST(test_connections_are_bounded),
         TEST(test_slow_greetings_and_frames_are_given_up),
         TEST(test_idle_clients_are_let_go_and_busy_ones_kept),
