@@ -103,13 +103,14 @@ def test_kill_and_restart_at_once():
 def test_down_hands_over():
     """One SIGTERM a node: a second one would mean to leave at once."""
     with Cluster() as c:
-        torture = c.torture(seconds=3)
+        torture = c.torture(seconds=20)
         wait_until("writing", 20, lambda: (c.applied(1) or 0) > 30)
         c.local("down")
         for i in (1, 2, 3):
             check(c.log(i).count("signal number=15") == 1, c.log(i)[-1000:])
             check("stopped in order" in c.log(i), c.log(i)[-1000:])
         c.up()
+        torture.end()
         torture.result()
         torture.verify()
 
