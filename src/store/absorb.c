@@ -355,6 +355,22 @@ bool absorb_may_install(const struct replica *r)
     return may;
 }
 
+bool absorb_is_overtaken(const struct replica *r)
+{
+    const struct plan plan = {.r = r, .meta = snapshot_in_meta(r)};
+    const struct range_descriptor *staged = &plan.meta->descriptor;
+    const struct replicas *set = &r->store->replicas;
+    const struct replica *other;
+    if (replicas_overlap(set, range_descriptor_span(staged), r) == NULL)
+        return false; /* as nearly always: there is no need to look at all */
+    for (uint32_t i = 0; (other = replicas_by_span(set, i)) != NULL; i++) {
+        bool is_younger = range_descriptor(other->range)->epoch.span > staged->epoch.span;
+        if (other != r && is_younger && other->state != REPLICA_REMOVING && meets(&plan, other))
+            return true;
+    }
+    return false;
+}
+
 void absorb_begin_install(struct replica *r)
 {
     struct plan plan;

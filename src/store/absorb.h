@@ -36,6 +36,10 @@ bool absorb_is_awaited(const struct store *store, uint64_t into_range, uint64_t 
  * meets? If not, it waits. */
 bool absorb_may_install(const struct replica *r);
 
+/* Does a range here have some of the span of what is staged at `r` that is younger than that, so
+ * was split from it since? Then it never takes that one's place: the leader has a newer state. */
+bool absorb_is_overtaken(const struct replica *r);
+
 /* Those stand still from now on. absorb_may_install() was true. */
 void absorb_begin_install(struct replica *r);
 

@@ -18,7 +18,8 @@
  * What is COMPLETE may have to wait until another replica that still holds some of its span is
  * gone. The leader's word is kept with it then, STORE_SNAPSHOTS_HELD_MAX of a store beside those
  * that are taken in, for IN_HELD_US: once nothing is in the way it is acted on as if it came then.
- * Meanwhile another stream for this replica is told to come later, so nothing is sent twice.
+ * Meanwhile another stream for this replica is told to come later, so nothing is sent twice. What a
+ * split of its range has overtaken on this store is dropped: nothing will make room for it.
  *
  * Both ends keep to a rate (snapshot_pace.c). Here that is done by reading on, and saying so, only
  * when what was taken in has had its time.
@@ -671,6 +672,9 @@ void snapshot_in_tick(struct replica *r, uint64_t now_us)
 {
     if (r->in != NULL && r->in->state <= IN_COMPLETE)
         in_tick(r->in, now_us);
+    if (r->in != NULL && r->in->state >= IN_READY && r->in->state <= IN_COMPLETE &&
+        absorb_is_overtaken(r))
+        in_drop(r->in, ERR_CANCELED, "some of its span is a younger range's here");
     if (r->in != NULL && r->in->word != NULL)
         try_held(r);
 }

@@ -619,29 +619,33 @@ static void must_do(uint64_t range_id, struct request *request)
     fail_msg("refused for ever");
 }
 
+/* What comes from that piece on is another range from now on. */
+static void cut_at(uint64_t range_id, uint32_t piece, uint64_t right)
+{
+    char key[16];
+    uint8_t raw[RANGE_KEY_MAX];
+    const struct range_descriptor *d =
+        range_descriptor(store_range_of(rig.stores[leader_of(range_id)], range_id));
+    snprintf(key, sizeof key, "piece%02u", piece);
+    struct request request = {
+        .kind = REQUEST_SPLIT,
+        .span_epoch = d->epoch.span,
+        .split = {.key = slice_of(raw, range_user_key(0, slice_str(key), raw)),
+                  .conf_epoch = d->epoch.conf,
+                  .new_range_id = right,
+                  .child_count = d->replica_count},
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++)
+        request.split.children[i] = (struct request_child){.store_id = d->replicas[i].store_id,
+                                                           .replica_id = 10 * right + i};
+    must_do(range_id, &request);
+}
+
 /* [piece00, piece16), … each led by one of the two stores that are not to be fed. */
 static void cut_into_quarters(size_t fed)
 {
-    for (uint32_t n = 1; n < QUARTERS; n++) {
-        char key[16];
-        uint8_t raw[RANGE_KEY_MAX];
-        size_t at = leader_of(quarter(n - 1));
-        const struct range_descriptor *d =
-            range_descriptor(store_range_of(rig.stores[at], quarter(n - 1)));
-        snprintf(key, sizeof key, "piece%02u", n * PIECES / QUARTERS);
-        struct request request = {
-            .kind = REQUEST_SPLIT,
-            .span_epoch = d->epoch.span,
-            .split = {.key = slice_of(raw, range_user_key(0, slice_str(key), raw)),
-                      .conf_epoch = d->epoch.conf,
-                      .new_range_id = quarter(n),
-                      .child_count = d->replica_count},
-        };
-        for (uint32_t i = 0; i < d->replica_count; i++)
-            request.split.children[i] = (struct request_child){.store_id = d->replicas[i].store_id,
-                                                               .replica_id = 10 * quarter(n) + i};
-        must_do(quarter(n - 1), &request);
-    }
+    for (uint32_t n = 1; n < QUARTERS; n++)
+        cut_at(quarter(n - 1), n * PIECES / QUARTERS, quarter(n));
     for (uint32_t n = 0; n < QUARTERS; n++) {
         size_t to = (fed + 1 + n % 2) % 3;
         struct request move = {.kind = REQUEST_TRANSFER_LEADER,
@@ -721,6 +725,28 @@ static void test_four_snapshots_are_cut(void **state)
     rig_close(&rig);
 }
 
+/* While a new member is fed, its range is split, and the right half is there before all of the
+ * whole is: that state will never have room. The left half is sent instead, soon. */
+static void test_a_snapshot_of_before_a_split(void **state)
+{
+    (void)state;
+    size_t fed;
+    size_t leader = begin_to_feed(&fed);
+    for (int i = 0; i < 200 && rig.stores[fed]->snapshots_begun == 0; i++)
+        rig_run(&rig, 10 * RIG_MS);
+    uint64_t index = range_meta(store_range_of(rig.stores[leader], quarter(0)))->applied_index;
+    cut_at(quarter(0), PIECES - 4, quarter(1));
+    for (int i = 0; i < 100 && store_range_of(rig.stores[fed], quarter(1)) == NULL; i++)
+        rig_run(&rig, 50 * RIG_MS);
+    assert_non_null(store_range_of(rig.stores[fed], quarter(1)));
+    assert_true(taken_in(fed) == 0);
+    run_until_fed(fed, 20000);
+    assert_true(taken_in(fed) > index);
+    assert_int_equal(rig.stores[fed]->snapshots_held, 0);
+    store_check(rig.stores[fed]);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -737,6 +763,7 @@ int main(void)
         cmocka_unit_test(test_a_snapshot_is_given_up),
         cmocka_unit_test(test_a_receiver_that_lies),
         cmocka_unit_test(test_four_snapshots_are_cut),
+        cmocka_unit_test(test_a_snapshot_of_before_a_split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
