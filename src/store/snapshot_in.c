@@ -704,18 +704,24 @@ void snapshot_in_free_greeted(struct store *store)
     }
 }
 
+static void count_in(const struct replica *r, uint32_t *in, uint32_t *held)
+{
+    if (r->in == NULL)
+        return;
+    ASSERT(r->in->replica == r);
+    ASSERT(r->in->word == NULL || r->in->state == IN_COMPLETE);
+    *held += r->in->word != NULL;
+    *in += r->in->word == NULL;
+}
+
 void snapshot_in_check(const struct store *store)
 {
     uint32_t cursor = 0, in = 0, held = 0;
     const struct replica *r;
-    while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
-        if (r->in == NULL)
-            continue;
-        ASSERT(r->in->replica == r);
-        ASSERT(r->in->word == NULL || r->in->state == IN_COMPLETE);
-        held += r->in->word != NULL;
-        in += r->in->word == NULL;
-    }
+    while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
+        count_in(r, &in, &held);
+    LIST_FOREACH(it, &store->merged) /* what was dropped then may still be on its way */
+    count_in(list_entry(it, struct replica, absorbed.in_merged), &in, &held);
     ASSERT(in == store->snapshots_in);
     ASSERT(held == store->snapshots_held);
     ASSERT(held <= STORE_SNAPSHOTS_HELD_MAX);
