@@ -51,6 +51,23 @@ int buf_reserve(struct buf *buf, size_t len)
     return 0;
 }
 
+void buf_fit(struct buf *buf)
+{
+    if (buf->len == buf->cap)
+        return;
+    if (buf->len == 0) {
+        free(buf->data);
+        buf->data = NULL;
+        buf->cap = 0;
+        return;
+    }
+    uint8_t *data = realloc(buf->data, buf->len);
+    if (data == NULL)
+        return; /* it stands where it stood */
+    buf->data = data;
+    buf->cap = buf->len;
+}
+
 uint8_t *buf_extend(struct buf *buf, size_t len)
 {
     if (buf_reserve(buf, len) != 0)

@@ -29,6 +29,9 @@ void buf_fini(struct buf *buf);
 /* Forget content and failure, keep the memory. */
 void buf_clear(struct buf *buf);
 
+/* Give back the memory that nothing stands in: for what is kept. */
+void buf_fit(struct buf *buf);
+
 /* Room for `len` more bytes: 0, or ERR_NOMEM and `failed` set. */
 int buf_reserve(struct buf *buf, size_t len);
 

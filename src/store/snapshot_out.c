@@ -30,7 +30,7 @@
 enum {
     OUT_STUCK_US = 10 * 1000 * 1000,
     OUT_CUT_US = 10 * 1000 * 1000,
-    OUT_KEPT_MAX = 16, /* chunks of at most RANGE_CHUNK_MAX bytes: 4 MiB */
+    OUT_KEPT_MAX = 16, /* frames of chunks of at most RANGE_CHUNK_MAX bytes: 4 MiB */
     OUT_CUT_MAX = 4,
 };
 
@@ -339,6 +339,7 @@ static void framing_execute(struct env_work *work)
     size_t start = frame_begin(&made->frame);
     snapshot_chunk_encode(&made->frame, &chunk);
     frame_end(&made->frame, start, true);
+    buf_fit(&made->frame); /* to compress it took as much again */
 }
 
 static void framing_complete(struct env_work *work)

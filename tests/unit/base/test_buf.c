@@ -91,13 +91,33 @@ static void test_take(void **state)
     buf_fini(&buf); /* twice is fine */
 }
 
+static void test_fit(void **state)
+{
+    (void)state;
+    struct buf buf;
+    buf_init(&buf, 1 << 20);
+    buf_fit(&buf); /* nothing at all */
+    buf_append_str(&buf, "hold");
+    assert_int_equal(buf_reserve(&buf, 100000), 0);
+    buf_fit(&buf);
+    assert_int_equal(buf.cap, 4);
+    assert_memory_equal(buf.data, "hold", 4);
+    buf_append_str(&buf, "fast");
+    assert_memory_equal(buf.data, "holdfast", 8);
+    buf_clear(&buf);
+    buf_fit(&buf);
+    assert_int_equal(buf.cap, 0);
+    buf_append_str(&buf, "again");
+    assert_memory_equal(buf.data, "again", 5);
+    buf_fini(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append),
-        cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_printf_bound),
-        cmocka_unit_test(test_take),
+        cmocka_unit_test(test_append),       cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_printf_bound), cmocka_unit_test(test_take),
+        cmocka_unit_test(test_fit),
     };
     return cmocka_run_group_tests_name("buf", tests, NULL, NULL);
 }
