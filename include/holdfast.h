@@ -979,7 +979,8 @@ struct hf_op_stats {
     size_t size;          /* sizeof, set by the caller */
     uint64_t count;       /* that ended */
     uint64_t errors;      /* of them, not in HF_OK (HF_ERR_NOT_FOUND is one, too) */
-    uint64_t by_code[32]; /* at -code how many ended so; at 0 those in HF_OK */
+    uint64_t by_code[32]; /* at -code how many ended so; at 0 those in HF_OK, at 31 those in
+                             codes that this library does not know */
     uint64_t latency_us_min;
     uint64_t latency_us_mean;
     uint64_t latency_us_p50;

@@ -599,6 +599,9 @@ static bool mood_handles(struct fake_conn *c, const struct request *request, str
     case FAKE_FULL:
         to->status = ERR_NO_SPACE;
         break;
+    case FAKE_STRANGE:
+        to->status = -77;
+        break;
     default:
         to->status = ERR_UNAVAILABLE;
         break;

@@ -81,14 +81,15 @@ struct fake_cluster {
 /* What a store does with requests that read or change data. */
 enum fake_mood {
     FAKE_SERVE,
-    FAKE_SWALLOW,    /* reads and never answers; pings neither */
-    FAKE_RESET,      /* closes the connection, nothing done */
-    FAKE_DO_RESET,   /* does it, then closes the connection without an answer */
-    FAKE_BUSY,       /* pushes back with busy_ms */
-    FAKE_LATE,       /* does it and answers after busy_ms */
-    FAKE_UNDECIDED,  /* says so: undetermined, and does it not */
-    FAKE_FULL,       /* says that its disk is full */
-    FAKE_NO_MAJORITY /* says unavailable */
+    FAKE_SWALLOW,     /* reads and never answers; pings neither */
+    FAKE_RESET,       /* closes the connection, nothing done */
+    FAKE_DO_RESET,    /* does it, then closes the connection without an answer */
+    FAKE_BUSY,        /* pushes back with busy_ms */
+    FAKE_LATE,        /* does it and answers after busy_ms */
+    FAKE_UNDECIDED,   /* says so: undetermined, and does it not */
+    FAKE_FULL,        /* says that its disk is full */
+    FAKE_NO_MAJORITY, /* says unavailable */
+    FAKE_STRANGE      /* says what nobody here knows, as a newer store may */
 };
 
 struct fake_store {

@@ -41,7 +41,11 @@
 #include "holdfast.h"
 #pragma GCC visibility pop
 
-enum { OPENED_MAX = 1024, FIGURES_CODES = 32 };
+enum {
+    OPENED_MAX = 1024,
+    FIGURES_CODES = 32,
+    FIGURES_STRANGE = FIGURES_CODES - 1, /* … the last for all that are not known here */
+};
 
 /* Of one kind of calls: what became of them. About 35 KiB, and made for the first of them. */
 struct figures {

@@ -152,6 +152,22 @@ static void test_errors_that_are_ours(void **state)
     lib_stores_finish(&f);
 }
 
+/* A store that is newer may say what is not known here: it is counted, and passed on. */
+static void test_code_that_is_not_known(void **state)
+{
+    (void)state;
+    struct lib_stores f;
+    lib_stores_start(&f);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), HF_OK);
+    lib_stores_mood(&f, FAKE_STRANGE, 1);
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, NULL), -77);
+    struct hf_op_stats s = stats_of(f.client, HF_OP_PUT);
+    assert_int_equal(s.count, 2);
+    assert_int_equal(s.by_code[31], 1);
+    assert_string_equal(hf_code_name(-31), hf_code_name(-77));
+    lib_stores_finish(&f);
+}
+
 static void test_arguments(void **state)
 {
     (void)state;
@@ -176,8 +192,11 @@ static void test_arguments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_latencies), cmocka_unit_test(test_errors_that_are_ours),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_latencies),
+        cmocka_unit_test(test_errors_that_are_ours),
+        cmocka_unit_test(test_code_that_is_not_known),
         cmocka_unit_test(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
