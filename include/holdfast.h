@@ -612,8 +612,8 @@ int hf_scan_page_async(struct hf_client *client, const struct hf_span *span,
  * one that is split or merged meanwhile. Whatever becomes of ranges, no key is found older than
  * a read of it that began with the scan might find it. With a call that says HF_AT all ranges
  * are asked at that one number, which is good for a span within one of them, and
- * HF_ERR_VERSION_GONE where a merge brought keys since. One thread at a time. Frees with
- * hf_scan_free(), before the client is closed. */
+ * HF_ERR_VERSION_GONE where a merge brought keys since. HF_ERR_TOO_LARGE: a bound is longer than
+ * keys are. One thread at a time. Frees with hf_scan_free(), before the client is closed. */
 struct hf_scan;
 
 int hf_scan_new(struct hf_client *client, const struct hf_span *span, const struct hf_call *call,

@@ -58,6 +58,8 @@ struct scan_part scan_get_part(const struct hf_scan *scan, size_t skip, bool has
         part.place =
             skipped(slice_of_bytes(scan->span.reverse ? scan->span.end : scan->span.start), skip);
     }
+    if (scan->first.consistency == HF_AT)
+        return part; /* all is begun at that version, also by who does not know the cluster yet */
     if (has_left)
         part.version = scan->page->version;
     else if (scan->call.consistency == HF_AT)
@@ -136,7 +138,8 @@ static int cursor_of(const struct hf_scan *scan, struct buf *parts, uint8_t *pos
         slots_parts(scan->slots, &c, parts);
     } else {
         struct scan_part part = scan_get_part(scan, 0, false, position);
-        c.position = part.place;
+        if (scan_cursor_is_ahead(&c, part.place, c.is_reverse ? c.end : c.start))
+            c.position = part.place; /* else it did not begin */
         part.place = (struct slice){0};
         scan_part_append(parts, &part);
     }

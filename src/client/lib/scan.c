@@ -40,6 +40,8 @@ static int prefix_set(struct hf_scan *scan, struct hf_bytes prefix)
 static int span_set(struct hf_scan *scan, const struct hf_span *span)
 {
     scan->span = *span;
+    if (MAX(MAX(span->start.len, span->end.len), span->prefix.len) > KEY_WIRE_MAX)
+        return HF_ERR_TOO_LARGE;
     if (span->prefix.len > 0)
         return prefix_set(scan, span->prefix);
     int rv = scan_bound(&scan->start, &scan->span.start, span->start);

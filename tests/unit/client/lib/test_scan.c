@@ -261,6 +261,85 @@ static void test_cursor_of_a_named_version(void **state)
     lib_stores_finish(&f);
 }
 
+/* A client that has heard of no store yet says where its scan is to begin, too. */
+static void test_cursor_before_the_first_answer(void **state)
+{
+    (void)state;
+    struct lib_stores f;
+    struct hf_client *fresh;
+    struct hf_options options;
+    struct hf_bytes cursor;
+    struct hf_item item;
+    struct hf_call at;
+    struct hf_span span;
+    struct kept kept;
+    lib_stores_start_filled(&f);
+    hf_call_init(&at);
+    hf_span_init(&span);
+    struct hf_scan *scan = scan_ten(&f, NULL);
+    at.consistency = HF_AT;
+    at.at_version = hf_scan_version(scan);
+    hf_scan_free(scan);
+    hf_options_init(&options);
+    options.endpoints = f.endpoints;
+    assert_int_equal(hf_open(&options, &fresh), HF_OK);
+    assert_int_equal(hf_scan_new(fresh, &span, &at, &scan), HF_OK);
+    assert_int_equal(hf_scan_cursor(scan, &cursor), HF_OK);
+    keep(&kept, cursor);
+    hf_scan_free(scan);
+    scan = scan_from(fresh, &kept, &span);
+    for (int i = 0; i < 25; i++)
+        assert_int_equal(hf_scan_next(scan, &item), 1);
+    assert_true(hf_scan_version(scan) == at.at_version);
+    assert_int_equal(hf_scan_next(scan, &item), 0);
+    hf_scan_free(scan);
+    hf_close(fresh);
+    lib_stores_finish(&f);
+}
+
+/* Spans that no key can be in: the store says so, or hf_scan_new(); the cursor is one all the
+ * same. */
+static void test_cursor_of_odd_spans(void **state)
+{
+    (void)state;
+    static const char longest[4097];
+    struct lib_stores f;
+    struct hf_bytes cursor;
+    struct hf_span span, told;
+    struct hf_scan *scan;
+    struct kept kept;
+    uint32_t keyspace;
+    lib_stores_start_filled(&f);
+    for (int reverse = 0; reverse < 2; reverse++) {
+        hf_span_init(&span);
+        span.start = hf_str("k05");
+        span.end = hf_str("k01");
+        span.reverse = reverse;
+        assert_int_equal(hf_scan_new(f.client, &span, NULL, &scan), HF_OK);
+        assert_int_equal(hf_scan_cursor(scan, &cursor), HF_OK);
+        keep(&kept, cursor);
+        hf_scan_free(scan);
+        scan = scan_from(f.client, &kept, &span);
+        hf_scan_span(scan, &told, &keyspace);
+        assert_memory_equal(told.start.data, "k05", 3);
+        assert_memory_equal(told.end.data, "k01", 3);
+        hf_scan_free(scan);
+    }
+    struct hf_bytes *const bounds[] = {&span.start, &span.end, &span.prefix};
+    for (size_t i = 0; i < 3; i++) {
+        hf_span_init(&span);
+        *bounds[i] = hf_bytes(longest, 4096);
+        assert_int_equal(hf_scan_new(f.client, &span, NULL, &scan), HF_OK);
+        assert_int_equal(hf_scan_cursor(scan, &cursor), HF_OK);
+        keep(&kept, cursor);
+        hf_scan_free(scan);
+        hf_scan_free(scan_from(f.client, &kept, &span));
+        *bounds[i] = hf_bytes(longest, 4097);
+        assert_int_equal(hf_scan_new(f.client, &span, NULL, &scan), HF_ERR_TOO_LARGE);
+    }
+    lib_stores_finish(&f);
+}
+
 /* The options of the first call hold for all pages: an age does not stand in the way of the second
  * page, which is read at a version. */
 static void test_stale_scan_of_several_pages(void **state)
@@ -431,6 +510,8 @@ int main(void)
         cmocka_unit_test(test_span_of_a_cursor),
         cmocka_unit_test(test_cursor_of_a_version_that_is_gone),
         cmocka_unit_test(test_cursor_of_a_named_version),
+        cmocka_unit_test(test_cursor_before_the_first_answer),
+        cmocka_unit_test(test_cursor_of_odd_spans),
         cmocka_unit_test(test_stale_scan_of_several_pages),
         cmocka_unit_test(test_what_is_no_cursor),
         cmocka_unit_test(test_pages_go_on),
