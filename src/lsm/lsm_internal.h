@@ -236,6 +236,9 @@ bool lsm_values_pay(const struct lsm *lsm, uint64_t bytes);
 /* Bytes of input that one turn of background work takes. */
 uint64_t lsm_slice_bytes(const struct lsm *lsm);
 
+/* Large blocks that are kept for memtables to come: as many as one has. */
+size_t lsm_stock_max(const struct lsm *lsm);
+
 /* A view is stale: the set of memtables or the version has changed. */
 void lsm_view_drop(struct lsm *lsm);
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/pages.h"
 #include "lsm/lsm_internal.h"
 
 /* The files of the folder. */
@@ -201,7 +200,7 @@ static struct lsm *lsm_new(struct env *env, const char *dir, const struct lsm_op
     lsm_setup(lsm);
     lsm->cache = cache_new(lsm->options.cache_bytes);
     lsm->version = version_new();
-    lsm->stock = stock_new(lsm->options.memtable_bytes / PAGES_LARGE);
+    lsm->stock = stock_new(lsm_stock_max(lsm));
     if (lsm->stock != NULL)
         lsm->active = memtable_new(lsm->options.memtable_bytes, lsm->stock);
     lsm->gc = gc_table_new(no_spans, 0);

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "base/plant.h"
 #include "lsm/batch.h"
 #include "lsm/lsm_internal.h"
@@ -133,6 +134,7 @@ static void step_finish(struct lsm *lsm, struct step *step, int status)
         lsm->stats.value_write_bytes += step->has_build ? step->build.value_bytes_out : 0;
         if (step->has_build)
             lsm->stats.levels[0].write_bytes += step->build.bytes_out - step->build.value_bytes_out;
+        stock_limit(lsm->stock, lsm_stock_max(lsm));
         step_free(step, true);
         env_timer_start(&lsm->stock_timer, STOCK_IDLE_US);
         lsm_view_drop(lsm);
@@ -286,10 +288,16 @@ int step_freeze(struct lsm *lsm)
     return 0;
 }
 
+size_t lsm_stock_max(const struct lsm *lsm)
+{
+    return lsm->options.memtable_bytes / PAGES_LARGE;
+}
+
+/* Memory that a view holds on to beyond that goes back once it is let go. */
 static void on_stock_idle(struct env_timer *timer)
 {
     struct lsm *lsm = timer->data;
-    stock_trim(lsm->stock, 0);
+    stock_limit(lsm->stock, 0);
 }
 
 void step_init(struct lsm *lsm)

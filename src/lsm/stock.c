@@ -12,9 +12,9 @@ struct kept {
 };
 
 struct stock {
-    size_t max;
     atomic_uint refs;
     atomic_bool is_locked;
+    size_t max; /* this and what follows: under the lock */
     struct kept *first;
     size_t count;
 };
@@ -45,11 +45,11 @@ void stock_unref(struct stock *stock)
     ASSERT(before > 0);
     if (before > 1)
         return;
-    stock_trim(stock, 0);
+    stock_limit(stock, 0);
     free(stock);
 }
 
-/* One that is kept; NULL if there are no more than `least`. */
+/* One of those that are kept, beyond the first `least`; NULL: there is none. */
 static void *stock_pop(struct stock *stock, size_t least)
 {
     struct kept *block = NULL;
@@ -89,10 +89,13 @@ void stock_give(struct stock *stock, void *block)
         pages_free(block);
 }
 
-void stock_trim(struct stock *stock, size_t count)
+void stock_limit(struct stock *stock, size_t max)
 {
     void *block;
-    while ((block = stock_pop(stock, count)) != NULL)
+    spin_lock(&stock->is_locked);
+    stock->max = max;
+    spin_unlock(&stock->is_locked);
+    while ((block = stock_pop(stock, max)) != NULL)
         pages_free(block);
 }
 

@@ -27,8 +27,9 @@ void *stock_take(struct stock *stock);
 /* The other way. NULL is fine. */
 void stock_give(struct stock *stock, void *block);
 
-/* All but `count` of those that are kept go back to the system. */
-void stock_trim(struct stock *stock, size_t count);
+/* From now on it keeps at most `max`: what is beyond, or is given back later, goes to the system.
+ */
+void stock_limit(struct stock *stock, size_t max);
 
 /* Blocks that are kept. */
 size_t stock_count(struct stock *stock);

@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "base/pages.h"
-#include "lsm/memtable.h"
-#include "lsm/stock.h"
+#include "env/sim/sim.h"
+#include "lsm/lsm_internal.h"
 #include "support/check.h"
 
-/* What is given back is taken again, no more than so many are kept, and trimming lets go. */
+/* What is given back is taken again, no more than so many are kept, and a new limit lets go. */
 static void test_give_and_take(void **state)
 {
     (void)state;
@@ -28,9 +28,16 @@ static void test_give_and_take(void **state)
     void *again = stock_take(stock);
     assert_true(again == blocks[0] || again == blocks[1]);
     stock_give(stock, again);
-    stock_trim(stock, 1);
+    stock_limit(stock, 1);
     assert_int_equal(stock_count(stock), 1);
-    stock_trim(stock, 5);
+    stock_limit(stock, 5);
+    assert_int_equal(stock_count(stock), 1);
+    again = stock_take(stock);
+    stock_limit(stock, 0);
+    stock_give(stock, again);
+    assert_int_equal(stock_count(stock), 0);
+    stock_limit(stock, 1);
+    stock_give(stock, stock_take(stock));
     assert_int_equal(stock_count(stock), 1);
     stock_ref(stock);
     stock_unref(stock);
@@ -88,7 +95,7 @@ static void *take_and_give(void *data)
         b[PAGES_LARGE - 1] = 2;
         stock_give(stock, a);
         if (i % 7 == 0)
-            stock_trim(stock, 1);
+            stock_limit(stock, i % 2 == 0 ? 1 : 3);
         stock_give(stock, b);
     }
     stock_unref(stock);
@@ -109,12 +116,77 @@ static void test_threads(void **state)
     stock_unref(stock);
 }
 
+/* ---- in an engine -------------------------------------------------------------------------- */
+
+enum { LARGE = 1 << 20 };
+
+static void write_some(struct lsm *lsm, uint64_t version)
+{
+    static uint8_t value[LARGE];
+    for (uint8_t i = 0; i < 8; i++) {
+        struct lsm_batch batch;
+        lsm_batch_init(&batch);
+        lsm_batch_put(&batch, slice_of(&i, 1), version, slice_of(value, sizeof value), 0);
+        assert_int_equal(lsm_write(lsm, &batch), 0);
+        lsm_batch_fini(&batch);
+    }
+}
+
+static void flush_cb(struct lsm_flush_op *op, int status)
+{
+    assert_int_equal(status, 0);
+    *(bool *)op->data = true;
+}
+
+static bool is_busy(void *data)
+{
+    return !*(bool *)data;
+}
+
+static void flush(struct sim *sim, struct lsm *lsm)
+{
+    bool is_done = false;
+    struct lsm_flush_op op = {.data = &is_done};
+    assert_int_equal(lsm_flush(lsm, &op, flush_cb), 0);
+    sim_run_while(sim, is_busy, &is_done, sim_now_us(sim) + 60 * UINT64_C(1000000));
+    assert_true(is_done);
+}
+
+/* What a flush leaves is kept for a while, and never what a view lets go of after that. */
+static void test_idle_engine_keeps_none(void **state)
+{
+    (void)state;
+    struct sim *sim = sim_new(NULL, 1);
+    struct sim_node *node = sim_node_new(sim, "n1");
+    struct lsm_options options;
+    struct lsm *lsm;
+    lsm_options_init(&options);
+    options.memtable_bytes = 32 << 20;
+    options.no_auto_compaction = true;
+    assert_int_equal(lsm_open(&lsm, sim_node_env(node), "db", &options, NULL), 0);
+    for (uint64_t round = 1; round <= 4; round++) {
+        bool is_held = round % 2 == 0;
+        write_some(lsm, round);
+        struct lsm_view *view = is_held ? lsm_view_take(lsm) : NULL;
+        flush(sim, lsm);
+        assert_true(is_held || stock_count(lsm->stock) > 0);
+        sim_run_until(sim, sim_now_us(sim) + 11 * UINT64_C(1000000));
+        assert_int_equal(stock_count(lsm->stock), 0);
+        lsm_view_unref(view);
+        assert_int_equal(stock_count(lsm->stock), 0);
+    }
+    sim_node_crash(node, SIM_CRASH_KILL);
+    lsm_free(lsm);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_give_and_take),
         cmocka_unit_test(test_memtables_hand_on),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_idle_engine_keeps_none),
     };
     return cmocka_run_group_tests_name("stock", tests, NULL, NULL);
 }
