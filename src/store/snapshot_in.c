@@ -520,6 +520,8 @@ void snapshot_in_hold(struct replica *r, uint64_t from_store, const struct cons_
     ASSERT(msg->type == CONS_MSG_SNAPSHOT);
     if (!has_all(r, msg->snapshot.index, msg->snapshot.term))
         return;
+    if (in->word != NULL && msg->term < in->word->term)
+        return; /* late: a newer leader has spoken */
     if (in->word == NULL) {
         struct cons_msg *word = malloc(sizeof *word);
         if (word == NULL)
