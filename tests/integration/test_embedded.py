@@ -68,9 +68,11 @@ def test_kill():
     rng = random.Random(seed)
     with scratch() as folder:
         endpoints = embedded(f"{folder}/store")
+        counts = [1, 20, 400, 1500]
+        rng.shuffle(counts)
         acked = {}
-        for _ in range(ROUNDS):
-            acked.update(write_and_kill(endpoints, rng.choice((1, 20, 400, 1500))))
+        for i in range(ROUNDS):
+            acked.update(write_and_kill(endpoints, counts[i % len(counts)]))
             there = read_all(endpoints)
             for key, number in acked.items():
                 check(there[key] in (number, number + 1), key, "acknowledged", number, "there",

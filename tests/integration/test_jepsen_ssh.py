@@ -98,7 +98,8 @@ def test_over_ssh():
         with open(f"{folder}/bin/ssh", "w", encoding="utf-8") as f:
             f.write(SSH.format(prefix=PREFIX))
         os.chmod(f"{folder}/bin/ssh", 0o755)
-        done = run_over_ssh(folder, "--nemesis", NEMESES, "--time", "40", "--out", f"{folder}/out")
+        done = run_over_ssh(folder, "--nemesis", NEMESES, "--time", "40", "--pace", "1", "--out",
+                            f"{folder}/out")
         check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
         kinds = {fault["kind"] for fault in ends_of(f"{folder}/out")["timeline"]}
         check(len(kinds) >= 5, "only these faults came:", kinds)
