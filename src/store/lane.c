@@ -97,8 +97,6 @@ int lane_wait(struct read_op *op)
     if (rv != 0)
         return rv;
     list_push_back(&r->cold, &op->in_reads);
-    if (r->nap.is_asleep) /* who sleeps looks neither at deadlines nor at choked clients */
-        replica_wake(r);
     env_task_post(r->store->env, &r->store->lane.task);
     return 0;
 }

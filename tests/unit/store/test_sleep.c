@@ -809,56 +809,6 @@ static void test_expired_asleep(void **state)
     rig_close(&rig);
 }
 
-/* A read of the past wakes nobody as long as it does not wait. This one has to, for what it wants
- * turned out to be much when it was read: its time is watched then. */
-static void test_read_that_waits(void **state)
-{
-    enum { VALUES = 10, VALUE = 8 << 10, DEADLINE_MS = 500 };
-    static char value[VALUE + 1];
-    (void)state;
-    struct rig rig;
-    rig_open(&rig, 3);
-    rig.options.hibernate_after_ms = AFTER_MS;
-    rig.options.hibernate_check_ms = 300000;
-    rig.options.lsm.cache_bytes = 64 << 10;
-    size_t leader = rig_start_cluster(&rig), other = (leader + 1) % 3;
-    memset(value, 'v', VALUE);
-    struct buf keys;
-    buf_init(&keys, 1000);
-    for (int i = 0; i < VALUES; i++) {
-        char name[] = {"key0"};
-        name[3] = (char)('0' + i);
-        assert_put(&rig, leader, name, value);
-        request_key_append(&keys, slice_str(name));
-    }
-    struct rig_answer *last = rig_get(&rig, leader, "key0", 5000);
-    rig_run(&rig, 500 * RIG_MS);
-    struct rig_answer *flushed = rig_simple(&rig, other, REQUEST_FLUSH);
-    rig_run(&rig, 1000 * RIG_MS);
-    assert_true(last->version > 0 && flushed->count == 1 && flushed->status == 0);
-    run_until_asleep(&rig, 3);
-
-    struct lane_line *line = &rig.stores[other]->lane.lines[LANE_LARGE];
-    line->under_way = line->most; /* as if others read there */
-    struct request request = {.kind = REQUEST_MULTI_GET, .timeout_ms = DEADLINE_MS};
-    request.multi_get.read = (struct request_read){
-        .consistency = READ_AT, .at_version = last->version, .any_replica = true};
-    request.multi_get.keys = (struct pack_list){.count = VALUES, .raw = buf_slice(&keys)};
-    struct rig_answer *read = rig_ask(&rig, other, &request);
-    rig_run(&rig, DEADLINE_MS / 2 * RIG_MS);
-    assert_int_equal(read->count, 0);
-    assert_int_equal(line->waiting.count, 1);
-    rig_run(&rig, (DEADLINE_MS / 2 + 300) * RIG_MS);
-    assert_int_equal(read->count, 1);
-    assert_int_equal(read->status, ERR_TIMEOUT);
-    assert_int_equal(line->waiting.count, 0);
-    line->under_way = 0;
-    run_until_asleep(&rig, 3); /* again */
-    store_check(rig.stores[other]);
-    buf_fini(&keys);
-    rig_close(&rig);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -871,7 +821,6 @@ int main(void)
         cmocka_unit_test(test_stays_awake),
         cmocka_unit_test(test_looked_at),
         cmocka_unit_test(test_drained),
-        cmocka_unit_test(test_read_that_waits),
         cmocka_unit_test(test_older_store),
         cmocka_unit_test(test_start_with_older_store),
         cmocka_unit_test(test_looked_for),
