@@ -258,13 +258,6 @@ static bool may_go(const struct range_read *read)
     return !read->is_lane_shut && !is_too_long;
 }
 
-/* It may wait long, among many, and then begins anew: it keeps nothing of what it has read. */
-static void note_cold(struct range_read *read)
-{
-    read->is_cold = true;
-    buf_fini(&read->rows);
-}
-
 int range_read_start(struct range *range, struct range_read *read)
 {
     ASSERT(read->state == RANGE_READ_IDLE);
@@ -278,10 +271,9 @@ int range_read_start(struct range *range, struct range_read *read)
         rv = check_keys(range, read);
     if (rv == 0)
         rv = read_go(read, LSM_READ_NO_IO);
-    if (rv == ERR_WOULD_BLOCK && !may_go(read)) {
-        note_cold(read);
+    read->is_cold = rv == ERR_WOULD_BLOCK && !may_go(read);
+    if (read->is_cold)
         rv = ERR_BUSY;
-    }
     if (rv != ERR_WOULD_BLOCK) {
         lsm_view_unref(read->view);
         read->view = NULL;
@@ -306,8 +298,7 @@ static void read_execute(struct env_work *work)
     }
     read->value_bytes = 0;
     read->status = read_go(read, 0);
-    if (read->status == ERR_BUSY)
-        note_cold(read);
+    read->is_cold = read->status == ERR_BUSY;
     ASSERT(read->status != ERR_WOULD_BLOCK);
 }
 

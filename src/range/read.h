@@ -28,7 +28,6 @@
  *            more than loop_bytes, and was not copied. Start it again without.
  *            ERR_BUSY with is_cold, from the start or to `cb`: is_lane_shut, or its values have
  *            more than lane_bytes, so it was not read; value_bytes if that is known, else 0.
- *            What it has read by then is given back.
  * Invariants (V1) all rows are of one version: that in `version`.
  *            (V2) an expired record is never returned; expiry is judged by range
  *            time when the read started, for an older version by the time of that
