@@ -237,7 +237,6 @@ enum lsm_read_flags {
     LSM_READ_NO_IO = 1 << 0,        /* ERR_WOULD_BLOCK instead of touching a file */
     LSM_READ_NO_FILL = 1 << 1,      /* a long scan: do not fill the block cache */
     LSM_READ_ALL_VERSIONS = 1 << 2, /* iterators: every version and delete <= version_max */
-    LSM_READ_NO_VALUES = 1 << 3,    /* gets: ERR_WOULD_BLOCK instead of touching a value file */
 };
 
 /* A view: exactly the records that were written when it was taken, for as long as
@@ -255,12 +254,11 @@ struct lsm_value {
     uint64_t version;
     uint64_t expiry_ms; /* 0: none. Expired or not is for the caller to judge */
     void *pin;          /* private */
-    size_t blocked_len; /* with ERR_WOULD_BLOCK alone: of the value, 0: not known yet */
 };
 
 /* The newest record of `key` with version <= version_max. 0; ERR_NOT_FOUND (also
- * when it is a delete; no message); ERR_WOULD_BLOCK (NO_IO, NO_VALUES only; no
- * message); ERR_CORRUPT, ERR_IO naming file and offset; ERR_NOMEM. Any thread. */
+ * when it is a delete; no message); ERR_WOULD_BLOCK (NO_IO only; no message);
+ * ERR_CORRUPT, ERR_IO naming file and offset; ERR_NOMEM. Any thread. */
 int lsm_get(const struct lsm_view *view, struct slice key, uint64_t version_max, unsigned flags,
             struct lsm_value *ret_value, struct err *err);
 

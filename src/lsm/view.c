@@ -94,7 +94,6 @@ struct get {
     uint64_t hash;
     struct entry found;
     struct block *pin;
-    size_t ref_len; /* of the value that it refers to; 0: it does not */
     struct err *err;
 };
 
@@ -152,9 +151,7 @@ static int get_files(struct get *g, const struct version *v)
 static int get_value(struct get *g, const struct version *v)
 {
     struct block *value = NULL;
-    unsigned flags = (g->flags & LSM_READ_NO_VALUES) != 0 ? g->flags | LSM_READ_NO_IO : g->flags;
-    g->ref_len = value_ref_decode(g->found.value).size;
-    int rv = values_get(v, g->found.value, flags, &value, g->err);
+    int rv = values_get(v, g->found.value, g->flags, &value, g->err);
     block_unref(g->pin); /* the reference stood in it */
     g->pin = value;
     if (rv == 0)
@@ -182,8 +179,6 @@ int lsm_get(const struct lsm_view *view, struct slice key, uint64_t version_max,
     }
     if (rv == 0 && g.found.is_ref)
         rv = get_value(&g, view->version);
-    if (rv == ERR_WOULD_BLOCK)
-        ret_value->blocked_len = g.ref_len;
     if (rv == 0) {
         ASSERT(g.found.version <= version_max);
         *ret_value = (struct lsm_value){

@@ -86,30 +86,6 @@ bool read_is_too_long(const struct range_read *read, size_t more, unsigned flags
            more > read->loop_bytes - MIN(read->bytes, read->loop_bytes);
 }
 
-/* Off the loop: may so many bytes more be read? */
-static bool lane_has_room(const struct range_read *read, size_t more, unsigned flags)
-{
-    return (flags & LSM_READ_NO_IO) != 0 || read->lane_bytes == 0 ||
-           more <= read->lane_bytes - MIN(read->bytes, read->lane_bytes);
-}
-
-/* A large value is read after it is known that it may be. */
-static int look_up(struct range_read *read, struct slice on_disk, unsigned flags,
-                   struct lsm_value *ret_value)
-{
-    uint64_t version = read->version;
-    unsigned careful = read->lane_bytes == 0 ? flags : flags | LSM_READ_NO_VALUES;
-    int rv = lsm_get(read->view, on_disk, version, careful, ret_value, &read->err);
-    if (rv != ERR_WOULD_BLOCK)
-        return rv;
-    size_t more = ret_value->blocked_len;
-    bool is_on_loop = (flags & LSM_READ_NO_IO) != 0;
-    if (!is_on_loop && lane_has_room(read, more, flags))
-        return lsm_get(read->view, on_disk, version, flags, ret_value, &read->err);
-    read->value_bytes = more == 0 ? 0 : read->bytes + more;
-    return is_on_loop ? ERR_WOULD_BLOCK : ERR_BUSY;
-}
-
 /* What becomes of a value that is there. */
 static int add_value(struct range_read *read, const struct lsm_value *value, unsigned flags)
 {
@@ -118,12 +94,14 @@ static int add_value(struct range_read *read, const struct lsm_value *value, uns
         return 0;
     }
     bool is_too_long = read_is_too_long(read, value->data.len, flags);
-    if (!is_too_long && lane_has_room(read, value->data.len, flags)) {
-        read_add_row(read, slice_of(NULL, 0), value->data, value->version, value->expiry_ms);
-        return 0;
+    if (is_too_long && read->kind == RANGE_READ_MULTI_GET)
+        return ERR_WOULD_BLOCK;
+    if (is_too_long) {
+        read->value_bytes = value->data.len;
+        return ERR_BUSY;
     }
-    read->value_bytes = read->bytes + value->data.len;
-    return is_too_long && read->kind == RANGE_READ_MULTI_GET ? ERR_WOULD_BLOCK : ERR_BUSY;
+    read_add_row(read, slice_of(NULL, 0), value->data, value->version, value->expiry_ms);
+    return 0;
 }
 
 static int get_key(struct range_read *read, struct slice key, unsigned flags)
@@ -135,7 +113,7 @@ static int get_key(struct range_read *read, struct slice key, unsigned flags)
     range_key_prefix(read->keyspace, raw);
     memcpy(raw + RANGE_USER_KEY_PREFIX, key.data, key.len);
     struct slice on_disk = slice_of(raw, RANGE_USER_KEY_PREFIX + key.len);
-    int rv = look_up(read, on_disk, flags, &value);
+    int rv = lsm_get(read->view, on_disk, read->version, flags, &value, &read->err);
     if (rv == 0)
         rv = read_judge(read, value.expiry_ms, &is_visible);
     else if (rv == ERR_NOT_FOUND)
@@ -243,19 +221,11 @@ static void read_reset(struct range_read *read)
     read->is_cut = false;
     read->needs_stamp = false;
     read->value_bytes = 0;
-    read->is_cold = false;
     read->err.code = 0;
     read->err.msg[0] = 0;
     read->steps = 0;
     read->bytes = 0;
     read->status = 0;
-}
-
-/* What would block goes to the lane, if it may. */
-static bool may_go(const struct range_read *read)
-{
-    bool is_too_long = read->lane_bytes != 0 && read->value_bytes > read->lane_bytes;
-    return !read->is_lane_shut && !is_too_long;
 }
 
 int range_read_start(struct range *range, struct range_read *read)
@@ -271,9 +241,6 @@ int range_read_start(struct range *range, struct range_read *read)
         rv = check_keys(range, read);
     if (rv == 0)
         rv = read_go(read, LSM_READ_NO_IO);
-    read->is_cold = rv == ERR_WOULD_BLOCK && !may_go(read);
-    if (read->is_cold)
-        rv = ERR_BUSY;
     if (rv != ERR_WOULD_BLOCK) {
         lsm_view_unref(read->view);
         read->view = NULL;
@@ -296,9 +263,7 @@ static void read_execute(struct env_work *work)
         read->view = lsm_view_take(read->range->lsm);
         read->version = UINT64_MAX;
     }
-    read->value_bytes = 0;
     read->status = read_go(read, 0);
-    read->is_cold = read->status == ERR_BUSY;
     ASSERT(read->status != ERR_WOULD_BLOCK);
 }
 

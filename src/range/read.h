@@ -26,8 +26,6 @@
  *            now_ms.
  *            ERR_BUSY with value_bytes, from the start of a GET alone: its value has so many,
  *            more than loop_bytes, and was not copied. Start it again without.
- *            ERR_BUSY with is_cold, from the start or to `cb`: is_lane_shut, or its values have
- *            more than lane_bytes, so it was not read; value_bytes if that is known, else 0.
  * Invariants (V1) all rows are of one version: that in `version`.
  *            (V2) an expired record is never returned; expiry is judged by range
  *            time when the read started, for an older version by the time of that
@@ -78,8 +76,6 @@ struct range_read {
     uint32_t limit_keys;  /* 0: RANGE_SCAN_KEYS_MAX */
     uint32_t limit_bytes; /* 0: RANGE_PAGE_MAX */
     size_t loop_bytes;    /* of keys and values copied on the loop, at most; 0: any */
-    size_t lane_bytes;    /* of values of gets read in the lane, at most; 0: any */
-    bool is_lane_shut;    /* nothing goes there */
     range_read_cb cb;
 
     /* out, once it is over with status 0 */
@@ -90,8 +86,7 @@ struct range_read {
     bool is_range_end;  /* … unless this: what follows is another range's, or was at `version` */
     struct buf cursor;  /* the next page's start, or its end if reverse */
     bool needs_stamp;   /* with ERR_STATE */
-    size_t value_bytes; /* with ERR_BUSY … */
-    bool is_cold;       /* … of what is read in the lane */
+    size_t value_bytes; /* with ERR_BUSY */
     struct err err;     /* what failed */
 
     /* private */

@@ -93,7 +93,7 @@ static const struct key_row rows[] = {
      "that work at one compaction side by side"},
     {"scrub_bytes_per_s", KEY_SIZE, AT(scrub_bytes_per_s), 0, GIB, 4 * MIB,
      "of table files that are checked for damage in the background; 0: none"},
-    {"read_threads", KEY_NUMBER, AT(read_threads), 1, 64, 3, "threads for reads from disk"},
+    {"read_threads", KEY_NUMBER, AT(read_threads), 1, 64, 2, "threads for reads from disk"},
 
     {"election_timeout", KEY_DURATION, AT(election_timeout_us), 50 * MS, 600 * SEC, 600 * MS,
      "silence of a leader after which others stand for election"},

@@ -43,7 +43,6 @@ static void set_limits(const struct config *config, struct store_options *option
     options->scan_bytes_max = (uint32_t)config->scan_page_bytes;
     options->connections_max = (uint32_t)config->connections_max;
     options->requests_max = (uint32_t)config->client_requests_max;
-    options->lane_large_max = (uint32_t)MAX(config->read_threads, UINT64_C(2)) - 1;
     options->reply_bytes_max = config->client_queue_bytes;
     options->reply_bytes_hard = config->client_queue_bytes * 8;
     options->slow_request_ms = (uint32_t)(config->slow_request_us / 1000);

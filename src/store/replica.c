@@ -105,7 +105,6 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->stamp_reads);
     list_init(&r->batches);
     list_init(&r->reading);
-    list_init(&r->cold);
     list_init(&r->ready_reads);
     fair_init(&r->backlog, UINT32_MAX, SIZE_MAX); /* both bounded by read_count */
     fair_init(&r->choked, UINT32_MAX, SIZE_MAX);

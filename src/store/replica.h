@@ -42,7 +42,6 @@
 #include "store/hot.h"
 #include "store/identity.h"
 #include "store/inner.h"
-#include "store/lane.h"
 #include "store/rate.h"
 #include "store/sleep.h"
 #include "store/watermark.h"
@@ -106,14 +105,13 @@ struct proposal {
 /* A read between its arrival and its answer. One allocation with its bytes. */
 struct read_op {
     struct list in_reads;
-    struct fair_item in_backlog; /* or there, among the choked, or in a line of the lane */
+    struct fair_item in_backlog; /* or there, or among the choked */
     struct replica *replica;
     struct answer_to to;
     struct request request; /* borrows from body */
     struct range_read read;
-    enum lane_line_kind line; /* that it waits in, or went from */
-    bool is_turn;             /* it is taken from there just now */
-    uint64_t until_us;        /* it waits no longer: the deadline, or sooner */
+    bool is_reading;   /* range_read is in flight */
+    uint64_t until_us; /* it waits no longer: the deadline, or sooner */
     uint8_t body[];
 };
 
@@ -273,7 +271,6 @@ struct replica {
     struct read_batch *open_batches[2]; /* [1]: a lease will do for them */
     uint64_t fresh_us;                  /* all that was acknowledged before is applied */
     struct list reading;                /* read_ops in range_read, off the loop */
-    struct list cold;                   /* … and those that wait for that (lane.h) */
     struct list ready_reads;            /* confirmed, of this turn … */
     struct fair backlog;                /* … for which it had no time, shared out … */
     struct fair choked;                 /* … or their client does not read */
@@ -321,8 +318,7 @@ static inline bool replica_is_up(const struct replica *r)
 static inline bool replica_has_open_reads(const struct replica *r)
 {
     return r->open_batches[0] != NULL || r->open_batches[1] != NULL ||
-           !list_is_empty(&r->ready_reads) || !list_is_empty(&r->cold) || r->backlog.count > 0 ||
-           r->choked.count > 0;
+           !list_is_empty(&r->ready_reads) || r->backlog.count > 0 || r->choked.count > 0;
 }
 
 /* It will have nothing to do for long: give back what memory that takes. */
@@ -525,19 +521,10 @@ int replica_apply_admin(struct replica *r, uint64_t index, uint64_t term, struct
 /* Of the store: before any of its replicas. */
 void replica_reads_init(struct store *store);
 
-enum { READ_EXPIRE_US = 100 * 1000 }; /* between two looks through all that wait for their turn */
-
 /* Take a read. Takes over `op` and answers it in time. */
 void replica_read(struct replica *r, struct read_op *op);
 void replica_read_flush(struct replica *r);
 void replica_read_tick(struct replica *r, uint64_t now_us);
-
-/* One that was confirmed begins, unless nobody hears its answer. */
-void replica_read_go_on(struct read_op *op);
-
-/* End those of a queue whose time is over, and hurry those whose time runs out. False: there are
- * more of the former, for another look soon. */
-bool replica_reads_expire(struct fair *q, uint64_t now_us, const char *text);
 
 /* Range time has moved: start these again, or fail them. */
 void replica_read_stamped(struct replica *r, struct list *reads, int status);

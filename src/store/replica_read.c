@@ -33,7 +33,8 @@ enum {
     READ_CHOKED_BYTES = 1 << 20,     /* that wait for a client, and its reads wait too … */
     READ_CHOKED_US = 20 * 1000,      /* … for so long, before it is looked at again */
     READ_CHOKED_LOOK = 64,           /* clients that are let go on at a time */
-    READ_EXPIRE_MAX = 256,           /* ended in one look at those that wait for their turn */
+    READ_EXPIRE_US = 100 * 1000, /* between two looks through all that wait for their turn … */
+    READ_EXPIRE_MAX = 256,       /* … which end so many of them, or there is another one soon */
     READ_NEXT_TURN_US = 1000,
     READ_TEXT_MAX = 96,
 };
@@ -153,22 +154,11 @@ static void read_ended(struct read_op *op, int status)
     read_finish(op, status, text);
 }
 
-/* It is read from files when it is its turn. */
-static void await_lane(struct read_op *op)
-{
-    if (lane_wait(op) != 0)
-        read_finish(op, ERR_BUSY, "memory is short");
-}
-
 static void on_range_read(struct range_read *read, int status)
 {
     struct read_op *op = read->data;
     list_remove(&op->in_reads);
-    lane_ended(op);
-    if (status == ERR_BUSY && read->is_cold)
-        await_lane(op);
-    else
-        read_ended(op, status);
+    read_ended(op, status);
 }
 
 static void push_to(struct fair *q, struct read_op *op);
@@ -248,8 +238,8 @@ static void bound_read(struct read_op *op)
     const struct replica *r = op->replica;
     bool others_wait = r->backlog.count > 0 || !list_is_empty(&r->ready_reads);
     bool is_priced = op->in_backlog.cost > 0;
-    bool is_bounded = !is_priced && (others_wait || large_is_used_up(r->store));
-    op->read.loop_bytes = is_bounded || op->is_turn ? READ_FIRST_BYTES : 0;
+    bool is_bounded = others_wait || large_is_used_up(r->store);
+    op->read.loop_bytes = is_bounded && !is_priced ? READ_FIRST_BYTES : 0;
 }
 
 /* Leadership is confirmed and apply has caught up: read the engine. */
@@ -281,18 +271,13 @@ static void read_begin(struct read_op *op)
         return;
     }
     bound_read(op);
-    lane_bound(op);
     int rv = range_read_start(r->range, &op->read);
-    if (rv == ERR_WOULD_BLOCK) {
-        lane_began(op);
+    if (rv == ERR_WOULD_BLOCK)
         list_push_back(&r->reading, &op->in_reads);
-    } else if (rv == ERR_BUSY && op->read.is_cold) {
-        await_lane(op);
-    } else if (rv == ERR_BUSY) {
+    else if (rv == ERR_BUSY)
         put_back(op);
-    } else {
+    else
         read_ended(op, rv);
-    }
 }
 
 static void batch_free(struct read_batch *batch)
@@ -362,18 +347,6 @@ static struct read_op *take_ready(struct replica *r)
     return link == NULL ? NULL : list_entry(link, struct read_op, in_reads);
 }
 
-void replica_read_go_on(struct read_op *op)
-{
-    struct replica *r = op->replica;
-    enum hearer hearer = op->to.inner != NULL ? HEARER_READS : hearer_of(r, op->to.client);
-    if (hearer == HEARER_CHOKED)
-        push_to(&r->choked, op);
-    else if (hearer == HEARER_GONE)
-        drop(op);
-    else
-        read_begin(op);
-}
-
 /* Read what is confirmed, as much of it as a round of the turn has time for: who asks for much
  * does not keep the loop from all others. Later is as good: what was confirmed stays true. */
 static void serve_ready(struct replica *r)
@@ -383,8 +356,15 @@ static void serve_ready(struct replica *r)
     struct read_op *op;
     if (r->backlog.count > 0)
         put_off(r);
-    while (store->answered_bytes < until && (op = take_ready(r)) != NULL)
-        replica_read_go_on(op);
+    while (store->answered_bytes < until && (op = take_ready(r)) != NULL) {
+        enum hearer hearer = op->to.inner != NULL ? HEARER_READS : hearer_of(r, op->to.client);
+        if (hearer == HEARER_CHOKED)
+            push_to(&r->choked, op);
+        else if (hearer == HEARER_GONE)
+            drop(op);
+        else
+            read_begin(op);
+    }
     put_off(r);
     go_on_later(r);
 }
@@ -530,8 +510,6 @@ static void await_confirmation(struct replica *r, struct read_op *op)
 void replica_read(struct replica *r, struct read_op *op)
 {
     op->replica = r;
-    op->line = LANE_SMALL;
-    op->is_turn = false;
     list_init(&op->in_reads);
     fair_item_init(&op->in_backlog);
     r->read_count++;
@@ -630,8 +608,8 @@ static bool is_in_a_hurry(const struct read_op *op, uint64_t now_us)
     return now_us - op->to.began_us >= (op->until_us - op->to.began_us) / 2;
 }
 
-/* Thousands may have come together, and end together. */
-bool replica_reads_expire(struct fair *q, uint64_t now_us, const char *text)
+/* False: there are more of them. Thousands may have come together, and end together. */
+static bool expire_queue(struct fair *q, uint64_t now_us, const char *text)
 {
     uint32_t count = 0;
     LIST_FOREACH(it, &q->all)
@@ -644,7 +622,6 @@ bool replica_reads_expire(struct fair *q, uint64_t now_us, const char *text)
         if (count++ == READ_EXPIRE_MAX)
             return false;
         fair_remove(q, &op->in_backlog);
-        list_remove(&op->in_reads); /* of those that wait for the lane */
         finish_late(op, text);
     }
     return true;
@@ -684,12 +661,9 @@ void replica_read_tick(struct replica *r, uint64_t now_us)
     LIST_FOREACH(p, &r->proposals)
     expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us, unconfirmed);
     expire(&r->stamp_reads, now_us, unconfirmed);
-    lane_tick(r->store, now_us);
     if (now_us >= r->expired_us + READ_EXPIRE_US) {
-        bool is_all =
-            replica_reads_expire(&r->backlog, now_us, "too much was to be read before it");
-        is_all &=
-            replica_reads_expire(&r->choked, now_us, "its client does not read what it was told");
+        bool is_all = expire_queue(&r->backlog, now_us, "too much was to be read before it");
+        is_all &= expire_queue(&r->choked, now_us, "its client does not read what it was told");
         r->expired_us = is_all ? now_us : now_us - READ_EXPIRE_US;
     }
     if (r->choked.count == 0 || now_us < r->choked_us + READ_CHOKED_US)
@@ -732,11 +706,6 @@ void replica_read_free(struct replica *r)
     }
     free_queue(&r->backlog);
     free_queue(&r->choked);
-    while (!list_is_empty(&r->cold)) {
-        struct read_op *op = list_first(&r->cold, struct read_op, in_reads);
-        lane_leave(op);
-        read_op_free(op);
-    }
     free_all(&r->reading);
     free_all(&r->stamp_reads);
     free_all(&r->ready_reads);
@@ -757,11 +726,6 @@ void replica_read_fail_all(struct replica *r, int status)
     put_off(r);
     fail_queue(&r->backlog, status);
     fail_queue(&r->choked, status);
-    while (!list_is_empty(&r->cold)) {
-        struct read_op *op = list_first(&r->cold, struct read_op, in_reads);
-        lane_leave(op);
-        read_finish(op, status, NULL);
-    }
     replica_read_flush(r);
     while (!list_is_empty(&r->batches)) {
         struct read_batch *batch = list_first(&r->batches, struct read_batch, in_batches);

@@ -376,7 +376,6 @@ void store_options_init(struct store_options *options)
         .queue_writes_max = 16384,
         .queue_bytes_max = (size_t)64 << 20,
         .queue_reads_max = 16384,
-        .lane_large_max = 2,
         .log_kept_bytes = (uint64_t)64 << 20,
         .retention_ms = RANGE_RETENTION_MS_DEFAULT,
         .sessions_bytes_max = (uint64_t)256 << 20,
@@ -499,7 +498,6 @@ static void init_parts(struct store *store)
     list_init(&store->sleepers.asleep);
     admit_init(store);
     replica_reads_init(store);
-    lane_init(store);
     pulse_init(store);
     rouse_init(store);
     list_init(&store->greeted);
@@ -585,7 +583,6 @@ void store_free(struct store *store)
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL)
         replica_free(r);
     absorb_free(store);
-    lane_free(store);
     merge_free_letters(store);
     replicas_fini(&store->replicas);
     cons_budget_fini(&store->inflight);
@@ -754,7 +751,6 @@ void store_check(const struct store *store)
         net_check(store->net);
     book_check(&store->book);
     admit_check(store);
-    lane_check(store);
     replicas_check(&store->replicas);
     rouse_check(store);
     snapshot_in_check(store);

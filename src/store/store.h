@@ -105,7 +105,6 @@ struct store_options {
     uint32_t queue_writes_max;     /* writes waiting to be proposed: 16,384 */
     size_t queue_bytes_max;        /* of them: 64 MiB */
     uint32_t queue_reads_max;      /* reads waiting: 16,384 */
-    uint32_t lane_large_max;       /* large reads from files at a time, at least one (lane.h): 2 */
     uint64_t log_kept_bytes;       /* of log below the flushed index, for members that lag;
                                       those behind it get a snapshot: 64 MiB */
     uint64_t retention_ms;         /* how long old versions can be read; of a range that is made

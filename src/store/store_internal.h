@@ -200,9 +200,8 @@ struct store {
     struct list transfers;         /* admin: hand-overs that clients wait for */
     struct watches watches;
     struct admit admit;
-    uint64_t answered_bytes;  /* of all answers to clients */
-    struct large_reads large; /* replica_read.c */
-    struct lane lane;
+    uint64_t answered_bytes;    /* of all answers to clients */
+    struct large_reads large;   /* replica_read.c */
     struct list flushes;        /* admin: flushes that clients wait for */
     uint64_t snapshots_begun;   /* that were taken in; ever */
     uint64_t snapshots_resumed; /* … after a cut */

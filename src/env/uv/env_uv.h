@@ -45,7 +45,7 @@ typedef void (*env_uv_fatal_cb)(void *data, const char *message);
 typedef bool (*env_uv_fault_cb)(void *data, const char *site);
 
 struct env_uv_options {
-    unsigned read_threads;    /* of ENV_LANE_READ; 0: 3 */
+    unsigned read_threads;    /* of ENV_LANE_READ; 0: 2 */
     unsigned compact_threads; /* of ENV_LANE_COMPACT; 0: 1 */
     env_uv_fatal_cb on_fatal; /* NULL: one line to standard error */
     env_uv_fault_cb on_fault; /* NULL: no faults */

@@ -108,7 +108,7 @@ void real_lanes_init(struct real_world *world, unsigned read_threads, unsigned c
         lane->threads_max = 1;
     }
     world->lanes[ENV_LANE_READ].threads_max =
-        MIN(read_threads == 0 ? 3 : read_threads, ENV_UV_LANE_THREADS_MAX);
+        MIN(read_threads == 0 ? 2 : read_threads, ENV_UV_LANE_THREADS_MAX);
     world->lanes[ENV_LANE_COMPACT].threads_max =
         MIN(compact_threads == 0 ? 1 : compact_threads, ENV_UV_LANE_THREADS_MAX);
 }

@@ -128,69 +128,6 @@ static void test_bound_of_the_loop(void **state)
     world_close(&w);
 }
 
-static void expect_cold(struct world *w, struct range_read *read, size_t bytes, uint32_t in_lane)
-{
-    w->slow_reads = 0;
-    assert_int_equal(world_read(w, read), ERR_BUSY);
-    assert_true(read->is_cold);
-    assert_int_equal(read->value_bytes, bytes);
-    assert_int_equal(w->slow_reads, in_lane);
-}
-
-/* With a bound for what is read from files: a large value is not read, and how large it is is
- * known as soon as its reference was read; nothing is read where the lane is shut. */
-static void test_bound_of_the_lane(void **state)
-{
-    enum { LARGE = 1000000, MANY = 8, BOUND = 64 << 10 }; /* so many that they have a file */
-    static char large[LARGE + 1];
-    (void)state;
-    struct world w;
-    struct range_read read;
-    struct buf keys;
-    memset(large, 'x', LARGE);
-    buf_init(&keys, 100);
-    request_key_append(&keys, slice_str("a"));
-    request_key_append(&keys, slice_str("large3"));
-    for (int is_kept = 0; is_kept < 2; is_kept++) {
-        size_t cache_bytes = is_kept ? 1 << 20 : 1;
-        world_open(&w, &(struct world_options){.seed = 1, .cache_bytes = cache_bytes});
-        world_put(&w, T0, "a", "small", 0);
-        for (int i = 0; i < MANY; i++) {
-            char name[] = {"large0"};
-            name[5] = (char)('0' + i);
-            world_put(&w, T0, name, large, 0);
-        }
-        world_flush(&w);
-        range_read_init(&read);
-        read.kind = RANGE_READ_GET;
-        read.key = slice_str("large3");
-        read.is_lane_shut = true;
-        expect_cold(&w, &read, 0, 0);
-        read.is_lane_shut = false;
-        read.lane_bytes = BOUND;
-        expect_cold(&w, &read, LARGE, 1);
-        expect_cold(&w, &read, LARGE, is_kept ? 0 : 1); /* of what is in memory it is known */
-        read.key = slice_str("a");
-        assert_int_equal(world_read(&w, &read), 0);
-        range_read_fini(&read);
-
-        range_read_init(&read);
-        read.kind = RANGE_READ_MULTI_GET;
-        read.keys = (struct pack_list){.count = 2, .raw = buf_slice(&keys)};
-        read.lane_bytes = BOUND;
-        w.slow_reads = 0;
-        assert_int_equal(world_read(&w, &read), ERR_BUSY);
-        assert_true(read.is_cold && read.value_bytes > LARGE);
-        read.lane_bytes = 2 * LARGE;
-        assert_int_equal(world_read(&w, &read), 0);
-        assert_int_equal(read.row_count, 2);
-        assert_true(read.rows.len > LARGE && read.rows.len < 2 * LARGE);
-        range_read_fini(&read);
-        world_close(&w);
-    }
-    buf_fini(&keys);
-}
-
 /* A leader whose clock has passed an expiry that range time has not. */
 static void test_needs_stamp(void **state)
 {
@@ -428,7 +365,6 @@ int main(void)
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_multi_get),
         cmocka_unit_test(test_bound_of_the_loop),
-        cmocka_unit_test(test_bound_of_the_lane),
         cmocka_unit_test(test_needs_stamp),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_scan_refusals),
