@@ -211,10 +211,9 @@ static int unite_outcomes(const struct range_meta *left, const struct range_meta
     return rv == 0 ? merges_add(ret, &outcome) : rv;
 }
 
-/* The right's own seams need not be kept: they are all below its last version. */
-/* The right's last version itself is none that the left gave: one who read there while the right
- * was frozen, and goes on into the left's keys, would miss what the left wrote at later versions
- * before that. */
+/* The right's own seams need not be kept: they are all below its last version. That version
+ * itself is none that the left gave: one who read there while the right was frozen, and goes on
+ * into the left's keys, would miss what the left wrote at later versions before that. */
 static int unite_seams(const struct range_meta *left, const struct range_meta *right,
                        struct seams *ret)
 {
