@@ -4,14 +4,13 @@
 
 Each case runs a few calls in a process of its own under the layer, then takes away what
 was not synced, and looks at what is left."""
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 
-from cluster import BIN, check, free_ports, main, wait_until
+from cluster import BIN, check, main
 
 PRELUDE = """
 import os, sys
@@ -198,57 +197,6 @@ f = o('a', os.O_WRONLY | os.O_TRUNC); w(f, b'new' * 50, 0); os.fsync(f)
         check(d.content("a") == b"new" * 50, "what was synced is gone:", d.content("a"))
 
 
-class Node:
-    """A cluster of one on such a disk."""
-
-    def __init__(self, disk):
-        self.disk, self.address, self.process = disk, f"127.0.0.1:{free_ports(1)}", None
-
-    def client(self, *args):
-        return subprocess.run([f"{BIN}/holdfast", *args, "--endpoints", self.address],
-                              capture_output=True, text=True, timeout=60, check=False)
-
-    @contextlib.contextmanager
-    def up(self):
-        """A process of it that serves; killed at the end, if it runs then."""
-        # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen(
-            [f"{BIN}/holdfastd", "--data", f"{self.disk.root}/data", "--listen", self.address],
-            env=self.disk.layer(), stderr=subprocess.DEVNULL)
-        try:
-            wait_until("the node serves", 60, lambda: self.client("get", "none").returncode in (0, 3)
-                       or self.process.poll() is not None)
-            check(self.process.poll() is None, "the node ended:", self.process.returncode)
-            yield
-        finally:
-            self.process.kill()
-            self.process.wait()
-
-    def put(self, key, value):
-        """Whether it was acknowledged."""
-        return self.client("put", key, value, "--timeout", "2s").returncode == 0
-
-
-def test_power_goes_after_a_failed_sync_and_a_start():
-    """The log's last batch is not on the disk, though the next process can read it; what that
-    one writes behind it must not come to stand behind a hole. Batches are of whole blocks only
-    where a batch has filled one before."""
-    with Disk() as d:
-        node = Node(d)
-        with node.up():
-            check(node.put("large", "l" * 9000) and node.put("a", "1"), "no put is done")
-            d.fault(4, 1)
-            node.put("b", "2")
-            check(node.process.wait(60) != 0, "a failed sync ended nobody")
-        with node.up():
-            check(node.put("c", "3"), "no put is done after it")
-        d.power("--all")
-        with node.up():
-            for key, value in (("a", "1"), ("c", "3"), ("large", "l" * 9000)):
-                told = node.client("get", key)
-                check(told.stdout.strip() == value, key, "is", told.stdout[:99], told.stderr)
-
-
 def test_torn_write():
     """The first write that goes over the end of a sector stops at one, at which it is drawn."""
     cuts = set()
@@ -268,4 +216,4 @@ def test_torn_write():
 if __name__ == "__main__":
     main(test_all_is_taken, test_a_directory_of_its_own, test_parts_are_taken,
          test_the_next_process_may_lose_it, test_failed_sync, test_written_anew_after_a_failed_sync,
-         test_power_goes_after_a_failed_sync_and_a_start, test_torn_write)
+         test_torn_write)
