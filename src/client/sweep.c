@@ -130,8 +130,10 @@ static void on_written(struct client_op *op, const struct client_result *result)
             finish(s, rv, (struct slice){0});
         return;
     }
+    const struct response *response = result->response;
+    s->is_forgotten = result->status == ERR_UNDETERMINED && response != NULL &&
+                      response->status == ERR_SESSION_EXPIRED;
     if (result->status == 0) {
-        const struct response *response = result->response;
         if (response != NULL && response->kind == REQUEST_WRITE)
             s->version = command_result_version(response->write.result);
         s->deleted = s->found;
@@ -253,7 +255,7 @@ int client_sweep_start(struct client *client, struct client_sweep *s)
     s->deadline_us = env_now_us(client->env) + (uint64_t)timeout_ms * 1000;
     s->limit_keys = s->limit_keys == 0 ? SWEEP_KEYS_MAX : MIN(s->limit_keys, SWEEP_KEYS_MAX);
     s->deleted = s->version = 0;
-    s->has_more = s->is_range_end = false;
+    s->has_more = s->is_range_end = s->is_forgotten = false;
     s->found = s->tries = s->passed = 0;
     int rv = begin(s);
     return rv != 0 ? rv : scan(s);

@@ -52,6 +52,8 @@ struct client_sweep {
     uint64_t version; /* of their deletion; 0: there was none */
     bool has_more;    /* go on at `cursor` */
     bool is_range_end;
+    bool is_forgotten; /* undetermined because the range has forgotten the first sending, which may
+                          be before the deadline */
     struct buf cursor;
     struct buf command; /* of the deletion, encoded, without a stamp; empty: none was sent */
 

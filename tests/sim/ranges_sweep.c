@@ -62,10 +62,10 @@ static void think(struct ranges_sweep *s)
 
 /* Whatever becomes of ranges, leaders and connections: nobody hears before the deadline that it
  * cannot be told what came of a change, unless its range has forgotten when it was sent first. */
-static void judge_undetermined(const struct ranges_sweep *s, const struct client_result *result)
+static void judge_undetermined(const struct ranges_sweep *s, const struct client_result *result,
+                               bool is_forgotten)
 {
     uint64_t waited_us = sim_now_us(run.rig.sim) - s->asked_us;
-    bool is_forgotten = result->response != NULL && result->response->status == ERR_SESSION_EXPIRED;
     if (result->status != ERR_UNDETERMINED || is_forgotten)
         return;
     ranges_met("a change of the library undetermined");
@@ -78,8 +78,9 @@ static void judge_undetermined(const struct ranges_sweep *s, const struct client
 static void on_put(struct client_op *op, const struct client_result *result)
 {
     struct ranges_sweep *s = op->data;
+    bool is_forgotten = result->response != NULL && result->response->status == ERR_SESSION_EXPIRED;
     think(s);
-    judge_undetermined(s, result);
+    judge_undetermined(s, result, is_forgotten);
     s->is_unsure = s->is_unsure || result->status == ERR_UNDETERMINED;
     s->put += result->status == 0;
     s->next++;
@@ -113,7 +114,7 @@ static void on_swept(struct client_sweep *sweep, const struct client_result *res
 {
     struct ranges_sweep *s = sweep->data;
     think(s);
-    judge_undetermined(s, result);
+    judge_undetermined(s, result, sweep->is_forgotten);
     if (result->status == ERR_UNDETERMINED)
         s->is_unsure = true;
     if (result->status != 0)

@@ -297,6 +297,36 @@ static void test_lost_answer(void **state)
     close(&f);
 }
 
+/* The answer is lost, and by the second sending the range has forgotten the first: undetermined,
+ * and the sweep says that the deadline is not why. */
+static void test_forgotten(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open(&f);
+    f.sweep.start = slice_str("k05");
+    f.sweep.end = slice_str("k06");
+    f.sweep.limit_keys = 10;
+    assert_int_equal(client_sweep_start(f.client, &f.sweep), 0);
+    uint64_t scans = f.store->requests;
+    while (f.store->requests == scans)
+        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    f.store->mood = FAKE_DO_RESET;
+    f.store->moods_left = 1;
+    while (is_there(&f, "k05"))
+        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    f.cluster.results[f.cluster.result_count - 1].sequence = UINT64_MAX;
+    f.cluster.floor_ms = UINT32_MAX;
+    run(&f, 3000);
+    assert_int_equal(f.calls, 1);
+    assert_int_equal(f.status, ERR_UNDETERMINED);
+    assert_true(f.sweep.is_forgotten);
+    f.cluster.floor_ms = 0;
+    step(&f, 0);
+    assert_true(f.status == 0 && !f.sweep.is_forgotten);
+    close(&f);
+}
+
 static void test_refused(void **state)
 {
     struct fixture f;
@@ -323,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_slots_torn_after_many),
         cmocka_unit_test(test_slots_refused),
         cmocka_unit_test(test_lost_answer),
+        cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests_name("client_sweep", tests, NULL, NULL);
