@@ -81,7 +81,9 @@ const char *hf_strerror(int code)
     case HF_ERR_CONDITION_FAILED:
         return "the condition was not met";
     case HF_ERR_TOO_LARGE:
-        return "a key, a value, a batch or an answer is over its limit";
+        return "over a limit: 4 KiB for a key, 8 MiB for a value, 16 MiB and 10,000 operations for "
+               "a "
+               "batch, 256 MiB for an answer";
     case HF_ERR_UNDETERMINED:
         return "it may or may not have taken effect";
     case HF_ERR_UNAVAILABLE:
