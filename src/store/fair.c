@@ -175,48 +175,26 @@ static bool has_room(const struct fair *q, const struct fair_flow *flow, size_t 
            (flow->count < q->count_max - q->count && flow->bytes + cost <= q->bytes_max - q->bytes);
 }
 
-/* Behind what its flow has, or in front of it. */
-static int put(struct fair *q, struct fair_item *item, uint64_t id, size_t cost, bool is_first)
+int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
 {
     struct fair_flow *flow = flow_get(q, id);
     ASSERT(!fair_item_is_queued(item));
+    if (!has_room(q, flow, cost))
+        return ERR_BUSY;
     if (flow == NULL)
         flow = flow_new(rounds_get(q), id);
     if (flow == NULL)
         return ERR_NOMEM;
     item->flow = flow;
     item->cost = cost;
-    if (is_first) {
-        list_push_front(&flow->items, &item->in_flow);
-        list_push_front(&q->all, &item->in_all);
-    } else {
-        list_push_back(&flow->items, &item->in_flow);
-        list_push_back(&q->all, &item->in_all);
-    }
+    list_push_back(&flow->items, &item->in_flow);
+    list_push_back(&q->all, &item->in_all);
     q->rounds->busy += flow->count == 0;
     flow->count++;
     flow->bytes += cost;
     q->count++;
     q->bytes += cost;
     return 0;
-}
-
-int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
-{
-    if (!has_room(q, flow_get(q, id), cost))
-        return ERR_BUSY;
-    return put(q, item, id, cost, false);
-}
-
-int fair_put_back(struct fair *q, struct fair_item *item, uint64_t id, size_t cost)
-{
-    size_t gone = used_by(item); /* as it was taken, and it has not gone after all */
-    int rv = put(q, item, id, cost, true);
-    if (rv == 0)
-        q->rounds->ahead -= MIN(q->rounds->ahead, gone);
-    if (rv == 0 && item->flow->share < used_by(item) && item->flow->count == 1)
-        flow_saves(q->rounds, item->flow, used_by(item));
-    return rv;
 }
 
 /* Whose turn is it? Between two turns of others all newcomers together have no more than one of

@@ -86,10 +86,6 @@ static inline bool fair_item_is_queued(const struct fair_item *item)
 /* Queue it behind what the flow `id` has. */
 int fair_push(struct fair *q, struct fair_item *item, uint64_t id, size_t cost);
 
-/* It was taken, and is not to go yet: it turned out that it will cost so much. It is the first of
- * its flow again. There is room for it, as it was there before; ERR_NOMEM. */
-int fair_put_back(struct fair *q, struct fair_item *item, uint64_t id, size_t cost);
-
 /* Whose turn it is, without taking it; NULL: it is empty. */
 struct fair_item *fair_peek(struct fair *q);
 

@@ -106,7 +106,8 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     list_init(&r->batches);
     list_init(&r->reading);
     list_init(&r->ready_reads);
-    fair_init(&r->backlog, UINT32_MAX, SIZE_MAX); /* both bounded by read_count */
+    fair_init(&r->backlog, UINT32_MAX, SIZE_MAX); /* all bounded by read_count */
+    fair_init(&r->large, UINT32_MAX, SIZE_MAX);
     fair_init(&r->choked, UINT32_MAX, SIZE_MAX);
     list_init(&r->log_writes);
     list_init(&r->fetches);
@@ -504,6 +505,7 @@ void replica_trim(struct replica *r)
     entry_builder_init(&r->builder, opt->entry_bytes_max, ENTRY_COMMANDS_MAX);
     fair_trim(&r->writes);
     fair_trim(&r->backlog);
+    fair_trim(&r->large);
     fair_trim(&r->choked);
     range_shrink(r->range);
     replica_apply_shrink(r);

@@ -105,7 +105,7 @@ struct proposal {
 /* A read between its arrival and its answer. One allocation with its bytes. */
 struct read_op {
     struct list in_reads;
-    struct fair_item in_backlog; /* or there, or among the choked */
+    struct fair_item in_backlog; /* or there, among the large or the choked */
     struct replica *replica;
     struct answer_to to;
     struct request request; /* borrows from body */
@@ -273,6 +273,7 @@ struct replica {
     struct list reading;                /* read_ops in range_read, off the loop */
     struct list ready_reads;            /* confirmed, of this turn … */
     struct fair backlog;                /* … for which it had no time, shared out … */
+    struct fair large;                  /* … or that will cost much … */
     struct fair choked;                 /* … or their client does not read */
     struct list in_short;               /* store's: this turn copies no more large values */
     uint64_t expired_us;                /* when these were last looked through */
@@ -318,7 +319,8 @@ static inline bool replica_is_up(const struct replica *r)
 static inline bool replica_has_open_reads(const struct replica *r)
 {
     return r->open_batches[0] != NULL || r->open_batches[1] != NULL ||
-           !list_is_empty(&r->ready_reads) || r->backlog.count > 0 || r->choked.count > 0;
+           !list_is_empty(&r->ready_reads) || r->backlog.count > 0 || r->large.count > 0 ||
+           r->choked.count > 0;
 }
 
 /* It will have nothing to do for long: give back what memory that takes. */

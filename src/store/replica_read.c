@@ -36,6 +36,9 @@ enum {
     READ_EXPIRE_US = 100 * 1000, /* between two looks through all that wait for their turn … */
     READ_EXPIRE_MAX = 256,       /* … which end so many of them, or there is another one soon */
     READ_NEXT_TURN_US = 1000,
+    READ_OTHERS_PART = 7, /* so many times as long as a turn with large ones others are heard alone,
+                             if there are any … */
+    READ_PAUSE_MAX_US = 20 * 1000, /* … or for so long */
     READ_TEXT_MAX = 96,
 };
 
@@ -161,19 +164,54 @@ static void on_range_read(struct range_read *read, int status)
     read_ended(op, status);
 }
 
-static void push_to(struct fair *q, struct read_op *op);
-static void put_off(struct replica *r);
-
 /* ---- large values: some in each turn ------------------------------------------------------- */
 
-/* They go on. */
+static uint64_t others_answered(const struct store *store)
+{
+    return store->answered_bytes - store->large.answered;
+}
+
+static void large_open_turn(struct store *store, uint64_t turn_us)
+{
+    struct large_reads *large = &store->large;
+    large->turn_us = turn_us;
+    large->until = large->answered + READ_TURN_BYTES;
+    if (env_timer_is_active(&large->next))
+        return; /* another part of a turn that was used up */
+    large->opened_us = turn_us;
+    large->others = others_answered(store);
+}
+
+/* Those who want little are heard alone once a turn with large ones is over: it took the loop from
+ * them, and such turns one after another would keep it busy for as long as there is much to be
+ * read. It ends as soon as a while as long as that turn has brought none of them. */
+static void large_pause(struct store *store)
+{
+    struct large_reads *large = &store->large;
+    uint64_t now_us = env_turn_us(store->env);
+    if (large->paused_us == 0) {
+        large->took_us = now_us - large->opened_us;
+        large->paused_us =
+            now_us + MIN(READ_OTHERS_PART * large->took_us, (uint64_t)READ_PAUSE_MAX_US);
+    }
+    large->others = others_answered(store);
+    env_timer_start(&large->next, MIN(large->took_us, large->paused_us - now_us));
+}
+
+/* They go on, or the others do alone for a while. */
 static void large_next_turn(struct env_timer *timer)
 {
     struct store *store = timer->data;
     struct large_reads *large = &store->large;
     struct list *link;
-    large->turn_us = env_turn_us(store->env);
-    large->until = large->answered + READ_TURN_BYTES;
+    uint64_t now_us = env_turn_us(store->env);
+    bool is_over = large->paused_us == 0 ? now_us == large->opened_us : now_us >= large->paused_us;
+    if (!is_over && others_answered(store) != large->others) {
+        large_pause(store);
+        return;
+    }
+    large->paused_us = 0;
+    large_open_turn(store, now_us);
     while ((link = list_pop_front(&large->short_of)) != NULL)
         replica_wake(list_entry(link, struct replica, in_short));
 }
@@ -189,10 +227,10 @@ static bool large_is_used_up(struct store *store)
 {
     struct large_reads *large = &store->large;
     uint64_t turn_us = env_turn_us(store->env);
-    if (turn_us != large->turn_us) {
-        large->turn_us = turn_us;
-        large->until = large->answered + READ_TURN_BYTES;
-    }
+    if (large->paused_us > 0)
+        return true;
+    if (turn_us != large->turn_us)
+        large_open_turn(store, turn_us);
     return large->answered >= large->until;
 }
 
@@ -209,26 +247,23 @@ static void large_await_next_turn(struct replica *r)
 /* What is left of those who wait has its turn in a round, or turn, to come. */
 static void go_on_later(struct replica *r)
 {
-    if (r->backlog.count == 0)
-        return;
-    if (large_is_used_up(r->store))
+    if (r->large.count > 0)
         large_await_next_turn(r);
-    else
+    if (r->backlog.count > 0)
         replica_wake(r);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* It is larger than it may be without those who wait being asked: now that it is known how large,
- * it waits for its turn among them. */
-static void put_back(struct read_op *op)
+ * it waits for its turn among its like, and nobody who wants little waits behind it. */
+static void put_among_large(struct read_op *op)
 {
     struct replica *r = op->replica;
     size_t cost = op->read.value_bytes;
     ASSERT(cost > READ_FIRST_BYTES);
-    if (fair_put_back(&r->backlog, &op->in_backlog, op->to.client, cost) != 0)
+    if (fair_push(&r->large, &op->in_backlog, op->to.client, cost) != 0)
         read_finish(op, ERR_BUSY, "memory is short");
-    put_off(r);
     replica_wake(r);
 }
 
@@ -236,7 +271,8 @@ static void put_back(struct read_op *op)
 static void bound_read(struct read_op *op)
 {
     const struct replica *r = op->replica;
-    bool others_wait = r->backlog.count > 0 || !list_is_empty(&r->ready_reads);
+    bool others_wait =
+        r->backlog.count > 0 || r->large.count > 0 || !list_is_empty(&r->ready_reads);
     bool is_priced = op->in_backlog.cost > 0;
     bool is_bounded = others_wait || large_is_used_up(r->store);
     op->read.loop_bytes = is_bounded && !is_priced ? READ_FIRST_BYTES : 0;
@@ -275,7 +311,7 @@ static void read_begin(struct read_op *op)
     if (rv == ERR_WOULD_BLOCK)
         list_push_back(&r->reading, &op->in_reads);
     else if (rv == ERR_BUSY)
-        put_back(op);
+        put_among_large(op);
     else
         read_ended(op, rv);
 }
@@ -332,19 +368,34 @@ static void put_off(struct replica *r)
         push_to(&r->backlog, list_entry(link, struct read_op, in_reads));
 }
 
-/* The next one whose turn it is, in no list any more; NULL: there is none, or it is one too large
- * for what is left of this turn. */
+/* The next one whose turn it is, in no list any more; NULL: there is none. */
+static struct read_op *take_from(struct fair *q)
+{
+    struct fair_item *item = fair_peek(q);
+    if (item == NULL)
+        return NULL;
+    fair_remove(q, item);
+    return of_backlog(item);
+}
+
 static struct read_op *take_ready(struct replica *r)
 {
-    struct fair_item *item = fair_peek(&r->backlog);
-    if (item != NULL && item->cost > READ_FIRST_BYTES && large_is_used_up(r->store))
-        return NULL;
-    if (item != NULL) {
-        fair_remove(&r->backlog, item);
-        return of_backlog(item);
-    }
+    struct read_op *op = take_from(&r->backlog);
+    if (op != NULL)
+        return op;
     struct list *link = list_pop_front(&r->ready_reads);
     return link == NULL ? NULL : list_entry(link, struct read_op, in_reads);
+}
+
+static void serve_one(struct replica *r, struct read_op *op)
+{
+    enum hearer hearer = op->to.inner != NULL ? HEARER_READS : hearer_of(r, op->to.client);
+    if (hearer == HEARER_CHOKED)
+        push_to(&r->choked, op);
+    else if (hearer == HEARER_GONE)
+        drop(op);
+    else
+        read_begin(op);
 }
 
 /* Read what is confirmed, as much of it as a round of the turn has time for: who asks for much
@@ -356,15 +407,10 @@ static void serve_ready(struct replica *r)
     struct read_op *op;
     if (r->backlog.count > 0)
         put_off(r);
-    while (store->answered_bytes < until && (op = take_ready(r)) != NULL) {
-        enum hearer hearer = op->to.inner != NULL ? HEARER_READS : hearer_of(r, op->to.client);
-        if (hearer == HEARER_CHOKED)
-            push_to(&r->choked, op);
-        else if (hearer == HEARER_GONE)
-            drop(op);
-        else
-            read_begin(op);
-    }
+    while (store->answered_bytes < until && (op = take_ready(r)) != NULL)
+        serve_one(r, op);
+    while (!large_is_used_up(store) && (op = take_from(&r->large)) != NULL)
+        serve_one(r, op);
     put_off(r);
     go_on_later(r);
 }
@@ -663,6 +709,7 @@ void replica_read_tick(struct replica *r, uint64_t now_us)
     expire(&r->stamp_reads, now_us, unconfirmed);
     if (now_us >= r->expired_us + READ_EXPIRE_US) {
         bool is_all = expire_queue(&r->backlog, now_us, "too much was to be read before it");
+        is_all &= expire_queue(&r->large, now_us, "too much was to be read before it");
         is_all &= expire_queue(&r->choked, now_us, "its client does not read what it was told");
         r->expired_us = is_all ? now_us : now_us - READ_EXPIRE_US;
     }
@@ -705,6 +752,7 @@ void replica_read_free(struct replica *r)
         r->open_batches[i] = NULL;
     }
     free_queue(&r->backlog);
+    free_queue(&r->large);
     free_queue(&r->choked);
     free_all(&r->reading);
     free_all(&r->stamp_reads);
@@ -725,6 +773,7 @@ void replica_read_fail_all(struct replica *r, int status)
     struct list *link;
     put_off(r);
     fail_queue(&r->backlog, status);
+    fail_queue(&r->large, status);
     fail_queue(&r->choked, status);
     replica_read_flush(r);
     while (!list_is_empty(&r->batches)) {

@@ -422,6 +422,83 @@ static void test_little_before_large(void **state)
     rig_close(&rig);
 }
 
+/* In the simulated world a turn takes no time, and nobody comes meanwhile. Here each one that large
+ * answers used up took LARGE_TURN_US, as far as the store can see, and somebody else was heard. */
+enum { LARGE_TURN_US = 1000 };
+
+struct turns {
+    struct store *store;
+    bool have_others;
+};
+
+static void turns_take_time(void *data, const struct sim_trace_event *event)
+{
+    const struct turns *turns = data;
+    struct store *store = turns->store;
+    (void)event;
+    if (store == NULL || store->large.paused_us > 0 || !env_timer_is_active(&store->large.next))
+        return;
+    store->large.opened_us = env_now_us(store->env) - LARGE_TURN_US;
+    if (turns->have_others)
+        store->large.others = store->answered_bytes - store->large.answered - 1;
+}
+
+/* Large ones for four who want much, while `small` are asked for one after another, if they are.
+ * Returns how long it took. */
+static uint64_t serve_much(struct rig *rig, size_t leader, bool with_small)
+{
+    enum { HEAVY_FROM = 1, HEAVY_TO = 5, EACH = 8, ALL = 4 * EACH, STEP_US = 100 };
+    struct rig_answer *much[ALL];
+    uint64_t began_us = sim_now_us(rig->sim);
+    size_t count = 0;
+    for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
+        for (size_t i = 0; i < EACH; i++)
+            much[count++] = rig_get(rig, c, "large", 5000);
+    for (int steps = 0; done(much, ALL) < ALL; steps++) {
+        assert_in_range(steps, 0, 1000000 / STEP_US);
+        if (with_small)
+            rig_get(rig, leader, "small", 5000);
+        rig_run(rig, STEP_US);
+    }
+    return sim_now_us(rig->sim) - began_us;
+}
+
+/* A turn with large answers took the loop from those who want little: they have it alone for seven
+ * times as long, while they ask. Where nobody else asks, one such turn follows the other. */
+static void test_others_have_their_time(void **state)
+{
+    static char value[LARGE + 1];
+    struct turns turns = {0};
+    struct rig rig;
+    struct rng rng;
+    (void)state;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < LARGE; i++)
+        value[i] = (char)(1 + rng_below(&rng, 255));
+    rig_open(&rig, 1);
+    size_t leader = start(&rig);
+    struct rig_answer *large = rig_put(&rig, leader, "large", value, 5000);
+    struct rig_answer *small = rig_put(&rig, leader, "small", "v", 5000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_true(large->status == 0 && small->status == 0);
+    for (size_t c = 1; c < 5; c++)
+        rig_connect_too(&rig, c, leader);
+    rig_run(&rig, 20 * RIG_MS);
+    struct sim_options options = *sim_get_options(rig.sim);
+    options.data = &turns;
+    options.trace = turns_take_time;
+    sim_set_options(rig.sim, &options);
+    turns.store = rig.stores[leader];
+    uint64_t alone_us = serve_much(&rig, leader, false);
+    turns.have_others = true;
+    uint64_t beside_us = serve_much(&rig, leader, true);
+    print_message("%llu us alone, %llu us beside others\n", (unsigned long long)alone_us,
+                  (unsigned long long)beside_us);
+    assert_in_range(beside_us, alone_us + 8 * 7 * LARGE_TURN_US, alone_us + 32 * 8 * LARGE_TURN_US);
+    turns.store = NULL;
+    rig_close(&rig);
+}
+
 /* However many of them there are, there is room for those who read and have many under way. */
 static void test_room_beside_those_who_read_nothing(void **state)
 {
@@ -536,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_idle_is_no_work),
         cmocka_unit_test(test_who_reads_nothing),
         cmocka_unit_test(test_little_before_large),
+        cmocka_unit_test(test_others_have_their_time),
         cmocka_unit_test(test_room_beside_those_who_read_nothing),
         cmocka_unit_test(test_turn_takes_time),
         cmocka_unit_test(test_bad_option),

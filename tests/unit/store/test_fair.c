@@ -128,34 +128,26 @@ static bool is_large(const struct item *it)
     return it->flow < HEAVY;
 }
 
-/* As reads go: what they will cost is not known before their turn, and those that turn out to be
- * large wait for another one. Returns who went, and adds what he got. */
+/* Returns who went, and adds what he got. */
 static struct item *serve(struct fair *q, size_t *bytes)
 {
-    for (;;) {
-        struct fair_item *link = fair_peek(q);
-        struct item *it = item_of(link);
-        fair_remove(q, link);
-        if (!is_large(it) || link->cost > 0 || q->count == 0) {
-            size_t got = is_large(it) ? LARGE : SMALL;
-            fair_charge(q, it->flow, got - MIN(got, link->cost));
-            *bytes += got;
-            return it;
-        }
-        assert_int_equal(fair_put_back(q, link, it->flow, LARGE), 0);
-        assert_int_equal(link->cost, LARGE);
-        fair_check(q);
-    }
+    struct fair_item *link = fair_peek(q);
+    struct item *it = item_of(link);
+    size_t got = is_large(it) ? LARGE : SMALL;
+    fair_remove(q, link);
+    fair_charge(q, it->flow, got - MIN(got, link->cost));
+    *bytes += got;
+    return it;
 }
 
 static void push_heavy(struct fair *q)
 {
     for (uint32_t i = 0; i < HEAVY * HEAVY_EACH; i++)
-        assert_int_equal(push(q, i % HEAVY, i / HEAVY, 0), 0);
+        assert_int_equal(push(q, i % HEAVY, i / HEAVY, LARGE), 0);
 }
 
-/* Of 500 who ask for large values at once, hardly one is served before one who comes with little,
- * whenever he comes: not one of each, of whom nobody knew what he would ask for. */
+/* Of 500 who ask for large values at once, none is served before one who comes with little,
+ * whenever he comes. */
 static void test_little_before_much(void **state)
 {
     struct fair q;
@@ -223,12 +215,12 @@ static void test_little_starves_nobody(void **state)
     for (uint32_t i = 0; i < MANY; i++)
         push(&q, LIGHT + i, 0, 0);
     for (uint32_t i = 0; i < 100; i++)
-        push(&q, i % 2, i / 2, 0);
+        push(&q, i % 2, i / 2, LARGE);
     for (uint32_t i = 0; i < ROUNDS; i++) {
         size_t bytes = 0;
         struct item *it = serve(&q, &bytes);
         *(is_large(it) ? &large : &small) += bytes + FAIR_OVERHEAD;
-        assert_int_equal(fair_push(&q, &it->link, it->flow, 0), 0);
+        assert_int_equal(fair_push(&q, &it->link, it->flow, is_large(it) ? LARGE : 0), 0);
     }
     fair_check(&q);
     assert_in_range(large / 2, small / MANY, (size_t)FAIR_QUANTUM * ROUNDS / MANY * 2);
@@ -246,13 +238,13 @@ static void test_much_is_shared(void **state)
     (void)state;
     begin(&q, UINT32_MAX, SIZE_MAX);
     for (uint32_t i = 0; i < FLOWS; i++)
-        push(&q, i, 0, 0);
+        push(&q, i, 0, LARGE);
     for (uint32_t heavy = 0; heavy < FLOWS * EACH;) {
         size_t bytes = 0;
         struct item *it = serve(&q, &bytes);
         heavy += is_large(it);
         got[it->flow]++;
-        assert_int_equal(fair_push(&q, &it->link, it->flow, 0), 0);
+        assert_int_equal(fair_push(&q, &it->link, it->flow, LARGE), 0);
     }
     for (uint32_t i = 0; i < FLOWS; i++) {
         least = MIN(least, got[i]);
