@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * range list, show, transfer-leader (shape.c and moves.c have the rest).
- *
- * The list walks the space of keys: who holds this place, and who leads that? Its leader
- * is asked for its view; where that does not answer, the view of who did is shown.
+ * range list, show, transfer-leader (shape.c and moves.c have the rest; walk.c finds them).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,67 +16,18 @@
 enum {
     SYSTEM_RANGE = 1, /* the cluster map; its keys stand before those of users */
     AGAIN_MS = 20,
-    WAIT_MS = 5000,
     LEADER_WAIT_MS = 1500, /* for the view of a leader; then anybody's will do */
     MEMBER_WAIT_MS = 500,  /* for one of those that may lead */
     ENDED_WAIT_MS = 2000,  /* for placement to tell what became of a range */
     LIST_BYTES_MAX = 1 << 28,
-    WALK_HELD = 64,       /* ranges that a walk can still take back */
-    RANGES_MAX = 1 << 20, /* a list that does not end is a bug of a server */
 };
 
 /* ---- one range, as its leader sees it ------------------------------------------------- */
-
-/* The view of the store that answered, or of the leader that it named. */
-static int ask_once(struct cli *cli, struct hf_client *client, uint64_t range_id,
-                    struct hf_bytes place, struct hf_result **ret_result)
-{
-    struct hf_call call = cli_call(cli);
-    struct hf_result *first = NULL;
-    struct hf_result *leader = NULL;
-    int rv = hf_range_status(client, NULL, range_id, place, &call, &first);
-    if (rv != HF_OK) {
-        *ret_result = first;
-        return rv;
-    }
-    const struct hf_info *info = first->info;
-    if (info->leader_address[0] != 0 && info->leader_store_id != info->store_id &&
-        hf_range_status(client, info->leader_address, info->range_id, (struct hf_bytes){0}, &call,
-                        &leader) == HF_OK) {
-        hf_result_free(first);
-        first = leader;
-    } else {
-        hf_result_free(leader);
-    }
-    *ret_result = first;
-    return HF_OK;
-}
 
 /* Others may be behind. */
 static bool is_of_leader(const struct hf_info *info)
 {
     return info->leader_store_id != 0 && info->leader_store_id == info->store_id;
-}
-
-static bool holds(const struct hf_info *info, struct hf_bytes place)
-{
-    struct slice key = cli_slice(place);
-    return place.len == 0 || (slice_compare(cli_slice(info->range_start), key) <= 0 &&
-                              slice_compare(key, cli_slice(info->range_end)) < 0);
-}
-
-int ranges_ask(struct cli *cli, struct hf_client *client, uint64_t range_id, struct hf_bytes place,
-               struct hf_result **ret_result)
-{
-    uint64_t until_ms = cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : WAIT_MS);
-    for (;;) {
-        int rv = ask_once(cli, client, range_id, place, ret_result);
-        if (rv != HF_OK || holds((*ret_result)->info, place) || cli_now_ms() >= until_ms)
-            return rv;
-        hf_result_free(*ret_result);
-        *ret_result = NULL;
-        cli_pause_ms(AGAIN_MS);
-    }
 }
 
 bool ranges_merged_into(struct cli *cli, uint64_t range_id, uint64_t *ret_into)
@@ -160,132 +108,6 @@ int ranges_system(struct cli *cli, struct hf_client *client, ranges_each each, v
     if (exit_code == EXIT_DONE)
         exit_code = each(data, result->info);
     hf_result_free(result);
-    return exit_code;
-}
-
-/* Where the last keyspace ends. */
-static bool is_last(struct hf_bytes end)
-{
-    const uint8_t *bytes = end.data;
-    return end.len == 0 || bytes[0] > RANGES_USER_PREFIX;
-}
-
-/* The walk is no cut: while it goes on, ranges are split and merged, and a store that is behind
- * may tell of a range that is no more. Of two that overlap the one with the greater epoch is
- * the newer, so the last ones that were found are held back, and go if a newer one has their
- * keys. */
-struct walk {
-    struct cli *cli;
-    struct hf_client *client;
-    ranges_each each;
-    void *data;
-    struct hf_result *held[WALK_HELD]; /* owned, in the order of their keys */
-    size_t held_count;
-    bool is_at_once;   /* none is held */
-    bool is_begun;     /* some were handed on, and cannot be taken back */
-    bool is_over;      /* the last one was found */
-    uint64_t until_ms; /* stores that contradict each other are asked again until then */
-    size_t raw_len;    /* the end of what was handed on last */
-    uint8_t raw[RANGES_PLACE_MAX];
-};
-
-static const struct hf_info *walk_last(const struct walk *w)
-{
-    return w->held_count == 0 ? NULL : w->held[w->held_count - 1]->info;
-}
-
-static void walk_drop(struct walk *w)
-{
-    hf_result_free(w->held[--w->held_count]);
-}
-
-/* Where the next one begins: at first where users' keys do, for an empty place would mean the
- * first range that a store has. */
-static struct hf_bytes walk_place(struct walk *w)
-{
-    const struct hf_info *last = walk_last(w);
-    if (last != NULL)
-        return last->range_end;
-    if (!w->is_begun) {
-        w->raw[0] = RANGES_USER_PREFIX;
-        w->raw_len = 1;
-    }
-    return (struct hf_bytes){w->raw, w->raw_len};
-}
-
-static bool begins_before_end(const struct hf_info *info, const struct hf_info *last)
-{
-    return slice_compare(cli_slice(info->range_start), cli_slice(last->range_end)) < 0;
-}
-
-static int walk_hand_on(struct walk *w)
-{
-    struct hf_result *first = w->held[0];
-    struct hf_bytes end = first->info->range_end;
-    int exit_code = w->each(w->data, first->info);
-    w->is_begun = true;
-    w->raw_len = MIN(end.len, sizeof w->raw);
-    if (end.len > 0)
-        memcpy(w->raw, end.data, w->raw_len);
-    memmove(&w->held[0], &w->held[1], --w->held_count * sizeof w->held[0]);
-    hf_result_free(first);
-    return exit_code;
-}
-
-/* Take in what was found at walk_place(), if it fits. */
-static int walk_take(struct walk *w, struct hf_result *found)
-{
-    const struct hf_info *info = found->info;
-    bool is_late = cli_now_ms() >= w->until_ms;
-    bool is_first = w->held_count == 0;
-    for (const struct hf_info *last;
-         (last = walk_last(w)) != NULL && begins_before_end(info, last) && !is_late;) {
-        if (info->span_epoch <= last->span_epoch) { /* it is the one that is out of date */
-            hf_result_free(found);
-            cli_pause_ms(AGAIN_MS);
-            return EXIT_DONE;
-        }
-        walk_drop(w);
-    }
-    const struct hf_info *last = walk_last(w);
-    bool fits =
-        is_late || is_first ||
-        (last != NULL && slice_equal(cli_slice(info->range_start), cli_slice(last->range_end)));
-    if (!fits) {
-        hf_result_free(found);
-        return last == NULL && w->is_begun
-                   ? cli_error(w->cli, "ranges change too fast to be listed: try again")
-                   : EXIT_DONE;
-    }
-    int exit_code = w->held_count == WALK_HELD ? walk_hand_on(w) : EXIT_DONE;
-    w->held[w->held_count++] = found;
-    w->is_over = is_last(info->range_end) || info->range_end.len > sizeof w->raw;
-    return w->is_at_once ? walk_hand_on(w) : exit_code;
-}
-
-int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, ranges_each each,
-                void *data)
-{
-    struct walk w = {
-        .cli = cli, .client = client, .is_at_once = is_at_once, .each = each, .data = data};
-    int exit_code = EXIT_DONE;
-    w.until_ms = cli_now_ms() + (cli->is_timeout_given ? cli->timeout_us / 1000 : WAIT_MS);
-    for (uint32_t n = 0; exit_code == EXIT_DONE && !w.is_over; n++) {
-        struct hf_result *found = NULL;
-        int rv = n == RANGES_MAX ? HF_OK : ranges_ask(cli, client, 0, walk_place(&w), &found);
-        if (n == RANGES_MAX)
-            exit_code = cli_error(cli, "over %d ranges", RANGES_MAX);
-        else if (rv == HF_OK)
-            exit_code = walk_take(&w, found);
-        else
-            exit_code = cli_fail(cli, rv, found);
-        if (rv != HF_OK)
-            hf_result_free(found);
-    }
-    while (exit_code == EXIT_DONE && w.held_count > 0)
-        exit_code = walk_hand_on(&w);
-    while (w.held_count > 0)
-        walk_drop(&w);
     return exit_code;
 }
 
@@ -589,7 +411,9 @@ const struct cli_command range_commands[] = {
      "  holdfast range list\n  holdfast range list --watch\n  holdfast range list --json\n"
      "  holdfast range list --system\n"
      "\nBYTES, KEYS (both estimates) and QPS are those of the leader. What is listed covers each\n"
-     "key of users once; range 1 has the cluster's own data (its map, settings, users)."},
+     "key of users once: while stores contradict each other they are asked again, and after\n"
+     "--timeout without headway it fails and lists nothing. Range 1 has the cluster's own data\n"
+     "(its map, settings, users)."},
     {"show", run_show, NULL, "RANGE", "one range", "  holdfast range show 2"},
     {"split", range_split_run, NULL, "[KEY…]", "cut the ranges that hold these keys, at these keys",
      "  holdfast range split m t\n  holdfast range split --range 2"},

@@ -20,7 +20,9 @@ typedef int (*ranges_each)(void *data, const struct hf_info *info);
 
 /* All ranges of users' keys in their order, each as its leader sees it. For who takes long with
  * each (`is_at_once`) it is handed on when it is found, and the next is looked for when that is
- * done; else some are held back, so that none overlap. Returns an exit code. */
+ * done; else some are held back, so that none overlap. Where stores contradict each other they
+ * are asked again; it ends with an error when it has come no farther for the time of one
+ * operation. Returns an exit code; what was handed on before an error is no whole. */
 int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, ranges_each each,
                 void *data);
 
