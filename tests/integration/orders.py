@@ -42,9 +42,11 @@ from harness import clients, history, workloads  # noqa: E402  pylint: disable=w
 KINDS = ("move", "transfer-leader", "split", "merge")
 HANDS, CLIENTS = 6, 5
 RANGES_MIN, RANGES_MAX = 4, 16
-ORDER_S = 20        # an order's --timeout
+ORDER_S = 20        # an order's --timeout …
+HANG_S = 180        # … of each question that it asks: this long is no order under way any more
 REST_S = 120        # until ranges must be at rest after the last fault
-DONE_SHARE = 0.2    # of the orders of each kind
+DONE_SHARE = 0.2    # of the orders of each kind …
+JUDGED_AT = 40      # … but of fewer than these chance may have it that fewer were done
 
 
 class Registers(workloads.Register):
@@ -82,7 +84,9 @@ class Run:
         self.outcomes = collections.Counter()  # (kind, "done" | "refused" | …)
         self.texts = collections.Counter()     # (kind, text without its numbers)
         self.examples = {}
+        self.longest = collections.Counter()   # seconds that an order of that kind took
         self.kills = collections.Counter()
+        self.rest_s = None                     # how long it took until all were at rest
         self.wrong = []
 
     def fault(self, text):
@@ -93,12 +97,23 @@ class Run:
         """Of a client thread."""
         self.fault(f"{who}: {type(error).__name__}: {error}")
 
+    def given_of(self, kind):
+        return sum(n for (k, _), n in self.outcomes.items() if k == kind)
+
+    def lacking(self, under_way=0):
+        """Kinds of which too few were done, or would be if so many more are not."""
+        return [k for k in KINDS
+                if self.outcomes[k, "done"] < max(1, DONE_SHARE * (self.given_of(k) + under_way))]
+
     def is_enough(self):
-        """A slow machine has four times as long until there is something to judge."""
+        """A run of so many seconds goes on until enough of each kind was done, or so much was
+        ordered that it is no chance: a slow machine needs longer for that. (Twelve times as
+        long is the end of it, so that something is said.)"""
         args = self.args
         with self.lock:
+            is_judged = all(self.given_of(k) >= JUDGED_AT for k in self.lacking(HANDS))
             is_late = args.seconds and self.now() >= args.seconds and (
-                self.now() >= 4 * args.seconds or all(self.outcomes[k, "done"] for k in KINDS))
+                is_judged or self.now() >= 12 * args.seconds)
             return len(self.wrong) > 0 or (args.count and self.given >= args.count) or is_late
 
     def now(self):
@@ -154,12 +169,15 @@ class Hand(threading.Thread):
             run.is_over.wait(0.1)
             return
         argv = self.words(ranges)
+        began = run.now()
         try:
             done = run.cluster.run("range", *argv, "--timeout", f"{ORDER_S}s",
-                                   timeout=3 * ORDER_S)
+                                   timeout=HANG_S)
             code, said = done.returncode, done.stderr.strip()
         except subprocess.TimeoutExpired:
-            code, said = None, f"did not end within {3 * ORDER_S} s"
+            code, said = None, f"did not end within {HANG_S} s"
+        with run.lock:
+            run.longest[argv[0]] = max(run.longest[argv[0]], run.now() - began)
         self.note(argv, code, said)
 
     def note(self, argv, code, said):
@@ -307,13 +325,15 @@ def odd_ones(run, eye):
 
 def wait_for_rest(run, eye):
     """… and if it does not come, what placement says of it."""
-    until = time.monotonic() + REST_S
+    began = time.monotonic()
+    until = began + REST_S
     while what := unrest(run):
         if time.monotonic() > until:
             said = [run.cluster.run("placement", "operators").stdout,
                     run.cluster.run("range", "list").stdout, *odd_ones(run, eye)]
             check(False, "after", REST_S, "s ranges are not at rest:", what, *said)
         time.sleep(0.5)
+    run.rest_s = time.monotonic() - began
 
 
 def last_reads(run):
@@ -346,10 +366,8 @@ def judge(run, eye):
     path = os.path.join(c.dir, "history.jsonl")
     verdict, said = history.judge(os.path.join(BIN, "history-check"), "register", path)
     check(verdict == "valid", "the history is", verdict, said[-4000:])
-    for kind in KINDS:
-        total = sum(n for (k, _), n in run.outcomes.items() if k == kind)
-        done = run.outcomes[kind, "done"]
-        check(done > 0 and done >= DONE_SHARE * total, kind, "was done", done, "times of", total)
+    for kind in run.lacking():
+        check(False, kind, "was done", run.outcomes[kind, "done"], "times of", run.given_of(kind))
     oks = sum(e["type"] == "ok" for e in run.history.events)
     check(oks >= 100, "only", oks, "operations of clients succeeded")
 
@@ -361,6 +379,8 @@ def figures_of(run, eye):
         "orders": run.given,
         "outcomes": {k: {o: n for (kk, o), n in sorted(run.outcomes.items()) if kk == k}
                      for k in KINDS},
+        "longest_s": {k: round(run.longest[k], 1) for k in KINDS},
+        "rest_s": run.rest_s and round(run.rest_s, 1),
         "kills": {f"node {n}": run.kills[n] for n in range(1, run.args.nodes + 1)},
         "lists": eye.spans.lists, "lists_unanswered": eye.spans.unanswered,
         "operations": {"ok": events["ok"], "fail": events["fail"], "info": events["info"]},
@@ -373,7 +393,9 @@ def show(figures):
     print(f"{figures['orders']} orders in {figures['seconds']} s, seed {figures['seed']}, "
           f"{figures['nodes']} nodes")
     for kind, outcomes in figures["outcomes"].items():
-        print(f"  {kind:16}" + ", ".join(f"{n} {o}" for o, n in outcomes.items()))
+        print(f"  {kind:16}" + ", ".join(f"{n} {o}" for o, n in outcomes.items()) +
+              f"; the longest took {figures['longest_s'][kind]} s")
+    print(f"  at rest after   {figures['rest_s']} s")
     print("  kills           " + ", ".join(f"{k}: {n}" for k, n in figures["kills"].items()))
     print(f"  lists           {figures['lists']} whole, {figures['lists_unanswered']} unanswered")
     print("  operations      " + ", ".join(f"{n} {o}" for o, n in figures["operations"].items()))
@@ -413,7 +435,7 @@ def work(run, eye):
     time.sleep(2)
     run.is_over.set()
     for thread in (*workers, eye):
-        thread.join(60)
+        thread.join(180)  # longer than what it waits for itself, which says more
     for thread in (*workers, *hands, *killers, eye):
         check(not thread.is_alive(), thread.name, "hangs")
     for thread in (*hands, *killers, eye):
