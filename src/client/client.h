@@ -137,6 +137,17 @@ struct client_op {
     char last_text[96];         /* why, for people */
 };
 
+/* An op of that kind as if its memory were zeroed, but for what the kind does not have: most of a
+ * request is of the others. */
+static inline void client_op_init(struct client_op *op, enum request_kind kind)
+{
+    size_t behind = offsetof(struct client_op, key);
+    _Static_assert(offsetof(struct client_op, request) < offsetof(struct client_op, key), "order");
+    op->data = NULL;
+    request_init(&op->request, kind);
+    memset((uint8_t *)op + behind, 0, sizeof *op - behind);
+}
+
 struct client_stats {
     uint64_t submitted;
     uint64_t done;   /* status 0 */

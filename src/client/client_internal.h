@@ -292,9 +292,9 @@ void session_op_over(struct client_op *op, bool is_answered);
 /* Can it be sent again though an earlier sending may have been done? */
 bool op_is_repeatable(const struct client_op *op);
 
-/* The request with its stamp in place of its plain command; valid until the next call. 0,
+/* The command of an op that has a stamp, with that in it; valid until the next call. 0,
  * ERR_NOMEM, ERR_INVALID: it is no command. */
-int session_request(struct client_op *op, struct request *ret_request);
+int session_command(struct client_op *op, struct request_write *ret_write);
 void session_check(const struct client *client);
 
 /* ---- lookup.c -------------------------------------------------------------- */

@@ -216,6 +216,22 @@ static void out_rewind(struct client_peer *peer, size_t start)
     peer->out.failed = false;
 }
 
+/* The request as it leaves: a change with the stamp of its session in it. */
+static int request_write_out(struct client_peer *peer, struct client_op *op)
+{
+    struct request *request = &op->request;
+    if (op->stamp.session == 0) {
+        request_encode(&peer->out, request);
+        return 0;
+    }
+    struct request_write plain = request->write;
+    int rv = session_command(op, &request->write);
+    if (rv == 0)
+        request_encode(&peer->out, request);
+    request->write = plain;
+    return rv;
+}
+
 int peer_send(struct client_peer *peer, struct client_op *op)
 {
     ASSERT(peer->state == PEER_READY);
@@ -235,18 +251,15 @@ int peer_send(struct client_peer *peer, struct client_op *op)
     if (op->range_id != 0) /* at the epoch that the caller means, or none */
         op->request.span_epoch = op->span_epoch;
     session_stamp(op);
-    struct request request;
-    int rv = session_request(op, &request);
-    if (rv != 0)
-        return rv;
     if (peer->out.cap == 0 && peer->out_last > 0)
         buf_reserve(&peer->out, MIN(peer->out_last, (size_t)OUT_AHEAD));
     size_t start = frame_begin(&peer->out);
-    request_encode(&peer->out, &request);
-    frame_end(&peer->out, start, true);
-    if (peer->out.failed) {
+    int rv = request_write_out(peer, op);
+    if (rv == 0)
+        frame_end(&peer->out, start, true);
+    if (rv != 0 || peer->out.failed) {
         out_rewind(peer, start);
-        return ERR_NOMEM;
+        return rv != 0 ? rv : ERR_NOMEM;
     }
     op->sent_id = op->request.id;
     client->stats.sendings++;

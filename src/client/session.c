@@ -88,21 +88,17 @@ bool op_is_repeatable(const struct client_op *op)
     return op_is_read_only(op) || op->stamp.session != 0 || op->is_stamped;
 }
 
-int session_request(struct client_op *op, struct request *ret_request)
+int session_command(struct client_op *op, struct request_write *ret_write)
 {
     struct buf *out = &op->client->stamped;
-    *ret_request = op->request;
-    if (op->request.kind == REQUEST_WRITE)
-        ret_request->write.rest = slice_of(NULL, 0); /* the room of other kinds' fields */
-    if (op->stamp.session == 0)
-        return 0;
+    struct slice rest;
+    ASSERT(op->stamp.session != 0 && op->request.kind == REQUEST_WRITE);
     buf_clear(out);
-    if (command_restamp_head(out, op->request.write.command, &op->stamp,
-                             &ret_request->write.rest) != 0)
+    if (command_restamp_head(out, op->request.write.command, &op->stamp, &rest) != 0)
         return ERR_INVALID;
     if (out->failed)
         return ERR_NOMEM;
-    ret_request->write.command = buf_slice(out);
+    *ret_write = (struct request_write){.command = buf_slice(out), .rest = rest};
     return 0;
 }
 

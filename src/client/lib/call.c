@@ -31,17 +31,112 @@ int call_set_read(struct request_read *read, const struct hf_call *options)
     return 0;
 }
 
+/* ---- their memory --------------------------------------------------------------- */
+
+/* Memory of a call that is over, or new one; NULL: there is none. Only its bufs mean anything. */
+static struct call *call_take(struct hf_client *client)
+{
+    env_uv_mutex_lock(&client->lock);
+    struct list *link = list_pop_front(&client->spare);
+    client->spare_count -= link != NULL;
+    env_uv_mutex_unlock(&client->lock);
+    if (link != NULL)
+        return list_entry(link, struct call, in_list);
+    struct call *call = malloc(sizeof *call);
+    if (call == NULL)
+        return NULL;
+    list_init(&call->in_list);
+    buf_init(&call->data, DATA_MAX);
+    buf_init(&call->keys, KEYS_MAX);
+    return call;
+}
+
+static void call_clear(struct call *call, struct hf_client *client, enum request_kind kind)
+{
+    ASSERT(!list_is_linked(&call->in_list));
+    ASSERT(call->data.len == 0 && call->keys.len == 0);
+    client_op_init(&call->op, kind);
+    call->client = client;
+    call->then = (struct hf_then){0};
+    call->waiter = NULL;
+    call->opens_keyspace = false;
+    call->slots = 0;
+    call->bytes = 0;
+    call->sweep = NULL;
+    call->page = (struct page){0};
+    call->figures_kind = figures_kind_of_request(kind);
+    call->began_us = 0;
+}
+
+static void buf_empty(struct buf *buf)
+{
+    if (buf->cap > CALL_SPARE_BYTES)
+        buf_fini(buf);
+    buf_clear(buf);
+}
+
+/* It is over: nothing of what it was for is left. */
+static void call_empty(struct call *call)
+{
+    ASSERT(!list_is_linked(&call->in_list));
+    ASSERT(call->op.state == CLIENT_OP_IDLE);
+    buf_empty(&call->data);
+    buf_empty(&call->keys);
+    if (call->sweep != NULL)
+        client_sweep_fini(call->sweep);
+    free(call->sweep);
+    call->sweep = NULL;
+}
+
+/* Keep an empty one for another; false: there are enough. The client's lock is held. */
+static bool call_keep_spare(struct hf_client *client, struct call *call)
+{
+    if (client->spare_count == CALL_SPARE_MAX)
+        return false;
+    client->spare_count++;
+    list_push_front(&client->spare, &call->in_list);
+    return true;
+}
+
+static void call_destroy(struct call *call)
+{
+    buf_fini(&call->data);
+    buf_fini(&call->keys);
+    free(call);
+}
+
+void call_spare_free(struct hf_client *client)
+{
+    struct list *link;
+    while ((link = list_pop_front(&client->spare)) != NULL)
+        call_destroy(list_entry(link, struct call, in_list));
+    client->spare_count = 0;
+}
+
+void call_free(struct call *call)
+{
+    if (call == NULL)
+        return;
+    struct hf_client *client = call->client;
+    call_empty(call);
+    env_uv_mutex_lock(&client->lock);
+    bool is_kept = call_keep_spare(client, call);
+    env_uv_mutex_unlock(&client->lock);
+    if (!is_kept)
+        call_destroy(call);
+}
+
+/* ---- one call -------------------------------------------------------------------- */
+
 int call_new(struct hf_client *client, enum request_kind kind, const struct hf_call *options,
              struct call **ret_call)
 {
     if (client == NULL || (options != NULL && options->size < sizeof *options))
         return HF_ERR_INVALID;
-    struct call *call = calloc(1, sizeof *call);
+    struct call *call = call_take(client);
     if (call == NULL)
         return HF_ERR_NOMEM;
-    call->client = client;
-    call->op.request.kind = kind;
-    call->figures_kind = figures_kind_of_request(kind);
+    call_clear(call, client, kind);
     call->op.timeout_ms = client->timeout_ms;
     if (options != NULL) {
         call->op.request.trace_id = options->trace_id;
@@ -50,25 +145,8 @@ int call_new(struct hf_client *client, enum request_kind kind, const struct hf_c
         if (options->timeout_ms > 0)
             call->op.timeout_ms = options->timeout_ms;
     }
-    list_init(&call->in_list);
-    buf_init(&call->data, DATA_MAX);
-    buf_init(&call->keys, KEYS_MAX);
     *ret_call = call;
     return 0;
-}
-
-void call_free(struct call *call)
-{
-    if (call == NULL)
-        return;
-    ASSERT(!list_is_linked(&call->in_list));
-    ASSERT(call->op.state == CLIENT_OP_IDLE);
-    buf_fini(&call->data);
-    buf_fini(&call->keys);
-    if (call->sweep != NULL)
-        client_sweep_fini(call->sweep);
-    free(call->sweep);
-    free(call);
 }
 
 int call_keep(struct call *call, struct hf_bytes bytes)
@@ -96,11 +174,14 @@ static void call_deliver(struct call *call, int code, struct hf_result *result)
     struct hf_client *client = call->client;
     struct hf_then then = call->then;
     struct waiter *waiter = call->waiter;
+    size_t bytes = call->bytes;
+    call_empty(call);
     env_uv_mutex_lock(&client->lock);
-    ASSERT(client->call_count > 0 && client->call_bytes >= call->bytes);
+    ASSERT(client->call_count > 0 && client->call_bytes >= bytes);
     client->call_count--;
-    client->call_bytes -= call->bytes;
+    client->call_bytes -= bytes;
     figures_note(client, call, code);
+    bool is_kept = call_keep_spare(client, call);
     note_stuck(client);
     if (waiter != NULL) {
         waiter->code = code;
@@ -109,7 +190,8 @@ static void call_deliver(struct call *call, int code, struct hf_result *result)
         env_uv_cond_signal(&waiter->cond); /* under the lock: it may be gone right after */
     }
     env_uv_mutex_unlock(&client->lock);
-    call_free(call);
+    if (!is_kept)
+        call_destroy(call);
     if (waiter != NULL)
         return;
     if (then.queue != NULL)

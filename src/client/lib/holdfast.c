@@ -242,6 +242,7 @@ static void client_destroy(struct hf_client *client)
 {
     embedded_close(client->embedded);
     figures_fini(client);
+    call_spare_free(client);
     env_uv_mutex_fini(&client->log_lock);
     env_uv_cond_fini(&client->changed);
     env_uv_mutex_fini(&client->lock);
@@ -274,6 +275,7 @@ static int client_open(const struct hf_options *options, struct hf_client **ret_
     env_uv_mutex_init(&client->lock);
     env_uv_cond_init(&client->changed);
     list_init(&client->inbox);
+    list_init(&client->spare);
     call_inbox_init(client);
     list_init(&client->calls);
     list_init(&client->watches);

@@ -43,6 +43,8 @@
 
 enum {
     OPENED_MAX = 1024,
+    CALL_SPARE_MAX = 128,    /* calls whose memory is kept … */
+    CALL_SPARE_BYTES = 1024, /* … with so much for each of its two bufs */
     FIGURES_CODES = 32,
     FIGURES_STRANGE = FIGURES_CODES - 1, /* … the last for all that are not known here */
 };
@@ -87,6 +89,8 @@ struct hf_client {
     uint32_t stuck_count;                 /* guarded: of the core's, as it was last seen */
     size_t stuck_bytes;                   /* guarded, likewise */
     size_t call_bytes;                    /* guarded */
+    struct list spare;                    /* guarded: calls that are over, for those to come … */
+    uint32_t spare_count;                 /* guarded: … up to CALL_SPARE_MAX */
     uint64_t busy;                        /* guarded: calls that were not accepted */
     struct figures *figures[HF_OP_KINDS]; /* guarded; owned, or NULL: there was none yet */
 
@@ -163,6 +167,9 @@ int call_go(struct call *call, const struct hf_then *then, struct hf_result **re
 
 /* Before the first call. */
 void call_inbox_init(struct hf_client *client);
+
+/* After the last one. */
+void call_spare_free(struct hf_client *client);
 
 /* On the thread: take in what was started. */
 void call_inbox_run(void *data);

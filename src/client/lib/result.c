@@ -364,9 +364,10 @@ static struct hf_result *make_twice(const struct source *from)
     struct maker m = {0};
     make(&m, from);
     m = (struct maker){.size = m.used};
-    m.block = calloc(1, m.size);
+    m.block = malloc(m.size);
     if (m.block == NULL)
         return NULL;
+    memset(m.block, 0, m.size);
     struct hf_result *result = make(&m, from);
     ASSERT(m.used == m.size);
     ASSERT((void *)result == (void *)m.block);

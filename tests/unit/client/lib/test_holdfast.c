@@ -65,6 +65,39 @@ static void test_changes(void **state)
     lib_stores_finish(&f);
 }
 
+/* A call stands in the memory of one that is over: nothing of that one is left in it. */
+static void test_calls_have_nothing_of_those_before(void **state)
+{
+    (void)state;
+    struct lib_stores f;
+    struct hf_result *r = NULL;
+    struct hf_call options;
+    struct hf_span span;
+    static char large[5000];
+    memset(large, 'x', sizeof large - 1);
+    lib_stores_start(&f);
+    hf_span_init(&span);
+    span.start = hf_str("large");
+    span.end = hf_str("large~");
+    hf_call_init(&options);
+    options.trace_id = 77;
+    options.timeout_ms = 20000;
+    assert_int_equal(hf_put(f.client, hf_str("large key"), hf_str(large), NULL, &options, &r),
+                     HF_OK);
+    assert_int_equal(r->trace_id, 77);
+    hf_result_free(r);
+    r = NULL;
+    assert_int_equal(hf_put(f.client, hf_str("k"), hf_str("v"), NULL, NULL, &r), HF_OK);
+    assert_int_not_equal(r->trace_id, 77);
+    hf_result_free(r);
+    want_value(&f, "k", "v");
+    want_value(&f, "large key", large);
+    assert_int_equal(hf_delete_range(f.client, &span, NULL, NULL), HF_OK);
+    want_value(&f, "large key", NULL);
+    want_value(&f, "k", "v");
+    lib_stores_finish(&f);
+}
+
 static void test_failed_condition_tells_the_present(void **state)
 {
     (void)state;
@@ -776,6 +809,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_calls_have_nothing_of_those_before),
         cmocka_unit_test(test_failed_condition_tells_the_present),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_batch_bounds),
