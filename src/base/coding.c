@@ -35,8 +35,12 @@ struct slice read_bytes(struct reader *r, uint64_t len)
 
 uint8_t read_u8(struct reader *r)
 {
-    struct slice s = read_bytes(r, 1);
-    return s.len == 1 ? s.data[0] : 0;
+    if (r->bad || r->left == 0) {
+        r->bad = true;
+        return 0;
+    }
+    r->left--;
+    return *r->pos++;
 }
 
 uint16_t read_u16(struct reader *r)

@@ -12,14 +12,17 @@
 #ifndef BASE_CODING_H_
 #define BASE_CODING_H_
 
+#include <endian.h>
+
 #include "base/base.h"
 
 enum { VARINT_MAX = 10 }; /* bytes of the longest 64-bit LEB128 */
 
+/* In one store: a loop over the bytes stays one where the compiler does not unroll it. */
 static inline void put_u16(uint8_t *p, uint16_t v)
 {
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
+    v = htole16(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline uint16_t get_u16(const uint8_t *p)
@@ -29,8 +32,8 @@ static inline uint16_t get_u16(const uint8_t *p)
 
 static inline void put_u32(uint8_t *p, uint32_t v)
 {
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
+    v = htole32(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline uint32_t get_u32(const uint8_t *p)
@@ -40,8 +43,8 @@ static inline uint32_t get_u32(const uint8_t *p)
 
 static inline void put_u64(uint8_t *p, uint64_t v)
 {
-    for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
+    v = htole64(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline uint64_t get_u64(const uint8_t *p)
@@ -51,8 +54,8 @@ static inline uint64_t get_u64(const uint8_t *p)
 
 static inline void put_u32be(uint8_t *p, uint32_t v)
 {
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> (24 - 8 * i));
+    v = htobe32(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline uint32_t get_u32be(const uint8_t *p)
@@ -62,8 +65,8 @@ static inline uint32_t get_u32be(const uint8_t *p)
 
 static inline void put_u64be(uint8_t *p, uint64_t v)
 {
-    put_u32be(p, (uint32_t)(v >> 32));
-    put_u32be(p + 4, (uint32_t)v);
+    v = htobe64(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline uint64_t get_u64be(const uint8_t *p)
