@@ -86,14 +86,13 @@ void descriptor_read(struct unpack *u, struct descriptor *ret_descriptor)
 {
     struct descriptor *d = ret_descriptor;
     *d = (struct descriptor){0};
-    uint64_t seen = 0;
-    uint32_t pairs = unpack_map(u);
-    for (uint32_t i = 0; i < pairs && !u->bad; i++) {
-        uint64_t key = unpack_key(u, &seen);
+    uint64_t key;
+    struct msg_pairs pairs = msg_pairs_begin(u);
+    while (msg_read_fields(u, &pairs, &descriptor_table, d, &key)) {
         if (key == DESCRIPTOR_FIELD_MEMBERS)
             d->member_count = members_read(u, d->members);
         else
-            msg_read_field(u, key, &descriptor_table, d);
+            unpack_skip(u);
     }
     if (d->range_id == 0 || (d->end.len > 0 && slice_compare(d->start, d->end) >= 0))
         u->bad = true;

@@ -141,14 +141,13 @@ void range_state_next(struct unpack *cursor, struct range_state *ret_range)
 {
     struct range_state *r = ret_range;
     *r = (struct range_state){0};
-    uint64_t seen = 0;
-    uint32_t pairs = unpack_map(cursor);
-    for (uint32_t i = 0; i < pairs && !cursor->bad; i++) {
-        uint64_t key = unpack_key(cursor, &seen);
+    uint64_t key;
+    struct msg_pairs pairs = msg_pairs_begin(cursor);
+    while (msg_read_fields(cursor, &pairs, &range_table, r, &key)) {
         if (key == RANGE_FIELD_MEMBERS)
             members_of(cursor, r);
         else
-            msg_read_field(cursor, key, &range_table, r);
+            unpack_skip(cursor);
     }
     if (r->range_id == 0 || r->replica_id == 0 || r->conf_epoch == 0 || r->span_epoch == 0 ||
         r->start.len == 0 || slice_compare(r->start, r->end) >= 0)
@@ -262,14 +261,13 @@ static bool step_is_whole(const struct step_order *s)
 void step_order_next(struct unpack *cursor, struct step_order *ret_step)
 {
     *ret_step = (struct step_order){0};
-    uint64_t seen = 0;
-    uint32_t pairs = unpack_map(cursor);
-    for (uint32_t i = 0; i < pairs && !cursor->bad; i++) {
-        uint64_t key = unpack_key(cursor, &seen);
+    uint64_t key;
+    struct msg_pairs pairs = msg_pairs_begin(cursor);
+    while (msg_read_fields(cursor, &pairs, &step_table, ret_step, &key)) {
         if (key == STEP_FIELD_CHILDREN)
             step_children_read(cursor, ret_step);
         else
-            msg_read_field(cursor, key, &step_table, ret_step);
+            unpack_skip(cursor);
     }
     if (!step_is_whole(ret_step))
         cursor->bad = true;

@@ -6,7 +6,7 @@
 int msg_kind(struct slice body, uint32_t *ret_kind, struct err *err)
 {
     struct unpack u;
-    uint32_t pairs;
+    struct msg_pairs pairs;
     uint32_t kind = msg_read_begin(&u, body, &pairs);
     if (u.bad)
         return err_set(err, ERR_CORRUPT, "message of %zu bytes without a kind", body.len);

@@ -19,17 +19,18 @@ enum { MSG_FIELD_KIND = 0 };  /* the key of the first pair of every message */
 enum { STATUS_MIN = -10000 }; /* of a status; room for codes that are not known yet */
 
 enum msg_type {
-    MSG_U64,   /* uint64_t; limit: the greatest value */
+    MSG_U64,   /* uint64_t; limit: the greatest value, 0: of the type */
     MSG_U32,   /* uint32_t */
     MSG_U16,   /* uint16_t */
     MSG_U8,    /* uint8_t */
-    MSG_ENUM,  /* an enum of the size of unsigned; limit: the greatest value */
+    MSG_ENUM,  /* an enum of the size of unsigned; limit: the greatest value. Numbers end here */
     MSG_BOOL,  /* bool */
     MSG_CODE,  /* int: 0 or a negative code */
     MSG_BIN,   /* struct slice of bytes; limit: bytes */
     MSG_TEXT,  /* struct slice of text; limit: bytes. A longer one is cut when written */
     MSG_FIXED, /* uint8_t[limit] */
     MSG_LIST,  /* struct pack_list; limit: elements */
+    MSG_NUMBER_LAST = MSG_ENUM,
 };
 
 struct msg_field {
@@ -65,15 +66,29 @@ void msg_write_fields(struct pack_fields *fields, const struct msg_table *table,
 int msg_read(struct slice body, enum msg_kind kind, const struct msg_table *table, void *into,
              struct err *err);
 
+/* The pairs of a map that are still to be read, and the keys that were. */
+struct msg_pairs {
+    uint32_t left;
+    uint64_t seen;
+};
+
+/* Those of the map that starts here. */
+static inline struct msg_pairs msg_pairs_begin(struct unpack *u)
+{
+    return (struct msg_pairs){.left = unpack_map(u)};
+}
+
 /* The pairs that follow the kind, and the kind; `u` is bad if there is none. */
-uint32_t msg_read_begin(struct unpack *u, struct slice body, uint32_t *ret_pairs);
+uint32_t msg_read_begin(struct unpack *u, struct slice body, struct msg_pairs *ret_pairs);
 
 /* A map that starts here, all of it: fields of the table into `into`, the others
  * are skipped. */
 void msg_read_map(struct unpack *u, const struct msg_table *table, void *into);
 
-/* The value of `key`: into its field, or skipped if the table has no such key. */
-void msg_read_field(struct unpack *u, uint64_t key, const struct msg_table *table, void *into);
+/* Fields of the table into `into`, up to a key that is not in the table: true, and its value, which
+ * the caller reads or skips, stands next. False: there are no more pairs, or `u` is bad. */
+bool msg_read_fields(struct unpack *u, struct msg_pairs *pairs, const struct msg_table *table,
+                     void *into, uint64_t *ret_key);
 
 /* The bytes of one value, stepped over: to be read when more is known. */
 struct slice msg_read_raw(struct unpack *u);

@@ -12,31 +12,27 @@ static void write_fixed(struct pack_fields *f, const struct msg_field *field, co
         pack_field_bin(f, field->key, slice_of(at, field->limit));
 }
 
-static void write_uint(struct pack_fields *f, const struct msg_field *field, uint64_t v)
+static inline uint64_t number_at(enum msg_type type, const void *at)
 {
-    ASSERT(field->limit == 0 || v <= field->limit);
-    pack_field_uint(f, field->key, v);
+    switch (type) {
+    case MSG_U64:
+        return *(const uint64_t *)at;
+    case MSG_U32:
+        return *(const uint32_t *)at;
+    case MSG_U16:
+        return *(const uint16_t *)at;
+    case MSG_U8:
+        return *(const uint8_t *)at;
+    default:
+        ASSERT(type == MSG_ENUM);
+        return *(const unsigned *)at;
+    }
 }
 
-static void write_field(struct pack_fields *f, const struct msg_field *field, const void *at)
+static inline void write_other(struct pack_fields *f, const struct msg_field *field, const void *at)
 {
     const struct slice *bytes = at;
     switch (field->type) {
-    case MSG_U64:
-        write_uint(f, field, *(const uint64_t *)at);
-        break;
-    case MSG_U32:
-        write_uint(f, field, *(const uint32_t *)at);
-        break;
-    case MSG_U16:
-        write_uint(f, field, *(const uint16_t *)at);
-        break;
-    case MSG_U8:
-        write_uint(f, field, *(const uint8_t *)at);
-        break;
-    case MSG_ENUM:
-        write_uint(f, field, *(const unsigned *)at);
-        break;
     case MSG_BOOL:
         pack_field_bool(f, field->key, *(const bool *)at);
         break;
@@ -58,6 +54,8 @@ static void write_field(struct pack_fields *f, const struct msg_field *field, co
         ASSERT(((const struct pack_list *)at)->count <= field->limit);
         pack_field_list(f, field->key, at);
         break;
+    default:
+        ASSERT(false); /* numbers are written by themselves */
     }
 }
 
@@ -65,7 +63,14 @@ void msg_write_fields(struct pack_fields *fields, const struct msg_table *table,
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct msg_field *field = &table->fields[i];
-        write_field(fields, field, (const uint8_t *)from + field->offset);
+        const void *at = (const uint8_t *)from + field->offset;
+        if (field->type > MSG_NUMBER_LAST) {
+            write_other(fields, field, at);
+            continue;
+        }
+        uint64_t v = number_at(field->type, at);
+        ASSERT(field->limit == 0 || v <= field->limit);
+        pack_field_uint(fields, field->key, v);
     }
 }
 
@@ -94,25 +99,40 @@ static int read_code(struct unpack *u)
     return 0;
 }
 
-static void read_field(struct unpack *u, const struct msg_field *field, void *at)
+/* Into a number of that type, or it is bad: too large for it. */
+static inline void number_to(struct unpack *u, const struct msg_field *field, uint64_t v, void *at)
 {
-    uint64_t limit = field->limit == 0 ? UINT64_MAX : field->limit;
+    static const uint64_t greatest[] = {[MSG_U64] = UINT64_MAX,
+                                        [MSG_U32] = UINT32_MAX,
+                                        [MSG_U16] = UINT16_MAX,
+                                        [MSG_U8] = UINT8_MAX,
+                                        [MSG_ENUM] = 0};
+    if (v > (field->limit != 0 ? field->limit : greatest[field->type])) {
+        u->bad = true;
+        return;
+    }
     switch (field->type) {
     case MSG_U64:
-        *(uint64_t *)at = unpack_uint_max(u, limit);
+        *(uint64_t *)at = v;
         break;
     case MSG_U32:
-        *(uint32_t *)at = (uint32_t)unpack_uint_max(u, MIN(limit, UINT32_MAX));
+        *(uint32_t *)at = (uint32_t)v;
         break;
     case MSG_U16:
-        *(uint16_t *)at = (uint16_t)unpack_uint_max(u, MIN(limit, UINT16_MAX));
+        *(uint16_t *)at = (uint16_t)v;
         break;
     case MSG_U8:
-        *(uint8_t *)at = (uint8_t)unpack_uint_max(u, MIN(limit, UINT8_MAX));
+        *(uint8_t *)at = (uint8_t)v;
         break;
-    case MSG_ENUM:
-        *(unsigned *)at = (unsigned)unpack_uint_max(u, field->limit);
-        break;
+    default:
+        ASSERT(field->type == MSG_ENUM);
+        *(unsigned *)at = (unsigned)v;
+    }
+}
+
+static inline void read_other(struct unpack *u, const struct msg_field *field, void *at)
+{
+    switch (field->type) {
     case MSG_BOOL:
         *(bool *)at = unpack_bool(u);
         break;
@@ -131,7 +151,18 @@ static void read_field(struct unpack *u, const struct msg_field *field, void *at
     case MSG_LIST:
         *(struct pack_list *)at = unpack_list(u, (uint32_t)field->limit);
         break;
+    default:
+        ASSERT(false); /* numbers are read by themselves */
     }
+}
+
+static inline void read_field(struct unpack *u, const struct msg_field *field, void *into)
+{
+    void *at = (uint8_t *)into + field->offset;
+    if (field->type <= MSG_NUMBER_LAST)
+        number_to(u, field, unpack_uint(u), at);
+    else
+        read_other(u, field, at);
 }
 
 /* Most tables have their keys from 1 on without a gap. */
@@ -146,35 +177,40 @@ static const struct msg_field *table_find(const struct msg_table *table, uint64_
     return NULL;
 }
 
-void msg_read_field(struct unpack *u, uint64_t key, const struct msg_table *table, void *into)
+bool msg_read_fields(struct unpack *u, struct msg_pairs *pairs, const struct msg_table *table,
+                     void *into, uint64_t *ret_key)
 {
-    const struct msg_field *field = table_find(table, key);
-    if (field != NULL)
-        read_field(u, field, (uint8_t *)into + field->offset);
-    else
-        unpack_skip(u);
+    while (pairs->left > 0 && !u->bad) {
+        pairs->left--;
+        *ret_key = unpack_key(u, &pairs->seen);
+        const struct msg_field *field = table_find(table, *ret_key);
+        if (field == NULL)
+            return !u->bad;
+        read_field(u, field, into);
+    }
+    return false;
 }
 
 void msg_read_map(struct unpack *u, const struct msg_table *table, void *into)
 {
-    uint64_t seen = 0;
-    uint32_t pairs = unpack_map(u);
-    for (uint32_t i = 0; i < pairs && !u->bad; i++)
-        msg_read_field(u, unpack_key(u, &seen), table, into);
+    uint64_t key;
+    struct msg_pairs pairs = msg_pairs_begin(u);
+    while (msg_read_fields(u, &pairs, table, into, &key))
+        unpack_skip(u);
 }
 
-uint32_t msg_read_begin(struct unpack *u, struct slice body, uint32_t *ret_pairs)
+uint32_t msg_read_begin(struct unpack *u, struct slice body, struct msg_pairs *ret_pairs)
 {
     *u = unpack_of(body);
     uint32_t pairs = unpack_map(u);
     uint64_t key = unpack_uint(u);
     uint64_t kind = unpack_uint_max(u, UINT32_MAX);
+    *ret_pairs = (struct msg_pairs){.seen = BIT(MSG_FIELD_KIND)};
     if (u->bad || pairs == 0 || key != MSG_FIELD_KIND) {
         u->bad = true;
-        *ret_pairs = 0;
         return 0;
     }
-    *ret_pairs = pairs - 1;
+    ret_pairs->left = pairs - 1;
     return (uint32_t)kind;
 }
 
@@ -182,13 +218,13 @@ int msg_read(struct slice body, enum msg_kind kind, const struct msg_table *tabl
              struct err *err)
 {
     struct unpack u;
-    uint32_t pairs;
+    uint64_t key;
+    struct msg_pairs pairs;
     uint32_t found = msg_read_begin(&u, body, &pairs);
     if (!u.bad && found != kind)
         return err_set(err, ERR_CORRUPT, "%s where %s was due", msg_kind_name(found), table->name);
-    uint64_t seen = BIT(MSG_FIELD_KIND);
-    for (uint32_t i = 0; i < pairs && !u.bad; i++)
-        msg_read_field(&u, unpack_key(&u, &seen), table, into);
+    while (msg_read_fields(&u, &pairs, table, into, &key))
+        unpack_skip(&u);
     return unpack_finish(&u, table->name, err);
 }
 

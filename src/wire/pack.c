@@ -40,10 +40,14 @@ void pack_array(struct buf *buf, uint32_t count)
     msgpack_pack_array(&pk, count);
 }
 
-void pack_uint(struct buf *buf, uint64_t v)
+void pack_uint_tight(struct buf *buf, uint32_t key, uint64_t v)
 {
-    msgpack_packer pk = packer_of(buf);
-    msgpack_pack_uint64(&pk, v);
+    uint8_t raw[1 + PACK_UINT_MAX];
+    uint8_t *end = raw;
+    if (key != UINT32_MAX)
+        *end++ = (uint8_t)key;
+    end = pack_put_uint(end, v);
+    buf_append(buf, raw, (size_t)(end - raw));
 }
 
 void pack_int(struct buf *buf, int64_t v)
@@ -61,18 +65,40 @@ void pack_bool(struct buf *buf, bool v)
         msgpack_pack_false(&pk);
 }
 
+enum { BIN_HEAD_MAX = 5 };
+
+/* The head of so many bytes of bin. */
+static inline uint8_t *put_bin_head(uint8_t *p, size_t len)
+{
+    unsigned log = (len > UINT8_MAX) + (len > UINT16_MAX);
+    unsigned bytes = 1u << log;
+    *p = (uint8_t)(0xc4 + log);
+    put_u32be(p + 1, (uint32_t)len << (32 - 8 * bytes)); /* what is too much is written over */
+    return p + 1 + bytes;
+}
+
 void pack_bin_of(struct buf *buf, struct slice begin, struct slice end)
 {
+    uint8_t head[BIN_HEAD_MAX];
     ASSERT(begin.len <= UINT32_MAX && end.len <= UINT32_MAX - begin.len);
-    msgpack_packer pk = packer_of(buf);
-    msgpack_pack_bin(&pk, begin.len + end.len);
+    size_t head_len = (size_t)(put_bin_head(head, begin.len + end.len) - head);
+    if (buf_reserve(buf, head_len + begin.len + end.len) != 0)
+        return;
+    buf_append(buf, head, head_len);
     buf_append_slice(buf, begin);
     buf_append_slice(buf, end);
 }
 
 void pack_bin(struct buf *buf, struct slice bytes)
 {
-    pack_bin_of(buf, bytes, slice_of(NULL, 0));
+    if (!pack_has_room(buf, BIN_HEAD_MAX + bytes.len)) {
+        pack_bin_of(buf, bytes, slice_of(NULL, 0));
+        return;
+    }
+    uint8_t *p = put_bin_head(buf->data + buf->len, bytes.len);
+    if (bytes.len > 0)
+        memcpy(p, bytes.data, bytes.len);
+    buf->len = (size_t)(p - buf->data) + bytes.len;
 }
 
 void pack_str(struct buf *buf, struct slice text)
@@ -120,20 +146,6 @@ void pack_fields_end(struct pack_fields *fields)
     else if (!fields->buf->failed)
         fields->buf->data[fields->at] = (uint8_t)(0x80 | fields->count); /* fixmap */
     fields->buf = NULL;
-}
-
-void pack_field(struct pack_fields *fields, uint32_t key)
-{
-    fields->count++;
-    pack_uint(fields->buf, key);
-}
-
-void pack_field_uint(struct pack_fields *fields, uint32_t key, uint64_t v)
-{
-    if (v == 0)
-        return;
-    pack_field(fields, key);
-    pack_uint(fields->buf, v);
 }
 
 void pack_field_int(struct pack_fields *fields, uint32_t key, int64_t v)
@@ -334,98 +346,19 @@ static inline struct head take_shape(struct unpack *u, enum shape want)
     return (struct head){.shape = SHAPE_BAD};
 }
 
-/* The three that are by far the most, without a head in between: small numbers, long ones,
- * and maps and arrays of few. All else, and all that is bad, goes the long way. */
-static inline bool is_ahead(const struct unpack *u, size_t len)
+uint32_t unpack_map_long(struct unpack *u)
 {
-    return !u->bad && u->left >= len;
-}
-
-static inline void step_over(struct unpack *u, size_t len)
-{
-    u->pos += len;
-    u->left -= len;
-}
-
-uint32_t unpack_map(struct unpack *u)
-{
-    if (is_ahead(u, 1) && (u->pos[0] & 0xf0) == 0x80) {
-        uint32_t pairs = u->pos[0] & 0x0f;
-        if (pairs <= (u->left - 1) / 2) {
-            step_over(u, 1);
-            return pairs;
-        }
-    }
     return (uint32_t)take_shape(u, SHAPE_MAP).len;
 }
 
-uint32_t unpack_array(struct unpack *u)
+uint32_t unpack_array_long(struct unpack *u)
 {
-    if (is_ahead(u, 1) && (u->pos[0] & 0xf0) == 0x90) {
-        uint32_t count = u->pos[0] & 0x0f;
-        if (count <= u->left - 1) {
-            step_over(u, 1);
-            return count;
-        }
-    }
     return (uint32_t)take_shape(u, SHAPE_ARRAY).len;
 }
 
-static inline uint64_t take_uint(struct unpack *u)
+uint64_t unpack_uint_long(struct unpack *u)
 {
-    if (is_ahead(u, 9)) {
-        const uint8_t *at = u->pos;
-        switch (at[0]) {
-        case 0xcc:
-            step_over(u, 2);
-            return at[1];
-        case 0xcd:
-            step_over(u, 3);
-            return load_be(at + 1, 2);
-        case 0xce:
-            step_over(u, 5);
-            return load_be(at + 1, 4);
-        case 0xcf:
-            step_over(u, 9);
-            return load_be(at + 1, 8);
-        default:
-            break;
-        }
-    }
     return take_shape(u, SHAPE_UINT).number;
-}
-
-uint64_t unpack_key(struct unpack *u, uint64_t *seen)
-{
-    bool is_small = is_ahead(u, 1) && u->pos[0] < 64;
-    uint64_t key = is_small ? u->pos[0] : unpack_uint(u);
-    if (is_small)
-        step_over(u, 1);
-    if (u->bad || key >= 64)
-        return u->bad ? UINT64_MAX : key;
-    if (*seen >> key & 1)
-        u->bad = true;
-    *seen |= UINT64_C(1) << key;
-    return key;
-}
-
-uint64_t unpack_uint(struct unpack *u)
-{
-    if (is_ahead(u, 1) && u->pos[0] <= 0x7f) {
-        uint8_t v = u->pos[0];
-        step_over(u, 1);
-        return v;
-    }
-    return take_uint(u);
-}
-
-uint64_t unpack_uint_max(struct unpack *u, uint64_t max)
-{
-    uint64_t v = unpack_uint(u);
-    if (v <= max)
-        return v;
-    u->bad = true;
-    return 0;
 }
 
 int64_t unpack_int(struct unpack *u)
@@ -443,13 +376,8 @@ bool unpack_bool(struct unpack *u)
     return take_shape(u, SHAPE_BOOL).number != 0;
 }
 
-struct slice unpack_bin(struct unpack *u)
+struct slice unpack_bin_long(struct unpack *u)
 {
-    if (is_ahead(u, 2) && u->pos[0] == 0xc4 && u->pos[1] <= u->left - 2) {
-        struct slice s = slice_of(u->pos + 2, u->pos[1]);
-        step_over(u, 2 + s.len);
-        return s;
-    }
     return take_bytes(u, take_shape(u, SHAPE_BYTES).len);
 }
 
@@ -488,7 +416,7 @@ void unpack_bin_exact(struct unpack *u, uint8_t *out, size_t len)
 
 /* Iterative, with the number of values still to come at each depth: hostile
  * nesting cannot use up the stack. */
-void unpack_skip(struct unpack *u)
+void unpack_skip_long(struct unpack *u)
 {
     uint64_t pending[UNPACK_DEPTH_MAX + 1] = {1};
     unsigned depth = 0;

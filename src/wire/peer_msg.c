@@ -214,7 +214,8 @@ int peer_msg_decode(struct slice body, struct peer_entry *entries, size_t entrie
                     struct peer_msg *ret_msg, struct err *err)
 {
     struct unpack u;
-    uint32_t pairs;
+    uint64_t key;
+    struct msg_pairs pairs;
     uint32_t kind = msg_read_begin(&u, body, &pairs);
     if (u.bad || !peer_msg_is_kind(kind))
         return err_set(err, ERR_CORRUPT, "%s where a message of a peer was due",
@@ -222,13 +223,11 @@ int peer_msg_decode(struct slice body, struct peer_entry *entries, size_t entrie
     const struct msg_table *table = table_of(kind);
     struct entries_room room = {.entries = entries, .cap = MIN(entries_cap, PEER_ENTRIES_MAX)};
     struct peer_msg msg = {.kind = (enum msg_kind)kind};
-    uint64_t seen = BIT(MSG_FIELD_KIND);
-    for (uint32_t i = 0; i < pairs && !u.bad; i++) {
-        uint64_t key = unpack_key(&u, &seen);
+    while (msg_read_fields(&u, &pairs, table, &msg, &key)) {
         if (kind == MSG_APPEND_ENTRIES && key == FIELD_ENTRIES)
             msg.append_entries.entry_count = entries_read(&u, &room);
         else
-            msg_read_field(&u, key, table, &msg);
+            unpack_skip(&u);
     }
     if (room.is_over)
         return err_set(err, ERR_TOO_LARGE, "append_entries with more than %zu entries", room.cap);

@@ -195,6 +195,11 @@ bool request_is_read_only(enum request_kind kind)
     return false;
 }
 
+static bool kind_is_known(enum request_kind kind)
+{
+    return details[kind].name != NULL;
+}
+
 const char *request_kind_name(uint32_t kind)
 {
     if (kind < ARRAY_LEN(details) && details[kind].name != NULL)
@@ -299,10 +304,9 @@ static void children_read(struct unpack *u, struct request_split *split)
 static void detail_read(struct unpack *u, struct request *request)
 {
     const struct msg_table *table = &details[request->kind];
-    uint64_t seen = 0;
-    uint32_t pairs = unpack_map(u);
-    for (uint32_t i = 0; i < pairs && !u->bad; i++) {
-        uint64_t key = unpack_key(u, &seen);
+    uint64_t key;
+    struct msg_pairs pairs = msg_pairs_begin(u);
+    while (msg_read_fields(u, &pairs, table, request, &key)) {
         if (request->kind == REQUEST_BOOTSTRAP && key == FIELD_MEMBERS)
             request->bootstrap.member_count = members_read(u, request->bootstrap.members);
         else if (request->kind == REQUEST_CHANGE_MEMBER && key == FIELD_MEMBER)
@@ -310,7 +314,7 @@ static void detail_read(struct unpack *u, struct request *request)
         else if (request->kind == REQUEST_SPLIT && key == FIELD_CHILDREN)
             children_read(u, &request->split);
         else
-            msg_read_field(u, key, table, request);
+            unpack_skip(u);
     }
 }
 
@@ -420,35 +424,44 @@ static int detail_check(const struct request *request, struct err *err)
     }
 }
 
+/* Where its kind stands before the detail, as we write it, the detail is read in passing. */
 int request_decode(struct slice body, struct request *ret_request, struct err *err)
 {
     struct unpack u;
-    uint32_t pairs;
+    uint64_t key;
+    struct msg_pairs pairs;
     uint32_t kind = msg_read_begin(&u, body, &pairs);
     if (u.bad || kind != MSG_REQUEST)
         return err_set(err, ERR_CORRUPT, "%s where a request was due", msg_kind_name(kind));
     struct request request;
     struct slice detail = {0};
+    bool has_detail = false;
     request_init(&request, 0);
-    uint64_t seen = BIT(MSG_FIELD_KIND);
-    for (uint32_t i = 0; i < pairs && !u.bad; i++) {
-        uint64_t key = unpack_key(&u, &seen);
-        if (key == FIELD_DETAIL)
+    while (msg_read_fields(&u, &pairs, &head_table, &request, &key)) {
+        if (key == FIELD_DETAIL && kind_is_known(request.kind)) {
+            detail_clear(&request);
+            detail_read(&u, &request);
+            has_detail = true;
+        } else if (key == FIELD_DETAIL) {
             detail = msg_read_raw(&u);
-        else
-            msg_read_field(&u, key, &head_table, &request);
+        } else {
+            unpack_skip(&u);
+        }
     }
     int rv = unpack_finish(&u, "request", err);
-    if (rv == 0 && request.kind != 0 && details[request.kind].name == NULL)
+    if (rv == 0 && request.kind != 0 && !kind_is_known(request.kind))
         rv = err_set(err, ERR_CORRUPT, "request of kind %u", request.kind);
     if (rv != 0)
         return rv;
-    if (request.id == 0 || request.kind == 0 || request.timeout_ms == 0 || detail.len == 0)
+    if (request.id == 0 || request.kind == 0 || request.timeout_ms == 0 ||
+        (detail.len == 0 && !has_detail))
         return err_set(err, ERR_INVALID, "request without id, kind, deadline or detail");
-    u = unpack_of(detail);
-    detail_clear(&request);
-    detail_read(&u, &request);
-    rv = unpack_finish(&u, request_kind_name(request.kind), err);
+    if (!has_detail) {
+        u = unpack_of(detail);
+        detail_clear(&request);
+        detail_read(&u, &request);
+        rv = unpack_finish(&u, request_kind_name(request.kind), err);
+    }
     if (rv == 0)
         rv = detail_check(&request, err);
     if (rv == 0)

@@ -285,16 +285,15 @@ void response_encode(struct buf *buf, const struct response *response)
 static void detail_read(struct unpack *u, struct response *response)
 {
     const struct msg_table *table = &details[response->kind];
-    uint64_t seen = 0;
-    uint32_t pairs = unpack_map(u);
-    for (uint32_t i = 0; i < pairs && !u->bad; i++) {
-        uint64_t key = unpack_key(u, &seen);
+    uint64_t key;
+    struct msg_pairs pairs = msg_pairs_begin(u);
+    while (msg_read_fields(u, &pairs, table, response, &key)) {
         if (response->kind == REQUEST_STATUS && key == FIELD_DESCRIPTOR)
             descriptor_read(u, &response->status_of.descriptor);
         else if (response->kind == REQUEST_IDENTIFY && key == FIELD_MEMBERS)
             response->identify.member_count = members_read(u, response->identify.members);
         else
-            msg_read_field(u, key, table, response);
+            unpack_skip(u);
     }
     if (response->kind == REQUEST_STATUS && response->status_of.descriptor.range_id == 0)
         u->bad = true;
@@ -426,49 +425,57 @@ static int detail_check(const struct response *response, struct err *err)
     }
 }
 
-/* The head into *response; the detail stays raw, empty if there is none. */
-static int head_read(struct slice body, struct response *response, struct slice *ret_detail,
+/* What became of the detail while the head was read. */
+struct detail {
+    bool is_wanted; /* else it is stepped over */
+    bool is_read;   /* in passing: the kind stood before it, as we write it */
+    struct slice raw;
+};
+
+/* The head into *response. */
+static int head_read(struct slice body, struct response *response, struct detail *detail,
                      struct err *err)
 {
     struct unpack u;
-    uint32_t pairs;
+    uint64_t key;
+    struct msg_pairs pairs;
     uint32_t kind = msg_read_begin(&u, body, &pairs);
     if (u.bad || kind != MSG_RESPONSE)
         return err_set(err, ERR_CORRUPT, "%s where a response was due", msg_kind_name(kind));
-    struct slice detail = {0};
-    uint64_t seen = BIT(MSG_FIELD_KIND);
-    for (uint32_t i = 0; i < pairs && !u.bad; i++) {
-        uint64_t key = unpack_key(&u, &seen);
-        if (key == FIELD_DETAIL)
-            detail = msg_read_raw(&u);
-        else
-            msg_read_field(&u, key, &head_table, response);
+    while (msg_read_fields(&u, &pairs, &head_table, response, &key)) {
+        if (key == FIELD_DETAIL && detail->is_wanted && response->kind != 0) {
+            detail->is_read = true;
+            detail_clear(response);
+            detail_read(&u, response);
+        } else if (key == FIELD_DETAIL) {
+            detail->raw = msg_read_raw(&u);
+        } else {
+            unpack_skip(&u);
+        }
     }
     int rv = unpack_finish(&u, "response", err);
     if (rv != 0)
         return rv;
-    if (response->id == 0 || (response->kind == 0) != (detail.len == 0))
+    bool has_detail = detail->is_read || detail->raw.len > 0;
+    if (response->id == 0 || (response->kind == 0) == has_detail)
         return err_set(err, ERR_CORRUPT, "response without id, or kind and detail disagree");
-    *ret_detail = detail;
     return 0;
 }
 
 int response_decode(struct slice body, struct response *ret_response, struct err *err)
 {
     struct response response;
-    struct slice detail = {0};
+    struct detail detail = {.is_wanted = true};
     response_init(&response, 0);
     int rv = head_read(body, &response, &detail, err);
-    if (rv != 0)
-        return rv;
-    if (response.kind != 0) {
-        struct unpack u = unpack_of(detail);
+    if (rv == 0 && response.kind != 0 && !detail.is_read) {
+        struct unpack u = unpack_of(detail.raw);
         detail_clear(&response);
         detail_read(&u, &response);
         rv = unpack_finish(&u, details[response.kind].name, err);
-        if (rv == 0)
-            rv = detail_check(&response, err);
     }
+    if (rv == 0)
+        rv = detail_check(&response, err);
     if (rv == 0)
         memcpy(ret_response, &response, HEAD_SIZE + (size_t)detail_sizes[response.kind]);
     return rv;
@@ -477,7 +484,7 @@ int response_decode(struct slice body, struct response *ret_response, struct err
 uint64_t response_peek_id(struct slice body)
 {
     struct response response;
-    struct slice detail;
+    struct detail detail = {.is_wanted = false};
     response_init(&response, 0);
     return head_read(body, &response, &detail, NULL) == 0 ? response.id : 0;
 }

@@ -36,6 +36,40 @@ static void test_numbers(void **state)
     }
 }
 
+/* In a buf that has no byte more than they need they stand as in one with much room, and in one
+ * that has a byte less they do not. */
+static void test_tight(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct buf wide, tight;
+        buf_init(&wide, 100);
+        assert_int_equal(buf_reserve(&wide, 100), 0);
+        struct pack_fields f = pack_fields_begin(&wide);
+        pack_field_uint(&f, 7, numbers[i]);
+        pack_uint(&wide, numbers[i]);
+        for (size_t less = 0; less <= 1; less++) {
+            buf_init(&tight, wide.len - less);
+            f = pack_fields_begin(&tight);
+            pack_field_uint(&f, 7, numbers[i]);
+            pack_uint(&tight, numbers[i]);
+            assert_int_equal(tight.failed, less == 1);
+            assert_true(less == 1 || slice_equal(buf_slice(&tight), buf_slice(&wide)));
+            buf_fini(&tight);
+        }
+        size_t one = numbers[i] == 0 ? 1 : (wide.len - 2) / 2; /* without map and key */
+        for (size_t len = 0; len <= one; len++) {
+            uint8_t *exact = malloc(len + (len == 0));
+            memcpy(exact, wide.data + wide.len - one, len);
+            struct unpack u = unpack_of(slice_of(exact, len));
+            assert_true(unpack_uint(&u) == (len == one ? numbers[i] : 0));
+            assert_true(u.bad == (len < one));
+            free(exact);
+        }
+        buf_fini(&wide);
+    }
+}
+
 static void test_signed(void **state)
 {
     (void)state;
@@ -357,15 +391,11 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_signed),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_bombs),
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_many_fields),
-        cmocka_unit_test(test_fixed_and_finish),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_tight),
+        cmocka_unit_test(test_signed),      cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_shapes),      cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_keys),        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_many_fields), cmocka_unit_test(test_fixed_and_finish),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests_name("pack", tests, NULL, NULL);
