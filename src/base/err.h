@@ -56,6 +56,14 @@ struct err {
     char msg[ERR_MSG_MAX];
 };
 
+/* Nothing was set: as zeroed, but the message's room is not cleared, which is worth it where each
+ * request has one. */
+static inline void err_init(struct err *err)
+{
+    err->code = 0;
+    err->msg[0] = 0;
+}
+
 /* Fill `err` (unless NULL) and return `code`, which must be negative. */
 int err_set(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -403,7 +403,8 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
 {
     struct slice raw = request->write.command;
     struct command command;
-    struct err err = {0};
+    struct err err;
+    err_init(&err);
     if (!is_serving(store, to))
         return;
     int rv = command_decode(raw, &store->opt.limits, store->ops, COMMAND_OPS_MAX, &command, &err);
@@ -509,8 +510,9 @@ static void start_read(struct store *store, const struct answer_to *to, struct r
 static void on_read(struct store *store, struct answer_to *to, const struct request *request,
                     struct slice body)
 {
-    struct err err = {0};
+    struct err err;
     struct place place = where_to_read(request);
+    err_init(&err);
     if (!is_serving(store, to))
         return;
     const struct request_read *how = how_to_read(request);
