@@ -394,13 +394,14 @@ static struct hf_result *result_of_write(struct source *from, int *ret_code)
 {
     struct op_result few[RESULTS_INLINE];
     struct op_result *results = few;
-    uint32_t count = command_result_count(from->answer->response->write.result);
-    if (count > RESULTS_INLINE)
-        results = malloc(count * sizeof *results);
     /* Without memory, or from a store that cannot speak, the details are missing; what
      * happened is still known by the answer's own status. */
-    if (results != NULL)
-        write_decode(from, results, MAX(count, (uint32_t)RESULTS_INLINE));
+    if (write_decode(from, few, RESULTS_INLINE) == ERR_TOO_LARGE) {
+        uint32_t count = command_result_count(from->answer->response->write.result);
+        results = malloc(count * sizeof *results);
+        if (results != NULL)
+            write_decode(from, results, count);
+    }
     *ret_code = from->code;
     struct hf_result *result = make_twice(from);
     if (results != few)
