@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-enum { MAP_CAP_FIRST = 8 };
+enum { MAP_CAP_FIRST = 8, MAP_FEW = 8 /* entries that are looked through faster than hashed */ };
 
 static uint32_t map_home(const struct map *map, uint64_t key)
 {
@@ -41,6 +41,12 @@ static uint32_t map_slot(const struct map *map, uint64_t key)
 
 void *map_get(const struct map *map, uint64_t key)
 {
+    if (map->used <= MAP_FEW) {
+        for (uint32_t i = 0; i < map->used; i++)
+            if (map->entries[i].key == key && map->entries[i].value != NULL)
+                return map->entries[i].value;
+        return NULL;
+    }
     if (map->count == 0)
         return NULL;
     uint32_t at = map->slots[map_slot(map, key)];

@@ -443,13 +443,19 @@ static int decode(struct eval *e, struct slice bytes, struct command *ret_comman
     return 0;
 }
 
-static void *zeroed(struct arena *arena, size_t count, size_t size)
+/* What belongs to the operations, zeroed, in one piece. */
+static int run_alloc(struct run *run, size_t count)
 {
+    size_t of_each = sizeof *run->keys + sizeof *run->states + sizeof *run->results;
     ASSERT(count <= COMMAND_OPS_MAX);
-    void *p = arena_alloc(arena, count * size);
-    if (p != NULL)
-        memset(p, 0, count * size);
-    return p;
+    uint8_t *p = arena_alloc(&run->eval->arena, count * of_each);
+    if (p == NULL)
+        return ERR_NOMEM;
+    memset(p, 0, count * of_each);
+    run->keys = (struct slice *)(void *)p;
+    run->states = (struct key_state *)(void *)(run->keys + count);
+    run->results = (struct op_result *)(void *)(run->states + count);
+    return 0;
 }
 
 /* ---- sessions ------------------------------------------------------------- */
@@ -547,10 +553,7 @@ int eval_command(struct eval *eval, struct slice command, uint64_t version,
     if (run.command.keyspace == RANGE_KEYSPACE_RESERVED)
         eval->wants_digest = true;
     size_t count = run.command.op_count;
-    run.keys = zeroed(&eval->arena, count, sizeof *run.keys);
-    run.states = zeroed(&eval->arena, count, sizeof *run.states);
-    run.results = zeroed(&eval->arena, count, sizeof *run.results);
-    if (run.keys == NULL || run.states == NULL || run.results == NULL)
+    if (run_alloc(&run, count) != 0)
         return ERR_NOMEM;
     overlay_begin(&eval->overlay);
     rv = run_all(&run);

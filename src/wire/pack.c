@@ -5,8 +5,6 @@
 
 #include "base/coding.h"
 
-enum { FIXMAP_MAX = 15 };
-
 /* ---- packing ------------------------------------------------------------ */
 
 /* msgpack-c's sink. Failure is sticky in the buf, so it never stops the packer. Inlined
@@ -116,36 +114,20 @@ void pack_list(struct buf *buf, const struct pack_list *list)
     buf_append_slice(buf, list->raw);
 }
 
-struct pack_fields pack_fields_begin(struct buf *buf)
+void pack_fields_widen(struct pack_fields *fields)
 {
-    struct pack_fields fields = {.buf = buf, .at = buf->len};
-    buf_sink(buf, "", 1);
-    return fields;
-}
-
-/* More than a header of one byte can say: what stands behind it makes room for two more. */
-static void widen_header(struct buf *buf, size_t at, uint32_t count)
-{
+    struct buf *buf = fields->buf;
     uint8_t more[2] = {0};
-    size_t len = buf->len - at - 1;
+    size_t len = buf->len - fields->at - 1;
+    ASSERT(fields->count <= PACK_FIELDS_MAX);
     buf_append(buf, more, sizeof more);
     if (buf->failed)
         return;
-    uint8_t *header = buf->data + at;
+    uint8_t *header = buf->data + fields->at; /* what stands behind it makes room for two more */
     memmove(header + 3, header + 1, len);
     header[0] = 0xde; /* map 16 */
-    header[1] = (uint8_t)(count >> 8);
-    header[2] = (uint8_t)count;
-}
-
-void pack_fields_end(struct pack_fields *fields)
-{
-    ASSERT(fields->count <= PACK_FIELDS_MAX);
-    if (fields->count > FIXMAP_MAX)
-        widen_header(fields->buf, fields->at, fields->count);
-    else if (!fields->buf->failed)
-        fields->buf->data[fields->at] = (uint8_t)(0x80 | fields->count); /* fixmap */
-    fields->buf = NULL;
+    header[1] = (uint8_t)(fields->count >> 8);
+    header[2] = (uint8_t)fields->count;
 }
 
 void pack_field_int(struct pack_fields *fields, uint32_t key, int64_t v)

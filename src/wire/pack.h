@@ -85,8 +85,28 @@ struct pack_fields {
 };
 enum { PACK_FIELDS_MAX = 63 };
 
-struct pack_fields pack_fields_begin(struct buf *buf);
-void pack_fields_end(struct pack_fields *fields);
+static inline struct pack_fields pack_fields_begin(struct buf *buf)
+{
+    struct pack_fields fields = {.buf = buf, .at = buf->len};
+    if (pack_has_room(buf, 1))
+        buf->len++; /* the header comes at the end */
+    else
+        buf_extend(buf, 1);
+    return fields;
+}
+
+/* A header that is longer than a byte. */
+void pack_fields_widen(struct pack_fields *fields);
+
+static inline void pack_fields_end(struct pack_fields *fields)
+{
+    enum { FIXMAP = 0x80, FIXMAP_MAX = 15 };
+    if (fields->count > FIXMAP_MAX)
+        pack_fields_widen(fields);
+    else if (!fields->buf->failed)
+        fields->buf->data[fields->at] = (uint8_t)(FIXMAP | fields->count);
+    fields->buf = NULL;
+}
 
 /* Write the key; the caller packs exactly one value after it. */
 static inline void pack_field(struct pack_fields *fields, uint32_t key)
