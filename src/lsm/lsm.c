@@ -214,6 +214,11 @@ int lsm_flush(struct lsm *lsm, struct lsm_flush_op *op, lsm_flush_cb cb)
     return 0;
 }
 
+void lsm_go_on(struct lsm *lsm)
+{
+    step_run(lsm);
+}
+
 uint64_t lsm_frozen(const struct lsm *lsm)
 {
     return lsm->frozen;

@@ -99,6 +99,10 @@ struct lsm_callbacks {
     /* Memory was short behind on_freeze(): what it added is thrown away, nothing is frozen,
      * and the next memtable has the same number. In the same call. */
     void (*on_unfreeze)(void *data, uint64_t freeze);
+    /* Must memtable `freeze`, and all behind it, stay in memory for now? What it tells of
+     * needs something that is not durable yet. Asked when its turn has come, and again at
+     * lsm_go_on(); not in a place where the lsm may be called. */
+    bool (*is_held)(void *data, uint64_t freeze);
     /* Memtable `freeze` is durable. In freeze order, numbers 1, 2, 3 … from each
      * open on. Also called for memtables that turned out empty. */
     void (*on_flushed)(void *data, uint64_t freeze);
@@ -205,6 +209,9 @@ struct lsm_flush_op {
  * for it. Exactly once, never from inside. ERR_IO after env_fatal(). Not bounded
  * by memtables_max: the owner bounds its flushes. */
 int lsm_flush(struct lsm *lsm, struct lsm_flush_op *op, lsm_flush_cb cb);
+
+/* What is_held() says may have changed. */
+void lsm_go_on(struct lsm *lsm);
 
 /* Number of the last memtable frozen and of the last durable; 0 for none yet. */
 uint64_t lsm_frozen(const struct lsm *lsm);

@@ -205,6 +205,13 @@ static void step_complete(struct env_work *work)
     commit_submit(lsm, &step->commit);
 }
 
+/* The owner is asked before anything of the memtable is on disk. */
+static bool is_held(const struct lsm *lsm, const struct step *step)
+{
+    const struct lsm_callbacks *cb = &lsm->options.callbacks;
+    return step->kind == STEP_FLUSH && cb->is_held != NULL && cb->is_held(lsm->data, step->freeze);
+}
+
 void step_run(struct lsm *lsm)
 {
     if (lsm->is_dead || lsm->step_in_work != NULL || list_is_empty(&lsm->steps) ||
@@ -217,6 +224,8 @@ void step_run(struct lsm *lsm)
         return;
     }
     ASSERT(step->state == STEP_WAITING);
+    if (is_held(lsm, step))
+        return;
     struct err why = {0};
     if (step->mem != NULL && memtable_count(step->mem) > 0 && begin_build(lsm, step, &why) != 0) {
         retry_later(&lsm->step_retry, ERR_NOMEM, &why);

@@ -193,8 +193,10 @@ struct log_write {
     struct list in_log_writes;
     struct replica *replica;
     struct raftlog_write op;
-    uint64_t write_id;   /* consensus'; 0: the store's own reset */
-    uint64_t generation; /* of the consensus instance */
+    uint64_t write_id;    /* consensus'; 0: the store's own reset */
+    uint64_t generation;  /* of the consensus instance */
+    struct list in_begun; /* store's: it makes a replica known to the log … */
+    uint64_t freeze;      /* … of which this memtable tells; 0: none that is frozen */
 };
 
 /* Entries on their way from disk to a follower. */
@@ -416,6 +418,14 @@ void replica_log_begin(struct replica *r, uint64_t index, uint64_t base_term, ui
 
 /* Put a hint for `index` into the log, before whatever is appended next. */
 void replica_log_hint(struct replica *r, uint64_t index);
+
+/* The engine freezes memtable `freeze`, or did not after all: what a flush of it must not overtake
+ * are the beginnings of logs that are on their way. */
+void replica_log_on_freeze(struct store *store, uint64_t freeze);
+void replica_log_on_unfreeze(struct store *store, uint64_t freeze);
+
+/* Must that memtable wait for the log? */
+bool replica_log_holds(const struct store *store, uint64_t freeze);
 void replica_log_free(struct replica *r);
 
 /* Answer the fetches that could not begin. */

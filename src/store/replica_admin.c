@@ -12,7 +12,8 @@
  *    an earlier life of this process;
  *  - the right replica runs, and stands for election at once where the left leads.
  * Both metas become durable with one memtable: after a crash there is the left of
- * before, whose log still holds the split, or there are both.
+ * before, whose log still holds the split, or there are both. That memtable waits until the
+ * beginning of the right's log is durable (replica_log_holds()).
  */
 #include <stdlib.h>
 

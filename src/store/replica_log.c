@@ -11,17 +11,58 @@
 
 enum { ENTRIES_ON_STACK = 64, FETCH_BYTES_MAX = 1 << 20 };
 
+/* ---- what no flush may overtake ------------------------------------------ */
+
+/* The engine tells of a right half with the memtable that its split is in. One that is durable
+ * before the log knows the replica looks, after a loss of power, like a store whose log is lost,
+ * and with it what the replica has promised. */
+
+void replica_log_on_freeze(struct store *store, uint64_t freeze)
+{
+    LIST_FOREACH(it, &store->begun)
+    {
+        struct log_write *w = list_entry(it, struct log_write, in_begun);
+        if (w->freeze == 0)
+            w->freeze = freeze;
+    }
+}
+
+void replica_log_on_unfreeze(struct store *store, uint64_t freeze)
+{
+    LIST_FOREACH(it, &store->begun)
+    {
+        struct log_write *w = list_entry(it, struct log_write, in_begun);
+        if (w->freeze == freeze)
+            w->freeze = 0;
+    }
+}
+
+bool replica_log_holds(const struct store *store, uint64_t freeze)
+{
+    LIST_FOREACH(it, &store->begun)
+    {
+        const struct log_write *w = container_of(it, struct log_write, in_begun);
+        if (w->freeze != 0 && w->freeze <= freeze)
+            return true;
+    }
+    return false;
+}
+
 /* ---- writing -------------------------------------------------------------- */
 
 static void log_write_done(struct raftlog_write *op)
 {
     struct log_write *w = op->data;
     struct replica *r = w->replica;
+    bool was_held = w->freeze != 0;
     bool is_current = w->generation == r->generation && r->cons != NULL &&
                       r->state != REPLICA_DAMAGED; /* it must not send what waits for this */
     uint64_t id = w->write_id;
     list_remove(&w->in_log_writes);
+    list_remove(&w->in_begun);
     free(w);
+    if (was_held)
+        lsm_go_on(r->store->lsm);
     if (is_current && id != 0)
         consensus_on_persisted(r->cons, replica_now_ms(r), id);
     if (id == 0)
@@ -38,6 +79,7 @@ static struct log_write *log_write_new(struct replica *r, uint64_t write_id)
         return NULL;
     }
     list_init(&w->in_log_writes);
+    list_init(&w->in_begun);
     list_push_back(&r->log_writes, &w->in_log_writes);
     w->replica = r;
     w->write_id = write_id;
@@ -103,6 +145,7 @@ void replica_log_begin(struct replica *r, uint64_t index, uint64_t base_term, ui
     if (w == NULL)
         return;
     w->op.has_hard_state = true;
+    list_push_back(&r->store->begun, &w->in_begun);
     w->op.term = MAX(term, base_term);
     w->op.vote = term >= base_term ? vote : 0;
     w->op.has_reset = true;
@@ -246,8 +289,11 @@ void replica_log_turn(struct replica *r)
 void replica_log_free(struct replica *r)
 {
     struct list *link;
-    while ((link = list_pop_front(&r->log_writes)) != NULL)
-        free(list_entry(link, struct log_write, in_log_writes));
+    while ((link = list_pop_front(&r->log_writes)) != NULL) {
+        struct log_write *w = list_entry(link, struct log_write, in_log_writes);
+        list_remove(&w->in_begun);
+        free(w);
+    }
     while ((link = list_pop_front(&r->fetches)) != NULL)
         fetch_free(list_entry(link, struct log_fetch, in_fetches));
 }

@@ -87,6 +87,7 @@ static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
             range_on_freeze(r->range, freeze, batch);
     }
     absorb_on_freeze(store, freeze, batch);
+    replica_log_on_freeze(store, freeze);
 }
 
 static void on_unfreeze(void *data, uint64_t freeze)
@@ -98,6 +99,12 @@ static void on_unfreeze(void *data, uint64_t freeze)
             range_on_unfreeze(r->range, freeze);
     }
     absorb_on_unfreeze(store, freeze);
+    replica_log_on_unfreeze(store, freeze);
+}
+
+static bool is_held(void *data, uint64_t freeze)
+{
+    return replica_log_holds(data, freeze);
 }
 
 /* Out of memory: the engine forgets by what it was told before. */
@@ -435,6 +442,7 @@ static int copy_options(struct store *store, const struct store_options *options
     store->opt.secret = slice_of(store->secret, options->secret.len);
     store->opt.lsm.callbacks = (struct lsm_callbacks){.on_freeze = on_freeze,
                                                       .on_unfreeze = on_unfreeze,
+                                                      .is_held = is_held,
                                                       .on_flushed = on_flushed,
                                                       .on_corrupt = on_corrupt,
                                                       .on_stall = on_stall};
@@ -503,6 +511,7 @@ static void init_parts(struct store *store)
     list_init(&store->greeted);
     list_init(&store->snapshots_waiting);
     list_init(&store->orphans);
+    list_init(&store->begun);
     list_init(&store->merged);
     list_init(&store->letters);
     env_task_init(&store->post, merge_post, store);

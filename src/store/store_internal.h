@@ -193,6 +193,7 @@ struct store {
     uint32_t letter_count;
     struct env_task post;          /* … and their delivery */
     struct list orphans;           /* replica_admin.c: edits on their way */
+    struct list begun;             /* replica_log.c: writes that no flush may overtake */
     struct list greeted;           /* snapshot streams whose replica is not known yet */
     uint32_t snapshots_in;         /* all that are being taken in, but for … */
     uint32_t snapshots_held;       /* … those that are whole and wait for their span, and … */

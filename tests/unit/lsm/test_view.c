@@ -14,6 +14,7 @@ struct place {
     struct sim_node *node;
     struct lsm *lsm;
     struct lsm_options options;
+    uint64_t held;  /* this memtable and those behind it; 0: none */
     char log[1000]; /* what the callbacks said, in order */
 };
 
@@ -32,6 +33,12 @@ static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
     lsm_batch_put(batch, slice_str("!meta"), 0, slice_str(text), 0);
 }
 
+static bool is_held(void *data, uint64_t freeze)
+{
+    const struct place *p = data;
+    return p->held != 0 && freeze >= p->held;
+}
+
 static void on_flushed(void *data, uint64_t freeze)
 {
     note(data, "flushed", freeze);
@@ -48,7 +55,8 @@ static void place_init(struct place *p)
     p->options.block_bytes = 256;
     p->options.cache_bytes = 64 << 10;
     p->options.no_auto_compaction = true;
-    p->options.callbacks = (struct lsm_callbacks){.on_freeze = on_freeze, .on_flushed = on_flushed};
+    p->options.callbacks = (struct lsm_callbacks){
+        .on_freeze = on_freeze, .is_held = is_held, .on_flushed = on_flushed};
     p->options.data = p;
     assert_int_equal(lsm_open(&p->lsm, sim_node_env(p->node), "db", &p->options, NULL), 0);
 }
@@ -215,6 +223,33 @@ static void test_edit_order(void **state)
     expect(view, "a", 9, 0, "1");
     expect(view, "d", 9, 0, "1");
     lsm_view_unref(view);
+    place_fini(&p);
+}
+
+/* The owner keeps a memtable off the disk, and with it all that was begun behind it. */
+static void test_held(void **state)
+{
+    (void)state;
+    struct place p;
+    struct lsm_flush_op ops[2] = {{.data = &p}, {.data = &p}};
+    struct lsm_span span = {slice_str("b"), slice_str("d")};
+    struct lsm_edit_op edit = {.data = &p, .excise = &span, .excise_count = 1, .cb = edit_cb};
+    place_init(&p);
+    p.held = 2;
+    for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+        put(&p, "c", i + 1, "v");
+        assert_int_equal(lsm_flush(p.lsm, &ops[i], flush_cb), 0);
+    }
+    assert_int_equal(lsm_edit(p.lsm, &edit), 0);
+    sim_run_until(p.sim, sim_now_us(p.sim) + 10 * UINT64_C(1000000));
+    lsm_go_on(p.lsm); /* nothing has changed */
+    sim_run_until(p.sim, sim_now_us(p.sim) + 10 * UINT64_C(1000000));
+    assert_string_equal(p.log, "freeze1 freeze2 flushed1 cb1 ");
+    p.held = 0;
+    lsm_go_on(p.lsm);
+    lsm_go_on(p.lsm); /* it is under way already */
+    settle(&p);
+    assert_string_equal(p.log, "freeze1 freeze2 flushed1 cb1 flushed2 cb2 edit0 ");
     place_fini(&p);
 }
 
@@ -444,15 +479,11 @@ static void test_long_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exact),
-        cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_flush_order),
-        cmocka_unit_test(test_edit_order),
-        cmocka_unit_test(test_files_wait_for_views),
-        cmocka_unit_test(test_stall),
-        cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_approximate),
-        cmocka_unit_test(test_long_keys),
+        cmocka_unit_test(test_exact),       cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_flush_order), cmocka_unit_test(test_edit_order),
+        cmocka_unit_test(test_held),        cmocka_unit_test(test_files_wait_for_views),
+        cmocka_unit_test(test_stall),       cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_approximate), cmocka_unit_test(test_long_keys),
     };
     return cmocka_run_group_tests_name("view", tests, NULL, NULL);
 }

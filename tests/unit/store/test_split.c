@@ -4,6 +4,7 @@
 
 #include "consensus/consensus.h"
 #include "range/range.h"
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -204,6 +205,50 @@ static void test_crashes(void **state)
     }
 }
 
+static void flush_all(void)
+{
+    struct request request = {.kind = REQUEST_FLUSH};
+    for (size_t i = 0; i < rig.count; i++)
+        rig_ask(&rig, i, &request);
+}
+
+/* The engine makes the right half durable at once while syncs of the log are late, and power goes:
+ * no store comes back with a replica of which its log knows nothing. */
+static void test_flush_behind_a_late_sync(void **state)
+{
+    (void)state;
+    uint32_t held = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        rig_open_seeded(&rig, 3, seed);
+        size_t leader = rig_start_cluster(&rig);
+        rig_put(&rig, leader, "x", "2", 0);
+        rig_run(&rig, 300 * RIG_MS);
+        struct sim_options slow = *sim_get_options(rig.sim);
+        slow.work_us_max = 2 * RIG_MS;
+        slow.work_spike_ppm = 300 * 1000;
+        sim_set_options(rig.sim, &slow);
+        struct rig_answer *answer = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+        for (int tries = 0; tries < 1000 && answer->count == 0; tries++)
+            rig_run(&rig, RIG_MS / 10);
+        assert_int_equal(answer->status, 0);
+        flush_all();
+        for (uint64_t t = 0; t < seed; t++) {
+            rig_run(&rig, 2 * RIG_MS);
+            held += replica_log_holds(rig.stores[leader], UINT64_MAX);
+        }
+        for (size_t i = 0; i < rig.count; i++)
+            rig_crash(&rig, i, SIM_CRASH_POWER);
+        sim_options_init(&slow);
+        sim_set_options(rig.sim, &slow);
+        for (size_t i = 0; i < rig.count; i++)
+            assert_int_equal(rig_start(&rig, i, NULL), 0);
+        wait_for_leader(STORE_FIRST_RANGE_ID);
+        assert_value(wait_for_leader(NEW_RANGE), "x", "2");
+        rig_close(&rig);
+    }
+    assert_true(held > 0);
+}
+
 /* A store that was away comes back and is brought through the split by the log. */
 static void test_a_store_that_missed_it(void **state)
 {
@@ -282,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_writes_ordered_behind_the_split),
         cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_flush_behind_a_late_sync),
         cmocka_unit_test(test_a_store_that_missed_it),
         cmocka_unit_test(test_a_right_that_promised),
     };
