@@ -63,6 +63,17 @@ static int apply_command(struct replica *r, uint64_t index, const struct raftlog
     return rv;
 }
 
+/* Whom the new configuration does not name any more; its id is 0 if it names all. */
+static struct range_replica removed_by(const struct replica *r, const struct cons_config *config)
+{
+    const struct range_descriptor *d = range_descriptor(r->range);
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        if (cons_config_find(config, d->replicas[i].replica_id) == NULL)
+            return d->replicas[i];
+    }
+    return (struct range_replica){0};
+}
+
 static int apply_change(struct replica *r, uint64_t index, const struct raftlog_entry *e,
                         struct proposal *p, struct err *err)
 {
@@ -80,9 +91,12 @@ static int apply_change(struct replica *r, uint64_t index, const struct raftlog_
             .role = config.members[i].role == CONS_VOTER ? RANGE_ROLE_VOTER : RANGE_ROLE_LEARNER,
         };
     }
+    struct range_replica removed = removed_by(r, &config);
     rv = range_apply_change(r->range, index, e->term, e->data, replicas, config.n, err);
     if (rv != 0)
         return rv;
+    if (removed.replica_id != 0 && removed.replica_id != r->replica_id && replica_is_leader(r))
+        strangers_tell_gone(r, removed.replica_id, removed.store_id);
     r->is_no_member = range_descriptor_find(range_descriptor(r->range), r->replica_id) == NULL;
     if (p != NULL)
         replica_admin_done(r, p, 0, NULL);

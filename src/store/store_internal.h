@@ -410,6 +410,10 @@ void strangers_ask_asleep(struct replica *r, uint64_t store_id);
 /* Is its leader being asked whether somebody is a member? */
 bool strangers_is_checking(const struct replica *r);
 
+/* The leader has applied the removal of that one, who may sleep and ask nobody for long: tell it,
+ * once that we lead is confirmed. It asks by itself if it does not hear of it. */
+void strangers_tell_gone(struct replica *r, uint64_t replica_id, uint64_t store_id);
+
 /* From peers: MEMBER_ASK, MEMBER_ANSWER. */
 int strangers_on_ask(struct store *store, uint64_t from_store, struct slice body, struct err *err);
 int strangers_on_answer(struct store *store, uint64_t from_store, struct slice body,

@@ -10,7 +10,8 @@
  *  - anything else: a blank replica is made, which takes part in elections at once
  *    and gets its data by a snapshot (ranges.md, Split).
  *
- * A replica that hears of no leader for long asks whether it is still a member.
+ * A replica that hears of no leader for long asks whether it is still a member. One that sleeps
+ * is content without one: the leader that applies its removal tells it so.
  */
 #include <stdlib.h>
 
@@ -289,6 +290,13 @@ static void begin_check(struct replica *r, const struct member_ask *ask, uint64_
     if (consensus_read(r->cons, &check->confirm) != 0)
         check->replica = NULL;
     replica_wake(r);
+}
+
+void strangers_tell_gone(struct replica *r, uint64_t replica_id, uint64_t store_id)
+{
+    ASSERT(replica_id != r->replica_id);
+    struct member_ask ask = {.group = r->range_id, .replica_id = replica_id};
+    begin_check(r, &ask, store_id);
 }
 
 bool strangers_is_checking(const struct replica *r)

@@ -129,6 +129,26 @@ static void test_a_store_that_missed_its_removal(void **state)
     rig_close(&rig);
 }
 
+/* It sleeps when it is removed, and is told: it does not wait until it is looked at. */
+static void test_a_sleeper_is_removed(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.hibernate_after_ms = 300;
+    rig.options.hibernate_check_ms = 600 * 1000;
+    size_t leader = rig_start_cluster(&rig), gone = (leader + 1) % 3;
+    const struct replica *r = replicas_get(&rig.stores[gone]->replicas, gone + 1);
+    for (int tries = 0; tries < 200 && !r->nap.is_asleep; tries++)
+        rig_run(&rig, 20 * RIG_MS);
+    assert_true(r->nap.is_asleep);
+    struct rig_answer *answer = change(leader, MEMBER_REMOVE, gone + 1, 0);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_false(has_replica(gone));
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 /* It missed its removal, and most of those whom it knows as members are down: it stays
  * dormant, for it could not win, but learns that nobody needs it. */
 static void test_a_sleeper_that_missed_its_removal(void **state)
@@ -752,6 +772,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_removed_and_added_again),
         cmocka_unit_test(test_a_store_that_missed_its_removal),
+        cmocka_unit_test(test_a_sleeper_is_removed),
         cmocka_unit_test(test_a_sleeper_that_missed_its_removal),
         cmocka_unit_test(test_a_newer_id_drives_the_old_one_out),
         cmocka_unit_test(test_crashes_while_removing),
