@@ -383,6 +383,14 @@ static void on_ended(struct replica *r, const struct member_answer *answer)
         replica_remove_ended(r, answer->into_range, answer->span_epoch);
 }
 
+/* Has it been removed by a change of members that it has not applied? Then it need not have asked:
+ * the leader's last message before the removal may have woken it. */
+static bool is_gone_since(const struct replica *r, const struct member_answer *answer)
+{
+    return answer->verdict == MEMBER_GONE && r->range != NULL &&
+           answer->conf_epoch > range_descriptor(r->range)->epoch.conf;
+}
+
 int strangers_on_answer(struct store *store, uint64_t from_store, struct slice body,
                         struct err *err)
 {
@@ -392,7 +400,7 @@ int strangers_on_answer(struct store *store, uint64_t from_store, struct slice b
         return rv;
     struct replica *r = replicas_get(&store->replicas, answer.replica_id);
     if (r == NULL || r->range_id != answer.group || !replica_is_up(r) ||
-        !(r->nap.is_asleep || is_lonely(r, env_now_us(store->env))))
+        !(r->nap.is_asleep || is_lonely(r, env_now_us(store->env)) || is_gone_since(r, &answer)))
         return 0;
     if (answer.verdict == MEMBER_NOT_LED) {
         sleep_on_denied(r, from_store);
