@@ -248,7 +248,7 @@ static void large_await_next_turn(struct replica *r)
 static void go_on_later(struct replica *r)
 {
     if (r->large.count > 0)
-        large_await_next_turn(r);
+        large_await_next_turn(r); /* used up, or some were taken that others read, off the loop */
     if (r->backlog.count > 0)
         replica_wake(r);
 }
@@ -409,8 +409,13 @@ static void serve_ready(struct replica *r)
         put_off(r);
     while (store->answered_bytes < until && (op = take_ready(r)) != NULL)
         serve_one(r, op);
-    while (!large_is_used_up(store) && (op = take_from(&r->large)) != NULL)
+    for (size_t taken = 0; taken < READ_TURN_BYTES && !large_is_used_up(store);) {
+        op = take_from(&r->large);
+        if (op == NULL)
+            break;
+        taken += op->in_backlog.cost;
         serve_one(r, op);
+    }
     put_off(r);
     go_on_later(r);
 }

@@ -82,10 +82,12 @@ static size_t bytes_of_rows(const struct response *response)
     }
 }
 
-static void note_answered(struct store *store, size_t bytes)
+/* Counted is what was copied: the frame may be compressed. */
+static void note_answered(struct store *store, const struct response *response, size_t bytes)
 {
-    store->answered_bytes += bytes;
-    store->large.answered += bytes > FAIR_QUANTUM ? bytes : 0;
+    size_t cost = MAX(bytes, bytes_of_rows(response));
+    store->answered_bytes += cost;
+    store->large.answered += cost > FAIR_QUANTUM ? cost : 0;
 }
 
 void service_answer(struct store *store, const struct answer_to *to, struct response *response)
@@ -102,13 +104,13 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
         fill_leader(store, to->range_id, &response->leader);
     if (net_client_reply_begin(store->net, to->client, &reply) != 0) {
-        note_answered(store, bytes_of_rows(response)); /* it is gone: fine */
+        note_answered(store, response, 0); /* it is gone: fine */
         return;
     }
     size_t start = frame_begin(reply.out);
     response_encode(reply.out, response);
     frame_end(reply.out, start, true);
-    note_answered(store, net_client_reply_end(&reply));
+    note_answered(store, response, net_client_reply_end(&reply));
 }
 
 /* A first_sent that the range would take for that of a first sending: its own time where that

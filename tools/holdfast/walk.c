@@ -76,6 +76,7 @@ struct walk {
     void *data;
     struct stitch stitch; /* of results */
     uint64_t until_ms;    /* what does not fit is asked for again until then */
+    unsigned misfits;     /* since it came farther last */
 };
 
 static void drop_result(void *data)
@@ -119,12 +120,17 @@ static int walk_take(struct walk *w, struct hf_result *found)
                                        .data = found};
     enum stitch_verdict verdict = stitch_take(&w->stitch, &piece);
     if (verdict == STITCH_FITS) {
-        if (stitch_is_farther(&w->stitch))
+        bool is_farther = stitch_is_farther(&w->stitch);
+        int exit_code = hand_on(w);
+        if (is_farther) { /* it may have taken long to hand that on */
             w->until_ms = wait_until(w->cli);
-        return hand_on(w);
+            w->misfits = 0;
+        }
+        return exit_code;
     }
     hf_result_free(found);
-    if (verdict == STITCH_TORN || cli_now_ms() >= w->until_ms)
+    w->misfits++; /* one may have taken all the time to ask for */
+    if (verdict == STITCH_TORN || (w->misfits > 1 && cli_now_ms() >= w->until_ms))
         return give_up(w);
     cli_pause_ms(AGAIN_MS);
     return EXIT_DONE;

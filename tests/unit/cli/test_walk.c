@@ -22,6 +22,8 @@ static uint64_t clock_ms;
 static uint64_t ask_ms;  /* each question takes so long */
 static uint64_t lies_at; /* those that are asked from then on … */
 static unsigned lies;    /* … are answered so often with what was before */
+static bool lies_beside; /* … or with a range that does not have the place */
+static uint64_t note_ms; /* what is found is dealt with for so long */
 static unsigned asked;
 static char said[512]; /* why it failed */
 
@@ -53,6 +55,8 @@ static const struct view *who_has(struct hf_bytes place)
     const struct view *views = now;
     if (clock_ms >= lies_at && lies > 0) {
         lies--;
+        if (lies_beside)
+            return &now[0];
         views = before;
     }
     size_t i = 0;
@@ -152,6 +156,7 @@ static int note(void *data, const struct hf_info *info)
     char *out = data;
     size_t len = strlen(out);
     snprintf(out + len, 128 - len, "%s-%s ", shown(info->range_start), shown(info->range_end));
+    clock_ms += note_ms;
     return EXIT_DONE;
 }
 
@@ -218,11 +223,31 @@ static void test_gives_up(void **state)
     assert_in_range(asked, 200, 400);
 }
 
+/* What is found may take minutes to deal with, and a question as long as one may take: that is no
+ * reason not to ask a second time. */
+static void test_asks_again_however_late(void **state)
+{
+    (void)state;
+    for (int is_late = 0; is_late < 2; is_late++) {
+        char got[128];
+        lies_beside = true;
+        lies_at = 1002;
+        lies = 1;
+        ask_ms = is_late ? 9000 : 1;
+        note_ms = is_late ? 0 : 60000;
+        assert_int_equal(walk(true, got), EXIT_DONE);
+        assert_string_equal(got, "-c c-m m- ");
+    }
+    lies_beside = false;
+    note_ms = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_gives_up),
+        cmocka_unit_test(test_asks_again_however_late),
     };
     return cmocka_run_group_tests_name("walk", tests, NULL, NULL);
 }

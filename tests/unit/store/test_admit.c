@@ -422,6 +422,43 @@ static void test_little_before_large(void **state)
     rig_close(&rig);
 }
 
+/* What counts is what is copied: a value that shrinks on its way is as large as it is. */
+static void test_large_ones_that_shrink(void **state)
+{
+    enum { HEAVY_FROM = 1, HEAVY_TO = 5, EACH = 64, ALL = 4 * EACH, SIZE = 20 << 10 };
+    static char value[SIZE + 1];
+    static struct rig_answer *much[ALL];
+    struct onlooker onlooker = {.is_answered = true};
+    struct rig rig;
+    size_t count = 0;
+    (void)state;
+    memset(value, 'x', SIZE);
+    rig_open(&rig, 1);
+    size_t leader = start(&rig);
+    struct rig_answer *large = rig_put(&rig, leader, "large", value, 5000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_true(large->count == 1 && large->status == 0);
+    for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
+        rig_connect_too(&rig, c, leader);
+    rig_run(&rig, 20 * RIG_MS);
+    struct sim_options options = *sim_get_options(rig.sim);
+    options.quantum_us = 10 * 1000; /* they come in one turn */
+    options.data = &onlooker;
+    options.trace = look_on;
+    sim_set_options(rig.sim, &options);
+    onlooker.store = rig.stores[leader];
+    onlooker.turn = onlooker.store->answered_bytes;
+    for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
+        for (size_t i = 0; i < EACH; i++)
+            much[count++] = rig_get(&rig, c, "large", 5000);
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(done(much, ALL), ALL);
+    print_message("%u KiB in a turn\n", (unsigned)(onlooker.most >> 10));
+    assert_in_range(onlooker.most, (256 << 10) - SIZE, (256 << 10) + 2 * SIZE);
+    onlooker.store = NULL;
+    rig_close(&rig);
+}
+
 /* In the simulated world a turn takes no time, and nobody comes meanwhile. Here each one that large
  * answers used up took LARGE_TURN_US, as far as the store can see, and somebody else was heard. */
 enum { LARGE_TURN_US = 1000 };
@@ -613,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_idle_is_no_work),
         cmocka_unit_test(test_who_reads_nothing),
         cmocka_unit_test(test_little_before_large),
+        cmocka_unit_test(test_large_ones_that_shrink),
         cmocka_unit_test(test_others_have_their_time),
         cmocka_unit_test(test_room_beside_those_who_read_nothing),
         cmocka_unit_test(test_turn_takes_time),
