@@ -278,7 +278,7 @@ struct replica {
     struct fair large;                  /* … or that will cost much … */
     struct fair choked;                 /* … or their client does not read */
     struct list in_short;               /* store's: this turn copies no more large values */
-    uint64_t expired_us;                /* when these were last looked through */
+    uint64_t look_us;                   /* when these are to be looked through */
     uint64_t choked_us;                 /* when those were last looked at */
     uint32_t read_count;
 

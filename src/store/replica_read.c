@@ -255,6 +255,18 @@ static void go_on_later(struct replica *r)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* When is it to be looked at? When its time is over, and where it may have to hurry, when half of
+ * it is, and then time and again until it is the first of its client. */
+static void look_later(struct replica *r, const struct fair *q, const struct read_op *op,
+                       uint64_t now_us)
+{
+    uint64_t half_us = op->to.began_us + (op->until_us - op->to.began_us) / 2;
+    uint64_t at_us = op->until_us;
+    if (q != &r->choked)
+        at_us = now_us < half_us ? half_us : MIN(at_us, now_us + READ_EXPIRE_US);
+    r->look_us = MIN(r->look_us, at_us);
+}
+
 /* It is larger than it may be without those who wait being asked: now that it is known how large,
  * it waits for its turn among its like, and nobody who wants little waits behind it. */
 static void put_among_large(struct read_op *op)
@@ -264,6 +276,8 @@ static void put_among_large(struct read_op *op)
     ASSERT(cost > READ_FIRST_BYTES);
     if (fair_push(&r->large, &op->in_backlog, op->to.client, cost) != 0)
         read_finish(op, ERR_BUSY, "memory is short");
+    else
+        look_later(r, &r->large, op, env_turn_us(r->store->env));
     replica_wake(r);
 }
 
@@ -357,6 +371,8 @@ static void push_to(struct fair *q, struct read_op *op)
         read_finish(op, ERR_BUSY, "its client does not read what it was told");
     else if (fair_push(q, &op->in_backlog, op->to.client, 0) != 0)
         read_finish(op, ERR_BUSY, "memory is short");
+    else
+        look_later(r, q, op, env_turn_us(r->store->env));
 }
 
 /* What this turn has no time for waits, each client behind itself: round robin over them, by the
@@ -659,17 +675,20 @@ static bool is_in_a_hurry(const struct read_op *op, uint64_t now_us)
     return now_us - op->to.began_us >= (op->until_us - op->to.began_us) / 2;
 }
 
-/* False: there are more of them. Thousands may have come together, and end together. */
-static bool expire_queue(struct fair *q, uint64_t now_us, const char *text)
+/* False: there are more of them. Thousands may have come together, and end together; to look
+ * through as many takes milliseconds, and is done when there is something to be found. */
+static bool expire_queue(struct replica *r, struct fair *q, uint64_t now_us, const char *text)
 {
     uint32_t count = 0;
     LIST_FOREACH(it, &q->all)
     {
         struct read_op *op = of_backlog(list_entry(it, struct fair_item, in_all));
-        if (op->until_us > now_us && is_in_a_hurry(op, now_us))
+        if (op->until_us > now_us && q != &r->choked && is_in_a_hurry(op, now_us))
             fair_hurry(q, &op->in_backlog);
-        if (op->until_us > now_us)
+        if (op->until_us > now_us) {
+            look_later(r, q, op, now_us);
             continue;
+        }
         if (count++ == READ_EXPIRE_MAX)
             return false;
         fair_remove(q, &op->in_backlog);
@@ -712,11 +731,13 @@ void replica_read_tick(struct replica *r, uint64_t now_us)
     LIST_FOREACH(p, &r->proposals)
     expire(&list_entry(p, struct proposal, in_proposals)->reads, now_us, unconfirmed);
     expire(&r->stamp_reads, now_us, unconfirmed);
-    if (now_us >= r->expired_us + READ_EXPIRE_US) {
-        bool is_all = expire_queue(&r->backlog, now_us, "too much was to be read before it");
-        is_all &= expire_queue(&r->large, now_us, "too much was to be read before it");
-        is_all &= expire_queue(&r->choked, now_us, "its client does not read what it was told");
-        r->expired_us = is_all ? now_us : now_us - READ_EXPIRE_US;
+    if (now_us >= r->look_us) {
+        static const char in_line[] = "too much was to be read before it";
+        r->look_us = UINT64_MAX;
+        bool is_all = expire_queue(r, &r->backlog, now_us, in_line);
+        is_all &= expire_queue(r, &r->large, now_us, in_line);
+        is_all &= expire_queue(r, &r->choked, now_us, "its client does not read what it was told");
+        r->look_us = is_all ? MAX(r->look_us, now_us + READ_EXPIRE_US) : now_us;
     }
     if (r->choked.count == 0 || now_us < r->choked_us + READ_CHOKED_US)
         return;
