@@ -269,6 +269,22 @@ static void test_slots_refused(void **state)
     close(&f);
 }
 
+/* k05 is deleted, and the connection ends before that is answered. */
+static void sweep_and_lose_answer(struct fixture *f)
+{
+    f->sweep.start = slice_str("k05");
+    f->sweep.end = slice_str("k06");
+    f->sweep.limit_keys = 10;
+    assert_int_equal(client_sweep_start(f->client, &f->sweep), 0);
+    uint64_t scans = f->store->requests;
+    while (f->store->requests == scans)
+        sim_run_until(f->sim, sim_now_us(f->sim) + 10);
+    f->store->mood = FAKE_DO_RESET;
+    f->store->moods_left = 1;
+    while (is_there(f, "k05"))
+        sim_run_until(f->sim, sim_now_us(f->sim) + 10);
+}
+
 /* The answer to the deletion is lost, and the key is there again before it is repeated: once
  * is once. */
 static void test_lost_answer(void **state)
@@ -276,17 +292,7 @@ static void test_lost_answer(void **state)
     struct fixture f;
     (void)state;
     open(&f);
-    f.sweep.start = slice_str("k05");
-    f.sweep.end = slice_str("k06");
-    f.sweep.limit_keys = 10;
-    assert_int_equal(client_sweep_start(f.client, &f.sweep), 0);
-    uint64_t scans = f.store->requests;
-    while (f.store->requests == scans)
-        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
-    f.store->mood = FAKE_DO_RESET;
-    f.store->moods_left = 1;
-    while (is_there(&f, "k05"))
-        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    sweep_and_lose_answer(&f);
     fake_cluster_put(&f.cluster, slice_str("k05"), slice_str("again"));
     run(&f, 3000);
     assert_int_equal(f.calls, 1);
@@ -304,17 +310,7 @@ static void test_forgotten(void **state)
     struct fixture f;
     (void)state;
     open(&f);
-    f.sweep.start = slice_str("k05");
-    f.sweep.end = slice_str("k06");
-    f.sweep.limit_keys = 10;
-    assert_int_equal(client_sweep_start(f.client, &f.sweep), 0);
-    uint64_t scans = f.store->requests;
-    while (f.store->requests == scans)
-        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
-    f.store->mood = FAKE_DO_RESET;
-    f.store->moods_left = 1;
-    while (is_there(&f, "k05"))
-        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    sweep_and_lose_answer(&f);
     f.cluster.results[f.cluster.result_count - 1].sequence = UINT64_MAX;
     f.cluster.floor_ms = UINT32_MAX;
     run(&f, 3000);
