@@ -367,27 +367,34 @@ static uint64_t only_client(const struct store *store)
     return found;
 }
 
+/* A store that leads, with a key of a large value that does not shrink and one of a small one. */
+static size_t open_with_large_and_small(struct rig *rig)
+{
+    static char value[LARGE + 1];
+    struct rng rng;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < LARGE; i++)
+        value[i] = (char)(1 + rng_below(&rng, 255));
+    rig_open(rig, 1);
+    size_t leader = start(rig);
+    struct rig_answer *large = rig_put(rig, leader, "large", value, 5000);
+    struct rig_answer *small = rig_put(rig, leader, "small", "v", 5000);
+    rig_run(rig, 500 * RIG_MS);
+    assert_true(large->status == 0 && small->status == 0);
+    return leader;
+}
+
 /* Many who come in one turn, and want much: one who wants little does not wait for a first
  * answer to each of them; and who comes next is heard before many of them are answered. */
 static void test_little_before_large(void **state)
 {
     enum { HEAVY_FROM = 1, HEAVY_TO = 5, EACH = 4, ALL = 4 * EACH, QUANTUM_US = 10000 };
-    static char value[LARGE + 1];
     struct rig_answer *much[ALL];
     struct onlooker onlooker = {.count = ALL + 1};
     uint32_t rounds = 0;
     struct rig rig;
-    struct rng rng;
     (void)state;
-    rng_init(&rng, 1);
-    for (size_t i = 0; i < LARGE; i++)
-        value[i] = (char)(1 + rng_below(&rng, 255));
-    rig_open(&rig, 1);
-    size_t leader = start(&rig);
-    struct rig_answer *large = rig_put(&rig, leader, "large", value, 5000);
-    struct rig_answer *small = rig_put(&rig, leader, "small", "v", 5000);
-    rig_run(&rig, 500 * RIG_MS);
-    assert_true(large->status == 0 && small->status == 0);
+    size_t leader = open_with_large_and_small(&rig);
     onlooker.client = only_client(rig.stores[leader]);
     for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
         rig_connect_too(&rig, c, leader);
@@ -402,7 +409,7 @@ static void test_little_before_large(void **state)
         for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
             for (size_t i = 0; i < EACH; i++)
                 much[count++] = rig_get(&rig, c, "large", 5000);
-        small = rig_get(&rig, leader, "small", 5000);
+        struct rig_answer *small = rig_get(&rig, leader, "small", 5000);
         onlooker.store = rig.stores[leader];
         onlooker.before = onlooker.turn = onlooker.store->answered_bytes;
         onlooker.is_answered = onlooker.came_in_one_turn = false;
@@ -504,20 +511,10 @@ static uint64_t serve_much(struct rig *rig, size_t leader, bool with_small)
  * times as long, while they ask. Where nobody else asks, one such turn follows the other. */
 static void test_others_have_their_time(void **state)
 {
-    static char value[LARGE + 1];
     struct turns turns = {0};
     struct rig rig;
-    struct rng rng;
     (void)state;
-    rng_init(&rng, 1);
-    for (size_t i = 0; i < LARGE; i++)
-        value[i] = (char)(1 + rng_below(&rng, 255));
-    rig_open(&rig, 1);
-    size_t leader = start(&rig);
-    struct rig_answer *large = rig_put(&rig, leader, "large", value, 5000);
-    struct rig_answer *small = rig_put(&rig, leader, "small", "v", 5000);
-    rig_run(&rig, 500 * RIG_MS);
-    assert_true(large->status == 0 && small->status == 0);
+    size_t leader = open_with_large_and_small(&rig);
     for (size_t c = 1; c < 5; c++)
         rig_connect_too(&rig, c, leader);
     rig_run(&rig, 20 * RIG_MS);
