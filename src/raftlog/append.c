@@ -138,9 +138,10 @@ static uint64_t append_len(const struct record_spec *spec)
 }
 
 /* The segment is full: list its groups, and let nothing follow in its batch. */
-static void append_close(struct raftlog *log, struct segment *s)
+void append_close(struct raftlog *log)
 {
-    ASSERT(!s->is_closed);
+    struct segment *s = segment_last(log);
+    ASSERT(s != NULL && !s->is_closed);
     size_t table_len = (size_t)s->n_items * CLOSE_ITEM_LEN;
     uint8_t *table = log_realloc(log, NULL, MAX(table_len, (size_t)1));
     for (uint32_t i = 0; i < s->n_items; i++) {
@@ -191,7 +192,7 @@ void append_record(struct raftlog *log, const struct record_spec *asked)
     if (s != NULL && !s->is_closed) {
         uint32_t more = g != NULL && segment_item(s, g->id) == NULL;
         if (s->len + len + segment_close_len(s, more) > s->capacity)
-            append_close(log, s);
+            append_close(log);
     }
     if (s == NULL || s->is_closed)
         s = append_begin_segment(log, len);

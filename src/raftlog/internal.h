@@ -189,7 +189,7 @@ enum rewrite_state {
     REWRITE_COPY,  /* live entries of the oldest segment are copied to the head */
     REWRITE_READ,  /* … and one run of them is being read */
     REWRITE_TRIM,  /* all is copied; waits until that is synced */
-    REWRITE_STUCK, /* a copy could not be read; tried again when something changes */
+    REWRITE_STUCK, /* a copy could not be read; tried again in a while, or when something changes */
 };
 
 struct rewrite {
@@ -199,6 +199,8 @@ struct rewrite {
     bool wants_room; /* COPY, and what is left behind the end is not enough for it */
     struct raftlog_read read;
     struct raftlog_write barrier;
+    struct env_timer again; /* while STUCK by a failed read */
+    uint64_t pause_us;      /* that it last waited; 0: no read has failed since one did not */
 };
 
 struct raftlog {
@@ -340,8 +342,11 @@ void segment_drop_oldest(struct raftlog *log);
 /* Give a waiting segment its file; false if there is no spare. */
 bool segment_bind(struct raftlog *log, struct segment *s);
 
+/* Bytes of the files of the log's segments, whether they are made yet or not. */
+uint64_t segments_file_bytes(const struct raftlog *log);
+
 /* Bytes of all files. */
-uint64_t segment_file_bytes(const struct raftlog *log);
+uint64_t log_file_bytes(const struct raftlog *log);
 
 /* spare.c */
 
@@ -371,6 +376,8 @@ struct record_spec {
     const uint64_t *sources; /* of a COPY */
 };
 void append_record(struct raftlog *log, const struct record_spec *spec);
+/* Close the last segment, so that the next record begins another. */
+void append_close(struct raftlog *log);
 struct batch *append_open_batch(struct raftlog *log);
 void append_write(struct raftlog *log, struct raftlog_write *write);
 
@@ -413,6 +420,7 @@ uint64_t log_room(const struct raftlog *log);
 
 /* Nothing to rewrite. */
 void rewrite_init(struct raftlog *log);
+void rewrite_stop(struct raftlog *log);
 /* At the end of a turn: begin to copy forward what lives in the oldest segment if that is due,
  * or go on with it. */
 void rewrite_step(struct raftlog *log);

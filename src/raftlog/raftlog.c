@@ -71,6 +71,7 @@ void raftlog_free(struct raftlog *log)
     env_task_cancel(&log->task);
     writer_fini(log);
     spare_stop(log);
+    rewrite_stop(log);
     cache_fini(log);
     LIST_FOREACH(it, &log->reads)
     {
@@ -176,7 +177,7 @@ uint64_t log_room(const struct raftlog *log)
 
 uint64_t raftlog_room(const struct raftlog *log)
 {
-    return segment_file_bytes(log) > log->options.limit_bytes ? 0 : log_room(log);
+    return log_file_bytes(log) > log->options.limit_bytes ? 0 : log_room(log);
 }
 
 bool raftlog_has_room(struct raftlog *log, uint64_t cost)
@@ -184,8 +185,8 @@ bool raftlog_has_room(struct raftlog *log, uint64_t cost)
     uint64_t whole = room_of_file(log, log->options.segment_bytes);
     if (raftlog_room(log) >= MIN(cost, whole))
         return true;
-    if (log->short_cost == 0 && log->options.ahead_bytes != SIZE_MAX)
-        writer_post(log); /* a file is due that was not before */
+    if (log->short_cost == 0)
+        writer_post(log); /* a file may be due that was not before, or the last one closed */
     log->short_cost = cost;
     return false;
 }
@@ -197,10 +198,7 @@ bool raftlog_is_starved(const struct raftlog *log)
 
 bool raftlog_is_over_budget(const struct raftlog *log)
 {
-    uint64_t used = 0;
-    for (size_t i = 0; i < log->n_segments; i++)
-        used += MAX(log->segments[i]->file_size, (uint64_t)log->segments[i]->capacity);
-    return used > log->options.budget_bytes;
+    return segments_file_bytes(log) > log->options.budget_bytes;
 }
 
 /* ---- changes of groups ------------------------------------------------------- */
@@ -286,7 +284,7 @@ size_t raftlog_pins(const struct raftlog *log, struct raftlog_pin *ret_pins, siz
 void raftlog_stats(const struct raftlog *log, struct raftlog_stats *ret_stats)
 {
     *ret_stats = log->stats;
-    ret_stats->file_bytes = segment_file_bytes(log);
+    ret_stats->file_bytes = log_file_bytes(log);
     ret_stats->segments = log->n_segments;
     ret_stats->spares = log->n_spares;
     ret_stats->groups = log->n_groups;

@@ -12,7 +12,29 @@
  * before what it cut. */
 #include "raftlog/internal.h"
 
-enum { REWRITE_STATE_LEN = 96 }; /* bytes of a record with state alone, about */
+enum {
+    REWRITE_STATE_LEN = 96, /* bytes of a record with state alone, about */
+    REWRITE_PAUSES_MAX = 64 /* the longest wait after a failed read, in retry_us */
+};
+
+/* What would be copied of all segments. */
+static uint64_t rewrite_live(const struct raftlog *log)
+{
+    uint64_t live = (uint64_t)log->n_groups * REWRITE_STATE_LEN;
+    for (size_t i = 0; i < log->n_segments; i++)
+        live += log->segments[i]->live_bytes;
+    return live;
+}
+
+/* Entries larger than a segment make few files large, and the one before such a file is closed
+ * nearly empty: where that leaves no file more to the budget, the files count, not how many there
+ * are or what is in them. */
+static bool rewrite_is_crowded(const struct raftlog *log)
+{
+    uint64_t used = segments_file_bytes(log);
+    return used + log->options.segment_bytes > log->options.budget_bytes &&
+           2 * rewrite_live(log) < used;
+}
 
 /* Is it worth it? What is copied must be small against what is won, either here or in
  * the log as a whole; else copying would feed itself. */
@@ -28,14 +50,22 @@ static bool rewrite_is_due(const struct raftlog *log)
     uint64_t cost = s->live_bytes + (uint64_t)s->n_items * REWRITE_STATE_LEN;
     if (cost <= s->len / 4)
         return true;
-    if (log->n_segments < 4)
-        return false;
-    uint64_t len = 0, live = (uint64_t)log->n_groups * REWRITE_STATE_LEN;
-    for (size_t i = 0; i < log->n_segments; i++) {
+    if (rewrite_is_crowded(log))
+        return true;
+    uint64_t len = 0;
+    for (size_t i = 0; i < log->n_segments; i++)
         len += log->segments[i]->len;
-        live += log->segments[i]->live_bytes;
-    }
-    return 2 * live < len;
+    return log->n_segments >= 4 && 2 * rewrite_live(log) < len;
+}
+
+/* The only segment is the file of one large entry, in which there is hardly room for anything
+ * else, and it takes the room of the files to come. Nothing that is written will close it. */
+static bool rewrite_is_walled(const struct raftlog *log)
+{
+    const struct segment *s = segment_last(log);
+    return log->n_segments == 1 && log->n_damaged == 0 && log->short_cost > 0 && !s->is_closed &&
+           s->capacity > log->options.segment_bytes && s->synced == s->len &&
+           !log->options.no_rewrite && rewrite_is_crowded(log);
 }
 
 static size_t rewrite_step_bytes(const struct raftlog *log)
@@ -108,14 +138,32 @@ static void rewrite_copy(struct raftlog *log, const struct raftlog_read *read)
     }
 }
 
+/* The disk may be able to read it later: until then nothing of the segment can go, and whoever
+ * waits for that room may be the only one to change anything. */
+static void rewrite_is_stuck(struct raftlog *log)
+{
+    struct rewrite *rw = &log->rewrite;
+    rw->state = REWRITE_STUCK;
+    rw->pause_us = rw->pause_us == 0
+                       ? log->options.retry_us
+                       : MIN(2 * rw->pause_us, log->options.retry_us * REWRITE_PAUSES_MAX);
+    env_timer_start(&rw->again, rw->pause_us);
+}
+
+static void rewrite_on_again(struct env_timer *timer)
+{
+    rewrite_wake(timer->data);
+}
+
 static void rewrite_on_read(struct raftlog_read *read)
 {
     struct raftlog *log = read->data;
     struct rewrite *rw = &log->rewrite;
     ASSERT(rw->state == REWRITE_READ);
     if (read->status != 0) {
-        rw->state = REWRITE_STUCK;
+        rewrite_is_stuck(log);
     } else {
+        rw->pause_us = 0;
         rewrite_copy(log, read);
         rw->index = read->first + read->n - 1;
         rw->state = REWRITE_COPY;
@@ -179,8 +227,9 @@ static void rewrite_go_on(struct raftlog *log)
     rw->wants_room = log_room(log) < 2 * read->bytes_max;
     if (rw->wants_room)
         return; /* the next segment is being prepared, beyond the limit if need be */
-    int rv = raftlog_read(log, read);
-    rw->state = rv == 0 ? REWRITE_READ : REWRITE_STUCK;
+    rw->state = REWRITE_READ;
+    if (raftlog_read(log, read) != 0)
+        rewrite_is_stuck(log);
 }
 
 void rewrite_init(struct raftlog *log)
@@ -189,11 +238,22 @@ void rewrite_init(struct raftlog *log)
     log->rewrite.read.cb = rewrite_on_read;
     log->rewrite.barrier.data = log;
     log->rewrite.barrier.cb = rewrite_on_trimmed;
+    env_timer_init(&log->rewrite.again, log->env, rewrite_on_again, log);
+}
+
+void rewrite_stop(struct raftlog *log)
+{
+    env_timer_stop(&log->rewrite.again);
 }
 
 void rewrite_step(struct raftlog *log)
 {
     struct rewrite *rw = &log->rewrite;
+    if (rw->state == REWRITE_IDLE && rewrite_is_walled(log)) {
+        append_close(log);
+        append_record(log,
+                      &(struct record_spec){.type = RECORD_TRIM, .first_index = log->first_live});
+    }
     if (rw->state == REWRITE_IDLE && rewrite_is_due(log)) {
         rw->state = REWRITE_COPY;
         rw->item = 0;

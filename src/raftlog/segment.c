@@ -110,7 +110,7 @@ void segment_pin(struct segment *s)
 bool segment_is_useful(const struct raftlog *log, uint64_t file_size)
 {
     return file_size == log->options.segment_bytes && log->n_spares < LOG_SPARES_MAX &&
-           segment_file_bytes(log) + file_size <= log->options.limit_bytes;
+           log_file_bytes(log) + file_size <= log->options.limit_bytes;
 }
 
 /* The file of a segment that is out of the log. */
@@ -168,7 +168,15 @@ bool segment_bind(struct raftlog *log, struct segment *s)
     return false;
 }
 
-uint64_t segment_file_bytes(const struct raftlog *log)
+uint64_t segments_file_bytes(const struct raftlog *log)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < log->n_segments; i++)
+        sum += MAX(log->segments[i]->file_size, (uint64_t)log->segments[i]->capacity);
+    return sum;
+}
+
+uint64_t log_file_bytes(const struct raftlog *log)
 {
     uint64_t sum = log->prepare.is_active ? log->prepare.size : 0;
     for (size_t i = 0; i < log->n_segments; i++)

@@ -41,6 +41,7 @@ struct run {
     bool may_fail; /* reads may say ERR_IO in this life */
     uint64_t life;
     uint64_t n_room_told;
+    bool is_large; /* many entries are larger than a segment */
     /* what happened, to be hashed and shown */
     uint64_t n_reads, n_failed_reads, n_dead, n_recoveries, n_refused, n_full, n_flips, n_named,
         n_rewritten, n_dropped;
@@ -85,7 +86,7 @@ static const struct model_entry *entry_of(const struct model_group *g, uint64_t 
 static void must_be(const struct run *run, const struct raftlog_entry *got,
                     const struct model_entry *want)
 {
-    uint8_t bytes[4096];
+    uint8_t bytes[WORLD_LEN_MAX];
     assert_true(want->len <= sizeof bytes);
     model_entry_bytes(want, bytes);
     if (got->term != want->term || got->type != want->type ||
@@ -214,11 +215,14 @@ static bool is_short(void *data)
     return !is_dead(run) && !raftlog_has_room(run->world->log, 300);
 }
 
-/* The disk has space again: a log whose groups are compacted away has room in a while. */
+/* The disk has space again: a log whose groups are compacted away, but for a quarter of its
+ * budget if it is allowed to rewrite what stands in the way, has room in a while. */
 static void expect_room(struct run *run)
 {
     struct log_world *w = run->world;
-    log_world_compact_all(w);
+    const struct raftlog_options *o = &w->options.log;
+    bool is_all = o->no_rewrite || !run->is_large;
+    log_world_compact_all(w, is_all ? 0 : o->budget_bytes / 4 / WORLD_GROUPS);
     if (!sim_run_while(w->sim, is_short, run, sim_now_us(w->sim) + 60 * SECOND_US))
         run_fail(run, "no room a minute after the disk has space again");
 }
@@ -420,7 +424,7 @@ static void one_life(struct run *run, uint64_t steps)
     run->n_dropped += stats.segments_dropped;
     if (!is_dead(run) && rng_chance(&run->rng, 1, 2))
         settle(run);
-    if (!is_dead(run) && trouble == TROUBLE_SPACE)
+    if (!is_dead(run) && (trouble == TROUBLE_SPACE || run->is_large))
         expect_room(run);
     if (!is_dead(run) && rng_chance(&run->rng, 1, 3))
         flip_some(run);
@@ -449,6 +453,9 @@ static void draw_knobs(struct run *run, struct log_world_options *o)
     o->log.data = run;
     o->len_max = (uint32_t)rng_between(rng, 1, 600);
     o->big_percent = (uint32_t)rng_below(rng, 10);
+    run->is_large = run->how->seed % 7 == 0;
+    if (run->is_large)
+        o->len_max = WORLD_LEN_MAX / 8;
 }
 
 static uint64_t run_seed(const struct seeds_run *how)

@@ -99,7 +99,7 @@ static int compare_entry(void *data, uint64_t index, const struct raftlog_entry 
 {
     struct compare *c = data;
     const struct model_entry *want = model_at(c->group, index);
-    uint8_t bytes[4096];
+    uint8_t bytes[WORLD_LEN_MAX];
     assert_true(want->len <= sizeof bytes);
     model_entry_bytes(want, bytes);
     bool same = index == c->next && entry->term == want->term && entry->type == want->type &&
@@ -292,7 +292,7 @@ static void op_fill(struct log_world *world, struct op *op, uint64_t term)
         op->entries[i] = (struct model_entry){
             .term = term,
             .type = (uint8_t)rng_between(rng, 1, 3),
-            .len = (uint32_t)rng_below(rng, max + 1),
+            .len = (uint32_t)rng_below(rng, MIN(max, (uint64_t)WORLD_LEN_MAX) + 1),
             .seed = rng_u64(rng),
         };
     }
@@ -372,7 +372,7 @@ static void op_plan(struct log_world *world, struct op *op)
 static void op_run_write(struct log_world *world, struct op *op)
 {
     struct raftlog_entry entries[WORLD_WRITE_MAX];
-    uint8_t bytes[WORLD_WRITE_MAX][4096];
+    static uint8_t bytes[WORLD_WRITE_MAX][WORLD_LEN_MAX];
     for (uint32_t i = 0; i < op->write.n; i++) {
         const struct model_entry *e = &op->entries[i];
         model_entry_bytes(e, bytes[i]);
@@ -459,7 +459,16 @@ bool log_world_write_one(struct log_world *world)
     return true;
 }
 
-void log_world_compact_all(struct log_world *world)
+/* The first entry of the group's last ones that are no more than `bytes` together. */
+static uint64_t model_first_kept(const struct model_group *g, uint64_t bytes)
+{
+    uint32_t n = g->n;
+    while (n > 0 && g->entries[n - 1].len <= bytes)
+        bytes -= g->entries[--n].len;
+    return MAX(g->reset_base + n, g->base) + 1;
+}
+
+void log_world_compact_all(struct log_world *world, uint64_t bytes_kept)
 {
     for (uint64_t id = 1; id <= WORLD_GROUPS; id++) {
         const struct model_group *g = &world->now.groups[id - 1];
@@ -473,7 +482,7 @@ void log_world_compact_all(struct log_world *world)
         op = op_new(world);
         op->kind = OP_COMPACT;
         op->write.group = id;
-        op->arg = model_last(g) + 1;
+        op->arg = model_first_kept(g, bytes_kept);
         op_run(world, op);
     }
 }

@@ -22,6 +22,7 @@ enum {
     WORLD_GROUPS = 5,         /* ids 1 … */
     WORLD_ENTRIES_MAX = 2048, /* of one group between two resets */
     WORLD_WRITE_MAX = 6,      /* entries in one append */
+    WORLD_LEN_MAX = 20000,    /* of an entry's data */
     WORLD_OPS_MAX = 4096,
 };
 
@@ -65,7 +66,7 @@ struct log_world_options {
     struct raftlog_options log;
     uint64_t seed;
     uint32_t len_max;     /* of an entry's data */
-    uint32_t big_percent; /* of entries up to 4 × len_max */
+    uint32_t big_percent; /* of entries up to 4 × len_max, WORLD_LEN_MAX at most */
     bool may_block;       /* two of three writes say so */
 };
 
@@ -95,8 +96,8 @@ void log_world_step(struct log_world *world);
 /* One random write, with the state before it kept in `before`; false: no room. */
 bool log_world_write_one(struct log_world *world);
 
-/* Compact every group up to its last entry. */
-void log_world_compact_all(struct log_world *world);
+/* Compact every group up to its last entries, of which it keeps so many bytes at most. */
+void log_world_compact_all(struct log_world *world, uint64_t bytes_kept);
 
 /* Let the world run until everything appended is durable. */
 void log_world_settle(struct log_world *world);
