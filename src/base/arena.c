@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/pages.h"
+
 struct arena_chunk {
     struct arena_chunk *next;
     size_t size; /* of the whole chunk */
@@ -56,7 +58,7 @@ static struct arena_chunk *arena_grow(struct arena *arena, size_t len)
     if (len > arena->max - arena->taken || ARENA_HEAD > arena->max - arena->taken - len)
         return NULL;
     size_t size = MAX(len + ARENA_HEAD, MIN(arena->chunk_size, arena->max - arena->taken));
-    struct arena_chunk *c = malloc(size);
+    struct arena_chunk *c = pages_malloc(size);
     if (c == NULL)
         return NULL;
     *c = (struct arena_chunk){.next = arena->chunks, .size = size, .pos = ARENA_HEAD};

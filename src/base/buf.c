@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/pages.h"
 
 enum { BUF_FIRST = 64 };
 
@@ -29,6 +30,21 @@ void buf_clear(struct buf *buf)
     buf->failed = false;
 }
 
+/* Its bytes in a place of `cap` bytes, the old one gone; NULL: that is as it was. */
+static uint8_t *buf_grown(const struct buf *buf, size_t cap)
+{
+    ASSERT(cap > buf->cap);
+    if (cap < PAGES_LARGE)
+        return realloc(buf->data, cap);
+    uint8_t *data = pages_malloc(cap);
+    if (data == NULL)
+        return NULL;
+    if (buf->len > 0)
+        memcpy(data, buf->data, buf->len);
+    free(buf->data);
+    return data;
+}
+
 int buf_reserve(struct buf *buf, size_t len)
 {
     ASSERT(buf->len <= buf->cap);
@@ -40,7 +56,7 @@ int buf_reserve(struct buf *buf, size_t len)
         return 0;
     size_t want = MAX(buf->len + len, buf->cap * 2);
     size_t cap = MIN(MAX(want, (size_t)BUF_FIRST), buf->max);
-    uint8_t *data = realloc(buf->data, cap);
+    uint8_t *data = buf_grown(buf, cap);
     if (data == NULL) {
         buf->failed = true;
         return ERR_NOMEM;

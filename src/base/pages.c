@@ -17,6 +17,18 @@ void *pages_alloc(void)
     return block;
 }
 
+void *pages_malloc(size_t size)
+{
+    void *p = NULL;
+    if (size < PAGES_LARGE)
+        return malloc(size);
+    if (posix_memalign(&p, PAGES_LARGE, size) != 0)
+        return NULL;
+    ASSERT((uintptr_t)p % PAGES_LARGE == 0);
+    (void)madvise(p, size / PAGES_LARGE * PAGES_LARGE, MADV_HUGEPAGE); /* refused: as above */
+    return p;
+}
+
 void pages_free(void *block)
 {
     free(block);

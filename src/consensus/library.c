@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "consensus/consensus_internal.h"
 
 /* --- memory */
@@ -17,7 +18,7 @@ static void *checked(void *p)
 static void *heap_malloc(void *data, size_t size)
 {
     (void)data;
-    return checked(malloc(size));
+    return checked(pages_malloc(size));
 }
 
 static void *heap_calloc(void *data, size_t n, size_t size)

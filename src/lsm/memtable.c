@@ -90,7 +90,7 @@ static size_t node_size(size_t height, size_t payload)
 static void *chunk_alloc(struct memtable *mem, size_t size)
 {
     if (size != PAGES_LARGE)
-        return malloc(size);
+        return pages_malloc(size);
     return mem->stock != NULL ? stock_take(mem->stock) : pages_alloc();
 }
 

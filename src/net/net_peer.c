@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "net/net_internal.h"
 
 enum { CHUNK_MIN = 32 << 10 }; /* small frames share one */
@@ -77,7 +78,7 @@ static struct chunk *chunk_with_room(struct net_peer *peer, size_t len)
     if (last != NULL && len <= last->cap - last->len)
         return last;
     size_t cap = MAX(len, (size_t)CHUNK_MIN);
-    uint8_t *bytes = malloc(cap);
+    uint8_t *bytes = pages_malloc(cap);
     struct chunk *chunk = bytes == NULL ? NULL : chunk_add(peer);
     if (chunk == NULL) {
         free(bytes);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "raftlog/internal.h"
 
 void *log_realloc(struct raftlog *log, void *old, size_t len)
@@ -17,7 +18,7 @@ void *log_realloc(struct raftlog *log, void *old, size_t len)
 uint8_t *log_blocks(struct raftlog *log, size_t len)
 {
     size_t whole = (len + ENV_BLOCK - 1) / ENV_BLOCK * ENV_BLOCK;
-    uint8_t *p = aligned_alloc(ENV_BLOCK, whole);
+    uint8_t *p = whole < PAGES_LARGE ? aligned_alloc(ENV_BLOCK, whole) : pages_malloc(whole);
     if (p == NULL)
         env_fatal(log->env, "log '%s': out of memory for %zu bytes", log->dir, whole);
     ASSERT(p != NULL);

@@ -5,6 +5,7 @@
  * file is proven by its own checksum, which covers group and index too. */
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "raftlog/internal.h"
 
 /* One entry of a started read. */
@@ -218,7 +219,7 @@ static int read_plan_new(struct raftlog_read *read, uint32_t n, uint64_t bytes)
     plan->n = n;
     plan->refs = calloc(n, sizeof *plan->refs);
     plan->items = calloc(n, sizeof *plan->items);
-    plan->bytes = malloc(bytes);
+    plan->bytes = pages_malloc(bytes);
     read->entries = calloc(n, sizeof *read->entries);
     bool has_all = plan->refs != NULL && plan->items != NULL && plan->bytes != NULL;
     return has_all && read->entries != NULL ? 0 : ERR_NOMEM;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "base/plant.h"
 #include "net/net_client.h"
 #include "store/merge.h"
@@ -423,7 +424,7 @@ static void on_write(struct store *store, struct answer_to *to, const struct req
     r->load.requests++;
     r->load.write_bytes += raw.len;
     rv = check_write(store, r, &command, raw.len, to->inner != NULL, &err);
-    struct write_op *op = rv == 0 ? malloc(sizeof *op + raw.len) : NULL;
+    struct write_op *op = rv == 0 ? pages_malloc(sizeof *op + raw.len) : NULL;
     if (rv == 0 && op == NULL)
         rv = ERR_BUSY;
     if (rv != 0) {
@@ -495,7 +496,7 @@ static struct place where_to_read(const struct request *request)
 static void start_read(struct store *store, const struct answer_to *to, struct replica *r,
                        const struct request *request, struct slice body)
 {
-    struct read_op *op = malloc(sizeof *op + body.len);
+    struct read_op *op = pages_malloc(sizeof *op + body.len);
     if (op == NULL) {
         service_answer_status(store, to, ERR_BUSY, NULL);
         return;

@@ -112,12 +112,34 @@ static void test_fit(void **state)
     buf_fini(&buf);
 }
 
+/* What is in it stays while it grows over the size from which on it stands on large pages. */
+static void test_grows_large(void **state)
+{
+    (void)state;
+    struct buf buf;
+    uint8_t piece[70001];
+    size_t n = 0;
+    buf_init(&buf, 9 << 20);
+    for (; (n + 1) * sizeof piece <= buf.max; n++) {
+        memset(piece, (int)n, sizeof piece);
+        buf_append(&buf, piece, sizeof piece);
+    }
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(buf.data[i * sizeof piece], (uint8_t)i);
+        assert_int_equal(buf.data[(i + 1) * sizeof piece - 1], (uint8_t)i);
+    }
+    assert_int_not_equal(buf_reserve(&buf, sizeof piece), 0);
+    buf_fit(&buf);
+    assert_int_equal(buf.cap, n * sizeof piece);
+    buf_fini(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_append),       cmocka_unit_test(test_bound),
         cmocka_unit_test(test_printf_bound), cmocka_unit_test(test_take),
-        cmocka_unit_test(test_fit),
+        cmocka_unit_test(test_fit),          cmocka_unit_test(test_grows_large),
     };
     return cmocka_run_group_tests_name("buf", tests, NULL, NULL);
 }
