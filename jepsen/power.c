@@ -101,6 +101,22 @@ static void folder_of(const char *path, char ret[PATH_MAX])
     snprintf(ret, PATH_MAX, "%.*s", slash == NULL ? 0 : (int)(slash - path), path);
 }
 
+/* Room for one more of `size` bytes, twice as much as before where it is due. What is never used
+ * is not taken: a sanitizer looks through all of it at the end. */
+static void *grown(void *items, size_t count, size_t max, size_t size, const char *path)
+{
+    if (count == max) {
+        errno = EOVERFLOW;
+        die(path);
+    }
+    if (count > 0 && (count < 64 || (count & (count - 1)) != 0))
+        return items;
+    items = realloc(items, (count < 64 ? 64 : 2 * count) * size);
+    if (items == NULL)
+        die("memory");
+    return items;
+}
+
 /* ---- reading --------------------------------------------------------------------------- */
 
 static void mark(const struct disk_record *r, const char *payload)
@@ -126,10 +142,9 @@ static void read_journal(void)
     struct disk_record r;
     snprintf(path, sizeof path, "%s/journal", power.side);
     FILE *file = fopen(path, "re");
-    power.entries = calloc(RECORDS_MAX, sizeof *power.entries);
     if (file == NULL && errno == ENOENT)
         return; /* taken away before, and nothing was done since */
-    if (file == NULL || power.entries == NULL)
+    if (file == NULL)
         die(path);
     while (fread(&r, sizeof r, 1, file) == 1 && r.magic == DISK_MAGIC) {
         char *payload = calloc(1, r.len + 1);
@@ -143,10 +158,9 @@ static void read_journal(void)
         if (is_mark) {
             mark(&r, payload);
             free(payload);
-        } else if (power.count == RECORDS_MAX) {
-            errno = EOVERFLOW;
-            die(path);
         } else {
+            power.entries =
+                grown(power.entries, power.count, RECORDS_MAX, sizeof *power.entries, path);
             power.entries[power.count++] = (struct entry){.record = r, .payload = payload};
         }
     }
@@ -158,10 +172,7 @@ static int note_file(const char *path, const struct stat *st, int type, struct F
     (void)ftw;
     if (type != FTW_F)
         return 0;
-    if (power.file_count == FILES_MAX) {
-        errno = EOVERFLOW;
-        die(path);
-    }
+    power.files = grown(power.files, power.file_count, FILES_MAX, sizeof *power.files, path);
     struct file *f = &power.files[power.file_count++];
     f->inode = st->st_ino;
     snprintf(f->path, sizeof f->path, "%s", path);
@@ -170,9 +181,6 @@ static int note_file(const char *path, const struct stat *st, int type, struct F
 
 static void find_files(void)
 {
-    power.files = calloc(FILES_MAX, sizeof *power.files);
-    if (power.files == NULL)
-        die("memory");
     nftw(power.side, note_file, 16, FTW_PHYS);
     if (nftw(power.root, note_file, 16, FTW_PHYS) != 0 && errno != ENOENT)
         die(power.root);
