@@ -248,6 +248,8 @@ void append_write(struct raftlog *log, struct raftlog_write *w)
     if (w->has_reset)
         spec.flags = RECORD_BASE | RECORD_RESET;
     append_record(log, &spec);
+    if (segment_last(log)->capacity > log->options.segment_bytes)
+        rewrite_note_large(log);
     ASSERT(g->hint <= group_last(g) || PLANTED(hint_is_commit));
     log->stats.appends++;
 }

@@ -194,9 +194,11 @@ enum rewrite_state {
 
 struct rewrite {
     enum rewrite_state state;
-    uint32_t item;   /* place in the segment's items */
-    uint64_t index;  /* copied up to here, in that group */
-    bool wants_room; /* COPY, and what is left behind the end is not enough for it */
+    uint32_t item;     /* place in the segment's items */
+    uint64_t index;    /* copied up to here, in that group */
+    bool wants_room;   /* COPY, and what is left behind the end is not enough for it */
+    uint64_t pass_end; /* of a crowded log the last segment when it began to be copied; 0: nothing
+                          was won or lost since */
     struct raftlog_read read;
     struct raftlog_write barrier;
     struct env_timer again; /* while STUCK by a failed read */
@@ -415,6 +417,8 @@ void read_damage(struct raftlog *log, uint64_t group, const char *text);
 /* Room as it is, also where raftlog_room() keeps it from the owner: beyond limit_bytes there
  * is one file for what is rewritten. */
 uint64_t log_room(const struct raftlog *log);
+/* What an empty file takes, beyond its reserve. */
+uint64_t log_file_room(const struct raftlog *log);
 
 /* rewrite.c */
 
@@ -427,6 +431,9 @@ void rewrite_step(struct raftlog *log);
 
 /* Something lives no longer, or a group is gone: try again what was stuck. */
 void rewrite_wake(struct raftlog *log);
+
+/* The owner wrote into the file of a large entry: what was copied in vain may not be now. */
+void rewrite_note_large(struct raftlog *log);
 
 /* recover.c */
 

@@ -148,10 +148,10 @@ void raftlog_append(struct raftlog *log, struct raftlog_write *write)
 
 /* ---- room ------------------------------------------------------------------ */
 
-/* What an empty file of `size` bytes takes beyond the reserve. */
-static uint64_t room_of_file(const struct raftlog *log, uint64_t size)
+uint64_t log_file_room(const struct raftlog *log)
 {
-    uint64_t taken = HEAD_LEN + segment_close_len(NULL, 1) + log->options.segment_bytes / 16;
+    uint64_t size = log->options.segment_bytes;
+    uint64_t taken = HEAD_LEN + segment_close_len(NULL, 1) + size / 16;
     return size > taken ? size - taken : 0;
 }
 
@@ -167,7 +167,7 @@ uint64_t log_room(const struct raftlog *log)
 {
     size_t n = room_spares(log);
     if (n > 0) /* what does not fit behind the present end has a file of its own */
-        return n * room_of_file(log, log->options.segment_bytes);
+        return n * log_file_room(log);
     const struct segment *s = segment_last(log);
     if (s == NULL || s->is_closed || s->file == NULL)
         return 0;
@@ -182,8 +182,7 @@ uint64_t raftlog_room(const struct raftlog *log)
 
 bool raftlog_has_room(struct raftlog *log, uint64_t cost)
 {
-    uint64_t whole = room_of_file(log, log->options.segment_bytes);
-    if (raftlog_room(log) >= MIN(cost, whole))
+    if (raftlog_room(log) >= MIN(cost, log_file_room(log)))
         return true;
     if (log->short_cost == 0)
         writer_post(log); /* a file may be due that was not before, or the last one closed */

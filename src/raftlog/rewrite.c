@@ -32,8 +32,18 @@ static uint64_t rewrite_live(const struct raftlog *log)
 static bool rewrite_is_crowded(const struct raftlog *log)
 {
     uint64_t used = segments_file_bytes(log);
-    return used + log->options.segment_bytes > log->options.budget_bytes &&
+    bool has_large = false;
+    for (size_t i = 0; i < log->n_segments && !has_large; i++)
+        has_large = log->segments[i]->capacity > log->options.segment_bytes;
+    return has_large && used + log->options.segment_bytes > log->options.budget_bytes &&
            2 * rewrite_live(log) < used;
+}
+
+/* Copied once from end to end, what lives stands as close together as it can: again would win
+ * nothing until something lives no longer, or another large file comes. */
+static bool rewrite_has_passed(const struct raftlog *log)
+{
+    return log->rewrite.pass_end != 0 && log->segments[0]->number > log->rewrite.pass_end;
 }
 
 /* Is it worth it? What is copied must be small against what is won, either here or in
@@ -50,7 +60,7 @@ static bool rewrite_is_due(const struct raftlog *log)
     uint64_t cost = s->live_bytes + (uint64_t)s->n_items * REWRITE_STATE_LEN;
     if (cost <= s->len / 4)
         return true;
-    if (rewrite_is_crowded(log))
+    if (rewrite_is_crowded(log) && !rewrite_has_passed(log))
         return true;
     uint64_t len = 0;
     for (size_t i = 0; i < log->n_segments; i++)
@@ -59,13 +69,23 @@ static bool rewrite_is_due(const struct raftlog *log)
 }
 
 /* The only segment is the file of one large entry, in which there is hardly room for anything
- * else, and it takes the room of the files to come. Nothing that is written will close it. */
+ * else, and it takes the room of the files to come. Nothing that is written will begin another:
+ * nothing may be. */
 static bool rewrite_is_walled(const struct raftlog *log)
 {
     const struct segment *s = segment_last(log);
-    return log->n_segments == 1 && log->n_damaged == 0 && log->short_cost > 0 && !s->is_closed &&
+    bool may_copy = !log->options.no_rewrite || (s != NULL && s->live_count == 0);
+    return log->n_segments == 1 && log->n_damaged == 0 && log->short_cost > 0 && may_copy &&
            s->capacity > log->options.segment_bytes && s->synced == s->len &&
-           !log->options.no_rewrite && rewrite_is_crowded(log);
+           rewrite_is_crowded(log);
+}
+
+/* Records of so many bytes fit behind the end, or into a file that is there for them: else a
+ * segment would be begun without one, and on a full disk votes would wait behind it. */
+static bool rewrite_has_room(struct raftlog *log, uint64_t bytes)
+{
+    log->rewrite.wants_room = log_room(log) < MIN(bytes, log_file_room(log));
+    return !log->rewrite.wants_room;
 }
 
 static size_t rewrite_step_bytes(const struct raftlog *log)
@@ -177,6 +197,7 @@ static void rewrite_on_trimmed(struct raftlog_write *write)
     struct raftlog *log = write->data;
     ASSERT(log->rewrite.state == REWRITE_TRIM);
     log->rewrite.state = REWRITE_IDLE;
+    log->rewrite.pause_us = 0;
     segment_drop_oldest(log);
     writer_post(log);
 }
@@ -216,7 +237,8 @@ static void rewrite_go_on(struct raftlog *log)
         return;
     }
     if (!rewrite_find(log, &group, &first, &last)) {
-        rewrite_trim(log);
+        if (rewrite_has_room(log, (log->segments[0]->n_items + UINT64_C(1)) * REWRITE_STATE_LEN))
+            rewrite_trim(log);
         return;
     }
     struct raftlog_read *read = &rw->read;
@@ -224,8 +246,9 @@ static void rewrite_go_on(struct raftlog *log)
     read->first = first;
     read->last = last;
     read->bytes_max = rewrite_step_bytes(log);
-    rw->wants_room = log_room(log) < 2 * read->bytes_max;
-    if (rw->wants_room)
+    uint64_t least =
+        ref_bytes(group_ref(group_find(log, group), first)); /* is read whatever it is */
+    if (!rewrite_has_room(log, MAX(2 * (uint64_t)read->bytes_max, least + 2 * REWRITE_STATE_LEN)))
         return; /* the next segment is being prepared, beyond the limit if need be */
     rw->state = REWRITE_READ;
     if (raftlog_read(log, read) != 0)
@@ -250,7 +273,8 @@ void rewrite_step(struct raftlog *log)
 {
     struct rewrite *rw = &log->rewrite;
     if (rw->state == REWRITE_IDLE && rewrite_is_walled(log)) {
-        append_close(log);
+        if (!segment_last(log)->is_closed) /* a crash may have come between the two */
+            append_close(log);
         append_record(log,
                       &(struct record_spec){.type = RECORD_TRIM, .first_index = log->first_live});
     }
@@ -258,13 +282,21 @@ void rewrite_step(struct raftlog *log)
         rw->state = REWRITE_COPY;
         rw->item = 0;
         rw->index = 0;
+        if (rw->pass_end == 0)
+            rw->pass_end = log->last_number;
     }
     if (rw->state == REWRITE_COPY)
         rewrite_go_on(log);
 }
 
+void rewrite_note_large(struct raftlog *log)
+{
+    log->rewrite.pass_end = 0;
+}
+
 void rewrite_wake(struct raftlog *log)
 {
+    log->rewrite.pass_end = 0;
     if (log->rewrite.state == REWRITE_STUCK)
         log->rewrite.state = REWRITE_IDLE;
     writer_post(log);

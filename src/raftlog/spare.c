@@ -161,7 +161,8 @@ int spare_make(struct raftlog *log, struct err *err)
 static void spare_give_back(struct raftlog *log, size_t n_waiting)
 {
     enum rewrite_state state = log->rewrite.state;
-    bool is_at_rest = state == REWRITE_IDLE || state == REWRITE_STUCK;
+    bool goes_on = env_timer_is_active(&log->rewrite.again);
+    bool is_at_rest = state == REWRITE_IDLE || (state == REWRITE_STUCK && !goes_on);
     if (!is_at_rest || log->n_spares <= n_waiting ||
         log_file_bytes(log) <= log->options.limit_bytes)
         return;

@@ -17,19 +17,30 @@ struct fixture {
 
 static uint8_t blob[3 * BUDGET];
 
-static void setup(struct fixture *f)
+static void open_log(struct fixture *f)
 {
     struct err err = {0};
+    if (raftlog_open(&f->log, sim_node_env(f->node), "/log", &f->options, &err) != 0)
+        fail_msg("%s", err.msg);
+}
+
+static void setup_with(struct fixture *f, bool no_rewrite)
+{
     memset(f, 0, sizeof *f);
     raftlog_options_init(&f->options);
     f->options.segment_bytes = SEGMENT;
     f->options.budget_bytes = BUDGET;
     f->options.limit_bytes = UINT64_C(2) * BUDGET;
     f->options.cache_bytes = SEGMENT;
+    f->options.no_rewrite = no_rewrite;
     f->sim = sim_new(NULL, 1);
     f->node = sim_node_new(f->sim, "n1");
-    if (raftlog_open(&f->log, sim_node_env(f->node), "/log", &f->options, &err) != 0)
-        fail_msg("%s", err.msg);
+    open_log(f);
+}
+
+static void setup(struct fixture *f)
+{
+    setup_with(f, false);
 }
 
 static void teardown(struct fixture *f)
@@ -101,10 +112,10 @@ static void test_few_files_but_large(void **state)
 static void test_one_file_but_large(void **state)
 {
     (void)state;
-    for (size_t len = SEGMENT; len < sizeof blob; len += 2000) {
+    for (size_t len = SEGMENT; len < sizeof blob; len += 1000) {
         struct fixture f;
         struct raftlog_stats stats;
-        setup(&f);
+        setup_with(&f, len % 2000 == SEGMENT % 2000); /* there is nothing to copy */
         for (int i = 0; i < 4; i++) {
             append(&f, BUSY, len);
             compact(&f, BUSY);
@@ -116,11 +127,100 @@ static void test_one_file_but_large(void **state)
     }
 }
 
+/* Power goes when that file is closed, but nothing is behind it yet. */
+static void test_one_file_and_a_crash(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    append(&f, BUSY, 2 * BUDGET);
+    compact(&f, BUSY);
+    assert_false(raftlog_has_room(f.log, 300));
+    while (f.log->n_segments < 2 || f.log->segments[0]->synced < f.log->segments[0]->len)
+        sim_step(f.sim);
+    assert_true(f.log->segments[0]->is_closed && f.log->segments[1]->synced == 0);
+    sim_node_crash(f.node, SIM_CRASH_POWER);
+    raftlog_free(f.log);
+    sim_node_restart(f.node);
+    open_log(&f);
+    assert_true(f.log->n_segments == 1 && f.log->segments[0]->is_closed);
+    compact(&f, BUSY);
+    expect_room(&f, 300);
+    teardown(&f);
+}
+
+/* What lives is copied once, not round and round: whatever is left unused at the ends of files,
+ * and be it large itself. */
+static void test_copies_come_to_an_end(void **state)
+{
+    (void)state;
+    for (size_t len = 1000; len < 2100; len += 50) {
+        for (int n = 3; n < 14; n++) {
+            struct fixture f;
+            struct raftlog_stats before, after;
+            setup(&f);
+            for (int i = 0; i < n; i++)
+                append(&f, IDLE, len);
+            if (n % 3 > 0)
+                append(&f, n % 3 == 1 ? IDLE : BUSY, 3 * SEGMENT);
+            append(&f, BUSY, 10);
+            if (n % 2 == 0)
+                compact(&f, BUSY);
+            run(&f);
+            raftlog_stats(f.log, &before);
+            run(&f);
+            raftlog_stats(f.log, &after);
+            assert_int_equal(before.rewritten_bytes, after.rewritten_bytes);
+            teardown(&f);
+        }
+    }
+}
+
+static void on_durable(struct raftlog_write *write)
+{
+    *(bool *)write->data = true;
+}
+
+/* On a full disk nothing is copied for which a file would have to be made: a vote would wait
+ * for that file. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    for (size_t len = 200; len < 3600; len += 100) {
+        struct fixture f;
+        bool is_durable = false;
+        setup(&f);
+        append(&f, IDLE, len);
+        append(&f, BUSY, BUDGET);
+        append(&f, BUSY, len);
+        struct sim_disk *disk = sim_node_disk(f.node);
+        sim_disk_set_capacity(disk, sim_disk_used(disk) - SEGMENT);
+        while (f.log->n_spares > 0) {
+            struct spare *spare = &f.log->spares[--f.log->n_spares];
+            spare_reap(f.log, spare->file_id, spare->file);
+        }
+        compact(&f, BUSY);
+        struct raftlog_write vote = {.group = IDLE, .has_hard_state = true, .term = 5, .vote = 1};
+        vote.cb = on_durable;
+        vote.data = &is_durable;
+        raftlog_append(f.log, &vote);
+        run(&f);
+        assert_true(is_durable);
+        sim_disk_set_capacity(disk, UINT64_MAX);
+        run(&f);
+        expect_room(&f, len);
+        teardown(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_few_files_but_large),
         cmocka_unit_test(test_one_file_but_large),
+        cmocka_unit_test(test_one_file_and_a_crash),
+        cmocka_unit_test(test_copies_come_to_an_end),
+        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests_name("raftlog rewrite", tests, NULL, NULL);
 }
