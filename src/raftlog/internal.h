@@ -196,7 +196,7 @@ struct rewrite {
     enum rewrite_state state;
     uint32_t item;     /* place in the segment's items */
     uint64_t index;    /* copied up to here, in that group */
-    bool wants_room;   /* COPY, and what is left behind the end is not enough for it */
+    bool wants_room;   /* what is left behind the end is not enough for what it is about to write */
     uint64_t pass_end; /* of a crowded log the last segment when it began to be copied; 0: nothing
                           was won or lost since */
     struct raftlog_read read;

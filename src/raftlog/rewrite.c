@@ -31,11 +31,13 @@ static uint64_t rewrite_live(const struct raftlog *log)
  * are or what is in them. */
 static bool rewrite_is_crowded(const struct raftlog *log)
 {
-    uint64_t used = segments_file_bytes(log);
     bool has_large = false;
     for (size_t i = 0; i < log->n_segments && !has_large; i++)
         has_large = log->segments[i]->capacity > log->options.segment_bytes;
-    return has_large && used + log->options.segment_bytes > log->options.budget_bytes &&
+    if (!has_large)
+        return false;
+    uint64_t used = segments_file_bytes(log);
+    return used + log->options.segment_bytes > log->options.budget_bytes &&
            2 * rewrite_live(log) < used;
 }
 
@@ -202,6 +204,40 @@ static void rewrite_on_trimmed(struct raftlog_write *write)
     writer_post(log);
 }
 
+/* Does a later segment say the same of the group? */
+static bool rewrite_is_kept(const struct group *g, const struct segment *s)
+{
+    return g->last_segment > s->number && g->mark_segment > s->number &&
+           g->mark_base == g->base_index;
+}
+
+/* What rewrite_trim() will append. */
+static uint64_t rewrite_trim_len(const struct raftlog *log)
+{
+    const struct segment *s = log->segments[0];
+    uint64_t len = record_len(RECORD_TRIM, 0, 0, 0);
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        const struct group *g = group_find(log, s->items[i].group);
+        if (g == NULL || rewrite_is_kept(g, s))
+            continue;
+        bool is_new = segment_item(segment_last(log), g->id) == NULL;
+        len += record_len(RECORD_APPEND, RECORD_BASE, 0, 0) + (is_new ? CLOSE_ITEM_LEN : 0);
+    }
+    return len;
+}
+
+/* The reserve is for what must go on while the disk is full. That is this, too: a whole file is
+ * won by it. */
+static bool rewrite_may_trim(struct raftlog *log)
+{
+    const struct segment *last = segment_last(log);
+    uint64_t len = rewrite_trim_len(log);
+    uint64_t taken = last->len + segment_close_len(last, 0);
+    if (!last->is_closed && last->file != NULL && taken + len <= last->capacity)
+        return true;
+    return rewrite_has_room(log, len);
+}
+
 /* Nothing lives in the oldest segment: put the states of its groups behind it, and trim. */
 static void rewrite_trim(struct raftlog *log)
 {
@@ -210,11 +246,7 @@ static void rewrite_trim(struct raftlog *log)
     ASSERT(s->live_count == 0);
     for (uint32_t i = 0; i < s->n_items; i++) {
         struct group *g = group_find(log, s->items[i].group);
-        if (g == NULL)
-            continue;
-        bool is_kept = g->last_segment > s->number && g->mark_segment > s->number &&
-                       g->mark_base == g->base_index;
-        if (is_kept)
+        if (g == NULL || rewrite_is_kept(g, s))
             continue;
         g->hint = group_next_hint(g);
         append_record(
@@ -237,7 +269,7 @@ static void rewrite_go_on(struct raftlog *log)
         return;
     }
     if (!rewrite_find(log, &group, &first, &last)) {
-        if (rewrite_has_room(log, (log->segments[0]->n_items + UINT64_C(1)) * REWRITE_STATE_LEN))
+        if (rewrite_may_trim(log))
             rewrite_trim(log);
         return;
     }
@@ -269,14 +301,22 @@ void rewrite_stop(struct raftlog *log)
     env_timer_stop(&log->rewrite.again);
 }
 
+/* Begin a segment behind the only one, once there is a file for it. */
+static void rewrite_step_over(struct raftlog *log)
+{
+    if (!rewrite_is_walled(log) || !rewrite_has_room(log, log_file_room(log)))
+        return;
+    if (!segment_last(log)->is_closed) /* a crash may have come between the two */
+        append_close(log);
+    append_record(log, &(struct record_spec){.type = RECORD_TRIM, .first_index = log->first_live});
+}
+
 void rewrite_step(struct raftlog *log)
 {
     struct rewrite *rw = &log->rewrite;
-    if (rw->state == REWRITE_IDLE && rewrite_is_walled(log)) {
-        if (!segment_last(log)->is_closed) /* a crash may have come between the two */
-            append_close(log);
-        append_record(log,
-                      &(struct record_spec){.type = RECORD_TRIM, .first_index = log->first_live});
+    if (rw->state == REWRITE_IDLE) {
+        rw->wants_room = false;
+        rewrite_step_over(log);
     }
     if (rw->state == REWRITE_IDLE && rewrite_is_due(log)) {
         rw->state = REWRITE_COPY;

@@ -176,6 +176,16 @@ static void test_copies_come_to_an_end(void **state)
     }
 }
 
+static void set_full(struct fixture *f)
+{
+    struct sim_disk *disk = sim_node_disk(f->node);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) - SEGMENT);
+    while (f->log->n_spares > 0) {
+        struct spare *spare = &f->log->spares[--f->log->n_spares];
+        spare_reap(f->log, spare->file_id, spare->file);
+    }
+}
+
 static void on_durable(struct raftlog_write *write)
 {
     *(bool *)write->data = true;
@@ -193,12 +203,7 @@ static void test_full_disk(void **state)
         append(&f, IDLE, len);
         append(&f, BUSY, BUDGET);
         append(&f, BUSY, len);
-        struct sim_disk *disk = sim_node_disk(f.node);
-        sim_disk_set_capacity(disk, sim_disk_used(disk) - SEGMENT);
-        while (f.log->n_spares > 0) {
-            struct spare *spare = &f.log->spares[--f.log->n_spares];
-            spare_reap(f.log, spare->file_id, spare->file);
-        }
+        set_full(&f);
         compact(&f, BUSY);
         struct raftlog_write vote = {.group = IDLE, .has_hard_state = true, .term = 5, .vote = 1};
         vote.cb = on_durable;
@@ -206,9 +211,34 @@ static void test_full_disk(void **state)
         raftlog_append(f.log, &vote);
         run(&f);
         assert_true(is_durable);
-        sim_disk_set_capacity(disk, UINT64_MAX);
+        sim_disk_set_capacity(sim_node_disk(f.node), UINT64_MAX);
         run(&f);
         expect_room(&f, len);
+        teardown(&f);
+    }
+}
+
+/* The disk is full, and no file is left but the last, which has its reserve alone: the oldest, in
+ * which nothing lives any more, goes all the same, and its file is what is written next. */
+static void test_full_disk_and_the_reserve(void **state)
+{
+    (void)state;
+    enum { MANY = 3 };
+    for (size_t len = 100; len < 400; len += 7) {
+        struct fixture f;
+        setup(&f);
+        while (f.log->n_segments < 4)
+            for (uint64_t id = 1; id <= MANY; id++)
+                append(&f, id, len);
+        const struct segment *last;
+        while (last = segment_last(f.log), last->capacity - last->len > SEGMENT / 16 + 350)
+            append(&f, 1, 10);
+        set_full(&f);
+        assert_in_range(raftlog_room(f.log), 1, 300);
+        for (uint64_t id = 1; id <= MANY; id++)
+            compact(&f, id);
+        run(&f);
+        assert_true(raftlog_has_room(f.log, 1000));
         teardown(&f);
     }
 }
@@ -221,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_one_file_and_a_crash),
         cmocka_unit_test(test_copies_come_to_an_end),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_disk_and_the_reserve),
     };
     return cmocka_run_group_tests_name("raftlog rewrite", tests, NULL, NULL);
 }
