@@ -228,10 +228,10 @@ static void on_write(uv_write_t *req, int status)
         return;
     }
     chunks_consume(&conn->out, len);
-    if (conn->out.len > 0)
-        list_push_back(&world_of(conn)->flush, &conn->in_flush);
-    else
+    if (conn->out.len == 0)
         conn_note_drained(conn);
+    else if (!list_is_linked(&conn->in_flush)) /* written to since the loop looked at its sockets */
+        list_push_back(&world_of(conn)->flush, &conn->in_flush);
 }
 
 /* What the kernel does not take at once waits in libuv. */

@@ -11,7 +11,7 @@
 #include "env/uv/env_uv.h"
 #include "support/check.h"
 
-enum { ENDS = 128 };
+enum { ENDS = 128, ANSWER_LEN = 100000 };
 
 #define LONG_PRIVATE "@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1"
 
@@ -33,6 +33,7 @@ struct end {
     bool must_pause;
     bool must_refill; /* write again in on_drain */
     size_t burst_len; /* written in on_open */
+    int answers;      /* written from on_read, ANSWER_LEN each; so many are left */
 };
 
 struct fixture {
@@ -99,6 +100,10 @@ static void on_read(void *data, struct slice bytes)
         uint8_t *copy = malloc(bytes.len);
         memcpy(copy, bytes.data, bytes.len);
         env_conn_write(end->conn, copy, bytes.len);
+    }
+    if (end->answers > 0) {
+        end->answers--;
+        env_conn_write(end->conn, pattern_new(0, ANSWER_LEN), ANSWER_LEN);
     }
     if (end->must_pause)
         env_conn_pause(end->conn);
@@ -274,6 +279,27 @@ static void test_bytes_come_where_they_are_wanted(void **state)
     assert_pattern(&f->accepted[0].received);
     assert_int_equal(f->accepted[0].placed, f->accepted[0].reads);
     assert_true(f->accepted[0].reads >= BULK / (int)sizeof f->model.room);
+}
+
+enum { ANSWERS = 300 };
+
+static bool are_answers_echoed(struct fixture *f)
+{
+    return f->dialled[0].received.len == f->dialled[0].burst_len + (size_t)ANSWERS * ANSWER_LEN;
+}
+
+/* It is readable and writable at once: what is written from on_read meets what the kernel did not
+ * take before. */
+static void test_writes_from_on_read_while_others_wait(void **state)
+{
+    struct fixture *f = *state;
+    f->model.must_echo = true;
+    f->dialled[0].burst_len = 4 << 20;
+    f->dialled[0].answers = ANSWERS;
+    f->is_done = are_answers_echoed;
+    dial(f, 0);
+    env_uv_run(f->env);
+    assert_true(are_answers_echoed(f));
 }
 
 static bool is_paused_and_stuck(struct fixture *f)
@@ -575,6 +601,7 @@ int main(void)
         TEST(test_writes_before_open_and_of_one_turn_keep_their_order),
         TEST(test_much_more_than_the_kernel_takes_arrives_whole),
         TEST(test_bytes_come_where_they_are_wanted),
+        TEST(test_writes_from_on_read_while_others_wait),
         TEST(test_pause_holds_the_other_side_and_resume_lets_it_go),
         TEST(test_close_inside_on_read_is_heard_by_the_other_side),
         TEST(test_close_with_bytes_pending_frees_them),
