@@ -313,15 +313,38 @@ int net_client_reply_begin(struct net *net, uint64_t number, struct net_reply *r
     return 0;
 }
 
+static int client_replied(struct net_client *client, size_t len)
+{
+    ASSERT(client->in_flight > client->parked);
+    client->in_flight--;
+    client->active_us = env_turn_us(client->link->net->env);
+    return client_pushed(client, len);
+}
+
 static int reply_end(struct net_reply *reply, size_t *ret_len)
 {
     struct net_client *client = reply->client;
-    ASSERT(client->in_flight > client->parked);
     ASSERT(reply->out == &client->link->out && reply->out->len >= reply->start);
     *ret_len = reply->out->len - reply->start;
-    client->in_flight--;
-    client->active_us = env_turn_us(client->link->net->env);
-    return client_pushed(client, *ret_len);
+    return client_replied(client, *ret_len);
+}
+
+size_t net_client_reply_take(struct net *net, uint64_t number, struct buf *frames)
+{
+    struct net_client *client = client_find(net, number);
+    ASSERT(frames->len > 0 && !frames->failed);
+    if (client == NULL)
+        return 0;
+    size_t len = 0;
+    if (client->link->out.failed) { /* it is closed for that */
+        client_replied(client, len);
+        return len;
+    }
+    net_link_flush_out(client->link); /* what was said before */
+    uint8_t *bytes = buf_take(frames, &len);
+    net_link_write(client->link, bytes, len);
+    client_replied(client, len);
+    return len;
 }
 
 size_t net_client_reply_end(struct net_reply *reply)

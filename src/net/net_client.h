@@ -34,6 +34,10 @@ struct net_reply {
 int net_client_reply_begin(struct net *net, uint64_t client, struct net_reply *ret_reply);
 size_t net_client_reply_end(struct net_reply *reply);
 
+/* The same with frames that were made before: `frames` is empty then, its memory is the
+ * connection's. Its bytes, or 0 if the client is gone. */
+size_t net_client_reply_take(struct net *net, uint64_t client, struct buf *frames);
+
 /* Frames that answer no request; otherwise as above. */
 int net_client_push(struct net *net, uint64_t client, struct slice frames);
 

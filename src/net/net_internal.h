@@ -130,7 +130,10 @@ int net_link_sent(struct net_link *link);
 /* Queue whole frames, copied. ERR_NOMEM dooms the link. */
 int net_link_send(struct net_link *link, struct slice frames);
 
-/* From on_flush: bytes of malloc(), straight to the env. */
+/* What was queued leaves before anything that is not. */
+void net_link_flush_out(struct net_link *link);
+
+/* Behind net_link_flush_out(), or from on_flush: bytes of malloc(), straight to the env. */
 void net_link_write(struct net_link *link, uint8_t *bytes, size_t len);
 
 /* Queue a ping whose token is the time. */

@@ -306,16 +306,21 @@ size_t net_link_pending(const struct net_link *link)
     return link->conn == NULL ? 0 : link->out.len + env_conn_pending(link->conn);
 }
 
-static void link_flush(struct net_link *link)
+void net_link_flush_out(struct net_link *link)
 {
+    size_t len;
     if (link->out.failed)
         buf_clear(&link->out);
-    if (link->out.len > 0) {
-        size_t len;
-        uint8_t *bytes = buf_take(&link->out, &len);
-        link->out_last = len;
-        net_link_write(link, bytes, len);
-    }
+    if (link->out.len == 0)
+        return;
+    uint8_t *bytes = buf_take(&link->out, &len);
+    link->out_last = len;
+    net_link_write(link, bytes, len);
+}
+
+static void link_flush(struct net_link *link)
+{
+    net_link_flush_out(link);
     if (link->state == LINK_OPEN && link->handler->on_flush != NULL)
         link->handler->on_flush(link);
 }

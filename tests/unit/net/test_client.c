@@ -130,6 +130,48 @@ static void test_half_a_reply_ends_the_client(void **state)
     rig_client_close(&client);
 }
 
+/* Frames that were made before leave in their turn, behind those that were said before and before
+ * those after; of who is gone they are not taken. */
+static void test_replies_made_before(void **state)
+{
+    enum { COUNT = 6 };
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client client;
+    struct buf made;
+    rig_start(rig, 0);
+    rig_client_greet(&client, rig, 0);
+    for (uint64_t seq = 1; seq <= COUNT; seq++)
+        rig_client_request(&client, seq, 1);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->seen_count, COUNT);
+    uint64_t number = a->seen[0].from;
+    for (uint64_t seq = 1; seq <= COUNT; seq++) {
+        if (seq % 3 == 1) {
+            assert_int_equal(reply(a, number, seq, 100), 0);
+            continue;
+        }
+        buf_init(&made, (size_t)4 << 20);
+        rig_frame(&made, MSG_RESPONSE, seq, 300000);
+        size_t len = made.len;
+        assert_int_equal(net_client_reply_take(a->net, number, &made), len);
+        assert_int_equal(made.len, 0);
+        buf_fini(&made);
+    }
+    assert_true(net_client_pending(a->net, number) > 4 * 300000);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(client.seen_count, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(client.seen[i].seq, i + 1);
+    assert_int_equal(net_client_pending(a->net, number), 0);
+    rig_client_close(&client);
+    rig_run(rig, RIG_SECOND);
+    buf_init(&made, 10000);
+    rig_frame(&made, MSG_RESPONSE, 1, 100);
+    assert_int_equal(net_client_reply_take(a->net, number, &made), 0);
+    buf_fini(&made);
+}
+
 static void test_a_late_reply_finds_nobody(void **state)
 {
     struct rig *rig = *state;
@@ -680,6 +722,7 @@ int main(void)
         TEST(test_requests_are_answered_in_one_write_a_turn),
         TEST(test_a_flood_is_read_in_turns),
         TEST(test_half_a_reply_ends_the_client),
+        TEST(test_replies_made_before),
         TEST(test_a_late_reply_finds_nobody),
         TEST(test_requests_in_flight_are_bounded),
         TEST(test_parked_requests_do_not_count),
