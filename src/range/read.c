@@ -100,6 +100,9 @@ static int add_value(struct range_read *read, const struct lsm_value *value, uns
         read->value_bytes = value->data.len;
         return ERR_BUSY;
     }
+    bool is_on_loop = (flags & LSM_READ_NO_IO) != 0;
+    if (is_on_loop && read->aside_bytes > 0 && value->data.len >= read->aside_bytes)
+        return ERR_WOULD_BLOCK;
     read_add_row(read, slice_of(NULL, 0), value->data, value->version, value->expiry_ms);
     return 0;
 }
@@ -265,6 +268,8 @@ static void read_execute(struct env_work *work)
     }
     read->status = read_go(read, 0);
     ASSERT(read->status != ERR_WOULD_BLOCK);
+    if (read->status == 0 && read->made != NULL)
+        read->status = read->made(read);
 }
 
 /* The only place that calls back. Nothing of `read` is touched after. */

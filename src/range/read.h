@@ -26,6 +26,9 @@
  *            now_ms.
  *            ERR_BUSY with value_bytes, from the start of a GET alone: its value has so many,
  *            more than loop_bytes, and was not copied. Start it again without.
+ * Off loop   A large value is copied in the lane though it is in memory (aside_bytes): to copy a
+ *            megabyte may take longer than all else of a turn. There, too, `made` may do what is
+ *            to be done with the rows.
  * Invariants (V1) all rows are of one version: that in `version`.
  *            (V2) an expired record is never returned; expiry is judged by range
  *            time when the read started, for an older version by the time of that
@@ -76,7 +79,10 @@ struct range_read {
     uint32_t limit_keys;  /* 0: RANGE_SCAN_KEYS_MAX */
     uint32_t limit_bytes; /* 0: RANGE_PAGE_MAX */
     size_t loop_bytes;    /* of keys and values copied on the loop, at most; 0: any */
+    size_t aside_bytes;   /* GET: a value of as many or more is copied off the loop; 0: none is */
     range_read_cb cb;
+    int (*made)(struct range_read *read); /* off the loop, once the rows of a read there are: 0, or
+                                             what is its status then; NULL: nothing */
 
     /* out, once it is over with status 0 */
     struct buf rows;    /* row_append() after row_append() */

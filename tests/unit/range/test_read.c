@@ -128,6 +128,50 @@ static void test_bound_of_the_loop(void **state)
     world_close(&w);
 }
 
+static int made_calls;
+
+static int on_made(struct range_read *read)
+{
+    assert_int_equal(read->row_count, 1);
+    assert_true(read->rows.len > 9);
+    made_calls++;
+    return read->limit_keys == 7 ? ERR_NOMEM : 0;
+}
+
+/* A large value is copied off the loop though it is in memory, and what is made of it there, too;
+ * a small one is neither. */
+static void test_large_values_aside(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    struct row row;
+    world_open(&w, &(struct world_options){.seed = 1});
+    world_put(&w, T0, "a", "123456789", 0);
+    for (size_t aside = 8; aside <= 10; aside++) {
+        range_read_init(&read);
+        read.kind = RANGE_READ_GET;
+        read.key = slice_str("a");
+        read.aside_bytes = aside;
+        read.made = on_made;
+        made_calls = 0;
+        w.slow_reads = 0;
+        assert_int_equal(world_read(&w, &read), 0);
+        assert_int_equal(w.slow_reads, aside <= 9);
+        assert_int_equal(made_calls, aside <= 9);
+        struct unpack rows = unpack_of(buf_slice(&read.rows));
+        row_next(&rows, &row);
+        assert_true(slice_equal(row.value, slice_str("123456789")));
+        read.limit_keys = 7; /* on_made() fails */
+        assert_int_equal(world_read(&w, &read), aside <= 9 ? ERR_NOMEM : 0);
+        read.loop_bytes = 8; /* first it is said how large it is */
+        assert_int_equal(world_read(&w, &read), ERR_BUSY);
+        assert_int_equal(read.value_bytes, 9);
+        range_read_fini(&read);
+    }
+    world_close(&w);
+}
+
 /* A leader whose clock has passed an expiry that range time has not. */
 static void test_needs_stamp(void **state)
 {
@@ -365,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_multi_get),
         cmocka_unit_test(test_bound_of_the_loop),
+        cmocka_unit_test(test_large_values_aside),
         cmocka_unit_test(test_needs_stamp),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_scan_refusals),
