@@ -110,8 +110,8 @@ struct read_op {
     struct answer_to to;
     struct request request; /* borrows from body */
     struct range_read read;
-    bool is_reading;   /* range_read is in flight */
     uint64_t until_us; /* it waits no longer: the deadline, or sooner */
+    struct buf made;   /* off the loop: the whole answer; empty: it is to be made from the rows */
     uint8_t body[];
 };
 

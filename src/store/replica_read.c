@@ -29,7 +29,8 @@
 enum {
     READ_ROUND_BYTES = 256 << 10,    /* of answers in a round of a turn, which has a few of them */
     READ_FIRST_BYTES = FAIR_QUANTUM, /* of one of which nobody knows yet what it will cost */
-    READ_TURN_BYTES = 256 << 10,     /* of large ones in a turn: then others are heard */
+    READ_TURN_BYTES = 256 << 10,     /* of large ones in a turn, or aside: then others are heard */
+    READ_ASIDE_ALONE = 8,            /* times as much is copied off the loop though nobody waits */
     READ_CHOKED_BYTES = 1 << 20,     /* that wait for a client, and its reads wait too … */
     READ_CHOKED_US = 20 * 1000,      /* … for so long, before it is looked at again */
     READ_CHOKED_LOOK = 64,           /* clients that are let go on at a time */
@@ -67,6 +68,7 @@ static enum consistency mode_of(const struct read_op *op)
 void read_op_free(struct read_op *op)
 {
     range_read_fini(&op->read);
+    buf_fini(&op->made);
     free(op);
 }
 
@@ -79,6 +81,8 @@ static void read_finish(struct read_op *op, int status, const char *text)
     uint64_t before = r->store->answered_bytes;
     if (status == 0 && op->request.kind == REQUEST_WATCH)
         watch_answer_now(r, &op->to, &op->request.watch);
+    else if (status == 0 && op->made.len > 0)
+        service_answer_made(r->store, &op->to, &op->made, op->read.rows.len);
     else if (status == 0)
         service_answer_read(r->store, &op->to, op->request.kind, &op->read);
     else if (status == ERR_VERSION_GONE)
@@ -157,11 +161,14 @@ static void read_ended(struct read_op *op, int status)
     read_finish(op, status, text);
 }
 
-static void on_range_read(struct range_read *read, int status)
+/* Off the loop. A small answer leaves together with others of its turn: it is made there. */
+static int make_answer(struct range_read *read)
 {
     struct read_op *op = read->data;
-    list_remove(&op->in_reads);
-    read_ended(op, status);
+    size_t aside_bytes = op->replica->store->opt.read_aside_bytes;
+    if (op->to.inner != NULL || aside_bytes == 0 || read->rows.len < aside_bytes)
+        return 0;
+    return service_make_read(&op->made, &op->to, op->request.kind, read);
 }
 
 /* ---- large values: some in each turn ------------------------------------------------------- */
@@ -235,13 +242,67 @@ static bool large_is_used_up(struct store *store)
 }
 
 /* Due since a moment: the loop looks at its sockets once and does not wait for them. */
+static void large_await(struct store *store)
+{
+    if (!env_timer_is_active(&store->large.next))
+        env_timer_start_at(&store->large.next, env_now_us(store->env) - READ_NEXT_TURN_US);
+}
+
 static void large_await_next_turn(struct replica *r)
 {
-    struct large_reads *large = &r->store->large;
+    struct store *store = r->store;
     if (!list_is_linked(&r->in_short))
-        list_push_back(&large->short_of, &r->in_short);
-    if (!env_timer_is_active(&large->next))
-        env_timer_start_at(&large->next, env_now_us(r->store->env) - READ_NEXT_TURN_US);
+        list_push_back(&store->large.short_of, &r->in_short);
+    if (store->large.batch < READ_TURN_BYTES) /* else the end of the last of those does it */
+        large_await(store);
+}
+
+/* What is copied off the loop takes the processor from others, if not the loop: as much of it as
+ * a turn has is a turn of its own, that ends with the last of them. */
+static void large_begin_aside(struct read_op *op)
+{
+    struct store *store = op->replica->store;
+    struct large_reads *large = &store->large;
+    size_t cost = op->in_backlog.cost;
+    if (cost == 0)
+        return; /* it is on disk, or alone */
+    if (large->batch == 0) {
+        large->batch_us = env_turn_us(store->env);
+        large->batch_others = others_answered(store);
+    }
+    large->batch += cost;
+    large->aside += cost;
+}
+
+static void large_end_aside(struct read_op *op)
+{
+    struct store *store = op->replica->store;
+    struct large_reads *large = &store->large;
+    size_t cost = op->in_backlog.cost;
+    ASSERT(large->aside >= cost && large->batch >= large->aside);
+    large->aside -= cost;
+    if (cost == 0 || large->aside > 0)
+        return;
+    bool is_turn = large->batch >= READ_TURN_BYTES;
+    if (is_turn && large->paused_us == 0) {
+        large->turn_us = env_turn_us(store->env);
+        large->until = large->answered;
+        large->opened_us = large->batch_us;
+        large->others = large->batch_others;
+    }
+    bool are_others = !list_is_empty(&large->short_of);
+    if (is_turn || !are_others)
+        large->batch = 0;
+    if (are_others)
+        large_await(store);
+}
+
+static void on_range_read(struct range_read *read, int status)
+{
+    struct read_op *op = read->data;
+    list_remove(&op->in_reads);
+    large_end_aside(op);
+    read_ended(op, status);
 }
 
 /* What is left of those who wait has its turn in a round, or turn, to come. */
@@ -290,6 +351,10 @@ static void bound_read(struct read_op *op)
     bool is_priced = op->in_backlog.cost > 0;
     bool is_bounded = others_wait || large_is_used_up(r->store);
     op->read.loop_bytes = is_bounded && !is_priced ? READ_FIRST_BYTES : 0;
+    op->read.aside_bytes = r->store->opt.read_aside_bytes;
+    if (!is_bounded && !is_priced)
+        op->read.aside_bytes *= READ_ASIDE_ALONE;
+    op->read.made = make_answer;
 }
 
 /* Leadership is confirmed and apply has caught up: read the engine. */
@@ -322,9 +387,10 @@ static void read_begin(struct read_op *op)
     }
     bound_read(op);
     int rv = range_read_start(r->range, &op->read);
-    if (rv == ERR_WOULD_BLOCK)
+    if (rv == ERR_WOULD_BLOCK) {
+        large_begin_aside(op);
         list_push_back(&r->reading, &op->in_reads);
-    else if (rv == ERR_BUSY)
+    } else if (rv == ERR_BUSY)
         put_among_large(op);
     else
         read_ended(op, rv);
@@ -425,7 +491,8 @@ static void serve_ready(struct replica *r)
         put_off(r);
     while (store->answered_bytes < until && (op = take_ready(r)) != NULL)
         serve_one(r, op);
-    for (size_t taken = 0; taken < READ_TURN_BYTES && !large_is_used_up(store);) {
+    for (size_t taken = 0; taken < READ_TURN_BYTES && store->large.batch < READ_TURN_BYTES &&
+                           !large_is_used_up(store);) {
         op = take_from(&r->large);
         if (op == NULL)
             break;
@@ -579,6 +646,7 @@ void replica_read(struct replica *r, struct read_op *op)
     op->replica = r;
     list_init(&op->in_reads);
     fair_item_init(&op->in_backlog);
+    op->made = (struct buf){0};
     r->read_count++;
     if (!list_is_empty(&r->log_writes) && !replica_is_leader(r))
         replica_apply_wake(r); /* it may have put off what this waits for */

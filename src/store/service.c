@@ -11,7 +11,11 @@
 #include "store/watch.h"
 #include "wire/frame.h"
 
-enum { RESULT_KEPT = 4096 /* bytes of the buffer that results are encoded in */ };
+enum {
+    ROWS_ALONE = 32 << 10, /* bytes of rows for which the room of an answer is made at once … */
+    AROUND_ROWS = 256,     /* … with what stands around them: a cursor, if any, makes it grow */
+    RESULT_KEPT = 4096,    /* bytes of the buffer that results are encoded in */
+};
 
 /* ---- answers ------------------------------------------------------------------- */
 
@@ -84,9 +88,9 @@ static size_t bytes_of_rows(const struct response *response)
 }
 
 /* Counted is what was copied: the frame may be compressed. */
-static void note_answered(struct store *store, const struct response *response, size_t bytes)
+static void note_answered(struct store *store, size_t rows_len, size_t bytes)
 {
-    size_t cost = MAX(bytes, bytes_of_rows(response));
+    size_t cost = MAX(bytes, rows_len);
     store->answered_bytes += cost;
     store->large.answered += cost > FAIR_QUANTUM ? cost : 0;
 }
@@ -105,13 +109,15 @@ void service_answer(struct store *store, const struct answer_to *to, struct resp
     if (response->status == ERR_NOT_LEADER || response->kind == REQUEST_STATUS)
         fill_leader(store, to->range_id, &response->leader);
     if (net_client_reply_begin(store->net, to->client, &reply) != 0) {
-        note_answered(store, response, 0); /* it is gone: fine */
+        note_answered(store, bytes_of_rows(response), 0); /* it is gone: fine */
         return;
     }
+    if (bytes_of_rows(response) >= ROWS_ALONE) /* at once, and no more: large memory is dear */
+        buf_reserve(reply.out, bytes_of_rows(response) + AROUND_ROWS);
     size_t start = frame_begin(reply.out);
     response_encode(reply.out, response);
     frame_end(reply.out, start, true);
-    note_answered(store, response, net_client_reply_end(&reply));
+    note_answered(store, bytes_of_rows(response), net_client_reply_end(&reply));
 }
 
 /* A first_sent that the range would take for that of a first sending: its own time where that
@@ -187,19 +193,50 @@ void service_answer_stored(struct store *store, const struct answer_to *to, stru
     service_answer(store, to, &response);
 }
 
-void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
-                         const struct range_read *read)
+static void fill_rows(struct response *response, enum request_kind kind,
+                      const struct range_read *read)
 {
-    struct response response;
-    response_init(&response, kind);
-    response.rows = (struct response_rows){
+    response_init(response, kind);
+    response->rows = (struct response_rows){
         .rows = {.count = read->row_count, .raw = buf_slice(&read->rows)},
         .version = read->version,
         .has_more = read->has_more,
         .cursor = buf_slice(&read->cursor),
         .is_range_end = read->is_range_end,
     };
+}
+
+void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
+                         const struct range_read *read)
+{
+    struct response response;
+    fill_rows(&response, kind, read);
     service_answer(store, to, &response);
+}
+
+int service_make_read(struct buf *out, const struct answer_to *to, enum request_kind kind,
+                      const struct range_read *read)
+{
+    struct response response;
+    ASSERT(to->inner == NULL && out->cap == 0);
+    fill_rows(&response, kind, read);
+    response.id = to->request_id;
+    response.trace_id = to->trace_id;
+    buf_init(out, FRAME_PREFIX_LEN + FRAME_BODY_MAX);
+    buf_reserve(out, read->rows.len + read->cursor.len + AROUND_ROWS);
+    size_t start = frame_begin(out);
+    response_encode(out, &response);
+    frame_end(out, start, true);
+    return out->failed ? ERR_NOMEM : 0;
+}
+
+void service_answer_made(struct store *store, const struct answer_to *to, struct buf *made,
+                         size_t rows_len)
+{
+    ASSERT(to->inner == NULL && made->len > 0);
+    admit_answered(store, to);
+    tell_slow(store, to, 0);
+    note_answered(store, rows_len, net_client_reply_take(store->net, to->client, made));
 }
 
 void service_answer_gone(struct store *store, const struct answer_to *to, enum request_kind kind,

@@ -41,6 +41,13 @@ void service_answer_write(struct store *store, const struct answer_to *to,
 void service_answer_read(struct store *store, const struct answer_to *to, enum request_kind kind,
                          const struct range_read *read);
 
+/* The same in two steps, of which the first may be taken off the loop: it touches nothing but what
+ * it is given. ERR_NOMEM, and `out` is of no use. */
+int service_make_read(struct buf *out, const struct answer_to *to, enum request_kind kind,
+                      const struct range_read *read);
+void service_answer_made(struct store *store, const struct answer_to *to, struct buf *made,
+                         size_t rows_len);
+
 /* ERR_VERSION_GONE, and what the read knows of the why. */
 void service_answer_gone(struct store *store, const struct answer_to *to, enum request_kind kind,
                          const struct range_read *read);

@@ -383,6 +383,7 @@ void store_options_init(struct store_options *options)
         .queue_writes_max = 16384,
         .queue_bytes_max = (size_t)64 << 20,
         .queue_reads_max = 16384,
+        .read_aside_bytes = 128 << 10,
         .log_kept_bytes = (uint64_t)64 << 20,
         .retention_ms = RANGE_RETENTION_MS_DEFAULT,
         .sessions_bytes_max = (uint64_t)256 << 20,

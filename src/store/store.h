@@ -105,6 +105,8 @@ struct store_options {
     uint32_t queue_writes_max;     /* writes waiting to be proposed: 16,384 */
     size_t queue_bytes_max;        /* of them: 64 MiB */
     uint32_t queue_reads_max;      /* reads waiting: 16,384 */
+    size_t read_aside_bytes;       /* of a value that is copied off the loop while others wait,
+                                      and from 8 times as many on always; 0: never: 128 KiB */
     uint64_t log_kept_bytes;       /* of log below the flushed index, for members that lag;
                                       those behind it get a snapshot: 64 MiB */
     uint64_t retention_ms;         /* how long old versions can be read; of a range that is made

@@ -113,14 +113,18 @@ struct moving {
 
 /* How many bytes of large values a turn still copies: others are not heard before it ends. */
 struct large_reads {
-    uint64_t answered;    /* bytes of large answers, ever */
-    uint64_t until;       /* … up to which this turn goes … */
-    uint64_t turn_us;     /* … which began then */
-    uint64_t opened_us;   /* since then nobody had to wait for a next turn, or it is that one … */
-    uint64_t others;      /* … when so many bytes of small ones had been answered */
-    uint64_t took_us;     /* the last turn with large ones */
-    uint64_t paused_us;   /* it is the others' turn alone until then at most; 0: it is not */
-    struct list short_of; /* replica.in_short: they go on in … */
+    uint64_t answered;  /* bytes of large answers, ever */
+    uint64_t until;     /* … up to which this turn goes … */
+    uint64_t turn_us;   /* … which began then */
+    uint64_t opened_us; /* since then nobody had to wait for a next turn, or it is that one … */
+    uint64_t others;    /* … when so many bytes of small ones had been answered */
+    uint64_t took_us;   /* the last turn with large ones */
+    uint64_t batch;     /* bytes that were begun to be copied off the loop, together … */
+    uint64_t aside;     /* … and are not done … */
+    uint64_t batch_us;  /* … since then … */
+    uint64_t batch_others; /* … when so many bytes of small ones had been answered */
+    uint64_t paused_us;    /* it is the others' turn alone until then at most; 0: it is not */
+    struct list short_of;  /* replica.in_short: they go on in … */
     struct env_timer next; /* … the next one */
 };
 

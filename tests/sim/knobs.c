@@ -73,4 +73,6 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     o->has_leases = rng_chance(&rng, 2, 3);
     o->max_clock_drift_ppm = CLOCK_DRIFT_PPM_MAX;
     o->snapshot_bytes_per_s = power(&rng, 18, 27);
+    if (rng_chance(&rng, 1, 4))
+        o->read_aside_bytes = rng_between(&rng, 1, 64);
 }

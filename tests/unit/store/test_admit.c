@@ -368,13 +368,15 @@ static uint64_t only_client(const struct store *store)
 }
 
 /* A store that leads, with a key of a large value that does not shrink and one of a small one. */
-static size_t open_with_large_and_small(struct rig *rig)
+static size_t open_with_large_and_small(struct rig *rig, size_t large_len)
 {
     static char value[LARGE + 1];
     struct rng rng;
     rng_init(&rng, 1);
-    for (size_t i = 0; i < LARGE; i++)
+    assert_in_range(large_len, 1, LARGE);
+    for (size_t i = 0; i < large_len; i++)
         value[i] = (char)(1 + rng_below(&rng, 255));
+    value[large_len] = 0;
     rig_open(rig, 1);
     size_t leader = start(rig);
     struct rig_answer *large = rig_put(rig, leader, "large", value, 5000);
@@ -394,7 +396,7 @@ static void test_little_before_large(void **state)
     uint32_t rounds = 0;
     struct rig rig;
     (void)state;
-    size_t leader = open_with_large_and_small(&rig);
+    size_t leader = open_with_large_and_small(&rig, LARGE);
     onlooker.client = only_client(rig.stores[leader]);
     for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
         rig_connect_too(&rig, c, leader);
@@ -487,18 +489,21 @@ static void turns_take_time(void *data, const struct sim_trace_event *event)
         store->large.others = store->answered_bytes - store->large.answered - 1;
 }
 
-/* Large ones for four who want much, while `small` are asked for one after another, if they are.
- * Returns how long it took. */
-static uint64_t serve_much(struct rig *rig, size_t leader, bool with_small)
+enum { MUCH_MAX = 128 };
+
+/* Large ones for four who want `each` of them, while `small` are asked for one after another, if
+ * they are. Returns how long it took. */
+static uint64_t serve_much(struct rig *rig, size_t leader, size_t each, bool with_small)
 {
-    enum { HEAVY_FROM = 1, HEAVY_TO = 5, EACH = 8, ALL = 4 * EACH, STEP_US = 100 };
-    struct rig_answer *much[ALL];
+    enum { HEAVY_FROM = 1, HEAVY_TO = 5, STEP_US = 100 };
+    struct rig_answer *much[MUCH_MAX];
     uint64_t began_us = sim_now_us(rig->sim);
     size_t count = 0;
+    assert_in_range(each, 1, MUCH_MAX / 4);
     for (size_t c = HEAVY_FROM; c < HEAVY_TO; c++)
-        for (size_t i = 0; i < EACH; i++)
+        for (size_t i = 0; i < each; i++)
             much[count++] = rig_get(rig, c, "large", 5000);
-    for (int steps = 0; done(much, ALL) < ALL; steps++) {
+    for (int steps = 0; done(much, count) < count; steps++) {
         assert_in_range(steps, 0, 1000000 / STEP_US);
         if (with_small)
             rig_get(rig, leader, "small", 5000);
@@ -507,36 +512,66 @@ static uint64_t serve_much(struct rig *rig, size_t leader, bool with_small)
     return sim_now_us(rig->sim) - began_us;
 }
 
+static size_t open_for_much(struct rig *rig, size_t large_len)
+{
+    size_t leader = open_with_large_and_small(rig, large_len);
+    for (size_t c = 1; c < 5; c++)
+        rig_connect_too(rig, c, leader);
+    rig_run(rig, 20 * RIG_MS);
+    return leader;
+}
+
 /* A turn with large answers took the loop from those who want little: they have it alone for seven
  * times as long, while they ask. Where nobody else asks, one such turn follows the other. */
 static void test_others_have_their_time(void **state)
 {
+    enum { EACH = 32, LEN = 48 << 10, TURNS = 4 * EACH * LEN / (256 << 10) };
     struct turns turns = {0};
     struct rig rig;
     (void)state;
-    size_t leader = open_with_large_and_small(&rig);
-    for (size_t c = 1; c < 5; c++)
-        rig_connect_too(&rig, c, leader);
-    rig_run(&rig, 20 * RIG_MS);
+    size_t leader = open_for_much(&rig, LEN);
     struct sim_options options = *sim_get_options(rig.sim);
     options.data = &turns;
     options.trace = turns_take_time;
     sim_set_options(rig.sim, &options);
     turns.store = rig.stores[leader];
-    uint64_t alone_us = serve_much(&rig, leader, false);
+    uint64_t alone_us = serve_much(&rig, leader, EACH, false);
     turns.have_others = true;
-    uint64_t beside_us = serve_much(&rig, leader, true);
+    uint64_t beside_us = serve_much(&rig, leader, EACH, true);
     print_message("%llu us alone, %llu us beside others\n", (unsigned long long)alone_us,
                   (unsigned long long)beside_us);
-    assert_in_range(beside_us, alone_us + 8 * 7 * LARGE_TURN_US, alone_us + 32 * 8 * LARGE_TURN_US);
+    assert_in_range(beside_us, alone_us + TURNS / 2 * 7 * LARGE_TURN_US,
+                    alone_us + TURNS * 8 * LARGE_TURN_US);
     turns.store = NULL;
+    rig_close(&rig);
+}
+
+/* The same of those that are so large that they are copied off the loop, as much as a turn has at
+ * a time: they take the processor. */
+static void test_others_have_their_time_beside_the_loop(void **state)
+{
+    enum { EACH = 8, AT_A_TIME = 2, BATCHES = 4 * EACH / AT_A_TIME };
+    enum { LASTS_US = AT_A_TIME * LARGE_TURN_US };
+    struct rig rig;
+    (void)state;
+    size_t leader = open_for_much(&rig, LARGE);
+    struct sim_options options = *sim_get_options(rig.sim);
+    options.work_us_min = options.work_us_max = LARGE_TURN_US;
+    sim_set_options(rig.sim, &options);
+    uint64_t alone_us = serve_much(&rig, leader, EACH, false);
+    uint64_t beside_us = serve_much(&rig, leader, EACH, true);
+    print_message("%llu us alone, %llu us beside others\n", (unsigned long long)alone_us,
+                  (unsigned long long)beside_us);
+    assert_in_range(alone_us, BATCHES * LASTS_US, BATCHES * LASTS_US * 5 / 4);
+    assert_in_range(beside_us, alone_us + (BATCHES - 1) * 7 * LASTS_US,
+                    alone_us + (BATCHES + 1) * 8 * LASTS_US);
     rig_close(&rig);
 }
 
 /* However many of them there are, there is room for those who read and have many under way. */
 static void test_room_beside_those_who_read_nothing(void **state)
 {
-    enum { STUCK_FROM = 1, STUCK_TO = 5, UNREAD = 100, HELD = 64, SEVERAL = 24 };
+    enum { STUCK_FROM = 1, STUCK_TO = 5, UNREAD = 100, HELD = 64, SEVERAL = 16 };
     static char value[LARGE + 1];
     struct rig_answer *unread[UNREAD], *several[SEVERAL];
     struct rig rig;
@@ -649,6 +684,7 @@ int main(void)
         cmocka_unit_test(test_little_before_large),
         cmocka_unit_test(test_large_ones_that_shrink),
         cmocka_unit_test(test_others_have_their_time),
+        cmocka_unit_test(test_others_have_their_time_beside_the_loop),
         cmocka_unit_test(test_room_beside_those_who_read_nothing),
         cmocka_unit_test(test_turn_takes_time),
         cmocka_unit_test(test_bad_option),
