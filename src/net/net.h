@@ -105,6 +105,9 @@ struct net_hooks {
      * net_client_reply(client), now or later. */
     int (*on_request)(void *data, uint64_t client, struct slice body, struct err *err);
 
+    /* Nothing waits for a client any more: it has read, or its system has for it. */
+    void (*on_client_drained)(void *data, uint64_t client);
+
     /* A client is gone: what is in flight for it may be dropped; replies to it are
      * harmless. */
     void (*on_client_gone)(void *data, uint64_t client);

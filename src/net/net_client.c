@@ -193,8 +193,12 @@ static void on_read(struct net_link *link)
 
 static void on_drain(struct net_link *link)
 {
-    client_account(link->data);
-    client_push_back(link->data);
+    struct net *net = link->net;
+    struct net_client *client = link->data;
+    client_account(client);
+    client_push_back(client);
+    if (link->state == LINK_OPEN && net->hooks.on_client_drained != NULL)
+        net->hooks.on_client_drained(net->data, client->number);
 }
 
 static void on_end(struct net_link *link, int status, const char *reason)

@@ -98,6 +98,7 @@ int replica_new(struct store *store, uint64_t replica_id, uint64_t range_id, str
     r->next_write_id = 1;
     list_init(&r->in_woken);
     list_init(&r->in_short);
+    list_init(&r->in_choked);
     env_timer_init(&r->timer, store->env, timer_due, r);
     sleep_init(r);
     fair_init(&r->writes, store->opt.queue_writes_max, store->opt.queue_bytes_max);
@@ -148,6 +149,7 @@ void replica_free(struct replica *r)
     env_timer_stop(&r->timer);
     list_remove(&r->in_woken);
     list_remove(&r->in_short);
+    list_remove(&r->in_choked);
     sleep_fini(r);
     r->store->replaying -= r->state == REPLICA_REPLAYING;
     replica_removal_free(r);

@@ -277,6 +277,7 @@ struct replica {
     struct fair backlog;                /* … for which it had no time, shared out … */
     struct fair large;                  /* … or that will cost much … */
     struct fair choked;                 /* … or their client does not read */
+    struct list in_choked;              /* store's: there may be such */
     struct list in_short;               /* store's: this turn copies no more large values */
     uint64_t look_us;                   /* when these are to be looked through */
     uint64_t choked_us;                 /* when those were last looked at */
@@ -537,6 +538,9 @@ void replica_reads_init(struct store *store);
 void replica_read(struct replica *r, struct read_op *op);
 void replica_read_flush(struct replica *r);
 void replica_read_tick(struct replica *r, uint64_t now_us);
+
+/* Nothing waits for that client any more: what it waited for because of that goes on. */
+void replica_read_drained(struct store *store, uint64_t client);
 
 /* Range time has moved: start these again, or fail them. */
 void replica_read_stamped(struct replica *r, struct list *reads, int status);

@@ -31,6 +31,7 @@ enum {
     READ_FIRST_BYTES = FAIR_QUANTUM, /* of one of which nobody knows yet what it will cost */
     READ_TURN_BYTES = 256 << 10,     /* of large ones in a turn, or aside: then others are heard */
     READ_ASIDE_ALONE = 8,            /* times as much is copied off the loop though nobody waits */
+    READ_LANE_FEW = 16,              /* reads that are there: one more from memory is made soon */
     READ_CHOKED_BYTES = 1 << 20,     /* that wait for a client, and its reads wait too … */
     READ_CHOKED_US = 20 * 1000,      /* … for so long, before it is looked at again */
     READ_CHOKED_LOOK = 64,           /* clients that are let go on at a time */
@@ -218,6 +219,8 @@ static void large_next_turn(struct env_timer *timer)
         return;
     }
     large->paused_us = 0;
+    if (large->aside == 0)
+        large->batch = 0;
     large_open_turn(store, now_us);
     while ((link = list_pop_front(&large->short_of)) != NULL)
         replica_wake(list_entry(link, struct replica, in_short));
@@ -225,6 +228,7 @@ static void large_next_turn(struct env_timer *timer)
 
 void replica_reads_init(struct store *store)
 {
+    list_init(&store->choked);
     list_init(&store->large.short_of);
     env_timer_init(&store->large.next, store->env, large_next_turn, store);
 }
@@ -234,7 +238,8 @@ static bool large_is_used_up(struct store *store)
 {
     struct large_reads *large = &store->large;
     uint64_t turn_us = env_turn_us(store->env);
-    if (large->paused_us > 0)
+    ASSERT(large->batch < READ_TURN_BYTES || large->aside > 0 || env_timer_is_active(&large->next));
+    if (large->paused_us > 0 || large->batch >= READ_TURN_BYTES)
         return true;
     if (turn_us != large->turn_us)
         large_open_turn(store, turn_us);
@@ -253,7 +258,7 @@ static void large_await_next_turn(struct replica *r)
     struct store *store = r->store;
     if (!list_is_linked(&r->in_short))
         list_push_back(&store->large.short_of, &r->in_short);
-    if (store->large.batch < READ_TURN_BYTES) /* else the end of the last of those does it */
+    if (store->large.batch < READ_TURN_BYTES) /* else the end of the last of those does, or did */
         large_await(store);
 }
 
@@ -264,8 +269,9 @@ static void large_begin_aside(struct read_op *op)
     struct store *store = op->replica->store;
     struct large_reads *large = &store->large;
     size_t cost = op->in_backlog.cost;
+    large->in_lane++;
     if (cost == 0)
-        return; /* it is on disk, or alone */
+        return; /* nobody knew how large it is: it is on disk, or of many */
     if (large->batch == 0) {
         large->batch_us = env_turn_us(store->env);
         large->batch_others = others_answered(store);
@@ -279,7 +285,9 @@ static void large_end_aside(struct read_op *op)
     struct store *store = op->replica->store;
     struct large_reads *large = &store->large;
     size_t cost = op->in_backlog.cost;
+    ASSERT(large->in_lane > 0);
     ASSERT(large->aside >= cost && large->batch >= large->aside);
+    large->in_lane--;
     large->aside -= cost;
     if (cost == 0 || large->aside > 0)
         return;
@@ -291,10 +299,10 @@ static void large_end_aside(struct read_op *op)
         large->others = large->batch_others;
     }
     bool are_others = !list_is_empty(&large->short_of);
-    if (is_turn || !are_others)
-        large->batch = 0;
     if (are_others)
         large_await(store);
+    else
+        large->batch = 0;
 }
 
 static void on_range_read(struct range_read *read, int status)
@@ -334,7 +342,7 @@ static void put_among_large(struct read_op *op)
 {
     struct replica *r = op->replica;
     size_t cost = op->read.value_bytes;
-    ASSERT(cost > READ_FIRST_BYTES);
+    ASSERT(cost > 0 && op->in_backlog.cost == 0);
     if (fair_push(&r->large, &op->in_backlog, op->to.client, cost) != 0)
         read_finish(op, ERR_BUSY, "memory is short");
     else
@@ -342,18 +350,27 @@ static void put_among_large(struct read_op *op)
     replica_wake(r);
 }
 
-/* Copied on the loop while others wait is what is known to be their turn, and little. */
-static void bound_read(struct read_op *op)
+/* How much may be copied on the loop before it is known how large the value is; 0: all of it. */
+static size_t loop_bytes_of(const struct read_op *op)
 {
     const struct replica *r = op->replica;
     bool others_wait =
         r->backlog.count > 0 || r->large.count > 0 || !list_is_empty(&r->ready_reads);
+    if (others_wait || large_is_used_up(r->store))
+        return READ_FIRST_BYTES;
+    bool is_get = op->read.kind == RANGE_READ_GET;
+    return is_get ? r->store->opt.read_aside_bytes * READ_ASIDE_ALONE : 0;
+}
+
+/* Copied on the loop while others wait is what is known to be their turn, and little. Off it is
+ * copied only what is known to be large, or on disk: that is counted. */
+static void bound_read(struct read_op *op)
+{
+    const struct store *store = op->replica->store;
     bool is_priced = op->in_backlog.cost > 0;
-    bool is_bounded = others_wait || large_is_used_up(r->store);
-    op->read.loop_bytes = is_bounded && !is_priced ? READ_FIRST_BYTES : 0;
-    op->read.aside_bytes = r->store->opt.read_aside_bytes;
-    if (!is_bounded && !is_priced)
-        op->read.aside_bytes *= READ_ASIDE_ALONE;
+    bool is_lane_free = store->large.in_lane < READ_LANE_FEW;
+    op->read.loop_bytes = is_priced ? 0 : loop_bytes_of(op);
+    op->read.aside_bytes = is_priced && is_lane_free ? store->opt.read_aside_bytes : 0;
     op->read.made = make_answer;
 }
 
@@ -439,6 +456,8 @@ static void push_to(struct fair *q, struct read_op *op)
         read_finish(op, ERR_BUSY, "memory is short");
     else
         look_later(r, q, op, env_turn_us(r->store->env));
+    if (r->choked.count > 0 && !list_is_linked(&r->in_choked))
+        list_push_back(&r->store->choked, &r->in_choked);
 }
 
 /* What this turn has no time for waits, each client behind itself: round robin over them, by the
@@ -491,8 +510,7 @@ static void serve_ready(struct replica *r)
         put_off(r);
     while (store->answered_bytes < until && (op = take_ready(r)) != NULL)
         serve_one(r, op);
-    for (size_t taken = 0; taken < READ_TURN_BYTES && store->large.batch < READ_TURN_BYTES &&
-                           !large_is_used_up(store);) {
+    for (size_t taken = 0; taken < READ_TURN_BYTES && !large_is_used_up(store);) {
         op = take_from(&r->large);
         if (op == NULL)
             break;
@@ -765,28 +783,46 @@ static bool expire_queue(struct replica *r, struct fair *q, uint64_t now_us, con
     return true;
 }
 
-/* Who was choked and has read since goes on; for who is gone nothing is read. By clients: there may
- * be very many reads of few. */
+static void unchoke(struct replica *r, uint64_t client)
+{
+    struct fair_item *item;
+    bool is_gone = hearer_of(r, client) == HEARER_GONE;
+    while ((item = fair_first(&r->choked, client)) != NULL) {
+        fair_remove(&r->choked, item);
+        if (is_gone)
+            drop(of_backlog(item));
+        else
+            push_to(&r->backlog, of_backlog(item));
+    }
+}
+
+void replica_read_drained(struct store *store, uint64_t client)
+{
+    LIST_FOREACH(it, &store->choked)
+    {
+        struct replica *r = list_entry(it, struct replica, in_choked);
+        if (r->choked.count == 0) {
+            list_remove(&r->in_choked);
+        } else if (fair_first(&r->choked, client) != NULL) {
+            unchoke(r, client);
+            replica_wake(r);
+        }
+    }
+}
+
+/* Who was choked and has read some since goes on; for who is gone nothing is read. By clients:
+ * there may be very many reads of few. */
 static void look_at_choked(struct replica *r)
 {
     uint64_t clients[READ_CHOKED_LOOK];
     uint64_t client;
     uint32_t cursor = 0, count = 0;
-    struct fair_item *item;
     while (count < READ_CHOKED_LOOK && fair_next_flow(&r->choked, &cursor, &client)) {
         if (hearer_of(r, client) != HEARER_CHOKED)
             clients[count++] = client;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        bool is_gone = hearer_of(r, clients[i]) == HEARER_GONE;
-        while ((item = fair_first(&r->choked, clients[i])) != NULL) {
-            fair_remove(&r->choked, item);
-            if (is_gone)
-                drop(of_backlog(item));
-            else
-                push_to(&r->backlog, of_backlog(item));
-        }
-    }
+    for (uint32_t i = 0; i < count; i++)
+        unchoke(r, clients[i]);
     if (count > 0)
         replica_wake(r);
 }

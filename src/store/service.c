@@ -222,12 +222,16 @@ int service_make_read(struct buf *out, const struct answer_to *to, enum request_
     fill_rows(&response, kind, read);
     response.id = to->request_id;
     response.trace_id = to->trace_id;
-    buf_init(out, FRAME_PREFIX_LEN + FRAME_BODY_MAX);
+    buf_init(out, FRAME_PREFIX_LEN + 2 * (size_t)FRAME_BODY_MAX); /* while it is compressed */
     buf_reserve(out, read->rows.len + read->cursor.len + AROUND_ROWS);
     size_t start = frame_begin(out);
     response_encode(out, &response);
     frame_end(out, start, true);
-    return out->failed ? ERR_NOMEM : 0;
+    if (out->failed)
+        return ERR_NOMEM;
+    if (out->len <= out->cap / 2)
+        buf_fit(out); /* what waits for a client is counted by its length */
+    return 0;
 }
 
 void service_answer_made(struct store *store, const struct answer_to *to, struct buf *made,
@@ -634,6 +638,11 @@ int service_on_request(void *data, uint64_t client, struct slice body, struct er
     if (admit_request(store, &to, &request, body))
         service_serve(store, &to, &request, body);
     return 0;
+}
+
+void service_on_client_drained(void *data, uint64_t client)
+{
+    replica_read_drained(data, client);
 }
 
 void service_on_client_gone(void *data, uint64_t client)

@@ -20,6 +20,7 @@ struct store;
 
 /* net_hooks.on_request. */
 int service_on_request(void *data, uint64_t client, struct slice body, struct err *err);
+void service_on_client_drained(void *data, uint64_t client);
 void service_on_client_gone(void *data, uint64_t client);
 
 /* Begin what was admitted: `request` is what `body` holds. */

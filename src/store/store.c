@@ -483,6 +483,7 @@ static int open_net(struct store *store, struct err *err)
                 .on_peer_down = store_on_peer_down,
                 .on_peer_message = store_on_peer_message,
                 .on_request = service_on_request,
+                .on_client_drained = service_on_client_drained,
                 .on_client_gone = service_on_client_gone,
                 .on_stream = snapshot_in_on_stream,
                 .on_refused = on_refused,

@@ -121,6 +121,7 @@ struct large_reads {
     uint64_t took_us;   /* the last turn with large ones */
     uint64_t batch;     /* bytes that were begun to be copied off the loop, together … */
     uint64_t aside;     /* … and are not done … */
+    uint32_t in_lane;   /* reads that are off the loop, of any kind */
     uint64_t batch_us;  /* … since then … */
     uint64_t batch_others; /* … when so many bytes of small ones had been answered */
     uint64_t paused_us;    /* it is the others' turn alone until then at most; 0: it is not */
@@ -210,6 +211,7 @@ struct store {
     struct watches watches;
     struct admit admit;
     uint64_t answered_bytes;    /* of all answers to clients */
+    struct list choked;         /* replica.in_choked */
     struct large_reads large;   /* replica_read.c */
     struct list flushes;        /* admin: flushes that clients wait for */
     uint64_t snapshots_begun;   /* that were taken in; ever */

@@ -568,6 +568,46 @@ static void test_others_have_their_time_beside_the_loop(void **state)
     rig_close(&rig);
 }
 
+/* Those that come one after another to an idle store, each alone: what is copied off the loop is
+ * counted while it is, and who reads nothing is not made a heap of answers meanwhile. */
+static void test_each_alone_beside_the_loop(void **state)
+{
+    enum {
+        CLIENT = 1,
+        EACH = 24,
+        COPY_US = 20000,
+        STEP_US = 2000,
+        TURN = 256 << 10,
+        CHOKED = 1 << 20
+    };
+    struct rig_answer *unread[EACH];
+    struct rig rig;
+    (void)state;
+    size_t leader = open_for_much(&rig, LARGE);
+    struct store *store = rig.stores[leader];
+    store->opt.read_aside_bytes = LARGE / 16; /* so that one alone is copied there, too */
+    struct sim_options options = *sim_get_options(rig.sim);
+    options.work_us_min = options.work_us_max = COPY_US;
+    sim_set_options(rig.sim, &options);
+    env_conn_pause(rig.conns[CLIENT].conn);
+    uint64_t answered_bytes = store->answered_bytes;
+    uint64_t aside_max = 0;
+    for (int i = 0; i < EACH; i++) {
+        unread[i] = rig_get(&rig, CLIENT, "large", 60000);
+        rig_run(&rig, STEP_US);
+        aside_max = MAX(aside_max, store->large.aside);
+    }
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_in_range(aside_max, LARGE, TURN + LARGE);
+    assert_in_range(store->answered_bytes - answered_bytes, CHOKED, CHOKED + TURN + 2 * LARGE);
+    env_conn_resume(rig.conns[CLIENT].conn);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(done(unread, EACH), EACH);
+    assert_int_equal(store->large.in_lane + store->large.aside, 0);
+    store_check(rig.stores[leader]);
+    rig_close(&rig);
+}
+
 /* However many of them there are, there is room for those who read and have many under way. */
 static void test_room_beside_those_who_read_nothing(void **state)
 {
@@ -606,6 +646,26 @@ static void test_room_beside_those_who_read_nothing(void **state)
     rig_run(&rig, 5000 * RIG_MS);
     assert_int_equal(answered(unread, UNREAD), UNREAD);
     assert_in_range(done(unread, UNREAD), 1, UNREAD - 1);
+    store_check(rig.stores[leader]);
+    rig_close(&rig);
+}
+
+/* Who asks for much at once and reads it as it comes does not wait for anybody to look whether he
+ * has: as soon as nothing waits for him there is more. */
+static void test_reader_of_much(void **state)
+{
+    enum { MUCH = 200, STEP_US = 5000 };
+    struct rig_answer *much[MUCH];
+    struct rig rig;
+    (void)state;
+    size_t leader = open_for_much(&rig, LARGE);
+    uint64_t took_us = 0;
+    for (size_t i = 0; i < MUCH; i++)
+        much[i] = rig_get(&rig, leader, "large", 60000);
+    for (; answered(much, MUCH) < MUCH && took_us < 5000 * RIG_MS; took_us += STEP_US)
+        rig_run(&rig, STEP_US);
+    assert_int_equal(done(much, MUCH), MUCH);
+    assert_in_range(took_us, 1, 250 * RIG_MS); /* 20 ms for each MiB would be 780 */
     store_check(rig.stores[leader]);
     rig_close(&rig);
 }
@@ -685,7 +745,9 @@ int main(void)
         cmocka_unit_test(test_large_ones_that_shrink),
         cmocka_unit_test(test_others_have_their_time),
         cmocka_unit_test(test_others_have_their_time_beside_the_loop),
+        cmocka_unit_test(test_each_alone_beside_the_loop),
         cmocka_unit_test(test_room_beside_those_who_read_nothing),
+        cmocka_unit_test(test_reader_of_much),
         cmocka_unit_test(test_turn_takes_time),
         cmocka_unit_test(test_bad_option),
     };
