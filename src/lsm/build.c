@@ -129,11 +129,30 @@ static int add_output(struct build *b, struct piece *p)
     return 0;
 }
 
+/* By what the garbage went that is not in the table. */
+static int note_filtered(struct build *b)
+{
+    uint64_t safe = 0, range_time = 0;
+    struct slice first, last;
+    struct buf end;
+    table_builder_span(b->table, &first, &last);
+    buf_init(&end, LSM_KEY_MAX + 1);
+    buf_append_slice(&end, last);
+    buf_append_u8(&end, 0);
+    int rv = end.failed ? err_set(&b->err, ERR_NOMEM, "span of a table") : 0;
+    if (rv == 0 && gc_table_covers(b->filter.table, first, buf_slice(&end), &safe, &range_time))
+        table_builder_filtered(b->table, safe, range_time);
+    buf_fini(&end);
+    return rv;
+}
+
 static int close_table(struct build *b)
 {
     struct table_info info;
     struct piece *piece = NULL;
-    int rv = table_builder_finish(b->table, &info, &b->err);
+    int rv = note_filtered(b);
+    if (rv == 0)
+        rv = table_builder_finish(b->table, &info, &b->err);
     if (rv != 0)
         return rv;
     table_builder_free(b->table, false);

@@ -8,7 +8,7 @@
 #include "lsm/lsm_internal.h"
 #include "lsm/values.h"
 
-enum { LINE_MAX = 512, SHOWN_MAX = 96, LIST_NAME = 16 };
+enum { DUMP_STALE_PERMILLE = 200, LINE_MAX = 512, SHOWN_MAX = 96, LIST_NAME = 16 };
 
 /* Bytes as text: printable ones as they are, the rest as \xx; cut with "…". */
 static void show_bytes(struct slice s, char out[SHOWN_MAX * 4 + 8])
@@ -83,6 +83,10 @@ static void dump_props(const struct dump *d, const struct table *t)
          (unsigned long long)p->key_bytes, (unsigned long long)p->value_bytes);
     line(d, "data_bytes=%llu data_blocks=%llu filter_bytes=%u", (unsigned long long)p->data_bytes,
          (unsigned long long)p->data_blocks, t->footer.filter.len);
+    line(d, "stale_hidden_at=%llu stale_expired_at=%llu made_safe=%llu made_ms=%llu",
+         (unsigned long long)stale_safe_at(&p->stale, DUMP_STALE_PERMILLE),
+         (unsigned long long)stale_ms_at(&p->stale, DUMP_STALE_PERMILLE),
+         (unsigned long long)p->stale.made_safe, (unsigned long long)p->stale.made_ms);
     line(d, "large_bytes=%llu", (unsigned long long)p->large_bytes);
     for (size_t i = 0; i < p->ref_count; i++)
         line(d, "refers to %llu bytes of %06llu.val", (unsigned long long)p->refs[i].bytes,

@@ -240,6 +240,12 @@ int lsm_set_gc(struct lsm *lsm, const struct lsm_gc_span *spans, size_t count)
     return 0;
 }
 
+void lsm_garbage_at(const struct lsm *lsm, const struct lsm_gc_span *span,
+                    uint64_t *ret_safe_version, uint64_t *ret_range_time_ms)
+{
+    pick_garbage_at(lsm->version, span, ret_safe_version, ret_range_time_ms);
+}
+
 /* ---- care --------------------------------------------------------------- */
 
 static void level_stats(const struct lsm *lsm, struct lsm_stats *out)

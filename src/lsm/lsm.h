@@ -233,10 +233,17 @@ struct lsm_gc_span {
 
 /* Replace the whole table (copied): `spans` sorted, not overlapping (asserted).
  * Keys outside every span keep all versions and all deletes. Output files also break
- * near a span's end. When a fifth of a file may be forgotten it is compacted for that
- * alone. A running compaction goes on with the table it began with. ERR_NOMEM: the old
- * table stays. */
+ * near a span's end. When a fifth of a file below L0 may be forgotten it is compacted for that
+ * alone, also if the rest of it may not (stale.h). A running compaction goes on with the table it
+ * began with. ERR_NOMEM: the old table stays. */
 int lsm_set_gc(struct lsm *lsm, const struct lsm_gc_span *spans, size_t count);
+
+/* From which safe version, or which range time, beyond those of `span` would a file below L0 with
+ * keys of it be compacted for its garbage alone? The least of each over those files; UINT64_MAX:
+ * none would. For the owner of a span that nobody writes to, whose range time stands still: he may
+ * have it go on then. */
+void lsm_garbage_at(const struct lsm *lsm, const struct lsm_gc_span *span,
+                    uint64_t *ret_safe_version, uint64_t *ret_range_time_ms);
 
 /* ---- reading ----------------------------------------------------------- */
 

@@ -349,12 +349,49 @@ static uint64_t garbage(const struct version *v, const struct piece *p, const st
     uint64_t hidden = p->is_cut ? hidden_share(v, p) : 0;
     if (hidden >= GARBAGE_PERMILLE)
         return hidden;
-    if (!gc_table_covers(gc, p->lo, p->hi, &safe, &range_time) || props->version_max > safe)
+    if (!gc_table_covers(gc, p->lo, p->hi, &safe, &range_time))
         return 0;
+    uint64_t told = stale_share(&props->stale, safe, range_time);
+    if (props->version_max > safe)
+        return told;
     uint64_t records = props->deletes + (props->records - props->keys);
     if (props->expiring > 0 && props->expiry_max <= range_time)
         records += props->expiring;
-    return MIN(records, props->records) * 1000 / props->records;
+    return MAX(told, MIN(records, props->records) * 1000 / props->records);
+}
+
+static void least_above(uint64_t now, uint64_t at, uint64_t *least)
+{
+    if (at > now)
+        *least = MIN(*least, at);
+}
+
+static bool is_worth_it(const struct table_props *props, uint64_t records)
+{
+    return props->records > 0 && records * 1000 / props->records >= GARBAGE_PERMILLE;
+}
+
+void pick_garbage_at(const struct version *v, const struct lsm_gc_span *span,
+                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms)
+{
+    *ret_safe_version = *ret_range_time_ms = UINT64_MAX;
+    for (unsigned level = 1; level < LSM_LEVELS; level++) {
+        for (size_t i = version_find(v, level, span->start);
+             i < v->count[level] && piece_overlaps(v->at[level][i], span->start, span->end); i++) {
+            const struct piece *p = v->at[level][i];
+            const struct table_props *props = &p->table->props;
+            if (is_bad(p))
+                continue;
+            uint64_t safe = stale_safe_at(&props->stale, GARBAGE_PERMILLE);
+            uint64_t ms = stale_ms_at(&props->stale, GARBAGE_PERMILLE);
+            least_above(span->safe_version, safe, ret_safe_version);
+            least_above(span->range_time_ms, ms, ret_range_time_ms);
+            if (is_worth_it(props, props->deletes + (props->records - props->keys)))
+                least_above(span->safe_version, props->version_max, ret_safe_version);
+            if (is_worth_it(props, props->expiring))
+                least_above(span->range_time_ms, props->expiry_max, ret_range_time_ms);
+        }
+    }
 }
 
 int pick_garbage(const struct version *v, const struct gc_table *gc, struct pick *ret_pick)

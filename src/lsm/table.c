@@ -32,6 +32,19 @@ static int load_footer(struct table *t, struct err *err)
     return rv;
 }
 
+static int load_stale(struct table *t, struct err *err)
+{
+    struct table_handle handle;
+    struct block *block = NULL;
+    if (!table_stale_handle(&t->footer, &handle))
+        return 0;
+    int rv = table_read_block(t, handle, &block, err);
+    if (rv == 0 && stale_decode(block_slice(block), &t->props.stale) != 0)
+        rv = err_set(err, ERR_CORRUPT, "what is between properties and index makes no sense");
+    block_unref(block);
+    return rv;
+}
+
 /* ERR_CORRUPT: the frame is damaged. */
 static int load_frame(struct table *t, struct err *err)
 {
@@ -42,6 +55,8 @@ static int load_frame(struct table *t, struct err *err)
     rv = table_read_block(t, t->footer.props, &props, err);
     if (rv == 0)
         rv = table_props_decode(block_slice(props), &t->props, err);
+    if (rv == 0)
+        rv = load_stale(t, err);
     if (rv == 0)
         rv = table_read_block(t, t->footer.top, &top, err);
     if (rv == 0)
@@ -405,6 +420,9 @@ static void verify_frame(struct verify *v)
     if (t->footer.filter.len > 0)
         block_unref(verify_block(v, t->footer.filter));
     block_unref(verify_block(v, t->footer.props));
+    struct table_handle stale;
+    if (table_stale_handle(&t->footer, &stale))
+        block_unref(verify_block(v, stale));
     block_unref(verify_block(v, t->footer.top));
 }
 

@@ -38,6 +38,7 @@ struct table_builder {
     uint64_t part_ref_bytes;   /* … what they take there */
     uint64_t block_records;
     struct table_props props;
+    struct stale_notes notes;
     bool is_finished;
 };
 
@@ -157,6 +158,17 @@ static int count_value(struct table_builder *b, const struct entry *e)
     return table_props_refer(props, ref.file, value_ref_charge(&ref));
 }
 
+/* `newer`: the version of the record before, of the same key; 0: it is the newest. */
+static void note_stale(struct table_builder *b, const struct entry *e, uint64_t newer)
+{
+    if (newer != 0)
+        stale_note_hidden(&b->notes, newer);
+    else if (e->kind == ENTRY_DELETE)
+        stale_note_hidden(&b->notes, e->version);
+    else if (e->kind == ENTRY_PUT_EXPIRES)
+        stale_note_expiring(&b->notes, e->expiry_ms);
+}
+
 static void count_entry(struct table_builder *b, const struct entry *e, bool is_new_key)
 {
     struct table_props *props = &b->props;
@@ -181,10 +193,12 @@ int table_builder_add(struct table_builder *b, const struct entry *e, struct err
     ASSERT(!b->is_finished);
     ASSERT(e->key.len > 0 && e->key.len <= LSM_KEY_MAX);
     bool is_new_key = true;
+    uint64_t newer = 0;
     if (b->props.records > 0) {
         struct slice last = buf_slice(&b->last_ikey);
         ASSERT(entry_compare(ikey_key(last), ikey_version(last), e->key, e->version) < 0);
         is_new_key = !slice_equal(ikey_key(last), e->key);
+        newer = is_new_key ? 0 : ikey_version(last);
     }
     if (b->index_is_pending) {
         uint8_t room[LSM_KEY_MAX + IKEY_TRAILER];
@@ -200,6 +214,7 @@ int table_builder_add(struct table_builder *b, const struct entry *e, struct err
         return err_set(err, ERR_NOMEM, "key of %zu bytes", e->key.len);
     block_builder_add(&b->data, buf_slice(&b->last_ikey), slice_of(head, head_len), e->value);
     count_entry(b, e, is_new_key);
+    note_stale(b, e, newer);
     if (count_value(b, e) != 0)
         return err_set(err, ERR_NOMEM, "references of '%s'", b->writer.path);
     return block_builder_bytes(&b->data) >= b->options.block_bytes ? cut_data(b, err) : 0;
@@ -223,6 +238,21 @@ size_t table_builder_memory(const struct table_builder *b)
 bool table_builder_is_full(const struct table_builder *b)
 {
     return block_builder_bytes(&b->top) >= TOP_BYTES;
+}
+
+void table_builder_span(const struct table_builder *b, struct slice *ret_first,
+                        struct slice *ret_last)
+{
+    ASSERT(b->props.records > 0);
+    *ret_first = buf_slice(&b->props.smallest);
+    *ret_last = ikey_key(buf_slice(&b->last_ikey));
+}
+
+void table_builder_filtered(struct table_builder *b, uint64_t safe_version, uint64_t range_time_ms)
+{
+    ASSERT(!b->is_finished);
+    b->props.stale.made_safe = safe_version;
+    b->props.stale.made_ms = range_time_ms;
 }
 
 static int write_filter(struct table_builder *b, struct table_handle *ret_handle, struct err *err)
@@ -256,6 +286,20 @@ static int write_props(struct table_builder *b, struct table_handle *ret_handle,
     return rv;
 }
 
+static int write_stale(struct table_builder *b, struct err *err)
+{
+    struct table_handle found_by_place;
+    struct buf raw;
+    stale_of(&b->notes, b->props.records, &b->props.stale);
+    buf_init(&raw, OUT_MAX);
+    stale_encode(&b->props.stale, &raw);
+    int rv = raw.failed
+                 ? err_set(err, ERR_NOMEM, "stale block")
+                 : block_writer_add(&b->writer, buf_slice(&raw), false, &found_by_place, err);
+    buf_fini(&raw);
+    return rv;
+}
+
 /* Everything behind the data. */
 static int write_tail(struct table_builder *b, struct err *err)
 {
@@ -264,6 +308,8 @@ static int write_tail(struct table_builder *b, struct err *err)
     int rv = write_filter(b, &footer.filter, err);
     if (rv == 0)
         rv = write_props(b, &footer.props, err);
+    if (rv == 0)
+        rv = write_stale(b, err);
     if (rv == 0 && block_builder_finish(&b->top, &top) != 0)
         rv = err_set(err, ERR_NOMEM, "top index");
     if (rv == 0)

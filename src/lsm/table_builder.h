@@ -52,6 +52,13 @@ size_t table_builder_memory(const struct table_builder *b);
 /* Has its top index, one block, become so long that another key should begin another table? */
 bool table_builder_is_full(const struct table_builder *b);
 
+/* Its keys so far, first and last; until the next record. At least one (asserted). */
+void table_builder_span(const struct table_builder *b, struct slice *ret_first,
+                        struct slice *ret_last);
+
+/* All records went through gc.h at this safe version and range time. */
+void table_builder_filtered(struct table_builder *b, uint64_t safe_version, uint64_t range_time_ms);
+
 /* At least one record (asserted). On success *ret_info is the caller's (its props). */
 int table_builder_finish(struct table_builder *b, struct table_info *ret_info, struct err *err);
 

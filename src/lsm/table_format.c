@@ -80,9 +80,22 @@ int table_footer_decode(struct slice raw, uint64_t file_size, struct table_foote
     return 0;
 }
 
+bool table_stale_handle(const struct table_footer *footer, struct table_handle *ret_handle)
+{
+    uint64_t start = footer->props.offset + footer->props.len + TABLE_BLOCK_TAIL;
+    if (footer->is_values || footer->top.offset < start + TABLE_BLOCK_TAIL)
+        return false;
+    uint64_t len = footer->top.offset - start - TABLE_BLOCK_TAIL;
+    if (len == 0 || len > UINT32_MAX)
+        return false;
+    *ret_handle = (struct table_handle){.offset = start, .len = (uint32_t)len};
+    return true;
+}
+
 void table_props_init(struct table_props *props)
 {
     *props = (struct table_props){.version_min = UINT64_MAX};
+    stale_init(&props->stale);
     buf_init(&props->smallest, LSM_KEY_MAX);
     buf_init(&props->largest, LSM_KEY_MAX);
 }

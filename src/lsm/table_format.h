@@ -5,6 +5,8 @@
  *   (data block | index partition)*   each partition after the data that it indexes
  *   filter block                      absent in tables without a filter
  *   properties block
+ *   stale block                       stale.h; absent in tables of earlier versions, which do not
+ *                                     look for it: no handle names it, it fills what is between
  *   top index block                   one entry for each partition
  *   footer                            TABLE_FOOTER bytes
  *
@@ -30,6 +32,7 @@
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "lsm/stale.h"
 
 enum { TABLE_FORMAT = 1, TABLE_BLOCK_TAIL = 5, TABLE_FOOTER = 56 };
 #define TABLE_MAGIC UINT64_C(0x31304c42544c5348) /* "HSLTBL01" */
@@ -56,6 +59,9 @@ struct err;
 int table_footer_decode(struct slice raw, uint64_t file_size, struct table_footer *ret_footer,
                         struct err *err);
 
+/* The stale block, or false: there is none. */
+bool table_stale_handle(const struct table_footer *footer, struct table_handle *ret_handle);
+
 /* Bytes of value files (type and checksum included) that a table refers to, by file. */
 struct table_ref {
     uint64_t file;
@@ -76,13 +82,14 @@ struct table_props {
     uint64_t data_bytes; /* of data blocks on disk */
     uint64_t data_blocks;
     uint64_t large_bytes; /* of values in it that could stand in a value file */
+    struct stale stale;   /* of its own block */
     struct buf smallest;
     struct buf largest;
     struct table_ref *refs; /* by file, ascending */
     size_t ref_count, ref_cap;
 };
 
-/* All zero, both keys empty. */
+/* All zero, both keys empty, nothing ever stale. */
 void table_props_init(struct table_props *props);
 /* Frees keys and references; accepts zeroes. */
 void table_props_fini(struct table_props *props);

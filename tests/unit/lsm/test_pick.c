@@ -389,6 +389,58 @@ static void test_garbage(void **state)
     gc_table_unref(gc);
 }
 
+/* A table that has a record which is not safe yet, of 100, beside what its own notes say. */
+static void test_garbage_beside_young_ones(void **state)
+{
+    static const struct {
+        uint64_t hidden_at[3], expired_at[3]; /* a tenth more at each; 0: never */
+        uint64_t made_safe, made_ms;
+        const char *want;
+        uint64_t safe_at, ms_at; /* beyond which … */
+    } rows[] = {
+        {{0}, {0}, 0, 0, "nothing", UINT64_MAX, UINT64_MAX},
+        {{5, 10}, {0}, 0, 0, "L6>L6: 1", UINT64_MAX, UINT64_MAX},
+        {{5, 11}, {0}, 0, 0, "nothing", 11, UINT64_MAX},
+        {{5}, {40}, 0, 0, "L6>L6: 1", UINT64_MAX, UINT64_MAX},
+        {{5}, {51, 60, 70}, 0, 0, "nothing", UINT64_MAX, 60},
+        {{5, 10, 12}, {0}, 7, 0, "nothing", 12, UINT64_MAX}, /* a tenth since it was made */
+        {{0}, {20, 30, 80}, 0, 30, "nothing", UINT64_MAX, UINT64_MAX},
+    };
+    (void)state;
+    struct lsm_gc_span span = {slice_str("a"), slice_str("m"), 10, 50};
+    struct gc_table *gc = gc_table_new(&span, 1);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct edit edit = {0};
+        struct pick pick;
+        char got[100] = "nothing";
+        uint64_t safe_at, ms_at;
+        add(&edit, 6, 1, "b", "c", 1000);
+        struct version *v = build(&edit);
+        struct table_props *props = &v->at[6][0]->table->props;
+        props->records = props->keys = 100;
+        props->version_max = 99;
+        stale_init(&props->stale);
+        props->stale.made_safe = rows[i].made_safe;
+        props->stale.made_ms = rows[i].made_ms;
+        for (size_t k = 0; k < 3; k++) {
+            if (rows[i].hidden_at[k] != 0)
+                props->stale.hidden[k] = rows[i].hidden_at[k];
+            if (rows[i].expired_at[k] != 0)
+                props->stale.expired[k] = rows[i].expired_at[k];
+        }
+        if (pick_garbage(v, gc, &pick) == 0) {
+            show(&pick, got);
+            pick_fini(&pick);
+        }
+        pick_garbage_at(v, &span, &safe_at, &ms_at);
+        if (strcmp(got, rows[i].want) != 0 || safe_at != rows[i].safe_at || ms_at != rows[i].ms_at)
+            fail_msg("row %zu: %s, at %llu and %llu", i, got, (unsigned long long)safe_at,
+                     (unsigned long long)ms_at);
+        version_unref(v);
+    }
+    gc_table_unref(gc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,7 +449,7 @@ int main(void)
         cmocka_unit_test(test_l0_waits),  cmocka_unit_test(test_l0_depth),
         cmocka_unit_test(test_l0_damage), cmocka_unit_test(test_base_damage),
         cmocka_unit_test(test_levels),    cmocka_unit_test(test_span),
-        cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_garbage),   cmocka_unit_test(test_garbage_beside_young_ones),
     };
     return cmocka_run_group_tests_name("pick", tests, NULL, NULL);
 }
