@@ -148,6 +148,14 @@ static void forced_flush_done(struct lsm_flush_op *op, int status)
     store->is_flush_forced = false;
 }
 
+void care_force_flush(struct store *store)
+{
+    if (store->is_flush_forced)
+        return;
+    store->forced_flush.data = store;
+    store->is_flush_forced = lsm_flush(store->lsm, &store->forced_flush, forced_flush_done) == 0;
+}
+
 static bool is_any_dirty(const struct store *store)
 {
     const struct replica *r;
@@ -161,13 +169,22 @@ static bool is_any_dirty(const struct store *store)
 /* The log is cut behind the flushed index: a log over its budget asks for a flush. */
 static void care_log_budget(struct store *store)
 {
-    if (store->is_flush_forced || !raftlog_is_over_budget(store->log))
-        return;
-    if (!is_any_dirty(store))
-        return;
-    store->forced_flush.data = store;
-    if (lsm_flush(store->lsm, &store->forced_flush, forced_flush_done) == 0)
-        store->is_flush_forced = true;
+    if (!store->is_flush_forced && raftlog_is_over_budget(store->log) && is_any_dirty(store))
+        care_force_flush(store);
+}
+
+bool care_may_move_time(const struct replica *r)
+{
+    bool leads = replica_is_leader(r) || sleep_is_parked_leader(r);
+    return leads && range_meta(r->range)->merges.frozen.attempt == 0;
+}
+
+void care_move_time(struct replica *r, uint64_t wall_ms)
+{
+    ASSERT(care_may_move_time(r));
+    r->needs_stamp = true;
+    r->stamp_ms = MAX(r->stamp_ms, wall_ms);
+    replica_wake(r);
 }
 
 /* Rows of sessions that nobody uses any more go when their range's time moves on, which it does
@@ -176,9 +193,7 @@ static void care_log_budget(struct store *store)
 static bool is_full_of_old(const struct replica *r, uint64_t wall_ms)
 {
     uint64_t oldest_ms = sessions_oldest_ms(&range_meta(r->range)->sessions);
-    bool leads = replica_is_leader(r) || sleep_is_parked_leader(r);
-    return leads && oldest_ms != 0 && range_meta(r->range)->merges.frozen.attempt == 0 &&
-           wall_ms > oldest_ms + SESSION_KEEP_MS;
+    return oldest_ms != 0 && wall_ms > oldest_ms + SESSION_KEEP_MS && care_may_move_time(r);
 }
 
 static void care_sessions(struct store *store)
@@ -195,9 +210,7 @@ static void care_sessions(struct store *store)
         bytes += sessions_len(&range_meta(r->range)->sessions) - SESSIONS_HEAD_LEN;
         if (!is_near || moved == CARE_SESSIONS_MOVED_MAX || !is_full_of_old(r, wall_ms))
             continue;
-        r->needs_stamp = true;
-        r->stamp_ms = MAX(r->stamp_ms, wall_ms);
-        replica_wake(r);
+        care_move_time(r, wall_ms);
         moved++;
     }
     store->session_bytes = bytes;
@@ -214,6 +227,7 @@ void store_care(struct store *store)
     snapshot_pace_tick(store);
     care_log_budget(store);
     care_sessions(store);
+    care_garbage(store);
     snapshot_in_tick_greeted(store);
     LIST_FOREACH(it, &store->sleepers.awake)
     {

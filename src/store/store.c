@@ -386,6 +386,7 @@ void store_options_init(struct store_options *options)
         .read_aside_bytes = 128 << 10,
         .log_kept_bytes = (uint64_t)64 << 20,
         .retention_ms = RANGE_RETENTION_MS_DEFAULT,
+        .garbage_pass_ms = 10 * 1000,
         .sessions_bytes_max = (uint64_t)256 << 20,
         .check_bytes_per_s = (uint64_t)256 << 20,
         .snapshot_bytes_per_s = (uint64_t)64 << 20,

@@ -111,6 +111,9 @@ struct store_options {
                                       those behind it get a snapshot: 64 MiB */
     uint64_t retention_ms;         /* how long old versions can be read; of a range that is made
                                       from now on, and the same on all its stores: 10 min */
+    uint32_t garbage_pass_ms;      /* where nobody writes, each range is looked at so often for what
+                                      old versions and expired values take on disk; what is flushed
+                                      for that, if nothing else was in 30 times as long: 10,000 */
     uint64_t sessions_bytes_max;   /* of rows of sessions in all ranges of the store; a session
                                       new to its range waits: 256 MiB */
     uint64_t check_bytes_per_s;    /* that all of `range check` reads at most: 256 MiB */
@@ -200,6 +203,12 @@ struct store_sleep_stats {
     uint64_t answered_asleep; /* heartbeats and probes that woke nobody */
 };
 void store_sleep_stats(const struct store *store, struct store_sleep_stats *ret_stats);
+
+struct store_garbage_stats {
+    uint64_t moved;   /* range times that went on for it, without a write */
+    uint64_t flushes; /* for it */
+};
+void store_garbage_stats(const struct store *store, struct store_garbage_stats *ret_stats);
 
 struct lsm *store_lsm(const struct store *store);
 struct raftlog *store_log(const struct store *store);

@@ -111,6 +111,16 @@ struct moving {
     bool tick_is_needed;  /* … and some of them for a range in need */
 };
 
+/* care_garbage.c */
+struct garbage_look {
+    uint32_t position;  /* the next range, in the order of spans */
+    bool wants_flush;   /* of one of those of this pass */
+    uint64_t pass_ms;   /* the last one ended then */
+    uint64_t frozen;    /* memtables then … */
+    uint64_t frozen_ms; /* … and since when so many */
+    struct store_garbage_stats stats;
+};
+
 /* How many bytes of large values a turn still copies: others are not heard before it ends. */
 struct large_reads {
     uint64_t answered;  /* bytes of large answers, ever */
@@ -179,6 +189,7 @@ struct store {
     uint64_t slow_us;       /* to wait, but too short yet to be waited for */
     uint64_t session_bytes; /* rows of sessions of all ranges, as care.c found lately */
     uint64_t sessions_summed_ms;
+    struct garbage_look garbage;
     enum watermark mark;
     struct pace pace;        /* of our disk */
     uint64_t stop_since_us;  /* the engine takes no writes since then; 0: it does */
@@ -186,7 +197,7 @@ struct store {
     uint64_t pace_handed_ms; /* when leadership was last handed over for it; 0: never */
     struct clock clock;      /* ours against those of the voters */
 
-    struct lsm_flush_op forced_flush; /* the log is over its budget */
+    struct lsm_flush_op forced_flush; /* the log is over its budget, or garbage may go then */
     bool is_flush_forced;
     struct store_drain drain;
     struct lsm_edit_op birth_edit;
@@ -439,6 +450,16 @@ void early_deliver(struct replica *r);
 /* ---- care.c: slow watchfulness ----------------------------------------------- */
 
 void store_care(struct store *store);
+
+/* Flush what is in memory, unless that is being done. */
+void care_force_flush(struct store *store);
+
+/* Nobody writes to `r`, which we lead: let its range time go on to that of our clock. */
+void care_move_time(struct replica *r, uint64_t wall_ms);
+bool care_may_move_time(const struct replica *r);
+
+/* care_garbage.c: a few ranges more are looked at. */
+void care_garbage(struct store *store);
 
 /* The engine may have begun or ceased to refuse writes: care.c counts for how long. */
 void store_note_stop(struct store *store);

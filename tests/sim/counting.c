@@ -49,6 +49,14 @@ static void count_sleep(struct cover *cover, const struct store *store)
     cover_add(cover, "sleep: answered asleep", s.answered_asleep);
 }
 
+static void count_garbage(struct cover *cover, const struct store *store)
+{
+    struct store_garbage_stats s;
+    store_garbage_stats(store, &s);
+    cover_add(cover, "garbage: range time went on for it", s.moved);
+    cover_add(cover, "garbage: flush for it", s.flushes);
+}
+
 void cluster_count_store(struct cluster *c, struct cluster_node *n)
 {
     struct cons_status status;
@@ -57,6 +65,7 @@ void cluster_count_store(struct cluster *c, struct cluster_node *n)
     if (store_log(n->store) != NULL)
         count_log(&c->cover, store_log(n->store));
     count_sleep(&c->cover, n->store);
+    count_garbage(&c->cover, n->store);
     if (store_consensus(n->store) == NULL)
         return;
     consensus_status(store_consensus(n->store), &status);

@@ -70,6 +70,7 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     else if (rng_chance(&rng, 1, 2)) /* nobody ever sleeps */
         o->hibernate_after_ms = 0;
     o->hibernate_check_ms = (uint32_t)rng_between(&rng, 500, 5000);
+    o->garbage_pass_ms = (uint32_t)power(&rng, 4, 12);
     o->has_leases = rng_chance(&rng, 2, 3);
     o->max_clock_drift_ppm = CLOCK_DRIFT_PPM_MAX;
     o->snapshot_bytes_per_s = power(&rng, 18, 27);
