@@ -523,7 +523,11 @@ int hf_get_and_set_async(struct hf_client *client, struct hf_bytes key, struct h
  *   HF_ERR_FENCED           it was not done, and from now on never will be
  *   HF_ERR_SESSION_EXPIRED  some 15 minutes are over, or very many sessions wrote to that
  *                           range since: nobody can tell any more
- *   HF_ERR_INVALID          that is no token; HF_ERR_UNAUTHORIZED: one of another cluster
+ *   HF_ERR_INVALID          that is no token, or not as it was given: a checksum in it tells when
+ *                           a digit is wrong or missing, and nobody is asked then
+ *   HF_ERR_UNSUPPORTED      a token of another version of the library, or of when tokens had no
+ *                           checksum: those are not taken any more
+ *   HF_ERR_UNAUTHORIZED     a token of another cluster
  *   HF_ERR_UNDETERMINED, HF_ERR_UNAVAILABLE, HF_ERR_BUSY, …   nobody could be asked: ask again
  *   HF_OK, HF_ERR_CONDITION_FAILED, …   what it came to, with its result */
 int hf_resolve(struct hf_client *client, struct hf_bytes token, const struct hf_call *call,

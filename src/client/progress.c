@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/coding.h"
-#include "base/crc32c.h"
 #include "base/plant.h"
+#include "client/sealed.h"
 #include "wire/request.h"
 
 enum { TOKEN_FORMAT = 1, PIECES_FIRST = 4 };
@@ -323,8 +323,7 @@ void progress_encode(const struct progress *p, struct buf *out)
         buf_append_u64(out, piece->version);
         buf_append_u8(out, piece->is_from_now);
     }
-    if (!out->failed)
-        buf_append_u32(out, crc32c(0, out->data + begin, out->len - begin));
+    sealed_end(out, begin);
 }
 
 static int read_pieces(struct progress *p, struct reader *r, uint64_t count)
@@ -348,10 +347,10 @@ static int read_pieces(struct progress *p, struct reader *r, uint64_t count)
 int progress_decode(struct progress *p, struct slice token, struct err *err)
 {
     struct progress out = {0};
-    struct reader r = reader_of(slice_of(token.data, token.len - MIN(token.len, (size_t)4)));
-    if (token.len < 4 ||
-        get_u32(token.data + token.len - 4) != crc32c(0, token.data, token.len - 4))
+    struct slice inside;
+    if (!sealed_open(token, &inside))
         return err_set(err, ERR_CORRUPT, "the token of a watch is not as it was written");
+    struct reader r = reader_of(inside);
     if (read_u8(&r) != TOKEN_FORMAT)
         return err_set(err, ERR_UNSUPPORTED, "the token of a watch is of another version");
     uint64_t keyspace = read_varint(&r);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/scan_cursor.h"
 
-#include "base/crc32c.h"
+#include "client/sealed.h"
 #include "wire/keyspace.h"
 
 #define CURSOR_MAGIC UINT32_C(0x63736668) /* "hfsc" */
@@ -9,7 +9,6 @@
 enum {
     CURSOR_FORMAT = 1,
     HEAD_LEN = 4 + 1, /* magic and format */
-    SUM_LEN = 4,
     FLAG_REVERSE = 1,
     FLAG_KEYS_ONLY = 2,
     FLAG_ANY_REPLICA = 4,
@@ -74,8 +73,7 @@ void scan_cursor_encode(const struct scan_cursor *c, struct buf *out)
     append_key(out, c->position);
     buf_append_varint(out, c->slots);
     buf_append_slice(out, c->parts);
-    if (!out->failed)
-        buf_append_u32(out, crc32c(0, out->data + begin, out->len - begin));
+    sealed_end(out, begin);
 }
 
 /* ---- reading --------------------------------------------------------------------------- */
@@ -132,15 +130,15 @@ static void read_options(struct reader *r, struct scan_cursor *c)
 int scan_cursor_decode(struct slice bytes, struct scan_cursor *ret_cursor, struct err *err)
 {
     struct scan_cursor c = {0};
-    if (bytes.len < HEAD_LEN + SUM_LEN || get_u32(bytes.data) != CURSOR_MAGIC)
+    struct slice inside;
+    if (bytes.len < HEAD_LEN + SEALED_SUM_LEN || get_u32(bytes.data) != CURSOR_MAGIC)
         return err_set(err, ERR_CORRUPT, "those are not the bytes of a scan's cursor");
     if (bytes.data[HEAD_LEN - 1] != CURSOR_FORMAT)
         return err_set(err, ERR_UNSUPPORTED, "the cursor is of format %u, and %u is known",
                        bytes.data[HEAD_LEN - 1], CURSOR_FORMAT);
-    size_t len = bytes.len - SUM_LEN;
-    if (bytes.len > SCAN_CURSOR_MAX || get_u32(bytes.data + len) != crc32c(0, bytes.data, len))
+    if (bytes.len > SCAN_CURSOR_MAX || !sealed_open(bytes, &inside))
         return err_set(err, ERR_CORRUPT, "the cursor is damaged, or not whole");
-    struct reader r = reader_of(slice_of(bytes.data + HEAD_LEN, len - HEAD_LEN));
+    struct reader r = reader_of(slice_of(inside.data + HEAD_LEN, inside.len - HEAD_LEN));
     c.cluster_id = read_u64(&r);
     read_options(&r, &c);
     c.start = read_bytes_prefixed(&r);

@@ -233,8 +233,6 @@ void figures_fini(struct hf_client *client);
 
 /* ---- resolve.c ------------------------------------------------------------------- */
 
-enum { TOKEN_MAX = 5000 };
-
 /* What hf_resolve() needs to know of a change that is over, appended; nothing where it
  * cannot be asked for. */
 void token_append(struct buf *buf, const struct call *call);

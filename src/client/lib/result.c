@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/coding.h"
+#include "client/change_token.h"
 #include "client/lib/lib_internal.h"
 #include "client/route.h"
 
@@ -422,7 +423,7 @@ struct hf_result *result_of(const struct call *call, const struct client_result 
         row_next(&u, &row); /* the decoder saw to it that there is one */
         from.code = row.status;
     }
-    buf_init(&from.token, TOKEN_MAX);
+    buf_init(&from.token, CHANGE_TOKEN_MAX);
     if (from.code == ERR_UNDETERMINED)
         token_append(&from.token, call);
     if (from.token.failed)

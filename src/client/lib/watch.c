@@ -8,30 +8,19 @@
  *
  * `place` is how far the caller is, which is what a token tells; the core's own is ahead.
  *
- * In a hashed keyspace the keys of a prefix, or between bounds, are in every slot: all slots are
- * watched, and what is outside is left out here. The token tells of the bounds, too:
- *
- *   0xc1   u16be length, first key   u16be length, end   u32 crc32c   the core's token, as ever
+ * In a hashed keyspace keys stand behind their slots, and a sieve (client/sieve.h) leaves out
+ * those that were not asked for.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/coding.h"
-#include "base/crc32c.h"
 #include "client/lib/lib_internal.h"
+#include "client/sieve.h"
 
 enum {
     BUFFER_DEFAULT = 4 << 20,
     BATCH_OVERHEAD = 256,
     MESSAGE_MAX = 200,
-    SIEVED_TOKEN = 0xc1, /* the core's begin with their format, a small number */
-};
-
-/* Which keys are told of, where not all that is watched is. */
-struct sieve {
-    struct buf bounds; /* owned */
-    size_t start_len;
-    bool is_on;
 };
 
 /* One allocation with all that it points to. */
@@ -89,23 +78,6 @@ static struct slice copy_to(uint8_t **at, struct slice from)
         memcpy(*at, from.data, from.len);
     *at += from.len;
     return copy;
-}
-
-static struct slice sieve_start(const struct sieve *s)
-{
-    return slice_of(s->bounds.data, s->start_len);
-}
-
-static struct slice sieve_end(const struct sieve *s)
-{
-    return slice_of(s->bounds.data + s->start_len, s->bounds.len - s->start_len);
-}
-
-static bool sieve_passes(const struct sieve *s, struct slice key)
-{
-    struct slice end = s->is_on ? sieve_end(s) : (struct slice){0};
-    return !s->is_on || (slice_compare(sieve_start(s), key) <= 0 &&
-                         (end.len == 0 || slice_compare(key, end) < 0));
 }
 
 /* Without what stands in front of it and is no part of it. */
@@ -257,18 +229,6 @@ static int keep(struct buf *keys, struct hf_bytes from, struct slice *ret)
     return keys->failed ? HF_ERR_NOMEM : 0;
 }
 
-static int sieve_set(struct sieve *s, struct slice start, struct slice end)
-{
-    if (end.len > 0 && slice_compare(start, end) >= 0)
-        return HF_ERR_INVALID;
-    s->is_on = true;
-    s->start_len = start.len;
-    buf_clear(&s->bounds);
-    buf_append_slice(&s->bounds, start);
-    buf_append_slice(&s->bounds, end);
-    return s->bounds.failed ? HF_ERR_NOMEM : 0;
-}
-
 /* In a hashed keyspace: one key, or all of them, some of which are told of. */
 static int keep_slotted(struct hf_watch *watch, uint32_t slots, const struct hf_watch_options *o)
 {
@@ -305,32 +265,10 @@ static int keep_span_of(struct buf *keys, struct hf_bytes key, bool is_prefix, s
     return rv != 0 ? rv : keep(keys, hf_bytes(behind, len), end);
 }
 
-static bool cut_u16(struct slice *from, struct slice *ret)
-{
-    if (from->len < 2)
-        return false;
-    size_t len = (size_t)from->data[0] << 8 | from->data[1];
-    if (len > KEY_WIRE_MAX || len > from->len - 2)
-        return false;
-    *ret = slice_of(from->data + 2, len);
-    *from = slice_of(from->data + 2 + len, from->len - 2 - len);
-    return true;
-}
-
 /* A token may tell of bounds first. */
 static int keep_token(struct hf_watch *watch, struct slice token)
 {
-    struct slice start, end;
-    int rv = 0;
-    if (token.len > 0 && token.data[0] == SIEVED_TOKEN) {
-        const uint8_t *head = token.data;
-        token = slice_of(token.data + 1, token.len - 1);
-        if (!cut_u16(&token, &start) || !cut_u16(&token, &end) || token.len < 4 ||
-            get_u32(token.data) != crc32c(0, head, (size_t)(token.data - head)))
-            return HF_ERR_INVALID;
-        token = slice_of(token.data + 4, token.len - 4);
-        rv = token.len == 0 ? HF_ERR_INVALID : sieve_set(&watch->sieve, start, end);
-    }
+    int rv = sieve_decode(&watch->sieve, &token);
     struct hf_bytes rest = {.data = token.data, .len = token.len};
     return rv != 0 ? rv : keep(&watch->keys, rest, &watch->options.token);
 }
@@ -387,7 +325,7 @@ static void watch_free(struct hf_watch *watch)
         env_uv_notify_close(watch->fd);
     progress_fini(&watch->place);
     buf_fini(&watch->keys);
-    buf_fini(&watch->sieve.bounds);
+    sieve_fini(&watch->sieve);
     buf_fini(&watch->token);
     env_uv_cond_fini(&watch->filled);
     env_uv_mutex_fini(&watch->lock);
@@ -423,7 +361,7 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
     list_init(&watch->ready);
     list_init(&watch->in_list);
     buf_init(&watch->keys, PROGRESS_TOKEN_MAX);
-    buf_init(&watch->sieve.bounds, (size_t)2 * KEY_WIRE_MAX);
+    sieve_init(&watch->sieve);
     buf_init(&watch->token, PROGRESS_TOKEN_MAX);
     watch->buffer_bytes = options->buffer_bytes > 0 ? options->buffer_bytes : BUFFER_DEFAULT;
     watch->wants_marks = options->marks != 0;
@@ -546,22 +484,10 @@ int hf_watch_fd(const struct hf_watch *watch)
     return watch->fd;
 }
 
-static void token_append_u16(struct buf *token, struct slice bytes)
-{
-    const uint8_t len[] = {(uint8_t)(bytes.len >> 8), (uint8_t)bytes.len};
-    buf_append(token, len, sizeof len);
-    buf_append_slice(token, bytes);
-}
-
 int hf_watch_token(struct hf_watch *watch, struct hf_bytes *ret_token)
 {
     buf_clear(&watch->token);
-    if (watch->sieve.is_on) {
-        buf_append_u8(&watch->token, SIEVED_TOKEN);
-        token_append_u16(&watch->token, sieve_start(&watch->sieve));
-        token_append_u16(&watch->token, sieve_end(&watch->sieve));
-        buf_append_u32(&watch->token, crc32c(0, watch->token.data, watch->token.len));
-    }
+    sieve_encode(&watch->sieve, &watch->token);
     env_uv_mutex_lock(&watch->lock);
     progress_encode(&watch->place, &watch->token);
     env_uv_mutex_unlock(&watch->lock);
