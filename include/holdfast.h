@@ -30,12 +30,22 @@
  *
  * Ownership. Keys, values and options that you pass in are copied before the call
  * returns. A result is yours: release it with one hf_result_free(); everything that
- * it points to lives as long as it does. Results may be set on failure too (message,
- * present value of a failed condition): always release them.
+ * it points to lives as long as it does. *ret_result is written by every call, on
+ * failure too (why, in words; the present value of a failed condition), and NULL only
+ * for want of memory: always release it. An asynchronous call that is refused tells no
+ * more than the code.
  *
  * Threads. A client may be used by any number of threads at once. From inside a
  * callback, start what you like asynchronously, but do not block: the blocking
  * calls, hf_close() and hf_queue_wait() return HF_ERR_STATE there.
+ *
+ * Fork. A handle is of no use in a child: its thread is not there, and calls would wait
+ * for ever. The child must not touch the parent's handles, not even to close them, and
+ * opens one of its own; who calls exec at once need do nothing. A program that forks for
+ * its workers opens in each of them, behind the fork.
+ *
+ * NULL. Where a handle (client, batch, queue, scan, watch) should be, NULL is
+ * HF_ERR_INVALID, and those that return no code do nothing and say 0 or "".
  *
  * Compatibility. C17 and C++. Structures that you fill begin with their size, set by
  * their init function (or by you, where there is none); structures that the library fills
@@ -370,7 +380,8 @@ struct hf_then {
 
 /* The number of a keyspace that has a name (`holdfast keyspace create`): result->keyspace, for
  * hf_call and hf_watch_options. HF_ERR_NOT_FOUND: there is none, or it is being dropped;
- * HF_ERR_INVALID: that can be no name.
+ * HF_ERR_INVALID: that can be no name; HF_ERR_STATE: this client has opened 1,024, as many as
+ * it can.
  *
  * In a hashed keyspace a key stands behind its slot. Once it was opened, this client puts that
  * there and takes it off by itself, so that all is as elsewhere, except for these. A key has at
@@ -437,8 +448,9 @@ enum hf_condition {
  * version. */
 struct hf_change {
     size_t size;              /* set by hf_change_init() */
-    uint64_t ttl_ms;          /* 0: does not expire (increment, append: stays as it is) */
-    int keep_ttl;             /* put: the present expiry stays */
+    uint64_t ttl_ms;          /* 0: does not expire (increment, append: stays as it is); at most
+                                 36,600 days, else HF_ERR_TOO_LARGE */
+    int keep_ttl;             /* put: the present expiry stays; with a ttl_ms: HF_ERR_INVALID */
     int return_previous;      /* items[0].value is the value before */
     int condition;            /* enum hf_condition */
     uint64_t if_version;      /* HF_IF_VERSION */
@@ -548,7 +560,7 @@ void hf_batch_clear(struct hf_batch *batch); /* empty it, to be filled again */
 size_t hf_batch_count(const struct hf_batch *batch);
 
 /* Add one operation. HF_ERR_INVALID, HF_ERR_TOO_LARGE and HF_ERR_NOMEM leave the batch
- * as it was. */
+ * as it was; hf_batch_message() says why. */
 int hf_batch_put(struct hf_batch *batch, struct hf_bytes key, struct hf_bytes value,
                  const struct hf_change *change);
 int hf_batch_delete(struct hf_batch *batch, struct hf_bytes key, const struct hf_change *change);
@@ -561,6 +573,10 @@ int hf_batch_get_and_set(struct hf_batch *batch, struct hf_bytes key, struct hf_
 
 /* Only the condition in `change`, which may not be HF_ALWAYS. */
 int hf_batch_check(struct hf_batch *batch, struct hf_bytes key, const struct hf_change *change);
+
+/* Why the operation that came last was not added, in words; "" if it was. Of the batch, until the
+ * next one. */
+const char *hf_batch_message(const struct hf_batch *batch);
 
 /* Do it. On HF_ERR_CONDITION_FAILED, result->failed_op tells which one, and items[0]
  * its present value and version. HF_ERR_INVALID if it is empty. */

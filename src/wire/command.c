@@ -35,6 +35,8 @@ const struct command_limits command_limits_default = {
     .ttl_max_ms = UINT64_C(100) * 366 * 24 * 3600 * 1000,
 };
 
+enum { MS_PER_DAY = 24 * 3600 * 1000 };
+
 static bool op_has_value(enum op_kind kind)
 {
     return kind == OP_PUT || kind == OP_APPEND || kind == OP_GET_AND_SET;
@@ -47,56 +49,66 @@ static bool op_may_expire(enum op_kind kind)
 
 /* ---- what is acceptable -------------------------------------------------- */
 
-static int op_check_sizes(const struct op *op, const struct command_limits *limits, uint32_t index,
-                          struct err *err)
+static int op_check_sizes(const struct op *op, const struct command_limits *limits, struct err *err)
 {
     if (op->key.len == 0)
-        return err_set(err, ERR_INVALID, "operation %u: empty key", index);
+        return err_set(err, ERR_INVALID, "the key is empty");
     if (op->key.len > limits->key_max)
-        return err_set(err, ERR_TOO_LARGE, "operation %u: key of %zu bytes, limit %zu", index,
-                       op->key.len, limits->key_max);
+        return err_set(err, ERR_TOO_LARGE, "a key of %zu bytes, limit %zu", op->key.len,
+                       limits->key_max);
     if (op->value.len > limits->value_max)
-        return err_set(err, ERR_TOO_LARGE, "operation %u: value of %zu bytes, limit %zu", index,
-                       op->value.len, limits->value_max);
+        return err_set(err, ERR_TOO_LARGE, "a value of %zu bytes, limit %zu", op->value.len,
+                       limits->value_max);
     if (op->cond_value.len > limits->value_max)
-        return err_set(err, ERR_TOO_LARGE, "operation %u: expected value of %zu bytes, limit %zu",
-                       index, op->cond_value.len, limits->value_max);
+        return err_set(err, ERR_TOO_LARGE, "an expected value of %zu bytes, limit %zu",
+                       op->cond_value.len, limits->value_max);
     if (op->ttl_ms > limits->ttl_max_ms)
-        return err_set(err, ERR_TOO_LARGE, "operation %u: TTL of %llu ms, limit %llu", index,
-                       (unsigned long long)op->ttl_ms, (unsigned long long)limits->ttl_max_ms);
+        return err_set(err, ERR_TOO_LARGE, "a TTL of %llu ms, limit %llu (%llu days)",
+                       (unsigned long long)op->ttl_ms, (unsigned long long)limits->ttl_max_ms,
+                       (unsigned long long)limits->ttl_max_ms / MS_PER_DAY);
     return 0;
 }
 
-static int op_check_sense(const struct op *op, uint32_t index, struct err *err)
+static int op_check_sense(const struct op *op, struct err *err)
 {
     if (op->kind < OP_KIND_FIRST || op->kind > OP_KIND_LAST)
-        return err_set(err, ERR_INVALID, "operation %u: unknown kind %u", index, op->kind);
+        return err_set(err, ERR_INVALID, "unknown kind %u", op->kind);
     if ((unsigned)op->cond > COND_LAST)
-        return err_set(err, ERR_INVALID, "operation %u: unknown condition %u", index, op->cond);
+        return err_set(err, ERR_INVALID, "unknown condition %u", op->cond);
     if ((op->flags & ~OP_FLAGS_ALL) != 0)
-        return err_set(err, ERR_INVALID, "operation %u: unknown flags %#x", index, op->flags);
+        return err_set(err, ERR_INVALID, "unknown flags %#x", op->flags);
     if (op->value.len > 0 && !op_has_value(op->kind))
-        return err_set(err, ERR_INVALID, "operation %u: a value does not belong here", index);
+        return err_set(err, ERR_INVALID, "a value does not belong here");
     if (op->delta != 0 && op->kind != OP_INCREMENT)
-        return err_set(err, ERR_INVALID, "operation %u: a delta does not belong here", index);
-    if (op->ttl_ms > 0 && (!op_may_expire(op->kind) || (op->flags & OP_KEEP_TTL)))
-        return err_set(err, ERR_INVALID, "operation %u: a TTL does not belong here", index);
+        return err_set(err, ERR_INVALID, "a delta does not belong here");
+    if (op->ttl_ms > 0 && (op->flags & OP_KEEP_TTL))
+        return err_set(err, ERR_INVALID,
+                       "a TTL, and to keep the present one: it is one of the two");
+    if (op->ttl_ms > 0 && !op_may_expire(op->kind))
+        return err_set(err, ERR_INVALID, "a TTL does not belong here");
     if ((op->cond_version > 0) != (op->cond == COND_VERSION))
-        return err_set(err, ERR_INVALID, "operation %u: condition and version disagree", index);
+        return err_set(err, ERR_INVALID, "condition and version disagree");
     if (op->cond_value.len > 0 && op->cond != COND_VALUE)
-        return err_set(err, ERR_INVALID, "operation %u: condition and value disagree", index);
+        return err_set(err, ERR_INVALID, "condition and value disagree");
     if (op->kind == OP_FENCE && (op->cond != COND_NONE || op->flags != 0))
-        return err_set(err, ERR_INVALID, "operation %u: a fence takes no condition", index);
+        return err_set(err, ERR_INVALID, "a fence takes no condition");
     if (op->kind == OP_CHECK && op->cond == COND_NONE)
-        return err_set(err, ERR_INVALID, "operation %u: a check of nothing", index);
+        return err_set(err, ERR_INVALID, "a check of nothing");
     return 0;
 }
 
-static int op_check(const struct op *op, const struct command_limits *limits, uint32_t index,
-                    struct err *err)
+int op_check(const struct op *op, const struct command_limits *limits, struct err *err)
 {
-    int rv = op_check_sense(op, index, err);
-    return rv != 0 ? rv : op_check_sizes(op, limits, index, err);
+    int rv = op_check_sense(op, err);
+    return rv != 0 ? rv : op_check_sizes(op, limits, err);
+}
+
+/* One of several. */
+static int op_check_of(const struct op *ops, uint32_t index, const struct command_limits *limits,
+                       struct err *err)
+{
+    int rv = op_check(&ops[index], limits, err);
+    return rv == 0 ? 0 : err_wrap(err, rv, "operation %u", index);
 }
 
 static int command_check_head(const struct command *command, const struct command_limits *limits,
@@ -130,7 +142,7 @@ int command_check(const struct command *command, const struct command_limits *li
 {
     int rv = command_check_head(command, limits, err);
     for (uint32_t i = 0; rv == 0 && i < command->op_count; i++)
-        rv = op_check(&command->ops[i], limits, i, err);
+        rv = op_check_of(command->ops, i, limits, err);
     for (uint32_t i = 0; rv == 0 && i < command->op_count; i++)
         rv = command_check_fence(command, &command->ops[i], err);
     return rv;
@@ -332,7 +344,7 @@ static int command_read_ops(struct unpack *u, struct command *command,
         op_read(u, &ops[i]);
         if (u->bad)
             return err_set(err, ERR_CORRUPT, "operation %u is malformed", i);
-        int rv = op_check(&ops[i], limits, i, err);
+        int rv = op_check_of(ops, i, limits, err);
         if (rv == 0)
             rv = command_check_fence(command, &ops[i], err);
         if (rv != 0)

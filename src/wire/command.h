@@ -97,6 +97,9 @@ extern const struct command_limits command_limits_default;
 
 enum { COMMAND_OPS_MAX = 10000 }; /* the most that any limits may allow */
 
+/* Is this operation acceptable, in any command? */
+int op_check(const struct op *op, const struct command_limits *limits, struct err *err);
+
 /* Is this command acceptable? What encoding asserts and decoding tests. */
 int command_check(const struct command *command, const struct command_limits *limits,
                   struct err *err);

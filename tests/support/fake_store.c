@@ -498,6 +498,31 @@ static void check_fill(const struct fake_store *store, const struct request *req
     to->check.parts = (struct pack_list){.count = 2, .raw = buf_slice(raw)};
 }
 
+/* Keyspace "ks7" has number 65536 + 7, and no slots. */
+static void placement_fill(const struct request *request, struct response *to, struct buf *raw)
+{
+    static const char *const columns[] = {"#keyspace", "#slots"};
+    char name[16], number[16];
+    unsigned n = 0;
+    snprintf(name, sizeof name, "%.*s", (int)request->placement.name.len,
+             (const char *)request->placement.name.data);
+    if (sscanf(name, "ks%u", &n) != 1) {
+        to->status = ERR_NOT_FOUND;
+        return;
+    }
+    snprintf(number, sizeof number, "%u", 65536 + n);
+    buf_reserve(raw, 100); /* slices point into it: it must not move */
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+        pack_str(raw, slice_str(columns[i]));
+    size_t heads = raw->len;
+    pack_str(raw, slice_str(number));
+    pack_str(raw, slice_str("0"));
+    ASSERT(!raw->failed && raw->len <= 100);
+    to->placement.columns = (struct pack_list){.count = 2, .raw = slice_of(raw->data, heads)};
+    to->placement.cells =
+        (struct pack_list){.count = 2, .raw = slice_of(raw->data + heads, raw->len - heads)};
+}
+
 /* The answer's detail; `raw` holds what it points to. */
 static void answer_fill(struct fake_store *store, const struct request *request,
                         struct response *to, struct buf *raw)
@@ -549,6 +574,9 @@ static void answer_fill(struct fake_store *store, const struct request *request,
         break;
     case REQUEST_BOOTSTRAP:
         to->status = ERR_EXISTS;
+        break;
+    case REQUEST_PLACEMENT:
+        placement_fill(request, to, raw);
         break;
     case REQUEST_CHECK_START:
     case REQUEST_CHECK_RESULT:

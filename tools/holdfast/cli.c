@@ -480,8 +480,9 @@ static bool open_named(struct cli *cli, struct hf_client *client, const char *na
     struct hf_call call = cli_call(cli);
     uint64_t slots = 0;
     int rv = hf_keyspace_open(client, name, &call, &result);
-    if (rv == HF_ERR_INVALID && result == NULL)
-        cli_usage(cli, "--keyspace is a name of a-z, 0-9 and '-', or a number");
+    if (rv == HF_ERR_INVALID)
+        cli_usage(cli, "--keyspace is a number, or %s",
+                  result != NULL ? result->message : "a name");
     else if (rv != HF_OK)
         cli->open_exit = cli_fail(cli, rv, result);
     if (rv == HF_OK &&

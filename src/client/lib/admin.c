@@ -4,12 +4,13 @@
 /* A call of that kind to one store, or to whichever should know. The endpoint stands
  * in call->data, with its NUL. */
 static int ask_new(struct hf_client *client, enum request_kind kind, const char *endpoint,
-                   const struct hf_call *options, struct call **ret_call)
+                   const struct hf_call *options, struct call **ret_call, struct err *err)
 {
     struct call *call = NULL;
     if (endpoint != NULL && strlen(endpoint) > ADDRESS_MAX)
-        return HF_ERR_INVALID;
-    int rv = call_new(client, kind, options, &call);
+        return err_set(err, HF_ERR_INVALID, "an endpoint of %zu bytes, limit %d", strlen(endpoint),
+                       ADDRESS_MAX);
+    int rv = call_new(client, kind, options, &call, err);
     if (rv != 0)
         return rv;
     if (endpoint != NULL) {
@@ -29,9 +30,11 @@ static int ask(struct hf_client *client, enum request_kind kind, const char *end
                const struct hf_call *options, const struct hf_then *then,
                struct hf_result **ret_result)
 {
-    struct call *call;
-    int rv = ask_new(client, kind, endpoint, options, &call);
-    return rv != 0 ? rv : call_go(call, then, ret_result);
+    struct call *call = NULL;
+    struct err err;
+    err_init(&err);
+    int rv = ask_new(client, kind, endpoint, options, &call, &err);
+    return rv != 0 ? call_refuse(call, rv, &err, ret_result) : call_go(call, then, ret_result);
 }
 
 int hf_status(struct hf_client *client, const char *endpoint, const struct hf_call *call,
@@ -84,21 +87,31 @@ int hf_flush_async(struct hf_client *client, const char *endpoint, const struct 
 
 /* ---- one range ------------------------------------------------------------------------- */
 
+/* Can it be a place in the space of all keys? */
+static int place_check(struct hf_bytes place, struct err *err)
+{
+    if (place.len > DESCRIPTOR_KEY_MAX)
+        return err_set(err, HF_ERR_INVALID, "a place of %zu bytes, limit %d", place.len,
+                       DESCRIPTOR_KEY_MAX);
+    return bytes_check(place, "the place", err);
+}
+
 static int range_status(struct hf_client *client, const char *endpoint, uint64_t range_id,
                         struct hf_bytes place, const struct hf_call *options,
                         const struct hf_then *then, struct hf_result **ret_result)
 {
-    struct call *call;
-    if (!bytes_are_fine(place) || place.len > DESCRIPTOR_KEY_MAX)
-        return HF_ERR_INVALID;
-    int rv = ask_new(client, REQUEST_STATUS, endpoint, options, &call);
-    if (rv != 0)
-        return rv;
-    buf_append(&call->keys, place.data, place.len);
-    if (call->keys.failed) {
-        call_free(call);
-        return HF_ERR_NOMEM;
+    struct call *call = NULL;
+    struct err err;
+    err_init(&err);
+    int rv = place_check(place, &err);
+    if (rv == 0)
+        rv = ask_new(client, REQUEST_STATUS, endpoint, options, &call, &err);
+    if (rv == 0) {
+        buf_append(&call->keys, place.data, place.len);
+        rv = call->keys.failed ? HF_ERR_NOMEM : 0;
     }
+    if (rv != 0)
+        return call_refuse(call, rv, &err, ret_result);
     call->op.range_id = range_id;
     call->op.request.status.key = buf_slice(&call->keys);
     call->op.request.status.wants_size = true;
@@ -139,26 +152,36 @@ static int split_fill(struct call *call, const struct hf_split *split)
     return 0;
 }
 
+static int split_check(const struct hf_split *split, struct err *err)
+{
+    if (split == NULL || split->size < sizeof *split)
+        return err_set(err, HF_ERR_INVALID, "struct hf_split: NULL, or no size");
+    if (split->range_id == 0 || split->span_epoch == 0 || split->new_range_id == 0)
+        return err_set(err, HF_ERR_INVALID,
+                       "a split wants the ids of both ranges and the span's epoch");
+    if (split->count == 0 || split->count > DESCRIPTOR_MEMBERS_MAX || split->store_ids == NULL ||
+        split->new_replica_ids == NULL)
+        return err_set(err, HF_ERR_INVALID,
+                       "a split wants the new replica of each of 1 to %d members",
+                       DESCRIPTOR_MEMBERS_MAX);
+    if (split->place.len == 0)
+        return err_set(err, HF_ERR_INVALID, "a split wants a place");
+    return place_check(split->place, err);
+}
+
 static int split_go(struct hf_client *client, const struct hf_split *split,
                     const struct hf_call *options, const struct hf_then *then,
                     struct hf_result **ret_result)
 {
-    struct call *call;
-    if (split == NULL || split->size < sizeof *split || split->range_id == 0 ||
-        split->span_epoch == 0 || split->new_range_id == 0 || split->count == 0 ||
-        split->count > DESCRIPTOR_MEMBERS_MAX || split->store_ids == NULL ||
-        split->new_replica_ids == NULL || !bytes_are_fine(split->place) || split->place.len == 0 ||
-        split->place.len > DESCRIPTOR_KEY_MAX)
-        return HF_ERR_INVALID;
-    int rv = ask_new(client, REQUEST_SPLIT, NULL, options, &call);
-    if (rv != 0)
-        return rv;
-    rv = split_fill(call, split);
-    if (rv != 0) {
-        call_free(call);
-        return rv;
-    }
-    return call_go(call, then, ret_result);
+    struct call *call = NULL;
+    struct err err;
+    err_init(&err);
+    int rv = split_check(split, &err);
+    if (rv == 0)
+        rv = ask_new(client, REQUEST_SPLIT, NULL, options, &call, &err);
+    if (rv == 0)
+        rv = split_fill(call, split);
+    return rv != 0 ? call_refuse(call, rv, &err, ret_result) : call_go(call, then, ret_result);
 }
 
 int hf_range_split(struct hf_client *client, const struct hf_split *split,
@@ -173,17 +196,28 @@ int hf_range_split_async(struct hf_client *client, const struct hf_split *split,
     return split_go(client, split, call, somewhere(then), NULL);
 }
 
+static int merge_check(const struct hf_merge *merge, struct err *err)
+{
+    if (merge == NULL || merge->size < sizeof *merge)
+        return err_set(err, HF_ERR_INVALID, "struct hf_merge: NULL, or no size");
+    if (merge->range_id == 0 || merge->span_epoch == 0 || merge->right_range_id == 0)
+        return err_set(err, HF_ERR_INVALID,
+                       "a merge wants the ids of both ranges and the span's epoch of the left one");
+    return 0;
+}
+
 static int merge_go(struct hf_client *client, const struct hf_merge *merge,
                     const struct hf_call *options, const struct hf_then *then,
                     struct hf_result **ret_result)
 {
-    struct call *call;
-    if (merge == NULL || merge->size < sizeof *merge || merge->range_id == 0 ||
-        merge->span_epoch == 0 || merge->right_range_id == 0)
-        return HF_ERR_INVALID;
-    int rv = ask_new(client, REQUEST_MERGE, NULL, options, &call);
+    struct call *call = NULL;
+    struct err err;
+    err_init(&err);
+    int rv = merge_check(merge, &err);
+    if (rv == 0)
+        rv = ask_new(client, REQUEST_MERGE, NULL, options, &call, &err);
     if (rv != 0)
-        return rv;
+        return call_refuse(call, rv, &err, ret_result);
     call->op.range_id = merge->range_id;
     call->op.span_epoch = merge->span_epoch;
     call->op.request.merge = (struct request_merge){
@@ -212,10 +246,12 @@ int hf_range_merge_async(struct hf_client *client, const struct hf_merge *merge,
 static int transfer(struct hf_client *client, uint64_t replica_id, const struct hf_call *options,
                     const struct hf_then *then, struct hf_result **ret_result)
 {
-    struct call *call;
-    int rv = ask_new(client, REQUEST_TRANSFER_LEADER, NULL, options, &call);
+    struct call *call = NULL;
+    struct err err;
+    err_init(&err);
+    int rv = ask_new(client, REQUEST_TRANSFER_LEADER, NULL, options, &call, &err);
     if (rv != 0)
-        return rv;
+        return call_refuse(call, rv, &err, ret_result);
     call->op.request.transfer_leader.target_replica = replica_id;
     return call_go(call, then, ret_result);
 }
@@ -238,12 +274,17 @@ static int check(struct hf_client *client, enum request_kind kind, const char *e
                  struct request_check what, const struct hf_call *options,
                  const struct hf_then *then, struct hf_result **ret_result)
 {
-    struct call *call;
+    struct call *call = NULL;
+    struct err err;
+    int rv = 0;
+    err_init(&err);
     if (kind == REQUEST_CHECK_RESULT && (endpoint == NULL || what.index == 0))
-        return HF_ERR_INVALID;
-    int rv = ask_new(client, kind, endpoint, options, &call);
+        rv =
+            err_set(&err, HF_ERR_INVALID, "which store is asked, and of the check at which index?");
+    if (rv == 0)
+        rv = ask_new(client, kind, endpoint, options, &call, &err);
     if (rv != 0)
-        return rv;
+        return call_refuse(call, rv, &err, ret_result);
     call->op.request.check = what;
     call->op.range_id = what.range_id;
     return call_go(call, then, ret_result);
@@ -280,14 +321,14 @@ int hf_check_result_async(struct hf_client *client, const char *endpoint, uint64
 /* ---- placement ------------------------------------------------------------------------------- */
 
 int placement_call(struct hf_client *client, const struct hf_placement_ask *ask,
-                   const struct hf_call *options, struct call **ret_call)
+                   const struct hf_call *options, struct call **ret_call, struct err *err)
 {
     struct call *call;
     if (ask == NULL || ask->size < sizeof *ask || ask->verb < 1 || ask->verb > VERB_LAST ||
         ask->value.len > DESCRIPTOR_KEY_MAX || (ask->value.len > 0 && ask->value.data == NULL) ||
         (ask->name != NULL && strlen(ask->name) > TEXT_MAX))
-        return HF_ERR_INVALID;
-    int rv = ask_new(client, REQUEST_PLACEMENT, NULL, options, &call);
+        return err_set(err, HF_ERR_INVALID, "nothing that placement could be asked");
+    int rv = ask_new(client, REQUEST_PLACEMENT, NULL, options, &call, err);
     if (rv != 0)
         return rv;
     size_t name_len = ask->name == NULL ? 0 : strlen(ask->name);
@@ -316,9 +357,11 @@ static int placement(struct hf_client *client, const struct hf_placement_ask *as
                      const struct hf_call *options, const struct hf_then *then,
                      struct hf_result **ret_result)
 {
-    struct call *call;
-    int rv = placement_call(client, ask, options, &call);
-    return rv != 0 ? rv : call_go(call, then, ret_result);
+    struct call *call = NULL;
+    struct err err;
+    err_init(&err);
+    int rv = placement_call(client, ask, options, &call, &err);
+    return rv != 0 ? call_refuse(call, rv, &err, ret_result) : call_go(call, then, ret_result);
 }
 
 int hf_placement(struct hf_client *client, const struct hf_placement_ask *ask,

@@ -9,10 +9,13 @@ struct hf_batch {
     struct buf ops; /* encoded, one after another */
     struct buf key; /* the first operation's */
     uint32_t count;
+    struct err err; /* why the last one was not added */
 };
 
 int hf_batch_new(struct hf_batch **ret_batch)
 {
+    if (ret_batch == NULL)
+        return HF_ERR_INVALID;
     struct hf_batch *batch = calloc(1, sizeof *batch);
     if (batch == NULL)
         return HF_ERR_NOMEM;
@@ -33,14 +36,17 @@ void hf_batch_free(struct hf_batch *batch)
 
 void hf_batch_clear(struct hf_batch *batch)
 {
+    if (batch == NULL)
+        return;
     buf_clear(&batch->ops);
     buf_clear(&batch->key);
     batch->count = 0;
+    err_init(&batch->err);
 }
 
 size_t hf_batch_count(const struct hf_batch *batch)
 {
-    return batch->count;
+    return batch != NULL ? batch->count : 0;
 }
 
 /* Add it, or leave the batch as it was. */
@@ -48,17 +54,16 @@ static int batch_add(struct hf_batch *batch, enum op_kind kind, struct hf_bytes 
                      struct hf_bytes value, int64_t delta, const struct hf_change *change)
 {
     struct op op;
-    int rv = op_fill(&op, kind, key, change);
-    if (rv != 0 || !bytes_are_fine(value))
+    if (batch == NULL)
         return HF_ERR_INVALID;
-    op.value = slice_of_bytes(value);
-    op.delta = delta;
-    const struct command command = {.op_count = 1, .ops = &op};
-    rv = command_check(&command, &command_limits_default, NULL);
+    struct err *err = &batch->err;
+    err_init(err);
+    int rv = op_fill(&op, kind, key, value, delta, change, err);
     if (rv != 0)
         return rv;
     if (batch->count == command_limits_default.ops_max)
-        return HF_ERR_TOO_LARGE;
+        return err_set(err, HF_ERR_TOO_LARGE, "a batch has at most %zu operations",
+                       command_limits_default.ops_max);
     size_t before = batch->ops.len;
     command_encode_op(&batch->ops, &op);
     if (batch->count == 0)
@@ -68,7 +73,8 @@ static int batch_add(struct hf_batch *batch, enum op_kind kind, struct hf_bytes 
         batch->ops.failed = false;
         if (batch->count == 0)
             buf_clear(&batch->key);
-        return HF_ERR_TOO_LARGE;
+        return err_set(err, HF_ERR_TOO_LARGE,
+                       "a batch has at most %zu bytes, and that was one more", batch->ops.max);
     }
     batch->count++;
     return HF_OK;
@@ -108,12 +114,21 @@ int hf_batch_check(struct hf_batch *batch, struct hf_bytes key, const struct hf_
     return batch_add(batch, OP_CHECK, key, (struct hf_bytes){0}, 0, change);
 }
 
+const char *hf_batch_message(const struct hf_batch *batch)
+{
+    return batch != NULL ? batch->err.msg : "";
+}
+
 static int commit(struct hf_client *client, const struct hf_batch *batch,
                   const struct hf_call *options, const struct hf_then *then,
                   struct hf_result **ret_result)
 {
-    if (batch == NULL || batch->count == 0)
-        return HF_ERR_INVALID;
+    struct err err;
+    err_init(&err);
+    if (batch == NULL || batch->count == 0) {
+        err_set(&err, HF_ERR_INVALID, batch == NULL ? "the batch is NULL" : "the batch is empty");
+        return call_refuse(NULL, HF_ERR_INVALID, &err, ret_result);
+    }
     return command_go(client, HF_OP_BATCH, buf_slice(&batch->ops), batch->count,
                       buf_slice(&batch->key), options, then, ret_result);
 }

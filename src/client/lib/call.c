@@ -12,15 +12,16 @@ bool client_is_own_thread(const struct hf_client *client)
     return env_uv_thread_is_self(client->thread) || embedded_is_own_thread(client->embedded);
 }
 
-int call_set_read(struct request_read *read, const struct hf_call *options)
+int call_set_read(struct request_read *read, const struct hf_call *options, struct err *err)
 {
     if (options == NULL)
         return 0;
     if (options->consistency < HF_LINEARIZABLE || options->consistency > HF_AT)
-        return HF_ERR_INVALID;
-    if ((options->at_version > 0) != (options->consistency == HF_AT) ||
-        (options->max_age_ms > 0) != (options->consistency == HF_STALE))
-        return HF_ERR_INVALID;
+        return err_set(err, HF_ERR_INVALID, "there is no consistency %d", options->consistency);
+    if ((options->at_version > 0) != (options->consistency == HF_AT))
+        return err_set(err, HF_ERR_INVALID, "at_version is for HF_AT, and that wants one");
+    if ((options->max_age_ms > 0) != (options->consistency == HF_STALE))
+        return err_set(err, HF_ERR_INVALID, "max_age_ms is for HF_STALE, and that wants one");
     *read = (struct request_read){
         .keyspace = options->keyspace,
         .consistency = (enum consistency)options->consistency,
@@ -129,10 +130,12 @@ void call_free(struct call *call)
 /* ---- one call -------------------------------------------------------------------- */
 
 int call_new(struct hf_client *client, enum request_kind kind, const struct hf_call *options,
-             struct call **ret_call)
+             struct call **ret_call, struct err *err)
 {
-    if (client == NULL || (options != NULL && options->size < sizeof *options))
-        return HF_ERR_INVALID;
+    if (client == NULL)
+        return err_set(err, HF_ERR_INVALID, "the client is NULL");
+    if (options != NULL && options->size < sizeof *options)
+        return err_set(err, HF_ERR_INVALID, "struct hf_call: no size; see hf_call_init()");
     struct call *call = call_take(client);
     if (call == NULL)
         return HF_ERR_NOMEM;
@@ -149,12 +152,24 @@ int call_new(struct hf_client *client, enum request_kind kind, const struct hf_c
     return 0;
 }
 
-int call_keep(struct call *call, struct hf_bytes bytes)
+int call_refuse(struct call *call, int code, const struct err *err, struct hf_result **ret_result)
+{
+    bool has_words = err != NULL && err->msg[0] != 0;
+    ASSERT(code < 0);
+    call_free(call);
+    if (ret_result != NULL)
+        *ret_result = result_plain(code, has_words ? err->msg : hf_strerror(code));
+    return code;
+}
+
+int call_keep(struct call *call, struct hf_bytes bytes, struct err *err)
 {
     if (bytes.len > KEY_WIRE_MAX)
-        return HF_ERR_TOO_LARGE;
-    if (bytes.len > 0 && bytes.data == NULL)
-        return HF_ERR_INVALID;
+        return err_set(err, HF_ERR_TOO_LARGE, "a key of %zu bytes, limit %d", bytes.len,
+                       KEY_WIRE_MAX);
+    int rv = bytes_check(bytes, "the key", err);
+    if (rv != 0)
+        return rv;
     buf_append(&call->keys, bytes.data, bytes.len);
     return call->keys.failed ? HF_ERR_NOMEM : 0;
 }
@@ -264,7 +279,8 @@ static void call_submit(struct call *call)
     if (rv == 0)
         return;
     list_remove(&call->in_list);
-    call_deliver_code(call, rv, "not a request that can be sent");
+    call_deliver_code(call, rv,
+                      rv == HF_ERR_INVALID ? "not a request that can be sent" : hf_strerror(rv));
 }
 
 void call_inbox_run(void *data)
@@ -334,7 +350,7 @@ static int inbox_announce(struct hf_client *client)
 }
 
 /* Into the inbox, if the bounds allow. */
-static int inbox_add(struct call *call)
+static int inbox_add(struct call *call, struct err *err)
 {
     struct hf_client *client = call->client;
     int rv = 0;
@@ -344,11 +360,13 @@ static int inbox_add(struct call *call)
                                .stuck = client->stuck_count,
                                .stuck_bytes = client->stuck_bytes};
     if (client->is_closing) {
-        rv = HF_ERR_STATE;
+        rv = err_set(err, HF_ERR_STATE, "the client is being closed");
     } else if (!bounds_allow(&load, client->limits.in_flight_max, client->limits.bytes_max,
                              call->bytes)) {
         client->busy++;
-        rv = HF_ERR_BUSY;
+        rv = err_set(err, HF_ERR_BUSY,
+                     "%u calls with %zu bytes are in flight of at most %u with %zu", load.count,
+                     load.bytes, client->limits.in_flight_max, client->limits.bytes_max);
         (void)inbox_announce(client); /* what is stuck is counted anew for the next who asks */
     } else {
         rv = figures_begin(client, call);
@@ -364,14 +382,14 @@ static int inbox_add(struct call *call)
     return rv;
 }
 
-static int call_accept(struct call *call)
+static int call_accept(struct call *call, struct err *err)
 {
     call->bytes = call->data.len + call->keys.len + CALL_OVERHEAD;
     struct hf_queue *queue = call->then.queue;
     int rv = queue != NULL ? queue_begin(queue) : 0;
     if (rv != 0)
         return rv;
-    rv = inbox_add(call); /* where it succeeds, the call may be gone by now */
+    rv = inbox_add(call, err); /* where it succeeds, the call may be gone by now */
     if (rv != 0 && queue != NULL)
         queue_abandon(queue);
     return rv;
@@ -383,7 +401,7 @@ int call_start(struct call *call, const struct hf_then *then)
     if (then != NULL && (then->callback != NULL || then->queue != NULL) && then->reserved[0] == 0 &&
         then->reserved[1] == 0) {
         call->then = *then;
-        rv = call_accept(call);
+        rv = call_accept(call, NULL);
     }
     if (rv != 0)
         call_free(call);
@@ -393,16 +411,18 @@ int call_start(struct call *call, const struct hf_then *then)
 int call_wait(struct call *call, struct hf_result **ret_result)
 {
     struct hf_client *client = call->client;
+    struct err err;
+    err_init(&err);
     if (client_is_own_thread(client)) {
-        call_free(call);
-        return HF_ERR_STATE;
+        err_set(&err, HF_ERR_STATE, "a blocking call inside a callback would wait for itself");
+        return call_refuse(call, HF_ERR_STATE, &err, ret_result);
     }
     struct waiter waiter = {0};
     env_uv_cond_init(&waiter.cond);
     call->waiter = &waiter;
-    int code = call_accept(call);
+    int code = call_accept(call, &err);
     if (code != 0) {
-        call_free(call);
+        call_refuse(call, code, &err, ret_result);
     } else {
         env_uv_mutex_lock(&client->lock);
         while (!waiter.is_done)

@@ -9,16 +9,18 @@ void hf_change_init(struct hf_change *change)
     *change = (struct hf_change){.size = sizeof *change};
 }
 
-int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct hf_change *how)
+/* What the caller said of how to change. */
+static int op_fill_how(struct op *op, const struct hf_change *how, struct err *err)
 {
-    *op = (struct op){.kind = kind, .key = slice_of_bytes(key)};
-    if (!bytes_are_fine(key))
-        return HF_ERR_INVALID;
     if (how == NULL)
         return 0;
-    if (how->size < sizeof *how || how->condition < HF_ALWAYS || how->condition > HF_IF_VALUE ||
-        !bytes_are_fine(how->if_value))
-        return HF_ERR_INVALID;
+    if (how->size < sizeof *how)
+        return err_set(err, HF_ERR_INVALID, "struct hf_change: no size; see hf_change_init()");
+    if (how->condition < HF_ALWAYS || how->condition > HF_IF_VALUE)
+        return err_set(err, HF_ERR_INVALID, "there is no condition %d", how->condition);
+    int rv = bytes_check(how->if_value, "if_value", err);
+    if (rv != 0)
+        return rv;
     op->cond = (enum op_cond)how->condition;
     op->ttl_ms = how->ttl_ms;
     op->flags = (how->return_previous ? (uint32_t)OP_RETURN_PREVIOUS : 0) |
@@ -30,6 +32,19 @@ int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct 
     if (op->cond == COND_VALUE)
         op->cond_value = slice_of_bytes(how->if_value);
     return 0;
+}
+
+int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, struct hf_bytes value,
+            int64_t delta, const struct hf_change *how, struct err *err)
+{
+    *op = (struct op){
+        .kind = kind, .key = slice_of_bytes(key), .value = slice_of_bytes(value), .delta = delta};
+    int rv = bytes_check(key, "the key", err);
+    if (rv == 0)
+        rv = bytes_check(value, "the value", err);
+    if (rv == 0)
+        rv = op_fill_how(op, how, err);
+    return rv != 0 ? rv : op_check(op, &command_limits_default, err);
 }
 
 /* Operations that become a command: encoded, or a single one that is not. */
@@ -56,17 +71,17 @@ static int encode_plain(struct call *call, struct command *command, const struct
 }
 
 static int encode_slotted(struct call *call, const struct command *command,
-                          const struct operations *ops)
+                          const struct operations *ops, struct err *err)
 {
     struct buf encoded;
     if (ops->one == NULL)
-        return slot_command(call->slots, command, ops->encoded, &call->data, &call->keys);
+        return slot_command(call->slots, command, ops->encoded, &call->data, &call->keys, err);
     buf_init(&encoded, command_limits_default.command_max);
     buf_reserve(&encoded, MIN(ops->one->key.len + ops->one->value.len, (size_t)OP_AHEAD) + OP_ROOM);
     command_encode_op(&encoded, ops->one);
     int rv = encoded.failed ? HF_ERR_TOO_LARGE
                             : slot_command(call->slots, command, buf_slice(&encoded), &call->data,
-                                           &call->keys);
+                                           &call->keys, err);
     buf_fini(&encoded);
     return rv;
 }
@@ -77,24 +92,25 @@ static int operations_go(struct hf_client *client, const struct operations *ops,
 {
     struct command command = {.op_count = ops->count};
     struct call *call = NULL;
-    int rv = call_new(client, REQUEST_WRITE, options, &call);
+    struct err err;
+    err_init(&err);
+    int rv = call_new(client, REQUEST_WRITE, options, &call, &err);
     if (rv == 0)
         command.keyspace = call->op.keyspace;
-    if (rv == 0 && !client_may_write(client, command.keyspace))
-        rv = HF_ERR_INVALID;
+    if (rv == 0)
+        rv = client_may_write(client, command.keyspace, &err);
     if (rv == 0 && call->slots > 0) {
-        rv = encode_slotted(call, &command, ops);
+        rv = encode_slotted(call, &command, ops, &err);
     } else if (rv == 0) {
-        rv = call_keep(call, (struct hf_bytes){.data = key.data, .len = key.len});
+        rv = call_keep(call, (struct hf_bytes){.data = key.data, .len = key.len}, &err);
         if (rv == 0)
             rv = encode_plain(call, &command, ops);
     }
     if (rv == 0 && call->data.len > command_limits_default.command_max)
-        rv = HF_ERR_TOO_LARGE;
-    if (rv != 0) {
-        call_free(call);
-        return rv;
-    }
+        rv = err_set(&err, HF_ERR_TOO_LARGE, "%zu bytes of operations, limit %zu", call->data.len,
+                     command_limits_default.command_max);
+    if (rv != 0)
+        return call_refuse(call, rv, &err, ret_result);
     call->figures_kind = ops->kind;
     call->op.request.write.command = buf_slice(&call->data);
     call->op.key = buf_slice(&call->keys);
@@ -109,23 +125,18 @@ int command_go(struct hf_client *client, int kind, struct slice ops, uint32_t co
     return operations_go(client, &all, key, options, then, ret_result);
 }
 
-/* What all the functions below come down to: one operation as a command of its own.
- * `value` and `delta` count only where the kind has them. */
+/* What all the functions below come down to: one operation as a command of its own. */
 static int change(struct hf_client *client, enum op_kind kind, struct hf_bytes key,
                   struct hf_bytes value, int64_t delta, const struct hf_change *how,
                   const struct hf_call *options, const struct hf_then *then,
                   struct hf_result **ret_result)
 {
     struct op op;
-    int rv = op_fill(&op, kind, key, how);
-    if (rv != 0 || !bytes_are_fine(value))
-        return HF_ERR_INVALID;
-    op.value = slice_of_bytes(value);
-    op.delta = delta;
-    const struct command command = {.op_count = 1, .ops = &op};
-    rv = command_check(&command, &command_limits_default, NULL);
+    struct err err;
+    err_init(&err);
+    int rv = op_fill(&op, kind, key, value, delta, how, &err);
     if (rv != 0)
-        return rv;
+        return call_refuse(NULL, rv, &err, ret_result);
     const struct operations ops = {.kind = figures_kind_of(&op), .count = 1, .one = &op};
     return operations_go(client, &ops, op.key, options, then, ret_result);
 }

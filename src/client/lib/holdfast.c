@@ -361,6 +361,14 @@ static void stats_fetch(struct hf_client *client, struct stats_wish *wish)
 void hf_client_stats(struct hf_client *client, struct hf_client_stats *ret_stats)
 {
     struct stats_wish wish = {.client = client};
+    if (ret_stats == NULL)
+        return;
+    if (client == NULL) {
+        size_t room = MIN(ret_stats->size, sizeof *ret_stats);
+        memset(ret_stats, 0, room);
+        ret_stats->size = room;
+        return;
+    }
     stats_fetch(client, &wish);
     const struct client_stats *s = &wish.stats;
     struct hf_client_stats stats = {

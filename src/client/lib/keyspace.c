@@ -29,9 +29,16 @@ uint32_t client_slots(const struct hf_client *client, uint32_t keyspace)
     return o == NULL ? 0 : o->slots;
 }
 
-bool client_may_write(const struct hf_client *client, uint32_t keyspace)
+int client_may_write(const struct hf_client *client, uint32_t keyspace, struct err *err)
 {
-    return keyspace < KEYSPACE_NAMED_FIRST || opened_find(client, keyspace) != NULL;
+    if (keyspace > KEYSPACE_NAMED_LAST)
+        return err_set(err, HF_ERR_INVALID, "keyspace %u is the cluster's own", keyspace);
+    if (!has_name(keyspace) || opened_find(client, keyspace) != NULL)
+        return 0;
+    return err_set(err, HF_ERR_INVALID,
+                   "keyspace %u has a name, and this client has not opened it by that: "
+                   "hf_keyspace_open()",
+                   keyspace);
 }
 
 /* Remember it for all calls to come. */
@@ -45,7 +52,7 @@ static int learn(struct hf_client *client, uint32_t keyspace, uint32_t slots)
             client->opened[count] = (struct opened){.keyspace = keyspace, .slots = slots};
             atomic_store_explicit(&client->opened_count, count + 1, memory_order_release);
         } else {
-            rv = HF_ERR_NO_SPACE;
+            rv = HF_ERR_STATE;
         }
     }
     env_uv_mutex_unlock(&client->lock);
@@ -54,17 +61,17 @@ static int learn(struct hf_client *client, uint32_t keyspace, uint32_t slots)
 
 /* ---- keys -------------------------------------------------------------------------------- */
 
-int slot_key(uint32_t slots, struct slice key, struct buf *out)
+int slot_key(uint32_t slots, struct slice key, struct buf *out, struct err *err)
 {
     uint8_t slot[KEYSPACE_SLOT_LEN];
+    size_t limit = slots > 0 ? KEY_WIRE_MAX - KEYSPACE_SLOT_LEN : KEY_WIRE_MAX;
+    if (key.len > limit)
+        return err_set(err, HF_ERR_TOO_LARGE, "a key of %zu bytes, limit %zu%s", key.len, limit,
+                       slots > 0 ? " in a hashed keyspace" : "");
     if (slots > 0) {
-        if (key.len > KEY_WIRE_MAX - KEYSPACE_SLOT_LEN)
-            return HF_ERR_TOO_LARGE;
         keyspace_put_slot(slot, keyspace_slot(key, slots));
         buf_append(out, slot, sizeof slot);
     }
-    if (key.len > KEY_WIRE_MAX)
-        return HF_ERR_TOO_LARGE;
     buf_append_slice(out, key);
     return out->failed ? HF_ERR_NOMEM : 0;
 }
@@ -72,7 +79,7 @@ int slot_key(uint32_t slots, struct slice key, struct buf *out)
 /* The operations of `decoded` with their slots in front, encoded into `out`; the first key,
  * too, goes to `first`. */
 static int encode_slotted(uint32_t slots, struct command *decoded, struct op *ops, struct buf *out,
-                          struct buf *first)
+                          struct buf *first, struct err *err)
 {
     struct buf keys;
     size_t room = 0;
@@ -84,7 +91,7 @@ static int encode_slotted(uint32_t slots, struct command *decoded, struct op *op
     if (buf_reserve(&keys, room) != 0) /* slices point into it: it must not move */
         rv = HF_ERR_NOMEM;
     for (uint32_t i = 0; i < decoded->op_count && rv == 0; i++) {
-        rv = slot_key(slots, ops[i].key, &keys);
+        rv = slot_key(slots, ops[i].key, &keys, err);
         ops[i].key = slice_of(keys.data + at, keys.len - at);
         at = keys.len;
     }
@@ -98,7 +105,7 @@ static int encode_slotted(uint32_t slots, struct command *decoded, struct op *op
 }
 
 int slot_command(uint32_t slots, const struct command *command, struct slice encoded,
-                 struct buf *out, struct buf *first)
+                 struct buf *out, struct buf *first, struct err *err)
 {
     struct command_limits limits = command_limits_default;
     struct command decoded;
@@ -109,9 +116,9 @@ int slot_command(uint32_t slots, const struct command *command, struct slice enc
     command_encode_ops(&plain, command, encoded);
     int rv = ops == NULL || plain.failed ? HF_ERR_NOMEM : 0;
     if (rv == 0)
-        rv = command_decode(buf_slice(&plain), &limits, ops, command->op_count, &decoded, NULL);
+        rv = command_decode(buf_slice(&plain), &limits, ops, command->op_count, &decoded, err);
     if (rv == 0)
-        rv = encode_slotted(slots, &decoded, ops, out, first);
+        rv = encode_slotted(slots, &decoded, ops, out, first, err);
     buf_fini(&plain);
     free(ops);
     return rv;
@@ -154,7 +161,9 @@ int keyspace_take(const struct call *call, int code, struct hf_result *result)
         return HF_ERR_NOMEM;
     int rv = take_table(call->client, result->table, &result->keyspace);
     result->code = rv;
-    if (rv != 0)
+    if (rv == HF_ERR_STATE)
+        result->message = "this client has opened 1,024 keyspaces, which is as many as it can";
+    else if (rv != 0)
         result->message =
             rv == HF_ERR_NOT_FOUND ? "the keyspace is being dropped" : hf_strerror(rv);
     return rv;
@@ -165,12 +174,15 @@ static int keyspace_open(struct hf_client *client, const char *name, const struc
 {
     struct hf_placement_ask ask = {
         .size = sizeof ask, .verb = HF_PLACEMENT_KEYSPACES, .name = name};
-    struct call *call;
-    if (client == NULL || name == NULL || keyspace_check_name(slice_str(name), NULL) != 0)
-        return HF_ERR_INVALID;
-    int rv = placement_call(client, &ask, options, &call);
+    struct call *call = NULL;
+    struct err err;
+    err_init(&err);
+    int rv = name == NULL ? err_set(&err, HF_ERR_INVALID, "the name is NULL")
+                          : keyspace_check_name(slice_str(name), &err);
+    if (rv == 0)
+        rv = placement_call(client, &ask, options, &call, &err);
     if (rv != 0)
-        return rv;
+        return call_refuse(call, rv, &err, ret_result);
     call->opens_keyspace = true;
     return call_go(call, then, ret_result);
 }

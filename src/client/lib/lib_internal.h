@@ -142,18 +142,23 @@ struct call {
 /* ---- call.c ----------------------------------------------------------------- */
 
 /* A call of that kind with what `options` say (NULL: defaults). HF_ERR_INVALID,
- * HF_ERR_NOMEM. */
+ * HF_ERR_NOMEM. Here and below `err` says why, for the result of a call that is refused. */
 int call_new(struct hf_client *client, enum request_kind kind, const struct hf_call *options,
-             struct call **ret_call);
+             struct call **ret_call, struct err *err);
 
 /* NULL is fine. Only before it was started. */
 void call_free(struct call *call);
 
+/* It is not to be sent: freed (NULL is fine), and *ret_result, if that is wanted, says why in the
+ * words of `err`, or, if there are none (NULL is fine), in those of the code, which is returned.
+ * Every blocking call that does not come to call_go() ends so: *ret_result is always written. */
+int call_refuse(struct call *call, int code, const struct err *err, struct hf_result **ret_result);
+
 /* Fill the `read` part of a request from options. */
-int call_set_read(struct request_read *read, const struct hf_call *options);
+int call_set_read(struct request_read *read, const struct hf_call *options, struct err *err);
 
 /* Copy into call->keys; a slice of it is taken by call_key() once all are in. */
-int call_keep(struct call *call, struct hf_bytes bytes);
+int call_keep(struct call *call, struct hf_bytes bytes, struct err *err);
 
 /* Send it on its way. Asynchronous: HF_OK and the result goes to `then`, or an error
  * and nothing does. The call is consumed either way. */
@@ -201,6 +206,14 @@ static inline bool bytes_are_fine(struct hf_bytes bytes)
     return bytes.len == 0 || bytes.data != NULL;
 }
 
+/* The same of some that are called `what`. */
+static inline int bytes_check(struct hf_bytes bytes, const char *what, struct err *err)
+{
+    if (bytes_are_fine(bytes))
+        return 0;
+    return err_set(err, HF_ERR_INVALID, "%s: %zu bytes at NULL", what, bytes.len);
+}
+
 /* An asynchronous call without a place for its result is refused, not turned into a
  * blocking one. */
 static inline const struct hf_then *somewhere(const struct hf_then *then)
@@ -211,8 +224,10 @@ static inline const struct hf_then *somewhere(const struct hf_then *then)
 
 /* ---- change.c ------------------------------------------------------------------ */
 
-/* Fill `op` from what the caller said; slices are borrowed. HF_ERR_INVALID. */
-int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, const struct hf_change *how);
+/* Fill `op` from what the caller said, and check it; slices are borrowed. HF_ERR_INVALID,
+ * HF_ERR_TOO_LARGE. Value and delta count only where the kind has them. */
+int op_fill(struct op *op, enum op_kind kind, struct hf_bytes key, struct hf_bytes value,
+            int64_t delta, const struct hf_change *how, struct err *err);
 
 /* Send a command of `count` operations that stand encoded in `ops`, the first on `key`. `kind` is
  * one of enum hf_op_kind. */
@@ -241,7 +256,7 @@ void token_append(struct buf *buf, const struct call *call);
 
 /* A call that asks placement, not started. */
 int placement_call(struct hf_client *client, const struct hf_placement_ask *ask,
-                   const struct hf_call *options, struct call **ret_call);
+                   const struct hf_call *options, struct call **ret_call, struct err *err);
 
 /* ---- keyspace.c ------------------------------------------------------------------ */
 
@@ -249,20 +264,21 @@ int placement_call(struct hf_client *client, const struct hf_placement_ask *ask,
 uint32_t client_slots(const struct hf_client *client, uint32_t keyspace);
 
 /* May keys be written there? Of one with a name only once it was opened: before, nobody here
- * knows whether they stand behind slots. And never where the cluster's own are. */
-bool client_may_write(const struct hf_client *client, uint32_t keyspace);
+ * knows whether they stand behind slots. And never where the cluster's own are. Else
+ * HF_ERR_INVALID. */
+int client_may_write(const struct hf_client *client, uint32_t keyspace, struct err *err);
 
 /* What placement told of a keyspace that `call` opens: remembered, and put into the result.
  * The code from now on. */
 int keyspace_take(const struct call *call, int code, struct hf_result *result);
 
 /* Append a key as it is stored: behind its slot if there are any. HF_ERR_TOO_LARGE. */
-int slot_key(uint32_t slots, struct slice key, struct buf *out);
+int slot_key(uint32_t slots, struct slice key, struct buf *out, struct err *err);
 
 /* A command whose operations stand encoded in `ops`, their keys put behind their slots:
  * encoded to `out`, and its first key to `first`. */
 int slot_command(uint32_t slots, const struct command *command, struct slice ops, struct buf *out,
-                 struct buf *first);
+                 struct buf *first, struct err *err);
 
 /* ---- read.c ---------------------------------------------------------------------- */
 
@@ -275,7 +291,8 @@ int scan_page_plain(struct hf_client *client, const struct hf_span *span,
 
 /* A page from where the cursor stands: bounds, options and version. HF_ERR_STATE: that scan is
  * over; HF_ERR_NOMEM. */
-int page_fill_at(struct call *call, const struct hf_span *span, const struct scan_cursor *cursor);
+int page_fill_at(struct call *call, const struct hf_span *span, const struct scan_cursor *cursor,
+                 struct err *err);
 
 /* Append the cursor that goes on behind a page; `out` has failed if that cannot be. On the thread.
  */

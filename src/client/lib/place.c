@@ -130,7 +130,7 @@ static int cursor_of(const struct hf_scan *scan, struct buf *parts, uint8_t *pos
         .end = slice_of_bytes(span->end),
         .slots = scan->slots != NULL ? slots_count(scan->slots) : 0,
     };
-    int rv = call_set_read(&c.read, &scan->first);
+    int rv = call_set_read(&c.read, &scan->first, NULL);
     if (rv != 0)
         return rv;
     if (scan->slots != NULL) {
@@ -153,6 +153,8 @@ int hf_scan_cursor(struct hf_scan *scan, struct hf_bytes *ret_cursor)
     uint8_t position[KEY_WIRE_MAX];
     struct scan_cursor cursor;
     struct buf parts;
+    if (scan == NULL || ret_cursor == NULL)
+        return HF_ERR_INVALID;
     struct buf *out = &scan->all->cursor;
     buf_init(&parts, SCAN_CURSOR_MAX);
     buf_clear(out);
@@ -186,6 +188,8 @@ int hf_scan_renew(struct hf_scan *scan)
     uint8_t position[KEY_WIRE_MAX];
     struct scan_cursor cursor;
     struct buf parts, fresh;
+    if (scan == NULL)
+        return HF_ERR_INVALID;
     if (scan->first.consistency == HF_AT)
         return HF_ERR_STATE;
     buf_init(&parts, SCAN_CURSOR_MAX);
@@ -205,8 +209,12 @@ int hf_scan_renew(struct hf_scan *scan)
 
 void hf_scan_span(const struct hf_scan *scan, struct hf_span *ret_span, uint32_t *ret_keyspace)
 {
-    *ret_span = scan->all->span;
-    *ret_keyspace = scan->first.keyspace;
+    if (ret_span != NULL)
+        hf_span_init(ret_span);
+    if (scan != NULL && ret_span != NULL)
+        *ret_span = scan->all->span;
+    if (ret_keyspace != NULL)
+        *ret_keyspace = scan != NULL ? scan->first.keyspace : 0;
 }
 
 /* ---- pages --------------------------------------------------------------------------------- */
@@ -217,15 +225,16 @@ static void keep_slice(struct buf *buf, size_t at, size_t len, struct slice *ret
 }
 
 /* The page's own bounds into call->keys, those of the whole span into call->data. */
-static int keep_bounds(struct call *call, const struct scan_cursor *c, struct slice position)
+static int keep_bounds(struct call *call, const struct scan_cursor *c, struct slice position,
+                       struct err *err)
 {
     struct request_scan *scan = &call->op.request.scan;
     bool has_place = position.len > 0;
     struct slice start = has_place && !c->is_reverse ? position : c->start;
     struct slice end = has_place && c->is_reverse ? position : c->end;
-    int rv = call_keep(call, hf_bytes(start.data, start.len));
+    int rv = call_keep(call, hf_bytes(start.data, start.len), err);
     if (rv == 0)
-        rv = call_keep(call, hf_bytes(end.data, end.len));
+        rv = call_keep(call, hf_bytes(end.data, end.len), err);
     buf_append_slice(&call->data, c->start);
     buf_append_slice(&call->data, c->end);
     if (rv != 0 || call->data.failed)
@@ -237,14 +246,15 @@ static int keep_bounds(struct call *call, const struct scan_cursor *c, struct sl
     return 0;
 }
 
-int page_fill_at(struct call *call, const struct hf_span *span, const struct scan_cursor *cursor)
+int page_fill_at(struct call *call, const struct hf_span *span, const struct scan_cursor *cursor,
+                 struct err *err)
 {
     struct request_scan *scan = &call->op.request.scan;
     struct reader r = reader_of(cursor->parts);
     struct scan_part part = scan_part_next(&r);
     if (part.state == SCAN_PART_OVER)
-        return HF_ERR_STATE;
-    int rv = keep_bounds(call, cursor, part.place.len > 0 ? part.place : cursor->position);
+        return err_set(err, HF_ERR_STATE, "the scan of that cursor is over");
+    int rv = keep_bounds(call, cursor, part.place.len > 0 ? part.place : cursor->position, err);
     if (rv != 0)
         return rv;
     call->op.cluster_id = cursor->cluster_id;

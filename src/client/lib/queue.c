@@ -73,7 +73,7 @@ int hf_queue_free(struct hf_queue *queue)
 
 int hf_queue_fd(const struct hf_queue *queue)
 {
-    return queue->fd;
+    return queue != NULL ? queue->fd : HF_ERR_INVALID;
 }
 
 int queue_begin(struct hf_queue *queue)
@@ -145,6 +145,10 @@ static int completion_give(struct completion *c, void **ret_data, int *ret_code,
 int hf_queue_poll(struct hf_queue *queue, void **ret_data, int *ret_code,
                   struct hf_result **ret_result)
 {
+    if (ret_result != NULL)
+        *ret_result = NULL;
+    if (queue == NULL)
+        return HF_ERR_INVALID;
     env_uv_mutex_lock(&queue->lock);
     struct completion *c = queue_take(queue);
     env_uv_mutex_unlock(&queue->lock);
@@ -154,6 +158,10 @@ int hf_queue_poll(struct hf_queue *queue, void **ret_data, int *ret_code,
 int hf_queue_wait(struct hf_queue *queue, uint32_t timeout_ms, void **ret_data, int *ret_code,
                   struct hf_result **ret_result)
 {
+    if (ret_result != NULL)
+        *ret_result = NULL;
+    if (queue == NULL)
+        return HF_ERR_INVALID;
     if (client_is_own_thread(queue->client))
         return HF_ERR_STATE;
     uint64_t deadline_us = env_now_us(queue->client->env) + (uint64_t)timeout_ms * 1000;

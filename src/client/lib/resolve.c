@@ -21,7 +21,7 @@ void token_append(struct buf *buf, const struct call *call)
     change_token_encode(&token, buf);
 }
 
-static int command_of(struct call *call, const struct change_token *token)
+static int command_of(struct call *call, const struct change_token *token, struct err *err)
 {
     struct op fence = {.kind = OP_FENCE, .key = token->key};
     struct command command = {
@@ -33,7 +33,7 @@ static int command_of(struct call *call, const struct change_token *token)
         .op_count = 1,
         .ops = &fence,
     };
-    if (command_check(&command, &command_limits_default, NULL) != 0)
+    if (command_check(&command, &command_limits_default, err) != 0)
         return HF_ERR_INVALID;
     command_encode(&call->data, &command);
     return call->data.failed ? HF_ERR_NOMEM : 0;
@@ -44,19 +44,19 @@ static int resolve(struct hf_client *client, struct hf_bytes bytes, const struct
 {
     struct change_token token;
     struct call *call = NULL;
-    if (!bytes_are_fine(bytes))
-        return HF_ERR_INVALID;
-    int rv = change_token_decode(slice_of_bytes(bytes), &token, NULL);
+    struct err err;
+    err_init(&err);
+    int rv = bytes_check(bytes, "the token", &err);
     if (rv == 0)
-        rv = call_new(client, REQUEST_WRITE, options, &call);
+        rv = change_token_decode(slice_of_bytes(bytes), &token, &err);
     if (rv == 0)
-        rv = call_keep(call, (struct hf_bytes){.data = token.key.data, .len = token.key.len});
+        rv = call_new(client, REQUEST_WRITE, options, &call, &err);
     if (rv == 0)
-        rv = command_of(call, &token);
-    if (rv != 0) {
-        call_free(call);
-        return rv;
-    }
+        rv = call_keep(call, (struct hf_bytes){.data = token.key.data, .len = token.key.len}, &err);
+    if (rv == 0)
+        rv = command_of(call, &token, &err);
+    if (rv != 0)
+        return call_refuse(call, rv, &err, ret_result);
     call->op.cluster_id = token.cluster_id;
     call->op.keyspace = token.keyspace;
     call->op.is_stamped = true;

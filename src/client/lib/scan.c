@@ -214,6 +214,8 @@ static int scan_fetch(struct hf_scan *scan)
 
 int hf_scan_next(struct hf_scan *scan, struct hf_item *ret_item)
 {
+    if (scan == NULL || ret_item == NULL)
+        return HF_ERR_INVALID;
     if (scan->slots != NULL)
         return slots_next(scan->slots, scan, ret_item);
     while (scan->page == NULL || scan->next == scan->page->count) {
@@ -229,12 +231,12 @@ int hf_scan_next(struct hf_scan *scan, struct hf_item *ret_item)
 
 const char *hf_scan_message(const struct hf_scan *scan)
 {
-    return scan->message;
+    return scan != NULL ? scan->message : "";
 }
 
 uint64_t hf_scan_version(const struct hf_scan *scan)
 {
-    return scan->version;
+    return scan != NULL ? scan->version : 0;
 }
 
 void scan_fini(struct hf_scan *scan)

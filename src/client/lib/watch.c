@@ -244,7 +244,7 @@ static int keep_slotted(struct hf_watch *watch, uint32_t slots, const struct hf_
     }
     if (o->key.len == 0)
         return 0;
-    int rv = slot_key(slots, slice_of_bytes(o->key), &watch->keys);
+    int rv = slot_key(slots, slice_of_bytes(o->key), &watch->keys, NULL);
     if (rv != 0)
         return rv;
     to->start = buf_slice(&watch->keys);
@@ -446,6 +446,10 @@ static int pass(struct hf_watch *watch, struct batch *batch, bool *ret_is_told)
 
 int hf_watch_next(struct hf_watch *watch, uint32_t timeout_ms, struct hf_watch_batch **ret_batch)
 {
+    if (ret_batch != NULL)
+        *ret_batch = NULL;
+    if (watch == NULL || ret_batch == NULL)
+        return HF_ERR_INVALID;
     if (timeout_ms > 0 && client_is_own_thread(watch->client))
         return HF_ERR_STATE;
     uint64_t deadline_us = env_now_us(watch->client->env) + (uint64_t)timeout_ms * 1000;
@@ -481,11 +485,13 @@ void hf_watch_batch_free(struct hf_watch_batch *batch)
 
 int hf_watch_fd(const struct hf_watch *watch)
 {
-    return watch->fd;
+    return watch != NULL ? watch->fd : HF_ERR_INVALID;
 }
 
 int hf_watch_token(struct hf_watch *watch, struct hf_bytes *ret_token)
 {
+    if (watch == NULL || ret_token == NULL)
+        return HF_ERR_INVALID;
     buf_clear(&watch->token);
     sieve_encode(&watch->sieve, &watch->token);
     env_uv_mutex_lock(&watch->lock);
@@ -499,6 +505,8 @@ int hf_watch_token(struct hf_watch *watch, struct hf_bytes *ret_token)
 
 const char *hf_watch_message(struct hf_watch *watch)
 {
+    if (watch == NULL)
+        return "";
     env_uv_mutex_lock(&watch->lock);
     memcpy(watch->shown, watch->message, sizeof watch->shown);
     env_uv_mutex_unlock(&watch->lock);
@@ -507,5 +515,5 @@ const char *hf_watch_message(struct hf_watch *watch)
 
 uint64_t hf_watch_oldest(const struct hf_watch *watch)
 {
-    return watch->oldest;
+    return watch != NULL ? watch->oldest : 0;
 }
