@@ -347,8 +347,9 @@ enum hf_consistency { HF_LINEARIZABLE = 0, HF_LEASE = 1, HF_STALE = 2, HF_AT = 3
 struct hf_call {
     size_t size;         /* set by hf_call_init() */
     uint32_t timeout_ms; /* 0: the client's */
-    uint32_t keyspace;   /* of hf_keyspace_open(), or any number below 65,536; to write to
-                            another is HF_ERR_INVALID */
+    uint32_t keyspace;   /* of hf_keyspace_open(), or any number below 65,536. One that has a name
+                            and was not opened is HF_ERR_INVALID, to reads and scans, too: nobody
+                            here would know where its keys are */
     int consistency;     /* enum hf_consistency; for reads */
     uint64_t max_age_ms; /* HF_STALE: milliseconds, at least 1 */
     uint64_t at_version; /* HF_AT: at least 1 */
@@ -598,8 +599,8 @@ struct hf_span {
     int keys_only;
     uint32_t limit_keys;    /* a page's; 0: the store's (4 MiB of keys and values) */
     uint32_t limit_bytes;   /* a page's; 0: the store's */
-    int as_stored;          /* hf_delete_range(): in a keyspace with a name that this client has not
-                               opened; the bounds are of keys as they stand there, slots included */
+    int as_stored;          /* the bounds, and the keys that are found, are as they stand in the
+                               keyspace, slots included; it may have a name and not be opened */
     struct hf_bytes cursor; /* hf_delete_range(): of the step before; bounds or prefix as they
                                were then. Scans: of hf_scan_cursor(), or a page's result->resume;
                                nothing else of the span counts then but the limits */
@@ -660,8 +661,8 @@ uint64_t hf_scan_version(const struct hf_scan *scan);
  *
  *   HF_ERR_CORRUPT       by hf_scan_new(), hf_scan_page(): those are not all bytes of a cursor
  *   HF_ERR_UNSUPPORTED   likewise: of another version of the library; or a page of slots
- *   HF_ERR_INVALID       likewise: the keyspace has a name, and was opened there but not here, or
- *                        the other way round: hf_keyspace_open() first
+ *   HF_ERR_INVALID       likewise: the keyspace has a name, and was not opened here, unless the
+ *                        span says as_stored there and here: hf_keyspace_open() first
  *   HF_ERR_STATE         hf_scan_page(): that scan is over; hf_scan_next() says 0
  *   HF_ERR_UNAUTHORIZED  by hf_scan_next(), hf_scan_page(): the cursor is of another cluster
  *   HF_ERR_VERSION_GONE  likewise: its version is not kept any more: hf_scan_renew() */
@@ -775,7 +776,8 @@ void hf_watch_options_init(struct hf_watch_options *options);
 
 /* Begin. HF_ERR_INVALID: more than one of key, prefix and bounds, or a span that is empty,
  * or a token of something else; HF_ERR_TOO_LARGE: a bound is longer than a key can be.
- * Whether the cluster can be reached shows later. Close it before the client. */
+ * Whether the cluster can be reached shows later. A keyspace with a name that was not opened, also
+ * a token's, is HF_ERR_INVALID. Close it before the client. */
 int hf_watch_open(struct hf_client *client, const struct hf_watch_options *options,
                   struct hf_watch **ret_watch);
 

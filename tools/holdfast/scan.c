@@ -201,6 +201,7 @@ static int scan_span(struct cli *cli, struct scan_flags *f, struct hf_call *call
     span.end = hf_str(f->end);
     span.reverse = f->is_reverse;
     span.keys_only = f->is_keys_only;
+    span.as_stored = cli->keyspace_slots == 0; /* also where a keyspace is not there any more */
     span.limit_keys = f->limit > 0 && f->limit < 10000 ? (uint32_t)f->limit : 0;
     span.cursor = hf_bytes(cursor->data, cursor->len);
     int rv = hf_scan_new(client, &span, call, &scan);

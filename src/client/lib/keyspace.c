@@ -29,16 +29,21 @@ uint32_t client_slots(const struct hf_client *client, uint32_t keyspace)
     return o == NULL ? 0 : o->slots;
 }
 
-int client_may_write(const struct hf_client *client, uint32_t keyspace, struct err *err)
+int client_may_read(const struct hf_client *client, uint32_t keyspace, struct err *err)
 {
-    if (keyspace > KEYSPACE_NAMED_LAST)
-        return err_set(err, HF_ERR_INVALID, "keyspace %u is the cluster's own", keyspace);
     if (!has_name(keyspace) || opened_find(client, keyspace) != NULL)
         return 0;
     return err_set(err, HF_ERR_INVALID,
                    "keyspace %u has a name, and this client has not opened it by that: "
                    "hf_keyspace_open()",
                    keyspace);
+}
+
+int client_may_write(const struct hf_client *client, uint32_t keyspace, struct err *err)
+{
+    if (keyspace > KEYSPACE_NAMED_LAST)
+        return err_set(err, HF_ERR_INVALID, "keyspace %u is the cluster's own", keyspace);
+    return client_may_read(client, keyspace, err);
 }
 
 /* Remember it for all calls to come. */

@@ -268,6 +268,16 @@ uint32_t client_slots(const struct hf_client *client, uint32_t keyspace);
  * HF_ERR_INVALID. */
 int client_may_write(const struct hf_client *client, uint32_t keyspace, struct err *err);
 
+/* May keys be looked for there by what the caller calls them? As above, but the cluster's own may
+ * be looked at. */
+int client_may_read(const struct hf_client *client, uint32_t keyspace, struct err *err);
+
+/* The caller says that the keys of the span are as they are stored, whatever the keyspace. */
+static inline bool is_as_stored(const struct hf_span *span)
+{
+    return span != NULL && span->size >= sizeof *span && span->as_stored;
+}
+
 /* What placement told of a keyspace that `call` opens: remembered, and put into the result.
  * The code from now on. */
 int keyspace_take(const struct call *call, int code, struct hf_result *result);

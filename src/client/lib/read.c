@@ -27,6 +27,8 @@ static int get(struct hf_client *client, struct hf_bytes key, const struct hf_ca
     if (rv == 0)
         rv = call_new(client, REQUEST_GET, options, &call, &err);
     if (rv == 0)
+        rv = client_may_read(client, call->op.keyspace, &err);
+    if (rv == 0)
         rv = slot_key(call->slots, slice_of_bytes(key), &call->keys, &err);
     if (rv == 0)
         rv = call_set_read(&call->op.request.get.read, options, &err);
@@ -84,6 +86,8 @@ static int multi_get(struct hf_client *client, const struct hf_bytes *keys, size
         rv = err_set(&err, HF_ERR_TOO_LARGE, "%zu keys, limit %d", count, REQUEST_KEYS_MAX);
     if (rv == 0)
         rv = call_new(client, REQUEST_MULTI_GET, options, &call, &err);
+    if (rv == 0)
+        rv = client_may_read(client, call->op.keyspace, &err);
     if (rv == 0)
         rv = keys_fill(call, keys, count, &err);
     if (rv == 0)
@@ -149,11 +153,6 @@ static int span_fill(struct call *call, const struct hf_span *span, struct err *
 }
 
 /* ---- deleting a span, a step at a time ------------------------------------------------------ */
-
-static bool is_as_stored(const struct hf_span *span)
-{
-    return span != NULL && span->size >= sizeof *span && span->as_stored;
-}
 
 /* Where the step before ended; the keys of the call are its bounds. */
 static int keep_cursor(struct call *call, const struct hf_span *span, struct err *err)
@@ -245,10 +244,19 @@ int scan_page_plain(struct hf_client *client, const struct hf_span *span,
     return call_go(call, then, ret_result);
 }
 
-static int page_of_slot(struct err *err)
+/* Are keys of a page those that the caller knows? In a hashed keyspace it would be one of a slot.
+ */
+static int page_check(struct call *call, const struct hf_span *span, uint32_t keyspace,
+                      struct err *err)
 {
-    return err_set(err, HF_ERR_UNSUPPORTED,
-                   "pages of a hashed keyspace would be of its slots: hf_scan_new()");
+    call->slots = 0;
+    if (is_as_stored(span))
+        return 0;
+    int rv = client_may_read(call->client, keyspace, err);
+    if (rv == 0 && client_slots(call->client, keyspace) > 0)
+        rv = err_set(err, HF_ERR_UNSUPPORTED,
+                     "pages of a hashed keyspace would be of its slots: hf_scan_new()");
+    return rv;
 }
 
 /* The first page, or one by bounds and version that the caller kept. */
@@ -256,9 +264,9 @@ static int page_fill_first(struct call *call, const struct hf_span *span,
                            const struct hf_call *options, struct err *err)
 {
     struct request_scan *scan = &call->op.request.scan;
-    if (client_slots(call->client, call->op.keyspace) > 0)
-        return page_of_slot(err);
-    int rv = span_fill(call, span, err);
+    int rv = page_check(call, span, call->op.keyspace, err);
+    if (rv == 0)
+        rv = span_fill(call, span, err);
     if (rv == 0)
         rv = call_set_read(&scan->read, options, err);
     call->page =
@@ -273,12 +281,11 @@ static int page_fill_next(struct call *call, const struct hf_span *span, struct 
     int rv = bytes_check(span->cursor, "the cursor", err);
     if (rv == 0)
         rv = scan_cursor_decode(slice_of_bytes(span->cursor), &cursor, err);
-    if (rv != 0)
-        return rv;
-    call->slots = 0;
-    if (cursor.slots > 0 || client_slots(call->client, cursor.read.keyspace) > 0)
-        return page_of_slot(err);
-    return page_fill_at(call, span, &cursor, err);
+    if (rv == 0 && cursor.slots > 0)
+        rv = err_set(err, HF_ERR_UNSUPPORTED, "the cursor is of a scan of slots: hf_scan_new()");
+    if (rv == 0)
+        rv = page_check(call, span, cursor.read.keyspace, err);
+    return rv != 0 ? rv : page_fill_at(call, span, &cursor, err);
 }
 
 static int scan_page(struct hf_client *client, const struct hf_span *span,

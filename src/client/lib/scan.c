@@ -62,11 +62,22 @@ static int all_new(struct hf_scan *scan)
     return rv != 0 ? rv : scan_bound(&all->end, &all->span.end, scan->span.end);
 }
 
+/* The slots of the keyspace that the scan is of, whose keys are to be as the caller knows them. */
+static int scan_slots(const struct hf_scan *scan, const struct hf_span *span, uint32_t keyspace,
+                      uint32_t *ret_slots)
+{
+    bool is_raw = is_as_stored(span);
+    *ret_slots = is_raw ? 0 : client_slots(scan->client, keyspace);
+    return is_raw ? 0 : client_may_read(scan->client, keyspace, NULL);
+}
+
 /* From its first key on. */
 static int scan_begin_new(struct hf_scan *scan, const struct hf_span *span)
 {
-    uint32_t slots = client_slots(scan->client, scan->first.keyspace);
-    int rv = span_set(scan, span);
+    uint32_t slots;
+    int rv = scan_slots(scan, span, scan->first.keyspace, &slots);
+    if (rv == 0)
+        rv = span_set(scan, span);
     if (rv == 0)
         rv = all_new(scan);
     return rv == 0 && slots > 0 ? slots_new(scan, slots, NULL, &scan->slots) : rv;
@@ -76,10 +87,13 @@ static int scan_begin_new(struct hf_scan *scan, const struct hf_span *span)
 static int scan_begin_at(struct hf_scan *scan, const struct hf_span *span)
 {
     struct scan_cursor cursor;
+    uint32_t slots = 0;
     int rv = scan_cursor_decode(slice_of_bytes(span->cursor), &cursor, NULL);
+    if (rv == 0)
+        rv = scan_slots(scan, span, cursor.read.keyspace, &slots);
     if (rv != 0)
         return rv;
-    if (cursor.slots != client_slots(scan->client, cursor.read.keyspace))
+    if (cursor.slots != slots)
         return HF_ERR_INVALID;
     struct hf_span as_begun = {
         .size = sizeof as_begun,
@@ -87,6 +101,7 @@ static int scan_begin_at(struct hf_scan *scan, const struct hf_span *span)
         .end = {cursor.end.data, cursor.end.len},
         .reverse = cursor.is_reverse,
         .keys_only = cursor.is_keys_only,
+        .as_stored = span->as_stored,
         .limit_keys = span->limit_keys,
         .limit_bytes = span->limit_bytes,
     };

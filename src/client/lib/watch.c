@@ -376,10 +376,12 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
     int rv = take_span(watch, options);
     if (rv == 0)
         rv = take_place(watch);
+    if (rv == 0)
+        rv = client_may_read(client, watch->place.keyspace, NULL);
     if (rv == 0 && client_slots(client, watch->place.keyspace) > 0)
         watch->skip = KEYSPACE_SLOT_LEN;
     if (rv == 0 && watch->sieve.is_on && watch->skip == 0)
-        rv = HF_ERR_INVALID; /* by a token: that keyspace was not opened here */
+        rv = HF_ERR_INVALID; /* by a token of another cluster: that keyspace is not hashed here */
     if (rv == 0)
         rv = env_uv_notify_open(&watch->fd, NULL);
     if (rv == 0)

@@ -32,18 +32,23 @@ static struct hf_client *client;
 static struct model model[KEYS];
 static struct rng rng;
 
-static int setup(void **state)
+static void open_client(void)
 {
-    (void)state;
     char endpoints[512];
     struct hf_options options;
-    snprintf(dir, sizeof dir, "/tmp/holdfast-keyspaces-XXXXXX");
-    assert_non_null(mkdtemp(dir));
     snprintf(endpoints, sizeof endpoints, "embedded:%s/store?" SMALL, dir);
     hf_options_init(&options);
     options.endpoints = endpoints;
     options.timeout_ms = 30000;
     assert_int_equal(hf_open(&options, &client), HF_OK);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/holdfast-keyspaces-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    open_client();
     rng_init(&rng, 7);
     return 0;
 }
@@ -660,6 +665,117 @@ static void test_sifted_watches(void **state)
     }
 }
 
+/* By a client that has not opened it. */
+static void want_refused(const struct hf_call *call)
+{
+    struct hf_result *result = NULL;
+    struct hf_scan *scan = NULL;
+    struct hf_watch *watch = NULL;
+    struct hf_watch_options options;
+    const struct hf_bytes keys[] = {hf_str("k"), hf_str("l")};
+    assert_int_equal(hf_get(client, keys[0], call, &result), HF_ERR_INVALID);
+    assert_non_null(strstr(result->message, "hf_keyspace_open()"));
+    hf_result_free(result);
+    assert_int_equal(hf_multi_get(client, keys, 2, call, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_scan_page(client, NULL, call, NULL), HF_ERR_INVALID);
+    assert_int_equal(hf_scan_new(client, NULL, call, &scan), HF_ERR_INVALID);
+    hf_watch_options_init(&options);
+    options.keyspace = call->keyspace;
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_ERR_INVALID);
+    options.key = keys[0];
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_ERR_INVALID);
+}
+
+/* As they are stored, on request: behind two bytes of slot, if there are slots. */
+static void want_stored(const struct hf_call *call, size_t skip)
+{
+    struct hf_result *result = NULL;
+    struct hf_scan *scan = NULL;
+    struct hf_item item;
+    struct hf_span span;
+    struct hf_bytes cursor;
+    uint8_t kept[256];
+    hf_span_init(&span);
+    span.as_stored = 1;
+    assert_int_equal(hf_scan_page(client, &span, call, &result), HF_OK);
+    assert_int_equal(result->count, 1);
+    assert_int_equal(result->items[0].key.len, skip + 1);
+    hf_result_free(result);
+    assert_int_equal(hf_scan_new(client, &span, call, &scan), HF_OK);
+    assert_int_equal(hf_scan_next(scan, &item), 1);
+    assert_int_equal(item.key.len, skip + 1);
+    assert_memory_equal((const char *)item.key.data + skip, "k", 1);
+    assert_int_equal(hf_scan_cursor(scan, &cursor), HF_OK);
+    assert_true(cursor.len <= sizeof kept);
+    memcpy(kept, cursor.data, cursor.len);
+    span.cursor = hf_bytes(kept, cursor.len);
+    hf_scan_free(scan);
+    assert_int_equal(hf_scan_new(client, &span, NULL, &scan), HF_OK);
+    assert_int_equal(hf_scan_next(scan, &item), 0);
+    hf_scan_free(scan);
+}
+
+/* A token and a cursor of who has opened it are of no more use to who has not. */
+static void want_no_way_around(const struct hf_bytes *token, const struct hf_bytes *cursor)
+{
+    struct hf_watch_options options;
+    struct hf_watch *watch = NULL;
+    struct hf_scan *scan = NULL;
+    struct hf_span span;
+    hf_watch_options_init(&options);
+    options.token = *token;
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_ERR_INVALID);
+    hf_span_init(&span);
+    span.cursor = *cursor;
+    assert_int_equal(hf_scan_new(client, &span, NULL, &scan), HF_ERR_INVALID);
+}
+
+static void take_places(const struct hf_call *call, uint8_t *bytes, struct hf_bytes *ret_token,
+                        struct hf_bytes *ret_cursor)
+{
+    struct hf_watch_options options;
+    struct hf_watch *watch = NULL;
+    struct hf_scan *scan = NULL;
+    hf_watch_options_init(&options);
+    options.keyspace = call->keyspace;
+    options.key = hf_str("k");
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK);
+    assert_int_equal(hf_watch_token(watch, ret_token), HF_OK);
+    memcpy(bytes, ret_token->data, ret_token->len);
+    ret_token->data = bytes;
+    hf_watch_close(watch);
+    assert_int_equal(hf_scan_new(client, NULL, call, &scan), HF_OK);
+    assert_int_equal(hf_scan_cursor(scan, ret_cursor), HF_OK);
+    memcpy(bytes + ret_token->len, ret_cursor->data, ret_cursor->len);
+    ret_cursor->data = bytes + ret_token->len;
+    hf_scan_free(scan);
+}
+
+/* What a read does not find where it looks may be there: behind which slot, nobody here knows. */
+static void test_reads_by_number(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"read-hashed", "read-plain"};
+    uint8_t bytes[2][1024];
+    struct hf_bytes token[2], cursor[2];
+    struct hf_call call[2];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        call[i] = call_in(make(names[i], i == 0 ? "slots=16" : ""));
+        assert_int_equal(hf_put(client, hf_str("k"), hf_str("v"), NULL, &call[i], NULL), HF_OK);
+        take_places(&call[i], bytes[i], &token[i], &cursor[i]);
+    }
+    assert_int_equal(hf_close(client), HF_OK);
+    open_client();
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        want_refused(&call[i]);
+        want_no_way_around(&token[i], &cursor[i]);
+        want_stored(&call[i], i == 0 ? 2 : 0);
+        assert_int_equal(hf_keyspace_open(client, names[i], NULL, NULL), HF_OK);
+        assert_int_equal(hf_get(client, hf_str("k"), &call[i], NULL), HF_OK);
+        want_stored(&call[i], i == 0 ? 2 : 0);
+    }
+}
+
 /* Whether keys of it stand behind slots is known of a keyspace once it was opened. */
 static void test_by_number(void **state)
 {
@@ -698,6 +814,7 @@ int main(void)
         cmocka_unit_test(test_watches),
         cmocka_unit_test(test_sifted_watches),
         cmocka_unit_test(test_by_number),
+        cmocka_unit_test(test_reads_by_number),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -269,6 +269,7 @@ static void test_words_of_reads(void **state)
     want_words(hf_get(f.client, key, &call, &r), HF_ERR_INVALID, &r, "max_age_ms");
     hf_call_init(&call);
     call.keyspace = 70000;
+    want_words(hf_get(f.client, key, &call, &r), HF_ERR_INVALID, &r, "hf_keyspace_open()");
     want_words(hf_put(f.client, key, value, NULL, &call, &r), HF_ERR_INVALID, &r, "keyspace 70000");
     call.keyspace = UINT32_C(3000000000);
     want_words(hf_put(f.client, key, value, NULL, &call, &r), HF_ERR_INVALID, &r, "cluster's own");
