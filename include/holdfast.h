@@ -776,8 +776,8 @@ void hf_watch_options_init(struct hf_watch_options *options);
 
 /* Begin. HF_ERR_INVALID: more than one of key, prefix and bounds, or a span that is empty,
  * or a token of something else; HF_ERR_TOO_LARGE: a bound is longer than a key can be.
- * Whether the cluster can be reached shows later. A keyspace with a name that was not opened, also
- * a token's, is HF_ERR_INVALID. Close it before the client. */
+ * Whether the cluster can be reached shows later: hf_watch_trouble(). A keyspace with a name that
+ * was not opened, also a token's, is HF_ERR_INVALID. Close it before the client. */
 int hf_watch_open(struct hf_client *client, const struct hf_watch_options *options,
                   struct hf_watch **ret_watch);
 
@@ -793,7 +793,16 @@ int hf_watch_fd(const struct hf_watch *watch);
  * on from after a restart, without a gap or a repeat. Borrowed until the next call. */
 int hf_watch_token(struct hf_watch *watch, struct hf_bytes *ret_token);
 
-/* Why the watch is over, in words. Borrowed until the next call. */
+/* Is all of the span followed? To hf_watch_next() a quiet span and one that cannot be reached look
+ * alike. HF_OK: yes, as far as is known; that a part is not shows within 15 seconds. Else why not
+ * (HF_ERR_UNAVAILABLE, HF_ERR_BUSY, …): the last request for some part came to nothing, and *ret_ms
+ * (NULL is fine) says for how many milliseconds nobody has answered for that one, and
+ * hf_watch_message() why. The watch goes on asking by itself, and, once it is answered, goes on
+ * without a gap; until then nothing but this tells. Of one that is over: what ended it. */
+int hf_watch_trouble(struct hf_watch *watch, uint64_t *ret_ms);
+
+/* Why the watch is over, or what hf_watch_trouble() told of, in words. Borrowed until the next
+ * call. */
 const char *hf_watch_message(struct hf_watch *watch);
 
 /* After HF_ERR_VERSION_GONE: the oldest from_version that can be asked for. */

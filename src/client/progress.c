@@ -168,6 +168,7 @@ static int complete(struct progress *p, struct slice start, struct slice end, ui
         piece->version = PLANTED(watch_told_twice) && version > 0 ? version - 1 : version;
         piece->range_id = range_id;
         piece->upto = 0;
+        piece->lost_us = 0;
         piece->is_from_now = false;
         piece->is_busy = false;
     }
@@ -183,6 +184,7 @@ static int leave(struct progress *p, struct slice start, struct slice end, uint6
     for (size_t i = piece_of(p, start); i < p->count && is_below(progress_start(p, i), end); i++) {
         p->pieces[i].range_id = range_id;
         p->pieces[i].upto = 0;
+        p->pieces[i].lost_us = 0;
         p->pieces[i].is_busy = false;
     }
     return 0;
@@ -253,11 +255,25 @@ void progress_raise(struct progress *p, uint64_t version)
     }
 }
 
-void progress_release(struct progress *p, size_t i)
+void progress_release(struct progress *p, size_t i, uint64_t since_us)
 {
     ASSERT(i < p->count && p->pieces[i].is_busy);
+    ASSERT(since_us > 0);
     p->pieces[i].is_busy = false;
     p->pieces[i].upto = 0;
+    if (p->pieces[i].lost_us == 0)
+        p->pieces[i].lost_us = since_us;
+}
+
+uint64_t progress_lost_us(const struct progress *p)
+{
+    uint64_t lost_us = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        uint64_t of_piece = p->pieces[i].lost_us;
+        if (of_piece > 0 && (lost_us == 0 || of_piece < lost_us))
+            lost_us = of_piece;
+    }
+    return lost_us;
 }
 
 /* ---- who is asked for next --------------------------------------------------------------- */

@@ -39,6 +39,7 @@ struct piece {
     uint64_t version;
     uint64_t range_id; /* whose version that is; 0: not known */
     uint64_t upto;     /* busy: as far as it was asked for; 0: no bound */
+    uint64_t lost_us;  /* nobody has answered for it since; 0: somebody did, or nobody was asked */
     bool is_from_now;  /* its version is that of when it is first asked for */
     bool is_busy;      /* somebody asks for it */
 };
@@ -85,8 +86,11 @@ int progress_page(struct progress *p, struct slice start, struct slice end,
 /* What is behind `version` is given up: those pieces go on from there. */
 void progress_raise(struct progress *p, uint64_t version);
 
-/* It got none. */
-void progress_release(struct progress *p, size_t i);
+/* It got none, though it was asked for from `since_us` on. */
+void progress_release(struct progress *p, size_t i, uint64_t since_us);
+
+/* The time from which on nobody has answered for some piece; 0: there is none of these. */
+uint64_t progress_lost_us(const struct progress *p);
 
 /* May the piece be asked for now? Not while it is busy, nor while a neighbour in the same
  * range is still to catch up with it; nor, if `is_crowded`, while a neighbour of that range

@@ -11,7 +11,8 @@ enum {
     PAGE_DEFAULT = 64 << 10,
     WAIT_MS_DEFAULT = 10000,
     WAIT_MS_IN_TURN = 200,  /* of each, when there are more pieces than are asked for */
-    POLL_SPARE_MS = 5000,   /* to find the leader, and for the way */
+    WAIT_MS_AT_FIRST = 200, /* while nobody has answered: whether anybody does shows soon */
+    SPARE_MS_DEFAULT = 5000,
     FAILURES_SHIFT_MAX = 6, /* pauses grow so often */
 };
 
@@ -20,6 +21,7 @@ struct poll {
     struct client_op op;
     struct list in_polls;
     struct client_watch *watch;
+    uint64_t begun_us;
     uint8_t keys[]; /* start, end */
 };
 
@@ -37,6 +39,7 @@ struct client_watch {
     bool is_over;
     bool is_calling; /* page_cb */
     struct client_watch_stats stats;
+    uint64_t lost_us; /* progress_lost_us(), as it was told */
     char trouble[CLIENT_TEXT_MAX];
 };
 
@@ -71,6 +74,26 @@ static void tell(struct client_watch *watch, const struct client_watch_page *pag
     watch->is_calling = false;
 }
 
+/* A request has failed with `status`, or, if that is 0, one was answered. */
+static void tell_trouble(struct client_watch *watch, int status)
+{
+    uint64_t was_us = watch->lost_us;
+    if (status == 0 && was_us == 0)
+        return; /* there was none, and there is none now */
+    watch->lost_us = progress_lost_us(&watch->progress);
+    bool is_news = status != 0 || watch->lost_us == 0;
+    if (!is_news || watch->options.trouble_cb == NULL)
+        return;
+    const struct client_watch_trouble trouble = {
+        .status = status,
+        .since_us = watch->lost_us,
+        .text = status != 0 ? watch->trouble : "",
+    };
+    watch->is_calling = true;
+    watch->options.trouble_cb(watch, watch->options.data, &trouble);
+    watch->is_calling = false;
+}
+
 static void end(struct client_watch *watch, int status, struct slice text, uint64_t version)
 {
     struct client_watch_page page = {.status = status, .text = text, .version = version};
@@ -89,15 +112,17 @@ static void hold_timer(struct env_timer *timer)
 }
 
 /* Nothing that would be of use, but perhaps the next time. */
-static void on_failure(struct client_watch *watch, size_t piece, const struct client_result *result)
+static void on_failure(struct client_watch *watch, size_t piece, const struct poll *poll,
+                       const struct client_result *result)
 {
     snprintf(watch->trouble, sizeof watch->trouble, "%s%s%.*s", err_name(result->status),
              result->text.len > 0 ? ": " : "", (int)result->text.len,
              (const char *)result->text.data);
-    progress_release(&watch->progress, piece);
+    progress_release(&watch->progress, piece, poll->begun_us);
     watch->stats.failures++;
     watch->failures = MIN(watch->failures + 1, (uint32_t)FAILURES_SHIFT_MAX);
     env_timer_start(&watch->hold, backoff_us(watch->client, watch->failures));
+    tell_trouble(watch, result->status);
 }
 
 static bool is_final(int status)
@@ -141,6 +166,7 @@ static void on_page(struct client_watch *watch, const struct poll *poll,
         .mark = progress_mark(&watch->progress),
     };
     tell(watch, &told);
+    tell_trouble(watch, 0);
 }
 
 static void on_answer(struct client_op *op, const struct client_result *result)
@@ -156,7 +182,7 @@ static void on_answer(struct client_op *op, const struct client_result *result)
     if (is_final(result->status))
         end(watch, result->status, result->text, has_page ? response->watch.version : 0);
     else if (result->status != 0)
-        on_failure(watch, piece, result);
+        on_failure(watch, piece, poll, result);
     else if (!has_page)
         end(watch, ERR_CORRUPT, slice_str("a store answered something else"), 0);
     else
@@ -166,6 +192,13 @@ static void on_answer(struct client_op *op, const struct client_result *result)
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */
+
+/* How long a request for a piece waits for a change, where others wait `wait_ms`. */
+static uint32_t wait_of(const struct piece *piece, uint32_t wait_ms)
+{
+    bool is_answered = piece->range_id != 0 && piece->lost_us == 0;
+    return is_answered ? wait_ms : MIN(wait_ms, (uint32_t)WAIT_MS_AT_FIRST);
+}
 
 static int ask(struct client_watch *watch, size_t i, uint32_t wait_ms)
 {
@@ -181,10 +214,11 @@ static int ask(struct client_watch *watch, size_t i, uint32_t wait_ms)
         memcpy(poll->keys + start.len, stop.data, stop.len);
     uint64_t upto = progress_upto(&watch->progress, i);
     poll->watch = watch;
+    poll->begun_us = MAX(env_now_us(watch->client->env), UINT64_C(1));
     list_init(&poll->in_polls);
     poll->op.data = poll;
     poll->op.cb = on_answer;
-    poll->op.timeout_ms = wait_ms + POLL_SPARE_MS;
+    poll->op.timeout_ms = wait_ms + watch->options.spare_ms;
     poll->op.request.kind = REQUEST_WATCH;
     poll->op.request.watch = (struct request_watch){
         .keyspace = watch->progress.keyspace,
@@ -222,7 +256,8 @@ static void pump(struct env_task *task)
         if (!progress_may_ask(p, i, is_crowded))
             continue;
         watch->next = i + 1;
-        if (ask(watch, i, wait_ms) != 0) { /* busy, or short of memory: not for long */
+        if (ask(watch, i, wait_of(&p->pieces[i], wait_ms)) !=
+            0) { /* busy, or short of memory: not for long */
             env_timer_start(&watch->hold, backoff_us(watch->client, 1));
             return;
         }
@@ -269,6 +304,7 @@ int client_watch_open(struct client *client, const struct client_watch_options *
     o->polls_max = MIN(or_default(o->polls_max, POLLS_DEFAULT), (uint32_t)CLIENT_WATCH_POLLS_MAX);
     o->page_bytes = MAX(or_default(o->page_bytes, PAGE_DEFAULT), (uint32_t)CLIENT_WATCH_PAGE_MIN);
     o->wait_ms = or_default(o->wait_ms, WAIT_MS_DEFAULT);
+    o->spare_ms = or_default(o->spare_ms, SPARE_MS_DEFAULT);
     watch->client = client;
     list_init(&watch->polls);
     env_task_init(&watch->pump, pump, watch);

@@ -20,7 +20,7 @@
  *            or away for too long: `version` is the least `after` that can still be asked
  *            for there), ERR_INVALID, ERR_TOO_LARGE, ERR_UNSUPPORTED, ERR_UNAUTHORIZED,
  *            ERR_CORRUPT (an answer that makes no sense), ERR_NOMEM. Everything else is
- *            tried again for as long as the watch is open.
+ *            tried again for as long as the watch is open, and is trouble meanwhile: trouble_cb.
  * Limits     `polls_max` pieces are asked for at a time, others in turn; each for a page of
  *            page_bytes, or of one larger change. PROGRESS_PIECES_MAX pieces.
  */
@@ -50,6 +50,17 @@ struct client_watch_page {
 typedef void (*client_watch_cb)(struct client_watch *watch, void *data,
                                 const struct client_watch_page *page);
 
+/* A part of the span of which nobody tells: a request for it came to nothing, and so did those
+ * after it. It goes on being asked for. */
+struct client_watch_trouble {
+    int status;        /* of the last request that failed; 0: no part is without an answer */
+    uint64_t since_us; /* when the first of them was sent; 0 with status 0 */
+    const char *text;  /* why it failed; valid until the loop goes on */
+};
+
+typedef void (*client_watch_trouble_cb)(struct client_watch *watch, void *data,
+                                        const struct client_watch_trouble *trouble);
+
 struct client_watch_options {
     uint32_t keyspace;
     struct slice start; /* user keys; the end is excluded, empty: to the last key */
@@ -60,8 +71,12 @@ struct client_watch_options {
     uint32_t polls_max;    /* 0: 32 */
     uint32_t page_bytes;   /* 0: 64 KiB */
     uint32_t wait_ms;      /* how long a request waits for a change; 0: 10 s */
+    uint32_t spare_ms;     /* for it to find the leader, and for the way: what takes longer is
+                              trouble; 0: 5 s */
     client_watch_cb page_cb;
-    void *data; /* caller's */
+    client_watch_trouble_cb trouble_cb; /* it began, changed or ended; NULL: untold. It may not
+                                           close the watch */
+    void *data;                         /* caller's */
 };
 
 struct client_watch_stats {
@@ -89,7 +104,8 @@ const struct progress *client_watch_progress(const struct client_watch *watch);
 
 void client_watch_stats_get(const struct client_watch *watch, struct client_watch_stats *ret_stats);
 
-/* Why the last request that failed did; "" if none has. Valid until the loop goes on. */
+/* Why the last request that failed did, whether or not that is over; "" if none has. Valid until
+ * the loop goes on. */
 const char *client_watch_trouble(const struct client_watch *watch);
 
 /* Assert the invariants; for tests. */

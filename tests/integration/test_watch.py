@@ -28,15 +28,19 @@ class Watcher:
 
     def start(self):
         env = dict(os.environ, HOLDFAST_ENDPOINTS=self.cluster.endpoints)
-        with open(self.out, "ab") as out:
+        with open(self.out, "ab") as out, open(self.out + ".said", "ab") as said:
             self.process = subprocess.Popen(
-                [f"{BIN}/holdfast", "watch", "--json", *self.args], stdout=out,
-                stderr=subprocess.PIPE, env=env)
+                [f"{BIN}/holdfast", "watch", "--json", *self.args], stdout=out, stderr=said,
+                env=env)
 
     def kill(self, how=signal.SIGKILL):
         self.process.send_signal(how)
         self.process.wait(timeout=30)
-        self.process.stderr.close()
+
+    def said(self):
+        """On standard error."""
+        with open(self.out + ".said", encoding="utf-8") as f:
+            return f.read()
 
     def lines(self):
         """What it has printed; the last line may be cut off when it was killed."""
@@ -191,6 +195,30 @@ def test_what_is_refused():
         check(done.returncode == 1 and "versions are times" in done.stderr, done.stderr)
 
 
+def test_out_of_reach():
+    """Quiet or not to be reached: the watcher says which, goes on by itself, and misses nothing;
+    with --timeout it ends."""
+    with Cluster(nodes=1) as c:
+        first = c.json("put", "w:0", "0")["version"]
+        watcher = Watcher(c, "watch", "--prefix", "w:", "--from-version", str(first))
+        wait_until("it is told the first", 30, lambda: watcher.count() == 1)
+        time.sleep(17)  # longer than it takes to notice: a quiet span is no trouble
+        check(watcher.said() == "", watcher.said())
+        c.local("kill", "1")
+        wait_until("it says that it is alone", 30, lambda: "cannot be followed" in watcher.said())
+        check(watcher.process.poll() is None, "it goes on")
+        done = c.run("watch", "--timeout", "1s", timeout=30)
+        check(done.returncode == 1 and "longer than --timeout" in done.stderr, done)
+        check(done.stdout == "", done.stdout)
+        c.local("restart", "1")
+        wait_until("it serves", 60, lambda: c.run("put", "w:1", "1").returncode == 0)
+        wait_until("it is told", 30, lambda: watcher.count() >= 2)
+        wait_until("it says so", 30, lambda: "followed again" in watcher.said())
+        watcher.kill()
+        check(watcher.said().count("cannot be followed") == 1, watcher.said())
+        in_order(watcher.changes())
+
+
 def test_retention():
     """Old versions can be read, and changes be watched, as far back as the configuration says
     with which the cluster was founded; another one of a later start changes nothing."""
@@ -220,4 +248,4 @@ def test_retention():
 
 if __name__ == "__main__":
     main(test_kill_nodes, test_kill_watchers, test_stands_still, test_what_is_refused,
-         test_retention)
+         test_out_of_reach, test_retention)

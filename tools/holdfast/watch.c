@@ -100,9 +100,36 @@ static bool show_batch(struct cli *cli, struct hf_watch *watch, const struct wat
     return cli_flush(cli, true) && save(cli, watch, f->resume);
 }
 
+/* Nothing comes, and that has a reason: the person hears of it once, and of its end; that is for
+ * standard error, also where changes are JSON. With --timeout nobody waits longer than that: then
+ * *ret_exit is set, and false. */
+static bool look_after(struct cli *cli, struct hf_watch *watch, bool *is_lost, int *ret_exit)
+{
+    uint64_t ms = 0;
+    int code = hf_watch_trouble(watch, &ms);
+    bool was_lost = *is_lost;
+    *is_lost = code != HF_OK && ms > 0; /* else it is over, which the next turn tells */
+    if (*is_lost && cli->is_timeout_given && ms * 1000 >= cli->timeout_us) {
+        *ret_exit = cli_fail_as(
+            cli, code, "for %" PRIu64 " s, longer than --timeout, there was no answer (%s)",
+            ms / 1000, hf_watch_message(watch));
+        return false;
+    }
+    if (*is_lost && !was_lost)
+        fprintf(stderr,
+                "holdfast watch: some of the keys, or all, cannot be followed for %" PRIu64
+                " s now; it goes on trying, and misses nothing (%s)\n",
+                ms / 1000, hf_watch_message(watch));
+    if (was_lost && code == HF_OK)
+        fprintf(stderr, "holdfast watch: all of the keys are followed again\n");
+    return true;
+}
+
 static int show_all(struct cli *cli, struct hf_watch *watch, const struct watch_flags *f)
 {
     uint64_t shown = 0, begin_us = cli_now_us();
+    bool is_lost = false;
+    int exit_code;
     while ((f->limit == 0 || shown < f->limit) && !cli_is_interrupted(cli)) {
         struct hf_watch_batch *batch;
         int rv = hf_watch_next(watch, POLL_MS, &batch);
@@ -114,6 +141,8 @@ static int show_all(struct cli *cli, struct hf_watch *watch, const struct watch_
             if (!is_good)
                 return EXIT_ERROR;
         }
+        if (!look_after(cli, watch, &is_lost, &exit_code))
+            return exit_code;
         if (f->is_for_given && cli_now_us() - begin_us >= f->for_us)
             break;
     }

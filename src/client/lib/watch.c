@@ -21,6 +21,8 @@ enum {
     BUFFER_DEFAULT = 4 << 20,
     BATCH_OVERHEAD = 256,
     MESSAGE_MAX = 200,
+    SPARE_MS_MIN = 1000, /* of a client whose calls have less */
+    SPARE_MS_MAX = 5000, /* or more: trouble is to be heard of soon */
 };
 
 /* One allocation with all that it points to. */
@@ -57,6 +59,8 @@ struct hf_watch {
     int code;
     uint64_t oldest;
     char message[MESSAGE_MAX];
+    int trouble;         /* why a part of the span is not followed just now; 0: all is */
+    uint64_t trouble_us; /* since when; 0: all is */
 
     struct progress place; /* the caller's */
     uint64_t mark;
@@ -167,6 +171,20 @@ static void on_page(struct client_watch *core, void *data, const struct client_w
     env_uv_mutex_unlock(&watch->lock);
     if (watch->callback != NULL)
         watch->callback(watch->data, watch);
+}
+
+static void on_trouble(struct client_watch *core, void *data,
+                       const struct client_watch_trouble *trouble)
+{
+    struct hf_watch *watch = data;
+    (void)core;
+    env_uv_mutex_lock(&watch->lock);
+    if (!watch->is_over) {
+        watch->trouble = trouble->status;
+        watch->trouble_us = trouble->since_us;
+        snprintf(watch->message, sizeof watch->message, "%s", trouble->text);
+    }
+    env_uv_mutex_unlock(&watch->lock);
 }
 
 static void open_core(void *data)
@@ -370,7 +388,9 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
     watch->options = (struct client_watch_options){
         .keyspace = options->keyspace,
         .from_version = options->from_version,
+        .spare_ms = MIN(MAX(client->timeout_ms, (uint32_t)SPARE_MS_MIN), (uint32_t)SPARE_MS_MAX),
         .page_cb = on_page,
+        .trouble_cb = on_trouble,
         .data = watch,
     };
     int rv = take_span(watch, options);
@@ -513,6 +533,20 @@ const char *hf_watch_message(struct hf_watch *watch)
     memcpy(watch->shown, watch->message, sizeof watch->shown);
     env_uv_mutex_unlock(&watch->lock);
     return watch->shown;
+}
+
+int hf_watch_trouble(struct hf_watch *watch, uint64_t *ret_ms)
+{
+    if (watch == NULL)
+        return HF_ERR_INVALID;
+    env_uv_mutex_lock(&watch->lock);
+    int code = watch->is_over ? watch->code : watch->trouble;
+    uint64_t since_us = watch->is_over ? 0 : watch->trouble_us;
+    env_uv_mutex_unlock(&watch->lock);
+    uint64_t now_us = env_now_us(watch->client->env);
+    if (ret_ms != NULL)
+        *ret_ms = since_us > 0 ? (now_us - MIN(now_us, since_us)) / 1000 : 0;
+    return code;
 }
 
 uint64_t hf_watch_oldest(const struct hf_watch *watch)

@@ -30,6 +30,9 @@ struct fixture {
     uint64_t pages;
     struct progress copy; /* from the pages alone */
     bool has_copy;
+    int trouble; /* as trouble_cb told it last */
+    uint64_t trouble_us;
+    uint32_t troubles; /* how often it told */
 };
 
 static void start(struct fixture *f, uint64_t seed)
@@ -108,6 +111,19 @@ static void on_page(struct client_watch *watch, void *data, const struct client_
         assert_int_equal(progress_page(&f->copy, page->start, page->end, page->page), 0);
 }
 
+static void on_trouble(struct client_watch *watch, void *data,
+                       const struct client_watch_trouble *trouble)
+{
+    struct fixture *f = data;
+    (void)watch;
+    assert_int_equal(f->status, 0);
+    assert_true((trouble->status == 0) == (trouble->since_us == 0));
+    assert_true((trouble->status == 0) == (trouble->text[0] == 0));
+    f->trouble = trouble->status;
+    f->trouble_us = trouble->since_us;
+    f->troubles++;
+}
+
 static void open_watch(struct fixture *f, const char *first, const char *last, uint64_t from,
                        struct slice token)
 {
@@ -118,6 +134,7 @@ static void open_watch(struct fixture *f, const char *first, const char *last, u
         .token = token,
         .wait_ms = 1000,
         .page_cb = on_page,
+        .trouble_cb = on_trouble,
         .data = f,
     };
     assert_int_equal(client_watch_open(f->client, &options, &f->watch, NULL), 0);
@@ -326,6 +343,59 @@ static void test_in_turn(void **state)
     free(f);
 }
 
+/* By the watcher's clock. */
+static uint64_t now_us(struct fixture *f)
+{
+    return env_now_us(sim_node_env(f->client_node));
+}
+
+static void all_stores(struct fixture *f, enum fake_mood mood)
+{
+    for (int i = 0; i < STORES; i++) {
+        f->cluster.stores[i]->mood = mood;
+        f->cluster.stores[i]->moods_left = 0;
+    }
+}
+
+/* A span that is quiet and one that nobody answers for: the second is told of, with the time since
+ * when, and so is its end. Nothing is missed meanwhile. */
+static void test_trouble(void **state)
+{
+    (void)state;
+    static const enum fake_mood moods[] = {FAKE_SWALLOW, FAKE_RESET, FAKE_NO_MAJORITY, FAKE_BUSY};
+    struct fixture *f = malloc(sizeof *f);
+    for (size_t i = 0; i < ARRAY_LEN(moods); i++) {
+        start(f, 20 + i);
+        all_stores(f, moods[i]);
+        open_watch(f, "", "", f->cluster.version + 1, slice_of(NULL, 0));
+        uint64_t after = f->cluster.version, begun_us = now_us(f);
+        run_ms(f, 6000); /* from the first request on */
+        assert_true(f->trouble != 0);
+        assert_true(f->trouble_us >= begun_us && f->trouble_us < begun_us + 100000);
+        all_stores(f, FAKE_SERVE);
+        write_one(f);
+        run_ms(f, 2000);
+        assert_int_equal(f->trouble, 0);
+        f->troubles = 0;
+        run_ms(f, 60000);
+        assert_int_equal(f->troubles, 0); /* quiet is no trouble */
+        begun_us = now_us(f);
+        all_stores(f, moods[i]);
+        run_ms(f, 7000); /* the wait of a request, and what it has to spare */
+        assert_true(f->trouble != 0);
+        assert_true(f->trouble_us + 1100000 > begun_us && f->trouble_us < begun_us + 1100000);
+        run_ms(f, 20000); /* since when does not move on */
+        assert_true(f->trouble != 0 && f->trouble_us < begun_us + 1100000);
+        all_stores(f, FAKE_SERVE);
+        write_one(f);
+        run_ms(f, 3000);
+        assert_int_equal(f->trouble, 0);
+        judge(f, "", "", after);
+        finish(f);
+    }
+    free(f);
+}
+
 static void test_gone(void **state)
 {
     (void)state;
@@ -365,8 +435,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_now_and_then), cmocka_unit_test(test_storms),
-        cmocka_unit_test(test_in_turn),      cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_in_turn),      cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_gone),         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }

@@ -378,6 +378,7 @@ static void test_null_handles(void **state)
     assert_int_equal(hf_watch_open(NULL, NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_watch_next(NULL, 1, &batch), HF_ERR_INVALID);
     assert_int_equal(hf_watch_token(NULL, &bytes), HF_ERR_INVALID);
+    assert_int_equal(hf_watch_trouble(NULL, NULL), HF_ERR_INVALID);
     assert_int_equal(hf_watch_fd(NULL), HF_ERR_INVALID);
     assert_int_equal(hf_watch_oldest(NULL), 0);
     assert_string_equal(hf_watch_message(NULL), "");

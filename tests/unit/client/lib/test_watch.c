@@ -23,7 +23,8 @@ struct fixture {
     uint64_t gone_version;       /* before the start */
     char endpoint[128];
     struct hf_client *client;
-    uint32_t called; /* guarded: callbacks */
+    uint32_t called;     /* guarded: callbacks */
+    enum fake_mood mood; /* guarded: for the store to have */
 };
 
 static void store_main(void *data)
@@ -230,6 +231,73 @@ static void on_batch(void *data, struct hf_watch *watch)
     env_uv_mutex_unlock(&f->lock);
 }
 
+static void mood_set(void *data)
+{
+    struct fixture *f = data;
+    f->cluster.leader->mood = f->mood;
+    env_uv_mutex_lock(&f->lock);
+    f->is_up = true;
+    env_uv_cond_signal(&f->changed);
+    env_uv_mutex_unlock(&f->lock);
+}
+
+static void store_mood(struct fixture *f, enum fake_mood mood)
+{
+    env_uv_mutex_lock(&f->lock);
+    f->is_up = false;
+    f->mood = mood;
+    assert_int_equal(env_uv_post(f->env, mood_set, f), 0);
+    while (!f->is_up)
+        env_uv_cond_wait(&f->changed, &f->lock);
+    env_uv_mutex_unlock(&f->lock);
+}
+
+/* Nothing comes, and hf_watch_next() cannot say why: hf_watch_trouble() does. */
+static void test_trouble(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_watch_options options;
+    struct hf_watch *watch;
+    struct hf_watch_batch *batch = NULL;
+    struct hf_client *client;
+    struct hf_options client_options;
+    char seen[64];
+    uint64_t ms = 99;
+    start(&f, 0);
+    uint64_t before = put(&f, "a", "1");
+    hf_options_init(&client_options);
+    client_options.endpoints = f.endpoint;
+    client_options.timeout_ms = 1000; /* not to be patient here */
+    assert_int_equal(hf_open(&client_options, &client), HF_OK);
+    hf_watch_options_init(&options);
+    options.from_version = before + 1;
+    store_mood(&f, FAKE_NO_MAJORITY);
+    assert_int_equal(hf_watch_open(client, &options, &watch), HF_OK);
+    int code = HF_OK;
+    for (int i = 0; i < 200 && code == HF_OK; i++) {
+        assert_int_equal(hf_watch_next(watch, 100, &batch), 0);
+        code = hf_watch_trouble(watch, &ms);
+    }
+    assert_int_equal(code, HF_ERR_UNAVAILABLE);
+    assert_in_range(ms, 500, PATIENCE_MS);
+    assert_non_null(strstr(hf_watch_message(watch), "UNAVAILABLE"));
+    store_mood(&f, FAKE_SERVE);
+    put(&f, "b", "2");
+    take(watch, 1, seen, sizeof seen); /* it went on by itself */
+    assert_string_equal(seen, "b=2 ");
+    for (int i = 0; i < 200 && code != HF_OK; i++) {
+        assert_int_equal(hf_watch_next(watch, 100, &batch), 0);
+        code = hf_watch_trouble(watch, &ms);
+    }
+    assert_int_equal(code, HF_OK);
+    assert_int_equal(ms, 0);
+    assert_string_equal(hf_watch_message(watch), "");
+    hf_watch_close(watch);
+    assert_int_equal(hf_close(client), HF_OK);
+    finish(&f);
+}
+
 static void test_callback(void **state)
 {
     (void)state;
@@ -319,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_key_prefix_and_bounds),
         cmocka_unit_test(test_token),
         cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_callback),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_refused),
