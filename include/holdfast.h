@@ -551,8 +551,10 @@ int hf_resolve_async(struct hf_client *client, struct hf_bytes token, const stru
 /* ---- batches ------------------------------------------------------------------------ */
 
 /* Several changes and checks that happen all or not at all: at most 10,000, and 16 MiB
- * together. All conditions are judged first. A batch may be built by one thread at a
- * time and committed as often as you like. */
+ * together. All conditions are judged first. All keys must be in one range: else
+ * the commit is HF_ERR_UNSUPPORTED, which its message tells from other reasons for that code, and
+ * nothing was done. Ranges are split as they grow: what fits today may not tomorrow. A batch may
+ * be built by one thread at a time and committed as often as you like. */
 struct hf_batch;
 
 int hf_batch_new(struct hf_batch **ret_batch);
@@ -777,7 +779,12 @@ void hf_watch_options_init(struct hf_watch_options *options);
 /* Begin. HF_ERR_INVALID: more than one of key, prefix and bounds, or a span that is empty,
  * or a token of something else; HF_ERR_TOO_LARGE: a bound is longer than a key can be.
  * Whether the cluster can be reached shows later: hf_watch_trouble(). A keyspace with a name that
- * was not opened, also a token's, is HF_ERR_INVALID. Close it before the client. */
+ * was not opened, also a token's, is HF_ERR_INVALID. Close it before the client.
+ *
+ * Each range of the span is asked by itself, and waits there for changes: 32 at a time. Of a span
+ * of more ranges they are asked in turns, for a fifth of a second each, so that a change may wait
+ * for its range's turn: of 1,000 ranges for some six seconds. HF_ERR_TOO_LARGE by
+ * hf_watch_next(): the span lies in more than 16,384 ranges. */
 int hf_watch_open(struct hf_client *client, const struct hf_watch_options *options,
                   struct hf_watch **ret_watch);
 

@@ -406,7 +406,7 @@ static int request_measure(const struct client *client, const struct client_op *
     size_t bytes = 0;
     switch (r->kind) {
     case REQUEST_WRITE:
-        if (r->write.command.len == 0 || !key_is_fine(op->key))
+        if (r->write.command.len == 0 || r->write.rest.len > 0 || !key_is_fine(op->key))
             return ERR_INVALID;
         if (r->write.command.len > command_room(client, op))
             return ERR_TOO_LARGE;

@@ -93,7 +93,10 @@ enum client_op_state { CLIENT_OP_IDLE, CLIENT_OP_QUEUED, CLIENT_OP_SENT, CLIENT_
 struct client_op {
     void *data;             /* caller's */
     struct request request; /* kind and detail; 0 for trace_id draws one. The client sets
-                               id, range, epoch and time-out. Bytes borrowed until cb */
+                               id, range, epoch and time-out. Bytes borrowed until cb. WRITE:
+                               the whole command stands in write.command, and is trusted to be
+                               one (no decoder looks at it here); write.rest is the client's
+                               own, for what it sends, and empty (else ERR_INVALID) */
     struct slice key;       /* WRITE: the command's first key, which tells the range; borrowed
                                until cb. Reads have theirs in the request */
     uint32_t keyspace;      /* WRITE: the command's */

@@ -50,6 +50,13 @@ def test_lint():
             check((other, section) in known or other == "poll", name, "refers to", other, section)
 
 
+def test_all_listed():
+    """Who begins with libholdfast(3) finds every other page of its calls."""
+    listed = set(re.findall(r"^\.It Xr (\S+) 3 ", page("libholdfast.3"), flags=re.M))
+    there = {name[:-2] for name, _ in pages() if name.endswith(".3")} - {"libholdfast"}
+    check(listed == there, listed ^ there)
+
+
 def flags_of(text):
     return set(re.findall(r"^  (?:-\w, |    )--([\w-]+)", text, flags=re.M))
 
@@ -147,5 +154,5 @@ def test_configuration():
 
 
 if __name__ == "__main__":
-    main(test_up_to_date, test_lint, test_flags_both_ways, test_programs, test_transcripts,
-         test_configuration)
+    main(test_up_to_date, test_lint, test_all_listed, test_flags_both_ways, test_programs,
+         test_transcripts, test_configuration)

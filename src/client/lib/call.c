@@ -5,6 +5,16 @@
 #include "client/lib/embedded.h"
 #include "client/lib/lib_internal.h"
 
+/* Memory that goes from one call to the next would hide from a sanitizer who still uses that of a
+ * call which is over, or does so on another thread. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define KEEPS_SPARE false
+#elif defined(__has_feature)
+#define KEEPS_SPARE !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define KEEPS_SPARE true
+#endif
+
 enum { CALL_OVERHEAD = 256, KEYS_MAX = 16 << 10, DATA_MAX = 17 << 20 };
 
 bool client_is_own_thread(const struct hf_client *client)
@@ -92,7 +102,7 @@ static void call_empty(struct call *call)
 /* Keep an empty one for another; false: there are enough. The client's lock is held. */
 static bool call_keep_spare(struct hf_client *client, struct call *call)
 {
-    if (client->spare_count == CALL_SPARE_MAX)
+    if (!KEEPS_SPARE || client->spare_count == CALL_SPARE_MAX)
         return false;
     client->spare_count++;
     list_push_front(&client->spare, &call->in_list);

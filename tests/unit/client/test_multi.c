@@ -304,6 +304,28 @@ static void test_any_replica_learns_of_ranges(void **state)
     finish();
 }
 
+/* What a change is sent in pieces of is the client's own: nobody else's bytes go out with it. */
+static void test_a_command_in_pieces_is_refused(void **state)
+{
+    (void)state;
+    start();
+    struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
+    command_encode(&w.raw, &(struct command){.op_count = 1, .ops = &op});
+    client_op_init(&w.op, REQUEST_WRITE);
+    w.op.cb = on_done;
+    w.op.key = op.key;
+    w.op.request.write = (struct request_write){
+        .command = buf_slice(&w.raw),
+        .rest = slice_str("x"),
+    };
+    assert_int_equal(client_submit(w.client, &w.op), ERR_INVALID);
+    w.op.request.write.rest = (struct slice){0};
+    assert_int_equal(client_submit(w.client, &w.op), 0);
+    sim_run_until(w.sim, sim_now_us(w.sim) + 5000000);
+    assert_true(w.is_over && w.status == 0);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_one_deadline),
         cmocka_unit_test(test_parts_wait_for_room),
         cmocka_unit_test(test_any_replica_learns_of_ranges),
+        cmocka_unit_test(test_a_command_in_pieces_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
