@@ -16,7 +16,7 @@ import tempfile
 import termios
 import time
 
-from cluster import BIN, check, main, wait_until
+from cluster import BIN, SMALL, Cluster, check, main, wait_until
 
 PROMPT = b"holdfast> "
 
@@ -142,6 +142,86 @@ def test_ctrl_c():
         shell.end()
 
 
+def begun(shell, line, sign):
+    """Type a command that goes on until it is ended; then it has said `sign`."""
+    shell.type(line + "\n")
+    shell.until(b"\n")
+    shell.until(sign)
+
+
+def stopped(shell):
+    """Ctrl-C: what it said then, up to the prompt."""
+    os.write(shell.terminal, b"\x03")
+    return shell.until(PROMPT)
+
+
+def test_ctrl_c_of_what_repeats():
+    """What is shown each second ends, and so do deletions that go on step by step."""
+    with scratch() as folder:
+        shell = Shell(folder, PAGER="")
+        for line, sign in (("range list", b"START"), ("range show 2", b"START"),
+                           ("node list", b"ADDRESS"), ("store show 1", b"ADDRESS"),
+                           ("placement status", b"quiet")):
+            begun(shell, line + " --watch", sign)
+            shell.until(sign)  # the second time
+            stopped(shell)
+        rows = "".join(f"put k{i:05} v\n" for i in range(10_000))
+        batch = os.path.join(folder, "batch")
+        with open(batch, "w", encoding="ascii") as f:
+            f.write(rows)
+        store = ["--endpoints", f"embedded:{folder}/store"]
+        shell.end()
+        subprocess.run([f"{BIN}/holdfast", "batch", batch, *store], check=True, timeout=120)
+        shell = Shell(folder, PAGER="")
+        begun(shell, "delete-range '' '' --yes --step 1", b"keys deleted")
+        said = stopped(shell)
+        check("go on at: k" in said and "interrupted after " in said, said)
+        left = shell.run("scan -k -n 1")
+        check(left.startswith("k"), "something is left", left)
+        check(f"go on at: {left.strip()}" in said, said, left)
+        shell.end()
+
+
+def test_ctrl_c_of_a_check():
+    """Of megabytes, at a slow pace."""
+    with scratch() as folder:
+        slow = f"embedded:{folder}/store?check_bytes_per_s=64KiB"
+        shell = Shell(folder, HOLDFAST_ENDPOINTS=slow)
+        for i in range(12):
+            shell.run(f"put big{i} {'x' * 3000}")
+            for _ in range(7):
+                shell.run(f"append big{i} {'x' * 3000}")
+        begun(shell, "range check 2", b"of 1 replicas")
+        said = stopped(shell)
+        check("interrupted: 0 ranges were checked, and 1 are under way" in said, said)
+        check(shell.run("put a 1") == "OK\n", "the shell goes on")
+        shell.end()
+
+
+def test_ctrl_c_of_orders():
+    """An order that cannot be carried out: the store that should get a replica stands still."""
+    with scratch() as folder, Cluster(nodes=4, conf=SMALL) as c:
+        shell = Shell(folder, HOLDFAST_ENDPOINTS=c.address(1))
+        wait_until("three replicas", 60, lambda: len(
+            c.json("range", "show", "2")["ranges"][0]["replicas"]) == 3)
+        c.ok("placement", "pause")
+        stores = {r["store"] for r in c.json("range", "show", "2")["ranges"][0]["replicas"]}
+        idle = ({1, 2, 3, 4} - stores).pop()
+        address = next(s["address"] for s in c.json("store", "list")["stores"]
+                       if s["store_id"] == idle)
+        node = next(i for i in range(1, 5) if c.address(i) == address)
+        if node == 1:
+            shell.end()
+            shell = Shell(folder, HOLDFAST_ENDPOINTS=c.address(2))
+        c.local("pause", str(node))
+        begun(shell, f"range move 2 --from {min(stores)} --to {idle}", b"step 1 of")
+        said = stopped(shell)
+        check("still runs: holdfast placement operators" in said, said)
+        check("OK" in shell.run("put a 1"), "the shell goes on")
+        shell.end()
+        c.local("resume", str(node))
+
+
 def test_lines():
     """Not a terminal: a line of its own does not become another cluster; and what was counted."""
     with scratch() as folder:
@@ -264,5 +344,6 @@ def test_bash():
 
 
 if __name__ == "__main__":
-    main(test_completion, test_hashed_keys, test_ctrl_c, test_lines,
+    main(test_completion, test_hashed_keys, test_ctrl_c, test_ctrl_c_of_what_repeats,
+         test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines,
          test_what_is_wrong_is_named, test_history, test_paging, test_bash)

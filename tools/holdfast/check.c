@@ -633,11 +633,21 @@ static void step_or_wait(struct checks *checks)
         cli_pause_ms((unsigned)MIN(rest_ms, (uint64_t)POLL_MAX_MS));
 }
 
+/* Ctrl-C: what is under way is not waited for, and goes on where it is. */
+static int cut_off(struct checks *checks)
+{
+    return cli_fail_as(checks->cli, HF_ERR_UNDETERMINED,
+                       "interrupted: %zu ranges were checked, and %zu are under way",
+                       checks->told, checks->count);
+}
+
 static int check_next(void *data, const struct hf_info *info)
 {
     struct checks *checks = data;
-    while (!has_room(checks, info))
+    while (!has_room(checks, info) && !cli_is_interrupted(checks->cli))
         step_or_wait(checks);
+    if (cli_is_interrupted(checks->cli))
+        return cut_off(checks);
     struct range_check *rc = calloc(1, sizeof *rc);
     if (rc == NULL)
         return cli_error(checks->cli, "out of memory");
@@ -651,10 +661,19 @@ static int check_next(void *data, const struct hf_info *info)
     return EXIT_DONE; /* the others all the same */
 }
 
-static void check_rest(struct checks *checks)
+/* Wait for them; returns an exit code. */
+static int check_rest(struct checks *checks)
 {
-    while (checks->count > 0)
+    while (checks->count > 0 && !cli_is_interrupted(checks->cli))
         step_or_wait(checks);
+    return checks->count > 0 ? cut_off(checks) : EXIT_DONE;
+}
+
+static void checks_fini(struct checks *checks)
+{
+    for (size_t i = 0; i < checks->count; i++)
+        check_free(checks->window[i]);
+    checks->count = 0;
 }
 
 static int checks_exit(const struct checks *checks)
@@ -682,8 +701,11 @@ static int check_ranges(struct checks *checks, uint64_t range_id, bool is_all)
     }
     if (exit_code == EXIT_DONE && status != NULL)
         exit_code = check_next(checks, status->info);
-    check_rest(checks);
+    bool is_told = exit_code != EXIT_DONE && cli_is_interrupted(checks->cli);
+    int rest_code = is_told ? exit_code : check_rest(checks);
+    checks_fini(checks);
     hf_result_free(status);
+    exit_code = exit_code == EXIT_DONE ? rest_code : exit_code;
     return exit_code != EXIT_DONE ? exit_code : checks_exit(checks);
 }
 

@@ -229,6 +229,8 @@ static void say_failure(struct cli *cli, const char *name, const char *message,
         return;
     }
     cli_flush(cli, true);
+    if (cli_is_interrupted(cli))
+        fputc('\n', stderr); /* behind the ^C */
     fprintf(stderr, "%s: %s\n", shown_path(cli), message);
     if (token.len == 0)
         return;

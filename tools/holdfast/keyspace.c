@@ -248,6 +248,11 @@ static int delete_all(struct drop *d)
         else
             tries = 0;
         show_progress(d);
+        if (!d->is_over && cli_is_interrupted(d->cli))
+            return cli_error(d->cli,
+                             "interrupted after %" PRIu64 " keys: nobody can open '%s' any more, "
+                             "and the same command goes on",
+                             d->deleted, d->name);
     }
     return EXIT_DONE;
 }

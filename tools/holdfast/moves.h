@@ -18,7 +18,7 @@ struct moves_word {
 
 /* Tell placement, wait until its operator has ended (--timeout bounds that), and say what
  * came of it. Where placement has moved meanwhile, the range itself is asked. Returns the exit
- * code: 4 if it still runs, or nobody knows. */
+ * code: 4 if it still runs, or nobody knows. Ctrl-C in the shell ends the waiting alone. */
 int moves_command(struct cli *cli, const struct moves_word *word);
 
 /* holdfast range move, add-replica, remove-replica, scatter */

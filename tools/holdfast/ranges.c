@@ -83,7 +83,8 @@ int ranges_one(struct cli *cli, struct hf_client *client, uint64_t range_id,
     struct hf_result *result = NULL;
     uint64_t until_ms = cli_now_ms() + LEADER_WAIT_MS;
     int rv = ranges_ask(cli, client, range_id, (struct hf_bytes){0}, &result);
-    while (rv == HF_OK && !is_of_leader(result->info) && cli_now_ms() < until_ms) {
+    while (rv == HF_OK && !is_of_leader(result->info) && cli_now_ms() < until_ms &&
+           !cli_is_interrupted(cli)) {
         struct hf_result *leader = ask_members(cli, client, result->info);
         hf_result_free(result);
         result = leader;

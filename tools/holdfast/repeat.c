@@ -36,7 +36,10 @@ bool repeat_again(struct cli *cli, struct repeat *repeat)
     repeat->shown++;
     if (!repeat->is_on || repeat->shown == repeat->times || !cli_flush(cli, true))
         return false;
-    cli_pause_ms(EVERY_MS);
+    if (!cli_is_interrupted(cli))
+        cli_pause_ms(EVERY_MS); /* a signal ends it */
+    if (cli_is_interrupted(cli))
+        return false;
     if (is_on_terminal(cli))
         buf_append_str(&cli->out, CLEAR_TERMINAL);
     else if (!cli->is_json)

@@ -27,7 +27,7 @@ void repeat_flags(struct repeat *repeat, struct args_flag ret_flags[REPEAT_FLAGS
 /* Before the first time: the terminal is cleared, if that is asked for. */
 void repeat_begin(struct cli *cli, const struct repeat *repeat);
 
-/* After each time: write it out and wait; false: that was all. */
+/* After each time: write it out and wait; false: that was all, or the person has had enough. */
 bool repeat_again(struct cli *cli, struct repeat *repeat);
 
 #endif

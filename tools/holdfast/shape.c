@@ -51,7 +51,7 @@ static uint64_t wait_cut(struct cli *cli, struct hf_bytes place, uint64_t until_
             slice_equal(cli_slice(result->info->range_start), cli_slice(place)))
             range_id = result->info->range_id;
         hf_result_free(result);
-        if (range_id != 0 || cli_now_ms() >= until_ms)
+        if (range_id != 0 || cli_now_ms() >= until_ms || cli_is_interrupted(cli))
             return range_id;
         cli_pause_ms(AGAIN_MS);
     }
@@ -81,7 +81,7 @@ static int command_split(struct cli *cli, struct hf_bytes place, uint64_t until_
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
     int rv = hf_placement(cli_client(cli), &ask, &call, &result);
-    bool is_late = cli_now_ms() >= until_ms;
+    bool is_late = cli_now_ms() >= until_ms || cli_is_interrupted(cli);
     /* It has not heard yet of the range as it is now. */
     bool is_soon = rv == HF_ERR_BUSY || rv == HF_ERR_NOT_FOUND || rv == HF_ERR_INVALID;
     int exit_code = rv == HF_OK || (is_soon && !is_late) ? EXIT_DONE : cli_fail(cli, rv, result);
@@ -89,7 +89,7 @@ static int command_split(struct cli *cli, struct hf_bytes place, uint64_t until_
     if (exit_code != EXIT_DONE)
         return exit_code;
     *ret_new_id = wait_cut(cli, place, MIN(until_ms, cli_now_ms() + SPLIT_AGAIN_MS));
-    if (*ret_new_id == 0 && is_late)
+    if (*ret_new_id == 0 && (is_late || cli_is_interrupted(cli)))
         return cli_fail_as(cli, HF_ERR_UNDETERMINED,
                            "the split is not done yet: holdfast placement operators");
     return EXIT_DONE;
@@ -190,7 +190,9 @@ int range_split_run(struct cli *cli, int argc, const char *const *argv)
     if (has_range)
         return split_range(cli, client, range_id);
     for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++)
-        exit_code = split_key(cli, words.at[i]);
+        exit_code = cli_is_interrupted(cli)
+                        ? cli_error(cli, "interrupted: not cut at '%s' yet", words.at[i])
+                        : split_key(cli, words.at[i]);
     return exit_code;
 }
 
@@ -296,6 +298,8 @@ int range_merge_run(struct cli *cli, int argc, const char *const *argv)
     for (int tries = 1; exit_code == EXIT_DONE && is_again; tries++) {
         if (tries > 1)
             cli_pause_ms(MERGE_AGAIN_MS);
+        if (cli_is_interrupted(cli))
+            return cli_error(cli, "interrupted: the ranges are two as before");
         exit_code = merge_once(cli, left_id, right_id, tries == MERGE_TRIES, &is_again);
     }
     return exit_code;

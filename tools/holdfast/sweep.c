@@ -100,6 +100,11 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
         show_progress(cli, s);
         if (!has_more)
             break;
+        if (cli_is_interrupted(cli)) {
+            end_progress(s);
+            say_rest(cli, s);
+            return cli_error(cli, "interrupted after %" PRIu64 " keys", s->deleted);
+        }
     }
     end_progress(s);
     return EXIT_DONE;

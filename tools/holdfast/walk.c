@@ -60,7 +60,8 @@ int ranges_ask(struct cli *cli, struct hf_client *client, uint64_t range_id, str
     uint64_t until_ms = wait_until(cli);
     for (;;) {
         int rv = ask_once(cli, client, range_id, place, ret_result);
-        if (rv != HF_OK || holds((*ret_result)->info, place) || cli_now_ms() >= until_ms)
+        if (rv != HF_OK || holds((*ret_result)->info, place) || cli_now_ms() >= until_ms ||
+            cli_is_interrupted(cli))
             return rv;
         hf_result_free(*ret_result);
         *ret_result = NULL;
@@ -139,6 +140,8 @@ static int walk_take(struct walk *w, struct hf_result *found)
 static int walk_on(struct walk *w, struct hf_client *client)
 {
     struct hf_result *found = NULL;
+    if (cli_is_interrupted(w->cli))
+        return cli_error(w->cli, "interrupted");
     int rv = ask_once(w->cli, client, 0, cli_bytes(stitch_place(&w->stitch)), &found);
     if (rv == HF_OK)
         return walk_take(w, found);

@@ -25,6 +25,9 @@ static struct hf_info first = {.range_id = 7, .conf_epoch = 1};
 static const struct hf_info newer = {
     .range_id = 7, .conf_epoch = 2, .members = after, .member_count = ARRAY_LEN(after)};
 static uint64_t clock_ms;
+static uint64_t ctrl_c_ms = UINT64_MAX; /* the pause that goes beyond this is broken off */
+static volatile sig_atomic_t interrupted;
+static char failure[256]; /* in words */
 static uint32_t views; /* newer ones that were asked for */
 static int begins;     /* with which code a check begins, or does not */
 
@@ -156,6 +159,16 @@ int cli_error(struct cli *cli, const char *fmt, ...)
     return EXIT_ERROR;
 }
 
+int cli_fail_as(struct cli *cli, int code, const char *fmt, ...)
+{
+    (void)cli;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(failure, sizeof failure, fmt, args);
+    va_end(args);
+    return code == HF_ERR_UNDETERMINED ? EXIT_UNDETERMINED : EXIT_ERROR;
+}
+
 int cli_fail(struct cli *cli, int code, const struct hf_result *result)
 {
     (void)cli, (void)result;
@@ -181,6 +194,7 @@ uint64_t cli_now_ms(void)
 void cli_pause_ms(unsigned ms)
 {
     clock_ms += ms;
+    interrupted = clock_ms > ctrl_c_ms;
 }
 
 void cli_append_shown(struct buf *buf, struct slice bytes)
@@ -309,6 +323,28 @@ static void test_all_at_once(void **state)
     }
 }
 
+/* Nobody waits for those under way, and no more are begun; what is over was told. */
+static void test_interrupted(void **state)
+{
+    (void)state;
+    struct cli cli = {.interrupted = &interrupted};
+    home_count = 1;
+    is_all = true;
+    memset(questions, 0, sizeof questions);
+    under_way = 0;
+    ctrl_c_ms = clock_ms + 40;
+    buf_init(&cli.out, 1 << 20);
+    assert_int_equal(range_check_run(&cli, 0, NULL), EXIT_UNDETERMINED);
+    is_all = false;
+    interrupted = 0;
+    ctrl_c_ms = UINT64_MAX;
+    unsigned done = 0, left = 0;
+    assert_int_equal(sscanf(failure, "interrupted: %u ranges were checked, and %u", &done, &left), 2);
+    assert_in_range(done, 1, MANY / 2);
+    assert_in_range(left, 1, 4);
+    buf_fini(&cli.out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_a_newer_view),
         cmocka_unit_test(test_a_difference_stays),
         cmocka_unit_test(test_not_begun),
+        cmocka_unit_test(test_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

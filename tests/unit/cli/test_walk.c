@@ -25,6 +25,8 @@ static unsigned lies;    /* … are answered so often with what was before */
 static bool lies_beside; /* … or with a range that does not have the place */
 static uint64_t note_ms; /* what is found is dealt with for so long */
 static unsigned asked;
+static uint64_t ctrl_c_ms = UINT64_MAX; /* the pause that goes beyond this is broken off */
+static volatile sig_atomic_t interrupted;
 static char said[512]; /* why it failed */
 
 /* ---- the library ------------------------------------------------------------------------- */
@@ -130,6 +132,7 @@ uint64_t cli_now_ms(void)
 void cli_pause_ms(unsigned ms)
 {
     clock_ms += ms;
+    interrupted = clock_ms > ctrl_c_ms;
 }
 
 void ranges_append_place(struct buf *out, struct hf_bytes place)
@@ -162,7 +165,8 @@ static int note(void *data, const struct hf_info *info)
 
 static int walk(bool is_at_once, char out[128])
 {
-    struct cli cli = {0};
+    struct cli cli = {.interrupted = &interrupted};
+    interrupted = 0;
     out[0] = 0;
     said[0] = 0;
     clock_ms = 1000;
@@ -242,12 +246,29 @@ static void test_asks_again_however_late(void **state)
     note_ms = 0;
 }
 
+/* A person at a terminal need not wait for what does not fit together. */
+static void test_interrupted(void **state)
+{
+    (void)state;
+    char got[128];
+    ask_ms = 1;
+    lies_at = 1002;
+    lies = 1u << 30;
+    ctrl_c_ms = 1100;
+    assert_int_equal(walk(false, got), EXIT_ERROR);
+    assert_string_equal(got, "");
+    assert_string_equal(said, "interrupted");
+    assert_in_range(clock_ms, 1100, 1200);
+    ctrl_c_ms = UINT64_MAX;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_gives_up),
         cmocka_unit_test(test_asks_again_however_late),
+        cmocka_unit_test(test_interrupted),
     };
     return cmocka_run_group_tests_name("walk", tests, NULL, NULL);
 }
