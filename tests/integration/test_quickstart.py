@@ -123,7 +123,7 @@ def batches(c):
 def shells(c):
     out = c.ok("shell", stdin="put sh \"a b\"\nget sh\n# comment\nincr sh:n 3\nscan sh\nquit\nget k\n")
     check("a b\n" in out and "3\n" in out and "sh:n\t3" in out, out)
-    done = exit_is(c, 0, "shell", stdin="put sh\nget 'open\nnonsense\nput sh:2 x\n  quit  \nput sh:3 x")
+    done = exit_is(c, 2, "shell", stdin="put sh\nget 'open\nnonsense\nput sh:2 x\n  quit  \nput sh:3 x")
     check("wants KEY VALUE" in done.stderr, "the next lines are no value", done.stderr)
     check("a quote is not closed" in done.stderr and "'nonsense'" in done.stderr, done.stderr)
     check(c.ok("scan", "sh:").splitlines() == ["sh:2\tx", "sh:n\t3"], "what came before quit")

@@ -240,6 +240,29 @@ def test_lines():
         check(0 < seen["put"]["min_us"] <= seen["put"]["p50_us"] <= seen["put"]["max_us"], seen)
 
 
+def test_exit_codes():
+    """A script can trust it: that of the first line that failed, whatever came behind."""
+    with scratch() as folder:
+        for text, want in (("put a 1\nget a\n", 0), ("", 0), ("# get b\n", 0),
+                           ("get a\nget b\nput c\nput a 1\n", 3), ("incr a x\nget b\n", 2),
+                           ("put t text\nincr t\nget b\nquit\nput t\n", 1),
+                           ("get 'a\n", 2), ("nonsense\n", 2), ("get a\0\n", 2),
+                           ("get a --keyspace nobody\nput a\n", 3), ("get b\nquit\n", 3),
+                           ("quit\nget b\n", 0)):
+            done = subprocess.run(
+                [f"{BIN}/holdfast", "shell", "--endpoints", f"embedded:{folder}/store"],
+                input=text, capture_output=True, text=True, timeout=120, check=False)
+            check(done.returncode == want, text, done.returncode, "want", want, done.stderr)
+        full = subprocess.run(["sh", "-c", 'exec "$0" shell > /dev/full', f"{BIN}/holdfast"],
+                              input="get a\n", text=True, capture_output=True, timeout=120,
+                              check=False, env=dict(os.environ, HOLDFAST_ENDPOINTS=
+                                                    f"embedded:{folder}/store"))
+        check(full.returncode == 1, full.returncode, full.stderr)
+        shell = Shell(folder)
+        check("no such key" in shell.run("get b"), "the same at a terminal …")
+        shell.end()  # … where the end is a good one
+
+
 def test_what_is_wrong_is_named():
     """Not only that it is: what stands there, and which argument it is."""
     with scratch() as folder:
@@ -345,5 +368,5 @@ def test_bash():
 
 if __name__ == "__main__":
     main(test_completion, test_hashed_keys, test_ctrl_c, test_ctrl_c_of_what_repeats,
-         test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines,
+         test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines, test_exit_codes,
          test_what_is_wrong_is_named, test_history, test_paging, test_bash)

@@ -60,7 +60,9 @@ static const struct cli_command commands[] = {
     {"export", records_export, NULL, "[FILE]", "write records as lines of JSON, at one version",
      "  holdfast export all.ndjson\n  holdfast export --prefix user: | gzip > users.gz"},
     {"shell", shell_run, NULL, NULL, "commands about keys and the cluster, line by line",
-     "  holdfast shell\n  printf 'put a 1\\nget a\\nstats\\n' | holdfast shell"},
+     "  holdfast shell\n  printf 'put a 1\\nget a\\nstats\\n' | holdfast shell\n"
+     "\nLines that do not come from a terminal are all run, also behind one that failed; the exit\n"
+     "code is that of the first that did."},
     {"cluster", NULL, cluster_commands, NULL, "health of a cluster", "  holdfast cluster status"},
     {"node", NULL, node_commands, NULL, "the cluster's nodes: who they are, and who shall leave",
      "  holdfast node list\n  holdfast node decommission 2"},

@@ -2,7 +2,7 @@
  *
  * shell: the commands about keys, line by line over one connection. With a terminal
  * there are history, completion and paging (terminal.h); otherwise lines come from standard
- * input.
+ * input: all of them are run, and the exit code is that of the first one that failed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -44,8 +44,8 @@ struct defaults {
     const char *keyspace;
 };
 
-static void run_words(struct cli *cli, const char **words, size_t count,
-                      const struct defaults *defaults)
+static int run_words(struct cli *cli, const char **words, size_t count,
+                     const struct defaults *defaults)
 {
     if (strcmp(words[0], "help") == 0)
         words[0] = "--help";
@@ -55,31 +55,38 @@ static void run_words(struct cli *cli, const char **words, size_t count,
     cli->timeout_us = defaults->timeout_us;
     cli->is_timeout_given = defaults->is_timeout_given;
     cli->keyspace = defaults->keyspace;
-    cli_dispatch(cli, kv_commands, (int)count, words);
+    cli->open_exit = EXIT_DONE;
+    int exit_code = cli_dispatch(cli, kv_commands, (int)count, words);
+    if (exit_code == EXIT_USAGE && cli->open_exit != EXIT_DONE)
+        exit_code = cli->open_exit; /* as main() has it */
+    cli->open_exit = EXIT_DONE;
     if (cli->out.len > 0 && cli->out.data[cli->out.len - 1] != '\n')
         buf_append_u8(&cli->out, '\n');
-    cli_flush(cli, true);
+    bool is_written = cli_flush(cli, true);
+    return is_written || exit_code != EXIT_DONE ? exit_code : EXIT_ERROR;
 }
 
-/* False: it was "quit". */
-static bool run_line(struct cli *cli, char *line, const struct defaults *defaults)
+/* False: it was "quit". *ret_exit: how it ended. */
+static bool run_line(struct cli *cli, char *line, const struct defaults *defaults, int *ret_exit)
 {
     const char *words[CLI_WORDS_MAX];
     size_t count;
     struct err err = {0};
     cli->path[0] = 0;
+    *ret_exit = EXIT_DONE;
     if (split_words(line, words, ARRAY_LEN(words), &count, &err) != 0)
-        cli_usage(cli, "%s", err.msg);
+        *ret_exit = cli_usage(cli, "%s", err.msg);
     else if (count == 1 && (strcmp(words[0], "quit") == 0 || strcmp(words[0], "exit") == 0))
         return false;
     else if (count > 0 && words[0][0] != '#')
-        run_words(cli, words, count, defaults);
+        *ret_exit = run_words(cli, words, count, defaults);
     return true;
 }
 
 static void run_terminal(struct cli *cli, const struct defaults *defaults)
 {
     bool goes_on = true;
+    int exit_code; /* who sits there has seen how each ended */
     terminal_begin(cli, kv_commands);
     while (goes_on) {
         char *line = terminal_line("holdfast> ");
@@ -88,7 +95,7 @@ static void run_terminal(struct cli *cli, const struct defaults *defaults)
             printf("\n");
         } else {
             terminal_page_begin(cli);
-            goes_on = run_line(cli, line, defaults);
+            goes_on = run_line(cli, line, defaults, &exit_code);
             terminal_page_end(cli);
             if (cli_is_interrupted(cli))
                 printf("\n"); /* behind the ^C */
@@ -98,21 +105,28 @@ static void run_terminal(struct cli *cli, const struct defaults *defaults)
     terminal_end();
 }
 
-static void run_lines(struct cli *cli, const struct defaults *defaults)
+/* Returns the exit code of the first line that failed. */
+static int run_lines(struct cli *cli, const struct defaults *defaults)
 {
     char *line = NULL;
     size_t cap = 0;
     ssize_t len;
     bool goes_on = true;
+    int first = EXIT_DONE;
     while (goes_on && (len = getline(&line, &cap, stdin)) >= 0) {
+        int exit_code;
         if (len > 0 && line[len - 1] == '\n')
             line[--len] = 0;
         if (strlen(line) == (size_t)len)
-            goes_on = run_line(cli, line, defaults);
+            goes_on = run_line(cli, line, defaults, &exit_code);
         else
-            cli_usage(cli, "a line with a NUL byte");
+            exit_code = cli_usage(cli, "a line with a NUL byte");
+        first = first == EXIT_DONE ? exit_code : first;
     }
+    if (ferror(stdin) && first == EXIT_DONE)
+        first = cli_error(cli, "standard input: %s", strerror(errno));
     free(line);
+    return first;
 }
 
 int shell_run(struct cli *cli, int argc, const char *const *argv)
@@ -129,10 +143,11 @@ int shell_run(struct cli *cli, int argc, const char *const *argv)
                                       .is_timeout_given = cli->is_timeout_given,
                                       .keyspace = cli->keyspace};
     cli->is_shell = true;
+    exit_code = EXIT_DONE;
     if (isatty(STDIN_FILENO))
         run_terminal(cli, &defaults);
     else
-        run_lines(cli, &defaults);
+        exit_code = run_lines(cli, &defaults);
     cli->is_shell = false;
-    return EXIT_DONE;
+    return exit_code;
 }
