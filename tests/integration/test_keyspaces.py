@@ -59,6 +59,44 @@ def test_names():
         check(keyspaces(c)["one"]["keyspace"] > found["one"]["keyspace"], "a number came back")
 
 
+def may_have(r, keyspace):
+    """Can the range have keys of it? A place is its keyspace and a key."""
+    def place(bound):
+        return (bound["keyspace"], bound.get("key", bound.get("key_b64")))
+    return ((r["start"] is None or r["start"]["keyspace"] <= keyspace) and
+            (r["end"] is None or place(r["end"]) > (keyspace, "")))
+
+
+def only_its_ranges(c, found):
+    """`range list --keyspace`; and where the flag means nothing it is not ignored."""
+    everything = c.json("range", "list")["ranges"]
+    for name, number in (("users", found["users"]["keyspace"]), ("0", 0), ("7", 7),
+                         ("events", found["events"]["keyspace"])):
+        listed = c.json("range", "list", "--keyspace", name)["ranges"]
+        want = [r["id"] for r in everything if may_have(r, number)]
+        check([r["id"] for r in listed] == want, name, listed, "want", want)
+        check(0 < len(want) < len(everything), "all of them", name, want)
+    check(len(c.json("range", "list", "--keyspace", "events")["ranges"]) == 8, "its eight")
+    said = c.ok("--keyspace", "users", "shell", stdin="range list --json\nnode list --json\n")
+    check(len(json.loads(said.splitlines()[0])["ranges"]) == 1, said)
+    check(c.run("range", "list", "--keyspace", "nobody").returncode == 3, "no such keyspace")
+    for args in (["cluster", "status"], ["node", "list"], ["store", "show", "1"],
+                 ["placement", "status"], ["placement", "settings"], ["placement", "plan"],
+                 ["range", "show", "2"], ["range", "move", "2", "--from", "1"], ["range", "check"],
+                 ["range", "merge", "2", "3"], ["range", "transfer-leader"], ["resolve", "00"],
+                 ["keyspace", "list"], ["version"]):
+        done = c.run(*args, "--keyspace", "users")
+        check(done.returncode == 2 and "--keyspace means nothing here" in done.stderr, args,
+              done.returncode, done.stderr)
+        check(done.stdout == "" and "--keyspace" not in c.ok(*args, "--help"), args)
+    check(c.run("range", "list", "--keyspace", "0", "--system").returncode == 2, "either")
+    for args in (["range", "list"], ["range", "show", "2"], ["node", "list"],
+                 ["placement", "status"]):
+        done = c.run(*args, "--times", "2")
+        check(done.returncode == 2 and "--times is for --watch" in done.stderr, args, done.stderr)
+        check(len(c.ok(*args, "--watch", "--times", "2", "--json").splitlines()) == 2, args)
+
+
 def test_keys():
     with Cluster() as c:
         c.ok("keyspace", "create", "users")
@@ -83,6 +121,7 @@ def test_keys():
             check(done.returncode == want and said in done.stderr, name, done.stderr)
         check(c.ok("--keyspace", "events", "shell", stdin="get k\nget k --keyspace users\nget k\n")
               .split() == ["events", "users", "events"])
+        only_its_ranges(c, found)
         c.ok("del", "k", "--keyspace", "events")
         for place, key, cut in (("users", "m", "m"), ("events", "slotted", "slotted")):
             said = c.ok("range", "split", "--keyspace", place, key)

@@ -724,6 +724,7 @@ int range_check_run(struct cli *cli, int argc, const char *const *argv)
     };
     struct cli_words words;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
         return exit_code;
     if (words.count == 1 &&

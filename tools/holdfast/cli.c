@@ -293,23 +293,37 @@ int cli_fail(struct cli *cli, int code, const struct hf_result *result)
 
 /* ---- flags and commands --------------------------------------------------------- */
 
-/* An offline command has only those behind the first three. */
-static size_t common_flags(struct cli *cli, struct args_flag *ret_flags)
+/* An offline command has only the last two. --keyspace is always understood, and stands behind
+ * those that are shown where it means nothing: *ret_hidden is how many do. */
+static size_t common_flags(struct cli *cli, struct args_flag *ret_flags, bool *ret_keyspace,
+                           size_t *ret_hidden)
 {
-    enum { TALKING = 3 };
-    const struct args_flag flags[] = {
+    const struct args_flag talking[] = {
         {"endpoints", 'e', ARGS_TEXT, &cli->endpoints, NULL, "LIST",
          "host:port,… of the cluster; default: the variable HOLDFAST_ENDPOINTS"},
         {"timeout", 0, ARGS_DURATION, &cli->timeout_us, &cli->is_timeout_given, "TIME",
          "deadline of each call (5s)"},
-        {"keyspace", 0, ARGS_TEXT, &cli->keyspace, NULL, "NAME|N",
-         "where keys are: a name, or a number below 65536 (0)"},
+    };
+    const struct args_flag keyspace = {
+        "keyspace",   0,        ARGS_TEXT,
+        &cli->keyspace, ret_keyspace, "NAME|N",
+        "where keys are: a name, or a number below 65536 (0)"};
+    const struct args_flag all[] = {
         {"json", 0, ARGS_SWITCH, &cli->is_json, NULL, NULL, "print JSON"},
         {"help", 'h', ARGS_SWITCH, &cli->is_help, NULL, NULL, "this text"},
     };
-    size_t skipped = cli->is_offline ? TALKING : 0;
-    memcpy(ret_flags, flags + skipped, sizeof flags - skipped * sizeof flags[0]);
-    return ARRAY_LEN(flags) - skipped;
+    bool has_keyspace = !cli->is_offline && !cli->is_keyless;
+    size_t n = 0;
+    for (size_t i = 0; !cli->is_offline && i < ARRAY_LEN(talking); i++)
+        ret_flags[n++] = talking[i];
+    if (has_keyspace)
+        ret_flags[n++] = keyspace;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        ret_flags[n++] = all[i];
+    if (!has_keyspace)
+        ret_flags[n++] = keyspace;
+    *ret_hidden = has_keyspace ? 0 : 1;
+    return n;
 }
 
 static void help_of_command(struct cli *cli, const struct args_flag *flags, size_t count)
@@ -335,8 +349,12 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
     ASSERT(flags_count + 8 <= FLAGS_MAX);
     if (flags_count > 0)
         memcpy(all, flags, flags_count * sizeof all[0]);
-    size_t count = flags_count + common_flags(cli, all + flags_count);
+    bool is_keyspace_given = false;
+    size_t hidden;
+    size_t count =
+        flags_count + common_flags(cli, all + flags_count, &is_keyspace_given, &hidden);
     int rv = args_parse(all, count, argc, argv, words->at, words_max, &words->count, &err);
+    count -= hidden;
     if (rv != 0) {
         *ret_exit = cli_usage(cli, "%s", err.msg);
         return false;
@@ -350,6 +368,10 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
     if (cli->is_help) {
         help_of_command(cli, all, count);
         *ret_exit = cli_flush(cli, true) ? EXIT_DONE : EXIT_ERROR;
+        return false;
+    }
+    if (is_keyspace_given && hidden > 0) {
+        *ret_exit = cli_usage(cli, "--keyspace means nothing here");
         return false;
     }
     if (words->count < words_min) {
@@ -443,6 +465,7 @@ int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
             rest[i - (i > lead)] = argv[i];
     }
     cli->command = command;
+    cli->is_offline = cli->is_keyless = false;
     int exit_code = command->children != NULL ? cli_dispatch(cli, command->children, argc - 1, rest)
                                               : command->run(cli, argc - 1, rest);
     free(rest);

@@ -61,6 +61,7 @@ struct cli {
     uint64_t timeout_us;
     bool is_timeout_given;
     bool is_offline; /* set before cli_parse(): no flag that has to do with a cluster */
+    bool is_keyless; /* … or none that says where keys are: --keyspace is refused */
     /* state */
     const struct cli_command *command; /* the one that runs */
     char path[64];                     /* "holdfast cluster status" */

@@ -179,6 +179,7 @@ static int run_status(struct cli *cli, int argc, const char *const *argv)
 {
     struct cli_words words;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);

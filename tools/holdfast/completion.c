@@ -53,7 +53,7 @@ static void add_table(struct cli *cli, const struct cli_command *table, const ch
         }
         cli->command = c;
         cli->is_help = false;
-        cli->is_offline = false;
+        cli->is_offline = cli->is_keyless = false;
         buf_printf(&cli->out, "        ['%s']='", child);
         c->run(cli, 1, listing); /* cli_parse() lists the flags and goes no further */
         buf_append_str(&cli->out, "'\n");

@@ -73,6 +73,7 @@ static int run_create(struct cli *cli, int argc, const char *const *argv)
          "how long old versions are kept for reads at a version and for watches, 1s to 720h "
          "(default: the setting 'retention')"},
     };
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
         return exit_code;
     bool is_hash = strcmp(s.partition, "hash") == 0;
@@ -104,6 +105,7 @@ static int run_alter(struct cli *cli, int argc, const char *const *argv)
          "how long old versions are kept, 1s to 720h; 0: as the setting 'retention' says. A "
          "longer time brings nothing back; a shorter one acts within seconds"},
     };
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
         return exit_code;
     if (!s.has_ranges && !s.has_replicas && !s.has_retention)
@@ -120,6 +122,7 @@ static int run_list(struct cli *cli, int argc, const char *const *argv)
 {
     struct cli_words words;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
         return exit_code;
     return say(cli, HF_PLACEMENT_KEYSPACES, NULL, NULL);
@@ -129,6 +132,7 @@ static int run_show(struct cli *cli, int argc, const char *const *argv)
 {
     struct cli_words words;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
         return exit_code;
     return say(cli, HF_PLACEMENT_KEYSPACES, words.at[0], NULL);
@@ -278,6 +282,7 @@ static int run_drop(struct cli *cli, int argc, const char *const *argv)
     const struct args_flag flags[] = {
         {"yes", 'y', ARGS_SWITCH, &is_yes, NULL, NULL, "do not ask"},
     };
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 1, 1, &words, &exit_code))
         return exit_code;
     struct drop d = {.cli = cli, .name = words.at[0]};

@@ -411,10 +411,11 @@ static int say_resolved(struct cli *cli, int rv, const struct hf_result *result)
 
 int kv_resolve(struct cli *cli, int argc, const char *const *argv)
 {
-    struct cli_words words;
+    struct cli_words words; /* a token tells where its keys are */
     uint8_t token[CLI_TOKEN_MAX];
     size_t len = 0;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 1, 1, &words, &exit_code))
         return exit_code;
     if (!cli_parse_hex(words.at[0], token, &len))

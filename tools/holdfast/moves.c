@@ -286,6 +286,7 @@ static int run_word(struct cli *cli, int argc, const char *const *argv, const ch
                                             "the store that gets it (default: the best)"};
     struct cli_words words;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, count, 1, 1, &words, &exit_code))
         return exit_code;
     if (text_parse_u64(slice_str(words.at[0]), &word.range_id) != 0 || word.range_id == 0)

@@ -150,6 +150,7 @@ static bool parse_id(struct cli *cli, int argc, const char *const *argv,
 {
     struct cli_words words;
     *ret_id = 0;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, flags_count, is_needed, 1, &words, ret_exit))
         return false;
     if (words.count == 0 || text_parse_u64(slice_str(words.at[0]), ret_id) == 0)
@@ -177,7 +178,8 @@ static int show_verb(struct cli *cli, int argc, const char *const *argv, int ver
     struct args_flag flags[REPEAT_FLAGS];
     int exit_code;
     repeat_flags(&repeat, flags);
-    if (!parse_id(cli, argc, argv, flags, REPEAT_FLAGS, needs_id, &ask.id, &exit_code))
+    if (!parse_id(cli, argc, argv, flags, REPEAT_FLAGS, needs_id, &ask.id, &exit_code) ||
+        !repeat_check(cli, &repeat, &exit_code))
         return exit_code;
     repeat_begin(cli, &repeat);
     do
@@ -347,6 +349,7 @@ static int run_settings(struct cli *cli, int argc, const char *const *argv)
     struct hf_placement_ask ask = {.verb = HF_PLACEMENT_SETTINGS};
     struct cli_words words;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 0, 2, &words, &exit_code))
         return exit_code;
     if (words.count == 1)
@@ -364,6 +367,7 @@ static int run_set(struct cli *cli, int argc, const char *const *argv)
     struct hf_placement_ask ask = {.verb = HF_PLACEMENT_SET};
     struct cli_words words;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code))
         return exit_code;
     ask.name = words.at[0];
@@ -414,6 +418,7 @@ static int run_plan(struct cli *cli, int argc, const char *const *argv)
          "as if there were another one of that size, with these labels"},
         {"labels", 0, ARGS_TEXT, &add.labels, NULL, "LABELS", "its labels, said apart"},
     };
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, &exit_code))
         return exit_code;
     if ((down != 0) + (gone != 0) + (add.add != NULL) > 1)

@@ -251,7 +251,20 @@ struct listing {
     struct cli_table table;
     struct json_writer json;
     struct buf text;
+    bool is_of_one; /* ranges without keys of that keyspace are left out */
+    uint32_t keyspace;
 };
+
+static bool is_listed(const struct listing *list, const struct hf_info *info)
+{
+    uint8_t first[RANGES_PREFIX_LEN] = {RANGES_USER_PREFIX};
+    uint8_t behind[RANGES_PREFIX_LEN] = {RANGES_USER_PREFIX};
+    put_u32be(first + 1, list->keyspace);
+    put_u32be(behind + 1, list->keyspace + 1);
+    return !list->is_of_one ||
+           (slice_compare(cli_slice(info->range_start), slice_of(behind, sizeof behind)) < 0 &&
+            slice_compare(slice_of(first, sizeof first), cli_slice(info->range_end)) < 0);
+}
 
 static void listing_begin(struct listing *list)
 {
@@ -271,6 +284,8 @@ static void listing_begin(struct listing *list)
 static int listing_add(void *data, const struct hf_info *info)
 {
     struct listing *list = data;
+    if (!is_listed(list, info))
+        return EXIT_DONE;
     if (list->cli->is_json)
         json_range(&list->json, info);
     else
@@ -297,8 +312,9 @@ static int listing_end(struct listing *list, int exit_code)
 
 static int show_list(struct cli *cli, bool has_system)
 {
-    struct listing list = {.cli = cli};
     struct hf_client *client = cli_client(cli);
+    struct listing list = {
+        .cli = cli, .is_of_one = cli->keyspace != NULL, .keyspace = cli->keyspace_id};
     listing_begin(&list);
     int exit_code = has_system ? ranges_system(cli, client, listing_add, &list) : EXIT_DONE;
     if (exit_code == EXIT_DONE)
@@ -319,8 +335,11 @@ static int run_list(struct cli *cli, int argc, const char *const *argv)
     int exit_code;
     repeat_flags(&repeat, flags);
     flags[REPEAT_FLAGS] = more[0];
-    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, &exit_code))
+    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, &exit_code) ||
+        !repeat_check(cli, &repeat, &exit_code))
         return exit_code;
+    if (has_system && cli->keyspace != NULL)
+        return cli_usage(cli, "--system or --keyspace: range 1 has no users' keys");
     if (cli_client(cli) == NULL)
         return EXIT_USAGE;
     repeat_begin(cli, &repeat);
@@ -358,7 +377,9 @@ static int run_show(struct cli *cli, int argc, const char *const *argv)
     uint64_t range_id = 0;
     int exit_code;
     repeat_flags(&repeat, flags);
-    if (!cli_parse(cli, argc, argv, flags, REPEAT_FLAGS, 1, 1, &words, &exit_code))
+    cli->is_keyless = true;
+    if (!cli_parse(cli, argc, argv, flags, REPEAT_FLAGS, 1, 1, &words, &exit_code) ||
+        !repeat_check(cli, &repeat, &exit_code))
         return exit_code;
     exit_code = ranges_parse_id(cli, words.at[0], &range_id);
     if (exit_code != EXIT_DONE || cli_client(cli) == NULL)
@@ -384,6 +405,7 @@ static int run_transfer_leader(struct cli *cli, int argc, const char *const *arg
         {"to", 0, ARGS_U64, &word.to_store, NULL, "STORE",
          "with --range: to this store (default: the best)"},
     };
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
         return exit_code;
     if (has_range != (word.range_id != 0) || (has_range && words.count == 1) ||
@@ -410,11 +432,12 @@ static int run_transfer_leader(struct cli *cli, int argc, const char *const *arg
 const struct cli_command range_commands[] = {
     {"list", run_list, NULL, NULL, "all ranges in the order of their keys",
      "  holdfast range list\n  holdfast range list --watch\n  holdfast range list --json\n"
-     "  holdfast range list --system\n"
+     "  holdfast range list --system\n  holdfast range list --keyspace users\n"
      "\nBYTES, KEYS (both estimates) and QPS are those of the leader. What is listed covers each\n"
      "key of users once: while stores contradict each other they are asked again, and after\n"
      "--timeout without headway it fails and lists nothing. Range 1 has the cluster's own data\n"
-     "(its map, settings, users)."},
+     "(its map, settings, users). With --keyspace (here, or behind the word shell) only those are\n"
+     "listed that may have keys of it."},
     {"show", run_show, NULL, "RANGE", "one range", "  holdfast range show 2"},
     {"split", range_split_run, NULL, "[KEY…]", "cut the ranges that hold these keys, at these keys",
      "  holdfast range split m t\n  holdfast range split --range 2"},

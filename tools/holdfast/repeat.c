@@ -16,8 +16,21 @@ void repeat_flags(struct repeat *repeat, struct args_flag ret_flags[REPEAT_FLAGS
                                       NULL,
                                       NULL,
                                       "show it again each second, until Ctrl-C"};
-    ret_flags[1] = (struct args_flag){
-        "times", 0, ARGS_U64, &repeat->times, NULL, "N", "with --watch: so often"};
+    ret_flags[1] = (struct args_flag){"times",
+                                      0,
+                                      ARGS_U64,
+                                      &repeat->times,
+                                      &repeat->is_times_given,
+                                      "N",
+                                      "with --watch: so often"};
+}
+
+bool repeat_check(struct cli *cli, const struct repeat *repeat, int *ret_exit)
+{
+    if (!repeat->is_times_given || repeat->is_on)
+        return true;
+    *ret_exit = cli_usage(cli, "--times is for --watch");
+    return false;
 }
 
 static bool is_on_terminal(const struct cli *cli)

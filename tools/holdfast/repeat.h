@@ -17,12 +17,16 @@ enum { REPEAT_FLAGS = 2 };
 
 struct repeat {
     bool is_on;
+    bool is_times_given;
     uint64_t times; /* 0: until it is stopped */
     uint64_t shown;
 };
 
 /* Its flags, for cli_parse(). */
 void repeat_flags(struct repeat *repeat, struct args_flag ret_flags[REPEAT_FLAGS]);
+
+/* Do its flags fit together? False after saying what does not. */
+bool repeat_check(struct cli *cli, const struct repeat *repeat, int *ret_exit);
 
 /* Before the first time: the terminal is cleared, if that is asked for. */
 void repeat_begin(struct cli *cli, const struct repeat *repeat);

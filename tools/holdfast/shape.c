@@ -285,6 +285,7 @@ int range_merge_run(struct cli *cli, int argc, const char *const *argv)
     struct cli_words words;
     int exit_code;
     uint64_t left_id = 0, right_id = 0;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code))
         return exit_code;
     exit_code = ranges_parse_id(cli, words.at[0], &left_id);

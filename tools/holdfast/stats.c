@@ -84,6 +84,7 @@ int stats_run(struct cli *cli, int argc, const char *const *argv)
     const char *names[HF_OP_KINDS];
     size_t count = 0;
     int exit_code;
+    cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, NULL, 0, 0, 0, &words, &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
