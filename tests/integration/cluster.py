@@ -43,6 +43,15 @@ def check(condition, *message):
         raise AssertionError(" ".join(str(part) for part in message))
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
 def end_in_order(number, _frame):
     """Of a signal that asks for the end: what `with` opened is closed, so no node stays."""
     for each in (signal.SIGTERM, signal.SIGHUP):

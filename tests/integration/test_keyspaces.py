@@ -4,9 +4,10 @@
 what is refused, and what is left when one is dropped."""
 import json
 import os
+import struct
 import tempfile
 
-from cluster import Cluster, check, main, wait_until
+from cluster import Cluster, check, crc32c, main, wait_until
 
 
 def keyspaces(c):
@@ -167,10 +168,18 @@ def test_keys():
         check(done["deleted"] == 200 and done["steps"] >= 64, "a span is in every slot", done)
         left = c.ok("scan", "--keys-only", "--keyspace", "events").split()
         check(left == names[:100] + names[300:990] + names[1000:], "nothing beside it", len(left))
-        done = c.json("delete-range", "event00", "event000", "--yes", "--cursor", "003e" + b"event00"
-                      .hex(), "--keyspace", "events")
+
+        def summed(cursor, start, end):
+            """A cursor as it is printed: its checksum is over what it is of, too."""
+            head = struct.pack("<III", int(number), len(start), len(end))
+            return (cursor + struct.pack("<I", crc32c(head + start + end + cursor))).hex()
+        place = summed(b"\x00\x3eevent00", b"event00", b"event000")
+        done = c.json("delete-range", "event00", "event000", "--yes", "--cursor", place,
+                      "--keyspace", "events")
         check(done["deleted"] == 0 and done["steps"] == 1, "of the last two slots", done)
-        for cursor, want in (("xy", "hexadecimal"), ("ffff00", "no sweep of these bounds")):
+        for cursor, want in (("xy", "hexadecimal"), (place, "or is mistyped"),
+                             (summed(b"\xff\xff\x00", b"event", b"f"),
+                              "no sweep of these bounds")):
             done = c.run("delete-range", "event", "f", "--yes", "--cursor", cursor, "--keyspace",
                          "events")
             check(done.returncode == 2 and want in done.stderr, cursor, done.stderr)

@@ -86,6 +86,25 @@ def test_undetermined_is_settled():
         check(c.run("resolve", token[:-2]).returncode == 1, "a token cut short")
 
 
+def test_undetermined_append_is_settled():
+    """One that is too large was not done: that is an answer, and no failure to get one."""
+    told = []
+    with Cluster() as c:
+        c.ok("put", "large", "--timeout", "30s", stdin=bytes(8 << 20))
+        for _ in range(ROUNDS):
+            leader = c.leader()
+            c.ok("incr", "n", "0", "--timeout", "20s")
+            c.local("pause", *(str(i) for i in (1, 2, 3) if i != leader))
+            lost = c.run("append", "large", "x", "--timeout", "500ms", "--json", timeout=30,
+                         endpoints=c.address(leader))
+            c.local("resume", "all")
+            failure = json.loads(lost.stdout)
+            if failure["code"] == "UNDETERMINED":
+                told.append(c.json("resolve", failure["token"], "--timeout", "20s")["outcome"])
+        print("  ", told)
+        check("TOO_LARGE" in told and set(told) <= {"TOO_LARGE", "NOT_DONE"}, told)
+
+
 def waiting_connections(port):
     """How many connections to `port` hold bytes that their owner has not read."""
     local = f"0100007F:{port:04X}"
@@ -175,4 +194,5 @@ def test_pauses_under_load():
 
 if __name__ == "__main__":
     main(test_two_of_three_paused, test_undetermined_is_settled,
+         test_undetermined_append_is_settled,
          test_paused_leader_serves_nothing_old, test_pauses_under_load)

@@ -167,6 +167,9 @@ def usage(c):
     exit_is(c, 0, "local", "up", "--help")
     exit_is(c, 1, "put", "k" * 5000, "v")
     exit_is(c, 1, "get", "k", endpoints="127.0.0.1:1", timeout=30)
+    done = exit_is(c, 2, "put", "k", "v", "--ttl", "0s")
+    check("--ttl is above 0" in done.stderr, done.stderr)
+    exit_is(c, 2, "batch", stdin="put k v 0s\n")
     for args in (("--nonsense", "get", "k"), ("put", "k", "v", "--ttl", "5"), ("scan", "a", "b"),
                  ("put", "k", "v", "--if-absent", "--if-present"), ("scan", "--limit", "-1"),
                  ("scan", "--prefix", "a", "b"), ("get", "k", "--timeout", "0s"), ("get", "--json"),

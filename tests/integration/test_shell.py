@@ -182,6 +182,36 @@ def test_ctrl_c_of_what_repeats():
         shell.end()
 
 
+def test_cursor_of_a_sweep():
+    """In a hashed keyspace it is hexadecimal, and one that is mistyped is not taken for another."""
+    with scratch() as folder:
+        store = ["--endpoints", f"embedded:{folder}/store", "--keyspace", "h"]
+        put(folder, "keyspace create h --partition hash --slots 8 --ranges 1\n")
+        put(folder, "".join(f"put --keyspace h k{i:03} v\n" for i in range(400)))
+        shell = Shell(folder, "--keyspace", "h", PAGER="")
+        begun(shell, "delete-range k z --yes --step 1", b"keys deleted")
+        said = stopped(shell)
+        shell.end()
+        check("go on with the same bounds and --cursor " in said, said)
+        cursor = said.split("--cursor ")[1].split()[0]
+
+        def sweep(*lines):
+            text = "".join(f"delete-range {line} --yes\n" for line in lines) + "scan -k\n"
+            return subprocess.run([f"{BIN}/holdfast", "shell", *store], input=text, timeout=120,
+                                  capture_output=True, text=True, check=False)
+        wrong = [cursor[:i] + ("0" if cursor[i] != "0" else "1") + cursor[i + 1:]
+                 for i in range(len(cursor))]
+        lines = [f"k z --cursor {w}" for w in (*wrong, cursor[:-2], cursor[2:], "00")]
+        lines += [f"{bounds} --cursor {cursor}" for bounds in
+                  ("k y", "j z", "'' ''", "k z --keyspace 7", "--prefix k")]
+        done = sweep(*lines)
+        check(done.stderr.count("or is mistyped") == len(lines), len(lines), done.stderr)
+        check("keys deleted" not in done.stdout and "k" in done.stdout, done.stdout)
+        done = sweep(f"k z --cursor {cursor}")
+        check(done.returncode == 0 and done.stdout.split()[1:] == ["keys", "deleted"],
+              "keys were passed by", done.stdout, done.stderr)
+
+
 def test_ctrl_c_of_a_check():
     """Of megabytes, at a slow pace."""
     with scratch() as folder:
@@ -368,5 +398,5 @@ def test_bash():
 
 if __name__ == "__main__":
     main(test_completion, test_hashed_keys, test_ctrl_c, test_ctrl_c_of_what_repeats,
-         test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines, test_exit_codes,
+         test_cursor_of_a_sweep, test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines, test_exit_codes,
          test_what_is_wrong_is_named, test_history, test_paging, test_bash)

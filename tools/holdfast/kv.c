@@ -159,6 +159,7 @@ int kv_get(struct cli *cli, int argc, const char *const *argv)
 /* Flags that all changes share. */
 struct change_flags {
     uint64_t ttl_us;
+    bool is_ttl_given;
     bool if_absent;
     bool if_present;
     uint64_t if_version;
@@ -169,7 +170,7 @@ struct change_flags {
 static size_t change_flags_fill(struct change_flags *c, struct args_flag *ret_flags)
 {
     const struct args_flag flags[] = {
-        {"ttl", 0, ARGS_DURATION, &c->ttl_us, NULL, "TIME", "expire after this time"},
+        {"ttl", 0, ARGS_DURATION, &c->ttl_us, &c->is_ttl_given, "TIME", "expire after this time"},
         {"if-absent", 0, ARGS_SWITCH, &c->if_absent, NULL, NULL, "only if the key is not there"},
         {"if-present", 0, ARGS_SWITCH, &c->if_present, NULL, NULL, "only if the key is there"},
         {"if-version", 0, ARGS_U64, &c->if_version, &c->is_version_given, "V",
@@ -186,6 +187,10 @@ static bool change_from_flags(struct cli *cli, const struct change_flags *c,
     int conditions = c->if_absent + c->if_present + c->is_version_given + (c->if_value != NULL);
     if (conditions > 1) {
         *ret_exit = cli_usage(cli, "only one condition at a time");
+        return false;
+    }
+    if (c->is_ttl_given && c->ttl_us == 0) {
+        *ret_exit = cli_usage(cli, "--ttl is above 0: without it the key does not expire");
         return false;
     }
     hf_change_init(ret_change);
@@ -433,6 +438,7 @@ int kv_resolve(struct cli *cli, int argc, const char *const *argv)
     case HF_ERR_CONDITION_FAILED:
     case HF_ERR_NOT_NUMBER:
     case HF_ERR_OVERFLOW:
+    case HF_ERR_TOO_LARGE: /* an append's */
         exit_code = say_resolved(cli, rv, result);
         break;
     case HF_ERR_INVALID:

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/coding.h"
+#include "base/crc32c.h"
 #include "commands.h"
 
-enum { SHOW_EVERY_MS = 500 };
+enum { SHOW_EVERY_MS = 500, SUM_LEN = 4 };
 
 struct sweep_flags {
     const char *prefix;
@@ -49,16 +51,34 @@ static void end_progress(const struct swept *s)
         fputc('\n', stderr);
 }
 
+/* Over a cursor and what it is of. As people copy it by hand, one that is mistyped must not be
+ * taken for another place: the keys between the two would be passed by in silence. */
+static uint32_t sum_of(const struct cli *cli, const struct hf_span *span, struct slice cursor)
+{
+    uint8_t head[12];
+    put_u32(head, cli->keyspace_id);
+    put_u32(head + 4, (uint32_t)span->start.len);
+    put_u32(head + 8, (uint32_t)span->end.len);
+    uint32_t sum = crc32c(0, head, sizeof head);
+    sum = crc32c(sum, span->start.data, span->start.len);
+    sum = crc32c(sum, span->end.data, span->end.len);
+    return crc32c(sum, cursor.data, cursor.len);
+}
+
 /* It was cut off: how to go on. A cursor is a key, but for a hashed keyspace. */
-static void say_rest(struct cli *cli, const struct swept *s)
+static void say_rest(struct cli *cli, const struct swept *s, const struct hf_span *span)
 {
     if (cli->is_json || s->next.len == 0)
         return;
     fputs(cli->keyspace_slots > 0 ? "go on with the same bounds and --cursor " : "go on at: ",
           stderr);
     if (cli->keyspace_slots > 0) {
+        uint8_t sum[SUM_LEN];
+        put_u32(sum, sum_of(cli, span, buf_slice(&s->next)));
         for (size_t i = 0; i < s->next.len; i++)
             fprintf(stderr, "%02x", s->next.data[i]);
+        for (size_t i = 0; i < SUM_LEN; i++)
+            fprintf(stderr, "%02x", sum[i]);
     } else {
         cli_append_shown(&cli->out, buf_slice(&s->next));
         cli_write(stderr, buf_slice(&cli->out));
@@ -85,7 +105,7 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
         }
         if (rv != HF_OK) {
             end_progress(s);
-            say_rest(cli, s);
+            say_rest(cli, s, span);
             int exit_code = cli_fail(cli, rv, result);
             hf_result_free(result);
             return exit_code;
@@ -102,7 +122,7 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
             break;
         if (cli_is_interrupted(cli)) {
             end_progress(s);
-            say_rest(cli, s);
+            say_rest(cli, s, span);
             return cli_error(cli, "interrupted after %" PRIu64 " keys", s->deleted);
         }
     }
@@ -148,6 +168,7 @@ static bool set_span(struct cli *cli, const struct sweep_flags *f, const struct 
     return true;
 }
 
+/* Where the sweep of before was cut off; the keyspace is open. */
 static bool set_cursor(struct cli *cli, const struct sweep_flags *f, struct hf_span *span,
                        struct swept *swept, int *ret_exit)
 {
@@ -160,7 +181,15 @@ static bool set_cursor(struct cli *cli, const struct sweep_flags *f, struct hf_s
             cli_usage(cli, "'%s' is no cursor: it is hexadecimal, as it was printed", f->cursor);
         return false;
     }
-    buf_append(&swept->next, cursor, len);
+    struct slice place = slice_of(cursor, len > SUM_LEN ? len - SUM_LEN : 0);
+    if (place.len == 0 || get_u32(cursor + place.len) != sum_of(cli, span, place)) {
+        *ret_exit = cli_usage(cli,
+                              "'%s' is no cursor of a sweep of this keyspace and these bounds, or "
+                              "is mistyped",
+                              f->cursor);
+        return false;
+    }
+    buf_append(&swept->next, place.data, place.len);
     span->cursor = hf_bytes(swept->next.data, swept->next.len);
     return true;
 }
@@ -184,8 +213,11 @@ int kv_delete_range(struct cli *cli, int argc, const char *const *argv)
     buf_init(&end, CLI_TOKEN_MAX);
     buf_init(&swept.next, CLI_TOKEN_MAX);
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 2, &words, &exit_code) ||
-        !set_span(cli, &f, &words, &span, &end, &exit_code) ||
-        !set_cursor(cli, &f, &span, &swept, &exit_code))
+        !set_span(cli, &f, &words, &span, &end, &exit_code))
+        goto out;
+    struct hf_client *client = cli_client(cli);
+    exit_code = EXIT_USAGE;
+    if (client == NULL || !set_cursor(cli, &f, &span, &swept, &exit_code))
         goto out;
     if (f.prefix != NULL)
         snprintf(what, sizeof what, "that begin with '%s'", f.prefix);
@@ -194,8 +226,7 @@ int kv_delete_range(struct cli *cli, int argc, const char *const *argv)
                  words.at[1]);
     if (!is_confirmed(cli, &f, what, &exit_code))
         goto out;
-    struct hf_client *client = cli_client(cli);
-    exit_code = client == NULL ? EXIT_USAGE : sweep_all(cli, client, &span, &swept);
+    exit_code = sweep_all(cli, client, &span, &swept);
     if (exit_code == EXIT_DONE)
         say_done(cli, &swept);
 out:
