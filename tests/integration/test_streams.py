@@ -73,6 +73,83 @@ def test_streams():
         check(r.returncode == 2, "a cursor for standard output")
 
 
+def test_cursors_of_others():
+    """A cursor is of a cluster, a keyspace and bounds: with others it would leave keys out, or mix
+    them."""
+    with Cluster(nodes=1) as c, Cluster(nodes=1) as other:
+        os.makedirs(c.path(0))
+        source, target = c.path(0, "in.ndjson"), c.path(0, "out.ndjson")
+        cursor = c.path(0, "cursor")
+        with open(source, "w") as f:
+            for i in range(COUNT):
+                f.write(json.dumps({"key": f"s:{i:06}", "value": f"{i} {PAD}"}) + "\n")
+
+        def refused(cluster, said, *args):
+            with open(cursor, "rb") as f:
+                kept = f.read()
+            r = cluster.run(*args, "--cursor", cursor, timeout=200)
+            check(r.returncode == 2 and said in r.stderr, args, r.returncode, r.stderr)
+            with open(cursor, "rb") as f:
+                check(f.read() == kept, args, "changed the cursor")
+
+        done = kill_in_the_middle(c, cursor, "import", source, "--cursor", cursor)
+        check(0 < done < COUNT, "it was not killed in the middle:", done)
+        refused(c, "another keyspace", "import", source, "--keyspace", "7")
+        refused(other, "another cluster", "import", source)
+        check(c.run("export", target, "--cursor", cursor).returncode == 1, "of another kind")
+        c.ok("import", source, "--cursor", cursor, timeout=200)
+
+        done = kill_in_the_middle(c, cursor, "export", target, "--prefix", "s:", "--cursor", cursor)
+        check(0 < done < COUNT, "it was not killed in the middle:", done)
+        size = os.path.getsize(target)
+        for args in (["--prefix", "s:0"], ["--prefix", "s"], [], ["--start", "s:"],
+                     ["--start", "s:", "--end", "s"]):
+            refused(c, "other keys", "export", target, *args)
+        refused(c, "another keyspace", "export", target, "--prefix", "s:", "--keyspace", "7")
+        refused(other, "another cluster", "export", target, "--prefix", "s:")
+        check(os.path.getsize(target) == size, "it wrote something")
+        c.ok("export", target, "--start", "s:", "--end", "s;", "--cursor", cursor, timeout=200)
+        with open(source) as f, open(target) as g:
+            check(sorted(map(json.loads, f), key=lambda r: r["key"]) ==
+                  [json.loads(line) for line in g], "not what was imported")
+
+
+def test_export_outlives_its_versions():
+    """Who reads slowly: the versions that it began at are gone before it is over. The rest is of
+    newer ones, each key once; that is said."""
+    count = 4000
+    with Cluster(nodes=1) as c:
+        c.ok("keyspace", "create", "plain", "--retention", "1s")
+        c.ok("keyspace", "create", "hashed", "--retention", "1s", "--partition", "hash", "--slots",
+             "4", "--ranges", "2")
+        lines = "".join(json.dumps({"key": f"k{i:04}", "value": f"before {'x' * 6000}"}) + "\n"
+                        for i in range(count))
+        for name in ("plain", "hashed"):
+            space = ["--keyspace", name]
+            wait_until("the keyspace can be used", 60,
+                       lambda space=space: c.run("put", "k", "v", *space).returncode == 0)
+            c.ok("del", "k", *space)
+            c.ok("import", *space, stdin=lines, timeout=400)
+            child = start(c, "export", *space)
+            first = os.read(child.stdout.fileno(), 1).decode()  # it has its first page, and waits
+            version = c.json("put", f"k{count - 1:04}", "after", *space)["version"]
+
+            def is_gone(space=space, version=version):
+                for key in range(0, count, 50):  # time moves on in all ranges
+                    c.ok("put", f"k{key:04}!", "new", *space)
+                return "VERSION_GONE" in c.run("get", f"k{count - 1:04}", "--at-version",
+                                               str(version), *space).stderr
+            wait_until("the versions are gone", 120, is_gone)
+            rest, err = child.communicate(timeout=200)
+            got = [json.loads(line) for line in (first + rest).splitlines()]
+            check(child.returncode == 0 and "what follows is of now" in err, err)
+            keys = [r["key"] for r in got if not r["key"].endswith("!")]
+            check(keys == [f"k{i:04}" for i in range(count)], name, "keys:", len(keys))
+            check(got[-1]["value"] == "after", name, got[-1]["value"][:20])
+            r = c.run("export", "/dev/null", "--json", *space, timeout=200)
+            check(json.loads(r.stderr)["renewals"] == 0 and r.returncode == 0, r.stderr)
+
+
 def test_each_record_once():
     """Leaders stop answering while batches are under way: what became of those is asked for, and no
     record is put twice."""
@@ -128,9 +205,16 @@ def test_export_goes_on_behind_the_longest_key():
         done = b"".join(lines[:2])
         with open(target, "wb") as f:
             f.write(done)
+        stands = (f"export offset={len(done)} line=2 records=2 bytes=4099 "
+                  f"sum={crc32c(done):08x}\n")
         with open(cursor, "w") as f:
-            f.write(f"holdfast-cursor 1\nexport offset={len(done)} line=2 records=2 bytes=4099 "
-                    f"sum={crc32c(done):08x}\n")
+            f.write("holdfast-cursor 1\n" + stands)
+        r = c.run("export", target, "--cursor", cursor)
+        check(r.returncode == 1 and "earlier version" in r.stderr, r.returncode, r.stderr)
+        cluster = c.json("cluster", "status")["cluster_id"]
+        with open(cursor, "w") as f:
+            f.write(f"holdfast-cursor 2\n{stands}of cluster={cluster} keyspace=0 "
+                    f"span={crc32c(bytes(4)):08x}\n")
         c.ok("export", target, "--cursor", cursor)
         with open(target, "rb") as f:
             check(f.readlines() == lines, "each record once, in order")
@@ -149,4 +233,5 @@ def test_several_ranges():
 
 
 if __name__ == "__main__":
-    main(test_streams, test_each_record_once, test_export_goes_on_behind_the_longest_key, test_several_ranges)
+    main(test_streams, test_cursors_of_others, test_export_outlives_its_versions,
+         test_each_record_once, test_export_goes_on_behind_the_longest_key, test_several_ranges)

@@ -7,16 +7,61 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/coding.h"
+#include "base/crc32c.h"
+
 enum { TEXT_LEN = 512, PATH_LEN = 4096 };
 
-#define FORMAT                                                                                     \
-    "holdfast-cursor 1\n%s offset=%" PRIu64 " line=%" PRIu64 " records=%" PRIu64 " bytes=%" PRIu64 \
-    " sum=%08" PRIx32 "\n"
+#define HEAD "holdfast-cursor 2\n"
+#define HEAD_BEFORE "holdfast-cursor 1\n"
+#define STANDS                                                                                     \
+    "%s offset=%" PRIu64 " line=%" PRIu64 " records=%" PRIu64 " bytes=%" PRIu64 " sum=%08" PRIx32  \
+    "\n"
+#define OF "of cluster=%016" PRIx64 " keyspace=%" PRIu32 " span=%08" PRIx32 "\n"
 
-int cursor_load(const char *path, const char *kind, struct cursor *ret_cursor, struct err *err)
+uint32_t cursor_span_sum(struct slice start, struct slice end)
 {
-    char text[TEXT_LEN], again[TEXT_LEN];
+    uint8_t len[4];
+    put_u32(len, (uint32_t)start.len);
+    return crc32c(crc32c(crc32c(0, len, sizeof len), start.data, start.len), end.data, end.len);
+}
+
+static void write_text(char text[TEXT_LEN], const struct cursor_of *of, const struct cursor *c)
+{
+    int n = snprintf(text, TEXT_LEN, HEAD STANDS OF, of->kind, c->offset, c->line, c->records,
+                     c->bytes, c->sum, of->cluster_id, of->keyspace, of->span_sum);
+    ASSERT(n > 0 && n < TEXT_LEN);
+}
+
+/* The text, as it was written; false: that is none of ours. */
+static bool parse(const char *text, const char *kind, struct cursor *ret_cursor,
+                  struct cursor_of *ret_of)
+{
+    char again[TEXT_LEN];
     struct cursor c;
+    struct cursor_of of = {.kind = kind};
+    int n = sscanf(text,
+                   HEAD "%*15s offset=%" SCNu64 " line=%" SCNu64 " records=%" SCNu64
+                        " bytes=%" SCNu64 " sum=%" SCNx32 " of cluster=%" SCNx64
+                        " keyspace=%" SCNu32 " span=%" SCNx32,
+                   &c.offset, &c.line, &c.records, &c.bytes, &c.sum, &of.cluster_id, &of.keyspace,
+                   &of.span_sum);
+    if (n != 8)
+        return false;
+    write_text(again, &of, &c);
+    if (strcmp(text, again) != 0) /* whole, and of this kind */
+        return false;
+    *ret_cursor = c;
+    *ret_of = of;
+    return true;
+}
+
+int cursor_load(const char *path, const struct cursor_of *of, struct cursor *ret_cursor,
+                struct err *err)
+{
+    char text[TEXT_LEN];
+    struct cursor c;
+    struct cursor_of was;
     FILE *file = fopen(path, "rb");
     if (file == NULL)
         return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "open '%s': %s", path,
@@ -27,30 +72,36 @@ int cursor_load(const char *path, const char *kind, struct cursor *ret_cursor, s
     text[len] = 0;
     if (is_bad)
         return err_set(err, ERR_IO, "read '%s'", path);
-    int n = sscanf(text,
-                   "holdfast-cursor 1\n%*15s offset=%" SCNu64 " line=%" SCNu64 " records=%" SCNu64
-                   " bytes=%" SCNu64 " sum=%" SCNx32,
-                   &c.offset, &c.line, &c.records, &c.bytes, &c.sum);
-    if (n == 5)
-        snprintf(again, sizeof again, FORMAT, kind, c.offset, c.line, c.records, c.bytes, c.sum);
-    if (n != 5 || strcmp(text, again) != 0) /* whole, and of this kind */
-        return err_set(err, ERR_CORRUPT, "'%s' is no cursor of an %s", path, kind);
+    if (strncmp(text, HEAD_BEFORE, strlen(HEAD_BEFORE)) == 0)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "'%s' was written by an earlier version of holdfast and does not say what "
+                       "it is of: remove it, and begin anew",
+                       path);
+    if (!parse(text, of->kind, &c, &was))
+        return err_set(err, ERR_CORRUPT, "'%s' is no cursor of an %s", path, of->kind);
+    if (was.cluster_id != of->cluster_id || was.keyspace != of->keyspace ||
+        was.span_sum != of->span_sum)
+        return err_set(err, ERR_INVALID, "'%s' is the cursor of an %s of %s", path, of->kind,
+                       was.cluster_id != of->cluster_id ? "another cluster"
+                       : was.keyspace != of->keyspace   ? "another keyspace"
+                                                        : "other keys");
     *ret_cursor = c;
     return 0;
 }
 
-int cursor_save(const char *path, const char *kind, const struct cursor *cursor, struct err *err)
+int cursor_save(const char *path, const struct cursor_of *of, const struct cursor *cursor,
+                struct err *err)
 {
-    char name[PATH_LEN];
+    char name[PATH_LEN], text[TEXT_LEN];
     int len = snprintf(name, sizeof name, "%s.new", path);
     if (len < 0 || (size_t)len >= sizeof name)
         return err_set(err, ERR_INVALID, "the cursor's name is too long");
     FILE *file = fopen(name, "wb");
     if (file == NULL)
         return err_set(err, ERR_IO, "open '%s': %s", name, strerror(errno));
-    fprintf(file, FORMAT, kind, cursor->offset, cursor->line, cursor->records, cursor->bytes,
-            cursor->sum);
-    bool is_good = fflush(file) == 0 && fdatasync(fileno(file)) == 0;
+    write_text(text, of, cursor);
+    bool is_good = fputs(text, file) >= 0;
+    is_good = is_good && fflush(file) == 0 && fdatasync(fileno(file)) == 0;
     is_good = fclose(file) == 0 && is_good;
     if (!is_good || rename(name, path) != 0)
         return err_set(err, ERR_IO, "write '%s': %s", path, strerror(errno));

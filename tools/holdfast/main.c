@@ -57,8 +57,14 @@ static const struct cli_command commands[] = {
     {"import", records_import, NULL, "[FILE]", "put one record per line of JSON",
      "  holdfast import words.ndjson\n  gzip -dc dump.gz | holdfast import\n"
      "  holdfast import big.ndjson --cursor big.cursor   # again, if it was killed"},
-    {"export", records_export, NULL, "[FILE]", "write records as lines of JSON, at one version",
-     "  holdfast export all.ndjson\n  holdfast export --prefix user: | gzip > users.gz"},
+    {"export", records_export, NULL, "[FILE]", "write records as lines of JSON, in order of keys",
+     "  holdfast export all.ndjson\n  holdfast export --prefix user: | gzip > users.gz\n"
+     "\nThis is no cut through the whole cluster: each range (in a hashed keyspace: each slot) is\n"
+     "read at one version, of when the export comes there; one that is split or merged meanwhile,\n"
+     "at a later one from there on. When a version is not kept any more (retention of the\n"
+     "keyspace), the rest is read at those of then, which is said ('renewals' with --json).\n"
+     "Each key comes once, no older than when the export began. A cursor is of one cluster,\n"
+     "keyspace and span, and refused for others."},
     {"shell", shell_run, NULL, NULL, "commands about keys and the cluster, line by line",
      "  holdfast shell\n  printf 'put a 1\\nget a\\nstats\\n' | holdfast shell\n"
      "\nLines that do not come from a terminal are all run, also behind one that failed; the exit\n"

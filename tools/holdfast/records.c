@@ -6,11 +6,13 @@
  * batch whose outcome is unknown the cluster is asked what became of it before anything
  * else is done: sent anew it could undo what others have put since. Only one that was
  * under way when import was killed is put twice, by the run that goes on. Export reads
- * all pages at the version of the first.
+ * each range at a version of its own, as scans do; where that is not kept any more, the rest
+ * at versions of now (hf_scan_renew()), and says so.
  *
  * With a cursor (cursor.h) one that was killed goes on behind what it had done: import
  * behind the last batch that is surely in, export behind the last line that is surely in
- * the file, at new versions from there on. Neither holds more than a batch in memory.
+ * the file, at new versions from there on. It is of a cluster, a keyspace and (export) bounds, and
+ * good for nothing else. Neither holds more than a batch in memory.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -43,6 +45,7 @@ struct import {
     size_t kept_done; /* bytes of it that were put one by one */
     uint64_t retry_us;
     const char *cursor_path; /* NULL: none */
+    struct cursor_of of;     /* what it is of */
     struct cursor at;        /* behind the line being read; its records and bytes are not kept */
     struct cursor before;    /* … and in front of it */
     uint64_t records;        /* surely in the cluster */
@@ -66,6 +69,41 @@ static bool is_worth_retrying(int code)
 {
     return code == HF_ERR_UNAVAILABLE || code == HF_ERR_TIMEOUT || code == HF_ERR_BUSY ||
            code == HF_ERR_NOT_LEADER;
+}
+
+/* What a cursor of these keys is of. Returns an exit code. */
+static int identify(struct cli *cli, const char *kind, uint64_t retry_us,
+                    const struct hf_span *span, struct cursor_of *ret_of)
+{
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    uint64_t give_up_ms = cli_now_ms() + retry_us / 1000;
+    int rv;
+    while ((rv = hf_status(cli->client, NULL, &call, &result)) != HF_OK) {
+        if (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms) {
+            int exit_code = cli_fail(cli, rv, result);
+            hf_result_free(result);
+            return exit_code;
+        }
+        hf_result_free(result);
+        result = NULL;
+        cli_pause_ms(RETRY_PAUSE_MS);
+    }
+    *ret_of = (struct cursor_of){
+        .kind = kind,
+        .cluster_id = result->info->cluster_id,
+        .keyspace = cli->keyspace_id,
+        .span_sum =
+            span != NULL ? cursor_span_sum(cli_slice(span->start), cli_slice(span->end)) : 0,
+    };
+    hf_result_free(result);
+    return EXIT_DONE;
+}
+
+/* The cursor cannot be gone on with. */
+static int fail_cursor(struct cli *cli, int rv, const struct err *err)
+{
+    return rv == ERR_INVALID ? cli_usage(cli, "%s", err->msg) : cli_error(cli, "%s", err->msg);
 }
 
 /* What became of a change whose outcome is not known: asked for until somebody can tell, or
@@ -138,7 +176,7 @@ static int import_note(struct import *im, const struct cursor *upto)
         return EXIT_DONE;
     cursor.records = im->records;
     cursor.bytes = im->bytes;
-    if (cursor_save(im->cursor_path, "import", &cursor, &err) != 0)
+    if (cursor_save(im->cursor_path, &im->of, &cursor, &err) != 0)
         return cli_error(im->cli, "%s (%" PRIu64 " records are in)", err.msg, im->records);
     return EXIT_DONE;
 }
@@ -255,11 +293,14 @@ static int import_resume(struct import *im, FILE *file)
     struct err err = {0};
     if (im->cursor_path == NULL)
         return EXIT_DONE;
-    int rv = cursor_load(im->cursor_path, "import", &im->at, &err);
+    int exit_code = identify(im->cli, "import", im->retry_us, NULL, &im->of);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    int rv = cursor_load(im->cursor_path, &im->of, &im->at, &err);
     if (rv == ERR_NOT_FOUND)
         return EXIT_DONE;
     if (rv != 0)
-        return cli_error(im->cli, "%s", err.msg);
+        return fail_cursor(im->cli, rv, &err);
     if (!skip_done(file, &im->at))
         return cli_error(im->cli, "the input does not begin like that of cursor '%s'",
                          im->cursor_path);
@@ -295,8 +336,9 @@ static int import_lines(struct import *im, FILE *file)
     return exit_code;
 }
 
+/* `more` are members of the JSON object, each with a comma in front. */
 static void show_summary(struct cli *cli, const char *verb, uint64_t records, uint64_t bytes,
-                         uint64_t took_ms, FILE *to)
+                         uint64_t took_ms, const char *more, FILE *to)
 {
     uint64_t rate = records * 1000 / MAX(took_ms, UINT64_C(1));
     if (isatty(STDERR_FILENO))
@@ -304,8 +346,8 @@ static void show_summary(struct cli *cli, const char *verb, uint64_t records, ui
     if (cli->is_json)
         fprintf(to,
                 "{\"ok\":true,\"records\":%" PRIu64 ",\"bytes\":%" PRIu64
-                ",\"milliseconds\":%" PRIu64 "}\n",
-                records, bytes, took_ms);
+                ",\"milliseconds\":%" PRIu64 "%s}\n",
+                records, bytes, took_ms, more);
     else
         fprintf(to, "%s %" PRIu64 " records, %" PRIu64 " bytes, in %.1f s (%" PRIu64 "/s)\n", verb,
                 records, bytes, (double)took_ms / 1000, rate);
@@ -342,7 +384,8 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     if (exit_code == EXIT_DONE && im.cursor_path != NULL)
         (void)unlink(im.cursor_path); /* there may be none: nothing was imported */
     if (exit_code == EXIT_DONE)
-        show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, stdout);
+        show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, "",
+                     stdout);
     hf_batch_free(im.batch);
     buf_fini(&im.kept);
     if (file != stdin)
@@ -360,12 +403,15 @@ struct export
     struct buf lines;
     uint64_t retry_us;
     const char *cursor_path; /* NULL: none */
+    struct cursor_of of;     /* what it is of */
     struct cursor done;      /* what was written; as it was saved last, up to … */
     uint64_t saved;          /* … this offset */
     struct buf after;        /* the key behind which it goes on; empty: from the start. A scan
                                 begins with it: the key next to it may be too long for one */
     uint64_t records;
     uint64_t bytes;
+    uint64_t renewals;   /* how often it went on at versions of then … */
+    uint64_t renewed_at; /* … with so many records, last */
 };
 
 /* What was written is on the disk, and then the cursor says so. */
@@ -379,7 +425,7 @@ static bool export_note(struct export *ex)
     ex->done.records = ex->done.line = ex->records;
     ex->done.bytes = ex->bytes;
     ex->saved = ex->done.offset;
-    return cursor_save(ex->cursor_path, "export", &ex->done, &err) == 0;
+    return cursor_save(ex->cursor_path, &ex->of, &ex->done, &err) == 0;
 }
 
 static bool export_write(struct export *ex, bool is_end)
@@ -428,17 +474,22 @@ static int export_reread(struct export *ex)
 }
 
 /* Open the file, and what of it is done already. */
-static int export_open(struct export *ex, const char *path)
+static int export_open(struct export *ex, const char *path, const struct hf_span *span)
 {
     bool is_file = path != NULL && strcmp(path, "-") != 0;
     struct err err = {0};
     int rv = ERR_NOT_FOUND;
+    int exit_code = EXIT_DONE;
     if (ex->cursor_path != NULL && !is_file)
         return cli_usage(ex->cli, "a cursor is for an export into a file");
     if (ex->cursor_path != NULL)
-        rv = cursor_load(ex->cursor_path, "export", &ex->done, &err);
+        exit_code = identify(ex->cli, "export", ex->retry_us, span, &ex->of);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    if (ex->cursor_path != NULL)
+        rv = cursor_load(ex->cursor_path, &ex->of, &ex->done, &err);
     if (rv != 0 && rv != ERR_NOT_FOUND)
-        return cli_error(ex->cli, "%s", err.msg);
+        return fail_cursor(ex->cli, rv, &err);
     ex->to = !is_file ? stdout : fopen(path, rv == 0 ? "r+b" : "wb");
     if (ex->to == NULL)
         return cli_error(ex->cli, "open '%s': %s", path, strerror(errno));
@@ -446,6 +497,30 @@ static int export_open(struct export *ex, const char *path)
     ex->bytes = ex->done.bytes;
     ex->saved = ex->done.offset;
     return rv == 0 ? export_reread(ex) : EXIT_DONE;
+}
+
+/* The versions that it reads at are not kept any more: the rest is read at those of now. Each key
+ * still comes once, and none is older than when the export began. False: that has not helped. */
+static bool export_renew(struct export *ex)
+{
+    bool is_farther = ex->renewals == 0 || ex->records > ex->renewed_at;
+    if (!is_farther || hf_scan_renew(ex->scan) != HF_OK)
+        return false;
+    ex->renewals++;
+    ex->renewed_at = ex->records;
+    if (ex->renewals == 1 && !ex->cli->is_json)
+        fprintf(stderr,
+                "%safter %" PRIu64 " records: the versions that it read at are not kept any more "
+                "(retention of the keyspace); what follows is of now\n",
+                isatty(STDERR_FILENO) ? "\r\033[K" : "", ex->records);
+    return true;
+}
+
+static void export_summary(const struct export *ex, uint64_t took_ms)
+{
+    char more[48];
+    snprintf(more, sizeof more, ",\"renewals\":%" PRIu64, ex->renewals);
+    show_summary(ex->cli, "exported", ex->records, ex->bytes, took_ms, more, stderr);
 }
 
 static int export_all(struct export *ex)
@@ -458,6 +533,8 @@ static int export_all(struct export *ex)
         if (rv == 0)
             break;
         if (rv < 0) {
+            if (rv == HF_ERR_VERSION_GONE && export_renew(ex))
+                continue;
             if (is_worth_retrying(rv) && cli_now_ms() - good_ms < ex->retry_us / 1000) {
                 cli_pause_ms(RETRY_PAUSE_MS);
                 continue;
@@ -479,7 +556,7 @@ static int export_all(struct export *ex)
     }
     if (!export_write(ex, true))
         return cli_error(ex->cli, "write: %s", strerror(errno));
-    show_summary(ex->cli, "exported", ex->records, ex->bytes, cli_now_ms() - began_ms, stderr);
+    export_summary(ex, cli_now_ms() - began_ms);
     return EXIT_DONE;
 }
 
@@ -495,35 +572,25 @@ static void prefix_end(const char *prefix, struct buf *ret_end)
 }
 
 /* Scan what is left of the span into the open file. */
-static int export_span(struct export *ex, struct hf_client *client, struct hf_span *span,
-                       const char *prefix)
+static int export_span(struct export *ex, struct hf_client *client, struct hf_span *span)
 {
     struct hf_call call = cli_call(ex->cli);
-    struct buf end;
-    buf_init(&end, RECORD_LINE_MAX);
-    if (ex->after.len > 0) {
+    if (ex->after.len > 0)
         span->start = hf_bytes(ex->after.data, ex->after.len);
-        span->prefix = (struct hf_bytes){0};
-        if (prefix != NULL) {
-            prefix_end(prefix, &end);
-            span->end = hf_bytes(end.data, end.len);
-        }
-    }
     int rv = hf_scan_new(client, span, &call, &ex->scan);
     int exit_code = rv == HF_OK ? export_all(ex) : cli_fail(ex->cli, rv, NULL);
     hf_scan_free(ex->scan);
-    buf_fini(&end);
     return exit_code;
 }
 
 static int export_to(struct export *ex, const char *path, struct hf_client *client,
-                     struct hf_span *span, const char *prefix)
+                     struct hf_span *span)
 {
     buf_init(&ex->lines, RECORD_LINE_MAX * 2);
     buf_init(&ex->after, RECORD_LINE_MAX);
-    int exit_code = export_open(ex, path);
+    int exit_code = export_open(ex, path, span);
     if (exit_code == EXIT_DONE)
-        exit_code = export_span(ex, client, span, prefix);
+        exit_code = export_span(ex, client, span);
     buf_fini(&ex->lines);
     buf_fini(&ex->after);
     if (ex->to != NULL && ex->to != stdout && fclose(ex->to) != 0 && exit_code == EXIT_DONE)
@@ -556,9 +623,16 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
     if (client == NULL)
         return EXIT_USAGE;
     struct hf_span span;
+    struct buf behind;
     hf_span_init(&span);
-    span.prefix = hf_str(prefix);
-    span.start = hf_str(start);
+    span.start = hf_str(prefix != NULL ? prefix : start);
     span.end = hf_str(end);
-    return export_to(&ex, words.count == 1 ? words.at[0] : NULL, client, &span, prefix);
+    buf_init(&behind, RECORD_LINE_MAX);
+    if (prefix != NULL) {
+        prefix_end(prefix, &behind);
+        span.end = hf_bytes(behind.data, behind.len);
+    }
+    exit_code = export_to(&ex, words.count == 1 ? words.at[0] : NULL, client, &span);
+    buf_fini(&behind);
+    return exit_code;
 }
