@@ -150,6 +150,43 @@ def test_kill_watchers():
         check(c.ok("watch", "--prefix", "w:", "--resume", place, "--for", "2s") == "")
 
 
+def test_resumes_its_own():
+    """The file of one watch is not gone on with by a watch of other keys, another keyspace."""
+    with Cluster(nodes=1) as c:
+        os.makedirs(c.path(0))
+        c.ok("keyspace", "create", "plain")
+        c.ok("keyspace", "create", "hashed", "--partition", "hash", "--slots", "8", "--ranges", "2")
+        spans = ([], ["k1"], ["--prefix", "k"], ["--start", "k", "--end", "m"], ["--start", "k"],
+                 ["--end", "m"])
+        spaces = ([], ["--keyspace", "7"], ["--keyspace", "plain"], ["--keyspace", "hashed"])
+        for space in spaces:
+            wait_until("the keyspace can be used", 60,
+                       lambda space=space: c.run("put", "k1", "v", *space).returncode == 0)
+        for i, space in enumerate(spaces):
+            for k, span in enumerate(spans if i in (0, 3) else spans[1:3]):
+                place = c.path(0, f"place-{i}-{k}")
+                first = c.json("put", "k1", "first", *space)["version"]
+                c.ok("watch", *span, *space, "--resume", place, "--from-version", str(first),
+                     "--limit", "1", "--for", "20s")
+                c.ok("put", "k1", "next", *space)
+                with open(place, "rb") as f:
+                    kept = f.read()
+                others = [s for s in spans if s not in (span, [])] + [["k"], ["--prefix", "k1"]]
+                for other in [*(o + space for o in others),
+                              *(span + s for s in spaces if s not in (space, []))]:
+                    done = c.run("watch", *other, "--resume", place, "--for", "5s")
+                    check(done.returncode == 2 and "a watch of other keys" in done.stderr, span,
+                          space, other, done.returncode, done.stderr)
+                    check(done.stdout == "", "it showed something", done.stdout)
+                with open(place, "rb") as f:
+                    check(f.read() == kept, "it changed by what was refused")
+                for same in (span + space, space):
+                    with open(place, "wb") as f:
+                        f.write(kept)
+                    told = c.ok("watch", *same, "--resume", place, "--limit", "1", "--for", "20s")
+                    check(told.splitlines()[-1] == "put\tk1\tnext", span, space, told)
+
+
 def test_stands_still():
     """A watcher that does not read: neither it nor the nodes grow by what it misses, and
     when it goes on it gets all of it."""
@@ -247,5 +284,5 @@ def test_retention():
 
 
 if __name__ == "__main__":
-    main(test_kill_nodes, test_kill_watchers, test_stands_still, test_what_is_refused,
-         test_out_of_reach, test_retention)
+    main(test_kill_nodes, test_kill_watchers, test_resumes_its_own, test_stands_still,
+         test_what_is_refused, test_out_of_reach, test_retention)

@@ -50,7 +50,9 @@ static const struct cli_command commands[] = {
      "  holdfast scan user: -n 1000 --cursor place   # the next 1000 when started again"},
     {"watch", kv_watch, NULL, "[KEY]", "print changes as they happen, each once",
      "  holdfast watch name\n  holdfast watch --prefix user: --json\n"
-     "  holdfast watch --resume place --marks   # goes on there when started again"},
+     "  holdfast watch --resume place --marks   # goes on there when started again\n"
+     "\nWhat a file is resumed with is what it was begun with: the same keys and keyspace, or none\n"
+     "of them. Others are refused."},
     {"batch", kv_batch, NULL, "[FILE]", "several operations, all or none",
      "  printf 'put a 1\\ndel b\\nincr c 5\\n' | holdfast batch\n"
      "  holdfast batch transfer.txt"},

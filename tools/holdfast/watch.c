@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "place.h"
+#include "watched.h"
 
 enum { TOKEN_MAX = 64 << 20, POLL_MS = 500 };
 
@@ -164,6 +165,25 @@ static bool check(struct cli *cli, const struct watch_flags *f, const struct cli
     return false;
 }
 
+/* It goes on from where the file says: is that of what was asked for? Flags that are not there ask
+ * for nothing. A token that is not known here is the library's to judge. */
+static bool check_resumed(struct cli *cli, struct hf_client *client, const struct watch_flags *f,
+                          const struct hf_watch_options *asked, int *ret_exit)
+{
+    struct watched was;
+    bool has_span = asked->key.len > 0 || f->prefix != NULL || f->start != NULL || f->end != NULL;
+    if (asked->token.len == 0 || !watched_parse(cli_slice(asked->token), &was))
+        return true;
+    bool is_other = cli->keyspace != NULL && cli->keyspace_id != was.keyspace;
+    if (!is_other && (!has_span || !watched_is_other(client, asked, &was)))
+        return true;
+    *ret_exit = cli_usage(cli,
+                          "'%s' is of a watch of other keys: the same keys and keyspace, or none "
+                          "of them",
+                          f->resume);
+    return false;
+}
+
 static int watch(struct cli *cli, const struct watch_flags *f, const struct cli_words *words,
                  const struct buf *token)
 {
@@ -181,12 +201,18 @@ static int watch(struct cli *cli, const struct watch_flags *f, const struct cli_
     options.from_version = f->from_version;
     options.token = hf_bytes(token->data, token->len);
     options.marks = f->has_marks || f->resume != NULL;
+    int exit_code;
+    if (!check_resumed(cli, client, f, &options, &exit_code))
+        return exit_code;
     int rv = hf_watch_open(client, &options, &w);
     if (rv == HF_ERR_INVALID && token->len > 0)
-        return cli_fail_as(cli, rv, "%s was not written by a watch, or is damaged", f->resume);
+        return cli_fail_as(cli, rv,
+                           "%s was not written by a watch, or is damaged, or its keyspace has a "
+                           "name: then say --keyspace",
+                           f->resume);
     if (rv != HF_OK)
         return cli_fail(cli, rv, NULL);
-    int exit_code = show_all(cli, w, f);
+    exit_code = show_all(cli, w, f);
     hf_watch_close(w);
     return exit_code;
 }
