@@ -93,6 +93,28 @@ def test_flags_both_ways():
     check(own == {a or b for a, b in in_page}, own, in_page)
 
 
+def test_help_in_page():
+    """What a command says behind its flags stands in the page, word for word."""
+    text = page("holdfast.1").split('begin commands')[1].split('\\" end')[0]
+    items = {}
+    for item in re.split(r"^\.It Nm Cm ", text, flags=re.M)[1:]:
+        head, rest = item.split("\n", 1)
+        plain = re.sub(r"^\.(Pp|Bd .*|Ed|Bl .*|El|It .*)$", "", rest, flags=re.M)
+        items[head.split(" Ar ")[0]] = " ".join(plain.replace("\\&", "").replace("\\e", "\\").split())
+    told = 0
+    for words, _ in leaves():
+        said = run(f"{BIN}/holdfast", *words.split(), "--help")
+        if "\nexamples:\n" not in said:
+            continue
+        for part in said.split("\nexamples:\n")[1].split("\nexit codes: ")[0].split("\n\n"):
+            check(" ".join(part.split()) in items[words], words, part)
+            told += 1
+    check(told > 40, told)
+    for word in ("absent KEY", "present KEY", "version KEY V", "value KEY X", "\\xNN"):
+        check(word in items["batch"], word)
+    check("ttl_ms" in items["import"], items["import"])
+
+
 def example(text):
     """What stands in the last display of the page's examples, as it is printed."""
     shown = text.split(".Sh EXAMPLES")[1].split(".Bd -literal\n")[-1].split("\n.Ed")[0]
@@ -154,5 +176,5 @@ def test_configuration():
 
 
 if __name__ == "__main__":
-    main(test_up_to_date, test_lint, test_all_listed, test_flags_both_ways, test_programs,
-         test_transcripts, test_configuration)
+    main(test_up_to_date, test_lint, test_all_listed, test_flags_both_ways, test_help_in_page,
+         test_programs, test_transcripts, test_configuration)
