@@ -64,6 +64,46 @@ def numbers(c):
     check(c.ok("get", "text") == "abcd", "append")
 
 
+def expiries(c):
+    """Every change may say when the value expires, or that it does as before."""
+    def left(key):
+        return c.json("get", key)["ttl_ms"]
+    hour = range(3000_000, 3600_001)
+    c.ok("put", "t", "1")
+    check(left("t") == 0, "none")
+    for change in (["incr", "t", "--ttl", "1h"], ["incr", "t"], ["append", "t", "0"],
+                   ["cas", "t", "30", "31", "--keep-ttl"], ["put", "t", "32", "--keep-ttl"],
+                   ["get-and-set", "t", "33", "--keep-ttl"]):
+        c.ok(*change)
+        check(left("t") in hour, change, left("t"))
+    for change in (["append", "t", "3", "--ttl", "48h"], ["cas", "t", "333", "4", "--ttl", "48h"],
+                   ["get-and-set", "t", "5", "--ttl", "48h"]):
+        c.ok(*change)
+        check(left("t") > 40 * 3600_000, change, left("t"))
+        c.ok("put", "t", c.ok("get", "t"))
+        check(left("t") == 0, "a put without --ttl")
+    for change in (["cas", "t", "5", "6"], ["get-and-set", "t", "7"]):
+        c.ok("put", "t", c.ok("get", "t"), "--ttl", "1h")
+        c.ok(*change)
+        check(left("t") == 0, change, left("t"))
+    for change in (["incr", "t", "1"], ["append", "t", "x"], ["cas", "t", "7", "8"],
+                   ["get-and-set", "t", "8"]):
+        check("above 0" in exit_is(c, 2, *change, "--ttl", "0s").stderr, change)
+    exit_is(c, 2, "put", "t", "8", "--ttl", "1h", "--keep-ttl")
+    exit_is(c, 2, "incr", "t", "--keep-ttl")
+    exit_is(c, 3, "incr", "t", "--if-absent")
+    exit_is(c, 3, "append", "t", "x", "--if-value", "6")
+    exit_is(c, 3, "get-and-set", "t", "x", "--if-version", "0")
+    check(c.ok("get", "t") == "7", "nothing of that happened")
+    check(c.ok("get-and-set", "gs", "1") == "", "there was none")
+    check(c.ok("get-and-set", "gs", "2") == "1", "the value before")
+    said = c.json("get-and-set", "gs", "")
+    check(said["found"] and said["previous"] == "2" and said["version"] > 0, said)
+    check(c.json("get-and-set", "gs", "3")["previous"] == "", "an empty one")
+    c.ok("del", "gs")
+    check(not c.json("get-and-set", "gs", "4")["found"], "none")
+
+
 def scans(c):
     for i in range(25):
         c.ok("put", f"s:{i:02}", f"v{i}")
@@ -179,7 +219,7 @@ def usage(c):
     exit_is(c, 2, "get", "k", "--endpoints", "")
     exit_is(c, 2, "get", "k", "--endpoints", "nowhere")
     for command in (("get", ""), ("put", "", "v"), ("del", ""), ("cas", "", "a", "b"), ("incr", ""),
-                    ("append", "", "v")):
+                    ("append", "", "v"), ("get-and-set", "", "v")):
         done = exit_is(c, 1, *command)
         check("the key is empty" in done.stderr, done.stderr)
     done = exit_is(c, 1, "get", "k", "--read", "lease")
@@ -334,7 +374,7 @@ def repairs(c, engine, table):
 
 def test_quickstart():
     with Cluster() as c:
-        for part in (keys, conditions, numbers, scans, modes, batches, shells, clusters, usage, limits,
+        for part in (keys, conditions, numbers, expiries, scans, modes, batches, shells, clusters, usage, limits,
                      outputs, strangers, bad_records, restarts, dumps):
             began = time.monotonic()
             part(c)

@@ -16,6 +16,7 @@ int kv_cas(struct cli *cli, int argc, const char *const *argv);
 int kv_resolve(struct cli *cli, int argc, const char *const *argv);
 int kv_increment(struct cli *cli, int argc, const char *const *argv);
 int kv_append(struct cli *cli, int argc, const char *const *argv);
+int kv_get_and_set(struct cli *cli, int argc, const char *const *argv);
 int kv_scan(struct cli *cli, int argc, const char *const *argv);
 int kv_delete_range(struct cli *cli, int argc, const char *const *argv);
 int kv_watch(struct cli *cli, int argc, const char *const *argv);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * get put del cas incr append resolve: one key at a time.
+ * get put del cas incr append get-and-set resolve: one key at a time.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -156,10 +156,11 @@ int kv_get(struct cli *cli, int argc, const char *const *argv)
 
 /* ---- changes -------------------------------------------------------------------- */
 
-/* Flags that all changes share. */
+/* Flags of changes. */
 struct change_flags {
     uint64_t ttl_us;
     bool is_ttl_given;
+    bool keep_ttl;
     bool if_absent;
     bool if_present;
     uint64_t if_version;
@@ -167,18 +168,43 @@ struct change_flags {
     const char *if_value;
 };
 
-static size_t change_flags_fill(struct change_flags *c, struct args_flag *ret_flags)
+enum { CHANGE_FLAGS_MAX = 8 };
+
+/* Which of them a command has. */
+enum { CHANGE_TTL = 1, CHANGE_KEEPS_TTL = 2, CHANGE_IF_VERSION = 4, CHANGE_IF = 8 };
+
+static size_t change_flags_fill(struct change_flags *c, unsigned which,
+                                struct args_flag ret_flags[CHANGE_FLAGS_MAX])
 {
-    const struct args_flag flags[] = {
-        {"ttl", 0, ARGS_DURATION, &c->ttl_us, &c->is_ttl_given, "TIME", "expire after this time"},
-        {"if-absent", 0, ARGS_SWITCH, &c->if_absent, NULL, NULL, "only if the key is not there"},
-        {"if-present", 0, ARGS_SWITCH, &c->if_present, NULL, NULL, "only if the key is there"},
-        {"if-version", 0, ARGS_U64, &c->if_version, &c->is_version_given, "V",
-         "only if the key has this version (0: absent)"},
-        {"if-value", 0, ARGS_TEXT, &c->if_value, NULL, "X", "only if the key has this value"},
+    const struct {
+        unsigned which;
+        struct args_flag flag;
+    } all[] = {
+        {CHANGE_TTL,
+         {"ttl", 0, ARGS_DURATION, &c->ttl_us, &c->is_ttl_given, "TIME", "expire after this time"}},
+        {CHANGE_KEEPS_TTL,
+         {"keep-ttl", 0, ARGS_SWITCH, &c->keep_ttl, NULL, NULL,
+          "expire when the present value would have"}},
+        {CHANGE_IF,
+         {"if-absent", 0, ARGS_SWITCH, &c->if_absent, NULL, NULL, "only if the key is not there"}},
+        {CHANGE_IF,
+         {"if-present", 0, ARGS_SWITCH, &c->if_present, NULL, NULL, "only if the key is there"}},
+        {CHANGE_IF,
+         {"if-version", 0, ARGS_U64, &c->if_version, &c->is_version_given, "V",
+          "only if the key has this version (0: absent)"}},
+        {CHANGE_IF_VERSION,
+         {"if-version", 0, ARGS_U64, &c->if_version, &c->is_version_given, "V",
+          "compare the version (0: absent) instead of a value"}},
+        {CHANGE_IF,
+         {"if-value", 0, ARGS_TEXT, &c->if_value, NULL, "X", "only if the key has this value"}},
     };
-    memcpy(ret_flags, flags, sizeof flags);
-    return ARRAY_LEN(flags);
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (which & all[i].which)
+            ret_flags[count++] = all[i].flag;
+    }
+    ASSERT(count <= CHANGE_FLAGS_MAX);
+    return count;
 }
 
 static bool change_from_flags(struct cli *cli, const struct change_flags *c,
@@ -193,7 +219,12 @@ static bool change_from_flags(struct cli *cli, const struct change_flags *c,
         *ret_exit = cli_usage(cli, "--ttl is above 0: without it the key does not expire");
         return false;
     }
+    if (c->is_ttl_given && c->keep_ttl) {
+        *ret_exit = cli_usage(cli, "--ttl or --keep-ttl, not both");
+        return false;
+    }
     hf_change_init(ret_change);
+    ret_change->keep_ttl = c->keep_ttl;
     ret_change->ttl_ms = (c->ttl_us + 999) / 1000;
     if (c->if_absent || (c->is_version_given && c->if_version == 0))
         ret_change->condition = HF_IF_ABSENT;
@@ -283,8 +314,8 @@ static int finish_change(struct cli *cli, const char *key, int rv, struct hf_res
 int kv_put(struct cli *cli, int argc, const char *const *argv)
 {
     struct change_flags c = {0};
-    struct args_flag flags[8];
-    size_t flags_count = change_flags_fill(&c, flags);
+    struct args_flag flags[CHANGE_FLAGS_MAX];
+    size_t flags_count = change_flags_fill(&c, CHANGE_TTL | CHANGE_KEEPS_TTL | CHANGE_IF, flags);
     struct cli_words words;
     struct hf_change change;
     int exit_code;
@@ -317,13 +348,12 @@ int kv_put(struct cli *cli, int argc, const char *const *argv)
 int kv_delete(struct cli *cli, int argc, const char *const *argv)
 {
     struct change_flags c = {0};
-    struct args_flag flags[8];
-    size_t flags_count = change_flags_fill(&c, flags);
+    struct args_flag flags[CHANGE_FLAGS_MAX];
+    size_t flags_count = change_flags_fill(&c, CHANGE_IF, flags);
     struct cli_words words;
     struct hf_change change;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, flags + 1, flags_count - 1, 1, CLI_WORDS_MAX, &words,
-                   &exit_code) ||
+    if (!cli_parse(cli, argc, argv, flags, flags_count, 1, CLI_WORDS_MAX, &words, &exit_code) ||
         !change_from_flags(cli, &c, &change, &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
@@ -343,50 +373,105 @@ int kv_delete(struct cli *cli, int argc, const char *const *argv)
 
 int kv_cas(struct cli *cli, int argc, const char *const *argv)
 {
-    uint64_t version = 0;
-    bool is_version_given = false;
-    const struct args_flag flags[] = {
-        {"if-version", 0, ARGS_U64, &version, &is_version_given, "V",
-         "compare the version (0: absent) instead of a value"},
-    };
+    struct change_flags c = {0};
+    struct args_flag flags[CHANGE_FLAGS_MAX];
+    size_t flags_count =
+        change_flags_fill(&c, CHANGE_TTL | CHANGE_KEEPS_TTL | CHANGE_IF_VERSION, flags);
     struct cli_words words;
+    struct hf_change change;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 2, 3, &words, &exit_code))
+    if (!cli_parse(cli, argc, argv, flags, flags_count, 2, 3, &words, &exit_code))
         return exit_code;
-    if (words.count != (is_version_given ? 2 : 3))
+    if (words.count != (c.is_version_given ? 2 : 3))
         return cli_usage(cli, "wants KEY EXPECTED VALUE, or KEY VALUE --if-version V");
-    if (!check_key(cli, words.at[0], &exit_code))
+    c.if_value = c.is_version_given ? NULL : words.at[1];
+    if (!change_from_flags(cli, &c, &change, &exit_code) ||
+        !check_key(cli, words.at[0], &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
-    struct hf_bytes key = hf_str(words.at[0]);
-    int rv = is_version_given
-                 ? hf_cas_version(client, key, version, hf_str(words.at[1]), &call, &result)
-                 : hf_cas(client, key, hf_str(words.at[1]), hf_str(words.at[2]), &call, &result);
+    int rv = hf_put(client, hf_str(words.at[0]), hf_str(words.at[words.count - 1]), &change, &call,
+                    &result);
     return finish_change(cli, words.at[0], rv, result, false);
 }
 
 int kv_increment(struct cli *cli, int argc, const char *const *argv)
 {
+    struct change_flags c = {0};
+    struct args_flag flags[CHANGE_FLAGS_MAX];
+    size_t flags_count = change_flags_fill(&c, CHANGE_TTL | CHANGE_IF, flags);
     struct cli_words words;
+    struct hf_change change;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 1, 2, &words, &exit_code))
+    if (!cli_parse(cli, argc, argv, flags, flags_count, 1, 2, &words, &exit_code))
         return exit_code;
     int64_t delta = 1;
     if (words.count == 2 && text_parse_i64(slice_str(words.at[1]), &delta) != 0)
         return cli_usage(cli, "DELTA must be a whole number, not '%s'", words.at[1]);
-    if (!check_key(cli, words.at[0], &exit_code))
+    if (!change_from_flags(cli, &c, &change, &exit_code) ||
+        !check_key(cli, words.at[0], &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
-    int rv = hf_increment(client, hf_str(words.at[0]), delta, NULL, &call, &result);
+    int rv = hf_increment(client, hf_str(words.at[0]), delta, &change, &call, &result);
     return finish_change(cli, words.at[0], rv, result, true);
+}
+
+/* The value before, as `get` shows one; nothing if there was none. */
+static int show_previous(struct cli *cli, const char *key, const struct hf_result *result)
+{
+    if (result->count == 0) /* a repeat is answered without it where it was long */
+        return cli_fail_as(cli, HF_ERR_UNDETERMINED,
+                           "it was set, at version %" PRIu64 ", but the answer with the value "
+                           "before was lost",
+                           result->version);
+    const struct hf_item *item = &result->items[0];
+    if (cli->is_json) {
+        struct json_writer w;
+        begin_item(cli, &w, key, item);
+        json_key(&w, "found");
+        json_bool(&w, item->has_value != 0);
+        if (item->has_value)
+            json_bytes_member(&w, "previous", cli_slice(item->value));
+        end_item(cli, &w);
+    } else if (item->has_value) {
+        buf_append_slice(&cli->out, cli_slice(item->value));
+        if (isatty(STDOUT_FILENO))
+            buf_append_u8(&cli->out, '\n');
+    }
+    return EXIT_DONE;
+}
+
+int kv_get_and_set(struct cli *cli, int argc, const char *const *argv)
+{
+    struct change_flags c = {0};
+    struct args_flag flags[CHANGE_FLAGS_MAX];
+    size_t flags_count = change_flags_fill(&c, CHANGE_TTL | CHANGE_KEEPS_TTL | CHANGE_IF, flags);
+    struct cli_words words;
+    struct hf_change change;
+    int exit_code;
+    if (!cli_parse(cli, argc, argv, flags, flags_count, 2, 2, &words, &exit_code) ||
+        !change_from_flags(cli, &c, &change, &exit_code) ||
+        !check_key(cli, words.at[0], &exit_code))
+        return exit_code;
+    struct hf_client *client = cli_client(cli);
+    if (client == NULL)
+        return EXIT_USAGE;
+    struct hf_call call = cli_call(cli);
+    struct hf_result *result = NULL;
+    int rv = hf_get_and_set(client, hf_str(words.at[0]), hf_str(words.at[1]), &change, &call,
+                            &result);
+    if (rv != HF_OK)
+        return finish_change(cli, words.at[0], rv, result, false);
+    exit_code = show_previous(cli, words.at[0], result);
+    hf_result_free(result);
+    return exit_code;
 }
 
 /* Both answers are what was asked for: it was done, so or so, or it was not. */
@@ -453,9 +538,14 @@ int kv_resolve(struct cli *cli, int argc, const char *const *argv)
 
 int kv_append(struct cli *cli, int argc, const char *const *argv)
 {
+    struct change_flags c = {0};
+    struct args_flag flags[CHANGE_FLAGS_MAX];
+    size_t flags_count = change_flags_fill(&c, CHANGE_TTL | CHANGE_IF, flags);
     struct cli_words words;
+    struct hf_change change;
     int exit_code;
-    if (!cli_parse(cli, argc, argv, NULL, 0, 2, 2, &words, &exit_code) ||
+    if (!cli_parse(cli, argc, argv, flags, flags_count, 2, 2, &words, &exit_code) ||
+        !change_from_flags(cli, &c, &change, &exit_code) ||
         !check_key(cli, words.at[0], &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
@@ -463,6 +553,6 @@ int kv_append(struct cli *cli, int argc, const char *const *argv)
         return EXIT_USAGE;
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
-    int rv = hf_append(client, hf_str(words.at[0]), hf_str(words.at[1]), NULL, &call, &result);
+    int rv = hf_append(client, hf_str(words.at[0]), hf_str(words.at[1]), &change, &call, &result);
     return finish_change(cli, words.at[0], rv, result, false);
 }

@@ -30,18 +30,24 @@ static const struct cli_command commands[] = {
      "  holdfast get name --at-version 1870264938496000000"},
     {"put", kv_put, NULL, "KEY [VALUE]", "set a value; without VALUE, from standard input",
      "  holdfast put name Ada\n  holdfast put logo < logo.png\n"
-     "  holdfast put lock mine --if-absent --ttl 30s"},
+     "  holdfast put lock mine --if-absent --ttl 30s\n  holdfast put lock still-mine --keep-ttl"},
     {"del", kv_delete, NULL, "KEY…", "remove keys", "  holdfast del name"},
     {"delete-range", kv_delete_range, NULL, "START END", "remove all keys of a span, step by step",
      "  holdfast delete-range user:a user:b\n  holdfast delete-range --prefix tmp: --yes\n"
      "  holdfast delete-range '' '' --yes   # everything"},
     {"cas", kv_cas, NULL, "KEY [EXPECTED] VALUE",
      "set a value only if the present one is as expected",
-     "  holdfast cas name Ada Grace\n  holdfast cas name Grace --if-version 1234"},
+     "  holdfast cas name Ada Grace\n  holdfast cas name Grace --if-version 1234\n"
+     "  holdfast cas lock mine mine --ttl 30s   # hold it for longer"},
     {"incr", kv_increment, NULL, "KEY [DELTA]", "add to a number and print the sum",
-     "  holdfast incr visits\n  holdfast incr stock -5"},
+     "  holdfast incr visits\n  holdfast incr stock -5\n  holdfast incr today --ttl 24h\n"
+     "\nWithout --ttl the key expires as it did before, or not at all."},
     {"append", kv_append, NULL, "KEY VALUE", "add bytes to the end of a value",
-     "  holdfast append journal 'one more line'"},
+     "  holdfast append journal 'one more line'\n"
+     "\nWithout --ttl the key expires as it did before, or not at all."},
+    {"get-and-set", kv_get_and_set, NULL, "KEY VALUE", "set a value and print the one before",
+     "  holdfast get-and-set name Grace\n  holdfast get-and-set name Grace --json\n"
+     "\nIf there was none, nothing is printed ('found' tells with --json)."},
     {"resolve", kv_resolve, NULL, "TOKEN", "settle a change whose outcome stayed undetermined",
      "  holdfast resolve 88000101cf…   # as the command that failed printed it"},
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order",

@@ -21,6 +21,7 @@ const struct cli_command kv_commands[] = {
      NULL},
     {"incr", kv_increment, NULL, "KEY [DELTA]", "add to a number", NULL},
     {"append", kv_append, NULL, "KEY VALUE", "add bytes to a value", NULL},
+    {"get-and-set", kv_get_and_set, NULL, "KEY VALUE", "set a value and print the one before", NULL},
     {"resolve", kv_resolve, NULL, "TOKEN", "settle what stayed undetermined", NULL},
     {"delete-range", kv_delete_range, NULL, "START END", "remove all keys of a span", NULL},
     {"scan", kv_scan, NULL, "[PREFIX]", "list keys in order", NULL},
