@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from cluster import BIN, Cluster, check, main, wait_until
+from cluster import BIN, Cluster, check, crc32c, main, wait_until
 
 COUNT = 60_000
 PAD = "x" * 300
@@ -183,13 +183,51 @@ def test_each_record_once():
               len(keys) - len(set(keys)))
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+def test_hashed_each_record_once():
+    """Where a batch would cross ranges its records go one by one, many at once: likewise none is put
+    twice, and of lines with the same key the last one wins."""
+    count, keys = 12_000, 10_000
+    with Cluster() as c:
+        source, cursor = c.path(0, "in.ndjson"), c.path(0, "in.cursor")
+        os.makedirs(os.path.dirname(source), exist_ok=True)
+        c.ok("keyspace", "create", "h", "--partition", "hash", "--slots", "64", "--ranges", "8")
+        space = ["--keyspace", "h"]
+        wait_until("the keyspace can be used", 60,
+                   lambda: c.run("put", "mark", "x", *space).returncode == 0)
+        with open(source, "w") as f:
+            for i in range(count):  # keys come again soon, in the same batch
+                key = i if i % 6 else i - i % 600
+                f.write(json.dumps({"key": f"s:{key % keys:06}", "value": str(i)}) + "\n")
+        begin = c.json("put", "mark", "y", *space)["version"]
+        began = time.monotonic()
+        child = start(c, "import", source, "--cursor", cursor, "--timeout", "500ms", *space)
+        for share in (0, 0.3):
+            until = time.monotonic() + 120
+            while (progress(cursor) <= count * share and child.poll() is None and
+                   time.monotonic() < until):
+                time.sleep(0.002)
+            node = str(c.leader())
+            c.local("pause", node)
+            time.sleep(1.5)  # others lead its ranges
+            c.local("resume", node)
+        out, err = child.communicate(timeout=300)
+        print(f"   {count} records in {time.monotonic() - began:.1f} s")
+        check(child.returncode == 0, out, err)
+        want = {}
+        with open(source) as f:
+            for record in map(json.loads, f):
+                want.setdefault(record["key"], []).append(record["value"])
+        got = dict(line.split("\t") for line in c.ok("scan", "s:", *space).splitlines())
+        check(got == {key: values[-1] for key, values in want.items()}, "not the last one",
+              [(k, v, want.get(k)) for k, v in got.items() if want.get(k, [""])[-1] != v][:5])
+        told = c.ok("watch", "--prefix", "s:", "--from-version", str(begin), "--for", "20s", *space,
+                    timeout=100)
+        seen = {}
+        for line in told.splitlines():
+            _, key, value = line.split("\t")
+            seen.setdefault(key, []).append(value)
+        check(seen == want, "put twice, or in another order",
+              [(k, v, want.get(k)) for k, v in seen.items() if want.get(k) != v][:5])
 
 
 def test_export_goes_on_behind_the_longest_key():
@@ -234,4 +272,4 @@ def test_several_ranges():
 
 if __name__ == "__main__":
     main(test_streams, test_cursors_of_others, test_export_outlives_its_versions,
-         test_each_record_once, test_export_goes_on_behind_the_longest_key, test_several_ranges)
+         test_each_record_once, test_hashed_each_record_once, test_export_goes_on_behind_the_longest_key, test_several_ranges)

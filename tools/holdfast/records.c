@@ -2,8 +2,8 @@
  *
  * import and export: any number of records, one JSON object a line.
  *
- * Import puts batches, one after another, so a later line of the same key wins. Of a
- * batch whose outcome is unknown the cluster is asked what became of it before anything
+ * Import puts batches, one after another, so a later line of the same key wins; the records of
+ * one that would cross ranges one by one, many at once (singles.h). Of a batch whose outcome is unknown the cluster is asked what became of it before anything
  * else is done: sent anew it could undo what others have put since. Only one that was
  * under way when import was killed is put twice, by the run that goes on. Export reads
  * each range at a version of its own, as scans do; where that is not kept any more, the rest
@@ -26,11 +26,11 @@
 #include "commands.h"
 #include "cursor.h"
 #include "record.h"
+#include "singles.h"
 
 enum {
-    IMPORT_BATCH_OPS = 1000,
+    IMPORT_BATCH_OPS = SINGLES_MAX,
     IMPORT_BATCH_BYTES = 1 << 20,
-    KEPT_MAX = 16 << 20, /* bytes: a batch, and a value of the largest size behind it */
     RETRY_PAUSE_MS = 200,
     PROGRESS_EVERY_MS = 1000,
     EXPORT_STEP = 4 << 20, /* bytes of output between two states of the cursor */
@@ -41,8 +41,9 @@ struct import {
     struct hf_client *client;
     struct hf_batch *batch;
     size_t batch_bytes;
-    struct buf kept;  /* what is in the batch: TTL, lengths, key, value, one after another */
-    size_t kept_done; /* bytes of it that were put one by one */
+    struct singles singles; /* the same records as in the batch, to be put one by one … */
+    bool goes_singly;       /* … since it would cross ranges */
+    uint64_t give_up_ms;    /* with what is being committed */
     uint64_t retry_us;
     const char *cursor_path; /* NULL: none */
     struct cursor_of of;     /* what it is of */
@@ -129,42 +130,28 @@ static int settle(struct import *im, const struct hf_call *call, uint64_t give_u
     }
 }
 
-static bool keep_record(struct import *im, const struct record *record)
+/* The same for singles_put(). */
+static int settle_single(void *data, struct hf_result **result)
 {
-    buf_append_u64(&im->kept, record->ttl_ms);
-    buf_append_u32(&im->kept, (uint32_t)record->key.len);
-    buf_append_u32(&im->kept, (uint32_t)record->value.len);
-    buf_append_slice(&im->kept, buf_slice(&record->key));
-    buf_append_slice(&im->kept, buf_slice(&record->value));
-    return !im->kept.failed;
+    struct import *im = data;
+    struct hf_call call = cli_call(im->cli);
+    return settle(im, &call, im->give_up_ms, result);
 }
 
-/* A batch that would cross from one range to another: its records one by one, from the first that
- * is not in yet. */
-static int put_singly(struct import *im, const struct hf_call *call, uint64_t give_up_ms,
-                      struct hf_result **ret_result)
+/* All that is collected, by one command if it is of one range. */
+static int put_collected(struct import *im, struct hf_result **ret_result)
 {
-    struct slice kept = buf_slice(&im->kept);
-    struct reader r = reader_of(slice_of(kept.data + im->kept_done, kept.len - im->kept_done));
-    while (r.left > 0) {
-        struct hf_change change;
-        hf_change_init(&change);
-        change.ttl_ms = read_u64(&r);
-        uint32_t key_len = read_u32(&r);
-        uint32_t value_len = read_u32(&r);
-        struct slice key = read_bytes(&r, key_len);
-        struct slice value = read_bytes(&r, value_len);
-        ASSERT(!r.bad);
-        hf_result_free(*ret_result);
-        *ret_result = NULL;
-        int rv = hf_put(im->client, cli_bytes(key), cli_bytes(value), &change, call, ret_result);
-        if (rv == HF_ERR_UNDETERMINED)
-            rv = settle(im, call, give_up_ms, ret_result);
-        if (rv != HF_OK)
-            return rv;
-        im->kept_done = kept.len - r.left;
-    }
-    return HF_OK;
+    struct hf_call call = cli_call(im->cli);
+    int rv = HF_ERR_UNSUPPORTED;
+    if (!im->goes_singly)
+        rv = hf_batch_commit(im->client, im->batch, &call, ret_result);
+    if (rv == HF_ERR_UNDETERMINED)
+        rv = settle(im, &call, im->give_up_ms, ret_result);
+    if (rv != HF_ERR_UNSUPPORTED)
+        return rv;
+    hf_result_free(*ret_result);
+    im->goes_singly = true;
+    return singles_put(&im->singles, &call, settle_single, im, ret_result);
 }
 
 /* What stands in front of `upto` is in. */
@@ -188,18 +175,12 @@ static int import_commit(struct import *im, const struct cursor *upto)
     size_t count = hf_batch_count(im->batch);
     if (count == 0)
         return EXIT_DONE;
-    uint64_t give_up_ms = cli_now_ms() + im->retry_us / 1000;
-    struct hf_call call = cli_call(im->cli);
+    im->give_up_ms = cli_now_ms() + im->retry_us / 1000;
+    im->goes_singly = im->cli->keyspace_slots > 0; /* neighbours are in other slots */
     for (;;) {
         struct hf_result *result = NULL;
-        int rv = HF_ERR_UNSUPPORTED;
-        if (im->kept_done == 0)
-            rv = hf_batch_commit(im->client, im->batch, &call, &result);
-        if (rv == HF_ERR_UNDETERMINED)
-            rv = settle(im, &call, give_up_ms, &result);
-        if (rv == HF_ERR_UNSUPPORTED)
-            rv = put_singly(im, &call, give_up_ms, &result);
-        if (rv != HF_OK && (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms)) {
+        int rv = put_collected(im, &result);
+        if (rv != HF_OK && (!is_worth_retrying(rv) || cli_now_ms() >= im->give_up_ms)) {
             bool has_words = result != NULL && result->message[0] != 0;
             int exit_code = cli_fail_as(
                 im->cli, rv, "%s (%" PRIu64 " records are surely in, up to %zu more may be)",
@@ -216,8 +197,7 @@ static int import_commit(struct import *im, const struct cursor *upto)
     im->bytes += im->batch_bytes;
     im->batch_bytes = 0;
     hf_batch_clear(im->batch);
-    buf_clear(&im->kept);
-    im->kept_done = 0;
+    singles_clear(&im->singles);
     show_progress(&im->shown_ms, im->began_ms, "imported", im->records);
     return import_note(im, upto);
 }
@@ -248,7 +228,8 @@ static int import_add(struct import *im, const struct record *record)
                           cli_bytes(buf_slice(&record->value)), &change);
     if (rv != HF_OK)
         return fail_line(im, hf_strerror(rv));
-    if (!keep_record(im, record))
+    if (!singles_keep(&im->singles, buf_slice(&record->key), buf_slice(&record->value),
+                      record->ttl_ms))
         return cli_error(im->cli, "out of memory");
     im->batch_bytes += bytes;
     return EXIT_DONE;
@@ -374,8 +355,7 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     if (file == NULL)
         return cli_error(cli, "open '%s': %s", path, strerror(errno));
     im.began_ms = im.shown_ms = cli_now_ms();
-    buf_init(&im.kept, KEPT_MAX);
-    if (hf_batch_new(&im.batch) != HF_OK)
+    if (singles_init(&im.singles, im.client) != HF_OK || hf_batch_new(&im.batch) != HF_OK)
         exit_code = cli_error(cli, "out of memory");
     else
         exit_code = import_resume(&im, file);
@@ -387,7 +367,7 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
         show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, "",
                      stdout);
     hf_batch_free(im.batch);
-    buf_fini(&im.kept);
+    singles_fini(&im.singles);
     if (file != stdin)
         fclose(file);
     return exit_code;
