@@ -293,6 +293,41 @@ def test_exit_codes():
         shell.end()  # … where the end is a good one
 
 
+def test_files():
+    """What other commands read from standard input is named in the shell, where that is the next
+    commands; and Ctrl-C ends what goes on for long."""
+    with scratch() as folder:
+        batch, out = (os.path.join(folder, name) for name in ("batch", "out"))
+        with open(batch, "w", encoding="ascii") as f:
+            f.write("put a 1\nincr a 5\n")
+        done = subprocess.run(
+            [f"{BIN}/holdfast", "shell", "--endpoints", f"embedded:{folder}/store"],
+            input=f"batch\nimport\nimport -\nbatch {batch}\nget a\nexport {out}\n",
+            capture_output=True, text=True, timeout=120, check=False)
+        check(done.returncode == 2 and done.stderr.count("wants FILE") == 3, done.stderr)
+        check(done.stdout.split() == ["2:", "6", "OK", "6"], done.stdout)
+        with open(out, encoding="ascii") as f:
+            check(json.loads(f.read()) == {"key": "a", "value": "6"})
+        shell = Shell(folder)
+    with scratch() as folder, Cluster(nodes=1) as c:
+        rows, out = os.path.join(folder, "rows"), os.path.join(folder, "out")
+        with open(rows, "w", encoding="ascii") as f:
+            f.writelines(f'{{"key":"k{i}","value":"v"}}\n' for i in range(10))
+        shell = Shell(folder, "--timeout", "500ms", HOLDFAST_ENDPOINTS=c.endpoints)
+        shell.run("get k0")
+        c.local("pause", "1")
+        for line in (f"import {rows}", f"export {out}"):  # they would wait a minute for a leader
+            shell.type(line + "\n")
+            shell.until(b"\n")
+            wait_until("it does not read lines", 60, lambda: not shell.is_editing())
+            said = stopped(shell)
+            check(" records" in said and "ported" not in said, line, said)
+        c.local("resume", "1")
+        check("imported 10 records" in shell.run(f"import {rows} --timeout 20s"), "it goes on")
+        check("exported 10 records" in shell.run(f"export {out} --timeout 20s"), "it goes on")
+        shell.end()
+
+
 def test_what_is_wrong_is_named():
     """Not only that it is: what stands there, and which argument it is."""
     with scratch() as folder:
@@ -398,5 +433,5 @@ def test_bash():
 
 if __name__ == "__main__":
     main(test_completion, test_hashed_keys, test_ctrl_c, test_ctrl_c_of_what_repeats,
-         test_cursor_of_a_sweep, test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines, test_exit_codes,
+         test_cursor_of_a_sweep, test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines, test_exit_codes, test_files,
          test_what_is_wrong_is_named, test_history, test_paging, test_bash)

@@ -219,12 +219,15 @@ int kv_batch(struct cli *cli, int argc, const char *const *argv)
     int exit_code;
     if (!cli_parse(cli, argc, argv, NULL, 0, 0, 1, &words, &exit_code))
         return exit_code;
+    const char *path = cli_input(cli, &words);
+    if (path == NULL)
+        return EXIT_USAGE;
     struct typed typed = {.cli = cli};
     struct buf text;
     buf_init(&text, BATCH_TEXT_MAX);
     buf_init(&typed.sums, BATCH_TEXT_MAX);
     exit_code = EXIT_ERROR;
-    if (cli_read_file(cli, words.count == 1 ? words.at[0] : "-", &text)) {
+    if (cli_read_file(cli, path, &text)) {
         buf_append_u8(&text, 0);
         if (text.failed || hf_batch_new(&typed.batch) != HF_OK)
             exit_code = cli_error(cli, "out of memory");

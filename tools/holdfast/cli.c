@@ -627,6 +627,15 @@ struct hf_call cli_call(const struct cli *cli)
 
 /* ---- files -------------------------------------------------------------------------- */
 
+const char *cli_input(struct cli *cli, const struct cli_words *words)
+{
+    const char *path = words->count > 0 ? words->at[0] : "-";
+    if (!cli->is_shell || strcmp(path, "-") != 0)
+        return path;
+    cli_usage(cli, "wants FILE: standard input has the next commands");
+    return NULL;
+}
+
 bool cli_read_file(struct cli *cli, const char *path, struct buf *buf)
 {
     bool is_stdin = strcmp(path, "-") == 0;

@@ -182,6 +182,10 @@ uint64_t cli_now_ms(void);
 uint64_t cli_now_us(void);
 void cli_pause_ms(unsigned ms);
 
+/* The file that a command reads, as its only word, "-" (standard input) without one. In the shell
+ * that is where the next commands come from: NULL after saying so. */
+const char *cli_input(struct cli *cli, const struct cli_words *words);
+
 /* Read all of a stream or file ("-": standard input), at most `max` bytes. False after
  * saying why. */
 bool cli_read_file(struct cli *cli, const char *path, struct buf *buf);

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -81,7 +82,7 @@ static int identify(struct cli *cli, const char *kind, uint64_t retry_us,
     uint64_t give_up_ms = cli_now_ms() + retry_us / 1000;
     int rv;
     while ((rv = hf_status(cli->client, NULL, &call, &result)) != HF_OK) {
-        if (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms) {
+        if (!is_worth_retrying(rv) || cli_now_ms() >= give_up_ms || cli_is_interrupted(cli)) {
             int exit_code = cli_fail(cli, rv, result);
             hf_result_free(result);
             return exit_code;
@@ -118,13 +119,14 @@ static int settle(struct import *im, const struct hf_call *call, uint64_t give_u
         struct hf_result *settled = NULL;
         int rv = hf_resolve(im->client, (*result)->token, call, &settled);
         bool is_settled = rv != HF_ERR_UNDETERMINED && !is_worth_retrying(rv);
+        bool is_late = cli_now_ms() >= give_up_ms || cli_is_interrupted(im->cli);
         if (is_settled && rv != HF_ERR_SESSION_EXPIRED) {
             hf_result_free(*result);
             *result = settled;
             return rv == HF_ERR_FENCED ? HF_ERR_UNAVAILABLE : rv;
         }
         hf_result_free(settled);
-        if (is_settled || cli_now_ms() >= give_up_ms)
+        if (is_settled || is_late)
             return HF_ERR_UNDETERMINED;
         cli_pause_ms(RETRY_PAUSE_MS);
     }
@@ -180,7 +182,8 @@ static int import_commit(struct import *im, const struct cursor *upto)
     for (;;) {
         struct hf_result *result = NULL;
         int rv = put_collected(im, &result);
-        if (rv != HF_OK && (!is_worth_retrying(rv) || cli_now_ms() >= im->give_up_ms)) {
+        bool is_late = cli_now_ms() >= im->give_up_ms || cli_is_interrupted(im->cli);
+        if (rv != HF_OK && (!is_worth_retrying(rv) || is_late)) {
             bool has_words = result != NULL && result->message[0] != 0;
             int exit_code = cli_fail_as(
                 im->cli, rv, "%s (%" PRIu64 " records are surely in, up to %zu more may be)",
@@ -298,6 +301,10 @@ static int import_lines(struct import *im, FILE *file)
     buf_init(&im->text, RECORD_LINE_MAX);
     while (exit_code == EXIT_DONE && next_line(im, file)) {
         struct err err = {0};
+        if (cli_is_interrupted(im->cli)) {
+            exit_code = fail_line(im, "interrupted");
+            break;
+        }
         struct slice text = text_trim(buf_slice(&im->text));
         if (im->text.failed)
             exit_code = fail_line(im, "is too long");
@@ -309,7 +316,7 @@ static int import_lines(struct import *im, FILE *file)
             exit_code = import_add(im, &record);
     }
     if (exit_code == EXIT_DONE && ferror(file))
-        exit_code = fail_line(im, strerror(errno));
+        exit_code = fail_line(im, cli_is_interrupted(im->cli) ? "interrupted" : strerror(errno));
     if (exit_code == EXIT_DONE)
         exit_code = import_commit(im, &im->at);
     buf_fini(&im->text);
@@ -347,10 +354,10 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     int exit_code;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
         return exit_code;
-    im.client = cli_client(cli);
+    const char *path = cli_input(cli, &words);
+    im.client = path != NULL ? cli_client(cli) : NULL;
     if (im.client == NULL)
         return EXIT_USAGE;
-    const char *path = words.count == 1 ? words.at[0] : "-";
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     if (file == NULL)
         return cli_error(cli, "open '%s': %s", path, strerror(errno));
@@ -479,6 +486,15 @@ static int export_open(struct export *ex, const char *path, const struct hf_span
     return rv == 0 ? export_reread(ex) : EXIT_DONE;
 }
 
+/* It may be that a person has had enough while nobody read what was written: then no more is. */
+static int export_fail_write(struct export *ex)
+{
+    if (!cli_is_interrupted(ex->cli))
+        return cli_error(ex->cli, "write: %s", strerror(errno));
+    __fpurge(ex->to);
+    return cli_error(ex->cli, "interrupted after about %" PRIu64 " records", ex->records);
+}
+
 /* The versions that it reads at are not kept any more: the rest is read at those of now. Each key
  * still comes once, and none is older than when the export began. False: that has not helped. */
 static bool export_renew(struct export *ex)
@@ -515,7 +531,8 @@ static int export_all(struct export *ex)
         if (rv < 0) {
             if (rv == HF_ERR_VERSION_GONE && export_renew(ex))
                 continue;
-            if (is_worth_retrying(rv) && cli_now_ms() - good_ms < ex->retry_us / 1000) {
+            if (is_worth_retrying(rv) && cli_now_ms() - good_ms < ex->retry_us / 1000 &&
+                !cli_is_interrupted(ex->cli)) {
                 cli_pause_ms(RETRY_PAUSE_MS);
                 continue;
             }
@@ -531,11 +548,13 @@ static int export_all(struct export *ex)
             good_ms = cli_now_ms();
             show_progress(&shown_ms, began_ms, "exported", ex->records);
         }
-        if (!export_write(ex, false))
-            return cli_error(ex->cli, "write: %s", strerror(errno));
+        if (!export_write(ex, cli_is_interrupted(ex->cli)))
+            return export_fail_write(ex);
+        if (cli_is_interrupted(ex->cli))
+            return cli_error(ex->cli, "interrupted after %" PRIu64 " records", ex->records);
     }
     if (!export_write(ex, true))
-        return cli_error(ex->cli, "write: %s", strerror(errno));
+        return export_fail_write(ex);
     export_summary(ex, cli_now_ms() - began_ms);
     return EXIT_DONE;
 }
