@@ -173,14 +173,13 @@ def test_each_record_once():
             c.local("resume", str(old))
         out, err = child.communicate(timeout=200)
         check(child.returncode == 0, out, err)
-        told = c.ok("watch", "--prefix", "s:", "--from-version", str(begin), "--limit", str(COUNT),
-                    "--for", "60s", "--json", timeout=100)
-        more = c.ok("watch", "--prefix", "s:", "--from-version", str(begin), "--for", "5s", "--json",
-                    timeout=100)
-        keys = [json.loads(line)["key"] for line in more.splitlines()]
-        check(len(told.splitlines()) >= COUNT, "changes are missing:", len(told.splitlines()))
-        check(len(keys) == len(set(keys)) == COUNT, "records that were put twice:",
-              len(keys) - len(set(keys)))
+        c.ok("put", "s:end", "x")
+        told = c.ok("watch", "--prefix", "s:", "--from-version", str(begin), "--limit",
+                    str(COUNT + 1), "--for", "90s", "--json", timeout=100)
+        keys = [json.loads(line)["key"] for line in told.splitlines()]
+        check(len(keys) == COUNT + 1, "changes are missing:", COUNT + 1 - len(keys))
+        check(keys[-1] == "s:end" and len(set(keys)) == len(keys), "records that were put twice:",
+              len(keys) - len(set(keys)), "the last:", keys[-1])
 
 
 def test_hashed_each_record_once():
