@@ -95,7 +95,8 @@ def only_its_ranges(c, found):
                  ["placement", "status"]):
         done = c.run(*args, "--times", "2")
         check(done.returncode == 2 and "--times is for --watch" in done.stderr, args, done.stderr)
-        check(len(c.ok(*args, "--watch", "--times", "2", "--json").splitlines()) == 2, args)
+        said = c.ok(*args, "--watch", "--times", "2", "--json", "--timeout", "30s", timeout=120)
+        check(len(said.splitlines()) == 2, args, said)
 
 
 def test_keys():

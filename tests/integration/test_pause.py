@@ -90,7 +90,7 @@ def test_undetermined_append_is_settled():
     """One that is too large was not done: that is an answer, and no failure to get one."""
     told = []
     with Cluster() as c:
-        c.ok("put", "large", "--timeout", "30s", stdin=bytes(8 << 20))
+        c.ok("put", "large", "--timeout", "90s", stdin=bytes(8 << 20), timeout=120)
         for _ in range(ROUNDS):
             leader = c.leader()
             c.ok("incr", "n", "0", "--timeout", "20s")

@@ -411,7 +411,8 @@ def completed(*words):
 
 def test_bash():
     rows = (
-        (("ge",), ["get"]),
+        (("ge",), ["get", "get-and-set"]),
+        (("get-",), ["get-and-set"]),
         (("range", "li"), ["list"]),
         (("--json", "range", "li"), ["list"]),
         (("range", "list", "--js"), ["--json"]),

@@ -637,8 +637,8 @@ static void step_or_wait(struct checks *checks)
 static int cut_off(struct checks *checks)
 {
     return cli_fail_as(checks->cli, HF_ERR_UNDETERMINED,
-                       "interrupted: %zu ranges were checked, and %zu are under way",
-                       checks->told, checks->count);
+                       "interrupted: %zu ranges were checked, and %zu are under way", checks->told,
+                       checks->count);
 }
 
 static int check_next(void *data, const struct hf_info *info)

@@ -304,10 +304,13 @@ static size_t common_flags(struct cli *cli, struct args_flag *ret_flags, bool *r
         {"timeout", 0, ARGS_DURATION, &cli->timeout_us, &cli->is_timeout_given, "TIME",
          "deadline of each call (5s)"},
     };
-    const struct args_flag keyspace = {
-        "keyspace",   0,        ARGS_TEXT,
-        &cli->keyspace, ret_keyspace, "NAME|N",
-        "where keys are: a name, or a number below 65536 (0)"};
+    const struct args_flag keyspace = {"keyspace",
+                                       0,
+                                       ARGS_TEXT,
+                                       &cli->keyspace,
+                                       ret_keyspace,
+                                       "NAME|N",
+                                       "where keys are: a name, or a number below 65536 (0)"};
     const struct args_flag all[] = {
         {"json", 0, ARGS_SWITCH, &cli->is_json, NULL, NULL, "print JSON"},
         {"help", 'h', ARGS_SWITCH, &cli->is_help, NULL, NULL, "this text"},
@@ -351,8 +354,7 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
         memcpy(all, flags, flags_count * sizeof all[0]);
     bool is_keyspace_given = false;
     size_t hidden;
-    size_t count =
-        flags_count + common_flags(cli, all + flags_count, &is_keyspace_given, &hidden);
+    size_t count = flags_count + common_flags(cli, all + flags_count, &is_keyspace_given, &hidden);
     int rv = args_parse(all, count, argc, argv, words->at, words_max, &words->count, &err);
     count -= hidden;
     if (rv != 0) {

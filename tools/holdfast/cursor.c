@@ -40,12 +40,12 @@ static bool parse(const char *text, const char *kind, struct cursor *ret_cursor,
     char again[TEXT_LEN];
     struct cursor c;
     struct cursor_of of = {.kind = kind};
-    int n = sscanf(text,
-                   HEAD "%*15s offset=%" SCNu64 " line=%" SCNu64 " records=%" SCNu64
-                        " bytes=%" SCNu64 " sum=%" SCNx32 " of cluster=%" SCNx64
-                        " keyspace=%" SCNu32 " span=%" SCNx32,
-                   &c.offset, &c.line, &c.records, &c.bytes, &c.sum, &of.cluster_id, &of.keyspace,
-                   &of.span_sum);
+    int n =
+        sscanf(text,
+               HEAD "%*15s offset=%" SCNu64 " line=%" SCNu64 " records=%" SCNu64 " bytes=%" SCNu64
+                    " sum=%" SCNx32 " of cluster=%" SCNx64 " keyspace=%" SCNu32 " span=%" SCNx32,
+               &c.offset, &c.line, &c.records, &c.bytes, &c.sum, &of.cluster_id, &of.keyspace,
+               &of.span_sum);
     if (n != 8)
         return false;
     write_text(again, &of, &c);

@@ -465,8 +465,8 @@ int kv_get_and_set(struct cli *cli, int argc, const char *const *argv)
         return EXIT_USAGE;
     struct hf_call call = cli_call(cli);
     struct hf_result *result = NULL;
-    int rv = hf_get_and_set(client, hf_str(words.at[0]), hf_str(words.at[1]), &change, &call,
-                            &result);
+    int rv =
+        hf_get_and_set(client, hf_str(words.at[0]), hf_str(words.at[1]), &change, &call, &result);
     if (rv != HF_OK)
         return finish_change(cli, words.at[0], rv, result, false);
     exit_code = show_previous(cli, words.at[0], result);

@@ -57,8 +57,8 @@ static const struct cli_command commands[] = {
     {"watch", kv_watch, NULL, "[KEY]", "print changes as they happen, each once",
      "  holdfast watch name\n  holdfast watch --prefix user: --json\n"
      "  holdfast watch --resume place --marks   # goes on there when started again\n"
-     "\nWhat a file is resumed with is what it was begun with: the same keys and keyspace, or none\n"
-     "of them. Others are refused."},
+     "\nWhat a file is resumed with is what it was begun with: the same keys and keyspace, or\n"
+     "none of them. Others are refused."},
     {"batch", kv_batch, NULL, "[FILE]", "several operations, all or none",
      "  printf 'put a 1\\ndel b\\nincr c 5\\n' | holdfast batch\n"
      "  holdfast batch transfer.txt\n"
@@ -67,19 +67,19 @@ static const struct cli_command commands[] = {
      "\nor a condition. All of them are judged first, by what was there before; unless all hold,\n"
      "nothing happens:\n"
      "\n  absent KEY\n  present KEY\n  version KEY V\n  value KEY X\n"
-     "\nWords are quoted with '…', where nothing else has a meaning, or \"…\"; there and outside of\n"
-     "quotes \\n, \\t, \\r and \\xNN are bytes, and \\ in front of anything else is that. A TTL is a\n"
-     "duration such as 30s. Lines that begin with # are comments. All keys must be in one range;\n"
-     "there are at most 10,000 operations, of 16 MiB together."},
+     "\nWords are quoted with '…', where nothing else has a meaning, or \"…\"; there and outside\n"
+     "of quotes \\n, \\t, \\r and \\xNN are bytes, and \\ in front of anything else is that.\n"
+     "A TTL is a duration such as 30s. Lines that begin with # are comments. All keys must be in\n"
+     "one range; there are at most 10,000 operations, of 16 MiB together."},
     {"import", records_import, NULL, "[FILE]", "put one record per line of JSON",
      "  holdfast import words.ndjson\n  gzip -dc dump.gz | holdfast import\n"
      "  holdfast import big.ndjson --cursor big.cursor   # again, if it was killed\n"
      "\nA line is an object such as\n"
      "\n  {\"key\":\"name\",\"value\":\"Ada\"}\n"
      "  {\"key_b64\":\"/wA=\",\"value_b64\":\"3q2+7w==\",\"ttl_ms\":60000}\n"
-     "\nwith key and value as text, or as base64 of any bytes. ttl_ms is how many milliseconds the\n"
-     "record lives from when it is put; without it, or with 0, it does not expire. Empty lines are\n"
-     "passed by. Of lines with the same key the last one wins."},
+     "\nwith key and value as text, or as base64 of any bytes. ttl_ms is how many milliseconds\n"
+     "the record lives from when it is put; without it, or with 0, it does not expire. Empty\n"
+     "lines are passed by. Of lines with the same key the last one wins."},
     {"export", records_export, NULL, "[FILE]", "write records as lines of JSON, in order of keys",
      "  holdfast export all.ndjson\n  holdfast export --prefix user: | gzip > users.gz\n"
      "\nThis is no cut through the whole cluster: each range (in a hashed keyspace: each slot) is\n"

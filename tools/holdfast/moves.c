@@ -215,8 +215,7 @@ static int say(struct cli *cli, const struct hf_placement_ask *ask, uint64_t *re
         struct hf_call call = cli_call(cli);
         struct hf_result *result = NULL;
         int rv = hf_placement(cli_client(cli), ask, &call, &result);
-        bool is_again =
-            rv == HF_ERR_BUSY && cli_now_ms() < until_ms && !cli_is_interrupted(cli);
+        bool is_again = rv == HF_ERR_BUSY && cli_now_ms() < until_ms && !cli_is_interrupted(cli);
         int exit_code = EXIT_DONE;
         if (rv == HF_OK && (result->table == NULL ||
                             text_parse_u64(slice_str(result->table->text), ret_operator) != 0))

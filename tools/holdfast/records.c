@@ -3,11 +3,11 @@
  * import and export: any number of records, one JSON object a line.
  *
  * Import puts batches, one after another, so a later line of the same key wins; the records of
- * one that would cross ranges one by one, many at once (singles.h). Of a batch whose outcome is unknown the cluster is asked what became of it before anything
- * else is done: sent anew it could undo what others have put since. Only one that was
- * under way when import was killed is put twice, by the run that goes on. Export reads
- * each range at a version of its own, as scans do; where that is not kept any more, the rest
- * at versions of now (hf_scan_renew()), and says so.
+ * one that would cross ranges one by one, many at once (singles.h). Of a batch whose outcome is
+ * unknown the cluster is asked what became of it before anything else is done: sent anew it could
+ * undo what others have put since. Only one that was under way when import was killed is put twice,
+ * by the run that goes on. Export reads each range at a version of its own, as scans do; where that
+ * is not kept any more, the rest at versions of now (hf_scan_renew()), and says so.
  *
  * With a cursor (cursor.h) one that was killed goes on behind what it had done: import
  * behind the last batch that is surely in, export behind the last line that is surely in
@@ -371,8 +371,7 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     if (exit_code == EXIT_DONE && im.cursor_path != NULL)
         (void)unlink(im.cursor_path); /* there may be none: nothing was imported */
     if (exit_code == EXIT_DONE)
-        show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, "",
-                     stdout);
+        show_summary(cli, "imported", im.records, im.bytes, cli_now_ms() - im.began_ms, "", stdout);
     hf_batch_free(im.batch);
     singles_fini(&im.singles);
     if (file != stdin)

@@ -28,8 +28,8 @@ static uint64_t clock_ms;
 static uint64_t ctrl_c_ms = UINT64_MAX; /* the pause that goes beyond this is broken off */
 static volatile sig_atomic_t interrupted;
 static char failure[256]; /* in words */
-static uint32_t views; /* newer ones that were asked for */
-static int begins;     /* with which code a check begins, or does not */
+static uint32_t views;    /* newer ones that were asked for */
+static int begins;        /* with which code a check begins, or does not */
 
 /* Many ranges for --all, on the stores of `homes`; each takes so many questions. */
 enum { FIRST_OF_MANY = 100, MANY = 40 };
@@ -339,7 +339,8 @@ static void test_interrupted(void **state)
     interrupted = 0;
     ctrl_c_ms = UINT64_MAX;
     unsigned done = 0, left = 0;
-    assert_int_equal(sscanf(failure, "interrupted: %u ranges were checked, and %u", &done, &left), 2);
+    assert_int_equal(sscanf(failure, "interrupted: %u ranges were checked, and %u", &done, &left),
+                     2);
     assert_in_range(done, 1, MANY / 2);
     assert_in_range(left, 1, 4);
     buf_fini(&cli.out);
@@ -348,10 +349,8 @@ static void test_interrupted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_at_once),
-        cmocka_unit_test(test_a_newer_view),
-        cmocka_unit_test(test_a_difference_stays),
-        cmocka_unit_test(test_not_begun),
+        cmocka_unit_test(test_all_at_once),        cmocka_unit_test(test_a_newer_view),
+        cmocka_unit_test(test_a_difference_stays), cmocka_unit_test(test_not_begun),
         cmocka_unit_test(test_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,8 +70,8 @@ static const struct {
 } damage[] = {
     {"empty", "", ERR_CORRUPT},
     {"of something else", "holdfast-cursor 3\n", ERR_CORRUPT},
-    {"of before",
-     "holdfast-cursor 1\nimport offset=1 line=1 records=1 bytes=1 sum=00000001\n", ERR_UNSUPPORTED},
+    {"of before", "holdfast-cursor 1\nimport offset=1 line=1 records=1 bytes=1 sum=00000001\n",
+     ERR_UNSUPPORTED},
     {"cut short",
      "holdfast-cursor 2\nimport offset=1 line=1 records=1 bytes=1 sum=00000001\n"
      "of cluster=88000101cf3b2a90 keyspace=65536 span=00000000",

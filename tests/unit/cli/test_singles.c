@@ -88,6 +88,16 @@ int hf_put_async(struct hf_client *client, struct hf_bytes key, struct hf_bytes 
     return HF_OK;
 }
 
+/* The N of "kN" and "kN.M". */
+static size_t key_number(const char *key)
+{
+    size_t n = 0;
+    for (const char *p = key + 1; *p >= '0' && *p <= '9'; p++)
+        n = n * 10 + (size_t)(*p - '0');
+    assert_true(n < KEYS);
+    return n;
+}
+
 /* They end in any order. */
 int hf_queue_wait(struct hf_queue *queue, uint32_t timeout_ms, void **ret_data, int *ret_code,
                   struct hf_result **ret_result)
@@ -95,7 +105,7 @@ int hf_queue_wait(struct hf_queue *queue, uint32_t timeout_ms, void **ret_data, 
     (void)queue, (void)timeout_ms;
     assert_true(pending_count > 0);
     size_t i = drawn() % pending_count;
-    int key = atoi(pending[i].key + 1);
+    size_t key = key_number(pending[i].key);
     bool fails = failing_value != NULL && strcmp(pending[i].value, failing_value) == 0;
     *ret_data = pending[i].data;
     *ret_code = fails ? failing_code : HF_OK;
