@@ -79,11 +79,15 @@ int stale_decode(struct slice raw, struct stale *ret_stale)
 {
     struct reader r = reader_of(raw);
     struct stale stale;
-    bool is_known = read_varint(&r) == STALE_FORMAT;
+    uint64_t format = read_varint(&r);
+    if (r.bad)
+        return ERR_CORRUPT;
+    stale_init(ret_stale);
+    if (format != STALE_FORMAT)
+        return 0;
     stale.made_safe = read_varint(&r);
     stale.made_ms = read_varint(&r);
-    if (!is_known || !read_ascending(&r, stale.hidden) || !read_ascending(&r, stale.expired) ||
-        r.left != 0)
+    if (!read_ascending(&r, stale.hidden) || !read_ascending(&r, stale.expired))
         return ERR_CORRUPT;
     *ret_stale = stale;
     return 0;

@@ -47,7 +47,8 @@ uint64_t stale_share(const struct stale *stale, uint64_t safe_version, uint64_t 
 uint64_t stale_safe_at(const struct stale *stale, uint64_t permille);
 uint64_t stale_ms_at(const struct stale *stale, uint64_t permille);
 
-/* Append; and back. ERR_CORRUPT. */
+/* Append; and back. Of a format that is not known here nothing is taken, nor what a later build
+ * may append: it is a hint, and the table is whole without it. ERR_CORRUPT. */
 void stale_encode(const struct stale *stale, struct buf *out);
 int stale_decode(struct slice raw, struct stale *ret_stale);
 

@@ -32,17 +32,23 @@ static int load_footer(struct table *t, struct err *err)
     return rv;
 }
 
+/* A hint: without it the table is whole. That the block is damaged was noted, and verify_frame()
+ * says so. */
 static int load_stale(struct table *t, struct err *err)
 {
     struct table_handle handle;
     struct block *block = NULL;
+    struct err why = {0};
     if (!table_stale_handle(&t->footer, &handle))
         return 0;
-    int rv = table_read_block(t, handle, &block, err);
+    int rv = table_read_block(t, handle, &block, &why);
     if (rv == 0 && stale_decode(block_slice(block), &t->props.stale) != 0)
-        rv = err_set(err, ERR_CORRUPT, "what is between properties and index makes no sense");
+        rv = ERR_CORRUPT;
     block_unref(block);
-    return rv;
+    if (rv == 0)
+        return 0;
+    stale_init(&t->props.stale);
+    return rv == ERR_CORRUPT ? 0 : err_set(err, rv, "%s", why.msg);
 }
 
 /* ERR_CORRUPT: the frame is damaged. */
@@ -56,8 +62,6 @@ static int load_frame(struct table *t, struct err *err)
     if (rv == 0)
         rv = table_props_decode(block_slice(props), &t->props, err);
     if (rv == 0)
-        rv = load_stale(t, err);
-    if (rv == 0)
         rv = table_read_block(t, t->footer.top, &top, err);
     if (rv == 0)
         rv = table_parts_load(&t->parts, block_slice(top), err);
@@ -65,7 +69,7 @@ static int load_frame(struct table *t, struct err *err)
     block_unref(top);
     if (rv == ERR_CORRUPT)
         return table_bad_block(t, t->footer.top.offset, "not an index", err);
-    return rv;
+    return rv == 0 ? load_stale(t, err) : rv;
 }
 
 static int check_size(struct table *t, uint64_t want, struct err *err)

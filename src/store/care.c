@@ -176,14 +176,13 @@ static void care_log_budget(struct store *store)
 bool care_may_move_time(const struct replica *r)
 {
     bool leads = replica_is_leader(r) || sleep_is_parked_leader(r);
-    return leads && range_meta(r->range)->merges.frozen.attempt == 0;
+    return leads && !r->store->clock.is_off && range_meta(r->range)->merges.frozen.attempt == 0;
 }
 
-void care_move_time(struct replica *r, uint64_t wall_ms)
+void care_move_time(struct replica *r)
 {
     ASSERT(care_may_move_time(r));
-    r->needs_stamp = true;
-    r->stamp_ms = MAX(r->stamp_ms, wall_ms);
+    r->needs_stamp = true; /* of the clock as it is then: it may be found to be wrong until then */
     replica_wake(r);
 }
 
@@ -210,7 +209,7 @@ static void care_sessions(struct store *store)
         bytes += sessions_len(&range_meta(r->range)->sessions) - SESSIONS_HEAD_LEN;
         if (!is_near || moved == CARE_SESSIONS_MOVED_MAX || !is_full_of_old(r, wall_ms))
             continue;
-        care_move_time(r, wall_ms);
+        care_move_time(r);
         moved++;
     }
     store->session_bytes = bytes;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What old versions and expired values take comes back also where nobody writes. The engine lets
- * go of them by the flushed safe point of their range, which follows range time, which moves with
- * entries alone: so the leader has it go on when that makes enough of a file garbage, and each
- * store flushes what it knows of it if nothing else does.
+ * What old versions and expired values take below L0 comes back also where nobody writes. The
+ * engine lets go of them by the flushed safe point of their range, which follows range time, which
+ * moves with entries alone: so the leader has it go on when that makes enough of a file garbage,
+ * and each store flushes what it knows of it if nothing else does.
  */
 #include "range/range.h"
 #include "store/store_internal.h"
@@ -42,7 +42,7 @@ static void look_at(struct replica *r, uint64_t wall_ms)
     if (range_meta(r->range)->safe_version >> RANGE_VERSION_COUNTER_BITS >= wanted) {
         store->garbage.wants_flush = true;
     } else if (is_due(r, wanted, wall_ms) && care_may_move_time(r)) {
-        care_move_time(r, wall_ms);
+        care_move_time(r);
         store->garbage.stats.moved++;
     }
 }
@@ -52,15 +52,15 @@ static void pass_ends(struct store *store, uint64_t now_ms)
     struct garbage_look *g = &store->garbage;
     g->position = 0;
     g->pass_ms = now_ms;
-    if (lsm_frozen(store->lsm) != g->frozen) {
+    if (g->frozen_ms == 0 || lsm_frozen(store->lsm) != g->frozen) {
         g->frozen = lsm_frozen(store->lsm);
         g->frozen_ms = now_ms;
     }
     uint64_t pause_ms = (uint64_t)GARBAGE_FLUSH_PASSES * store->opt.garbage_pass_ms;
     if (!g->wants_flush || now_ms - g->frozen_ms < pause_ms || store->is_flush_forced)
         return;
-    g->stats.flushes++;
     care_force_flush(store);
+    g->stats.flushes += store->is_flush_forced;
 }
 
 void care_garbage(struct store *store)

@@ -92,6 +92,13 @@ void replica_write(struct replica *r, struct write_op *op)
     replica_wake(r);
 }
 
+/* Also the time that was asked for: it may be that of a clock which is found to be wrong. */
+static void forget_stamp(struct replica *r)
+{
+    r->needs_stamp = false;
+    r->stamp_ms = 0;
+}
+
 void replica_write_fail_queue(struct replica *r, int status)
 {
     struct write_op *op;
@@ -101,7 +108,7 @@ void replica_write_fail_queue(struct replica *r, int status)
     }
     ASSERT(r->writes.count == 0 && r->writes.bytes == 0);
     replica_read_stamped(r, &r->stamp_reads, status);
-    r->needs_stamp = false;
+    forget_stamp(r);
 }
 
 /* Move what fits from the queue into the builder and onto `taken`. */
@@ -144,7 +151,7 @@ static void fail_taken(struct replica *r, struct list *taken, int status)
     while ((link = list_pop_front(taken)) != NULL)
         write_answer(r, list_entry(link, struct write_op, in_writes), status, NULL);
     replica_read_stamped(r, &r->stamp_reads, status);
-    r->needs_stamp = false;
+    forget_stamp(r);
 }
 
 static struct proposal *proposal_new(struct replica *r, struct list *taken, uint32_t count)
@@ -166,8 +173,7 @@ static struct proposal *proposal_new(struct replica *r, struct list *taken, uint
     ASSERT(list_is_empty(taken));
     while ((link = list_pop_front(&r->stamp_reads)) != NULL)
         list_push_back(&p->reads, link);
-    r->needs_stamp = false;
-    r->stamp_ms = 0;
+    forget_stamp(r);
     return p;
 }
 

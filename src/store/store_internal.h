@@ -455,7 +455,7 @@ void store_care(struct store *store);
 void care_force_flush(struct store *store);
 
 /* Nobody writes to `r`, which we lead: let its range time go on to that of our clock. */
-void care_move_time(struct replica *r, uint64_t wall_ms);
+void care_move_time(struct replica *r);
 bool care_may_move_time(const struct replica *r);
 
 /* care_garbage.c: a few ranges more are looked at. */

@@ -411,6 +411,36 @@ static void test_open(void **state)
     place_fini(&p);
 }
 
+/* What the table says of its garbage is a hint: damaged, it is named, and all else is read. */
+static void test_stale_damage(void **state)
+{
+    (void)state;
+    struct place p;
+    struct err err = {0};
+    struct entry e;
+    struct table_handle stale;
+    struct env_file *file;
+    uint8_t byte;
+    size_t got;
+    place_init(&p, 256, 10);
+    struct table *t = must_open(&p);
+    assert_true(table_stale_handle(&t->footer, &stale));
+    assert_true(stale_safe_at(&t->props.stale, 200) == 20);
+    table_unref(t);
+    assert_int_equal(env_file_open(p.env, "t.tbl", ENV_OPEN_READ | ENV_OPEN_WRITE, &file, &err), 0);
+    assert_int_equal(env_file_read(file, stale.offset, &byte, 1, &got, &err), 0);
+    byte ^= 1;
+    assert_int_equal(env_file_write(file, stale.offset, &byte, 1, &err), 0);
+    env_file_close(file);
+    t = must_open(&p);
+    assert_true(stale_safe_at(&t->props.stale, 200) == STALE_NEVER);
+    assert_int_equal(get(t, "k102", 20, 0, &e), 0);
+    assert_true(t->is_bad);
+    assert_int_equal(table_verify(t, NULL, NULL, NULL, &err), ERR_CORRUPT);
+    table_unref(t);
+    place_fini(&p);
+}
+
 struct calls {
     int write_backs;
     int syncs;
@@ -471,12 +501,19 @@ static void test_writes_are_paced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_props),       cmocka_unit_test(test_get),
-        cmocka_unit_test(test_no_io),       cmocka_unit_test(test_cursor_bounds),
-        cmocka_unit_test(test_approximate), cmocka_unit_test(test_approximate_adds_up),
-        cmocka_unit_test(test_ahead),       cmocka_unit_test(test_past_the_cache),
-        cmocka_unit_test(test_warm),        cmocka_unit_test(test_footer_damage),
-        cmocka_unit_test(test_open),        cmocka_unit_test(test_writes_are_paced),
+        cmocka_unit_test(test_props),
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_no_io),
+        cmocka_unit_test(test_cursor_bounds),
+        cmocka_unit_test(test_approximate),
+        cmocka_unit_test(test_approximate_adds_up),
+        cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_past_the_cache),
+        cmocka_unit_test(test_stale_damage),
+        cmocka_unit_test(test_warm),
+        cmocka_unit_test(test_footer_damage),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_writes_are_paced),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }

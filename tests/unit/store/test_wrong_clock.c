@@ -8,7 +8,7 @@
 #include "consensus/consensus.h"
 #include "env/sim/sim.h"
 #include "range/range.h"
-#include "store/store.h"
+#include "store/store_internal.h"
 #include "support/check.h"
 
 enum { STORES = 3 };
@@ -230,6 +230,35 @@ static void test_needed(void **state)
     assert_true(range_meta(store_range(w->stores[other]))->time_ms < true_ms + 10000);
 }
 
+/* A stamp was asked for by a clock that is found to be wrong: once it is right again, no entry has
+ * that time. */
+static void test_no_wrong_time_is_kept(void **state)
+{
+    struct world *w = *state;
+    size_t wrong = leader_of(w);
+    struct replica *r = replicas_of_range(&w->stores[wrong]->replicas, STORE_FIRST_RANGE_ID);
+    assert_true(care_may_move_time(r));
+    sim_node_set_wall_skew(w->nodes[wrong], HOUR_MS);
+    r->needs_stamp = true;
+    r->stamp_ms = env_wall_ms(sim_node_env(w->nodes[wrong]));
+    replica_wake(r);
+    run(w, 5);
+    assert_true(w->stores[wrong]->clock.is_off && !care_may_move_time(r));
+    assert_false(r->needs_stamp);
+    sim_node_set_wall_skew(w->nodes[wrong], 0);
+    run(w, 5);
+    size_t next = leader_of(w);
+    store_down(w, next); /* perhaps it leads again */
+    run(w, 10);
+    r = replicas_of_range(&w->stores[wrong]->replicas, STORE_FIRST_RANGE_ID);
+    assert_int_equal(r->stamp_ms, 0);
+    sim_node_restart(w->nodes[next]);
+    store_up(w, next);
+    run(w, 5);
+    uint64_t true_ms = env_wall_ms(sim_node_env(w->nodes[next]));
+    assert_true(range_meta(store_range(w->stores[wrong]))->time_ms < true_ms + 10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leader_goes_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_skews_lead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_needed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_wrong_time_is_kept, setup, teardown),
     };
     return cmocka_run_group_tests_name("wrong_clock", tests, NULL, NULL);
 }
