@@ -9,6 +9,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -243,13 +244,16 @@ def test_ctrl_c_of_orders():
         if node == 1:
             shell.end()
             shell = Shell(folder, HOLDFAST_ENDPOINTS=c.address(2))
-        c.local("pause", str(node))
-        begun(shell, f"range move 2 --from {min(stores)} --to {idle}", b"step 1 of")
+        pid = c.local_status()["nodes"][node - 1]["pid"]
+        shell.type(f"range move 2 --from {min(stores)} --to {idle}")
+        os.kill(pid, signal.SIGSTOP)  # in three seconds it is suspect: no order is taken then
+        shell.type("\n")
+        shell.until(b"step 1 of")
         said = stopped(shell)
         check("still runs: holdfast placement operators" in said, said)
         check("OK" in shell.run("put a 1"), "the shell goes on")
         shell.end()
-        c.local("resume", str(node))
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_lines():
