@@ -108,6 +108,9 @@ int build_open_piece(const struct build_env *with, uint64_t number, const struct
     rv = table_open(&p->table, with->env, with->cache, path, number, info->size, err);
     if (rv == 0 && p->table->damage[0] != 0)
         rv = err_set(err, ERR_CORRUPT, "table '%s' just written: %s", path, p->table->damage);
+    else if (rv == 0 && p->table->is_bad)
+        rv = err_set(err, ERR_CORRUPT, "table '%s' just written: damaged at %llu", path,
+                     (unsigned long long)p->table->bad_offset);
     if (rv == 0)
         *ret_piece = p;
     else

@@ -340,8 +340,19 @@ static void on_disk_op(void *data, struct sim_disk *disk, const char *op, const 
     assert_int_equal(sim_disk_flip_bit(disk, path, d->offset * 8), 0);
 }
 
-/* Where filter (or index) begins in the first table that a compaction of this world makes. */
-static void learn(struct damage *d, bool is_filter)
+enum part { PART_INDEX, PART_FILTER, PART_STALE, PARTS };
+
+static uint64_t offset_of(const struct table *t, enum part part)
+{
+    struct table_handle stale = {0};
+    assert_true(table_stale_handle(&t->footer, &stale));
+    if (part == PART_INDEX)
+        return t->parts.items[0].at.handle.offset;
+    return part == PART_FILTER ? t->footer.filter.offset : stale.offset;
+}
+
+/* Where that begins in the first table that a compaction of this world makes. */
+static void learn(struct damage *d, enum part part)
 {
     struct place p;
     struct lsm_stats stats;
@@ -361,7 +372,7 @@ static void learn(struct damage *d, bool is_filter)
     struct cache *cache = cache_new(1 << 20);
     assert_non_null(cache);
     assert_int_equal(table_open(&t, sim_node_env(p.node), cache, d->path, least, 0, NULL), 0);
-    d->offset = is_filter ? t->footer.filter.offset : t->parts.items[0].at.handle.offset;
+    d->offset = offset_of(t, part);
     table_unref(t);
     cache_free(cache);
     end(&p);
@@ -371,12 +382,12 @@ static void learn(struct damage *d, bool is_filter)
 static void test_damaged_when_made(void **state)
 {
     (void)state;
-    for (int is_filter = 0; is_filter < 2; is_filter++) {
+    for (enum part part = PART_INDEX; part < PARTS; part++) {
         struct place p;
         struct lsm_stats stats;
         struct err err = {0};
         struct damage damage = {0};
-        learn(&damage, is_filter);
+        learn(&damage, part);
         begin(&p, 1, 1);
         sim_disk_watch(sim_node_disk(p.node), on_disk_op, &damage);
         assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
