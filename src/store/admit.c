@@ -161,6 +161,12 @@ bool admit_has_room_aside(const struct store *store, const struct answer_to *to)
            (a->aside < count_max && h->aside < count_max - a->aside);
 }
 
+bool admit_has_aside(const struct store *store, uint64_t client)
+{
+    const struct holder *h = map_get(&store->admit.holders, client);
+    return h != NULL && h->aside > 0;
+}
+
 static void let_go(struct admit *a, const struct answer_to *to)
 {
     struct holder *h = map_get(&a->holders, to->client);

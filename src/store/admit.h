@@ -97,6 +97,9 @@ void admit_take_up(struct store *store, struct answer_to *to);
  * ask for several things at a time from what they wait for. */
 bool admit_has_room_aside(const struct store *store, const struct answer_to *to);
 
+/* Is any request of that client aside? */
+bool admit_has_aside(const struct store *store, uint64_t client);
+
 /* Is it of a client that holds little (this request counts), so that room is kept for it? */
 bool admit_is_modest(const struct store *store, const struct answer_to *to);
 

@@ -133,9 +133,14 @@ static void finish_too_old(struct read_op *op)
     read_finish(op, ERR_TOO_OLD, text);
 }
 
+/* Of one who leads no more: nobody here will move range time, nor is it to be wanted for ever. */
 static void await_stamp(struct read_op *op)
 {
     struct replica *r = op->replica;
+    if (!replica_leads(r)) {
+        read_finish(op, ERR_NOT_LEADER, NULL);
+        return;
+    }
     list_push_back(&r->stamp_reads, &op->in_reads);
     r->needs_stamp = true;
     r->stamp_ms = MAX(r->stamp_ms, op->read.now_ms);
@@ -145,10 +150,6 @@ static void await_stamp(struct read_op *op)
 static void read_ended(struct read_op *op, int status)
 {
     struct replica *r = op->replica;
-    if (status == ERR_STATE && op->read.needs_stamp && !replica_leads(r)) {
-        read_finish(op, ERR_NOT_LEADER, NULL); /* nobody here will move range time */
-        return;
-    }
     if (status == ERR_STATE && op->read.needs_stamp) {
         await_stamp(op);
         return;
@@ -798,6 +799,8 @@ static void unchoke(struct replica *r, uint64_t client)
 
 void replica_read_drained(struct store *store, uint64_t client)
 {
+    if (!admit_has_aside(store, client)) /* nearly all: they do not pay for those who do not read */
+        return;
     LIST_FOREACH(it, &store->choked)
     {
         struct replica *r = list_entry(it, struct replica, in_choked);
