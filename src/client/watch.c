@@ -40,6 +40,7 @@ struct client_watch {
     bool is_calling; /* page_cb */
     struct client_watch_stats stats;
     uint64_t lost_us; /* progress_lost_us(), as it was told */
+    int lost_status;  /* of the last request that failed */
     char trouble[CLIENT_TEXT_MAX];
 };
 
@@ -81,13 +82,16 @@ static void tell_trouble(struct client_watch *watch, int status)
     if (status == 0 && was_us == 0)
         return; /* there was none, and there is none now */
     watch->lost_us = progress_lost_us(&watch->progress);
-    bool is_news = status != 0 || watch->lost_us == 0;
+    if (status != 0)
+        watch->lost_status = status;
+    bool is_lost = watch->lost_us != 0;
+    bool is_news = status != 0 || watch->lost_us != was_us; /* also: a younger one is left */
     if (!is_news || watch->options.trouble_cb == NULL)
         return;
     const struct client_watch_trouble trouble = {
-        .status = status,
+        .status = is_lost ? watch->lost_status : 0,
         .since_us = watch->lost_us,
-        .text = status != 0 ? watch->trouble : "",
+        .text = is_lost ? watch->trouble : "",
     };
     watch->is_calling = true;
     watch->options.trouble_cb(watch, watch->options.data, &trouble);
