@@ -451,7 +451,8 @@ struct hf_change {
     size_t size;              /* set by hf_change_init() */
     uint64_t ttl_ms;          /* 0: does not expire (increment, append: stays as it is); at most
                                  36,600 days, else HF_ERR_TOO_LARGE */
-    int keep_ttl;             /* put: the present expiry stays; with a ttl_ms: HF_ERR_INVALID */
+    int keep_ttl;             /* put, get_and_set: the present expiry stays, if there is one; with a
+                                 ttl_ms: HF_ERR_INVALID */
     int return_previous;      /* items[0].value is the value before */
     int condition;            /* enum hf_condition */
     uint64_t if_version;      /* HF_IF_VERSION */

@@ -101,7 +101,7 @@ static int add_line(struct typed *typed, char *line, size_t number)
     struct err err = {0};
     if (split_words(line, words, ARRAY_LEN(words), &count, &err) != 0)
         return cli_usage(cli, "line %zu: %s", number, err.msg);
-    if (count == 0 || words[0][0] == '#')
+    if (count == 0)
         return EXIT_DONE;
     for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
         if (strcmp(ops[i].name, words[0]) != 0)

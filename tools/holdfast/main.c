@@ -30,7 +30,8 @@ static const struct cli_command commands[] = {
      "  holdfast get name --at-version 1870264938496000000"},
     {"put", kv_put, NULL, "KEY [VALUE]", "set a value; without VALUE, from standard input",
      "  holdfast put name Ada\n  holdfast put logo < logo.png\n"
-     "  holdfast put lock mine --if-absent --ttl 30s\n  holdfast put lock still-mine --keep-ttl"},
+     "  holdfast put lock mine --if-absent --ttl 30s\n  holdfast put lock mine2 --if-value mine "
+     "--keep-ttl"},
     {"del", kv_delete, NULL, "KEY…", "remove keys", "  holdfast del name"},
     {"delete-range", kv_delete_range, NULL, "START END", "remove all keys of a span, step by step",
      "  holdfast delete-range user:a user:b\n  holdfast delete-range --prefix tmp: --yes\n"

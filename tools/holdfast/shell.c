@@ -83,7 +83,7 @@ static bool run_line(struct cli *cli, char *line, const struct defaults *default
         *ret_exit = cli_usage(cli, "%s", err.msg);
     else if (count == 1 && (strcmp(words[0], "quit") == 0 || strcmp(words[0], "exit") == 0))
         return false;
-    else if (count > 0 && words[0][0] != '#')
+    else if (count > 0)
         *ret_exit = run_words(cli, words, count, defaults);
     return true;
 }

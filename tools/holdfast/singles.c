@@ -104,7 +104,8 @@ static int begin_some(struct singles *s, size_t *next, const struct hf_call *cal
     return HF_OK;
 }
 
-/* Wait for one that is under way. An hf_code: what it came to. */
+/* Wait for one that is under way. An hf_code: what it came to. Without `settle` one whose outcome
+ * is unknown is left so. */
 static int take_one(struct singles *s, singles_settle settle, void *data,
                     struct hf_result **ret_result)
 {
@@ -113,7 +114,7 @@ static int take_one(struct singles *s, singles_settle settle, void *data,
     while (hf_queue_wait(s->queue, LOOK_MS, &of, &code, ret_result) == 0)
         ; /* each has a deadline */
     struct single *record = of;
-    if (code == HF_ERR_UNDETERMINED)
+    if (code == HF_ERR_UNDETERMINED && settle != NULL)
         code = settle(data, ret_result);
     ASSERT(record->is_under_way && s->under_way > 0);
     record->is_under_way = false;
@@ -134,7 +135,8 @@ int singles_put(struct singles *s, const struct hf_call *call, singles_settle se
         if (s->under_way == 0)
             return rv;
         struct hf_result *result = NULL;
-        int code = take_one(s, settle, data, &result);
+        bool is_open = rv == HF_ERR_UNDETERMINED; /* to ask for more of them would take long … */
+        int code = take_one(s, is_open ? NULL : settle, data, &result); /* … and change nothing */
         bool is_told = code != HF_OK && (rv == HF_OK || code == HF_ERR_UNDETERMINED);
         hf_result_free(is_told ? *ret_result : result);
         if (is_told) {

@@ -72,7 +72,7 @@ int split_words(char *line, const char **ret_words, size_t words_max, size_t *re
     for (;;) {
         while (*from == ' ' || *from == '\t' || *from == '\r')
             from++;
-        if (*from == 0)
+        if (*from == 0 || (count == 0 && *from == '#'))
             break;
         if (count == words_max)
             return err_set(err, ERR_INVALID, "over %zu words", words_max);

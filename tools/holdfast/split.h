@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * split — a line into words as a shell would: blanks, 'single' and "double" quotes,
- * and outside of single ones the escapes \n \t \r \xNN and \ before anything else.
+ * and outside of single ones the escapes \n \t \r \xNN and \ before anything else. What begins
+ * with a # that is not quoted is a comment: it has no words.
  *
  * Ownership  words are NUL-terminated inside `line`, which is changed.
  */

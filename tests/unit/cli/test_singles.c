@@ -23,9 +23,11 @@ static unsigned seed;
 static char store[KEYS][8];       /* the value of key "kN" */
 static unsigned times_put[KEYS];  /* … and how often it was put */
 static const char *failing_value; /* the put of this ends in … */
+static bool all_fail;             /* … as those of all do */
 static int failing_code;
 static unsigned begun_at_failure;
-static int settled_as; /* what settle() says */
+static int settled_as;     /* what settle() says */
+static unsigned settlings; /* … how often it was asked */
 
 static unsigned drawn(void)
 {
@@ -106,7 +108,8 @@ int hf_queue_wait(struct hf_queue *queue, uint32_t timeout_ms, void **ret_data, 
     assert_true(pending_count > 0);
     size_t i = drawn() % pending_count;
     size_t key = key_number(pending[i].key);
-    bool fails = failing_value != NULL && strcmp(pending[i].value, failing_value) == 0;
+    bool is_failing = failing_value != NULL && strcmp(pending[i].value, failing_value) == 0;
+    bool fails = all_fail || is_failing;
     *ret_data = pending[i].data;
     *ret_code = fails ? failing_code : HF_OK;
     *ret_result = calloc(1, sizeof **ret_result);
@@ -124,6 +127,7 @@ static int settle(void *data, struct hf_result **result)
 {
     (void)data;
     assert_non_null(*result);
+    settlings++;
     return settled_as;
 }
 
@@ -262,6 +266,22 @@ static void test_undetermined(void **state)
     }
 }
 
+/* Nobody can be reached: that is found out once, not for each of those that are under way. */
+static void test_all_undetermined(void **state)
+{
+    (void)state;
+    static struct singles s;
+    begin(&s, KEYS);
+    failing_code = settled_as = HF_ERR_UNDETERMINED;
+    settlings = 0;
+    all_fail = true;
+    assert_int_equal(put(&s), HF_ERR_UNDETERMINED);
+    all_fail = false;
+    assert_true(begun_at_failure > 1);
+    assert_int_equal(settlings, 1);
+    singles_fini(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_undetermined),
+        cmocka_unit_test(test_all_undetermined),
     };
     return cmocka_run_group_tests_name("singles", tests, NULL, NULL);
 }
