@@ -278,9 +278,9 @@ struct replica {
     struct fair large;                  /* … or that will cost much … */
     struct fair choked;                 /* … or their client does not read */
     struct list in_choked;              /* store's: there may be such */
-    struct list in_short;               /* store's: this turn copies no more large values */
-    uint64_t look_us;                   /* when these are to be looked through */
-    uint64_t choked_us;                 /* when those were last looked at */
+    struct list in_short; /* store's (large.h): who has large values to read, in line */
+    uint64_t look_us;     /* when these are to be looked through */
+    uint64_t choked_us;   /* when those were last looked at */
     uint32_t read_count;
 
     struct replica_watches watches; /* watch.h */

@@ -29,7 +29,6 @@
 enum {
     READ_ROUND_BYTES = 256 << 10,    /* of answers in a round of a turn, which has a few of them */
     READ_FIRST_BYTES = FAIR_QUANTUM, /* of one of which nobody knows yet what it will cost */
-    READ_TURN_BYTES = 256 << 10,     /* of large ones in a turn, or aside: then others are heard */
     READ_ASIDE_ALONE = 8,            /* times as much is copied off the loop though nobody waits */
     READ_LANE_FEW = 16,              /* reads that are there: one more from memory is made soon */
     READ_CHOKED_BYTES = 1 << 20,     /* that wait for a client, and its reads wait too … */
@@ -37,10 +36,6 @@ enum {
     READ_CHOKED_LOOK = 64,           /* clients that are let go on at a time */
     READ_EXPIRE_US = 100 * 1000, /* between two looks through all that wait for their turn … */
     READ_EXPIRE_MAX = 256,       /* … which end so many of them, or there is another one soon */
-    READ_NEXT_TURN_US = 1000,
-    READ_OTHERS_PART = 7, /* so many times as long as a turn with large ones others are heard alone,
-                             if there are any … */
-    READ_PAUSE_MAX_US = 20 * 1000, /* … or for so long */
     READ_TEXT_MAX = 96,
 };
 
@@ -173,154 +168,18 @@ static int make_answer(struct range_read *read)
     return service_make_read(&op->made, &op->to, op->request.kind, read);
 }
 
-/* ---- large values: some in each turn ------------------------------------------------------- */
-
-static uint64_t others_answered(const struct store *store)
-{
-    return store->answered_bytes - store->large.answered;
-}
-
-static void large_open_turn(struct store *store, uint64_t turn_us)
-{
-    struct large_reads *large = &store->large;
-    large->turn_us = turn_us;
-    large->until = large->answered + READ_TURN_BYTES;
-    if (env_timer_is_active(&large->next))
-        return; /* another part of a turn that was used up */
-    large->opened_us = turn_us;
-    large->others = others_answered(store);
-}
-
-/* Those who want little are heard alone once a turn with large ones is over: it took the loop from
- * them, and such turns one after another would keep it busy for as long as there is much to be
- * read. It ends as soon as a while as long as that turn has brought none of them. */
-static void large_pause(struct store *store)
-{
-    struct large_reads *large = &store->large;
-    uint64_t now_us = env_turn_us(store->env);
-    if (large->paused_us == 0) {
-        large->took_us = now_us - large->opened_us;
-        large->paused_us =
-            now_us + MIN(READ_OTHERS_PART * large->took_us, (uint64_t)READ_PAUSE_MAX_US);
-    }
-    large->others = others_answered(store);
-    env_timer_start(&large->next, MIN(large->took_us, large->paused_us - now_us));
-}
-
-/* They go on, or the others do alone for a while. */
-static void large_next_turn(struct env_timer *timer)
-{
-    struct store *store = timer->data;
-    struct large_reads *large = &store->large;
-    struct list *link;
-    uint64_t now_us = env_turn_us(store->env);
-    bool is_over = large->paused_us == 0 ? now_us == large->opened_us : now_us >= large->paused_us;
-    if (!is_over && others_answered(store) != large->others) {
-        large_pause(store);
-        return;
-    }
-    large->paused_us = 0;
-    if (large->aside == 0)
-        large->batch = 0;
-    large_open_turn(store, now_us);
-    while ((link = list_pop_front(&large->short_of)) != NULL)
-        replica_wake(list_entry(link, struct replica, in_short));
-}
-
 void replica_reads_init(struct store *store)
 {
     list_init(&store->choked);
-    list_init(&store->large.short_of);
-    env_timer_init(&store->large.next, store->env, large_next_turn, store);
-}
-
-/* Has this turn copied as many bytes of large values as it may? */
-static bool large_is_used_up(struct store *store)
-{
-    struct large_reads *large = &store->large;
-    uint64_t turn_us = env_turn_us(store->env);
-    ASSERT(large->batch < READ_TURN_BYTES || large->aside > 0 || env_timer_is_active(&large->next));
-    if (large->paused_us > 0 || large->batch >= READ_TURN_BYTES)
-        return true;
-    if (turn_us != large->turn_us)
-        large_open_turn(store, turn_us);
-    return large->answered >= large->until;
-}
-
-/* Due since a moment: the loop looks at its sockets once and does not wait for them. */
-static void large_await(struct store *store)
-{
-    if (!env_timer_is_active(&store->large.next))
-        env_timer_start_at(&store->large.next, env_now_us(store->env) - READ_NEXT_TURN_US);
-}
-
-static void large_await_next_turn(struct replica *r)
-{
-    struct store *store = r->store;
-    if (!list_is_linked(&r->in_short))
-        list_push_back(&store->large.short_of, &r->in_short);
-    if (store->large.batch < READ_TURN_BYTES) /* else the end of the last of those does, or did */
-        large_await(store);
-}
-
-/* What is copied off the loop takes the processor from others, if not the loop: as much of it as
- * a turn has is a turn of its own, that ends with the last of them. */
-static void large_begin_aside(struct read_op *op)
-{
-    struct store *store = op->replica->store;
-    struct large_reads *large = &store->large;
-    size_t cost = op->in_backlog.cost;
-    large->in_lane++;
-    if (cost == 0)
-        return; /* nobody knew how large it is: it is on disk, or of many */
-    if (large->batch == 0) {
-        large->batch_us = env_turn_us(store->env);
-        large->batch_others = others_answered(store);
-    }
-    large->batch += cost;
-    large->aside += cost;
-}
-
-static void large_end_aside(struct read_op *op)
-{
-    struct store *store = op->replica->store;
-    struct large_reads *large = &store->large;
-    size_t cost = op->in_backlog.cost;
-    ASSERT(large->in_lane > 0);
-    ASSERT(large->aside >= cost && large->batch >= large->aside);
-    large->in_lane--;
-    large->aside -= cost;
-    if (cost == 0 || large->aside > 0)
-        return;
-    bool is_turn = large->batch >= READ_TURN_BYTES;
-    if (is_turn && large->paused_us == 0) {
-        large->turn_us = env_turn_us(store->env);
-        large->until = large->answered;
-        large->opened_us = large->batch_us;
-        large->others = large->batch_others;
-    }
-    bool are_others = !list_is_empty(&large->short_of);
-    if (are_others)
-        large_await(store);
-    else
-        large->batch = 0;
+    large_init(store);
 }
 
 static void on_range_read(struct range_read *read, int status)
 {
     struct read_op *op = read->data;
     list_remove(&op->in_reads);
-    large_end_aside(op);
+    large_end_aside(op->replica->store, op->in_backlog.cost);
     read_ended(op, status);
-}
-
-/* What is left of those who wait has its turn in a round, or turn, to come. */
-static void go_on_later(struct replica *r)
-{
-    if (r->large.count > 0)
-        large_await_next_turn(r); /* used up, or some were taken that others read, off the loop */
-    if (r->backlog.count > 0)
-        replica_wake(r);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -406,7 +265,7 @@ static void read_begin(struct read_op *op)
     bound_read(op);
     int rv = range_read_start(r->range, &op->read);
     if (rv == ERR_WOULD_BLOCK) {
-        large_begin_aside(op);
+        large_begin_aside(r->store, op->in_backlog.cost);
         list_push_back(&r->reading, &op->in_reads);
     } else if (rv == ERR_BUSY)
         put_among_large(op);
@@ -500,6 +359,20 @@ static void serve_one(struct replica *r, struct read_op *op)
         read_begin(op);
 }
 
+static void serve_large(struct replica *r)
+{
+    struct read_op *op;
+    size_t taken = 0;
+    while (large_is_turn_of(r) && taken < LARGE_TURN_BYTES && !large_is_used_up(r->store)) {
+        op = take_from(&r->large);
+        if (op == NULL)
+            break;
+        taken += op->in_backlog.cost;
+        serve_one(r, op);
+    }
+    large_settle(r, taken);
+}
+
 /* Read what is confirmed, as much of it as a round of the turn has time for: who asks for much
  * does not keep the loop from all others. Later is as good: what was confirmed stays true. */
 static void serve_ready(struct replica *r)
@@ -511,15 +384,10 @@ static void serve_ready(struct replica *r)
         put_off(r);
     while (store->answered_bytes < until && (op = take_ready(r)) != NULL)
         serve_one(r, op);
-    for (size_t taken = 0; taken < READ_TURN_BYTES && !large_is_used_up(store);) {
-        op = take_from(&r->large);
-        if (op == NULL)
-            break;
-        taken += op->in_backlog.cost;
-        serve_one(r, op);
-    }
+    serve_large(r);
     put_off(r);
-    go_on_later(r);
+    if (r->backlog.count > 0) /* what is left has its round in a turn to come */
+        replica_wake(r);
 }
 
 static void batch_finish(struct read_batch *batch, int status)
@@ -843,6 +711,7 @@ void replica_read_tick(struct replica *r, uint64_t now_us)
         r->look_us = UINT64_MAX;
         bool is_all = expire_queue(r, &r->backlog, now_us, in_line);
         is_all &= expire_queue(r, &r->large, now_us, in_line);
+        large_settle(r, 0);
         is_all &= expire_queue(r, &r->choked, now_us, "its client does not read what it was told");
         r->look_us = is_all ? MAX(r->look_us, now_us + READ_EXPIRE_US) : now_us;
     }

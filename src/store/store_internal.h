@@ -14,6 +14,7 @@
 #include "store/beats.h"
 #include "store/book.h"
 #include "store/clock.h"
+#include "store/large.h"
 #include "store/pace.h"
 #include "store/pulse.h"
 #include "store/raft_wire.h"
@@ -121,24 +122,6 @@ struct garbage_look {
     struct store_garbage_stats stats;
 };
 
-/* How many bytes of large values a turn still copies: others are not heard before it ends. */
-struct large_reads {
-    uint64_t answered;  /* bytes of large answers, ever */
-    uint64_t until;     /* … up to which this turn goes … */
-    uint64_t turn_us;   /* … which began then */
-    uint64_t opened_us; /* since then nobody had to wait for a next turn, or it is that one … */
-    uint64_t others;    /* … when so many bytes of small ones had been answered */
-    uint64_t took_us;   /* the last turn with large ones */
-    uint64_t batch;     /* bytes that were begun to be copied off the loop, together … */
-    uint64_t aside;     /* … and are not done … */
-    uint32_t in_lane;   /* reads that are off the loop, of any kind */
-    uint64_t batch_us;  /* … since then … */
-    uint64_t batch_others; /* … when so many bytes of small ones had been answered */
-    uint64_t paused_us;    /* it is the others' turn alone until then at most; 0: it is not */
-    struct list short_of;  /* replica.in_short: they go on in … */
-    struct env_timer next; /* … the next one */
-};
-
 struct store {
     struct env *env;
     const struct logger *logger;
@@ -221,9 +204,9 @@ struct store {
     struct list transfers;         /* admin: hand-overs that clients wait for */
     struct watches watches;
     struct admit admit;
-    uint64_t answered_bytes;    /* of all answers to clients */
-    struct list choked;         /* replica.in_choked */
-    struct large_reads large;   /* replica_read.c */
+    uint64_t answered_bytes; /* of all answers to clients */
+    struct list choked;      /* replica.in_choked */
+    struct large_reads large;
     struct list flushes;        /* admin: flushes that clients wait for */
     uint64_t snapshots_begun;   /* that were taken in; ever */
     uint64_t snapshots_resumed; /* … after a cut */

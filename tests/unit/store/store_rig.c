@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "consensus/consensus.h"
+#include "range/range.h"
 #include "support/check.h"
 #include "wire/hello.h"
 
@@ -370,6 +371,35 @@ size_t rig_start_cluster(struct rig *rig)
     assert_true(leader < rig->count);
     rig_assert_answered(rig);
     return leader;
+}
+
+void rig_fill_split(const struct rig *rig, size_t at, const char *key, uint64_t range_id,
+                    uint64_t new_range_id, uint8_t raw[RIG_TEXT_MAX], struct request *request)
+{
+    const struct range_descriptor *d = range_descriptor(store_range_of(rig->stores[at], range_id));
+    assert_in_range(strlen(key), 1, RIG_TEXT_MAX - RANGE_USER_KEY_PREFIX);
+    *request = (struct request){
+        .kind = REQUEST_SPLIT,
+        .range_id = range_id,
+        .span_epoch = d->epoch.span,
+        .split = {.key = slice_of(raw, range_user_key(0, slice_str(key), raw)),
+                  .conf_epoch = d->epoch.conf,
+                  .new_range_id = new_range_id,
+                  .child_count = d->replica_count},
+    };
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        request->split.children[i].store_id = d->replicas[i].store_id;
+        request->split.children[i].replica_id = new_range_id * 100 + i;
+    }
+}
+
+struct rig_answer *rig_split(struct rig *rig, size_t at, const char *key, uint64_t range_id,
+                             uint64_t new_range_id)
+{
+    struct request request;
+    uint8_t raw[RIG_TEXT_MAX];
+    rig_fill_split(rig, at, key, range_id, new_range_id, raw, &request);
+    return rig_ask(rig, at, &request);
 }
 
 void rig_grow_begin(struct rig *rig)

@@ -112,6 +112,13 @@ struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const
                              uint64_t after, uint32_t wait_ms);
 struct rig_answer *rig_simple(struct rig *rig, size_t i, enum request_kind kind);
 
+/* The request that cuts the range at that key, as store `at` knows it; new replicas get the ids
+ * new_range_id * 100 and so on. `raw` holds the key. */
+void rig_fill_split(const struct rig *rig, size_t at, const char *key, uint64_t range_id,
+                    uint64_t new_range_id, uint8_t raw[RIG_TEXT_MAX], struct request *request);
+struct rig_answer *rig_split(struct rig *rig, size_t at, const char *key, uint64_t range_id,
+                             uint64_t new_range_id);
+
 /* The bootstrap request that names all stores as they say they are. */
 void rig_bootstrap_request(struct rig *rig, struct request *request);
 

@@ -183,26 +183,12 @@ static void test_rate_of_two(void **state)
 {
     enum { OTHER = 77, RATE = 512 << 10 };
     struct rig rig;
-    uint8_t raw[64];
     (void)state;
     rig_open(&rig, 1);
     rig.options.check_bytes_per_s = RATE;
     rig_start_cluster(&rig);
     put_large(&rig, 0);
-    struct request split = {
-        .kind = REQUEST_SPLIT,
-        .range_id = STORE_FIRST_RANGE_ID,
-        .span_epoch =
-            range_descriptor(store_range_of(rig.stores[0], STORE_FIRST_RANGE_ID))->epoch.span,
-        .split =
-            {.key = slice_of(raw, range_user_key(0, slice_str("large5"), raw)),
-             .conf_epoch =
-                 range_descriptor(store_range_of(rig.stores[0], STORE_FIRST_RANGE_ID))->epoch.conf,
-             .new_range_id = OTHER,
-             .child_count = 1,
-             .children = {{.store_id = 1, .replica_id = 7700}}},
-    };
-    struct rig_answer *answer = rig_ask(&rig, 0, &split);
+    struct rig_answer *answer = rig_split(&rig, 0, "large5", STORE_FIRST_RANGE_ID, OTHER);
     rig_run(&rig, 2000 * RIG_MS);
     assert_int_equal(answer->status, 0);
     struct request first = {.kind = REQUEST_CHECK_START,

@@ -319,24 +319,9 @@ static const struct replica *replica_at(const struct rig *rig, size_t i, uint32_
 /* Cut what is above key `n` off the range before it. */
 static void split_off(struct rig *rig, size_t at, uint32_t n)
 {
-    uint8_t raw[16] = {2};
-    const struct range_descriptor *d =
-        range_descriptor(store_range_of(rig->stores[at], nth_range(n - 1)));
-    struct request request = {
-        .kind = REQUEST_SPLIT,
-        .range_id = nth_range(n - 1),
-        .span_epoch = d->epoch.span,
-        .split = {.conf_epoch = d->epoch.conf,
-                  .new_range_id = nth_range(n),
-                  .child_count = d->replica_count},
-    };
-    int len = snprintf((char *)raw + 5, sizeof raw - 5, "k%04u", (unsigned)n);
-    request.split.key = slice_of(raw, 5 + (size_t)len);
-    for (uint32_t i = 0; i < d->replica_count; i++) {
-        request.split.children[i].store_id = d->replicas[i].store_id;
-        request.split.children[i].replica_id = nth_range(n) * 100 + i;
-    }
-    struct rig_answer *answer = rig_ask(rig, at, &request);
+    char key[16];
+    snprintf(key, sizeof key, "k%04u", (unsigned)n);
+    struct rig_answer *answer = rig_split(rig, at, key, nth_range(n - 1), nth_range(n));
     for (int i = 0; i < 50 && (answer->count == 0 || !replica_is_leader(replica_at(rig, at, n)));
          i++)
         rig_run(rig, 20 * RIG_MS);

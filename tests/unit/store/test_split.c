@@ -8,42 +8,14 @@
 #include "store_rig.h"
 #include "support/check.h"
 
-enum { KEYSPACE_PREFIX = 5, NEW_RANGE = 77 };
+enum { NEW_RANGE = 77 };
 
 static struct rig rig;
-
-static void fill_split(struct request *request, const char *key, uint64_t range_id,
-                       uint64_t new_range_id, uint8_t raw[64])
-{
-    const struct range_descriptor *d =
-        range_descriptor(store_range_of(rig.stores[rig_leader(&rig)], range_id));
-    memcpy(raw, "\x02\0\0\0\0", KEYSPACE_PREFIX);
-    memcpy(raw + KEYSPACE_PREFIX, key, strlen(key));
-    *request = (struct request){
-        .kind = REQUEST_SPLIT,
-        .range_id = range_id,
-        .span_epoch = d->epoch.span,
-        .split =
-            {
-                .key = slice_of(raw, KEYSPACE_PREFIX + strlen(key)),
-                .conf_epoch = d->epoch.conf,
-                .new_range_id = new_range_id,
-                .child_count = d->replica_count,
-            },
-    };
-    for (uint32_t i = 0; i < d->replica_count; i++) {
-        request->split.children[i].store_id = d->replicas[i].store_id;
-        request->split.children[i].replica_id = new_range_id * 100 + i;
-    }
-}
 
 static struct rig_answer *split(size_t at, const char *key, uint64_t range_id,
                                 uint64_t new_range_id)
 {
-    struct request request;
-    uint8_t raw[64];
-    fill_split(&request, key, range_id, new_range_id, raw);
-    return rig_ask(&rig, at, &request);
+    return rig_split(&rig, at, key, range_id, new_range_id);
 }
 
 /* Which store leads the range; rig.count if none does. */
@@ -109,10 +81,10 @@ static void test_what_is_refused(void **state)
 {
     (void)state;
     struct request request;
-    uint8_t raw[64];
+    uint8_t raw[RIG_TEXT_MAX];
     rig_open(&rig, 3);
     size_t leader = rig_start_cluster(&rig);
-    fill_split(&request, "m", STORE_FIRST_RANGE_ID, NEW_RANGE, raw);
+    rig_fill_split(&rig, rig_leader(&rig), "m", STORE_FIRST_RANGE_ID, NEW_RANGE, raw, &request);
     struct rig_answer *not_leader = rig_ask(&rig, (leader + 1) % 3, &request);
     request.span_epoch++;
     struct rig_answer *old = rig_ask(&rig, leader, &request);

@@ -10,7 +10,7 @@
 #include "store_rig.h"
 #include "support/check.h"
 
-enum { NEW_RANGE = 77, KEYSPACE_PREFIX = 5 };
+enum { NEW_RANGE = 77 };
 
 static struct rig rig;
 
@@ -136,26 +136,13 @@ static void test_leader_changes(void **state)
 static void test_split(void **state)
 {
     (void)state;
-    uint8_t raw[64];
     rig_open(&rig, 1);
     size_t leader = start_cluster();
     uint64_t version = version_of_now(leader);
     struct rig_answer *waiting = rig_watch(&rig, leader, "y", "z", version, 20000);
-    const struct range_descriptor *d = range_descriptor(store_range(rig.stores[leader]));
-    memcpy(raw, "\x02\0\0\0\0m", KEYSPACE_PREFIX + 1);
-    struct request split = {
-        .kind = REQUEST_SPLIT,
-        .range_id = STORE_FIRST_RANGE_ID,
-        .span_epoch = d->epoch.span,
-        .split = {.key = slice_of(raw, KEYSPACE_PREFIX + 1),
-                  .conf_epoch = d->epoch.conf,
-                  .new_range_id = NEW_RANGE,
-                  .child_count = 1,
-                  .children = {{.store_id = 1, .replica_id = 7700}}},
-    };
     rig_put(&rig, leader, "x", "0", 0);
     rig_run(&rig, 200 * RIG_MS);
-    rig_ask(&rig, leader, &split);
+    rig_split(&rig, leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
     rig_run(&rig, 3000 * RIG_MS);
     assert_int_equal(waiting->count, 1);
     assert_int_equal(waiting->status, ERR_RANGE_CHANGED); /* what it waits for is elsewhere */
