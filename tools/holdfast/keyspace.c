@@ -16,6 +16,7 @@ enum {
     RANGES_DEFAULT = 16,
     OPTIONS_MAX = 128,
     DROP_TRIES = 20, /* of a step that a store has no room for */
+    TELL_TRIES = 5,
     AGAIN_MS = 100,
     PROGRESS_MS = 1000,
 };
@@ -175,10 +176,21 @@ static int find(struct drop *d)
     return exit_code;
 }
 
+/* Asked again where nobody can tell whether it was done, as when placement moved: twice is as
+ * good as once, and who is to be forgotten and is not there has been. */
 static int tell(struct drop *d, int verb)
 {
     struct hf_result *result = NULL;
     int rv = ask(d, verb, &result);
+    for (unsigned tries = 1; rv == HF_ERR_UNDETERMINED && tries < TELL_TRIES; tries++) {
+        if (cli_is_interrupted(d->cli))
+            break;
+        hf_result_free(result);
+        cli_pause_ms(AGAIN_MS);
+        rv = ask(d, verb, &result);
+        if (rv == HF_ERR_NOT_FOUND && verb == HF_PLACEMENT_KEYSPACE_FORGET)
+            rv = HF_OK;
+    }
     int exit_code = rv == HF_OK ? EXIT_DONE : cli_fail(d->cli, rv, result);
     hf_result_free(result);
     return exit_code;
