@@ -608,6 +608,15 @@ static void test_each_alone_beside_the_loop(void **state)
     rig_close(&rig);
 }
 
+static uint32_t count_aside(const struct store *store)
+{
+    uint32_t cursor = 0, count = 0;
+    uint64_t client;
+    while (map_next(&store->admit.holders, &cursor, &client) != NULL)
+        count += admit_has_aside(store, client);
+    return count;
+}
+
 /* However many of them there are, there is room for those who read and have many under way. */
 static void test_room_beside_those_who_read_nothing(void **state)
 {
@@ -637,6 +646,7 @@ static void test_room_beside_those_who_read_nothing(void **state)
     rig_run(&rig, 500 * RIG_MS);
     assert_in_range(a->aside, 2, HELD / 4);
     assert_int_equal(a->held_count, a->aside);
+    assert_in_range(count_aside(rig.stores[leader]), 1, STUCK_TO - STUCK_FROM);
     for (size_t i = 0; i < SEVERAL; i++)
         several[i] = rig_get(&rig, leader, "small", 500);
     rig_run(&rig, 100 * RIG_MS);
@@ -646,6 +656,7 @@ static void test_room_beside_those_who_read_nothing(void **state)
     rig_run(&rig, 5000 * RIG_MS);
     assert_int_equal(answered(unread, UNREAD), UNREAD);
     assert_in_range(done(unread, UNREAD), 1, UNREAD - 1);
+    assert_false(admit_has_aside(rig.stores[leader], UINT64_MAX)); /* nobody knows him */
     store_check(rig.stores[leader]);
     rig_close(&rig);
 }

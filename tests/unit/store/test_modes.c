@@ -2,6 +2,7 @@
  *
  * Reads at replicas that do not lead, reads that may be old, of the past, and by lease.
  */
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 
@@ -178,12 +179,39 @@ static void test_lease(void **state)
     close(&m);
 }
 
+/* What has expired by the clock, but not in range time, waits for an entry: that only who leads
+ * makes, so who follows waits for none, nor wants one for ever. */
+static void test_expired_elsewhere(void **state)
+{
+    struct modes m;
+    struct op op = {
+        .kind = OP_PUT, .key = slice_str("k"), .value = slice_str("two"), .ttl_ms = 300};
+    (void)state;
+    open(&m, false);
+    rig_write(&m.rig, m.leader, 0, &op, 1000);
+    rig_run(&m.rig, 100 * RIG_MS);
+    want(read_at(&m, m.other, &anywhere), 0, "two");
+    rig_run(&m.rig, 1000 * RIG_MS);
+    want(read_at(&m, m.other, &anywhere), ERR_NOT_LEADER, NULL);
+    const struct replica *r =
+        replicas_of_range(&m.rig.stores[m.other]->replicas, STORE_FIRST_RANGE_ID);
+    assert_true(r != NULL && !r->needs_stamp && r->read_count == 0);
+    want(read_at(&m, m.leader, &anywhere), 0, "");
+    rig_run(&m.rig, 100 * RIG_MS);
+    want(read_at(&m, m.other, &anywhere), 0, "");
+    close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_anywhere),   cmocka_unit_test(test_anywhere_waits),
-        cmocka_unit_test(test_stale),      cmocka_unit_test(test_stale_after_start),
-        cmocka_unit_test(test_at_version), cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_anywhere),
+        cmocka_unit_test(test_anywhere_waits),
+        cmocka_unit_test(test_stale),
+        cmocka_unit_test(test_stale_after_start),
+        cmocka_unit_test(test_at_version),
+        cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_expired_elsewhere),
     };
     return cmocka_run_group_tests_name("store_modes", tests, NULL, NULL);
 }
