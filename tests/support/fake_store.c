@@ -381,6 +381,9 @@ static bool range_of(const struct fake_cluster *cluster, const struct request *r
     case REQUEST_SCAN:
         key = r->scan.start;
         break;
+    case REQUEST_WATCH:
+        key = r->watch.start;
+        break;
     case REQUEST_STATUS:
         if (r->status.key.len > PLACE_PREFIX)
             key = slice_of(r->status.key.data + PLACE_PREFIX, r->status.key.len - PLACE_PREFIX);

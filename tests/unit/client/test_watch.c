@@ -396,6 +396,44 @@ static void test_trouble(void **state)
     free(f);
 }
 
+/* Two ranges are in trouble, one after the other, and the first is well again: what is left began
+ * when the second one's did. */
+static void test_younger_trouble(void **state)
+{
+    (void)state;
+    struct fixture *f = malloc(sizeof *f);
+    start(f, 30);
+    struct fake_store *left = f->cluster.stores[0], *right = f->cluster.stores[1];
+    f->cluster.split = f->cluster.seams[0] = "d";
+    f->cluster.split_leader = right;
+    uint64_t after = f->cluster.version;
+    open_watch(f, "", "", after + 1, slice_of(NULL, 0));
+    write_one(f);
+    run_ms(f, 3000);
+    assert_int_equal(f->trouble, 0);
+    uint64_t first_us = now_us(f);
+    left->mood = FAKE_NO_MAJORITY;
+    run_ms(f, 30000);
+    assert_true(f->trouble != 0 && f->trouble_us < first_us + 1100000);
+    uint64_t second_us = now_us(f);
+    right->mood = FAKE_NO_MAJORITY;
+    run_ms(f, 30000);
+    assert_true(f->trouble != 0 && f->trouble_us < first_us + 1100000);
+    left->mood = FAKE_SERVE;
+    run_ms(f, 10000);
+    assert_true(f->trouble != 0);
+    assert_in_range(f->trouble_us, second_us - 30000000, second_us + 1100000);
+    assert_true(f->trouble_us > first_us + 1100000);
+    right->mood = FAKE_SERVE;
+    run_ms(f, 10000);
+    assert_int_equal(f->trouble, 0);
+    write_one(f);
+    run_ms(f, 3000);
+    judge(f, "", "", after);
+    finish(f);
+    free(f);
+}
+
 static void test_gone(void **state)
 {
     (void)state;
@@ -434,9 +472,10 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_now_and_then), cmocka_unit_test(test_storms),
-        cmocka_unit_test(test_in_turn),      cmocka_unit_test(test_trouble),
-        cmocka_unit_test(test_gone),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_now_and_then),    cmocka_unit_test(test_storms),
+        cmocka_unit_test(test_in_turn),         cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_younger_trouble), cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }
