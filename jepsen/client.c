@@ -525,12 +525,13 @@ static const struct {
     {"scan", do_scan},
 };
 
-/* How reads are done: all of these must be linearizable. MIXED takes them in turn. */
-static enum { LEADER, ANY, LEASE, MIXED } read_mode;
+/* How reads are done: all of these must be linearizable but STALE, whose answers say how old they
+ * may be ("max_age_ms"). MIXED takes those before it in turn. */
+static enum { LEADER, ANY, LEASE, MIXED, STALE } read_mode;
 
 static bool read_mode_set(const char *name)
 {
-    static const char *const names[] = {"linearizable", "any", "lease", "mixed"};
+    static const char *const names[] = {"linearizable", "any", "lease", "mixed", "stale"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             read_mode = i;
@@ -549,6 +550,17 @@ static void call_begin(struct hf_call *call)
     call->consistency = mode == LEASE ? HF_LEASE : HF_LINEARIZABLE;
 }
 
+/* Reads of one key, where they may be old; as old as it tells. */
+static void let_be_old(struct op *op)
+{
+    static const uint32_t ages_ms[] = {10, 100, 1000, 5000};
+    static unsigned turn;
+    op->call.consistency = HF_STALE;
+    op->call.max_age_ms = ages_ms[turn++ % ARRAY_LEN(ages_ms)];
+    json_key(&op->out, "max_age_ms");
+    json_u64(&op->out, op->call.max_age_ms);
+}
+
 static int run_op(struct op *op)
 {
     const struct json_node *f = json_member(op->nodes, 0, "f");
@@ -564,6 +576,8 @@ static int run_op(struct op *op)
     op->key = client_text(op, json_member(op->nodes, 0, "key"));
     op->value = json_member(op->nodes, 0, "value");
     json_object_begin(&op->out);
+    if (read_mode == STALE && kinds[k].run == do_read)
+        let_be_old(op);
     uint64_t began = client_now_ns();
     if (kinds[k].run(op) != 0)
         return -1;
@@ -619,7 +633,7 @@ int main(int argc, char **argv)
     bool has_mode = argc == 5 && strcmp(argv[3], "--read-mode") == 0 && read_mode_set(argv[4]);
     if ((argc != 3 && !has_mode) || strcmp(argv[1], "--endpoints") != 0) {
         fprintf(stderr, "usage: jepsen-client --endpoints host:port,… "
-                        "[--read-mode linearizable|any|lease|mixed]\n"
+                        "[--read-mode linearizable|any|lease|mixed|stale]\n"
                         "       jepsen-client --features\n");
         return 2;
     }

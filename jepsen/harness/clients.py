@@ -15,6 +15,9 @@ import time
 
 PROCESSES_MAX = 10**6  # numbers of workers' own processes stay below
 PARTS_FIRST = 8  # in as many: numbers of parts of an answer lie beyond those of seats
+STALE_FIRST = 1000  # in as many, too: reads that may be old …
+STALE_AT_ONCE = 1000  # … of which a worker's overlap, as they are told of
+DRIFT_PPM = 500  # max_clock_drift, as it is if nobody says otherwise
 HERE = os.path.dirname(os.path.abspath(__file__))
 LATE_S = 20  # beyond its own deadline, then a client process counts as hung
 EARLY_MS = 100  # before its deadline: the end of a deadline still
@@ -76,6 +79,7 @@ class Worker(threading.Thread):
         self.process = number
         self.rng = random.Random(f"{run.options.seed}/{number}")
         self.agent = None
+        self.stale = 0  # reads that might be old
 
     def argv(self):
         run = self.run_
@@ -148,13 +152,20 @@ class Worker(threading.Thread):
 
     def record(self, parts, answer):
         """Into the history, and the completion. What went on side by side in one answer is told
-        of processes of their own."""
+        of processes of their own. So is a read that might be old: it is as good as one that was
+        asked so much earlier, by a clock that may drift as much as stores are told."""
+        began_ns, ended_ns = answer["t0"], answer["t1"]
+        first = 0
+        if "max_age_ms" in answer and not self.run_.options.stale_as_new:
+            began_ns -= answer["max_age_ms"] * (10**6 + 2 * DRIFT_PPM)
+            self.stale += 1
+            first = STALE_FIRST + self.stale % STALE_AT_ONCE
         base = self.run_.zero_ns
         for part, (asked, completion) in enumerate(parts):
-            process = self.process
+            process = self.process + first * PROCESSES_MAX
             if part > 0:
                 process += (PARTS_FIRST + part) * PROCESSES_MAX
-            self.run_.history.add(asked, process, answer["t0"] - base, answer["t1"] - base,
+            self.run_.history.add(asked, process, max(began_ns - base, 0), ended_ns - base,
                                   completion)
         return completion
 

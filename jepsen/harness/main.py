@@ -57,8 +57,12 @@ def parser_of(doc):
     add("--clients", choices=("mixed", "library", "cli", "sender"), default="mixed",
         help="the C library, the program holdfast, or those that a workload has (mixed); sender, of "
              "session alone: every change is sent twice or more by clients themselves")
-    add("--read-mode", choices=("linearizable", "any", "lease", "mixed"), default="linearizable",
-        help="of the library's reads: at the leader, any replica, by lease, or all in turn")
+    add("--read-mode", choices=("linearizable", "any", "lease", "mixed", "stale"),
+        default="linearizable",
+        help="of the library's reads: at the leader, any replica, by lease, or all in turn; stale, "
+             "of register alone: from 10 ms to 5 s old, judged by that")
+    add("--stale-as-new", action="store_true",
+        help="--read-mode stale: judge its reads as if they might not be old; to see that some are")
     add("--timeout-ms", type=int, default=2000, metavar="MS", help="deadline of operations (2000)")
     add("--bin", metavar="DIR", help="programs; default: build/release/bin")
     add("--binary-b", metavar="FILE",
@@ -237,6 +241,10 @@ def check(options):
         return wrong
     if options.system != "holdfast":
         return check_control(options)
+    if options.read_mode == "stale" and options.workload != "register":
+        return "--read-mode stale: its reads are judged in register alone"
+    if options.stale_as_new and options.read_mode != "stale":
+        return "--stale-as-new is of --read-mode stale"
     if options.clients not in ("mixed", *workloads.ALL[options.workload].clients):
         return f"--clients: {options.workload} has no clients of the kind {options.clients}"
     if options.ssh and not re.fullmatch(r"/[\w./-]+", options.there):

@@ -19,7 +19,7 @@ from cluster import BIN, SKIPPED, check, main, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
-from harness import clients, control, matrix  # noqa: E402  pylint: disable=wrong-import-position
+from harness import clients, control, history, matrix  # noqa: E402  pylint: disable=wrong-import-position
 from harness import net  # noqa: E402  pylint: disable=wrong-import-position
 from harness import main as main_, run as run_  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -400,6 +400,28 @@ def test_undetermined_too_soon():
         check(len(owner.gave_up) == want, kind, f, took_ms, answer, owner.gave_up)
 
 
+def test_reads_that_may_be_old():
+    """They are told of as asked so much earlier, and side by side with others of their worker."""
+    made = history.History()
+    options = types.SimpleNamespace(seed=1, stale_as_new=False)
+    worker = clients.Worker(types.SimpleNamespace(options=options, history=made, zero_ns=10**9),
+                            3, "library")
+    read, done = {"f": "read", "key": "k"}, {"type": "ok", "value": None}
+    t0 = 20 * 10**9
+    for max_age_ms in (100, 5000, None, 60_000):
+        answer = {"t0": t0, "t1": t0 + 10**6}
+        if max_age_ms is not None:
+            answer["max_age_ms"] = max_age_ms
+        worker.record([(read, done)], answer)
+        t0 += 10**7
+    began = [e["time"] for e in made.events if e["type"] == "invoke"]
+    check(began == [18_899_900_000, 14_005_000_000, 19_020_000_000, 0], began)
+    check(len({e["process"] for e in made.events}) == 4, made.events)
+    options.stale_as_new = True
+    worker.record([(read, done)], {"t0": t0, "t1": t0 + 1, "max_age_ms": 5000})
+    check(made.events[-2]["time"] == t0 - 10**9 and made.events[-2]["process"] == 3, made.events)
+
+
 def test_orders_of_links():
     """Several faults slow one link: it has the worst of each; a queue of bytes is a queue of
     frames for netem."""
@@ -574,6 +596,6 @@ print("\\n".join(needs.missing(["kill", "partition"], {BIN!r}, [])))"""], captur
         sys.exit(SKIPPED)
     main(test_refusals, test_folder_in_use, test_unsupported, test_dry,
          test_many, test_ends_are_judged, test_verdicts, test_weak, test_undetermined_too_soon,
-         test_orders_of_links, test_rate_of_a_link,
+         test_reads_that_may_be_old, test_orders_of_links, test_rate_of_a_link,
          test_rules_cut, test_rules_reset, test_smoke, test_sent_twice, test_second_build,
          test_values_expire, test_failing_client, test_interrupted)
