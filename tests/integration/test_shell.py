@@ -55,17 +55,18 @@ class Shell:
     def is_editing(self):
         return termios.tcgetattr(self.terminal)[3] & termios.ICANON == 0
 
-    def until(self, what):
-        """Everything up to and with `what`."""
+    def until(self, *whats):
+        """Everything up to and with the first of these that is there."""
         deadline = time.monotonic() + 60
-        while what not in self.seen:
+        while not any(what in self.seen for what in whats):
             ready, _, _ = select.select([self.terminal], [], [], 1)
             if ready:
                 try:
                     self.seen += os.read(self.terminal, 65536)
                 except OSError:
-                    check(False, "the shell ended:", self.seen, "want", what)
-            check(time.monotonic() < deadline, "want", what, "seen", self.seen)
+                    check(False, "the shell ended:", self.seen, "want", whats)
+            check(time.monotonic() < deadline, "want", whats, "seen", self.seen)
+        what = min((w for w in whats if w in self.seen), key=self.seen.index)
         found, self.seen = self.seen.split(what, 1)
         return (found + what).decode(errors="replace")
 
@@ -180,6 +181,16 @@ def test_ctrl_c_of_what_repeats():
         left = shell.run("scan -k -n 1")
         check(left.startswith("k"), "something is left", left)
         check(f"go on at: {left.strip()}" in said, said, left)
+        for _ in range(100):  # it says nothing before it has ended: perhaps it had not begun
+            shell.type("delete-range '' '' --yes --step 1 --json\n")
+            shell.until(b"\n")
+            wait_until("it does not read lines", 60, lambda: not shell.is_editing())
+            said = stopped(shell)
+            if "go_on_at" in said:
+                break
+        said = json.loads(said[said.index("{"):said.rindex("}") + 1])
+        left = shell.run("scan -k -n 1").strip()
+        check(said["ok"] is False and said["go_on_at"] == left, said, left)
         shell.end()
 
 
@@ -192,7 +203,17 @@ def test_cursor_of_a_sweep():
         shell = Shell(folder, "--keyspace", "h", PAGER="")
         begun(shell, "delete-range k z --yes --step 1", b"keys deleted")
         said = stopped(shell)
+        for _ in range(100):
+            shell.type("delete-range k z --yes --step 1 --json\n")
+            shell.until(b"\n")
+            wait_until("it does not read lines", 60, lambda: not shell.is_editing())
+            for_programs = stopped(shell)
+            if '"cursor"' in for_programs:
+                break
+        check("range" in shell.run("range list --system").lower(), "--system beside the shell's own")
+        check("no users' keys" in shell.run("range list --system --keyspace h"), "both")
         shell.end()
+        for_programs = for_programs[for_programs.index("{"):for_programs.rindex("}") + 1]
         check("go on with the same bounds and --cursor " in said, said)
         cursor = said.split("--cursor ")[1].split()[0]
 
@@ -200,6 +221,9 @@ def test_cursor_of_a_sweep():
             text = "".join(f"delete-range {line} --yes\n" for line in lines) + "scan -k\n"
             return subprocess.run([f"{BIN}/holdfast", "shell", *store], input=text, timeout=120,
                                   capture_output=True, text=True, check=False)
+        newer = json.loads(for_programs)["cursor"]
+        check(newer[:4] >= cursor[:4] and len(newer) == len(cursor), cursor, newer)
+        cursor = newer
         wrong = [cursor[:i] + ("0" if cursor[i] != "0" else "1") + cursor[i + 1:]
                  for i in range(len(cursor))]
         lines = [f"k z --cursor {w}" for w in (*wrong, cursor[:-2], cursor[2:], "00")]
@@ -245,10 +269,15 @@ def test_ctrl_c_of_orders():
             shell.end()
             shell = Shell(folder, HOLDFAST_ENDPOINTS=c.address(2))
         pid = c.local_status()["nodes"][node - 1]["pid"]
-        shell.type(f"range move 2 --from {min(stores)} --to {idle}")
-        os.kill(pid, signal.SIGSTOP)  # in three seconds it is suspect: no order is taken then
-        shell.type("\n")
-        shell.until(b"step 1 of")
+        said = ""
+        while "step 1 of" not in said:
+            shell.type(f"range move 2 --from {min(stores)} --to {idle}")
+            os.kill(pid, signal.SIGSTOP)  # in three seconds it is suspect: no order is taken then
+            shell.type("\n")
+            said = shell.until(b"step 1 of", b"is suspect")
+            if "step 1 of" not in said:  # so long did this machine take
+                os.kill(pid, signal.SIGCONT)
+                shell.until(PROMPT)
         said = stopped(shell)
         check("still runs: holdfast placement operators" in said, said)
         check("OK" in shell.run("put a 1"), "the shell goes on")

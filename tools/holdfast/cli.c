@@ -204,6 +204,18 @@ bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len)
     return true;
 }
 
+static void say_go_on(const struct cli *cli, struct json_writer *w)
+{
+    if (cli->go_on.len == 0)
+        return;
+    if (cli->is_go_on_a_key) {
+        json_bytes_member(w, "go_on_at", cli->go_on);
+    } else {
+        json_key(w, "cursor");
+        json_hex(w, cli->go_on);
+    }
+}
+
 /* One failure, as a line for people or one JSON object for programs. `token`, if there is
  * one, settles what is undetermined. */
 static void say_failure(struct cli *cli, const char *name, const char *message,
@@ -223,6 +235,7 @@ static void say_failure(struct cli *cli, const char *name, const char *message,
             json_key(&w, "token");
             json_hex(&w, cli_slice(token));
         }
+        say_go_on(cli, &w);
         json_object_end(&w);
         buf_append_str(&cli->out, "\n");
         cli_flush(cli, true);
@@ -352,9 +365,10 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
     ASSERT(flags_count + 8 <= FLAGS_MAX);
     if (flags_count > 0)
         memcpy(all, flags, flags_count * sizeof all[0]);
-    bool is_keyspace_given = false;
     size_t hidden;
-    size_t count = flags_count + common_flags(cli, all + flags_count, &is_keyspace_given, &hidden);
+    cli->is_keyspace_given = false;
+    size_t count =
+        flags_count + common_flags(cli, all + flags_count, &cli->is_keyspace_given, &hidden);
     int rv = args_parse(all, count, argc, argv, words->at, words_max, &words->count, &err);
     count -= hidden;
     if (rv != 0) {
@@ -372,7 +386,7 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
         *ret_exit = cli_flush(cli, true) ? EXIT_DONE : EXIT_ERROR;
         return false;
     }
-    if (is_keyspace_given && hidden > 0) {
+    if (cli->is_keyspace_given && hidden > 0) {
         *ret_exit = cli_usage(cli, "--keyspace means nothing here");
         return false;
     }

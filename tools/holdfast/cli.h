@@ -57,7 +57,8 @@ struct cli {
     const char *endpoints; /* --endpoints, else HOLDFAST_ENDPOINTS */
     bool is_json;
     bool is_help;
-    const char *keyspace; /* --keyspace: a name or a number; NULL: 0 */
+    const char *keyspace;   /* --keyspace: a name or a number; NULL: 0 */
+    bool is_keyspace_given; /* on this line; else it is the shell's */
     uint64_t timeout_us;
     bool is_timeout_given;
     bool is_offline; /* set before cli_parse(): no flag that has to do with a cluster */
@@ -70,7 +71,9 @@ struct cli {
     uint32_t keyspace_slots;           /* … its slots, if it is hashed (else 0) … */
     char keyspace_open[72];            /* … and the word that it was found by; "": none */
     struct buf out;                    /* standard output, not written yet */
-    bool is_out_bad;                   /* standard output cannot be written */
+    struct slice go_on;  /* a failure says it, to programs: where to go on; empty: nowhere … */
+    bool is_go_on_a_key; /* … that is a key, else a cursor */
+    bool is_out_bad;     /* standard output cannot be written */
     int open_exit; /* endpoints or keyspace that are right could not be opened: the exit code */
     bool is_shell; /* the client stays open between commands */
     const struct cli_command *root;     /* the table that all began with */

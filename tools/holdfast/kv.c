@@ -427,10 +427,10 @@ int kv_increment(struct cli *cli, int argc, const char *const *argv)
 static int show_previous(struct cli *cli, const char *key, const struct hf_result *result)
 {
     if (result->count == 0) /* a repeat is answered without it where it was long */
-        return cli_fail_as(cli, HF_ERR_UNDETERMINED,
-                           "it was set, at version %" PRIu64 ", but the answer with the value "
-                           "before was lost",
-                           result->version);
+        return cli_error(cli,
+                         "it was set, at version %" PRIu64 ", but the answer with the value "
+                         "before was lost",
+                         result->version);
     const struct hf_item *item = &result->items[0];
     if (cli->is_json) {
         struct json_writer w;

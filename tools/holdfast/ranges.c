@@ -313,8 +313,8 @@ static int listing_end(struct listing *list, int exit_code)
 static int show_list(struct cli *cli, bool has_system)
 {
     struct hf_client *client = cli_client(cli);
-    struct listing list = {
-        .cli = cli, .is_of_one = cli->keyspace != NULL, .keyspace = cli->keyspace_id};
+    bool is_of_one = cli->keyspace != NULL && (!has_system || cli->is_keyspace_given);
+    struct listing list = {.cli = cli, .is_of_one = is_of_one, .keyspace = cli->keyspace_id};
     listing_begin(&list);
     int exit_code = has_system ? ranges_system(cli, client, listing_add, &list) : EXIT_DONE;
     if (exit_code == EXIT_DONE)
@@ -338,7 +338,7 @@ static int run_list(struct cli *cli, int argc, const char *const *argv)
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, &exit_code) ||
         !repeat_check(cli, &repeat, &exit_code))
         return exit_code;
-    if (has_system && cli->keyspace != NULL)
+    if (has_system && cli->is_keyspace_given)
         return cli_usage(cli, "--system or --keyspace: range 1 has no users' keys");
     if (cli_client(cli) == NULL)
         return EXIT_USAGE;

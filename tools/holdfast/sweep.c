@@ -66,20 +66,24 @@ static uint32_t sum_of(const struct cli *cli, const struct hf_span *span, struct
 }
 
 /* It was cut off: how to go on. A cursor is a key, but for a hashed keyspace. */
-static void say_rest(struct cli *cli, const struct swept *s, const struct hf_span *span)
+static void say_rest(struct cli *cli, struct swept *s, const struct hf_span *span)
 {
-    if (cli->is_json || s->next.len == 0)
+    bool is_hashed = cli->keyspace_slots > 0;
+    uint8_t sum[SUM_LEN];
+    if (s->next.len == 0)
         return;
-    fputs(cli->keyspace_slots > 0 ? "go on with the same bounds and --cursor " : "go on at: ",
-          stderr);
-    if (cli->keyspace_slots > 0) {
-        uint8_t sum[SUM_LEN];
-        put_u32(sum, sum_of(cli, span, buf_slice(&s->next)));
-        for (size_t i = 0; i < s->next.len; i++)
-            fprintf(stderr, "%02x", s->next.data[i]);
-        for (size_t i = 0; i < SUM_LEN; i++)
-            fprintf(stderr, "%02x", sum[i]);
-    } else {
+    put_u32(sum, sum_of(cli, span, buf_slice(&s->next)));
+    if (is_hashed)
+        buf_append(&s->next, sum, sizeof sum);
+    if (cli->is_json) {
+        cli->go_on = buf_slice(&s->next);
+        cli->is_go_on_a_key = !is_hashed;
+        return;
+    }
+    fputs(is_hashed ? "go on with the same bounds and --cursor " : "go on at: ", stderr);
+    for (size_t i = 0; is_hashed && i < s->next.len; i++)
+        fprintf(stderr, "%02x", s->next.data[i]);
+    if (!is_hashed) {
         cli_append_shown(&cli->out, buf_slice(&s->next));
         cli_write(stderr, buf_slice(&cli->out));
         buf_clear(&cli->out);
@@ -211,7 +215,7 @@ int kv_delete_range(struct cli *cli, int argc, const char *const *argv)
     char what[256];
     int exit_code;
     buf_init(&end, CLI_TOKEN_MAX);
-    buf_init(&swept.next, CLI_TOKEN_MAX);
+    buf_init(&swept.next, CLI_TOKEN_MAX + SUM_LEN);
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 2, &words, &exit_code) ||
         !set_span(cli, &f, &words, &span, &end, &exit_code))
         goto out;
@@ -230,6 +234,7 @@ int kv_delete_range(struct cli *cli, int argc, const char *const *argv)
     if (exit_code == EXIT_DONE)
         say_done(cli, &swept);
 out:
+    cli->go_on = (struct slice){0};
     buf_fini(&swept.next);
     buf_fini(&end);
     return exit_code;
