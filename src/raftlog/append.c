@@ -29,9 +29,8 @@ struct batch *append_open_batch(struct raftlog *log)
 /* Bytes of a new chunk for `s` that must hold `len`. */
 static uint32_t append_chunk_cap(const struct raftlog *log, const struct segment *s, uint32_t len)
 {
-    size_t cap = MIN(log->options.batch_bytes_max, MAX(log->options.cache_bytes / 4, 4096));
-    cap = MIN(cap, (size_t)(s->capacity - s->len));
-    return (uint32_t)MAX(cap, (size_t)len);
+    uint32_t cap = MIN(cache_chunk_cap(log), s->capacity - s->len);
+    return MAX(cap, len);
 }
 
 /* The next `len` bytes of `s`, in the open batch. */

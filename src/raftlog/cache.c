@@ -4,7 +4,19 @@
  * a chunk is durable and the cache is over its bound. */
 #include <stdlib.h>
 
+#include "base/pages.h"
 #include "raftlog/internal.h"
+
+enum { LOG_LARGE_SHARE = 16 /* part of the cache that a large page may be */ };
+
+/* While the cache fills each page is touched the first time: fewer are, where they are large. */
+uint32_t cache_chunk_cap(const struct raftlog *log)
+{
+    size_t cache = log->options.cache_bytes;
+    size_t cap = MIN(log->options.batch_bytes_max, MAX(cache / 4, 4096));
+    bool is_large = cap + ENV_BLOCK <= PAGES_LARGE && cache / LOG_LARGE_SHARE >= PAGES_LARGE;
+    return (uint32_t)(is_large ? PAGES_LARGE - ENV_BLOCK : cap);
+}
 
 struct chunk *cache_last(const struct raftlog *log)
 {
@@ -73,7 +85,7 @@ static void chunk_free(struct chunk *c)
  * add several before it evicts as many. One that was made for a single large append is not kept. */
 static void chunk_retire(struct raftlog *log, struct chunk *c)
 {
-    if (c->room > log->options.batch_bytes_max) {
+    if (c->room > cache_chunk_cap(log)) {
         chunk_free(c);
         return;
     }
@@ -90,8 +102,9 @@ static void chunk_retire(struct raftlog *log, struct chunk *c)
 static bool cache_is_over(const struct raftlog *log)
 {
     uint64_t share = log->options.cache_bytes / LOG_IDLE_SHARE;
-    uint64_t idle_most = MIN((uint64_t)LOG_IDLE_MAX * log->options.batch_bytes_max, share);
-    if (idle_most < 2 * (uint64_t)log->options.batch_bytes_max)
+    uint64_t chunk = cache_chunk_cap(log);
+    uint64_t idle_most = MIN(LOG_IDLE_MAX * chunk, share);
+    if (idle_most < 2 * chunk)
         idle_most = 0; /* one, beside it */
     return log->cache_bytes > log->options.cache_bytes - idle_most;
 }

@@ -401,6 +401,7 @@ void writer_post(struct raftlog *log);
 /* The bytes [offset, offset + len) of a segment if they are in memory, else NULL. */
 const uint8_t *cache_find(const struct raftlog *log, uint64_t number, uint32_t offset,
                           uint32_t len);
+uint32_t cache_chunk_cap(const struct raftlog *log); /* of one as it is usually made */
 struct chunk *cache_last(const struct raftlog *log);
 struct chunk *cache_add(struct raftlog *log, struct segment *s, uint32_t cap);
 void cache_evict(struct raftlog *log);

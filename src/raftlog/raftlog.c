@@ -358,7 +358,7 @@ static void check_chunks(const struct raftlog *log)
     uint64_t idle = 0;
     ASSERT(log->n_idle <= LOG_IDLE_MAX);
     for (uint32_t i = 0; i < log->n_idle; i++) {
-        ASSERT(log->idle[i].room <= log->options.batch_bytes_max);
+        ASSERT(log->idle[i].room <= cache_chunk_cap(log));
         idle += log->idle[i].room;
     }
     ASSERT(idle == log->idle_bytes);

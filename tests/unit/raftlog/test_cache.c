@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/pages.h"
 #include "env/sim/sim.h"
 #include "raftlog/internal.h"
 #include "support/check.h"
@@ -20,19 +21,24 @@ struct fixture {
     struct raftlog_options options;
 };
 
-static void setup(struct fixture *f, size_t batch, size_t cache)
+static void setup_sized(struct fixture *f, size_t batch, size_t cache, uint64_t segment)
 {
     struct err err = {0};
     raftlog_options_init(&f->options);
-    f->options.segment_bytes = 64 << 10;
-    f->options.budget_bytes = 8 << 20;
-    f->options.limit_bytes = 16 << 20;
+    f->options.segment_bytes = segment;
+    f->options.budget_bytes = 128 * segment;
+    f->options.limit_bytes = 256 * segment;
     f->options.batch_bytes_max = batch;
     f->options.cache_bytes = cache;
     f->sim = sim_new(NULL, 1);
     f->node = sim_node_new(f->sim, "n1");
     if (raftlog_open(&f->log, sim_node_env(f->node), "/log", &f->options, &err) != 0)
         fail_msg("%s", err.msg);
+}
+
+static void setup(struct fixture *f, size_t batch, size_t cache)
+{
+    setup_sized(f, batch, cache, 64 << 10);
 }
 
 static void teardown(struct fixture *f)
@@ -105,6 +111,35 @@ static void test_little_is_kept_of_a_small_cache(void **state)
     teardown(&f);
 }
 
+/* A large cache is made of chunks that fill a large page each, whatever a batch may have; its bound
+ * is the same, and so is what is kept of memory to be used again. */
+static void test_large_cache(void **state)
+{
+    (void)state;
+    enum { CACHE = 16 * PAGES_LARGE, ROUNDS = 160, SIZE = 60000 };
+    struct fixture f = {0};
+    uint32_t idle_most = 0;
+    size_t whole = 0;
+    setup_sized(&f, 1 << 20, CACHE, 24 << 20);
+    for (uint64_t turn = 0; turn < ROUNDS; turn++) {
+        append(&f, turn * EACH + 1, EACH, SIZE);
+        idle_most = MAX(idle_most, f.log->n_idle);
+        assert_true(f.log->cache_bytes + f.log->idle_bytes <= f.options.cache_bytes);
+        const struct chunk *c = f.log->chunks[0];
+        if (c->room != PAGES_LARGE - ENV_BLOCK)
+            continue; /* the end of a segment */
+        whole++;
+        assert_int_equal((uintptr_t)c->memory % PAGES_LARGE, 0);
+    }
+    assert_in_range(whole, ROUNDS / 2, ROUNDS);
+    assert_in_range(idle_most, 1, LOG_IDLE_MAX);
+    struct raftlog_entry e;
+    assert_int_equal(raftlog_get(f.log, 1, (uint64_t)ROUNDS * EACH, &e), 0);
+    assert_true(slice_equal(e.data, content_of((uint64_t)ROUNDS * EACH, SIZE)));
+    assert_int_equal(raftlog_get(f.log, 1, 1, &e), ERR_WOULD_BLOCK); /* it went */
+    teardown(&f);
+}
+
 /* Append three small records, with a stray write into the memory of the block that the last one
  * ended in, or without. Returns the signal that this ended with; 0: none. */
 static int run_with_stray_write(bool is_stray)
@@ -146,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_is_used_again),
+        cmocka_unit_test(test_large_cache),
         cmocka_unit_test(test_little_is_kept_of_a_small_cache),
         cmocka_unit_test(test_stray_write_never_reaches_the_disk),
     };
