@@ -79,6 +79,7 @@ class Worker(threading.Thread):
         self.process = number
         self.rng = random.Random(f"{run.options.seed}/{number}")
         self.agent = None
+        self.read_mode = run.options.read_mode
         self.stale = 0  # reads that might be old
 
     def argv(self):
@@ -93,7 +94,7 @@ class Worker(threading.Thread):
         else:
             program = [os.path.join(run.options.bin, "jepsen-client"), "--endpoints"]
         endpoints = ",".join(nodes[first:] + nodes[:first])
-        mode = [] if self.kind == "cli" else ["--read-mode", run.options.read_mode]
+        mode = [] if self.kind == "cli" else ["--read-mode", self.read_mode]
         return run.control.client_command([*program, endpoints, *mode])
 
     def run(self):
@@ -154,19 +155,20 @@ class Worker(threading.Thread):
         """Into the history, and the completion. What went on side by side in one answer is told
         of processes of their own. So is a read that might be old: it is as good as one that was
         asked so much earlier, by a clock that may drift as much as stores are told."""
+        base = self.run_.zero_ns
         began_ns, ended_ns = answer["t0"], answer["t1"]
-        first = 0
+        told, first = {}, 0
         if "max_age_ms" in answer and not self.run_.options.stale_as_new:
             began_ns -= answer["max_age_ms"] * (10**6 + 2 * DRIFT_PPM)
             self.stale += 1
             first = STALE_FIRST + self.stale % STALE_AT_ONCE
-        base = self.run_.zero_ns
+            told["asked"] = answer["t0"] - base
         for part, (asked, completion) in enumerate(parts):
             process = self.process + first * PROCESSES_MAX
             if part > 0:
                 process += (PARTS_FIRST + part) * PROCESSES_MAX
             self.run_.history.add(asked, process, max(began_ns - base, 0), ended_ns - base,
-                                  completion)
+                                  completion, told)
         return completion
 
     def record_unknown(self, op, process, began_ns):

@@ -14,9 +14,10 @@ class History:
         self.events = []
         self.lock = threading.Lock()
 
-    def add(self, op, process, began, ended, completion):
-        """One operation: `op` has f, key, value; `completion` at least its type."""
-        invoke = {"process": process, "type": "invoke", **op, "time": began}
+    def add(self, op, process, began, ended, completion, told=None):
+        """One operation: `op` has f, key, value; `completion` at least its type; `told` is more of
+        its invocation: when it was "asked", if it is judged as if that had been at `began`."""
+        invoke = {"process": process, "type": "invoke", **op, **(told or {}), "time": began}
         complete = {"process": process, **{**op, **completion}, "time": ended}
         with self.lock:
             self.events.append(invoke)

@@ -17,6 +17,7 @@ import traceback
 from . import history, matrix, needs, nemesis, net, run, systems, workloads
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+STALE_RATE_MAX = 150  # of a client's reads that may be 5 s old, fewer than 1,000 overlap
 EXITS = {"valid": 0, "invalid": 1, "void": 2, "unknown": 2, "unsupported": 2}
 
 
@@ -222,8 +223,9 @@ def check_control(options):
         return f"{name} has the workloads {', '.join(system.WORKLOADS)}"
     if not set(options.nemesis.split(",")) <= {"all", "none", *nemeses}:
         return f"{name} has the nemeses {', '.join(nemeses)}"
-    if options.ssh or options.binary_b or options.plant or options.clients != "mixed":
-        return f"{name} takes no --ssh, --binary-b, --plant, --clients"
+    if (options.ssh or options.binary_b or options.plant or options.clients != "mixed"
+            or options.read_mode != "linearizable" or options.stale_as_new):
+        return f"{name} takes no --ssh, --binary-b, --plant, --clients, --read-mode"
     if options.nemesis == "all":
         options.nemesis = ",".join(nemeses)
     options.nodes = system.nodes_of(options.system, options.nodes)
@@ -243,6 +245,9 @@ def check(options):
         return check_control(options)
     if options.read_mode == "stale" and options.workload != "register":
         return "--read-mode stale: its reads are judged in register alone"
+    if options.read_mode == "stale" and options.rate > STALE_RATE_MAX * options.concurrency:
+        return (f"--read-mode stale: at most {STALE_RATE_MAX} operations a second of a client "
+                "(--rate, --concurrency)")
     if options.stale_as_new and options.read_mode != "stale":
         return "--stale-as-new is of --read-mode stale"
     if options.clients not in ("mixed", *workloads.ALL[options.workload].clients):

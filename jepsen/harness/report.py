@@ -15,6 +15,11 @@ KIND_COLOURS = ["#5b8fd6", "#d68f5b", "#9d6bc9", "#58b5a8", "#c95b8f", "#8a9a3a"
 
 # ---- figures ------------------------------------------------------------------------------
 
+def asked(invoke):
+    """When it was, if that is not where its judge has it."""
+    return invoke.get("asked", invoke["time"])
+
+
 def percentile(values, share):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
@@ -72,7 +77,7 @@ def figures(events, result):
                 for f in result["timeline"]]
     full, counts = rate_without_faults(successes, timeline, measured)
     whole = counts[:-1]
-    latencies = [(c["time"] - i["time"]) / 1e6 for i, c in pairs if c["type"] == "ok"]
+    latencies = [(c["time"] - asked(i)) / 1e6 for i, c in pairs if c["type"] == "ok"]
     return {
         "operations": len(pairs), **counts_of, "answered": counts_of["ok"] + mismatches,
         "ok_share": (counts_of["ok"] + mismatches) / len(pairs) if pairs else 0,
@@ -204,7 +209,7 @@ def latency_plot(pairs, timeline, kinds, seconds):
     for i, c in pairs:
         at = int(c["time"] / 1e9)
         if 0 <= at < len(buckets) and c["type"] == "ok":
-            buckets[at].append((c["time"] - i["time"]) / 1e6)
+            buckets[at].append((c["time"] - asked(i)) / 1e6)
     for ms in (0.1, 1, 10, 100, 1000, 10000):
         plot.add(f'<line x1="{plot.LEFT}" x2="{plot.WIDTH - plot.RIGHT}" y1="{y(ms):.1f}" '
                  f'y2="{y(ms):.1f}" stroke="#ddd"/>')

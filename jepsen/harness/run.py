@@ -113,6 +113,7 @@ class Run:
         did in so many seconds; None if all succeeded."""
         worker = clients.Worker(self, 0, self.cluster.client_kind or "library")
         worker.process = self.lone
+        worker.read_mode = "linearizable"  # what is left at the end must be what was written
         stuck = None
         for op in operations:
             until = time.monotonic() + seconds

@@ -20,7 +20,7 @@ from cluster import BIN, SKIPPED, check, main, wait_until
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "jepsen"))
 from harness import clients, control, history, matrix  # noqa: E402  pylint: disable=wrong-import-position
-from harness import net  # noqa: E402  pylint: disable=wrong-import-position
+from harness import net, report  # noqa: E402  pylint: disable=wrong-import-position
 from harness import main as main_, run as run_  # noqa: E402  pylint: disable=wrong-import-position
 
 RUN = os.path.join(ROOT, "jepsen", "run")
@@ -392,7 +392,8 @@ def test_undetermined_too_soon():
             ("library", "write", 1200, {**unknown, "message": forgotten}, 0),
             ("library", "write", 1200, {"error": "CLIENT_DIED"}, 0),
             ("library", "write", 3, {"type": "ok"}, 0)):
-        owner = types.SimpleNamespace(options=types.SimpleNamespace(seed=1), gave_up=[])
+        options = types.SimpleNamespace(seed=1, read_mode="linearizable")
+        owner = types.SimpleNamespace(options=options, gave_up=[])
         worker = clients.Worker(owner, 0, kind)
         op = types.SimpleNamespace(op={"f": "add"}, request={"f": f})
         worker.judge_undetermined(op, {**answer, "t0": 5 * 10**9,
@@ -403,7 +404,7 @@ def test_undetermined_too_soon():
 def test_reads_that_may_be_old():
     """They are told of as asked so much earlier, and side by side with others of their worker."""
     made = history.History()
-    options = types.SimpleNamespace(seed=1, stale_as_new=False)
+    options = types.SimpleNamespace(seed=1, read_mode="stale", stale_as_new=False)
     worker = clients.Worker(types.SimpleNamespace(options=options, history=made, zero_ns=10**9),
                             3, "library")
     read, done = {"f": "read", "key": "k"}, {"type": "ok", "value": None}
@@ -416,6 +417,8 @@ def test_reads_that_may_be_old():
         t0 += 10**7
     began = [e["time"] for e in made.events if e["type"] == "invoke"]
     check(began == [18_899_900_000, 14_005_000_000, 19_020_000_000, 0], began)
+    check([report.asked(e) for e in made.events[::2]] ==
+          [19 * 10**9 + n * 10**7 for n in range(4)], made.events)
     check(len({e["process"] for e in made.events}) == 4, made.events)
     options.stale_as_new = True
     worker.record([(read, done)], {"t0": t0, "t1": t0 + 1, "max_age_ms": 5000})
