@@ -349,6 +349,7 @@ static void show_keyspaces(struct driver *d, const struct answer_to *to, struct 
 
 static int change_keyspace(struct driver *d, const struct request_placement *asked, struct err *err)
 {
+    int rv;
     switch (asked->verb) {
     case VERB_KEYSPACE_CREATE:
         return placement_keyspace_create(d->placement, asked->name, asked->value, err);
@@ -357,7 +358,10 @@ static int change_keyspace(struct driver *d, const struct request_placement *ask
     case VERB_KEYSPACE_DROP:
         return placement_keyspace_drop(d->placement, asked->name, err);
     default:
-        return placement_keyspace_forget(d->placement, asked->name, err);
+        rv = placement_keyspace_forget(d->placement, asked->name, err);
+        if (rv == ERR_NOT_FOUND && !placement_is_durable(d->placement)) /* it may come back */
+            return err_set(err, ERR_BUSY, "whether it is gone is being written");
+        return rv;
     }
 }
 

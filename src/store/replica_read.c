@@ -214,8 +214,8 @@ static void put_among_large(struct read_op *op)
 static size_t loop_bytes_of(const struct read_op *op)
 {
     const struct replica *r = op->replica;
-    bool others_wait =
-        r->backlog.count > 0 || r->large.count > 0 || !list_is_empty(&r->ready_reads);
+    bool others_wait = r->backlog.count > 0 || r->large.count > 0 ||
+                       !list_is_empty(&r->ready_reads) || !large_is_turn_of(r);
     if (others_wait || large_is_used_up(r->store))
         return READ_FIRST_BYTES;
     bool is_get = op->read.kind == RANGE_READ_GET;

@@ -313,7 +313,7 @@ static int listing_end(struct listing *list, int exit_code)
 static int show_list(struct cli *cli, bool has_system)
 {
     struct hf_client *client = cli_client(cli);
-    bool is_of_one = cli->keyspace != NULL && (!has_system || cli->is_keyspace_given);
+    bool is_of_one = cli->keyspace != NULL && !has_system;
     struct listing list = {.cli = cli, .is_of_one = is_of_one, .keyspace = cli->keyspace_id};
     listing_begin(&list);
     int exit_code = has_system ? ranges_system(cli, client, listing_add, &list) : EXIT_DONE;
