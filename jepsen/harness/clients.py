@@ -79,7 +79,7 @@ class Worker(threading.Thread):
         self.process = number
         self.rng = random.Random(f"{run.options.seed}/{number}")
         self.agent = None
-        self.read_mode = run.options.read_mode
+        self.read_mode = None  # as the run's
         self.stale = 0  # reads that might be old
 
     def argv(self):
@@ -94,7 +94,7 @@ class Worker(threading.Thread):
         else:
             program = [os.path.join(run.options.bin, "jepsen-client"), "--endpoints"]
         endpoints = ",".join(nodes[first:] + nodes[:first])
-        mode = [] if self.kind == "cli" else ["--read-mode", self.read_mode]
+        mode = [] if self.kind == "cli" else ["--read-mode", self.read_mode or run.options.read_mode]
         return run.control.client_command([*program, endpoints, *mode])
 
     def run(self):

@@ -392,8 +392,7 @@ def test_undetermined_too_soon():
             ("library", "write", 1200, {**unknown, "message": forgotten}, 0),
             ("library", "write", 1200, {"error": "CLIENT_DIED"}, 0),
             ("library", "write", 3, {"type": "ok"}, 0)):
-        options = types.SimpleNamespace(seed=1, read_mode="linearizable")
-        owner = types.SimpleNamespace(options=options, gave_up=[])
+        owner = types.SimpleNamespace(options=types.SimpleNamespace(seed=1), gave_up=[])
         worker = clients.Worker(owner, 0, kind)
         op = types.SimpleNamespace(op={"f": "add"}, request={"f": f})
         worker.judge_undetermined(op, {**answer, "t0": 5 * 10**9,
@@ -404,7 +403,7 @@ def test_undetermined_too_soon():
 def test_reads_that_may_be_old():
     """They are told of as asked so much earlier, and side by side with others of their worker."""
     made = history.History()
-    options = types.SimpleNamespace(seed=1, read_mode="stale", stale_as_new=False)
+    options = types.SimpleNamespace(seed=1, stale_as_new=False)
     worker = clients.Worker(types.SimpleNamespace(options=options, history=made, zero_ns=10**9),
                             3, "library")
     read, done = {"f": "read", "key": "k"}, {"type": "ok", "value": None}
