@@ -244,12 +244,12 @@ static void show_progress(struct bench *b)
     b->shown.errors = errors;
 }
 
-/* An idle client and the operation that is due now; NULL if there is none of both. */
-static struct bench_client *pace_take(struct bench *b, uint64_t *ret_due_us)
+/* An idle client and an operation that is due by `now_us`; NULL if there is none of both. */
+static struct bench_client *pace_take(struct bench *b, uint64_t now_us, uint64_t *ret_due_us)
 {
     struct bench_client *c = NULL;
     pthread_mutex_lock(&b->lock);
-    if (b->idle != NULL && schedule_take(b, cli_now_us(), ret_due_us)) {
+    if (b->idle != NULL && schedule_take(b, now_us, ret_due_us)) {
         c = b->idle;
         b->idle = c->next_idle;
     }
@@ -257,19 +257,25 @@ static struct bench_client *pace_take(struct bench *b, uint64_t *ret_due_us)
     return c;
 }
 
+static void begin_what_is_due(struct bench *b)
+{
+    struct bench_client *c;
+    uint64_t due_us;
+    while ((c = pace_take(b, MIN(cli_now_us(), b->until_us - 1), &due_us)) != NULL) {
+        int rv = start_op(c, due_us);
+        if (rv == HF_OK)
+            continue;
+        __atomic_fetch_add(&b->errors_total, 1, __ATOMIC_RELAXED);
+        client_ends(b);
+    }
+}
+
 /* Open loop: begin what is due until the time is over, then let the idle clients end. */
 static void pace(struct bench *b)
 {
-    struct bench_client *c;
-    uint64_t due_us, second_us = b->from_us + 1000000;
+    uint64_t second_us = b->from_us + 1000000;
     while (cli_now_us() < b->until_us) {
-        while ((c = pace_take(b, &due_us)) != NULL) {
-            int rv = start_op(c, due_us);
-            if (rv == HF_OK)
-                continue;
-            __atomic_fetch_add(&b->errors_total, 1, __ATOMIC_RELAXED);
-            client_ends(b);
-        }
+        begin_what_is_due(b);
         const struct timespec tick = {.tv_nsec = TICK_US * 1000};
         (void)nanosleep(&tick, NULL);
         if (b->has_progress && cli_now_us() >= second_us) {
@@ -277,6 +283,7 @@ static void pace(struct bench *b)
             second_us += 1000000;
         }
     }
+    begin_what_is_due(b); /* in the last tick */
     pthread_mutex_lock(&b->lock);
     while (b->idle != NULL) {
         b->idle = b->idle->next_idle;
