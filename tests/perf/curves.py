@@ -56,7 +56,7 @@ def point(c, curve, at, args, clients=64, value=100, keys=100_000, ops=("put", "
 def split_into(c, count, keys):
     """Cut the keys of the bench into `count` ranges of equal size, new cuts only."""
     step = keys // count
-    starts = {r["start"] for r in c.json("range", "list")["ranges"]}
+    starts = {r["start"].get("key") for r in c.json("range", "list")["ranges"] if r["start"]}
     cuts = [f"bench:{i * step:012d}" for i in range(1, count)]
     cuts = [cut for cut in cuts if cut not in starts]
     if cuts:
