@@ -943,7 +943,8 @@ enum hf_placement_verb {
     HF_PLACEMENT_KEYSPACE_CREATE = 18, /* called `name`; `value` (or some of it):
                                           "slots=256,ranges=16,replicas=3,retention=1h" */
     HF_PLACEMENT_KEYSPACE_ALTER = 19,  /* likewise; not its slots */
-    HF_PLACEMENT_KEYSPACE_DROP = 20,   /* nobody may open it any more; its keys stay until who
+    HF_PLACEMENT_KEYSPACE_DROP = 20,   /* `name` (and only if its number is `id`, unless that is
+                                          0): nobody may open it any more; its keys stay until who
                                           dropped it has deleted them, and then says … */
     HF_PLACEMENT_KEYSPACE_FORGET = 21, /* … that there is nothing left: the name is free */
     HF_PLACEMENT_COMMAND = 16          /* `name`: "move", "add-replica", "remove-replica",

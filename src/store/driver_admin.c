@@ -347,21 +347,44 @@ static void show_keyspaces(struct driver *d, const struct answer_to *to, struct 
     answer_table(d->store, to, &t);
 }
 
+/* Is it still the one that is meant, where a number says which? */
+static int check_same(const struct driver *d, const struct request_placement *asked,
+                      struct err *err)
+{
+    struct placement_keyspace_status k = {0};
+    int rv = asked->id == 0 ? 0 : placement_keyspace_status(d->placement, asked->name, &k, err);
+    if (rv != 0 || asked->id == k.id)
+        return rv;
+    return err_set(err, ERR_NOT_FOUND, "keyspace '%s' is number %u by now", k.name, k.id);
+}
+
+static int drop_keyspace(struct driver *d, const struct request_placement *asked, struct err *err)
+{
+    int rv = check_same(d, asked, err);
+    return rv != 0 ? rv : placement_keyspace_drop(d->placement, asked->name, err);
+}
+
+static int forget_keyspace(struct driver *d, const struct request_placement *asked, struct err *err)
+{
+    int rv = check_same(d, asked, err);
+    if (rv == 0)
+        rv = placement_keyspace_forget(d->placement, asked->name, err);
+    if (rv == ERR_NOT_FOUND && !placement_is_durable(d->placement)) /* it may come back */
+        return err_set(err, ERR_BUSY, "whether it is gone is being written");
+    return rv;
+}
+
 static int change_keyspace(struct driver *d, const struct request_placement *asked, struct err *err)
 {
-    int rv;
     switch (asked->verb) {
     case VERB_KEYSPACE_CREATE:
         return placement_keyspace_create(d->placement, asked->name, asked->value, err);
     case VERB_KEYSPACE_ALTER:
         return placement_keyspace_alter(d->placement, asked->name, asked->value, err);
     case VERB_KEYSPACE_DROP:
-        return placement_keyspace_drop(d->placement, asked->name, err);
+        return drop_keyspace(d, asked, err);
     default:
-        rv = placement_keyspace_forget(d->placement, asked->name, err);
-        if (rv == ERR_NOT_FOUND && !placement_is_durable(d->placement)) /* it may come back */
-            return err_set(err, ERR_BUSY, "whether it is gone is being written");
-        return rv;
+        return forget_keyspace(d, asked, err);
     }
 }
 

@@ -195,8 +195,9 @@ enum placement_verb {
     VERB_KEYSPACES = 17,       /* a table of those with names, or of the one called `name` */
     VERB_KEYSPACE_CREATE = 18, /* `name`, `value`: "slots=256,replicas=3,retention=1h" */
     VERB_KEYSPACE_ALTER = 19,  /* likewise, what may change */
-    VERB_KEYSPACE_DROP = 20,   /* `name`: nobody may open it any more */
-    VERB_KEYSPACE_FORGET = 21, /* `name`, dropped: its data is gone */
+    VERB_KEYSPACE_DROP =
+        20, /* `name`: nobody may open it any more; `id`: only if that is its number */
+    VERB_KEYSPACE_FORGET = 21, /* likewise, once it is dropped: its data is gone */
     VERB_LAST = VERB_KEYSPACE_FORGET,
 };
 

@@ -157,6 +157,21 @@ def stopped(shell):
     return shell.until(PROMPT)
 
 
+def stopped_in(shell, line, sign):
+    """Ctrl-C in a command that tells nothing until it ends, typed again until it had begun when
+    that came: what it said, with `sign` in it."""
+    said = ""
+    for _ in range(100):
+        shell.type(line + "\n")
+        shell.until(b"\n")
+        wait_until("it does not read lines", 60, lambda: not shell.is_editing())
+        said = stopped(shell)
+        if sign in said:
+            return said
+    check(False, line, "never said", sign, said)
+    return said
+
+
 def test_ctrl_c_of_what_repeats():
     """What is shown each second ends, and so do deletions that go on step by step."""
     with scratch() as folder:
@@ -181,13 +196,7 @@ def test_ctrl_c_of_what_repeats():
         left = shell.run("scan -k -n 1")
         check(left.startswith("k"), "something is left", left)
         check(f"go on at: {left.strip()}" in said, said, left)
-        for _ in range(100):  # it says nothing before it has ended: perhaps it had not begun
-            shell.type("delete-range '' '' --yes --step 1 --json\n")
-            shell.until(b"\n")
-            wait_until("it does not read lines", 60, lambda: not shell.is_editing())
-            said = stopped(shell)
-            if "go_on_at" in said:
-                break
+        said = stopped_in(shell, "delete-range '' '' --yes --step 1 --json", "go_on_at")
         said = json.loads(said[said.index("{"):said.rindex("}") + 1])
         left = shell.run("scan -k -n 1").strip()
         check(said["ok"] is False and said["go_on_at"] == left, said, left)
@@ -203,13 +212,7 @@ def test_cursor_of_a_sweep():
         shell = Shell(folder, "--keyspace", "h", PAGER="")
         begun(shell, "delete-range k z --yes --step 1", b"keys deleted")
         said = stopped(shell)
-        for _ in range(100):
-            shell.type("delete-range k z --yes --step 1 --json\n")
-            shell.until(b"\n")
-            wait_until("it does not read lines", 60, lambda: not shell.is_editing())
-            for_programs = stopped(shell)
-            if '"cursor"' in for_programs:
-                break
+        for_programs = stopped_in(shell, "delete-range k z --yes --step 1 --json", '"cursor"')
         check("range" in shell.run("range list --system").lower(), "--system beside the shell's own")
         check("no users' keys" in shell.run("range list --system --keyspace h"), "both")
         shell.end()
@@ -359,15 +362,8 @@ def test_files():
         shell.run("get k0")
         c.local("pause", "1")
         for line in (f"import {rows}", f"export {out}"):  # they would wait a minute for a leader
-            said = ""
-            for _ in range(100):  # until it had begun when Ctrl-C came
-                shell.type(line + "\n")
-                shell.until(b"\n")
-                wait_until("it does not read lines", 60, lambda: not shell.is_editing())
-                said = stopped(shell)
-                if " records" in said:
-                    break
-            check(" records" in said and "ported" not in said, line, said)
+            said = stopped_in(shell, line, " records")
+            check("ported" not in said, line, said)
         c.local("resume", "1")
         check("imported 10 records" in shell.run(f"import {rows} --timeout 20s"), "it goes on")
         check("exported 10 records" in shell.run(f"export {out} --timeout 20s"), "it goes on")

@@ -154,7 +154,8 @@ struct drop {
 
 static int ask(struct drop *d, int verb, struct hf_result **ret_result)
 {
-    struct hf_placement_ask asked = {.size = sizeof asked, .verb = verb, .name = d->name};
+    struct hf_placement_ask asked = {
+        .size = sizeof asked, .verb = verb, .name = d->name, .id = d->keyspace};
     struct hf_call call = cli_call(d->cli);
     return hf_placement(cli_client(d->cli), &asked, &call, ret_result);
 }

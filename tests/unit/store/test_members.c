@@ -643,21 +643,12 @@ static void must_do(uint64_t range_id, struct request *request)
 static void cut_at(uint64_t range_id, uint32_t piece, uint64_t right)
 {
     char key[16];
-    uint8_t raw[RANGE_KEY_MAX];
-    const struct range_descriptor *d =
-        range_descriptor(store_range_of(rig.stores[leader_of(range_id)], range_id));
+    uint8_t raw[RIG_TEXT_MAX];
+    struct request request;
     snprintf(key, sizeof key, "piece%02u", piece);
-    struct request request = {
-        .kind = REQUEST_SPLIT,
-        .span_epoch = d->epoch.span,
-        .split = {.key = slice_of(raw, range_user_key(0, slice_str(key), raw)),
-                  .conf_epoch = d->epoch.conf,
-                  .new_range_id = right,
-                  .child_count = d->replica_count},
-    };
-    for (uint32_t i = 0; i < d->replica_count; i++)
-        request.split.children[i] = (struct request_child){.store_id = d->replicas[i].store_id,
-                                                           .replica_id = 10 * right + i};
+    rig_fill_split(&rig, leader_of(range_id), key, range_id, right, raw, &request);
+    for (uint32_t i = 0; i < request.split.child_count; i++)
+        request.split.children[i].replica_id = 10 * right + i;
     must_do(range_id, &request);
 }
 

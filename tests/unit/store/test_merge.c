@@ -40,20 +40,12 @@ static size_t wait_for_leader(uint64_t range_id)
 
 static void split_at(const char *key, uint64_t range_id, uint64_t new_range_id, uint64_t first_id)
 {
-    uint8_t raw[64];
+    uint8_t raw[RIG_TEXT_MAX];
+    struct request request;
     size_t at = wait_for_leader(range_id);
-    const struct range_descriptor *d = descriptor(at, range_id);
-    struct request request = {
-        .kind = REQUEST_SPLIT,
-        .range_id = range_id,
-        .span_epoch = d->epoch.span,
-        .split = {.key = slice_of(raw, range_user_key(0, slice_str(key), raw)),
-                  .conf_epoch = d->epoch.conf,
-                  .new_range_id = new_range_id,
-                  .child_count = d->replica_count},
-    };
-    for (uint32_t i = 0; i < d->replica_count; i++)
-        request.split.children[i] = (struct request_child){d->replicas[i].store_id, first_id + i};
+    rig_fill_split(&rig, at, key, range_id, new_range_id, raw, &request);
+    for (uint32_t i = 0; i < request.split.child_count; i++)
+        request.split.children[i].replica_id = first_id + i;
     struct rig_answer *answer = rig_ask(&rig, at, &request);
     rig_run(&rig, 500 * RIG_MS);
     assert_int_equal(answer->status, 0);

@@ -267,7 +267,15 @@ static void test_names(void **state)
     assert_int_equal(hf_get(client, hf_str("k"), &b, NULL), HF_ERR_NOT_FOUND);
     assert_int_equal(hf_get(client, hf_str("k"), NULL, NULL), HF_ERR_NOT_FOUND);
     assert_int_equal(hf_get(client, hf_str("k"), &a, NULL), HF_OK);
-    assert_int_equal(tell(HF_PLACEMENT_KEYSPACE_DROP, "a", NULL, NULL), HF_OK);
+    struct hf_placement_ask drop = {
+        .size = sizeof drop, .verb = HF_PLACEMENT_KEYSPACE_DROP, .name = "a", .id = b.keyspace};
+    assert_int_equal(hf_placement(client, &drop, NULL, &result), HF_ERR_NOT_FOUND);
+    assert_non_null(strstr(result->message, "by now")); /* another one has that name */
+    hf_result_free(result);
+    assert_int_equal(hf_get(client, hf_str("k"), &a, NULL), HF_OK);
+    assert_int_equal(hf_keyspace_open(client, "a", NULL, NULL), HF_OK);
+    drop.id = a.keyspace;
+    assert_int_equal(hf_placement(client, &drop, NULL, NULL), HF_OK);
     assert_int_equal(hf_keyspace_open(client, "a", NULL, &result), HF_ERR_NOT_FOUND);
     assert_non_null(strstr(result->message, "dropped"));
     hf_result_free(result);
