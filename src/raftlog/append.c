@@ -26,11 +26,12 @@ struct batch *append_open_batch(struct raftlog *log)
     return b;
 }
 
-/* Bytes of a new chunk for `s` that must hold `len`. */
+/* Bytes of a new chunk for `s` that must hold `len`: no more than that, where it would not hold two
+ * of the kind. */
 static uint32_t append_chunk_cap(const struct raftlog *log, const struct segment *s, uint32_t len)
 {
     uint32_t cap = MIN(cache_chunk_cap(log), s->capacity - s->len);
-    return MAX(cap, len);
+    return len > cap / 2 ? len : cap;
 }
 
 /* The next `len` bytes of `s`, in the open batch. */

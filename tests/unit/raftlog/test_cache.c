@@ -140,6 +140,31 @@ static void test_large_cache(void **state)
     teardown(&f);
 }
 
+/* Of records of which a large page holds one, none takes a whole one. */
+static void test_one_to_a_page(void **state)
+{
+    (void)state;
+    enum { SIZE = 1200000, COUNT = 8 };
+    struct fixture f = {0};
+    uint8_t *large = malloc(SIZE);
+    assert_non_null(large);
+    memset(large, 'x', SIZE);
+    setup_sized(&f, 1 << 20, 16 * PAGES_LARGE, 24 << 20);
+    for (uint64_t index = 1; index <= COUNT; index++) {
+        struct raftlog_entry e = {1, 1, slice_of(large, SIZE)};
+        struct raftlog_write write = {.group = 1, .first_index = index, .entries = &e, .n = 1};
+        raftlog_append(f.log, &write);
+        sim_run_until(f.sim, sim_now_us(f.sim) + 1000000);
+        raftlog_check(f.log);
+        assert_in_range(f.log->cache_bytes, index * SIZE, index * (SIZE + 4096) + PAGES_LARGE);
+    }
+    struct raftlog_entry e;
+    assert_int_equal(raftlog_get(f.log, 1, 1, &e), 0);
+    assert_true(slice_equal(e.data, slice_of(large, SIZE)));
+    teardown(&f);
+    free(large);
+}
+
 /* Append three small records, with a stray write into the memory of the block that the last one
  * ended in, or without. Returns the signal that this ended with; 0: none. */
 static int run_with_stray_write(bool is_stray)
@@ -182,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_is_used_again),
         cmocka_unit_test(test_large_cache),
+        cmocka_unit_test(test_one_to_a_page),
         cmocka_unit_test(test_little_is_kept_of_a_small_cache),
         cmocka_unit_test(test_stray_write_never_reaches_the_disk),
     };
