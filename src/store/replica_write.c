@@ -276,6 +276,8 @@ int replica_propose_admin(struct replica *r, const struct answer_to *to, struct 
         list_init(&op->in_writes);
         list_push_back(&taken, &op->in_writes);
     }
+    bool needed_stamp = r->needs_stamp;
+    uint64_t stamp_ms = r->stamp_ms;
     struct proposal *p = proposal_new(r, &taken, op == NULL ? 0 : 1);
     if (p == NULL) {
         free(op);
@@ -287,7 +289,8 @@ int replica_propose_admin(struct replica *r, const struct answer_to *to, struct 
         free(op);
         while (!list_is_empty(&p->reads)) /* they wait for a stamp: of the next entry then */
             list_push_back(&r->stamp_reads, list_pop_front(&p->reads));
-        r->needs_stamp = r->needs_stamp || !list_is_empty(&r->stamp_reads);
+        r->needs_stamp = needed_stamp || !list_is_empty(&r->stamp_reads);
+        r->stamp_ms = stamp_ms;
         free(p);
         return rv;
     }
