@@ -95,6 +95,7 @@ struct bench {
     pthread_mutex_t lock;
     pthread_cond_t is_over;
     uint64_t active;           /* under lock, as all below */
+    bool is_closed;            /* nobody takes from `idle` any more */
     uint64_t begun;            /* open loop: operations taken off the schedule */
     uint64_t from_us;          /* when the first was due */
     struct bench_client *idle; /* open loop */
@@ -177,12 +178,13 @@ static bool next_is_due(struct bench *b, struct bench_client *c, uint64_t now_us
     if (b->rate > 0) {
         pthread_mutex_lock(&b->lock);
         is_due = schedule_take(b, now_us, ret_due_us);
-        if (!is_due && now_us < b->until_us) {
+        bool is_idle = !is_due && now_us < b->until_us && !b->is_closed;
+        if (is_idle) {
             c->next_idle = b->idle;
             b->idle = c;
         }
         pthread_mutex_unlock(&b->lock);
-        if (!is_due && now_us < b->until_us)
+        if (is_idle)
             return false;
     }
     if (!is_due)
@@ -261,7 +263,11 @@ static void begin_what_is_due(struct bench *b)
 {
     struct bench_client *c;
     uint64_t due_us;
-    while ((c = pace_take(b, MIN(cli_now_us(), b->until_us - 1), &due_us)) != NULL) {
+    for (;;) {
+        uint64_t now_us = cli_now_us();
+        c = pace_take(b, MIN(now_us, b->until_us - 1), &due_us);
+        if (c == NULL)
+            return;
         int rv = start_op(c, due_us);
         if (rv == HF_OK)
             continue;
@@ -285,6 +291,7 @@ static void pace(struct bench *b)
     }
     begin_what_is_due(b); /* in the last tick */
     pthread_mutex_lock(&b->lock);
+    b->is_closed = true; /* whoever looked at the clock before that and comes now ends, too */
     while (b->idle != NULL) {
         b->idle = b->idle->next_idle;
         b->active--;

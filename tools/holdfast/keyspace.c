@@ -177,13 +177,20 @@ static int find(struct drop *d)
     return exit_code;
 }
 
+static bool tells_nothing(int code)
+{
+    return code == HF_ERR_UNDETERMINED || code == HF_ERR_BUSY || code == HF_ERR_UNAVAILABLE ||
+           code == HF_ERR_TIMEOUT;
+}
+
 /* Asked again where nobody can tell whether it was done, as when placement moved: twice is as
  * good as once, and who is to be forgotten and is not there has been. */
 static int tell(struct drop *d, int verb)
 {
     struct hf_result *result = NULL;
     int rv = ask(d, verb, &result);
-    for (unsigned tries = 1; rv == HF_ERR_UNDETERMINED && tries < TELL_TRIES; tries++) {
+    bool may_be_done = rv == HF_ERR_UNDETERMINED;
+    for (unsigned tries = 1; may_be_done && tells_nothing(rv) && tries < TELL_TRIES; tries++) {
         if (cli_is_interrupted(d->cli))
             break;
         hf_result_free(result);
@@ -192,6 +199,8 @@ static int tell(struct drop *d, int verb)
         if (rv == HF_ERR_NOT_FOUND && verb == HF_PLACEMENT_KEYSPACE_FORGET)
             rv = HF_OK;
     }
+    if (may_be_done && tells_nothing(rv))
+        rv = HF_ERR_UNDETERMINED; /* it was not said of the first time */
     int exit_code = rv == HF_OK ? EXIT_DONE : cli_fail(d->cli, rv, result);
     hf_result_free(result);
     return exit_code;
