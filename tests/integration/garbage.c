@@ -39,7 +39,8 @@ enum {
     IO_MS = 2000,
     CONNECT_TRIES = 50,
     HOG_MS = 60000,
-    PURPOSES = 4
+    PURPOSES = 4,
+    CLAIMS = 10, /* connections that begin with one: the true peer's may take a place meanwhile */
 };
 
 struct garbage {
@@ -243,6 +244,7 @@ static bool one_connection(struct garbage *g)
         purpose = rng_chance(&g->rng, 4, 5) ? HELLO_PEER : HELLO_SNAPSHOT;
     g->connections[purpose]++;
     g->maker.in_stream = 0;
+    g->maker.claims = g->as != NULL && g->connections[HELLO_PEER] <= CLAIMS;
     frame_reader_init(&g->in, FRAME_BODY_MAX);
     bool is_open = purpose == 0 || greet(g, fd, (enum hello_purpose)purpose);
     for (int i = 0; i < BURST && is_open; i++)

@@ -184,6 +184,17 @@ static void make_raft(struct garbage_maker *m)
         make_answer(m, &msg);
 }
 
+/* Whole, in the name of another store's replica. */
+static void make_claim(struct garbage_maker *m)
+{
+    struct peer_msg msg = {.kind = MSG_PROBE,
+                           .group = m->truth.group,
+                           .from_replica = m->truth.to_replica,
+                           .to_replica = m->truth.to_replica,
+                           .probe = {.term = m->truth.term, .number = 1}};
+    peer_msg_encode(&m->body, &msg);
+}
+
 /* ---- what a snapshot stream says -------------------------------------------------- */
 
 static void make_begin(struct garbage_maker *m)
@@ -298,6 +309,12 @@ static void append_random(struct garbage_maker *m, struct buf *out)
 enum garbage_made garbage_make(struct garbage_maker *m, enum hello_purpose purpose, struct buf *out)
 {
     buf_clear(&m->body);
+    if (m->claims && purpose == HELLO_PEER) {
+        m->claims = false;
+        make_claim(m);
+        append_frame(m, out);
+        return GARBAGE_FRAME;
+    }
     uint64_t kind = rng_below(m->rng, 10);
     if (kind == 0) {
         append_random(m, out);

@@ -26,6 +26,7 @@ struct garbage_maker {
     struct rng *rng;
     struct garbage_truth truth;
     uint64_t in_stream; /* frames of this snapshot stream so far; the caller sets it to 0 */
+    bool claims;        /* the next frame to a peer speaks for the replica it is sent to */
     /* private */
     struct buf body;
     struct buf part;

@@ -170,8 +170,11 @@ def shells(c):
 
 
 def clusters(c):
-    status = c.json("cluster", "status")
-    check(len(status["stores"]) == 3 and all(s["up"] for s in status["stores"]), status)
+    def all_answer():  # one may just be slow
+        said = c.json("cluster", "status")
+        check(len(said["stores"]) == 3, said)
+        return said if said["leader_store_id"] and all(s["up"] for s in said["stores"]) else None
+    status = wait_until("all answer", 30, all_answer)
     target = next(s for s in status["stores"] if s["store_id"] != status["leader_store_id"])
     c.ok("range", "transfer-leader", str(target["replica_id"]))
     check(c.ok("get", "name") == "Ada", "after a transfer")

@@ -283,7 +283,7 @@ def test_ctrl_c_of_orders():
         pid = c.local_status()["nodes"][node - 1]["pid"]
         said = ""
         while "step 1 of" not in said:
-            shell.type(f"range move 2 --from {min(stores)} --to {idle}")
+            shell.type(f"range move 2 --from {min(stores)} --to {idle} --timeout 50s")
             os.kill(pid, signal.SIGSTOP)  # in three seconds it is suspect: no order is taken then
             shell.type("\n")
             said = shell.until(b"step 1 of", b"is suspect")
