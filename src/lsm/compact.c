@@ -13,10 +13,15 @@
 #include "base/plant.h"
 #include "lsm/lsm_internal.h"
 #include "lsm/merge.h"
+#include "lsm/rest.h"
 #include "lsm/split.h"
 #include "lsm/table_read.h"
 
-enum { REST_US_MAX = 1000000 }; /* without a look at how urgent it has become */
+enum {
+    EVEN_BYTES = 16 << 20, /* read each second, while nobody waits for it … */
+    EVEN_FILES = 1,        /* … and L0 has so many files more than ask for a compaction; */
+    EVEN_DOUBLES = 2,      /* each more doubles the rate, after so many there is none */
+};
 
 /* The keys of one span, of all inputs.
  *
@@ -26,16 +31,15 @@ enum { REST_US_MAX = 1000000 }; /* without a look at how urgent it has become */
 struct share {
     struct compaction *compaction;
     struct env_work work;
-    struct env_timer rest;
+    struct rest rest;
     struct slice lo, hi; /* empty: no bound */
     struct build build;
     bool has_build;
     bool is_ended;
     struct err source_err;
     struct piece **runs[LSM_LEVELS]; /* inputs of each level but L0, in order */
-    uint64_t slice_began_us, slice_began_bytes;
-    uint64_t rest_us; /* left of the rest after the last slice */
-    int status;       /* of it: as build_step() */
+    uint64_t slice_bytes;            /* of input, at a time */
+    int status;                      /* of the last: as build_step() */
 };
 
 struct compaction {
@@ -45,6 +49,7 @@ struct compaction {
     struct commit commit;
     struct value_victims victims; /* value files to be emptied */
     bool is_separate;             /* large values go to value files */
+    bool is_wanted;               /* asked for by hand */
     bool is_discarding;           /* each share removes what it has made */
     struct err why;               /* of the first share that failed */
     int status;
@@ -55,7 +60,7 @@ struct compaction {
 
 static void share_fini(struct share *s, bool keep)
 {
-    env_timer_stop(&s->rest);
+    rest_stop(&s->rest);
     if (s->has_build)
         build_fini(&s->build, keep);
     for (unsigned level = 0; level < LSM_LEVELS; level++)
@@ -151,50 +156,61 @@ static void share_execute(struct env_work *work)
     if (s->compaction->is_discarding)
         build_discard(&s->build, false);
     else
-        s->status = build_step(&s->build, lsm_slice_bytes(s->compaction->lsm));
+        s->status = build_step(&s->build, s->slice_bytes);
+}
+
+/* A rate is kept for the sake of what else the disk and the processors do. 0: none. */
+static uint64_t even_rate(const struct compaction *c)
+{
+    const struct lsm_options *o = &c->lsm->options;
+    size_t depth = version_l0_depth(c->lsm->version);
+    size_t calm = (size_t)o->l0_compact + EVEN_FILES;
+    size_t doubles = depth - MIN(depth, calm);
+    bool is_behind = c->lsm->garbage_permille > o->value_garbage_percent * 10u;
+    if (c->is_wanted || is_behind || doubles > EVEN_DOUBLES || depth + 1 >= o->l0_stop)
+        return 0;
+    return (uint64_t)EVEN_BYTES << doubles;
+}
+
+/* What writers wait for keeps none. */
+static uint64_t share_rate(const struct share *s)
+{
+    const struct compaction *c = s->compaction;
+    const struct lsm_options *o = &c->lsm->options;
+    uint64_t even = even_rate(c);
+    if (version_l0_depth(c->lsm->version) >= o->l0_slow)
+        return 0;
+    return even == 0 || o->compact_bytes == 0 ? MAX(even, o->compact_bytes)
+                                              : MIN(even, o->compact_bytes);
 }
 
 /* Yields after each slice: what else waits for the lane has its turn. */
 static void share_slice(struct share *s)
 {
     struct lsm *lsm = s->compaction->lsm;
-    s->slice_began_us = env_now_us(lsm->env);
-    s->slice_began_bytes = s->build.bytes_in;
+    s->slice_bytes = lsm_slice_bytes(lsm, share_rate(s) > 0);
+    rest_begin_slice(&s->rest, s->build.bytes_in);
     env_work_submit(lsm->env, ENV_LANE_COMPACT, &s->work);
 }
 
-/* How long to rest after a slice; those at work have the rate together. */
-static uint64_t share_rest_us(const struct share *s)
+/* From the beginning of a slice to that of the next; those at work have the rate together. */
+static uint64_t share_pace_us(const struct share *s)
 {
-    const struct lsm *lsm = s->compaction->lsm;
-    uint64_t rate = lsm->options.compact_bytes;
-    if (rate == 0)
-        return 0;
-    uint64_t bytes = (s->build.bytes_in - s->slice_began_bytes) * s->compaction->working;
-    uint64_t took_us = env_now_us(lsm->env) - s->slice_began_us;
-    uint64_t want_us = bytes * 1000000 / rate;
-    return want_us - MIN(want_us, took_us);
+    uint64_t rate = share_rate(s);
+    uint64_t bytes = rest_slice_bytes(&s->rest, s->build.bytes_in) * s->compaction->working;
+    return rate == 0 ? 0 : bytes * 1000000 / rate;
 }
 
-/* What is left of a rest, a part at a time, and then the next slice. What writers wait for does
- * not rest. */
-static void share_go_on(struct share *s)
+static bool share_is_urgent(const struct rest *rest)
 {
-    struct lsm *lsm = s->compaction->lsm;
-    bool is_urgent = version_l0_depth(lsm->version) >= lsm->options.l0_slow;
-    uint64_t us = is_urgent ? 0 : MIN(s->rest_us, (uint64_t)REST_US_MAX);
-    s->rest_us -= us;
-    if (us > 0)
-        env_timer_start(&s->rest, us);
-    else
-        share_slice(s);
+    return share_rate(container_of(rest, struct share, rest)) == 0;
 }
 
-static void on_rested(struct env_timer *timer)
+static void share_go_on(struct rest *rest)
 {
-    struct share *s = timer->data;
+    struct share *s = container_of(rest, struct share, rest);
     if (!s->compaction->lsm->is_dead)
-        share_go_on(s);
+        share_slice(s);
 }
 
 static void compact_end(struct lsm *lsm)
@@ -258,9 +274,9 @@ static void share_fail(struct share *s)
     c->status = s->status;
     c->why = s->build.err;
     for (size_t i = 0; i < c->share_count; i++) {
-        if (!env_timer_is_active(&c->shares[i].rest))
+        if (!rest_is_on(&c->shares[i].rest))
             continue;
-        env_timer_stop(&c->shares[i].rest);
+        rest_stop(&c->shares[i].rest);
         share_end(&c->shares[i]);
     }
 }
@@ -280,8 +296,7 @@ static void share_complete(struct env_work *work)
         return;
     }
     if (s->status > 0 && c->status == 0) {
-        s->rest_us = share_rest_us(s);
-        share_go_on(s);
+        rest_take(&s->rest, share_pace_us(s));
         return;
     }
     share_end(s);
@@ -388,14 +403,16 @@ static void compact_done(struct lsm *lsm, struct commit *commit, int status)
 /* ---- the next one ------------------------------------------------------- */
 
 /* What is asked for by hand goes first; it is done with whatever comes of it. */
-static int pick_work(struct lsm *lsm, struct pick *ret_pick)
+static int pick_work(struct lsm *lsm, struct pick *ret_pick, bool *ret_is_wanted)
 {
+    *ret_is_wanted = lsm->has_manual;
     if (lsm->has_manual) {
         lsm->has_manual = false;
         int rv = pick_span(lsm->version, &lsm->options, buf_slice(&lsm->manual_start),
                            buf_slice(&lsm->manual_end), ret_pick);
         if (rv == 0 || rv == ERR_NOMEM)
             return rv;
+        *ret_is_wanted = false;
     }
     if (lsm->options.no_auto_compaction)
         return ERR_NOT_FOUND;
@@ -422,7 +439,7 @@ static struct compaction *compaction_new(struct lsm *lsm, const struct pick *pic
         struct share *s = &c->shares[i];
         s->compaction = c;
         env_work_init(&s->work, share_execute, share_complete, NULL);
-        env_timer_init(&s->rest, lsm->env, on_rested, s);
+        rest_init(&s->rest, lsm->env, share_is_urgent, share_go_on);
     }
     return c;
 }
@@ -471,7 +488,8 @@ void compact_run(struct lsm *lsm)
     struct compaction *c = NULL;
     if (lsm->is_dead || lsm->compaction != NULL || retry_is_waiting(&lsm->compact_retry))
         return;
-    int rv = pick_work(lsm, &pick);
+    bool is_wanted;
+    int rv = pick_work(lsm, &pick, &is_wanted);
     if (rv == ERR_NOT_FOUND) {
         retry_clear(&lsm->compact_retry); /* what failed before is wanted no more */
         return;
@@ -484,6 +502,7 @@ void compact_run(struct lsm *lsm)
         retry_later(&lsm->compact_retry, rv, &why);
         return;
     }
+    c->is_wanted = is_wanted;
     lsm->compaction = c;
     if (c->share_count == 0) {
         commit_submit(lsm, &c->commit); /* refused at once, it is gone afterwards */

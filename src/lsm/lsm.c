@@ -40,9 +40,10 @@ bool lsm_values_pay(const struct lsm *lsm, uint64_t bytes)
     return lsm->options.value_bytes > 0 && bytes > lsm->options.table_bytes / VALUES_SHARE;
 }
 
-uint64_t lsm_slice_bytes(const struct lsm *lsm)
+uint64_t lsm_slice_bytes(const struct lsm *lsm, bool rests)
 {
-    return MIN(MAX(lsm->options.memtable_bytes, (size_t)SLICE_MIN), (size_t)SLICE_MAX);
+    size_t most = rests ? (size_t)REST_SLICE : (size_t)SLICE_MAX;
+    return MIN(MAX(lsm->options.memtable_bytes, (size_t)SLICE_MIN), most);
 }
 
 static void tell_damage(struct lsm *lsm, struct table *t, const char *text)
@@ -415,6 +416,7 @@ void lsm_free(struct lsm *lsm)
     env_timer_stop(&lsm->commit_retry.timer);
     env_timer_stop(&lsm->compact_retry.timer);
     env_timer_stop(&lsm->stock_timer);
+    rest_stop(&lsm->step_rest);
     env_task_cancel(&lsm->stall_task);
     scrub_free(lsm);
     lsm_view_drop(lsm);

@@ -18,6 +18,7 @@
 #include "lsm/lsm.h"
 #include "lsm/manifest.h"
 #include "lsm/memtable.h"
+#include "lsm/rest.h"
 #include "lsm/stock.h"
 #include "lsm/version.h"
 
@@ -71,8 +72,9 @@ struct step {
     struct memtable *mem; /* flush: the frozen one; edit: the puts, or NULL */
     struct build build;
     bool has_build;
-    uint64_t freeze; /* flush */
-    uint64_t large;  /* bytes of large values in it */
+    uint64_t freeze;  /* flush */
+    uint64_t large;   /* bytes of large values in it */
+    uint64_t fill_us; /* so long took the memtable to fill */
     struct lsm_edit_item *edit;
 };
 
@@ -184,6 +186,9 @@ struct lsm {
     struct list flushes;      /* lsm_flush_op that wait */
     struct step *step_in_work;
     struct env_work step_work;
+    struct rest step_rest;
+    uint64_t step_slice; /* bytes of input that it takes at a time */
+    uint64_t froze_us;   /* when the active memtable was begun */
     int step_status;
     struct err step_err;
     struct retry step_retry;
@@ -233,8 +238,8 @@ void lsm_note_garbage(struct lsm *lsm);
  * that the number of files stays bounded. */
 bool lsm_values_pay(const struct lsm *lsm, uint64_t bytes);
 
-/* Bytes of input that one turn of background work takes. */
-uint64_t lsm_slice_bytes(const struct lsm *lsm);
+/* Bytes of input that one turn of background work takes, of such that rests after it or not. */
+uint64_t lsm_slice_bytes(const struct lsm *lsm, bool rests);
 
 /* Large blocks that are kept for memtables to come: as many as one has. */
 size_t lsm_stock_max(const struct lsm *lsm);

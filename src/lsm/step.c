@@ -12,7 +12,11 @@
 #include "lsm/batch.h"
 #include "lsm/lsm_internal.h"
 
-enum { STOCK_IDLE_US = 10 * 1000 * 1000 };
+enum {
+    STOCK_IDLE_US = 10 * 1000 * 1000,
+    FLUSH_SHARE = 3, /* of the time that a memtable took to fill its flush takes one of so many */
+    FLUSH_LEAST = 8 << 20, /* bytes of memory a second that a flush writes at least */
+};
 
 static const uint32_t step_next[STEP_STATE_NR] = {
     [STEP_WAITING] = BIT(STEP_BUILDING),
@@ -76,10 +80,45 @@ static void step_execute(struct env_work *work)
     if (step->kind == STEP_EDIT)
         lsm->step_status = edit_take_in(lsm, step, &lsm->step_err);
     if (lsm->step_status == 0 && step->has_build) {
-        lsm->step_status = build_step(&step->build, lsm_slice_bytes(lsm));
+        lsm->step_status = build_step(&step->build, lsm->step_slice);
         if (lsm->step_status < 0)
             lsm->step_err = step->build.err;
     }
+}
+
+/* Somebody waits for the head of the order, or the active memtable may soon be full behind it. */
+static bool step_is_urgent(const struct rest *rest)
+{
+    const struct lsm *lsm = container_of(rest, struct lsm, step_rest);
+    bool may_fill = lsm->options.memtables_max < 2 &&
+                    memtable_bytes(lsm->active) >= lsm->options.memtable_bytes / 2;
+    return lsm->frozen_count != 1 || lsm->edit_count > 0 || !list_is_empty(&lsm->flushes) ||
+           may_fill;
+}
+
+static void step_slice(struct lsm *lsm)
+{
+    lsm->step_slice = lsm_slice_bytes(lsm, !step_is_urgent(&lsm->step_rest));
+    rest_begin_slice(&lsm->step_rest, lsm->step_in_work->build.bytes_in);
+    env_work_submit(lsm->env, ENV_LANE_FLUSH, &lsm->step_work);
+}
+
+static void step_go_on(struct rest *rest)
+{
+    struct lsm *lsm = container_of(rest, struct lsm, step_rest);
+    ASSERT(lsm->step_in_work != NULL);
+    if (!lsm->is_dead)
+        step_slice(lsm);
+}
+
+/* From the beginning of a slice to that of the next: at such a pace the memtable would be flushed
+ * when a third of the time has gone by that it took to fill, or FLUSH_LEAST is kept. */
+static uint64_t step_pace_us(const struct lsm *lsm, const struct step *step)
+{
+    uint64_t bytes = rest_slice_bytes(&lsm->step_rest, step->build.bytes_in);
+    uint64_t whole_us = MIN(step->fill_us / FLUSH_SHARE,
+                            (uint64_t)lsm->options.memtable_bytes * 1000000 / FLUSH_LEAST);
+    return bytes * whole_us / lsm->options.memtable_bytes;
 }
 
 static int flush_prepare(struct lsm *lsm, struct step *step, struct edit *edit)
@@ -189,7 +228,7 @@ static void step_complete(struct env_work *work)
         return;
     }
     if (status > 0) {
-        env_work_submit(lsm->env, ENV_LANE_FLUSH, &lsm->step_work);
+        rest_take(&lsm->step_rest, step_pace_us(lsm, step));
         return;
     }
     lsm->step_in_work = NULL;
@@ -233,7 +272,7 @@ void step_run(struct lsm *lsm)
     }
     step_move(step, STEP_BUILDING);
     lsm->step_in_work = step;
-    env_work_submit(lsm->env, ENV_LANE_FLUSH, &lsm->step_work);
+    step_slice(lsm);
 }
 
 void step_append(struct lsm *lsm, struct step *step)
@@ -287,6 +326,8 @@ int step_freeze(struct lsm *lsm)
     step->freeze = ++lsm->frozen;
     step->mem = lsm->active;
     step->large = lsm->active_large;
+    step->fill_us = env_now_us(lsm->env) - lsm->froze_us;
+    lsm->froze_us += step->fill_us;
     lsm->active = fresh;
     lsm->active_large = 0;
     if (PLANTED(data_before_index))
@@ -315,5 +356,7 @@ void step_init(struct lsm *lsm)
     list_init(&lsm->steps);
     list_init(&lsm->flushes);
     env_work_init(&lsm->step_work, step_execute, step_complete, NULL);
+    rest_init(&lsm->step_rest, lsm->env, step_is_urgent, step_go_on);
+    lsm->froze_us = env_now_us(lsm->env);
     retry_init(&lsm->step_retry, lsm, step_run);
 }

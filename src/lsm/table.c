@@ -326,6 +326,7 @@ struct verify {
     struct err *err; /* the first */
     int rv;
     uint64_t bytes; /* of blocks read */
+    struct table_ahead ahead;
 };
 
 /* An error counts and is told; the first one is kept. */
@@ -343,7 +344,8 @@ static struct block *verify_block(struct verify *v, struct table_handle h)
 {
     struct err why = {0};
     struct block *block = NULL;
-    int rv = table_read_block(v->table, h, &block, &why);
+    int rv =
+        table_block_ahead(v->table, &v->ahead, h, LSM_READ_NO_FILL | TABLE_READ_PAST, &block, &why);
     v->bytes += (uint64_t)h.len + TABLE_BLOCK_TAIL;
     verify_note(v, h.offset, rv, &why);
     return block;
@@ -457,6 +459,7 @@ int table_scrub(struct table *t, size_t *part, uint64_t *ret_bytes, struct err *
     } else {
         verify_frame(&v);
     }
+    table_ahead_fini(&v.ahead);
     *ret_bytes = v.bytes;
     return v.rv != 0 ? v.rv : more;
 }
@@ -499,6 +502,7 @@ int table_verify(struct table *t, const uint32_t *crc, table_bad_fn on_bad, void
         verify_note(&v, t->size, rv, &why);
     else
         verify_blocks(&v);
+    table_ahead_fini(&v.ahead);
     if (crc != NULL)
         verify_whole(&v, *crc);
     return v.rv;

@@ -160,17 +160,22 @@ struct flight {
 };
 
 /* The segment file that is being made. */
+/*   IDLE ─▶ a slice (READ lane) ⇄ a rest, unless the file is wanted soon ─▶ IDLE */
 struct prepare {
     struct env_work work;
+    struct env_timer rest;
     bool is_active;
     uint64_t batches; /* as counted when the last one was begun */
     uint64_t append_bytes;
     uint32_t file_id;
     struct env_file *file;
     uint64_t size;
-    bool is_raw; /* with its room, without zeroes */
+    uint64_t at;       /* zeroes are written so far */
+    uint64_t room;     /* left in the last segment when it was begun */
+    uint64_t slice_us; /* when the slice was begun */
+    bool is_raw;       /* with its room, without zeroes */
     char path[ENV_PATH_MAX];
-    int rv;
+    int rv;       /* of the slice; 1: there is more to do */
     bool is_sync; /* what failed was a sync */
     struct err err;
 };

@@ -13,47 +13,61 @@
 
 /* Small, and each on its way to the disk before the next but one: in one go, the file
  * would stand before every sync of the log for as long as its writing takes. */
-enum { SPARE_PIECE = 128 << 10 };
+enum {
+    SPARE_PIECE = 128 << 10,
+    SPARE_SLICES = 64,     /* of a file, each with a rest after it … */
+    SPARE_SLICE = 4 << 10, /* … unless they were smaller than this */
+    SPARE_LEAST = 8 << 20, /* bytes a second, while nobody wants it */
+};
 
-static int spare_zero(struct prepare *p, const uint8_t *zeroes, size_t piece)
+static int spare_zero(struct prepare *p, const uint8_t *zeroes, size_t piece, uint64_t until)
 {
-    for (uint64_t at = 0; at < p->size; at += piece) {
-        size_t len = (size_t)MIN((uint64_t)piece, p->size - at);
+    while (p->at < until) {
+        size_t len = (size_t)MIN((uint64_t)piece, until - p->at);
         p->is_sync = false;
-        int rv = env_file_write(p->file, at, zeroes, len, &p->err);
+        int rv = env_file_write(p->file, p->at, zeroes, len, &p->err);
         if (rv != 0)
             return rv;
         p->is_sync = true;
-        if (at + len < p->size)
-            rv = env_file_write_back(p->file, at, len, &p->err);
+        if (p->at + len < p->size)
+            rv = env_file_write_back(p->file, p->at, len, &p->err);
         if (rv != 0)
             return rv;
+        p->at += len;
     }
     return 0;
 }
 
+static uint64_t spare_slice_bytes(const struct prepare *p)
+{
+    return MAX(p->size / SPARE_SLICES, (uint64_t)SPARE_SLICE);
+}
+
+/* A slice of it; 1: there is more. */
 static int spare_write(struct prepare *p)
 {
     size_t piece = (size_t)MIN((uint64_t)SPARE_PIECE, p->size);
     uint8_t *zeroes = calloc(1, piece);
     if (zeroes == NULL)
         return err_set(&p->err, ERR_NOMEM, "%zu bytes", piece);
-    int rv = spare_zero(p, zeroes, piece);
+    ASSERT(p->at < p->size);
+    int rv = spare_zero(p, zeroes, piece, MIN(p->at + spare_slice_bytes(p), p->size));
     free(zeroes);
-    return rv;
+    return rv == 0 && p->at < p->size ? 1 : rv;
+}
+
+static int spare_open(struct prepare *p, const struct raftlog *log)
+{
+    return env_file_open(log->env, p->path,
+                         ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE,
+                         &p->file, &p->err);
 }
 
 static int spare_fill(struct prepare *p, const struct raftlog *log)
 {
-    int rv = env_file_open(log->env, p->path,
-                           ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE,
-                           &p->file, &p->err);
-    if (rv != 0)
-        return rv;
-    if (p->is_raw)
-        rv = env_file_truncate(p->file, p->size, &p->err);
-    else
-        rv = spare_write(p);
+    int rv = p->file == NULL ? spare_open(p, log) : 0;
+    if (rv == 0)
+        rv = p->is_raw ? env_file_truncate(p->file, p->size, &p->err) : spare_write(p);
     if (rv != 0)
         return rv;
     p->is_sync = true;
@@ -68,13 +82,12 @@ static void spare_execute(struct env_work *work)
     struct prepare *p = container_of(work, struct prepare, work);
     struct raftlog *log = work->data;
     p->is_sync = false;
-    p->file = NULL;
     p->err = (struct err){0};
-    if (env_fault(log->env, "raftlog.prepare"))
+    if (p->file == NULL && env_fault(log->env, "raftlog.prepare"))
         p->rv = err_set(&p->err, ERR_NO_SPACE, "injected");
     else
         p->rv = spare_fill(p, log);
-    if (p->rv == 0)
+    if (p->rv >= 0)
         return;
     env_file_close(p->file);
     p->file = NULL;
@@ -86,6 +99,7 @@ static void spare_execute(struct env_work *work)
 static void spare_finish(struct raftlog *log)
 {
     struct prepare *p = &log->prepare;
+    ASSERT(p->is_active && p->rv <= 0);
     p->is_active = false;
     log->is_starved = p->rv != 0;
     if (p->rv == 0) {
@@ -101,11 +115,54 @@ static void spare_finish(struct raftlog *log)
     env_timer_start(&log->retry, log->options.retry_us);
 }
 
+static void spare_slice(struct raftlog *log)
+{
+    struct prepare *p = &log->prepare;
+    ASSERT(p->is_active && !env_timer_is_active(&p->rest));
+    p->slice_us = env_now_us(log->env);
+    env_work_submit(log->env, ENV_LANE_READ, &p->work);
+}
+
+/* A segment waits for it, or would at the pace at which the last one fills. */
+static bool spare_is_wanted(const struct raftlog *log)
+{
+    const struct prepare *p = &log->prepare;
+    const struct segment *s = segment_last(log);
+    uint64_t room = s != NULL && !s->is_closed ? s->capacity - s->len : 0;
+    if (s == NULL || s->file == NULL || log->short_cost > 0 || log->rewrite.wants_room)
+        return true;
+    uint64_t used = p->room - MIN(p->room, room);
+    return used * 2 * p->size > p->at * p->room;
+}
+
+/* So that it goes to the disk evenly, and not before the log's own syncs in one go. */
+static uint64_t spare_rest_us(const struct raftlog *log)
+{
+    const struct prepare *p = &log->prepare;
+    uint64_t slice_us = spare_slice_bytes(p) * 1000000 / SPARE_LEAST;
+    uint64_t took_us = env_now_us(log->env) - p->slice_us;
+    return spare_is_wanted(log) ? 0 : slice_us - MIN(slice_us, took_us);
+}
+
 static void spare_complete(struct env_work *work)
 {
     struct raftlog *log = work->data;
+    struct prepare *p = &log->prepare;
+    if (p->rv > 0) {
+        uint64_t us = spare_rest_us(log);
+        if (us > 0)
+            env_timer_start(&p->rest, us);
+        else
+            spare_slice(log);
+        return;
+    }
     spare_finish(log);
     writer_post(log);
+}
+
+static void spare_on_rested(struct env_timer *timer)
+{
+    spare_slice(timer->data);
 }
 
 static void spare_on_retry(struct env_timer *timer)
@@ -116,6 +173,7 @@ static void spare_on_retry(struct env_timer *timer)
 void spare_init(struct raftlog *log)
 {
     env_work_init(&log->prepare.work, spare_execute, spare_complete, log);
+    env_timer_init(&log->prepare.rest, log->env, spare_on_rested, log);
     env_timer_init(&log->retry, log->env, spare_on_retry, log);
     list_init(&log->reaps);
 }
@@ -134,8 +192,11 @@ static bool spare_is_raw(const struct raftlog *log)
 static void spare_plan(struct raftlog *log, uint64_t size)
 {
     struct prepare *p = &log->prepare;
-    ASSERT(!p->is_active);
+    const struct segment *s = segment_last(log);
+    ASSERT(!p->is_active && p->file == NULL);
     p->is_raw = spare_is_raw(log);
+    p->at = 0;
+    p->room = s != NULL && !s->is_closed ? s->capacity - s->len : 0;
     p->batches = log->stats.batches;
     p->append_bytes = log->stats.append_bytes;
     p->file_id = log->next_file_id++;
@@ -148,7 +209,9 @@ int spare_make(struct raftlog *log, struct err *err)
 {
     spare_plan(log, log->options.segment_bytes);
     struct prepare *p = &log->prepare;
-    spare_execute(&p->work);
+    do {
+        spare_execute(&p->work);
+    } while (p->rv > 0);
     p->is_active = false;
     if (p->rv != 0)
         return err_set(err, p->rv, "%s", p->err.msg);
@@ -179,8 +242,19 @@ static bool spare_is_early(const struct raftlog *log, size_t n_waiting)
            s != NULL && !s->is_closed && s->capacity - s->len > log->options.ahead_bytes;
 }
 
+/* One that rests goes on if it has become wanted. */
+static void spare_hurry(struct raftlog *log)
+{
+    struct prepare *p = &log->prepare;
+    if (!env_timer_is_active(&p->rest) || !spare_is_wanted(log))
+        return;
+    env_timer_stop(&p->rest);
+    spare_slice(log);
+}
+
 void spare_kick(struct raftlog *log)
 {
+    spare_hurry(log);
     if (log->prepare.is_active || env_timer_is_active(&log->retry))
         return;
     uint64_t size = log->options.segment_bytes;
@@ -205,7 +279,7 @@ void spare_kick(struct raftlog *log)
             return;
     }
     spare_plan(log, size);
-    env_work_submit(log->env, ENV_LANE_READ, &log->prepare.work);
+    spare_slice(log);
 }
 
 void spare_put(struct raftlog *log, uint32_t file_id, struct env_file *file, uint64_t size)
@@ -263,6 +337,7 @@ void spare_reap(struct raftlog *log, uint32_t file_id, struct env_file *file)
 void spare_stop(struct raftlog *log)
 {
     env_timer_stop(&log->retry);
+    env_timer_stop(&log->prepare.rest);
     struct list *link;
     while ((link = list_pop_front(&log->reaps)) != NULL) {
         struct reap *reap = list_entry(link, struct reap, in_reaps);

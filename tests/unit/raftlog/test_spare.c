@@ -16,6 +16,7 @@ struct fixture {
     struct raftlog_options options;
     uint64_t last;
     size_t lens[4000];
+    struct raftlog_write writes[4000];
 };
 
 static void open_log(struct fixture *f)
@@ -26,17 +27,22 @@ static void open_log(struct fixture *f)
     raftlog_check(f->log);
 }
 
-static void setup(struct fixture *f, bool no_zeroing)
+static void setup_of(struct fixture *f, bool no_zeroing, size_t segment)
 {
     memset(f, 0, sizeof *f);
     raftlog_options_init(&f->options);
-    f->options.segment_bytes = SEGMENT;
+    f->options.segment_bytes = segment;
     f->options.batch_bytes_max = BATCH;
     f->options.cache_bytes = BATCH;
     f->options.no_zeroing = no_zeroing;
     f->sim = sim_new(NULL, 1);
     f->node = sim_node_new(f->sim, "n1");
     open_log(f);
+}
+
+static void setup(struct fixture *f, bool no_zeroing)
+{
+    setup_of(f, no_zeroing, SEGMENT);
 }
 
 static void teardown(struct fixture *f)
@@ -54,17 +60,23 @@ static struct slice content_of(uint64_t index, size_t len)
     return slice_of(blob, len);
 }
 
+static void append(struct fixture *f, size_t len)
+{
+    uint64_t index = ++f->last;
+    assert_true(index < ARRAY_LEN(f->lens));
+    f->lens[index] = len;
+    struct raftlog_entry e = {1, 1, content_of(index, len)};
+    f->writes[index] =
+        (struct raftlog_write){.group = 1, .first_index = index, .entries = &e, .n = 1};
+    raftlog_append(f->log, &f->writes[index]);
+}
+
 /* One entry after the other, each a batch of its own, until so many files were begun. */
 static void fill(struct fixture *f, size_t len, uint32_t files)
 {
     uint32_t until = f->log->next_file_id + files;
     while (f->log->next_file_id < until) {
-        uint64_t index = ++f->last;
-        assert_true(index < ARRAY_LEN(f->lens));
-        f->lens[index] = len;
-        struct raftlog_entry e = {1, 1, content_of(index, len)};
-        struct raftlog_write w = {.group = 1, .first_index = index, .entries = &e, .n = 1};
-        raftlog_append(f->log, &w);
+        append(f, len);
         sim_run_until(f->sim, sim_now_us(f->sim) + 100000);
     }
 }
@@ -121,11 +133,49 @@ static void test_no_zeroing_is_for_all(void **state)
     teardown(&f);
 }
 
+/* Time until the file that is being made is there. */
+static uint64_t made_us(struct fixture *f)
+{
+    uint64_t began_us = sim_now_us(f->sim);
+    assert_true(f->log->prepare.is_active);
+    while (f->log->prepare.is_active) {
+        assert_true(sim_now_us(f->sim) < began_us + 60000000);
+        sim_run_until(f->sim, sim_now_us(f->sim) + 1000);
+    }
+    return sim_now_us(f->sim) - began_us;
+}
+
+/* Its zeroes go to the disk evenly while what is there is enough for a while, and as fast as can
+ * be when a segment waits for it. */
+static void test_made_evenly(void **state)
+{
+    (void)state;
+    enum { LEAST = 8 << 20, WHOLE = 16 << 20 };
+    struct fixture f;
+    setup_of(&f, false, WHOLE);
+    fill(&f, SMALL, 1);
+    uint64_t us = made_us(&f);
+    uint64_t want_us = (uint64_t)WHOLE * 1000000 / LEAST;
+    assert_in_range(us, want_us * 9 / 10, want_us * 11 / 10);
+    teardown(&f);
+
+    setup_of(&f, false, WHOLE);
+    fill(&f, SMALL, 1);
+    for (unsigned n = 0; n < WHOLE / LARGE + 10; n++)
+        append(&f, LARGE);
+    us = made_us(&f);
+    assert_true(us < want_us / 4);
+    sim_run_until(f.sim, sim_now_us(f.sim) + 1000000);
+    check_all(&f);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_batches_fill_files_themselves),
         cmocka_unit_test(test_no_zeroing_is_for_all),
+        cmocka_unit_test(test_made_evenly),
     };
     return cmocka_run_group_tests_name("raftlog spare", tests, NULL, NULL);
 }
