@@ -88,7 +88,8 @@ static const struct key_row rows[] = {
     {"snapshot_bytes_per_s", KEY_SIZE, AT(snapshot_bytes_per_s), 256 * KIB, TIB, 64 * MIB,
      "that a store sends at most, and takes in, for moves and repair; less while writes suffer"},
     {"compaction_bytes_per_s", KEY_SIZE, AT(compaction_bytes_per_s), 0, TIB, 0,
-     "that compaction reads at most, while it keeps up; 0: no limit"},
+     "that compaction reads at most, while it keeps up; 0: no limit but its own, 16 MiB, while it "
+     "is hardly behind"},
     {"compaction_threads", KEY_NUMBER, AT(compaction_threads), 1, 16, 1,
      "that work at one compaction side by side"},
     {"scrub_bytes_per_s", KEY_SIZE, AT(scrub_bytes_per_s), 0, GIB, 4 * MIB,
