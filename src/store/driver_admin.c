@@ -12,6 +12,8 @@
 
 enum { TABLE_BYTES_MAX = 4 << 20, ROWS_MAX = 1000, HISTORY_ROWS_MAX = 20 };
 
+#define UNSETTLED "a word before this one is being written"
+
 /* ---- tables ----------------------------------------------------------------------------- */
 
 struct table {
@@ -367,11 +369,7 @@ static int drop_keyspace(struct driver *d, const struct request_placement *asked
 static int forget_keyspace(struct driver *d, const struct request_placement *asked, struct err *err)
 {
     int rv = check_same(d, asked, err);
-    if (rv == 0)
-        rv = placement_keyspace_forget(d->placement, asked->name, err);
-    if (rv == ERR_NOT_FOUND && !placement_is_durable(d->placement)) /* it may come back */
-        return err_set(err, ERR_BUSY, "whether it is gone is being written");
-    return rv;
+    return rv != 0 ? rv : placement_keyspace_forget(d->placement, asked->name, err);
 }
 
 static int change_keyspace(struct driver *d, const struct request_placement *asked, struct err *err)
@@ -430,14 +428,17 @@ static void show_text(struct driver *d, const struct answer_to *to,
 
 /* ---- words --------------------------------------------------------------------------- */
 
-/* What it did is told when it is durable. */
+/* What it did is told when it is durable; why it was refused, if all is durable that speaks
+ * against it: what is not may be lost yet with its term. */
 static void answer_word(struct driver *d, const struct answer_to *to, int status,
                         const struct err *err)
 {
     if (status == 0)
         driver_answer_durable(d, to);
-    else
+    else if (placement_is_durable(d->placement))
         answer_done(d->store, to, status, err);
+    else
+        service_answer_status(d->store, to, ERR_BUSY, UNSETTLED);
 }
 
 static void wish(struct driver *d, const struct answer_to *to,
@@ -550,6 +551,12 @@ static void do_verb(struct driver *d, const struct answer_to *to,
     driver_flush_later(d);
 }
 
+/* Does it show what words have changed? */
+static bool shows_words(uint8_t verb)
+{
+    return verb == VERB_KEYSPACES || verb == VERB_SETTINGS;
+}
+
 /* Does the answer lean on what stores have told in this term? */
 static bool leans_on_reports(uint8_t verb)
 {
@@ -570,6 +577,10 @@ void driver_on_request(struct store *store, struct answer_to *to, const struct r
     }
     if (leans_on_reports(asked->verb) && !driver_is_informed(d)) {
         service_answer_status(store, to, ERR_BUSY, "not all stores have reported in this term yet");
+        return;
+    }
+    if (shows_words(asked->verb) && !placement_is_durable(d->placement)) {
+        service_answer_status(store, to, ERR_BUSY, UNSETTLED);
         return;
     }
     switch (asked->verb) {

@@ -428,6 +428,59 @@ static void test_a_word_is_durable_when_answered(void **state)
     rig_close(&rig);
 }
 
+static struct rig_answer *ask_keyspace(struct rig *rig, size_t i, enum placement_verb verb)
+{
+    struct request request = {
+        .kind = REQUEST_PLACEMENT,
+        .timeout_ms = 5000,
+        .placement = {.verb = verb, .name = slice_str("k"), .value = slice_str("retention=1h")}};
+    return rig_ask(rig, i, &request);
+}
+
+/* Nor does anybody hear of what another asked for before it is durable: it may be lost yet. */
+static void test_a_word_is_durable_when_told_of(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    rig_run(&rig, 3000 * RIG_MS);
+    size_t driver = rig_driver(&rig);
+    assert_true(driver < 3);
+    rig_reconnect(&rig, driver);
+    for (size_t i = 1; i < 3; i++)
+        sim_net_partition(rig.sim, rig.nodes[driver], rig.nodes[(driver + i) % 3], false);
+    struct rig_answer *lost = ask_keyspace(&rig, driver, VERB_KEYSPACE_CREATE);
+    rig_run(&rig, 20 * RIG_MS);
+    assert_int_equal(lost->count, 0);
+    static const enum placement_verb others[] = {VERB_KEYSPACE_CREATE, VERB_KEYSPACE_ALTER,
+                                                 VERB_KEYSPACE_FORGET, VERB_KEYSPACES};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        struct rig_answer *other = ask_keyspace(&rig, driver, others[i]);
+        rig_run(&rig, 20 * RIG_MS);
+        assert_true(other->count == 0 || other->status == ERR_BUSY);
+    }
+    rig_run(&rig, 8000 * RIG_MS);
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 25000 * RIG_MS);
+    driver = rig_driver(&rig);
+    assert_true(driver < 3);
+    rig_reconnect(&rig, driver);
+    struct rig_answer *made = ask_keyspace(&rig, driver, VERB_KEYSPACE_CREATE);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(made->count, 1);
+    assert_int_equal(made->status, 0); /* what the other one asked for is lost */
+    struct rig_answer *again = ask_keyspace(&rig, driver, VERB_KEYSPACE_CREATE);
+    struct rig_answer *shown = ask_keyspace(&rig, driver, VERB_KEYSPACES);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(again->status, ERR_EXISTS);
+    assert_int_equal(shown->status, 0);
+    assert_non_null(strstr(shown->value, "k "));
+    rig_close(&rig);
+}
+
 /* The secret is asked for before anything else. */
 static void test_a_wrong_secret(void **state)
 {
@@ -669,6 +722,7 @@ int main(void)
         cmocka_unit_test(test_a_late_write_is_not_overlooked),
         cmocka_unit_test(test_a_founder_waits_for_its_row),
         cmocka_unit_test(test_a_word_is_durable_when_answered),
+        cmocka_unit_test(test_a_word_is_durable_when_told_of),
         cmocka_unit_test(test_who_joined_is_recalled),
         cmocka_unit_test(test_a_lost_book_is_told_again),
         cmocka_unit_test(test_a_stale_book_is_not_the_last_word),
