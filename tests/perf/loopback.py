@@ -3,6 +3,7 @@
 afterwards, one run of `holdfast bench` with what it cost, what the disk does by itself, and
 figures that are held against a bound. Nothing but loopback is talked to."""
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -19,6 +20,7 @@ REST_S = 300
 SPLITTERS = 24
 SPLITS_AT_ONCE = 60  # keys in one command
 PROBE_BYTES = 256 << 20
+STILL_S = 0.004
 KEY_BYTES = 18  # of a key of `holdfast bench`
 
 
@@ -45,6 +47,51 @@ class Report:
 
     def status(self):
         return 1 if self.missed else 0
+
+
+def watch_stills(pipe):
+    """In a process of its own, before all others: each millisecond it asks for a turn. What it
+    waits beyond STILL_S is time in which the machine itself stood still."""
+    stills = []
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+        pipe.send(True)
+    except OSError:
+        pipe.send(False)
+        return
+    last = time.monotonic()
+    while not pipe.poll():
+        time.sleep(0.001)
+        now = time.monotonic()
+        if now - last > STILL_S:
+            stills.append(now - last)
+        last = now
+    pipe.send(stills)
+
+
+class Stills:
+    """How often, and how long, nothing of this machine ran: a host may give a virtual one no
+    more than its share, and every latency has that in it. Without the right to go before others
+    it is not known."""
+
+    def __init__(self):
+        self.pipe, other = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=watch_stills, args=(other,), daemon=True)
+        self.began = time.monotonic()
+        self.process.start()
+        self.is_known = self.pipe.recv()
+
+    def end(self):
+        if not self.is_known:
+            self.process.join()
+            return "how long the machine stood still is not known"
+        self.pipe.send(True)
+        stills = self.pipe.recv()
+        self.process.join()
+        seconds = time.monotonic() - self.began
+        longest = max(stills, default=0)
+        return (f"the machine stood still {len(stills) / seconds:.1f} times a second, "
+                f"{sum(stills) / seconds:.1%} of the time, {longest * 1e3:.0f} ms at the longest")
 
 
 class Cluster:

@@ -18,6 +18,9 @@ long    done in the last sixth of the time is at least 0.95 of what was in the f
         Budgets: the log's, with four segments, and of memtables, which wait for their flush.
         Capacity afterwards, in the same closed loop, is told beside the one before.
 
+In both it is told how much of the time the machine itself stood still (a virtual one, held by
+its host): that is in every latency.
+
 In both no put may fail, and all that are due must have begun. A line for each figure with its
 bound; --json FILE keeps the samples of all nodes, taken each --every seconds, a line each. Exit
 status 1 if a bound is missed.
@@ -31,7 +34,7 @@ import sys
 import tempfile
 import time
 
-from loopback import CONF, KEY_BYTES, Cluster, Report, bench, fill, rss_bytes, say
+from loopback import CONF, KEY_BYTES, Cluster, Report, Stills, bench, fill, rss_bytes, say
 
 MODES = {"pauses": (10, 50), "long": (60, 70)}  # minutes, percent
 PAUSE_MOST = 10  # times p50
@@ -186,8 +189,10 @@ def run(args, out):
         before, earlier = capacity(c, args)
         rate = max(1, int(before * args.percent / 100))
         samples = Samples(c, args, out)
+        stills = Stills()
         result, seconds = open_loop(c, args, rate, samples)
         judge_all(report, result, rate)
+        say(stills.end())
         if args.mode == "pauses":
             judge_pauses(report, result, samples)
         else:
