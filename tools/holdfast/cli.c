@@ -204,6 +204,16 @@ bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len)
     return true;
 }
 
+void cli_prefix_end(const char *prefix, struct buf *end)
+{
+    size_t len = strlen(prefix);
+    while (len > 0 && (uint8_t)prefix[len - 1] == 0xff)
+        len--;
+    buf_append(end, prefix, len);
+    if (len > 0 && !end->failed)
+        end->data[end->len - 1]++;
+}
+
 static void say_go_on(const struct cli *cli, struct json_writer *w)
 {
     if (cli->go_on.len == 0)

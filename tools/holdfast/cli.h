@@ -159,6 +159,10 @@ void cli_append_shown(struct buf *buf, struct slice bytes);
 /* The bytes that "0a1b…" stands for, at most CLI_TOKEN_MAX; false if it is no such thing. */
 bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len);
 
+/* Append the key in front of which the keys that begin with `prefix` end; nothing: no key is
+ * behind them all. */
+void cli_prefix_end(const char *prefix, struct buf *end);
+
 /* Bytes for people: "512B", "12.3MiB". */
 struct cli_size {
     char text[16];

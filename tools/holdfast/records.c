@@ -558,17 +558,6 @@ static int export_all(struct export *ex)
     return EXIT_DONE;
 }
 
-/* The keys that begin with `prefix` end in front of this one; empty: there is none. */
-static void prefix_end(const char *prefix, struct buf *ret_end)
-{
-    size_t len = strlen(prefix);
-    while (len > 0 && (uint8_t)prefix[len - 1] == 0xff)
-        len--;
-    buf_append(ret_end, prefix, len);
-    if (len > 0)
-        ret_end->data[len - 1]++;
-}
-
 /* Scan what is left of the span into the open file. */
 static int export_span(struct export *ex, struct hf_client *client, struct hf_span *span)
 {
@@ -627,7 +616,7 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
     span.end = hf_str(end);
     buf_init(&behind, RECORD_LINE_MAX);
     if (prefix != NULL) {
-        prefix_end(prefix, &behind);
+        cli_prefix_end(prefix, &behind);
         span.end = hf_bytes(behind.data, behind.len);
     }
     exit_code = export_to(&ex, words.count == 1 ? words.at[0] : NULL, client, &span);

@@ -163,11 +163,7 @@ static bool set_span(struct cli *cli, const struct sweep_flags *f, const struct 
         return true;
     }
     span->start = hf_str(f->prefix);
-    buf_append_slice(end, slice_str(f->prefix));
-    while (end->len > 0 && end->data[end->len - 1] == 0xff)
-        end->len--;
-    if (end->len > 0)
-        end->data[end->len - 1]++;
+    cli_prefix_end(f->prefix, end);
     span->end = hf_bytes(end->data, end->len);
     return true;
 }
