@@ -83,11 +83,16 @@ static const struct {
     {"split", "operator: split", false},
     {"merge", "operator: merge", false},
     {"merge", "operator: merge", false},
+    {"merge", "operator: merge", false},
     {"move", "operator: move", true},
     {"move", "operator: move", true},
     {"transfer-leader", "operator: transfer", false},
     {"scatter", "operator: scatter", false},
     {"add-replica", "operator: add", false},
+    {"add-replica", "operator: add", false},
+    {"remove-replica", "operator: remove", true}, /* refused but where there is one more */
+    {"remove-replica", "operator: remove", true},
+    {"remove-replica", "operator: remove", true},
     {"remove-replica", "operator: remove", true},
 };
 
@@ -341,8 +346,9 @@ static void cross(size_t i, enum placement_step_kind kind)
 
 static void strike_at_step(void)
 {
-    size_t k = below(3) == 0 ? STEP_REMOVE + below(2) * (STEP_MERGE - STEP_REMOVE)
-                             : below(ARRAY_LEN(steps)); /* two of them are rare */
+    size_t k = below(ARRAY_LEN(steps));
+    if (below(2) == 0) /* two of them are rare, and many a merge is refused */
+        k = below(4) == 0 ? STEP_REMOVE : STEP_MERGE;
     size_t i = driver_at(steps[k].kind);
     if (i == run.rig.count)
         command_called(steps[k].command);
