@@ -501,8 +501,10 @@ static void beat_now(struct store *store)
     b->beat_us = env_now_us(store->env);
     if (b->silent > BEAT_SILENT_MAX)
         ask_around(store);
-    if (b->silent % (2 * BEAT_SILENT_MAX) == 0)
+    if (b->silent % (2 * BEAT_SILENT_MAX) == 0) {
         join_refresh(store);
+        driver_recall_book(store);
+    }
     if (leader != 0) {
         send_beat(store, leader);
         send_led(store, leader);

@@ -4,7 +4,8 @@
  * durable copy of the addresses in range 1's cluster map, so that stores find each other
  * after all of them were down.
  *
- *   heartbeat replies, joins ─▶ book_learn() ─▶ memory ─▶ book_save() ─▶ file BOOK
+ *   heartbeat replies, joins, what is here of range 1 (driver_recall_book()) ─▶ book_learn()
+ *       ─▶ memory ─▶ book_save() ─▶ file BOOK
  *
  * Each change of a store's record in range 1 gives it a greater version; of two records
  * the greater is the newer, and none brings back a store that was removed. What is on disk may be

@@ -141,7 +141,7 @@ static void loaded(struct driver *d)
     d->state = DRIVER_RUNNING;
     d->running_us = env_now_us(d->store->env);
     LOG_INFO(d->store->logger, "driver", "state=running term=%llu", (unsigned long long)d->term);
-    driver_fill_book(d);
+    driver_fill_book(d->store, d->placement);
     driver_adopt_self(d);
     driver_flush_later(d);
 }
@@ -454,6 +454,7 @@ void driver_free(struct store *store)
     while ((link = list_pop_front(&d->words)) != NULL)
         free(list_entry(link, struct word_op, in_words));
     placement_free(d->placement);
+    range_read_fini(&d->recall);
     uint32_t cursor = 0;
     struct driver_store *s;
     while ((s = map_next(&d->stores, &cursor, NULL)) != NULL)

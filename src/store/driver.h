@@ -42,6 +42,10 @@ void driver_start(struct store *store);
 /* Look again soon: who leads may have changed. */
 void driver_poke(struct store *store);
 
+/* Nobody has answered for long: learn where the stores are from what is applied here of range 1,
+ * if this store has it and its book does not know all of its members. */
+void driver_recall_book(struct store *store);
+
 /* The term in which it runs; 0: it does not. For tests and status. */
 uint64_t driver_term(const struct store *store);
 

@@ -7,6 +7,7 @@
 
 #include "consensus/consensus.h"
 #include "placement/placement.h"
+#include "range/read.h"
 #include "store/driver.h"
 #include "store/inner.h"
 #include "store/store_internal.h"
@@ -58,6 +59,7 @@ struct driver {
     struct map stores; /* id → driver_store */
     struct list words; /* word_op: answered when what they asked is durable */
     uint32_t word_count;
+    struct range_read recall; /* driver_recall.c */
 };
 
 /* A store as the driver knows it, made if it is not known; NULL: out of memory. */
@@ -93,8 +95,8 @@ void driver_send_step(struct driver *d, const struct placement_step *step);
 /* A store that the cluster was born with. */
 void driver_adopt_self(struct driver *d);
 
-/* All stores that range 1 knows of into the book, which may have been lost. */
-void driver_fill_book(struct driver *d);
+/* All stores that stand in the rows of range 1 into the book, which may have been lost. */
+void driver_fill_book(struct store *store, const struct placement *rows);
 
 /* Stores that were removed are marked in the book, and so lose their places in everybody's. */
 void driver_clear_book(struct driver *d);

@@ -578,15 +578,15 @@ void driver_on_join(struct store *store, struct answer_to *to, const struct requ
     push_news(d);
 }
 
-void driver_fill_book(struct driver *d)
+void driver_fill_book(struct store *store, const struct placement *rows)
 {
     struct placement_store_status s;
-    for (uint32_t i = 0; placement_store_at(d->placement, i, &s); i++) {
+    for (uint32_t i = 0; placement_store_at(rows, i, &s); i++) {
         struct book_item item = {.store_id = s.store_id, .address = s.address};
         memcpy(item.store_uuid, s.uuid, sizeof item.store_uuid);
-        store_learn(d->store, &item);
+        store_learn(store, &item);
     }
-    book_save(&d->store->book);
+    book_save(&store->book);
 }
 
 /* It was told often enough, and has ended, or was not there to hear it. */

@@ -481,6 +481,35 @@ static void test_a_word_is_durable_when_told_of(void **state)
     rig_close(&rig);
 }
 
+/* All books are lost at once, while nobody runs: the members of range 1 find each other by what
+ * they have of it, and the others by them. */
+static void test_all_books_are_lost(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 4);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    wait_voters(&rig, 3);
+    put_get(&rig, "before");
+    rig_run(&rig, 5000 * RIG_MS);
+    for (size_t i = 0; i < 4; i++)
+        rig_crash(&rig, i, SIM_CRASH_POWER);
+    for (size_t i = 0; i < 4; i++) {
+        sim_node_restart(rig.nodes[i]);
+        assert_int_equal(env_file_unlink(sim_node_env(rig.nodes[i]), "data/BOOK", &err), 0);
+        assert_int_equal(rig_start(&rig, i, &err), 0);
+    }
+    for (int s = 0; rig_driver(&rig) == 4; s++) {
+        assert_true(s < 60);
+        rig_run(&rig, 1000 * RIG_MS);
+    }
+    rig_run(&rig, 15000 * RIG_MS);
+    put_get(&rig, "after");
+    rig_close(&rig);
+}
+
 /* The secret is asked for before anything else. */
 static void test_a_wrong_secret(void **state)
 {
@@ -593,52 +622,61 @@ static void test_a_lost_book_is_told_again(void **state)
     rig_close(&rig);
 }
 
-static void cut_off_from_rest(struct rig *rig, size_t i, bool is_cut)
+/* Nodes 1 and 2 hear of nobody but each other. */
+static void cut_off_two(struct rig *rig, bool is_cut)
 {
-    for (size_t k = 2; k < rig->count; k++) {
-        if (is_cut)
-            sim_net_partition(rig->sim, rig->nodes[i], rig->nodes[k], false);
-        else
-            sim_net_heal(rig->sim, rig->nodes[i], rig->nodes[k]);
+    for (size_t k = 0; k < rig->count; k++) {
+        for (size_t i = 1; i <= 2 && (k < 1 || k > 2); i++) {
+            if (is_cut)
+                sim_net_partition(rig->sim, rig->nodes[i], rig->nodes[k], false);
+            else
+                sim_net_heal(rig->sim, rig->nodes[i], rig->nodes[k]);
+        }
     }
 }
 
-/* The founder's book is lost, and who dials it first knows but a part of the cluster, and remains
- * alone: whoever dials later is asked, too. */
+/* A store's book is lost that has nothing of range 1, and who dials it first knows but a part of
+ * the cluster, and remains alone: whoever dials later is asked, too. */
 static void test_a_stale_book_is_not_the_last_word(void **state)
 {
     struct rig rig;
     struct err err = {0};
     (void)state;
-    rig_open(&rig, 4);
+    rig_open(&rig, 5);
     rig_grow_begin(&rig);
-    assert_int_equal(rig_start(&rig, 0, &err), 0);
-    rig_run(&rig, 2000 * RIG_MS);
-    assert_int_equal(rig_start(&rig, 1, &err), 0);
-    rig_run(&rig, 3000 * RIG_MS);
-    assert_int_equal(store_identity(rig.stores[1])->store_id, 2);
-    rig_crash(&rig, 1, SIM_CRASH_KILL);
+    for (size_t i = 0; i <= 2; i++) {
+        assert_int_equal(rig_start(&rig, i, &err), 0);
+        rig_run(&rig, 300 * RIG_MS);
+        while (store_state(rig.stores[i]) != STORE_RUNNING)
+            rig_run(&rig, RIG_MS);
+        assert_int_equal(store_identity(rig.stores[i])->store_id, i + 1);
+        if (i == 0)
+            rig_run(&rig, 2000 * RIG_MS);
+    }
+    while (book_find(&rig.stores[2]->book, 2) == NULL)
+        rig_run(&rig, RIG_MS);
+    for (size_t i = 1; i <= 2; i++)
+        rig_crash(&rig, i, SIM_CRASH_KILL);
     rig_run(&rig, 10000 * RIG_MS); /* nothing is placed there */
-    for (size_t i = 2; i < rig.count; i++) {
+    for (size_t i = 3; i < rig.count; i++) {
         assert_int_equal(rig_start(&rig, i, &err), 0);
         rig_run(&rig, 2000 * RIG_MS);
     }
     wait_voters(&rig, 3);
     rig_run(&rig, 3000 * RIG_MS);
-    rig_crash(&rig, 0, SIM_CRASH_KILL);
-    cut_off_from_rest(&rig, 0, true);
-    cut_off_from_rest(&rig, 1, true);
-    sim_node_restart(rig.nodes[0]);
-    assert_int_equal(env_file_unlink(sim_node_env(rig.nodes[0]), "data/BOOK", NULL), 0);
-    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    cut_off_two(&rig, true);
+    sim_node_restart(rig.nodes[1]);
+    assert_int_equal(env_file_unlink(sim_node_env(rig.nodes[1]), "data/BOOK", NULL), 0);
     assert_int_equal(rig_start(&rig, 1, &err), 0);
+    assert_int_equal(rig_start(&rig, 2, &err), 0);
     rig_run(&rig, 15000 * RIG_MS);
-    assert_non_null(book_find(&rig.stores[0]->book, 2));
-    assert_null(book_find(&rig.stores[0]->book, 3));
-    cut_off_from_rest(&rig, 0, false);
+    assert_null(replicas_of_range(&rig.stores[1]->replicas, RANGE_ID_SYSTEM));
+    assert_non_null(book_find(&rig.stores[1]->book, 3));
+    assert_null(book_find(&rig.stores[1]->book, 4));
+    cut_off_two(&rig, false);
     rig_run(&rig, 30000 * RIG_MS);
     for (uint64_t store_id = 3; store_id <= rig.count; store_id++)
-        assert_non_null(book_find(&rig.stores[0]->book, store_id));
+        assert_non_null(book_find(&rig.stores[1]->book, store_id));
     rig_close(&rig);
 }
 
@@ -723,6 +761,7 @@ int main(void)
         cmocka_unit_test(test_a_founder_waits_for_its_row),
         cmocka_unit_test(test_a_word_is_durable_when_answered),
         cmocka_unit_test(test_a_word_is_durable_when_told_of),
+        cmocka_unit_test(test_all_books_are_lost),
         cmocka_unit_test(test_who_joined_is_recalled),
         cmocka_unit_test(test_a_lost_book_is_told_again),
         cmocka_unit_test(test_a_stale_book_is_not_the_last_word),
