@@ -167,7 +167,8 @@ static uint64_t even_rate(const struct compaction *c)
     size_t calm = (size_t)o->l0_compact + EVEN_FILES;
     size_t doubles = depth - MIN(depth, calm);
     bool is_behind = c->lsm->garbage_permille > o->value_garbage_percent * 10u;
-    if (c->is_wanted || is_behind || doubles > EVEN_DOUBLES || depth + 1 >= o->l0_stop)
+    bool is_wanted = c->is_wanted || c->lsm->has_manual;
+    if (is_wanted || is_behind || doubles > EVEN_DOUBLES || depth + 1 >= o->l0_stop)
         return 0;
     return (uint64_t)EVEN_BYTES << doubles;
 }

@@ -37,7 +37,7 @@ uint64_t rest_slice_us(const struct rest *rest);
 uint64_t rest_slice_bytes(const struct rest *rest, uint64_t bytes_in);
 
 /* Rest for `us` less what the slice took, and go on then: from here if that is now. Each
- * second at the latest it looks whether that has become urgent. */
+ * tenth of a second it looks whether that has become urgent. */
 void rest_take(struct rest *rest, uint64_t us);
 
 /* Is it resting? rest_stop() ends that, and go_on() is not called. */

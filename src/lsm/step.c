@@ -86,14 +86,12 @@ static void step_execute(struct env_work *work)
     }
 }
 
-/* Somebody waits for the head of the order, or the active memtable may soon be full behind it. */
+/* Somebody waits for the head of the order, or writers do or will soon. */
 static bool step_is_urgent(const struct rest *rest)
 {
     const struct lsm *lsm = container_of(rest, struct lsm, step_rest);
-    bool may_fill = lsm->options.memtables_max < 2 &&
-                    memtable_bytes(lsm->active) >= lsm->options.memtable_bytes / 2;
     return lsm->frozen_count != 1 || lsm->edit_count > 0 || !list_is_empty(&lsm->flushes) ||
-           may_fill;
+           lsm_stall(lsm) != LSM_STALL_NONE;
 }
 
 static void step_slice(struct lsm *lsm)

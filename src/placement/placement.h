@@ -125,6 +125,10 @@ void placement_written(struct placement *p, uint64_t write_id, int status);
  * placement_remove_store() and placement_keyspace_…()? Not while a write is on its way. */
 bool placement_is_durable(const struct placement *p);
 
+/* Of that the keyspaces and the settings alone: what else is being written, or cannot be while a
+ * disk is full, does not count. */
+bool placement_words_are_durable(const struct placement *p);
+
 /* Did a write fail? Then free it and begin again from the rows. */
 bool placement_is_broken(const struct placement *p);
 

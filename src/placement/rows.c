@@ -40,7 +40,8 @@ struct pl_rows {
     uint64_t settings_dirty; /* a bit for each */
     /* the write on its way */
     bool is_flying;
-    bool is_busy; /* it must be offered again */
+    bool is_busy;   /* it must be offered again */
+    bool has_words; /* keyspaces or settings are in it */
     uint64_t write_id;
     uint32_t row_count;
     struct placement_row rows[PLACEMENT_WRITE_ROWS_MAX];
@@ -157,6 +158,17 @@ bool placement_is_durable(const struct placement *p)
     }
     return !p->is_broken && !w->is_flying && w->stores_gone.count == 0 &&
            w->keyspaces_gone.count == 0 && w->settings_dirty == 0;
+}
+
+bool placement_words_are_durable(const struct placement *p)
+{
+    const struct pl_rows *w = p->rows;
+    for (uint32_t i = 0; i < p->keyspace_count; i++) {
+        if (p->keyspaces[i].is_dirty)
+            return false;
+    }
+    return !p->is_broken && !(w->is_flying && w->has_words) && w->keyspaces_gone.count == 0 &&
+           w->settings_dirty == 0;
 }
 
 bool pl_rows_is_idle(const struct placement *p)
@@ -296,6 +308,7 @@ static void compose(struct placement *p)
         if (p->by_id[i]->is_dirty)
             put_store(w, p->by_id[i]);
     }
+    uint32_t before_words = w->row_count;
     put_gone(w, "keyspace", &w->keyspaces_gone);
     for (uint32_t i = 0; i < p->keyspace_count && !is_full(w); i++) {
         if (p->keyspaces[i].is_dirty)
@@ -309,6 +322,7 @@ static void compose(struct placement *p)
         end_row(w);
         w->settings_dirty &= ~(UINT64_C(1) << i);
     }
+    w->has_words = w->row_count > before_words;
     while (w->ended.count > 0 && !is_full(w))
         put_ended(p, w->ended.ids[--w->ended.count]);
     put_gone(w, "ended", &w->ended_gone);

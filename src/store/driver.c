@@ -141,7 +141,7 @@ static void loaded(struct driver *d)
     d->state = DRIVER_RUNNING;
     d->running_us = env_now_us(d->store->env);
     LOG_INFO(d->store->logger, "driver", "state=running term=%llu", (unsigned long long)d->term);
-    driver_fill_book(d->store, d->placement);
+    driver_fill_book(d);
     driver_adopt_self(d);
     driver_flush_later(d);
 }

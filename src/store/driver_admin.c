@@ -428,17 +428,27 @@ static void show_text(struct driver *d, const struct answer_to *to,
 
 /* ---- words --------------------------------------------------------------------------- */
 
-/* What it did is told when it is durable; why it was refused, if all is durable that speaks
- * against it: what is not may be lost yet with its term. */
+/* What it did is told when it is durable. */
 static void answer_word(struct driver *d, const struct answer_to *to, int status,
                         const struct err *err)
 {
     if (status == 0)
         driver_answer_durable(d, to);
-    else if (placement_is_durable(d->placement))
-        answer_done(d->store, to, status, err);
     else
+        answer_done(d->store, to, status, err);
+}
+
+/* Why it was refused is told if all is durable that may speak against it: what is not may be lost
+ * yet, with its term. */
+static void answer_keyspace(struct driver *d, const struct answer_to *to,
+                            const struct request_placement *asked)
+{
+    struct err err = {0};
+    int rv = change_keyspace(d, asked, &err);
+    if (rv != 0 && !placement_words_are_durable(d->placement))
         service_answer_status(d->store, to, ERR_BUSY, UNSETTLED);
+    else
+        answer_word(d, to, rv, &err);
 }
 
 static void wish(struct driver *d, const struct answer_to *to,
@@ -541,8 +551,7 @@ static void do_verb(struct driver *d, const struct answer_to *to,
     case VERB_KEYSPACE_ALTER:
     case VERB_KEYSPACE_DROP:
     case VERB_KEYSPACE_FORGET:
-        rv = change_keyspace(d, asked, &err);
-        answer_word(d, to, rv, &err);
+        answer_keyspace(d, to, asked);
         break;
     default:
         command(d, to, asked);
@@ -579,7 +588,7 @@ void driver_on_request(struct store *store, struct answer_to *to, const struct r
         service_answer_status(store, to, ERR_BUSY, "not all stores have reported in this term yet");
         return;
     }
-    if (shows_words(asked->verb) && !placement_is_durable(d->placement)) {
+    if (shows_words(asked->verb) && !placement_words_are_durable(d->placement)) {
         service_answer_status(store, to, ERR_BUSY, UNSETTLED);
         return;
     }

@@ -95,8 +95,9 @@ void driver_send_step(struct driver *d, const struct placement_step *step);
 /* A store that the cluster was born with. */
 void driver_adopt_self(struct driver *d);
 
-/* All stores that stand in the rows of range 1 into the book, which may have been lost. */
-void driver_fill_book(struct store *store, const struct placement *rows);
+/* All stores that range 1 knows of into the book, which may have been lost; or one. */
+void driver_fill_book(struct driver *d);
+void driver_learn_store(struct store *store, const struct placement_store_status *s);
 
 /* Stores that were removed are marked in the book, and so lose their places in everybody's. */
 void driver_clear_book(struct driver *d);

@@ -578,15 +578,19 @@ void driver_on_join(struct store *store, struct answer_to *to, const struct requ
     push_news(d);
 }
 
-void driver_fill_book(struct store *store, const struct placement *rows)
+void driver_learn_store(struct store *store, const struct placement_store_status *s)
+{
+    struct book_item item = {.store_id = s->store_id, .address = s->address};
+    memcpy(item.store_uuid, s->uuid, sizeof item.store_uuid);
+    store_learn(store, &item);
+}
+
+void driver_fill_book(struct driver *d)
 {
     struct placement_store_status s;
-    for (uint32_t i = 0; placement_store_at(rows, i, &s); i++) {
-        struct book_item item = {.store_id = s.store_id, .address = s.address};
-        memcpy(item.store_uuid, s.uuid, sizeof item.store_uuid);
-        store_learn(store, &item);
-    }
-    book_save(&store->book);
+    for (uint32_t i = 0; placement_store_at(d->placement, i, &s); i++)
+        driver_learn_store(d->store, &s);
+    book_save(&d->store->book);
 }
 
 /* It was told often enough, and has ended, or was not there to hear it. */

@@ -3,10 +3,21 @@
  * The address book, from what this store has applied of range 1. Whoever leads range 1 tells
  * everybody where the stores are; but when the members of range 1 have lost their books, none of
  * them finds the others, so that nobody leads it who could tell. They have its rows. What stands
- * there may be old: a newer word about a store takes its place, as for all in the book.
+ * there may be old, so no more is taken from it than is needed, the members of range 1: who leads
+ * it then knows better, and tells of all.
  */
 #include "range/read.h"
 #include "store/driver_internal.h"
+
+static bool is_member(const struct replica *r, uint64_t store_id)
+{
+    const struct range_descriptor *d = range_descriptor(r->range);
+    for (uint32_t i = 0; i < d->replica_count; i++) {
+        if (d->replicas[i].store_id == store_id)
+            return true;
+    }
+    return false;
+}
 
 /* A member of range 1 of which the book says nothing: of their own stores all know. */
 static bool misses_member(const struct store *store, const struct replica *r)
@@ -18,6 +29,13 @@ static bool misses_member(const struct store *store, const struct replica *r)
             return true;
     }
     return false;
+}
+
+/* The replica of range 1 here, as far as its rows can be read; NULL: there is none. */
+static struct replica *replica_here(const struct store *store)
+{
+    struct replica *r = replicas_of_range(&store->replicas, RANGE_ID_SYSTEM);
+    return r != NULL && r->state == REPLICA_RUNNING ? r : NULL;
 }
 
 static int load_rows(struct placement *p, const struct range_read *read, struct err *err)
@@ -32,6 +50,17 @@ static int load_rows(struct placement *p, const struct range_read *read, struct 
     return rv;
 }
 
+static void learn_members(struct store *store, const struct placement *rows)
+{
+    const struct replica *r = replica_here(store);
+    struct placement_store_status s;
+    for (uint32_t i = 0; r != NULL && placement_store_at(rows, i, &s); i++) {
+        if (is_member(r, s.store_id))
+            driver_learn_store(store, &s);
+    }
+    book_save(&store->book);
+}
+
 static void take_rows(struct driver *d)
 {
     struct placement_options options = {.term = 1, .now_ms = driver_now_ms(d)};
@@ -39,7 +68,7 @@ static void take_rows(struct driver *d)
     struct err err = {0};
     int rv = p == NULL ? ERR_NOMEM : load_rows(p, &d->recall, &err);
     if (rv == 0)
-        driver_fill_book(d->store, p);
+        learn_members(d->store, p);
     else
         LOG_WARN(d->store->logger, "book_not_recalled", "status=%s error=\"%s\"", err_name(rv),
                  err.msg);
@@ -65,9 +94,9 @@ static void on_read(struct range_read *read, int status)
 void driver_recall_book(struct store *store)
 {
     struct driver *d = store->driver;
-    struct replica *r = replicas_of_range(&store->replicas, RANGE_ID_SYSTEM);
-    if (d == NULL || d->state != DRIVER_OFF || r == NULL || r->state != REPLICA_RUNNING ||
-        d->recall.state != RANGE_READ_IDLE || !misses_member(store, r))
+    struct replica *r = replica_here(store);
+    if (d == NULL || d->state != DRIVER_OFF || r == NULL || d->recall.state != RANGE_READ_IDLE ||
+        !misses_member(store, r))
         return;
     range_read_fini(&d->recall);
     range_read_init(&d->recall);

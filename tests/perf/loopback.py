@@ -79,6 +79,7 @@ class Stills:
         self.process = multiprocessing.Process(target=watch_stills, args=(other,), daemon=True)
         self.began = time.monotonic()
         self.process.start()
+        other.close()  # so that its end is seen here
         self.is_known = self.pipe.recv()
 
     def end(self):

@@ -339,6 +339,33 @@ static void test_row_of_before(void **state)
     rig_fini(&rig);
 }
 
+/* A word is not durable from when it is said until it is written; what else is written, or cannot
+ * be, is nothing to it. */
+static void test_words_are_durable(void **state)
+{
+    (void)state;
+    struct placement_write write;
+    begin(3);
+    assert_true(placement_words_are_durable(rig.p));
+    assert_int_equal(placement_wish(rig.p, 1, PLACEMENT_WISH_DRAIN, NULL), 0);
+    assert_true(placement_next_write(rig.p, &write));
+    assert_false(placement_is_durable(rig.p));
+    assert_true(placement_words_are_durable(rig.p));
+    assert_int_equal(create("k", ""), 0);
+    assert_false(placement_words_are_durable(rig.p));
+    placement_written(rig.p, write.id, 0);
+    assert_true(placement_next_write(rig.p, &write));
+    placement_written(rig.p, write.id, ERR_BUSY);
+    assert_false(placement_words_are_durable(rig.p));
+    assert_true(placement_next_write(rig.p, &write));
+    assert_false(placement_words_are_durable(rig.p));
+    placement_written(rig.p, write.id, 0);
+    assert_true(placement_words_are_durable(rig.p));
+    assert_int_equal(placement_set(rig.p, slice_str("replicas"), slice_str("5"), NULL), 0);
+    assert_false(placement_words_are_durable(rig.p));
+    rig_fini(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_retention_of_many),
         cmocka_unit_test(test_retention_of_old_stores),
         cmocka_unit_test(test_row_of_before),
+        cmocka_unit_test(test_words_are_durable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
