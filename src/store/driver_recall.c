@@ -77,6 +77,8 @@ static void take_rows(struct driver *d)
 
 static void recalled(struct driver *d, int status)
 {
+    if (status == 0 && d->state != DRIVER_OFF)
+        return; /* who leads range 1 by now has read it as it is */
     if (status == 0) {
         LOG_INFO(d->store->logger, "book_recalled", "rows=%u", d->recall.row_count);
         take_rows(d);

@@ -135,6 +135,9 @@ def modes(c):
     check(len(lines) == 30, lines)
     exit_is(c, 2, "delete-range", "m:", "m:05")  # nobody is there to ask
     exit_is(c, 2, "delete-range", "m:", "--yes")
+    for count, code in ((4097, 1), (5001, 2)):  # no bound is never taken for one that does not fit
+        exit_is(c, code, "delete-range", "--prefix", "m" * count, "--yes")
+    check(len(c.ok("scan", "m:", "--keys-only").splitlines()) == 30, "nothing of that happened")
     check(c.json("delete-range", "m:", "m:05", "--yes")["deleted"] == 5, "deleted")
     said = c.ok("delete-range", "m:10", "m:30", "--yes", "--step", "7")
     check(said == "20 keys deleted\n", said)

@@ -204,14 +204,17 @@ bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len)
     return true;
 }
 
-void cli_prefix_end(const char *prefix, struct buf *end)
+bool cli_prefix_end(const char *prefix, struct buf *end)
 {
     size_t len = strlen(prefix);
     while (len > 0 && (uint8_t)prefix[len - 1] == 0xff)
         len--;
     buf_append(end, prefix, len);
-    if (len > 0 && !end->failed)
+    if (end->failed)
+        return false;
+    if (len > 0)
         end->data[end->len - 1]++;
+    return true;
 }
 
 static void say_go_on(const struct cli *cli, struct json_writer *w)

@@ -160,8 +160,8 @@ void cli_append_shown(struct buf *buf, struct slice bytes);
 bool cli_parse_hex(const char *text, uint8_t *out, size_t *ret_len);
 
 /* Append the key in front of which the keys that begin with `prefix` end; nothing: no key is
- * behind them all. */
-void cli_prefix_end(const char *prefix, struct buf *end);
+ * behind them all. False when `end` cannot hold it: empty, it would be no bound at all. */
+bool cli_prefix_end(const char *prefix, struct buf *end);
 
 /* Bytes for people: "512B", "12.3MiB". */
 struct cli_size {

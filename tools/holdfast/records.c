@@ -615,10 +615,12 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
     span.start = hf_str(prefix != NULL ? prefix : start);
     span.end = hf_str(end);
     buf_init(&behind, RECORD_LINE_MAX);
-    if (prefix != NULL) {
-        cli_prefix_end(prefix, &behind);
-        span.end = hf_bytes(behind.data, behind.len);
+    if (prefix != NULL && !cli_prefix_end(prefix, &behind)) {
+        buf_fini(&behind);
+        return cli_usage(cli, "the prefix is too long");
     }
+    if (prefix != NULL)
+        span.end = hf_bytes(behind.data, behind.len);
     exit_code = export_to(&ex, words.count == 1 ? words.at[0] : NULL, client, &span);
     buf_fini(&behind);
     return exit_code;

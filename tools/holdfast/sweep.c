@@ -163,7 +163,10 @@ static bool set_span(struct cli *cli, const struct sweep_flags *f, const struct 
         return true;
     }
     span->start = hf_str(f->prefix);
-    cli_prefix_end(f->prefix, end);
+    if (!cli_prefix_end(f->prefix, end)) {
+        *ret_exit = cli_usage(cli, "the prefix is too long");
+        return false;
+    }
     span->end = hf_bytes(end->data, end->len);
     return true;
 }
