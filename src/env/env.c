@@ -166,6 +166,14 @@ int env_file_write_through(struct env_file *file, uint64_t offset, const struct 
     return file->env->ops->file_write_through(file, offset, parts, count, err);
 }
 
+int env_file_write_past(struct env_file *file, uint64_t offset, const void *data, size_t len,
+                        struct err *err)
+{
+    ASSERT(len > 0 && len % ENV_BLOCK == 0);
+    ASSERT(offset % ENV_BLOCK == 0 && (uintptr_t)data % ENV_BLOCK == 0);
+    return file->env->ops->file_write_past(file, offset, data, len, err);
+}
+
 int env_file_sync(struct env_file *file, struct err *err)
 {
     return file->env->ops->file_sync(file, err);

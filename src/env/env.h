@@ -218,6 +218,14 @@ enum { ENV_BLOCK = 4096, ENV_PARTS_MAX = 4 };
 int env_file_write_through(struct env_file *file, uint64_t offset, const struct slice *parts,
                            size_t count, struct err *err);
 
+/* A write past the page cache, of whole blocks: for who writes much that hardly anybody reads
+ * soon. Nothing is durable by it: that takes a sync, as after any write. Address, length and
+ * offset are multiples of ENV_BLOCK; the file grows where it ends before. ERR_UNSUPPORTED: this
+ * file knows no such way, and nothing was written. Other failures as of a write. One thread at a
+ * time. */
+int env_file_write_past(struct env_file *file, uint64_t offset, const void *data, size_t len,
+                        struct err *err);
+
 /* fdatasync: bytes and length are durable. Never retry a failed one. */
 int env_file_sync(struct env_file *file, struct err *err);
 

@@ -38,6 +38,8 @@ struct env_ops {
                      size_t *ret_len, struct err *err);
     int (*file_write)(struct env_file *file, uint64_t offset, const void *data, size_t len,
                       struct err *err);
+    int (*file_write_past)(struct env_file *file, uint64_t offset, const void *data, size_t len,
+                           struct err *err);
     int (*file_write_through)(struct env_file *file, uint64_t offset, const struct slice *parts,
                               size_t count, struct err *err);
     int (*file_sync)(struct env_file *file, struct err *err);

@@ -24,12 +24,19 @@ struct block_writer {
     uint64_t written;
     uint32_t crc;       /* crc32c of what is written */
     struct buf scratch; /* a compressed block */
+    size_t piece;       /* bytes of one write, before the last */
+    uint8_t *past;      /* a piece, to write past the page cache from; owned, NULL: not so */
     bool is_finished;
 };
 
 /* Make the file `path`. On failure there is nothing to fini. */
 int block_writer_open(struct block_writer *w, struct env *env, const char *path,
                       bool no_compression, struct err *err);
+
+/* Write past the page cache from here on, where the file can, for a file of about `file_bytes`:
+ * what is large and hardly read soon would fill memory with copies, each page of which has to be
+ * found first. Before the first block; without memory nothing changes. */
+void block_writer_go_past(struct block_writer *w, uint64_t file_bytes);
 
 /* Append one block: LZ4, if that may be and saves an eighth. */
 int block_writer_add(struct block_writer *w, struct slice plain, bool may_compress,

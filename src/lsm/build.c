@@ -210,7 +210,7 @@ static int write_value(struct build *b, struct entry *e, uint8_t room[ENTRY_REF_
     if (rv == 0 && !b->has_value_file) {
         uint64_t number = atomic_fetch_add(b->with.number, 1);
         rv = value_builder_open(&b->value_file, b->with.env, b->with.dir, number,
-                                b->with.table.no_compression, &b->err);
+                                b->with.value_file_bytes, b->with.table.no_compression, &b->err);
         b->has_value_file = rv == 0;
     }
     if (rv == 0)

@@ -67,7 +67,7 @@ bool values_walk(struct values_walk *w)
 /* ---- writing ------------------------------------------------------------ */
 
 int value_builder_open(struct value_builder *b, struct env *env, const char *dir, uint64_t number,
-                       bool no_compression, struct err *err)
+                       uint64_t bytes, bool no_compression, struct err *err)
 {
     char path[ENV_PATH_MAX];
     struct block_writer writer;
@@ -77,6 +77,7 @@ int value_builder_open(struct value_builder *b, struct env *env, const char *dir
     rv = block_writer_open(&writer, env, path, no_compression, err);
     if (rv != 0)
         return err_wrap(err, rv, "build '%s'", path);
+    block_writer_go_past(&writer, bytes);
     *b = (struct value_builder){.writer = writer, .number = number};
     buf_init(&b->directory, DIRECTORY_MAX);
     return 0;

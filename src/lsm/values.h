@@ -86,9 +86,9 @@ struct value_builder {
     uint32_t next;    /* … and so many after the next that does not shrink */
 };
 
-/* A new file `number` in `dir`. On failure there is nothing to fini. */
+/* A new file `number` in `dir`, of about `bytes`. On failure there is nothing to fini. */
 int value_builder_open(struct value_builder *b, struct env *env, const char *dir, uint64_t number,
-                       bool no_compression, struct err *err);
+                       uint64_t bytes, bool no_compression, struct err *err);
 int value_builder_add(struct value_builder *b, struct slice value, struct value_ref *ret_ref,
                       struct err *err);
 static inline uint64_t value_builder_bytes(const struct value_builder *b)

@@ -19,6 +19,13 @@ static int sync_lies(struct env_file *file, struct err *err)
 }
 
 /* So that all goes by writes and syncs. */
+static int past_refused(struct env_file *file, uint64_t offset, const void *data, size_t len,
+                        struct err *err)
+{
+    (void)file, (void)offset, (void)data, (void)len, (void)err;
+    return ERR_UNSUPPORTED;
+}
+
 static int through_refused(struct env_file *file, uint64_t offset, const struct slice *parts,
                            size_t count, struct err *err)
 {
@@ -53,6 +60,7 @@ void liar_take(struct env *env, const char *lie)
     if (honest == NULL) {
         honest = env->ops;
         lying = *honest;
+        lying.file_write_past = past_refused;
         lying.file_write_through = through_refused;
     }
     if (strcmp(lie, "sync_lies") == 0)

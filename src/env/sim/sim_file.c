@@ -228,18 +228,32 @@ int sim_op_file_write(struct env_file *handle, uint64_t offset, const void *data
     return 0;
 }
 
-/* A write and a sync, each with its faults. Some files refuse, as some file systems do: which, is
- * a matter of their name. */
+/* Some files refuse to be written past the page cache, as some file systems do: which, is a matter
+ * of their name. */
+static bool file_is_direct(const struct sim_file *file)
+{
+    static const uint64_t key[2] = {1, 2};
+    return hash_keyed(key, slice_str(file->path)) % 4 != 0;
+}
+
+int sim_op_file_write_past(struct env_file *handle, uint64_t offset, const void *data, size_t len,
+                           struct err *err)
+{
+    if (!file_is_direct(file_of(handle)))
+        return ERR_UNSUPPORTED;
+    return sim_op_file_write(handle, offset, data, len, err);
+}
+
+/* A write and a sync, each with its faults. */
 int sim_op_file_write_through(struct env_file *handle, uint64_t offset, const struct slice *parts,
                               size_t count, struct err *err)
 {
-    static const uint64_t key[2] = {1, 2};
     const struct sim_file *file = file_of(handle);
     size_t len = 0, at = 0;
     for (size_t i = 0; i < count; i++)
         len += parts[i].len;
     ASSERT(offset + len <= file->inode->size);
-    if (hash_keyed(key, slice_str(file->path)) % 4 == 0)
+    if (!file_is_direct(file))
         return ERR_UNSUPPORTED;
     uint8_t *bytes = malloc(len);
     ASSERT(bytes != NULL);

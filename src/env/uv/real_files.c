@@ -24,10 +24,15 @@ static const size_t IO_MAX = 1u << 30;
 /* The second descriptor of a file, for direct I/O. */
 enum { DIRECT_UNTRIED = -1, DIRECT_REFUSED = -2 };
 
+/* Is what is written by it with RWF_DSYNC durable? */
+enum direct_durable { DURABLE_UNKNOWN, DURABLE_YES, DURABLE_NO };
+
 struct real_file {
     struct env_file base;
     int fd;
-    int direct_fd;    /* or one of the above */
+    bool may_write; /* it was opened to be written */
+    int direct_fd;  /* or one of the above */
+    enum direct_durable durable;
     uint64_t sent_at; /* the piece that write_back() has begun and not waited for */
     size_t sent_len;  /* 0: none */
     char path[ENV_PATH_MAX];
@@ -118,6 +123,8 @@ static int op_file_open(struct env *env, const char *path, int flags, struct env
     }
     file->base.env = env;
     file->direct_fd = DIRECT_UNTRIED;
+    file->durable = DURABLE_UNKNOWN;
+    file->may_write = (flags & ENV_OPEN_WRITE) != 0;
     file->sent_len = 0;
     memcpy(file->path, path, path_len + 1);
     *ret_file = &file->base;
@@ -163,18 +170,20 @@ static int op_file_write(struct env_file *base, uint64_t offset, const void *dat
 /* File systems that sync a direct write for RWF_DSYNC before it returns. Others take the flag and
  * do not look at it: those on Linux's netfs (9p, cifs, afs); or leave it to who serves them, as
  * FUSE does. There a write is durable after an fdatasync(), and not before. */
-static bool is_direct_durable(int fd)
+static bool is_direct_durable(struct real_file *file)
 {
     struct statfs st;
     int status;
+    if (file->durable != DURABLE_UNKNOWN)
+        return file->durable == DURABLE_YES;
     do {
-        status = fstatfs(fd, &st);
+        status = fstatfs(file->fd, &st);
     } while (status != 0 && errno == EINTR);
-    if (status != 0)
-        return false;
-    uint32_t type = (uint32_t)st.f_type;
-    return type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC ||
-           type == F2FS_SUPER_MAGIC;
+    uint32_t type = status == 0 ? (uint32_t)st.f_type : 0;
+    bool is_known = type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC ||
+                    type == BTRFS_SUPER_MAGIC || type == F2FS_SUPER_MAGIC;
+    file->durable = is_known ? DURABLE_YES : DURABLE_NO;
+    return is_known;
 }
 
 /* By way of /proc, because the name may be another's by now. */
@@ -182,7 +191,7 @@ static int direct_open(struct real_file *file)
 {
     char path[64];
     file->direct_fd = DIRECT_REFUSED;
-    if (!is_direct_durable(file->fd))
+    if (!file->may_write)
         return file->direct_fd;
     snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
     do {
@@ -191,6 +200,17 @@ static int direct_open(struct real_file *file)
     if (file->direct_fd < 0)
         file->direct_fd = DIRECT_REFUSED;
     return file->direct_fd;
+}
+
+static int direct_of(struct real_file *file)
+{
+    return file->direct_fd == DIRECT_UNTRIED ? direct_open(file) : file->direct_fd;
+}
+
+static void direct_refuse(struct real_file *file)
+{
+    close(file->direct_fd);
+    file->direct_fd = DIRECT_REFUSED;
 }
 
 /* Drop the first `n` bytes of what is to be written. */
@@ -213,6 +233,32 @@ static bool is_refusal(int errnum)
     return errnum == EINVAL || errnum == EOPNOTSUPP || errnum == ENOSYS;
 }
 
+static int op_file_write_past(struct env_file *base, uint64_t offset, const void *data, size_t len,
+                              struct err *err)
+{
+    struct real_file *file = file_of(base);
+    const uint8_t *bytes = data;
+    size_t done = 0;
+    ASSERT(is_range_valid(offset, len));
+    int fd = direct_of(file);
+    if (fd < 0)
+        return ERR_UNSUPPORTED;
+    while (done < len) {
+        ssize_t n = pwrite(fd, bytes + done, MIN(len - done, IO_MAX), (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && done == 0 && is_refusal(errno)) {
+            direct_refuse(file);
+            return ERR_UNSUPPORTED;
+        }
+        if (n <= 0)
+            return err_set_errno(err, n < 0 ? errno : EIO, "write %zu bytes at %llu of %s", len,
+                                 (unsigned long long)offset, file->path);
+        done += (size_t)n;
+    }
+    return 0;
+}
+
 /* RWF_DSYNC: durable when it returns, flush of the disk's cache included. */
 static int op_file_write_through(struct env_file *base, uint64_t offset, const struct slice *parts,
                                  size_t count, struct err *err)
@@ -226,7 +272,7 @@ static int op_file_write_through(struct env_file *base, uint64_t offset, const s
         len += parts[i].len;
     }
     ASSERT(is_range_valid(offset, len));
-    int fd = file->direct_fd == DIRECT_UNTRIED ? direct_open(file) : file->direct_fd;
+    int fd = is_direct_durable(file) ? direct_of(file) : DIRECT_REFUSED;
     if (fd < 0)
         return ERR_UNSUPPORTED;
     while (done < len) {
@@ -234,8 +280,7 @@ static int op_file_write_through(struct env_file *base, uint64_t offset, const s
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && done == 0 && is_refusal(errno)) {
-            close(fd);
-            file->direct_fd = DIRECT_REFUSED;
+            direct_refuse(file);
             return ERR_UNSUPPORTED;
         }
         if (n <= 0)
@@ -380,6 +425,7 @@ void real_files_fill(struct env_ops *ops)
     ops->file_close = op_file_close;
     ops->file_read = op_file_read;
     ops->file_write = op_file_write;
+    ops->file_write_past = op_file_write_past;
     ops->file_write_through = op_file_write_through;
     ops->file_sync = op_file_sync;
     ops->file_write_back = op_file_write_back;

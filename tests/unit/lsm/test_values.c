@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/crc32c.h"
 #include "base/rng.h"
 #include "env/sim/sim.h"
 #include "lsm/lsm.h"
@@ -736,7 +737,7 @@ static void test_compression_is_tried_where_it_pays(void **state)
     uint8_t *value = calloc(1, LEN);
     uint32_t shrunk[2] = {0}, last = 0;
     rng_init(&rng, 1);
-    assert_int_equal(value_builder_open(&b, env, ".", 1, false, NULL), 0);
+    assert_int_equal(value_builder_open(&b, env, ".", 1, 1 << 20, false, NULL), 0);
     for (uint32_t i = 0; i < 2 * EACH; i++) {
         bool is_noise = i < EACH;
         rng_fill(&rng, value, is_noise ? LEN : LEN / 4);
@@ -758,10 +759,53 @@ static void test_compression_is_tried_where_it_pays(void **state)
     sim_free(sim);
 }
 
+/* Past the page cache or not, which in this world is a matter of the file's name: the bytes are
+ * the same, and those that the builder says. */
+static void test_past_the_page_cache(void **state)
+{
+    (void)state;
+    enum { FILES = 8, VALUES = 100, LEN = 3000 };
+    struct sim *sim = sim_new(NULL, 1);
+    struct env *env = sim_node_env(sim_node_new(sim, "n1"));
+    static uint8_t value[LEN], raw[VALUES * (LEN + TABLE_BLOCK_TAIL) + (8 << 10)];
+    struct value_info first = {0};
+    unsigned past = 0;
+    for (uint64_t number = 1; number <= FILES; number++) {
+        struct value_builder b;
+        struct value_info info;
+        struct value_ref ref;
+        struct rng rng;
+        struct env_file *file = NULL;
+        char name[DISK_NAME_MAX];
+        size_t got = 0;
+        rng_init(&rng, 1);
+        assert_int_equal(value_builder_open(&b, env, ".", number, 64 << 10, false, NULL), 0);
+        for (int i = 0; i < VALUES; i++) {
+            rng_fill(&rng, value, LEN);
+            assert_int_equal(value_builder_add(&b, slice_of(value, LEN), &ref, NULL), 0);
+        }
+        past += b.writer.past != NULL; /* it would be gone at the first refusal */
+        assert_int_equal(value_builder_finish(&b, &info, NULL), 0);
+        value_builder_fini(&b, true);
+        first = number == 1 ? info : first;
+        assert_int_equal(info.size, first.size);
+        assert_int_equal(info.crc, first.crc);
+        disk_name(DISK_VALUES, number, name);
+        assert_int_equal(env_file_open(env, name, ENV_OPEN_READ, &file, NULL), 0);
+        assert_int_equal(env_file_read(file, 0, raw, sizeof raw, &got, NULL), 0);
+        env_file_close(file);
+        assert_int_equal(got, info.size);
+        assert_int_equal(crc32c(0, raw, got), info.crc);
+    }
+    assert_true(past > 0 && past < FILES);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_compression_is_tried_where_it_pays),
+        cmocka_unit_test(test_past_the_page_cache),
         cmocka_unit_test(test_where_they_go),
         cmocka_unit_test(test_no_io),
         cmocka_unit_test(test_garbage),

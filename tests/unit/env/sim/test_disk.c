@@ -219,6 +219,51 @@ static void test_write_through_survives(void **state)
     free(blocks);
 }
 
+/* Past the page cache, as any write: there is nothing of it on the disk for sure but by a sync;
+ * who refuses wrote nothing. */
+static void test_write_past_needs_a_sync(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    unsigned refused = 0, lost = 0;
+    uint8_t *blocks = aligned_alloc(ENV_BLOCK, 2 * ENV_BLOCK);
+    memset(blocks, 'n', 2 * ENV_BLOCK);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct fixture f;
+        static char old[ENV_BLOCK + 1], got[4 * ENV_BLOCK];
+        bool is_synced = i % 2 == 0;
+        uint64_t size = 0;
+        setup(&f, 4 + i);
+        memset(old, 'o', ENV_BLOCK);
+        put_synced(f.env, names[i], old);
+        struct env_file *file = open_file(f.env, names[i]);
+        int rv = env_file_write_past(file, ENV_BLOCK, blocks, 2 * ENV_BLOCK, NULL);
+        assert_true(rv == 0 || rv == ERR_UNSUPPORTED);
+        refused += rv != 0;
+        assert_int_equal(env_file_size(file, &size, NULL), 0);
+        assert_int_equal(size, rv == 0 ? 3 * ENV_BLOCK : ENV_BLOCK);
+        if (is_synced)
+            assert_int_equal(env_file_sync(file, NULL), 0);
+        env_file_close(file);
+        for (int k = 0; k < 8; k++) {
+            struct mounted m = mount_image(&f);
+            memset(got, 0, sizeof got);
+            const char *at = get(m.env, names[i], got, sizeof got);
+            assert_int_equal(at[0], 'o');
+            assert_int_equal(at[ENV_BLOCK - 1], 'o');
+            bool is_there = at[ENV_BLOCK] == 'n' && at[3 * ENV_BLOCK - 1] == 'n';
+            if (is_synced)
+                assert_true(is_there == (rv == 0));
+            lost += rv == 0 && !is_there;
+            sim_free(m.sim);
+        }
+        teardown(&f);
+    }
+    assert_true(refused > 0 && refused < ARRAY_LEN(names));
+    assert_true(lost > 0);
+    free(blocks);
+}
+
 /* D2: 16 sectors overwritten and not synced: each is old or new as a whole, and
  * over many images all mixtures come: none, all, some. */
 static void test_torn_sectors(void **state)
@@ -683,6 +728,7 @@ int main(void)
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_synced_survives),
         cmocka_unit_test(test_write_through_survives),
+        cmocka_unit_test(test_write_past_needs_a_sync),
         cmocka_unit_test(test_torn_sectors),
         cmocka_unit_test(test_unsynced_growth),
         cmocka_unit_test(test_unsynced_truncate),

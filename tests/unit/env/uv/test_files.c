@@ -387,6 +387,47 @@ static void test_write_through_where_it_is_durable(void **state)
     free(block);
 }
 
+/* A file that grows by blocks past the page cache, and an end that is no block; what is read is
+ * what was written last, whichever way. */
+static void test_write_past(void **state)
+{
+    struct fixture *f = *state;
+    struct env_file *file = open_file(f, f->path, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+    enum { BLOCKS = 4 };
+    uint8_t *blocks = aligned_alloc(ENV_BLOCK, BLOCKS * ENV_BLOCK);
+    uint8_t *got = malloc((BLOCKS + 1) * ENV_BLOCK);
+    uint64_t size = 0;
+    size_t len = 0;
+    for (size_t i = 0; i < BLOCKS * ENV_BLOCK; i++)
+        blocks[i] = (uint8_t)(i / 7 + i / ENV_BLOCK);
+    int rv = env_file_write_past(file, 0, blocks, 3 * ENV_BLOCK, NULL);
+    assert_true(rv == 0 || rv == ERR_UNSUPPORTED);
+    assert_int_equal(env_file_size(file, &size, NULL), 0);
+    assert_int_equal(size, rv == 0 ? 3 * ENV_BLOCK : 0);
+    if (rv == 0) {
+        assert_int_equal(
+            env_file_write_past(file, 3 * ENV_BLOCK, blocks + 3 * ENV_BLOCK, ENV_BLOCK, NULL), 0);
+        assert_int_equal(env_file_write(file, 4 * ENV_BLOCK, "end", 3, NULL), 0);
+        assert_int_equal(env_file_sync(file, NULL), 0);
+        assert_int_equal(env_file_read(file, 0, got, 5 * ENV_BLOCK, &len, NULL), 0);
+        assert_int_equal(len, BLOCKS * ENV_BLOCK + 3);
+        assert_memory_equal(got, blocks, BLOCKS * ENV_BLOCK);
+        assert_memory_equal(got + BLOCKS * ENV_BLOCK, "end", 3);
+        memset(blocks, 1, ENV_BLOCK);
+        assert_int_equal(env_file_write_past(file, ENV_BLOCK, blocks, ENV_BLOCK, NULL), 0);
+        assert_int_equal(env_file_read(file, ENV_BLOCK, got, ENV_BLOCK, &len, NULL), 0);
+        assert_memory_equal(got, blocks, ENV_BLOCK);
+    }
+    env_file_close(file);
+    struct slice part = slice_of(blocks, ENV_BLOCK);
+    file = open_file(f, f->path, ENV_OPEN_READ); /* not by another way than it was opened for */
+    assert_int_equal(env_file_write_past(file, 0, blocks, ENV_BLOCK, NULL), ERR_UNSUPPORTED);
+    assert_int_equal(env_file_write_through(file, 0, &part, 1, NULL), ERR_UNSUPPORTED);
+    env_file_close(file);
+    free(blocks);
+    free(got);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -394,6 +435,7 @@ int main(void)
         TEST(test_what_is_written_is_read),
         TEST(test_extending_reserves),
         TEST(test_write_back_changes_no_byte),
+        TEST(test_write_past),
         TEST(test_write_through),
         TEST(test_write_through_where_it_is_durable),
         TEST(test_open_flags_and_errors_name_the_file),
