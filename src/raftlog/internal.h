@@ -27,12 +27,15 @@ enum {
     LOG_COPY_BYTES_MAX = 256 << 10, /* copied in one step of rewriting */
     LOG_HOLES_MAX = 1 << 20,        /* entries that recovery lets be missing for a while */
     LOG_READ_RUN_MAX = 1 << 20,     /* bytes fetched by one file read */
-    LOG_READ_GAP_MAX = 256,         /* bytes worth reading to save a call */
-    LOG_GAP_MAX = 1 << 12,          /* segments gone between a spare and the newest */
-    LOG_REPORT_MAX = 64 << 10,      /* bytes of the damage report */
-    LOG_RAW_SHARE = 4,              /* batches of this part of the largest, on average, … */
-    LOG_RAW_BATCHES_MIN = 8,        /* … so many at least, let the next file go without zeroes */
-    LOG_HERE_BYTES_MAX = 64 << 10,  /* written by the loop itself; beyond, the way is the least */
+    LOG_READ_GAP_MAX = 4 << 10,     /* bytes worth reading to save a call … */
+    LOG_READ_JOIN_MAX =
+        16 << 10, /* … before an entry of so many; larger ones are read in place … */
+    LOG_READ_ROOM = 256 << 10,     /* … and of all that one such call fetches */
+    LOG_GAP_MAX = 1 << 12,         /* segments gone between a spare and the newest */
+    LOG_REPORT_MAX = 64 << 10,     /* bytes of the damage report */
+    LOG_RAW_SHARE = 4,             /* batches of this part of the largest, on average, … */
+    LOG_RAW_BATCHES_MIN = 8,       /* … so many at least, let the next file go without zeroes */
+    LOG_HERE_BYTES_MAX = 64 << 10, /* written by the loop itself; beyond, the way is the least */
 };
 
 /* Where one entry stands. */

@@ -127,43 +127,81 @@ static int read_file(const struct raftlog *log, struct env_file *file, uint32_t 
     return 0;
 }
 
-/* How many items from `i` on lie back to back in one file: one read call for all. */
-static uint32_t read_run(const struct read_plan *plan, uint32_t i, size_t *ret_len)
+/* Items that one read call gets: so many of the plan, as they stand in the file. */
+struct read_run {
+    uint32_t n;
+    size_t len;
+    bool has_gaps; /* they do not lie back to back: heads of records, or other groups, between */
+};
+
+/* The longest run from `i` on. */
+static struct read_run read_run(const struct read_plan *plan, uint32_t i)
 {
-    size_t len = ref_bytes(&plan->refs[i]);
-    uint32_t j = i + 1;
-    for (; j < plan->n && plan->items[j].segment == plan->items[i].segment; j++) {
-        bool is_next = plan->refs[j].offset == plan->refs[i].offset + len &&
-                       plan->items[j].out == plan->items[i].out + len;
-        if (!is_next || len + ref_bytes(&plan->refs[j]) > LOG_READ_RUN_MAX)
+    const struct ref *first = &plan->refs[i];
+    struct read_run run = {.n = 1, .len = ref_bytes(first)};
+    for (uint32_t j = i + 1; j < plan->n; j++) {
+        const struct ref *ref = &plan->refs[j];
+        uint64_t end = first->offset + (uint64_t)run.len;
+        if (plan->items[j].segment != plan->items[i].segment || ref->offset < end)
             break;
-        len += ref_bytes(&plan->refs[j]);
+        uint64_t gap = ref->offset - end, bytes = ref_bytes(ref);
+        bool is_near = gap <= LOG_READ_GAP_MAX && bytes <= LOG_READ_JOIN_MAX &&
+                       ref_bytes(first) <= LOG_READ_JOIN_MAX;
+        bool is_next = gap == 0 && !run.has_gaps;
+        size_t most = run.has_gaps || gap > 0 ? LOG_READ_ROOM : LOG_READ_RUN_MAX;
+        if ((!is_near && !is_next) || run.len + gap + bytes > most)
+            break;
+        run.len += gap + bytes;
+        run.has_gaps |= gap > 0;
+        run.n++;
     }
-    *ret_len = len;
-    return j - i;
+    return run;
+}
+
+/* By way of `room`, for they stand closer together in memory. */
+static int read_spread(const struct raftlog_read *read, uint32_t i, const struct read_run *run,
+                       uint8_t *room)
+{
+    const struct read_plan *plan = read->plan;
+    const struct read_item *item = &plan->items[i];
+    uint32_t from = plan->refs[i].offset;
+    ASSERT(run->len <= LOG_READ_ROOM);
+    int rv = read_file(read->log, item->file, item->file_id, from, room, run->len, NULL);
+    for (uint32_t j = i; rv == 0 && j < i + run->n; j++) {
+        ASSERT(plan->refs[j].offset - from + ref_bytes(&plan->refs[j]) <= run->len);
+        memcpy(plan->items[j].out, room + (plan->refs[j].offset - from), ref_bytes(&plan->refs[j]));
+    }
+    return rv;
 }
 
 static int read_fetch(struct raftlog_read *read)
 {
     struct read_plan *plan = read->plan;
-    uint32_t step;
-    for (uint32_t i = 0; i < plan->n; i += step) {
+    uint8_t *room = malloc(LOG_READ_ROOM); /* without it each is read by itself */
+    struct read_run run;
+    int rv = 0;
+    for (uint32_t i = 0; rv == 0 && i < plan->n; i += run.n) {
         const struct read_item *item = &plan->items[i];
-        step = 1;
+        run = (struct read_run){.n = 1, .len = ref_bytes(&plan->refs[i])};
         if (item->segment == NULL)
             continue;
-        size_t len;
-        step = read_run(plan, i, &len);
-        int rv = read_file(read->log, item->file, item->file_id, plan->refs[i].offset, item->out,
-                           len, &read->err);
-        if (rv != 0)
-            return rv;
+        if (room != NULL)
+            run = read_run(plan, i);
+        if (run.has_gaps && read_spread(read, i, &run, room) == 0)
+            continue;
+        if (run.has_gaps) /* what cannot be read may lie between */
+            run = (struct read_run){.n = 1, .len = ref_bytes(&plan->refs[i])};
+        rv = read_file(read->log, item->file, item->file_id, plan->refs[i].offset, item->out,
+                       run.len, &read->err);
     }
+    free(room);
+    if (rv != 0)
+        return rv;
     for (uint32_t i = 0; i < plan->n; i++) {
         const struct ref *ref = &plan->refs[i];
         const struct read_item *item = &plan->items[i];
-        int rv = read_take(read->log, read->group, read->first + i, ref, item->file_id,
-                           slice_of(item->out, ref_bytes(ref)), &read->entries[i], &read->err);
+        rv = read_take(read->log, read->group, read->first + i, ref, item->file_id,
+                       slice_of(item->out, ref_bytes(ref)), &read->entries[i], &read->err);
         if (rv != 0)
             return rv;
     }
