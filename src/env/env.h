@@ -221,8 +221,8 @@ int env_file_write_through(struct env_file *file, uint64_t offset, const struct 
 /* A write past the page cache, of whole blocks: for who writes much that hardly anybody reads
  * soon. Nothing is durable by it: that takes a sync, as after any write. Address, length and
  * offset are multiples of ENV_BLOCK; the file grows where it ends before. ERR_UNSUPPORTED: this
- * file knows no such way, and nothing was written. Other failures as of a write. One thread at a
- * time. */
+ * file knows no such way, and an unknown part was written, as after other failures: write it again.
+ * One thread at a time. */
 int env_file_write_past(struct env_file *file, uint64_t offset, const void *data, size_t len,
                         struct err *err);
 

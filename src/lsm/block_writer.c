@@ -54,6 +54,7 @@ static int write_past(struct block_writer *w, size_t len, struct err *err)
         return rv;
     free(w->past);
     w->past = NULL;
+    w->piece = WRITE_BYTES;
     return rv;
 }
 

@@ -134,8 +134,8 @@ struct read_run {
     bool has_gaps; /* they do not lie back to back: heads of records, or other groups, between */
 };
 
-/* The longest run from `i` on. */
-static struct read_run read_run(const struct read_plan *plan, uint32_t i)
+/* The longest run from `i` on; of such as lie back to back, unless it `may_join` others. */
+static struct read_run read_run(const struct read_plan *plan, uint32_t i, bool may_join)
 {
     const struct ref *first = &plan->refs[i];
     struct read_run run = {.n = 1, .len = ref_bytes(first)};
@@ -145,7 +145,7 @@ static struct read_run read_run(const struct read_plan *plan, uint32_t i)
         if (plan->items[j].segment != plan->items[i].segment || ref->offset < end)
             break;
         uint64_t gap = ref->offset - end, bytes = ref_bytes(ref);
-        bool is_near = gap <= LOG_READ_GAP_MAX && bytes <= LOG_READ_JOIN_MAX &&
+        bool is_near = may_join && gap <= LOG_READ_GAP_MAX && bytes <= LOG_READ_JOIN_MAX &&
                        ref_bytes(first) <= LOG_READ_JOIN_MAX;
         bool is_next = gap == 0 && !run.has_gaps;
         size_t most = run.has_gaps || gap > 0 ? LOG_READ_ROOM : LOG_READ_RUN_MAX;
@@ -177,20 +177,22 @@ static int read_spread(const struct raftlog_read *read, uint32_t i, const struct
 static int read_fetch(struct raftlog_read *read)
 {
     struct read_plan *plan = read->plan;
-    uint8_t *room = malloc(LOG_READ_ROOM); /* without it each is read by itself */
+    uint8_t *room = malloc(LOG_READ_ROOM); /* without it none are joined */
+    uint32_t apart_until = 0;              /* nor before this one: a run up to it failed */
     struct read_run run;
     int rv = 0;
     for (uint32_t i = 0; rv == 0 && i < plan->n; i += run.n) {
         const struct read_item *item = &plan->items[i];
-        run = (struct read_run){.n = 1, .len = ref_bytes(&plan->refs[i])};
+        run = (struct read_run){.n = 1};
         if (item->segment == NULL)
             continue;
-        if (room != NULL)
-            run = read_run(plan, i);
+        run = read_run(plan, i, room != NULL && i >= apart_until);
         if (run.has_gaps && read_spread(read, i, &run, room) == 0)
             continue;
-        if (run.has_gaps) /* what cannot be read may lie between */
-            run = (struct read_run){.n = 1, .len = ref_bytes(&plan->refs[i])};
+        if (run.has_gaps) { /* what cannot be read may lie between */
+            apart_until = i + run.n;
+            run = read_run(plan, i, false);
+        }
         rv = read_file(read->log, item->file, item->file_id, plan->refs[i].offset, item->out,
                        run.len, &read->err);
     }

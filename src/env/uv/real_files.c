@@ -247,7 +247,7 @@ static int op_file_write_past(struct env_file *base, uint64_t offset, const void
         ssize_t n = pwrite(fd, bytes + done, MIN(len - done, IO_MAX), (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && done == 0 && is_refusal(errno)) {
+        if (n < 0 && is_refusal(errno)) {
             direct_refuse(file);
             return ERR_UNSUPPORTED;
         }

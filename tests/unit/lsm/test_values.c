@@ -10,6 +10,7 @@
 
 #include "base/crc32c.h"
 #include "base/rng.h"
+#include "env/env_ops.h"
 #include "env/sim/sim.h"
 #include "lsm/lsm.h"
 #include "support/check.h"
@@ -759,45 +760,71 @@ static void test_compression_is_tried_where_it_pays(void **state)
     sim_free(sim);
 }
 
-/* Past the page cache or not, which in this world is a matter of the file's name: the bytes are
- * the same, and those that the builder says. */
+/* A file system that refuses to be written past the page cache from some call on. */
+static const struct env_ops *willing;
+static unsigned past_most, past_calls;
+
+static int past_for_a_while(struct env_file *file, uint64_t offset, const void *data, size_t len,
+                            struct err *err)
+{
+    if (past_calls == past_most)
+        return ERR_UNSUPPORTED;
+    past_calls++;
+    return willing->file_write(file, offset, data, len, err);
+}
+
+/* Many values, and one of several pieces: what is in the file is what the builder says. */
+static struct value_info build_file(struct env *env, uint64_t number)
+{
+    enum { VALUES = 100, LEN = 3000, LONG = 20000 };
+    static uint8_t value[LONG], raw[VALUES * LEN + LONG + (16 << 10)];
+    struct value_builder b;
+    struct value_info info;
+    struct value_ref ref;
+    struct rng rng;
+    struct env_file *file = NULL;
+    char name[DISK_NAME_MAX];
+    size_t got = 0;
+    rng_init(&rng, 1);
+    assert_int_equal(value_builder_open(&b, env, ".", number, 64 << 10, false, NULL), 0);
+    for (int i = 0; i < VALUES; i++) {
+        size_t len = i == VALUES / 2 ? LONG : LEN;
+        rng_fill(&rng, value, len);
+        assert_int_equal(value_builder_add(&b, slice_of(value, len), &ref, NULL), 0);
+    }
+    assert_int_equal(value_builder_finish(&b, &info, NULL), 0);
+    value_builder_fini(&b, true);
+    disk_name(DISK_VALUES, number, name);
+    assert_int_equal(env_file_open(env, name, ENV_OPEN_READ, &file, NULL), 0);
+    assert_int_equal(env_file_read(file, 0, raw, sizeof raw, &got, NULL), 0);
+    env_file_close(file);
+    assert_int_equal(got, info.size);
+    assert_int_equal(crc32c(0, raw, got), info.crc);
+    return info;
+}
+
+/* Past the page cache, or not, or not any more: the bytes are the same. */
 static void test_past_the_page_cache(void **state)
 {
     (void)state;
-    enum { FILES = 8, VALUES = 100, LEN = 3000 };
+    enum { CALLS = 76 }; /* of 4 KiB */
     struct sim *sim = sim_new(NULL, 1);
     struct env *env = sim_node_env(sim_node_new(sim, "n1"));
-    static uint8_t value[LEN], raw[VALUES * (LEN + TABLE_BLOCK_TAIL) + (8 << 10)];
+    struct env_ops ops = *env->ops;
     struct value_info first = {0};
-    unsigned past = 0;
-    for (uint64_t number = 1; number <= FILES; number++) {
-        struct value_builder b;
-        struct value_info info;
-        struct value_ref ref;
-        struct rng rng;
-        struct env_file *file = NULL;
-        char name[DISK_NAME_MAX];
-        size_t got = 0;
-        rng_init(&rng, 1);
-        assert_int_equal(value_builder_open(&b, env, ".", number, 64 << 10, false, NULL), 0);
-        for (int i = 0; i < VALUES; i++) {
-            rng_fill(&rng, value, LEN);
-            assert_int_equal(value_builder_add(&b, slice_of(value, LEN), &ref, NULL), 0);
-        }
-        past += b.writer.past != NULL; /* it would be gone at the first refusal */
-        assert_int_equal(value_builder_finish(&b, &info, NULL), 0);
-        value_builder_fini(&b, true);
-        first = number == 1 ? info : first;
+    willing = env->ops;
+    ops.file_write_past = past_for_a_while;
+    env->ops = &ops;
+    for (past_most = 0; past_most <= CALLS + 10; past_most += 2) {
+        past_calls = 0;
+        struct value_info info = build_file(env, 1 + past_most);
+        first = past_most == 0 ? info : first;
         assert_int_equal(info.size, first.size);
         assert_int_equal(info.crc, first.crc);
-        disk_name(DISK_VALUES, number, name);
-        assert_int_equal(env_file_open(env, name, ENV_OPEN_READ, &file, NULL), 0);
-        assert_int_equal(env_file_read(file, 0, raw, sizeof raw, &got, NULL), 0);
-        env_file_close(file);
-        assert_int_equal(got, info.size);
-        assert_int_equal(crc32c(0, raw, got), info.crc);
+        assert_int_equal(past_calls, MIN(past_most, info.size / ENV_BLOCK));
     }
-    assert_true(past > 0 && past < FILES);
+    assert_true(past_calls < past_most - 2); /* at last nothing was refused */
+    env->ops = willing;
     sim_free(sim);
 }
 

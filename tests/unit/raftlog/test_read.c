@@ -83,13 +83,14 @@ static int read_counted(struct env_file *file, uint64_t offset, void *data, size
 static void test_read_joins_what_is_near(void **state)
 {
     (void)state;
-    enum { N = 40, OTHER = 64 + 296 }; /* an entry of group 2: behind the head and one of 1 */
+    enum { N = 40, EACH = 296, OTHER = 64 + EACH }; /* where the first record of group 2 stands */
     static const struct {
         uint64_t bad_at;
         size_t len; /* of each fifth entry of group 1 */
         unsigned reads_min, reads_max;
     } rows[] = {{UINT64_MAX, 200, 1, 1},
-                {OTHER + 150, 200, 3, 3}, /* in vain, the one before it, the rest */
+                {OTHER + 150, 200, 1 + N / 2, 1 + N / 2}, /* once in vain, then each by itself */
+                {OTHER + (N - 4) * EACH + 150, 200, 1 + N / 2, 1 + N / 2},
                 {UINT64_MAX, 20000, 8, 12}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct fixture f;

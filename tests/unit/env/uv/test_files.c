@@ -387,6 +387,16 @@ static void test_write_through_where_it_is_durable(void **state)
     free(block);
 }
 
+/* Is it a file system on which direct I/O is known to work? */
+static bool is_disk(const char *path)
+{
+    struct statfs st;
+    if (statfs(path, &st) != 0)
+        return false;
+    return st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC ||
+           st.f_type == BTRFS_SUPER_MAGIC;
+}
+
 /* A file that grows by blocks past the page cache, and an end that is no block; what is read is
  * what was written last, whichever way. */
 static void test_write_past(void **state)
@@ -401,7 +411,7 @@ static void test_write_past(void **state)
     for (size_t i = 0; i < BLOCKS * ENV_BLOCK; i++)
         blocks[i] = (uint8_t)(i / 7 + i / ENV_BLOCK);
     int rv = env_file_write_past(file, 0, blocks, 3 * ENV_BLOCK, NULL);
-    assert_true(rv == 0 || rv == ERR_UNSUPPORTED);
+    assert_true(rv == 0 || (rv == ERR_UNSUPPORTED && !is_disk(f->path)));
     assert_int_equal(env_file_size(file, &size, NULL), 0);
     assert_int_equal(size, rv == 0 ? 3 * ENV_BLOCK : 0);
     if (rv == 0) {
