@@ -10,8 +10,10 @@
  *
  * Keys of one range are read at one version. Of keys whose range is not known some go ahead
  * alone, as scouts, and so find it; what a scout has read is thrown away if others turn out to be
- * of its range, and read again with them. A part that fails for good ends it all. The op itself
- * waits in client->fanned; its deadline is that of all parts, which have no timers of their own.
+ * of its range, and read again with them. In the end all rows of a range must be of one version, or
+ * they are thrown away and read again, together now. A part that fails for good ends it all. The op
+ * itself waits in client->fanned; its deadline is that of all parts, which have no timers of their
+ * own.
  */
 #include <stdlib.h>
 
@@ -37,6 +39,8 @@ struct multi_key {
     const struct route *route; /* while keys are sorted */
     bool is_asked;             /* a part has it */
     bool is_done;              /* … and its row is here: */
+    uint64_t range_id;         /* that it was of then; 0: nobody told */
+    uint64_t version;          /* at which it was read */
     size_t row_at;
     size_t row_len;
 };
@@ -115,6 +119,84 @@ static const struct route *route_of(struct client_op *op, struct slice key)
                       route_key(op->request.multi_get.read.keyspace, key, raw));
 }
 
+/* ---- one version for each range -------------------------------------------------------- */
+
+struct seen {
+    uint64_t range_id;
+    uint64_t version;
+};
+
+static int compare_seen(const void *a, const void *b)
+{
+    const struct seen *x = a, *y = b;
+    if (x->range_id != y->range_id)
+        return x->range_id < y->range_id ? -1 : 1;
+    return (x->version > y->version) - (x->version < y->version);
+}
+
+/* A range whose rows are not all of one version, above `after`; 0: there is none. */
+static uint64_t torn_range(const struct seen *seen, uint32_t count, uint64_t after)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        if (seen[i].range_id > after && seen[i].range_id == seen[i - 1].range_id &&
+            seen[i].version != seen[i - 1].version)
+            return seen[i].range_id;
+    }
+    return 0;
+}
+
+static void reopen_range(struct client_multi *m, uint64_t range_id)
+{
+    for (uint32_t i = 0; i < m->op->request.multi_get.keys.count; i++) {
+        struct multi_key *k = &m->keys[i];
+        if (!k->is_done || k->range_id != range_id)
+            continue;
+        k->is_done = false;
+        m->done--;
+    }
+}
+
+/* What was thrown away goes from memory, too. */
+static int rows_pack(struct client_multi *m)
+{
+    struct buf rows;
+    buf_init(&rows, ROWS_BYTES_MAX);
+    for (uint32_t i = 0; i < m->op->request.multi_get.keys.count; i++) {
+        struct multi_key *k = &m->keys[i];
+        size_t at = rows.len;
+        if (!k->is_done)
+            continue;
+        buf_append(&rows, m->rows.data + k->row_at, k->row_len);
+        k->row_at = at;
+    }
+    if (rows.failed) {
+        buf_fini(&rows);
+        return ERR_NOMEM;
+    }
+    buf_fini(&m->rows);
+    m->rows = rows;
+    return 0;
+}
+
+/* All rows are here: those of ranges that are not of one version are to be read again. */
+static int multi_judge(struct client_multi *m)
+{
+    uint32_t count = m->op->request.multi_get.keys.count;
+    struct seen *seen = malloc(count * sizeof *seen);
+    if (seen == NULL)
+        return ERR_NOMEM;
+    ASSERT(m->done == count);
+    for (uint32_t i = 0; i < count; i++)
+        seen[i] = (struct seen){m->keys[i].range_id, m->keys[i].version};
+    qsort(seen, count, sizeof *seen, compare_seen);
+    for (uint64_t id = 0; (id = torn_range(seen, count, id)) != 0;)
+        reopen_range(m, id);
+    free(seen);
+    return m->done < count ? rows_pack(m) : 0;
+}
+
+/* ---- answers to parts -------------------------------------------------------------------- */
+
 /* Is some other key that has no row yet of the same range? */
 static bool scout_has_company(const struct client_multi *m, const struct multi_part *part)
 {
@@ -133,6 +215,7 @@ static bool rows_take(struct client_multi *m, const struct multi_part *part,
     struct unpack cursor = unpack_of(rows->rows.raw);
     if (rows->rows.count != part->count)
         return false;
+    const struct route *route = route_of(m->op, m->keys[part->places[0]].key);
     for (uint32_t i = 0; i < part->count; i++) {
         struct multi_key *k = &m->keys[part->places[i]];
         const uint8_t *begin = cursor.pos;
@@ -141,12 +224,22 @@ static bool rows_take(struct client_multi *m, const struct multi_part *part,
         k->row_at = m->rows.len;
         k->row_len = (size_t)(cursor.pos - begin);
         k->is_done = true;
+        k->range_id = route == NULL ? 0 : route->range_id;
+        k->version = rows->version;
         buf_append(&m->rows, begin, k->row_len);
     }
     m->done += part->count;
     m->answers++;
     m->version = rows->version;
     return true;
+}
+
+static void multi_end(struct client_multi *m)
+{
+    if (multi_judge(m) != 0)
+        op_fail(m->op, ERR_NOMEM, "out of memory for the rows");
+    else if (m->done == m->op->request.multi_get.keys.count)
+        multi_finish(m);
 }
 
 static void part_done(struct client_op *op, const struct client_result *result)
@@ -165,7 +258,7 @@ static void part_done(struct client_op *op, const struct client_result *result)
     } else if (m->rows.failed) {
         op_fail(m->op, ERR_TOO_LARGE, "the values are too large to be told together");
     } else if (m->done == m->op->request.multi_get.keys.count) {
-        multi_finish(m);
+        multi_end(m);
     } else if (!is_good && result->status != ERR_RANGE_CHANGED) {
         struct client_result failure = {.status = result->status, .text = result->text};
         op_finish(m->op, &failure);

@@ -161,6 +161,43 @@ static void test_rows_of_two_ranges(void **state)
     finish();
 }
 
+static void put_both(const char *value)
+{
+    fake_cluster_put(&w.cluster, slice_str("q"), slice_str(value));
+    fake_cluster_put(&w.cluster, slice_str("z"), slice_str(value));
+}
+
+/* Two keys of a range that is not known yet: one answer is late, and a batch of somebody else comes
+ * between it and the other. What is told is of one version all the same. */
+static void test_a_batch_between_two_scouts(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a", "q", "z"};
+    start();
+    put("a", "1"); /* this range is known */
+    put_both("2");
+    struct fake_store *second = w.cluster.stores[1];
+    second->mood = FAKE_LATE;
+    second->busy_ms = 100;
+    second->moods_left = 1;
+    uint64_t before = second->requests;
+    ask(keys, 3, 0);
+    assert_int_equal(client_submit(w.client, &w.op), 0);
+    while (second->requests < before + 2)
+        sim_run_until(w.sim, sim_now_us(w.sim) + 50);
+    put_both("3");
+    uint64_t until = sim_now_us(w.sim) + 20000000;
+    while (!w.is_over && sim_now_us(w.sim) < until) {
+        sim_run_until(w.sim, sim_now_us(w.sim) + 1000);
+        client_check(w.client);
+    }
+    assert_true(w.is_over);
+    assert_int_equal(w.status, 0);
+    assert_string_equal(w.seen, "1 3 3");
+    assert_int_equal(w.client->parts_active, 0);
+    finish();
+}
+
 /* Each range is asked once when all is known. */
 static void test_parts_are_few(void **state)
 {
@@ -330,6 +367,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_of_two_ranges),
+        cmocka_unit_test(test_a_batch_between_two_scouts),
         cmocka_unit_test(test_parts_are_few),
         cmocka_unit_test(test_a_part_fails),
         cmocka_unit_test(test_one_deadline),
