@@ -183,7 +183,8 @@ static void on_answer(struct client_op *op, const struct client_result *result)
     ASSERT(piece < watch->progress.count && watch->progress.pieces[piece].is_busy);
     bool has_page = response != NULL && response->kind == REQUEST_WATCH;
     list_remove(&poll->in_polls); /* no client_cancel() for this one */
-    if (is_final(result->status))
+    if (response != NULL &&
+        is_final(result->status)) /* a store says so, not what cannot be reached */
         end(watch, result->status, result->text, has_page ? response->watch.version : 0);
     else if (result->status != 0)
         on_failure(watch, piece, poll, result);

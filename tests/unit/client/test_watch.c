@@ -434,6 +434,35 @@ static void test_younger_trouble(void **state)
     free(f);
 }
 
+/* Nobody leads for a while, and one of the endpoints is of another cluster: that is what the client
+ * hears last, and says nothing of the watch. */
+static void test_a_stranger_among_the_endpoints(void **state)
+{
+    (void)state;
+    struct fixture *f = malloc(sizeof *f);
+    start(f, 31);
+    uint64_t after = f->cluster.version;
+    open_watch(f, "", "", after + 1, slice_of(NULL, 0));
+    write_one(f);
+    run_ms(f, 3000);
+    f->cluster.leader = NULL;
+    for (uint32_t i = 1; i < STORES; i++) {
+        f->cluster.stores[i]->cluster_id = FAKE_CLUSTER_ID + 1;
+        fake_store_disconnect(f->cluster.stores[i]);
+    }
+    run_ms(f, 60000);
+    assert_int_equal(f->status, 0);
+    assert_true(f->trouble != 0);
+    f->cluster.leader = f->cluster.stores[0];
+    run_ms(f, 10000);
+    write_one(f);
+    run_ms(f, 3000);
+    assert_int_equal(f->trouble, 0);
+    judge(f, "", "", after);
+    finish(f);
+    free(f);
+}
+
 static void test_gone(void **state)
 {
     (void)state;
@@ -472,10 +501,14 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_now_and_then),    cmocka_unit_test(test_storms),
-        cmocka_unit_test(test_in_turn),         cmocka_unit_test(test_trouble),
-        cmocka_unit_test(test_younger_trouble), cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_now_and_then),
+        cmocka_unit_test(test_storms),
+        cmocka_unit_test(test_in_turn),
+        cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_younger_trouble),
+        cmocka_unit_test(test_gone),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_a_stranger_among_the_endpoints),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }
