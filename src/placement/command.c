@@ -214,6 +214,9 @@ static int do_split(struct word *w, struct err *err)
         return err_set(err, ERR_INVALID, "range 1 is never split");
     if (key.len > DESCRIPTOR_KEY_MAX)
         return err_set(err, ERR_TOO_LARGE, "a key of %zu bytes", key.len);
+    if (key.len > 0 && key.len < DESCRIPTOR_PREFIX_LEN)
+        return err_set(err, ERR_INVALID, "a place of %zu bytes: it begins with the keyspace, in %d",
+                       key.len, DESCRIPTOR_PREFIX_LEN);
     if (key.len > 0 && (slice_compare(key, pl_range_start(w->r)) <= 0 ||
                         (w->r->end_len > 0 && slice_compare(key, pl_range_end(w->r)) >= 0)))
         return err_set(err, ERR_INVALID, "the key is not inside range %llu", U(w->r->id));

@@ -102,7 +102,8 @@ static int set_bounds(const struct range *range, struct range_changes *op)
         return ERR_NOMEM;
     if (!range_span_contains(span, buf_slice(&op->lower)))
         return ERR_RANGE_CHANGED;
-    op->is_cut = slice_compare(buf_slice(&op->upper), span.end) > 0;
+    op->is_cut = slice_compare(buf_slice(&op->upper), span.end) > 0 &&
+                 span.end.len >= RANGE_USER_KEY_PREFIX; /* else all of the keyspace is below it */
     if (op->is_cut) {
         buf_clear(&op->upper);
         buf_append_slice(&op->upper, span.end);

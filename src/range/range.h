@@ -44,6 +44,7 @@
 #include "range/entry.h"
 #include "range/meta.h"
 #include "wire/command.h"
+#include "wire/descriptor.h"
 
 struct env;
 struct range;
@@ -51,10 +52,10 @@ struct range;
 #define RANGE_ENTRY_WORK_MAX ((size_t)64 << 20)
 #define RANGE_RESULT_MAX ((size_t)16 << 20)
 enum {
-    RANGE_BIRTH_INDEX = 10,    /* "applied" on all replicas of a new range alike … */
-    RANGE_BIRTH_TERM = 5,      /* … in this term, with an empty log (consensus.md, Life cycle) */
-    RANGE_FREEZES_MAX = 4,     /* told apart while not durable; beyond, two count as one */
-    RANGE_USER_KEY_PREFIX = 5, /* bytes that stand before a user key on disk */
+    RANGE_BIRTH_INDEX = 10, /* "applied" on all replicas of a new range alike … */
+    RANGE_BIRTH_TERM = 5,   /* … in this term, with an empty log (consensus.md, Life cycle) */
+    RANGE_FREEZES_MAX = 4,  /* told apart while not durable; beyond, two count as one */
+    RANGE_USER_KEY_PREFIX = DESCRIPTOR_PREFIX_LEN, /* bytes that stand before a user key on disk */
 };
 
 /* Reserved: what stands in this keyspace is for ranges, not for clients. */

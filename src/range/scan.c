@@ -48,13 +48,16 @@ static int check_seam(const struct range *range, struct range_read *read)
     return rv;
 }
 
-/* What lies beyond the range is left for a next page, which another range answers. */
+/* What lies beyond the range is left for a next page, which another range answers. A bound that is
+ * shorter than what stands before user keys has all of the keyspace below it. */
 static void clamp(const struct range *range, struct range_read *read)
 {
     struct range_span span = span_at(range, read);
     bool is_cut = read->is_reverse ? slice_compare(buf_slice(&read->lower), span.start) < 0
                                    : slice_compare(buf_slice(&read->upper), span.end) > 0;
     struct buf *bound = read->is_reverse ? &read->lower : &read->upper;
+    if (!read->is_reverse && span.end.len < RANGE_USER_KEY_PREFIX)
+        is_cut = false;
     read->is_cut = is_cut;
     if (!is_cut)
         return;
@@ -134,13 +137,21 @@ static void end_page(struct range_read *read, const struct lsm_iter *iter)
         buf_append_u8(&read->cursor, 0);
 }
 
-/* The range is done, the scan is not. */
+/* The range is done, the scan is not: in reverse it goes on before the bound, or, where that is
+ * no user key, before what is greater than nearly all. */
 static void end_range(struct range_read *read)
 {
     struct slice key = buf_slice(read->is_reverse ? &read->lower : &read->upper);
     read->has_more = true;
     read->is_range_end = true;
-    buf_append_slice(&read->cursor, user_key(key));
+    if (key.len >= RANGE_USER_KEY_PREFIX) {
+        buf_append_slice(&read->cursor, user_key(key));
+        return;
+    }
+    ASSERT(read->is_reverse && read->row_count == 0);
+    uint8_t *greatest = buf_extend(&read->cursor, command_limits_default.key_max);
+    if (greatest != NULL)
+        memset(greatest, 0xff, command_limits_default.key_max);
 }
 
 static int scan_record(struct range_read *read, const struct lsm_iter *iter)

@@ -168,9 +168,15 @@ static int choose_middle(struct store *store, struct range_span span, unsigned f
     lsm_view_unref(view);
     if (rv != 0)
         return rv;
+    /* An index's keys are cut short. With zeroes behind it the same keys are on either side, and
+     * it is none that no user key could have. */
+    while (approx.middle.len > 0 && approx.middle.len < RANGE_USER_KEY_PREFIX &&
+           !approx.middle.failed)
+        buf_append_u8(&approx.middle, 0);
     struct slice middle = buf_slice(&approx.middle);
     bool is_good = middle.len > 0 && slice_compare(span.start, middle) < 0 &&
                    slice_compare(middle, span.end) < 0;
+    is_good &= !approx.middle.failed;
     if (is_good)
         buf_append_slice(key, middle);
     buf_fini(&approx.middle);

@@ -15,6 +15,7 @@
 
 enum {
     DESCRIPTOR_MEMBERS_MAX = 16,
+    DESCRIPTOR_PREFIX_LEN = 5,      /* bytes that stand before a user key */
     DESCRIPTOR_KEY_MAX = 4096 + 64, /* bytes of a bound: a user key and what stands before it */
 };
 

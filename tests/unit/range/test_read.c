@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "range/changes.h"
+#include "range/range_internal.h"
 #include "wire/request.h"
 #include "wire/response.h"
 
@@ -332,6 +334,73 @@ static void test_keyspaces(void **state)
     world_close(&w);
 }
 
+/* The range is [start, end) from here on. */
+static void set_span(struct world *w, struct slice start, struct slice end)
+{
+    struct range_descriptor *d = &w->range->meta.descriptor, fresh = {0};
+    struct range_span span = {.start = start, .end = end};
+    assert_int_equal(range_descriptor_init(&fresh, d->range_id, d->epoch, span, d->replicas,
+                                           d->replica_count, NULL),
+                     0);
+    range_descriptor_fini(d);
+    *d = fresh;
+}
+
+static void on_read_in(struct range_read *read, int status)
+{
+    *(int *)read->data = status;
+}
+
+/* world_read(), in another keyspace. */
+static int read_in(struct world *w, uint32_t keyspace, struct range_read *read)
+{
+    int status = 1;
+    read->keyspace = keyspace;
+    read->data = &status;
+    read->cb = on_read_in;
+    int rv = range_read_start(w->range, read);
+    if (rv != ERR_WOULD_BLOCK)
+        return rv;
+    sim_run_until(w->sim, sim_now_us(w->sim) + 1000000);
+    return status;
+}
+
+/* A bound that is shorter than what stands before user keys has all of keyspace 255 below it: what
+ * ends there is over, and what comes from above goes on before it. */
+static void test_short_bound(void **state)
+{
+    (void)state;
+    struct world w;
+    struct range_read read;
+    struct range_changes changes;
+    struct slice bound = slice_of("\x02\0\0\1", 4);
+    world_open(&w, &(struct world_options){.seed = 1});
+    set_span(&w, slice_of("\x02", 1), bound);
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    assert_int_equal(read_in(&w, 255, &read), 0);
+    assert_false(read.has_more);
+    assert_false(read.is_range_end);
+    range_read_fini(&read);
+    range_changes_init(&changes);
+    changes.keyspace = 255;
+    range_changes_now(w.range, &changes);
+    assert_false(changes.is_range_end);
+    range_changes_fini(&changes);
+
+    set_span(&w, bound, slice_of("\x03", 1));
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.is_reverse = true;
+    assert_int_equal(read_in(&w, 255, &read), 0);
+    assert_int_equal(read.row_count, 0);
+    assert_true(read.has_more && read.is_range_end);
+    assert_int_equal(read.cursor.len, command_limits_default.key_max);
+    assert_int_equal(read.cursor.data[0], 0xff);
+    range_read_fini(&read);
+    world_close(&w);
+}
+
 /* A page is bounded in the records it looks at, not only in what it returns. */
 static void test_expired_do_not_hold_up(void **state)
 {
@@ -414,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_scan_refusals),
         cmocka_unit_test(test_keyspaces),
+        cmocka_unit_test(test_short_bound),
         cmocka_unit_test(test_expired_do_not_hold_up),
         cmocka_unit_test(test_torn_down_in_flight),
     };

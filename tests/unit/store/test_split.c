@@ -102,8 +102,10 @@ static void test_what_is_refused(void **state)
     struct rig_answer *twice = rig_ask(&rig, leader, &request);
     request.split.new_range_id = STORE_FIRST_RANGE_ID;
     struct rig_answer *used = rig_ask(&rig, leader, &request);
-    request.split.key = slice_of("\x02", 1);
-    struct rig_answer *at_start = rig_ask(&rig, leader, &request);
+    request.split.key = slice_of("\x02\0\0\1", 4);
+    struct rig_answer *too_short = rig_ask(&rig, leader, &request);
+    request.split.key = slice_of("\x01zzzz", 5);
+    struct rig_answer *outside = rig_ask(&rig, leader, &request);
     rig_run(&rig, 500 * RIG_MS);
     assert_int_equal(not_leader->status, ERR_NOT_LEADER);
     assert_int_equal(old->status, ERR_RANGE_CHANGED);
@@ -112,7 +114,8 @@ static void test_what_is_refused(void **state)
     assert_int_equal(few->status, ERR_INVALID);
     assert_int_equal(twice->status, ERR_INVALID);
     assert_int_equal(used->status, ERR_INVALID);
-    assert_int_equal(at_start->status, ERR_RANGE_CHANGED);
+    assert_int_equal(too_short->status, ERR_INVALID);
+    assert_int_equal(outside->status, ERR_RANGE_CHANGED);
     assert_int_equal(store_range_at(rig.stores[leader], 1), 0);
     rig_assert_answered(&rig);
     rig_close(&rig);
