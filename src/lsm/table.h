@@ -27,6 +27,14 @@
 #include "lsm/table_format.h"
 #include "lsm/table_top.h"
 
+/* Reads that the disk failed, one not long after the other; any thread. */
+struct table_unread {
+    atomic_uint tries;             /* 0: none lately */
+    atomic_uint_fast64_t since_us; /* the first … */
+    atomic_uint_fast64_t last_us;  /* … and the last of them */
+    atomic_uint_fast64_t offset;   /* of the last */
+};
+
 struct table {
     atomic_uint refs;
     struct env *env;
@@ -43,9 +51,10 @@ struct table {
     char damage[160];                /* why the frame cannot be used; "" when it can */
     atomic_bool is_bad;              /* damage was found in it: compaction leaves it alone */
     atomic_uint_fast64_t bad_offset; /* where, once is_bad */
-    bool is_told;                    /* loop: the owner heard of it */
-    uint32_t pieces;                 /* loop: pieces of the current version that show it */
-    bool is_dead;                    /* loop: in the list of files to remove */
+    struct table_unread unread;
+    bool is_told;    /* loop: the owner heard of it */
+    uint32_t pieces; /* loop: pieces of the current version that show it */
+    bool is_dead;    /* loop: in the list of files to remove */
     struct list in_dead;
 };
 

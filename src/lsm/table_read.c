@@ -30,6 +30,35 @@ int table_bad_block(struct table *t, uint64_t offset, const char *what, struct e
                    what);
 }
 
+/* A place that the disk fails to read, try after try, for as long as a device may be away: it will
+ * not come back, and waiting for it would hold up compaction, and so all writes, for good. Then it
+ * is damage like any other, which compaction goes round and the owner hears of. */
+enum { UNREAD_TRIES = 4, UNREAD_SECONDS = 20, UNREAD_GAP_SECONDS = 60 };
+
+static int note_unread(struct table *t, uint64_t offset, int status, struct err *err)
+{
+    struct table_unread *u = &t->unread;
+    uint64_t now_us = env_now_us(t->env), second_us = 1000000;
+    uint64_t last_us = atomic_exchange(&u->last_us, now_us);
+    if (atomic_load(&u->tries) == 0 || now_us - last_us > UNREAD_GAP_SECONDS * second_us) {
+        atomic_store(&u->tries, 0);
+        atomic_store(&u->since_us, now_us);
+    }
+    atomic_store(&u->offset, offset);
+    unsigned tries = atomic_fetch_add(&u->tries, 1) + 1;
+    if (tries < UNREAD_TRIES || now_us - atomic_load(&u->since_us) < UNREAD_SECONDS * second_us)
+        return status;
+    return table_bad_block(t, offset, "cannot be read", err);
+}
+
+static void note_read(struct table *t, uint64_t offset)
+{
+    struct table_unread *u = &t->unread;
+    bool was_unread = atomic_load_explicit(&u->tries, memory_order_relaxed) > 0;
+    if (was_unread && atomic_load(&u->offset) == offset)
+        atomic_store(&u->tries, 0);
+}
+
 /* The cache that a block is made for; NULL: it is not kept, and needs none of its memory. */
 static struct cache *cache_of(const struct table *t, unsigned flags)
 {
@@ -76,11 +105,15 @@ static int read_block(struct table *t, struct table_handle h, struct cache *cach
     if (raw == NULL)
         return err_set(err, ERR_NOMEM, "block of %zu bytes", len);
     int rv = env_file_read(t->file, h.offset, raw, len, &got, err);
+    if (rv == 0)
+        note_read(t, h.offset);
     if (rv != 0)
         rv = err_wrap(err, rv, "table '%s': block at %llu", t->name, (unsigned long long)h.offset);
-    else if (got != len)
+    if (rv == ERR_IO)
+        rv = note_unread(t, h.offset, rv, err);
+    else if (rv == 0 && got != len)
         rv = table_bad_block(t, h.offset, "the file ends inside", err);
-    else
+    else if (rv == 0)
         rv = decode_block(t, h, raw, cache, ret_block, err);
     if (raw != room)
         free(raw);
