@@ -25,7 +25,6 @@ enum {
     LOG_IDLE_MAX = 8,               /* memories of chunks kept to be used again */
     LOG_IDLE_SHARE = 8,             /* … part of the cache that they take */
     LOG_COPY_BYTES_MAX = 256 << 10, /* copied in one step of rewriting */
-    LOG_HOLES_MAX = 1 << 20,        /* entries that recovery lets be missing for a while */
     LOG_READ_RUN_MAX = 1 << 20,     /* bytes fetched by one file read */
     LOG_READ_GAP_MAX = 4 << 10,     /* bytes worth reading to save a call … */
     LOG_READ_JOIN_MAX =
@@ -225,6 +224,8 @@ struct raftlog {
     uint32_t prev_len;   /* of the last segment, for the head of the next */
     uint32_t prev_chain;
     uint64_t last_number; /* of the last segment; 0 none */
+    uint64_t holes_max;   /* recovery: entries that may be missing for a while: so many the log
+                             had room for */
     char *report;         /* of damage; owned, NULL if none */
     size_t report_len;
     uint32_t n_damaged;  /* groups */

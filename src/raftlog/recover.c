@@ -27,6 +27,7 @@ struct found {
     uint64_t size;
     enum found_kind kind;
     struct head head;
+    bool is_begun; /* a leftover in which the next segment was begun: its head is still old */
 };
 
 struct verdict {
@@ -307,7 +308,7 @@ static int recovery_leftovers(struct recovery *rec)
         struct found *f = &rec->found[i];
         if (i >= rec->first && i < rec->n_segments)
             continue;
-        if (f->kind == FOUND_SEGMENT && segment_is_useful(log, f->size)) {
+        if (f->kind == FOUND_SEGMENT && !f->is_begun && segment_is_useful(log, f->size)) {
             spare_put(log, f->file_id, f->file, f->size);
             f->file = NULL;
             continue;
@@ -421,6 +422,37 @@ static int recovery_rotten(struct recovery *rec, const struct verdict *v)
     return 0;
 }
 
+/* The first batch of the segment behind the newest may have reached a file that is used again, but
+ * for its head. Nothing of it was acknowledged. But the next one there would have the same numbers,
+ * of segment and batch, and what is left of this one behind its end would be taken for more of it:
+ * such a file is not used again. A record of a later batch was written only after the head was
+ * synced: then the newest segment lost its head. */
+static int recovery_begun(struct recovery *rec, const struct verdict *v)
+{
+    const struct head *newest = &rec->found[rec->n_segments - 1].head;
+    for (size_t i = 0; i < rec->first && v->is_closed; i++) {
+        struct found *f = &rec->found[i];
+        struct slice bytes;
+        int rv = recovery_load(rec, f, &bytes);
+        if (rv != 0)
+            return rv;
+        struct scan scan = scan_of(bytes, record_seed(newest->salt, newest->number + 1));
+        struct record record = {0};
+        enum scan_result result;
+        bool is_lost = false;
+        while ((result = scan_next(&scan, &record)) != SCAN_END) {
+            f->is_begun |= result != SCAN_GAP;
+            is_lost |= result != SCAN_GAP && record.batch_start > 0;
+        }
+        if (is_lost && v->damage_at == 0) {
+            char path[ENV_PATH_MAX];
+            segment_path(rec->log, f->file_id, path);
+            return err_set(rec->err, ERR_CORRUPT, "segment '%s' at 0: an old head", path);
+        }
+    }
+    return 0;
+}
+
 /* Nothing of a torn batch may be read as new later, and everything before it must be on
  * the platter, not only in the page cache, before it is relied on. The last batch is
  * written once more: if its sync failed, the page cache may call those pages clean though
@@ -458,12 +490,15 @@ static int recovery_seal_end(struct recovery *rec, struct segment *s, const stru
 static int recovery_replay(struct recovery *rec, const struct verdict *v)
 {
     struct raftlog *log = rec->log;
+    log->holes_max = 2 * log->options.limit_bytes / ENTRY_LEN;
     for (size_t i = rec->first; i < rec->n_segments; i++) {
         struct segment *s = segment_add(log, rec->found[i].head.number);
+        log->holes_max += 2 * rec->found[i].size / ENTRY_LEN;
         s->file_id = rec->found[i].file_id;
         s->file_size = rec->found[i].size;
         s->capacity = (uint32_t)rec->found[i].size;
     }
+    log->holes_max = MIN(log->holes_max, (uint64_t)UINT32_MAX / 4);
     for (size_t i = rec->first; i < rec->n_segments; i++) {
         const struct head *next = i + 1 < rec->n_segments ? &rec->found[i + 1].head : NULL;
         int rv = replay_segment(rec, &rec->found[i], next, v);
@@ -519,6 +554,8 @@ static int recovery_run(struct recovery *rec)
     rv = recovery_rotten(rec, &v);
     if (rv == 0)
         rv = recovery_sequence(rec, &v);
+    if (rv == 0)
+        rv = recovery_begun(rec, &v);
     if (rv == 0)
         rv = recovery_replay(rec, &v);
     if (rv == 0)

@@ -50,8 +50,8 @@ static void replay_put(struct raftlog *log, struct group *g, uint64_t index, con
     if (index <= g->mark_base)
         return; /* compacted since */
     uint64_t last = g->base_index + g->count;
-    bool is_far = g->count > 0 && ((index > last && index - last > LOG_HOLES_MAX) ||
-                                   g->base_index - MIN(index, g->base_index) > LOG_HOLES_MAX);
+    bool is_far = g->count > 0 && ((index > last && index - last > log->holes_max) ||
+                                   g->base_index - MIN(index, g->base_index) > log->holes_max);
     if (is_far) {
         log_report(log, "group %llu: entries between %llu and %llu are missing",
                    (unsigned long long)g->id, (unsigned long long)last, (unsigned long long)index);
