@@ -78,6 +78,8 @@ int range_meta_put(const struct range_meta *meta, uint64_t replica_id, struct ls
     if (!value.failed)
         lsm_batch_put(batch, slice_of(key, sizeof key), meta->applied_index, buf_slice(&value), 0);
     int rv = value.failed ? ERR_NOMEM : 0;
+    if (value.failed)
+        batch->buf.failed = true; /* what goes with it must not be durable without it */
     buf_fini(&value);
     return rv;
 }
@@ -350,7 +352,7 @@ void range_on_freeze(struct range *range, uint64_t freeze, struct lsm_batch *bat
     if (!range->is_dirty)
         return;
     if (range_meta_put(&range->meta, range->replica_id, batch) != 0) {
-        /* The batch hears of the same lack of memory; until a later freeze has the
+        /* The batch hears of it, and the freeze is refused; until a later one has the
          * record, the flushed index stays where it is. */
         return;
     }

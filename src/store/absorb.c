@@ -9,6 +9,9 @@
 #include "store/store_internal.h"
 #include "store/watch.h"
 
+/* An end that is not frozen for so long gets a flush of its own. */
+#define ABSORB_FLUSH_US (UINT64_C(30) * 1000 * 1000)
+
 /* ---- standing still ------------------------------------------------------------------ */
 
 /* Called from outside its consensus: it takes no more part in its group. */
@@ -157,6 +160,7 @@ static void end_right(struct replica *left, struct replica *right, uint64_t inde
              (unsigned long long)range_descriptor(left->range)->epoch.span);
     replicas_remove(&store->replicas, right);
     list_push_back(&store->merged, &right->absorbed.in_merged);
+    right->absorbed.merged_us = env_now_us(store->env);
     replica_move(right, REPLICA_MERGED);
     env_timer_stop(&right->timer);
     replica_proposals_refuse(right, ERR_RANGE_CHANGED);
@@ -232,6 +236,18 @@ bool absorb_is_ending(const struct store *store, uint64_t replica_id)
     {
         const struct replica *r = list_entry(it, struct replica, absorbed.in_merged);
         if (r->replica_id == replica_id && !r->absorbed.is_durable)
+            return true;
+    }
+    return false;
+}
+
+bool absorb_wants_flush(const struct store *store)
+{
+    uint64_t now_us = env_now_us(store->env);
+    LIST_FOREACH(it, &store->merged)
+    {
+        const struct replica *r = list_entry(it, struct replica, absorbed.in_merged);
+        if (r->absorbed.freeze == 0 && now_us - r->absorbed.merged_us >= ABSORB_FLUSH_US)
             return true;
     }
     return false;

@@ -66,6 +66,9 @@ void absorb_on_flushed(struct store *store, uint64_t freeze);
 /* Was this replica merged away, and its end is not durable yet? */
 bool absorb_is_ending(const struct store *store, uint64_t replica_id);
 
+/* Has the end of one waited for long to be frozen, since little is written? A flush is due then. */
+bool absorb_wants_flush(const struct store *store);
+
 /* At teardown. */
 void absorb_free(struct store *store);
 

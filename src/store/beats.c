@@ -40,7 +40,8 @@ static void fill_beat(struct store *store, struct store_beat *beat)
         .labels = slice_str(store->labels),
         .mark = store->mark,
         .snapshots_in = store->snapshots_in,
-        .is_stalled = lsm_stall(store->lsm) != LSM_STALL_NONE,
+        .is_stalled = lsm_stall(store->lsm) != LSM_STALL_NONE ||
+                      store->state == STORE_REPLAYING, /* whose leaders serve nobody yet */
         .level = STORE_LEVEL,
     };
     memcpy(beat->store_uuid, store->identity.uuid, sizeof beat->store_uuid);

@@ -3,6 +3,7 @@
  * Slow watchfulness: disk space and pace, the log's length, what the engine may forget.
  */
 #include "range/sessions.h"
+#include "store/absorb.h"
 #include "store/space.h"
 #include "store/store_internal.h"
 
@@ -173,6 +174,14 @@ static void care_log_budget(struct store *store)
         care_force_flush(store);
 }
 
+/* Where nothing is written no memtable is full: until the end of a range that was merged away is
+ * durable, all members of the merged one stay awake and ask after it. */
+static void care_merged(struct store *store)
+{
+    if (!store->is_flush_forced && absorb_wants_flush(store))
+        care_force_flush(store);
+}
+
 bool care_may_move_time(const struct replica *r)
 {
     bool leads = replica_is_leader(r) || sleep_is_parked_leader(r);
@@ -225,6 +234,7 @@ void store_care(struct store *store)
     care_pace(store);
     snapshot_pace_tick(store);
     care_log_budget(store);
+    care_merged(store);
     care_sessions(store);
     care_garbage(store);
     snapshot_in_tick_greeted(store);

@@ -181,6 +181,7 @@ struct absorption {
     struct list in_merged; /* store's, once MERGED */
     uint64_t by_range;
     uint64_t to_index;     /* it applies up to here first; 0: not at all (a snapshot comes) */
+    uint64_t merged_us;    /* MERGED: since then */
     uint64_t freeze;       /* MERGED: the memtable that holds its end; 0: not frozen yet */
     bool is_durable;       /* that is flushed, and its log forgotten */
     uint64_t missed_index; /* of a COMMIT_MERGE whose right is not here: told once */

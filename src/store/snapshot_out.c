@@ -597,6 +597,14 @@ static bool has_turn(struct snapshot_out *o)
            list_first(&store->snapshots_waiting, struct snapshot_out, in_waiting) == o;
 }
 
+/* What is applied here names the target: else a snapshot of it would be of before it was a member,
+ * and the target would be sent entries for which it never had what they need, like a merge with a
+ * range that was never on its store. */
+static bool is_named(const struct replica *r, const struct snapshot_out *o)
+{
+    return range_descriptor_find(range_descriptor(r->range), o->target) != NULL;
+}
+
 void snapshot_out_turn(struct replica *r)
 {
     uint32_t running = 0;
@@ -605,6 +613,8 @@ void snapshot_out_turn(struct replica *r)
         struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
         if (o->state == OUT_CUT && env_timer_is_active(&o->pace))
             continue;
+        if (o->state == OUT_WANTED && !is_named(r, o))
+            continue; /* apply comes to it, and wakes the replica */
         if (o->state != OUT_WANTED && o->state != OUT_CUT) {
             running++;
             continue;

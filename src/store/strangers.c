@@ -123,7 +123,9 @@ struct replica *strangers_find(struct store *store, const struct cons_msg *msg,
         !PLANTED(tombstone_forgotten))
         return NULL;
     if (other != NULL) {
-        if (other->replica_id < msg->to)
+        /* One that is still replaying may have a split ahead of it: what it gave away then would
+         * go with its span. The message comes again. */
+        if (other->replica_id < msg->to && other->state != REPLICA_REPLAYING)
             replica_remove(other, msg->to);
         return NULL;
     }

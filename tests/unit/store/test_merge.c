@@ -135,6 +135,27 @@ static void test_one_range_again(void **state)
     rig_close(&rig);
 }
 
+/* Nobody writes after it: the end of the right one becomes durable all the same, and the merge is
+ * over. */
+static void test_over_in_quiet(void **state)
+{
+    (void)state;
+    size_t leader = open_cut();
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    assert_whole();
+    const struct range_meta *meta = range_meta(store_range_of(rig.stores[leader], 2));
+    assert_int_equal(merges_committed(&meta->merges), 1);
+    rig_run(&rig, UINT64_C(60000) * RIG_MS);
+    for (size_t i = 0; i < rig.count; i++)
+        assert_true(list_is_empty(&rig.stores[i]->merged));
+    assert_int_equal(merges_committed(&meta->merges), 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 static void test_what_is_refused(void **state)
 {
     (void)state;
@@ -629,6 +650,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_range_again),
+        cmocka_unit_test(test_over_in_quiet),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_given_up),
         cmocka_unit_test(test_thawed_on_full_disks),
