@@ -27,12 +27,12 @@
 #include "lsm/table_format.h"
 #include "lsm/table_top.h"
 
-/* Reads that the disk failed, one not long after the other; any thread. */
+/* A place that the disk failed to read, and did not read since; any thread. */
 struct table_unread {
-    atomic_uint tries;             /* 0: none lately */
+    atomic_uint tries;             /* one not long after the other; 0: there is no such place */
     atomic_uint_fast64_t since_us; /* the first … */
     atomic_uint_fast64_t last_us;  /* … and the last of them */
-    atomic_uint_fast64_t offset;   /* of the last */
+    atomic_uint_fast64_t offset;
 };
 
 struct table {

@@ -30,21 +30,28 @@ int table_bad_block(struct table *t, uint64_t offset, const char *what, struct e
                    what);
 }
 
-/* A place that the disk fails to read, try after try, for as long as a device may be away: it will
- * not come back, and waiting for it would hold up compaction, and so all writes, for good. Then it
- * is damage like any other, which compaction goes round and the owner hears of. */
-enum { UNREAD_TRIES = 4, UNREAD_SECONDS = 20, UNREAD_GAP_SECONDS = 60 };
+/* A place that the disk fails to read, try after try, for half a minute: it will not come back, and
+ * waiting for it would hold up compaction, and so all writes, for good. Then it is damage like any
+ * other, which compaction goes round and the owner hears of. (Where the whole device is away for
+ * so long the log cannot be written either, and the process ends.) One place of a table is looked
+ * at at a time: who fails at another meanwhile says nothing of this one. */
+enum { UNREAD_TRIES = 4, UNREAD_SECONDS = 30, UNREAD_GAP_SECONDS = 60 };
 
 static int note_unread(struct table *t, uint64_t offset, int status, struct err *err)
 {
     struct table_unread *u = &t->unread;
     uint64_t now_us = env_now_us(t->env), second_us = 1000000;
-    uint64_t last_us = atomic_exchange(&u->last_us, now_us);
-    if (atomic_load(&u->tries) == 0 || now_us - last_us > UNREAD_GAP_SECONDS * second_us) {
-        atomic_store(&u->tries, 0);
+    uint64_t last_us = atomic_load(&u->last_us);
+    bool is_watched = atomic_load(&u->tries) > 0 &&
+                      now_us - MIN(last_us, now_us) <= UNREAD_GAP_SECONDS * second_us;
+    if (is_watched && atomic_load(&u->offset) != offset)
+        return status;
+    atomic_store(&u->last_us, now_us);
+    if (!is_watched) {
+        atomic_store(&u->offset, offset);
         atomic_store(&u->since_us, now_us);
+        atomic_store(&u->tries, 0);
     }
-    atomic_store(&u->offset, offset);
     unsigned tries = atomic_fetch_add(&u->tries, 1) + 1;
     if (tries < UNREAD_TRIES || now_us - atomic_load(&u->since_us) < UNREAD_SECONDS * second_us)
         return status;
@@ -259,8 +266,12 @@ int table_block_ahead(struct table *t, struct table_ahead *a, struct table_handl
     bool is_walk = in_row && (a->in_row > 1 || cache_of(t, flags) == NULL);
     struct cache *cache = cache_of(t, flags);
     int rv;
-    if (is_sane && (ahead_has(a, h.offset, len) ||
-                    (is_walk && ahead_fill(t, a, h.offset, len) && ahead_has(a, h.offset, len))))
+    bool has_it =
+        is_sane && (ahead_has(a, h.offset, len) ||
+                    (is_walk && ahead_fill(t, a, h.offset, len) && ahead_has(a, h.offset, len)));
+    if (has_it)
+        note_read(t, h.offset);
+    if (has_it)
         rv = decode_block(t, h, a->data + (h.offset - a->offset), cache, ret_block, err);
     else
         rv = read_block(t, h, cache, ret_block, err);

@@ -152,7 +152,7 @@ void pl_no_text(const struct placement *p, const struct pl_range *r, const struc
                  (unsigned long long)(s->last.capacity_bytes >> 20));
         return;
     case PL_NO_STALLED:
-        snprintf(text, size, "pushes writes back: its engine or log cannot follow");
+        snprintf(text, size, "pushes writes back, or still replays its log");
         return;
     case PL_NO_BUSY:
         snprintf(text, size, "gets %u replicas already (setting adds-per-store)", s->adds);

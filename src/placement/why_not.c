@@ -105,7 +105,7 @@ static void put_leads(const struct placement *p, const struct pl_store *s, struc
     if (!pl_store_may_lead(s)) {
         bool is_stalled = s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE;
         buf_printf(text, "leaders: none come, because it %s%s\n", is_stalled ? "" : "is ",
-                   is_stalled ? "pushes writes back: its engine or log cannot follow"
+                   is_stalled ? "pushes writes back, or still replays its log"
                               : placement_store_state_name(s->state, s->wish));
         return;
     }

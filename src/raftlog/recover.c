@@ -430,12 +430,14 @@ static int recovery_rotten(struct recovery *rec, const struct verdict *v)
 static int recovery_begun(struct recovery *rec, const struct verdict *v)
 {
     const struct head *newest = &rec->found[rec->n_segments - 1].head;
-    for (size_t i = 0; i < rec->first && v->is_closed; i++) {
+    if (!v->is_closed && v->damage_at == 0)
+        return 0; /* none was begun behind the newest */
+    for (size_t i = 0; i < rec->first; i++) {
         struct found *f = &rec->found[i];
         struct slice bytes;
-        int rv = recovery_load(rec, f, &bytes);
-        if (rv != 0)
-            return rv;
+        f->is_begun = recovery_load(rec, f, &bytes) != 0;
+        if (f->is_begun)
+            continue; /* nobody can tell, and nobody needs it */
         struct scan scan = scan_of(bytes, record_seed(newest->salt, newest->number + 1));
         struct record record = {0};
         enum scan_result result;

@@ -605,6 +605,23 @@ static bool is_named(const struct replica *r, const struct snapshot_out *o)
     return range_descriptor_find(range_descriptor(r->range), o->target) != NULL;
 }
 
+/* Nor will it be: it was removed before it had anything. */
+static bool is_gone(const struct replica *r, const struct snapshot_out *o)
+{
+    uint64_t index;
+    return cons_config_find(consensus_config(r->cons, &index), o->target) == NULL;
+}
+
+/* Not in the queue before that: nobody waits behind one that cannot go yet. */
+static bool must_wait(struct replica *r, struct snapshot_out *o)
+{
+    if (o->state != OUT_WANTED || list_is_linked(&o->in_waiting) || is_named(r, o))
+        return false;
+    if (is_gone(r, o))
+        out_fail(o, ERR_NOT_FOUND, "it is no member any more");
+    return true; /* apply comes to it, and wakes the replica */
+}
+
 void snapshot_out_turn(struct replica *r)
 {
     uint32_t running = 0;
@@ -613,8 +630,8 @@ void snapshot_out_turn(struct replica *r)
         struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
         if (o->state == OUT_CUT && env_timer_is_active(&o->pace))
             continue;
-        if (o->state == OUT_WANTED && !is_named(r, o))
-            continue; /* apply comes to it, and wakes the replica */
+        if (must_wait(r, o))
+            continue;
         if (o->state != OUT_WANTED && o->state != OUT_CUT) {
             running++;
             continue;

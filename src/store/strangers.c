@@ -111,6 +111,14 @@ static bool may_create(const struct store *store, const struct raft_span *span)
            replicas_overlap(&store->replicas, keys, NULL) == NULL;
 }
 
+/* One that is still replaying may have a split ahead of it: what it gave away then would go with
+ * its span. (The message comes again.) Not one that waits for what never comes to its store. */
+static bool may_split_yet(const struct replica *r)
+{
+    bool is_stuck = r->apply == APPLY_STALLED && r->absorbed.missed_index != 0;
+    return r->state == REPLICA_REPLAYING && !is_stuck;
+}
+
 struct replica *strangers_find(struct store *store, const struct cons_msg *msg,
                                const struct raft_span *span)
 {
@@ -123,9 +131,7 @@ struct replica *strangers_find(struct store *store, const struct cons_msg *msg,
         !PLANTED(tombstone_forgotten))
         return NULL;
     if (other != NULL) {
-        /* One that is still replaying may have a split ahead of it: what it gave away then would
-         * go with its span. The message comes again. */
-        if (other->replica_id < msg->to && other->state != REPLICA_REPLAYING)
+        if (other->replica_id < msg->to && !may_split_yet(other))
             replica_remove(other, msg->to);
         return NULL;
     }
