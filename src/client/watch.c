@@ -182,9 +182,9 @@ static void on_answer(struct client_op *op, const struct client_result *result)
     ASSERT(!watch->is_over);
     ASSERT(piece < watch->progress.count && watch->progress.pieces[piece].is_busy);
     bool has_page = response != NULL && response->kind == REQUEST_WATCH;
-    list_remove(&poll->in_polls); /* no client_cancel() for this one */
-    if (response != NULL &&
-        is_final(result->status)) /* a store says so, not what cannot be reached */
+    list_remove(&poll->in_polls);      /* no client_cancel() for this one */
+    bool is_answer = response != NULL; /* else it is what the client could not reach */
+    if (is_answer && is_final(result->status))
         end(watch, result->status, result->text, has_page ? response->watch.version : 0);
     else if (result->status != 0)
         on_failure(watch, piece, poll, result);

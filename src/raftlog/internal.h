@@ -27,8 +27,7 @@ enum {
     LOG_COPY_BYTES_MAX = 256 << 10, /* copied in one step of rewriting */
     LOG_READ_RUN_MAX = 1 << 20,     /* bytes fetched by one file read */
     LOG_READ_GAP_MAX = 4 << 10,     /* bytes worth reading to save a call … */
-    LOG_READ_JOIN_MAX =
-        16 << 10, /* … before an entry of so many; larger ones are read in place … */
+    LOG_READ_JOIN_MAX = 16 << 10,  /* … before an entry of so many, not before larger ones, … */
     LOG_READ_ROOM = 256 << 10,     /* … and of all that one such call fetches */
     LOG_GAP_MAX = 1 << 12,         /* segments gone between a spare and the newest */
     LOG_REPORT_MAX = 64 << 10,     /* bytes of the damage report */
