@@ -138,7 +138,18 @@ class Cluster:
     def __exit__(self, kind, value, trace):
         self.end(failed=kind is not None)
 
+    def tell(self):
+        """For whoever reads why a test failed: what the nodes say of themselves."""
+        for args in (("local", "status", "--dir", self.dir), ("range", "list", "--system"),
+                     ("cluster", "status", "--json", "--timeout", "2s")):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done = self.run(*args)
+                print(f"---- holdfast {' '.join(args)}: exit {done.returncode}", file=sys.stderr)
+                print(done.stdout[-20000:], done.stderr[-2000:], file=sys.stderr)
+
     def end(self, failed):
+        if failed:
+            self.tell()
         subprocess.run([f"{BIN}/holdfast", "local", "kill", "all", "--dir", self.dir],
                        capture_output=True, timeout=60, check=False)
         if failed:

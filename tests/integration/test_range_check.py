@@ -135,6 +135,7 @@ def flush_all(c):
 
 def test_difference():
     with Cluster() as c:
+        c.ok("placement", "settings", "balance", "off")  # this test alone moves leaders
         fill(c, 5000)
         flush_all(c)
         victim = c.leader() % 3 + 1
@@ -157,6 +158,7 @@ def test_difference():
 
 def test_difference_of_the_leader():
     with Cluster() as c:
+        c.ok("placement", "settings", "balance", "off")  # it would take back what is transferred
         fill(c, 5000)
         flush_all(c)
         victim = c.leader() % 3 + 1
