@@ -108,7 +108,9 @@ struct client_op {
                                once with ERR_UNAVAILABLE */
     client_cb cb;
     uint64_t cluster_id; /* for this cluster alone, else ERR_UNAUTHORIZED; 0: whichever */
-    bool is_stamped;     /* WRITE: the command is of a session by itself, and can be repeated */
+    bool is_stamped;     /* WRITE: the command is of a session by itself, and can be repeated; it
+                            was first sent at … */
+    uint64_t stamped_ms; /* … this time of the cluster */
     /* the client's; what cb finds in them stays until the next submit */
     struct command_stamp stamp; /* session 0: none was given */
     uint64_t stamp_ms;          /* the range asked for a first_sent of then; 0: it did not */

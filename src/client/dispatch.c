@@ -539,13 +539,14 @@ static bool is_refusal(const struct client_op *op, int status)
 }
 
 /* The range cannot tell whether this is a repeat: first_sent is too old for it, or too far
- * ahead of the store's clock. If nothing of it can have been done, it gets another stamp. */
+ * ahead of the store's clock. If nothing of it can have been done, and the stamp is ours, it gets
+ * another; else the clock may come so far. */
 static bool on_expired(struct client_op *op, const struct response *response)
 {
-    uint64_t first_sent_ms = op->stamp.first_sent_ms;
-    if (op->stamp.session == 0 || response->time_ms == 0)
+    uint64_t first_sent_ms = op->is_stamped ? op->stamped_ms : op->stamp.first_sent_ms;
+    if ((op->stamp.session == 0 && !op->is_stamped) || response->time_ms == 0)
         return false;
-    if (!op->is_ambiguous) {
+    if (!op->is_ambiguous && !op->is_stamped) {
         session_set_time(op->client, response->time_ms);
         session_unstamp(op);
         op->stamp_ms = response->time_ms; /* other ranges may think otherwise meanwhile */

@@ -93,6 +93,7 @@ static void twin_send(struct twin *t)
     t->op.request.write.command = buf_slice(&t->stamped);
     t->op.key = buf_slice(&t->key);
     t->op.is_stamped = true;
+    t->op.stamped_ms = t->stamp.first_sent_ms;
     t->op.timeout_ms = TIMEOUT_MS;
     t->op.data = t;
     t->op.cb = on_done;

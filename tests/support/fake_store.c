@@ -627,6 +627,10 @@ static bool mood_handles(struct fake_conn *c, const struct request *request, str
     case FAKE_UNDECIDED:
         to->status = ERR_UNDETERMINED;
         break;
+    case FAKE_EARLY:
+        to->status = ERR_SESSION_EXPIRED;
+        to->time_ms = 1;
+        break;
     case FAKE_FULL:
         to->status = ERR_NO_SPACE;
         break;

@@ -87,6 +87,7 @@ enum fake_mood {
     FAKE_BUSY,        /* pushes back with busy_ms */
     FAKE_LATE,        /* does it and answers after busy_ms */
     FAKE_UNDECIDED,   /* says so: undetermined, and does it not */
+    FAKE_EARLY,       /* says that its clock is far behind the command's first sending */
     FAKE_FULL,        /* says that its disk is full */
     FAKE_NO_MAJORITY, /* says unavailable */
     FAKE_STRANGE      /* says what nobody here knows, as a newer store may */

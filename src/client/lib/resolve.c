@@ -60,6 +60,7 @@ static int resolve(struct hf_client *client, struct hf_bytes bytes, const struct
     call->op.cluster_id = token.cluster_id;
     call->op.keyspace = token.keyspace;
     call->op.is_stamped = true;
+    call->op.stamped_ms = token.stamp.first_sent_ms;
     call->figures_kind = HF_OP_RESOLVE;
     call->op.request.write.command = buf_slice(&call->data);
     call->op.key = buf_slice(&call->keys);

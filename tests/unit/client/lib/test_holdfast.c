@@ -681,6 +681,7 @@ static void test_resolve(void **state)
         struct hf_options options;
         hf_options_init(&options);
         lib_stores_open(&f, &options);
+        lib_stores_mood(&f, FAKE_EARLY, 2);
         assert_int_equal(hf_resolve(f.client, lost->token, NULL, &found), rows[i].want);
         if (rows[i].want == HF_OK)
             assert_int_equal(found->items[0].number, 5);
