@@ -203,18 +203,16 @@ static void test_later_rejection_counts(void **state)
     rig_close(&r);
 }
 
-/* A follower that takes all that there may be on the way to its store, and whose disk hangs: the
- * others of the group go on without it. */
-static void test_hung_follower_starves_nobody(void **state)
+static struct cons_budget budget;
+
+/* So many bytes may be on the way to a store; 3 has all up to 11. */
+static void open_with_budget(uint64_t bytes)
 {
-    enum { MAX = 10, WRITES = 3 * MAX };
-    struct cons_budget budget;
     struct cons_base base = {.index = RIG_BORN,
                              .term = RIG_TERM,
                              .config_index = RIG_BORN,
                              .config = rig_config("1V 2V 3V")};
-    (void)state;
-    cons_budget_init(&budget, MAX);
+    cons_budget_init(&budget, bytes);
     rig_init(&r, 1, 0);
     r.m.opts.inflight = &budget;
     member_bear(&r.m, &base, 5, 0);
@@ -223,6 +221,49 @@ static void test_hung_follower_starves_nobody(void **state)
     rig_lead(&r, 2);
     rig_settle(&r, 2);
     rig_append_result(&r, 3, 6, 0, 11);
+}
+
+/* A follower dies with as much on the way as there may be, and comes back without it when the log
+ * has been cut. What it is owed begins behind what it has: it refuses that, and gets a snapshot. */
+static void test_owed_to_one_that_lost_it(void **state)
+{
+    enum { MAX = 10, TRIES = 20 };
+    (void)state;
+    open_with_budget(MAX);
+    assert_int_equal(rig_propose(&r, MAX), 12); /* 12 to 21 are on their way … */
+    rig_settle(&r, 2);
+    rig_propose(&r, MAX / 5); /* … and these are owed */
+    rig_settle(&r, 2);
+    assert_int_equal(consensus_commit(r.m.c), 23);
+    struct mstate s = member_state(&r.m);
+    assert_int_equal(consensus_compact(r.m.c, r.now, &s.base, 0), 0);
+    assert_int_equal(consensus_log_floor(r.m.c), 23);
+    for (int i = 0; i < TRIES; i++) { /* nothing is heard of 3 */
+        rig_settle(&r, 2);
+        rig_tick(&r, RIG_HB);
+    }
+    r.m.n_requests = 0;
+    for (int i = 0; i < TRIES && r.m.n_requests == 0; i++) {
+        rig_clear(&r);
+        rig_append_result(&r, 2, 6, 0, 23);
+        rig_tick(&r, RIG_HB);
+        const struct cons_msg *m = rig_last(&r, CONS_MSG_APPEND, 3);
+        if (m != NULL)
+            rig_append_result(&r, 3, 6, m->append.prev_index, 11);
+    }
+    assert_int_equal(r.m.n_requests, 1);
+    assert_int_equal(r.m.requests[0].kind, REQUEST_STREAM);
+    rig_close(&r);
+    cons_budget_fini(&budget);
+}
+
+/* A follower that takes all that there may be on the way to its store, and whose disk hangs: the
+ * others of the group go on without it. */
+static void test_hung_follower_starves_nobody(void **state)
+{
+    enum { MAX = 10, WRITES = 3 * MAX };
+    (void)state;
+    open_with_budget(MAX);
     uint32_t hung = 0;
     for (uint64_t last = 12; last < 12 + WRITES; last++) {
         rig_clear(&r);
@@ -247,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_rejection_takes_its_place),
         cmocka_unit_test(test_one_rejection_of_many_counts),
         cmocka_unit_test(test_later_rejection_counts),
+        cmocka_unit_test(test_owed_to_one_that_lost_it),
         cmocka_unit_test(test_hung_follower_starves_nobody),
     };
     return cmocka_run_group_tests_name("owed", tests, NULL, NULL);
