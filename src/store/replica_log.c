@@ -134,6 +134,14 @@ void replica_log_reset(struct replica *r, uint64_t index, uint64_t term)
     w->op.has_reset = true;
     w->op.base_index = index;
     w->op.base_term = term;
+    /* After a crash the state of a snapshot may be here without the term that it came in, whose
+     * record went to the log at the same time. No vote was given in it then. */
+    struct raftlog_group_state log;
+    if (raftlog_group_state(r->store->log, r->replica_id, &log) == 0 && log.term < term) {
+        w->op.has_hard_state = true;
+        w->op.term = term;
+        w->op.vote = 0;
+    }
     raftlog_append(r->store->log, &w->op);
 }
 
