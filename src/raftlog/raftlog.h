@@ -216,6 +216,11 @@ void raftlog_remove_group(struct raftlog *log, uint64_t group);
 /* Term of the entry at `index`, or of the base. ERR_NOT_FOUND. Never blocks. */
 int raftlog_term(const struct raftlog *log, uint64_t group, uint64_t index, uint64_t *ret_term);
 
+/* How many of the entries at and below `index` take `bytes` at most together, with overhead,
+ * the newest first. As long as it has to count; all of them are not. */
+uint64_t raftlog_trailing(const struct raftlog *log, uint64_t group, uint64_t index,
+                          uint64_t bytes);
+
 /* The entry at `index`, its data borrowed until control returns to the loop.
  * ERR_WOULD_BLOCK: use raftlog_read(); ERR_NOT_FOUND: not in the log. */
 int raftlog_get(struct raftlog *log, uint64_t group, uint64_t index,

@@ -23,6 +23,24 @@ struct read_plan {
     uint8_t *bytes;
 };
 
+uint64_t raftlog_trailing(const struct raftlog *log, uint64_t group, uint64_t index, uint64_t bytes)
+{
+    const struct group *g = group_find(log, group);
+    if (g == NULL || g->is_lost || index <= g->base_index)
+        return 0;
+    index = MIN(index, group_last(g));
+    uint64_t count = index - g->base_index;
+    if (g->bytes <= bytes)
+        return count;
+    for (uint64_t n = 0; n < count; n++) {
+        uint64_t each = ref_bytes(group_ref(g, index - n));
+        if (each > bytes)
+            return n;
+        bytes -= each;
+    }
+    return count;
+}
+
 int raftlog_term(const struct raftlog *log, uint64_t group, uint64_t index, uint64_t *ret_term)
 {
     const struct group *g = group_find(log, group);

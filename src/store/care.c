@@ -167,6 +167,20 @@ static bool is_any_dirty(const struct store *store)
     return false;
 }
 
+bool care_must_take(const struct replica *r, uint64_t term)
+{
+    const struct store *store = r->store;
+    struct raftlog_group_state log;
+    uint64_t last_term = 0;
+    if (r->range == NULL || store->is_flush_forced || raftlog_is_starved(store->log) ||
+        range_flushed_index(r->range) < range_meta(r->range)->applied_index || is_any_dirty(store))
+        return false;
+    if (raftlog_group_state(store->log, r->replica_id, &log) != 0)
+        return false;
+    int rv = raftlog_term(store->log, r->replica_id, log.last_index, &last_term);
+    return rv != 0 || last_term < term;
+}
+
 /* The log is cut behind the flushed index: a log over its budget asks for a flush. */
 static void care_log_budget(struct store *store)
 {
@@ -252,19 +266,12 @@ void care_on_awake(struct replica *r)
     care_space(r);
 }
 
-/* How many entries below the flushed index are kept for members that lag. All replicas
- * together keep a quarter of the budget: what is kept cannot be flushed away. */
-static uint32_t trailing_entries(const struct store *store, uint64_t replica_id)
+uint32_t store_trailing_entries(const struct store *store, uint64_t replica_id, uint64_t index)
 {
-    struct raftlog_group_state state;
-    if (raftlog_group_state(store->log, replica_id, &state) != 0 ||
-        state.last_index < state.first_index)
-        return 0;
-    uint64_t count = state.last_index - state.first_index + 1;
-    uint64_t entry_bytes = MAX(state.bytes / count, 1);
     uint64_t share = store->opt.log.budget_bytes / 4 / MAX(replicas_count(&store->replicas), 1U);
     uint64_t keep = MIN(store->opt.log_kept_bytes, share);
-    return (uint32_t)MIN(keep / entry_bytes, (uint64_t)UINT32_MAX);
+    uint64_t n = raftlog_trailing(store->log, replica_id, index, keep);
+    return (uint32_t)MIN(n, (uint64_t)UINT32_MAX);
 }
 
 void store_compact_log(struct replica *r)
@@ -275,7 +282,8 @@ void store_compact_log(struct replica *r)
         return;
     uint64_t flushed = range_flushed_index(r->range);
     if (r->cons == NULL) { /* all members have all of it, unless it never ran */
-        uint64_t kept = r->nap.is_dormant ? trailing_entries(store, r->replica_id) : 0;
+        uint64_t kept =
+            r->nap.is_dormant ? store_trailing_entries(store, r->replica_id, flushed) : 0;
         if (flushed > kept)
             raftlog_compact(store->log, r->replica_id, flushed - kept + 1);
         return;
@@ -285,7 +293,7 @@ void store_compact_log(struct replica *r)
         struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};
         base.config = *consensus_config_at(r->cons, flushed, &base.config_index);
         consensus_compact(r->cons, replica_now_ms(r), &base,
-                          trailing_entries(store, r->replica_id));
+                          store_trailing_entries(store, r->replica_id, flushed));
     }
     uint64_t floor = consensus_log_floor(r->cons);
     uint64_t keep = MIN(floor, flushed);

@@ -40,7 +40,6 @@ static void draw_log(struct raftlog_options *o, struct rng *rng, bool is_large)
 {
     o->segment_bytes = is_large ? power(rng, 18, 20) : power(rng, 14, 18);
     o->budget_bytes = o->segment_bytes * rng_between(rng, 4, 12);
-    o->limit_bytes = o->budget_bytes * 4;
     o->cache_bytes = rng_chance(rng, 1, 2) ? rng_below(rng, 4096) : power(rng, 12, 20);
     o->batch_bytes_max = power(rng, 10, 16);
 }
@@ -52,6 +51,9 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     rng_init(&rng, opt->seed * 31 + 7);
     draw_engine(&o->lsm, &rng);
     draw_log(&o->log, &rng, opt->value_max > 4096);
+    struct rng own; /* what others draw is as it was */
+    rng_init(&own, opt->seed * 37 + 11);
+    o->log.limit_bytes = o->log.budget_bytes * rng_between(&own, 2, 4);
     o->log_kept_bytes = rng_chance(&rng, 1, 3) ? 0 : rng_below(&rng, 1 << 16);
     o->entry_bytes_max = 1u << rng_between(&rng, 6, 14);
     o->entries_in_flight = (uint32_t)rng_between(&rng, 1, 64);

@@ -54,6 +54,33 @@ static void append(struct fixture *f, uint64_t group, size_t len)
     run(f);
 }
 
+/* As many of the newest as fit, whatever the others are like. */
+static void test_trailing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    assert_int_equal(raftlog_trailing(f.log, 1, 5, 1 << 20), 0);
+    for (int i = 0; i < 10; i++)
+        append(&f, 1, 10);
+    struct raftlog_group_state s;
+    assert_int_equal(raftlog_group_state(f.log, 1, &s), 0);
+    uint64_t small = s.bytes / 10;
+    for (int i = 0; i < 3; i++)
+        append(&f, 1, 10000);
+    assert_int_equal(raftlog_trailing(f.log, 1, 13, 1 << 20), 13);
+    assert_int_equal(raftlog_trailing(f.log, 1, 99, 1 << 20), 13);
+    assert_int_equal(raftlog_trailing(f.log, 1, 13, 25000), 2);
+    assert_int_equal(raftlog_trailing(f.log, 1, 13, 5000), 0);
+    assert_int_equal(raftlog_trailing(f.log, 1, 10, 5000), 10);
+    assert_int_equal(raftlog_trailing(f.log, 1, 10, 4 * small), 4);
+    assert_int_equal(raftlog_trailing(f.log, 1, 10, 4 * small - 1), 3);
+    raftlog_compact(f.log, 1, 8);
+    assert_int_equal(raftlog_trailing(f.log, 1, 10, 5000), 3);
+    assert_int_equal(raftlog_trailing(f.log, 1, 7, 5000), 0);
+    teardown(&f);
+}
+
 struct reading {
     struct raftlog_read read;
     bool is_over;
@@ -127,6 +154,7 @@ static void test_read_joins_what_is_near(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trailing),
         cmocka_unit_test(test_read_joins_what_is_near),
     };
     return cmocka_run_group_tests_name("raftlog read", tests, NULL, NULL);

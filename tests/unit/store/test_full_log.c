@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Logs that are full when their processes die: what is applied can be cut, and what is not finds
+ * the room to be.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "support/check.h"
+
+#include "range/range.h"
+#include "store/store_internal.h"
+#include "store_rig.h"
+
+enum { VALUE = 1000, BURST = 400, MOMENTS = 15, SETTLE_MS = 3000 };
+
+static struct rig rig;
+
+/* Nothing is flushed but for the log's sake. */
+static void small_log(uint64_t budget_bytes)
+{
+    rig.options.log.segment_bytes = 16 << 10;
+    rig.options.log.budget_bytes = budget_bytes;
+    rig.options.log.limit_bytes = 2 * budget_bytes;
+}
+
+static void burst(size_t at)
+{
+    char key[16];
+    char value[VALUE + 1];
+    memset(value, 'v', VALUE);
+    value[VALUE] = '\0';
+    for (int i = 0; i < BURST; i++) {
+        snprintf(key, sizeof key, "k%05d", i);
+        rig_put(&rig, at, key, value, 1000);
+    }
+}
+
+static void restart_all(void)
+{
+    struct err err = {0};
+    for (size_t i = 0; i < rig.count; i++)
+        rig_crash(&rig, i, SIM_CRASH_KILL);
+    for (size_t i = 0; i < rig.count; i++)
+        assert_int_equal(rig_start(&rig, i, &err), 0);
+}
+
+static void assert_serves(void)
+{
+    rig_run(&rig, SETTLE_MS * RIG_MS);
+    size_t leader = rig_leader(&rig);
+    assert_true(leader < rig.count);
+    const struct rig_answer *a = rig_put(&rig, leader, "k", "v", 1000);
+    rig_run(&rig, 1100 * RIG_MS);
+    assert_int_equal(a->count, 1);
+    assert_int_equal(a->status, 0);
+}
+
+/* All die at a moment of a burst, with whatever their logs hold then: entries that no leader of
+ * theirs will commit but with one of its own, too. */
+static void test_all_die(void **state)
+{
+    (void)state;
+    static const uint32_t entry_bytes[] = {1 << 10, 1 << 13, 1 << 15, 1 << 20};
+    uint32_t full = 0;
+    for (size_t row = 0; row < ARRAY_LEN(entry_bytes); row++) {
+        for (uint64_t moment = 1; moment <= MOMENTS; moment++) {
+            rig_open(&rig, 3);
+            small_log(64 << 10);
+            rig.options.entry_bytes_max = entry_bytes[row];
+            burst(rig_start_cluster(&rig));
+            rig_run(&rig, 2 * moment * RIG_MS);
+            for (size_t i = 0; i < rig.count; i++)
+                full += !raftlog_has_room(rig.stores[i]->log, 200);
+            restart_all();
+            assert_serves();
+            rig_close(&rig);
+        }
+    }
+    assert_true(full > MOMENTS); /* they were full where it matters */
+}
+
+/* One whose log is beyond its budget when it begins, since that was larger, has it cut, though
+ * nothing is written any more. */
+static void test_cut_without_news(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    rig_open(&rig, 3);
+    small_log(1 << 20);
+    rig.options.hibernate_after_ms = 0;
+    size_t leader = rig_start_cluster(&rig);
+    burst(leader);
+    rig_run(&rig, 1000 * RIG_MS);
+    size_t other = (leader + 1) % rig.count;
+    care_force_flush(rig.stores[other]);
+    rig_run(&rig, 1000 * RIG_MS);
+    const struct range *range = store_range(rig.stores[other]);
+    uint64_t applied = range_meta(range)->applied_index;
+    assert_int_equal(range_flushed_index(range), applied);
+    rig_crash(&rig, other, SIM_CRASH_KILL);
+    small_log(64 << 10);
+    assert_int_equal(rig_start(&rig, other, &err), 0);
+    assert_true(raftlog_is_over_budget(rig.stores[other]->log));
+    rig_run(&rig, SETTLE_MS * RIG_MS);
+    range = store_range(rig.stores[other]);
+    assert_int_equal(range_meta(range)->applied_index, applied);
+    assert_int_equal(range_flushed_index(range), applied);
+    assert_false(raftlog_is_over_budget(rig.stores[other]->log));
+    assert_true(raftlog_has_room(rig.stores[other]->log, VALUE));
+    rig_close(&rig);
+}
+
+/* What is kept for members that lag is a share of the budget, also where large entries come after
+ * many small ones. */
+static void test_large_behind_small(void **state)
+{
+    (void)state;
+    enum { SMALL = 100, LARGE = 12, LARGE_BYTES = 4000 };
+    char value[LARGE_BYTES + 1];
+    memset(value, 'v', LARGE_BYTES);
+    value[LARGE_BYTES] = '\0';
+    rig_open(&rig, 3);
+    small_log(64 << 10);
+    size_t leader = rig_start_cluster(&rig);
+    for (int i = 0; i < SMALL + LARGE; i++) { /* an entry each */
+        rig_put(&rig, leader, "k", i < SMALL ? "v" : value, 1000);
+        rig_run(&rig, 20 * RIG_MS);
+    }
+    rig_assert_answered(&rig);
+    for (size_t i = 0; i < rig.count; i++)
+        care_force_flush(rig.stores[i]);
+    rig_run(&rig, 2000 * RIG_MS);
+    for (size_t i = 0; i < rig.count; i++) {
+        struct raftlog_stats s;
+        raftlog_stats(rig.stores[i]->log, &s);
+        assert_true(s.live_bytes <= (64 << 10) / 4 + 2 * LARGE_BYTES); /* the last is not flushed */
+    }
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_die),
+        cmocka_unit_test(test_cut_without_news),
+        cmocka_unit_test(test_large_behind_small),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
