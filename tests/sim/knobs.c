@@ -44,6 +44,20 @@ static void draw_log(struct raftlog_options *o, struct rng *rng, bool is_large)
     o->batch_bytes_max = power(rng, 10, 16);
 }
 
+/* Every eighth is full in no time, with entries larger than a segment among what fills it. What
+ * others draw is as it was. */
+static void draw_log_limit(struct store_options *o, uint64_t seed, bool is_large)
+{
+    struct rng own;
+    rng_init(&own, seed * 37 + 11);
+    if (rng_chance(&own, 1, 8) && !is_large) {
+        o->log.segment_bytes = power(&own, 12, 13);
+        o->log.budget_bytes = o->log.segment_bytes * 4;
+        o->entry_bytes_max = 1u << rng_between(&own, 10, 16);
+    }
+    o->log.limit_bytes = o->log.budget_bytes * rng_between(&own, 2, 4);
+}
+
 void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
 {
     struct rng rng;
@@ -51,11 +65,9 @@ void cluster_knobs(const struct cluster_options *opt, struct store_options *o)
     rng_init(&rng, opt->seed * 31 + 7);
     draw_engine(&o->lsm, &rng);
     draw_log(&o->log, &rng, opt->value_max > 4096);
-    struct rng own; /* what others draw is as it was */
-    rng_init(&own, opt->seed * 37 + 11);
-    o->log.limit_bytes = o->log.budget_bytes * rng_between(&own, 2, 4);
     o->log_kept_bytes = rng_chance(&rng, 1, 3) ? 0 : rng_below(&rng, 1 << 16);
     o->entry_bytes_max = 1u << rng_between(&rng, 6, 14);
+    draw_log_limit(o, opt->seed, opt->value_max > 4096);
     o->entries_in_flight = (uint32_t)rng_between(&rng, 1, 64);
     o->queue_writes_max = (uint32_t)rng_between(&rng, 4, 4096);
     o->queue_reads_max = (uint32_t)rng_between(&rng, 4, 4096);
