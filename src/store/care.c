@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Slow watchfulness: disk space and pace, the log's length, what the engine may forget.
+ * Slow watchfulness: disk space and pace, what the engine may forget.
  */
 #include "range/sessions.h"
 #include "store/absorb.h"
+#include "store/log_room.h"
 #include "store/space.h"
 #include "store/store_internal.h"
 
@@ -157,37 +158,6 @@ void care_force_flush(struct store *store)
     store->is_flush_forced = lsm_flush(store->lsm, &store->forced_flush, forced_flush_done) == 0;
 }
 
-static bool is_any_dirty(const struct store *store)
-{
-    const struct replica *r;
-    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
-        if (range_is_dirty(r->range))
-            return true;
-    }
-    return false;
-}
-
-bool care_must_take(const struct replica *r, uint64_t term)
-{
-    const struct store *store = r->store;
-    struct raftlog_group_state log;
-    uint64_t last_term = 0;
-    if (r->range == NULL || store->is_flush_forced || raftlog_is_starved(store->log) ||
-        range_flushed_index(r->range) < range_meta(r->range)->applied_index || is_any_dirty(store))
-        return false;
-    if (raftlog_group_state(store->log, r->replica_id, &log) != 0)
-        return false;
-    int rv = raftlog_term(store->log, r->replica_id, log.last_index, &last_term);
-    return rv != 0 || last_term < term;
-}
-
-/* The log is cut behind the flushed index: a log over its budget asks for a flush. */
-static void care_log_budget(struct store *store)
-{
-    if (!store->is_flush_forced && raftlog_is_over_budget(store->log) && is_any_dirty(store))
-        care_force_flush(store);
-}
-
 /* Where nothing is written no memtable is full: until the end of a range that was merged away is
  * durable, all members of the merged one stay awake and ask after it. */
 static void care_merged(struct store *store)
@@ -247,7 +217,7 @@ void store_care(struct store *store)
     care_watermark(store);
     care_pace(store);
     snapshot_pace_tick(store);
-    care_log_budget(store);
+    log_room_care(store);
     care_merged(store);
     care_sessions(store);
     care_garbage(store);
@@ -256,7 +226,7 @@ void store_care(struct store *store)
     {
         struct replica *r = list_entry(it, struct replica, in_awake);
         care_space(r);
-        store_compact_log(r);
+        log_room_compact(r);
     }
     sleep_check_some(store);
 }
@@ -264,39 +234,4 @@ void store_care(struct store *store)
 void care_on_awake(struct replica *r)
 {
     care_space(r);
-}
-
-uint32_t store_trailing_entries(const struct store *store, uint64_t replica_id, uint64_t index)
-{
-    uint64_t share = store->opt.log.budget_bytes / 4 / MAX(replicas_count(&store->replicas), 1U);
-    uint64_t keep = MIN(store->opt.log_kept_bytes, share);
-    uint64_t n = raftlog_trailing(store->log, replica_id, index, keep);
-    return (uint32_t)MIN(n, (uint64_t)UINT32_MAX);
-}
-
-void store_compact_log(struct replica *r)
-{
-    struct store *store = r->store;
-    struct cons_status status;
-    if (r->state != REPLICA_RUNNING || (r->cons == NULL && r->nap.parked == NULL))
-        return;
-    uint64_t flushed = range_flushed_index(r->range);
-    if (r->cons == NULL) { /* all members have all of it, unless it never ran */
-        uint64_t kept =
-            r->nap.is_dormant ? store_trailing_entries(store, r->replica_id, flushed) : 0;
-        if (flushed > kept)
-            raftlog_compact(store->log, r->replica_id, flushed - kept + 1);
-        return;
-    }
-    consensus_status(r->cons, &status);
-    if (flushed > status.snapshot_index && !status.is_installing) {
-        struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};
-        base.config = *consensus_config_at(r->cons, flushed, &base.config_index);
-        consensus_compact(r->cons, replica_now_ms(r), &base,
-                          store_trailing_entries(store, r->replica_id, flushed));
-    }
-    uint64_t floor = consensus_log_floor(r->cons);
-    uint64_t keep = MIN(floor, flushed);
-    if (keep > 0)
-        raftlog_compact(store->log, r->replica_id, keep + 1);
 }

@@ -6,6 +6,7 @@
 #include "base/plant.h"
 #include "net/net_peer.h"
 #include "store/driver.h"
+#include "store/log_room.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/space.h"
@@ -276,27 +277,6 @@ int store_dial_peers(struct store *store, struct err *err)
 
 /* ---- in --------------------------------------------------------------------------- */
 
-/* Entries that the log has no room for are cut off before consensus takes them on: the
- * leader hears of the ones that fit and sends the rest again. Without any it is a
- * heartbeat still: a full disk is no reason to call an election. Where no room can come
- * without the first of them, that is taken beyond the log's limit. */
-static void fit_entries(const struct replica *r, struct cons_msg *msg)
-{
-    struct store *store = r->store;
-    uint64_t bytes = 0;
-    uint32_t n = 0;
-    if (msg->type != CONS_MSG_APPEND)
-        return;
-    for (; n < msg->append.n; n++) {
-        bytes += msg->append.entries[n].data.len;
-        if (!raftlog_has_room(store->log, raftlog_append_cost(n + 1, bytes)))
-            break;
-    }
-    if (n == 0 && msg->append.n > 0 && care_must_take(r, msg->term))
-        n = 1;
-    msg->append.n = n;
-}
-
 /* The data of an install must be here, whole, before consensus hears of it. */
 static bool has_data_for(const struct replica *r, const struct cons_msg *msg)
 {
@@ -322,7 +302,11 @@ static int take_message(struct replica *r, uint64_t from_store, struct cons_msg 
         snapshot_in_hold(r, from_store, msg);
         return 0;
     }
-    fit_entries(r, msg);
+    /* Entries that the log has no room for are cut off before consensus takes them on: the leader
+     * hears of the ones that fit and sends the rest again. Without any it is a heartbeat still: a
+     * full disk is no reason to call an election. */
+    if (msg->type == CONS_MSG_APPEND)
+        msg->append.n = log_room_fits(r, msg);
     struct err reason = {0};
     int rv = consensus_receive(r->cons, replica_now_ms(r), msg, &reason);
     if (rv != 0)

@@ -42,6 +42,7 @@
 #include "store/hot.h"
 #include "store/identity.h"
 #include "store/inner.h"
+#include "store/log_room.h"
 #include "store/rate.h"
 #include "store/sleep.h"
 #include "store/watermark.h"
@@ -265,6 +266,7 @@ struct replica {
 
     enum apply_state apply;
     uint64_t replay_to;              /* the log's hint at open */
+    struct log_trailing trailing;    /* log_room.h */
     struct raftlog_read *apply_read; /* owned; NULL: none */
     bool has_apply_read;             /* it holds entries */
     struct env_task pump;

@@ -20,6 +20,7 @@
 #include "base/plant.h"
 #include "range/merge.h"
 #include "store/absorb.h"
+#include "store/log_room.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
@@ -42,7 +43,7 @@ int replica_check_ending(const struct replica *r, struct err *err)
         return ERR_NOT_LEADER;
     if (!consensus_is_admin_ready(r->cons) || r->admin_index > range_meta(r->range)->applied_index)
         return err_set(err, ERR_BUSY, "another change of this range is going on");
-    if (!raftlog_has_room(store->log, raftlog_append_cost(1, RANGE_ADMIN_MAX)))
+    if (!log_room_has(r, RANGE_ADMIN_MAX))
         return err_set(err, ERR_BUSY, "the log has no room now");
     return 0;
 }

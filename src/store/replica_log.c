@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "store/log_room.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -468,17 +469,6 @@ static int consensus_make(struct replica *r, struct consensus **ret, struct err 
     return consensus_new(ret, &options, err);
 }
 
-/* Of what the log holds, what a flush now would leave. The library takes no snapshot at the index
- * that it begins with (R18): what it knew of below could be cut only once another entry is applied,
- * and in a log that is full of it there is no room for one. */
-static uint64_t first_to_know(const struct replica *r, const struct raftlog_group_state *log,
-                              uint64_t base_index)
-{
-    uint64_t kept = store_trailing_entries(r->store, r->replica_id, base_index);
-    ASSERT(kept <= base_index);
-    return MAX(log->first_index, base_index - kept + 1);
-}
-
 int replica_start_consensus(struct replica *r, struct err *err)
 {
     ASSERT(r->cons == NULL);
@@ -507,7 +497,7 @@ int replica_start_consensus(struct replica *r, struct err *err)
      * of a split that too many members have missed nothing would come. */
     if (r->range == NULL)
         start.term = MAX(start.term, (uint64_t)RANGE_BIRTH_TERM);
-    start.first_index = first_to_know(r, &state, start.base.index);
+    start.first_index = log_room_first_known(r, start.base.index);
     start.last_index = state.last_index;
     /* Those at and below the base are in its configuration: they need not be read, and a dormant
      * replica, which has no others, wakes without looking at the disk. */

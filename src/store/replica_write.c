@@ -15,6 +15,7 @@
 
 #include "base/plant.h"
 #include "store/check.h"
+#include "store/log_room.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -233,7 +234,7 @@ static bool has_room(struct replica *r)
     if (first == NULL)
         return true; /* a stamp alone: from the log's reserve */
     size_t bytes = MAX(first->len, MIN(r->writes.bytes, r->store->opt.entry_bytes_max));
-    return raftlog_has_room(r->store->log, raftlog_append_cost(1, bytes));
+    return log_room_has(r, bytes);
 }
 
 static bool may_propose(struct replica *r)

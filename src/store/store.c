@@ -7,6 +7,7 @@
 #include "net/net_client.h"
 #include "store/absorb.h"
 #include "store/driver.h"
+#include "store/log_room.h"
 #include "store/merge.h"
 #include "store/recover.h"
 #include "store/service.h"
@@ -137,7 +138,7 @@ static void on_flushed(void *data, uint64_t freeze)
         if (!range_on_flushed(r->range, freeze))
             continue;
         has_grown = true;
-        store_compact_log(r);
+        log_room_compact(r);
     }
     absorb_on_flushed(store, freeze);
     if (has_grown)

@@ -478,17 +478,4 @@ bool store_clock_is_right(const struct store *store, uint64_t store_id);
 /* The same, if our clock was set since: before each turn's stamps. */
 void store_watch_clock(struct store *store);
 
-/* The durable applied index grew: let consensus and log forget what is behind. */
-void store_compact_log(struct replica *r);
-
-/* How many entries at and below `index`, up to which all is flushed, are kept for members that lag.
- * All replicas together keep a quarter of the budget: what is kept cannot be flushed away. */
-uint32_t store_trailing_entries(const struct store *store, uint64_t replica_id, uint64_t index);
-
-/* Is a follower's log full for good, unless it takes another entry from the leader of `term`?
- * Nothing is left to flush, so nothing more can be cut. What is above what is applied is of earlier
- * leaders, whose entries are committed only with one of this term (Raft, 5.4.2), if they are not
- * to go for it. Once there is one it is a majority's turn. */
-bool care_must_take(const struct replica *r, uint64_t term);
-
 #endif

@@ -8,11 +8,12 @@
 
 #include "support/check.h"
 
+#include "consensus/consensus.h"
 #include "range/range.h"
 #include "store/store_internal.h"
 #include "store_rig.h"
 
-enum { VALUE = 1000, BURST = 400, MOMENTS = 15, SETTLE_MS = 3000 };
+enum { VALUE = 1000, BURST = 400, MOMENTS = 15, SETTLE_MS = 3000, RIGHT = 77, RESETS = 60 };
 
 static struct rig rig;
 
@@ -24,14 +25,14 @@ static void small_log(uint64_t budget_bytes)
     rig.options.log.limit_bytes = 2 * budget_bytes;
 }
 
-static void burst(size_t at)
+static void burst(size_t at, char first)
 {
     char key[16];
     char value[VALUE + 1];
     memset(value, 'v', VALUE);
     value[VALUE] = '\0';
     for (int i = 0; i < BURST; i++) {
-        snprintf(key, sizeof key, "k%05d", i);
+        snprintf(key, sizeof key, "%c%05d", first, i);
         rig_put(&rig, at, key, value, 1000);
     }
 }
@@ -45,12 +46,24 @@ static void restart_all(void)
         assert_int_equal(rig_start(&rig, i, &err), 0);
 }
 
-static void assert_serves(void)
+/* Which store leads the range; rig.count if none does. */
+static size_t leader_of(uint64_t range_id)
+{
+    struct cons_status s;
+    for (size_t i = 0; i < rig.count; i++) {
+        if (rig.stores[i] != NULL && store_cons_status(rig.stores[i], range_id, &s) &&
+            s.state == CONS_LEADER)
+            return i;
+    }
+    return rig.count;
+}
+
+static void assert_serves(uint64_t range_id, const char *key)
 {
     rig_run(&rig, SETTLE_MS * RIG_MS);
-    size_t leader = rig_leader(&rig);
+    size_t leader = leader_of(range_id);
     assert_true(leader < rig.count);
-    const struct rig_answer *a = rig_put(&rig, leader, "k", "v", 1000);
+    const struct rig_answer *a = rig_put(&rig, leader, key, "v", 1000);
     rig_run(&rig, 1100 * RIG_MS);
     assert_int_equal(a->count, 1);
     assert_int_equal(a->status, 0);
@@ -68,16 +81,50 @@ static void test_all_die(void **state)
             rig_open(&rig, 3);
             small_log(64 << 10);
             rig.options.entry_bytes_max = entry_bytes[row];
-            burst(rig_start_cluster(&rig));
+            burst(rig_start_cluster(&rig), 'k');
             rig_run(&rig, 2 * moment * RIG_MS);
             for (size_t i = 0; i < rig.count; i++)
                 full += !raftlog_has_room(rig.stores[i]->log, 200);
             restart_all();
-            assert_serves();
+            for (int i = 0; i < RESETS; i++) { /* acknowledgements are lost, too */
+                rig_run(&rig, 37 * RIG_MS);
+                for (size_t n = 0; n < rig.count; n++)
+                    sim_net_reset(rig.sim, rig.nodes[n], rig.nodes[(n + 1) % rig.count]);
+            }
+            assert_serves(STORE_FIRST_RANGE_ID, "k");
             rig_close(&rig);
         }
     }
     assert_true(full > MOMENTS); /* they were full where it matters */
+}
+
+/* Of two stores each leads a range, and has its log full of what the other is to take; the third is
+ * dead. Both hear of each other, so there is no other term in which something could go on. */
+static void test_two_wait_for_each_other(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    small_log(64 << 10);
+    size_t first = rig_start_cluster(&rig);
+    rig_split(&rig, first, "m", STORE_FIRST_RANGE_ID, RIGHT);
+    rig_run(&rig, 1000 * RIG_MS);
+    if (leader_of(RIGHT) == first) {
+        struct request transfer = {.kind = REQUEST_TRANSFER_LEADER, .range_id = RIGHT};
+        rig_ask(&rig, first, &transfer);
+        rig_run(&rig, 1000 * RIG_MS);
+    }
+    size_t second = leader_of(RIGHT);
+    assert_true(second < rig.count && second != first);
+    rig_crash(&rig, 3 - first - second, SIM_CRASH_KILL);
+    burst(first, 'k');
+    burst(second, 'n');
+    rig_run(&rig, 20 * RIG_MS);
+    assert_false(raftlog_has_room(rig.stores[first]->log, 200));
+    assert_false(raftlog_has_room(rig.stores[second]->log, 200));
+    assert_serves(STORE_FIRST_RANGE_ID, "k");
+    assert_serves(RIGHT, "n");
+    assert_true(leader_of(STORE_FIRST_RANGE_ID) == first && leader_of(RIGHT) == second);
+    rig_close(&rig);
 }
 
 /* One whose log is beyond its budget when it begins, since that was larger, has it cut, though
@@ -90,7 +137,7 @@ static void test_cut_without_news(void **state)
     small_log(1 << 20);
     rig.options.hibernate_after_ms = 0;
     size_t leader = rig_start_cluster(&rig);
-    burst(leader);
+    burst(leader, 'k');
     rig_run(&rig, 1000 * RIG_MS);
     size_t other = (leader + 1) % rig.count;
     care_force_flush(rig.stores[other]);
@@ -143,6 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_die),
+        cmocka_unit_test(test_two_wait_for_each_other),
         cmocka_unit_test(test_cut_without_news),
         cmocka_unit_test(test_large_behind_small),
     };

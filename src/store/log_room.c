@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/log_room.h"
+
+#include "store/space.h"
+#include "store/store_internal.h"
+
+/* ---- cutting --------------------------------------------------------------------------- */
+
+static bool is_any_dirty(const struct store *store)
+{
+    const struct replica *r;
+    for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
+        if (range_is_dirty(r->range))
+            return true;
+    }
+    return false;
+}
+
+/* A log over its budget asks for a flush, behind which it is cut. */
+void log_room_care(struct store *store)
+{
+    if (!store->is_flush_forced && raftlog_is_over_budget(store->log) && is_any_dirty(store))
+        care_force_flush(store);
+}
+
+uint32_t log_room_trailing(struct replica *r, uint64_t index)
+{
+    const struct store *store = r->store;
+    struct log_trailing *t = &r->trailing;
+    struct raftlog_group_state log;
+    if (raftlog_group_state(store->log, r->replica_id, &log) != 0)
+        return 0;
+    uint64_t share = store->opt.log.budget_bytes / 4 / MAX(replicas_count(&store->replicas), 1U);
+    uint64_t bytes = MIN(store->opt.log_kept_bytes, share);
+    if (t->index != index || t->first_index != log.first_index || t->bytes != bytes) {
+        uint64_t n = raftlog_trailing(store->log, r->replica_id, index, bytes);
+        *t = (struct log_trailing){.index = index,
+                                   .first_index = log.first_index,
+                                   .bytes = bytes,
+                                   .count = (uint32_t)MIN(n, (uint64_t)UINT32_MAX)};
+    }
+    ASSERT(t->count <= index);
+    return t->count;
+}
+
+uint64_t log_room_first_known(struct replica *r, uint64_t applied)
+{
+    struct raftlog_group_state log;
+    if (raftlog_group_state(r->store->log, r->replica_id, &log) != 0)
+        return 1; /* blank */
+    if (!raftlog_is_over_budget(r->store->log))
+        return log.first_index;
+    return MAX(log.first_index, applied - log_room_trailing(r, applied) + 1);
+}
+
+void log_room_compact(struct replica *r)
+{
+    struct store *store = r->store;
+    struct cons_status status;
+    if (r->state != REPLICA_RUNNING || (r->cons == NULL && r->nap.parked == NULL))
+        return;
+    uint64_t flushed = range_flushed_index(r->range);
+    if (r->cons == NULL) { /* all members have all of it, unless it never ran */
+        uint64_t kept = r->nap.is_dormant ? log_room_trailing(r, flushed) : 0;
+        if (flushed > kept)
+            raftlog_compact(store->log, r->replica_id, flushed - kept + 1);
+        return;
+    }
+    consensus_status(r->cons, &status);
+    if (flushed > status.snapshot_index && !status.is_installing) {
+        struct cons_base base = {.index = flushed, .term = range_flushed_term(r->range)};
+        base.config = *consensus_config_at(r->cons, flushed, &base.config_index);
+        consensus_compact(r->cons, replica_now_ms(r), &base, log_room_trailing(r, flushed));
+    }
+    uint64_t floor = consensus_log_floor(r->cons);
+    uint64_t keep = MIN(floor, flushed);
+    if (keep > 0)
+        raftlog_compact(store->log, r->replica_id, keep + 1);
+}
+
+/* ---- room ------------------------------------------------------------------------------ */
+
+/* Nothing that a flush would free is left, and what this group has above is of earlier leaders. */
+static bool is_owed(const struct replica *r, uint64_t term)
+{
+    const struct store *store = r->store;
+    struct raftlog_group_state log;
+    uint64_t last_term = 0;
+    if (r->range == NULL || store->is_flush_forced || raftlog_is_starved(store->log) ||
+        store->mark >= WATERMARK_READ_ONLY)
+        return false;
+    uint64_t applied = range_meta(r->range)->applied_index;
+    if (range_flushed_index(r->range) < applied ||
+        raftlog_group_state(store->log, r->replica_id, &log) != 0)
+        return false;
+    if (log.last_index > applied &&
+        raftlog_term(store->log, r->replica_id, log.last_index, &last_term) == 0 &&
+        last_term >= term)
+        return false;
+    return !is_any_dirty(store);
+}
+
+bool log_room_has(const struct replica *r, uint64_t bytes)
+{
+    return raftlog_has_room(r->store->log, raftlog_append_cost(1, bytes)) ||
+           is_owed(r, consensus_term(r->cons));
+}
+
+static bool is_held(const struct replica *r, uint64_t index, uint64_t term)
+{
+    uint64_t held = 0;
+    return raftlog_term(r->store->log, r->replica_id, index, &held) == 0 && held == term;
+}
+
+static uint64_t bytes_of(const struct cons_msg_append *a, uint32_t first)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = first; i < a->n; i++)
+        bytes += a->entries[i].data.len;
+    return bytes;
+}
+
+uint32_t log_room_fits(const struct replica *r, const struct cons_msg *msg)
+{
+    const struct cons_msg_append *a = &msg->append;
+    struct raftlog *log = r->store->log;
+    uint32_t held = 0, n = 0;
+    uint64_t bytes = 0;
+    ASSERT(msg->type == CONS_MSG_APPEND);
+    if (a->n == 0 || raftlog_has_room(log, raftlog_append_cost(a->n, bytes_of(a, 0))))
+        return a->n;
+    while (held < a->n && is_held(r, a->prev_index + 1 + held, a->entries[held].term))
+        held++;
+    for (; held + n < a->n; n++) {
+        bytes += a->entries[held + n].data.len;
+        if (!raftlog_has_room(log, raftlog_append_cost(n + 1, bytes)))
+            break;
+    }
+    if (n == 0 && held < a->n && is_owed(r, msg->term))
+        n = 1;
+    ASSERT(held + n <= a->n);
+    return held + n;
+}
