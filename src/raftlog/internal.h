@@ -24,6 +24,7 @@ enum {
     LOG_SPARES_MAX = 2,             /* files kept to be used again */
     LOG_IDLE_MAX = 8,               /* memories of chunks kept to be used again */
     LOG_IDLE_SHARE = 8,             /* … part of the cache that they take */
+    LOG_BEYOND_FILES = 4,           /* … beside the limit once more: rewriting has begun then */
     LOG_COPY_BYTES_MAX = 256 << 10, /* copied in one step of rewriting */
     LOG_READ_RUN_MAX = 1 << 20,     /* bytes fetched by one file read */
     LOG_READ_GAP_MAX = 4 << 10,     /* bytes worth reading to save a call … */
@@ -252,8 +253,11 @@ struct raftlog {
     struct env_timer retry;
     struct rewrite rewrite;
     struct env_task task;
-    uint64_t short_cost; /* raftlog_has_room() said no to it; 0: nobody waits */
-    bool is_starved;     /* the last preparation of a file failed */
+    uint64_t short_cost;  /* raftlog_has_room() said no to it; 0: nobody waits */
+    uint64_t beyond_from; /* bytes of files when room beyond the limit was first asked for since
+                             there was some below it; 0: it was not */
+    bool wants_beyond;    /* raftlog_has_room_beyond() said no: one file more, whatever the limit */
+    bool is_starved;      /* the last preparation of a file failed */
     bool was_over;
 
     uint64_t sync_worst_us;     /* since raftlog_sync_worst_us() was asked */

@@ -182,11 +182,30 @@ uint64_t raftlog_room(const struct raftlog *log)
 
 bool raftlog_has_room(struct raftlog *log, uint64_t cost)
 {
-    if (raftlog_room(log) >= MIN(cost, log_file_room(log)))
+    if (raftlog_room(log) >= MIN(cost, log_file_room(log))) {
+        log->wants_beyond = false;
+        log->beyond_from = 0;
         return true;
+    }
     if (log->short_cost == 0)
         writer_post(log); /* a file may be due that was not before, or the last one closed */
     log->short_cost = cost;
+    return false;
+}
+
+bool raftlog_has_room_beyond(struct raftlog *log, uint64_t cost)
+{
+    const struct raftlog_options *o = &log->options;
+    uint64_t more = o->limit_bytes + LOG_BEYOND_FILES * (uint64_t)o->segment_bytes;
+    if (log->beyond_from == 0)
+        log->beyond_from = log_file_bytes(log);
+    if (log->n_damaged > 0 || log_file_bytes(log) > log->beyond_from + more)
+        return false;
+    if (log_room(log) >= MIN(cost, log_file_room(log)))
+        return true;
+    if (!log->wants_beyond)
+        writer_post(log);
+    log->wants_beyond = true;
     return false;
 }
 

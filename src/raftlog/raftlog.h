@@ -65,7 +65,8 @@ struct raftlog_options {
     size_t segment_bytes;   /* of one segment file; 64 MiB */
     uint64_t budget_bytes;  /* of all files; beyond it the owner should flush; 1 GiB */
     uint64_t limit_bytes;   /* no more files are made beyond this, but for one into which
-                               old segments are emptied; 2 × budget */
+                               old segments are emptied and what raftlog_has_room_beyond()
+                               says; 2 × budget */
     size_t cache_bytes;     /* recent records kept in memory; 64 MiB */
     size_t batch_bytes_max; /* of one write; 1 MiB */
     uint64_t retry_us;      /* between tries to prepare a segment on a full disk; 200 ms */
@@ -185,6 +186,11 @@ uint64_t raftlog_room(const struct raftlog *log);
  * than a segment is let in when a whole segment is free. After false, on_room() tells
  * when the answer changes. */
 bool raftlog_has_room(struct raftlog *log, uint64_t cost);
+
+/* The same beyond the limit, for what alone can make room again: as much as the limit once more,
+ * and a few files. A file is made for it first, so a full disk says no, and hard states keep their
+ * reserve: ask again. No while something here is damaged: nothing is freed then. */
+bool raftlog_has_room_beyond(struct raftlog *log, uint64_t cost);
 
 /* Did the last attempt to make a file for the log fail? Then no room is on its way but
  * what another attempt or a compaction brings: the disk is full. Without it, a lack of

@@ -161,6 +161,7 @@ bool segment_bind(struct raftlog *log, struct segment *s)
         s->file = spare->file;
         s->file_id = spare->file_id;
         s->file_size = spare->size;
+        log->wants_beyond = false; /* who needs another asks again */
         log->n_spares--;
         memmove(spare, spare + 1, (log->n_spares - i) * sizeof *spare);
         return true;

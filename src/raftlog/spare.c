@@ -227,7 +227,7 @@ static void spare_give_back(struct raftlog *log, size_t n_waiting)
     bool goes_on = env_timer_is_active(&log->rewrite.again);
     bool is_at_rest = state == REWRITE_IDLE || (state == REWRITE_STUCK && !goes_on);
     if (!is_at_rest || log->n_spares <= n_waiting ||
-        log_file_bytes(log) <= log->options.limit_bytes)
+        log_file_bytes(log) <= log->options.limit_bytes || log->wants_beyond)
         return;
     struct spare *last = &log->spares[--log->n_spares];
     spare_reap(log, last->file_id, last->file);
@@ -275,7 +275,8 @@ void spare_kick(struct raftlog *log)
         /* Full of segments in which little lives: they can go once that is copied, for which
          * there is one file more. Nothing else may have room in it. (An entry larger than a
          * segment may have gone far beyond the limit.) */
-        if (!log->rewrite.wants_room && log_file_bytes(log) + size > log->options.limit_bytes)
+        if (!log->rewrite.wants_room && !log->wants_beyond &&
+            log_file_bytes(log) + size > log->options.limit_bytes)
             return;
     }
     spare_plan(log, size);

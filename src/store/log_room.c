@@ -19,7 +19,10 @@ static bool is_any_dirty(const struct store *store)
 /* A log over its budget asks for a flush, behind which it is cut. */
 void log_room_care(struct store *store)
 {
-    if (!store->is_flush_forced && raftlog_is_over_budget(store->log) && is_any_dirty(store))
+    bool is_over = raftlog_is_over_budget(store->log);
+    bool is_dirty = is_over && is_any_dirty(store);
+    store->is_log_clean = is_over && !is_dirty;
+    if (!store->is_flush_forced && is_dirty)
         care_force_flush(store);
 }
 
@@ -80,30 +83,52 @@ void log_room_compact(struct replica *r)
 
 /* ---- room ------------------------------------------------------------------------------ */
 
-/* Nothing that a flush would free is left, and what this group has above is of earlier leaders. */
-static bool is_owed(const struct replica *r, uint64_t term)
+/* Has a flush that began since room was refused freed what it can? */
+static bool has_been_flushed(struct replica *r)
 {
     const struct store *store = r->store;
-    struct raftlog_group_state log;
-    uint64_t last_term = 0;
-    if (r->range == NULL || store->is_flush_forced || raftlog_is_starved(store->log) ||
-        store->mark >= WATERMARK_READ_ONLY)
-        return false;
-    uint64_t applied = range_meta(r->range)->applied_index;
-    if (range_flushed_index(r->range) < applied ||
-        raftlog_group_state(store->log, r->replica_id, &log) != 0)
-        return false;
-    if (log.last_index > applied &&
-        raftlog_term(store->log, r->replica_id, log.last_index, &last_term) == 0 &&
-        last_term >= term)
-        return false;
-    return !is_any_dirty(store);
+    if (r->refused_freeze == 0)
+        r->refused_freeze = store->frozen + 1;
+    return store->flushed >= r->refused_freeze || (store->is_log_clean && !store->is_flush_forced);
 }
 
-bool log_room_has(const struct replica *r, uint64_t bytes)
+/* Of this group nothing more can be cut, and what it has above is of earlier leaders. */
+static bool is_at_end(const struct replica *r, uint64_t term)
 {
-    return raftlog_has_room(r->store->log, raftlog_append_cost(1, bytes)) ||
-           is_owed(r, consensus_term(r->cons));
+    struct raftlog_group_state log;
+    uint64_t last_term = 0;
+    uint64_t applied = range_meta(r->range)->applied_index;
+    if (range_flushed_index(r->range) < applied ||
+        raftlog_group_state(r->store->log, r->replica_id, &log) != 0)
+        return false;
+    return log.last_index == applied ||
+           raftlog_term(r->store->log, r->replica_id, log.last_index, &last_term) != 0 ||
+           last_term < term;
+}
+
+/* Room for an entry beyond the limit? */
+static bool is_owed(struct replica *r, uint64_t term, uint64_t cost)
+{
+    const struct store *store = r->store;
+    if (r->range == NULL || store->mark >= WATERMARK_READ_ONLY || !has_been_flushed(r) ||
+        !is_at_end(r, term) || !raftlog_has_room_beyond(store->log, cost))
+        return false;
+    r->refused_freeze = 0;
+    return true;
+}
+
+static bool has_room(struct replica *r, uint64_t cost)
+{
+    if (!raftlog_has_room(r->store->log, cost))
+        return false;
+    r->refused_freeze = 0;
+    return true;
+}
+
+bool log_room_has(struct replica *r, uint64_t bytes)
+{
+    uint64_t cost = raftlog_append_cost(1, bytes);
+    return has_room(r, cost) || is_owed(r, consensus_term(r->cons), cost);
 }
 
 static bool is_held(const struct replica *r, uint64_t index, uint64_t term)
@@ -120,23 +145,22 @@ static uint64_t bytes_of(const struct cons_msg_append *a, uint32_t first)
     return bytes;
 }
 
-uint32_t log_room_fits(const struct replica *r, const struct cons_msg *msg)
+uint32_t log_room_fits(struct replica *r, const struct cons_msg *msg)
 {
     const struct cons_msg_append *a = &msg->append;
-    struct raftlog *log = r->store->log;
     uint32_t held = 0, n = 0;
     uint64_t bytes = 0;
     ASSERT(msg->type == CONS_MSG_APPEND);
-    if (a->n == 0 || raftlog_has_room(log, raftlog_append_cost(a->n, bytes_of(a, 0))))
+    if (a->n == 0 || has_room(r, raftlog_append_cost(a->n, bytes_of(a, 0))))
         return a->n;
     while (held < a->n && is_held(r, a->prev_index + 1 + held, a->entries[held].term))
         held++;
     for (; held + n < a->n; n++) {
         bytes += a->entries[held + n].data.len;
-        if (!raftlog_has_room(log, raftlog_append_cost(n + 1, bytes)))
+        if (!has_room(r, raftlog_append_cost(n + 1, bytes)))
             break;
     }
-    if (n == 0 && held < a->n && is_owed(r, msg->term))
+    if (n == 0 && held < a->n && is_owed(r, msg->term, raftlog_append_cost(1, bytes)))
         n = 1;
     ASSERT(held + n <= a->n);
     return held + n;

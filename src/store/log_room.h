@@ -10,11 +10,12 @@
  * (Raft, 5.4.2), if they are not to go for it.
  *  - Other groups may hold all of the log with what waits for such an entry somewhere else.
  *
- * So a group in whose name nothing more can be cut takes one entry beyond the limit, and another
- * when that is flushed, or if that was of an earlier term still. Not where the disk is full.
+ * So a group of which nothing more can be cut takes one entry beyond the limit once a flush has
+ * brought no room, and another when that is flushed, or if that was of an earlier term still. The
+ * file for it is there first: a full disk has none, and votes keep their reserve.
  *
  * Threads    loop only.
- * Limits     beyond the log's: an entry of each group, and what its leaders had not committed.
+ * Limits     those of raftlog_has_room_beyond().
  */
 #ifndef STORE_LOG_ROOM_H_
 #define STORE_LOG_ROOM_H_
@@ -50,12 +51,12 @@ uint32_t log_room_trailing(struct replica *r, uint64_t index);
  * with (R18), so what it knew of below could be cut only once another entry is applied. */
 uint64_t log_room_first_known(struct replica *r, uint64_t applied);
 
-/* May this leader propose an entry with so many bytes? If not, the log's on_room() wakes the
- * store. */
-bool log_room_has(const struct replica *r, uint64_t bytes);
+/* May this leader propose an entry with so many bytes? If not, ask again: the log's on_room() wakes
+ * the store, but not for what is beyond the limit. */
+bool log_room_has(struct replica *r, uint64_t bytes);
 
 /* How many of the entries of this APPEND, from the first on, may be taken. Those that are here
  * already need no room. */
-uint32_t log_room_fits(const struct replica *r, const struct cons_msg *msg);
+uint32_t log_room_fits(struct replica *r, const struct cons_msg *msg);
 
 #endif

@@ -71,7 +71,7 @@ void merge_left_stop(struct replica *r)
 /* ---- the request ----------------------------------------------------------------------- */
 
 /* What can be told without the right's leader. */
-static int check_merge(const struct replica *r, const struct request *request, struct err *err)
+static int check_merge(struct replica *r, const struct request *request, struct err *err)
 {
     const struct range_descriptor *d = range_descriptor(r->range);
     struct range_epoch epoch = {.conf = request->merge.conf_epoch, .span = request->span_epoch};

@@ -267,6 +267,7 @@ struct replica {
     enum apply_state apply;
     uint64_t replay_to;              /* the log's hint at open */
     struct log_trailing trailing;    /* log_room.h */
+    uint64_t refused_freeze;         /* log_room.c: the flush to wait for; 0: for none */
     struct raftlog_read *apply_read; /* owned; NULL: none */
     bool has_apply_read;             /* it holds entries */
     struct env_task pump;
@@ -505,11 +506,11 @@ void replica_write_free(struct replica *r);
 
 /* May an administrative entry be proposed now, by this leader? 0, ERR_NOT_LEADER,
  * ERR_BUSY, ERR_NO_SPACE. */
-int replica_check_admin(const struct replica *r, struct err *err);
+int replica_check_admin(struct replica *r, struct err *err);
 
 /* The same for what ends a thing that has begun, so that a range does not stay frozen: it may
  * have what is left of the disk. 0, ERR_NOT_LEADER, ERR_BUSY. */
-int replica_check_ending(const struct replica *r, struct err *err);
+int replica_check_ending(struct replica *r, struct err *err);
 
 /* Stamp and propose it; as replica_propose_admin(). */
 struct range_admin;

@@ -27,7 +27,7 @@
 
 /* ---- proposing ----------------------------------------------------------------------- */
 
-int replica_check_admin(const struct replica *r, struct err *err)
+int replica_check_admin(struct replica *r, struct err *err)
 {
     const struct store *store = r->store;
     if (replica_is_leader(r) && store->mark >= WATERMARK_READ_ONLY)
@@ -36,7 +36,7 @@ int replica_check_admin(const struct replica *r, struct err *err)
     return replica_check_ending(r, err);
 }
 
-int replica_check_ending(const struct replica *r, struct err *err)
+int replica_check_ending(struct replica *r, struct err *err)
 {
     const struct store *store = r->store;
     if (!replica_is_leader(r) || store->state == STORE_DRAINING || store->clock.is_off)
@@ -77,7 +77,7 @@ int replica_propose_step(struct replica *r, const struct answer_to *to, struct r
 }
 
 /* The same for what a client asks: not while the range is part of a merge. */
-static int check_request(const struct replica *r, struct err *err)
+static int check_request(struct replica *r, struct err *err)
 {
     int rv = replica_check_admin(r, err);
     if (rv == 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/plant.h"
+#include "store/log_room.h"
 #include "store/merge.h"
 #include "store/store_internal.h"
 #include "wire/pulse_msg.h"
@@ -123,6 +124,7 @@ static void park(struct replica *r)
     r->nap.parked = parked;
     r->next_write_id = MAX(r->next_write_id, parked->next_write_id);
     r->store->sleepers.parked++;
+    log_room_compact(r); /* the library may have known of more than is needed (R18) */
 }
 
 static bool fall_asleep(struct replica *r, const struct cons_rest *rest)

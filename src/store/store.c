@@ -89,6 +89,7 @@ static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
     }
     absorb_on_freeze(store, freeze, batch);
     replica_log_on_freeze(store, freeze);
+    store->frozen = freeze;
 }
 
 static void on_unfreeze(void *data, uint64_t freeze)
@@ -134,6 +135,7 @@ static void on_flushed(void *data, uint64_t freeze)
     struct store *store = data;
     bool has_grown = false;
     struct replica *r;
+    store->flushed = freeze;
     for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
         if (!range_on_flushed(r->range, freeze))
             continue;

@@ -182,6 +182,9 @@ struct store {
 
     struct lsm_flush_op forced_flush; /* the log is over its budget, or garbage may go then */
     bool is_flush_forced;
+    bool is_log_clean; /* log_room.c: it is over its budget, and nothing is left to flush */
+    uint64_t frozen;   /* the number of the last freeze … */
+    uint64_t flushed;  /* … and of the last that is durable */
     struct store_drain drain;
     struct lsm_edit_op birth_edit;
     struct raftlog_write birth_logs[STORE_BIRTHS_MAX];

@@ -170,12 +170,83 @@ static void test_made_evenly(void **state)
     teardown(&f);
 }
 
+/* A log at its limit; nothing of it can be cut. */
+static void fill_to_limit(struct fixture *f)
+{
+    setup(f, false);
+    f->log->options.budget_bytes = 4 * SEGMENT;
+    f->log->options.limit_bytes = 8 * SEGMENT;
+    while (raftlog_has_room(f->log, raftlog_append_cost(1, LARGE))) {
+        append(f, LARGE);
+        sim_run_until(f->sim, sim_now_us(f->sim) + 200000);
+    }
+    sim_run_until(f->sim, sim_now_us(f->sim) + 1000000);
+    assert_false(raftlog_has_room(f->log, raftlog_append_cost(1, LARGE)));
+}
+
+static bool has_beyond(struct fixture *f)
+{
+    bool has = raftlog_has_room_beyond(f->log, raftlog_append_cost(1, LARGE));
+    sim_run_until(f->sim, sim_now_us(f->sim) + 1000000);
+    return has;
+}
+
+/* Room beyond the limit is there when a file for it is; each one that asks does not get one, and
+ * no more come than the limit once more. */
+static void test_beyond_the_limit(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct raftlog_stats s;
+    fill_to_limit(&f);
+    assert_false(has_beyond(&f));
+    assert_true(has_beyond(&f));
+    assert_true(has_beyond(&f));
+    assert_false(raftlog_has_room(f.log, raftlog_append_cost(1, LARGE)));
+    raftlog_stats(f.log, &s);
+    assert_true(s.file_bytes <= 9 * SEGMENT);
+    for (int tries = 0; tries < 400; tries++) {
+        if (has_beyond(&f))
+            append(&f, LARGE);
+    }
+    raftlog_stats(f.log, &s);
+    assert_in_range(s.file_bytes, 15 * SEGMENT, 22 * SEGMENT);
+    assert_false(has_beyond(&f));
+    check_all(&f);
+    raftlog_compact(f.log, 1, f.last);
+    sim_run_until(f.sim, sim_now_us(f.sim) + 10000000);
+    assert_true(raftlog_has_room(f.log, raftlog_append_cost(1, LARGE)));
+    raftlog_stats(f.log, &s);
+    assert_true(s.file_bytes <= 8 * SEGMENT);
+    teardown(&f);
+}
+
+/* A full disk has no file for it, and votes go on. */
+static void test_nothing_beyond_on_a_full_disk(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fill_to_limit(&f);
+    sim_disk_set_capacity(sim_node_disk(f.node), sim_disk_used(sim_node_disk(f.node)));
+    for (int tries = 0; tries < 10; tries++)
+        assert_false(has_beyond(&f));
+    f.writes[0] = (struct raftlog_write){.group = 1, .has_hard_state = true, .term = 9};
+    raftlog_append(f.log, &f.writes[0]);
+    sim_run_until(f.sim, sim_now_us(f.sim) + 1000000);
+    struct raftlog_stats s;
+    raftlog_stats(f.log, &s);
+    assert_int_equal(s.pending_bytes, 0);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_batches_fill_files_themselves),
         cmocka_unit_test(test_no_zeroing_is_for_all),
         cmocka_unit_test(test_made_evenly),
+        cmocka_unit_test(test_beyond_the_limit),
+        cmocka_unit_test(test_nothing_beyond_on_a_full_disk),
     };
     return cmocka_run_group_tests_name("raftlog spare", tests, NULL, NULL);
 }
