@@ -111,19 +111,24 @@ static void append_fetch(struct consensus *c, const struct cons_msg *msg, uint32
 
 /* Entries for this follower are being read. What follows them waits for them, what begins
  * before them takes their place, and a heartbeat must not run ahead of them: it would be
- * refused, and replication would go back. True if `msg` may go, with `*n` entries. */
+ * refused, and replication would go back. The library asks for the same again with each heartbeat
+ * while it probes: to read that anew each time would be to wait for ever for a disk that takes
+ * longer. True if `msg` may go, with `*n` entries. */
 static bool append_behind_fetch(struct consensus *c, struct cons_msg *msg, uint32_t *n)
 {
     struct cons_fetch *f = fetch_find(c, msg->to);
     if (f == NULL)
         return true;
-    if (msg->append.prev_index <= f->prev_index) {
+    bool is_same = msg->append.prev_index == f->prev_index && f->term == c->term;
+    if (msg->append.prev_index <= f->prev_index && !is_same) {
         if (*n > 0)
             f->token = 0; /* the answer will be ignored */
         return true;
     }
-    if (*n > 0 && msg->append.prev_index == f->prev_index + f->n &&
-        f->n + *n <= CONS_APPEND_ENTRIES_MAX)
+    if (is_same)
+        f->n = MAX(f->n, MIN(*n, (uint32_t)CONS_APPEND_ENTRIES_MAX));
+    else if (*n > 0 && msg->append.prev_index == f->prev_index + f->n &&
+             f->n + *n <= CONS_APPEND_ENTRIES_MAX)
         f->n += *n;
     msg->append.prev_index = f->prev_index;
     msg->append.prev_term = f->prev_term;

@@ -149,6 +149,48 @@ static void test_what_was_read_needs_room_too(void **state)
     rig_close(&r);
 }
 
+/* While the library probes it asks for the same with each heartbeat: a disk that takes longer than
+ * that is asked once, and its answer goes out. */
+static void test_slow_read_is_not_asked_again(void **state)
+{
+    (void)state;
+    struct cons_entry es[3];
+    for (size_t i = 0; i < ARRAY_LEN(es); i++)
+        es[i] = (struct cons_entry){.term = 6, .type = CONS_COMMAND, .data = slice_str("z")};
+    open_narrow(100);
+    r.m.host = &far;
+    rig_propose(&r, 3); /* 12 to 14 */
+    rig_settle(&r, 3);
+    uint64_t token = fetch_for_2(12, 3);
+    consensus_on_fetched(r.m.c, r.now, token, 0, es, 3);
+    for (int i = 0; i < 10; i++) { /* all of it is lost, and nothing is heard of 2 */
+        rig_tick(&r, RIG_HB);
+        rig_append_result(&r, 3, 6, 0, 14);
+    }
+    rig_clear(&r);
+    uint32_t asked = 0;
+    for (uint32_t i = 0; i < r.m.n_requests; i++) {
+        const struct mrequest *q = &r.m.requests[i];
+        token = q->peer == 2 ? q->token : token;
+        asked += q->peer == 2;
+    }
+    assert_int_equal(asked, 1);
+    const struct cons_msg *m = NULL;
+    for (int i = 0; i < 5; i++) { /* it is back, and says what it has */
+        rig_tick(&r, RIG_HB);
+        rig_append_result(&r, 3, 6, 0, 14);
+        m = rig_last(&r, CONS_MSG_APPEND, 2);
+        assert_non_null(m);
+        assert_int_equal(m->append.prev_index, 11);
+        assert_int_equal(m->append.n, 0);
+        rig_append_result(&r, 2, 6, 0, 11);
+    }
+    rig_clear(&r);
+    consensus_on_fetched(r.m.c, r.now, token, 0, es, 3);
+    assert_int_equal(follows(12), 15);
+    rig_close(&r);
+}
+
 /* The follower says that it has less than was thought: all from there on, in order. */
 static void test_rejection_takes_its_place(void **state)
 {
@@ -285,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_owed_goes_with_room),
         cmocka_unit_test(test_owed_goes_at_a_tick),
         cmocka_unit_test(test_what_was_read_needs_room_too),
+        cmocka_unit_test(test_slow_read_is_not_asked_again),
         cmocka_unit_test(test_rejection_takes_its_place),
         cmocka_unit_test(test_one_rejection_of_many_counts),
         cmocka_unit_test(test_later_rejection_counts),
