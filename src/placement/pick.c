@@ -241,7 +241,8 @@ static double leads_after(const struct pl_store *s)
 
 bool pl_store_may_lead(const struct pl_store *s)
 {
-    return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE && !s->last.is_stalled;
+    return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE &&
+           !s->last.is_stalled && s->last.space != PLACEMENT_SPACE_FULL;
 }
 
 struct pl_member *pl_pick_leader(const struct placement *p, const struct pl_range *r,

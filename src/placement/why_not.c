@@ -103,10 +103,11 @@ static void put_leads(const struct placement *p, const struct pl_store *s, struc
     struct pl_means m;
     pl_means_find(p, &m);
     if (!pl_store_may_lead(s)) {
-        bool is_stalled = s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE;
-        buf_printf(text, "leaders: none come, because it %s%s\n", is_stalled ? "" : "is ",
-                   is_stalled ? "pushes writes back, or still replays its log"
-                              : placement_store_state_name(s->state, s->wish));
+        bool is_there = s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE;
+        buf_printf(text, "leaders: none come, because %s%s\n", is_there ? "" : "it is ",
+                   !is_there            ? placement_store_state_name(s->state, s->wish)
+                   : s->last.is_stalled ? "it pushes writes back, or still replays its log"
+                                        : "its disk is full");
         return;
     }
     double slack = MAX(0.5, (double)p->settings.balance_permille / 1000 * m.leaders);

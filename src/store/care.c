@@ -60,25 +60,50 @@ static uint64_t choose_faster(const struct replica *r)
     return fast > voters / 2 ? best : 0;
 }
 
-/* A leader's writes wait for its own disk: where others have better ones they lead. */
-static void hand_over(struct store *store)
+/* The voter with most of the log among those whose disks have room, of a range for which theirs
+ * suffice; 0: none. */
+static uint64_t choose_roomier(const struct replica *r)
+{
+    const struct store *store = r->store;
+    struct cons_status s;
+    uint64_t best = 0, best_match = 0;
+    if (r->space >= WATERMARK_NO_PUTS)
+        return 0;
+    consensus_status(r->cons, &s);
+    for (uint32_t i = 0; i < s.n_members; i++) {
+        const struct cons_member_status *m = &s.members[i];
+        bool is_fit = m->role == CONS_VOTER && m->is_live && m->store_id != store->opt.store_id &&
+                      store_mark_of(store, m->store_id) < WATERMARK_NO_PUTS &&
+                      store_clock_is_right(store, m->store_id);
+        if (!is_fit || (best != 0 && m->match <= best_match))
+            continue;
+        best = m->replica_id;
+        best_match = m->match;
+    }
+    return best;
+}
+
+/* A leader's writes wait for its own disk, or are refused for it: where others have better ones
+ * they lead. */
+static void hand_over(struct store *store, uint64_t (*choose)(const struct replica *r),
+                      uint64_t *handed_ms, const char *why)
 {
     uint64_t now_ms = store_now_ms(store);
     bool is_handed = false;
-    if (store->pace_handed_ms != 0 && now_ms - store->pace_handed_ms < STORE_SLOW_HAND_OVER_MS)
+    if (*handed_ms != 0 && now_ms - *handed_ms < STORE_HAND_OVER_MS)
         return;
     LIST_FOREACH(it, &store->sleepers.awake) /* nobody waits for those that sleep */
     {
         struct replica *r = list_entry(it, struct replica, in_awake);
-        uint64_t to = r->cons != NULL && replica_is_leader(r) ? choose_faster(r) : 0;
+        uint64_t to = r->cons != NULL && replica_is_leader(r) ? choose(r) : 0;
         if (to == 0 || consensus_transfer(r->cons, replica_now_ms(r), to) != 0)
             continue;
-        LOG_WARN(store->logger, "hand_over", "range=%llu to=%llu reason=\"slow disk\"",
-                 (unsigned long long)r->range_id, (unsigned long long)to);
+        LOG_WARN(store->logger, "hand_over", "range=%llu to=%llu reason=\"%s\"",
+                 (unsigned long long)r->range_id, (unsigned long long)to, why);
         is_handed = true;
     }
     if (is_handed)
-        store->pace_handed_ms = now_ms;
+        *handed_ms = now_ms;
 }
 
 void store_note_stop(struct store *store)
@@ -116,7 +141,9 @@ static void care_pace(struct store *store)
         LOG_INFO(store->logger, "disk_good", "sync_us=%llu", (unsigned long long)worst_us);
     net_set_disk(store->net, space_tell(store->mark, store->pace.is_slow));
     if (store->pace.is_slow)
-        hand_over(store);
+        hand_over(store, choose_faster, &store->pace_handed_ms, "slow disk");
+    if (store->mark >= WATERMARK_NO_PUTS)
+        hand_over(store, choose_roomier, &store->full_handed_ms, "full disk");
 }
 
 /* The disks of a range's voters, as they told us; its leader alone needs to know. */

@@ -3,7 +3,8 @@
  * space — may a range still grow? By the marks of all its voters' disks, of which stores
  * tell each other with every pong.
  *
- *   puts    refused when the leader's own disk is at NO_PUTS, or when no majority can be
+ *   puts    refused when the leader's own disk is at NO_PUTS (it hands over to one that has
+ *           room, care.c), or when no majority can be
  *           had of voters that are below it: a commit would need a disk that is full
  *   deletes the same with READ_ONLY
  *   entries go to a follower at READ_ONLY only when it is needed for a majority: its

@@ -444,11 +444,10 @@ int hf_watch_close(struct hf_watch *watch)
 static struct batch *take_ready(struct hf_watch *watch)
 {
     struct list *link = list_pop_front(&watch->ready);
-    if (link == NULL)
-        return NULL;
-    struct batch *batch = list_entry(link, struct batch, in_ready);
-    watch->ready_bytes -= batch->bytes;
-    if (list_is_empty(&watch->ready) && !watch->is_over)
+    struct batch *batch = link == NULL ? NULL : list_entry(link, struct batch, in_ready);
+    if (batch != NULL)
+        watch->ready_bytes -= batch->bytes;
+    if (batch != NULL && list_is_empty(&watch->ready) && !watch->is_over)
         env_uv_notify_clear(watch->fd);
     bool has_room = watch->ready_bytes <= watch->buffer_bytes / 2;
     if (watch->is_paused && !watch->is_resuming && has_room)

@@ -513,6 +513,26 @@ static void test_follower_spared(void **state)
     rig_close(&rig);
 }
 
+/* A leader whose disk is full hands over to one that has room, but not where most have none. */
+static void test_full_leader(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig), one = (leader + 1) % 3;
+    set_free(&rig, one, (uint64_t)512 << 20);
+    set_free(&rig, leader, (uint64_t)512 << 20);
+    rig_run(&rig, 12000 * RIG_MS);
+    assert_int_equal(rig_leader(&rig), leader);
+    assert_int_equal(put_status(&rig, leader), ERR_NO_SPACE);
+    set_free(&rig, one, 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_not_equal(rig_leader(&rig), leader);
+    assert_int_equal(put_status(&rig, rig_leader(&rig)), 0);
+    rig_assert_answered(&rig);
+    rig_close(&rig);
+}
+
 static void set_sync(struct rig *rig, size_t i, uint64_t sync_us)
 {
     struct sim_disk_options o = {.sync_us = sync_us};
@@ -946,6 +966,7 @@ int main(void)
         cmocka_unit_test(test_all_disks_slow),
         cmocka_unit_test(test_followers_full),
         cmocka_unit_test(test_follower_spared),
+        cmocka_unit_test(test_full_leader),
         cmocka_unit_test(test_drain_leader),
         cmocka_unit_test(test_drain_alone),
         cmocka_unit_test(test_drain_unborn),
