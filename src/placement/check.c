@@ -250,7 +250,7 @@ static bool need_for_drain(const struct placement *p, const struct pl_range *r,
     if (leader == NULL || leader->store->wish == PLACEMENT_WISH_NONE)
         return false;
     struct pl_member *to = pl_pick_leader(p, r, leader);
-    if (to == NULL || !pl_store_may_lead(to->store))
+    if (to == NULL || !pl_store_can_lead(to->store))
         return false; /* nobody else can */
     need->lead = to;
     say(need, PL_DRAIN, "its leader is on store %llu, which is %s",

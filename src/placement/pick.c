@@ -239,10 +239,14 @@ static double leads_after(const struct pl_store *s)
     return (double)s->leaders + s->leads_in - s->leads_out;
 }
 
+bool pl_store_can_lead(const struct pl_store *s)
+{
+    return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE && !s->last.is_stalled;
+}
+
 bool pl_store_may_lead(const struct pl_store *s)
 {
-    return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE &&
-           !s->last.is_stalled && s->last.space != PLACEMENT_SPACE_FULL;
+    return pl_store_can_lead(s) && s->last.space != PLACEMENT_SPACE_FULL;
 }
 
 struct pl_member *pl_pick_leader(const struct placement *p, const struct pl_range *r,

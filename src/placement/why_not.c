@@ -173,7 +173,7 @@ static void put_draining(const struct placement *p, const struct pl_store *s, st
         if (leader == NULL || leader->store != s)
             continue;
         const struct pl_member *to = pl_pick_leader(p, s->ranges[i], leader);
-        if ((to == NULL || !pl_store_may_lead(to->store)) && stuck++ == 0)
+        if ((to == NULL || !pl_store_can_lead(to->store)) && stuck++ == 0)
             first = s->ranges[i]->id;
     }
     if (s->leaders == 0)

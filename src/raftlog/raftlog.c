@@ -199,7 +199,9 @@ bool raftlog_has_room_beyond(struct raftlog *log, uint64_t cost)
     uint64_t more = o->limit_bytes + LOG_BEYOND_FILES * (uint64_t)o->segment_bytes;
     if (log->beyond_from == 0)
         log->beyond_from = log_file_bytes(log);
-    if (log->n_damaged > 0 || log_file_bytes(log) > log->beyond_from + more)
+    bool is_large = cost > log_file_room(log); /* it has a file of its own, made behind it */
+    if (log->n_damaged > 0 || log_file_bytes(log) > log->beyond_from + more ||
+        (is_large && log->is_starved))
         return false;
     if (log_room(log) >= MIN(cost, log_file_room(log)))
         return true;

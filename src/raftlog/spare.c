@@ -276,8 +276,10 @@ void spare_kick(struct raftlog *log)
          * there is one file more. Nothing else may have room in it. (An entry larger than a
          * segment may have gone far beyond the limit.) */
         if (!log->rewrite.wants_room && !log->wants_beyond &&
-            log_file_bytes(log) + size > log->options.limit_bytes)
+            log_file_bytes(log) + size > log->options.limit_bytes) {
+            log->is_starved = false; /* of the disk as it is now nothing is known */
             return;
+        }
     }
     spare_plan(log, size);
     spare_slice(log);

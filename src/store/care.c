@@ -60,14 +60,29 @@ static uint64_t choose_faster(const struct replica *r)
     return fast > voters / 2 ? best : 0;
 }
 
+/* The disks of a range's voters, as they told us. */
+static uint32_t voters_of(const struct replica *r, struct space_voter *voters)
+{
+    struct cons_status s;
+    uint32_t n = 0;
+    consensus_status(r->cons, &s);
+    for (uint32_t i = 0; i < s.n_members; i++) {
+        const struct cons_member_status *m = &s.members[i];
+        if (m->role == CONS_VOTER)
+            voters[n++] = (struct space_voter){m->is_live, store_mark_of(r->store, m->store_id)};
+    }
+    return n;
+}
+
 /* The voter with most of the log among those whose disks have room, of a range for which theirs
  * suffice; 0: none. */
 static uint64_t choose_roomier(const struct replica *r)
 {
     const struct store *store = r->store;
     struct cons_status s;
+    struct space_voter voters[CONS_MEMBERS_MAX];
     uint64_t best = 0, best_match = 0;
-    if (r->space >= WATERMARK_NO_PUTS)
+    if (space_judge(voters, voters_of(r, voters)) >= WATERMARK_NO_PUTS)
         return 0;
     consensus_status(r->cons, &s);
     for (uint32_t i = 0; i < s.n_members; i++) {
@@ -146,23 +161,16 @@ static void care_pace(struct store *store)
         hand_over(store, choose_roomier, &store->full_handed_ms, "full disk");
 }
 
-/* The disks of a range's voters, as they told us; its leader alone needs to know. */
+/* May the range grow? Its leader alone needs to know. */
 static void care_space(struct replica *r)
 {
-    struct cons_status s;
     struct space_voter voters[CONS_MEMBERS_MAX];
-    uint32_t n = 0;
     enum watermark was = r->space;
     r->space = WATERMARK_OK;
     r->can_spare = false;
     if (r->cons == NULL || !replica_is_leader(r))
         return;
-    consensus_status(r->cons, &s);
-    for (uint32_t i = 0; i < s.n_members; i++) {
-        const struct cons_member_status *m = &s.members[i];
-        if (m->role == CONS_VOTER)
-            voters[n++] = (struct space_voter){m->is_live, store_mark_of(r->store, m->store_id)};
-    }
+    uint32_t n = voters_of(r, voters);
     r->space = space_judge(voters, n);
     r->can_spare = space_suffices(voters, n, WATERMARK_READ_ONLY);
     if (r->space != was)

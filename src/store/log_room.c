@@ -110,11 +110,8 @@ static bool is_at_end(const struct replica *r, uint64_t term)
 static bool is_owed(struct replica *r, uint64_t term, uint64_t cost)
 {
     const struct store *store = r->store;
-    if (r->range == NULL || store->mark >= WATERMARK_READ_ONLY || !has_been_flushed(r) ||
-        !is_at_end(r, term) || !raftlog_has_room_beyond(store->log, cost))
-        return false;
-    r->refused_freeze = 0;
-    return true;
+    return r->range != NULL && store->mark < WATERMARK_READ_ONLY && has_been_flushed(r) &&
+           is_at_end(r, term) && raftlog_has_room_beyond(store->log, cost);
 }
 
 static bool has_room(struct replica *r, uint64_t cost)
@@ -129,6 +126,11 @@ bool log_room_has(struct replica *r, uint64_t bytes)
 {
     uint64_t cost = raftlog_append_cost(1, bytes);
     return has_room(r, cost) || is_owed(r, consensus_term(r->cons), cost);
+}
+
+void log_room_take(struct replica *r)
+{
+    r->refused_freeze = 0;
 }
 
 static bool is_held(const struct replica *r, uint64_t index, uint64_t term)

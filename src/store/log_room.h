@@ -55,6 +55,9 @@ uint64_t log_room_first_known(struct replica *r, uint64_t applied);
  * the store, but not for what is beyond the limit. */
 bool log_room_has(struct replica *r, uint64_t bytes);
 
+/* Entries are appended: what was granted is spent. */
+void log_room_take(struct replica *r);
+
 /* How many of the entries of this APPEND, from the first on, may be taken. Those that are here
  * already need no room. */
 uint32_t log_room_fits(struct replica *r, const struct cons_msg *msg);

@@ -112,6 +112,8 @@ static void log_persist(void *ctx, const struct cons_write *write)
         };
     }
     r->next_write_id = write->id + 1;
+    if (write->n > 0)
+        log_room_take(r);
     w->op.has_hard_state = write->has_hard_state;
     w->op.term = write->term;
     w->op.vote = write->vote;
