@@ -168,9 +168,9 @@ static void receive_append_result(struct consensus *c, const struct cons_msg *ms
             c->n_dropped++;
             return;
         }
+        /* What is before what it is owed is missing there: the library's place counts, not ours. */
         if (a->rejected > 0 && p != NULL && a->rejected == p->owed.prev_index)
-            p->owed.n =
-                0; /* what is before is missing there: the library's place, not ours, counts */
+            p->owed.n = 0;
     }
     memset(&m, 0, sizeof m);
     m.type = RAFT_APPEND_ENTRIES_RESULT;

@@ -4,8 +4,8 @@
  * tell each other with every pong.
  *
  *   puts    refused when the leader's own disk is at NO_PUTS (it hands over to one that has
- *           room, care.c), or when no majority can be
- *           had of voters that are below it: a commit would need a disk that is full
+ *           room, care.c), or when no majority can be had of voters that are below it: a
+ *           commit would need a disk that is full
  *   deletes the same with READ_ONLY
  *   entries go to a follower at READ_ONLY only when it is needed for a majority: its
  *           reserve is for what makes room. It hears heartbeats, lags, and catches up when

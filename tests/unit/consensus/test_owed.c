@@ -116,14 +116,20 @@ static uint64_t fetch_for_2(uint64_t first, uint32_t n)
     return token;
 }
 
+/* What was read: as the rig proposes them. */
+static void fill(struct cons_entry *es, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        es[i] = (struct cons_entry){.term = 6, .type = CONS_COMMAND, .data = slice_str("z")};
+}
+
 /* What had to be read goes as far as there is room, the rest is owed; without any it is not
  * even read. */
 static void test_what_was_read_needs_room_too(void **state)
 {
     (void)state;
     struct cons_entry es[3];
-    for (size_t i = 0; i < ARRAY_LEN(es); i++)
-        es[i] = (struct cons_entry){.term = 6, .type = CONS_COMMAND, .data = slice_str("z")};
+    fill(es, ARRAY_LEN(es));
     open_narrow(10);
     r.m.host = &far;
     rig_propose(&r, 3); /* 12 to 14 */
@@ -155,8 +161,7 @@ static void test_slow_read_is_not_asked_again(void **state)
 {
     (void)state;
     struct cons_entry es[3];
-    for (size_t i = 0; i < ARRAY_LEN(es); i++)
-        es[i] = (struct cons_entry){.term = 6, .type = CONS_COMMAND, .data = slice_str("z")};
+    fill(es, ARRAY_LEN(es));
     open_narrow(100);
     r.m.host = &far;
     rig_propose(&r, 3); /* 12 to 14 */
