@@ -201,10 +201,10 @@ static int check_keys(const struct range *range, struct range_read *read)
     return 0;
 }
 
+/* Of keys that are this range's: versions of another range say nothing here. */
 static int check_version(const struct range *range, struct range_read *read)
 {
     const struct range_meta *meta = range_meta(range);
-    read->version = read->at_version == 0 ? meta->last_version : read->at_version;
     if (read->version > meta->last_version)
         return err_set(&read->err, ERR_INVALID, "version %llu was never given here",
                        (unsigned long long)read->version);
@@ -239,9 +239,10 @@ int range_read_start(struct range *range, struct range_read *read)
     read->view = lsm_view_take(range->lsm);
     if (read->view == NULL)
         return ERR_NOMEM;
-    int rv = check_version(range, read); /* after the view is taken */
+    read->version = read->at_version == 0 ? range_meta(range)->last_version : read->at_version;
+    int rv = check_keys(range, read);
     if (rv == 0)
-        rv = check_keys(range, read);
+        rv = check_version(range, read); /* after the view is taken */
     if (rv == 0)
         rv = read_go(read, LSM_READ_NO_IO);
     if (rv != ERR_WOULD_BLOCK) {

@@ -17,8 +17,9 @@
  * Threads    loop; what runs in the background touches the op and its view alone.
  * Errors     ERR_VERSION_GONE: at_version is below the safe point, or from before a merge
  *            that brought a key, or those where a scan begins (then with is_range_end).
- *            ERR_INVALID: at_version was never given, or the bounds are upside down.
- *            ERR_RANGE_CHANGED: a key, or a bound of a scan, is outside the span.
+ *            ERR_INVALID: at_version was never given here, or the bounds are upside down.
+ *            ERR_RANGE_CHANGED: a key, or a bound of a scan, is outside the span, whatever
+ *            the version.
  *            ERR_CORRUPT, ERR_IO: damage, named in `err`. ERR_NOMEM.
  *            ERR_STATE with needs_stamp: the caller's clock has passed the expiry
  *            of a record that would be returned: propose an entry without commands

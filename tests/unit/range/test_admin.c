@@ -137,6 +137,44 @@ static void test_judge(void **state)
     world_close(&w);
 }
 
+static int read_at(struct world *w, const char *key, uint64_t version)
+{
+    struct range_read read;
+    range_read_init(&read);
+    read.kind = RANGE_READ_GET;
+    read.key = slice_str(key);
+    read.at_version = version;
+    int rv = world_read(w, &read);
+    if (rv == 0)
+        assert_int_equal(read.row_count, 1);
+    range_read_fini(&read);
+    return rv;
+}
+
+static int scan_at(struct world *w, const char *start, uint64_t version)
+{
+    struct range_read read;
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.start = slice_str(start);
+    read.at_version = version;
+    int rv = world_read(w, &read);
+    range_read_fini(&read);
+    return rv;
+}
+
+/* Who asks here for keys that have gone to the other half brings versions of that. */
+static void check_versions_of_the_other_half(struct world *w)
+{
+    uint64_t later = range_meta(w->range)->last_version + 1;
+    assert_int_equal(read_at(w, "x", later), ERR_RANGE_CHANGED);
+    assert_int_equal(scan_at(w, "x", later), ERR_RANGE_CHANGED);
+    assert_int_equal(read_at(w, "x", 1), ERR_RANGE_CHANGED);
+    assert_int_equal(read_at(w, "a", later), ERR_INVALID);
+    assert_int_equal(scan_at(w, "a", later), ERR_INVALID);
+    assert_int_equal(scan_at(w, "a", later - 1), 0);
+}
+
 static void test_apply(void **state)
 {
     (void)state;
@@ -169,6 +207,7 @@ static void test_apply(void **state)
     struct range_span r = range_descriptor_span(&right.descriptor);
     assert_true(slice_equal(l.end, r.start)); /* no gap, no overlap */
     assert_true(slice_equal(r.start, on_disk("m")));
+    check_versions_of_the_other_half(&w);
     /* The same again: it was planned for an epoch that is gone. */
     range_meta_fini(&right);
     range_meta_init(&right);
@@ -261,20 +300,6 @@ static int retain(struct world *w, const struct range_admin *admin)
     return status;
 }
 
-static int read_at(struct world *w, uint64_t version)
-{
-    struct range_read read;
-    range_read_init(&read);
-    read.kind = RANGE_READ_GET;
-    read.key = slice_str("a");
-    read.at_version = version;
-    int rv = world_read(w, &read);
-    if (rv == 0)
-        assert_int_equal(read.row_count, 1);
-    range_read_fini(&read);
-    return rv;
-}
-
 /* A shorter time acts at once, a longer one brings nothing back; what was refused changes time
  * and nothing else. */
 static void test_retain_moves_the_safe_point(void **state)
@@ -289,19 +314,19 @@ static void test_retain_moves_the_safe_point(void **state)
     world_put(&w, T + 5000, "a", "2", 0);
     uint64_t second = meta->last_version;
     world_put(&w, T + 9000, "a", "3", 0);
-    assert_int_equal(read_at(&w, first), 0);
+    assert_int_equal(read_at(&w, "a", first), 0);
 
     struct range_admin a = good_retain(&w, T + 9000, 4000);
     a.epoch.conf++;
     assert_int_equal(retain(&w, &a), ERR_RANGE_CHANGED);
     assert_int_equal(meta->retention_ms, RANGE_RETENTION_MS_DEFAULT);
-    assert_int_equal(read_at(&w, first), 0);
+    assert_int_equal(read_at(&w, "a", first), 0);
 
     a = good_retain(&w, T + 9000, 4000); /* the second is of exactly that age */
     assert_int_equal(retain(&w, &a), 0);
     assert_int_equal(meta->retention_ms, 4000);
-    assert_int_equal(read_at(&w, first), ERR_VERSION_GONE);
-    assert_int_equal(read_at(&w, second), 0);
+    assert_int_equal(read_at(&w, "a", first), ERR_VERSION_GONE);
+    assert_int_equal(read_at(&w, "a", second), 0);
     uint64_t safe = meta->safe_version;
 
     a = good_retain(&w, T + 9001, 600000);
@@ -309,8 +334,8 @@ static void test_retain_moves_the_safe_point(void **state)
     assert_true(meta->safe_version == safe && meta->time_ms == T + 9001);
     world_put(&w, T + 60000, "b", "x", 0);
     assert_true(meta->safe_version == safe);
-    assert_int_equal(read_at(&w, first), ERR_VERSION_GONE);
-    assert_int_equal(read_at(&w, second), 0);
+    assert_int_equal(read_at(&w, "a", first), ERR_VERSION_GONE);
+    assert_int_equal(read_at(&w, "a", second), 0);
 
     world_flush(&w);
     world_crash(&w, SIM_CRASH_KILL); /* it is durable with all else */
