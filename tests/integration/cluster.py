@@ -215,6 +215,19 @@ class Cluster:
             pass
         return None
 
+    def is_at_rest(self):
+        """No operator runs, no range has a learner. Stays so where nothing begins by itself."""
+        running = [o for o in self.json("placement", "operators")["operators"]
+                   if o["state"] == "running"]
+        return not running and all(
+            m["role"] == "voter" for r in self.json("range", "list", "--system")["ranges"]
+            for m in r["replicas"])
+
+    def rest(self, *order):
+        """Placement gets an order with which nothing begins by itself, and ends what it began."""
+        self.ok("placement", *order)
+        wait_until("no operator runs", 60, self.is_at_rest)
+
     def replica(self, i):
         """The id of the first range's replica on node i."""
         stores = self.json("cluster", "status")["stores"]

@@ -85,7 +85,7 @@ def test_all_of_them():
         fill(c, 300)
         wait_until("three replicas", 30, lambda: all(
             len(r["replicas"]) == 3 for r in c.json("range", "list")["ranges"]))
-        c.ok("placement", "settings", "balance", "off")  # one store leads no user's range
+        c.rest("settings", "balance", "off")  # one store leads no user's range
         for at in range(10, 130, 10):
             c.ok("range", "split", f"key{at:05}")
         away = next(i for i in range(1, 4) if i not in (
@@ -135,7 +135,7 @@ def flush_all(c):
 
 def test_difference():
     with Cluster() as c:
-        c.ok("placement", "settings", "balance", "off")  # this test alone moves leaders
+        c.rest("settings", "balance", "off")  # this test alone moves leaders
         fill(c, 5000)
         flush_all(c)
         victim = c.leader() % 3 + 1
@@ -158,7 +158,7 @@ def test_difference():
 
 def test_difference_of_the_leader():
     with Cluster() as c:
-        c.ok("placement", "settings", "balance", "off")  # it would take back what is transferred
+        c.rest("settings", "balance", "off")  # it would take back what is transferred
         fill(c, 5000)
         flush_all(c)
         victim = c.leader() % 3 + 1

@@ -131,7 +131,7 @@ def test_moves():
     with Cluster(nodes=4) as c:
         fill(c, 500)
         wait_until("range 2 has three replicas", 30, lambda: len(stores_of(c, 2)) == 3)
-        c.ok("placement", "settings", "balance", "off")
+        c.rest("settings", "balance", "off")
         c.ok("range", "split", "key00250")
         for i in range(1, 5):  # also by a store that has no replica of the first range
             listed = json.loads(c.ok("range", "list", "--json", endpoints=c.address(i)))["ranges"]
@@ -166,7 +166,7 @@ def test_moves():
             done = c.run("range", *argv)
             check(done.returncode == want and said in done.stderr, argv, done.returncode,
                   done.stderr)
-        c.ok("placement", "pause")
+        c.rest("pause")
         c.ok("range", "add-replica", "2")
         check(len(stores_of(c, 2)) == 4, stores_of(c, 2))
         leads = ranges(c)[0]["leader"]

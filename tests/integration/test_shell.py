@@ -267,7 +267,7 @@ def test_ctrl_c_of_orders():
         shell = Shell(folder, HOLDFAST_ENDPOINTS=c.address(1))
         wait_until("three replicas", 60, lambda: len(
             c.json("range", "show", "2")["ranges"][0]["replicas"]) == 3)
-        c.ok("placement", "pause")
+        c.rest("pause")
         stores = {r["store"] for r in c.json("range", "show", "2")["ranges"][0]["replicas"]}
         idle = ({1, 2, 3, 4} - stores).pop()
         if placement_host(c) == idle:  # who stands still takes no order
