@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Slow watchfulness: disk space and pace, what the engine may forget.
+ * Slow watchfulness: disk space, pace and damage, what the engine may forget.
  */
 #include "range/sessions.h"
 #include "store/absorb.h"
@@ -98,6 +98,25 @@ static uint64_t choose_roomier(const struct replica *r)
     return best;
 }
 
+/* The voter with most of the log among those that live; 0: none. */
+static uint64_t choose_whole(const struct replica *r)
+{
+    struct cons_status s;
+    uint64_t best = 0, best_match = 0;
+    consensus_status(r->cons, &s);
+    for (uint32_t i = 0; i < s.n_members; i++) {
+        const struct cons_member_status *m = &s.members[i];
+        bool is_fit = m->role == CONS_VOTER && m->is_live &&
+                      m->store_id != r->store->opt.store_id &&
+                      store_clock_is_right(r->store, m->store_id);
+        if (!is_fit || (best != 0 && m->match <= best_match))
+            continue;
+        best = m->replica_id;
+        best_match = m->match;
+    }
+    return best;
+}
+
 /* A leader's writes wait for its own disk, or are refused for it: where others have better ones
  * they lead. */
 static void hand_over(struct store *store, uint64_t (*choose)(const struct replica *r),
@@ -159,6 +178,15 @@ static void care_pace(struct store *store)
         hand_over(store, choose_faster, &store->pace_handed_ms, "slow disk");
     if (store->mark >= WATERMARK_NO_PUTS)
         hand_over(store, choose_roomier, &store->full_handed_ms, "full disk");
+}
+
+/* Placement takes it for dead, and what is on its disk may be lost next: others lead. */
+static void care_damage(struct store *store)
+{
+    if (store->state != STORE_DAMAGED)
+        return;
+    sleep_wake_leaders(store, SLEEP_WOKEN_BY_WORK);
+    hand_over(store, choose_whole, &store->damage_handed_ms, "damaged store");
 }
 
 /* May the range grow? Its leader alone needs to know. */
@@ -251,6 +279,7 @@ void store_care(struct store *store)
     store_check_clock(store);
     care_watermark(store);
     care_pace(store);
+    care_damage(store);
     snapshot_pace_tick(store);
     log_room_care(store);
     care_merged(store);

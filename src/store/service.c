@@ -257,15 +257,13 @@ void service_answer_gone(struct store *store, const struct answer_to *to, enum r
 
 /* ---- requests --------------------------------------------------------------------- */
 
-/* Does the store serve data now? If not, the answer is on its way. */
+/* Does the store serve data now? If not, the answer is on its way. Of a damaged one those that are
+ * whole do (is_out()), until they have handed over (care.c). */
 static bool is_serving(struct store *store, const struct answer_to *to)
 {
     switch (store->state) {
     case STORE_UNBORN:
         service_answer_status(store, to, ERR_STATE, "this store is not bootstrapped");
-        return false;
-    case STORE_DAMAGED:
-        service_answer_status(store, to, ERR_UNAVAILABLE, "this store is damaged");
         return false;
     case STORE_REPLAYING:
         service_answer_status(store, to, ERR_NOT_LEADER, "this store is starting");
@@ -310,6 +308,12 @@ static struct replica *named_replica(const struct store *store, const struct req
     return replica_at(store, place);
 }
 
+/* Of a damaged store, and not one of those that are whole? */
+static bool is_out(const struct store *store, const struct replica *r)
+{
+    return store->state == STORE_DAMAGED && (r == NULL || r->state != REPLICA_RUNNING);
+}
+
 static void note_key(struct replica *r, const struct place *place)
 {
     uint8_t raw[RANGE_USER_KEY_PREFIX + KEY_WIRE_MAX];
@@ -325,6 +329,10 @@ static struct replica *data_replica(struct store *store, struct answer_to *to,
                                     bool may_follow)
 {
     struct replica *r = named_replica(store, request, place);
+    if (is_out(store, r)) {
+        service_answer_status(store, to, ERR_UNAVAILABLE, "this store is damaged");
+        return NULL;
+    }
     if (r == NULL || r->range == NULL) {
         service_answer_status(store, to, ERR_RANGE_CHANGED, NULL);
         return NULL;
@@ -436,7 +444,7 @@ static bool answer_repeat(struct store *store, const struct answer_to *to, const
                           const struct command *command)
 {
     struct slice stored;
-    if (command->session == 0 || r == NULL || r->range == NULL ||
+    if (command->session == 0 || r == NULL || r->range == NULL || is_out(store, r) ||
         !range_find_session(r->range, command->session, command->sequence, &stored))
         return false;
     service_answer_stored(store, to, stored);

@@ -31,7 +31,7 @@ enum {
     STORE_TICK_MS = 10,
     STORE_CARE_MS = 250, /* watermarks, log budget */
     STORE_RETRY_MS = 100,
-    STORE_HAND_OVER_MS = 10000,          /* between hand-overs for a slow disk, or a full one */
+    STORE_HAND_OVER_MS = 10000, /* between hand-overs for a disk that is slow, full or damaged */
     STORE_INFLIGHT_BYTES_MAX = 64 << 20, /* entries on their way to one other store */
     STORE_SNAPSHOTS_IN_MAX = 4,          /* streams taken in at a time */
     STORE_SNAPSHOTS_HELD_MAX = 8,        /* … whole, until what is in their way is gone … */
@@ -174,12 +174,13 @@ struct store {
     uint64_t sessions_summed_ms;
     struct garbage_look garbage;
     enum watermark mark;
-    struct pace pace;        /* of our disk */
-    uint64_t stop_since_us;  /* the engine takes no writes since then; 0: it does */
-    uint64_t stop_worst_us;  /* the longest that ended since the last tick */
-    uint64_t pace_handed_ms; /* when leadership was last handed over for it; 0: never */
-    uint64_t full_handed_ms; /* … for a full disk */
-    struct clock clock;      /* ours against those of the voters */
+    struct pace pace;          /* of our disk */
+    uint64_t stop_since_us;    /* the engine takes no writes since then; 0: it does */
+    uint64_t stop_worst_us;    /* the longest that ended since the last tick */
+    uint64_t pace_handed_ms;   /* when leadership was last handed over for it; 0: never */
+    uint64_t full_handed_ms;   /* … for a full disk */
+    uint64_t damage_handed_ms; /* … for a damaged one */
+    struct clock clock;        /* ours against those of the voters */
 
     struct lsm_flush_op forced_flush; /* the log is over its budget, or garbage may go then */
     bool is_flush_forced;
