@@ -5,15 +5,20 @@
  *
  * The rules for a change (README.md, Membership): one at a time, after an entry of the
  * own term is applied (T7b); one member each, order kept, a new one at the end
- * (TSIZE); alone in its SUBMIT (T15); every live voter holds the last one; a majority
- * of the resulting voters is live as the leader itself sees it; nobody is demoted; a
- * leader never removes itself (TSELF): it hands over, and its successor does.
+ * (TSIZE); alone in its SUBMIT (T15); every live voter holds the last one, or has not
+ * taken it for so long that it counts as dead; a majority of the resulting voters is live
+ * as the leader itself sees it; nobody is demoted; a leader never removes itself (TSELF):
+ * it hands over, and its successor does.
  */
 #include <stdlib.h>
 
 #include "consensus/consensus_internal.h"
 
-enum { SUBMIT_ENTRIES_ON_STACK = 16, WINDOW_MIN = 4 };
+enum {
+    SUBMIT_ENTRIES_ON_STACK = 16,
+    WINDOW_MIN = 4,
+    CHANGE_PATIENCE = 10, /* election time-outs that a live voter is given to take a change */
+};
 
 bool leader_is_ready(const struct consensus *c)
 {
@@ -157,9 +162,11 @@ int change_submit(struct consensus *c, const struct cons_config *config, uint64_
     if (c->raft.configuration_uncommitted_index != 0)
         return err_set(err, ERR_BUSY, "another change is not committed yet");
     int rv = library_error(submit_entries(c, CONS_CHANGE, &data, 1));
-    if (rv == 0)
-        *ret_index = index;
-    return rv;
+    if (rv != 0)
+        return rv;
+    c->change_ms = c->now_ms;
+    *ret_index = index;
+    return 0;
 }
 
 bool consensus_is_admin_ready(const struct consensus *c)
@@ -173,6 +180,15 @@ bool consensus_is_admin_ready(const struct consensus *c)
     return !guard_on(c, GUARD_T7B) || c->raft.configuration_uncommitted_index == 0;
 }
 
+/* A voter that is alive and takes nothing (its disk is full, a snapshot fails) must not keep its
+ * own replacement off. */
+static bool change_is_waited_for(const struct consensus *c)
+{
+    uint64_t since_ms = MAX(c->lead_ms, c->change_ms);
+    ASSERT(c->now_ms >= since_ms);
+    return c->now_ms - since_ms < (uint64_t)CHANGE_PATIENCE * c->opts.election_timeout_ms;
+}
+
 /* Every live voter holds the last change, and enough of the resulting voters live. */
 static int change_check_live(const struct consensus *c, const struct cons_config *to,
                              struct err *err)
@@ -182,17 +198,21 @@ static int change_check_live(const struct consensus *c, const struct cons_config
 
     if (!guard_on(c, GUARD_LIVE))
         return 0;
-    for (uint32_t i = 0; i < at->config.n; i++) {
+    for (uint32_t i = 0; i < at->config.n && change_is_waited_for(c); i++) {
         const struct cons_member *m = &at->config.members[i];
         if (m->role == CONS_VOTER && peer_is_live(c, m->replica_id) &&
             peer_match(c, m->replica_id) < at->index)
             return err_set(err, ERR_BUSY, "replica %llu lacks the last change",
                            (unsigned long long)m->replica_id);
     }
-    for (uint32_t i = 0; i < to->n; i++)
-        live += to->members[i].role == CONS_VOTER && peer_is_live(c, to->members[i].replica_id);
+    for (uint32_t i = 0; i < to->n; i++) {
+        const struct cons_member *m = &to->members[i];
+        live += m->role == CONS_VOTER && peer_is_live(c, m->replica_id) &&
+                peer_match(c, m->replica_id) >= at->index;
+    }
     if (live <= cons_config_voters(to) / 2)
-        return err_set(err, ERR_BUSY, "only %u of %u resulting voters live", live,
+        return err_set(err, ERR_BUSY,
+                       "only %u of %u resulting voters live and hold the last change", live,
                        cons_config_voters(to));
     return 0;
 }

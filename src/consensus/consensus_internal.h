@@ -198,6 +198,7 @@ struct consensus {
     uint64_t applied;
     uint64_t lead_index;      /* last index at our election: nothing is served before it commits */
     uint64_t lead_ms;         /* virtual: time of our election */
+    uint64_t change_ms;       /* virtual: when we last appended a CHANGE */
     bool has_barrier;         /* an entry of the own term was submitted since our election */
     uint64_t leader_heard_ms; /* virtual: last sign of a leader or candidate we follow */
     bool is_abstaining;       /* asks for no votes */
