@@ -19,6 +19,7 @@ static void care_watermark(struct store *store)
     uint64_t total_bytes = 0;
     if (env_disk_space(store->env, store->data_dir, &free_bytes, &total_bytes, NULL) != 0)
         return;
+    store->is_dry = free_bytes < store->opt.water.read_only_bytes / 2;
     /* What the log has prepared is room for writes, though the disk counts it as used. */
     enum watermark mark = watermark_next(store->mark, free_bytes, &store->opt.water);
     if (mark == store->mark)

@@ -27,13 +27,18 @@
 
 /* ---- proposing ----------------------------------------------------------------------- */
 
+static int check_space(struct replica *r, bool is_full, struct err *err)
+{
+    if (replica_is_leader(r) && is_full)
+        return err_set(err, ERR_NO_SPACE, "the disk of store %llu is full",
+                       (unsigned long long)r->store->opt.store_id);
+    return 0;
+}
+
 int replica_check_admin(struct replica *r, struct err *err)
 {
-    const struct store *store = r->store;
-    if (replica_is_leader(r) && store->mark >= WATERMARK_READ_ONLY)
-        return err_set(err, ERR_NO_SPACE, "the disk of store %llu is full",
-                       (unsigned long long)store->opt.store_id);
-    return replica_check_ending(r, err);
+    int rv = check_space(r, r->store->mark >= WATERMARK_READ_ONLY, err);
+    return rv != 0 ? rv : replica_check_ending(r, err);
 }
 
 int replica_check_ending(struct replica *r, struct err *err)
@@ -76,15 +81,29 @@ int replica_propose_step(struct replica *r, const struct answer_to *to, struct r
     return rv;
 }
 
-/* The same for what a client asks: not while the range is part of a merge. */
-static int check_request(struct replica *r, struct err *err)
+/* Not while the range is part of a merge. */
+static int check_alone(struct replica *r, struct err *err)
 {
-    int rv = replica_check_admin(r, err);
-    if (rv == 0)
-        rv = range_admin_check_frozen(range_meta(r->range), err);
+    int rv = range_admin_check_frozen(range_meta(r->range), err);
     if (rv == 0 && r->merge.drive != NULL && !PLANTED(epoch_not_checked))
         rv = err_set(err, ERR_BUSY, "the range is being merged with its neighbour");
     return rv;
+}
+
+/* The same for what a client asks. */
+static int check_request(struct replica *r, struct err *err)
+{
+    int rv = replica_check_admin(r, err);
+    return rv != 0 ? rv : check_alone(r, err);
+}
+
+/* A full disk is left by moving its replicas away. */
+static int check_change(struct replica *r, struct err *err)
+{
+    int rv = check_space(r, r->store->is_dry, err);
+    if (rv == 0)
+        rv = replica_check_ending(r, err);
+    return rv != 0 ? rv : check_alone(r, err);
 }
 
 void replica_split(struct replica *r, const struct answer_to *to, const struct request *request)
@@ -161,7 +180,7 @@ void replica_change_member(struct replica *r, const struct answer_to *to,
     uint64_t store_id = is_add ? change->member.store_id : 0;
     uint64_t index = 0;
     struct err err = {0};
-    int rv = check_request(r, &err);
+    int rv = check_change(r, &err);
     if (rv == 0 && is_add)
         rv = check_member(r->store, &change->member, &err);
     if (rv == 0)

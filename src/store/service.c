@@ -374,9 +374,9 @@ static int check_space(const struct replica *r, const struct command *command, s
 {
     struct store *store = r->store;
     enum watermark mark = MAX(store->mark, r->space);
-    if (mark >= WATERMARK_READ_ONLY)
-        return ERR_NO_SPACE;
     /* Range 1 is small, and what placement does there is the way out. */
+    if (mark >= WATERMARK_READ_ONLY && (!is_inner || store->is_dry))
+        return ERR_NO_SPACE;
     if (mark >= WATERMARK_NO_PUTS && command_grows(command) && !is_inner)
         return ERR_NO_SPACE;
     uint64_t queued = r->writes.bytes + len;

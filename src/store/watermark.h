@@ -20,7 +20,8 @@ enum watermark {
     WATERMARK_OK,
     WATERMARK_NO_REPLICAS, /* no new replica is taken in */
     WATERMARK_NO_PUTS,     /* writes that grow are refused; deletes go on */
-    WATERMARK_READ_ONLY,   /* nothing is proposed any more */
+    WATERMARK_READ_ONLY,   /* nothing is proposed any more but what moves replicas away, and that
+                              while half of what is left is free */
     WATERMARK_NR,
 };
 

@@ -706,6 +706,31 @@ static void test_it_waits_for_room(void **state)
     rig_close(&rig);
 }
 
+/* Not even deletes go on; but another store joins, is given replicas, and leads. */
+static void test_a_full_cluster_grows(void **state)
+{
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    struct sim_disk *disk = sim_node_disk(rig.nodes[0]);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) + ((uint64_t)240 << 20));
+    rig_run(&rig, 600 * RIG_MS);
+    struct rig_answer *del = rig_delete(&rig, 0, "k");
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(del->status, ERR_NO_SPACE);
+    assert_int_equal(rig_start(&rig, 1, &err), 0);
+    assert_int_equal(rig_start(&rig, 2, &err), 0);
+    wait_voters(&rig, 3);
+    rig_run(&rig, 15000 * RIG_MS);
+    assert_int_not_equal(rig_leader(&rig), 0);
+    put_get(&rig, "on those that have room");
+    rig_close(&rig);
+}
+
 /* Whoever was removed hears of it, ends, and is nobody's peer any more. */
 static void test_the_removed_is_forgotten(void **state)
 {
@@ -766,6 +791,7 @@ int main(void)
         cmocka_unit_test(test_a_lost_book_is_told_again),
         cmocka_unit_test(test_a_stale_book_is_not_the_last_word),
         cmocka_unit_test(test_it_waits_for_room),
+        cmocka_unit_test(test_a_full_cluster_grows),
         cmocka_unit_test(test_the_removed_is_forgotten),
         cmocka_unit_test(test_a_wrong_secret),
         cmocka_unit_test(test_clients_stay_out),
