@@ -20,6 +20,14 @@ static bool is_whole(const struct placement *p, const struct pl_range *r)
            h.voters == pl_range_wants(p, r);
 }
 
+/* A member that stays away must not let a range grow for ever: it makes up for the split when it
+ * comes back. What placement has begun comes first. */
+static bool is_far_too_large(const struct placement *p, const struct pl_range *r)
+{
+    return r->bytes >= 2 * p->settings.split_bytes && pl_range_is_free(p, r) &&
+           pl_range_health(p, r).learners == 0 && pl_range_is_led(p, r);
+}
+
 static bool was_shaped_lately(const struct placement *p, const struct pl_range *r)
 {
     return p->now_ms - r->shaped_ms < p->settings.merge_after_us / 1000;
@@ -165,8 +173,10 @@ bool pl_shape_range(struct placement *p, struct pl_range *r)
 {
     if (p->settings.paused || r->op != NULL || !pl_range_is_free(p, r))
         return false;
-    if (p->settings.split && r->id != PLACEMENT_SYSTEM_RANGE && is_whole(p, r) &&
-        (split_for_size(p, r) || split_for_load(p, r)))
+    bool may_split = p->settings.split && r->id != PLACEMENT_SYSTEM_RANGE;
+    if (may_split && (is_whole(p, r) || is_far_too_large(p, r)) && split_for_size(p, r))
+        return true;
+    if (may_split && is_whole(p, r) && split_for_load(p, r))
         return true;
     return p->settings.merge && merge(p, r);
 }
@@ -186,8 +196,10 @@ static const char *split_obstacle(const struct placement *p, const struct pl_ran
         return "it was merged lately, and rests (setting merge-after)";
     if (p->now_ms < r->retry_ms)
         return "it rests after what failed (what ended last: below), and is tried again";
-    if (!is_whole(p, r))
+    if (!is_whole(p, r) && is_hot)
         return "it is split once all of its voters are there";
+    if (!is_whole(p, r) && !is_far_too_large(p, r))
+        return "it is split once all of its voters are there, or at twice that size";
     return NULL;
 }
 

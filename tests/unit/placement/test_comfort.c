@@ -146,6 +146,26 @@ static void test_splits_by_size_and_load(void **state)
     rig_fini(&rig);
 }
 
+/* A member that is away is waited for, but not for ever. */
+static void test_splits_without_a_member(void **state)
+{
+    (void)state;
+    begin(3, 2, 30 << 20);
+    rig_run(&rig, 30);
+    for (size_t i = 0; i < 3; i++) {
+        if (rig.stores[i].id == 3)
+            rig.stores[i].is_silent = true;
+    }
+    rig_run(&rig, 10);
+    rig.ranges[0].bytes = 150 << 20;
+    rig_run(&rig, 60);
+    assert_int_equal(living(), 2);
+    rig.ranges[0].bytes = 200 << 20;
+    rig_run(&rig, 60);
+    assert_int_equal(living(), 3);
+    rig_fini(&rig);
+}
+
 /* The half that stays hot is looked at for as long as a new range would be, before it is split
  * again. */
 static void test_splits_for_load_one_by_one(void **state)
@@ -408,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_balances_by_capacity),
         cmocka_unit_test(test_balances_load),
         cmocka_unit_test(test_splits_by_size_and_load),
+        cmocka_unit_test(test_splits_without_a_member),
         cmocka_unit_test(test_splits_for_load_one_by_one),
         cmocka_unit_test(test_merges_what_is_small_and_cold),
         cmocka_unit_test(test_merges_from_other_stores),
