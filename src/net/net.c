@@ -255,7 +255,7 @@ void net_check(const struct net *net)
         ASSERT(link->state != LINK_CLOSED || link->conn == NULL);
     }
     ASSERT(accepted == net->stats.connections);
-    ASSERT(accepted <= net->limits.connections_max);
+    ASSERT(accepted <= net->limits.connections_max + NET_BESIDE_MAX);
     ASSERT(net->clients.count == net->stats.clients);
     ASSERT(net->stats.clients_paused <= net->stats.clients);
     ASSERT(net->stats.streams <= net->limits.streams_max);

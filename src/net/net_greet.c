@@ -188,6 +188,14 @@ static int accepted_check_store(struct net_link *link, const struct hello *hello
     return 0;
 }
 
+/* Clients leave room for stores: one that comes back is not kept out by them. */
+static int accepted_check_room(const struct net *net, struct err *err)
+{
+    if (net->stats.connections > net->limits.connections_max)
+        return err_set(err, ERR_BUSY, "too many connections");
+    return 0;
+}
+
 static int accepted_answer(struct net_link *link, uint32_t protocol, struct err *err)
 {
     const struct net *net = link->net;
@@ -256,7 +264,9 @@ static int on_hello(struct net_link *link, uint32_t kind, struct slice body, str
         code = hello_negotiate(&hello, link->net->limits.protocol_max, &protocol, err);
     if (code == 0)
         code = check_cluster(link->net, hello.cluster_id, err);
-    if (code == 0 && hello.purpose != HELLO_CLIENT)
+    if (code == 0 && hello.purpose == HELLO_CLIENT)
+        code = accepted_check_room(link->net, err);
+    else if (code == 0)
         code = accepted_check_store(link, &hello, err);
     if (code != 0)
         return code;
@@ -287,7 +297,7 @@ void net_greet_accept(struct net *net, struct env_conn *conn, const char *addres
 {
     net->stats.accepted++;
     const char *refusal = NULL;
-    if (net->stats.connections >= net->limits.connections_max)
+    if (net->stats.connections >= net->limits.connections_max + NET_BESIDE_MAX)
         refusal = "too many connections";
     else if (net_link_accept(net, conn, address, &HELLO_HANDLER) == NULL)
         refusal = "out of memory";

@@ -118,7 +118,7 @@ static const struct key_row rows[] = {
     {"batch_ops_max", KEY_NUMBER, AT(batch_ops_max), 1, 10000, 10000, "operations in a batch"},
     {"scan_page_bytes", KEY_SIZE, AT(scan_page_bytes), KIB, 4 * MIB, 4 * MIB, "one page of a scan"},
     {"connections_max", KEY_NUMBER, AT(connections_max), 1, 1000000, 16384,
-     "clients connected at a time"},
+     "clients connected at a time; other stores are let in beyond it"},
     {"client_requests_max", KEY_NUMBER, AT(client_requests_max), 1, 1000000, 4096,
      "requests in flight on one connection, without watches that wait; then it is not read"},
     {"client_queue_bytes", KEY_SIZE, AT(client_queue_bytes), 64 * KIB, GIB, 32 * MIB,

@@ -508,6 +508,38 @@ static void test_no_client_goes_for_memory_that_is_kept(void **state)
         rig_client_close(&clients[i]);
 }
 
+static void greet_in_vain(struct rig *rig, struct rig_client *client)
+{
+    struct buf buf;
+    buf_init(&buf, 4096);
+    rig_hello(&buf, HELLO_CLIENT, 0, 0);
+    rig_client_open(client, rig, rig->outside, 0);
+    rig_client_write(client, &buf);
+    buf_fini(&buf);
+    rig_run(rig, 3 * RIG_SECOND); /* it is told why, and has the time to hear it */
+    assert_null(client->conn);
+    assert_int_equal(client->error_code, ERR_BUSY);
+}
+
+/* Who says nothing cannot have more of them than that either. */
+static void test_silence_is_bounded(void **state)
+{
+    enum { ROOM = 3 + NET_BESIDE_MAX };
+    static struct rig_client clients[ROOM + 1];
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    a->options.limits.connections_max = 3;
+    rig_start(rig, 0);
+    for (size_t i = 0; i <= ROOM; i++)
+        rig_client_open(&clients[i], rig, rig->outside, 0);
+    rig_run(rig, RIG_SECOND);
+    assert_string_equal(a->refused_reason, "too many connections");
+    assert_int_equal(a->refused, 1);
+    assert_int_equal(stats_of(a).connections, ROOM);
+    for (size_t i = 0; i <= ROOM; i++)
+        rig_client_close(&clients[i]);
+}
+
 static void test_connections_are_bounded(void **state)
 {
     struct rig *rig = *state;
@@ -517,10 +549,14 @@ static void test_connections_are_bounded(void **state)
     rig_start(rig, 0);
     for (size_t i = 0; i < 3; i++)
         rig_client_greet(&clients[i], rig, 0);
-    rig_client_open(&clients[3], rig, rig->outside, 0);
-    rig_run(rig, RIG_SECOND);
-    assert_null(clients[3].conn);
+    greet_in_vain(rig, &clients[3]);
     assert_string_equal(a->refused_reason, "too many connections");
+    rig_start(rig, 1); /* another store is let in */
+    struct net_peer *peer = rig_dial(rig, 1, 0);
+    rig_run(rig, 2 * RIG_SECOND);
+    assert_true(net_peer_is_up(peer));
+    greet_in_vain(rig, &clients[3]);
+    net_peer_remove(peer);
     rig_client_close(&clients[0]);
     rig_client_close(&clients[3]);
     rig_run(rig, 3 * RIG_SECOND);
@@ -736,6 +772,7 @@ int main(void)
         TEST(test_idle_clients_hold_no_memory),
         TEST(test_no_client_goes_for_memory_that_is_kept),
         TEST(test_connections_are_bounded),
+        TEST(test_silence_is_bounded),
         TEST(test_slow_greetings_and_frames_are_given_up),
         TEST(test_idle_clients_are_let_go_and_busy_ones_kept),
         TEST(test_wrong_first_words_are_answered_and_closed),
