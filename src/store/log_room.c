@@ -4,6 +4,8 @@
 #include "store/space.h"
 #include "store/store_internal.h"
 
+enum { FAVOUR_US = 60 * 1000 * 1000 };
+
 /* ---- cutting --------------------------------------------------------------------------- */
 
 static bool is_any_dirty(const struct store *store)
@@ -26,6 +28,37 @@ void log_room_care(struct store *store)
         care_force_flush(store);
 }
 
+void log_room_favour(struct replica *r)
+{
+    struct log_favoured *all = r->store->log_favoured;
+    struct log_favoured *at = &all[0];
+    for (size_t i = 0; i < LOG_FAVOURED_MAX && at->replica_id != r->replica_id; i++) {
+        if (all[i].replica_id == r->replica_id || all[i].until_us < at->until_us)
+            at = &all[i];
+    }
+    *at = (struct log_favoured){.replica_id = r->replica_id,
+                                .until_us = env_now_us(r->store->env) + FAVOUR_US};
+}
+
+static bool is_favoured(const struct replica *r)
+{
+    const struct log_favoured *all = r->store->log_favoured;
+    for (size_t i = 0; i < LOG_FAVOURED_MAX; i++) {
+        if (all[i].replica_id == r->replica_id)
+            return env_now_us(r->store->env) < all[i].until_us;
+    }
+    return false;
+}
+
+static uint64_t share_of(const struct replica *r)
+{
+    uint64_t quarter = r->store->opt.log.budget_bytes / 4;
+    uint64_t share = quarter / MAX(replicas_count(&r->store->replicas), 1U);
+    if (is_favoured(r))
+        share = MAX(share, quarter / LOG_FAVOURED_MAX);
+    return MIN(r->store->opt.log_kept_bytes, share);
+}
+
 uint32_t log_room_trailing(struct replica *r, uint64_t index)
 {
     const struct store *store = r->store;
@@ -33,8 +66,7 @@ uint32_t log_room_trailing(struct replica *r, uint64_t index)
     struct raftlog_group_state log;
     if (raftlog_group_state(store->log, r->replica_id, &log) != 0)
         return 0;
-    uint64_t share = store->opt.log.budget_bytes / 4 / MAX(replicas_count(&store->replicas), 1U);
-    uint64_t bytes = MIN(store->opt.log_kept_bytes, share);
+    uint64_t bytes = share_of(r);
     if (t->index != index || t->first_index != log.first_index || t->bytes != bytes) {
         uint64_t n = raftlog_trailing(store->log, r->replica_id, index, bytes);
         *t = (struct log_trailing){.index = index,

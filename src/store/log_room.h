@@ -35,6 +35,14 @@ struct log_trailing {
     uint32_t count;
 };
 
+enum { LOG_FAVOURED_MAX = 4 };
+
+/* Of a store: whose logs are cut later. */
+struct log_favoured {
+    uint64_t replica_id; /* 0: nobody's */
+    uint64_t until_us;
+};
+
 /* Now and then: a flush, if the log is beyond its budget. */
 void log_room_care(struct store *store);
 
@@ -42,9 +50,14 @@ void log_room_care(struct store *store);
 void log_room_compact(struct replica *r);
 
 /* How many entries at and below `index`, up to which all is flushed or will be, are kept for
- * members that lag. All replicas together keep a quarter of the budget: what is kept cannot be
- * flushed away. */
+ * members that lag. All replicas together keep a quarter of the budget, in equal shares, and the
+ * few that are favoured another one: what is kept cannot be flushed away. */
 uint32_t log_room_trailing(struct replica *r, uint64_t index);
+
+/* A snapshot of it is on its way. Whoever takes that needs what comes meanwhile, and some time to
+ * catch up then: were as much cut as of all others, a busy range among many would need snapshot
+ * after snapshot. */
+void log_room_favour(struct replica *r);
 
 /* The first entry that consensus is told of, which begins at `applied`. Of a log beyond its budget
  * no more than a flush now would leave: the library takes no snapshot at the index that it begins

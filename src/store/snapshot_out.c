@@ -572,6 +572,7 @@ static void out_open(struct snapshot_out *o)
     if (o->number == 0)
         o->number = env_random(r->store->env) | 1;
     o->is_counted = true;
+    log_room_favour(r);
     r->store->snapshots_out++;
     list_remove(&o->in_waiting);
     wake_waiting(r->store);
@@ -659,6 +660,8 @@ void snapshot_out_tick(struct replica *r, uint64_t now_us)
     LIST_FOREACH(it, &r->streams)
     {
         struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
+        if (o->is_counted)
+            log_room_favour(r);
         bool is_stuck = o->state != OUT_WANTED && now_us >= o->progress_us + OUT_STUCK_US;
         bool is_lost = o->cut_us != 0 && now_us >= o->cut_us + OUT_CUT_US;
         if (is_stuck || is_lost) {

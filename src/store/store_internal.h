@@ -185,6 +185,7 @@ struct store {
 
     struct lsm_flush_op forced_flush; /* the log is over its budget, or garbage may go then */
     bool is_flush_forced;
+    struct log_favoured log_favoured[LOG_FAVOURED_MAX];
     bool is_log_clean; /* log_room.c: it is over its budget, and nothing is left to flush */
     uint64_t frozen;   /* the number of the last freeze … */
     uint64_t flushed;  /* … and of the last that is durable */

@@ -127,6 +127,44 @@ static void test_two_wait_for_each_other(void **state)
     rig_close(&rig);
 }
 
+/* Of many replicas each keeps little of its log, but one of which a snapshot is sent keeps more, as
+ * long as it is one of the last few. */
+static void test_who_streams_keeps_more(void **state)
+{
+    enum { BUDGET = 1 << 20, RANGES = 8 };
+    (void)state;
+    char key[2] = "z";
+    rig_open(&rig, 1);
+    small_log(BUDGET);
+    rig.options.entry_bytes_max = VALUE;
+    size_t at = rig_start_cluster(&rig);
+    for (uint64_t i = 1; i < RANGES; i++, key[0]--) {
+        const struct rig_answer *split = rig_split(&rig, at, key, STORE_FIRST_RANGE_ID, RIGHT + i);
+        rig_run(&rig, 300 * RIG_MS);
+        assert_int_equal(split->status, 0);
+    }
+    burst(at, 'a');
+    rig_run(&rig, 2000 * RIG_MS);
+    struct replicas *all = &rig.stores[at]->replicas;
+    struct replica *r = replicas_of_range(all, STORE_FIRST_RANGE_ID);
+    uint64_t applied = range_meta(r->range)->applied_index;
+    uint32_t kept = log_room_trailing(r, applied);
+    assert_in_range(kept, 2, BUDGET / 4 / RANGES / VALUE);
+    log_room_favour(r);
+    uint32_t more = log_room_trailing(r, applied);
+    assert_in_range(more, kept + kept / 2, BUDGET / 4 / LOG_FAVOURED_MAX / VALUE);
+    for (uint64_t i = 1; i <= LOG_FAVOURED_MAX; i++) {
+        assert_int_equal(log_room_trailing(r, applied), more);
+        rig_run(&rig, RIG_MS);
+        log_room_favour(replicas_of_range(all, RIGHT + i));
+    }
+    assert_int_equal(log_room_trailing(r, applied), kept);
+    log_room_favour(r);
+    rig_run(&rig, 61000 * RIG_MS);
+    assert_int_equal(log_room_trailing(r, applied), kept);
+    rig_close(&rig);
+}
+
 /* One whose log is beyond its budget when it begins, since that was larger, has it cut, though
  * nothing is written any more. */
 static void test_cut_without_news(void **state)
@@ -192,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_all_die),
         cmocka_unit_test(test_two_wait_for_each_other),
         cmocka_unit_test(test_cut_without_news),
+        cmocka_unit_test(test_who_streams_keeps_more),
         cmocka_unit_test(test_large_behind_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
