@@ -17,7 +17,8 @@
 enum {
     SUBMIT_ENTRIES_ON_STACK = 16,
     WINDOW_MIN = 4,
-    CHANGE_PATIENCE = 10, /* election time-outs that a live voter is given to take a change */
+    CHANGE_PATIENCE = 10, /* election time-outs that a live voter is given to take a change … */
+    CHANGE_PATIENCE_MS = 20000, /* … at most */
 };
 
 bool leader_is_ready(const struct consensus *c)
@@ -186,7 +187,8 @@ static bool change_is_waited_for(const struct consensus *c)
 {
     uint64_t since_ms = MAX(c->lead_ms, c->change_ms);
     ASSERT(c->now_ms >= since_ms);
-    return c->now_ms - since_ms < (uint64_t)CHANGE_PATIENCE * c->opts.election_timeout_ms;
+    uint64_t patience_ms = (uint64_t)CHANGE_PATIENCE * c->opts.election_timeout_ms;
+    return c->now_ms - since_ms < MIN(patience_ms, (uint64_t)CHANGE_PATIENCE_MS);
 }
 
 /* Every live voter holds the last change, and enough of the resulting voters live. */

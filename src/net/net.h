@@ -55,14 +55,14 @@ struct net_identity {
                              until it returns */
 };
 
-enum { NET_BESIDE_MAX = 256 }; /* connections beyond connections_max that are no clients */
+enum { NET_BESIDE_MAX = 256 }; /* connections beyond connections_max that are no clients (yet) */
 
 /* Zero stands for the default in brackets. */
 struct net_limits {
     uint32_t hello_ms;         /* [5000] to say hello, and again to prove the secret */
     uint32_t frame_ms;         /* [60000] a frame that has begun must end in it */
     uint32_t idle_ms;          /* [900000] a client without requests is let go */
-    uint32_t connections_max;  /* [4096] accepted ones; of other stores NET_BESIDE_MAX beyond it */
+    uint32_t connections_max;  /* [4096] of clients */
     uint32_t requests_max;     /* [4096] in flight per client; then it is not read */
     uint32_t streams_max;      /* [8] incoming snapshot streams; then refused as busy */
     size_t replies_pause;      /* [8 MiB] waiting for one client: it is not read … */

@@ -191,7 +191,7 @@ static int accepted_check_store(struct net_link *link, const struct hello *hello
 /* Clients leave room for stores: one that comes back is not kept out by them. */
 static int accepted_check_room(const struct net *net, struct err *err)
 {
-    if (net->stats.connections > net->limits.connections_max)
+    if (net->stats.clients >= net->limits.connections_max)
         return err_set(err, ERR_BUSY, "too many connections");
     return 0;
 }

@@ -196,7 +196,7 @@ static const char *split_obstacle(const struct placement *p, const struct pl_ran
         return "it was merged lately, and rests (setting merge-after)";
     if (p->now_ms < r->retry_ms)
         return "it rests after what failed (what ended last: below), and is tried again";
-    if (!is_whole(p, r) && is_hot)
+    if (!is_whole(p, r) && is_hot && !is_far_too_large(p, r))
         return "it is split once all of its voters are there";
     if (!is_whole(p, r) && !is_far_too_large(p, r))
         return "it is split once all of its voters are there, or at twice that size";

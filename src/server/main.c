@@ -23,7 +23,7 @@
 #include "store/store.h"
 
 #define HOLDFAST_VERSION "0.1.0"
-enum { RETRY_PAUSE_MS = 100, HELP_MAX = 1 << 16, FILES_BESIDE = 1024 };
+enum { RETRY_PAUSE_MS = 100, HELP_MAX = 1 << 16, FILES_BESIDE = 1280 };
 
 /* The process: what all its stores read, and whether it is ending. */
 struct node {

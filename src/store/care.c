@@ -19,7 +19,6 @@ static void care_watermark(struct store *store)
     uint64_t total_bytes = 0;
     if (env_disk_space(store->env, store->data_dir, &free_bytes, &total_bytes, NULL) != 0)
         return;
-    store->is_dry = free_bytes < store->opt.water.read_only_bytes / 2;
     /* What the log has prepared is room for writes, though the disk counts it as used. */
     enum watermark mark = watermark_next(store->mark, free_bytes, &store->opt.water);
     if (mark == store->mark)
@@ -29,36 +28,61 @@ static void care_watermark(struct store *store)
     store->mark = mark;
 }
 
-static bool is_fast(const struct store *store, const struct cons_member_status *m)
+/* Could it lead, and better than a store that is in trouble? */
+static bool is_whole(const struct store *store, const struct cons_member_status *m)
 {
     const struct net_peer *peer = net_peer_find(store->net, m->store_id);
     return m->role == CONS_VOTER && m->is_live && peer != NULL &&
-           space_told_pace_good(net_peer_disk(peer));
+           !space_told_damaged(net_peer_disk(peer)) && store_clock_is_right(store, m->store_id);
 }
 
-/* The voter with most of the log among those that have a disk and a clock fit to lead; 0:
- * none. Without a majority of good disks nothing is won: a slow one is in every commit, and
- * in every election. */
-static uint64_t choose_faster(const struct replica *r)
+static bool is_roomy(const struct store *store, const struct cons_member_status *m)
 {
-    const struct store *store = r->store;
+    return is_whole(store, m) && store_mark_of(store, m->store_id) < WATERMARK_NO_PUTS;
+}
+
+static bool has_good_pace(const struct store *store, const struct cons_member_status *m)
+{
+    const struct net_peer *peer = net_peer_find(store->net, m->store_id);
+    return peer != NULL && space_told_pace_good(net_peer_disk(peer));
+}
+
+static bool is_good(const struct store *store, const struct cons_member_status *m)
+{
+    return is_roomy(store, m) && has_good_pace(store, m);
+}
+
+/* The voter on another store with most of the log among those that are fit; 0: none. */
+static uint64_t best_of(const struct replica *r, bool (*is_fit)(const struct store *store,
+                                                                const struct cons_member_status *m))
+{
     struct cons_status s;
     uint64_t best = 0, best_match = 0;
+    consensus_status(r->cons, &s);
+    for (uint32_t i = 0; i < s.n_members; i++) {
+        const struct cons_member_status *m = &s.members[i];
+        bool is_other = m->store_id != r->store->opt.store_id;
+        if (!is_other || !is_fit(r->store, m) || (best != 0 && m->match <= best_match))
+            continue;
+        best = m->replica_id;
+        best_match = m->match;
+    }
+    return best;
+}
+
+/* Without a majority of good disks nothing is won: a slow one is in every commit, and in every
+ * election. */
+static uint64_t choose_faster(const struct replica *r)
+{
+    struct cons_status s;
     uint32_t voters = 0, fast = 0;
     consensus_status(r->cons, &s);
     for (uint32_t i = 0; i < s.n_members; i++) {
         const struct cons_member_status *m = &s.members[i];
         voters += m->role == CONS_VOTER;
-        if (!is_fast(store, m))
-            continue;
-        fast++;
-        if (store_mark_of(store, m->store_id) >= WATERMARK_NO_PUTS ||
-            !store_clock_is_right(store, m->store_id) || (best != 0 && m->match <= best_match))
-            continue;
-        best = m->replica_id;
-        best_match = m->match;
+        fast += m->role == CONS_VOTER && m->is_live && has_good_pace(r->store, m);
     }
-    return fast > voters / 2 ? best : 0;
+    return fast > voters / 2 ? best_of(r, is_good) : 0;
 }
 
 /* The disks of a range's voters, as they told us. */
@@ -75,47 +99,19 @@ static uint32_t voters_of(const struct replica *r, struct space_voter *voters)
     return n;
 }
 
-/* The voter with most of the log among those whose disks have room, of a range for which theirs
- * suffice; 0: none. */
+/* Of a range for which the disks that have room suffice. */
 static uint64_t choose_roomier(const struct replica *r)
 {
-    const struct store *store = r->store;
-    struct cons_status s;
     struct space_voter voters[CONS_MEMBERS_MAX];
-    uint64_t best = 0, best_match = 0;
-    if (space_judge(voters, voters_of(r, voters)) >= WATERMARK_NO_PUTS)
-        return 0;
-    consensus_status(r->cons, &s);
-    for (uint32_t i = 0; i < s.n_members; i++) {
-        const struct cons_member_status *m = &s.members[i];
-        bool is_fit = m->role == CONS_VOTER && m->is_live && m->store_id != store->opt.store_id &&
-                      store_mark_of(store, m->store_id) < WATERMARK_NO_PUTS &&
-                      store_clock_is_right(store, m->store_id);
-        if (!is_fit || (best != 0 && m->match <= best_match))
-            continue;
-        best = m->replica_id;
-        best_match = m->match;
-    }
-    return best;
+    bool is_won = space_judge(voters, voters_of(r, voters)) < WATERMARK_NO_PUTS;
+    return is_won ? best_of(r, is_roomy) : 0;
 }
 
-/* The voter with most of the log among those that live; 0: none. */
+/* One with a good disk, who keeps it, rather than one who would hand it on. */
 static uint64_t choose_whole(const struct replica *r)
 {
-    struct cons_status s;
-    uint64_t best = 0, best_match = 0;
-    consensus_status(r->cons, &s);
-    for (uint32_t i = 0; i < s.n_members; i++) {
-        const struct cons_member_status *m = &s.members[i];
-        bool is_fit = m->role == CONS_VOTER && m->is_live &&
-                      m->store_id != r->store->opt.store_id &&
-                      store_clock_is_right(r->store, m->store_id);
-        if (!is_fit || (best != 0 && m->match <= best_match))
-            continue;
-        best = m->replica_id;
-        best_match = m->match;
-    }
-    return best;
+    uint64_t best = best_of(r, is_good);
+    return best != 0 ? best : best_of(r, is_whole);
 }
 
 /* A leader's writes wait for its own disk, or are refused for it: where others have better ones
@@ -174,7 +170,8 @@ static void care_pace(struct store *store)
                  (unsigned long long)pace_limit_us(&store->pace));
     else if (has_changed)
         LOG_INFO(store->logger, "disk_good", "sync_us=%llu", (unsigned long long)worst_us);
-    net_set_disk(store->net, space_tell(store->mark, store->pace.is_slow));
+    net_set_disk(store->net,
+                 space_tell(store->mark, store->pace.is_slow, store->state == STORE_DAMAGED));
     if (store->pace.is_slow)
         hand_over(store, choose_faster, &store->pace_handed_ms, "slow disk");
     if (store->mark >= WATERMARK_NO_PUTS)

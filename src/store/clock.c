@@ -203,7 +203,7 @@ void store_watch_clock(struct store *store)
 void store_check_clock(struct store *store)
 {
     struct clock *clock = &store->clock;
-    if (store->net == NULL || store->state == STORE_UNBORN || store->state == STORE_DAMAGED)
+    if (store->net == NULL || store->state == STORE_UNBORN)
         return;
     clock->step_ms = own_step_ms(store);
     bool has_changed = judge(store);

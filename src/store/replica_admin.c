@@ -27,9 +27,9 @@
 
 /* ---- proposing ----------------------------------------------------------------------- */
 
-static int check_space(struct replica *r, bool is_full, struct err *err)
+static int check_space(struct replica *r, enum watermark limit, struct err *err)
 {
-    if (replica_is_leader(r) && is_full)
+    if (replica_is_leader(r) && r->store->mark >= limit)
         return err_set(err, ERR_NO_SPACE, "the disk of store %llu is full",
                        (unsigned long long)r->store->opt.store_id);
     return 0;
@@ -37,7 +37,7 @@ static int check_space(struct replica *r, bool is_full, struct err *err)
 
 int replica_check_admin(struct replica *r, struct err *err)
 {
-    int rv = check_space(r, r->store->mark >= WATERMARK_READ_ONLY, err);
+    int rv = check_space(r, WATERMARK_READ_ONLY, err);
     return rv != 0 ? rv : replica_check_ending(r, err);
 }
 
@@ -100,7 +100,7 @@ static int check_request(struct replica *r, struct err *err)
 /* A full disk is left by moving its replicas away. */
 static int check_change(struct replica *r, struct err *err)
 {
-    int rv = check_space(r, r->store->is_dry, err);
+    int rv = check_space(r, WATERMARK_FULL, err);
     if (rv == 0)
         rv = replica_check_ending(r, err);
     return rv != 0 ? rv : check_alone(r, err);

@@ -308,10 +308,11 @@ static struct replica *named_replica(const struct store *store, const struct req
     return replica_at(store, place);
 }
 
-/* Of a damaged store, and not one of those that are whole? */
+/* Damaged, or of a damaged store, and not one of those that are whole? */
 static bool is_out(const struct store *store, const struct replica *r)
 {
-    return store->state == STORE_DAMAGED && (r == NULL || r->state != REPLICA_RUNNING);
+    return (r != NULL && r->state == REPLICA_DAMAGED) ||
+           (store->state == STORE_DAMAGED && (r == NULL || r->state != REPLICA_RUNNING));
 }
 
 static void note_key(struct replica *r, const struct place *place)
@@ -375,7 +376,7 @@ static int check_space(const struct replica *r, const struct command *command, s
     struct store *store = r->store;
     enum watermark mark = MAX(store->mark, r->space);
     /* Range 1 is small, and what placement does there is the way out. */
-    if (mark >= WATERMARK_READ_ONLY && (!is_inner || store->is_dry))
+    if (mark >= (is_inner ? WATERMARK_FULL : WATERMARK_READ_ONLY))
         return ERR_NO_SPACE;
     if (mark >= WATERMARK_NO_PUTS && command_grows(command) && !is_inner)
         return ERR_NO_SPACE;

@@ -21,20 +21,26 @@ enum watermark space_judge(const struct space_voter *voters, uint32_t count)
     return judged;
 }
 
-/* The low byte is a mark, and one; then a bit for a slow disk. */
-enum { TOLD_MARK = 0xff, TOLD_SLOW = 0x100 };
+/* The low byte is a mark, and one; then a bit for a slow disk, and one for damage. */
+enum { TOLD_MARK = 0xff, TOLD_SLOW = 0x100, TOLD_DAMAGED = 0x200 };
 
-uint32_t space_tell(enum watermark mark, bool is_slow)
+uint32_t space_tell(enum watermark mark, bool is_slow, bool is_damaged)
 {
     ASSERT(mark < WATERMARK_NR);
-    return ((uint32_t)mark + 1) | (is_slow ? (uint32_t)TOLD_SLOW : 0);
+    return ((uint32_t)mark + 1) | (is_slow ? (uint32_t)TOLD_SLOW : 0) |
+           (is_damaged ? (uint32_t)TOLD_DAMAGED : 0);
 }
 
 enum watermark space_told(uint32_t told)
 {
-    uint32_t most = (uint32_t)WATERMARK_READ_ONLY + 1;
+    uint32_t most = (uint32_t)WATERMARK_NR;
     uint32_t mark = told & TOLD_MARK;
     return mark == 0 ? WATERMARK_OK : (enum watermark)(MIN(mark, most) - 1);
+}
+
+bool space_told_damaged(uint32_t told)
+{
+    return (told & TOLD_DAMAGED) != 0;
 }
 
 bool space_told_pace_good(uint32_t told)

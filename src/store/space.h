@@ -7,6 +7,7 @@
  *           room, care.c), or when no majority can be had of voters that are below it: a
  *           commit would need a disk that is full
  *   deletes the same with READ_ONLY
+ *   ways out (placement's rows, changes of members) the same with FULL
  *   entries go to a follower at READ_ONLY only when it is needed for a majority: its
  *           reserve is for what makes room. It hears heartbeats, lags, and catches up when
  *           its mark clears
@@ -34,10 +35,12 @@ enum watermark space_judge(const struct space_voter *voters, uint32_t count);
 /* Could the live voters that are below `mark` commit by themselves? */
 bool space_suffices(const struct space_voter *voters, uint32_t count, enum watermark mark);
 
-/* Mark and pace of a disk as they are told to other stores; 0 says nothing, and a mark of a
- * later version, greater than all that are known here, is the greatest. */
-uint32_t space_tell(enum watermark mark, bool is_slow);
+/* Mark and pace of a disk, and whether something on it is damaged, as they are told to other
+ * stores; 0 says nothing, and a mark of a later version, greater than all that are known here, is
+ * the greatest. */
+uint32_t space_tell(enum watermark mark, bool is_slow, bool is_damaged);
 enum watermark space_told(uint32_t told);
+bool space_told_damaged(uint32_t told);
 
 /* Is it known to be fast enough to lead? */
 bool space_told_pace_good(uint32_t told);

@@ -174,7 +174,6 @@ struct store {
     uint64_t sessions_summed_ms;
     struct garbage_look garbage;
     enum watermark mark;
-    bool is_dry; /* half of what READ_ONLY leaves is gone: for the way out, too, it is too late */
     struct pace pace;          /* of our disk */
     uint64_t stop_since_us;    /* the engine takes no writes since then; 0: it does */
     uint64_t stop_worst_us;    /* the longest that ended since the last tick */

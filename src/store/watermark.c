@@ -2,7 +2,7 @@
 #include "store/watermark.h"
 
 static const char *const watermark_names[WATERMARK_NR] = {"ok", "no-replicas", "no-puts",
-                                                          "read-only"};
+                                                          "read-only", "full"};
 
 static uint64_t threshold_of(enum watermark mark, const struct watermark_limits *limits)
 {
@@ -13,6 +13,8 @@ static uint64_t threshold_of(enum watermark mark, const struct watermark_limits 
         return limits->no_puts_bytes;
     case WATERMARK_READ_ONLY:
         return limits->read_only_bytes;
+    case WATERMARK_FULL:
+        return limits->read_only_bytes / 2;
     default:
         return 0;
     }

@@ -2,8 +2,8 @@
  *
  * watermark — what a store still takes on as its disk fills up.
  *
- *   OK ──▶ NO_REPLICAS ──▶ NO_PUTS ──▶ READ_ONLY      (free space falls)
- *      ◀──             ◀──         ◀──                (each clears by itself)
+ *   OK ──▶ NO_REPLICAS ──▶ NO_PUTS ──▶ READ_ONLY ──▶ FULL      (free space falls)
+ *      ◀──             ◀──         ◀──           ◀──           (each clears by itself)
  *
  * A mark is left only when free space is an eighth above its threshold again, so
  * that a store at the edge does not flap.
@@ -20,8 +20,8 @@ enum watermark {
     WATERMARK_OK,
     WATERMARK_NO_REPLICAS, /* no new replica is taken in */
     WATERMARK_NO_PUTS,     /* writes that grow are refused; deletes go on */
-    WATERMARK_READ_ONLY,   /* nothing is proposed any more but what moves replicas away, and that
-                              while half of what is left is free */
+    WATERMARK_READ_ONLY,   /* nothing is proposed but what moves replicas away */
+    WATERMARK_FULL,        /* … nor that: half of what READ_ONLY leaves is gone */
     WATERMARK_NR,
 };
 
@@ -36,7 +36,7 @@ struct watermark_limits {
 enum watermark watermark_next(enum watermark now, uint64_t free_bytes,
                               const struct watermark_limits *limits);
 
-/* "ok", "no-replicas", "no-puts", "read-only". */
+/* "ok", "no-replicas", "no-puts", "read-only", "full". */
 const char *watermark_name(enum watermark mark);
 
 #endif

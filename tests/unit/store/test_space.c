@@ -22,6 +22,7 @@ static const struct {
     {"one full, one absent", 3, {0, 2, ABSENT}, WATERMARK_NO_PUTS, true},
     {"at the end, but needed", 3, {0, 3, ABSENT}, WATERMARK_READ_ONLY, false},
     {"no majority anyway", 3, {0, ABSENT, ABSENT}, WATERMARK_OK, false},
+    {"two without any", 3, {0, 4, 4}, WATERMARK_FULL, false},
     {"alone", 1, {2}, WATERMARK_NO_PUTS, true},
     {"two of five", 5, {0, 0, 2, 3, 0}, WATERMARK_OK, true},
     {"three of five", 5, {0, 0, 2, 3, 2}, WATERMARK_NO_PUTS, true},
@@ -50,13 +51,16 @@ static void test_told(void **state)
 {
     (void)state;
     for (enum watermark mark = WATERMARK_OK; mark < WATERMARK_NR; mark++)
-        assert_int_equal(space_told(space_tell(mark, mark % 2 == 0)), mark);
-    assert_true(space_told_pace_good(space_tell(WATERMARK_OK, false)));
-    assert_false(space_told_pace_good(space_tell(WATERMARK_OK, true)));
+        assert_int_equal(space_told(space_tell(mark, mark % 2 == 0, mark % 3 == 0)), mark);
+    assert_true(space_told_pace_good(space_tell(WATERMARK_OK, false, true)));
+    assert_false(space_told_pace_good(space_tell(WATERMARK_OK, true, false)));
+    assert_true(space_told_damaged(space_tell(WATERMARK_OK, false, true)));
+    assert_false(space_told_damaged(space_tell(WATERMARK_FULL, true, false)));
+    assert_false(space_told_damaged(0));
     assert_false(space_told_pace_good(0));
     assert_int_equal(space_told(0), WATERMARK_OK);
-    assert_int_equal(space_told(77), WATERMARK_READ_ONLY);
-    assert_int_equal(space_told(UINT32_MAX), WATERMARK_READ_ONLY);
+    assert_int_equal(space_told(77), WATERMARK_FULL);
+    assert_int_equal(space_told(UINT32_MAX), WATERMARK_FULL);
 }
 
 int main(void)
