@@ -137,18 +137,22 @@ static bool need_for_learner(const struct pl_range *r, struct pl_need *need)
     return false;
 }
 
-/* One on a store that is lost or to leave is in the way, and nothing is lost with it. */
+/* One on a store that is lost or to leave, or whose disk has no room for it, is in the way, and
+ * nothing is lost with it. */
 static bool need_for_lost_learner(const struct pl_range *r, struct pl_need *need)
 {
     for (uint32_t i = 0; i < r->member_count; i++) {
         struct pl_member *m = &r->members[i];
-        if (m->role != MEMBER_LEARNER ||
-            (!pl_store_is_dead(m->store) && m->store->wish != PLACEMENT_WISH_DECOMMISSION))
+        bool is_leaving =
+            pl_store_is_dead(m->store) || m->store->wish == PLACEMENT_WISH_DECOMMISSION;
+        bool is_shut_out =
+            m->store->last.space == PLACEMENT_SPACE_FULL && !pl_member_is_caught_up(r, m);
+        if (m->role != MEMBER_LEARNER || (!is_leaving && !is_shut_out))
             continue;
         need->remove = m;
-        say(need, PL_LEARNER, "its learner on store %llu has no future: the store is %s",
-            (unsigned long long)m->store->id,
-            placement_store_state_name(m->store->state, m->store->wish));
+        say(need, PL_LEARNER, "its learner on store %llu has no future: the store%s is %s",
+            (unsigned long long)m->store->id, is_leaving ? "" : "'s disk",
+            is_leaving ? placement_store_state_name(m->store->state, m->store->wish) : "full");
         return true;
     }
     return false;

@@ -144,10 +144,10 @@ uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r)
         return odd(MIN(factor, h.voters | 1));
     uint32_t grow = odd(MIN(factor, p->nodes));
     /* Nobody gives up a copy because a store is lost: three stay three (or what is left of
-     * them), five stay five while their nodes may come back. Two are no place to rest: three,
-     * or one where there is no third node. */
-    if (h.voters < 3)
+     * them), five stay five while their nodes may come back. Two and four are no place to rest:
+     * they are on their way to more, or to one fewer where there is no node for that. */
+    if (h.voters < 2)
         return grow;
-    uint32_t keep = odd(MIN(MIN(factor, h.voters), p->nodes_with_silent));
-    return MAX(MAX(grow, keep), odd(MIN(factor, 3)));
+    uint32_t keep = odd(MIN(MIN(factor, h.voters | 1), p->nodes_with_silent));
+    return MAX(MAX(grow, keep), h.voters < 3 ? 1 : odd(MIN(factor, 3)));
 }

@@ -181,7 +181,7 @@ static void judge_remove(struct world *w, const struct w_range *r,
     }
     if (gone == NULL || !gone->is_voter || gone->replica_id == r->leader)
         return;
-    uint32_t least = voters >= 3 ? 3 : 1;
+    uint32_t least = voters >= 3 ? 3 : voters == 2 && nodes_not_given_up(w) >= 3 ? 2 : 1;
     /* a rotten replica whose store is the only place for a new one goes first */
     bool is_in_place = gone->is_damaged && nodes_not_given_up(w) <= r->member_count;
     bool is_early = voters - 1 + coming < MIN(voters, least) && !is_in_place;

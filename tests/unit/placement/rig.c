@@ -282,6 +282,7 @@ static void beat_store(struct rig *rig, struct rig_store *s)
         .labels = slice_str(s->labels),
         .capacity_bytes = s->capacity,
         .free_bytes = s->free_bytes,
+        .space = s->space,
         .level = s->level,
     };
     hb.uuid[0] = (uint8_t)(s - rig->stores + 1);

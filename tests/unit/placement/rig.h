@@ -35,6 +35,7 @@ struct rig_store {
     bool is_silent;
     uint64_t capacity;
     uint64_t free_bytes;
+    enum placement_space space;
     uint32_t level; /* which entries it can apply */
 };
 

@@ -397,6 +397,52 @@ static void test_learner_left_behind(void **state)
     rig_fini(&rig);
 }
 
+/* Between two and three voters a third node is lost: two copies stay two until it is said that it
+ * does not come back. */
+static void test_two_stay_two(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    for (int i = 0; i < 3; i++)
+        rig_join(&rig, "");
+    struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+    rig_run(&rig, 10);
+    struct placement_command remove = {
+        .kind = PLACEMENT_CMD_REMOVE_REPLICA, .range_id = 2, .from_store = 3};
+    placement_pause(rig.p, true);
+    assert_int_equal(rig_command(&rig, remove, NULL), 0);
+    rig_run(&rig, 10);
+    rig.stores[2].is_silent = true;
+    rig_run(&rig, 10);
+    placement_pause(rig.p, false);
+    rig_run(&rig, 1000);
+    assert_true(rig_is_on(r, STORES(1, 2), 2));
+    assert_int_equal(placement_wish(rig.p, 3, PLACEMENT_WISH_DECOMMISSION, NULL), 0);
+    rig_run(&rig, 60);
+    assert_int_equal(rig_voters(r), 1); /* two are no place to rest */
+    rig_fini(&rig);
+}
+
+/* The disk of the store that is to replace a lost one fills up before the learner has anything:
+ * another store has room. */
+static void test_full_learner(void **state)
+{
+    struct rig_range *r;
+    (void)state;
+    make_five(&r);
+    rig.stores[2].is_silent = true;
+    for (int i = 0; i < 1000 && r->d.member_count == 3; i++)
+        rig_run(&rig, 1);
+    assert_int_equal(r->d.member_count, 4);
+    uint64_t full = r->d.members[3].store_id;
+    assert_true(full == 4 || full == 5);
+    r->stuck = r->d.members[3].replica_id;
+    rig.stores[full - 1].space = PLACEMENT_SPACE_FULL;
+    rig_run(&rig, 200);
+    assert_true(rig_is_on(r, STORES(1, 2, 9 - full), 3));
+    rig_fini(&rig);
+}
+
 /* A learner that never catches up: the operator's time is over, and what it left goes. That the
  * log of a range which was just made is short does not make up for its data. */
 static void stuck_learner(bool is_young)
@@ -448,6 +494,8 @@ int main(void)
         cmocka_unit_test(test_no_rest_as_it_is_back),
         cmocka_unit_test(test_insists),
         cmocka_unit_test(test_learner_left_behind),
+        cmocka_unit_test(test_two_stay_two),
+        cmocka_unit_test(test_full_learner),
         cmocka_unit_test(test_stuck_learner),
     };
     return cmocka_run_group_tests_name("repair", tests, NULL, NULL);
