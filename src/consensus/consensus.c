@@ -395,6 +395,7 @@ void consensus_tick(struct consensus *c, uint64_t now_ms)
         return;
     reads_expire(c, now_ms);
     step_timeout(c);
+    peers_forgive(c);
     outbox_pay_all(c);
     consensus_leave(c);
 }

@@ -360,6 +360,14 @@ void outbox_pay_all(struct consensus *c);
 
 struct cons_peer *peer_find(const struct consensus *c, uint64_t id);
 bool peer_is_live(const struct consensus *c, uint64_t id);
+
+/* Nothing was heard of it for an election timeout: it is sent heartbeats and no entries, which it
+ * may drop one and all (damaged, or not begun yet, on a store that is up). */
+bool peer_is_silent(const struct consensus *c, const struct cons_peer *p);
+
+/* What is on its way to the silent counts no more: their store has others to be sent to. */
+void peers_forgive(struct consensus *c);
+
 void peer_heard(struct consensus *c, uint64_t id);
 int peers_rebuild(struct consensus *c);
 void peers_clear(struct consensus *c);

@@ -275,7 +275,8 @@ static void append_leave(struct consensus *c, struct cons_msg *msg, uint32_t n)
         c->n_dropped++;
         return;
     }
-    if (ops->peer_spared != NULL && ops->peer_spared(c->opts.ctx, p->id)) {
+    bool is_spared = ops->peer_spared != NULL && ops->peer_spared(c->opts.ctx, p->id);
+    if (is_spared || (peer_is_silent(c, p) && guard_on(c, GUARD_INFLIGHT))) {
         append_beat(c, p, msg);
         return;
     }
@@ -294,6 +295,8 @@ void outbox_pay(struct consensus *c, struct cons_peer *p)
     if (ops->peer_ready != NULL && !ops->peer_ready(c->opts.ctx, p->id))
         return;
     if (ops->peer_spared != NULL && ops->peer_spared(c->opts.ctx, p->id))
+        return;
+    if (peer_is_silent(c, p) && guard_on(c, GUARD_INFLIGHT))
         return;
     struct cons_msg msg = outbox_make(c, CONS_MSG_APPEND, p->id);
     msg.version = o.version;

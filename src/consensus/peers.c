@@ -24,6 +24,33 @@ bool peer_is_live(const struct consensus *c, uint64_t id)
     return p != NULL && p->is_heard && c->now_ms - p->heard_ms < c->opts.election_timeout_ms;
 }
 
+/* The only place that changes sent_bytes: the budget goes with it. */
+static void peer_set_sent(struct cons_peer *p, uint64_t bytes)
+{
+    if (p->used != NULL) {
+        ASSERT(*p->used >= p->sent_bytes);
+        *p->used += bytes - p->sent_bytes;
+    }
+    p->sent_bytes = bytes;
+}
+
+bool peer_is_silent(const struct consensus *c, const struct cons_peer *p)
+{
+    uint64_t since_ms = p->is_heard ? MAX(p->heard_ms, c->lead_ms) : c->lead_ms;
+    return c->now_ms - MIN(since_ms, c->now_ms) >= c->opts.election_timeout_ms;
+}
+
+void peers_forgive(struct consensus *c)
+{
+    for (uint32_t i = 0; i < c->n_peers; i++) {
+        struct cons_peer *p = &c->peers[i];
+        if (p->n_sent == 0 || !peer_is_silent(c, p))
+            continue;
+        p->n_sent = 0;
+        peer_set_sent(p, 0);
+    }
+}
+
 void peer_heard(struct consensus *c, uint64_t id)
 {
     struct cons_peer *p = peer_find(c, id);
@@ -60,16 +87,6 @@ uint64_t *cons_budget_used(struct cons_budget *budget, uint64_t store_id)
         return used;
     free(used);
     return NULL;
-}
-
-/* The only place that changes sent_bytes: the budget goes with it. */
-static void peer_set_sent(struct cons_peer *p, uint64_t bytes)
-{
-    if (p->used != NULL) {
-        ASSERT(*p->used >= p->sent_bytes);
-        *p->used += bytes - p->sent_bytes;
-    }
-    p->sent_bytes = bytes;
 }
 
 bool peer_is_laden(const struct consensus *c, const struct cons_peer *p)
