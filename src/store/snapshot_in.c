@@ -38,7 +38,7 @@
 
 enum {
     IN_STUCK_US = 10 * 1000 * 1000,
-    IN_CUT_US = 15 * 1000 * 1000,   /* the connection is lost */
+    IN_CUT_US = 60 * 1000 * 1000,   /* the connection is lost; it may have to wait for its turn */
     IN_KEPT_US = 30 * 1000 * 1000,  /* complete, waiting for the leader's word */
     IN_HELD_US = 300 * 1000 * 1000, /* … which has come, and waiting for its span */
 };

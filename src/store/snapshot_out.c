@@ -91,7 +91,9 @@ struct snapshot_out {
     uint32_t crc;
     uint64_t acked; /* bytes */
     uint64_t progress_us;
-    uint64_t cut_us;       /* the connection is lost since then; 0: it is not */
+    uint64_t cut_us;       /* the connection is lost since then, without the time that it waited
+                              for its turn; 0: it is not */
+    uint64_t queued_us;    /* it waits for its turn since then */
     struct env_timer pace; /* CUT: until it is tried again */
 };
 
@@ -572,6 +574,8 @@ static void out_open(struct snapshot_out *o)
     if (o->number == 0)
         o->number = env_random(r->store->env) | 1;
     o->is_counted = true;
+    if (o->cut_us != 0)
+        o->cut_us += env_now_us(r->store->env) - o->queued_us;
     log_room_favour(r);
     r->store->snapshots_out++;
     list_remove(&o->in_waiting);
@@ -588,12 +592,18 @@ static void out_open(struct snapshot_out *o)
     consensus_snapshot_started(r->cons, o->target, range_snapshot_index(o->snapshot));
 }
 
-/* Is it its turn? Those that wait longer go first. */
+/* Is it its turn? Those that wait longer go first, and before them those that were on their way:
+ * the other side does not keep what it has for ever. */
 static bool has_turn(struct snapshot_out *o)
 {
     struct store *store = o->replica->store;
-    if (!list_is_linked(&o->in_waiting))
-        list_push_back(&store->snapshots_waiting, &o->in_waiting);
+    if (!list_is_linked(&o->in_waiting)) {
+        o->queued_us = env_now_us(store->env);
+        if (o->state == OUT_CUT)
+            list_push_front(&store->snapshots_waiting, &o->in_waiting);
+        else
+            list_push_back(&store->snapshots_waiting, &o->in_waiting);
+    }
     return store->snapshots_out < STORE_SNAPSHOTS_OUT_MAX &&
            list_first(&store->snapshots_waiting, struct snapshot_out, in_waiting) == o;
 }
@@ -662,8 +672,9 @@ void snapshot_out_tick(struct replica *r, uint64_t now_us)
         struct snapshot_out *o = list_entry(it, struct snapshot_out, in_streams);
         if (o->is_counted)
             log_room_favour(r);
-        bool is_stuck = o->state != OUT_WANTED && now_us >= o->progress_us + OUT_STUCK_US;
-        bool is_lost = o->cut_us != 0 && now_us >= o->cut_us + OUT_CUT_US;
+        bool waits = list_is_linked(&o->in_waiting);
+        bool is_stuck = !waits && o->state != OUT_WANTED && now_us >= o->progress_us + OUT_STUCK_US;
+        bool is_lost = !waits && o->cut_us != 0 && now_us >= o->cut_us + OUT_CUT_US;
         if (is_stuck || is_lost) {
             out_fail(o, ERR_TIMEOUT, "no progress");
             return; /* the list may have changed; the next tick goes on */
