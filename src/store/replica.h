@@ -246,7 +246,8 @@ struct replica {
     struct range_load load; /* beats.h */
     struct hot *hot;        /* hot.h; owned; NULL: it is not busy */
 
-    uint64_t admin_index; /* of the last administrative entry proposed here */
+    uint64_t admin_index; /* of the last administrative entry proposed here … */
+    uint64_t admin_term;  /* … in this term: in a later one another may stand there */
     uint64_t load_us;     /* when the requests were first counted that load_count has … */
     uint64_t load_count;  /* … so far, as the leader */
     uint64_t load_last;   /* requests a second, in the time before that */

@@ -46,7 +46,9 @@ int replica_check_ending(struct replica *r, struct err *err)
     const struct store *store = r->store;
     if (!replica_is_leader(r) || store->state == STORE_DRAINING || store->clock.is_off)
         return ERR_NOT_LEADER;
-    if (!consensus_is_admin_ready(r->cons) || r->admin_index > range_meta(r->range)->applied_index)
+    bool is_pending = r->admin_term == consensus_term(r->cons) &&
+                      r->admin_index > range_meta(r->range)->applied_index;
+    if (!consensus_is_admin_ready(r->cons) || is_pending)
         return err_set(err, ERR_BUSY, "another change of this range is going on");
     if (!log_room_has(r, RANGE_ADMIN_MAX))
         return err_set(err, ERR_BUSY, "the log has no room now");

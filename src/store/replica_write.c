@@ -296,6 +296,7 @@ int replica_propose_admin(struct replica *r, const struct answer_to *to, struct 
         return rv;
     }
     r->admin_index = p->index;
+    r->admin_term = p->term;
     proposal_insert(r, p);
     return 0;
 }
@@ -307,6 +308,7 @@ void replica_await_admin(struct replica *r, const struct answer_to *to, uint64_t
     struct proposal *p = NULL;
     list_init(&taken);
     r->admin_index = index;
+    r->admin_term = consensus_term(r->cons);
     if (op != NULL) {
         op->to = *to;
         fair_item_init(&op->in_queue);
@@ -335,15 +337,27 @@ void replica_admin_done(struct replica *r, struct proposal *p, int status, const
     replica_proposal_done(r, p);
 }
 
-struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t term)
+/* The first at this index that is of that term, or is not (`is_other`); NULL: there is none.
+ * Several may wait at one index, of as many terms in which this replica led. */
+static struct proposal *find_proposal(struct replica *r, uint64_t index, uint64_t term,
+                                      bool is_other)
 {
-    while (!list_is_empty(&r->proposals)) {
-        struct proposal *p = list_first(&r->proposals, struct proposal, in_proposals);
+    LIST_FOREACH(it, &r->proposals)
+    {
+        struct proposal *p = list_entry(it, struct proposal, in_proposals);
         ASSERT(p->index >= index);
         if (p->index > index)
-            return NULL;
-        if (p->term == term)
+            break;
+        if ((p->term != term) == is_other)
             return p;
+    }
+    return NULL;
+}
+
+struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t term)
+{
+    struct proposal *p;
+    while ((p = find_proposal(r, index, term, true)) != NULL) {
         for (uint32_t i = 0; i < p->count; i++) {
             if (p->by_position[i] != NULL)
                 write_answer(r, p->by_position[i], ERR_NOT_LEADER, "another leader took its place");
@@ -352,7 +366,7 @@ struct proposal *replica_proposal_at(struct replica *r, uint64_t index, uint64_t
         p->count = 0;
         replica_proposal_done(r, p);
     }
-    return NULL;
+    return find_proposal(r, index, term, false);
 }
 
 static void proposal_uncount(struct replica *r, struct proposal *p)

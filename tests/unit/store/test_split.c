@@ -121,6 +121,50 @@ static void test_what_is_refused(void **state)
     rig_close(&rig);
 }
 
+static void lead(size_t at)
+{
+    for (int tries = 0; tries < 50 && leader_of(STORE_FIRST_RANGE_ID) != at; tries++) {
+        size_t now = wait_for_leader(STORE_FIRST_RANGE_ID);
+        struct replica *from = replicas_of_range(&rig.stores[now]->replicas, STORE_FIRST_RANGE_ID);
+        struct replica *to = replicas_of_range(&rig.stores[at]->replicas, STORE_FIRST_RANGE_ID);
+        if (now != at)
+            consensus_transfer(from->cons, replica_now_ms(from), to->replica_id);
+        rig_run(&rig, 100 * RIG_MS);
+    }
+    assert_int_equal(leader_of(STORE_FIRST_RANGE_ID), at);
+    rig_run(&rig, 300 * RIG_MS);
+}
+
+/* It was proposed far ahead of what was committed, and is overwritten: whoever proposed it leads
+ * again, and does not wait for what never comes. */
+static void test_one_that_was_overwritten(void **state)
+{
+    enum { AHEAD = 30 };
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.hibernate_after_ms = 0;
+    size_t leader = rig_start_cluster(&rig);
+    for (size_t i = 0; i < rig.count; i++) {
+        if (i != leader)
+            sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[i], false);
+    }
+    for (int i = 0; i < AHEAD; i++) { /* an entry each */
+        rig_put(&rig, leader, "a", "1", 100);
+        rig_run(&rig, RIG_MS);
+    }
+    split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+    rig_run(&rig, 5000 * RIG_MS);
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 1000 * RIG_MS);
+    lead(leader);
+    rig_reconnect(&rig, leader);
+    struct rig_answer *again = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(again->status, 0);
+    assert_int_equal(store_range_at(rig.stores[leader], 1), NEW_RANGE);
+    rig_close(&rig);
+}
+
 /* A write for a key that is the other half's by the time it is applied: not done. */
 static void test_writes_ordered_behind_the_split(void **state)
 {
@@ -300,6 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_halves_serve),
         cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_one_that_was_overwritten),
         cmocka_unit_test(test_writes_ordered_behind_the_split),
         cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_flush_behind_a_late_sync),
