@@ -52,11 +52,12 @@ static bool is_favoured(const struct replica *r)
 
 static uint64_t share_of(const struct replica *r)
 {
-    uint64_t quarter = r->store->opt.log.budget_bytes / 4;
-    uint64_t share = quarter / MAX(replicas_count(&r->store->replicas), 1U);
-    if (is_favoured(r))
-        share = MAX(share, quarter / LOG_FAVOURED_MAX);
-    return MIN(r->store->opt.log_kept_bytes, share);
+    const struct store *store = r->store;
+    uint64_t budget = store->opt.log.budget_bytes;
+    uint64_t share = budget / 4 / MAX(replicas_count(&store->replicas), 1U);
+    share = MIN(store->opt.log_kept_bytes, share);
+    bool has_more = is_favoured(r) && !raftlog_is_over_budget(store->log);
+    return has_more ? MAX(share, budget / 2 / LOG_FAVOURED_MAX) : share;
 }
 
 uint32_t log_room_trailing(struct replica *r, uint64_t index)

@@ -51,7 +51,7 @@ void log_room_compact(struct replica *r);
 
 /* How many entries at and below `index`, up to which all is flushed or will be, are kept for
  * members that lag. All replicas together keep a quarter of the budget, in equal shares, and the
- * few that are favoured another one: what is kept cannot be flushed away. */
+ * few that are favoured a half while there is room: what is kept cannot be flushed away. */
 uint32_t log_room_trailing(struct replica *r, uint64_t index);
 
 /* A snapshot of it is on its way. Whoever takes that needs what comes meanwhile, and some time to

@@ -152,7 +152,7 @@ static void test_who_streams_keeps_more(void **state)
     assert_in_range(kept, 2, BUDGET / 4 / RANGES / VALUE);
     log_room_favour(r);
     uint32_t more = log_room_trailing(r, applied);
-    assert_in_range(more, kept + kept / 2, BUDGET / 4 / LOG_FAVOURED_MAX / VALUE);
+    assert_in_range(more, kept + kept / 2, BUDGET / 2 / LOG_FAVOURED_MAX / VALUE);
     for (uint64_t i = 1; i <= LOG_FAVOURED_MAX; i++) {
         assert_int_equal(log_room_trailing(r, applied), more);
         rig_run(&rig, RIG_MS);
