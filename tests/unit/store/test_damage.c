@@ -82,6 +82,29 @@ static void test_others_lead(void **state)
     rig_close(&rig);
 }
 
+/* Not to one whose disk is full, who would hand it back: nobody does, as all know of the damage. */
+static void test_not_to_a_full_disk(void **state)
+{
+    (void)state;
+    size_t bad = start_two(3, 0);
+    size_t full = bad == 0 ? 1 : 0; /* which comes first among equals */
+    struct sim_disk *disk = sim_node_disk(rig.nodes[full]);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) + ((uint64_t)512 << 20));
+    rig_run(&rig, 3000 * RIG_MS); /* all have heard of it */
+    damage(bad, STORE_FIRST_RANGE_ID);
+    assert_led_elsewhere(bad, RIGHT, "x");
+    size_t third = 3 - bad - full;
+    for (int i = 0; i < MOMENTS; i++) {
+        assert_int_equal(leader_of(RIGHT), third);
+        rig_run(&rig, 600 * RIG_MS);
+    }
+    disk = sim_node_disk(rig.nodes[third]);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) + ((uint64_t)512 << 20));
+    rig_run(&rig, 15000 * RIG_MS);
+    assert_int_not_equal(leader_of(RIGHT), bad);
+    rig_close(&rig);
+}
+
 /* Nobody asks for it: its leader must wake to go. */
 static void test_asleep(void **state)
 {
@@ -115,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_others_lead),
+        cmocka_unit_test(test_not_to_a_full_disk),
         cmocka_unit_test(test_asleep),
         cmocka_unit_test(test_alone),
     };
