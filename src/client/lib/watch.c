@@ -54,6 +54,7 @@ struct hf_watch {
     size_t ready_bytes;
     bool is_paused;
     bool is_resuming; /* posted */
+    bool is_closing;  /* close_core is posted, or about to be: nothing may come behind it */
     bool is_over;
     bool is_closed; /* the core is */
     int code;
@@ -414,6 +415,13 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
     return HF_OK;
 }
 
+static void set_closing(struct hf_watch *watch, bool is_closing)
+{
+    env_uv_mutex_lock(&watch->lock);
+    watch->is_closing = is_closing;
+    env_uv_mutex_unlock(&watch->lock);
+}
+
 int hf_watch_close(struct hf_watch *watch)
 {
     if (watch == NULL)
@@ -421,6 +429,7 @@ int hf_watch_close(struct hf_watch *watch)
     struct hf_client *client = watch->client;
     if (client_is_own_thread(client))
         return HF_ERR_STATE;
+    set_closing(watch, true);
     env_uv_mutex_lock(&client->lock);
     bool is_known = list_is_linked(&watch->in_list); /* else the thread has ended it */
     list_remove(&watch->in_list);
@@ -428,8 +437,10 @@ int hf_watch_close(struct hf_watch *watch)
     if (rv != 0)
         list_push_back(&client->watches, &watch->in_list);
     env_uv_mutex_unlock(&client->lock);
-    if (rv != 0)
+    if (rv != 0) {
+        set_closing(watch, false);
         return rv;
+    }
     env_uv_mutex_lock(&watch->lock);
     while (!watch->is_closed)
         env_uv_cond_wait(&watch->filled, &watch->lock);
@@ -449,8 +460,10 @@ static struct batch *take_ready(struct hf_watch *watch)
         watch->ready_bytes -= batch->bytes;
     if (batch != NULL && list_is_empty(&watch->ready) && !watch->is_over)
         env_uv_notify_clear(watch->fd);
-    bool has_room = watch->ready_bytes <= watch->buffer_bytes / 2;
-    if (watch->is_paused && !watch->is_resuming && has_room)
+    /* The callback may be here while another thread closes: whoever posts does it under the lock,
+     * so that the core is resumed before it goes, or not at all. */
+    bool may_resume = watch->is_paused && !watch->is_resuming && !watch->is_closing;
+    if (may_resume && watch->ready_bytes <= watch->buffer_bytes / 2)
         watch->is_resuming = env_uv_post(watch->client->env, resume_core, watch) == 0;
     return batch;
 }

@@ -3,10 +3,12 @@
 #include "support/check.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "client/lib/lib_internal.h"
 #include "env/uv/env_uv.h"
 #include "holdfast.h"
 #include "support/fake_store.h"
@@ -321,6 +323,50 @@ static void test_callback(void **state)
     finish(&f);
 }
 
+/* Comes back when another thread has begun to close the watch, and makes room only then. */
+static void on_closing(void *data, struct hf_watch *watch)
+{
+    struct fixture *f = data;
+    struct hf_watch_batch *batch;
+    bool is_open = true;
+    env_uv_mutex_lock(&f->lock);
+    f->called++;
+    env_uv_cond_signal(&f->changed);
+    env_uv_mutex_unlock(&f->lock);
+    while (is_open) {
+        sched_yield();
+        env_uv_mutex_lock(&f->client->lock);
+        is_open = !list_is_empty(&f->client->watches);
+        env_uv_mutex_unlock(&f->client->lock);
+    }
+    while (hf_watch_next(watch, 0, &batch) == 1)
+        hf_watch_batch_free(batch);
+}
+
+/* What the callback takes makes room, but the end of the watch is on its way already: nothing may
+ * come behind that. */
+static void test_close_while_the_callback_takes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct hf_watch *watch;
+    struct hf_watch_options options;
+    start(&f, 0);
+    hf_watch_options_init(&options);
+    options.from_version = put(&f, "a", "1");
+    options.buffer_bytes = 1; /* full with whatever comes */
+    options.callback = on_closing;
+    options.data = &f;
+    assert_int_equal(hf_watch_open(f.client, &options, &watch), HF_OK);
+    env_uv_mutex_lock(&f.lock);
+    while (f.called == 0)
+        env_uv_cond_wait(&f.changed, &f.lock);
+    env_uv_mutex_unlock(&f.lock);
+    assert_int_equal(hf_watch_close(watch), HF_OK);
+    put(&f, "b", "2"); /* the thread is well */
+    finish(&f);
+}
+
 static void test_gone(void **state)
 {
     (void)state;
@@ -389,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_slow),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_callback),
+        cmocka_unit_test(test_close_while_the_callback_takes),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_refused),
     };
