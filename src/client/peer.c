@@ -216,10 +216,29 @@ static void out_rewind(struct client_peer *peer, size_t start)
     peer->out.failed = false;
 }
 
-/* The request as it leaves: a change with the stamp of its session in it. */
+/* How long it may wait for a change. Where it is sent again, as when another one leads by now, some
+ * of its time is gone, and the answer that there was none has to come before its deadline. */
+static uint32_t watch_wait_ms(const struct client_op *op)
+{
+    uint32_t wait_ms = op->request.watch.wait_ms;
+    uint32_t all_ms = op->timeout_ms == 0 ? (uint32_t)CLIENT_TIMEOUT_MS : op->timeout_ms;
+    uint32_t spare_ms = all_ms - MIN(all_ms, wait_ms);
+    uint32_t left_ms = op->request.timeout_ms;
+    return MIN(wait_ms, left_ms - MIN(left_ms, spare_ms / 2));
+}
+
+/* The request as it leaves: a change with the stamp of its session in it, and one that waits with
+ * what is left for that. */
 static int request_write_out(struct client_peer *peer, struct client_op *op)
 {
     struct request *request = &op->request;
+    if (request->kind == REQUEST_WATCH) {
+        uint32_t wait_ms = request->watch.wait_ms;
+        request->watch.wait_ms = watch_wait_ms(op);
+        request_encode(&peer->out, request);
+        request->watch.wait_ms = wait_ms;
+        return 0;
+    }
     if (op->stamp.session == 0) {
         request_encode(&peer->out, request);
         return 0;

@@ -169,6 +169,7 @@ static int complete(struct progress *p, struct slice start, struct slice end, ui
         piece->range_id = range_id;
         piece->upto = 0;
         piece->lost_us = 0;
+        piece->failures = 0;
         piece->is_from_now = false;
         piece->is_busy = false;
     }
@@ -185,6 +186,7 @@ static int leave(struct progress *p, struct slice start, struct slice end, uint6
         p->pieces[i].range_id = range_id;
         p->pieces[i].upto = 0;
         p->pieces[i].lost_us = 0;
+        p->pieces[i].failures = 0;
         p->pieces[i].is_busy = false;
     }
     return 0;
@@ -261,6 +263,7 @@ void progress_release(struct progress *p, size_t i, uint64_t since_us)
     ASSERT(since_us > 0);
     p->pieces[i].is_busy = false;
     p->pieces[i].upto = 0;
+    p->pieces[i].failures++;
     if (p->pieces[i].lost_us == 0)
         p->pieces[i].lost_us = since_us;
 }

@@ -40,6 +40,7 @@ struct piece {
     uint64_t range_id; /* whose version that is; 0: not known */
     uint64_t upto;     /* busy: as far as it was asked for; 0: no bound */
     uint64_t lost_us;  /* nobody has answered for it since; 0: somebody did, or nobody was asked */
+    uint32_t failures; /* requests for it that came to nothing, in a row */
     bool is_from_now;  /* its version is that of when it is first asked for */
     bool is_busy;      /* somebody asks for it */
 };

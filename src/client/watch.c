@@ -14,6 +14,7 @@ enum {
     WAIT_MS_AT_FIRST = 200, /* while nobody has answered: whether anybody does shows soon */
     SPARE_MS_DEFAULT = 5000,
     FAILURES_SHIFT_MAX = 6, /* pauses grow so often */
+    SPARE_SHIFT_MAX = 4,    /* and what a request has to spare so often */
 };
 
 /* One request on its way. */
@@ -205,6 +206,15 @@ static uint32_t wait_of(const struct piece *piece, uint32_t wait_ms)
     return is_answered ? wait_ms : MIN(wait_ms, (uint32_t)WAIT_MS_AT_FIRST);
 }
 
+/* A page may take longer than it had to spare: it is given more each time, or the piece would never
+ * get on. Whether the others get theirs says nothing of it. */
+static uint32_t spare_of(const struct client_watch *watch, const struct piece *piece)
+{
+    uint64_t ms = (uint64_t)watch->options.spare_ms
+                  << MIN(piece->failures, (uint32_t)SPARE_SHIFT_MAX);
+    return (uint32_t)MIN(ms, (uint64_t)UINT32_MAX / 2);
+}
+
 static int ask(struct client_watch *watch, size_t i, uint32_t wait_ms)
 {
     struct piece *piece = &watch->progress.pieces[i];
@@ -223,7 +233,7 @@ static int ask(struct client_watch *watch, size_t i, uint32_t wait_ms)
     list_init(&poll->in_polls);
     poll->op.data = poll;
     poll->op.cb = on_answer;
-    poll->op.timeout_ms = wait_ms + watch->options.spare_ms;
+    poll->op.timeout_ms = wait_ms + spare_of(watch, piece);
     poll->op.request.kind = REQUEST_WATCH;
     poll->op.request.watch = (struct request_watch){
         .keyspace = watch->progress.keyspace,

@@ -72,7 +72,8 @@ struct client_watch_options {
     uint32_t page_bytes;   /* 0: 64 KiB */
     uint32_t wait_ms;      /* how long a request waits for a change; 0: 10 s */
     uint32_t spare_ms;     /* for it to find the leader, and for the way: what takes longer is
-                              trouble; 0: 5 s */
+                              trouble, and has twice as much the next time, up to 16 times;
+                              0: 5 s */
     client_watch_cb page_cb;
     client_watch_trouble_cb trouble_cb; /* it began, changed or ended; NULL: untold. It may not
                                            close the watch */

@@ -8,6 +8,7 @@
 
 enum {
     RESULT_KEPT_MAX = 256,
+    WATCH_WAIT_MS = 20,
     OPS_MAX = 64,     /* of a command whose range is asked for */
     PLACE_PREFIX = 5, /* in front of a user key on disk */
 };
@@ -686,8 +687,10 @@ static void on_request(struct fake_conn *c, struct slice body)
     bool waits = response.kind == REQUEST_WATCH && response.status == 0 &&
                  response.watch.changes.count == 0 && !response.watch.has_more &&
                  request.watch.wait_ms > 0;
-    if (waits) /* a little: the next request will see what came meanwhile */
-        say_late(c, &response, encode_response, MIN(request.watch.wait_ms, (uint32_t)20));
+    uint32_t wait_max_ms = store->cluster->watch_wait_max_ms;
+    wait_max_ms = wait_max_ms == 0 ? WATCH_WAIT_MS : wait_max_ms;
+    if (waits)
+        say_late(c, &response, encode_response, MIN(request.watch.wait_ms, wait_max_ms));
     else
         say(c, encode_response, &response);
     buf_fini(&raw);

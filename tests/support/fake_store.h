@@ -72,10 +72,13 @@ struct fake_cluster {
     uint64_t least_version;
     bool is_merged;       /* … or as of keys that came from another range since */
     uint32_t watch_limit; /* changes in a page; 0: 1000 */
-    uint64_t watched;     /* requests for changes; they say by turns what an engine would,
-                             key by key, and what a feed would, by version */
-    uint64_t repeats;     /* commands of sessions that had been done */
-    struct command last;  /* head of the last command; no ops */
+    /* A request for changes that finds none waits as long as it says, but no longer than this; 0:
+     * 20 ms. What comes meanwhile the next one sees. */
+    uint32_t watch_wait_max_ms;
+    uint64_t watched;    /* requests for changes; they say by turns what an engine would,
+                            key by key, and what a feed would, by version */
+    uint64_t repeats;    /* commands of sessions that had been done */
+    struct command last; /* head of the last command; no ops */
 };
 
 /* What a store does with requests that read or change data. */

@@ -463,6 +463,71 @@ static void test_a_stranger_among_the_endpoints(void **state)
     free(f);
 }
 
+/* A page that takes longer than a request has to spare comes in the end, also while the pages of
+ * another range come at once. */
+static void test_slow_page(void **state)
+{
+    (void)state;
+    struct fixture *f = malloc(sizeof *f);
+    start(f, 32);
+    f->cluster.split = f->cluster.seams[0] = "d";
+    f->cluster.split_leader = f->cluster.stores[1];
+    uint64_t after = f->cluster.version;
+    struct client_watch_options options = {
+        .from_version = after + 1,
+        .wait_ms = 1000,
+        .spare_ms = 1000,
+        .page_cb = on_page,
+        .trouble_cb = on_trouble,
+        .data = f,
+    };
+    assert_int_equal(client_watch_open(f->client, &options, &f->watch, NULL), 0);
+    run_ms(f, 3000);
+    f->cluster.stores[1]->mood = FAKE_LATE;
+    f->cluster.stores[1]->busy_ms = 5000;
+    for (int i = 0; i < 40; i++)
+        write_one(f);
+    run_ms(f, 60000);
+    judge(f, "", "", after);
+    assert_true(f->troubles > 0);
+    f->cluster.stores[1]->mood = FAKE_SERVE;
+    run_ms(f, 20000);
+    assert_int_equal(f->trouble, 0);
+    finish(f);
+    free(f);
+}
+
+/* A request that waits is sent again when its store is lost, with so little time left that it may
+ * not wait as long as before. Nothing has happened, and nothing is wrong. */
+static void test_quiet_span_moves(void **state)
+{
+    (void)state;
+    struct fixture *f = malloc(sizeof *f);
+    start(f, 33);
+    f->cluster.watch_wait_max_ms = UINT32_MAX;
+    struct client_watch_options options = {
+        .from_version = f->cluster.version + 1,
+        .wait_ms = 10000,
+        .spare_ms = 2000,
+        .page_cb = on_page,
+        .trouble_cb = on_trouble,
+        .data = f,
+    };
+    assert_int_equal(client_watch_open(f->client, &options, &f->watch, NULL), 0);
+    run_ms(f, 1000); /* the first one, which waits little, is over, and the next is there */
+    uint64_t pages = f->pages;
+    run_ms(f, 8000);
+    assert_int_equal(f->pages, pages);
+    f->cluster.leader = f->cluster.stores[1];
+    f->cluster.term++;
+    fake_store_disconnect(f->cluster.stores[0]);
+    run_ms(f, 30000);
+    assert_true(f->pages > pages);
+    assert_int_equal(f->troubles, 0);
+    finish(f);
+    free(f);
+}
+
 static void test_gone(void **state)
 {
     (void)state;
@@ -506,6 +571,8 @@ int main(void)
         cmocka_unit_test(test_in_turn),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_younger_trouble),
+        cmocka_unit_test(test_slow_page),
+        cmocka_unit_test(test_quiet_span_moves),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_a_stranger_among_the_endpoints),
