@@ -171,7 +171,7 @@ void op_note(struct client_op *op, int error, struct slice text)
 
 bool op_is_read_only(const struct client_op *op)
 {
-    return request_is_read_only(op->request.kind);
+    return request_is_read_only(&op->request);
 }
 
 /* ---- deadlines ------------------------------------------------------------- */

@@ -167,9 +167,40 @@ void request_copy(struct request *to, const struct request *from)
     memcpy(to, from, HEAD_SIZE + (size_t)detail_sizes[from->kind]);
 }
 
-bool request_is_read_only(enum request_kind kind)
+/* Does placement only tell something then? */
+static bool verb_is_read_only(enum placement_verb verb)
 {
-    switch (kind) {
+    switch (verb) {
+    case VERB_STORES:
+    case VERB_STATUS:
+    case VERB_SETTINGS:
+    case VERB_EXPLAIN:
+    case VERB_WHY_NOT:
+    case VERB_PLAN:
+    case VERB_OPERATORS:
+    case VERB_RANGES:
+    case VERB_KEYSPACES:
+        return true;
+    case VERB_SET:
+    case VERB_PAUSE:
+    case VERB_RESUME:
+    case VERB_DRAIN:
+    case VERB_UNDRAIN:
+    case VERB_DECOMMISSION:
+    case VERB_REMOVE_STORE:
+    case VERB_COMMAND:
+    case VERB_KEYSPACE_CREATE:
+    case VERB_KEYSPACE_ALTER:
+    case VERB_KEYSPACE_DROP:
+    case VERB_KEYSPACE_FORGET:
+        return false;
+    }
+    return false;
+}
+
+bool request_is_read_only(const struct request *request)
+{
+    switch (request->kind) {
     case REQUEST_GET:
     case REQUEST_MULTI_GET:
     case REQUEST_SCAN:
@@ -189,8 +220,9 @@ bool request_is_read_only(enum request_kind kind)
     case REQUEST_RETAIN:
     case REQUEST_CHECK_START:
     case REQUEST_JOIN:
-    case REQUEST_PLACEMENT:
         return false;
+    case REQUEST_PLACEMENT:
+        return verb_is_read_only(request->placement.verb);
     }
     return false;
 }

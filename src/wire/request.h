@@ -250,7 +250,7 @@ void request_init(struct request *request, enum request_kind kind);
 void request_rebase(struct request *request, const uint8_t *from, const uint8_t *to);
 
 /* Does it leave everything as it was, so that it may be sent again at will? */
-bool request_is_read_only(enum request_kind kind);
+bool request_is_read_only(const struct request *request);
 
 /* For people: "get", "transfer_leader"; "unknown" for anything else. */
 const char *request_kind_name(uint32_t kind);

@@ -672,6 +672,12 @@ static void on_request(struct fake_conn *c, struct slice body)
         buf_fini(&raw);
         return;
     }
+    if (request.kind == REQUEST_PLACEMENT && store->asks_lost > 0) {
+        store->asks_lost--;
+        conn_close(c);
+        buf_fini(&raw);
+        return;
+    }
     struct fake_store *leader = is_second ? store->cluster->split_leader : store->cluster->leader;
     if (!is_of_one && request.kind == REQUEST_WRITE)
         response.status = ERR_UNSUPPORTED;

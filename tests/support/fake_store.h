@@ -110,6 +110,7 @@ struct fake_store {
     bool is_ignorant;      /* as a follower, it names no leader */
     bool has_no_range;     /* so it says when asked for the status of one */
     bool is_deaf;          /* does not even answer the hello */
+    uint32_t asks_lost;    /* so many questions to placement it ends with the connection */
     struct list conns;
     struct list late; /* answers that wait for their time */
     /* seen so far */

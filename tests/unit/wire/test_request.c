@@ -302,7 +302,7 @@ static void test_merge(void **state)
     assert_int_equal(there_and_back(&in, &out, &buf), 0);
     assert_true(out.merge.conf_epoch == UINT64_MAX && out.merge.right_range == 5);
     assert_true(out.merge.right_conf == 6 && out.merge.right_span == 7);
-    assert_false(request_is_read_only(out.kind));
+    assert_false(request_is_read_only(&out));
     buf_fini(&buf);
     in.merge.right_range = 0;
     assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
@@ -322,7 +322,7 @@ static void test_retain(void **state)
     in.retain = (struct request_retain){.conf_epoch = 6, .retention_ms = UINT64_MAX};
     assert_int_equal(there_and_back(&in, &out, &buf), 0);
     assert_true(out.retain.conf_epoch == 6 && out.retain.retention_ms == UINT64_MAX);
-    assert_false(request_is_read_only(out.kind));
+    assert_false(request_is_read_only(&out));
     buf_fini(&buf);
     in.retain.retention_ms = 0;
     assert_int_equal(there_and_back(&in, &out, &buf), ERR_INVALID);
@@ -398,7 +398,32 @@ static void test_which_only_read(void **state)
         bool want = kind == REQUEST_GET || kind == REQUEST_MULTI_GET || kind == REQUEST_SCAN ||
                     kind == REQUEST_STATUS || kind == REQUEST_IDENTIFY || kind == REQUEST_STATS ||
                     kind == REQUEST_CHECK_RESULT || kind == REQUEST_WATCH;
-        assert_int_equal(request_is_read_only((enum request_kind)kind), want);
+        struct request request;
+        request_init(&request, (enum request_kind)kind);
+        assert_int_equal(request_is_read_only(&request), want);
+    }
+    static const enum placement_verb changes[] = {
+        VERB_SET,
+        VERB_PAUSE,
+        VERB_RESUME,
+        VERB_DRAIN,
+        VERB_UNDRAIN,
+        VERB_DECOMMISSION,
+        VERB_REMOVE_STORE,
+        VERB_COMMAND,
+        VERB_KEYSPACE_CREATE,
+        VERB_KEYSPACE_ALTER,
+        VERB_KEYSPACE_DROP,
+        VERB_KEYSPACE_FORGET,
+    };
+    for (unsigned verb = 1; verb <= VERB_LAST; verb++) {
+        struct request request;
+        bool want = true;
+        request_init(&request, REQUEST_PLACEMENT);
+        request.placement.verb = (enum placement_verb)verb;
+        for (size_t i = 0; i < ARRAY_LEN(changes); i++)
+            want &= changes[i] != request.placement.verb;
+        assert_int_equal(request_is_read_only(&request), want);
     }
     assert_string_equal(request_kind_name(0), "unknown");
     assert_string_equal(request_kind_name(REQUEST_KIND_LAST + 1), "unknown");
