@@ -232,17 +232,24 @@ int progress_page(struct progress *p, struct slice start, struct slice end,
     uint8_t behind[KEY_WIRE_MAX];
     struct slice covered = page->has_more ? page->cursor : end;
     struct slice rest = covered;
-    int rv = 0;
     if (!page_fits(start, end, page))
         return ERR_INVALID;
-    if (is_below(start, covered))
-        rv = complete(p, start, covered, page->version, page->range_id);
-    if (rv == 0 && page->cursor_version > 0) {
+    /* All cuts come first: where one fails, nothing has moved on. */
+    bool has_part = is_below(start, covered), has_key = page->cursor_version > 0;
+    int rv = has_part ? cut_out(p, start, covered) : 0;
+    if (rv == 0 && has_key) {
         size_t len = progress_key_behind(covered, behind);
         rest = len == 0 ? end : slice_of(behind, len);
-        rv = complete(p, covered, rest, page->cursor_version, page->range_id);
+        rv = cut_out(p, covered, rest);
     }
-    if (rv == 0 && !slice_equal(rest, end))
+    bool has_rest = !slice_equal(rest, end);
+    if (rv == 0 && has_rest)
+        rv = cut_out(p, rest, end);
+    if (rv == 0 && has_part)
+        rv = complete(p, start, covered, page->version, page->range_id);
+    if (rv == 0 && has_key)
+        rv = complete(p, covered, rest, page->cursor_version, page->range_id);
+    if (rv == 0 && has_rest)
         rv = leave(p, rest, end, page->is_range_end ? 0 : page->range_id);
     if (rv == 0)
         join(p, start, end);

@@ -17,7 +17,7 @@
  * Units      versions; keys are user keys, an empty end is behind the last key.
  * Ownership  keys are copied. Slices of pieces are borrowed until the next change.
  * Errors     ERR_NOMEM; ERR_TOO_LARGE: more than PROGRESS_PIECES_MAX pieces. Both leave a
- *            progress that knows less than it could, never more.
+ *            progress that has come as far as before, if in more pieces.
  * Invariants (G1) starts ascend, the first is that of the span. (G2) a version only grows.
  *            (G3) a busy piece keeps its bounds until progress_page() or _release().
  */

@@ -80,6 +80,7 @@ struct wish {
     uint32_t count;
     bool is_merged;
     uint64_t cluster_id;
+    const char *seam;
     bool is_done; /* guarded */
 };
 
@@ -135,6 +136,20 @@ static void gone_set(void *data)
 void lib_stores_forget(struct lib_stores *f, bool is_merged)
 {
     come_true(&(struct wish){.f = f, .is_merged = is_merged}, gone_set);
+}
+
+static void seam_set(void *data)
+{
+    struct wish *wish = data;
+    wish->f->cluster.range_base = 7;
+    wish->f->cluster.seams[0] = wish->seam;
+    wish->f->cluster.watch_limit = wish->count;
+    wish_done(wish);
+}
+
+void lib_stores_seam(struct lib_stores *f, const char *seam, uint32_t watch_limit)
+{
+    come_true(&(struct wish){.f = f, .seam = seam, .count = watch_limit}, seam_set);
 }
 
 static void cluster_set(void *data)

@@ -45,6 +45,9 @@ void lib_stores_mood(struct lib_stores *f, enum fake_mood mood, uint32_t count);
 /* All versions of before are refused from now on. */
 void lib_stores_forget(struct lib_stores *f, bool is_merged);
 
+/* To watchers the keys from `seam` on look like another range, and a page has so many changes. */
+void lib_stores_seam(struct lib_stores *f, const char *seam, uint32_t watch_limit);
+
 /* They are of another cluster from now on, to those who connect. */
 void lib_stores_rename(struct lib_stores *f, uint64_t cluster_id);
 

@@ -160,12 +160,15 @@ static void on_page(struct client_watch *core, void *data, const struct client_w
     struct hf_watch *watch = data;
     struct batch *batch = page->status == 0 ? batch_new(watch, page) : NULL;
     env_uv_mutex_lock(&watch->lock);
-    if (batch != NULL) {
+    if (watch->is_over) { /* one before it was lost, and it would hide that */
+        free(batch);
+        client_watch_pause(core);
+    } else if (batch != NULL) {
         add_ready(watch, batch);
     } else if (page->status != 0) {
         watch->oldest = page->status == ERR_VERSION_GONE ? page->version + 1 : 0;
         finish(watch, page->status, page->text);
-    } else if (!watch->is_over) {
+    } else {
         finish(watch, HF_ERR_NOMEM, slice_str("out of memory"));
         client_watch_pause(core);
     }
@@ -207,10 +210,12 @@ static void resume_core(void *data)
 {
     struct hf_watch *watch = data;
     env_uv_mutex_lock(&watch->lock);
+    bool is_over = watch->is_over;
     watch->is_resuming = false;
     watch->is_paused = false;
     env_uv_mutex_unlock(&watch->lock);
-    client_watch_resume(watch->core);
+    if (!is_over)
+        client_watch_resume(watch->core);
 }
 
 static void close_core(void *data)
@@ -335,11 +340,17 @@ static int take_place(struct hf_watch *watch)
                          o->from_version == 0 ? 0 : o->from_version - 1, o->from_version == 0);
 }
 
-static void watch_free(struct hf_watch *watch)
+static void drop_ready(struct hf_watch *watch)
 {
     struct list *link;
     while ((link = list_pop_front(&watch->ready)) != NULL)
         free(list_entry(link, struct batch, in_ready));
+    watch->ready_bytes = 0;
+}
+
+static void watch_free(struct hf_watch *watch)
+{
+    drop_ready(watch);
     if (watch->fd >= 0)
         env_uv_notify_close(watch->fd);
     progress_fini(&watch->place);
@@ -496,6 +507,10 @@ int hf_watch_next(struct hf_watch *watch, uint32_t timeout_ms, struct hf_watch_b
             code = pass(watch, batch, &is_told);
             if (!is_told || code != 0)
                 free(batch);
+            if (code != 0) { /* it is lost: no other may follow */
+                drop_ready(watch);
+                finish(watch, code, slice_str(hf_strerror(code)));
+            }
         } else if (watch->is_over) {
             code = watch->code;
         } else if (timeout_ms == 0 || !is_in_time) {

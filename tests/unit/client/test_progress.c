@@ -139,6 +139,28 @@ static void test_refused(void **state)
     progress_fini(&p);
 }
 
+/* As many pieces as there may be but one, where a page would need two more: it is not taken in
+ * half. */
+static void test_full(void **state)
+{
+    (void)state;
+    struct progress p;
+    char at[8] = "", next[8];
+    assert_int_equal(progress_init(&p, 0, slice_str(""), slice_str(""), 5, false), 0);
+    for (unsigned i = 1; i + 1 < PROGRESS_PIECES_MAX; i++) {
+        snprintf(next, sizeof next, "%05u", i);
+        assert_int_equal(page(&p, at, "", 6, i, next, 0, true), 0);
+        memcpy(at, next, sizeof at);
+    }
+    assert_int_equal(p.count, PROGRESS_PIECES_MAX - 1);
+    assert_int_equal(progress_mark(&p), 5); /* of the last piece, from `at` on */
+    assert_int_equal(page(&p, at, "", 7, 99999, "x", 6, false), ERR_TOO_LARGE);
+    progress_check(&p);
+    for (size_t i = progress_find(&p, slice_str(at)); i < p.count; i++)
+        assert_int_equal(p.pieces[i].version, 5);
+    progress_fini(&p);
+}
+
 static void test_keys(void **state)
 {
     (void)state;
@@ -261,10 +283,10 @@ static void test_against_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages),         cmocka_unit_test(test_joins),
-        cmocka_unit_test(test_from_now),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_keys),          cmocka_unit_test(test_token),
-        cmocka_unit_test(test_against_model),
+        cmocka_unit_test(test_pages),    cmocka_unit_test(test_joins),
+        cmocka_unit_test(test_from_now), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_full),     cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_token),    cmocka_unit_test(test_against_model),
     };
     return cmocka_run_group_tests_name("progress", tests, NULL, NULL);
 }
