@@ -371,6 +371,17 @@ static void peer_set_window_max(struct client_peer *peer, uint32_t requests_max)
     peer->window = MIN(peer->window, peer->window_max);
 }
 
+/* The store says that it belongs to that cluster; 0: to none yet. The first one counts. */
+static int check_cluster(struct client *client, uint64_t cluster_id, struct err *err)
+{
+    if (client->cluster_id == 0)
+        client->cluster_id = cluster_id;
+    if (cluster_id == 0 || cluster_id == client->cluster_id)
+        return 0;
+    return err_set(err, ERR_UNAUTHORIZED, "belongs to another cluster (%016llx, not %016llx)",
+                   (unsigned long long)cluster_id, (unsigned long long)client->cluster_id);
+}
+
 static int on_hello_ack(struct client_peer *peer, struct slice body, struct err *err)
 {
     struct client *client = peer->client;
@@ -380,11 +391,9 @@ static int on_hello_ack(struct client_peer *peer, struct slice body, struct err 
         return rv;
     if (ack.protocol < PROTOCOL_VERSION_MIN || ack.protocol > PROTOCOL_VERSION_MAX)
         return err_set(err, ERR_UNSUPPORTED, "speaks protocol version %u", ack.protocol);
-    if (client->cluster_id != 0 && ack.cluster_id != 0 && ack.cluster_id != client->cluster_id)
-        return err_set(err, ERR_UNAUTHORIZED, "belongs to another cluster (%016llx, not %016llx)",
-                       (unsigned long long)ack.cluster_id, (unsigned long long)client->cluster_id);
-    if (client->cluster_id == 0)
-        client->cluster_id = ack.cluster_id;
+    rv = check_cluster(client, ack.cluster_id, err);
+    if (rv != 0)
+        return rv;
     session_set_time(client, ack.wall_ms);
     peer_set_window_max(peer, ack.requests_max);
     env_timer_stop(&peer->timer);
@@ -423,6 +432,11 @@ static int on_response(struct client_peer *peer, struct slice body, struct err *
     if (!is_whole)
         return err_set(err, ERR_CORRUPT, "answer to a %s is one to a %s",
                        request_kind_name(op->request.kind), request_kind_name(response.kind));
+    if (response.kind == REQUEST_STATUS) { /* since the hello it may have been born, elsewhere */
+        rv = check_cluster(peer->client, response.status_of.cluster_id, err);
+        if (rv != 0)
+            return rv;
+    }
     dispatch_on_response(op, &response);
     return 0;
 }

@@ -455,7 +455,7 @@ static void status_fill(struct fake_store *store, bool is_second, struct respons
     struct fake_cluster *cluster = store->cluster;
     stat_append_number(stats, "applied", cluster->applied);
     stat_append_text(stats, "role", slice_str(cluster->leader == store ? "leader" : "follower"));
-    to->status_of = (struct response_status){.cluster_id = FAKE_CLUSTER_ID,
+    to->status_of = (struct response_status){.cluster_id = store->cluster_id,
                                              .store_id = store->id,
                                              .replica_id = store->id,
                                              .term = cluster->term};
@@ -725,7 +725,7 @@ static void on_body(struct fake_conn *c, struct slice body, uint64_t *batch)
         if (!store->is_deaf)
             say(c, encode_ack,
                 &(struct hello_ack){.protocol = 1,
-                                    .cluster_id = store->cluster_id,
+                                    .cluster_id = store->was_unborn ? 0 : store->cluster_id,
                                     .store_id = store->id,
                                     .wall_ms = clock_of(store),
                                     .requests_max = store->requests_max});

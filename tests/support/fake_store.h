@@ -105,7 +105,8 @@ struct fake_store {
     enum fake_mood mood;
     uint32_t busy_ms;
     uint32_t moods_left;   /* requests that `mood` is for; 0: all. Then it serves */
-    uint64_t cluster_id;   /* in its hello_ack */
+    uint64_t cluster_id;   /* in its hello_ack and its status */
+    bool was_unborn;       /* its hello_ack tells of no cluster yet */
     uint32_t requests_max; /* likewise */
     bool is_ignorant;      /* as a follower, it names no leader */
     bool has_no_range;     /* so it says when asked for the status of one */
