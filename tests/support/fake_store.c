@@ -502,25 +502,26 @@ static void check_fill(const struct fake_store *store, const struct request *req
     to->check.parts = (struct pack_list){.count = 2, .raw = buf_slice(raw)};
 }
 
-/* Keyspace "ks7" has number 65536 + 7, and no slots. */
+/* Keyspace "ks7" has number 65536 + 7, and no slots; "ks7-16" has 16. */
 static void placement_fill(const struct request *request, struct response *to, struct buf *raw)
 {
     static const char *const columns[] = {"#keyspace", "#slots"};
-    char name[16], number[16];
-    unsigned n = 0;
+    char name[16], number[16], slot_count[16];
+    unsigned n = 0, slots = 0;
     snprintf(name, sizeof name, "%.*s", (int)request->placement.name.len,
              (const char *)request->placement.name.data);
-    if (sscanf(name, "ks%u", &n) != 1) {
+    if (sscanf(name, "ks%u-%u", &n, &slots) < 1) {
         to->status = ERR_NOT_FOUND;
         return;
     }
     snprintf(number, sizeof number, "%u", 65536 + n);
+    snprintf(slot_count, sizeof slot_count, "%u", slots);
     buf_reserve(raw, 100); /* slices point into it: it must not move */
     for (size_t i = 0; i < ARRAY_LEN(columns); i++)
         pack_str(raw, slice_str(columns[i]));
     size_t heads = raw->len;
     pack_str(raw, slice_str(number));
-    pack_str(raw, slice_str("0"));
+    pack_str(raw, slice_str(slot_count));
     ASSERT(!raw->failed && raw->len <= 100);
     to->placement.columns = (struct pack_list){.count = 2, .raw = slice_of(raw->data, heads)};
     to->placement.cells =

@@ -139,24 +139,39 @@ static int take_one(struct slots *m, struct hf_scan *whole)
     return rv;
 }
 
-/* Have a page of each slot that is not at its end. */
+/* Ask for a page of the last one that has none; HF_ERR_BUSY: there is no room for that now. */
+static int begin_one(struct slots *m, struct hf_scan *whole)
+{
+    struct hf_scan *scan = &m->slots[m->missing[m->missing_count - 1]];
+    int rv = scan_begin(scan, m->queue);
+    if (rv == 0)
+        m->missing_count--;
+    else
+        memcpy(whole->message, scan->message, sizeof whole->message);
+    return rv;
+}
+
+/* Have a page of each slot that is not at its end. BUSY, be it of this call or of the answer, says
+ * nothing while others of this scan are in flight, which may be what there is too much of: no more
+ * are begun until one of these is back with a page. */
 static int fetch(struct slots *m, struct hf_scan *whole)
 {
     uint32_t flying = 0;
+    bool is_full = false;
     int rv = 0;
     while (flying > 0 || (m->missing_count > 0 && rv == 0)) {
-        if (rv == 0 && flying < FETCHES_MAX && m->missing_count > 0) {
-            struct hf_scan *scan = &m->slots[m->missing[m->missing_count - 1]];
-            rv = scan_begin(scan, m->queue);
-            m->missing_count -= rv == 0;
-            flying += rv == 0;
-            if (rv != 0)
-                memcpy(whole->message, scan->message, sizeof whole->message);
-            continue;
-        }
-        int taken = take_one(m, whole);
-        rv = rv != 0 ? rv : taken;
-        flying--;
+        bool begins = rv == 0 && !is_full && flying < FETCHES_MAX && m->missing_count > 0;
+        int code = begins ? begin_one(m, whole) : take_one(m, whole);
+        if (!begins)
+            flying--;
+        else if (code == 0)
+            flying++;
+        if (code == HF_ERR_BUSY && flying > 0)
+            is_full = true;
+        else if (code != 0 && rv == 0)
+            rv = code;
+        else if (!begins)
+            is_full = false;
     }
     return rv;
 }

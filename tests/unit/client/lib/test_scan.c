@@ -444,6 +444,49 @@ static int all_pages(struct lib_stores *f, struct hf_span *span, const struct hf
     return keys;
 }
 
+/* A handle that may have fewer calls in flight than a scan of a hashed keyspace fetches pages at
+ * once: the scan makes do with what there is. */
+static void test_slots_with_little_room(void **state)
+{
+    (void)state;
+    static const uint32_t rooms[] = {1, 2, 3, 7, 31};
+    enum { KEYS = 200 };
+    for (size_t i = 0; i < ARRAY_LEN(rooms); i++) {
+        struct lib_stores f;
+        struct hf_options options;
+        struct hf_result *result = NULL;
+        struct hf_scan *scan;
+        struct hf_call call;
+        struct hf_item item;
+        char key[8];
+        lib_stores_run(&f, 0);
+        hf_options_init(&options);
+        options.in_flight_max = rooms[i];
+        lib_stores_open(&f, &options);
+        hf_call_init(&call);
+        assert_int_equal(hf_keyspace_open(f.client, "ks1-64", NULL, &result), HF_OK);
+        call.keyspace = result->keyspace;
+        hf_result_free(result);
+        /* nobody knows yet who leads: those that wait for that are in flight, too */
+        assert_int_equal(hf_scan_new(f.client, NULL, &call, &scan), HF_OK);
+        assert_int_equal(hf_scan_next(scan, &item), 0);
+        hf_scan_free(scan);
+        for (int k = 0; k < KEYS; k++) {
+            snprintf(key, sizeof key, "k%03d", k);
+            assert_int_equal(hf_put(f.client, hf_str(key), hf_str("v"), NULL, &call, NULL), HF_OK);
+        }
+        assert_int_equal(hf_scan_new(f.client, NULL, &call, &scan), HF_OK);
+        for (int k = 0; k < KEYS; k++) {
+            snprintf(key, sizeof key, "k%03d", k);
+            assert_int_equal(hf_scan_next(scan, &item), 1);
+            assert_memory_equal(item.key.data, key, item.key.len);
+        }
+        assert_int_equal(hf_scan_next(scan, &item), 0);
+        hf_scan_free(scan);
+        lib_stores_finish(&f);
+    }
+}
+
 static void test_pages_go_on(void **state)
 {
     (void)state;
@@ -514,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_cursor_of_odd_spans),
         cmocka_unit_test(test_stale_scan_of_several_pages),
         cmocka_unit_test(test_what_is_no_cursor),
+        cmocka_unit_test(test_slots_with_little_room),
         cmocka_unit_test(test_pages_go_on),
         cmocka_unit_test(test_pages_over_merge),
     };
