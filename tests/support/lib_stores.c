@@ -81,7 +81,8 @@ struct wish {
     bool is_merged;
     uint64_t cluster_id;
     const char *seam;
-    bool is_done; /* guarded */
+    uint64_t last_timeout_ms; /* told */
+    bool is_done;             /* guarded */
 };
 
 static void come_true(struct wish *wish, void (*how)(void *))
@@ -113,6 +114,34 @@ static void mood_set(void *data)
 void lib_stores_mood(struct lib_stores *f, enum fake_mood mood, uint32_t count)
 {
     come_true(&(struct wish){.f = f, .mood = mood, .count = count}, mood_set);
+}
+
+static void late_set(void *data)
+{
+    struct wish *wish = data;
+    wish->f->cluster.leader->mood = FAKE_LATE;
+    wish->f->cluster.leader->moods_left = 1;
+    wish->f->cluster.leader->busy_ms = wish->count;
+    wish_done(wish);
+}
+
+void lib_stores_late(struct lib_stores *f, uint32_t ms)
+{
+    come_true(&(struct wish){.f = f, .count = ms}, late_set);
+}
+
+static void last_timeout_get(void *data)
+{
+    struct wish *wish = data;
+    wish->last_timeout_ms = wish->f->cluster.leader->last_timeout_ms;
+    wish_done(wish);
+}
+
+uint64_t lib_stores_last_timeout(struct lib_stores *f)
+{
+    struct wish wish = {.f = f};
+    come_true(&wish, last_timeout_get);
+    return wish.last_timeout_ms;
 }
 
 void lib_stores_start_filled(struct lib_stores *f)

@@ -42,6 +42,12 @@ void lib_stores_finish(struct lib_stores *f);
 /* The leader behaves so for the next `count` requests. */
 void lib_stores_mood(struct lib_stores *f, enum fake_mood mood, uint32_t count);
 
+/* It answers the next request so late. */
+void lib_stores_late(struct lib_stores *f, uint32_t ms);
+
+/* How much time the leader was given for the last request, in milliseconds. */
+uint64_t lib_stores_last_timeout(struct lib_stores *f);
+
 /* All versions of before are refused from now on. */
 void lib_stores_forget(struct lib_stores *f, bool is_merged);
 

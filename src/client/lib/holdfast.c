@@ -217,7 +217,8 @@ static int options_take(struct hf_client *client, const struct hf_options *optio
     client->name = strdup(options->name != NULL ? options->name : "libholdfast");
     if (client->name == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    client->timeout_ms = options->timeout_ms;
+    client->timeout_ms =
+        options->timeout_ms > 0 ? options->timeout_ms : (uint32_t)CLIENT_TIMEOUT_MS;
     client->log = options->log;
     client->log_data = options->log_data;
     client->logger = (struct logger){.level = LOG_LEVEL_DEBUG, .sink = on_log, .data = client};

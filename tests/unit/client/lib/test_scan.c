@@ -545,6 +545,29 @@ static void test_pages_over_merge(void **state)
     lib_stores_finish(&f);
 }
 
+/* Nobody said how long it may take: what begins anew has what is left of the time, and no more. */
+static void test_page_begins_anew_in_time(void **state)
+{
+    (void)state;
+    enum { DEFAULT_MS = 5000, LATE_MS = 300 };
+    struct lib_stores f;
+    struct hf_span span;
+    struct hf_result *result = NULL;
+    struct kept kept;
+    lib_stores_start_filled(&f);
+    hf_span_init(&span);
+    span.limit_keys = 10;
+    assert_int_equal(hf_scan_page(f.client, &span, NULL, &result), HF_OK);
+    keep(&kept, result->resume);
+    hf_result_free(result);
+    lib_stores_forget(&f, true);
+    lib_stores_late(&f, LATE_MS);
+    span.cursor = hf_bytes(kept.bytes, kept.len);
+    assert_int_equal(hf_scan_page(f.client, &span, NULL, NULL), HF_OK);
+    assert_in_range(lib_stores_last_timeout(&f), 1, DEFAULT_MS - LATE_MS);
+    lib_stores_finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_slots_with_little_room),
         cmocka_unit_test(test_pages_go_on),
         cmocka_unit_test(test_pages_over_merge),
+        cmocka_unit_test(test_page_begins_anew_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
