@@ -30,7 +30,8 @@ struct hf_client_stats {
     uint64_t in_flight; /* now */
 };
 
-/* A copy of the counters, as of a moment ago. */
+/* A copy of the counters, as of a moment ago; where the log of an embedded store asks, as of the
+ * last call that began or ended. */
 void hf_client_stats(struct hf_client *client, struct hf_client_stats *ret_stats);
 
 /* What is counted apart. Numbers never change; there may be more. */

@@ -186,10 +186,13 @@ int call_keep(struct call *call, struct hf_bytes bytes, struct err *err)
 
 /* ---- the way out --------------------------------------------------------------- */
 
-/* For those on other threads who ask for room. The client's lock is held. */
-static void note_stuck(struct hf_client *client)
+/* For those on other threads who ask for room, and for the log of an embedded store, which may ask
+ * for figures where nothing may be waited for. The client's lock is held. */
+static void note_core(struct hf_client *client)
 {
     client_stuck(client->core, &client->stuck_count, &client->stuck_bytes);
+    if (client->embedded != NULL)
+        client_stats_get(client->core, &client->seen_stats);
 }
 
 /* The end of a call: out of the counts, to whoever wants the result. The client's lock
@@ -207,7 +210,7 @@ static void call_deliver(struct call *call, int code, struct hf_result *result)
     client->call_bytes -= bytes;
     figures_note(client, call, code);
     bool is_kept = call_keep_spare(client, call);
-    note_stuck(client);
+    note_core(client);
     if (waiter != NULL) {
         waiter->code = code;
         waiter->result = result;
@@ -300,7 +303,7 @@ void call_inbox_run(void *data)
     struct list *link;
     list_init(&batch);
     env_uv_mutex_lock(&client->lock);
-    note_stuck(client);
+    note_core(client);
     client->is_posted = false;
     while ((link = list_pop_front(&client->inbox)) != NULL)
         list_push_back(&batch, link);

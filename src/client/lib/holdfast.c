@@ -345,8 +345,14 @@ static void stats_copy(void *data)
 
 static void stats_fetch(struct hf_client *client, struct stats_wish *wish)
 {
-    if (client_is_own_thread(client)) {
+    if (env_uv_thread_is_self(client->thread)) {
         client_stats_get(client->core, &wish->stats);
+        return;
+    }
+    if (client_is_own_thread(client)) { /* the store's: it may not look, nor wait */
+        env_uv_mutex_lock(&client->lock);
+        wish->stats = client->seen_stats;
+        env_uv_mutex_unlock(&client->lock);
         return;
     }
     env_uv_cond_init(&wish->waiter.cond);

@@ -88,6 +88,7 @@ struct hf_client {
     uint32_t call_count;                  /* guarded: accepted, not delivered */
     uint32_t stuck_count;                 /* guarded: of the core's, as it was last seen */
     size_t stuck_bytes;                   /* guarded, likewise */
+    struct client_stats seen_stats;       /* guarded, likewise; with an embedded store only */
     size_t call_bytes;                    /* guarded */
     struct list spare;                    /* guarded: calls that are over, for those to come … */
     uint32_t spare_count;                 /* guarded: … up to CALL_SPARE_MAX */
