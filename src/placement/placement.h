@@ -129,6 +129,9 @@ bool placement_is_durable(const struct placement *p);
  * disk is full, does not count. */
 bool placement_words_are_durable(const struct placement *p);
 
+/* The same of the removal of stores alone: before that one that is not there may come back. */
+bool placement_removals_are_durable(const struct placement *p);
+
 /* Did a write fail? Then free it and begin again from the rows. */
 bool placement_is_broken(const struct placement *p);
 
@@ -380,7 +383,8 @@ int placement_command(struct placement *p, uint64_t now_ms, const struct placeme
 int placement_wish(struct placement *p, uint64_t store_id, enum placement_store_wish wish,
                    struct err *err);
 
-/* Forget a store that is DOWN or holds nothing, for ever. ERR_STATE says why not. */
+/* Forget a store that is DOWN or holds nothing, for ever. ERR_STATE says why not; ERR_BUSY: what it
+ * holds is not known before all have reported in this term. */
 int placement_remove_store(struct placement *p, uint64_t store_id, struct err *err);
 
 /* ---- keyspaces ------------------------------------------------------------------------------

@@ -40,8 +40,9 @@ struct pl_rows {
     uint64_t settings_dirty; /* a bit for each */
     /* the write on its way */
     bool is_flying;
-    bool is_busy;   /* it must be offered again */
-    bool has_words; /* keyspaces or settings are in it */
+    bool is_busy;      /* it must be offered again */
+    bool has_words;    /* keyspaces or settings are in it */
+    bool has_removals; /* stores that were removed are in it */
     uint64_t write_id;
     uint32_t row_count;
     struct placement_row rows[PLACEMENT_WRITE_ROWS_MAX];
@@ -169,6 +170,12 @@ bool placement_words_are_durable(const struct placement *p)
     }
     return !p->is_broken && !(w->is_flying && w->has_words) && w->keyspaces_gone.count == 0 &&
            w->settings_dirty == 0;
+}
+
+bool placement_removals_are_durable(const struct placement *p)
+{
+    const struct pl_rows *w = p->rows;
+    return !p->is_broken && !(w->is_flying && w->has_removals) && w->stores_gone.count == 0;
 }
 
 bool pl_rows_is_idle(const struct placement *p)
@@ -303,7 +310,9 @@ static void compose(struct placement *p)
     w->row_count = 0;
     w->stores_count = 0;
     put_ids(p);
+    uint32_t before_removals = w->row_count;
     put_gone(w, "store", &w->stores_gone);
+    w->has_removals = w->row_count > before_removals;
     for (uint32_t i = 0; i < p->store_count && !is_full(w); i++) {
         if (p->by_id[i]->is_dirty)
             put_store(w, p->by_id[i]);

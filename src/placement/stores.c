@@ -483,6 +483,11 @@ int placement_remove_store(struct placement *p, uint64_t store_id, struct err *e
                        "wait until it is down",
                        (unsigned long long)s->id, placement_store_state_name(s->state, s->wish),
                        s->count);
+    if (s->state != PLACEMENT_STORE_DOWN && !pl_stores_reported(p))
+        return err_set(err, ERR_BUSY,
+                       "not all stores have reported in this term yet: store %llu may hold what is "
+                       "not known",
+                       (unsigned long long)s->id);
     remove_store(p, s);
     return 0;
 }

@@ -451,6 +451,16 @@ static void answer_keyspace(struct driver *d, const struct answer_to *to,
         answer_word(d, to, rv, &err);
 }
 
+/* The same of a store that is not there: its removal may be lost yet. */
+static void answer_store(struct driver *d, const struct answer_to *to, int status,
+                         const struct err *err)
+{
+    if (status == ERR_NOT_FOUND && !placement_removals_are_durable(d->placement))
+        service_answer_status(d->store, to, ERR_BUSY, UNSETTLED);
+    else
+        answer_word(d, to, status, err);
+}
+
 static void wish(struct driver *d, const struct answer_to *to,
                  const struct request_placement *asked)
 {
@@ -461,7 +471,7 @@ static void wish(struct driver *d, const struct answer_to *to,
     else if (asked->verb == VERB_DECOMMISSION)
         what = PLACEMENT_WISH_DECOMMISSION;
     int rv = placement_wish(d->placement, asked->id, what, &err);
-    answer_word(d, to, rv, &err);
+    answer_store(d, to, rv, &err);
 }
 
 static const struct {
@@ -545,7 +555,7 @@ static void do_verb(struct driver *d, const struct answer_to *to,
         break;
     case VERB_REMOVE_STORE:
         rv = placement_remove_store(d->placement, asked->id, &err);
-        answer_word(d, to, rv, &err);
+        answer_store(d, to, rv, &err);
         break;
     case VERB_KEYSPACE_CREATE:
     case VERB_KEYSPACE_ALTER:
@@ -570,7 +580,8 @@ static bool shows_words(uint8_t verb)
 static bool leans_on_reports(uint8_t verb)
 {
     return verb == VERB_STORES || verb == VERB_EXPLAIN || verb == VERB_WHY_NOT ||
-           verb == VERB_PLAN || verb == VERB_RANGES || verb == VERB_COMMAND;
+           verb == VERB_PLAN || verb == VERB_RANGES || verb == VERB_COMMAND ||
+           verb == VERB_REMOVE_STORE;
 }
 
 void driver_on_request(struct store *store, struct answer_to *to, const struct request *request)

@@ -118,6 +118,57 @@ static void test_drains_and_decommissions(void **state)
     rig_fini(&rig);
 }
 
+static void forget_routes(void)
+{
+    for (uint32_t i = 0; i < rig.row_count; i++)
+        rig.rows[i].is_gone |= strncmp(rig.rows[i].key, "placement/route/", 16) == 0;
+}
+
+/* What no row tells of yet a store may hold all the same: in a new term it is not taken for empty
+ * before all have said what they hold. One that is down is not waited for. */
+static void test_removes_what_surely_is_empty(void **state)
+{
+    struct rig_range *r;
+    (void)state;
+    make_five(&r);
+    rig.stores[4].is_silent = true;
+    rig_run(&rig, 1000);
+    forget_routes();
+    rig_fail_over(&rig);
+    assert_int_equal(placement_remove_store(rig.p, 3, NULL), ERR_BUSY);
+    assert_int_equal(placement_remove_store(rig.p, 4, NULL), ERR_BUSY);
+    assert_int_equal(placement_remove_store(rig.p, 5, NULL), 0);
+    rig_run(&rig, 10);
+    assert_int_equal(placement_remove_store(rig.p, 3, NULL), ERR_STATE);
+    assert_int_equal(placement_remove_store(rig.p, 4, NULL), 0);
+    rig_fini(&rig);
+}
+
+/* A removed store is not there any more, but that is certain only once it is written. */
+static void test_a_removal_may_be_lost(void **state)
+{
+    struct rig_range *r;
+    struct placement_write write;
+    (void)state;
+    make_five(&r);
+    assert_true(placement_removals_are_durable(rig.p));
+    assert_int_equal(placement_remove_store(rig.p, 5, NULL), 0);
+    assert_int_equal(placement_wish(rig.p, 5, PLACEMENT_WISH_DRAIN, NULL), ERR_NOT_FOUND);
+    assert_false(placement_removals_are_durable(rig.p));
+    assert_true(placement_next_write(rig.p, &write));
+    assert_false(placement_removals_are_durable(rig.p));
+    placement_written(rig.p, write.id, ERR_BUSY);
+    assert_false(placement_removals_are_durable(rig.p));
+    rig_fail_over(&rig);
+    rig_run(&rig, 10);
+    assert_int_equal(placement_wish(rig.p, 5, PLACEMENT_WISH_DRAIN, NULL), 0);
+    assert_true(placement_removals_are_durable(rig.p)); /* another word is none */
+    assert_int_equal(placement_remove_store(rig.p, 5, NULL), 0);
+    rig_run(&rig, 1);
+    assert_true(placement_removals_are_durable(rig.p));
+    rig_fini(&rig);
+}
+
 /* Leaders leave although a voter is lost and nobody can take its place. */
 static void test_drains_beside_a_loss(void **state)
 {
@@ -482,6 +533,8 @@ int main(void)
         cmocka_unit_test(test_waits_for_a_restart),
         cmocka_unit_test(test_keeps_three_behind_a_loss),
         cmocka_unit_test(test_drains_and_decommissions),
+        cmocka_unit_test(test_removes_what_surely_is_empty),
+        cmocka_unit_test(test_a_removal_may_be_lost),
         cmocka_unit_test(test_drains_beside_a_loss),
         cmocka_unit_test(test_decommission_waits_for_a_place),
         cmocka_unit_test(test_a_slip_takes_nothing),

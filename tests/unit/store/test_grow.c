@@ -481,6 +481,51 @@ static void test_a_word_is_durable_when_told_of(void **state)
     rig_close(&rig);
 }
 
+static struct rig_answer *ask_store(struct rig *rig, enum placement_verb verb, uint64_t store_id)
+{
+    struct request request = {.kind = REQUEST_PLACEMENT,
+                              .timeout_ms = 60000,
+                              .placement = {.verb = verb, .id = store_id}};
+    return rig_ask(rig, 0, &request);
+}
+
+/* A removal that may be lost yet is no reason to say that there is no such store. */
+static void test_a_removal_is_durable_when_told_of(void **state)
+{
+    static const enum placement_verb others[] = {VERB_REMOVE_STORE, VERB_DRAIN, VERB_UNDRAIN,
+                                                 VERB_DECOMMISSION};
+    struct rig rig;
+    struct err err = {0};
+    (void)state;
+    rig_open(&rig, 2);
+    rig_grow_begin(&rig);
+    assert_int_equal(rig_start(&rig, 0, &err), 0);
+    rig_run(&rig, 3000 * RIG_MS);
+    ask_placement(&rig, 0, VERB_PAUSE); /* nothing comes to the other */
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(rig_start(&rig, 1, &err), 0);
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(store_state(rig.stores[1]), STORE_RUNNING);
+    slow_disk(&rig, 0, 1000 * RIG_MS);
+    struct rig_answer *removed = ask_store(&rig, VERB_REMOVE_STORE, 2);
+    rig_run(&rig, 20 * RIG_MS);
+    assert_int_equal(removed->count, 0);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        struct rig_answer *other = ask_store(&rig, others[i], 2);
+        rig_run(&rig, 20 * RIG_MS);
+        assert_int_equal(other->count, 1);
+        assert_int_equal(other->status, ERR_BUSY);
+    }
+    assert_int_equal(removed->count, 0);
+    slow_disk(&rig, 0, 0);
+    rig_run(&rig, 5000 * RIG_MS);
+    assert_int_equal(removed->status, 0);
+    struct rig_answer *again = ask_store(&rig, VERB_REMOVE_STORE, 2);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(again->status, ERR_NOT_FOUND);
+    rig_close(&rig);
+}
+
 /* All books are lost at once, while nobody runs: the members of range 1 find each other by what
  * they have of it, and the others by them. */
 static void test_all_books_are_lost(void **state)
@@ -786,6 +831,7 @@ int main(void)
         cmocka_unit_test(test_a_founder_waits_for_its_row),
         cmocka_unit_test(test_a_word_is_durable_when_answered),
         cmocka_unit_test(test_a_word_is_durable_when_told_of),
+        cmocka_unit_test(test_a_removal_is_durable_when_told_of),
         cmocka_unit_test(test_all_books_are_lost),
         cmocka_unit_test(test_who_joined_is_recalled),
         cmocka_unit_test(test_a_lost_book_is_told_again),
