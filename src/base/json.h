@@ -62,6 +62,10 @@ void json_null(struct json_writer *w);
 /* In an object: "name": "…" if `bytes` is UTF-8, else "name_b64": base64. */
 void json_bytes_member(struct json_writer *w, const char *name, struct slice bytes);
 
+/* The same, and base64 also of UTF-8 that escapes would make more than twice as long: of control
+ * characters, which take six bytes each, not of quotes or line ends. */
+void json_short_member(struct json_writer *w, const char *name, struct slice bytes);
+
 enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
 /* One value. Children of an array follow their parent; those of an object come

@@ -62,17 +62,26 @@ void json_array_end(struct json_writer *w)
     json_close(w, false);
 }
 
+/* What stands behind the backslash for `c`; 0: it has no form of two characters. */
+static char json_short_form(uint8_t c)
+{
+    static const char forms[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    for (size_t i = 0; i + 1 < sizeof forms; i += 2) {
+        if (c == (uint8_t)forms[i])
+            return forms[i + 1];
+    }
+    return 0;
+}
+
 static void json_escape(struct buf *buf, uint8_t c)
 {
-    static const char short_forms[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-    for (size_t i = 0; i + 1 < sizeof short_forms; i += 2) {
-        if (c == (uint8_t)short_forms[i]) {
-            buf_append_u8(buf, '\\');
-            buf_append_u8(buf, (uint8_t)short_forms[i + 1]);
-            return;
-        }
+    char form = json_short_form(c);
+    if (form == 0) {
+        buf_printf(buf, "\\u%04x", c);
+        return;
     }
-    buf_printf(buf, "\\u%04x", c);
+    buf_append_u8(buf, '\\');
+    buf_append_u8(buf, (uint8_t)form);
 }
 
 static bool json_is_plain(uint8_t c)
@@ -180,13 +189,8 @@ void json_null(struct json_writer *w)
     buf_append_str(w->buf, "null");
 }
 
-void json_bytes_member(struct json_writer *w, const char *name, struct slice bytes)
+static void json_base64_member(struct json_writer *w, const char *name, struct slice bytes)
 {
-    if (text_is_utf8(bytes)) {
-        json_key(w, name);
-        json_string(w, bytes);
-        return;
-    }
     char name_b64[64];
     int n = snprintf(name_b64, sizeof name_b64, "%s_b64", name);
     ASSERT(n > 0 && (size_t)n < sizeof name_b64);
@@ -195,4 +199,34 @@ void json_bytes_member(struct json_writer *w, const char *name, struct slice byt
     buf_append_u8(w->buf, '"');
     text_append_base64(w->buf, bytes);
     buf_append_u8(w->buf, '"');
+}
+
+void json_bytes_member(struct json_writer *w, const char *name, struct slice bytes)
+{
+    if (!text_is_utf8(bytes)) {
+        json_base64_member(w, name, bytes);
+        return;
+    }
+    json_key(w, name);
+    json_string(w, bytes);
+}
+
+/* Do escapes make it more than twice as long? */
+static bool json_is_long(struct slice text)
+{
+    size_t len = text.len;
+    for (size_t i = 0; i < text.len && len <= 2 * text.len; i++) {
+        uint8_t c = text.data[i];
+        if (c < 0x80 && !json_is_plain(c))
+            len += json_short_form(c) != 0 ? 1 : 5;
+    }
+    return len > 2 * text.len;
+}
+
+void json_short_member(struct json_writer *w, const char *name, struct slice bytes)
+{
+    if (json_is_long(bytes))
+        json_base64_member(w, name, bytes);
+    else
+        json_bytes_member(w, name, bytes);
 }

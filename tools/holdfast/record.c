@@ -5,7 +5,14 @@
 
 #include "base/text.h"
 
-enum { KEY_MAX = 4096, VALUE_MAX = 8 << 20 };
+enum {
+    KEY_MAX = 4096,
+    VALUE_MAX = 8 << 20,
+    FRAME_MAX = 128, /* names of members, signs, a number */
+};
+
+_Static_assert(2 * (KEY_MAX + VALUE_MAX) + FRAME_MAX <= RECORD_LINE_MAX,
+               "what record_append() writes can be read");
 
 void record_init(struct record *record)
 {
@@ -78,8 +85,8 @@ void record_append(struct buf *buf, struct slice key, struct slice value, uint64
     struct json_writer w;
     json_begin(&w, buf);
     json_object_begin(&w);
-    json_bytes_member(&w, "key", key);
-    json_bytes_member(&w, "value", value);
+    json_short_member(&w, "key", key);
+    json_short_member(&w, "value", value);
     if (ttl_ms > 0) {
         json_key(&w, "ttl_ms");
         json_u64(&w, ttl_ms);

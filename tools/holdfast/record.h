@@ -3,7 +3,7 @@
  * record — one key and value as a line of JSON:
  *
  *   {"key":"name","value":"Ada"}        both UTF-8
- *   {"key_b64":"/wA=","value_b64":"…"}  bytes that are not
+ *   {"key_b64":"/wA=","value_b64":"…"}  bytes that are not, or that escapes would make too long
  *
  * Other members are ignored when reading, but for "ttl_ms".
  *
@@ -30,7 +30,7 @@ void record_fini(struct record *record);
 /* Read one line. ERR_INVALID with what is wrong, the record is then unspecified. */
 int record_parse(struct record *record, struct slice line, struct err *err);
 
-/* Append the line with its newline. */
+/* Append the line with its newline: not over RECORD_LINE_MAX, whatever the bytes are. */
 void record_append(struct buf *buf, struct slice key, struct slice value, uint64_t ttl_ms);
 
 /* A byte-string member, as `name` or `name`_b64: appended to `buf`. ERR_NOT_FOUND if

@@ -34,7 +34,9 @@ enum {
     IMPORT_BATCH_BYTES = 1 << 20,
     RETRY_PAUSE_MS = 200,
     PROGRESS_EVERY_MS = 1000,
-    EXPORT_STEP = 4 << 20, /* bytes of output between two states of the cursor */
+    EXPORT_STEP = 4 << 20,     /* bytes of output between two states of the cursor */
+    EXPORT_AT_ONCE = 64 << 10, /* bytes of lines that are written together … */
+    EXPORT_LINES_MAX = EXPORT_AT_ONCE + RECORD_LINE_MAX, /* … and one line more */
 };
 
 struct import {
@@ -418,7 +420,7 @@ static bool export_write(struct export *ex, bool is_end)
 {
     if (ex->lines.failed)
         return false;
-    if (!is_end && ex->lines.len < 64 << 10)
+    if (!is_end && ex->lines.len < EXPORT_AT_ONCE)
         return true;
     bool is_good = cli_write(ex->to, buf_slice(&ex->lines));
     ex->done.offset += ex->lines.len;
@@ -488,6 +490,8 @@ static int export_open(struct export *ex, const char *path, const struct hf_span
 /* It may be that a person has had enough while nobody read what was written: then no more is. */
 static int export_fail_write(struct export *ex)
 {
+    if (ex->lines.failed)
+        return cli_error(ex->cli, "out of memory after %" PRIu64 " records", ex->records);
     if (!cli_is_interrupted(ex->cli))
         return cli_error(ex->cli, "write: %s", strerror(errno));
     __fpurge(ex->to);
@@ -573,7 +577,7 @@ static int export_span(struct export *ex, struct hf_client *client, struct hf_sp
 static int export_to(struct export *ex, const char *path, struct hf_client *client,
                      struct hf_span *span)
 {
-    buf_init(&ex->lines, RECORD_LINE_MAX * 2);
+    buf_init(&ex->lines, EXPORT_LINES_MAX);
     buf_init(&ex->after, RECORD_LINE_MAX);
     int exit_code = export_open(ex, path, span);
     if (exit_code == EXIT_DONE)

@@ -41,6 +41,38 @@ static void test_write(void **state)
     buf_fini(&buf);
 }
 
+/* UTF-8 where escapes make it at most twice as long. */
+static void test_short_member(void **state)
+{
+    static const struct {
+        const char *bytes;
+        const char *want;
+    } rows[] = {
+        {"", "{\"v\":\"\"}"},
+        {"plain", "{\"v\":\"plain\"}"},
+        {"gr\xc3\xbcn", "{\"v\":\"gr\xc3\xbcn\"}"},
+        {"\xff", "{\"v_b64\":\"/w==\"}"},
+        {"\"\\\n\t\r", "{\"v\":\"\\\"\\\\\\n\\t\\r\"}"},
+        {"\x01", "{\"v_b64\":\"AQ==\"}"},
+        {"\x7f", "{\"v_b64\":\"fw==\"}"},
+        {"wxyz\x01", "{\"v\":\"wxyz\\u0001\"}"},
+        {"xyz\x01", "{\"v_b64\":\"eHl6AQ==\"}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf buf;
+        struct json_writer w;
+        buf_init(&buf, 4096);
+        json_begin(&w, &buf);
+        json_object_begin(&w);
+        json_short_member(&w, "v", slice_str(rows[i].bytes));
+        json_object_end(&w);
+        if (!slice_equal(buf_slice(&buf), slice_str(rows[i].want)))
+            fail_msg("row %zu: %.*s", i, (int)buf.len, (const char *)buf.data);
+        buf_fini(&buf);
+    }
+}
+
 static void test_double(void **state)
 {
     (void)state;
@@ -215,11 +247,9 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write),
-        cmocka_unit_test(test_double),
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_half_surrogates),
+        cmocka_unit_test(test_write),     cmocka_unit_test(test_short_member),
+        cmocka_unit_test(test_double),    cmocka_unit_test(test_read),
+        cmocka_unit_test(test_damage),    cmocka_unit_test(test_half_surrogates),
         cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);

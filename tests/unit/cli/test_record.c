@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/check.h"
 
+#include <stdlib.h>
+
 #include "../tools/holdfast/record.h"
 #include "base/rng.h"
 
@@ -37,6 +39,35 @@ static void test_round_trip(void **state)
         assert_true(slice_equal(buf_slice(&record.value), slice_of(value, value_len)));
         assert_true(record.ttl_ms == ttl_ms);
     }
+    buf_fini(&line);
+    record_fini(&record);
+}
+
+/* The longest that there is, of bytes whose escapes are the longest, fits into a line, too. */
+static void test_longest(void **state)
+{
+    enum { LONG_KEY = 4096, LONG_VALUE = 8 << 20 };
+    static const uint8_t fills[] = {0, 0x1f, 0x7f, '"', '\n', 'a', 0xff};
+    struct record record;
+    struct buf line;
+    uint8_t *bytes = malloc(LONG_VALUE);
+    (void)state;
+    assert_non_null(bytes);
+    record_init(&record);
+    buf_init(&line, RECORD_LINE_MAX);
+    for (size_t i = 0; i < ARRAY_LEN(fills); i++) {
+        struct slice key = slice_of(bytes, LONG_KEY), value = slice_of(bytes, LONG_VALUE);
+        struct err err = {0};
+        memset(bytes, fills[i], LONG_VALUE);
+        buf_clear(&line);
+        record_append(&line, key, value, UINT64_MAX);
+        assert_false(line.failed);
+        if (record_parse(&record, slice_of(line.data, line.len - 1), &err) != 0)
+            fail_msg("fill %zu: %s", i, err.msg);
+        assert_true(slice_equal(buf_slice(&record.key), key));
+        assert_true(slice_equal(buf_slice(&record.value), value));
+    }
+    free(bytes);
     buf_fini(&line);
     record_fini(&record);
 }
@@ -105,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_longest),
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_key_limit),
     };
