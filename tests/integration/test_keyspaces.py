@@ -99,6 +99,20 @@ def only_its_ranges(c, found):
         check(len(said.splitlines()) == 2, args, said)
 
 
+def refused_export(c, *args):
+    """What cannot be read at all is not written over what the file has."""
+    with tempfile.TemporaryDirectory() as folder:
+        target, cursor = os.path.join(folder, "out.ndjson"), os.path.join(folder, "cursor")
+        with open(target, "w") as f:
+            f.write("kept\n")
+        for more in ([], ["--cursor", cursor]):
+            done = c.run("export", target, *args, *more)
+            check(done.returncode == 1, args, more, done.returncode, done.stderr)
+            with open(target) as f:
+                check(f.read() == "kept\n", "the file was touched", args, more)
+            check(not os.path.exists(cursor), "a cursor of nothing", args)
+
+
 def test_keys():
     with Cluster() as c:
         c.ok("keyspace", "create", "users")
@@ -192,6 +206,7 @@ def test_keys():
         check(done["keys_deleted"] == 1290, done)
         check(c.run("get", names[0], "--keyspace", "events").returncode == 3)
         check(c.ok("scan", "-k", "--keyspace", number) == "", "nothing is left")
+        refused_export(c, "--keyspace", number)
         check(c.ok("get", "k", "--keyspace", "users").strip() == "users")
 
 

@@ -387,7 +387,8 @@ struct export
 {
     struct cli *cli;
     struct hf_scan *scan;
-    FILE *to;
+    const char *path; /* NULL: standard output */
+    FILE *to;         /* NULL: not open yet */
     struct buf lines;
     uint64_t retry_us;
     const char *cursor_path; /* NULL: none */
@@ -452,8 +453,6 @@ static int export_reread(struct export *ex)
     if (is_good)
         buf_append_slice(&ex->after, buf_slice(&record.key));
     is_good = is_good && ex->after.len > 0;
-    is_good = is_good && fseeko(ex->to, (off_t)ex->done.offset, SEEK_SET) == 0 &&
-              ftruncate(fileno(ex->to), (off_t)ex->done.offset) == 0;
     buf_clear(&ex->lines);
     record_fini(&record);
     return is_good ? EXIT_DONE
@@ -461,30 +460,47 @@ static int export_reread(struct export *ex)
                                ex->cursor_path);
 }
 
-/* Open the file, and what of it is done already. */
-static int export_open(struct export *ex, const char *path, const struct hf_span *span)
+/* What an earlier run has done, if it left a cursor: nothing of the file is changed. */
+static int export_resume(struct export *ex, const struct hf_span *span)
 {
-    bool is_file = path != NULL && strcmp(path, "-") != 0;
     struct err err = {0};
-    int rv = ERR_NOT_FOUND;
-    int exit_code = EXIT_DONE;
-    if (ex->cursor_path != NULL && !is_file)
+    if (ex->cursor_path == NULL)
+        return EXIT_DONE;
+    if (ex->path == NULL)
         return cli_usage(ex->cli, "a cursor is for an export into a file");
-    if (ex->cursor_path != NULL)
-        exit_code = identify(ex->cli, "export", ex->retry_us, span, &ex->of);
+    int exit_code = identify(ex->cli, "export", ex->retry_us, span, &ex->of);
     if (exit_code != EXIT_DONE)
         return exit_code;
-    if (ex->cursor_path != NULL)
-        rv = cursor_load(ex->cursor_path, &ex->of, &ex->done, &err);
-    if (rv != 0 && rv != ERR_NOT_FOUND)
+    int rv = cursor_load(ex->cursor_path, &ex->of, &ex->done, &err);
+    if (rv == ERR_NOT_FOUND)
+        return EXIT_DONE;
+    if (rv != 0)
         return fail_cursor(ex->cli, rv, &err);
-    ex->to = !is_file ? stdout : fopen(path, rv == 0 ? "r+b" : "wb");
+    ex->to = fopen(ex->path, "r+b");
     if (ex->to == NULL)
-        return cli_error(ex->cli, "open '%s': %s", path, strerror(errno));
+        return cli_error(ex->cli, "open '%s': %s", ex->path, strerror(errno));
     ex->records = ex->done.records;
     ex->bytes = ex->done.bytes;
     ex->saved = ex->done.offset;
-    return rv == 0 ? export_reread(ex) : EXIT_DONE;
+    return export_reread(ex);
+}
+
+/* The file as it is to be gone on with: without what is behind the cursor, or empty. */
+static int export_open(struct export *ex)
+{
+    bool is_good;
+    if (ex->path == NULL) {
+        ex->to = stdout;
+        return EXIT_DONE;
+    }
+    if (ex->to == NULL) {
+        ex->to = fopen(ex->path, "wb");
+        is_good = ex->to != NULL;
+    } else {
+        off_t end = (off_t)ex->done.offset;
+        is_good = fseeko(ex->to, end, SEEK_SET) == 0 && ftruncate(fileno(ex->to), end) == 0;
+    }
+    return is_good ? EXIT_DONE : cli_error(ex->cli, "open '%s': %s", ex->path, strerror(errno));
 }
 
 /* It may be that a person has had enough while nobody read what was written: then no more is. */
@@ -562,30 +578,31 @@ static int export_all(struct export *ex)
     return EXIT_DONE;
 }
 
-/* Scan what is left of the span into the open file. */
+/* Scan what is left of the span into the file, which is left alone if there can be no scan. */
 static int export_span(struct export *ex, struct hf_client *client, struct hf_span *span)
 {
     struct hf_call call = cli_call(ex->cli);
     if (ex->after.len > 0)
         span->start = hf_bytes(ex->after.data, ex->after.len);
     int rv = hf_scan_new(client, span, &call, &ex->scan);
-    int exit_code = rv == HF_OK ? export_all(ex) : cli_fail(ex->cli, rv, NULL);
+    int exit_code = rv == HF_OK ? export_open(ex) : cli_fail(ex->cli, rv, NULL);
+    if (exit_code == EXIT_DONE)
+        exit_code = export_all(ex);
     hf_scan_free(ex->scan);
     return exit_code;
 }
 
-static int export_to(struct export *ex, const char *path, struct hf_client *client,
-                     struct hf_span *span)
+static int export_to(struct export *ex, struct hf_client *client, struct hf_span *span)
 {
     buf_init(&ex->lines, EXPORT_LINES_MAX);
     buf_init(&ex->after, RECORD_LINE_MAX);
-    int exit_code = export_open(ex, path, span);
+    int exit_code = export_resume(ex, span);
     if (exit_code == EXIT_DONE)
         exit_code = export_span(ex, client, span);
     buf_fini(&ex->lines);
     buf_fini(&ex->after);
     if (ex->to != NULL && ex->to != stdout && fclose(ex->to) != 0 && exit_code == EXIT_DONE)
-        exit_code = cli_error(ex->cli, "write '%s': %s", path, strerror(errno));
+        exit_code = cli_error(ex->cli, "write '%s': %s", ex->path, strerror(errno));
     if (exit_code == EXIT_DONE && ex->cursor_path != NULL)
         (void)unlink(ex->cursor_path);
     return exit_code;
@@ -625,7 +642,9 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
     }
     if (prefix != NULL)
         span.end = hf_bytes(behind.data, behind.len);
-    exit_code = export_to(&ex, words.count == 1 ? words.at[0] : NULL, client, &span);
+    if (words.count == 1 && strcmp(words.at[0], "-") != 0)
+        ex.path = words.at[0];
+    exit_code = export_to(&ex, client, &span);
     buf_fini(&behind);
     return exit_code;
 }
