@@ -509,21 +509,25 @@ static void step(struct range_check *rc)
     rc->pause_ms = MIN(2 * rc->pause_ms, (unsigned)POLL_MAX_MS);
 }
 
-/* Say what came of it. Returns an exit code. */
-static int tell(struct range_check *rc)
+/* Say what came of it. Of one that was not begun, where it has moved away, say, nothing is known
+ * to differ, nor to be alike. */
+static enum verdict tell(struct range_check *rc)
 {
-    static const int exits[] = {EXIT_DONE, EXIT_ERROR, EXIT_UNDETERMINED};
     ASSERT(rc->state == CHECK_OVER);
-    if (rc->count > COMPARE_REPLICAS_MAX)
-        return cli_error(rc->cli, "over %d members", COMPARE_REPLICAS_MAX);
-    if (rc->refusal != HF_OK)
-        return cli_fail(rc->cli, rc->refusal, rc->refused);
+    if (rc->count > COMPARE_REPLICAS_MAX) {
+        cli_error(rc->cli, "over %d members", COMPARE_REPLICAS_MAX);
+        return VERDICT_INCOMPLETE;
+    }
+    if (rc->refusal != HF_OK) {
+        cli_fail(rc->cli, rc->refusal, rc->refused);
+        return VERDICT_INCOMPLETE;
+    }
     enum verdict verdict = judge(rc);
     if (rc->cli->is_json)
         print_json(rc, verdict);
     else
         print_text(rc, verdict);
-    return exits[verdict];
+    return verdict;
 }
 
 static void check_free(struct range_check *rc)
@@ -575,11 +579,9 @@ static void tell_some(struct checks *checks)
         struct range_check *first = checks->window[0];
         if (isatty(STDERR_FILENO))
             fprintf(stderr, "\r\033[K");
-        int exit_code = tell(first);
-        checks->differs = checks->differs || exit_code == EXIT_ERROR;
-        /* or it was not begun, where it has moved away, say: nothing of it is known to be alike */
-        checks->is_incomplete =
-            checks->is_incomplete || (exit_code != EXIT_DONE && exit_code != EXIT_ERROR);
+        enum verdict verdict = tell(first);
+        checks->differs = checks->differs || verdict == VERDICT_DIFFER;
+        checks->is_incomplete = checks->is_incomplete || verdict == VERDICT_INCOMPLETE;
         check_free(first);
         checks->told++;
         memmove(&checks->window[0], &checks->window[1], --checks->count * sizeof checks->window[0]);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../tools/holdfast/commands.h"
+#include "../tools/holdfast/compare.h"
 #include "../tools/holdfast/ranges.h"
 
 /* What a store says of its replica: a hash over it; 0: it has none, and is no member. */
@@ -283,14 +284,19 @@ static void test_a_difference_stays(void **state)
                      EXIT_ERROR);
 }
 
-/* Who was asked to begin has no replica of it any more: that is not alike. */
+/* Who was asked to begin has no replica of it any more, or has no time, or there are too many to
+ * be asked: that is not alike, and no difference. */
 static void test_not_begun(void **state)
 {
+    static const int refusals[] = {HF_ERR_NOT_FOUND, HF_ERR_BUSY, HF_ERR_UNAVAILABLE,
+                                   HF_ERR_UNDETERMINED};
+    static const struct hf_member many[COMPARE_REPLICAS_MAX + 1];
     (void)state;
-    begins = HF_ERR_NOT_FOUND;
-    assert_int_equal(check_with(after, ARRAY_LEN(after), ""), EXIT_UNDETERMINED);
-    begins = HF_ERR_BUSY;
-    assert_int_equal(check_with(after, ARRAY_LEN(after), ""), EXIT_ERROR);
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        begins = refusals[i];
+        assert_int_equal(check_with(after, ARRAY_LEN(after), ""), EXIT_UNDETERMINED);
+    }
+    assert_int_equal(check_with(many, ARRAY_LEN(many), ""), EXIT_UNDETERMINED);
     begins = HF_OK;
     assert_int_equal(check_with(after, ARRAY_LEN(after), "alike: all 2"), EXIT_DONE);
 }
