@@ -97,46 +97,6 @@ void cli_append_shown(struct buf *buf, struct slice bytes)
     }
 }
 
-void cli_table_init(struct cli_table *table, const char *const *heads, size_t columns)
-{
-    table->columns = columns;
-    buf_init(&table->cells, 1 << 24);
-    for (size_t i = 0; i < columns; i++)
-        cli_table_cell(table, "%s", heads[i]);
-}
-
-void cli_table_cell(struct cli_table *table, const char *fmt, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    buf_append(&table->cells, text, strlen(text) + 1);
-}
-
-void cli_table_print(struct cli_table *table, struct buf *out)
-{
-    size_t widths[16] = {0};
-    ASSERT(table->columns <= ARRAY_LEN(widths));
-    const char *end = (const char *)table->cells.data + table->cells.len;
-    size_t column = 0;
-    for (const char *p = (const char *)table->cells.data; p != end; p += strlen(p) + 1) {
-        widths[column] = MAX(widths[column], strlen(p));
-        column = (column + 1) % table->columns;
-    }
-    ASSERT(column == 0);
-    for (const char *p = (const char *)table->cells.data; p != end; p += strlen(p) + 1) {
-        bool is_last = column + 1 == table->columns;
-        if (is_last)
-            buf_printf(out, "%s\n", p);
-        else
-            buf_printf(out, "%-*s  ", (int)widths[column], p);
-        column = is_last ? 0 : column + 1;
-    }
-    buf_fini(&table->cells);
-}
-
 struct cli_size cli_size(uint64_t bytes)
 {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};

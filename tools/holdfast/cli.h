@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "holdfast.h"
+#include "table.h"
 
 /* Scripts rely on these: never change one. */
 enum cli_exit {
@@ -173,15 +174,6 @@ struct cli_size cli_size(uint64_t bytes);
  * `what` is a sentence without its full stop. Who is no person at a terminal must say --yes:
  * else false, with *ret_exit set, as when the answer is no. */
 bool cli_confirm(struct cli *cli, bool is_sure, const char *what, int *ret_exit);
-
-/* A table for people: columns padded to the widest cell. Cells are copied. */
-struct cli_table {
-    size_t columns;
-    struct buf cells; /* NUL-terminated, row by row */
-};
-void cli_table_init(struct cli_table *table, const char *const *heads, size_t columns);
-void cli_table_cell(struct cli_table *table, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void cli_table_print(struct cli_table *table, struct buf *out); /* and frees it */
 
 /* Milliseconds of the monotonic clock, and a pause for programs that wait for other
  * processes. */

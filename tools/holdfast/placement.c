@@ -53,8 +53,8 @@ static void show_cell(struct cli_table *to, const char *column, const char *cell
 static void show_rows(struct cli *cli, const struct hf_table *table)
 {
     struct cli_table out;
-    char upper[32][40];
-    const char *heads[32];
+    char upper[CLI_TABLE_COLUMNS_MAX][40];
+    const char *heads[CLI_TABLE_COLUMNS_MAX];
     size_t columns = MIN(table->column_count, ARRAY_LEN(heads));
     for (size_t c = 0; c < columns; c++) {
         snprintf(upper[c], sizeof upper[c], "%s", column_name(table->columns[c]));

@@ -203,21 +203,6 @@ void cli_append_shown(struct buf *buf, struct slice bytes)
     buf_append_slice(buf, bytes);
 }
 
-void cli_table_init(struct cli_table *table, const char *const *heads, size_t columns)
-{
-    (void)table, (void)heads, (void)columns;
-}
-
-void cli_table_cell(struct cli_table *table, const char *fmt, ...)
-{
-    (void)table, (void)fmt;
-}
-
-void cli_table_print(struct cli_table *table, struct buf *out)
-{
-    (void)table, (void)out;
-}
-
 int ranges_walk(struct cli *cli, struct hf_client *client, bool is_at_once, ranges_each each,
                 void *data)
 {
