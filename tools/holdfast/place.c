@@ -15,9 +15,22 @@ bool place_load(struct cli *cli, const char *path, struct buf *ret_bytes)
     return cli_read_file(cli, path, ret_bytes);
 }
 
+bool place_sync(FILE *file)
+{
+    if (fflush(file) != 0)
+        return false;
+    if (fdatasync(fileno(file)) == 0)
+        return true;
+    return errno == EINVAL || errno == EROFS || errno == ENOTSUP;
+}
+
 bool place_save(struct cli *cli, const char *path, struct slice bytes)
 {
     char name[PATH_LEN];
+    if (!place_sync(stdout)) {
+        cli_error(cli, "standard output: %s", strerror(errno));
+        return false;
+    }
     if ((size_t)snprintf(name, sizeof name, "%s.new", path) >= sizeof name) {
         cli_error(cli, "%s: the name is too long", path);
         return false;

@@ -26,6 +26,7 @@
 #include "base/text.h"
 #include "commands.h"
 #include "cursor.h"
+#include "place.h"
 #include "record.h"
 #include "singles.h"
 
@@ -409,7 +410,7 @@ static bool export_note(struct export *ex)
     struct err err = {0};
     if (ex->cursor_path == NULL || ex->done.offset - ex->saved < EXPORT_STEP)
         return true;
-    if (fflush(ex->to) != 0 || fdatasync(fileno(ex->to)) != 0)
+    if (!place_sync(ex->to))
         return false;
     ex->done.records = ex->done.line = ex->records;
     ex->done.bytes = ex->bytes;
@@ -592,6 +593,23 @@ static int export_span(struct export *ex, struct hf_client *client, struct hf_sp
     return exit_code;
 }
 
+/* Close the file; the cursor goes once all of it is on the disk. */
+static int export_close(struct export *ex, int exit_code)
+{
+    bool is_whole = exit_code == EXIT_DONE && ex->cursor_path != NULL;
+    bool is_good = true;
+    if (ex->to == NULL || ex->to == stdout)
+        return exit_code;
+    if (is_whole)
+        is_good = place_sync(ex->to);
+    is_good = fclose(ex->to) == 0 && is_good;
+    if (!is_good && exit_code == EXIT_DONE)
+        return cli_error(ex->cli, "write '%s': %s", ex->path, strerror(errno));
+    if (is_whole)
+        (void)unlink(ex->cursor_path); /* there may be none: it was short */
+    return exit_code;
+}
+
 static int export_to(struct export *ex, struct hf_client *client, struct hf_span *span)
 {
     buf_init(&ex->lines, EXPORT_LINES_MAX);
@@ -601,11 +619,7 @@ static int export_to(struct export *ex, struct hf_client *client, struct hf_span
         exit_code = export_span(ex, client, span);
     buf_fini(&ex->lines);
     buf_fini(&ex->after);
-    if (ex->to != NULL && ex->to != stdout && fclose(ex->to) != 0 && exit_code == EXIT_DONE)
-        exit_code = cli_error(ex->cli, "write '%s': %s", ex->path, strerror(errno));
-    if (exit_code == EXIT_DONE && ex->cursor_path != NULL)
-        (void)unlink(ex->cursor_path);
-    return exit_code;
+    return export_close(ex, exit_code);
 }
 
 int records_export(struct cli *cli, int argc, const char *const *argv)
