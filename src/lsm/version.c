@@ -135,13 +135,22 @@ uint64_t version_level_bytes(const struct version *v, unsigned level)
 
 static const uint8_t after_local = 1; /* the first key that is not the owner's own */
 
+/* Pieces of one table overlap nowhere, so a key is looked for in one of them at most. They have
+ * one order, and stand side by side by it. */
 static size_t l0_depth(const struct version *v)
 {
+    const struct piece *last_local = NULL, *last_other = NULL;
     size_t local = 0, others = 0;
     for (size_t i = 0; i < v->count[0]; i++) {
         const struct piece *p = v->at[0][i];
-        local += p->lo.len == 0 || key_is_local(p->lo);
-        others += slice_compare(p->hi, slice_of(&after_local, 1)) > 0;
+        if (p->lo.len == 0 || key_is_local(p->lo)) {
+            local += last_local == NULL || last_local->order != p->order;
+            last_local = p;
+        }
+        if (slice_compare(p->hi, slice_of(&after_local, 1)) > 0) {
+            others += last_other == NULL || last_other->order != p->order;
+            last_other = p;
+        }
     }
     return MAX(local, others);
 }

@@ -16,19 +16,24 @@ static struct lsm_options options(void)
     return o;
 }
 
+static struct table *new_table(uint64_t number)
+{
+    struct table *t = calloc(1, sizeof *t);
+    assert_non_null(t);
+    atomic_init(&t->refs, 1);
+    list_init(&t->in_dead);
+    table_props_init(&t->props);
+    t->number = number;
+    return t;
+}
+
 /* A piece over a table that never touches a disk. */
 static void add(struct edit *edit, unsigned level, uint64_t id, const char *lo, const char *hi,
                 uint64_t bytes)
 {
     struct piece *p = piece_new(slice_str(lo), slice_str(hi));
-    struct table *t = calloc(1, sizeof *t);
     assert_non_null(p);
-    assert_non_null(t);
-    atomic_init(&t->refs, 1);
-    list_init(&t->in_dead);
-    table_props_init(&t->props);
-    t->number = id;
-    p->table = t;
+    p->table = new_table(id);
     p->id = p->file = p->order = id;
     p->bytes = bytes;
     edit_add(edit, level, p);
@@ -269,19 +274,41 @@ static void test_l0_depth(void **state)
     struct edit edit = {0};
     for (uint64_t id = 1; id <= 3; id++) {
         struct piece *p = piece_new(slice_of("\0a", 2), slice_of("\0b", 2));
-        struct table *t = calloc(1, sizeof *t);
         assert_non_null(p);
-        assert_non_null(t);
-        atomic_init(&t->refs, 1);
-        list_init(&t->in_dead);
-        table_props_init(&t->props);
-        t->number = p->file = p->id = p->order = id;
-        p->table = t;
+        p->file = p->id = p->order = id;
+        p->table = new_table(id);
         edit_add(&edit, 0, p);
     }
     add(&edit, 0, 11, "a", "c", 10);
     add(&edit, 0, 12, "a", "c", 10);
     struct version *v = build(&edit);
+    assert_int_equal(version_l0_depth(v), 3);
+    version_unref(v);
+}
+
+/* What an edit cut out of a table leaves pieces of it that overlap nowhere: no key is looked for
+ * in more tables than before. */
+static void test_l0_depth_of_cut(void **state)
+{
+    (void)state;
+    static const char *const bounds[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    struct edit edit = {0};
+    add(&edit, 0, 1, "a", "h", 10);
+    for (uint64_t file = 2; file <= 3; file++) {
+        struct table *t = new_table(file);
+        for (size_t i = 0; i + 1 < ARRAY_LEN(bounds); i += 2) {
+            struct piece *p = piece_new(slice_str(bounds[i]), slice_str(bounds[i + 1]));
+            assert_non_null(p);
+            p->file = p->order = file;
+            p->id = file * 10 + i;
+            p->is_cut = true;
+            p->table = table_ref(t);
+            edit_add(&edit, 0, p);
+        }
+        table_unref(t);
+    }
+    struct version *v = build(&edit);
+    assert_int_equal(v->count[0], 9);
     assert_int_equal(version_l0_depth(v), 3);
     version_unref(v);
 }
@@ -444,12 +471,13 @@ static void test_garbage_beside_young_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets),   cmocka_unit_test(test_l0),
-        cmocka_unit_test(test_l0_moves),  cmocka_unit_test(test_l0_groups),
-        cmocka_unit_test(test_l0_waits),  cmocka_unit_test(test_l0_depth),
-        cmocka_unit_test(test_l0_damage), cmocka_unit_test(test_base_damage),
-        cmocka_unit_test(test_levels),    cmocka_unit_test(test_span),
-        cmocka_unit_test(test_garbage),   cmocka_unit_test(test_garbage_beside_young_ones),
+        cmocka_unit_test(test_targets),         cmocka_unit_test(test_l0),
+        cmocka_unit_test(test_l0_moves),        cmocka_unit_test(test_l0_groups),
+        cmocka_unit_test(test_l0_waits),        cmocka_unit_test(test_l0_depth),
+        cmocka_unit_test(test_l0_damage),       cmocka_unit_test(test_base_damage),
+        cmocka_unit_test(test_levels),          cmocka_unit_test(test_span),
+        cmocka_unit_test(test_garbage),         cmocka_unit_test(test_garbage_beside_young_ones),
+        cmocka_unit_test(test_l0_depth_of_cut),
     };
     return cmocka_run_group_tests_name("pick", tests, NULL, NULL);
 }
