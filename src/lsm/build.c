@@ -132,10 +132,11 @@ static int add_output(struct build *b, struct piece *p)
     return 0;
 }
 
-/* By what the garbage went that is not in the table. */
+/* By what the garbage went that is not in the table. Keys between the spans do not count: they
+ * keep theirs, but another compaction would not be rid of it either. */
 static int note_filtered(struct build *b)
 {
-    uint64_t safe = 0, range_time = 0;
+    struct gc_least least;
     struct slice first, last;
     struct buf end;
     table_builder_span(b->table, &first, &last);
@@ -143,8 +144,8 @@ static int note_filtered(struct build *b)
     buf_append_slice(&end, last);
     buf_append_u8(&end, 0);
     int rv = end.failed ? err_set(&b->err, ERR_NOMEM, "span of a table") : 0;
-    if (rv == 0 && gc_table_covers(b->filter.table, first, buf_slice(&end), &safe, &range_time))
-        table_builder_filtered(b->table, safe, range_time);
+    if (rv == 0 && gc_table_least(b->filter.table, first, buf_slice(&end), &least))
+        table_builder_filtered(b->table, least.safe_version, least.range_time_ms);
     buf_fini(&end);
     return rv;
 }

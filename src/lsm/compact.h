@@ -43,14 +43,15 @@ int pick_next(const struct version *version, const struct lsm_options *options, 
  * or more: deletes, old versions and expired values, at or below the safe version;
  * or what a cut hides. It goes down a level, or is written anew in the last. Each is
  * picked a bounded number of times: in the last level nothing of it remains, and what may go of
- * a table that has younger records beside it (stale.h) counts only if it became garbage since
- * the table was made. 0, ERR_NOT_FOUND, ERR_NOMEM. */
+ * a table that has younger records beside it (stale.h), or keys in no span of `gc`, counts only if
+ * it became garbage since the table was made. 0, ERR_NOT_FOUND, ERR_NOMEM. */
 struct gc_table;
 int pick_garbage(const struct version *version, const struct gc_table *gc, struct pick *ret_pick);
 
 /* As lsm_garbage_at(). */
-void pick_garbage_at(const struct version *version, const struct lsm_gc_span *span,
-                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms);
+void pick_garbage_at(const struct version *version, const struct gc_table *gc,
+                     const struct lsm_gc_span *span, uint64_t *ret_safe_version,
+                     uint64_t *ret_range_time_ms);
 
 /* One piece, to be written anew where it is; or one of L0 and all that must go down with it.
  * 0, ERR_NOT_FOUND (damage there), ERR_NOMEM. */

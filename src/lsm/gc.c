@@ -86,21 +86,25 @@ static size_t gc_table_find(const struct gc_table *t, struct slice key)
     return lo;
 }
 
-bool gc_table_covers(const struct gc_table *t, struct slice start, struct slice end,
-                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms)
+bool gc_table_least(const struct gc_table *t, struct slice start, struct slice end,
+                    struct gc_least *ret_least)
 {
     ASSERT(end.len > 0);
-    uint64_t safe = UINT64_MAX, range_time = UINT64_MAX;
+    struct gc_least least = {.safe_version = UINT64_MAX, .range_time_ms = UINT64_MAX};
+    bool is_any = false;
     for (size_t i = gc_table_find(t, start); slice_compare(start, end) < 0; i++) {
         if (i == t->count || slice_compare(t->spans[i].start, start) > 0)
-            return false;
-        safe = MIN(safe, t->spans[i].safe_version);
-        range_time = MIN(range_time, t->spans[i].range_time_ms);
+            least.has_gap = true;
+        if (i == t->count || slice_compare(t->spans[i].start, end) >= 0)
+            break;
+        least.safe_version = MIN(least.safe_version, t->spans[i].safe_version);
+        least.range_time_ms = MIN(least.range_time_ms, t->spans[i].range_time_ms);
         start = t->spans[i].end.len > 0 ? t->spans[i].end : end;
+        is_any = true;
     }
-    *ret_safe_version = safe;
-    *ret_range_time_ms = range_time;
-    return true;
+    if (is_any)
+        *ret_least = least;
+    return is_any;
 }
 
 void gc_filter_init(struct gc_filter *f, const struct gc_table *table, gc_below_fn has_below,

@@ -33,10 +33,16 @@ struct gc_table *gc_table_new(const struct lsm_gc_span *spans, size_t count);
 struct gc_table *gc_table_ref(struct gc_table *table);
 void gc_table_unref(struct gc_table *table); /* NULL is fine */
 
-/* The least safe version and range time of the spans that cover [start, end) without
- * a gap; false if there is a gap. */
-bool gc_table_covers(const struct gc_table *table, struct slice start, struct slice end,
-                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms);
+/* The least of the spans that have keys of a stretch. */
+struct gc_least {
+    uint64_t safe_version;
+    uint64_t range_time_ms;
+    bool has_gap; /* some keys of the stretch are in no span: nothing is known of them */
+};
+
+/* Of the stretch [start, end); false if no span has keys of it. */
+bool gc_table_least(const struct gc_table *table, struct slice start, struct slice end,
+                    struct gc_least *ret_least);
 
 /* Does a deeper level hold anything that `key` could be in? Asked in key order. */
 typedef bool (*gc_below_fn)(void *data, struct slice key);

@@ -244,7 +244,7 @@ int lsm_set_gc(struct lsm *lsm, const struct lsm_gc_span *spans, size_t count)
 void lsm_garbage_at(const struct lsm *lsm, const struct lsm_gc_span *span,
                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms)
 {
-    pick_garbage_at(lsm->version, span, ret_safe_version, ret_range_time_ms);
+    pick_garbage_at(lsm->version, lsm->gc, span, ret_safe_version, ret_range_time_ms);
 }
 
 /* ---- care --------------------------------------------------------------- */

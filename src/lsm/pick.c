@@ -339,23 +339,24 @@ static uint64_t hidden_share(const struct version *v, const struct piece *cut)
     return 1000 - MIN(shown * 1000 / all, (uint64_t)1000);
 }
 
-/* Permille of the piece that a compaction would be rid of. */
+/* Permille of the piece that a compaction would be rid of. With keys in no span, what the counts of
+ * the whole table tell may be theirs, and stay for ever: its own notes alone say what is new. */
 static uint64_t garbage(const struct version *v, const struct piece *p, const struct gc_table *gc)
 {
     const struct table_props *props = &p->table->props;
-    uint64_t safe = 0, range_time = 0;
+    struct gc_least least;
     if (is_bad(p) || props->records == 0)
         return 0;
     uint64_t hidden = p->is_cut ? hidden_share(v, p) : 0;
     if (hidden >= GARBAGE_PERMILLE)
         return hidden;
-    if (!gc_table_covers(gc, p->lo, p->hi, &safe, &range_time))
+    if (!gc_table_least(gc, p->lo, p->hi, &least))
         return 0;
-    uint64_t told = stale_share(&props->stale, safe, range_time);
-    if (props->version_max > safe)
+    uint64_t told = stale_share(&props->stale, least.safe_version, least.range_time_ms);
+    if (props->version_max > least.safe_version || least.has_gap)
         return told;
     uint64_t records = props->deletes + (props->records - props->keys);
-    if (props->expiring > 0 && props->expiry_max <= range_time)
+    if (props->expiring > 0 && props->expiry_max <= least.range_time_ms)
         records += props->expiring;
     return MAX(told, MIN(records, props->records) * 1000 / props->records);
 }
@@ -371,25 +372,33 @@ static bool is_worth_it(const struct table_props *props, uint64_t records)
     return props->records > 0 && records * 1000 / props->records >= GARBAGE_PERMILLE;
 }
 
-void pick_garbage_at(const struct version *v, const struct lsm_gc_span *span,
-                     uint64_t *ret_safe_version, uint64_t *ret_range_time_ms)
+/* What garbage() would go by, if the safe version and range time of `span` were larger. */
+static void garbage_at(const struct piece *p, const struct gc_table *gc,
+                       const struct lsm_gc_span *span, uint64_t *safe_version,
+                       uint64_t *range_time_ms)
+{
+    const struct table_props *props = &p->table->props;
+    struct gc_least least;
+    least_above(span->safe_version, stale_safe_at(&props->stale, GARBAGE_PERMILLE), safe_version);
+    least_above(span->range_time_ms, stale_ms_at(&props->stale, GARBAGE_PERMILLE), range_time_ms);
+    if (!gc_table_least(gc, p->lo, p->hi, &least) || least.has_gap)
+        return;
+    if (is_worth_it(props, props->deletes + (props->records - props->keys)))
+        least_above(span->safe_version, props->version_max, safe_version);
+    if (is_worth_it(props, props->expiring))
+        least_above(span->range_time_ms, props->expiry_max, range_time_ms);
+}
+
+void pick_garbage_at(const struct version *v, const struct gc_table *gc,
+                     const struct lsm_gc_span *span, uint64_t *ret_safe_version,
+                     uint64_t *ret_range_time_ms)
 {
     *ret_safe_version = *ret_range_time_ms = UINT64_MAX;
     for (unsigned level = 1; level < LSM_LEVELS; level++) {
         for (size_t i = version_find(v, level, span->start);
              i < v->count[level] && piece_overlaps(v->at[level][i], span->start, span->end); i++) {
-            const struct piece *p = v->at[level][i];
-            const struct table_props *props = &p->table->props;
-            if (is_bad(p))
-                continue;
-            uint64_t safe = stale_safe_at(&props->stale, GARBAGE_PERMILLE);
-            uint64_t ms = stale_ms_at(&props->stale, GARBAGE_PERMILLE);
-            least_above(span->safe_version, safe, ret_safe_version);
-            least_above(span->range_time_ms, ms, ret_range_time_ms);
-            if (is_worth_it(props, props->deletes + (props->records - props->keys)))
-                least_above(span->safe_version, props->version_max, ret_safe_version);
-            if (is_worth_it(props, props->expiring))
-                least_above(span->range_time_ms, props->expiry_max, ret_range_time_ms);
+            if (!is_bad(v->at[level][i]))
+                garbage_at(v->at[level][i], gc, span, ret_safe_version, ret_range_time_ms);
         }
     }
 }

@@ -114,12 +114,49 @@ static void test_spans(void **state)
     gc_table_unref(table);
 }
 
+/* What the spans that have keys of a stretch say together. */
+static void test_least(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *start, *end;
+        bool want;
+        struct gc_least least;
+    } stretches[] = {
+        {"a", "b", true, {10, 50, false}}, {"b", "f", true, {8, 50, false}},
+        {"e", "f", true, {8, 60, false}},  {"A", "b", true, {10, 50, true}},
+        {"A", "a", false, {0, 0, false}},  {"b", "h", true, {8, 50, true}},
+        {"g", "h", false, {0, 0, false}},  {"f", "r", true, {8, 40, true}},
+        {"g", "r", true, {9, 40, true}},   {"p", "r", true, {9, 40, false}},
+        {"A", "z", true, {8, 40, true}},
+    };
+    struct lsm_gc_span spans[] = {{slice_str("a"), slice_str("d"), 10, 50},
+                                  {slice_str("d"), slice_str("g"), 8, 60},
+                                  {slice_str("p"), slice_str(""), 9, 40}};
+    struct gc_table *table = gc_table_new(spans, ARRAY_LEN(spans));
+    struct gc_least least;
+    for (size_t i = 0; i < ARRAY_LEN(stretches); i++) {
+        bool is_any = gc_table_least(table, slice_str(stretches[i].start),
+                                     slice_str(stretches[i].end), &least);
+        if (is_any != stretches[i].want ||
+            (is_any && (least.safe_version != stretches[i].least.safe_version ||
+                        least.range_time_ms != stretches[i].least.range_time_ms ||
+                        least.has_gap != stretches[i].least.has_gap)))
+            fail_msg("row %zu", i);
+    }
+    gc_table_unref(table);
+    table = gc_table_new(spans, 0);
+    assert_false(gc_table_least(table, slice_str("a"), slice_str("b"), &least));
+    gc_table_unref(table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_outside),
         cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_least),
     };
     return cmocka_run_group_tests_name("gc", tests, NULL, NULL);
 }

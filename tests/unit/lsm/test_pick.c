@@ -459,10 +459,61 @@ static void test_garbage_beside_young_ones(void **state)
             show(&pick, got);
             pick_fini(&pick);
         }
-        pick_garbage_at(v, &span, &safe_at, &ms_at);
+        pick_garbage_at(v, gc, &span, &safe_at, &ms_at);
         if (strcmp(got, rows[i].want) != 0 || safe_at != rows[i].safe_at || ms_at != rows[i].ms_at)
             fail_msg("row %zu: %s, at %llu and %llu", i, got, (unsigned long long)safe_at,
                      (unsigned long long)ms_at);
+        version_unref(v);
+    }
+    gc_table_unref(gc);
+}
+
+/* A table of 100 records, of which keys at its end are in no span: what its notes say counts, by
+ * the spans that it has keys of, and what it was made by; the counts of the whole do not. */
+static void test_garbage_over_a_gap(void **state)
+{
+    static const struct {
+        const char *lo, *hi;
+        uint64_t deletes, made_safe;
+        const char *want;
+        uint64_t safe_at; /* for one more pick, of a range whose safe version is 3 */
+    } rows[] = {
+        {"b", "y", 0, 0, "L6>L6: 1", 7},
+        {"b", "y", 0, 8, "nothing", UINT64_MAX}, /* as if just written anew */
+        {"b", "y", 0, 5, "nothing", UINT64_MAX},
+        {"b", "y", 90, 8, "nothing", UINT64_MAX},
+        {"b", "n", 90, 8, "L6>L6: 1", 6}, /* without the gap */
+        {"b", "n", 0, 8, "nothing", UINT64_MAX},
+        {"b", "m", 0, 0, "L6>L6: 1", 7},
+        {"x", "y", 0, 0, "nothing", 7},
+    };
+    (void)state;
+    struct lsm_gc_span spans[] = {{slice_str("a"), slice_str("m"), 10, 50},
+                                  {slice_str("m"), slice_str("p"), 8, 50}};
+    struct gc_table *gc = gc_table_new(spans, ARRAY_LEN(spans));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct edit edit = {0};
+        struct pick pick;
+        char got[100] = "nothing";
+        add(&edit, 6, 1, rows[i].lo, rows[i].hi, 1000);
+        struct version *v = build(&edit);
+        struct table_props *props = &v->at[6][0]->table->props;
+        props->records = props->keys = 100;
+        props->deletes = rows[i].deletes;
+        props->version_max = 6;
+        stale_init(&props->stale);
+        props->stale.made_safe = rows[i].made_safe;
+        props->stale.hidden[0] = 4;
+        props->stale.hidden[1] = 7;
+        if (pick_garbage(v, gc, &pick) == 0) {
+            show(&pick, got);
+            pick_fini(&pick);
+        }
+        struct lsm_gc_span slow = {slice_str("a"), slice_str(""), 3, 0};
+        uint64_t safe_at, ms_at;
+        pick_garbage_at(v, gc, &slow, &safe_at, &ms_at);
+        if (strcmp(got, rows[i].want) != 0 || safe_at != rows[i].safe_at)
+            fail_msg("row %zu: %s, at %llu", i, got, (unsigned long long)safe_at);
         version_unref(v);
     }
     gc_table_unref(gc);
@@ -477,7 +528,7 @@ int main(void)
         cmocka_unit_test(test_l0_damage),       cmocka_unit_test(test_base_damage),
         cmocka_unit_test(test_levels),          cmocka_unit_test(test_span),
         cmocka_unit_test(test_garbage),         cmocka_unit_test(test_garbage_beside_young_ones),
-        cmocka_unit_test(test_l0_depth_of_cut),
+        cmocka_unit_test(test_l0_depth_of_cut), cmocka_unit_test(test_garbage_over_a_gap),
     };
     return cmocka_run_group_tests_name("pick", tests, NULL, NULL);
 }

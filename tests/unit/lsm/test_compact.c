@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What compaction does by itself, and when it has done enough.
+ */
+#include <stdio.h>
+
+#include "env/sim/sim.h"
+#include "lsm/lsm_internal.h"
+#include "support/check.h"
+
+struct place {
+    struct sim *sim;
+    struct sim_node *node;
+    struct lsm *lsm;
+};
+
+static void begin(struct place *p)
+{
+    struct lsm_options options;
+    struct err err = {0};
+    lsm_options_init(&options);
+    options.memtable_bytes = 256 << 10;
+    options.l0_compact = 2;
+    options.no_compression = true;
+    *p = (struct place){.sim = sim_new(NULL, 1)};
+    p->node = sim_node_new(p->sim, "n1");
+    assert_int_equal(lsm_open(&p->lsm, sim_node_env(p->node), "db", &options, &err), 0);
+}
+
+static void end(struct place *p)
+{
+    lsm_free(p->lsm);
+    sim_free(p->sim);
+}
+
+static void run(struct place *p, uint64_t seconds)
+{
+    sim_run_until(p->sim, sim_now_us(p->sim) + seconds * 1000000);
+    lsm_check(p->lsm);
+}
+
+static void flushed(struct lsm_flush_op *op, int status)
+{
+    assert_int_equal(status, 0);
+    *(bool *)op->data = true;
+}
+
+/* `keys` keys that begin with `prefix`, at `version`, as a file of L0. */
+static void write_file(struct place *p, const char *prefix, unsigned keys, uint64_t version)
+{
+    static const uint8_t value[400];
+    bool is_flushed = false;
+    struct lsm_flush_op op = {.data = &is_flushed};
+    for (unsigned k = 0; k < keys; k++) {
+        struct lsm_batch batch;
+        char key[16];
+        snprintf(key, sizeof key, "%s%04u", prefix, k);
+        lsm_batch_init(&batch);
+        lsm_batch_put(&batch, slice_str(key), version, slice_of(value, sizeof value), 0);
+        assert_int_equal(lsm_write(p->lsm, &batch), 0);
+        lsm_batch_fini(&batch);
+    }
+    assert_int_equal(lsm_flush(p->lsm, &op, flushed), 0);
+    run(p, 20);
+    assert_true(is_flushed);
+}
+
+/* ---- garbage -------------------------------------------------------------- */
+
+/* Ranges have the keys of a and of c; of b, between them, nothing may go. */
+static void set_safe(struct place *p, uint64_t safe)
+{
+    struct lsm_gc_span spans[] = {{slice_str("a"), slice_str("b"), safe, 0},
+                                  {slice_str("c"), slice_str("d"), safe, 0}};
+    assert_int_equal(lsm_set_gc(p->lsm, spans, ARRAY_LEN(spans)), 0);
+}
+
+static void expect(struct place *p, uint64_t compactions, uint64_t records)
+{
+    struct lsm_stats stats;
+    run(p, 60);
+    lsm_stats(p->lsm, &stats);
+    assert_true(lsm_is_quiet(p->lsm));
+    assert_int_equal(stats.compactions, compactions);
+    assert_int_equal(stats.levels[LSM_LEVELS - 1].files, 1);
+    assert_int_equal(stats.levels[LSM_LEVELS - 1].records, records);
+}
+
+/* A file over three stretches, of which the owner has two: what may go of those goes, once, and
+ * no more is tried for the sake of what may not. */
+static void test_garbage_over_a_gap(void **state)
+{
+    (void)state;
+    struct place p;
+    begin(&p);
+    for (uint64_t version = 1; version <= 8; version++) {
+        write_file(&p, "a", 10, version);
+        write_file(&p, "b", 10, version);
+        write_file(&p, "c", 10, version);
+    }
+    assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+    run(&p, 60);
+    struct lsm_stats stats;
+    lsm_stats(p.lsm, &stats);
+    uint64_t before = stats.compactions;
+    expect(&p, before, 3 * 80);
+    set_safe(&p, 4); /* 1 to 3 are hidden */
+    expect(&p, before + 1, 3 * 80 - 2 * 30);
+    set_safe(&p, 4);
+    expect(&p, before + 1, 3 * 80 - 2 * 30);
+    set_safe(&p, 100);
+    expect(&p, before + 2, 80 + 2 * 10);
+    set_safe(&p, 200);
+    expect(&p, before + 2, 80 + 2 * 10);
+    end(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_garbage_over_a_gap),
+    };
+    return cmocka_run_group_tests_name("lsm_compact", tests, NULL, NULL);
+}
