@@ -50,6 +50,7 @@ struct compaction {
     struct value_victims victims; /* value files to be emptied */
     bool is_separate;             /* large values go to value files */
     bool is_wanted;               /* asked for by hand */
+    bool is_for_values;           /* for the sake of the victims alone */
     bool is_discarding;           /* each share removes what it has made */
     struct err why;               /* of the first share that failed */
     int status;
@@ -222,19 +223,55 @@ static void compact_end(struct lsm *lsm)
     files_run(lsm);
 }
 
+/* What may have its turn until the next try. */
+static void note_room(struct lsm *lsm, const struct compaction *c)
+{
+    struct compact_room *room = &lsm->compact_room;
+    uint64_t bytes = value_pick_bytes(&c->pick, &c->victims);
+    if (c->status != ERR_NO_SPACE) {
+        room->bytes = 0;
+        return;
+    }
+    if (c->is_wanted)
+        return; /* it is not chosen again */
+    if (retry_is_waiting(&lsm->compact_retry))
+        bytes = MIN(bytes, room->bytes);
+    else
+        room->has_gained = false;
+    room->is_tight = true;
+    room->bytes = bytes / 2;
+}
+
 /* Nothing is left of it. */
 static void compact_failed(struct compaction *c)
 {
     struct lsm *lsm = c->lsm;
     struct err why = c->why;
     int status = c->status;
+    if (status != ERR_STATE)
+        note_room(lsm, c);
     compact_end(lsm);
-    if (status != ERR_STATE) {
+    if (status == ERR_STATE)
+        lsm_stall_update(lsm); /* an edit came between: the version is another now */
+    else if (retry_is_waiting(&lsm->compact_retry))
+        lsm->stats.retries++; /* the pause is another's */
+    else
         retry_later(&lsm->compact_retry, status, &why);
-        return;
-    }
-    lsm_stall_update(lsm); /* an edit came between: the version is another now */
     compact_run(lsm);
+}
+
+/* It is in force. One that was done in a pause leaves that, for what did not fit; a move has not
+ * shown that there is room. */
+static void note_done(struct lsm *lsm, const struct compaction *c)
+{
+    struct compact_room *room = &lsm->compact_room;
+    bool is_move = c->share_count == 0;
+    if (retry_is_waiting(&lsm->compact_retry)) {
+        room->has_gained |= !is_move;
+    } else if (!is_move || !room->is_tight) {
+        retry_clear(&lsm->compact_retry);
+        *room = (struct compact_room){0};
+    }
 }
 
 /* What was made goes, and it ends. */
@@ -391,7 +428,7 @@ static void compact_done(struct lsm *lsm, struct commit *commit, int status)
         compact_discard(c);
         return;
     }
-    retry_clear(&lsm->compact_retry);
+    note_done(lsm, c);
     count_levels(c, stats->levels);
     stats->compactions += c->share_count > 0;
     stats->compact_shares += c->share_count;
@@ -403,24 +440,70 @@ static void compact_done(struct lsm *lsm, struct commit *commit, int status)
 
 /* ---- the next one ------------------------------------------------------- */
 
-/* What is asked for by hand goes first; it is done with whatever comes of it. */
-static int pick_work(struct lsm *lsm, struct pick *ret_pick, bool *ret_is_wanted)
+struct choice {
+    struct pick pick;
+    bool is_wanted, is_for_values; /* as of a compaction */
+};
+
+/* May it have its turn, where one may write `bytes_max`? Else it is given up. */
+static int check_room(const struct lsm *lsm, uint64_t bytes_max, struct choice *choice)
 {
-    *ret_is_wanted = lsm->has_manual;
+    struct value_victims victims = {0};
+    int rv = 0;
+    if (bytes_max == UINT64_MAX || choice->pick.is_move)
+        return 0;
+    if (choice->is_for_values)
+        rv = value_victims_find(lsm->version, &lsm->options, &victims);
+    if (rv == 0 && value_pick_bytes(&choice->pick, &victims) > bytes_max)
+        rv = ERR_NOT_FOUND;
+    value_victims_fini(&victims);
+    if (rv != 0)
+        pick_fini(&choice->pick);
+    return rv;
+}
+
+/* Of what is due by itself, the most urgent that writes `bytes_max` at most. */
+static int choose_due(struct lsm *lsm, uint64_t bytes_max, struct choice *choice)
+{
+    struct pick *pick = &choice->pick;
+    int rv = pick_next(lsm->version, &lsm->options, &lsm->compact_cursor, pick);
+    if (rv == 0)
+        rv = check_room(lsm, bytes_max, choice);
+    if (rv == ERR_NOT_FOUND)
+        rv = pick_garbage(lsm->version, lsm->gc, bytes_max, pick);
+    if (rv != ERR_NOT_FOUND)
+        return rv;
+    choice->is_for_values = true;
+    rv = pick_values(lsm->version, &lsm->options, pick);
+    return rv == 0 ? check_room(lsm, bytes_max, choice) : rv;
+}
+
+/* What is asked for by hand goes first, whatever its size; it is done with whatever comes of
+ * it. */
+static int choose(struct lsm *lsm, uint64_t bytes_max, struct choice *choice)
+{
+    *choice = (struct choice){.is_wanted = lsm->has_manual};
     if (lsm->has_manual) {
         lsm->has_manual = false;
         int rv = pick_span(lsm->version, &lsm->options, buf_slice(&lsm->manual_start),
-                           buf_slice(&lsm->manual_end), ret_pick);
+                           buf_slice(&lsm->manual_end), &choice->pick);
         if (rv == 0 || rv == ERR_NOMEM)
             return rv;
-        *ret_is_wanted = false;
+        choice->is_wanted = false;
     }
-    if (lsm->options.no_auto_compaction)
-        return ERR_NOT_FOUND;
-    int rv = pick_next(lsm->version, &lsm->options, &lsm->compact_cursor, ret_pick);
-    if (rv == ERR_NOT_FOUND)
-        rv = pick_garbage(lsm->version, lsm->gc, ret_pick);
-    return rv == ERR_NOT_FOUND ? pick_values(lsm->version, &lsm->options, ret_pick) : rv;
+    return lsm->options.no_auto_compaction ? ERR_NOT_FOUND : choose_due(lsm, bytes_max, choice);
+}
+
+/* As far as a pause lets it; which ends if there is no more to do in it, and something was. */
+static int choose_now(struct lsm *lsm, struct choice *choice)
+{
+    struct compact_room *room = &lsm->compact_room;
+    bool is_pause = retry_is_waiting(&lsm->compact_retry);
+    int rv = choose(lsm, is_pause ? room->bytes : UINT64_MAX, choice);
+    if (rv != ERR_NOT_FOUND || !is_pause || !room->has_gained)
+        return rv;
+    env_timer_stop(&lsm->compact_retry.timer);
+    return choose(lsm, UINT64_MAX, choice);
 }
 
 static struct compaction *compaction_new(struct lsm *lsm, const struct pick *pick,
@@ -445,21 +528,26 @@ static struct compaction *compaction_new(struct lsm *lsm, const struct pick *pic
     return c;
 }
 
-/* Once for all shares, which expect as much each. */
+/* Once for all shares, which expect as much each. Where room is short no values are moved beside
+ * the purpose. */
 static int plan_values(struct compaction *c)
 {
+    int rv = 0;
     if (c->share_count == 0)
         return 0;
-    int rv = value_victims_find(c->version, &c->lsm->options, &c->victims);
+    if (!c->lsm->compact_room.is_tight || c->is_for_values || c->is_wanted)
+        rv = value_victims_find(c->version, &c->lsm->options, &c->victims);
     if (rv == 0)
         c->is_separate =
             lsm_values_pay(c->lsm, value_expected(&c->pick, &c->victims) / c->share_count);
     return rv;
 }
 
-/* Takes `pick`. */
-static int compaction_open(struct lsm *lsm, struct pick *pick, struct compaction **ret_compaction)
+/* Takes the pick. */
+static int compaction_open(struct lsm *lsm, struct choice *choice,
+                           struct compaction **ret_compaction)
 {
+    struct pick *pick = &choice->pick;
     struct split split = {.count = 0};
     struct compaction *c = NULL;
     int rv = pick->is_move
@@ -471,6 +559,8 @@ static int compaction_open(struct lsm *lsm, struct pick *pick, struct compaction
         pick_fini(pick);
         return ERR_NOMEM;
     }
+    c->is_wanted = choice->is_wanted;
+    c->is_for_values = choice->is_for_values;
     rv = plan_values(c);
     const struct slice none = {0}; /* the first and the last have no bound but the inputs' */
     for (size_t i = 0; rv == 0 && i < c->share_count; i++)
@@ -485,25 +575,29 @@ static int compaction_open(struct lsm *lsm, struct pick *pick, struct compaction
 
 void compact_run(struct lsm *lsm)
 {
-    struct pick pick;
+    struct choice choice;
     struct compaction *c = NULL;
-    if (lsm->is_dead || lsm->compaction != NULL || retry_is_waiting(&lsm->compact_retry))
+    bool is_pause = retry_is_waiting(&lsm->compact_retry);
+    if (lsm->is_dead || lsm->compaction != NULL || (is_pause && lsm->compact_room.bytes == 0))
         return;
-    bool is_wanted;
-    int rv = pick_work(lsm, &pick, &is_wanted);
-    if (rv == ERR_NOT_FOUND) {
+    int rv = choose_now(lsm, &choice);
+    is_pause = retry_is_waiting(&lsm->compact_retry);
+    if (rv == ERR_NOT_FOUND && !is_pause) {
         retry_clear(&lsm->compact_retry); /* what failed before is wanted no more */
-        return;
+        lsm->compact_room = (struct compact_room){0};
     }
+    if (rv == ERR_NOT_FOUND)
+        return;
     if (rv == 0)
-        rv = compaction_open(lsm, &pick, &c);
+        rv = compaction_open(lsm, &choice, &c);
     if (rv != 0) {
         struct err why = {0};
         err_set(&why, rv, "begin a compaction");
-        retry_later(&lsm->compact_retry, rv, &why);
+        if (!is_pause)
+            retry_later(&lsm->compact_retry, rv, &why);
+        lsm->compact_room.bytes = 0;
         return;
     }
-    c->is_wanted = is_wanted;
     lsm->compaction = c;
     if (c->share_count == 0) {
         commit_submit(lsm, &c->commit); /* refused at once, it is gone afterwards */

@@ -44,9 +44,11 @@ int pick_next(const struct version *version, const struct lsm_options *options, 
  * or what a cut hides. It goes down a level, or is written anew in the last. Each is
  * picked a bounded number of times: in the last level nothing of it remains, and what may go of
  * a table that has younger records beside it (stale.h), or keys in no span of `gc`, counts only if
- * it became garbage since the table was made. 0, ERR_NOT_FOUND, ERR_NOMEM. */
+ * it became garbage since the table was made. Only such that write no more than about
+ * `bytes_max`. 0, ERR_NOT_FOUND, ERR_NOMEM. */
 struct gc_table;
-int pick_garbage(const struct version *version, const struct gc_table *gc, struct pick *ret_pick);
+int pick_garbage(const struct version *version, const struct gc_table *gc, uint64_t bytes_max,
+                 struct pick *ret_pick);
 
 /* As lsm_garbage_at(). */
 void pick_garbage_at(const struct version *version, const struct gc_table *gc,

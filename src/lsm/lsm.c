@@ -319,7 +319,7 @@ bool lsm_is_quiet(const struct lsm *lsm)
         return true;
     int rv = pick_next(lsm->version, &lsm->options, &cursor, &pick);
     if (rv == ERR_NOT_FOUND)
-        rv = pick_garbage(lsm->version, lsm->gc, &pick);
+        rv = pick_garbage(lsm->version, lsm->gc, UINT64_MAX, &pick);
     if (rv == ERR_NOT_FOUND)
         rv = pick_values(lsm->version, &lsm->options, &pick);
     if (rv == 0)

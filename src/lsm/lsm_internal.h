@@ -110,6 +110,16 @@ void edit_item_free(struct lsm_edit_item *item, bool keep);
 
 /* ---- compaction --------------------------------------------------------- */
 
+/* A compaction that did not fit on the disk is tried again after a pause, as all that failed. It
+ * needs room, and others may win some: in the pause those have their turn that write at most half
+ * of what it would have, and after each that does not fit half as much again. When no such is
+ * left, and one was done, the pause ends. */
+struct compact_room {
+    bool is_tight;   /* one did not fit, and none has fit since that was not chosen for its size */
+    bool has_gained; /* one has been done in this pause */
+    uint64_t bytes;  /* that one may write in the pause; 0: none has its turn */
+};
+
 struct compaction; /* compact.c */
 void compact_init(struct lsm *lsm);
 void compact_run(struct lsm *lsm);
@@ -209,6 +219,7 @@ struct lsm {
 
     struct compaction *compaction;
     struct retry compact_retry;
+    struct compact_room compact_room;
     uint64_t compact_cursor; /* rotates the choice among equals */
     bool has_manual;
     struct buf manual_start, manual_end;

@@ -403,7 +403,17 @@ void pick_garbage_at(const struct version *v, const struct gc_table *gc,
     }
 }
 
-int pick_garbage(const struct version *v, const struct gc_table *gc, struct pick *ret_pick)
+/* About what is written for the sake of a piece of which `share` permille go. */
+static uint64_t garbage_bytes(const struct version *v, unsigned level, const struct piece *p,
+                              uint64_t share)
+{
+    bool has_bad = false;
+    uint64_t below = level < LAST_LEVEL ? overlap_bytes(v, level + 1, p, &has_bad) : 0;
+    return below + p->bytes / 1000 * (1000 - MIN(share, (uint64_t)1000));
+}
+
+int pick_garbage(const struct version *v, const struct gc_table *gc, uint64_t bytes_max,
+                 struct pick *ret_pick)
 {
     struct pick pick = {0};
     struct piece *best = NULL;
@@ -413,6 +423,8 @@ int pick_garbage(const struct version *v, const struct gc_table *gc, struct pick
             const struct piece *p = v->at[level][i];
             uint64_t share = garbage(v, p, gc);
             if (share <= most || (level < LAST_LEVEL && overlaps_bad(v, level + 1, p->lo, p->hi)))
+                continue;
+            if (bytes_max < UINT64_MAX && garbage_bytes(v, level, p, share) > bytes_max)
                 continue;
             most = share;
             best = v->at[level][i];

@@ -226,6 +226,14 @@ uint64_t value_expected(const struct pick *pick, const struct value_victims *vic
     return bytes;
 }
 
+uint64_t value_pick_bytes(const struct pick *pick, const struct value_victims *victims)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < pick->input_count; i++)
+        bytes += pick->inputs[i].piece->bytes + victim_bytes(pick->inputs[i].piece, victims);
+    return bytes;
+}
+
 /* ---- work --------------------------------------------------------------- */
 
 int pick_values(const struct version *v, const struct lsm_options *options, struct pick *ret_pick)

@@ -43,6 +43,10 @@ void value_victims_fini(struct value_victims *victims); /* accepts zeroes */
  * stand in tables, and those of the victims. */
 uint64_t value_expected(const struct pick *pick, const struct value_victims *victims);
 
+/* Bytes that a compaction of `pick` writes at most, about: its tables, and values of the victims.
+ */
+uint64_t value_pick_bytes(const struct pick *pick, const struct value_victims *victims);
+
 /* The piece with most references to the victims, to be written anew where it is; one of L0,
  * which goes down, only if no other has any. 0, ERR_NOT_FOUND, ERR_NOMEM. */
 int pick_values(const struct version *version, const struct lsm_options *options,

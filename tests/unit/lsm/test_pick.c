@@ -405,7 +405,7 @@ static void test_garbage(void **state)
         p->file_size = 1000;
         p->is_cut = garbage[i].cut_to > 0;
         p->bytes = p->is_cut ? garbage[i].cut_to : 1000;
-        if (pick_garbage(v, gc, &pick) == 0) {
+        if (pick_garbage(v, gc, UINT64_MAX, &pick) == 0) {
             show(&pick, got);
             pick_fini(&pick);
         }
@@ -455,7 +455,7 @@ static void test_garbage_beside_young_ones(void **state)
             if (rows[i].expired_at[k] != 0)
                 props->stale.expired[k] = rows[i].expired_at[k];
         }
-        if (pick_garbage(v, gc, &pick) == 0) {
+        if (pick_garbage(v, gc, UINT64_MAX, &pick) == 0) {
             show(&pick, got);
             pick_fini(&pick);
         }
@@ -505,7 +505,7 @@ static void test_garbage_over_a_gap(void **state)
         props->stale.made_safe = rows[i].made_safe;
         props->stale.hidden[0] = 4;
         props->stale.hidden[1] = 7;
-        if (pick_garbage(v, gc, &pick) == 0) {
+        if (pick_garbage(v, gc, UINT64_MAX, &pick) == 0) {
             show(&pick, got);
             pick_fini(&pick);
         }
