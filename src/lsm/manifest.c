@@ -347,3 +347,17 @@ int manifest_load(struct env *env, const char *dir, uint64_t number, manifest_re
     buf_fini(&raw);
     return rv == 0 ? 0 : err_wrap(err, rv, "manifest '%s'", path);
 }
+
+int manifest_settle(struct env *env, const char *dir, uint64_t number, struct err *err)
+{
+    char path[ENV_PATH_MAX];
+    struct env_file *file = NULL;
+    int rv = disk_path(dir, DISK_MANIFEST, number, path);
+    if (rv != 0)
+        return err_set(err, rv, "path too long under '%s'", dir);
+    rv = env_file_open(env, path, ENV_OPEN_WRITE, &file, err);
+    if (rv == 0)
+        rv = disk_sync(env, file, path, err);
+    env_file_close(file);
+    return rv == 0 ? disk_sync_dir(env, dir, err) : rv;
+}

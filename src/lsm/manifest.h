@@ -66,6 +66,10 @@ int manifest_current(struct env *env, const char *dir, uint64_t *ret_number, str
 int manifest_load(struct env *env, const char *dir, uint64_t number, manifest_record_fn on_record,
                   void *data, bool *ret_is_torn, struct err *err);
 
+/* What manifest_load() has read is durable from here on, and that CURRENT names it: both may have
+ * stood in the page cache alone. DISK_FATAL. */
+int manifest_settle(struct env *env, const char *dir, uint64_t number, struct err *err);
+
 /* The same on bytes already read. */
 int manifest_parse(struct slice raw, uint64_t number, manifest_record_fn on_record, void *data,
                    bool *ret_is_torn, struct err *err);

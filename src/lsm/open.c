@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * lsm_open(): CURRENT ─▶ manifest ─▶ version ─▶ tables; then a new manifest, and what
- * a crash left over is removed. Before CURRENT exists nothing was ever acknowledged:
- * a folder with nothing but a first manifest in it is begun again; one with tables
- * and no CURRENT has been damaged.
+ * a crash left over is removed; in the other order on a full disk. Before CURRENT exists nothing
+ * was ever acknowledged: a folder with nothing but a first manifest in it is begun again; one with
+ * tables and no CURRENT has been damaged.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +186,23 @@ static void remove_rest(struct lsm *lsm, const struct listing *files)
     }
 }
 
+/* A full disk may be full of what is left over. That can go first, once what says that nothing
+ * names it is sure to stay. */
+static int begin_or_make_room(struct lsm *lsm, const struct listing *files, struct err *err)
+{
+    struct err why = {0};
+    int rv = begin_manifest(lsm, &why);
+    if (rv == 0)
+        return 0;
+    if (rv != ERR_NO_SPACE || !files->has_current)
+        return err_set(err, rv, "%s", why.msg);
+    rv = manifest_settle(lsm->env, lsm->dir, lsm->manifest.number, err);
+    if (rv != 0)
+        return rv;
+    remove_rest(lsm, files);
+    return begin_manifest(lsm, err);
+}
+
 static struct lsm *lsm_new(struct env *env, const char *dir, const struct lsm_options *options)
 {
     static const struct lsm_gc_span no_spans[1];
@@ -234,7 +251,7 @@ int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
     else if (rv == 0)
         atomic_store(&lsm->next_number, files.number_max + 1);
     if (rv == 0)
-        rv = begin_manifest(lsm, err);
+        rv = begin_or_make_room(lsm, &files, err);
     if (rv == 0) {
         remove_rest(lsm, &files);
         files_open(lsm, lsm->version);

@@ -96,6 +96,50 @@ static void test_no_space_crash(void **state)
     }
 }
 
+enum { LEFT_OVER = 256 << 10 };
+
+/* A file that no manifest names, and all of the disk full. */
+static void leave_over(struct world *w)
+{
+    static const uint8_t zeroes[LEFT_OVER];
+    struct env_file *file = NULL;
+    int rv = env_file_open(sim_node_env(w->node), "db/900000.tbl", ENV_OPEN_WRITE | ENV_OPEN_CREATE,
+                           &file, NULL);
+    assert_int_equal(rv, 0);
+    assert_int_equal(env_file_write(file, 0, zeroes, sizeof zeroes, NULL), 0);
+    env_file_close(file);
+    struct sim_disk *disk = sim_node_disk(w->node);
+    sim_disk_set_capacity(disk, sim_disk_used(disk));
+}
+
+/* A disk is full of what a crash left over: that goes first. Where that is not enough nothing is
+ * lost either. */
+static void test_no_space_to_open(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct world w;
+        struct err err = {0};
+        begin(&w, seed, 40 + (unsigned)seed);
+        world_crash(&w, SIM_CRASH_KILL);
+        sim_node_restart(w.node);
+        leave_over(&w);
+        struct sim_disk *disk = sim_node_disk(w.node);
+        bool is_enough = seed % 2 == 0;
+        if (!is_enough)
+            sim_disk_set_capacity(disk, 1);
+        assert_int_equal(world_open(&w, &err), is_enough ? 0 : ERR_NO_SPACE);
+        size_t shown = is_enough ? world_match(&w, w.lsm, "on a full disk") : 0;
+        world_crash(&w, SIM_CRASH_POWER);
+        sim_disk_set_capacity(disk, UINT64_C(1) << 40);
+        sim_node_restart(w.node);
+        must_open(&w);
+        size_t matched = world_match(&w, w.lsm, "with room again");
+        assert_true(!is_enough || matched == shown);
+        world_fini(&w);
+    }
+}
+
 /* Writes fail now and then, in part done: tried again, in other files. */
 static void test_write_errors(void **state)
 {
@@ -519,6 +563,71 @@ static void test_each_at_the_second_try(void **state)
     world_fini(&w);
 }
 
+/* A process that is killed before its last record of the manifest is synced. */
+static struct {
+    struct env_file *file; /* the manifest */
+    bool is_on, is_reached;
+} unsynced;
+
+static int open_manifest_noted(struct env *env, const char *path, int flags,
+                               struct env_file **ret_file, struct err *err)
+{
+    int rv = whole->file_open(env, path, flags, ret_file, err);
+    if (rv == 0 && strstr(path, "MANIFEST") != NULL && (flags & ENV_OPEN_CREATE) != 0)
+        unsynced.file = *ret_file;
+    return rv;
+}
+
+static int sync_but_manifest(struct env_file *file, struct err *err)
+{
+    if (!unsynced.is_on || file != unsynced.file)
+        return whole->file_sync(file, err);
+    unsynced.is_reached = true;
+    return 0;
+}
+
+/* Of that record, by which a compaction drops files, the next process makes sure before it removes
+ * them for room. */
+static void test_no_space_to_open_unsynced(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct lsm_options options;
+        struct world w;
+        struct err err = {0};
+        world_options(&options);
+        options.manifest_bytes = 1 << 20;
+        world_init(&w, seed, &options);
+        struct env *env = sim_node_env(w.node);
+        struct env_ops ops = *env->ops;
+        whole = env->ops;
+        ops.file_open = open_manifest_noted;
+        ops.file_sync = sync_but_manifest;
+        env->ops = &ops;
+        memset(&unsynced, 0, sizeof unsynced);
+        must_open(&w);
+        for (unsigned i = 0; i < 60; i++)
+            world_step(&w);
+        world_settle(&w);
+        unsynced.is_on = true;
+        lsm_compact(w.lsm, slice_str(""), slice_str(""));
+        while (!unsynced.is_reached)
+            assert_true(sim_step(w.sim));
+        env->ops = whole;
+        world_crash(&w, SIM_CRASH_KILL);
+        sim_node_restart(w.node);
+        leave_over(&w);
+        sim_disk_set_capacity(sim_node_disk(w.node), 1);
+        assert_int_equal(world_open(&w, &err), ERR_NO_SPACE);
+        world_crash(&w, SIM_CRASH_POWER);
+        sim_disk_set_capacity(sim_node_disk(w.node), UINT64_C(1) << 40);
+        sim_node_restart(w.node);
+        must_open(&w);
+        world_match(&w, w.lsm, "after an open without room");
+        world_fini(&w);
+    }
+}
+
 /* ---- rot in staged files -------------------------------------------------- */
 
 struct staging {
@@ -604,12 +713,13 @@ static void test_rot_in_staged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_space),       cmocka_unit_test(test_no_space_crash),
-        cmocka_unit_test(test_write_errors),   cmocka_unit_test(test_sync_errors),
-        cmocka_unit_test(test_read_errors),    cmocka_unit_test(test_open_read_errors),
-        cmocka_unit_test(test_bit_flips),      cmocka_unit_test(test_rot_in_service),
-        cmocka_unit_test(test_one_unreadable), cmocka_unit_test(test_each_at_the_second_try),
-        cmocka_unit_test(test_one_rotten),     cmocka_unit_test(test_rot_in_staged),
+        cmocka_unit_test(test_no_space),         cmocka_unit_test(test_no_space_crash),
+        cmocka_unit_test(test_no_space_to_open), cmocka_unit_test(test_no_space_to_open_unsynced),
+        cmocka_unit_test(test_write_errors),     cmocka_unit_test(test_sync_errors),
+        cmocka_unit_test(test_read_errors),      cmocka_unit_test(test_open_read_errors),
+        cmocka_unit_test(test_bit_flips),        cmocka_unit_test(test_rot_in_service),
+        cmocka_unit_test(test_one_unreadable),   cmocka_unit_test(test_each_at_the_second_try),
+        cmocka_unit_test(test_one_rotten),       cmocka_unit_test(test_rot_in_staged),
     };
     return cmocka_run_group_tests_name("lsm_faults", tests, NULL, NULL);
 }
