@@ -97,7 +97,7 @@ int block_iter_init(struct block_iter *it, struct slice block)
     it->key_cap = sizeof it->inline_key;
     it->key_len = 0;
     it->is_valid = false;
-    it->is_corrupt = true;
+    it->status = ERR_CORRUPT;
     it->value = (struct slice){0};
     if (block.len < 4)
         return ERR_CORRUPT;
@@ -108,7 +108,7 @@ int block_iter_init(struct block_iter *it, struct slice block)
     it->entries = slice_of(block.data, entries_len);
     it->restarts = block.data + entries_len;
     it->restart_count = count;
-    it->is_corrupt = false;
+    it->status = 0;
     return 0;
 }
 
@@ -120,25 +120,26 @@ void block_iter_fini(struct block_iter *it)
     it->is_valid = false;
 }
 
-static void set_corrupt(struct block_iter *it)
+static void fail(struct block_iter *it, int status)
 {
-    it->is_corrupt = true;
+    it->status = status;
     it->is_valid = false;
 }
 
-static bool key_reserve(struct block_iter *it, size_t len)
+/* 0; ERR_CORRUPT: no key is so long; ERR_NOMEM. */
+static inline int key_reserve(struct block_iter *it, size_t len)
 {
     if (len <= it->key_cap)
-        return true;
+        return 0;
     if (len > LSM_KEY_MAX + IKEY_TRAILER)
-        return false;
+        return ERR_CORRUPT;
     uint8_t *key = malloc(LSM_KEY_MAX + IKEY_TRAILER);
     if (key == NULL)
-        return false;
+        return ERR_NOMEM;
     memcpy(key, it->key, it->key_len);
     it->key = key;
     it->key_cap = LSM_KEY_MAX + IKEY_TRAILER;
-    return true;
+    return 0;
 }
 
 /* One varint below 2^32 at the cursor: nearly always a single byte. */
@@ -202,9 +203,11 @@ static inline void parse_at(struct block_iter *it, size_t offset)
     const uint8_t *p = it->entries.data + offset;
     const uint8_t *end = it->entries.data + it->entries.len;
     struct head h;
-    if (!take_head(&p, end, &h) || h.shared > it->key_len ||
-        !key_reserve(it, (size_t)h.shared + h.unshared)) {
-        set_corrupt(it);
+    int rv = ERR_CORRUPT;
+    if (take_head(&p, end, &h) && h.shared <= it->key_len)
+        rv = key_reserve(it, (size_t)h.shared + h.unshared);
+    if (rv != 0) {
+        fail(it, rv);
         return;
     }
     copy_tail(it->key + h.shared, it->key_cap - h.shared, p, (size_t)(end - p), h.unshared);
@@ -223,7 +226,7 @@ static void go_restart(struct block_iter *it, uint32_t restart)
     it->key_len = 0;
     it->restart = restart;
     if (offset >= it->entries.len)
-        set_corrupt(it);
+        fail(it, ERR_CORRUPT);
     else
         parse_at(it, offset);
 }
@@ -239,13 +242,13 @@ static inline void step(struct block_iter *it)
 
 void block_iter_first(struct block_iter *it)
 {
-    if (!it->is_corrupt)
+    if (it->status == 0)
         go_restart(it, 0);
 }
 
 void block_iter_last(struct block_iter *it)
 {
-    if (it->is_corrupt)
+    if (it->status != 0)
         return;
     go_restart(it, it->restart_count - 1);
     while (it->is_valid && it->next_offset < it->entries.len)
@@ -323,7 +326,7 @@ static bool restart_is_before(struct block_iter *it, uint32_t restart, const str
         if (take_head(&p, it->entries.data + it->entries.len, &h) && h.shared == 0)
             return compare_from(slice_of(p, h.unshared), t, 0, &same) < 0;
     }
-    set_corrupt(it);
+    fail(it, ERR_CORRUPT);
     return false;
 }
 
@@ -350,18 +353,18 @@ static void walk_run(struct block_iter *it, struct target *t)
 void block_iter_seek(struct block_iter *it, struct slice key, uint64_t version)
 {
     struct target t = {.key = key, .version = version};
-    if (it->is_corrupt)
+    if (it->status != 0)
         return;
     /* Last restart whose key is < target; the answer is in its run or begins the next. */
     uint32_t lo = 0, hi = it->restart_count - 1;
-    while (lo < hi && !it->is_corrupt) {
+    while (lo < hi && it->status == 0) {
         uint32_t mid = lo + (hi - lo + 1) / 2;
         if (restart_is_before(it, mid, &t))
             lo = mid;
         else
             hi = mid - 1;
     }
-    if (it->is_corrupt)
+    if (it->status != 0)
         return;
     go_restart(it, lo);
     walk_run(it, &t);

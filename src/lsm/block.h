@@ -44,7 +44,7 @@ void block_builder_reset(struct block_builder *b);
 enum { BLOCK_KEY_INLINE = 120 };
 
 /* Walks one block. Caller's memory; the block's bytes must outlive it. After a move
- * `is_valid` or not; `is_corrupt` is sticky. Both directions freely. */
+ * `is_valid` or not; `status` is sticky. Both directions freely. */
 struct block_iter {
     struct slice entries;
     const uint8_t *restarts;
@@ -58,7 +58,8 @@ struct block_iter {
     size_t key_cap;
     struct slice value;
     bool is_valid;
-    bool is_corrupt;
+    int status; /* 0; ERR_CORRUPT; ERR_NOMEM: no room for a long key, which says nothing of the
+                   block */
     uint8_t inline_key[BLOCK_KEY_INLINE];
 };
 

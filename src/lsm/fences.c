@@ -5,7 +5,7 @@
 #include "lsm/block.h"
 #include "lsm/prefix.h"
 
-/* Entries, and bytes of all encoded keys; ERR_CORRUPT if it is no partition. */
+/* Entries, and bytes of all encoded keys; ERR_CORRUPT if it is no partition; ERR_NOMEM. */
 static int measure(struct slice partition, size_t *ret_count, size_t *ret_bytes)
 {
     struct block_iter it;
@@ -17,11 +17,12 @@ static int measure(struct slice partition, size_t *ret_count, size_t *ret_bytes)
         count++;
         bytes += it.key_len;
     }
-    ok = ok && !it.is_corrupt && count > 0 && bytes <= UINT32_MAX;
+    ok = ok && it.status == 0 && count > 0 && bytes <= UINT32_MAX;
+    int rv = it.status == ERR_NOMEM ? ERR_NOMEM : ERR_CORRUPT;
     block_iter_fini(&it);
     *ret_count = count;
     *ret_bytes = bytes;
-    return ok ? 0 : ERR_CORRUPT;
+    return ok ? 0 : rv;
 }
 
 static size_t prefixes_at(void)
@@ -59,7 +60,8 @@ struct slice fences_key(const struct fences *f, size_t i)
     return slice_of(f->keys + begin, f->items[i].key_end - begin);
 }
 
-static void fill(struct block *block, struct slice partition, uint32_t count)
+/* What was measured. 0, ERR_NOMEM. */
+static int fill(struct block *block, struct slice partition, uint32_t count)
 {
     struct block_iter it;
     uint64_t *prefixes = (uint64_t *)(void *)(block->data + prefixes_at());
@@ -75,7 +77,10 @@ static void fill(struct block *block, struct slice partition, uint32_t count)
         end += (uint32_t)it.key_len;
         items[n] = (struct fence){.offset = at.offset, .len = at.len, .key_end = end};
     }
+    int rv = it.status;
     block_iter_fini(&it);
+    if (rv == ERR_NOMEM)
+        return rv;
     ASSERT(n == count);
     memcpy(block->data, &count, sizeof count);
     memset(block->data + sizeof count, 0, sizeof count);
@@ -85,18 +90,26 @@ static void fill(struct block *block, struct slice partition, uint32_t count)
     memcpy(block->data + sizeof count, &f.skip, sizeof f.skip);
     for (uint32_t i = 0; i < count; i++)
         prefixes[i] = prefix_of(ikey_key(fences_key(&f, i)), f.skip);
+    return 0;
 }
 
 int fences_decode(struct cache *cache, struct slice partition, struct block **ret_block,
                   struct err *err)
 {
     size_t count, bytes;
-    if (measure(partition, &count, &bytes) != 0)
-        return err_set(err, ERR_CORRUPT, "index entries make no sense");
+    int rv = measure(partition, &count, &bytes);
+    if (rv == ERR_NOMEM)
+        return err_set(err, rv, "key of an index");
+    if (rv != 0)
+        return err_set(err, rv, "index entries make no sense");
     struct block *block = cache_block_new(cache, 0, keys_at(count) + bytes);
     if (block == NULL)
         return err_set(err, ERR_NOMEM, "index of %zu entries", count);
-    fill(block, partition, (uint32_t)count);
+    rv = fill(block, partition, (uint32_t)count);
+    if (rv != 0) {
+        block_unref(block);
+        return err_set(err, rv, "key of an index");
+    }
     *ret_block = block;
     return 0;
 }

@@ -29,6 +29,15 @@ static void loss(struct salvage *s, uint64_t offset, const char *text)
         s->told->on_loss(s->told->data, s->piece->table, offset, text);
 }
 
+/* A place that cannot be read is lost; that memory is out says nothing of it, and ends the walk. */
+static void note_failed(struct salvage *s, uint64_t offset, int status, const char *text)
+{
+    if (status == ERR_NOMEM)
+        s->base.status = status;
+    else
+        loss(s, offset, text);
+}
+
 static void drop_block(struct salvage *s)
 {
     block_iter_fini(&s->it);
@@ -53,7 +62,7 @@ static bool load_part(struct salvage *s)
     int rv = table_pinned_block(t, &part->pin, part->at.handle, true, LSM_READ_NO_FILL, &s->part,
                                 &s->part_own, &why);
     if (rv != 0) {
-        loss(s, part->at.handle.offset, why.msg);
+        note_failed(s, part->at.handle.offset, rv, why.msg);
         s->part = NULL;
         return false;
     }
@@ -73,23 +82,25 @@ static bool load_block(struct salvage *s)
         rv = table_bad_block(t, at.offset, "not a block of entries", &why);
     if (rv != 0) {
         drop_block(s);
-        loss(s, at.offset, why.msg);
+        note_failed(s, at.offset, rv, why.msg);
         return false;
     }
     block_iter_first(&s->it);
     return true;
 }
 
-/* On to the next block that can be read; false at the end. */
+/* On to the next block that can be read; false at the end, or if memory is out. */
 static bool next_block(struct salvage *s)
 {
-    for (;;) {
-        while (s->part == NULL) {
+    while (s->base.status == 0) {
+        while (s->part == NULL && s->base.status == 0) {
             if (s->part_index >= s->piece->table->parts.count)
                 return false;
             if (!load_part(s))
                 s->part_index++;
         }
+        if (s->base.status != 0)
+            break;
         s->fence_index++; /* of a fresh partition: to its first */
         if (s->fence_index < s->fences.count) {
             if (load_block(s))
@@ -99,6 +110,7 @@ static bool next_block(struct salvage *s)
         drop_part(s);
         s->part_index++;
     }
+    return false;
 }
 
 /* May the entry be shown: in order, inside the piece, its value at hand? */
@@ -134,8 +146,9 @@ static void settle(struct salvage *s)
     s->base.is_valid = false;
     for (;;) {
         while (s->data == NULL || !s->it.is_valid) {
-            if (s->data != NULL && s->it.is_corrupt)
-                loss(s, fences_handle(&s->fences, s->fence_index).offset, "entries make no sense");
+            if (s->data != NULL && s->it.status != 0)
+                note_failed(s, fences_handle(&s->fences, s->fence_index).offset, s->it.status,
+                            "entries make no sense");
             if (!next_block(s))
                 return;
         }

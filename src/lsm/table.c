@@ -217,6 +217,16 @@ int table_warm(struct table *t, struct err *err)
     return rv == ERR_CORRUPT ? err_set(err, rv, "%s", why.msg) : 0;
 }
 
+/* Why a walk over the entries of the block at `offset` ended early. */
+static int walk_failed(struct table *t, uint64_t offset, int status, const char *text,
+                       struct err *err)
+{
+    ASSERT(status == ERR_NOMEM || status == ERR_CORRUPT);
+    if (status == ERR_NOMEM)
+        return err_set(err, status, "key of table '%s'", t->name);
+    return table_bad_block(t, offset, text, err);
+}
+
 static int data_seek(struct table *t, struct block *data, struct table_handle h, struct slice key,
                      uint64_t version, struct entry *ret_entry, struct err *err)
 {
@@ -225,8 +235,8 @@ static int data_seek(struct table *t, struct block *data, struct table_handle h,
     int rv = block_iter_init(&it, block_slice(data));
     if (rv == 0)
         block_iter_seek(&it, key, version);
-    if (it.is_corrupt)
-        rv = table_bad_block(t, h.offset, "entries make no sense", err);
+    if (it.status != 0)
+        rv = walk_failed(t, h.offset, it.status, "entries make no sense", err);
     else if (!it.is_valid || !slice_equal(ikey_key(block_iter_key(&it)), key))
         rv = ERR_NOT_FOUND;
     else if (!entry_decode(block_iter_key(&it), it.value, &found))
@@ -364,9 +374,10 @@ static void verify_partition(struct verify *v, struct table_handle at)
         if (!bad)
             block_unref(verify_block(v, h));
     }
-    if (bad || it.is_corrupt) {
+    if (bad || it.status != 0) {
         struct err why = {0};
-        int rv = table_bad_block(v->table, at.offset, "index entries make no sense", &why);
+        int rv = walk_failed(v->table, at.offset, bad ? ERR_CORRUPT : it.status,
+                             "index entries make no sense", &why);
         verify_note(v, at.offset, rv, &why);
     }
     block_iter_fini(&it);
@@ -585,7 +596,7 @@ static bool load_data(struct table_cursor *c)
 static void settle_forward(struct table_cursor *c)
 {
     while (c->base.status == 0 && c->data_block != NULL && !c->data.is_valid &&
-           !c->data.is_corrupt) {
+           c->data.status == 0) {
         c->fence_index++;
         if (c->fence_index >= c->part.count) {
             c->part_index++;
@@ -602,7 +613,7 @@ static void settle_forward(struct table_cursor *c)
 static void settle_backward(struct table_cursor *c)
 {
     while (c->base.status == 0 && c->data_block != NULL && !c->data.is_valid &&
-           !c->data.is_corrupt) {
+           c->data.status == 0) {
         c->fence_index--; /* below the first: SIZE_MAX */
         if (c->fence_index >= c->part.count) {
             c->part_index--;
@@ -622,9 +633,9 @@ static void show(struct table_cursor *c, bool is_forward)
     c->base.is_valid = false;
     if (c->base.status != 0 || c->data_block == NULL)
         return;
-    if (c->data.is_corrupt) {
-        tc_fail(c,
-                table_bad_block(c->table, c->data_at.offset, "entries make no sense", c->base.err));
+    if (c->data.status != 0) {
+        tc_fail(c, walk_failed(c->table, c->data_at.offset, c->data.status, "entries make no sense",
+                               c->base.err));
         return;
     }
     if (!c->data.is_valid)
@@ -709,7 +720,7 @@ static void tc_seek_before(struct cursor *base, struct slice key, uint64_t versi
         return;
     if (c->data_block != NULL && c->data.is_valid)
         raw_prev(c);
-    else if (!c->data.is_corrupt)
+    else if (c->data.status == 0)
         raw_last(c);
     show(c, false);
 }

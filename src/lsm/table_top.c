@@ -39,8 +39,8 @@ void table_parts_fini(struct table_parts *parts, struct cache *cache)
     *parts = (struct table_parts){0};
 }
 
-/* Entries, and bytes of all keys; false if it is no top index. */
-static bool measure(struct slice top, size_t *ret_count, size_t *ret_bytes)
+/* Entries, and bytes of all keys; ERR_CORRUPT if it is no top index; ERR_NOMEM. */
+static int measure(struct slice top, size_t *ret_count, size_t *ret_bytes)
 {
     struct block_iter it;
     struct table_top at;
@@ -50,17 +50,19 @@ static bool measure(struct slice top, size_t *ret_count, size_t *ret_bytes)
         *ret_count += 1;
         *ret_bytes += it.key_len;
     }
-    ok = ok && !it.is_corrupt && *ret_count > 0;
+    ok = ok && it.status == 0 && *ret_count > 0;
+    int rv = it.status == ERR_NOMEM ? ERR_NOMEM : ERR_CORRUPT;
     block_iter_fini(&it);
-    return ok;
+    return ok ? 0 : rv;
 }
 
 int table_parts_load(struct table_parts *parts, struct slice top, struct err *err)
 {
     struct block_iter it;
     size_t count = 0, bytes = 0, n = 0;
-    if (!measure(top, &count, &bytes))
-        return err_set(err, ERR_CORRUPT, "not an index");
+    int rv = measure(top, &count, &bytes);
+    if (rv != 0)
+        return err_set(err, rv, rv == ERR_NOMEM ? "key of an index" : "not an index");
     *parts = (struct table_parts){
         .items = calloc(count, sizeof(*parts->items)),
         .prefixes = calloc(count, sizeof(*parts->prefixes)),
@@ -82,7 +84,12 @@ int table_parts_load(struct table_parts *parts, struct slice top, struct err *er
         ASSERT(ok);
         at += key.len;
     }
+    rv = it.status;
     block_iter_fini(&it);
+    if (rv == ERR_NOMEM) {
+        table_parts_fini(parts, NULL);
+        return err_set(err, rv, "key of an index");
+    }
     parts->count = n;
     ASSERT(n == count);
     parts->skip = prefix_common(parts->items[0].key, parts->items[count - 1].key);

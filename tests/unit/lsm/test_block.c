@@ -80,7 +80,7 @@ static void test_walk(void **state)
         for (block_iter_last(&it); it.is_valid; block_iter_prev(&it))
             got[n++] = (char)it.value.data[0];
         assert_string_equal(got, "12345677654321");
-        assert_false(it.is_corrupt);
+        assert_int_equal(it.status, 0);
         block_iter_fini(&it);
         block_builder_fini(&b);
     }
@@ -146,7 +146,7 @@ static void test_damage(void **state)
             block_iter_seek(&it, slice_str("banana"), 6);
             assert_true(steps < 2000);
         }
-        corrupt += it.is_corrupt;
+        corrupt += it.status == ERR_CORRUPT;
         block_iter_fini(&it);
         free(bad);
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "env/sim/sim.h"
+#include "lsm/block.h"
 #include "lsm/fences.h"
 #include "lsm/filter.h"
 #include "lsm/lsm.h"
@@ -498,10 +499,104 @@ static void test_writes_are_paced(void **state)
     sim_free(sim);
 }
 
+/* ---- short of memory ------------------------------------------------------- */
+
+static bool is_short_of_memory;
+static unsigned granted; /* keys of a walk that there is memory for even so */
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    bool is_key = size == LSM_KEY_MAX + IKEY_TRAILER;
+    if (is_short_of_memory && is_key && granted == 0)
+        return NULL;
+    granted -= is_short_of_memory && is_key;
+    return __real_malloc(size);
+}
+
+enum { LONG_KEY = BLOCK_KEY_INLINE + 80, LONG_KEYS = 60 };
+
+static struct slice long_key(unsigned i, char key[LONG_KEY + 1])
+{
+    memset(key, 'x', LONG_KEY);
+    snprintf(key + LONG_KEY - 4, 5, "%04u", i);
+    return slice_of(key, LONG_KEY);
+}
+
+static int get_long(struct table *t, unsigned i, unsigned grant)
+{
+    struct block *pin = NULL;
+    struct entry e;
+    char key[LONG_KEY + 1];
+    is_short_of_memory = grant < UINT32_MAX;
+    granted = grant;
+    int rv = table_get(t, long_key(i, key), 5, 0, &e, &pin, NULL);
+    is_short_of_memory = false;
+    block_unref(pin);
+    return rv;
+}
+
+static unsigned walk_long(struct table *t, bool is_short, int *ret_status)
+{
+    unsigned count = 0;
+    struct cursor *c = table_cursor(t, (struct slice){0}, (struct slice){0}, 0, NULL);
+    is_short_of_memory = is_short;
+    granted = 0;
+    for (cursor_first(c); c->is_valid; cursor_next(c))
+        count++;
+    is_short_of_memory = false;
+    *ret_status = c->status;
+    cursor_free(c);
+    return count;
+}
+
+/* That there is no memory for a long key says nothing of the table: who asked hears it, and may ask
+ * again. */
+static void test_short_of_memory(void **state)
+{
+    (void)state;
+    struct place p;
+    struct table_builder *b = NULL;
+    struct table *t = NULL;
+    char key[LONG_KEY + 1];
+    int status;
+    begin(&p, &b);
+    for (unsigned i = 0; i < LONG_KEYS; i++) {
+        struct entry e = {.key = long_key(i, key), .version = 5, .kind = ENTRY_PUT};
+        assert_int_equal(table_builder_add(b, &e, NULL), 0);
+    }
+    assert_int_equal(table_builder_finish(b, &p.info, NULL), 0);
+    table_builder_free(b, false);
+    is_short_of_memory = true;
+    for (unsigned n = 0; n < 2; n++) { /* the index is walked twice */
+        granted = n;
+        assert_int_equal(table_open(&t, p.env, p.cache, "t.tbl", 1, p.info.size, NULL), ERR_NOMEM);
+    }
+    is_short_of_memory = false;
+    t = must_open(&p);
+    for (unsigned n = 0; n < 3; n++) /* a partition too, and then the data */
+        assert_int_equal(get_long(t, 7, n), ERR_NOMEM);
+    assert_int_equal(get_long(t, 7, UINT32_MAX), 0);
+    assert_int_equal(walk_long(t, true, &status), 0);
+    assert_int_equal(status, ERR_NOMEM);
+    is_short_of_memory = true;
+    assert_int_equal(table_verify(t, NULL, NULL, NULL, NULL), ERR_NOMEM);
+    is_short_of_memory = false;
+    assert_false(atomic_load(&t->is_bad));
+    assert_int_equal(walk_long(t, false, &status), LONG_KEYS);
+    assert_int_equal(status, 0);
+    assert_int_equal(table_verify(t, NULL, NULL, NULL, NULL), 0);
+    table_unref(t);
+    place_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_props),
+        cmocka_unit_test(test_short_of_memory),
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_no_io),
         cmocka_unit_test(test_cursor_bounds),
