@@ -122,6 +122,7 @@ static void commit_complete(struct env_work *work)
     lsm_view_drop(lsm);
     lsm_note_garbage(lsm);
     files_edit(lsm, &lsm->commit_edit, before);
+    compact_edited(lsm, &lsm->commit_edit);
     edit_fini(&lsm->commit_edit);
     version_unref(before);
     lsm->committing = NULL;

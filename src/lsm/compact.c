@@ -2,9 +2,8 @@
  *
  * One compaction at a time: pick ─▶ split by keys into shares ─▶ each is merged in slices on
  * ENV_LANE_COMPACT, side by side as far as that has threads ─▶ one commit. Inputs are pieces of
- * the version in force at the start; when an edit has taken one of them away by the end, or a
- * share has failed, the outputs of all are thrown away, on the lane: to remove large files takes
- * a while.
+ * the version in force at the start; when an edit has taken one of them away, or a share has
+ * failed, the outputs of all are thrown away, on the lane: to remove large files takes a while.
  */
 #include "lsm/compact.h"
 
@@ -305,12 +304,9 @@ static void share_end(struct share *s)
     s->compaction->working--;
 }
 
-/* The first failure counts; who rests need not go on, the others hear of it after their slice. */
-static void share_fail(struct share *s)
+/* Who rests need not go on; the others hear of it after their slice. */
+static void shares_stop(struct compaction *c)
 {
-    struct compaction *c = s->compaction;
-    c->status = s->status;
-    c->why = s->build.err;
     for (size_t i = 0; i < c->share_count; i++) {
         if (!rest_is_on(&c->shares[i].rest))
             continue;
@@ -338,8 +334,37 @@ static void share_complete(struct env_work *work)
         return;
     }
     share_end(s);
-    if (s->status < 0 && c->status == 0)
-        share_fail(s);
+    if (s->status < 0 && c->status == 0) { /* the first counts */
+        c->status = s->status;
+        c->why = s->build.err;
+        shares_stop(c);
+    }
+    if (c->working == 0)
+        shares_ended(c);
+}
+
+static bool is_input(const struct compaction *c, const struct edit_drop *drop)
+{
+    for (size_t i = 0; i < c->pick.input_count; i++) {
+        const struct pick_input *in = &c->pick.inputs[i];
+        if (in->level == drop->level && in->piece->id == drop->id)
+            return true;
+    }
+    return false;
+}
+
+void compact_edited(struct lsm *lsm, const struct edit *edit)
+{
+    struct compaction *c = lsm->compaction;
+    bool is_whole = true;
+    if (c == NULL || c->status != 0 || c->working == 0)
+        return; /* its own edit among them */
+    for (size_t i = 0; is_whole && i < edit->drop_count; i++)
+        is_whole = !is_input(c, &edit->drops[i]);
+    if (is_whole)
+        return;
+    c->status = err_set(&c->why, ERR_STATE, "an edit dropped an input");
+    shares_stop(c);
     if (c->working == 0)
         shares_ended(c);
 }

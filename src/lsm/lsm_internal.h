@@ -125,6 +125,10 @@ void compact_init(struct lsm *lsm);
 void compact_run(struct lsm *lsm);
 void compact_free(struct lsm *lsm);
 
+/* The version is another by `edit`: a compaction of what that drops ends for nothing, so that it
+ * does not keep dropped files until it is done. */
+void compact_edited(struct lsm *lsm, const struct edit *edit);
+
 /* Does a running compaction write into this span of this level? */
 bool compact_occupies(const struct lsm *lsm, unsigned level, struct slice start, struct slice end);
 

@@ -307,6 +307,42 @@ static void test_rate_of_shares(void **state)
     }
 }
 
+static void on_edited(struct lsm_edit_op *op, int status)
+{
+    *(int *)op->data = status;
+}
+
+/* What is compacted, slowly, is dropped: it does not go on until the end for nothing, and the
+ * files go. */
+static void test_ends_with_its_inputs(void **state)
+{
+    (void)state;
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        struct place p;
+        struct lsm_stats stats;
+        int status = ERR_BUSY;
+        struct lsm_span all = {slice_str("k"), slice_str("l")};
+        struct lsm_edit_op op = {
+            .data = &status, .excise = &all, .excise_count = 1, .cb = on_edited};
+        begin_at(&p, threads, 4, 16 << 10);
+        assert_int_equal(lsm_compact(p.lsm, (struct slice){0}, (struct slice){0}), 0);
+        sim_run_until(p.sim, sim_now_us(p.sim) + 1000000);
+        lsm_stats(p.lsm, &stats);
+        assert_true(stats.is_compacting);
+        assert_int_equal(lsm_edit(p.lsm, &op), 0);
+        sim_run_until(p.sim, sim_now_us(p.sim) + 1000000);
+        lsm_stats(p.lsm, &stats);
+        assert_int_equal(status, 0);
+        assert_false(stats.is_compacting);
+        assert_int_equal(stats.compactions, 0);
+        assert_int_equal(stats.retries, 0);
+        assert_int_equal(stats.files_dead, 0);
+        assert_int_equal(count_files(&p), 0);
+        lsm_check(p.lsm);
+        end(&p);
+    }
+}
+
 /* Given up under way, with shares in all states. */
 static void test_free_at_any_time(void **state)
 {
@@ -519,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_one_fails),
         cmocka_unit_test(test_outputs_go_on_the_lane),
         cmocka_unit_test(test_rate_of_shares),
+        cmocka_unit_test(test_ends_with_its_inputs),
         cmocka_unit_test(test_free_at_any_time),
         cmocka_unit_test(test_damaged_when_made),
         cmocka_unit_test(test_move_without_memory),
