@@ -256,6 +256,8 @@ int env_file_stat(struct env *env, const char *path, uint64_t *ret_size, bool *r
 /* ERR_EXISTS if it is there. */
 int env_dir_make(struct env *env, const char *path, struct err *err);
 int env_dir_remove(struct env *env, const char *path, struct err *err);
+
+/* ERR_BUSY: no descriptor is free, or no memory; nothing was synced, nor has failed to be. */
 int env_dir_sync(struct env *env, const char *path, struct err *err);
 
 /* Names in `path` without "." and "..", in byte order. *ret_names is one

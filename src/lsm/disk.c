@@ -95,8 +95,11 @@ int disk_write_back(struct env *env, struct env_file *file, const char *path, ui
 int disk_sync_dir(struct env *env, const char *dir, struct err *err)
 {
     struct err why = {0};
-    if (env_dir_sync(env, dir, &why) == 0)
+    int rv = env_dir_sync(env, dir, &why);
+    if (rv == 0)
         return 0;
+    if (rv == ERR_BUSY)
+        return err_set(err, rv, "sync of folder '%s': %s", dir, why.msg);
     env_fatal(env, "sync of folder '%s' failed: %s", dir, why.msg);
     return err_set(err, DISK_FATAL, "sync of folder '%s' failed: %s", dir, why.msg);
 }

@@ -41,7 +41,7 @@ enum disk_kind disk_parse(const char *name, uint64_t *ret_number);
  * the call returns) and nothing more may be relied on. */
 enum { DISK_FATAL = ERR_CANCELED };
 
-/* 0, or DISK_FATAL after env_fatal(). */
+/* 0, or DISK_FATAL after env_fatal(). Of a folder ERR_BUSY, too: nothing was synced, try again. */
 int disk_sync(struct env *env, struct env_file *file, const char *path, struct err *err);
 int disk_write_back(struct env *env, struct env_file *file, const char *path, uint64_t offset,
                     size_t len, struct err *err);

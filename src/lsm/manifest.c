@@ -110,10 +110,10 @@ static int switch_current(struct manifest *m, uint64_t number, bool *ret_is_unde
     if (rv != 0)
         return rv;
     rv = env_file_rename(m->env, from, to, err);
+    if (rv == 0 && !PLANTED(rename_not_synced))
+        rv = disk_sync_dir(m->env, m->dir, err);
     *ret_is_undecided = rv != 0;
-    if (PLANTED(rename_not_synced))
-        return rv;
-    return rv == 0 ? disk_sync_dir(m->env, m->dir, err) : rv;
+    return rv;
 }
 
 int manifest_begin(struct manifest *m, uint64_t number, struct slice payload, struct err *err)

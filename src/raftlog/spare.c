@@ -94,8 +94,8 @@ static void spare_execute(struct env_work *work)
     env_file_unlink(log->env, p->path, NULL);
 }
 
-/* The outcome; a full disk is asked again later, a failed sync of anything else ends
- * the process. */
+/* The outcome; a full disk is asked again later, and so is one for which no descriptor was free; a
+ * failed sync of anything else ends the process. */
 static void spare_finish(struct raftlog *log)
 {
     struct prepare *p = &log->prepare;
@@ -108,7 +108,7 @@ static void spare_finish(struct raftlog *log)
         return;
     }
     log->stats.prepare_failures++;
-    if (p->is_sync && p->rv != ERR_NO_SPACE) {
+    if (p->is_sync && p->rv != ERR_NO_SPACE && p->rv != ERR_BUSY) {
         env_fatal(log->env, "prepare log segment '%s': %s", p->path, p->err.msg);
         return;
     }

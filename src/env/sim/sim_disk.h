@@ -78,6 +78,7 @@ struct sim_disk_options {
     uint32_t read_error_ppm;  /* a read fails with ERR_IO */
     uint32_t write_error_ppm; /* a write fails with ERR_IO, a part of it done */
     uint32_t sync_error_ppm;  /* a file or folder sync fails with ERR_IO */
+    uint32_t dir_busy_ppm;    /* a folder sync finds no descriptor: ERR_BUSY */
     uint32_t writeback_ppm;   /* after a write, some dirty sectors reach the platter early */
     uint32_t slow_sync_ppm;   /* a sync takes slow_sync_us instead of sync_us */
     uint64_t sync_us;         /* time that a sync costs the lane that runs it */

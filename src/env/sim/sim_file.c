@@ -499,6 +499,9 @@ int sim_op_dir_sync(struct env *base, const char *path, struct err *err)
     int rv = walk_dir(env, path, &dir, err);
     if (rv != 0)
         return rv;
+    uint32_t busy_ppm = env->disk->options.dir_busy_ppm;
+    if (busy_ppm > 0 && rng_chance(&env->disk->rng, busy_ppm, 1000000))
+        return err_set(err, ERR_BUSY, "sync folder %s: no descriptor", path);
     sync_charge(env->disk);
     rv = sim_disk_begin(env->disk, env->disk->options.sync_error_ppm, &fate);
     if (fate == SIM_FATE_ALL)

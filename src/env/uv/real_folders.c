@@ -44,8 +44,11 @@ static int op_dir_sync(struct env *env, const char *path, struct err *err)
     if (code != 0)
         return code;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, errno, "open folder %s", path);
+    bool is_short = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
+    if (fd < 0) {
+        code = err_set_errno(err, errno, "open folder %s", path);
+        return is_short ? err_wrap(err, ERR_BUSY, "nothing was synced") : code;
+    }
     if (fsync(fd) != 0)
         code = err_set_errno(err, errno, "sync folder %s", path);
     close(fd);

@@ -239,6 +239,26 @@ static void test_nothing_beyond_on_a_full_disk(void **state)
     teardown(&f);
 }
 
+/* A folder for which no descriptor is free is synced later. */
+static void test_no_descriptor_for_the_folder(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct raftlog_stats s;
+    const struct sim_disk_options calm = {0}, busy = {.dir_busy_ppm = 1000000};
+    setup(&f, false);
+    sim_disk_set_options(sim_node_disk(f.node), &busy);
+    append(&f, SMALL);
+    sim_run_until(f.sim, sim_now_us(f.sim) + 60000000);
+    assert_false(sim_node_is_dead(f.node));
+    raftlog_stats(f.log, &s);
+    assert_true(s.prepare_failures > 0);
+    sim_disk_set_options(sim_node_disk(f.node), &calm);
+    fill(&f, LARGE, 3);
+    check_all(&f);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_made_evenly),
         cmocka_unit_test(test_beyond_the_limit),
         cmocka_unit_test(test_nothing_beyond_on_a_full_disk),
+        cmocka_unit_test(test_no_descriptor_for_the_folder),
     };
     return cmocka_run_group_tests_name("raftlog spare", tests, NULL, NULL);
 }

@@ -2,6 +2,8 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -72,6 +74,27 @@ static void test_what_is_written_is_read(void **state)
     assert_int_equal(len, 1);
     env_file_close(file);
     env_file_close(NULL);
+    assert_int_equal(env_dir_sync(f->env, f->dir, NULL), 0);
+}
+
+/* That there is no descriptor for it is no failed sync. */
+static void test_no_descriptor_to_sync_by(void **state)
+{
+    struct fixture *f = *state;
+    struct err err = {0};
+    struct rlimit before, tight;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int spare = dup(0);
+    assert_true(spare >= 0);
+    close(spare);
+    tight = before;
+    tight.rlim_cur = (rlim_t)spare;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    int rv = env_dir_sync(f->env, f->dir, &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(rv, ERR_BUSY);
+    assert_int_equal(err.code, ERR_BUSY);
+    assert_non_null(strstr(err.msg, f->dir));
     assert_int_equal(env_dir_sync(f->env, f->dir, NULL), 0);
 }
 
@@ -443,6 +466,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_what_is_written_is_read),
+        TEST(test_no_descriptor_to_sync_by),
         TEST(test_extending_reserves),
         TEST(test_write_back_changes_no_byte),
         TEST(test_write_past),
