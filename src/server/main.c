@@ -190,7 +190,9 @@ static void on_signal(void *data, int signum)
     struct server *s = data;
     LOG_INFO(&s->logger, "signal", "number=%d", signum);
     atomic_store(&s->node->is_stopping, true);
-    if (s->is_stopping) {
+    if (s->is_recovering) /* it serves nobody, and is begun anew as if it had not been */
+        s->recover_status = ERR_CANCELED;
+    if (s->is_stopping || s->is_recovering) {
         env_uv_quit(s->env);
         return;
     }

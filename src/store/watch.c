@@ -14,6 +14,7 @@ struct watch_op {
     struct answer_to to;
     uint64_t until_us;
     uint64_t span_epoch; /* of the range when it came */
+    bool is_held;        /* there was something to tell, and its client did not read */
     struct range_changes changes;
     uint8_t keys[]; /* start, end */
 };
@@ -190,7 +191,8 @@ static void op_look(struct watch_op *op)
         op_finish(op, ERR_RANGE_CHANGED, NULL);
         return;
     }
-    if (is_clogged(op)) {
+    op->is_held = is_clogged(op);
+    if (op->is_held) {
         list_push_back(&r->watches.waiting, &op->in_ops);
         return;
     }
@@ -321,7 +323,7 @@ void watch_tick(struct replica *r, uint64_t now_us)
     LIST_FOREACH(it, &r->watches.waiting)
     {
         const struct watch_op *op = list_entry(it, struct watch_op, in_ops);
-        is_due = is_due || op->until_us <= now_us || is_clogged(op);
+        is_due = is_due || op->until_us <= now_us || (op->is_held && !is_clogged(op));
     }
     if (is_due)
         look_at_all(r);
