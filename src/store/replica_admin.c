@@ -43,7 +43,8 @@ int replica_check_admin(struct replica *r, struct err *err)
 
 int replica_check_ending(struct replica *r, struct err *err)
 {
-    const struct store *store = r->store;
+    struct store *store = r->store;
+    store_watch_clock(store); /* what is proposed is stamped by it, for ever */
     if (!replica_is_leader(r) || store->state == STORE_DRAINING || store->clock.is_off)
         return ERR_NOT_LEADER;
     bool is_pending = r->admin_term == consensus_term(r->cons) &&
