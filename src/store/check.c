@@ -74,12 +74,17 @@ static void check_fail(struct check *c, const char *why)
     check_move(c, CHECK_FAILED);
 }
 
-static struct check *running(struct replica *r)
+static struct check *running(const struct replica *r)
 {
     if (list_is_empty(&r->checks))
         return NULL;
     struct check *last = list_entry(r->checks.prev, struct check, in_checks);
     return last->state == CHECK_RUNNING ? last : NULL;
+}
+
+bool check_is_running(const struct replica *r)
+{
+    return running(r) != NULL;
 }
 
 /* ---- a digest, step by step --------------------------------------------------------- */

@@ -34,6 +34,9 @@ enum { CHECKS_KEPT = 4 };
 /* The entry applied a moment ago asked for a digest. */
 void check_begin(struct replica *r);
 
+/* Does one run? Those that are over, kept for whoever asks, keep nobody from ending or sleeping. */
+bool check_is_running(const struct replica *r);
+
 /* Give up what runs: the replica ends. From outside the digest's callback. */
 void check_stop(struct replica *r);
 

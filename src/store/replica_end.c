@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "store/absorb.h"
+#include "store/check.h"
 #include "store/service.h"
 #include "store/store_internal.h"
 
@@ -80,7 +81,7 @@ bool replica_is_quiet(const struct replica *r)
 {
     return r->apply == APPLY_IDLE && r->in == NULL && list_is_empty(&r->log_writes) &&
            list_is_empty(&r->fetches) && list_is_empty(&r->streams) &&
-           list_is_empty(&r->dropped_streams) && list_is_empty(&r->checks) &&
+           list_is_empty(&r->dropped_streams) && !check_is_running(r) &&
            list_is_empty(&r->dropped_checks) && r->read_count == 0 && r->watches.count == 0 &&
            (r->range == NULL || !range_is_busy(r->range));
 }

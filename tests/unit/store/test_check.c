@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "range/digest.h"
+#include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
 #include "wire/command.h"
@@ -299,6 +300,26 @@ static void test_kept(void **state)
     rig_close(&rig);
 }
 
+/* What is kept of a check that is over keeps no range from sleeping, nor its replica from leaving.
+ */
+static void test_over_is_quiet(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    put_some(&rig, leader, 0, 10);
+    check_now(&rig, leader);
+    rig_run(&rig, 10000 * RIG_MS);
+    for (size_t i = 0; i < 3; i++) {
+        struct replica *r = replicas_of_range(&rig.stores[i]->replicas, STORE_FIRST_RANGE_ID);
+        assert_false(list_is_empty(&r->checks));
+        assert_true(replica_is_quiet(r));
+        assert_true(r->nap.is_asleep);
+    }
+    rig_close(&rig);
+}
+
 /* A crash and a damaged store in the middle of a check. */
 static void test_ends_with_the_replica(void **state)
 {
@@ -409,11 +430,17 @@ static void test_a_difference_shows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_alike),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_rate_and_busy), cmocka_unit_test(test_behind_and_restarted),
-        cmocka_unit_test(test_rate_of_two),   cmocka_unit_test(test_rate_of_many_small),
-        cmocka_unit_test(test_kept),          cmocka_unit_test(test_ends_with_the_replica),
-        cmocka_unit_test(test_meets_rot),     cmocka_unit_test(test_a_difference_shows),
+        cmocka_unit_test(test_all_alike),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_rate_and_busy),
+        cmocka_unit_test(test_behind_and_restarted),
+        cmocka_unit_test(test_rate_of_two),
+        cmocka_unit_test(test_rate_of_many_small),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_over_is_quiet),
+        cmocka_unit_test(test_ends_with_the_replica),
+        cmocka_unit_test(test_meets_rot),
+        cmocka_unit_test(test_a_difference_shows),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
 }
