@@ -50,6 +50,7 @@ struct compaction {
     bool is_separate;             /* large values go to value files */
     bool is_wanted;               /* asked for by hand */
     bool is_for_values;           /* for the sake of the victims alone */
+    bool is_in_pause;             /* chosen for its size, while another waits to be tried again */
     bool is_discarding;           /* each share removes what it has made */
     struct err why;               /* of the first share that failed */
     int status;
@@ -233,7 +234,7 @@ static void note_room(struct lsm *lsm, const struct compaction *c)
     }
     if (c->is_wanted)
         return; /* it is not chosen again */
-    if (retry_is_waiting(&lsm->compact_retry))
+    if (c->is_in_pause)
         bytes = MIN(bytes, room->bytes);
     else
         room->has_gained = false;
@@ -265,7 +266,7 @@ static void note_done(struct lsm *lsm, const struct compaction *c)
 {
     struct compact_room *room = &lsm->compact_room;
     bool is_move = c->share_count == 0;
-    if (retry_is_waiting(&lsm->compact_retry)) {
+    if (c->is_in_pause) {
         room->has_gained |= !is_move;
     } else if (!is_move || !room->is_tight) {
         retry_clear(&lsm->compact_retry);
@@ -623,6 +624,7 @@ void compact_run(struct lsm *lsm)
         lsm->compact_room.bytes = 0;
         return;
     }
+    c->is_in_pause = is_pause && !choice.is_wanted;
     lsm->compaction = c;
     if (c->share_count == 0) {
         commit_submit(lsm, &c->commit); /* refused at once, it is gone afterwards */

@@ -352,12 +352,26 @@ int manifest_settle(struct env *env, const char *dir, uint64_t number, struct er
 {
     char path[ENV_PATH_MAX];
     struct env_file *file = NULL;
+    struct buf raw;
+    uint64_t current = 0;
     int rv = disk_path(dir, DISK_MANIFEST, number, path);
     if (rv != 0)
         return err_set(err, rv, "path too long under '%s'", dir);
-    rv = env_file_open(env, path, ENV_OPEN_WRITE, &file, err);
+    buf_init(&raw, MANIFEST_RECORD_MAX);
+    rv = read_whole(env, path, &raw, err);
+    if (rv == 0)
+        rv = env_file_open(env, path, ENV_OPEN_WRITE, &file, err);
+    if (rv == 0)
+        rv = env_file_write(file, 0, raw.data, raw.len, err);
     if (rv == 0)
         rv = disk_sync(env, file, path, err);
     env_file_close(file);
-    return rv == 0 ? disk_sync_dir(env, dir, err) : rv;
+    buf_fini(&raw);
+    if (rv == 0)
+        rv = disk_sync_dir(env, dir, err);
+    if (rv == 0)
+        rv = manifest_current(env, dir, &current, err);
+    if (rv == 0 && current != number)
+        rv = err_set(err, ERR_NO_SPACE, "folder '%s' is full", dir);
+    return rv;
 }

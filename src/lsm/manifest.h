@@ -67,7 +67,9 @@ int manifest_load(struct env *env, const char *dir, uint64_t number, manifest_re
                   void *data, bool *ret_is_torn, struct err *err);
 
 /* What manifest_load() has read is durable from here on, and that CURRENT names it: both may have
- * stood in the page cache alone. DISK_FATAL. */
+ * stood in the page cache alone. It is written once more, over itself: a sync that failed before a
+ * restart leaves pages that the next one takes for written. DISK_FATAL; ERR_NO_SPACE: CURRENT names
+ * another by now. */
 int manifest_settle(struct env *env, const char *dir, uint64_t number, struct err *err);
 
 /* The same on bytes already read. */
