@@ -264,13 +264,13 @@ void progress_raise(struct progress *p, uint64_t version)
     }
 }
 
-void progress_release(struct progress *p, size_t i, uint64_t since_us)
+void progress_release(struct progress *p, size_t i, uint64_t since_us, bool is_slow)
 {
     ASSERT(i < p->count && p->pieces[i].is_busy);
     ASSERT(since_us > 0);
     p->pieces[i].is_busy = false;
     p->pieces[i].upto = 0;
-    p->pieces[i].failures++;
+    p->pieces[i].failures += is_slow;
     if (p->pieces[i].lost_us == 0)
         p->pieces[i].lost_us = since_us;
 }

@@ -40,7 +40,7 @@ struct piece {
     uint64_t range_id; /* whose version that is; 0: not known */
     uint64_t upto;     /* busy: as far as it was asked for; 0: no bound */
     uint64_t lost_us;  /* nobody has answered for it since; 0: somebody did, or nobody was asked */
-    uint32_t failures; /* requests for it that came to nothing, in a row */
+    uint32_t failures; /* requests for it that were taken, and took too long, in a row */
     bool is_from_now;  /* its version is that of when it is first asked for */
     bool is_busy;      /* somebody asks for it */
 };
@@ -87,8 +87,9 @@ int progress_page(struct progress *p, struct slice start, struct slice end,
 /* What is behind `version` is given up: those pieces go on from there. */
 void progress_raise(struct progress *p, uint64_t version);
 
-/* It got none, though it was asked for from `since_us` on. */
-void progress_release(struct progress *p, size_t i, uint64_t since_us);
+/* It got none, though it was asked for from `since_us` on. `is_slow`: who was asked took it, and
+ * took too long. */
+void progress_release(struct progress *p, size_t i, uint64_t since_us, bool is_slow);
 
 /* The time from which on nobody has answered for some piece; 0: there is none of these. */
 uint64_t progress_lost_us(const struct progress *p);

@@ -123,7 +123,8 @@ static void on_failure(struct client_watch *watch, size_t piece, const struct po
     snprintf(watch->trouble, sizeof watch->trouble, "%s%s%.*s", err_name(result->status),
              result->text.len > 0 ? ": " : "", (int)result->text.len,
              (const char *)result->text.data);
-    progress_release(&watch->progress, piece, poll->begun_us);
+    bool is_slow = poll->op.last_error == 0; /* else nobody took it: more time is of no use */
+    progress_release(&watch->progress, piece, poll->begun_us, is_slow);
     watch->stats.failures++;
     watch->failures = MIN(watch->failures + 1, (uint32_t)FAILURES_SHIFT_MAX);
     env_timer_start(&watch->hold, backoff_us(watch->client, watch->failures));

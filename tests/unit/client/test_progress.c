@@ -96,7 +96,7 @@ static void test_joins(void **state)
     expect(&p, ":9/1* m:9/1 ");
     assert_true(progress_may_ask(&p, 1, false));
     assert_false(progress_may_ask(&p, 1, true));
-    progress_release(&p, 0, 77);
+    progress_release(&p, 0, 77, true);
     assert_true(progress_lost_us(&p) == 77);
     assert_int_equal(page(&p, "m", "", 11, 1, "", 0, false), 0);
     expect(&p, ":9/1 m:11/1 ");
