@@ -56,8 +56,10 @@ static uint64_t share_of(const struct replica *r)
     uint64_t budget = store->opt.log.budget_bytes;
     uint64_t share = budget / 4 / MAX(replicas_count(&store->replicas), 1U);
     share = MIN(store->opt.log_kept_bytes, share);
-    bool has_more = is_favoured(r) && !raftlog_is_over_budget(store->log);
-    return has_more ? MAX(share, budget / 2 / LOG_FAVOURED_MAX) : share;
+    uint64_t more = budget / 2 / LOG_FAVOURED_MAX;
+    if (raftlog_is_over_budget(store->log))
+        more = MIN(store->opt.log_kept_bytes, more / 2);
+    return is_favoured(r) ? MAX(share, more) : share;
 }
 
 uint32_t log_room_trailing(struct replica *r, uint64_t index)

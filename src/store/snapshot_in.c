@@ -659,8 +659,8 @@ void snapshot_in_drop(struct replica *r)
 static void in_tick(struct snapshot_in *in, uint64_t now_us)
 {
     uint64_t patience = in->word != NULL           ? IN_HELD_US
-                        : in->state == IN_COMPLETE ? IN_KEPT_US
                         : in->stream == NULL       ? IN_CUT_US
+                        : in->state == IN_COMPLETE ? IN_KEPT_US
                                                    : IN_STUCK_US;
     if (now_us >= in->progress_us + patience)
         in_drop(in, ERR_TIMEOUT, "no progress");

@@ -94,6 +94,8 @@ struct snapshot_out {
     uint64_t cut_us;       /* the connection is lost since then, without the time that it waited
                               for its turn; 0: it is not */
     uint64_t queued_us;    /* it waits for its turn since then */
+    uint64_t cut_acked;    /* of the bytes, when it was cut last */
+    bool goes_first;       /* it had got on since it was cut before */
     struct env_timer pace; /* CUT: until it is tried again */
 };
 
@@ -518,6 +520,8 @@ static void out_cut(struct snapshot_out *o)
     struct store *store = o->replica->store;
     if (o->cut_us == 0)
         o->cut_us = env_now_us(store->env);
+    o->goes_first = o->acked > o->cut_acked;
+    o->cut_acked = o->acked;
     out_leave(o);
     out_move(o, OUT_CUT);
     env_timer_stop(&o->pace);
@@ -592,18 +596,25 @@ static void out_open(struct snapshot_out *o)
     consensus_snapshot_started(r->cons, o->target, range_snapshot_index(o->snapshot));
 }
 
-/* Is it its turn? Those that wait longer go first, and before them those that were on their way:
- * the other side does not keep what it has for ever. */
+/* Those that wait longer go first, and before them those that were on their way and had got on: the
+ * other side does not keep what it has for ever. */
+static void wait_in_line(struct snapshot_out *o)
+{
+    struct list *waiting = &o->replica->store->snapshots_waiting;
+    struct list *before = o->state == OUT_CUT && o->goes_first ? waiting->next : waiting;
+    while (before != waiting &&
+           list_entry(before, struct snapshot_out, in_waiting)->state == OUT_CUT)
+        before = before->next;
+    o->queued_us = env_now_us(o->replica->store->env);
+    list_push_back(before, &o->in_waiting);
+}
+
+/* Is it its turn? */
 static bool has_turn(struct snapshot_out *o)
 {
     struct store *store = o->replica->store;
-    if (!list_is_linked(&o->in_waiting)) {
-        o->queued_us = env_now_us(store->env);
-        if (o->state == OUT_CUT)
-            list_push_front(&store->snapshots_waiting, &o->in_waiting);
-        else
-            list_push_back(&store->snapshots_waiting, &o->in_waiting);
-    }
+    if (!list_is_linked(&o->in_waiting))
+        wait_in_line(o);
     return store->snapshots_out < STORE_SNAPSHOTS_OUT_MAX &&
            list_first(&store->snapshots_waiting, struct snapshot_out, in_waiting) == o;
 }
