@@ -122,6 +122,9 @@
     X(merge_forgets_seams, "ranges",                                                               \
       "a merge reads the right range's keys at versions of before it")                             \
     X(lease_over_merge, "ranges", "the right range of a merge goes on reading by its lease")       \
+    X(check_counts_on, "ranges", "a range check that is over counts as something on its way")      \
+    X(version_before_keys, "ranges",                                                               \
+      "the version of a read is judged before the range's hold on its keys")                       \
     X(silence_not_heeded, "ranges", "nobody wakes when the store that leads sleepers is silent")   \
     X(tombstone_forgotten, "ranges", "a late message brings a replica back that was removed")      \
     X(uuid_not_unique, "grow", "two stores have one uuid")                                         \

@@ -240,7 +240,9 @@ int range_read_start(struct range *range, struct range_read *read)
     if (read->view == NULL)
         return ERR_NOMEM;
     read->version = read->at_version == 0 ? range_meta(range)->last_version : read->at_version;
-    int rv = check_keys(range, read);
+    int rv = PLANTED(version_before_keys) ? check_version(range, read) : 0;
+    if (rv == 0)
+        rv = check_keys(range, read);
     if (rv == 0)
         rv = check_version(range, read); /* after the view is taken */
     if (rv == 0)

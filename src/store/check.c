@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "store/merge.h"
 #include "store/service.h"
 #include "store/store_internal.h"
@@ -84,7 +85,7 @@ static struct check *running(const struct replica *r)
 
 bool check_is_running(const struct replica *r)
 {
-    return running(r) != NULL;
+    return running(r) != NULL || (PLANTED(check_counts_on) && !list_is_empty(&r->checks));
 }
 
 /* ---- a digest, step by step --------------------------------------------------------- */

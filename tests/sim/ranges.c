@@ -306,6 +306,8 @@ static void act(void)
     if (!is_quiet)
         ranges_twice_act(run.twice);
     ranges_retain_act(run.retain);
+    if (!is_quiet)
+        ranges_check_act(run.check);
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
         operate(choice);
@@ -374,6 +376,7 @@ static void begin_multi(uint64_t seed)
     run.scan = ranges_scan_new(endpoints, count, seed);
     run.sweep = ranges_sweep_new(endpoints, count);
     run.twice = ranges_twice_new(seed);
+    run.check = ranges_check_new(seed);
 }
 
 static void finish(void)
@@ -517,6 +520,7 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     ranges_multi_free(run.multi);
     ranges_scan_free(run.scan);
     ranges_twice_free(run.twice);
+    ranges_check_free(run.check);
     ranges_retain_free(run.retain);
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
@@ -542,6 +546,7 @@ static void expect_all(struct cover *cover)
     weather_expect(cover);
     ranges_scan_expect(cover);
     ranges_twice_expect(cover);
+    ranges_check_expect(cover);
     static const char *const names[] = {"written: one voter", "written: two voters",
                                         "expired: found absent", "a wall clock jumped",
                                         "sweep: a hashed span deleted"};

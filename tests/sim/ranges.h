@@ -62,6 +62,7 @@ enum read_way { READ_AT_LEADER, READ_ANYWHERE, READ_BY_LEASE, READ_OLD, READ_WAY
 
 enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK_KINDS };
 
+struct ranges_check;
 struct ranges_multi;
 struct ranges_retain;
 struct ranges_scan;
@@ -113,6 +114,7 @@ struct run {
     uint64_t quiet_until_us;
     struct store_sleep_stats sleep; /* of stores that are gone */
     struct ranges_watch *watch;     /* NULL: there are no watchers */
+    struct ranges_check *check;
     struct ranges_multi *multi;
     struct ranges_scan *scan;
     struct ranges_sweep *sweep;
@@ -253,6 +255,19 @@ void grow_expect(struct cover *cover);
 /* The answer to the last one is here, or will not come any more. */
 bool is_change_over(void);
 void note_change(void);
+bool ranges_can_ask(size_t at);
+
+/* ---- ranges_check.c: are replicas alike? ------------------------------------------- */
+
+struct ranges_check *ranges_check_new(uint64_t seed);
+void ranges_check_free(struct ranges_check *check);
+
+/* Now and then a range is checked. */
+void ranges_check_act(struct ranges_check *check);
+
+/* What was found so far; NULL is fine. */
+void ranges_check_compare(struct ranges_check *check);
+void ranges_check_expect(struct cover *cover);
 
 /* ---- ranges_multi.c: gets of all keys at once, by a client ------------------------ */
 

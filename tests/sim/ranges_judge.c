@@ -142,6 +142,7 @@ void check_now(void)
     check_returns();
     ranges_retain_check(run.retain);
     check_histories();
+    ranges_check_compare(run.check);
     check_owners();
     if (run.is_grown) /* else a group's ids are those of its birth on all stores */
         check_ids();

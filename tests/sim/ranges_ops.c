@@ -25,7 +25,7 @@ void note_change(void)
     run.change = NULL;
 }
 
-static bool can_ask(size_t at)
+bool ranges_can_ask(size_t at)
 {
     return at < run.rig.count && run.rig.conns[at].conn != NULL &&
            run.rig.asked + 64 <= RIG_ASKED_MAX;
@@ -34,7 +34,7 @@ static bool can_ask(size_t at)
 struct rig_answer *operate_split(size_t at, uint64_t range_id, struct slice key)
 {
     const struct range_descriptor *d = descriptor_on(at, range_id);
-    if (!can_ask(at) || d == NULL)
+    if (!ranges_can_ask(at) || d == NULL)
         return NULL;
     struct request request = {
         .kind = REQUEST_SPLIT,
@@ -114,7 +114,7 @@ struct rig_answer *operate_member(size_t at, uint64_t range_id, enum member_chan
                                   const uint8_t uuid[STORE_UUID_LEN])
 {
     struct request request = {.kind = REQUEST_CHANGE_MEMBER, .range_id = range_id};
-    if (!can_ask(at))
+    if (!ranges_can_ask(at))
         return NULL;
     request.change_member.action = action;
     request.change_member.replica_id = replica_id;
