@@ -3,20 +3,8 @@
  * `range check` under faults: whatever index two replicas digested, they must have come
  * to the same.
  */
-#include "base/hash.h"
-#include "range/digest.h"
 #include "sim/cluster.h"
-
-static uint64_t fold(const struct range_digest_sums *s)
-{
-    uint64_t h = hash_mix(hash_mix(s->term, s->time_ms), s->last_version);
-    h = hash_mix(hash_mix(h, s->history_hash), s->meta_hash);
-    h = hash_mix(hash_mix(h, s->all.keys), s->all.bytes);
-    h = hash_mix(hash_mix(h, s->all.hash[0]), s->all.hash[1]);
-    for (uint32_t i = 0; i < s->part_count; i++)
-        h = hash_mix(hash_mix(h, s->parts[i].sum.hash[0]), s->parts[i].last.len);
-    return h;
-}
+#include "sim/sums.h"
 
 /* What was seen at that index, or room to note it. */
 static struct cluster_digest *find(struct cluster *c, uint64_t index)
@@ -33,7 +21,7 @@ static struct cluster_digest *find(struct cluster *c, uint64_t index)
 static void compare(struct cluster *c, uint32_t node, const struct range_digest_sums *sums)
 {
     struct cluster_digest *seen = find(c, sums->index);
-    uint64_t hash = fold(sums);
+    uint64_t hash = sums_fold(sums);
     if ((seen->nodes & BIT(node)) != 0 && seen->hash == hash)
         return;
     if (seen->nodes != 0 && seen->hash != hash) {

@@ -6,10 +6,9 @@
  */
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "base/map.h"
-#include "range/digest.h"
 #include "ranges.h"
+#include "sums.h"
 
 enum { CHECK_EVERY = 12, CHECK_TIMEOUT_MS = 3000 };
 
@@ -36,22 +35,11 @@ void ranges_check_free(struct ranges_check *check)
     free(check);
 }
 
-static uint64_t fold(const struct range_digest_sums *s)
-{
-    uint64_t h = hash_mix(hash_mix(s->term, s->time_ms), s->last_version);
-    h = hash_mix(hash_mix(h, s->history_hash), s->meta_hash);
-    h = hash_mix(hash_mix(h, s->all.keys), s->all.bytes);
-    h = hash_mix(hash_mix(h, s->all.hash[0]), s->all.hash[1]);
-    for (uint32_t i = 0; i < s->part_count; i++)
-        h = hash_mix(hash_mix(h, s->parts[i].sum.hash[0]), s->parts[i].last.len);
-    return h | 1; /* 0 is none */
-}
-
 static void compare(struct ranges_check *check, size_t at, uint64_t range_id,
                     const struct range_digest_sums *sums)
 {
     uint64_t key = range_id << 32 | sums->index;
-    uint64_t hash = fold(sums);
+    uint64_t hash = sums_fold(sums) | 1; /* 0 is none */
     uint64_t known = (uint64_t)(uintptr_t)map_get(&check->seen, key);
     uint64_t first = (uint64_t)(uintptr_t)map_get(&check->by, key);
     if (known != 0 && known != hash)
