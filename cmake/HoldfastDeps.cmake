@@ -7,6 +7,7 @@ pkg_check_modules(LZ4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
 pkg_search_module(MSGPACK REQUIRED IMPORTED_TARGET msgpack-c msgpack) # trixie, bookworm
+find_library(AIO_LIBRARY aio REQUIRED) # libaio-dev has no .pc file
 pkg_check_modules(RAFT REQUIRED IMPORTED_TARGET raft)
 
 # raft_step() of exactly this version, behind the guards of src/consensus: 0.15

@@ -155,14 +155,44 @@ int env_file_write(struct env_file *file, uint64_t offset, const void *data, siz
     return file->env->ops->file_write(file, offset, data, len, err);
 }
 
-int env_file_write_through(struct env_file *file, uint64_t offset, const struct slice *parts,
-                           size_t count, struct err *err)
+static void parts_check(uint64_t offset, const struct slice *parts, size_t count)
 {
     ASSERT(count > 0 && count <= ENV_PARTS_MAX);
     ASSERT(offset % ENV_BLOCK == 0);
     for (size_t i = 0; i < count; i++)
         ASSERT(parts[i].len > 0 && parts[i].len % ENV_BLOCK == 0 &&
                (uintptr_t)parts[i].data % ENV_BLOCK == 0);
+}
+
+void env_write_init(struct env_write *write, env_write_cb complete, void *data)
+{
+    *write = (struct env_write){.data = data, .complete = complete};
+    list_init(&write->in_writes);
+}
+
+int env_file_write_start(struct env_file *file, uint64_t offset, const struct slice *parts,
+                         size_t count, struct env_write *write)
+{
+    ASSERT(!write->is_active);
+    parts_check(offset, parts, count);
+    write->file = file;
+    write->offset = offset;
+    write->count = count;
+    write->len = 0;
+    for (size_t i = 0; i < count; i++) {
+        write->parts[i] = parts[i];
+        write->len += parts[i].len;
+    }
+    write->err = (struct err){0};
+    write->rv = file->env->ops->file_write_start(file, write);
+    ASSERT(write->rv == 0 || write->rv == ERR_UNSUPPORTED);
+    return write->rv;
+}
+
+int env_file_write_through(struct env_file *file, uint64_t offset, const struct slice *parts,
+                           size_t count, struct err *err)
+{
+    parts_check(offset, parts, count);
     return file->env->ops->file_write_through(file, offset, parts, count, err);
 }
 

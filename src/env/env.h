@@ -16,7 +16,7 @@
  * Ownership  timers, tasks and work items are the caller's memory and must stay
  *            in place while active. Connections, listeners, files and locks are
  *            the env's, handed out and given back by the calls below.
- * Threads    loop calls: everything but the file calls, env_now_us(),
+ * Threads    loop calls: everything but the file calls that wait, env_now_us(),
  *            env_wall_ms() and env_fault(), which any execute() may use too.
  *            No callback ever runs from inside the call that asked for it.
  * Errors     0 or a negative ERR_*; a struct err * may be NULL.
@@ -217,6 +217,37 @@ int env_file_write(struct env_file *file, uint64_t offset, const void *data, siz
 enum { ENV_BLOCK = 4096, ENV_PARTS_MAX = 4 };
 int env_file_write_through(struct env_file *file, uint64_t offset, const struct slice *parts,
                            size_t count, struct err *err);
+
+struct env_write;
+typedef void (*env_write_cb)(struct env_write *write);
+
+/* A write through that no thread waits for. Caller's memory. */
+struct env_write {
+    void *data; /* caller's */
+    env_write_cb complete;
+    int rv;         /* at complete(): what became of it, … */
+    struct err err; /* … and why */
+    /* private */
+    struct env_file *file;
+    uint64_t offset;
+    size_t len;
+    struct slice parts[ENV_PARTS_MAX];
+    size_t count;
+    bool is_active; /* from start until just before complete() is called */
+    struct list in_writes;
+    struct env_work work; /* where a world has only threads for it */
+};
+
+/* Does not start it. */
+void env_write_init(struct env_write *write, env_write_cb complete, void *data);
+
+/* As env_file_write_through(), but it returns once the disk has been told, and write->complete()
+ * runs on the loop when it is done. Until then the bytes stay where and as they are, the file stays
+ * open, and nobody else writes to it. ERR_UNSUPPORTED, here or as write->rv: not this file, or not
+ * now; an unknown part was written, and all of it is to be written by env_file_write_through().
+ * For what is small: it takes the loop's time to tell the disk. Loop only. */
+int env_file_write_start(struct env_file *file, uint64_t offset, const struct slice *parts,
+                         size_t count, struct env_write *write);
 
 /* A write past the page cache, of whole blocks: for who writes much that hardly anybody reads
  * soon. Nothing is durable by it: that takes a sync, as after any write. Address, length and

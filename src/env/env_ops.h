@@ -42,6 +42,8 @@ struct env_ops {
                            struct err *err);
     int (*file_write_through)(struct env_file *file, uint64_t offset, const struct slice *parts,
                               size_t count, struct err *err);
+    int (*file_write_start)(struct env_file *file,
+                            struct env_write *write); /* what and where: set */
     int (*file_sync)(struct env_file *file, struct err *err);
     int (*file_write_back)(struct env_file *file, uint64_t offset, size_t len, struct err *err);
     int (*file_size)(struct env_file *file, uint64_t *ret_size, struct err *err);

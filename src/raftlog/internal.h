@@ -35,6 +35,7 @@ enum {
     LOG_RAW_SHARE = 4,             /* batches of this part of the largest, on average, … */
     LOG_RAW_BATCHES_MIN = 8,       /* … so many at least, let the next file go without zeroes */
     LOG_HERE_BYTES_MAX = 64 << 10, /* written by the loop itself; beyond, the way is the least */
+    LOG_START_BYTES_MAX = 64 << 10, /* given to the disk by the loop; beyond, it is work */
 };
 
 /* Where one entry stands. */
@@ -142,9 +143,11 @@ struct through {
     uint32_t crc;          /* of what of `tail` is before it: the disk has that already */
 };
 
-/* The write that is in flight. */
+/* The write that is in flight. The disk does a small one on its own; what is large, or what it
+ * would not do so, the log's thread writes. */
 struct flight {
     struct env_work work;
+    struct env_write write;
     bool is_active;
     struct batch *batch;
     struct env_file *file;
@@ -155,7 +158,7 @@ struct flight {
     uint32_t seed;
     bool has_head;
     struct through through;
-    uint64_t sent_us; /* handed to the lane */
+    uint64_t sent_us; /* handed to the disk or the lane */
     uint64_t took_us;
     int rv;
     struct err err;
@@ -285,8 +288,15 @@ void log_grow(struct raftlog *log, void *vector_ptr, size_t n, size_t *cap, size
 
 /* through.c */
 
+/* Begin to write the flight's bytes so that they are durable when f->write completes, and no thread
+ * waits for it. ERR_UNSUPPORTED: nothing was begun; through_write() it. */
+int through_start(struct raftlog *log, struct flight *f);
+
 /* Write the flight's bytes and make them durable, in the log's thread or instead of it. */
 int through_write(struct raftlog *log, struct flight *f);
+
+/* The flight is on the disk, whichever way: what is the block that it ended in? */
+void through_note(struct flight *f);
 void through_fini(struct through *t);
 
 /* group.c */

@@ -303,7 +303,7 @@ struct raftlog_stats {
     uint64_t append_bytes;
     uint64_t batches; /* = writes = syncs */
     uint64_t batch_bytes_max;
-    uint64_t sync_us_sum; /* of write and sync of a batch */
+    uint64_t sync_us_sum; /* of write and sync of a batch, until the loop hears of it */
     uint64_t sync_us_max;
     uint64_t rewritten_bytes;
     uint64_t segments_dropped;

@@ -11,6 +11,9 @@
  * that tears it between sectors leaves old or new, which are the same there. Behind its end are
  * zeroes, where else would be what is left of an older use of the file.
  *
+ * A small batch is given to the disk by the loop (through_start()), a large one written by the
+ * log's thread (through_write()), as is one that could not be given.
+ *
  * It needs to know what stands in the first block. After a restart it does not, until a batch
  * has filled a block; until then, and for whatever does not fit, there are a write and a sync.
  */
@@ -59,10 +62,11 @@ static size_t through_parts(struct flight *f, struct slice parts[ENV_PARTS_MAX])
     return count;
 }
 
-/* The flight is on the disk: what is the block that it ended in? */
-static void through_note(struct flight *f)
+void through_note(struct flight *f)
 {
     struct through *t = &f->through;
+    if (t->tail == NULL)
+        return; /* nothing goes this way */
     uint64_t end = f->offset + f->len;
     size_t tail = end % ENV_BLOCK;
     bool is_known = t->file == f->file && t->end == f->offset;
@@ -79,20 +83,37 @@ static void through_note(struct flight *f)
     t->crc = crc32c(0, t->tail, tail);
 }
 
-int through_write(struct raftlog *log, struct flight *f)
+/* As through_parts(); 0 also where nothing may go this way. */
+static size_t through_prepare(struct raftlog *log, struct flight *f,
+                              struct slice parts[ENV_PARTS_MAX])
 {
     struct through *t = &f->through;
-    struct slice parts[ENV_PARTS_MAX];
-    bool is_wanted =
-        !log->options.no_zeroing && !PLANTED(ack_before_sync) && !PLANTED(sync_tried_again);
-    int rv = ERR_UNSUPPORTED;
-    size_t count = 0;
-    if (is_wanted && t->tail == NULL) {
+    if (log->options.no_zeroing || PLANTED(ack_before_sync) || PLANTED(sync_tried_again))
+        return 0;
+    if (t->tail == NULL) {
         t->tail = log_blocks(log, 2 * (size_t)ENV_BLOCK);
         t->last = t->tail + ENV_BLOCK;
     }
-    if (is_wanted)
-        count = through_parts(f, parts);
+    return through_parts(f, parts);
+}
+
+int through_start(struct raftlog *log, struct flight *f)
+{
+    struct slice parts[ENV_PARTS_MAX];
+    if (f->len > LOG_START_BYTES_MAX)
+        return ERR_UNSUPPORTED;
+    size_t count = through_prepare(log, f, parts);
+    if (count == 0)
+        return ERR_UNSUPPORTED;
+    return env_file_write_start(f->file, f->offset - f->offset % ENV_BLOCK, parts, count,
+                                &f->write);
+}
+
+int through_write(struct raftlog *log, struct flight *f)
+{
+    struct slice parts[ENV_PARTS_MAX];
+    int rv = ERR_UNSUPPORTED;
+    size_t count = through_prepare(log, f, parts);
     if (count > 0)
         rv = env_file_write_through(f->file, f->offset - f->offset % ENV_BLOCK, parts, count,
                                     &f->err);
@@ -103,8 +124,6 @@ int through_write(struct raftlog *log, struct flight *f)
         if (rv == ERR_IO && PLANTED(sync_tried_again))
             rv = env_file_sync(f->file, &f->err);
     }
-    if (rv == 0 && is_wanted)
-        through_note(f);
     return rv;
 }
 

@@ -2,8 +2,13 @@
  *
  * The writer: batches go out one at a time, in order, each written and synced before
  * the next is begun (G1). A batch that needs the next segment waits until that has a
- * file. The log's thread writes them, or, where all that there is to do is to wait for
- * a lone write, the loop. */
+ * file. The loop gives small ones to the disk and goes on; the log's thread writes others,
+ * or, where all that there is to do is to wait for a lone write, the loop.
+ *
+ *              ┌─ flight_start(): the disk ─▶ flight_on_written() ─┐
+ *   the next ──┤                     └ not so ┐                    ├─▶ flight_complete()
+ *              └─ the lane: flight_execute() ◀┘ ───────────────────┘
+ */
 #include <stdlib.h>
 
 #include "raftlog/internal.h"
@@ -75,6 +80,7 @@ static void flight_complete(struct env_work *work)
         return; /* nothing is sent off any more: is_active stays */
     }
     f->is_active = false;
+    through_note(f);
     uint64_t passed_us = env_now_us(log->env) - f->sent_us;
     log->sync_worst_us = MAX(log->sync_worst_us, passed_us);
     log->syncs.count++;
@@ -96,6 +102,31 @@ static void flight_complete(struct env_work *work)
     log->stats.sync_us_max = MAX(log->stats.sync_us_max, f->took_us);
     writer_post(log);
     batch_finish(b);
+}
+
+/* Give it to the disk. False: that is for the log's thread. */
+static bool flight_start(struct raftlog *log, struct flight *f)
+{
+    ASSERT(f->is_active);
+    if (f->len > LOG_START_BYTES_MAX)
+        return false;
+    flight_verify(f);
+    return through_start(log, f) == 0;
+}
+
+static void flight_on_written(struct env_write *write)
+{
+    struct flight *f = container_of(write, struct flight, write);
+    struct raftlog *log = write->data;
+    ASSERT(f->is_active);
+    if (write->rv == ERR_UNSUPPORTED) {
+        env_work_submit(log->env, ENV_LANE_LOG, &f->work);
+        return;
+    }
+    f->rv = write->rv;
+    f->err = write->err;
+    f->took_us = env_now_us(log->env) - f->sent_us;
+    flight_complete(&f->work);
 }
 
 /* A segment whose file is not there yet holds up all that is to be written: to who asks how
@@ -151,7 +182,8 @@ static void writer_kick(struct raftlog *log)
         f->has_head = f->offset == 0;
         f->sent_us = env_now_us(log->env);
         if (!is_here) {
-            env_work_submit(log->env, ENV_LANE_LOG, &f->work);
+            if (!flight_start(log, f))
+                env_work_submit(log->env, ENV_LANE_LOG, &f->work);
             return;
         }
         flight_execute(&f->work);
@@ -188,6 +220,7 @@ void writer_init(struct raftlog *log)
 {
     list_init(&log->sealed);
     env_task_init(&log->task, writer_on_turn, log);
+    env_write_init(&log->flight.write, flight_on_written, log);
     env_work_init(&log->flight.work, flight_execute, flight_complete, log);
 }
 

@@ -75,6 +75,7 @@ WRAPPED = (
     (re.compile(r"^raft(\.h|/)"), ("consensus",)),
     (re.compile(r"^msgpack"), ("wire",)),
     (re.compile(r"^lz4"), ("wire", "lsm")),
+    (re.compile(r"^libaio"), ("env/uv",)),
     (re.compile(r"^cmocka"), ()),
 )
 

@@ -33,6 +33,12 @@ static int through_refused(struct env_file *file, uint64_t offset, const struct 
     return ERR_UNSUPPORTED;
 }
 
+static int start_refused(struct env_file *file, struct env_write *write)
+{
+    (void)file, (void)write;
+    return ERR_UNSUPPORTED;
+}
+
 static int folder_sync_lies(struct env *env, const char *path, struct err *err)
 {
     (void)env, (void)path, (void)err;
@@ -61,6 +67,7 @@ void liar_take(struct env *env, const char *lie)
         honest = env->ops;
         lying = *honest;
         lying.file_write_past = past_refused;
+        lying.file_write_start = start_refused;
         lying.file_write_through = through_refused;
     }
     if (strcmp(lie, "sync_lies") == 0)

@@ -220,6 +220,7 @@ const struct env_ops sim_env_ops = {
     .file_read = sim_op_file_read,
     .file_write = sim_op_file_write,
     .file_write_past = sim_op_file_write_past,
+    .file_write_start = sim_op_file_write_start,
     .file_write_through = sim_op_file_write_through,
     .file_sync = sim_op_file_sync,
     .file_write_back = sim_op_file_write_back,

@@ -264,6 +264,45 @@ int sim_op_file_write_through(struct env_file *handle, uint64_t offset, const st
     return rv == 0 ? sim_op_file_sync(handle, err) : rv;
 }
 
+/* The kernel gives up in the middle: some of it is written, nothing durable. */
+static int write_gives_up(struct env_write *write)
+{
+    int rv = sim_op_file_write(write->file, write->offset, write->parts[0].data,
+                               write->parts[0].len, &write->err);
+    return rv == 0 ? ERR_UNSUPPORTED : rv;
+}
+
+static void write_execute(struct env_work *work)
+{
+    struct env_write *write = work->data;
+    struct sim *sim = sim_env_of(write->file->env)->sim;
+    ASSERT(write->is_active);
+    if (sim_fault_draw(sim, "env.write.give_up"))
+        write->rv = write_gives_up(write);
+    else
+        write->rv = sim_op_file_write_through(write->file, write->offset, write->parts,
+                                              write->count, &write->err);
+}
+
+static void write_complete(struct env_work *work)
+{
+    struct env_write *write = work->data;
+    write->is_active = false;
+    write->complete(write);
+}
+
+/* It takes the time that the log's thread takes, which has nothing else to do meanwhile. */
+int sim_op_file_write_start(struct env_file *handle, struct env_write *write)
+{
+    struct sim_env *env = sim_env_of(handle->env);
+    if (!file_is_direct(file_of(handle)) || sim_fault_draw(env->sim, "env.write.refuse"))
+        return ERR_UNSUPPORTED;
+    env_work_init(&write->work, write_execute, write_complete, write);
+    write->is_active = true;
+    env_work_submit(handle->env, ENV_LANE_LOG, &write->work);
+    return 0;
+}
+
 /* What a sync costs the lane that runs it. */
 static void sync_charge(struct sim_disk *disk)
 {

@@ -244,6 +244,7 @@ int sim_op_file_write(struct env_file *file, uint64_t offset, const void *data, 
                       struct err *err);
 int sim_op_file_write_past(struct env_file *file, uint64_t offset, const void *data, size_t len,
                            struct err *err);
+int sim_op_file_write_start(struct env_file *file, struct env_write *write);
 int sim_op_file_write_through(struct env_file *file, uint64_t offset, const struct slice *parts,
                               size_t count, struct err *err);
 int sim_op_file_sync(struct env_file *file, struct err *err);

@@ -299,6 +299,7 @@ static void op_stop(struct env *env)
         return;
     world->is_stopped = true;
     real_lanes_stop(world);
+    real_writes_stop(&world->writes);
     real_inbox_stop(&world->inbox);
     tasks_drop(&world->tasks);
     tasks_drop(&world->late);
@@ -429,6 +430,7 @@ int env_uv_new(const struct env_uv_options *options, struct env **ret_env, struc
     list_init(&world->flush);
     list_init(&world->listeners);
     real_locks_init(world);
+    real_writes_init(&world->writes);
     uint64_t seed;
     op_random_bytes(&world->base, &seed, sizeof seed);
     rng_init(&world->rng, seed);

@@ -24,6 +24,9 @@ static const size_t IO_MAX = 1u << 30;
 /* The second descriptor of a file, for direct I/O. */
 enum { DIRECT_UNTRIED = -1, DIRECT_REFUSED = -2 };
 
+/* Writes that are not tried without a thread, after many were refused. */
+static const uint32_t REFUSALS_MAX = 1023;
+
 /* Is what is written by it with RWF_DSYNC durable? */
 enum direct_durable { DURABLE_UNKNOWN, DURABLE_YES, DURABLE_NO };
 
@@ -33,8 +36,10 @@ struct real_file {
     bool may_write; /* it was opened to be written */
     int direct_fd;  /* or one of the above */
     enum direct_durable durable;
-    uint64_t sent_at; /* the piece that write_back() has begun and not waited for */
-    size_t sent_len;  /* 0: none */
+    uint32_t refusals; /* of write_start(), in a row; bounded */
+    uint32_t rest;     /* as many are not tried */
+    uint64_t sent_at;  /* the piece that write_back() has begun and not waited for */
+    size_t sent_len;   /* 0: none */
     char path[ENV_PATH_MAX];
 };
 
@@ -126,6 +131,7 @@ static int op_file_open(struct env *env, const char *path, int flags, struct env
     file->durable = DURABLE_UNKNOWN;
     file->may_write = (flags & ENV_OPEN_WRITE) != 0;
     file->sent_len = 0;
+    file->refusals = file->rest = 0;
     memcpy(file->path, path, path_len + 1);
     *ret_file = &file->base;
     return 0;
@@ -275,6 +281,8 @@ static int op_file_write_through(struct env_file *base, uint64_t offset, const s
     int fd = is_direct_durable(file) ? direct_of(file) : DIRECT_REFUSED;
     if (fd < 0)
         return ERR_UNSUPPORTED;
+    if (file->refusals > 0) /* mostly for pages in the cache, which would have to go first */
+        (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
     while (done < len) {
         ssize_t n = pwritev2(fd, iov, left, (off_t)(offset + done), RWF_DSYNC);
         if (n < 0 && errno == EINTR)
@@ -290,6 +298,45 @@ static int op_file_write_through(struct env_file *base, uint64_t offset, const s
         done += (size_t)n;
     }
     return 0;
+}
+
+/* Where each try is in vain, few are made. */
+static int start_refused(struct real_file *file)
+{
+    file->refusals = MIN(file->refusals * 2 + 1, REFUSALS_MAX);
+    file->rest = file->refusals;
+    return ERR_UNSUPPORTED;
+}
+
+static int op_file_write_start(struct env_file *base, struct env_write *write)
+{
+    struct real_file *file = file_of(base);
+    ASSERT(is_range_valid(write->offset, write->len));
+    int fd = is_direct_durable(file) ? direct_of(file) : DIRECT_REFUSED;
+    if (fd < 0)
+        return ERR_UNSUPPORTED;
+    if (file->rest > 0) {
+        file->rest--;
+        return ERR_UNSUPPORTED;
+    }
+    int rv = real_writes_start(real_world_of(base->env), fd, write);
+    return rv == 0 ? 0 : start_refused(file);
+}
+
+/* What is short did not fail: the thread that writes it again hears why, if there is a reason. */
+int real_file_wrote(struct env_write *write, int64_t res)
+{
+    struct real_file *file = file_of(write->file);
+    ASSERT(res <= (int64_t)write->len);
+    if (res >= 0 && res < (int64_t)write->len)
+        return start_refused(file);
+    if (res == -EAGAIN || (res < 0 && is_refusal((int)-res)))
+        return start_refused(file);
+    file->refusals = 0;
+    if (res >= 0)
+        return 0;
+    return err_set_errno(&write->err, (int)-res, "write %zu bytes through at %llu of %s",
+                         write->len, (unsigned long long)write->offset, file->path);
 }
 
 static int op_file_sync(struct env_file *base, struct err *err)
@@ -427,6 +474,7 @@ void real_files_fill(struct env_ops *ops)
     ops->file_write = op_file_write;
     ops->file_write_past = op_file_write_past;
     ops->file_write_through = op_file_write_through;
+    ops->file_write_start = op_file_write_start;
     ops->file_sync = op_file_sync;
     ops->file_write_back = op_file_write_back;
     ops->file_size = op_file_size;

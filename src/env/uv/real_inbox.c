@@ -2,7 +2,8 @@
  *
  * What other threads send to the loop: finished work and posts. Two lists under
  * one lock and one event descriptor, written only when nothing was announced yet,
- * so that a burst costs one system call and one wake-up.
+ * so that a burst costs one system call and one wake-up. The kernel writes to it as
+ * well, when a write that no thread waits for is done (real_writes.c).
  *
  * Not uv_async: its sender marks the handle again after the write that wakes the
  * loop, and the loop spins and yields until it has; and not under the lock, which
@@ -141,6 +142,7 @@ static void on_wake(uv_poll_t *poll, int status, int events)
     list_move(&inbox->posts, &posts);
     pthread_mutex_unlock(&inbox->mutex);
 
+    real_writes_reap(world);
     while (!world->is_stopped && (link = list_pop_front(&completions)) != NULL) {
         struct env_work *work = list_entry(link, struct env_work, in_lane);
         ASSERT(work->is_active);

@@ -20,6 +20,7 @@
 #include "env/uv/env_uv.h"
 
 /* After base.h: it brings another MIN and MAX, and only this order is silent. */
+#include <libaio.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -119,6 +120,32 @@ void real_inbox_stop(struct real_inbox *inbox);
 /* When the loop is through with the handle. Waits for threads that still wake it; none
  * posts any more. */
 void real_inbox_fini(struct real_inbox *inbox);
+
+/* ---- writes that no thread waits for (real_writes.c) --------------------------- */
+
+enum { REAL_WRITES_MAX = 8 }; /* at a time */
+
+struct real_writes {
+    io_context_t context;
+    struct list active; /* env_write.in_writes */
+    unsigned count;     /* of them */
+    bool is_ready;      /* `context` is there */
+    bool is_refused;    /* there is none to be had */
+};
+
+void real_writes_init(struct real_writes *writes);
+
+/* By `fd`, which is for direct I/O. ERR_UNSUPPORTED: nothing was begun. */
+int real_writes_start(struct real_world *world, int fd, struct env_write *write);
+
+/* Complete those that are done. A callback may stop the world. */
+void real_writes_reap(struct real_world *world);
+
+/* Wait for those that are under way; none completes any more. */
+void real_writes_stop(struct real_writes *writes);
+
+/* What became of a write that the kernel says `res` of: bytes written, or -errno (real_files.c). */
+int real_file_wrote(struct env_write *write, int64_t res);
 
 /* ---- files (real_files.c, real_folders.c, real_locks.c) ----------------------- */
 
@@ -285,6 +312,7 @@ struct real_world {
     struct list listeners;
     struct real_timers timers;
     struct real_inbox inbox;
+    struct real_writes writes;
     struct real_locks locks;
     struct real_lane lanes[ENV_LANE_NR];
     struct rng rng;
