@@ -305,7 +305,7 @@ static void on_gone(struct replica *r, const struct merge_msg *msg)
 
 void merge_left_turn(struct replica *r)
 {
-    uint64_t now_us = env_now_us(r->store->env);
+    uint64_t now_us = env_turn_us(r->store->env);
     struct merge_drive *drive = r->merge.drive;
     if (drive == NULL) {
         ask_gone(r, now_us);

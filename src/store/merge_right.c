@@ -149,7 +149,7 @@ static void ask(struct replica *r, uint64_t now_us)
 
 void merge_right_turn(struct replica *r)
 {
-    uint64_t now_us = env_now_us(r->store->env);
+    uint64_t now_us = env_turn_us(r->store->env);
     if (frozen_of(r)->attempt == 0) {
         r->merge.frozen_us = 0;
         return;

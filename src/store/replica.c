@@ -57,9 +57,8 @@ void replica_move(struct replica *r, enum replica_state to)
 
 /* If the loop did not run, what the others have said meanwhile has still to be read: time in
  * which nobody could be heard is no silence. */
-static void excuse(struct replica *r, uint64_t due_us)
+static void excuse(struct replica *r, uint64_t now_us, uint64_t due_us)
 {
-    uint64_t now_us = env_now_us(r->store->env);
     uint64_t late_ms = (now_us - MIN(due_us, now_us)) / 1000;
     if (r->cons != NULL && late_ms >= r->store->opt.election_timeout_ms / REPLICA_LATE_SHARE)
         consensus_hold_back(r->cons, now_us / 1000, late_ms);
@@ -67,18 +66,37 @@ static void excuse(struct replica *r, uint64_t due_us)
 
 uint64_t replica_now_ms(struct replica *r)
 {
+    uint64_t now_us = env_now_us(r->store->env);
     uint64_t due_us = env_timer_is_active(&r->timer) ? r->timer.due_us : r->fired_us;
     if (due_us != 0)
-        excuse(r, due_us);
-    return store_now_ms(r->store);
+        excuse(r, now_us, due_us);
+    return now_us / 1000;
+}
+
+static void tick(struct replica *r, uint64_t now_us)
+{
+    if (r->state == REPLICA_DAMAGED)
+        sleep_complain(r);
+    if (r->nap.is_asleep || r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING ||
+        r->state == REPLICA_ABSORBED || r->state == REPLICA_MERGED)
+        return;
+    if (r->cons != NULL)
+        consensus_tick(r->cons, now_us / 1000);
+    replica_write_tick(r, now_us);
+    replica_read_tick(r, now_us);
+    watch_tick(r, now_us);
+    snapshot_out_tick(r, now_us);
+    snapshot_in_tick(r, now_us);
+    strangers_tick(r, now_us);
 }
 
 static void timer_due(struct env_timer *timer)
 {
     struct replica *r = timer->data;
-    excuse(r, timer->due_us);
-    r->fired_us = env_now_us(r->store->env);
-    replica_tick(r);
+    uint64_t now_us = env_now_us(r->store->env);
+    excuse(r, now_us, timer->due_us);
+    r->fired_us = now_us;
+    tick(r, now_us);
     replica_wake(r);
 }
 
@@ -413,24 +431,6 @@ void replica_turn(struct replica *r)
     check_reopen(r);
     sleep_turn(r);
     set_timer(r, now);
-}
-
-void replica_tick(struct replica *r)
-{
-    uint64_t now_us = env_now_us(r->store->env);
-    if (r->state == REPLICA_DAMAGED)
-        sleep_complain(r);
-    if (r->nap.is_asleep || r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING ||
-        r->state == REPLICA_ABSORBED || r->state == REPLICA_MERGED)
-        return;
-    if (r->cons != NULL)
-        consensus_tick(r->cons, now_us / 1000);
-    replica_write_tick(r, now_us);
-    replica_read_tick(r, now_us);
-    watch_tick(r, now_us);
-    snapshot_out_tick(r, now_us);
-    snapshot_in_tick(r, now_us);
-    strangers_tick(r, now_us);
 }
 
 void replica_damage(struct replica *r, const char *what, const struct err *err)

@@ -353,7 +353,6 @@ void replica_run(struct replica *r);
 
 /* End of a loop turn: propose, confirm reads, set the timer. */
 void replica_turn(struct replica *r);
-void replica_tick(struct replica *r);
 
 /* The time that consensus is about to be told. Whoever tells it first after the loop stood still
  * excuses that: the others are not to be blamed for what was not heard of them. */

@@ -220,7 +220,7 @@ void sleep_turn(struct replica *r)
     if (r->nap.is_asleep || r->cons == NULL || r->state != REPLICA_RUNNING)
         return;
     if (replica_is_leader(r)) {
-        lead_to_rest(r, env_now_us(r->store->env));
+        lead_to_rest(r, env_turn_us(r->store->env));
         return;
     }
     r->nap.asked_us = 0;
@@ -229,7 +229,7 @@ void sleep_turn(struct replica *r)
 
 void sleep_note_work(struct replica *r)
 {
-    r->nap.busy_us = env_now_us(r->store->env);
+    r->nap.busy_us = env_turn_us(r->store->env);
     r->nap.is_quick = false;
 }
 

@@ -179,7 +179,7 @@ static bool is_lonely(const struct replica *r, uint64_t now_us)
 void strangers_note_leader(struct replica *r, const struct cons_msg *msg)
 {
     if (msg->type == CONS_MSG_APPEND || msg->type == CONS_MSG_SNAPSHOT)
-        r->led_us = env_now_us(r->store->env);
+        r->led_us = env_turn_us(r->store->env);
 }
 
 /* Everybody: those who once were members may have lost all trace of the range, and who took it
