@@ -44,19 +44,28 @@ static void on_connect_timeout(struct env_timer *timer)
                    ENV_UV_CONNECT_MS);
 }
 
+/* An address failed, at once or later: the next one gets a socket of its own, for this one is of
+ * the address family that failed. */
+static void dial_failed(struct real_conn *conn, int status)
+{
+    ASSERT(conn->state == REAL_CONN_DIALLING);
+    if (conn->addr_next == NULL) {
+        real_conn_fail(conn, ERR_IO, "connect to %s: %s", conn->address, uv_strerror(status));
+        return;
+    }
+    conn->state = REAL_CONN_REDIALLING;
+    uv_close((uv_handle_t *)&conn->tcp, real_conn_on_closed);
+}
+
 static void on_connect(uv_connect_t *req, int status)
 {
     struct real_conn *conn = req->data;
     if (conn->state != REAL_CONN_DIALLING)
         return;
-    if (status == 0) {
+    if (status == 0)
         real_conn_opened(conn);
-    } else if (conn->addr_next != NULL) {
-        conn->state = REAL_CONN_REDIALLING;
-        uv_close((uv_handle_t *)&conn->tcp, real_conn_on_closed);
-    } else {
-        real_conn_fail(conn, ERR_IO, "connect to %s: %s", conn->address, uv_strerror(status));
-    }
+    else
+        dial_failed(conn, status);
 }
 
 /* 0 when the kernel is at it. */
@@ -66,18 +75,13 @@ static int dial_one(struct real_conn *conn, const struct sockaddr *addr)
     return uv_tcp_connect(&conn->connect_req, &conn->tcp, addr, on_connect);
 }
 
-/* The next address, past those that fail at once. */
 static void dial_next(struct real_conn *conn)
 {
-    int status = UV_EAI_NODATA;
-    while (conn->addr_next != NULL) {
-        const struct addrinfo *addr = conn->addr_next;
-        conn->addr_next = addr->ai_next;
-        status = dial_one(conn, addr->ai_addr);
-        if (status == 0)
-            return;
-    }
-    real_conn_fail(conn, ERR_IO, "connect to %s: %s", conn->address, uv_strerror(status));
+    const struct addrinfo *addr = conn->addr_next;
+    conn->addr_next = addr->ai_next;
+    int status = dial_one(conn, addr->ai_addr);
+    if (status != 0)
+        dial_failed(conn, status);
 }
 
 void real_dial_again(struct real_conn *conn)
@@ -104,6 +108,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *addr
         real_conn_fail(conn, ERR_IO, "find host of %s: %s", conn->address, uv_strerror(status));
         return;
     }
+    ASSERT(addrs != NULL);
     conn->addrs = conn->addr_next = addrs;
     dial_next(conn);
 }
