@@ -700,9 +700,9 @@ void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
  *
  * Keys that are put behind the cursor meanwhile are deleted when it comes there. On
  * HF_ERR_UNDETERMINED the step may have been done: hf_resolve() tells, and to do the step
- * again deletes what was put since. HF_ERR_INVALID: a span that is upside down, reverse,
- * keys_only, or has limit_bytes; a cursor that is none of the span; a keyspace with a name that
- * was not opened, unless as_stored. */
+ * again deletes what was put since. On any other error it has deleted nothing.
+ * HF_ERR_INVALID: a span that is upside down, reverse, keys_only, or has limit_bytes; a cursor
+ * that is none of the span; a keyspace with a name that was not opened, unless as_stored. */
 int hf_delete_range(struct hf_client *client, const struct hf_span *span,
                     const struct hf_call *call, struct hf_result **ret_result);
 int hf_delete_range_async(struct hf_client *client, const struct hf_span *span,

@@ -60,19 +60,31 @@ static int set_low(struct client_sweep *s, struct slice key)
     return s->low.failed ? ERR_NOMEM : 0;
 }
 
+/* Memory for pass_on(), before anything is done: of a step that is done nobody may have to say that
+ * it failed, for want of a place to keep where it goes on. */
+static int reserve(struct client_sweep *s)
+{
+    size_t low = KEYSPACE_SLOT_LEN + s->start.len;
+    size_t high = KEYSPACE_SLOT_LEN + s->end.len;
+    if (buf_reserve(&s->cursor, low) != 0 || buf_reserve(&s->low, low) != 0)
+        return ERR_NOMEM;
+    return buf_reserve(&s->high, high);
+}
+
 /* The cursor lies where the step before said; the slot is at its end: into the next one. */
-static int pass_on(struct client_sweep *s)
+static void pass_on(struct client_sweep *s)
 {
     if (!goes_by_slots(s) || s->has_more)
-        return 0;
+        return;
     if (s->slot + 1 == s->slots)
-        return 0;
+        return;
     int rv = enter_slot(s, s->slot + 1);
+    ASSERT(rv == 0);
     s->has_more = true;
     s->is_range_end = false;
     buf_clear(&s->cursor);
     buf_append_slice(&s->cursor, buf_slice(&s->low));
-    return rv != 0 || s->cursor.failed ? ERR_NOMEM : 0;
+    ASSERT(!s->cursor.failed);
 }
 
 /* What is swept first in this step, as it is stored. */
@@ -92,6 +104,8 @@ static int begin(struct client_sweep *s)
     if (s->from.len > 0 && (slice_compare(place, s->start) < 0 ||
                             (s->end.len > 0 && slice_compare(place, s->end) > 0)))
         return ERR_INVALID;
+    if (by_slots && reserve(s) != 0)
+        return ERR_NOMEM;
     if (by_slots) {
         int rv = enter_slot(s, s->from.len > 0 ? keyspace_get_slot(s->from.data) : 0);
         return rv != 0 || s->from.len == 0 ? rv : set_low(s, s->from);
@@ -137,11 +151,7 @@ static void on_written(struct client_op *op, const struct client_result *result)
         if (response != NULL && response->kind == REQUEST_WRITE)
             s->version = command_result_version(response->write.result);
         s->deleted = s->found;
-        int rv = pass_on(s);
-        if (rv != 0) { /* it is done, and nobody can say where to go on */
-            finish(s, rv, (struct slice){0});
-            return;
-        }
+        pass_on(s);
     }
     finish(s, result->status, result->text);
 }
@@ -193,8 +203,9 @@ static int keep_cursor(struct client_sweep *s, const struct response_rows *rows)
 /* Nothing is there. In a hashed keyspace the next slot may have something. */
 static void on_nothing(struct client_sweep *s)
 {
-    int rv = pass_on(s);
-    bool goes_on = rv == 0 && s->has_more && goes_by_slots(s) && ++s->passed < SWEEP_SLOTS_MAX &&
+    int rv = 0;
+    pass_on(s);
+    bool goes_on = s->has_more && goes_by_slots(s) && ++s->passed < SWEEP_SLOTS_MAX &&
                    env_now_us(s->client->env) < s->deadline_us;
     if (goes_on) {
         s->tries = 0; /* it is of another span */

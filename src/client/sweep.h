@@ -19,7 +19,8 @@
  *            in the outputs stays until client_sweep_fini() or the next start.
  * Threads    as the client.
  * Errors     as of client_submit(). The cb's result has no response. With ERR_UNDETERMINED
- *            `op` is the change whose outcome is unknown, and `command` says of which keys.
+ *            `op` is the change whose outcome is unknown, and `command` says of which keys. With
+ *            any other error nothing was deleted.
  * Limits     SWEEP_KEYS_MAX keys and SWEEP_BYTES_MAX bytes of keys a step; SWEEP_SLOTS_MAX
  *            scans that find nothing.
  */

@@ -114,6 +114,8 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
             hf_result_free(result);
             return exit_code;
         }
+        if (result == NULL) /* it is done, and there is no memory to say how */
+            return cli_error(cli, "out of memory after %" PRIu64 " keys and a step", s->deleted);
         s->deleted += result->deleted;
         s->steps++;
         bool has_more = result->has_more != 0;
@@ -121,6 +123,8 @@ static int sweep_all(struct cli *cli, struct hf_client *client, struct hf_span *
         buf_append_slice(&s->next, cli_slice(result->cursor));
         span->cursor = hf_bytes(s->next.data, s->next.len);
         hf_result_free(result);
+        if (s->next.failed) /* without a cursor it would begin anew, with what was put since */
+            return cli_error(cli, "out of memory after %" PRIu64 " keys", s->deleted);
         show_progress(cli, s);
         if (!has_more)
             break;

@@ -13,6 +13,25 @@
 
 enum { KEYS = 20 };
 
+/* ---- memory (the linker puts it between the sweep and its bytes) ---------------------------- */
+
+void __real_buf_append_slice(struct buf *buf, struct slice s);
+void __wrap_buf_append_slice(struct buf *buf, struct slice s);
+
+static const struct client_sweep *is_short; /* nothing of it can grow */
+
+void __wrap_buf_append_slice(struct buf *buf, struct slice s)
+{
+    bool is_its = is_short != NULL && (const uint8_t *)buf >= (const uint8_t *)is_short &&
+                  (const uint8_t *)buf < (const uint8_t *)(is_short + 1);
+    if (is_its && s.len > buf->cap - buf->len)
+        buf->failed = true;
+    else
+        __real_buf_append_slice(buf, s);
+}
+
+/* ---- a store and a client ------------------------------------------------------------------- */
+
 struct fixture {
     struct sim *sim;
     struct sim_node *node, *at;
@@ -245,6 +264,34 @@ static void test_slots_torn_after_many(void **state)
     close(&f);
 }
 
+/* There is no memory any more when the keys of a slot are deleted: that they are is told all the
+ * same, and where it goes on. */
+static void test_slots_short_of_memory(void **state)
+{
+    struct fixture f;
+    uint8_t first[8];
+    (void)state;
+    open(&f);
+    put_at_slot(&f, 3, "s1");
+    put_at_slot(&f, 4, "s1");
+    f.sweep.slots = 16;
+    f.sweep.start = slice_str("s");
+    f.sweep.from = at_slot(3, "s", first);
+    f.sweep.limit_keys = 10;
+    assert_int_equal(client_sweep_start(f.client, &f.sweep), 0);
+    while (f.sweep.command.len == 0)
+        sim_run_until(f.sim, sim_now_us(f.sim) + 10);
+    is_short = &f.sweep;
+    run(&f, 3000);
+    is_short = NULL;
+    assert_int_equal(f.calls, 1);
+    assert_int_equal(f.status, 0);
+    assert_true(f.sweep.deleted == 1 && f.sweep.version > 0 && f.sweep.has_more);
+    assert_true(slice_equal(buf_slice(&f.sweep.cursor), at_slot(4, "s", first)));
+    assert_true(!is_at_slot(&f, 3, "s1") && is_at_slot(&f, 4, "s1"));
+    close(&f);
+}
+
 /* A bound that is none of a key behind a slot, a cursor of nowhere. */
 static void test_slots_refused(void **state)
 {
@@ -347,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_slots),
         cmocka_unit_test(test_slots_around_a_short_split),
         cmocka_unit_test(test_slots_torn_after_many),
+        cmocka_unit_test(test_slots_short_of_memory),
         cmocka_unit_test(test_slots_refused),
         cmocka_unit_test(test_lost_answer),
         cmocka_unit_test(test_forgotten),
