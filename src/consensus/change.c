@@ -223,7 +223,7 @@ static int change_add(struct cons_config *to, uint64_t replica_id, uint64_t stor
                       struct err *err)
 {
     if (to->n == CONS_MEMBERS_MAX)
-        return err_set(err, ERR_INVALID, "%d members already", CONS_MEMBERS_MAX);
+        return err_set(err, ERR_INVALID, "%d members already, the limit", CONS_MEMBERS_MAX);
     for (uint32_t i = 0; i < to->n; i++) {
         if (to->members[i].replica_id == replica_id || to->members[i].store_id == store_id)
             return err_set(err, ERR_EXISTS, "replica or store is a member already");

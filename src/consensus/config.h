@@ -23,7 +23,7 @@
 #include "base/err.h"
 
 enum {
-    CONS_MEMBERS_MAX = 32,
+    CONS_MEMBERS_MAX = 16, /* as many as a range has places for: store/replica_apply.c */
     /* version, count, then id, 20 digits, NUL and role for each member */
     CONS_CONFIG_LEN_MAX = 9 + CONS_MEMBERS_MAX * (8 + 21 + 1),
 };

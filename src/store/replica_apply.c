@@ -11,6 +11,9 @@
 #include "store/store_internal.h"
 #include "store/watch.h"
 
+_Static_assert((int)CONS_MEMBERS_MAX == (int)RANGE_REPLICAS_MAX,
+               "what the group takes for members, a range has places for");
+
 enum {
     APPLY_ENTRIES_MAX = 1024,   /* in one run of the pump */
     APPLY_BYTES_MAX = 4 << 20,  /* of them */
@@ -82,8 +85,7 @@ static int apply_change(struct replica *r, uint64_t index, const struct raftlog_
     int rv = cons_config_decode(e->data, &config, err);
     if (rv != 0)
         return rv;
-    if (config.n > RANGE_REPLICAS_MAX)
-        return err_set(err, ERR_INVALID, "%u members, limit %d", config.n, RANGE_REPLICAS_MAX);
+    ASSERT(config.n <= RANGE_REPLICAS_MAX);
     for (uint32_t i = 0; i < config.n; i++) {
         replicas[i] = (struct range_replica){
             .replica_id = config.members[i].replica_id,

@@ -39,6 +39,28 @@ static void pass(uint64_t ms, uint64_t stuck)
     }
 }
 
+/* One more than a range has places for would be committed, and could be applied nowhere. */
+static void test_members_have_a_limit(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    uint64_t index = 0;
+    rig_open_leader(&r, 0, NULL);
+    for (uint64_t id = 4; id <= 16; id++) {
+        assert_int_equal(change(CONS_ADD_LEARNER, id), 0);
+        answer(4);
+    }
+    assert_int_equal(r.m.config.n, 16);
+    assert_int_equal(
+        consensus_propose_change(r.m.c, r.now, CONS_ADD_LEARNER, 17, 117, &index, &err),
+        ERR_INVALID);
+    assert_string_equal(err.msg, "16 members already, the limit");
+    assert_int_equal(r.m.config.n, 16);
+    assert_int_equal(change(CONS_REMOVE, 16), 0);
+    answer(4);
+    assert_int_equal(change(CONS_ADD_LEARNER, 17), 0);
+}
+
 /* It is waited for, and then it is replaced. */
 static void test_stuck_voter_is_replaced(void **state)
 {
@@ -84,6 +106,7 @@ static void test_stuck_voters_do_not_count(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_members_have_a_limit),
         cmocka_unit_test(test_stuck_voter_is_replaced),
         cmocka_unit_test(test_stuck_voters_do_not_count),
     };
