@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "consensus/world_internal.h"
 
+enum { DEBT_MAX = 500 }; /* entries that are not committed; or that a member has not applied */
+
 /* --- clients */
 
 static void read_done(struct cons_read *read, int status, uint64_t index)
@@ -63,6 +65,23 @@ static bool world_keeps_up(const struct world *w, const struct member *leader)
     return true;
 }
 
+/* How many entries the slowest member has still to be sent, of those that the leader's log has:
+ * what was cut off comes with a snapshot, as all does to a blank one. */
+static uint64_t world_debt(const struct world *w, const struct member *leader)
+{
+    uint64_t debt = 0;
+    for (uint32_t i = 0; i < leader->config.n; i++) {
+        int slot = slot_of(w, leader->config.members[i].replica_id);
+        if (slot < 0 || w->slots[slot].is_destroyed)
+            continue;
+        uint64_t has = w->slots[slot].m.state.base.index;
+        uint64_t last = mlog_last(&leader->log);
+        if (has != 0 && has + 1 >= leader->log.first && has < last)
+            debt = MAX(debt, last - has);
+    }
+    return debt;
+}
+
 static void client_write(struct world *w, uint32_t slot)
 {
     uint8_t bytes[256];
@@ -72,8 +91,10 @@ static void client_write(struct world *w, uint32_t slot)
     const struct consensus *c = w->slots[slot].m.c;
 
     /* Clients wait for answers, and in the end for the slowest learner: a window of four
-     * entries must not be flooded for ever. */
-    if (consensus_last_index(c) - consensus_commit(c) > (w->is_healed ? 50 : 500))
+     * entries must not be flooded for ever. Nor before: a voter that is alone commits what it
+     * likes, and the time that the healed cluster is given is for no more than so many. */
+    if (consensus_last_index(c) - consensus_commit(c) > (w->is_healed ? 50 : DEBT_MAX) ||
+        world_debt(w, &w->slots[slot].m) > DEBT_MAX)
         return;
     if (w->is_pacing)
         return;
