@@ -360,13 +360,19 @@ def test_files():
             f.writelines(f'{{"key":"k{i}","value":"v"}}\n' for i in range(10))
         shell = Shell(folder, "--timeout", "500ms", HOLDFAST_ENDPOINTS=c.endpoints)
         shell.run("get k0")
+        with open(out, "w", encoding="ascii") as f:
+            f.write("of yesterday\n")
         c.local("pause", "1")
         for line in (f"import {rows}", f"export {out}"):  # they would wait a minute for a leader
             said = stopped_in(shell, line, " records")
             check("ported" not in said, line, said)
+        with open(out, encoding="ascii") as f:
+            check(f.read() == "of yesterday\n", "an export that read nothing changed its file")
         c.local("resume", "1")
         check("imported 10 records" in shell.run(f"import {rows} --timeout 20s"), "it goes on")
         check("exported 10 records" in shell.run(f"export {out} --timeout 20s"), "it goes on")
+        with open(out, encoding="ascii") as f:
+            check(len(f.readlines()) == 10 and not os.path.exists(f"{out}.new"), "the whole of it")
         shell.end()
 
 

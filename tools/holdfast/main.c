@@ -87,8 +87,9 @@ static const struct cli_command commands[] = {
      "read at one version, of when the export comes there; one that is split or merged meanwhile,\n"
      "at a later one from there on. When a version is not kept any more (retention of the\n"
      "keyspace), the rest is read at those of then, which is said ('renewals' with --json).\n"
-     "Each key comes once, no older than when the export began. A cursor is of one cluster,\n"
-     "keyspace and span, and refused for others."},
+     "Each key comes once, no older than when the export began. FILE is written under the name\n"
+     "FILE.new and is there when it is whole, unless it is a link or a device. With a cursor it\n"
+     "is written in place. A cursor is of one cluster, keyspace and span, and refused for others."},
     {"shell", shell_run, NULL, NULL, "commands about keys and the cluster, line by line",
      "  holdfast shell\n  printf 'put a 1\\nget a\\nstats\\n' | holdfast shell\n"
      "\nLines that do not come from a terminal are all run, also behind one that failed; the exit\n"

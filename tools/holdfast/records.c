@@ -13,6 +13,10 @@
  * behind the last batch that is surely in, export behind the last line that is surely in
  * the file, at new versions from there on. It is of a cluster, a keyspace and (export) bounds, and
  * good for nothing else. Neither holds more than a batch in memory.
+ *
+ * Without a cursor an export is written beside its file and takes its place when it is whole
+ * (aside.h): one that fails costs nobody the one of yesterday. With one the file is written in
+ * place, from the first record on.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +25,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "base/text.h"
@@ -388,8 +393,10 @@ struct export
 {
     struct cli *cli;
     struct hf_scan *scan;
-    const char *path; /* NULL: standard output */
-    FILE *to;         /* NULL: not open yet */
+    const char *path;   /* NULL: standard output */
+    FILE *to;           /* NULL: not open yet */
+    struct aside aside; /* open: `to` is of it */
+    bool is_begun;      /* `to` is ready to be written to */
     struct buf lines;
     uint64_t retry_us;
     const char *cursor_path; /* NULL: none */
@@ -398,6 +405,7 @@ struct export
     uint64_t saved;          /* … this offset */
     struct buf after;        /* the key behind which it goes on; empty: from the start. A scan
                                 begins with it: the key next to it may be too long for one */
+    uint64_t began_ms;
     uint64_t records;
     uint64_t bytes;
     uint64_t renewals;   /* how often it went on at versions of then … */
@@ -486,22 +494,39 @@ static int export_resume(struct export *ex, const struct hf_span *span)
     return export_reread(ex);
 }
 
-/* The file as it is to be gone on with: without what is behind the cursor, or empty. */
-static int export_open(struct export *ex)
+/* The file as it is to be gone on with: without what is behind the cursor, or empty. One that has a
+ * cursor is found again at its path; another one is there when it is whole. */
+static bool export_open(struct export *ex, struct err *err)
 {
-    bool is_good;
+    bool is_good = true;
     if (ex->path == NULL) {
         ex->to = stdout;
-        return EXIT_DONE;
-    }
-    if (ex->to == NULL) {
-        ex->to = fopen(ex->path, "wb");
-        is_good = ex->to != NULL;
-    } else {
+    } else if (ex->to != NULL) {
         off_t end = (off_t)ex->done.offset;
         is_good = fseeko(ex->to, end, SEEK_SET) == 0 && ftruncate(fileno(ex->to), end) == 0;
+    } else if (ex->cursor_path != NULL) {
+        ex->to = fopen(ex->path, "wb");
+        is_good = ex->to != NULL;
+    } else if (aside_open(&ex->aside, ex->path, err) == 0) {
+        ex->to = ex->aside.file;
+    } else {
+        return false;
     }
-    return is_good ? EXIT_DONE : cli_error(ex->cli, "open '%s': %s", ex->path, strerror(errno));
+    if (!is_good)
+        err_set(err, ERR_IO, "open '%s': %s", ex->path, strerror(errno));
+    return is_good;
+}
+
+/* Once there is something to be written, or it is known that there is nothing. */
+static int export_begin(struct export *ex)
+{
+    struct err err = {0};
+    if (ex->is_begun)
+        return EXIT_DONE;
+    if (!export_open(ex, &err))
+        return cli_error(ex->cli, "%s", err.msg);
+    ex->is_begun = true;
+    return EXIT_DONE;
 }
 
 /* It may be that a person has had enough while nobody read what was written: then no more is. */
@@ -532,17 +557,18 @@ static bool export_renew(struct export *ex)
     return true;
 }
 
-static void export_summary(const struct export *ex, uint64_t took_ms)
+static void export_summary(const struct export *ex)
 {
     char more[48];
+    uint64_t took_ms = cli_now_ms() - ex->began_ms;
     snprintf(more, sizeof more, ",\"renewals\":%" PRIu64, ex->renewals);
     show_summary(ex->cli, "exported", ex->records, ex->bytes, took_ms, more, stderr);
 }
 
 static int export_all(struct export *ex)
 {
-    uint64_t began_ms = cli_now_ms(), shown_ms = began_ms;
-    uint64_t good_ms = began_ms; /* when a record last came */
+    uint64_t shown_ms = ex->began_ms;
+    uint64_t good_ms = ex->began_ms; /* when a record last came */
     for (;;) {
         struct hf_item item;
         int rv = hf_scan_next(ex->scan, &item);
@@ -559,6 +585,9 @@ static int export_all(struct export *ex)
             return cli_fail_as(ex->cli, rv, "after %" PRIu64 " records: %s", ex->records,
                                hf_scan_message(ex->scan));
         }
+        int exit_code = export_begin(ex);
+        if (exit_code != EXIT_DONE)
+            return exit_code;
         if (slice_equal(cli_slice(item.key), buf_slice(&ex->after)))
             continue;
         record_append(&ex->lines, cli_slice(item.key), cli_slice(item.value), item.ttl_ms);
@@ -566,36 +595,48 @@ static int export_all(struct export *ex)
         ex->bytes += item.key.len + item.value.len;
         if (ex->records % 1024 == 0) {
             good_ms = cli_now_ms();
-            show_progress(&shown_ms, began_ms, "exported", ex->records);
+            show_progress(&shown_ms, ex->began_ms, "exported", ex->records);
         }
         if (!export_write(ex, cli_is_interrupted(ex->cli)))
             return export_fail_write(ex);
         if (cli_is_interrupted(ex->cli))
             return cli_error(ex->cli, "interrupted after %" PRIu64 " records", ex->records);
     }
-    if (!export_write(ex, true))
-        return export_fail_write(ex);
-    export_summary(ex, cli_now_ms() - began_ms);
-    return EXIT_DONE;
+    int exit_code = export_begin(ex);
+    if (exit_code == EXIT_DONE && !export_write(ex, true))
+        exit_code = export_fail_write(ex);
+    return exit_code;
 }
 
-/* Scan what is left of the span into the file, which is left alone if there can be no scan. */
+/* Scan what is left of the span into the file. */
 static int export_span(struct export *ex, struct hf_client *client, struct hf_span *span)
 {
     struct hf_call call = cli_call(ex->cli);
     if (ex->after.len > 0)
         span->start = hf_bytes(ex->after.data, ex->after.len);
     int rv = hf_scan_new(client, span, &call, &ex->scan);
-    int exit_code = rv == HF_OK ? export_open(ex) : cli_fail(ex->cli, rv, NULL);
-    if (exit_code == EXIT_DONE)
-        exit_code = export_all(ex);
+    ex->began_ms = cli_now_ms();
+    int exit_code = rv == HF_OK ? export_all(ex) : cli_fail(ex->cli, rv, NULL);
     hf_scan_free(ex->scan);
+    return exit_code;
+}
+
+/* Give it its name, if it is whole. */
+static int export_close_aside(struct export *ex, int exit_code)
+{
+    struct err err = {0};
+    if (exit_code != EXIT_DONE)
+        aside_drop(&ex->aside);
+    else if (aside_finish(&ex->aside, &err) != 0)
+        exit_code = cli_error(ex->cli, "%s", err.msg);
     return exit_code;
 }
 
 /* Close the file; the cursor goes once all of it is on the disk. */
 static int export_close(struct export *ex, int exit_code)
 {
+    if (ex->aside.file != NULL)
+        return export_close_aside(ex, exit_code);
     bool is_whole = exit_code == EXIT_DONE && ex->cursor_path != NULL;
     bool is_good = true;
     if (ex->to == NULL || ex->to == stdout)
@@ -619,7 +660,10 @@ static int export_to(struct export *ex, struct hf_client *client, struct hf_span
         exit_code = export_span(ex, client, span);
     buf_fini(&ex->lines);
     buf_fini(&ex->after);
-    return export_close(ex, exit_code);
+    exit_code = export_close(ex, exit_code);
+    if (exit_code == EXIT_DONE)
+        export_summary(ex);
+    return exit_code;
 }
 
 int records_export(struct cli *cli, int argc, const char *const *argv)

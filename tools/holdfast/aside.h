@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * aside — a file that is written beside the one whose place it takes when it is whole.
+ *
+ *   aside_open() ─▶ PATH.new ─▶ aside_finish() ─▶ PATH, on the disk
+ *                      └──────▶ aside_drop()   ─▶ gone; PATH is as it was
+ *
+ * Written in place is what cannot be replaced under its name: devices, pipes, links (the other
+ * names of the file would keep what was), and files in a folder where this person may make none.
+ *
+ * Ownership  the FILE is the aside's; one that is zero is not open, and dropped for nothing.
+ * Errors     ERR_IO, ERR_NOMEM, with a message that names the file.
+ */
+#ifndef TOOLS_HOLDFAST_ASIDE_H_
+#define TOOLS_HOLDFAST_ASIDE_H_
+
+#include <stdio.h>
+
+#include "base/base.h"
+#include "base/err.h"
+
+struct aside {
+    FILE *file;       /* to be written to; NULL: not open */
+    const char *path; /* borrowed while it is open */
+    char *name;       /* owned: what it is called until it is whole; NULL: it is in place */
+};
+
+/* Begin to write what `path` is to be. */
+int aside_open(struct aside *aside, const char *path, struct err *err);
+
+/* It is whole: on the disk, and then at its path. Closed, also on failure, when the path has what
+ * it had, unless it is in place. */
+int aside_finish(struct aside *aside, struct err *err);
+
+/* It is not: what was written is gone, unless it is in place. */
+void aside_drop(struct aside *aside);
+
+#endif
