@@ -22,6 +22,7 @@
  *  - so did scans, page by page at the version of a first one (ranges_scan.c);
  *  - of a span that is filled and deleted over and over nothing is left (ranges_sweep.c);
  *  - changes that were sent again and again were done once, or never (ranges_twice.c);
+ *  - with --full-log, though logs were full (ranges_full.c);
  *  - with --retain, what was read at versions was there (ranges_retain.c);
  *  - watchers were told of every acknowledged write, once and in order (ranges_watch.h).
  * In half of the runs nobody watches, and there are lulls without load or faults: ranges sleep,
@@ -307,6 +308,8 @@ static void act(void)
         ranges_twice_act(run.twice);
     ranges_retain_act(run.retain);
     if (!is_quiet)
+        ranges_full_act(run.full);
+    if (!is_quiet)
         ranges_check_act(run.check);
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
@@ -423,6 +426,7 @@ static void clear_run(uint64_t seed)
     run.says_all = asked.says_all;
     run.is_grown = asked.is_grown;
     run.is_retaining = asked.is_retaining;
+    run.has_full_logs = asked.has_full_logs;
     rng_init(&run.rng, seed);
     rng_init(&run.book_rng, ~seed);
     map_init(&run.hashes);
@@ -447,6 +451,8 @@ static void clear_run(uint64_t seed)
     weather_draw(seed);
     if (run.is_retaining)
         run.retain = ranges_retain_new(seed, !run.is_sleepy);
+    if (run.has_full_logs)
+        run.full = ranges_full_new(seed);
 }
 
 /* Who slept, and what woke them. */
@@ -522,6 +528,7 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     ranges_twice_free(run.twice);
     ranges_check_free(run.check);
     ranges_retain_free(run.retain);
+    ranges_full_free(run.full);
     ranges_watch_free(run.watch);
     map_fini(&run.hashes);
     map_fini(&run.owners);
@@ -530,9 +537,13 @@ static void run_seed(uint64_t seed, uint32_t seconds)
     rig_close(&run.rig);
 }
 
-/* With --retain that alone: all else is met without it. */
+/* With --retain or --full-log that alone: all else is met without it. */
 static void expect_all(struct cover *cover)
 {
+    if (run.has_full_logs) {
+        ranges_full_expect(cover);
+        return;
+    }
     if (run.is_retaining) {
         ranges_retain_expect(cover);
         return;
@@ -556,8 +567,8 @@ static void expect_all(struct cover *cover)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--retain] [--seconds N]"
-                    " [--cover] [--trace] [--plant NAME]\n");
+    fprintf(stderr, "usage: holdfast-ranges-sim --seeds A..B [--grow] [--retain] [--full-log]"
+                    " [--seconds N] [--cover] [--trace] [--plant NAME]\n");
     return 2;
 }
 
@@ -588,6 +599,10 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[i], "--retain") == 0) {
             run.is_retaining = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--full-log") == 0) {
+            run.has_full_logs = true;
             continue;
         }
         if (strcmp(argv[i], "--cover") == 0) {

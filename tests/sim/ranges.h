@@ -63,6 +63,7 @@ enum read_way { READ_AT_LEADER, READ_ANYWHERE, READ_BY_LEASE, READ_OLD, READ_WAY
 enum ask_kind { ASK_SPLIT, ASK_MEMBER, ASK_MERGE, ASK_TRANSFER, ASK_COMMAND, ASK_KINDS };
 
 struct ranges_check;
+struct ranges_full;
 struct ranges_multi;
 struct ranges_retain;
 struct ranges_scan;
@@ -80,6 +81,7 @@ struct run {
     struct map stays;                 /* of replicas on stores (ranges_judge.c) */
     bool is_grown;                    /* placement says where replicas go */
     bool is_retaining;                /* how long old versions are kept changes */
+    bool has_full_logs;               /* logs meet their limits */
     uint64_t join_us[RIG_STORES_MAX]; /* not started before: it joins then */
     uint64_t strikes;                 /* at who hosts placement */
     uint64_t next_value;
@@ -115,6 +117,7 @@ struct run {
     struct store_sleep_stats sleep; /* of stores that are gone */
     struct ranges_watch *watch;     /* NULL: there are no watchers */
     struct ranges_check *check;
+    struct ranges_full *full; /* NULL: no */
     struct ranges_multi *multi;
     struct ranges_scan *scan;
     struct ranges_sweep *sweep;
@@ -204,6 +207,9 @@ void weather_clear(void);
 
 /* May a store have failed to start with this? */
 bool weather_excuses(int status);
+
+/* Little room is left on that disk for a while; false: the weather is not bad. */
+bool weather_fill_disk(size_t i);
 void weather_expect(struct cover *cover);
 
 /* ---- ranges_load.c: writes and reads ------------------------------------------ */
@@ -256,6 +262,19 @@ void grow_expect(struct cover *cover);
 bool is_change_over(void);
 void note_change(void);
 bool ranges_can_ask(size_t at);
+
+/* ---- ranges_full.c: logs that meet their limits ------------------------------------ */
+
+/* Before stores start, whose options it sets. NULL is fine for free() and act(). */
+struct ranges_full *ranges_full_new(uint64_t seed);
+void ranges_full_free(struct ranges_full *full);
+
+/* So much stands behind the number in the next value. */
+size_t ranges_full_value_len(struct ranges_full *full);
+
+/* Now and then all keys are written at once. */
+void ranges_full_act(struct ranges_full *full);
+void ranges_full_expect(struct cover *cover);
 
 /* ---- ranges_check.c: are replicas alike? ------------------------------------------- */
 

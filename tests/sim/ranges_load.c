@@ -8,6 +8,8 @@
 
 #include "ranges.h"
 
+enum { VALUE_BYTES_MAX = 8 << 10 };
+
 /* By how many voters it was kept. */
 static void note_voters(const struct key_state *k)
 {
@@ -50,6 +52,15 @@ void settle_key(struct key_state *k)
     k->pending = 0;
 }
 
+static void fill_value(uint64_t number, char value[VALUE_BYTES_MAX])
+{
+    size_t more = run.full == NULL ? below(50) : ranges_full_value_len(run.full);
+    int len = snprintf(value, VALUE_BYTES_MAX, "%llu ", (unsigned long long)number);
+    ASSERT((size_t)len + more < VALUE_BYTES_MAX);
+    memset(value + len, '.', more);
+    value[(size_t)len + more] = '\0';
+}
+
 bool write_key(uint32_t number, size_t at)
 {
     struct key_state *k = &run.keys[number];
@@ -57,13 +68,12 @@ bool write_key(uint32_t number, size_t at)
     if (k->pending != 0 || at == run.rig.count || run.rig.conns[at].conn == NULL ||
         run.rig.asked + 64 > RIG_ASKED_MAX)
         return false;
-    char name[8], value[80];
+    char name[8], value[VALUE_BYTES_MAX];
     uint8_t raw[16];
     key_name(number, name);
     k->pending = ++run.next_value;
     ranges_watch_asked(run.watch, k->pending, key_keyspace(number), name);
-    snprintf(value, sizeof value, "%llu %.*s", (unsigned long long)k->pending, (int)below(50),
-             "..................................................");
+    fill_value(k->pending, value);
     k->deadline_us = sim_now_us(run.rig.sim) + 3000 * RIG_MS;
     struct op op = {.kind = OP_PUT,
                     .key = key_stored(number, raw),

@@ -115,6 +115,13 @@ static void full_disk(size_t i)
     sim_disk_set_capacity(disk, sim_disk_used(disk) + below(ROOM_MAX));
 }
 
+bool weather_fill_disk(size_t i)
+{
+    if (weather.is_bad)
+        full_disk(i);
+    return weather.is_bad;
+}
+
 /* Between a write and its sync, for example. */
 static void die_at_a_call(size_t i)
 {
