@@ -95,6 +95,7 @@ struct cons_peer {
     bool is_heard;
     bool is_streaming;
     uint64_t stream_index;   /* 0 until known */
+    uint64_t whole_index;    /* of the last stream that is there as a whole; 0: none is */
     uint64_t append_ms;      /* virtual time of our last APPEND to it */
     uint64_t lease_until_ms; /* real: it elects nobody else before; 0: no promise */
     uint64_t sent_high;      /* highest index sent */

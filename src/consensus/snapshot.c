@@ -30,6 +30,16 @@ static int snapshot_step(struct consensus *c, const struct cons_base *base, unsi
     return step_event(c, &event, NULL) == 0 ? 0 : ERR_STATE;
 }
 
+/* Above what a member that is sent a stream needs the log. It may hold the whole of an earlier one
+ * and refuse those that come while that waits for its span: it goes on behind the earlier one. */
+static uint64_t stream_from(const struct cons_peer *p, uint64_t match)
+{
+    uint64_t from = p->stream_index;
+    if (p->whole_index > match)
+        from = MIN(from, p->whole_index);
+    return MAX(from, match);
+}
+
 /* How many entries to keep at and below `index`: what live members that lag and
  * running streams still need, with the one before, whose term the next message names. */
 static uint64_t snapshot_trailing(const struct consensus *c, uint64_t index, uint32_t max)
@@ -43,7 +53,7 @@ static uint64_t snapshot_trailing(const struct consensus *c, uint64_t index, uin
         const struct cons_peer *p = &c->peers[i];
         uint64_t from = peer_match(c, p->id);
         if (p->is_streaming && p->stream_index > 0)
-            from = MAX(from, p->stream_index);
+            from = stream_from(p, from);
         else if (!peer_is_live(c, p->id))
             continue;
         if (from < index)
@@ -121,6 +131,7 @@ void consensus_snapshot_sent(struct consensus *c, uint64_t now_ms, uint64_t targ
     if (p == NULL || !p->is_streaming || c->state != CONS_LEADER || c->is_installing)
         goto out;
     p->is_streaming = false;
+    p->whole_index = base->index;
     if (base->index > c->raft.trail.snapshot.index && base->index <= c->raft.last_stored) {
         if (snapshot_step(c, base, UINT32_MAX) != 0) /* cuts nothing */
             goto out;

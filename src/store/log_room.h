@@ -56,7 +56,8 @@ uint32_t log_room_trailing(struct replica *r, uint64_t index);
 
 /* A snapshot of it is on its way. Whoever takes that needs what comes meanwhile, and some time to
  * catch up then: were as much cut as of all others, a busy range among many would need snapshot
- * after snapshot. */
+ * after snapshot. While a whole one waits there for its span the next ones are refused, but
+ * favoured, too: so it lasts as long as that may wait. */
 void log_room_favour(struct replica *r);
 
 /* The first entry that consensus is told of, which begins at `applied`. Of a log beyond its budget

@@ -558,6 +558,44 @@ static void test_stream(void **state)
     rig_close(&r);
 }
 
+/* A member holds the whole of a stream until there is a place for it, and refuses others meanwhile:
+ * while one of those begins, too, the log is kept above the first one. */
+static void test_log_above_a_held_stream(void **state)
+{
+    (void)state;
+    rig_open_leader(&r, 0, NULL);
+    for (int i = 0; i < 4; i++)
+        rig_propose(&r, 50);
+    rig_settle(&r, 2);
+    struct mstate s = member_state(&r.m);
+    consensus_compact(r.m.c, r.now, &s.base, 0);
+    uint64_t held = s.base.index;
+    rig_append_result(&r, 3, 6, 211, 11);
+    assert_int_equal(r.m.n_requests, 1);
+    consensus_snapshot_started(r.m.c, 3, held);
+    consensus_snapshot_sent(r.m.c, r.now, 3, &s.base);
+    for (int i = 0; i < 8; i++)
+        rig_propose(&r, 50);
+    rig_settle(&r, 2);
+    s = member_state(&r.m);
+    assert_true(s.base.index > held + 2);
+    for (int i = 0; i < 100 && r.m.n_requests < 2; i++) { /* it has nothing yet, it says */
+        rig_tick(&r, RIG_HB);
+        rig_append_result(&r, 2, 6, 0, consensus_last_index(r.m.c));
+        rig_append_result(&r, 3, 6, 211 + i, 11);
+    }
+    assert_int_equal(r.m.n_requests, 2);
+    consensus_snapshot_started(r.m.c, 3, s.base.index);
+    consensus_compact(r.m.c, r.now, &s.base, 1000);
+    assert_true(consensus_log_floor(r.m.c) <= held);
+    consensus_snapshot_failed(r.m.c, 3);
+    rig_append_result(&r, 3, 6, 0, held); /* its place is free now */
+    assert_int_equal(status().members[2].match, held);
+    consensus_compact(r.m.c, r.now, &s.base, 1000);
+    assert_true(consensus_log_floor(r.m.c) <= held);
+    rig_close(&r);
+}
+
 static void test_install(void **state)
 {
     (void)state;
@@ -932,6 +970,7 @@ int main(void)
         cmocka_unit_test(test_transfer),
         cmocka_unit_test(test_abstain),
         cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_log_above_a_held_stream),
         cmocka_unit_test(test_install),
         cmocka_unit_test(test_write_during_install),
         cmocka_unit_test(test_alive_while_installing),

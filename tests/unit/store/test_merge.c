@@ -579,21 +579,34 @@ static void test_serves_without_the_right(void **state)
     must_end_as_one(away);
 }
 
+/* Is more of the range's log kept there than of others? */
+static bool is_favoured(size_t at)
+{
+    const struct replica *r = replica_of(at, STORE_FIRST_RANGE_ID);
+    const struct log_favoured *all = rig.stores[at]->log_favoured;
+    for (size_t i = 0; i < LOG_FAVOURED_MAX; i++) {
+        if (all[i].replica_id == r->replica_id && all[i].until_us > env_now_us(r->store->env))
+            return true;
+    }
+    return false;
+}
+
 /* The same with a snapshot in COMMIT_MERGE's place: that swallows nobody who replays, whose log
  * may be written to yet. It waits, the store too, and both go on when the right one runs: with what
- * is staged and was said already, however long that takes. */
+ * is staged and was said already, however long that takes, and with the log that is kept for it. */
 static void test_a_snapshot_waits_for_the_right(void **state)
 {
     (void)state;
     size_t away;
     struct list write;
-    merge_without_one(0, &away);
+    size_t leader = merge_without_one(0, &away);
     struct replica *right = begin_with_a_late_write(away, &write);
     struct store *store = rig.stores[away];
     for (int i = 0; i < 500 && store->snapshots_begun == 0; i++)
         rig_run(&rig, 10 * RIG_MS);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 12; i++) {
         rig_run(&rig, 10000 * RIG_MS);
+        assert_true(is_favoured(leader));
         assert_int_equal(store->snapshots_begun, 1);
         assert_int_equal(store->snapshots_held, 1);
         store_check(store);
