@@ -259,6 +259,24 @@ static void test_no_wrong_time_is_kept(void **state)
     assert_true(range_meta(store_range(w->stores[wrong]))->time_ms < true_ms + 10000);
 }
 
+/* A clock that leaps is seen before a step of an operator is stamped by it, also between two looks
+ * that come with time: none is begun. */
+static void test_seen_before_a_step(void **state)
+{
+    struct world *w = *state;
+    struct err err = {0};
+    size_t wrong = leader_of(w);
+    struct store *store = w->stores[wrong];
+    struct replica *r = replicas_of_range(&store->replicas, STORE_FIRST_RANGE_ID);
+    sleep_wake(r, SLEEP_WOKEN_BY_WORK);
+    sim_run_until(w->sim, sim_now_us(w->sim) + SECOND_US / 20);
+    assert_int_equal(replica_check_admin(r, &err), 0);
+    sim_node_set_wall_skew(w->nodes[wrong], HOUR_MS);
+    assert_false(store->clock.is_off);
+    assert_int_equal(replica_check_admin(r, &err), ERR_NOT_LEADER);
+    assert_true(store->clock.is_off);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_small_skews_lead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_needed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_wrong_time_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_seen_before_a_step, setup, teardown),
     };
     return cmocka_run_group_tests_name("wrong_clock", tests, NULL, NULL);
 }
