@@ -311,6 +311,7 @@ static void act(void)
         ranges_full_act(run.full);
     if (!is_quiet)
         ranges_check_act(run.check);
+    lost_act();
     uint64_t choice = below(28);
     if (choice < OPERATE_CHOICES) {
         operate(choice);
@@ -449,6 +450,7 @@ static void clear_run(uint64_t seed)
     draw_sleep();
     run.is_aimed = !run.is_grown && below(2) == 0;
     weather_draw(seed);
+    lost_draw(seed);
     if (run.is_retaining)
         run.retain = ranges_retain_new(seed, !run.is_sleepy);
     if (run.has_full_logs)
@@ -550,6 +552,8 @@ static void expect_all(struct cover *cover)
     }
     if (run.is_grown)
         grow_expect(cover);
+    if (run.is_grown)
+        lost_expect(cover);
     else
         ranges_aim_expect(cover);
     if (!run.is_grown)

@@ -210,6 +210,9 @@ bool weather_excuses(int status);
 
 /* Little room is left on that disk for a while; false: the weather is not bad. */
 bool weather_fill_disk(size_t i);
+
+/* Each sync there takes so long from now on; 0: as long as the weather says. */
+void weather_slow_disk(size_t i, uint64_t sync_us);
 void weather_expect(struct cover *cover);
 
 /* ---- ranges_load.c: writes and reads ------------------------------------------ */
@@ -253,10 +256,22 @@ bool grow_is_as_wanted(const struct range_meta *meta);
 /* What operators have said and would hold is taken back. */
 void grow_finish(void);
 
+/* A word to placement, said until it is heard; all is well. */
+void grow_insist(const struct request_placement *word);
+
 /* A word to placement, which gives the ids; or whoever hosts it dies. */
 void grow_operate(uint64_t choice);
 
 void grow_expect(struct cover *cover);
+
+/* ---- ranges_lost.c: changes of members that are lost again -------------------------- */
+
+/* Are there such in this run? */
+void lost_draw(uint64_t seed);
+
+/* One, if there is a range for it. */
+void lost_act(void);
+void lost_expect(struct cover *cover);
 
 /* The answer to the last one is here, or will not come any more. */
 bool is_change_over(void);

@@ -216,8 +216,7 @@ static void command_some(void)
         command(below(ARRAY_LEN(commands)));
 }
 
-/* Said until it is done. */
-static void insist(const struct request_placement *word)
+void grow_insist(const struct request_placement *word)
 {
     for (int tries = 0; tries < 200; tries++) {
         size_t at = rig_driver(&run.rig);
@@ -237,18 +236,18 @@ static void insist(const struct request_placement *word)
 
 void grow_finish(void)
 {
-    insist(&(struct request_placement){.verb = VERB_RESUME});
-    insist(&(struct request_placement){
+    grow_insist(&(struct request_placement){.verb = VERB_RESUME});
+    grow_insist(&(struct request_placement){
         .verb = VERB_SET, .name = slice_str("replicas"), .value = slice_str("3")});
     for (size_t i = 0; i < run.rig.count; i++) {
         uint64_t id = run.rig.stores[i] == NULL ? 0 : store_identity(run.rig.stores[i])->store_id;
         if (id != 0 && id != run.leaving)
-            insist(&(struct request_placement){.verb = VERB_UNDRAIN, .id = id});
+            grow_insist(&(struct request_placement){.verb = VERB_UNDRAIN, .id = id});
     }
     if (run.retain != NULL)
-        ranges_retain_last_words(run.retain, insist);
+        ranges_retain_last_words(run.retain, grow_insist);
     if (run.leaving != 0 && !run.has_left)
-        insist(&(struct request_placement){.verb = VERB_DECOMMISSION, .id = run.leaving});
+        grow_insist(&(struct request_placement){.verb = VERB_DECOMMISSION, .id = run.leaving});
     run.change = NULL;
 }
 

@@ -122,6 +122,18 @@ bool weather_fill_disk(size_t i)
     return weather.is_bad;
 }
 
+void weather_slow_disk(size_t i, uint64_t sync_us)
+{
+    struct sim_options calm;
+    sim_options_init(&calm);
+    struct sim_disk_options disk = weather.is_bad ? weather.world.disk : calm.disk;
+    if (sync_us != 0) {
+        disk.slow_sync_ppm = 1000000;
+        disk.slow_sync_us = sync_us;
+    }
+    set_disk(i, &disk, 0);
+}
+
 /* Between a write and its sync, for example. */
 static void die_at_a_call(size_t i)
 {
