@@ -132,6 +132,7 @@
     X(ids_given_twice, "grow", "a new driver gives out ids again that an earlier one gave")        \
     X(appended_told, "grow", "placement is told of changes of members that may be taken back")     \
     X(two_steps_at_once, "grow", "a store begins a step of a range while another one runs")        \
+    X(nothing_beyond, "full-log", "a log that is full takes nothing beyond its limit")             \
     X(sleeper_not_checked, "ranges", "nobody looks whether one that sleeps is a member still")
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/log_room.h"
 
+#include "base/plant.h"
 #include "store/space.h"
 #include "store/store_internal.h"
 
@@ -145,6 +146,8 @@ static bool is_at_end(const struct replica *r, uint64_t term)
 static bool is_owed(struct replica *r, uint64_t term, uint64_t cost)
 {
     const struct store *store = r->store;
+    if (PLANTED(nothing_beyond))
+        return false;
     return r->range != NULL && store->mark < WATERMARK_READ_ONLY && has_been_flushed(r) &&
            is_at_end(r, term) && raftlog_has_room_beyond(store->log, cost);
 }
