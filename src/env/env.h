@@ -245,7 +245,8 @@ void env_write_init(struct env_write *write, env_write_cb complete, void *data);
  * runs on the loop when it is done. Until then the bytes stay where and as they are, the file stays
  * open, and nobody else writes to it. ERR_UNSUPPORTED, here or as write->rv: not this file, or not
  * now; an unknown part was written, and all of it is to be written by env_file_write_through().
- * For what is small: it takes the loop's time to tell the disk. Loop only. */
+ * For what is small: it takes the loop's time to tell the disk, now and then as long as a sync
+ * does; so not where syncs take long. Loop only. */
 int env_file_write_start(struct env_file *file, uint64_t offset, const struct slice *parts,
                          size_t count, struct env_write *write);
 

@@ -36,6 +36,9 @@ enum {
     LOG_RAW_BATCHES_MIN = 8,       /* … so many at least, let the next file go without zeroes */
     LOG_HERE_BYTES_MAX = 64 << 10, /* written by the loop itself; beyond, the way is the least */
     LOG_START_BYTES_MAX = 64 << 10, /* given to the disk by the loop; beyond, it is work */
+    LOG_START_SLOW_US = 10000,      /* a batch that took longer … */
+    LOG_START_STUCK_US = 2000,      /* … or a loop that was kept so long by the giving … */
+    LOG_START_RESTS = 4,            /* … leaves as many batches to the thread */
 };
 
 /* Where one entry stands. */
@@ -158,6 +161,7 @@ struct flight {
     uint32_t seed;
     bool has_head;
     struct through through;
+    uint32_t rest;    /* as many are not given to the disk: one took long */
     uint64_t sent_us; /* handed to the disk or the lane */
     uint64_t took_us;
     int rv;

@@ -82,6 +82,8 @@ static void flight_complete(struct env_work *work)
     f->is_active = false;
     through_note(f);
     uint64_t passed_us = env_now_us(log->env) - f->sent_us;
+    if (passed_us > LOG_START_SLOW_US)
+        f->rest = LOG_START_RESTS;
     log->sync_worst_us = MAX(log->sync_worst_us, passed_us);
     log->syncs.count++;
     log->syncs.late += passed_us > log->late_us;
@@ -104,14 +106,22 @@ static void flight_complete(struct env_work *work)
     batch_finish(b);
 }
 
-/* Give it to the disk. False: that is for the log's thread. */
+/* Give it to the disk. False: that is for the log's thread. The giving may take as long as a sync
+ * does, and the loop has others to serve: where that is long the thread waits. */
 static bool flight_start(struct raftlog *log, struct flight *f)
 {
     ASSERT(f->is_active);
     if (f->len > LOG_START_BYTES_MAX)
         return false;
+    if (f->rest > 0) {
+        f->rest--;
+        return false;
+    }
     flight_verify(f);
-    return through_start(log, f) == 0;
+    bool is_started = through_start(log, f) == 0;
+    if (env_now_us(log->env) > f->sent_us + LOG_START_STUCK_US)
+        f->rest = LOG_START_RESTS;
+    return is_started;
 }
 
 static void flight_on_written(struct env_write *write)

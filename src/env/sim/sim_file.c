@@ -295,7 +295,8 @@ static void write_complete(struct env_work *work)
 int sim_op_file_write_start(struct env_file *handle, struct env_write *write)
 {
     struct sim_env *env = sim_env_of(handle->env);
-    if (!file_is_direct(file_of(handle)) || sim_fault_draw(env->sim, "env.write.refuse"))
+    if (sim_env_is_silent(env) || !file_is_direct(file_of(handle)) ||
+        sim_fault_draw(env->sim, "env.write.refuse"))
         return ERR_UNSUPPORTED;
     env_work_init(&write->work, write_execute, write_complete, write);
     write->is_active = true;

@@ -24,7 +24,7 @@ static const size_t IO_MAX = 1u << 30;
 /* The second descriptor of a file, for direct I/O. */
 enum { DIRECT_UNTRIED = -1, DIRECT_REFUSED = -2 };
 
-/* Writes that are not tried without a thread, after many were refused. */
+/* Writes that are not tried without a thread, where many were refused. */
 static const uint32_t REFUSALS_MAX = 1023;
 
 /* Is what is written by it with RWF_DSYNC durable? */
@@ -36,8 +36,9 @@ struct real_file {
     bool may_write; /* it was opened to be written */
     int direct_fd;  /* or one of the above */
     enum direct_durable durable;
-    uint32_t refusals; /* of write_start(), in a row; bounded */
+    uint32_t refusals; /* of write_start(): grows fast, falls by one with each that went well */
     uint32_t rest;     /* as many are not tried */
+    bool must_drop;    /* one was refused, maybe for pages in the cache */
     uint64_t sent_at;  /* the piece that write_back() has begun and not waited for */
     size_t sent_len;   /* 0: none */
     char path[ENV_PATH_MAX];
@@ -132,6 +133,7 @@ static int op_file_open(struct env *env, const char *path, int flags, struct env
     file->may_write = (flags & ENV_OPEN_WRITE) != 0;
     file->sent_len = 0;
     file->refusals = file->rest = 0;
+    file->must_drop = false;
     memcpy(file->path, path, path_len + 1);
     *ret_file = &file->base;
     return 0;
@@ -173,9 +175,10 @@ static int op_file_write(struct env_file *base, uint64_t offset, const void *dat
                          (unsigned long long)offset, file->path);
 }
 
-/* File systems that sync a direct write for RWF_DSYNC before it returns. Others take the flag and
+/* File systems that sync a direct write for RWF_DSYNC before it is done. Others take the flag and
  * do not look at it: those on Linux's netfs (9p, cifs, afs); or leave it to who serves them, as
- * FUSE does. There a write is durable after an fdatasync(), and not before. */
+ * FUSE does; or skip the flush of the disk's cache after a write that changed nothing but bytes, as
+ * F2FS does. There a write is durable after an fdatasync(), and not before. */
 static bool is_direct_durable(struct real_file *file)
 {
     struct statfs st;
@@ -186,8 +189,8 @@ static bool is_direct_durable(struct real_file *file)
         status = fstatfs(file->fd, &st);
     } while (status != 0 && errno == EINTR);
     uint32_t type = status == 0 ? (uint32_t)st.f_type : 0;
-    bool is_known = type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC ||
-                    type == BTRFS_SUPER_MAGIC || type == F2FS_SUPER_MAGIC;
+    bool is_known =
+        type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC;
     file->durable = is_known ? DURABLE_YES : DURABLE_NO;
     return is_known;
 }
@@ -281,8 +284,9 @@ static int op_file_write_through(struct env_file *base, uint64_t offset, const s
     int fd = is_direct_durable(file) ? direct_of(file) : DIRECT_REFUSED;
     if (fd < 0)
         return ERR_UNSUPPORTED;
-    if (file->refusals > 0) /* mostly for pages in the cache, which would have to go first */
-        (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (file->must_drop) /* from here on, so that the next ones are not refused for them */
+        (void)posix_fadvise(file->fd, (off_t)offset, 0, POSIX_FADV_DONTNEED);
+    file->must_drop = false;
     while (done < len) {
         ssize_t n = pwritev2(fd, iov, left, (off_t)(offset + done), RWF_DSYNC);
         if (n < 0 && errno == EINTR)
@@ -308,19 +312,19 @@ static int start_refused(struct real_file *file)
     return ERR_UNSUPPORTED;
 }
 
+/* Whether this file knows that way has been found out by a write that waits: that may take long. */
 static int op_file_write_start(struct env_file *base, struct env_write *write)
 {
     struct real_file *file = file_of(base);
+    struct real_world *world = real_world_of(base->env);
     ASSERT(is_range_valid(write->offset, write->len));
-    int fd = is_direct_durable(file) ? direct_of(file) : DIRECT_REFUSED;
-    if (fd < 0)
+    if (file->durable != DURABLE_YES || file->direct_fd < 0 || !real_writes_can_start(world))
         return ERR_UNSUPPORTED;
     if (file->rest > 0) {
         file->rest--;
         return ERR_UNSUPPORTED;
     }
-    int rv = real_writes_start(real_world_of(base->env), fd, write);
-    return rv == 0 ? 0 : start_refused(file);
+    return real_writes_start(world, file->direct_fd, write) == 0 ? 0 : start_refused(file);
 }
 
 /* What is short did not fail: the thread that writes it again hears why, if there is a reason. */
@@ -328,11 +332,12 @@ int real_file_wrote(struct env_write *write, int64_t res)
 {
     struct real_file *file = file_of(write->file);
     ASSERT(res <= (int64_t)write->len);
-    if (res >= 0 && res < (int64_t)write->len)
+    bool is_short = res >= 0 && res < (int64_t)write->len;
+    if (is_short || res == -EAGAIN || res == -EINTR || (res < 0 && is_refusal((int)-res))) {
+        file->must_drop = res == -EAGAIN;
         return start_refused(file);
-    if (res == -EAGAIN || (res < 0 && is_refusal((int)-res)))
-        return start_refused(file);
-    file->refusals = 0;
+    }
+    file->refusals -= file->refusals > 0;
     if (res >= 0)
         return 0;
     return err_set_errno(&write->err, (int)-res, "write %zu bytes through at %llu of %s",

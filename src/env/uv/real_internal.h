@@ -135,7 +135,10 @@ struct real_writes {
 
 void real_writes_init(struct real_writes *writes);
 
-/* By `fd`, which is for direct I/O. ERR_UNSUPPORTED: nothing was begun. */
+/* The world runs, there is room for one more, and the kernel has such writes for us. */
+bool real_writes_can_start(struct real_world *world);
+
+/* By `fd`, which is for direct I/O, once it can. ERR_UNSUPPORTED: nothing was begun. */
 int real_writes_start(struct real_world *world, int fd, struct env_write *write);
 
 /* Complete those that are done. A callback may stop the world. */

@@ -6,8 +6,12 @@
  *
  *   start ─▶ io_submit() ─▶ the disk ─▶ event descriptor ─▶ reap ─▶ complete() on the loop
  *
- * What the kernel could only do by waiting (RWF_NOWAIT) it refuses, at once or at the end, and a
- * thread does it. Not io_uring, which does the same and is denied to many containers.
+ * Much of what the kernel could only do by waiting (RWF_NOWAIT) it refuses, at once or at the end,
+ * and a thread does it. Not all: where the disk has the bytes before the call is through, the call
+ * waits for the flush of the disk's cache (one in ten of small writes on a quick disk); the time of
+ * the change may wait for the file system's journal; and one that is frozen is waited for. So who
+ * starts writes has an eye on how long they take. Not io_uring, which does the same and is denied
+ * to many containers.
  */
 #include <errno.h>
 #include <sys/uio.h>
@@ -30,14 +34,19 @@ static bool has_context(struct real_writes *writes)
     return writes->is_ready;
 }
 
+bool real_writes_can_start(struct real_world *world)
+{
+    struct real_writes *writes = &world->writes;
+    return !world->is_stopped && writes->count < REAL_WRITES_MAX && has_context(writes);
+}
+
 int real_writes_start(struct real_world *world, int fd, struct env_write *write)
 {
     struct real_writes *writes = &world->writes;
     struct iovec iov[ENV_PARTS_MAX];
     struct iocb cb, *cbs[1] = {&cb};
     ASSERT(!list_is_linked(&write->in_writes));
-    if (world->is_stopped || writes->count == REAL_WRITES_MAX || !has_context(writes))
-        return ERR_UNSUPPORTED;
+    ASSERT(writes->is_ready && writes->count < REAL_WRITES_MAX);
     for (size_t i = 0; i < write->count; i++)
         iov[i] = (struct iovec){(void *)(uintptr_t)write->parts[i].data, write->parts[i].len};
     io_prep_pwritev2(&cb, fd, iov, (int)write->count, (long long)write->offset,

@@ -14,6 +14,7 @@ struct fixture {
     struct sim_node *node;
     struct env *env;
     struct env_file *file;
+    char name[2];
     uint8_t *blocks; /* 'x', then 'y' */
     struct slice parts[2];
     struct env_write write;
@@ -41,8 +42,8 @@ static void setup(struct fixture *f)
     memset(f->blocks + ENV_BLOCK, 'y', ENV_BLOCK);
     f->parts[0] = slice_of(f->blocks, ENV_BLOCK);
     f->parts[1] = slice_of(f->blocks + ENV_BLOCK, ENV_BLOCK);
-    for (char name[2] = "a"; name[0] <= 'z'; name[0]++) {
-        assert_int_equal(env_file_open(f->env, name,
+    for (f->name[0] = 'a'; f->name[0] <= 'z'; f->name[0]++) {
+        assert_int_equal(env_file_open(f->env, f->name,
                                        ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE, &f->file,
                                        NULL),
                          0);
@@ -90,6 +91,12 @@ static void test_completes(void **state)
     sim_run_until(f.sim, sim_now_us(f.sim) + SECOND);
     assert_int_equal(f.completed, 1);
     assert_int_equal(f.write.rv, 0);
+    assert_int_equal(byte_at(&f, ENV_BLOCK), 'x');
+    sim_node_crash(f.node, SIM_CRASH_POWER);
+    env_file_close(f.file);
+    sim_node_restart(f.node);
+    f.env = sim_node_env(f.node);
+    assert_int_equal(env_file_open(f.env, f.name, ENV_OPEN_READ, &f.file, NULL), 0);
     assert_int_equal(byte_at(&f, ENV_BLOCK), 'x');
     assert_int_equal(byte_at(&f, 3 * ENV_BLOCK - 1), 'y');
     teardown(&f);
