@@ -698,14 +698,22 @@ static bool do_all_sleep(const struct aim *aim)
     return all;
 }
 
-/* A range of at least three voters that sleeps with all of its members; where it is led. */
+static bool has_three_voters(size_t at, uint64_t range_id)
+{
+    const struct range_descriptor *d = descriptor_on(at, range_id);
+    return d != NULL && d->replica_count >= 3 && voters_in(d) >= 3;
+}
+
+/* A range of at least three voters that sleeps with all of its members; where it is led. A change
+ * of members that was proposed before may have been under way while they fell asleep. */
 static size_t lull_to_sleep(struct slice key, struct aim *aim)
 {
     size_t at = calm(key, &aim->range_id);
-    if (at == run.rig.count || descriptor_on(at, aim->range_id)->replica_count < 3 ||
-        voters_in(descriptor_on(at, aim->range_id)) < 3 || !await(do_all_sleep, aim, 6000))
+    if (at == run.rig.count || !has_three_voters(at, aim->range_id) ||
+        !await(do_all_sleep, aim, 6000))
         return run.rig.count;
-    return place_of_leader(aim->range_id);
+    at = place_of_leader(aim->range_id);
+    return at < run.rig.count && has_three_voters(at, aim->range_id) ? at : run.rig.count;
 }
 
 /* Its leader's store goes for long: the others must notice by themselves. */
