@@ -59,6 +59,7 @@ static void test_members_have_a_limit(void **state)
     assert_int_equal(change(CONS_REMOVE, 16), 0);
     answer(4);
     assert_int_equal(change(CONS_ADD_LEARNER, 17), 0);
+    rig_close(&r);
 }
 
 /* It is waited for, and then it is replaced. */
