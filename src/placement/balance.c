@@ -246,7 +246,7 @@ static struct pl_member *find_heir(const struct round *b, const struct pl_range 
     for (uint32_t i = 0; i < r->member_count; i++) {
         struct pl_member *m = &r->members[i];
         if (m->store == from || (only != NULL && m->store != only) || m->role != MEMBER_VOTER ||
-            !pl_store_may_lead(m->store) || !may_hand(b->p, from, m->store) ||
+            !pl_store_may_take_over(m->store, from) || !may_hand(b->p, from, m->store) ||
             !is_lead_gain(b, from, m->store))
             continue;
         if (to == NULL || leads_of(m->store) < leads_of(to->store))
@@ -374,9 +374,9 @@ static bool hand_load(struct round *b, struct pl_store *from)
         for (uint32_t i = 0; i < r->member_count; i++) {
             struct pl_member *m = &r->members[i];
             double gap = (double)from->qps - (double)m->store->qps;
-            if (m->store != from && m->role == MEMBER_VOTER && pl_store_may_lead(m->store) &&
-                may_hand(b->p, from, m->store) && gap >= 1.3 * r->qps &&
-                (to == NULL || m->store->qps < to->store->qps))
+            if (m->store != from && m->role == MEMBER_VOTER &&
+                pl_store_may_take_over(m->store, from) && may_hand(b->p, from, m->store) &&
+                gap >= 1.3 * r->qps && (to == NULL || m->store->qps < to->store->qps))
                 to = m;
         }
         if (to != NULL) {
@@ -512,7 +512,9 @@ bool pl_balance_may_hand(const struct placement *p, const struct pl_store *s, bo
     pl_means_find(p, &b.means);
     for (uint32_t i = 0; i < p->store_count; i++) {
         const struct pl_store *other = p->by_id[i];
-        if (other != s && (is_from ? pl_store_may_lead(other) : pl_store_takes_part(other)) &&
+        if (other != s &&
+            (is_from ? pl_store_may_take_over(other, s)
+                     : pl_store_takes_part(other) && pl_store_may_take_over(s, other)) &&
             is_lead_gain(&b, is_from ? s : other, is_from ? other : s))
             return true;
     }

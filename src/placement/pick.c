@@ -241,7 +241,8 @@ static double leads_after(const struct pl_store *s)
 
 bool pl_store_can_lead(const struct pl_store *s)
 {
-    return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE && !s->last.is_stalled;
+    return s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE &&
+           !s->last.is_stalled && s->last.lead != PLACEMENT_LEAD_NEVER;
 }
 
 bool pl_store_may_lead(const struct pl_store *s)
@@ -249,22 +250,30 @@ bool pl_store_may_lead(const struct pl_store *s)
     return pl_store_can_lead(s) && s->last.space != PLACEMENT_SPACE_FULL;
 }
 
+bool pl_store_may_take_over(const struct pl_store *to, const struct pl_store *from)
+{
+    return pl_store_may_lead(to) && to->last.lead <= from->last.lead;
+}
+
 struct pl_member *pl_pick_leader(const struct placement *p, const struct pl_range *r,
                                  const struct pl_member * not )
 {
     struct pl_member *best = NULL;
-    bool best_may = false;
+    int best_class = 0;
     for (uint32_t i = 0; i < r->member_count; i++) {
         struct pl_member *m = &r->members[i];
         if (m == not || m->id == r->leader || m->role != MEMBER_VOTER ||
-            !pl_member_is_healthy(r, m) || pl_member_is_dead(p, r, m))
+            m->store->last.lead == PLACEMENT_LEAD_NEVER || !pl_member_is_healthy(r, m) ||
+            pl_member_is_dead(p, r, m))
             continue;
-        bool may = pl_store_may_lead(m->store);
-        bool is_better = best == NULL || (may && !best_may) ||
-                         (may == best_may && leads_after(m->store) < leads_after(best->store));
+        int class = !pl_store_may_lead(m->store)                   ? 0
+                    : m->store->last.lead == PLACEMENT_LEAD_GLADLY ? 2
+                                                                   : 1;
+        bool is_better = best == NULL || class > best_class ||
+                         (class == best_class && leads_after(m->store) < leads_after(best->store));
         if (is_better) {
             best = m;
-            best_may = may;
+            best_class = class;
         }
     }
     return best;

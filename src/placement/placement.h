@@ -181,6 +181,9 @@ int placement_adopt(struct placement *p, uint64_t now_ms, uint64_t store_id,
 /* How full a store's disk is (store/watermark.h). */
 enum placement_space { PLACEMENT_SPACE_OK, PLACEMENT_SPACE_LOW, PLACEMENT_SPACE_FULL };
 
+/* Is a store to be given leaders? LAST: where nobody else can. */
+enum placement_lead { PLACEMENT_LEAD_GLADLY, PLACEMENT_LEAD_LAST, PLACEMENT_LEAD_NEVER };
+
 struct placement_store_heartbeat {
     uint64_t store_id;
     uint8_t uuid[STORE_UUID_LEN];
@@ -197,6 +200,7 @@ struct placement_store_heartbeat {
     uint32_t snapshots_out;
     bool is_stalled; /* log or engine push back */
     uint32_t level;  /* which entries of ranges it can apply (enum store_level) */
+    enum placement_lead lead;
     int64_t clock_offset_ms;
 };
 

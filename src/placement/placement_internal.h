@@ -439,10 +439,12 @@ struct pl_store *pl_pick(const struct placement *p, const struct pl_range *r,
                          const struct pl_store *without, const struct pl_store *also);
 /* Which voter can be spared most: NULL if none. */
 struct pl_member *pl_pick_victim(const struct placement *p, const struct pl_range *r);
-/* Can it lead: is it up, and nobody wishes its leaders away? */
+/* Can it lead: is it up, its clock right, and nobody wishes its leaders away? */
 bool pl_store_can_lead(const struct pl_store *s);
 /* Is it given leaders? One that is full can lead, for reads and deletes, if nobody else does. */
 bool pl_store_may_lead(const struct pl_store *s);
+/* Is it given leaders of `from`? Not if its disk is slow and that one's is not. */
+bool pl_store_may_take_over(const struct pl_store *to, const struct pl_store *from);
 /* Who should lead instead of `not`: the healthy voter on the store that leads least. */
 struct pl_member *pl_pick_leader(const struct placement *p, const struct pl_range *r,
                                  const struct pl_member * not );

@@ -89,6 +89,9 @@ static void put_share(const struct placement *p, const struct pl_store *s, struc
     buf_printf(text,
                "replicas: %.1f %% of its part (by capacity); the band is %.1f to %.1f %%\n  %s\n",
                100 * part, 100 * (1 - band), 100 * (1 + band), verdict);
+    if (s->last.lead == PLACEMENT_LEAD_LAST)
+        buf_append_str(text,
+                       "  none come from stores with better disks, because its own is slow\n");
     if (!p->settings.balance)
         buf_append_str(text, "  but balancing is switched off (setting balance)\n");
     if (!pl_stores_reported(p))
@@ -98,6 +101,14 @@ static void put_share(const struct placement *p, const struct pl_store *s, struc
                    U(p->settings.adds_per_store));
 }
 
+/* Of a store that is up and stays. */
+static const char *why_no_leads(const struct pl_store *s)
+{
+    if (s->last.is_stalled)
+        return "it pushes writes back, or still replays its log";
+    return s->last.lead == PLACEMENT_LEAD_NEVER ? "its clock is off" : "its disk is full";
+}
+
 static void put_leads(const struct placement *p, const struct pl_store *s, struct buf *text)
 {
     struct pl_means m;
@@ -105,9 +116,7 @@ static void put_leads(const struct placement *p, const struct pl_store *s, struc
     if (!pl_store_may_lead(s)) {
         bool is_there = s->state == PLACEMENT_STORE_UP && s->wish == PLACEMENT_WISH_NONE;
         buf_printf(text, "leaders: none come, because %s%s\n", is_there ? "" : "it is ",
-                   !is_there            ? placement_store_state_name(s->state, s->wish)
-                   : s->last.is_stalled ? "it pushes writes back, or still replays its log"
-                                        : "its disk is full");
+                   is_there ? why_no_leads(s) : placement_store_state_name(s->state, s->wish));
         return;
     }
     double slack = MAX(0.5, (double)p->settings.balance_permille / 1000 * m.leaders);

@@ -30,6 +30,13 @@ uint64_t beats_leader(const struct store *store)
 
 /* ---- what is told -------------------------------------------------------------------- */
 
+static uint32_t lead_of(const struct store *store)
+{
+    if (store->clock.is_off)
+        return STORE_LEAD_NEVER;
+    return store->pace.is_slow ? STORE_LEAD_LAST : STORE_LEAD_GLADLY;
+}
+
 static void fill_beat(struct store *store, struct store_beat *beat)
 {
     *beat = (struct store_beat){
@@ -43,6 +50,7 @@ static void fill_beat(struct store *store, struct store_beat *beat)
         .is_stalled = lsm_stall(store->lsm) != LSM_STALL_NONE ||
                       store->state == STORE_REPLAYING, /* whose leaders serve nobody yet */
         .level = STORE_LEVEL,
+        .lead = lead_of(store),
     };
     memcpy(beat->store_uuid, store->identity.uuid, sizeof beat->store_uuid);
     env_disk_space(store->env, store->data_dir, &beat->free_bytes, &beat->capacity, NULL);
@@ -79,7 +87,7 @@ static uint64_t contact_age_ms(struct range_load *load, uint64_t replica_id, boo
     if (load->contacts == NULL)
         load->contacts = calloc(RANGE_CONTACTS_MAX, sizeof *load->contacts);
     if (load->contacts == NULL)
-        return is_live ? 0 : UINT32_MAX - 1;
+        return is_live ? 0 : UINT32_MAX; /* since when, nobody knows */
     for (uint32_t i = 0; i < load->contact_count && c == NULL; i++) {
         if (load->contacts[i].replica_id == replica_id)
             c = &load->contacts[i];

@@ -217,6 +217,13 @@ static enum placement_space space_of(uint32_t mark)
     return mark >= WATERMARK_NO_REPLICAS ? PLACEMENT_SPACE_LOW : PLACEMENT_SPACE_OK;
 }
 
+static enum placement_lead placement_lead_of(uint32_t lead)
+{
+    if (lead == STORE_LEAD_GLADLY)
+        return PLACEMENT_LEAD_GLADLY;
+    return lead == STORE_LEAD_NEVER ? PLACEMENT_LEAD_NEVER : PLACEMENT_LEAD_LAST;
+}
+
 static void hear_store(struct driver *d, uint64_t store_id, const struct store_beat *beat,
                        struct placement_store_reply *reply)
 {
@@ -234,6 +241,7 @@ static void hear_store(struct driver *d, uint64_t store_id, const struct store_b
         .snapshots_out = beat->snapshots_out,
         .is_stalled = beat->is_stalled,
         .level = beat->level,
+        .lead = placement_lead_of(beat->lead),
     };
     memcpy(hb.uuid, beat->store_uuid, sizeof hb.uuid);
     placement_on_store_heartbeat(d->placement, driver_now_ms(d), &hb, reply);

@@ -51,6 +51,7 @@ static const struct msg_field beat_fields[] = {
     {13, MSG_BOOL, BEAT_AT(is_stalled), 0},
     {14, MSG_FIXED, BEAT_AT(store_uuid), STORE_UUID_LEN},
     {15, MSG_U32, BEAT_AT(level), 0},
+    {16, MSG_U32, BEAT_AT(lead), 0},
 };
 static const struct msg_table beat_table = MSG_TABLE("store_beat", beat_fields);
 

@@ -61,6 +61,14 @@ struct store_beat {
     uint32_t snapshots_out;
     bool is_stalled; /* log or engine push back */
     uint32_t level;  /* which entries of ranges it can apply: enum store_level */
+    uint32_t lead;   /* enum store_lead */
+};
+
+/* Is it to be given leaders? */
+enum store_lead {
+    STORE_LEAD_GLADLY = 0, /* and those who do not say */
+    STORE_LEAD_LAST = 1,   /* where nobody else can: its disk is slow, it hands them over itself */
+    STORE_LEAD_NEVER = 2,  /* it takes none: its clock is off */
 };
 
 /* What a store is asked of depends on whether all that would have to apply it can. */

@@ -31,6 +31,7 @@ void store_beat_sample(struct buf *buf)
                               .snapshots_in = 6,
                               .snapshots_out = 7,
                               .is_stalled = true,
+                              .lead = STORE_LEAD_NEVER,
                               .level = STORE_LEVEL};
     store_beat_encode(buf, &beat);
 }

@@ -284,6 +284,7 @@ static void beat_store(struct rig *rig, struct rig_store *s)
         .free_bytes = s->free_bytes,
         .space = s->space,
         .level = s->level,
+        .lead = s->lead,
     };
     hb.uuid[0] = (uint8_t)(s - rig->stores + 1);
     placement_on_store_heartbeat(rig->p, rig->now_ms, &hb, &reply);

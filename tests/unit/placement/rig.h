@@ -21,7 +21,7 @@ struct rig_range {
     uint64_t bytes;
     uint32_t qps;
     uint64_t retention_ms; /* 0: its leader does not say */
-    uint64_t stuck;        /* a learner that never catches up: its replica id */
+    uint64_t stuck;        /* a member that never catches up: its replica id */
     uint64_t mute;         /* a replica that does not answer, and for how long */
     uint32_t mute_ms;
     bool is_young; /* its log is short */
@@ -37,6 +37,7 @@ struct rig_store {
     uint64_t free_bytes;
     enum placement_space space;
     uint32_t level; /* which entries it can apply */
+    enum placement_lead lead;
 };
 
 struct rig_row {
