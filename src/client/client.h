@@ -22,7 +22,8 @@
  *            the same stamp, and the range does it once (range/sessions.h). A session that
  *            left something undetermined is given up, so that its rows stay for whoever
  *            resolves that: CLIENT_SESSION_WINDOW bounds what can be open between the lowest
- *            and the newest sequence; beyond, a new session begins.
+ *            and the newest sequence; beyond, another session goes on, one that was used before
+ *            if there is room in it, for each takes memory of the ranges for a while.
  * Units      *_ms are milliseconds; deadlines are env time.
  * Ownership  an op is the caller's memory and stays in place until its cb runs, and
  *            so do the bytes that its request points to. A result is borrowed until
@@ -62,6 +63,7 @@ enum {
     CLIENT_CONN_BYTES_MAX = 4 << 20,
     CLIENT_TIMEOUT_MS = 5000, /* default */
     CLIENT_SESSION_WINDOW = 2048,
+    CLIENT_SESSIONS = CLIENT_IN_FLIGHT_MAX / CLIENT_SESSION_WINDOW + 1,
 };
 
 struct client_options {

@@ -29,7 +29,7 @@ enum {
     CLIENT_STAMP_BYTES = 64,
 };
 
-/* The session that new changes are stamped with; id 0: one is drawn for the next. */
+/* A session that changes are stamped with; id 0: none, one is drawn when it is needed. */
 struct client_session {
     uint64_t id;
     uint64_t next;                                 /* the sequence to be given */
@@ -116,7 +116,8 @@ struct client {
     uint32_t stuck_count; /* of them, those that once had to wait for a route or a connection */
     size_t stuck_bytes;
 
-    struct client_session session;
+    struct client_session sessions[CLIENT_SESSIONS]; /* as many windows as may be in flight */
+    uint32_t session_at;                             /* the one that stamps; full: another does */
     uint64_t time_ms; /* the cluster's, as told at time_at_us; 0: not told yet */
     uint64_t time_at_us;
     struct buf stamped; /* scratch: the begin of a change's command, with its stamp */

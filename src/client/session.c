@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Stamps for changes. One session at a time: its sequences are given in order and answered
- * in any; the lowest that is not answered goes along with each change, so that ranges forget
- * the results below. It is given up when the window is full or something of it stays
- * undetermined; ops that still carry its stamp go on with it.
+ * Stamps for changes. A session's sequences are given in order and answered in any; the lowest
+ * that is not answered goes along with each change, so that ranges forget the results below. One
+ * stamps until its window is full, then another one that has room; only if none has is one more
+ * begun, because ranges keep what they know of a session until its next change or for minutes. It
+ * is given up when something of it stays undetermined; ops that still carry its stamp go on with
+ * it.
  */
 #include "base/plant.h"
 #include "client/client_internal.h"
@@ -27,25 +29,64 @@ static uint64_t *answered_word(struct client_session *s, uint64_t sequence)
     return &s->answered[sequence % CLIENT_SESSION_WINDOW / 64];
 }
 
-static void session_begin(struct client *client)
+static struct client_session *session_begin(struct client *client, uint32_t at)
 {
-    struct client_session *s = &client->session;
+    struct client_session *s = &client->sessions[at];
     uint64_t id;
     do {
         env_random_bytes(client->env, &id, sizeof id);
     } while (id == 0);
     *s = (struct client_session){.id = id, .next = 1, .lowest = 1};
+    client->session_at = at;
+    return s;
+}
+
+static uint64_t session_room(const struct client_session *s)
+{
+    ASSERT(s->next - s->lowest <= CLIENT_SESSION_WINDOW);
+    return s->id == 0 ? 0 : CLIENT_SESSION_WINDOW - (s->next - s->lowest);
+}
+
+/* The one that stamps next. Where all are full, each by one that stays open for long, the one after
+ * the present one is given up. */
+static struct client_session *session_take(struct client *client)
+{
+    uint32_t best = client->session_at, unused = CLIENT_SESSIONS;
+    if (session_room(&client->sessions[best]) > 0)
+        return &client->sessions[best];
+    for (uint32_t i = 0; i < CLIENT_SESSIONS; i++) {
+        const struct client_session *s = &client->sessions[i];
+        if (session_room(s) > session_room(&client->sessions[best]))
+            best = i;
+        if (s->id == 0)
+            unused = MIN(unused, i);
+    }
+    if (session_room(&client->sessions[best]) == 0)
+        return session_begin(
+            client, unused < CLIENT_SESSIONS ? unused : (client->session_at + 1) % CLIENT_SESSIONS);
+    client->session_at = best;
+    return &client->sessions[best];
+}
+
+/* NULL: it is given up. */
+static struct client_session *session_of(struct client *client, uint64_t id)
+{
+    ASSERT(id != 0);
+    for (uint32_t i = 0; i < CLIENT_SESSIONS; i++) {
+        struct client_session *s = &client->sessions[(client->session_at + i) % CLIENT_SESSIONS];
+        if (s->id == id)
+            return s;
+    }
+    return NULL;
 }
 
 void session_stamp(struct client_op *op)
 {
     struct client *client = op->client;
-    struct client_session *s = &client->session;
     if (op->request.kind != REQUEST_WRITE || op->is_stamped || op->stamp.session != 0 ||
         client->options.has_no_sessions || client->time_ms == 0)
         return;
-    if (s->id == 0 || s->next - s->lowest >= CLIENT_SESSION_WINDOW)
-        session_begin(client);
+    struct client_session *s = session_take(client);
     op->stamp = (struct command_stamp){
         .session = s->id,
         .sequence = s->next,
@@ -67,8 +108,9 @@ static void session_answered(struct client_session *s, uint64_t sequence)
 
 void session_op_over(struct client_op *op, bool is_answered)
 {
-    struct client_session *s = &op->client->session;
-    if (op->stamp.session == 0 || op->stamp.session != s->id)
+    struct client_session *s =
+        op->stamp.session == 0 ? NULL : session_of(op->client, op->stamp.session);
+    if (s == NULL)
         return;
     if (is_answered)
         session_answered(s, op->stamp.sequence);
@@ -104,7 +146,10 @@ int session_command(struct client_op *op, struct request_write *ret_write)
 
 void session_check(const struct client *client)
 {
-    const struct client_session *s = &client->session;
-    ASSERT(s->lowest <= s->next);
-    ASSERT(s->next - s->lowest <= CLIENT_SESSION_WINDOW);
+    ASSERT(client->session_at < CLIENT_SESSIONS);
+    for (uint32_t i = 0; i < CLIENT_SESSIONS; i++) {
+        const struct client_session *s = &client->sessions[i];
+        ASSERT(s->lowest <= s->next);
+        ASSERT(s->next - s->lowest <= CLIENT_SESSION_WINDOW);
+    }
 }

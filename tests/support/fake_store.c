@@ -190,9 +190,11 @@ static void result_keep(struct fake_cluster *cluster, const struct command *comm
                                                                .failed_op = result->failed_op});
         encoded = buf_slice(&brief);
     }
-    size_t bytes = (cluster->result_count + 1) * sizeof *r;
-    cluster->results = realloc(cluster->results, bytes);
-    ASSERT(cluster->results != NULL);
+    if (cluster->result_count == cluster->result_cap) {
+        cluster->result_cap = MAX(2 * cluster->result_cap, (size_t)16);
+        cluster->results = realloc(cluster->results, cluster->result_cap * sizeof *r);
+        ASSERT(cluster->results != NULL);
+    }
     r = &cluster->results[cluster->result_count++];
     *r =
         (struct fake_result){command->session, command->sequence, malloc(encoded.len), encoded.len};

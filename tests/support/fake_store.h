@@ -61,6 +61,7 @@ struct fake_cluster {
     uint64_t floor_ms;           /* commands of sessions first sent by then are expired */
     struct fake_result *results; /* owned; of sessions */
     size_t result_count;
+    size_t result_cap;
     struct fake_change *changes; /* owned; all that ever were, in order */
     size_t change_count;
     /* To watchers the keys look cut into ranges at these keys (NULL: no more), whose ids begin
