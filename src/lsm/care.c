@@ -78,6 +78,8 @@ int lsm_checkpoint(const struct lsm_view *view, const char *dir, struct err *err
         rv = link_tables(view, dir, err);
     if (rv == 0)
         rv = write_manifest(view, dir, err);
+    if (rv == 0)
+        rv = disk_sync_parent(view->lsm->env, dir, err);
     if (rv == DISK_FATAL)
         rv = ERR_IO;
     return rv == 0 ? 0 : err_wrap(err, rv, "checkpoint '%s'", dir);

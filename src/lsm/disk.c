@@ -103,3 +103,15 @@ int disk_sync_dir(struct env *env, const char *dir, struct err *err)
     env_fatal(env, "sync of folder '%s' failed: %s", dir, why.msg);
     return err_set(err, DISK_FATAL, "sync of folder '%s' failed: %s", dir, why.msg);
 }
+
+int disk_sync_parent(struct env *env, const char *path, struct err *err)
+{
+    char parent[ENV_PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        snprintf(parent, sizeof parent, ".");
+    else
+        slash[slash == parent ? 1 : 0] = 0;
+    return disk_sync_dir(env, parent, err);
+}

@@ -47,4 +47,7 @@ int disk_write_back(struct env *env, struct env_file *file, const char *path, ui
                     size_t len, struct err *err);
 int disk_sync_dir(struct env *env, const char *dir, struct err *err);
 
+/* The folder that `path` is in: the name of what was made there is durable then. */
+int disk_sync_parent(struct env *env, const char *path, struct err *err);
+
 #endif

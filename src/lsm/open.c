@@ -39,14 +39,7 @@ static int make_folder(struct lsm *lsm, struct err *err)
         return 0;
     if (rv != 0)
         return rv;
-    char parent[ENV_PATH_MAX];
-    snprintf(parent, sizeof parent, "%s", lsm->dir);
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        snprintf(parent, sizeof parent, ".");
-    else
-        slash[slash == parent ? 1 : 0] = 0;
-    return disk_sync_dir(lsm->env, parent, err);
+    return disk_sync_parent(lsm->env, lsm->dir, err);
 }
 
 static int replay(void *data, uint64_t seq, struct slice payload, struct err *err)

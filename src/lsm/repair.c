@@ -481,6 +481,8 @@ static int repair_into(struct repair *r, bool is_kept, const char *into, struct 
     int rv = env_dir_make(r->folder.env, into, err);
     if (rv == 0)
         rv = is_kept ? keep(r, into, err) : rebuild(r, into, err);
+    if (rv == 0)
+        rv = disk_sync_parent(r->folder.env, into, err);
     if (rv == DISK_FATAL)
         rv = ERR_IO;
     if (rv == 0)
