@@ -77,6 +77,10 @@ static void tick(struct replica *r, uint64_t now_us)
 {
     if (r->state == REPLICA_DAMAGED)
         sleep_complain(r);
+    if (r->state == REPLICA_ABSORBED) { /* what it proposed is decided when apply comes to it */
+        replica_write_tick(r, now_us);
+        replica_read_tick(r, now_us);
+    }
     if (r->nap.is_asleep || r->state == REPLICA_DAMAGED || r->state == REPLICA_REMOVING ||
         r->state == REPLICA_ABSORBED || r->state == REPLICA_MERGED)
         return;
@@ -413,6 +417,8 @@ void replica_turn(struct replica *r)
     }
     if (r->is_no_member && r->state == REPLICA_RUNNING && r->in == NULL) {
         replica_remove(r, r->replica_id + 1);
+        if (r->state == REPLICA_RUNNING) /* no memory for it now */
+            env_timer_start(&r->timer, (uint64_t)STORE_TICK_MS * 1000);
         return;
     }
     sleep_begin_turn(r);

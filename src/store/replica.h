@@ -436,6 +436,9 @@ void replica_log_free(struct replica *r);
 /* Answer the fetches that could not begin. */
 void replica_log_turn(struct replica *r);
 
+/* Is a fetch under way? */
+bool replica_log_is_reading(const struct replica *r);
+
 /* What its consensus is made with. */
 void replica_cons_options(struct replica *r, struct cons_options *ret_options);
 
@@ -572,7 +575,10 @@ bool snapshot_is_cut(int status);
 int snapshot_in_on_stream(void *data, struct net_stream *stream, const struct net_identity *from,
                           struct err *err);
 
-/* Give up what is being taken in. Not while INSTALLING. */
+/* Is one being put in place, or was when the replica was damaged? */
+bool snapshot_in_is_bound(const struct replica *r);
+
+/* Give up what is being taken in. Not while it is bound. */
 void snapshot_in_drop(struct replica *r);
 
 /* What the state that is being taken in says of itself; NULL: none is, or not yet. */

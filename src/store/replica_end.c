@@ -40,7 +40,8 @@ void replica_removal_free(struct replica *r)
 static bool may_remove(const struct replica *r)
 {
     return r->state != REPLICA_REMOVING && r->state != REPLICA_INSTALLING &&
-           r->state != REPLICA_ABSORBED && r->state != REPLICA_MERGED;
+           r->state != REPLICA_ABSORBED && r->state != REPLICA_MERGED &&
+           !snapshot_in_is_bound(r); /* damaged in the middle of it */
 }
 
 /* The tombstone is raised already. Out of memory: whoever asks for this asks again. */
@@ -80,7 +81,7 @@ void replica_remove_ended(struct replica *r, uint64_t into_range, uint64_t span_
 bool replica_is_quiet(const struct replica *r)
 {
     return r->apply == APPLY_IDLE && r->in == NULL && list_is_empty(&r->log_writes) &&
-           list_is_empty(&r->fetches) && list_is_empty(&r->streams) &&
+           !replica_log_is_reading(r) && list_is_empty(&r->streams) &&
            list_is_empty(&r->dropped_streams) && !check_is_running(r) &&
            list_is_empty(&r->dropped_checks) && r->read_count == 0 && r->watches.count == 0 &&
            (r->range == NULL || !range_is_busy(r->range));

@@ -297,6 +297,16 @@ void replica_log_turn(struct replica *r)
     }
 }
 
+bool replica_log_is_reading(const struct replica *r)
+{
+    LIST_FOREACH(it, (struct list *)&r->fetches)
+    {
+        if (!list_entry(it, struct log_fetch, in_fetches)->is_failed)
+            return true;
+    }
+    return false;
+}
+
 void replica_log_free(struct replica *r)
 {
     struct list *link;

@@ -192,13 +192,16 @@ static bool is_left(const struct snapshot_in *in)
 }
 
 /* Those that wait for their leader's word, or for their sender, make room for one whose leader is
- * here. */
+ * here. A word that is on its way is waited for. */
 static void drop_one_left(struct store *store)
 {
+    uint64_t patience_us = (uint64_t)store->opt.election_timeout_ms * 1000;
+    uint64_t now_us = env_now_us(store->env);
     uint32_t cursor = 0;
     struct replica *r;
     while ((r = replicas_each(&store->replicas, &cursor)) != NULL) {
-        if (r->in != NULL && is_left(r->in)) {
+        if (r->in != NULL && is_left(r->in) &&
+            (r->in->state != IN_COMPLETE || now_us >= r->in->progress_us + patience_us)) {
             in_drop(r->in, ERR_CANCELED, "another stream has begun");
             return;
         }
@@ -274,6 +277,8 @@ static int take_begin(struct snapshot_in *in, struct slice body, struct err *err
     in->term = meta->applied_term;
     if (in->index != begin.last_index || in->term != begin.last_term)
         return err_set(err, ERR_CORRUPT, "its head and its meta differ");
+    if (meta->descriptor.range_id != begin.group)
+        return err_set(err, ERR_CORRUPT, "its meta is of another range");
     r->store->snapshots_begun++;
     in_move(in, IN_READY);
     return 0;
@@ -648,6 +653,11 @@ void snapshot_in_on_reset(struct replica *r)
     replica_move(r, REPLICA_RUNNING);
     consensus_on_snapshot_installed(r->cons, replica_now_ms(r), index);
     replica_apply_wake(r);
+}
+
+bool snapshot_in_is_bound(const struct replica *r)
+{
+    return r->in != NULL && r->in->state >= IN_QUIESCE && r->in->state <= IN_RESETTING;
 }
 
 void snapshot_in_drop(struct replica *r)
