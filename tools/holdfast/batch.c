@@ -36,7 +36,7 @@ static int op_put(struct hf_batch *batch, const char *const *words, size_t count
     uint64_t ttl_us = 0;
     if (count == 4 && (text_parse_duration(slice_str(words[3]), &ttl_us) != 0 || ttl_us == 0))
         return 1;
-    change.ttl_ms = (ttl_us + 999) / 1000;
+    change.ttl_ms = ttl_us / 1000 + (ttl_us % 1000 != 0);
     return hf_batch_put(batch, hf_str(words[1]), hf_str(words[2]), &change);
 }
 

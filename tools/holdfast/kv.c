@@ -225,7 +225,7 @@ static bool change_from_flags(struct cli *cli, const struct change_flags *c,
     }
     hf_change_init(ret_change);
     ret_change->keep_ttl = c->keep_ttl;
-    ret_change->ttl_ms = (c->ttl_us + 999) / 1000;
+    ret_change->ttl_ms = c->ttl_us / 1000 + (c->ttl_us % 1000 != 0);
     if (c->if_absent || (c->is_version_given && c->if_version == 0))
         ret_change->condition = HF_IF_ABSENT;
     else if (c->if_present)

@@ -116,6 +116,13 @@ static int fail_cursor(struct cli *cli, int rv, const struct err *err)
     return rv == ERR_INVALID ? cli_usage(cli, "%s", err->msg) : cli_error(cli, "%s", err->msg);
 }
 
+/* May it be what came of a change? Else it is of the question. */
+static bool is_outcome(int code)
+{
+    return code == HF_OK || code == HF_ERR_FENCED || code == HF_ERR_CONDITION_FAILED ||
+           code == HF_ERR_NOT_NUMBER || code == HF_ERR_OVERFLOW || code == HF_ERR_TOO_LARGE;
+}
+
 /* What became of a change whose outcome is not known: asked for until somebody can tell, or
  * `give_up_ms`. HF_ERR_UNAVAILABLE: it was not done, and may be sent anew. */
 static int settle(struct import *im, const struct hf_call *call, uint64_t give_up_ms,
@@ -126,15 +133,16 @@ static int settle(struct import *im, const struct hf_call *call, uint64_t give_u
     for (;;) {
         struct hf_result *settled = NULL;
         int rv = hf_resolve(im->client, (*result)->token, call, &settled);
-        bool is_settled = rv != HF_ERR_UNDETERMINED && !is_worth_retrying(rv);
+        bool is_settled = is_outcome(rv);
+        bool is_hopeless = !is_settled && rv != HF_ERR_UNDETERMINED && !is_worth_retrying(rv);
         bool is_late = cli_now_ms() >= give_up_ms || cli_is_interrupted(im->cli);
-        if (is_settled && rv != HF_ERR_SESSION_EXPIRED) {
+        if (is_settled) {
             hf_result_free(*result);
             *result = settled;
             return rv == HF_ERR_FENCED ? HF_ERR_UNAVAILABLE : rv;
         }
         hf_result_free(settled);
-        if (is_settled || is_late)
+        if (is_hopeless || is_late)
             return HF_ERR_UNDETERMINED;
         cli_pause_ms(RETRY_PAUSE_MS);
     }
@@ -568,7 +576,7 @@ static void export_summary(const struct export *ex)
 static int export_all(struct export *ex)
 {
     uint64_t shown_ms = ex->began_ms;
-    uint64_t good_ms = ex->began_ms; /* when a record last came */
+    uint64_t bad_ms = 0; /* since when none came; 0: the last one did */
     for (;;) {
         struct hf_item item;
         int rv = hf_scan_next(ex->scan, &item);
@@ -577,7 +585,9 @@ static int export_all(struct export *ex)
         if (rv < 0) {
             if (rv == HF_ERR_VERSION_GONE && export_renew(ex))
                 continue;
-            if (is_worth_retrying(rv) && cli_now_ms() - good_ms < ex->retry_us / 1000 &&
+            uint64_t now_ms = cli_now_ms();
+            bad_ms = bad_ms == 0 ? now_ms : bad_ms;
+            if (is_worth_retrying(rv) && now_ms - bad_ms < ex->retry_us / 1000 &&
                 !cli_is_interrupted(ex->cli)) {
                 cli_pause_ms(RETRY_PAUSE_MS);
                 continue;
@@ -585,6 +595,7 @@ static int export_all(struct export *ex)
             return cli_fail_as(ex->cli, rv, "after %" PRIu64 " records: %s", ex->records,
                                hf_scan_message(ex->scan));
         }
+        bad_ms = 0;
         int exit_code = export_begin(ex);
         if (exit_code != EXIT_DONE)
             return exit_code;
@@ -593,10 +604,8 @@ static int export_all(struct export *ex)
         record_append(&ex->lines, cli_slice(item.key), cli_slice(item.value), item.ttl_ms);
         ex->records++;
         ex->bytes += item.key.len + item.value.len;
-        if (ex->records % 1024 == 0) {
-            good_ms = cli_now_ms();
+        if (ex->records % 1024 == 0)
             show_progress(&shown_ms, ex->began_ms, "exported", ex->records);
-        }
         if (!export_write(ex, cli_is_interrupted(ex->cli)))
             return export_fail_write(ex);
         if (cli_is_interrupted(ex->cli))
