@@ -37,4 +37,11 @@ endif()
 if(HOLDFAST_SANITIZE)
     add_compile_options(-fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${HOLDFAST_SANITIZE})
+    # Hundreds of large programs, linked in a third of the time; a quarter of a start is moving
+    # 200,000 addresses to where the program was loaded.
+    string(APPEND CMAKE_EXE_LINKER_FLAGS " -no-pie")
+    find_program(MOLD_PROGRAM mold)
+    if(MOLD_PROGRAM)
+        add_link_options(-fuse-ld=mold)
+    endif()
 endif()

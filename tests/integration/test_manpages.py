@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The man pages: nothing is missing in them or too much, roff finds no fault, and their examples
 run as printed."""
+import functools
 import os
 import re
 import subprocess
@@ -61,8 +62,13 @@ def flags_of(text):
     return set(re.findall(r"^  (?:-\w, |    )--([\w-]+)", text, flags=re.M))
 
 
+@functools.cache
+def help_of(*words):
+    return run(f"{BIN}/holdfast", *words, "--help")
+
+
 def leaves(words=()):
-    text = run(f"{BIN}/holdfast", *words, "--help")
+    text = help_of(*words)
     if "\ncommands:\n" not in text:
         return [(" ".join(words), flags_of(text))]
     table = text.split("\ncommands:\n")[1].split("\n\n")[0]
@@ -103,7 +109,7 @@ def test_help_in_page():
         items[head.split(" Ar ")[0]] = " ".join(plain.replace("\\&", "").replace("\\e", "\\").split())
     told = 0
     for words, _ in leaves():
-        said = run(f"{BIN}/holdfast", *words.split(), "--help")
+        said = help_of(*words.split())
         if "\nexamples:\n" not in said:
             continue
         for part in said.split("\nexamples:\n")[1].split("\nexit codes: ")[0].split("\n\n"):
