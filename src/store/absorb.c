@@ -387,6 +387,17 @@ bool absorb_is_overtaken(const struct replica *r)
     return false;
 }
 
+/* Who stood still for a merge that this state knows to have been refused has a range of its own. */
+static void release_unplanned(const struct plan *plan)
+{
+    uint32_t cursor = 0;
+    struct replica *other;
+    while ((other = replicas_each(&plan->r->store->replicas, &cursor)) != NULL) {
+        if (is_absorbed_by(other, plan->r->range_id) && !plan_has(plan, other))
+            release(other);
+    }
+}
+
 void absorb_begin_install(struct replica *r)
 {
     struct plan plan;
@@ -394,6 +405,7 @@ void absorb_begin_install(struct replica *r)
     ASSERT(may);
     for (uint32_t i = 0; i < plan.count && !PLANTED(stale_replica_kept); i++)
         absorb(plan.items[i], r->range_id, 0);
+    release_unplanned(&plan);
     free(plan.items);
 }
 
@@ -429,6 +441,7 @@ int absorb_put_install(const struct replica *r, struct range_install *install)
         uint8_t local[2 * RANGE_LOCAL_KEY_LEN];
         if (!is_absorbed_by(other, r->range_id))
             continue;
+        ASSERT(other->absorbed.to_index == 0 || PLANTED(stale_replica_kept));
         rv = note_end(other, range_install_meta(install));
         if (rv == 0)
             rv = range_install_excise(install, range_local_span(other->replica_id, local));

@@ -40,7 +40,8 @@ bool absorb_may_install(const struct replica *r);
  * was split from it since? Then it never takes that one's place: the leader has a newer state. */
 bool absorb_is_overtaken(const struct replica *r);
 
-/* Those stand still from now on. absorb_may_install() was true. */
+/* Those stand still from now on, and who did so for a merge that was refused goes on.
+ * absorb_may_install() was true. */
 void absorb_begin_install(struct replica *r);
 
 /* Is nothing of them on its way any more? */

@@ -497,6 +497,79 @@ static void test_left_behind(void **state)
     rig_close(&rig);
 }
 
+/* So many merges of the right range are not over that no other can be. */
+static void fill_merges_of_right(void)
+{
+    for (size_t i = 0; i < rig.count; i++) {
+        const struct range_meta *meta = range_meta(store_range_of(rig.stores[i], RIGHT));
+        for (uint64_t k = 0; k < MERGES_COMMITTED_MAX; k++) {
+            struct merge_outcome stuck = {.attempt = 1 + k,
+                                          .right_range = 1000 + k,
+                                          .is_committed = true,
+                                          .into_range = RIGHT,
+                                          .span_epoch = meta->descriptor.epoch.span,
+                                          .count = 1,
+                                          .right = {{.store_id = 9, .replica_id = 6600}}};
+            assert_int_equal(merges_add((struct merges *)&meta->merges, &stuck), 0);
+        }
+    }
+}
+
+/* A right replica stands still for a merge that is refused, and before its store comes to that
+ * the left one is sent a snapshot of after it: the right one is another range, and goes on. */
+static void test_refused_before_a_snapshot(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    rig.options.log_kept_bytes = 0;
+    size_t leader = rig_start_cluster(&rig);
+    split_at("m", STORE_FIRST_RANGE_ID, RIGHT, FIRST_ID);
+    leader = wait_for_leader(STORE_FIRST_RANGE_ID);
+    size_t away = (leader + 1) % 3;
+    lead_at(RIGHT, leader);
+    fill_merges_of_right();
+    struct replica *right = replica_of(away, RIGHT);
+    right->apply = APPLY_LOG_READ; /* a disk that takes its time */
+    rig_put(&rig, leader, "x", "2", 0);
+    struct request request = merge_request(leader);
+    struct rig_answer *answer = rig_ask(&rig, leader, &request);
+    for (int i = 0; i < 1000 && right->state != REPLICA_ABSORBED; i++)
+        rig_run(&rig, RIG_MS);
+    assert_int_equal(right->state, REPLICA_ABSORBED);
+    for (size_t k = 0; k < 3; k++)
+        if (k != away)
+            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    assert_int_equal(answer->status, ERR_BUSY);
+    for (int i = 0; i < 50; i++) {
+        rig_put(&rig, leader, "a", "5", 0);
+        rig_run(&rig, 10 * RIG_MS);
+    }
+    rig_simple(&rig, leader, REQUEST_FLUSH);
+    rig_run(&rig, 1000 * RIG_MS);
+    uint64_t sent =
+        range_meta(store_range_of(rig.stores[leader], STORE_FIRST_RANGE_ID))->applied_index;
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 3000 * RIG_MS);
+    right->apply = APPLY_IDLE;
+    replica_apply_wake(right);
+    rig_run(&rig, 5000 * RIG_MS);
+    const struct range *left = store_range_of(rig.stores[away], STORE_FIRST_RANGE_ID);
+    assert_true(range_meta(left)->applied_index >= sent);
+    assert_true(rig.stores[away]->snapshots_begun > 0);
+    assert_ptr_equal(replica_of(away, RIGHT), right);
+    assert_int_equal(right->state, REPLICA_RUNNING);
+    assert_int_equal(range_meta(right->range)->merges.frozen.attempt, 0);
+    lead_at(RIGHT, away);
+    struct rig_answer *get = rig_get(&rig, away, "x", 1000);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(get->status, 0);
+    assert_string_equal(get->value, "2");
+    store_check(rig.stores[away]);
+    rig_close(&rig);
+}
+
 /* Two ranges become one on all stores but one, whose right replica holds what froze it; that store
  * is cut off then, and the log goes on. The left's leader, which leads the right too, and that
  * store. */
@@ -672,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_away_meanwhile),
         cmocka_unit_test(test_swallowed_with_a_write),
         cmocka_unit_test(test_left_behind),
+        cmocka_unit_test(test_refused_before_a_snapshot),
         cmocka_unit_test(test_store_that_never_answers),
         cmocka_unit_test(test_serves_without_the_right),
         cmocka_unit_test(test_a_snapshot_waits_for_the_right),
