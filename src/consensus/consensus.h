@@ -398,8 +398,9 @@ void consensus_snapshot_sent(struct consensus *c, uint64_t now_ms, uint64_t targ
 /* The index of the stream for `target`, once known: the log above it is kept for it. */
 void consensus_snapshot_started(struct consensus *c, uint64_t target, uint64_t index);
 
-/* The stream for `target` broke: it will be asked for again if needed. */
-void consensus_snapshot_failed(struct consensus *c, uint64_t target);
+/* The stream for `target` broke: it will be asked for again if needed; if none of it was taken in
+ * there, later each time, by up to a second. */
+void consensus_snapshot_failed(struct consensus *c, uint64_t target, bool is_refused);
 
 /* A linearizable read (Raft §6.4): on the leader, or on any member, which asks it.
  *

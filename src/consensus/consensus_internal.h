@@ -94,15 +94,17 @@ struct cons_peer {
     uint64_t heard_ms; /* virtual time of its last answer in this term */
     bool is_heard;
     bool is_streaming;
-    uint64_t stream_index;   /* 0 until known */
-    uint64_t whole_index;    /* of the last stream that is there as a whole; 0: none is */
-    uint64_t append_ms;      /* virtual time of our last APPEND to it */
-    uint64_t lease_until_ms; /* real: it elects nobody else before; 0: no promise */
-    uint64_t sent_high;      /* highest index sent */
-    uint64_t sent_bytes;     /* unacknowledged */
-    uint64_t *used;          /* that of all groups to its store; NULL: no bound */
-    uint64_t rewound_ms;     /* virtual time when sending last went back … */
-    uint64_t rewound_index;  /* … to behind this; 0: never */
+    uint64_t stream_index;    /* 0 until known */
+    uint64_t whole_index;     /* of the last stream that is there as a whole; 0: none is */
+    uint32_t refused_streams; /* one after the other … */
+    uint64_t stream_ms;       /* … so none is asked for before this virtual time */
+    uint64_t append_ms;       /* virtual time of our last APPEND to it */
+    uint64_t lease_until_ms;  /* real: it elects nobody else before; 0: no promise */
+    uint64_t sent_high;       /* highest index sent */
+    uint64_t sent_bytes;      /* unacknowledged */
+    uint64_t *used;           /* that of all groups to its store; NULL: no bound */
+    uint64_t rewound_ms;      /* virtual time when sending last went back … */
+    uint64_t rewound_index;   /* … to behind this; 0: never */
     struct cons_owed owed;
     uint32_t n_sent;
     struct {

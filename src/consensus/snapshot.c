@@ -14,7 +14,7 @@
 
 #include "consensus/consensus_internal.h"
 
-enum { SNAPSHOT_MSG_VERSION = 1 };
+enum { SNAPSHOT_MSG_VERSION = 1, STREAM_WAIT_MAX_MS = 1000, STREAM_DOUBLED_MAX = 10 };
 
 /* --- compaction */
 
@@ -101,11 +101,18 @@ uint64_t consensus_log_floor(const struct consensus *c)
 void snapshot_request(struct consensus *c, uint64_t target)
 {
     struct cons_peer *p = peer_find(c, target);
-    if (p == NULL || p->is_streaming || c->state != CONS_LEADER)
-        return;
+    if (p == NULL || p->is_streaming || c->state != CONS_LEADER || c->now_ms < p->stream_ms)
+        return; /* the library says it again */
     p->is_streaming = true;
     p->stream_index = 0;
     c->opts.ops->need_snapshot(c->opts.ctx, target);
+}
+
+/* The next one that it needs is asked for with the next heartbeat. */
+static void peer_stream_at_once(struct cons_peer *p)
+{
+    p->refused_streams = 0;
+    p->stream_ms = 0;
 }
 
 void consensus_snapshot_started(struct consensus *c, uint64_t target, uint64_t index)
@@ -115,11 +122,22 @@ void consensus_snapshot_started(struct consensus *c, uint64_t target, uint64_t i
         p->stream_index = index;
 }
 
-void consensus_snapshot_failed(struct consensus *c, uint64_t target)
+/* The library asks with each heartbeat. Who refuses may do so for minutes, since what it holds
+ * waits there for its span: it is asked half as often each time. */
+void consensus_snapshot_failed(struct consensus *c, uint64_t target, bool is_refused)
 {
     struct cons_peer *p = peer_find(c, target);
-    if (p != NULL)
-        p->is_streaming = false;
+    if (p == NULL)
+        return;
+    p->is_streaming = false;
+    if (!is_refused) {
+        peer_stream_at_once(p);
+        return;
+    }
+    uint64_t wait_ms = (uint64_t)c->opts.heartbeat_ms
+                       << MIN(p->refused_streams, STREAM_DOUBLED_MAX);
+    p->refused_streams++;
+    p->stream_ms = c->now_ms + MIN(wait_ms, STREAM_WAIT_MAX_MS);
 }
 
 void consensus_snapshot_sent(struct consensus *c, uint64_t now_ms, uint64_t target,
@@ -131,6 +149,7 @@ void consensus_snapshot_sent(struct consensus *c, uint64_t now_ms, uint64_t targ
     if (p == NULL || !p->is_streaming || c->state != CONS_LEADER || c->is_installing)
         goto out;
     p->is_streaming = false;
+    peer_stream_at_once(p);
     p->whole_index = base->index;
     if (base->index > c->raft.trail.snapshot.index && base->index <= c->raft.last_stored) {
         if (snapshot_step(c, base, UINT32_MAX) != 0) /* cuts nothing */

@@ -568,6 +568,10 @@ void snapshot_out_stop_all(struct replica *r);
 void snapshot_out_tick(struct replica *r, uint64_t now_us);
 void snapshot_out_free(struct replica *r);
 
+/* May the log be told of another stream that did not come to its end? Where many are refused at the
+ * same time it is told of some of them, and how many others there were. */
+bool snapshot_may_tell(struct store *store);
+
 /* Did a stream end so because its connection was lost, and not by either side's will? */
 bool snapshot_is_cut(int status);
 

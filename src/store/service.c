@@ -51,24 +51,18 @@ static bool is_of_a_moment(enum request_kind kind)
  * second, and how many there would have been more. */
 static void tell_slow(struct store *store, const struct answer_to *to, int status)
 {
-    struct slow_lines *lines = &store->slow_lines;
+    uint64_t untold;
     if (store->opt.slow_request_ms == 0 || !is_of_a_moment(to->kind))
         return;
     uint64_t now_us = env_turn_us(store->env);
     uint64_t took_ms = (now_us - to->began_us) / 1000;
     if (took_ms < store->opt.slow_request_ms)
         return;
-    if (now_us - lines->since_us >= 1000 * 1000) {
-        if (lines->untold > 0)
-            LOG_WARN(store->logger, "slow_requests_untold", "count=%llu",
-                     (unsigned long long)lines->untold);
-        *lines = (struct slow_lines){.since_us = now_us};
-    }
-    if (lines->told == STORE_SLOW_LINES_MAX) {
-        lines->untold++;
+    bool may_tell = lines_take(&store->slow_lines, now_us, &untold);
+    if (untold > 0)
+        LOG_WARN(store->logger, "slow_requests_untold", "count=%llu", (unsigned long long)untold);
+    if (!may_tell)
         return;
-    }
-    lines->told++;
     LOG_WARN(store->logger, "slow_request", "trace=%016llx kind=%s range=%llu took_ms=%llu code=%s",
              (unsigned long long)to->trace_id, request_kind_name(to->kind),
              (unsigned long long)to->range_id, (unsigned long long)took_ms, err_name(status));

@@ -160,7 +160,7 @@ static void in_drop(struct snapshot_in *in, int status, const char *reason)
 {
     if (in->state == IN_DROPPING)
         return;
-    if (status != 0)
+    if (status != 0 && snapshot_may_tell(in->store))
         LOG_WARN(in->store->logger, "snapshot_dropped", "index=%llu bytes=%llu reason=\"%s\"",
                  (unsigned long long)in->index, (unsigned long long)in->bytes, reason);
     in_hang_up(in, status, reason);

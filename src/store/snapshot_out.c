@@ -186,16 +186,27 @@ static void out_drop(struct snapshot_out *o, int status, const char *reason)
     out_release(o);
 }
 
+bool snapshot_may_tell(struct store *store)
+{
+    uint64_t untold;
+    bool may_tell = lines_take(&store->snapshot_lines, env_now_us(store->env), &untold);
+    if (untold > 0)
+        LOG_WARN(store->logger, "snapshots_untold", "count=%llu", (unsigned long long)untold);
+    return may_tell;
+}
+
 static void out_fail(struct snapshot_out *o, int status, const char *reason)
 {
     struct replica *r = o->replica;
     uint64_t target = o->target;
-    LOG_WARN(r->store->logger, "snapshot_failed", "range=%llu target=%llu bytes=%llu reason=\"%s\"",
-             (unsigned long long)r->range_id, (unsigned long long)target,
-             (unsigned long long)o->bytes, reason);
+    bool is_refused = o->acked == 0;
+    if (snapshot_may_tell(r->store))
+        LOG_WARN(r->store->logger, "snapshot_failed",
+                 "range=%llu target=%llu bytes=%llu reason=\"%s\"", (unsigned long long)r->range_id,
+                 (unsigned long long)target, (unsigned long long)o->bytes, reason);
     out_drop(o, status, reason);
     if (r->cons != NULL)
-        consensus_snapshot_failed(r->cons, target);
+        consensus_snapshot_failed(r->cons, target, is_refused);
     replica_wake(r);
 }
 
@@ -672,7 +683,7 @@ void snapshot_out_stop_all(struct replica *r)
         uint64_t target = o->target;
         out_drop(o, ERR_CANCELED, "the sender no longer leads");
         if (r->cons != NULL) /* which may lead anew already, and wait for this one */
-            consensus_snapshot_failed(r->cons, target);
+            consensus_snapshot_failed(r->cons, target, false);
     }
 }
 

@@ -15,6 +15,7 @@
 #include "store/book.h"
 #include "store/clock.h"
 #include "store/large.h"
+#include "store/lines.h"
 #include "store/pace.h"
 #include "store/pulse.h"
 #include "store/raft_wire.h"
@@ -95,14 +96,6 @@ struct join {
     uint64_t told_us;            /* when it was last complained of */
 };
 
-/* Lines about slow requests in the second that began at since_us. */
-struct slow_lines {
-    uint64_t since_us;
-    uint32_t told;
-    uint64_t untold;
-};
-enum { STORE_SLOW_LINES_MAX = 10 };
-
 /* snapshot_pace.c: how fast snapshots go. */
 struct moving {
     struct throttle throttle;
@@ -167,10 +160,11 @@ struct store {
     struct env_task turn;   /* end of the loop turn: propose, probe, arm the timer */
     struct env_timer timer; /* the tick, while operators wait or it drains */
     struct env_timer care;
-    struct slow_lines slow_lines;
-    struct env_timer slow;  /* the engine is behind: no writes are proposed until it fires */
-    uint64_t slow_us;       /* to wait, but too short yet to be waited for */
-    uint64_t session_bytes; /* rows of sessions of all ranges, as care.c found lately */
+    struct lines slow_lines;     /* about slow requests */
+    struct lines snapshot_lines; /* about streams that did not come to their end */
+    struct env_timer slow;       /* the engine is behind: no writes are proposed until it fires */
+    uint64_t slow_us;            /* to wait, but too short yet to be waited for */
+    uint64_t session_bytes;      /* rows of sessions of all ranges, as care.c found lately */
     uint64_t sessions_summed_ms;
     struct garbage_look garbage;
     enum watermark mark;

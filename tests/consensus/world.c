@@ -42,7 +42,7 @@ static void stream_done(struct world *w, struct event *e)
     bool is_lost = !w->is_healed && rng_chance(&w->rng, 1, 4);
 
     if (to < 0 || !slot_is_running(w, &w->slots[to]) || w->cut[e->member][to] || is_lost) {
-        consensus_snapshot_failed(s->m.c, e->stream->target);
+        consensus_snapshot_failed(s->m.c, e->stream->target, rng_chance(&w->own, 1, 2));
     } else {
         if (!w->slots[to].m.is_installing)
             w->slots[to].m.staged = e->stream->state;

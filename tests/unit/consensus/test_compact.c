@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cutting the log: what goes, and what is kept for members that lag.
+ * Cutting the log: what goes, what is kept for members that lag, and how often those that
+ * lag further are sent all.
  */
 #include "consensus/consensus.h"
 
@@ -84,12 +85,55 @@ static void test_compact_at_match(void **state)
     rig_close(&r);
 }
 
+/* So many streams to 3 are asked for in that time, of which each is refused at once. */
+static uint32_t refused_streams(uint64_t ms, bool is_refused)
+{
+    uint32_t count = 0;
+    for (uint64_t end = r.now + ms; r.now < end;) {
+        r.m.n_requests = 0;
+        rig_tick(&r, RIG_HB);
+        rig_append_result(&r, 2, 6, 0, consensus_last_index(r.m.c));
+        rig_append_result(&r, 3, 6, 211, 11); /* it has nothing yet, it says */
+        count += r.m.n_requests;
+        if (r.m.n_requests > 0)
+            consensus_snapshot_failed(r.m.c, 3, is_refused);
+    }
+    return count;
+}
+
+/* Who refuses streams is asked less and less often, once a second in the end; once one was taken
+ * in, or has broken after it had begun, with each heartbeat as at first. */
+static void test_refused_streams(void **state)
+{
+    (void)state;
+    rig_open_leader(&r, 0, NULL);
+    for (int i = 0; i < 4; i++)
+        rig_propose(&r, 50);
+    rig_settle(&r, 2);
+    struct mstate s = member_state(&r.m);
+    consensus_compact(r.m.c, r.now, &s.base, 0);
+    uint32_t at_once = refused_streams(10000, false);
+    assert_true(at_once > 100);
+    assert_in_range(refused_streams(10000, true), 10, 20);
+    assert_in_range(refused_streams(10000, true), 9, 11);
+    r.m.n_requests = 0;
+    for (int i = 0; i < 30 && r.m.n_requests == 0; i++) {
+        rig_tick(&r, RIG_HB);
+        rig_append_result(&r, 3, 6, 211, 11);
+    }
+    assert_int_equal(r.m.n_requests, 1);
+    consensus_snapshot_failed(r.m.c, 3, false);
+    assert_int_equal(refused_streams(10000, false), at_once);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_compact),
         cmocka_unit_test(test_compact_whole),
         cmocka_unit_test(test_compact_at_match),
+        cmocka_unit_test(test_refused_streams),
     };
     return cmocka_run_group_tests_name("compact", tests, NULL, NULL);
 }

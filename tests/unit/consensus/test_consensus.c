@@ -588,7 +588,7 @@ static void test_log_above_a_held_stream(void **state)
     consensus_snapshot_started(r.m.c, 3, s.base.index);
     consensus_compact(r.m.c, r.now, &s.base, 1000);
     assert_true(consensus_log_floor(r.m.c) <= held);
-    consensus_snapshot_failed(r.m.c, 3);
+    consensus_snapshot_failed(r.m.c, 3, true);
     rig_append_result(&r, 3, 6, 0, held); /* its place is free now */
     assert_int_equal(status().members[2].match, held);
     consensus_compact(r.m.c, r.now, &s.base, 1000);

@@ -664,15 +664,26 @@ static bool is_favoured(size_t at)
     return false;
 }
 
+static void count_failed(void *data, enum log_level level, const char *line)
+{
+    uint32_t *count = data;
+    (void)level;
+    *count += strstr(line, "snapshot_failed") != NULL;
+}
+
 /* The same with a snapshot in COMMIT_MERGE's place: that swallows nobody who replays, whose log
  * may be written to yet. It waits, the store too, and both go on when the right one runs: with what
- * is staged and was said already, however long that takes, and with the log that is kept for it. */
+ * is staged and was said already, however long that takes, and with the log that is kept for it.
+ * Meanwhile others are refused, once a second. */
 static void test_a_snapshot_waits_for_the_right(void **state)
 {
     (void)state;
     size_t away;
     struct list write;
+    uint32_t failed = 0;
     size_t leader = merge_without_one(0, &away);
+    const struct logger logger = {.level = LOG_LEVEL_WARN, .sink = count_failed, .data = &failed};
+    rig.stores[leader]->logger = &logger;
     struct replica *right = begin_with_a_late_write(away, &write);
     struct store *store = rig.stores[away];
     for (int i = 0; i < 500 && store->snapshots_begun == 0; i++)
@@ -684,6 +695,7 @@ static void test_a_snapshot_waits_for_the_right(void **state)
         assert_int_equal(store->snapshots_held, 1);
         store_check(store);
     }
+    assert_in_range(failed, 60, 130);
     assert_int_equal(right->state, REPLICA_REPLAYING);
     assert_int_equal(replica_of(away, STORE_FIRST_RANGE_ID)->state, REPLICA_RUNNING);
     assert_int_equal(store_state(store), STORE_REPLAYING);

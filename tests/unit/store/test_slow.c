@@ -8,7 +8,7 @@
 #include "support/check.h"
 #include "unit/store/store_rig.h"
 
-enum { THRESHOLD_MS = 200, BURST = 30, LINES_MAX = 10 };
+enum { THRESHOLD_MS = 200, BURST = 30 };
 
 struct heard {
     int slow;
