@@ -93,8 +93,9 @@ void lsm_batch_delete(struct lsm_batch *batch, struct slice key, uint64_t versio
 /* What the owner hears. Each may be NULL. All on the loop. */
 struct lsm_callbacks {
     /* The active memtable is being frozen as number `freeze`: add what must become
-     * durable with it (the meta records of dirty groups) to `batch`. Runs inside
-     * lsm_write(), lsm_flush() or lsm_edit(); must not call the lsm. */
+     * durable with it (the meta records of dirty groups) to `batch`, however much that is:
+     * LSM_BATCH_BYTES_MAX does not hold here. Runs inside lsm_write(), lsm_flush() or
+     * lsm_edit(); must not call the lsm. */
     void (*on_freeze)(void *data, uint64_t freeze, struct lsm_batch *batch);
     /* Memory was short behind on_freeze(): what it added is thrown away, nothing is frozen,
      * and the next memtable has the same number. In the same call. */

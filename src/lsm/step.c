@@ -285,6 +285,8 @@ void step_append(struct lsm *lsm, struct step *step)
 
 /* ---- freezing ----------------------------------------------------------- */
 
+/* All of it is durable with this memtable or nothing is, so it has no bound but what the owner has
+ * in memory: were it refused, the next one would be as large. */
 static int add_meta(struct lsm *lsm, uint64_t freeze)
 {
     struct lsm_batch meta;
@@ -293,6 +295,7 @@ static int add_meta(struct lsm *lsm, uint64_t freeze)
     if (lsm->options.callbacks.on_freeze == NULL)
         return 0;
     lsm_batch_init(&meta);
+    buf_init(&meta.buf, SIZE_MAX / 2);
     lsm->options.callbacks.on_freeze(lsm->data, freeze, &meta);
     int rv = meta.buf.failed ? ERR_NOMEM : 0;
     if (rv == 0 && meta.count > 0)

@@ -15,6 +15,7 @@ struct place {
     struct lsm *lsm;
     struct lsm_options options;
     uint64_t held;  /* this memtable and those behind it; 0: none */
+    bool wants_all; /* on_freeze() asks for more room than a batch may have */
     char log[1000]; /* what the callbacks said, in order */
 };
 
@@ -30,6 +31,8 @@ static void on_freeze(void *data, uint64_t freeze, struct lsm_batch *batch)
     char text[32];
     note(p, "freeze", freeze);
     snprintf(text, sizeof text, "%llu", (unsigned long long)freeze);
+    if (p->wants_all) /* it is not written to: nothing has that memory */
+        assert_int_equal(buf_reserve(&batch->buf, (size_t)LSM_BATCH_BYTES_MAX + 1), 0);
     lsm_batch_put(batch, slice_str("!meta"), 0, slice_str(text), 0);
 }
 
@@ -195,6 +198,21 @@ static void test_flush_order(void **state)
     expect(view, "!meta", 0, 0, "3");
     expect(view, "k", 2, 0, "v");
     lsm_view_unref(view);
+    place_fini(&p);
+}
+
+/* What must become durable with a memtable has no bound: it would be as much with the next one. */
+static void test_large_meta(void **state)
+{
+    (void)state;
+    struct place p;
+    struct lsm_flush_op op = {.data = &p};
+    place_init(&p);
+    p.wants_all = true;
+    put(&p, "k", 1, "v");
+    assert_int_equal(lsm_flush(p.lsm, &op, flush_cb), 0);
+    settle(&p);
+    assert_string_equal(p.log, "freeze1 flushed1 cb1 ");
     place_fini(&p);
 }
 
@@ -484,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_held),        cmocka_unit_test(test_files_wait_for_views),
         cmocka_unit_test(test_stall),       cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_approximate), cmocka_unit_test(test_long_keys),
+        cmocka_unit_test(test_large_meta),
     };
     return cmocka_run_group_tests_name("view", tests, NULL, NULL);
 }
