@@ -6,8 +6,9 @@
 #include "base/err.h"
 #include "lsm/lsm.h"
 
+/* A record more goes in while there is less than `block_bytes`. */
 enum {
-    BLOCK_BYTES_MAX = LSM_VALUE_MAX + LSM_KEY_MAX * 4 + (1 << 20),
+    BLOCK_BYTES_MAX = LSM_VALUE_MAX + LSM_KEY_MAX * 4 + LSM_BLOCK_MAX,
     KEY_TAIL = 32,
 };
 

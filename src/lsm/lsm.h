@@ -59,6 +59,7 @@ enum {
     LSM_KEY_MAX = 32 << 10,        /* bytes of a key */
     LSM_VALUE_MAX = 32 << 20,      /* bytes of a value */
     LSM_BATCH_BYTES_MAX = 1 << 30, /* bytes that a batch may hold */
+    LSM_BLOCK_MAX = 1 << 20,       /* bytes of `block_bytes` */
     LSM_MEMORY_MIN = 4 << 20       /* least budget of memory */
 };
 
@@ -121,7 +122,7 @@ struct lsm_options {
                               * cache_bytes, lowers other sizes; 0: each counts for itself; 0 */
     size_t memtable_bytes;   /* freeze at; 64 MiB */
     unsigned memtables_max;  /* frozen ones before writes are refused; 4 */
-    size_t block_bytes;      /* of data blocks before compression; 8 KiB */
+    size_t block_bytes;      /* of data blocks before compression, up to LSM_BLOCK_MAX; 8 KiB */
     unsigned restart_every;  /* entries between restart points; 16 */
     unsigned filter_bits;    /* Bloom bits per key, 0 for none; 10 */
     bool no_compression;     /* blocks are LZ4 unless it does not pay */
@@ -158,9 +159,9 @@ void lsm_options_init(struct lsm_options *options);
 
 /* Open the engine in folder `dir`, creating it if missing. Blocking: reads the
  * manifest, opens every table, removes what a crash left over and begins a new
- * manifest. ERR_CORRUPT: the manifest is damaged or a table is missing; ERR_IO:
- * a read failed (never taken for the end of a log). A table whose frame is
- * damaged does not stop the open: reads inside it fail with ERR_CORRUPT. */
+ * manifest. ERR_INVALID: an option is out of its bounds; `err` names it. ERR_CORRUPT: the manifest
+ * is damaged or a table is missing; ERR_IO: a read failed (never taken for the end of a log). A
+ * table whose frame is damaged does not stop the open: reads inside it fail with ERR_CORRUPT. */
 int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
              const struct lsm_options *options, struct err *err);
 

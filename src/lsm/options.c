@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
+
 #include "lsm/lsm_internal.h"
 #include "lsm/split.h"
+
+enum { FILTER_BITS_MAX = 30 };
 
 void lsm_options_init(struct lsm_options *options)
 {
@@ -26,17 +30,36 @@ void lsm_options_init(struct lsm_options *options)
     };
 }
 
+struct bound {
+    const char *name;
+    uint64_t value, min, max;
+};
+
 int options_check(const struct lsm_options *o, struct err *err)
 {
-    if (o->memtable_bytes == 0 || o->memtables_max == 0 || o->block_bytes == 0 ||
-        o->restart_every == 0 || o->table_bytes == 0 || o->l0_compact == 0 || o->l0_stop == 0 ||
-        o->level_base_bytes == 0 || o->level_ratio < 2 || o->compact_shares == 0 ||
-        o->compact_shares > SPLIT_SHARES_MAX || o->value_garbage_percent == 0 ||
-        o->value_garbage_percent > 100 || o->retry_us_min == 0 ||
-        o->retry_us_max < o->retry_us_min ||
-        (o->memory_bytes > 0 && o->memory_bytes < LSM_MEMORY_MIN) || o->block_bytes > (4u << 20) ||
-        o->filter_bits > 30)
-        return err_set(err, ERR_INVALID, "an option of the engine is out of range");
+    const struct bound bounds[] = {
+        {"memory_bytes", o->memory_bytes, o->memory_bytes == 0 ? 0 : LSM_MEMORY_MIN, SIZE_MAX},
+        {"memtable_bytes", o->memtable_bytes, 1, SIZE_MAX},
+        {"memtables_max", o->memtables_max, 1, UINT_MAX},
+        {"block_bytes", o->block_bytes, 1, LSM_BLOCK_MAX},
+        {"restart_every", o->restart_every, 1, UINT_MAX},
+        {"filter_bits", o->filter_bits, 0, FILTER_BITS_MAX},
+        {"table_bytes", o->table_bytes, 1, SIZE_MAX},
+        {"l0_compact", o->l0_compact, 1, UINT_MAX},
+        {"l0_stop", o->l0_stop, 1, UINT_MAX},
+        {"level_base_bytes", o->level_base_bytes, 1, SIZE_MAX},
+        {"level_ratio", o->level_ratio, 2, UINT_MAX},
+        {"compact_shares", o->compact_shares, 1, SPLIT_SHARES_MAX},
+        {"retry_us_min", o->retry_us_min, 1, o->retry_us_max},
+        {"value_garbage_percent", o->value_garbage_percent, 1, 100},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
+        const struct bound *b = &bounds[i];
+        if (b->value < b->min || b->value > b->max)
+            return err_set(err, ERR_INVALID, "%s of the engine is %llu: from %llu to %llu may be",
+                           b->name, (unsigned long long)b->value, (unsigned long long)b->min,
+                           (unsigned long long)b->max);
+    }
     return 0;
 }
 

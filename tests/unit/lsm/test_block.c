@@ -225,12 +225,40 @@ static void test_seek_random(void **state)
         random_block(&rng, 1 + n % 17);
 }
 
+/* The longest key with the largest value goes behind all that a block may have before. */
+static void test_largest(void **state)
+{
+    (void)state;
+    struct block_builder b;
+    struct slice block;
+    struct buf ikey;
+    char key[LSM_KEY_MAX];
+    char first[16];
+    char *value = malloc(LSM_VALUE_MAX);
+    assert_non_null(value);
+    memset(value, 'v', LSM_VALUE_MAX);
+    memset(key, 'z', sizeof key);
+    buf_init(&ikey, LSM_KEY_MAX + IKEY_TRAILER);
+    block_builder_init(&b, 1);
+    for (unsigned i = 0; block_builder_bytes(&b) < LSM_BLOCK_MAX - 100; i++) {
+        snprintf(first, sizeof first, "k%08u", i);
+        add(&b, first, 1, "v");
+    }
+    ikey_append(&ikey, slice_of(key, sizeof key), 1);
+    block_builder_add(&b, buf_slice(&ikey), slice_str("123456789"), slice_of(value, LSM_VALUE_MAX));
+    assert_int_equal(block_builder_finish(&b, &block), 0);
+    assert_true(block.len > LSM_BLOCK_MAX + LSM_VALUE_MAX);
+    block_builder_fini(&b);
+    buf_fini(&ikey);
+    free(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_seek),   cmocka_unit_test(test_seek_random),
         cmocka_unit_test(test_walk),   cmocka_unit_test(test_long_key),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damage), cmocka_unit_test(test_largest),
     };
     return cmocka_run_group_tests_name("block", tests, NULL, NULL);
 }
