@@ -19,6 +19,7 @@ enum {
     ENTRY_WRITE = 1,
     TURNS_KEPT = 2,
     PACE_US_MIN = 1000,
+    RETRY_US = 100 * 1000,
     LOG_CACHE_BYTES = 4 << 20,
     META_LEN = 16,          /* index u64 | version u64 */
     REPLAY_BYTES = 4 << 20, /* of log read at a time */
@@ -65,6 +66,7 @@ struct db {
 
     struct lsm_flush_op flush; /* to shorten the log */
     bool is_flushing;
+    struct env_timer retry;             /* … for which there was no memory */
     struct env_timer pace;              /* between writes, while compaction is behind */
     uint64_t debt_us;                   /* to wait for, once it is worth a timer */
     struct freeze freezes[FREEZES_MAX]; /* a ring */
@@ -220,8 +222,11 @@ static void on_shortened(struct lsm_flush_op *op, int status)
 /* The log is long and nothing that is frozen will shorten it. */
 static void shorten_log(struct db *db)
 {
-    if (!db->is_flushing && db->freeze_count == 0)
-        db->is_flushing = lsm_flush(db->lsm, &db->flush, on_shortened) == 0;
+    if (db->is_flushing || db->freeze_count > 0)
+        return;
+    db->is_flushing = lsm_flush(db->lsm, &db->flush, on_shortened) == 0;
+    if (!db->is_flushing) /* nothing else may be on its way that would tell who waits */
+        env_timer_start(&db->retry, RETRY_US);
 }
 
 static void on_room(void *data)
@@ -515,6 +520,13 @@ static int make_folder(struct db *db, const char *dir, struct err *err)
     return sync_parent(db->env, dir, err);
 }
 
+static void on_retry(struct env_timer *timer)
+{
+    struct db *db = timer->data;
+    if (db->was_refused)
+        say_ready(db); /* the next write asks for a flush again */
+}
+
 static void on_pace(struct env_timer *timer)
 {
     struct db *db = timer->data;
@@ -534,6 +546,7 @@ static void db_setup(struct db *db, struct env *env, const struct db_options *op
     env_task_init(&db->task, on_turn_end, db);
     env_task_init(&db->ready_task, on_ready_task, db);
     env_timer_init(&db->pace, env, on_pace, db);
+    env_timer_init(&db->retry, env, on_retry, db);
 }
 
 int db_open(struct db **ret_db, struct env *env, const char *dir, const struct db_options *options,
@@ -573,6 +586,7 @@ void db_free(struct db *db)
     env_task_cancel(&db->task);
     env_task_cancel(&db->ready_task);
     env_timer_stop(&db->pace);
+    env_timer_stop(&db->retry);
     raftlog_free(db->log); /* forgets the turns in flight … */
     raftlog_read_fini(&db->read);
     lsm_free(db->lsm);

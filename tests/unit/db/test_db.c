@@ -299,6 +299,52 @@ static void test_log_full(void **state)
     world_fini(&w);
 }
 
+/* The linker puts it between the two rooms (CMakeLists.txt). */
+int __wrap_lsm_flush(struct lsm *lsm, struct lsm_flush_op *op, lsm_flush_cb cb);
+int __real_lsm_flush(struct lsm *lsm, struct lsm_flush_op *op, lsm_flush_cb cb);
+
+static bool is_short_of_memory;
+
+int __wrap_lsm_flush(struct lsm *lsm, struct lsm_flush_op *op, lsm_flush_cb cb)
+{
+    return is_short_of_memory ? ERR_NOMEM : __real_lsm_flush(lsm, op, cb);
+}
+
+/* The log is full, nothing is on its way, and there is no memory to flush: who waits hears of room
+ * once there is some. */
+static void test_log_full_without_memory(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1, DB_LOG_SYNCED);
+    w.options.lsm.memtable_bytes = 4 << 20;
+    must_open(&w);
+    wait_ready(&w);
+    is_short_of_memory = true;
+    for (unsigned busy = 0, n = 0; busy < 3; n++) { /* a file of the log may be on its way */
+        assert_true(n < 100000);
+        busy = write_next(&w) == ERR_BUSY ? busy + 1 : 0;
+        run_us(&w, busy > 0 ? 1000000 : 0);
+    }
+    assert_int_equal(w.acked, w.written);
+    unsigned ready = w.ready;
+    assert_int_equal(write_next(&w), ERR_BUSY);
+    is_short_of_memory = false;
+    int rv = ERR_BUSY;
+    for (unsigned i = 0; i < 100 && rv == ERR_BUSY; i++) {
+        for (unsigned k = 0; k < 1000 && w.ready == ready; k++)
+            run_us(&w, 1000);
+        assert_true(w.ready > ready);
+        ready = w.ready;
+        rv = write_next(&w);
+    }
+    assert_int_equal(rv, 0);
+    run_us(&w, 1000000);
+    assert_int_equal(w.acked, w.written);
+    assert_int_equal(check_prefix(w.db), w.written);
+    world_fini(&w);
+}
+
 /* While compaction is behind, writers wait often and shortly, not seldom and long. */
 static void test_pace(void **state)
 {
@@ -478,7 +524,7 @@ int main(void)
         cmocka_unit_test(test_no_log),     cmocka_unit_test(test_log_full),
         cmocka_unit_test(test_bad_writes), cmocka_unit_test(test_pace),
         cmocka_unit_test(test_pending),    cmocka_unit_test(test_crash),
-        cmocka_unit_test(test_lone_write),
+        cmocka_unit_test(test_lone_write), cmocka_unit_test(test_log_full_without_memory),
     };
     return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }
