@@ -246,8 +246,8 @@ static struct pl_member *find_heir(const struct round *b, const struct pl_range 
     for (uint32_t i = 0; i < r->member_count; i++) {
         struct pl_member *m = &r->members[i];
         if (m->store == from || (only != NULL && m->store != only) || m->role != MEMBER_VOTER ||
-            !pl_store_may_take_over(m->store, from) || !may_hand(b->p, from, m->store) ||
-            !is_lead_gain(b, from, m->store))
+            !pl_store_may_take_over(m->store, from) || !pl_member_keeps_up(r, m) ||
+            !may_hand(b->p, from, m->store) || !is_lead_gain(b, from, m->store))
             continue;
         if (to == NULL || leads_of(m->store) < leads_of(to->store))
             to = m;
@@ -330,7 +330,8 @@ static struct pl_range *find_cold(const struct round *b, struct pl_store *from,
         const struct pl_member *leader = pl_range_leader(r);
         const struct pl_member *m = pl_range_on(r, to);
         if (leader == NULL || leader->store != from || m == NULL || m->role != MEMBER_VOTER ||
-            r->qps > qps_max || (best != NULL && r->qps >= best->qps) || !is_calm(b->p, r))
+            !pl_member_keeps_up(r, m) || r->qps > qps_max ||
+            (best != NULL && r->qps >= best->qps) || !is_calm(b->p, r))
             continue;
         best = r;
         if (r->qps == 0)
@@ -374,7 +375,7 @@ static bool hand_load(struct round *b, struct pl_store *from)
         for (uint32_t i = 0; i < r->member_count; i++) {
             struct pl_member *m = &r->members[i];
             double gap = (double)from->qps - (double)m->store->qps;
-            if (m->store != from && m->role == MEMBER_VOTER &&
+            if (m->store != from && m->role == MEMBER_VOTER && pl_member_keeps_up(r, m) &&
                 pl_store_may_take_over(m->store, from) && may_hand(b->p, from, m->store) &&
                 gap >= 1.3 * r->qps && (to == NULL || m->store->qps < to->store->qps))
                 to = m;

@@ -256,7 +256,9 @@ static bool need_for_drain(const struct placement *p, const struct pl_range *r,
     struct pl_member *to = pl_pick_leader(p, r, leader);
     if (to == NULL || !pl_store_can_lead(to->store))
         return false; /* nobody else can */
+    bool must_wait = !pl_member_keeps_up(r, to) && !pl_heir_is_overdue(p, r);
     need->lead = to;
+    need->block = must_wait ? PL_BLOCK_BUSY : PL_BLOCK_NOT;
     say(need, PL_DRAIN, "its leader is on store %llu, which is %s",
         (unsigned long long)leader->store->id,
         placement_store_state_name(leader->store->state, leader->store->wish));

@@ -38,7 +38,9 @@ static void put_member(const struct placement *p, const struct pl_range *r,
         buf_append_str(text, "does not answer its leader for ");
         pl_text_time(text, m->contact_age_ms);
     }
-    if (m->role == MEMBER_LEARNER && !pl_member_is_caught_up(r, m))
+    bool lags = m->role == MEMBER_LEARNER ? !pl_member_is_caught_up(r, m)
+                                          : r->has_heartbeat && !pl_member_keeps_up(r, m);
+    if (lags)
         buf_printf(text, ", %llu entries behind", U(r->last_index - MIN(r->last_index, m->match)));
     buf_append_str(text, "\n");
 }
@@ -232,6 +234,9 @@ static void put_need(const struct placement *p, const struct pl_range *r, struct
     buf_printf(text, "needed (%s): %s\n", pl_cause_name(need.cause), need.why);
     if (need.block == PL_BLOCK_NOBODY)
         put_nobody(&need, text);
+    else if (need.block == PL_BLOCK_BUSY && need.lead != NULL)
+        buf_append_str(text, "  it waits until one of the other voters has caught up, but not for "
+                             "ever\n");
     else if (need.block == PL_BLOCK_BUSY)
         buf_append_str(text,
                        "  it waits its turn: the stores that would send or take it are busy\n");

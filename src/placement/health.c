@@ -31,10 +31,24 @@ bool pl_member_is_dead(const struct placement *p, const struct pl_range *r,
            m->contact_age_ms >= down_after_ms;
 }
 
+static bool has_the_log(const struct pl_range *r, const struct pl_member *m)
+{
+    return m->match > 0 && m->match + PL_LAG_MAX >= r->last_index;
+}
+
 bool pl_member_is_caught_up(const struct pl_range *r, const struct pl_member *m)
 {
-    return pl_member_is_healthy(r, m) && m->match > 0 &&
-           m->match + PL_PROMOTE_LAG_MAX >= r->last_index;
+    return pl_member_is_healthy(r, m) && has_the_log(r, m);
+}
+
+bool pl_member_keeps_up(const struct pl_range *r, const struct pl_member *m)
+{
+    return r->is_asleep || has_the_log(r, m); /* none sleeps before all of them have it */
+}
+
+bool pl_heir_is_overdue(const struct placement *p, const struct pl_range *r)
+{
+    return r->heir_lags_ms != 0 && p->now_ms - r->heir_lags_ms >= PL_HEIR_WAIT_MS;
 }
 
 struct pl_health pl_range_health(const struct placement *p, const struct pl_range *r)

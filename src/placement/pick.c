@@ -255,6 +255,14 @@ bool pl_store_may_take_over(const struct pl_store *to, const struct pl_store *fr
     return pl_store_may_lead(to) && to->last.lead <= from->last.lead;
 }
 
+/* Greater: sooner to lead. One that is slow leads, and hands over to a better one as soon as that
+ * keeps up; one that lags cannot even be handed to. */
+static int lead_class(const struct pl_range *r, const struct pl_member *m)
+{
+    return 4 * pl_store_may_lead(m->store) + 2 * pl_member_keeps_up(r, m) +
+           (m->store->last.lead == PLACEMENT_LEAD_GLADLY);
+}
+
 struct pl_member *pl_pick_leader(const struct placement *p, const struct pl_range *r,
                                  const struct pl_member * not )
 {
@@ -266,9 +274,7 @@ struct pl_member *pl_pick_leader(const struct placement *p, const struct pl_rang
             m->store->last.lead == PLACEMENT_LEAD_NEVER || !pl_member_is_healthy(r, m) ||
             pl_member_is_dead(p, r, m))
             continue;
-        int class = !pl_store_may_lead(m->store)                   ? 0
-                    : m->store->last.lead == PLACEMENT_LEAD_GLADLY ? 2
-                                                                   : 1;
+        int class = lead_class(r, m);
         bool is_better = best == NULL || class > best_class ||
                          (class == best_class && leads_after(m->store) < leads_after(best->store));
         if (is_better) {

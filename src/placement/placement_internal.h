@@ -17,7 +17,8 @@ enum {
     PL_LEVELS = 4, /* of isolation: zone, rack, host, node */
     PL_SUSPECT_AFTER_MS = 3000,
     PL_CONTACT_MAX_MS = 5000, /* a member heard of within that is healthy */
-    PL_PROMOTE_LAG_MAX = 256, /* entries */
+    PL_LAG_MAX = 256, /* entries that one who has caught up may lack: on their way, as a rule */
+    PL_HEIR_WAIT_MS = 30000, /* for one who has caught up: then who lags is to lead */
     PL_RESEND_MS = 2000,
     PL_TICK_CHECKS_MAX = 1024, /* ranges looked at in a tick because of a change */
     PL_TICK_SCAN_MAX = 256,    /* … in turn */
@@ -98,6 +99,7 @@ struct pl_range {
     uint64_t shaped_ms;      /* last split or merge, or first seen in this term */
     uint64_t load_moved_ms;  /* last move for its load; 0: never */
     uint64_t retry_ms;       /* nothing is begun before */
+    uint64_t heir_lags_ms;   /* since when, or the last try, all heirs lag; 0: one does not */
     uint64_t retention_ms;   /* as its leader told last; 0: it did not */
     struct pl_op *op;        /* the one that runs; NULL */
     bool is_asleep;
@@ -380,6 +382,11 @@ bool pl_member_is_healthy(const struct pl_range *r, const struct pl_member *m);
 bool pl_member_is_dead(const struct placement *p, const struct pl_range *r,
                        const struct pl_member *m);
 bool pl_member_is_caught_up(const struct pl_range *r, const struct pl_member *m);
+/* Has the voter all of the log but what is on its way? Until it has all, a range that is handed to
+ * it takes no writes. */
+bool pl_member_keeps_up(const struct pl_range *r, const struct pl_member *m);
+/* Was one who keeps up waited for long enough? */
+bool pl_heir_is_overdue(const struct placement *p, const struct pl_range *r);
 
 struct pl_health {
     uint32_t voters;
@@ -445,7 +452,8 @@ bool pl_store_can_lead(const struct pl_store *s);
 bool pl_store_may_lead(const struct pl_store *s);
 /* Is it given leaders of `from`? Not if its disk is slow and that one's is not. */
 bool pl_store_may_take_over(const struct pl_store *to, const struct pl_store *from);
-/* Who should lead instead of `not`: the healthy voter on the store that leads least. */
+/* Who should lead instead of `not`: the healthy voter on the store that leads least. One that lags
+ * only if all do that are given leaders. */
 struct pl_member *pl_pick_leader(const struct placement *p, const struct pl_range *r,
                                  const struct pl_member * not );
 

@@ -65,7 +65,9 @@ static int copy_range(struct placement *to, const struct pl_range *r)
     t->was_merged = r->was_merged;
     t->no_split_key = r->no_split_key;
     for (uint32_t i = 0; i < r->member_count; i++) {
-        t->members[i].match = r->members[i].match;
+        /* whoever lags is waited for */
+        bool is_voter = r->members[i].role == MEMBER_VOTER;
+        t->members[i].match = is_voter ? r->last_index : r->members[i].match;
         t->members[i].contact_age_ms = r->members[i].contact_age_ms;
     }
     pl_range_set_leader(t, r->leader);

@@ -42,6 +42,16 @@ static uint64_t health_bits(const struct placement *p, const struct pl_range *r)
     return bits;
 }
 
+/* Those who could lead instead are as their stores and the leader tell. */
+static void note_heir(const struct placement *p, struct pl_range *r)
+{
+    const struct pl_member *heir = pl_pick_leader(p, r, NULL);
+    if (heir == NULL || pl_member_keeps_up(r, heir))
+        r->heir_lags_ms = 0;
+    else if (r->heir_lags_ms == 0)
+        r->heir_lags_ms = MAX(p->now_ms, 1);
+}
+
 static void take_heartbeat(struct placement *p, struct pl_range *r,
                            const struct placement_range_heartbeat *hb)
 {
@@ -57,6 +67,7 @@ static void take_heartbeat(struct placement *p, struct pl_range *r,
     r->heard_ms = p->now_ms;
     take_peers(r, hb);
     pl_range_set_leader(r, hb->replica_id);
+    note_heir(p, r);
     pl_range_set_load(p, r, hb->bytes, hb->qps, hb->write_bytes_s);
     bool is_large = hb->bytes >= p->settings.split_bytes || r->hot_since_ms != 0;
     bool is_other = r->retention_ms != retention_before;

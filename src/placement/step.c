@@ -11,7 +11,8 @@
  *  - an operator that would end with fewer voters than are wanted by now, and takes one that is
  *    healthy, ends at once: what it brought stays, and repair goes on from there;
  *  - whatever is done, a majority of the resulting voters is healthy;
- *  - who leads is not removed: it hands over first.
+ *  - who leads is not removed: it hands over first;
+ *  - nobody is handed a range whose log it lacks, as long as there is hope for another.
  */
 #include <stdio.h>
 
@@ -215,8 +216,8 @@ static bool is_needless(const struct pl_op *op)
     return has_victim;
 }
 
-static enum pl_ready ready_transfer(const struct pl_range *r, const struct pl_step *step,
-                                    const char **ret_why)
+static enum pl_ready ready_transfer(const struct placement *p, const struct pl_range *r,
+                                    const struct pl_step *step, const char **ret_why)
 {
     const struct pl_member *m = pl_range_member(r, step->replica_id);
     if (m == NULL || m->role != MEMBER_VOTER) {
@@ -225,6 +226,10 @@ static enum pl_ready ready_transfer(const struct pl_range *r, const struct pl_st
     }
     if (!pl_member_is_healthy(r, m)) {
         *ret_why = "waits for who should lead";
+        return PL_WAIT;
+    }
+    if (!pl_member_keeps_up(r, m) && !pl_heir_is_overdue(p, r)) {
+        *ret_why = "waits until who should lead has caught up";
         return PL_WAIT;
     }
     return PL_READY;
@@ -283,7 +288,7 @@ enum pl_ready pl_step_ready(const struct placement *p, const struct pl_op *op, c
     case PLACEMENT_REMOVE:
         return ready_remove(p, op, r, step, ret_why);
     case PLACEMENT_TRANSFER:
-        return ready_transfer(r, step, ret_why);
+        return ready_transfer(p, r, step, ret_why);
     case PLACEMENT_MERGE:
         return ready_merge(p, op, ret_why);
     case PLACEMENT_SPLIT:
@@ -333,6 +338,32 @@ static bool insert_transfer(struct placement *p, struct pl_op *op, const struct 
     };
     pl_op_account(op, true);
     return true;
+}
+
+/* Is it all the same who leads, as long as it is another? */
+static bool is_free_choice(const struct pl_op *op, const struct pl_range *r)
+{
+    const struct pl_step *next = &op->steps[op->step + 1];
+    bool is_to_remove = op->step + 1 < op->step_count && next->kind == PLACEMENT_REMOVE &&
+                        next->replica_id == r->leader;
+    return op->cause == PL_DRAIN || is_to_remove;
+}
+
+/* Who was to lead lags, and another one does not. */
+static void choose_anew(struct placement *p, struct pl_op *op, const struct pl_range *r)
+{
+    struct pl_step *step = &op->steps[op->step];
+    if (step->kind != PLACEMENT_TRANSFER || !is_free_choice(op, r))
+        return;
+    const struct pl_member *m = pl_range_member(r, step->replica_id);
+    const struct pl_member *to = pl_pick_leader(p, r, NULL);
+    if (m == NULL || pl_member_keeps_up(r, m) || to == NULL || !pl_member_keeps_up(r, to) ||
+        !pl_store_can_lead(to->store))
+        return;
+    pl_op_account(op, false);
+    step->replica_id = to->id;
+    step->store = to->store;
+    pl_op_account(op, true);
 }
 
 static void fill_step(const struct placement *p, const struct pl_op *op, const struct pl_range *r,
@@ -388,6 +419,7 @@ bool pl_op_step(struct placement *p, struct pl_op *op, struct placement_step *re
         pl_op_end(p, op, PLACEMENT_CANCELLED, "the replica that it replaces is healthy again");
         return false;
     }
+    choose_anew(p, op, r);
     enum pl_ready ready = pl_step_ready(p, op, &why);
     if (ready == PL_READY && step->kind == PLACEMENT_REMOVE && r->leader == step->replica_id) {
         if (!insert_transfer(p, op, r)) {
@@ -407,5 +439,8 @@ bool pl_op_step(struct placement *p, struct pl_op *op, struct placement_step *re
     }
     fill_step(p, op, r, ret_step);
     op->sent_ms = p->now_ms;
+    /* to one that lags, if at all: that may be in vain, and the next is tried as late */
+    if (ret_step->kind == PLACEMENT_TRANSFER && r->heir_lags_ms != 0)
+        r->heir_lags_ms = p->now_ms;
     return true;
 }

@@ -244,11 +244,13 @@ static void beat_range(struct rig *rig, struct rig_range *r)
     for (uint32_t i = 0; i < r->d.member_count; i++) {
         const struct member *m = &r->d.members[i];
         bool is_lost = is_silent(rig, m->store_id);
+        bool is_stuck =
+            m->replica_id == r->stuck || (r->is_lagging && m->replica_id != leader->replica_id);
         peers[i] = (struct placement_peer){
             .replica_id = m->replica_id,
-            .match_index = m->replica_id == r->stuck ? 0
-                           : r->is_young             ? 20
-                                                     : 1000,
+            .match_index = is_stuck      ? 0
+                           : r->is_young ? 20
+                                         : 1000,
             .contact_age_ms = m->replica_id == r->mute ? r->mute_ms
                               : is_lost                ? 100000
                                                        : 10,

@@ -224,6 +224,25 @@ static void test_explains_a_stuck_learner(void **state)
     end();
 }
 
+/* A drain that waits for somebody to catch up; a plan takes it that they do. */
+static void test_explains_a_lagging_heir(void **state)
+{
+    (void)state;
+    begin(3);
+    rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3)->is_lagging = true;
+    rig_run(&rig, 10);
+    placement_wish(rig.p, 1, PLACEMENT_WISH_DRAIN, NULL);
+    rig_run(&rig, 2);
+    explain(2);
+    want("voter, healthy, 1000 entries behind");
+    want("needed (drain): its leader is on store 1, which is draining");
+    want("it waits until one of the other voters has caught up, but not for ever");
+    plan((struct placement_if){0});
+    want("range 2: transfer-leader ");
+    want("and 1 leaders move");
+    end();
+}
+
 /* Orders that cannot be carried out: each with the reason, and what is in the way. */
 static void test_refuses_with_reasons(void **state)
 {
@@ -425,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_explains_want_of_a_place),
         cmocka_unit_test(test_explains_load),
         cmocka_unit_test(test_explains_a_stuck_learner),
+        cmocka_unit_test(test_explains_a_lagging_heir),
         cmocka_unit_test(test_refuses_with_reasons),
         cmocka_unit_test(test_restart_safe),
         cmocka_unit_test(test_explains_obstacles),
