@@ -325,6 +325,91 @@ static bool is_uniform(const struct world *w)
     return w->knobs.same_capacity && w->knobs.zones == 0 && good_nodes(w) >= 5;
 }
 
+/* Who leads what, and how it came to be looked at on the way from a store (spread_at_best). */
+struct leads {
+    uint32_t *by; /* of each range: the store; W_STORES_MAX: none that counts */
+    uint32_t count[W_STORES_MAX];
+    uint32_t path[W_STORES_MAX]; /* the range that would go there */
+    bool is_seen[W_STORES_MAX];
+};
+
+static void leads_fill(const struct world *w, struct leads *l)
+{
+    for (uint32_t i = 0; i < w->range_count; i++) {
+        struct w_range *r = w->ranges[i];
+        const struct w_member *m = r->is_ended ? NULL : w_member_of(r, r->leader);
+        l->by[i] = m != NULL && may_keep(&w->stores[m->store]) ? m->store : W_STORES_MAX;
+        if (l->by[i] < W_STORES_MAX)
+            l->count[l->by[i]]++;
+    }
+}
+
+/* Along the path each range goes one store on: `from` leads one less, `to` one more. */
+static void leads_shift(struct leads *l, uint32_t from, uint32_t to)
+{
+    l->count[from]--;
+    l->count[to]++;
+    while (to != from) {
+        uint32_t i = l->path[to];
+        uint32_t before = l->by[i];
+        l->by[i] = to;
+        to = before;
+    }
+}
+
+/* Can leaders be handed over, one for another, so that `from` leads one less, and a store that
+ * leads two less than it one more? Then that is done. */
+static bool leads_improve(const struct world *w, struct leads *l, uint32_t from)
+{
+    uint32_t queue[W_STORES_MAX] = {from};
+    uint32_t queued = 1;
+    memset(l->is_seen, 0, sizeof l->is_seen);
+    l->is_seen[from] = true;
+    for (uint32_t at = 0; at < queued; at++) {
+        for (uint32_t i = 0; i < w->range_count; i++) {
+            const struct w_range *r = w->ranges[i];
+            for (uint32_t k = 0; k < r->member_count && l->by[i] == queue[at]; k++) {
+                uint32_t to = r->members[k].store;
+                if (!r->members[k].is_voter || !may_keep(&w->stores[to]) || l->is_seen[to])
+                    continue;
+                l->is_seen[to] = true;
+                l->path[to] = i;
+                if (l->count[to] + 2 <= l->count[from]) {
+                    leads_shift(l, from, to);
+                    return true;
+                }
+                queue[queued++] = to;
+            }
+        }
+    }
+    return false;
+}
+
+/* By how many leaders stores must differ, whoever leads: what has replicas on few stores alone is
+ * led there. Where no such chain is left no choice is more even, by whatever convex measure
+ * (Harvey et al., "Semi-matchings for bipartite graphs and load balancing", 2006). */
+static double spread_at_best(const struct world *w)
+{
+    struct leads l = {.by = calloc(w->range_count, sizeof *l.by)};
+    uint32_t least = UINT32_MAX;
+    uint32_t most = 0;
+    ASSERT(l.by != NULL);
+    leads_fill(w, &l);
+    for (bool is_better = true; is_better;) {
+        is_better = false;
+        for (uint32_t s = 0; s < w->store_count; s++)
+            is_better = leads_improve(w, &l, s) || is_better;
+    }
+    for (uint32_t s = 0; s < w->store_count; s++) {
+        if (!may_keep(&w->stores[s]))
+            continue;
+        least = MIN(least, l.count[s]);
+        most = MAX(most, l.count[s]);
+    }
+    free(l.by);
+    return most - least;
+}
+
 static void judge_balance(struct world *w)
 {
     struct placement_store_status s;
@@ -357,7 +442,8 @@ static void judge_balance(struct world *w)
     if (most - least > MAX(0.05 * sum / n, 1.05 * (double)largest) && ranges >= 2 * n)
         w_fail(w, "stores carry %.4g to %.4g bytes in the end, mean %.4g, largest range %.4g",
                least, most, sum / n, (double)largest);
-    if (leads_most - leads_least > MAX(2, 0.1 * leads / n) && ranges >= 4 * n)
+    if (leads_most - leads_least > MAX(2, 0.1 * leads / n) && ranges >= 4 * n &&
+        leads_most - leads_least > spread_at_best(w))
         w_fail(w, "stores lead %.0f to %.0f ranges in the end", leads_least, leads_most);
 }
 
