@@ -152,16 +152,20 @@ bool pl_store_lacks_required(const struct placement *p, const struct pl_store *s
 
 uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r)
 {
-    struct pl_health h = pl_range_health(p, r);
+    return pl_range_wants_of(p, r, pl_range_health(p, r).voters);
+}
+
+uint32_t pl_range_wants_of(const struct placement *p, const struct pl_range *r, uint32_t voters)
+{
     uint32_t factor = pl_range_factor(p, r);
     if (pl_require_is_slip(p)) /* no place for any is no reason to give up those that are */
-        return odd(MIN(factor, h.voters | 1));
+        return odd(MIN(factor, voters | 1));
     uint32_t grow = odd(MIN(factor, p->nodes));
     /* Nobody gives up a copy because a store is lost: three stay three (or what is left of
      * them), five stay five while their nodes may come back. Two and four are no place to rest:
      * they are on their way to more, or to one fewer where there is no node for that. */
-    if (h.voters < 2)
+    if (voters < 2)
         return grow;
-    uint32_t keep = odd(MIN(MIN(factor, h.voters | 1), p->nodes_with_silent));
-    return MAX(MAX(grow, keep), h.voters < 3 ? 1 : odd(MIN(factor, 3)));
+    uint32_t keep = odd(MIN(MIN(factor, voters | 1), p->nodes_with_silent));
+    return MAX(MAX(grow, keep), voters < 3 ? 1 : odd(MIN(factor, 3)));
 }

@@ -406,6 +406,8 @@ bool pl_require_is_slip(const struct placement *p);
 bool pl_store_lacks_required(const struct placement *p, const struct pl_store *s);
 /* Voters that it should come to rest with. */
 uint32_t pl_range_wants(const struct placement *p, const struct pl_range *r);
+/* … if it had so many now. */
+uint32_t pl_range_wants_of(const struct placement *p, const struct pl_range *r, uint32_t voters);
 uint32_t pl_range_factor(const struct placement *p, const struct pl_range *r);
 
 /* ---- choosing a store (pick.c)

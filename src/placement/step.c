@@ -140,6 +140,25 @@ static bool is_insisted(const struct placement *p, const struct pl_op *op)
     return op->cause == PL_COMMAND && p->settings.paused;
 }
 
+/* Voters that would be wanted if it had not begun: two are on their way to three if a third node
+ * may come back, but not those that a move makes of one. */
+static uint32_t wants_without(const struct placement *p, const struct pl_op *op,
+                              const struct pl_range *r)
+{
+    uint32_t voters = pl_range_health(p, r).voters;
+    for (uint32_t i = 0; i < op->step_count; i++) {
+        const struct pl_step *step = &op->steps[i];
+        const struct pl_member *m = pl_range_member(r, step->replica_id);
+        if (range_of(op, step) != r)
+            continue;
+        if (step->kind == PLACEMENT_PROMOTE && m != NULL && m->role == MEMBER_VOTER)
+            voters--;
+        if (step->kind == PLACEMENT_REMOVE && i < op->step)
+            voters++;
+    }
+    return pl_range_wants_of(p, r, voters);
+}
+
 static enum pl_ready ready_remove(const struct placement *p, const struct pl_op *op,
                                   const struct pl_range *r, const struct pl_step *step,
                                   const char **ret_why)
@@ -159,7 +178,7 @@ static enum pl_ready ready_remove(const struct placement *p, const struct pl_op 
     if (PLANTED(removed_before_caught_up) || PLANTED(healthy_removed))
         return PL_READY;
     /* who counts is not taken away while others are missing */
-    uint32_t needs = is_insisted(p, op) ? 1 : pl_range_wants(p, r);
+    uint32_t needs = is_insisted(p, op) ? 1 : wants_without(p, op, r);
     if (pl_member_is_healthy(r, m) && h.healthy - 1 < needs) {
         *ret_why = "waits until the other voters are healthy";
         return PL_WAIT;
@@ -193,7 +212,7 @@ static bool is_overtaken(const struct placement *p, const struct pl_op *op)
             voters--;
         }
     }
-    return takes_healthy && voters < pl_range_wants(p, r);
+    return takes_healthy && voters < wants_without(p, op, r);
 }
 
 /* Nothing was brought yet in place of a replica that is not lost: its store was silent for long,
@@ -400,7 +419,7 @@ static void end_overtaken(struct placement *p, struct pl_op *op, const struct pl
 {
     char said[PLACEMENT_REASON_MAX];
     snprintf(said, sizeof said, "range %llu is to have %u voters by now: nothing is removed",
-             (unsigned long long)r->id, pl_range_wants(p, r));
+             (unsigned long long)r->id, wants_without(p, op, r));
     op->is_overtaken = true;
     pl_op_end(p, op, PLACEMENT_CANCELLED, said);
 }

@@ -170,6 +170,7 @@ static void judge_remove(struct world *w, const struct w_range *r,
     uint32_t voters = 0;
     uint32_t healthy = 0;
     uint32_t coming = 0;
+    uint32_t brought = 0;
     const struct w_member *gone = NULL;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct w_member *m = &r->members[i];
@@ -177,11 +178,13 @@ static void judge_remove(struct world *w, const struct w_range *r,
             gone = m;
         voters += m->is_voter;
         healthy += m->is_voter && seems_healthy(w, m);
+        brought += m->is_voter && m->brought_by == step->operator_id;
         coming += !m->is_voter && m->is_caught_up && seems_healthy(w, m);
     }
     if (gone == NULL || !gone->is_voter || gone->replica_id == r->leader)
         return;
-    uint32_t least = voters >= 3 ? 3 : voters == 2 && nodes_not_given_up(w) >= 3 ? 2 : 1;
+    bool must_stay_two = voters - brought == 2 && nodes_not_given_up(w) >= 3;
+    uint32_t least = voters >= 3 ? 3 : must_stay_two ? 2 : 1;
     /* a rotten replica whose store is the only place for a new one goes first */
     bool is_in_place = gone->is_damaged && nodes_not_given_up(w) <= r->member_count;
     bool is_early = voters - 1 + coming < MIN(voters, least) && !is_in_place;

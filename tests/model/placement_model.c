@@ -30,8 +30,8 @@ static int apply_add(struct world *w, struct w_range *r, const struct placement_
     }
     if (r->member_count == W_MEMBERS_MAX)
         return ERR_INVALID;
-    r->members[r->member_count++] =
-        (struct w_member){.replica_id = step->member.replica_id, .store = store};
+    r->members[r->member_count++] = (struct w_member){
+        .replica_id = step->member.replica_id, .store = store, .brought_by = step->operator_id};
     return 0;
 }
 

@@ -31,6 +31,7 @@ struct w_member {
     bool is_caught_up;
     bool is_damaged; /* does not answer though its store lives */
     uint64_t damaged_ms;
+    uint64_t brought_by; /* the operator; 0: it was there from the start */
 };
 
 struct w_range {

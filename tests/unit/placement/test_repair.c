@@ -357,6 +357,34 @@ static void test_overtaken_move(void **state)
     overtaken_move(true);
 }
 
+/* One voter is moved while a third node joins, or is down: there are two on the way, which are not
+ * on the way to three. */
+static void test_moves_one_of_two_nodes(void **state)
+{
+    (void)state;
+    static const struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 1, .to_store = 2};
+    for (int is_joining = 0; is_joining < 2; is_joining++) {
+        rig_init(&rig);
+        for (int i = 0; i < 3; i++)
+            rig_join(&rig, "");
+        rig.stores[2].is_silent = is_joining;
+        rig_run(&rig, 10);
+        rig.stores[2].is_silent = true;
+        rig_run(&rig, is_joining ? 1 : 700);
+        struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1), 1);
+        rig_run(&rig, 10);
+        assert_true(rig_is_on(r, STORES(1), 1));
+        assert_int_equal(rig_command(&rig, move, NULL), 0);
+        rig_run(&rig, 20);
+        assert_true(rig_is_on(r, STORES(2), 1));
+        rig.stores[2].is_silent = false;
+        rig_run(&rig, 20);
+        assert_int_equal(rig_voters(r), 3);
+        rig_fini(&rig);
+    }
+}
+
 /* The store is back before its replacement was begun anywhere: nobody needs that any more. */
 static void test_back_before_it_is_replaced(void **state)
 {
@@ -543,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_spreads_over_places),
         cmocka_unit_test(test_never_two_on_a_node),
         cmocka_unit_test(test_overtaken_move),
+        cmocka_unit_test(test_moves_one_of_two_nodes),
         cmocka_unit_test(test_back_before_it_is_replaced),
         cmocka_unit_test(test_no_rest_as_it_is_back),
         cmocka_unit_test(test_insists),
