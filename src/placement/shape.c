@@ -109,39 +109,67 @@ static uint32_t merges_running(const struct placement *p)
     return n;
 }
 
-/* Bring the replicas of the right one to the stores of the left one, pair by pair. */
-static bool add_moves(struct placement *p, struct pl_op *op, struct pl_range *left,
-                      struct pl_range *right)
+/* A replica of the right one, and the store of the left one that it goes to. */
+struct pair {
+    struct pl_member *from;
+    struct pl_store *to;
+};
+
+enum { PAIRS_MAX = (PLACEMENT_STEPS_MAX - 1) / 3 }; /* three steps each, and the merge */
+
+/* False: not all of them can go now. */
+static bool find_pairs(const struct placement *p, struct pl_range *left, struct pl_range *right,
+                       struct pair pairs[PAIRS_MAX], uint32_t *ret_count)
 {
+    uint32_t count = 0;
     uint32_t next = 0;
+    if (left->member_count != right->member_count)
+        return false;
     for (uint32_t i = 0; i < left->member_count; i++) {
         struct pl_store *to = left->members[i].store;
-        uint64_t id;
         if (pl_range_on(right, to) != NULL)
             continue;
         while (next < right->member_count && pl_range_on(left, right->members[next].store) != NULL)
             next++;
-        if (next == right->member_count || op->step_count + 4 > PLACEMENT_STEPS_MAX ||
-            pl_pick_judge(p, right, right->members[next].store, to) != PL_NO_NOT ||
-            !pl_op_bring(p, op, to, &id))
+        if (next == right->member_count || count == PAIRS_MAX ||
+            pl_pick_judge(p, right, right->members[next].store, to) != PL_NO_NOT)
             return false;
-        pl_op_add_step(op, PLACEMENT_PROMOTE, id, to);
-        pl_op_add_step(op, PLACEMENT_REMOVE, right->members[next].id, right->members[next].store);
-        next++;
+        pairs[count++] = (struct pair){.from = &right->members[next++], .to = to};
+    }
+    *ret_count = count;
+    return true;
+}
+
+/* Bring the replicas of the right one to the stores of the left one, pair by pair. */
+static bool add_moves(struct placement *p, struct pl_op *op, const struct pair *pairs,
+                      uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t id;
+        if (!pl_op_bring(p, op, pairs[i].to, &id))
+            return false;
+        pl_op_add_step(op, PLACEMENT_PROMOTE, id, pairs[i].to);
+        pl_op_add_step(op, PLACEMENT_REMOVE, pairs[i].from->id, pairs[i].from->store);
     }
     for (uint32_t i = 0; i < op->step_count; i++)
         op->steps[i].on_partner = true;
     return true;
 }
 
+/* Neighbours are looked at again and again: no id is taken before it is certain that they can be
+ * brought together. */
 bool pl_begin_merge(struct placement *p, struct pl_range *left, struct pl_range *right,
                     enum pl_cause cause, const char *reason)
 {
+    struct pair pairs[PAIRS_MAX];
+    uint32_t count;
+    if (!find_pairs(p, left, right, pairs, &count))
+        return false;
     struct pl_op *op = pl_op_new(p, left, cause);
     if (op == NULL)
         return false;
     op->partner = right;
-    if (left->member_count != right->member_count || !add_moves(p, op, left, right)) {
+    if (!add_moves(p, op, pairs, count)) {
         pl_op_discard(p, op);
         return false;
     }

@@ -223,6 +223,54 @@ static void test_merges_from_other_stores(void **state)
     rig_fini(&rig);
 }
 
+struct ids {
+    uint64_t operator_id;
+    uint64_t replica_id;
+};
+
+/* The next of each kind, by a move. */
+static struct ids next_ids(struct rig_range *r, uint64_t from, uint64_t to)
+{
+    struct placement_operator_status op;
+    struct ids ids = {0};
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = r->d.range_id, .from_store = from, .to_store = to};
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    assert_true(placement_operator_at(rig.p, rig.now_ms, 0, &op));
+    ids.operator_id = op.id;
+    rig_run(&rig, 20);
+    for (uint32_t i = 0; i < r->d.member_count; i++) {
+        if (r->d.members[i].store_id == to)
+            ids.replica_id = r->d.members[i].replica_id;
+    }
+    return ids;
+}
+
+/* Two of the right one's replicas could come, but the third could not: that is looked at each
+ * second, and uses up no ids. */
+static void test_pairs_none_without_need(void **state)
+{
+    (void)state;
+    begin(6, 1, 5 << 20);
+    struct rig_range *right = rig_range(&rig, 9, keys[1], "kkkkkZ", STORES(4, 5, 6), 3);
+    struct rig_range *other = rig_range(&rig, 20, "x", "y", STORES(4, 5, 6), 3);
+    right->bytes = 5 << 20;
+    other->bytes = 30 << 20;
+    set("balance", "off");
+    rig.stores[2].space = PLACEMENT_SPACE_LOW;
+    rig_run(&rig, 30);
+    struct ids before = next_ids(other, 4, 1);
+    rig_run(&rig, 1000);
+    assert_false(right->is_gone);
+    struct ids after = next_ids(other, 5, 2);
+    assert_true(after.operator_id == before.operator_id + 1);
+    assert_true(after.replica_id == before.replica_id + 1);
+    rig.stores[2].space = PLACEMENT_SPACE_OK;
+    rig_run(&rig, 60);
+    assert_true(right->is_gone);
+    rig_fini(&rig);
+}
+
 /* The first range of data begins before the first keyspace does: what was cut off it may come
  * back. Where a keyspace begins, the cut stays. */
 static void test_merges_into_the_first(void **state)
@@ -432,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_splits_for_load_one_by_one),
         cmocka_unit_test(test_merges_what_is_small_and_cold),
         cmocka_unit_test(test_merges_from_other_stores),
+        cmocka_unit_test(test_pairs_none_without_need),
         cmocka_unit_test(test_merges_into_the_first),
         cmocka_unit_test(test_too_few_to_be_moved),
         cmocka_unit_test(test_pause),
