@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a store tells placement of ranges that sleep: once, and again if that may have been lost.
+ * What a store tells placement: of ranges that sleep once, and again if that may have been lost;
+ * whether it should lead.
  */
 #include "support/check.h"
 
@@ -185,12 +186,61 @@ static void test_no_room(void **state)
     rig_close(&rig);
 }
 
+/* Does placement know that of the store? */
+static bool is_known_to_lead(size_t i, enum placement_lead want)
+{
+    size_t driver = rig_driver(&rig);
+    if (driver == rig.count)
+        return false;
+    const struct placement *p = rig.stores[driver]->driver->placement;
+    const struct pl_store *s = pl_store_get(p, store_identity(rig.stores[i])->store_id);
+    return s != NULL && s->state == PLACEMENT_STORE_UP && s->last.lead == want;
+}
+
+/* Meanwhile there is something to sync. */
+static void wait_lead(size_t i, enum placement_lead want)
+{
+    struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("v")};
+    for (int ms = 0; ms < WAIT_MS && !is_known_to_lead(i, want); ms += 500) {
+        if (rig_leader(&rig) < rig.count)
+            rig_write(&rig, rig_leader(&rig), 0, &op, 10000);
+        rig_run(&rig, 500 * RIG_MS);
+    }
+    assert_true(is_known_to_lead(i, want));
+}
+
+/* Placement sees no clock and no disk: each store tells it whether it should lead. */
+static void test_tells_who_should_lead(void **state)
+{
+    struct sim_disk_options slow = {.sync_us = 2000 * RIG_MS};
+    struct sim_disk_options good = {.sync_us = RIG_MS};
+    (void)state;
+    rig_open(&rig, 3);
+    rig_grow_begin(&rig);
+    rig_grow(&rig);
+    for (size_t i = 0; i < rig.count; i++)
+        wait_lead(i, PLACEMENT_LEAD_GLADLY);
+    size_t other = (rig_driver(&rig) + 1) % rig.count;
+    sim_node_set_wall_skew(rig.nodes[other], 3600 * 1000);
+    wait_lead(other, PLACEMENT_LEAD_NEVER);
+    sim_node_set_wall_skew(rig.nodes[other], 0);
+    wait_lead(other, PLACEMENT_LEAD_GLADLY);
+    sim_disk_set_options(sim_node_disk(rig.nodes[other]), &slow);
+    wait_lead(other, PLACEMENT_LEAD_LAST);
+    sim_disk_set_options(sim_node_disk(rig.nodes[other]), &good);
+    wait_lead(other, PLACEMENT_LEAD_GLADLY);
+    for (size_t i = 0; i < rig.count; i++)
+        assert_true(is_known_to_lead(i, PLACEMENT_LEAD_GLADLY));
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connection_lost),
         cmocka_unit_test(test_told_somebody_else),
         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_tells_who_should_lead),
     };
     return cmocka_run_group_tests_name("beats", tests, NULL, NULL);
 }
