@@ -314,6 +314,8 @@ int hf_open(const struct hf_options *options, struct hf_client **ret_client);
  * operations in flight are delivered first: HF_ERR_CANCELED if they were not sent,
  * HF_ERR_UNDETERMINED if a change had left. Queues stay: they can still be polled, and
  * must be freed. NULL is fine.
+ * An embedded store's lines come to `log` until this returns: who gets them may still use the
+ * client as from any callback, but what it starts is refused by now (HF_ERR_STATE).
  * HF_ERR_STATE, and nothing happens, from inside a callback. */
 int hf_close(struct hf_client *client);
 

@@ -169,6 +169,9 @@ static void thread_main(void *data)
     watches_end(client);
     call_drain(client);
     client_free(client->core);
+    /* Until the store is at rest its lines come, and who gets them may look at the handle. */
+    embedded_close(client->embedded);
+    client->embedded = NULL;
     env_uv_free(client->env);
 }
 
@@ -241,7 +244,7 @@ static int options_take(struct hf_client *client, const struct hf_options *optio
 
 static void client_destroy(struct hf_client *client)
 {
-    embedded_close(client->embedded);
+    embedded_close(client->embedded); /* the thread did, unless it never ran */
     figures_fini(client);
     call_spare_free(client);
     env_uv_mutex_fini(&client->log_lock);

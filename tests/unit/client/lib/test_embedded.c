@@ -367,6 +367,55 @@ static void test_the_log_is_told_and_may_not_block(void **state)
     f->client = NULL;
 }
 
+struct late_listener {
+    _Atomic(struct hf_client *) client;
+    struct hf_queue *queue;
+    atomic_int lines; /* since nothing can be started any more */
+};
+
+/* All that would wait is refused, and, of a handle that closes, all that would begin. */
+static void on_late_line(void *data, int level, const char *line)
+{
+    struct late_listener *l = data;
+    struct hf_client *client = atomic_load(&l->client);
+    struct hf_then then = {.queue = l->queue};
+    struct hf_client_stats stats = {.size = sizeof stats};
+    struct hf_op_stats gets = {.size = sizeof gets};
+    (void)level;
+    (void)line;
+    if (client == NULL)
+        return;
+    ASSERT(hf_get(client, hf_str("a"), NULL, NULL) == HF_ERR_STATE);
+    ASSERT(hf_queue_wait(l->queue, 0, NULL, NULL, NULL) == HF_ERR_STATE);
+    ASSERT(hf_close(client) == HF_ERR_STATE);
+    hf_client_stats(client, &stats);
+    ASSERT(stats.submitted >= 1);
+    ASSERT(hf_client_op_stats(client, HF_OP_GET, &gets) == HF_OK);
+    int code = hf_get_async(client, hf_str("a"), NULL, &then);
+    ASSERT(code == HF_OK || code == HF_ERR_STATE);
+    atomic_fetch_add(&l->lines, code == HF_ERR_STATE);
+}
+
+/* The store's last lines come while it is drained: the handle is still one for who gets them. */
+static void test_the_log_may_look_at_a_handle_that_closes(void **state)
+{
+    struct fixture *f = *state;
+    struct late_listener l = {0};
+    strncat(f->endpoints, "&log_level=debug", sizeof f->endpoints - strlen(f->endpoints) - 1);
+    f->options.log = on_late_line;
+    f->options.log_data = &l;
+    reopen(f);
+    put(f, "a", "1");
+    assert_int_equal(hf_queue_new(f->client, &l.queue), HF_OK);
+    atomic_store(&l.client, f->client);
+    assert_int_equal(hf_close(f->client), HF_OK);
+    f->client = NULL;
+    assert_true(atomic_load(&l.lines) > 0);
+    while (hf_queue_poll(l.queue, NULL, NULL, NULL) == 1)
+        ;
+    assert_int_equal(hf_queue_free(l.queue), HF_OK);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -380,6 +429,7 @@ int main(void)
         TEST(test_threads_share_a_client),
         TEST(test_close_with_changes_in_flight),
         TEST(test_the_log_is_told_and_may_not_block),
+        TEST(test_the_log_may_look_at_a_handle_that_closes),
     };
     return cmocka_run_group_tests_name("embedded", tests, NULL, NULL);
 }
