@@ -5,6 +5,7 @@
  *   client.c    ops: submit, their states, deadlines, the final word
  *   dispatch.c  where an op goes next: the pump, refusals, pauses
  *   peer.c      one connection to one store
+ *   answer.c    does an answer fit its request?
  *   lookup.c    asking who leads
  *   session.c   stamps for changes, and what was answered
  *

@@ -208,13 +208,12 @@ static bool scout_has_company(const struct client_multi *m, const struct multi_p
     return false;
 }
 
-/* Keep the rows of a part; false: there are not as many as it has keys. */
-static bool rows_take(struct client_multi *m, const struct multi_part *part,
+/* Keep the rows of a part. */
+static void rows_take(struct client_multi *m, const struct multi_part *part,
                       const struct response_rows *rows)
 {
     struct unpack cursor = unpack_of(rows->rows.raw);
-    if (rows->rows.count != part->count)
-        return false;
+    ASSERT(rows->rows.count == part->count); /* answer_check() */
     const struct route *route = route_of(m->op, m->keys[part->places[0]].key);
     for (uint32_t i = 0; i < part->count; i++) {
         struct multi_key *k = &m->keys[part->places[i]];
@@ -231,7 +230,6 @@ static bool rows_take(struct client_multi *m, const struct multi_part *part,
     m->done += part->count;
     m->answers++;
     m->version = rows->version;
-    return true;
 }
 
 static void multi_end(struct client_multi *m)
@@ -250,12 +248,10 @@ static void part_done(struct client_op *op, const struct client_result *result)
     for (uint32_t i = 0; i < part->count; i++)
         m->keys[part->places[i]].is_asked = false;
     bool is_good = result->status == 0 && result->response != NULL;
-    bool is_kept = is_good && !(part->is_scout && scout_has_company(m, part));
-    bool is_whole = !is_kept || rows_take(m, part, &result->response->rows);
+    if (is_good && !(part->is_scout && scout_has_company(m, part)))
+        rows_take(m, part, &result->response->rows);
     part_free(part);
-    if (is_good && !is_whole) {
-        op_fail(m->op, ERR_CORRUPT, "an answer has not as many rows as it was asked for");
-    } else if (m->rows.failed) {
+    if (m->rows.failed) {
         op_fail(m->op, ERR_TOO_LARGE, "the values are too large to be told together");
     } else if (m->done == m->op->request.multi_get.keys.count) {
         multi_end(m);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "client/answer.h"
 #include "client/client_internal.h"
 #include "wire/hello.h"
 
@@ -427,11 +428,9 @@ static int on_response(struct client_peer *peer, struct slice body, struct err *
         peer->client->stats.late_answers++;
         return 0;
     }
-    bool is_whole =
-        response.kind == op->request.kind || (response.kind == 0 && response.status != 0);
-    if (!is_whole)
-        return err_set(err, ERR_CORRUPT, "answer to a %s is one to a %s",
-                       request_kind_name(op->request.kind), request_kind_name(response.kind));
+    rv = answer_check(&op->request, &response, err);
+    if (rv != 0)
+        return rv;
     if (response.kind == REQUEST_STATUS) { /* since the hello it may have been born, elsewhere */
         rv = check_cluster(peer->client, response.status_of.cluster_id, err);
         if (rv != 0)

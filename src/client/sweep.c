@@ -226,10 +226,7 @@ static void on_scanned(struct client_op *op, const struct client_result *result)
         return;
     }
     const struct response_rows *rows = &response->rows;
-    if (rows->rows.count > COMMAND_OPS_MAX) {
-        finish(s, ERR_CORRUPT, slice_str("more keys than were asked for"));
-        return;
-    }
+    ASSERT(rows->rows.count <= s->limit_keys); /* answer_check() */
     int rv = keep_cursor(s, rows);
     if (rv == 0 && rows->rows.count == 0) {
         on_nothing(s);

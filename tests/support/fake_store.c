@@ -507,7 +507,7 @@ static void check_fill(const struct fake_store *store, const struct request *req
 /* Keyspace "ks7" has number 65536 + 7, and no slots; "ks7-16" has 16. */
 static void placement_fill(const struct request *request, struct response *to, struct buf *raw)
 {
-    static const char *const columns[] = {"#keyspace", "#slots"};
+    static const char *const columns[] = {"#keyspace", "name", "#slots"};
     char name[16], number[16], slot_count[16];
     unsigned n = 0, slots = 0;
     snprintf(name, sizeof name, "%.*s", (int)request->placement.name.len,
@@ -523,11 +523,12 @@ static void placement_fill(const struct request *request, struct response *to, s
         pack_str(raw, slice_str(columns[i]));
     size_t heads = raw->len;
     pack_str(raw, slice_str(number));
+    pack_str(raw, request->placement.name);
     pack_str(raw, slice_str(slot_count));
     ASSERT(!raw->failed && raw->len <= 100);
-    to->placement.columns = (struct pack_list){.count = 2, .raw = slice_of(raw->data, heads)};
+    to->placement.columns = (struct pack_list){.count = 3, .raw = slice_of(raw->data, heads)};
     to->placement.cells =
-        (struct pack_list){.count = 2, .raw = slice_of(raw->data + heads, raw->len - heads)};
+        (struct pack_list){.count = 3, .raw = slice_of(raw->data + heads, raw->len - heads)};
 }
 
 /* The answer's detail; `raw` holds what it points to. */
@@ -693,6 +694,8 @@ static void on_request(struct fake_conn *c, struct slice body)
         response.status = ERR_STATE;
     else
         answer_fill(store, &request, &response, &raw);
+    if (store->twist != NULL && response.status == 0 && request.kind != REQUEST_STATUS)
+        store->twist(store, &request, &response, &raw);
     bool waits = response.kind == REQUEST_WATCH && response.status == 0 &&
                  response.watch.changes.count == 0 && !response.watch.has_more &&
                  request.watch.wait_ms > 0;

@@ -97,6 +97,10 @@ enum fake_mood {
     FAKE_STRANGE      /* says what nobody here knows, as a newer store may */
 };
 
+/* Make a lie of an answer; `raw` holds what it points to. */
+typedef void (*fake_twist)(struct fake_store *store, const struct request *request,
+                           struct response *to, struct buf *raw);
+
 struct fake_store {
     struct fake_cluster *cluster; /* borrowed */
     struct env *env;              /* borrowed */
@@ -113,6 +117,7 @@ struct fake_store {
     bool has_no_range;     /* so it says when asked for the status of one */
     bool is_deaf;          /* does not even answer the hello */
     uint32_t asks_lost;    /* so many questions to placement it ends with the connection */
+    fake_twist twist;      /* for all but STATUS, until it is NULL again */
     struct list conns;
     struct list late; /* answers that wait for their time */
     /* seen so far */

@@ -81,6 +81,7 @@ struct wish {
     bool is_merged;
     uint64_t cluster_id;
     const char *seam;
+    fake_twist twist;
     uint64_t last_timeout_ms; /* told */
     bool is_done;             /* guarded */
 };
@@ -114,6 +115,19 @@ static void mood_set(void *data)
 void lib_stores_mood(struct lib_stores *f, enum fake_mood mood, uint32_t count)
 {
     come_true(&(struct wish){.f = f, .mood = mood, .count = count}, mood_set);
+}
+
+static void twist_set(void *data)
+{
+    struct wish *wish = data;
+    for (uint32_t i = 0; i < wish->f->cluster.store_count; i++)
+        wish->f->cluster.stores[i]->twist = wish->twist;
+    wish_done(wish);
+}
+
+void lib_stores_twist(struct lib_stores *f, fake_twist twist)
+{
+    come_true(&(struct wish){.f = f, .twist = twist}, twist_set);
 }
 
 static void late_set(void *data)

@@ -42,6 +42,9 @@ void lib_stores_finish(struct lib_stores *f);
 /* The leader behaves so for the next `count` requests. */
 void lib_stores_mood(struct lib_stores *f, enum fake_mood mood, uint32_t count);
 
+/* What each store answers is changed so, until `twist` ends that (fake_store.h). */
+void lib_stores_twist(struct lib_stores *f, fake_twist twist);
+
 /* It answers the next request so late. */
 void lib_stores_late(struct lib_stores *f, uint32_t ms);
 

@@ -72,6 +72,7 @@ static void call_clear(struct call *call, struct hf_client *client, enum request
     call->waiter = NULL;
     call->opens_keyspace = false;
     call->slots = 0;
+    call->op_count = 0;
     call->bytes = 0;
     call->sweep = NULL;
     call->page = (struct page){0};

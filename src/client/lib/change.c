@@ -112,6 +112,7 @@ static int operations_go(struct hf_client *client, const struct operations *ops,
     if (rv != 0)
         return call_refuse(call, rv, &err, ret_result);
     call->figures_kind = ops->kind;
+    call->op_count = ops->count;
     call->op.request.write.command = buf_slice(&call->data);
     call->op.key = buf_slice(&call->keys);
     return call_go(call, then, ret_result);

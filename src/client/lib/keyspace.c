@@ -140,15 +140,16 @@ static const char *cell(const struct hf_table *table, const char *column)
     return "";
 }
 
-/* From what placement told of it. */
-static int take_table(struct hf_client *client, const struct hf_table *table,
+/* From what placement told of the one called `name`. */
+static int take_table(struct hf_client *client, const struct hf_table *table, struct slice name,
                       uint32_t *ret_keyspace)
 {
     uint64_t id = 0;
     uint64_t slots = 0;
     if (text_parse_u64(slice_str(cell(table, "#keyspace")), &id) != 0 ||
         text_parse_u64(slice_str(cell(table, "#slots")), &slots) != 0 ||
-        id < KEYSPACE_NAMED_FIRST || id > KEYSPACE_NAMED_LAST || slots > KEYSPACE_SLOTS_MAX)
+        id < KEYSPACE_NAMED_FIRST || id > KEYSPACE_NAMED_LAST || slots > KEYSPACE_SLOTS_MAX ||
+        !slice_equal(slice_str(cell(table, "name")), name))
         return HF_ERR_CORRUPT;
     if (strcmp(cell(table, "state"), "dropping") == 0)
         return HF_ERR_NOT_FOUND;
@@ -164,7 +165,8 @@ int keyspace_take(const struct call *call, int code, struct hf_result *result)
         return code;
     if (result == NULL || result->table == NULL)
         return HF_ERR_NOMEM;
-    int rv = take_table(call->client, result->table, &result->keyspace);
+    int rv =
+        take_table(call->client, result->table, call->op.request.placement.name, &result->keyspace);
     result->code = rv;
     if (rv == HF_ERR_STATE)
         result->message = "this client has opened 1,024 keyspaces, which is as many as it can";

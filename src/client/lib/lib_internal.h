@@ -131,6 +131,7 @@ struct call {
     struct waiter *waiter;      /* NULL: asynchronous */
     bool opens_keyspace;        /* hf_keyspace_open(): the answer is learned from */
     uint32_t slots;             /* of its keyspace: keys stand behind their slots; 0: not hashed */
+    uint32_t op_count;          /* of its command; 0: nobody here knows, or it is no change */
     struct buf data;            /* owned: command, or encoded keys */
     struct buf keys;            /* owned: the key of a get, the bounds of a scan, an endpoint */
     size_t bytes;               /* counted against bytes_max */

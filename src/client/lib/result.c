@@ -59,10 +59,9 @@ struct source {
     const struct call *call;
     const struct client_result *answer;
     int code;
-    bool has_write;
-    struct command_result write;
-    struct buf token;  /* owned */
-    struct buf cursor; /* owned: of a scan that goes on behind this page */
+    struct command_result write; /* zeroes: there is none that can be understood */
+    struct buf token;            /* owned */
+    struct buf cursor;           /* owned: of a scan that goes on behind this page */
 };
 
 /* ---- items ------------------------------------------------------------------------ */
@@ -116,9 +115,10 @@ static void make_rows(struct maker *m, struct hf_result *to, const struct source
     to->has_more = rows->has_more;
     to->is_range_end = rows->is_range_end;
     to->cursor = maker_bytes(m, rows->cursor);
-    struct hf_item *items = items_take(m, to, rows->rows.count);
+    uint32_t count = from->answer->status == 0 ? rows->rows.count : 0;
+    struct hf_item *items = items_take(m, to, count);
     bool has_values = request->kind != REQUEST_SCAN || !request->scan.is_keys_only;
-    for (uint32_t i = 0; i < rows->rows.count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct row row;
         row_next(&cursor, &row);
         if (request->kind == REQUEST_GET)
@@ -332,8 +332,7 @@ static struct hf_result *make(struct maker *m, const struct source *from)
         make_swept(m, &result, from->call->sweep);
     switch (response != NULL ? response->kind : 0) {
     case REQUEST_WRITE:
-        if (from->has_write)
-            make_write(m, &result, from);
+        make_write(m, &result, from);
         break;
     case REQUEST_GET:
     case REQUEST_MULTI_GET:
@@ -375,6 +374,17 @@ static struct hf_result *make_twice(const struct source *from)
     return result;
 }
 
+/* A result for each operation, or, where a long one was asked for again, none; of a command that
+ * was not done one for the operation that stopped it. */
+static bool write_fits(const struct command_result *write, uint32_t op_count)
+{
+    if (op_count == 0)
+        return true;
+    if (write->status != 0)
+        return write->failed_op < op_count;
+    return write->result_count == 0 || write->result_count == op_count;
+}
+
 /* Decode what a change answered. `results` has room for `cap`. A success without a
  * result cannot be understood, but it was done. */
 static int write_decode(struct source *from, struct op_result *results, size_t cap)
@@ -382,10 +392,13 @@ static int write_decode(struct source *from, struct op_result *results, size_t c
     struct slice raw = from->answer->response->write.result;
     if (raw.len == 0)
         return 0;
-    int rv = command_result_decode(raw, results, cap, &from->write, NULL);
+    struct command_result write;
+    int rv = command_result_decode(raw, results, cap, &write, NULL);
+    if (rv == 0 && !write_fits(&write, from->call->op_count))
+        rv = ERR_CORRUPT;
     if (rv != 0)
         return rv;
-    from->has_write = true;
+    from->write = write;
     if (from->code == 0)
         from->code = from->write.status;
     return 0;
