@@ -393,7 +393,10 @@ struct hf_then {
  * of one range; it holds a page of each, 16 MiB together or what single values need.
  * hf_scan_page() is HF_ERR_UNSUPPORTED. hf_delete_range() goes from slot to slot. A watch of a
  * prefix or of bounds is one of all slots, of which the library leaves out what was not asked
- * for. */
+ * for. What somebody has stored there without this library and stands behind none of the slots
+ * (shorter than one, a slot alone, a slot that there is not) has no key by which a call could name
+ * it: scans and watches do not tell of it, and hf_delete_range() leaves it, unless the span has no
+ * bounds. A span that says as_stored has it. */
 int hf_keyspace_open(struct hf_client *client, const char *name, const struct hf_call *call,
                      struct hf_result **ret_result);
 int hf_keyspace_open_async(struct hf_client *client, const char *name, const struct hf_call *call,

@@ -31,6 +31,13 @@ static bool goes_by_slots(const struct client_sweep *s)
     return s->slots > 0 && (s->start.len > 0 || s->end.len > 0);
 }
 
+/* Where the span begins among user keys. Behind a slot something stands. */
+static struct slice first_of(const struct client_sweep *s)
+{
+    static const uint8_t least[1] = {0};
+    return s->start.len > 0 ? s->start : slice_of(least, sizeof least);
+}
+
 static void put_slot(struct buf *buf, uint32_t slot, struct slice key)
 {
     uint8_t raw[KEYSPACE_SLOT_LEN];
@@ -39,17 +46,19 @@ static void put_slot(struct buf *buf, uint32_t slot, struct slice key)
     buf_append_slice(buf, key);
 }
 
-/* The span in that slot, from its first key on. */
+/* The span in that slot, from its first key on; what is there and stands behind no slot is none of
+ * it. */
 static int enter_slot(struct client_sweep *s, uint32_t slot)
 {
+    uint8_t behind[KEYSPACE_SLOT_LEN];
     s->slot = slot;
     buf_clear(&s->low);
     buf_clear(&s->high);
-    put_slot(&s->low, slot, s->start);
+    put_slot(&s->low, slot, first_of(s));
     if (s->end.len > 0)
         put_slot(&s->high, slot, s->end);
-    else if (slot + 1 < KEYSPACE_SLOTS_MAX) /* behind the last there is nothing */
-        put_slot(&s->high, slot + 1, (struct slice){0});
+    else
+        buf_append(&s->high, behind, keyspace_put_slot_end(behind, (uint16_t)slot));
     return s->low.failed || s->high.failed ? ERR_NOMEM : 0;
 }
 
@@ -64,7 +73,7 @@ static int set_low(struct client_sweep *s, struct slice key)
  * it failed, for want of a place to keep where it goes on. */
 static int reserve(struct client_sweep *s)
 {
-    size_t low = KEYSPACE_SLOT_LEN + s->start.len;
+    size_t low = KEYSPACE_SLOT_LEN + first_of(s).len;
     size_t high = KEYSPACE_SLOT_LEN + s->end.len;
     if (buf_reserve(&s->cursor, low) != 0 || buf_reserve(&s->low, low) != 0)
         return ERR_NOMEM;
@@ -178,7 +187,7 @@ static int make_command(struct client_sweep *s, const struct response_rows *rows
     return is_bad ? ERR_NOMEM : 0;
 }
 
-/* A range may end between two slots, at a key that is shorter than a slot: this one is done. */
+/* Behind the last that can stand in the slot: this one is done. */
 static bool is_behind_slot(const struct client_sweep *s)
 {
     return s->cursor.len < KEYSPACE_SLOT_LEN || keyspace_get_slot(s->cursor.data) != s->slot;

@@ -13,7 +13,8 @@
  *
  * In a hashed keyspace the span is in every slot: slot after slot is swept, and a step looks at
  * some that have nothing until it finds one that has. Cursor and command name keys as they are
- * stored, behind their slots. A span without bounds is swept as if there were none.
+ * stored, behind their slots. What stands behind no slot is of no span between bounds. A span
+ * without bounds is swept as if there were no slots.
  *
  * Ownership  the caller owns sweep and op, and the bytes of start, end and from, until cb. What is
  *            in the outputs stays until client_sweep_fini() or the next start.

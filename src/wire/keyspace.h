@@ -10,6 +10,7 @@
 #ifndef WIRE_KEYSPACE_H_
 #define WIRE_KEYSPACE_H_
 
+#include "base/base.h"
 #include "base/err.h"
 
 enum {
@@ -39,6 +40,24 @@ static inline void keyspace_put_slot(uint8_t *out, uint16_t slot)
 static inline uint16_t keyspace_get_slot(const uint8_t *in)
 {
     return (uint16_t)(in[0] << 8 | in[1]);
+}
+
+/* What is greater than all that begins with the slot, and than nothing else: up to
+ * KEYSPACE_SLOT_LEN bytes, and their number; 0: there is no such. It is not always the next slot:
+ * before 0x0100 comes 0x01, which is no key behind 0x00ff. */
+static inline size_t keyspace_put_slot_end(uint8_t *out, uint16_t slot)
+{
+    if (slot == KEYSPACE_SLOTS_MAX - 1)
+        return 0;
+    keyspace_put_slot(out, (uint16_t)(slot + 1));
+    return out[1] == 0 ? 1 : 2;
+}
+
+/* Does a user key stand there behind one of so many slots? Others may have stored what does not:
+ * something shorter than a slot, a slot and nothing else. */
+static inline bool keyspace_is_behind_slot(struct slice stored, uint32_t slots)
+{
+    return stored.len > KEYSPACE_SLOT_LEN && keyspace_get_slot(stored.data) < slots;
 }
 
 #endif

@@ -19,6 +19,8 @@ enum {
     KEY_LEN_MAX = KEY_WIRE_MAX - KEYSPACE_SLOT_LEN,
 };
 
+static const uint8_t first_key[1] = {0}; /* the least that a user key can be */
+
 struct slots {
     struct hf_queue *queue; /* owned */
     struct hf_scan *slots;  /* owned */
@@ -36,6 +38,7 @@ struct slots {
 static struct slice key_of(const struct hf_scan *scan)
 {
     struct hf_bytes key = scan->page->items[scan->next].key;
+    ASSERT(key.len > KEYSPACE_SLOT_LEN); /* by the bounds of slot_init() */
     return slice_of((const uint8_t *)key.data + KEYSPACE_SLOT_LEN, key.len - KEYSPACE_SLOT_LEN);
 }
 
@@ -203,7 +206,8 @@ static uint32_t share(uint32_t asked, uint32_t all, uint32_t slots, uint32_t lea
     return asked > 0 ? MIN(asked, own) : own;
 }
 
-/* The same span in one slot. */
+/* The same span in one slot: of the keys that stand behind it, and nothing else that may be
+ * there. */
 static int slot_init(struct hf_scan *scan, const struct hf_scan *whole, uint32_t slot,
                      uint32_t slots)
 {
@@ -222,17 +226,18 @@ static int slot_init(struct hf_scan *scan, const struct hf_scan *whole, uint32_t
     const struct hf_bytes *end = &whole->span.end;
     if (start->len > KEY_LEN_MAX || end->len > KEY_LEN_MAX)
         return HF_ERR_TOO_LARGE;
+    size_t len = KEYSPACE_SLOT_LEN + MAX(start->len, sizeof first_key);
     if (start->len > 0)
         memcpy(key + KEYSPACE_SLOT_LEN, start->data, start->len);
-    int rv =
-        scan_bound(&scan->start, &scan->span.start, hf_bytes(key, KEYSPACE_SLOT_LEN + start->len));
-    if (rv != 0 || (end->len == 0 && slot + 1 == KEYSPACE_SLOTS_MAX))
-        return rv; /* behind the last slot there is nothing */
+    else
+        memcpy(key + KEYSPACE_SLOT_LEN, first_key, sizeof first_key);
+    int rv = scan_bound(&scan->start, &scan->span.start, hf_bytes(key, len));
+    len = KEYSPACE_SLOT_LEN + end->len;
     if (end->len > 0)
         memcpy(key + KEYSPACE_SLOT_LEN, end->data, end->len);
     else
-        keyspace_put_slot(key, (uint16_t)(slot + 1));
-    return scan_bound(&scan->end, &scan->span.end, hf_bytes(key, KEYSPACE_SLOT_LEN + end->len));
+        len = keyspace_put_slot_end(key, (uint16_t)slot);
+    return rv != 0 ? rv : scan_bound(&scan->end, &scan->span.end, hf_bytes(key, len));
 }
 
 /* Where a slot stands: by its part of a cursor, whose position is common. */
@@ -288,6 +293,8 @@ void slots_parts(const struct slots *m, const struct scan_cursor *cursor, struct
         bool has_left = scan->page != NULL && scan->next + has_given < scan->page->count;
         if (!has_left && !is_in_slot(scan, i))
             part.place = (struct slice){0};
+        if (!m->is_reverse && slice_equal(part.place, slice_of(first_key, sizeof first_key)))
+            part.place = (struct slice){0}; /* where it begins */
         if (!scan_cursor_is_ahead(cursor, part.place, common))
             part.place = (struct slice){0};
         if (is_end)

@@ -38,7 +38,7 @@ struct hf_watch {
     struct hf_client *client;
     struct client_watch *core; /* the thread's */
     struct client_watch_options options;
-    size_t skip;         /* bytes of a slot in front of each key */
+    uint32_t slots;      /* one of them stands in front of each key; 0: none does */
     struct sieve sieve;  /* fixed once it is open */
     struct buf keys;     /* owned: bounds and token until the core has them */
     struct list in_list; /* client's watches */
@@ -85,11 +85,17 @@ static struct slice copy_to(uint8_t **at, struct slice from)
     return copy;
 }
 
-/* Without what stands in front of it and is no part of it. */
-static struct slice key_behind(struct slice stored, size_t skip)
+/* Without what stands in front of it and is no part of it; false: it is none that the caller could
+ * name, or was asked for. */
+static bool key_told(const struct hf_watch *watch, struct slice stored, struct slice *ret_key)
 {
-    size_t len = MIN(skip, stored.len);
-    return slice_of(stored.data + len, stored.len - len);
+    *ret_key = stored;
+    if (watch->slots > 0) {
+        if (!keyspace_is_behind_slot(stored, watch->slots))
+            return false;
+        *ret_key = slice_of(stored.data + KEYSPACE_SLOT_LEN, stored.len - KEYSPACE_SLOT_LEN);
+    }
+    return sieve_passes(&watch->sieve, *ret_key);
 }
 
 static struct batch *batch_new(const struct hf_watch *watch, const struct client_watch_page *page)
@@ -116,8 +122,8 @@ static struct batch *batch_new(const struct hf_watch *watch, const struct client
     for (size_t i = 0; i < count; i++) {
         struct change c;
         change_next(&u, &c);
-        struct slice plain = key_behind(c.key, watch->skip);
-        if (!sieve_passes(&watch->sieve, plain))
+        struct slice plain;
+        if (!key_told(watch, c.key, &plain))
             continue;
         struct slice key = copy_to(&at, plain), value = copy_to(&at, c.value);
         events[batch->told.count++] = (struct hf_event){
@@ -410,9 +416,9 @@ int hf_watch_open(struct hf_client *client, const struct hf_watch_options *optio
         rv = take_place(watch);
     if (rv == 0)
         rv = client_may_read(client, watch->place.keyspace, NULL);
-    if (rv == 0 && client_slots(client, watch->place.keyspace) > 0)
-        watch->skip = KEYSPACE_SLOT_LEN;
-    if (rv == 0 && watch->sieve.is_on && watch->skip == 0)
+    if (rv == 0)
+        watch->slots = client_slots(client, watch->place.keyspace);
+    if (rv == 0 && watch->sieve.is_on && watch->slots == 0)
         rv = HF_ERR_INVALID; /* by a token of another cluster: that keyspace is not hashed here */
     if (rv == 0)
         rv = env_uv_notify_open(&watch->fd, NULL);

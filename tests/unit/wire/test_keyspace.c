@@ -45,11 +45,51 @@ static void test_sequences_are_spread(void **state)
     }
 }
 
+/* Between a slot's first byte and its end is nothing that does not begin with it. */
+static void test_a_slot_ends_where_no_other_key_is(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t slot;
+        const char *end;
+        size_t len;
+    } rows[] = {
+        {0, "\0\1", 2},          {0xfe, "\0\377", 2},
+        {0xff, "\1", 1},         {0x100, "\1\1", 2},
+        {0xfeff, "\377", 1},     {0xff00, "\377\1", 2},
+        {0xfffe, "\377\377", 2}, {KEYSPACE_SLOTS_MAX - 1, "", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint8_t end[KEYSPACE_SLOT_LEN];
+        assert_int_equal(keyspace_put_slot_end(end, rows[i].slot), rows[i].len);
+        assert_memory_equal(end, rows[i].end, rows[i].len);
+    }
+}
+
+static void test_what_stands_behind_a_slot(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *stored;
+        size_t len;
+        bool want;
+    } rows[] = {
+        {"", 0, false},      {"\0", 1, false},     {"\0\7", 2, false},
+        {"\0\7\0", 3, true}, {"\1\377k", 3, true}, {"\2\0k", 3, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct slice stored = slice_of(rows[i].stored, rows[i].len);
+        assert_int_equal(keyspace_is_behind_slot(stored, 512), rows[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slots_are_for_ever),
         cmocka_unit_test(test_sequences_are_spread),
+        cmocka_unit_test(test_a_slot_ends_where_no_other_key_is),
+        cmocka_unit_test(test_what_stands_behind_a_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
