@@ -250,7 +250,7 @@ struct hf_result {
     struct hf_bytes token;        /* HF_ERR_UNDETERMINED: for hf_resolve(); empty where nobody
                                      could tell (without sessions) */
     const struct hf_table *table; /* NULL but for hf_placement() */
-    uint64_t deleted;             /* hf_delete_range(): keys that were there, and are deleted */
+    uint64_t deleted;             /* hf_delete_range(): keys that it found, and that are deleted */
     uint32_t keyspace;            /* hf_keyspace_open(): its number */
     struct hf_bytes resume;       /* hf_scan_page(), while there is more: how to go on, for
                                      span->cursor; to be kept as long as you like */
@@ -702,6 +702,13 @@ void hf_scan_free(struct hf_scan *scan); /* NULL is fine */
  * In a hashed keyspace the span is in every slot. A step is of one slot (of several, where the
  * span has no bounds), and passes by up to 64 that have nothing: it may have deleted none, and
  * there is more. Elsewhere the cursor is a key, which may take the place of `start` instead.
+ *
+ * A step looks for the keys first, and its command, some milliseconds later, deletes them without
+ * a look at what is there by then, which would be to read them all once more on each store. So
+ * `deleted` is exact, however often the step had to be sent, as long as no key of the span is
+ * deleted by somebody else, or expires, between the two: such a key counts here, too. It is never
+ * less than what the step has deleted. What is put under such a key in between is deleted with it.
+ * A step that ended undetermined, and was done as hf_resolve() says, is counted nowhere.
  *
  * Keys that are put behind the cursor meanwhile are deleted when it comes there. On
  * HF_ERR_UNDETERMINED the step may have been done: hf_resolve() tells, and to do the step

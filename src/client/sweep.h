@@ -50,7 +50,8 @@ struct client_sweep {
     client_sweep_cb cb;
 
     /* out */
-    uint64_t deleted; /* keys that were there and are deleted */
+    uint64_t deleted; /* keys that the scan found and the command deleted: also those that another
+                         has deleted in between, which only a read of each could tell */
     uint64_t version; /* of their deletion; 0: there was none */
     bool has_more;    /* go on at `cursor` */
     bool is_range_end;
