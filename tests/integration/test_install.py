@@ -123,6 +123,11 @@ def test_install():
         missing = {name for name in calls if name.startswith("hf_") and f"{name}.3" not in pages}
         check(not missing, "no page was installed of", missing)
 
+        for script in ("bash-completion/completions/holdfast", "zsh/site-functions/_holdfast",
+                       "fish/vendor_completions.d/holdfast.fish"):
+            text = run("cat", os.path.join(prefix, "share", script))
+            check("range list" in text, script)
+
         env = dict(os.environ, PKG_CONFIG_PATH=os.path.dirname(find(prefix, "holdfast.pc")),
                    LD_LIBRARY_PATH=os.path.dirname(library))
         version = run("pkg-config", "--modversion", "holdfast", env=env).strip()

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The shell on a terminal: history, completion of commands and keys, paging; and the completion
-that bash gets."""
+"""The shell on a terminal: history, completion of commands and keys, paging."""
 import contextlib
 import fcntl
 import json
@@ -442,45 +441,7 @@ def test_paging():
         shell.end()
 
 
-BASH = r"""
-source <("$0"/holdfast completion bash)
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-_holdfast
-printf '%s\n' "${COMPREPLY[@]}"
-"""
-
-
-def completed(*words):
-    done = subprocess.run(["bash", "-u", "-e", "-c", BASH, os.path.abspath(BIN), "holdfast", *words],
-                          capture_output=True, text=True, timeout=60, check=False)
-    check(done.returncode == 0 and done.stderr == "", words, done.stderr)
-    return done.stdout.split()
-
-
-def test_bash():
-    rows = (
-        (("ge",), ["get", "get-and-set"]),
-        (("get-",), ["get-and-set"]),
-        (("range", "li"), ["list"]),
-        (("--json", "range", "li"), ["list"]),
-        (("range", "list", "--js"), ["--json"]),
-        (("put", "k", "v", "--if-a"), ["--if-absent"]),
-        (("get", "--read", "st"), ["stale"]),
-        (("scan", "--read", "a"), ["at"]),
-        (("local", "up", "--no"), ["--nodes"]),
-        (("debug", "log", "du"), ["dump"]),
-        (("nothing",), []),
-        (("get", "k"), []),
-    )
-    for words, want in rows:
-        check(completed(*words) == want, words, completed(*words), "want", want)
-    check(len(completed("")) > 20, "all commands")
-    with scratch() as folder:
-        os.mkdir(os.path.join(folder, "inside"))
-        check(completed("local", "up", "--dir", f"{folder}/in") == [f"{folder}/inside"], "folders")
-
-
 if __name__ == "__main__":
     main(test_completion, test_hashed_keys, test_ctrl_c, test_ctrl_c_of_what_repeats,
          test_cursor_of_a_sweep, test_ctrl_c_of_a_check, test_ctrl_c_of_orders, test_lines, test_exit_codes, test_files,
-         test_what_is_wrong_is_named, test_history, test_paging, test_bash)
+         test_what_is_wrong_is_named, test_history, test_paging)

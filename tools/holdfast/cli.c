@@ -348,9 +348,11 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
         *ret_exit = cli_usage(cli, "%s", err.msg);
         return false;
     }
-    if (cli->is_listing) {
-        for (size_t i = 0; i < count; i++)
-            buf_printf(&cli->out, "%s--%s", i > 0 ? " " : "", all[i].name);
+    if (cli->list_flag != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            if (all[i].help != NULL)
+                cli->list_flag(cli, &all[i]);
+        }
         *ret_exit = EXIT_DONE;
         return false;
     }

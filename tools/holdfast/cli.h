@@ -53,6 +53,9 @@ struct cli_command {
     const char *examples;               /* lines of two blanks and a command */
 };
 
+/* One flag of the command that runs, as --help shows it. */
+typedef void (*cli_list)(struct cli *cli, const struct args_flag *flag);
+
 struct cli {
     /* flags that every command has */
     const char *endpoints; /* --endpoints, else HOLDFAST_ENDPOINTS */
@@ -78,7 +81,9 @@ struct cli {
     int open_exit; /* endpoints or keyspace that are right could not be opened: the exit code */
     bool is_shell; /* the client stays open between commands */
     const struct cli_command *root;     /* the table that all began with */
-    bool is_listing;                    /* cli_parse() appends the names of flags, and is done */
+    cli_list list_flag;                 /* cli_parse() tells it of each flag of the command, and is
+                                           done; NULL: it parses */
+    void *list_data;                    /* whoever listens: his */
     unsigned page_lines;                /* more than so many lines go to a pager; 0: none do */
     const char *pager_command;          /* for the system's shell */
     FILE *pager;                        /* NULL: not begun */

@@ -110,8 +110,11 @@ static const struct cli_command commands[] = {
      "  holdfast bench put --clients 64 --seconds 10"},
     {"debug", NULL, debug_commands, NULL, "look into a stopped store's files",
      "  holdfast debug log dump /var/lib/holdfast/log"},
-    {"completion", completion_run, NULL, "SHELL", "print a completion script for a shell (bash)",
-     "  source <(holdfast completion bash)"},
+    {"completion", completion_run, NULL, "SHELL",
+     "print a completion script for a shell (bash, zsh or fish)",
+     "  source <(holdfast completion bash)\n"
+     "  source <(holdfast completion zsh)    # behind compinit\n"
+     "  holdfast completion fish | source"},
     {"version", run_version, NULL, NULL, "print the version", "  holdfast version"},
     {0},
 };
