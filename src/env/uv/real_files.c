@@ -27,8 +27,9 @@ enum { DIRECT_UNTRIED = -1, DIRECT_REFUSED = -2 };
 /* Writes that are not tried without a thread, where many were refused. */
 static const uint32_t REFUSALS_MAX = 1023;
 
-/* Is what is written by it with RWF_DSYNC durable? */
-enum direct_durable { DURABLE_UNKNOWN, DURABLE_YES, DURABLE_NO };
+/* Is what is written by it with RWF_DSYNC durable? WAITING: if the call waits for it, on every
+ * kernel. */
+enum direct_durable { DURABLE_UNKNOWN, DURABLE_YES, DURABLE_WAITING, DURABLE_NO };
 
 struct real_file {
     struct env_file base;
@@ -178,21 +179,24 @@ static int op_file_write(struct env_file *base, uint64_t offset, const void *dat
 /* File systems that sync a direct write for RWF_DSYNC before it is done. Others take the flag and
  * do not look at it: those on Linux's netfs (9p, cifs, afs); or leave it to who serves them, as
  * FUSE does; or skip the flush of the disk's cache after a write that changed nothing but bytes, as
- * F2FS does. There a write is durable after an fdatasync(), and not before. */
+ * F2FS does. There a write is durable after an fdatasync(), and not before. Btrfs forgot
+ * the sync of one that nobody waits for until Linux 6.1 ("btrfs: fix lost file sync on direct IO
+ * write with nowait and dsync iocb"), and a container may have any kernel under it. */
 static bool is_direct_durable(struct real_file *file)
 {
     struct statfs st;
     int status;
     if (file->durable != DURABLE_UNKNOWN)
-        return file->durable == DURABLE_YES;
+        return file->durable != DURABLE_NO;
     do {
         status = fstatfs(file->fd, &st);
     } while (status != 0 && errno == EINTR);
     uint32_t type = status == 0 ? (uint32_t)st.f_type : 0;
-    bool is_known =
-        type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC;
-    file->durable = is_known ? DURABLE_YES : DURABLE_NO;
-    return is_known;
+    if (type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC)
+        file->durable = DURABLE_YES;
+    else
+        file->durable = type == BTRFS_SUPER_MAGIC ? DURABLE_WAITING : DURABLE_NO;
+    return file->durable != DURABLE_NO;
 }
 
 /* By way of /proc, because the name may be another's by now. */
