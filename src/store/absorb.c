@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/absorb.h"
 
-#include <stdlib.h>
-
 #include "base/plant.h"
 #include "store/check.h"
 #include "store/merge.h"
@@ -262,22 +260,12 @@ void absorb_free(struct store *store)
 
 /* ---- by a snapshot ------------------------------------------------------------------------- */
 
-/* Whom it swallows. */
+/* Whom it swallows: who is marked as planned, from plan_make() to plan_end(). So it needs no
+ * memory, of which there may be none when it is made again. */
 struct plan {
     const struct replica *r; /* that the snapshot is for */
     const struct range_meta *meta;
-    struct replica **items; /* owned */
-    uint32_t count;
 };
-
-static bool plan_has(const struct plan *plan, const struct replica *r)
-{
-    for (uint32_t i = 0; i < plan->count; i++) {
-        if (plan->items[i] == r)
-            return true;
-    }
-    return false;
-}
 
 static bool meets(const struct plan *plan, const struct replica *r)
 {
@@ -306,7 +294,7 @@ bool absorb_is_awaited(const struct store *store, uint64_t into_range, uint64_t 
 static bool is_over(const struct plan *plan, uint64_t range_id)
 {
     const struct replica *r = replicas_of_range(&plan->r->store->replicas, range_id);
-    return r == plan->r || (r != NULL && plan_has(plan, r));
+    return r == plan->r || (r != NULL && r->absorbed.is_planned);
 }
 
 /* Everything that says that the range is over; false: nothing does. *ret_is_free: nobody
@@ -332,33 +320,37 @@ static bool may_swallow(const struct plan *plan, const struct replica *r)
     return is_free && (has_ended || is_covered(plan, r));
 }
 
-/* Everything that may be swallowed, and is met or was merged into what is. False: out of
- * memory, or something that is met may not. */
+/* Everything that may be swallowed, and is met or was merged into what is. False: something that is
+ * met may not. */
 static bool plan_make(struct plan *plan, const struct replica *r)
 {
     const struct replicas *set = &r->store->replicas;
     struct replica *other;
     bool has_grown = true;
     *plan = (struct plan){.r = r, .meta = snapshot_in_meta(r)};
-    plan->items = malloc((replicas_count(set) + 1) * sizeof(struct replica *));
-    if (plan->items == NULL)
-        return false;
     while (has_grown) {
         has_grown = false;
         for (uint32_t i = 0; (other = replicas_by_span(set, i)) != NULL; i++) {
             bool is_met =
                 meets(plan, other) || merges_ended(&plan->meta->merges, other->range_id) != NULL;
-            if (other == r || !is_met || plan_has(plan, other) || !may_swallow(plan, other))
+            if (other == r || !is_met || other->absorbed.is_planned || !may_swallow(plan, other))
                 continue;
-            plan->items[plan->count++] = other;
+            other->absorbed.is_planned = true;
             has_grown = true;
         }
     }
     for (uint32_t i = 0; (other = replicas_by_span(set, i)) != NULL; i++) {
-        if (other != r && meets(plan, other) && !plan_has(plan, other))
+        if (other != r && meets(plan, other) && !other->absorbed.is_planned)
             return PLANTED(stale_replica_kept);
     }
     return true;
+}
+
+static void plan_end(const struct plan *plan)
+{
+    struct replica *other;
+    for (uint32_t i = 0; (other = replicas_by_span(&plan->r->store->replicas, i)) != NULL; i++)
+        other->absorbed.is_planned = false;
 }
 
 bool absorb_may_install(const struct replica *r)
@@ -367,7 +359,7 @@ bool absorb_may_install(const struct replica *r)
     if (r->store->state == STORE_REPLAYING) /* whoever replays has something under way */
         return false;
     bool may = plan_make(&plan, r);
-    free(plan.items);
+    plan_end(&plan);
     return may;
 }
 
@@ -387,13 +379,16 @@ bool absorb_is_overtaken(const struct replica *r)
     return false;
 }
 
-/* Who stood still for a merge that this state knows to have been refused has a range of its own. */
+/* Who stood still for a merge that this state knows to have been refused has a range of its own; so
+ * has who did so for one that goes with this edit, and does not go itself. */
 static void release_unplanned(const struct plan *plan)
 {
     uint32_t cursor = 0;
     struct replica *other;
     while ((other = replicas_each(&plan->r->store->replicas, &cursor)) != NULL) {
-        if (is_absorbed_by(other, plan->r->range_id) && !plan_has(plan, other))
+        bool is_planned = other->absorbed.is_planned;
+        if (other->state == REPLICA_ABSORBED && !is_planned &&
+            is_over(plan, other->absorbed.by_range))
             release(other);
     }
 }
@@ -401,12 +396,15 @@ static void release_unplanned(const struct plan *plan)
 void absorb_begin_install(struct replica *r)
 {
     struct plan plan;
+    struct replica *other;
     bool may = plan_make(&plan, r);
     ASSERT(may);
-    for (uint32_t i = 0; i < plan.count && !PLANTED(stale_replica_kept); i++)
-        absorb(plan.items[i], r->range_id, 0);
+    for (uint32_t i = 0; (other = replicas_by_span(&r->store->replicas, i)) != NULL; i++) {
+        if (other->absorbed.is_planned && !PLANTED(stale_replica_kept))
+            absorb(other, r->range_id, 0);
+    }
     release_unplanned(&plan);
-    free(plan.items);
+    plan_end(&plan);
 }
 
 bool absorb_is_quiet(const struct replica *r)

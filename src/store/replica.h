@@ -185,6 +185,7 @@ struct absorption {
     uint64_t merged_us;    /* MERGED: since then */
     uint64_t freeze;       /* MERGED: the memtable that holds its end; 0: not frozen yet */
     bool is_durable;       /* that is flushed, and its log forgotten */
+    bool is_planned;       /* while a snapshot's plan is made: it goes with that one's edit */
     uint64_t missed_index; /* of a COMMIT_MERGE whose right is not here: told once */
     uint64_t ended_into;   /* told that its range was merged into that one; 0: not … */
     uint64_t ended_epoch;

@@ -122,6 +122,9 @@ void replica_split(struct replica *r, const struct answer_to *to, const struct r
                      admin.split.key.len, RANGE_USER_KEY_PREFIX);
     if (rv == 0)
         rv = range_split_judge(range_meta(r->range), &admin, &err);
+    if (rv == 0 && replicas_are_full(&r->store->replicas))
+        rv = err_set(&err, ERR_BUSY, "this store has as many replicas as it may: %u",
+                     replicas_count(&r->store->replicas));
     if (rv == 0)
         rv = replica_propose_step(r, to, &admin);
     if (rv != 0)

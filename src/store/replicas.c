@@ -15,6 +15,7 @@ void replicas_init(struct replicas *set)
     memset(set, 0, sizeof *set);
     map_init(&set->by_id);
     map_init(&set->by_range);
+    set->limit = REPLICAS_MAX;
 }
 
 void replicas_fini(struct replicas *set)
@@ -78,6 +79,11 @@ static int make_room(struct replicas *set)
     return 0;
 }
 
+bool replicas_are_full(const struct replicas *set)
+{
+    return replicas_count(set) >= set->limit;
+}
+
 static int check_add(const struct replicas *set, const struct replica *r, struct err *err)
 {
     if (map_get(&set->by_id, r->replica_id) != NULL)
@@ -86,8 +92,8 @@ static int check_add(const struct replicas *set, const struct replica *r, struct
     if (map_get(&set->by_range, r->range_id) != NULL)
         return err_set(err, ERR_EXISTS, "a replica of range %llu is here already",
                        (unsigned long long)r->range_id);
-    if (replicas_count(set) >= REPLICAS_MAX)
-        return err_set(err, ERR_BUSY, "%d replicas are here, the limit", REPLICAS_MAX);
+    if (r->range == NULL && replicas_are_full(set))
+        return err_set(err, ERR_BUSY, "%u replicas are here, the limit", set->limit);
     return 0;
 }
 

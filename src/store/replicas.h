@@ -11,7 +11,9 @@
  *            stands in the order of their start keys.
  *            (S3) replicas_each() goes in order of their adding: nothing depends on
  *            a hash or an address.
- * Limits     REPLICAS_MAX.
+ * Limits     blank ones are taken in up to REPLICAS_MAX in all. What an entry brings here that is
+ *            committed (the right half of a split) has no limit: an entry that some stores cannot
+ *            apply would end those, and end them again at each start.
  */
 #ifndef STORE_REPLICAS_H_
 #define STORE_REPLICAS_H_
@@ -31,6 +33,7 @@ struct replicas {
     struct replica **spans; /* those that are placed */
     uint32_t span_count;
     uint32_t cap;
+    uint32_t limit; /* REPLICAS_MAX, but in tests */
 };
 
 /* Empty. */
@@ -40,8 +43,8 @@ void replicas_init(struct replicas *set);
 void replicas_fini(struct replicas *set);
 
 /* Take `r` in; unless it is blank it is placed, too. ERR_EXISTS: its id or its range is there
- * already, or its span overlaps another's; ERR_BUSY: REPLICAS_MAX; ERR_NOMEM. The set is as it was
- * then. */
+ * already, or its span overlaps another's; ERR_BUSY: it is blank, and the limit is reached;
+ * ERR_NOMEM. The set is as it was then. */
 int replicas_add(struct replicas *set, struct replica *r, struct err *err);
 
 /* One that was blank has its span now. Errors as replicas_add(). */
@@ -57,6 +60,9 @@ void replicas_remove(struct replicas *set, struct replica *r);
 
 /* How many there are, damaged ones too. */
 uint32_t replicas_count(const struct replicas *set);
+
+/* Are there as many as may be? Then nothing is proposed that would make more. */
+bool replicas_are_full(const struct replicas *set);
 
 /* NULL if there is none. */
 struct replica *replicas_get(const struct replicas *set, uint64_t replica_id);

@@ -339,6 +339,33 @@ static void test_a_right_that_promised(void **state)
     rig_close(&rig);
 }
 
+/* A split that is committed is done by every store, however many replicas it has. None is proposed
+ * where there are as many as may be. */
+static void test_as_many_as_may_be(void **state)
+{
+    (void)state;
+    rig_open(&rig, 3);
+    size_t leader = rig_start_cluster(&rig);
+    uint32_t count = replicas_count(&rig.stores[leader]->replicas);
+    for (size_t i = 0; i < rig.count; i++) {
+        if (i != leader)
+            rig.stores[i]->replicas.limit = count;
+    }
+    struct rig_answer *answer = split(leader, "m", STORE_FIRST_RANGE_ID, NEW_RANGE);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->status, 0);
+    for (size_t i = 0; i < rig.count; i++) {
+        assert_int_equal(replicas_count(&rig.stores[i]->replicas), count + 1);
+        assert_string_equal(sim_node_fatal_message(rig.nodes[i]), "");
+    }
+    rig.stores[leader]->replicas.limit = count + 1;
+    answer = split(leader, "g", STORE_FIRST_RANGE_ID, NEW_RANGE + 1);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(answer->status, ERR_BUSY);
+    assert_int_equal(replicas_count(&rig.stores[leader]->replicas), count + 1);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_flush_behind_a_late_sync),
         cmocka_unit_test(test_a_store_that_missed_it),
         cmocka_unit_test(test_a_right_that_promised),
+        cmocka_unit_test(test_as_many_as_may_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
