@@ -32,6 +32,7 @@ struct key_state {
     uint64_t acked;
     uint64_t open[OPEN_MAX]; /* outcome unknown; 0: free */
     uint64_t pending;        /* asked, not answered yet; 0: none */
+    uint64_t asked_by;       /* the connection that took the last one */
     uint64_t seen;           /* the greatest that a read has returned */
     uint64_t expiry_ms;      /* of the acknowledged one, in range time; 0: it stays */
     uint64_t gone;           /* a read found nothing: no value up to it is there any more */

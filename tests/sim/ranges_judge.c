@@ -208,8 +208,8 @@ bool is_settled(void)
     return found == placed && (run.leaving == 0 || run.has_left);
 }
 
-/* Ask whoever leads the key. Placement may still hand over: a refusal is asked again. So may a
- * store whose clock was off until now: BUSY is, too, as the library does. */
+/* Ask whoever leads the key. Placement may still hand over, and so may a store whose disk was slow
+ * until now: a refusal is asked again. So is BUSY, as the library does. */
 static struct rig_answer *read_at_end(uint32_t number)
 {
     struct rig_answer *get = NULL;
@@ -226,10 +226,11 @@ static struct rig_answer *read_at_end(uint32_t number)
         get = rig_read_key(&run.rig, at, key_stored(number, raw), &how, 5000);
         for (int i = 0; i < 120 && get->count == 0; i++)
             rig_run(&run.rig, 50 * RIG_MS);
-        bool is_refused = get->status == ERR_NOT_LEADER || get->status == ERR_RANGE_CHANGED;
+        bool is_refused =
+            get->status == ERR_NOT_LEADER || (get->status == ERR_RANGE_CHANGED && run.is_grown);
         bool is_lost = get->count == 0 && run.rig.conns[at].conn == NULL; /* it was half open */
         bool is_busy = get->count == 1 && get->status == ERR_BUSY;
-        if (!is_lost && !is_busy && (!is_refused || !run.is_grown))
+        if (!is_lost && !is_busy && !is_refused)
             return get;
         rig_run(&run.rig, is_busy ? 200 * RIG_MS : 0);
     }

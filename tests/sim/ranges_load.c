@@ -61,12 +61,24 @@ static void fill_value(uint64_t number, char value[VALUE_BYTES_MAX])
     value[(size_t)len + more] = '\0';
 }
 
+/* Could a write of the key that was never answered be done behind the next one? What has no session
+ * is in order by one connection alone: a store that stood still may find the old one's last bytes
+ * behind the new one's first. Where it has answered by the new one it has read both. */
+static bool may_be_overtaken(const struct key_state *k, size_t at)
+{
+    const struct rig_conn *conn = &run.rig.conns[at];
+    bool is_open = false;
+    for (size_t i = 0; i < OPEN_MAX; i++)
+        is_open = is_open || k->open[i] != 0;
+    return is_open && k->asked_by != conn->number && conn->answers == 0;
+}
+
 bool write_key(uint32_t number, size_t at)
 {
     struct key_state *k = &run.keys[number];
     settle_key(k);
     if (k->pending != 0 || at == run.rig.count || run.rig.conns[at].conn == NULL ||
-        run.rig.asked + 64 > RIG_ASKED_MAX)
+        run.rig.asked + 64 > RIG_ASKED_MAX || may_be_overtaken(k, at))
         return false;
     char name[8], value[VALUE_BYTES_MAX];
     uint8_t raw[16];
@@ -79,6 +91,7 @@ bool write_key(uint32_t number, size_t at)
                     .key = key_stored(number, raw),
                     .value = slice_str(value),
                     .ttl_ms = key_expires(number) ? 20 + below(TTL_MAX_MS - 20) : 0};
+    k->asked_by = run.rig.conns[at].number;
     k->answer = rig_write(&run.rig, at, key_keyspace(number), &op, 1000);
     return true;
 }

@@ -94,8 +94,10 @@ static void on_read(void *data, struct slice bytes)
     frame_reader_feed(&c->reader, bytes);
     while (frame_reader_next(&c->reader, &body, NULL) == 0) {
         assert_int_equal(msg_kind(body, &kind, NULL), 0);
-        if (kind == MSG_RESPONSE)
-            take_response(c->rig, body);
+        if (kind != MSG_RESPONSE)
+            continue;
+        c->answers++;
+        take_response(c->rig, body);
     }
 }
 
@@ -137,6 +139,8 @@ static void conn_open(struct rig *rig, size_t i, size_t store)
     struct buf buf;
     conn_close(c);
     c->rig = rig;
+    c->number = ++rig->connected;
+    c->answers = 0;
     frame_reader_init(&c->reader, FRAME_BODY_MAX);
     assert_int_equal(env_connect(env, ADDRESSES[store], &HANDLER, c, &c->conn, NULL), 0);
     buf_init(&buf, 4096);

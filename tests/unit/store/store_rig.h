@@ -42,6 +42,8 @@ struct rig_conn {
     struct rig *rig;
     struct env_conn *conn; /* NULL: not there */
     struct frame_reader reader;
+    uint64_t number;  /* of this connection among all */
+    uint64_t answers; /* that came by it */
 };
 
 struct rig {
@@ -53,6 +55,7 @@ struct rig {
     struct rig_conn conns[RIG_STORES_MAX];
     struct rig_answer *answers; /* by request id; RIG_ASKED_MAX of them */
     uint64_t asked;
+    uint64_t connected; /* connections so far */
     size_t count;
     bool is_grown; /* the first store founds a cluster, the others join it; else members are
                       told by BOOTSTRAP */
