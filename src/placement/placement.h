@@ -167,6 +167,9 @@ struct placement_join {
                              each store counts as a node of its own */
 };
 
+/* ERR_INVALID: they are not "name=value,name=value", or too long. None at all are fine. */
+int placement_labels_check(struct slice labels, struct err *err);
+
 /* A store wants to be of the cluster. 0 and its id, once that is durable: the same for the
  * same uuid, always. ERR_BUSY: on its way, ask again soon. ERR_INVALID: labels or address
  * that are none; ERR_EXISTS: another store has that address; ERR_NO_SPACE: too many. */
@@ -217,6 +220,7 @@ struct placement_store_reply {
     uint32_t report_chunk;   /* 0 begins anew */
     bool is_draining;        /* leaders should leave: refuse to stand for election */
     bool is_decommissioning; /* replicas should leave, too */
+    bool are_labels_refused; /* those that it had stay; said at the first beat of a boot */
 };
 
 /* Each second. *ret_reply is filled always. */

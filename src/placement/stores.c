@@ -103,31 +103,34 @@ static struct slice label_value(struct slice labels, struct slice name)
     return (struct slice){NULL, 0};
 }
 
-static bool labels_are_fine(struct slice labels)
+static const char *label_fault(struct slice label)
 {
-    bool has_equals = false;
-    size_t len = 0;
-    if (labels.len >= PLACEMENT_LABELS_MAX)
-        return false;
-    for (size_t i = 0; i < labels.len; i++) {
-        uint8_t c = labels.data[i];
-        if (c == ',') {
-            if (!has_equals || len == 0)
-                return false;
-            has_equals = false;
-            len = 0;
-        } else if (c == '=') {
-            if (has_equals || len == 0)
-                return false;
-            has_equals = true;
-            len = 0;
-        } else if (c <= ' ' || c >= 0x7f) {
-            return false;
-        } else {
-            len++;
-        }
+    uint32_t equals = 0;
+    for (size_t i = 0; i < label.len; i++) {
+        if (label.data[i] <= ' ' || label.data[i] >= 0x7f)
+            return "has a blank or what is no ASCII";
+        equals += label.data[i] == '=';
     }
-    return labels.len == 0 || (has_equals && len > 0);
+    bool is_pair = equals == 1 && label.data[0] != '=' && label.data[label.len - 1] != '=';
+    return is_pair ? NULL : label.len == 0 ? "is empty" : "is no name=value";
+}
+
+int placement_labels_check(struct slice labels, struct err *err)
+{
+    if (labels.len >= PLACEMENT_LABELS_MAX)
+        return err_set(err, ERR_INVALID, "labels of over %d bytes", PLACEMENT_LABELS_MAX - 1);
+    size_t at = 0;
+    for (uint32_t number = 1; labels.len > 0 && at <= labels.len; number++) {
+        size_t end = at;
+        while (end < labels.len && labels.data[end] != ',')
+            end++;
+        const char *fault = label_fault(slice_of(labels.data + at, end - at));
+        if (fault != NULL)
+            return err_set(err, ERR_INVALID, "label %u %s: wanted is name=value,name=value", number,
+                           fault);
+        at = end + 1;
+    }
+    return 0;
 }
 
 /* Level i of the setting `spread`, the node last: what is equal is the same place. A store
@@ -157,19 +160,34 @@ static void find_levels(struct pl_store *s, const char *spread)
     s->level[PL_LEVELS - 1] = node.data != NULL ? hash_keyed(level_key, node) : s->id;
 }
 
-int pl_store_describe(struct pl_store *s, struct slice address, struct slice labels,
-                      struct err *err)
+static bool address_is_fine(struct slice address)
 {
-    if (address.len == 0 || address.len > ADDRESS_MAX)
-        return err_set(err, ERR_INVALID, "an address of %zu bytes", address.len);
-    if (!labels_are_fine(labels))
-        return err_set(err, ERR_INVALID, "labels are name=value,name=value in %d bytes at most",
-                       PLACEMENT_LABELS_MAX - 1);
+    return address.len > 0 && address.len <= ADDRESS_MAX;
+}
+
+static void set_address(struct pl_store *s, struct slice address)
+{
     memcpy(s->address, address.data, address.len);
     s->address[address.len] = 0;
+}
+
+static void set_labels(struct pl_store *s, struct slice labels)
+{
     if (labels.len > 0)
         memcpy(s->labels, labels.data, labels.len);
     s->labels[labels.len] = 0;
+}
+
+int pl_store_describe(struct pl_store *s, struct slice address, struct slice labels,
+                      struct err *err)
+{
+    if (!address_is_fine(address))
+        return err_set(err, ERR_INVALID, "an address of %zu bytes", address.len);
+    int rv = placement_labels_check(labels, err);
+    if (rv != 0)
+        return rv;
+    set_address(s, address);
+    set_labels(s, labels);
     return 0;
 }
 
@@ -391,16 +409,19 @@ bool pl_stores_reported(const struct placement *p)
     return true;
 }
 
+/* Where it listens counts even if what it says of its place is nothing that can be kept. */
 static void take_heartbeat(struct placement *p, struct pl_store *s,
                            const struct placement_store_heartbeat *hb)
 {
-    bool is_moved = !slice_equal(hb->address, slice_str(s->address));
-    bool is_relabelled = !slice_equal(hb->labels, slice_str(s->labels));
-    if (is_moved || is_relabelled) {
-        if (pl_store_describe(s, hb->address, hb->labels, NULL) == 0)
-            s->is_dirty = true;
-        if (is_relabelled)
-            pl_stores_levels(p);
+    if (address_is_fine(hb->address) && !slice_equal(hb->address, slice_str(s->address))) {
+        set_address(s, hb->address);
+        s->is_dirty = true;
+    }
+    if (!slice_equal(hb->labels, slice_str(s->labels)) &&
+        placement_labels_check(hb->labels, NULL) == 0) {
+        set_labels(s, hb->labels);
+        s->is_dirty = true;
+        pl_stores_levels(p);
     }
     bool had_space = s->last.space == PLACEMENT_SPACE_OK;
     s->heard_ms = p->now_ms;
@@ -436,6 +457,7 @@ void placement_on_store_heartbeat(struct placement *p, uint64_t now_ms,
     if (hb->boot > s->last.boot) {
         s->report_chunk = 0;
         s->report_boot = hb->boot;
+        ret_reply->are_labels_refused = placement_labels_check(hb->labels, NULL) != 0;
     }
     take_heartbeat(p, s, hb);
     ret_reply->wants_report = !s->has_reported;

@@ -13,11 +13,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/text.h"
+#include "placement/placement.h"
 
 enum key_kind {
     KEY_TEXT,
     KEY_ADDRESS,
     KEY_JOIN,
+    KEY_LABELS,
     KEY_NUMBER,
     KEY_STORES, /* a number, or CORES for 0 */
     KEY_SIZE,
@@ -31,7 +33,7 @@ struct key_row {
     const char *name;
     enum key_kind kind;
     uint32_t offset; /* in struct config */
-    uint32_t size;   /* KEY_TEXT, KEY_ADDRESS: of the array */
+    uint32_t size;   /* KEY_TEXT, KEY_ADDRESS, KEY_LABELS: of the array */
     uint64_t min;
     uint64_t max;
     uint64_t value; /* default */
@@ -58,7 +60,7 @@ static const struct key_row rows[] = {
     {"join", KEY_JOIN, AT(join), 0, 0, 0,
      "stores of the cluster that a new folder joins: host:port, host:port, …; without it, a "
      "new folder founds a cluster"},
-    {"labels", KEY_TEXT, AT(labels), 0, 0, 0, "where it stands, for placement: zone=a,rack=2"},
+    {"labels", KEY_LABELS, AT(labels), 0, 0, 0, "where it stands, for placement: zone=a,rack=2"},
     {"cluster_secret_file", KEY_TEXT, AT(cluster_secret_file), 0, 0, 0,
      "file with the secret that peers prove; without one, peers come from loopback only"},
     {"stores", KEY_STORES, AT(stores), 1, 64, 1,
@@ -237,6 +239,12 @@ static int set_address(char *field, size_t size, struct slice value, struct err 
     return rv != 0 ? rv : set_text(field, size, value, err);
 }
 
+static int set_labels(char *field, size_t size, struct slice value, struct err *err)
+{
+    int rv = placement_labels_check(value, err);
+    return rv != 0 ? rv : set_text(field, size, value, err);
+}
+
 /* Cut `rest` at the first `c`: what stands before it, trimmed; `rest` moves on. */
 static struct slice cut_at(struct slice *rest, uint8_t c)
 {
@@ -369,6 +377,8 @@ static int row_set(const struct key_row *row, struct config *config, struct slic
         return set_text(row_field(row, config), row->size, value, err);
     case KEY_ADDRESS:
         return set_address(row_field(row, config), row->size, value, err);
+    case KEY_LABELS:
+        return set_labels(row_field(row, config), row->size, value, err);
     case KEY_JOIN:
         return set_join(config, value, err);
     case KEY_NUMBER:
@@ -588,7 +598,7 @@ static bool row_is_empty(const struct key_row *row, const struct config *config)
 {
     if (row->kind == KEY_JOIN)
         return config->join_count == 0;
-    if (row->kind == KEY_TEXT || row->kind == KEY_ADDRESS)
+    if (row->kind == KEY_TEXT || row->kind == KEY_ADDRESS || row->kind == KEY_LABELS)
         return *(const char *)row_value(row, config) == 0;
     return false;
 }
@@ -648,7 +658,7 @@ static const char *flag_metavar(const struct key_row *row)
         [KEY_TEXT] = "PATH",       [KEY_ADDRESS] = "HOST:PORT", [KEY_JOIN] = "LIST",
         [KEY_NUMBER] = "N",        [KEY_SIZE] = "SIZE",         [KEY_DURATION] = "TIME",
         [KEY_LEVEL] = "LEVEL",     [KEY_FORMAT] = "FORMAT",     [KEY_SWITCH] = "on|off",
-        [KEY_STORES] = "N|" CORES,
+        [KEY_STORES] = "N|" CORES, [KEY_LABELS] = "LABELS",
     };
     return names[row->kind];
 }

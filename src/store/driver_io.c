@@ -245,6 +245,8 @@ static void hear_store(struct driver *d, uint64_t store_id, const struct store_b
     };
     memcpy(hb.uuid, beat->store_uuid, sizeof hb.uuid);
     placement_on_store_heartbeat(d->placement, driver_now_ms(d), &hb, reply);
+    if (reply->are_labels_refused)
+        LOG_WARN(d->store->logger, "labels_refused", "store=%llu", (unsigned long long)store_id);
 }
 
 static enum driver_verdict verdict_of(enum placement_verdict verdict)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "net/net_client.h"
+#include "placement/placement.h"
 #include "store/absorb.h"
 #include "store/driver.h"
 #include "store/log_room.h"
@@ -419,6 +420,16 @@ static int copy_text(char *out, size_t size, const char *text, const char *what,
     return 0;
 }
 
+/* Placement would refuse bad ones later, and a founder that it does not take in cannot go on. */
+static int copy_labels(struct store *store, const char *labels, struct err *err)
+{
+    int rv = copy_text(store->labels, sizeof store->labels, labels, "labels", err);
+    if (rv != 0)
+        return rv;
+    rv = placement_labels_check(slice_str(labels), err);
+    return rv == 0 ? 0 : err_wrap(err, rv, "labels");
+}
+
 static int copy_options(struct store *store, const struct store_options *options, struct err *err)
 {
     if (options->peer_count > 0 && options->store_id == 0)
@@ -437,7 +448,7 @@ static int copy_options(struct store *store, const struct store_options *options
         rv = copy_text(store->advertise, sizeof store->advertise, options->advertise,
                        "advertised address", err);
     if (rv == 0 && options->labels != NULL && *options->labels != 0)
-        rv = copy_text(store->labels, sizeof store->labels, options->labels, "labels", err);
+        rv = copy_labels(store, options->labels, err);
     if (rv != 0)
         return rv;
     if (options->secret.len > 0)

@@ -202,6 +202,42 @@ static void test_joins(void **state)
     rig_fini(&rig);
 }
 
+static void want_store(const char *address, const char *labels)
+{
+    struct placement_store_status s;
+    assert_true(placement_store_at(rig.p, 0, &s));
+    assert_true(slice_equal(s.address, slice_str(address)));
+    assert_true(slice_equal(s.labels, slice_str(labels)));
+}
+
+/* A store that moved is found where it is, whatever it says of its labels; who it tells hears of
+ * those once a boot. */
+static void test_moves_with_bad_labels(void **state)
+{
+    (void)state;
+    struct placement_store_reply reply;
+    struct placement_store_heartbeat hb = {.store_id = 1,
+                                           .uuid = {1},
+                                           .boot = 3,
+                                           .address = slice_str("s9:1"),
+                                           .labels = slice_str("zone=b, rack=2")};
+    rig_init(&rig);
+    rig_join(&rig, "zone=a");
+    placement_on_store_heartbeat(rig.p, rig.now_ms, &hb, &reply);
+    assert_int_equal(reply.verdict, PLACEMENT_WELCOME);
+    assert_true(reply.are_labels_refused);
+    want_store("s9:1", "zone=a");
+    placement_on_store_heartbeat(rig.p, rig.now_ms, &hb, &reply);
+    assert_false(reply.are_labels_refused);
+    hb.boot = 4;
+    hb.address = slice_str("");
+    hb.labels = slice_str("zone=b,rack=2");
+    placement_on_store_heartbeat(rig.p, rig.now_ms, &hb, &reply);
+    assert_false(reply.are_labels_refused);
+    want_store("s9:1", "zone=b,rack=2");
+    rig_fini(&rig);
+}
+
 /* A write that may have failed ends the driver: nothing comes out of it any more. */
 static void test_failed_write_ends_it(void **state)
 {
@@ -314,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_leaders_by_term),
         cmocka_unit_test(test_reports_in_chunks),
         cmocka_unit_test(test_joins),
+        cmocka_unit_test(test_moves_with_bad_labels),
         cmocka_unit_test(test_failed_write_ends_it),
         cmocka_unit_test(test_rows_outlive_the_driver),
         cmocka_unit_test(test_damaged_rows),

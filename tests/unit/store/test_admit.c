@@ -738,6 +738,11 @@ static void test_bad_option(void **state)
     rig.options.labels = labels;
     assert_int_equal(rig_start(&rig, 0, &err), ERR_TOO_LARGE);
     rig_close(&rig);
+    rig_open(&rig, 1);
+    rig.options.labels = "zone=a, rack=2";
+    assert_int_equal(rig_start(&rig, 0, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "labels: label 2"));
+    rig_close(&rig);
 }
 
 int main(void)
