@@ -469,6 +469,20 @@ static int copy_options(struct store *store, const struct store_options *options
     return 0;
 }
 
+/* "Any address" has many spellings; where it listens has one. Nobody else can dial it. */
+static int check_advertised(struct store *store, struct err *err)
+{
+    static const char *const any[] = {"0.0.0.0:", "[::]:", "[::ffff:0.0.0.0]:"};
+    const char *address = net_address(store->net);
+    for (size_t i = 0; i < ARRAY_LEN(any) && store->advertise[0] == 0; i++) {
+        if (strncmp(address, any[i], strlen(any[i])) == 0)
+            return err_set(err, ERR_INVALID,
+                           "advertise: is needed, because others cannot dial %s, which is %s",
+                           store->listen, address);
+    }
+    return 0;
+}
+
 static int open_net(struct store *store, struct err *err)
 {
     struct net_options options = {
@@ -507,7 +521,10 @@ static int open_net(struct store *store, struct err *err)
     };
     memcpy(options.self.store_uuid, store->identity.uuid, sizeof options.self.store_uuid);
     int rv = net_new(store->env, &options, &store->net, err);
-    return rv == 0 ? store_dial_peers(store, err) : err_wrap(err, rv, "listen");
+    if (rv != 0)
+        return err_wrap(err, rv, "listen");
+    rv = check_advertised(store, err);
+    return rv == 0 ? store_dial_peers(store, err) : rv;
 }
 
 static void init_parts(struct store *store)

@@ -59,6 +59,17 @@ def test_port_in_use():
         refuses(["in use"], *flags(folder, taken.getsockname()[1]))
 
 
+def test_any_address():
+    """However it is spelt, others cannot dial it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for host, want in (("0", "0.0.0.0:"), ("0x0", "0.0.0.0:"), ("[::0]", "[::]:"),
+                           ("[::ffff:0:0]", "[::ffff:0.0.0.0]:")):
+            if host[0] == "[" and not os.path.exists("/proc/net/if_inet6"):
+                continue
+            refuses(["advertise: is needed", want], "--data", os.path.join(folder, "data"),
+                    "--listen", f"{host}:0")
+
+
 def test_folder_that_cannot_be_made():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "file")
@@ -174,7 +185,7 @@ def test_clock_years_off():
 
 
 if __name__ == "__main__":
-    main(test_bad_configuration, test_check_config, test_port_in_use,
+    main(test_bad_configuration, test_check_config, test_port_in_use, test_any_address,
          test_folder_that_cannot_be_made, test_two_processes_on_one_folder, test_wiped_folder,
          test_wrong_secret, test_clock_years_off, test_folder_that_cannot_be_written,
          test_folder_of_an_earlier_version)
