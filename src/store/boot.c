@@ -414,20 +414,34 @@ static int check_clock(struct store *store, struct err *err)
     return 0;
 }
 
+/* The engine is opened first: a disk that its leftovers fill has room for STORE behind that only.
+ * Nobody has heard of this life yet; one that ends before it is counted was none. */
+static int open_counted(struct store *store, struct err *err)
+{
+    int rv = open_rooms(store, err);
+    return rv == 0 ? identity_count_boot(store->env, store->data_dir, &store->identity, err) : rv;
+}
+
+/* A damaged store opens neither engine nor log, but speaks with others, as every life under a
+ * number of its own. */
+static int boot_damaged(struct store *store, struct err *err)
+{
+    LOG_ERROR(store->logger, "damaged", "store=%llu error=\"%s\"",
+              (unsigned long long)store->opt.store_id, err->msg);
+    store_move(store, STORE_DAMAGED);
+    return identity_count_boot(store->env, store->data_dir, &store->identity, err);
+}
+
 int store_boot(struct store *store, struct err *err)
 {
     int rv = open_folder(store, err);
     if (rv != 0)
         return rv;
     rv = identity_check_damage(store->env, store->data_dir, err);
-    if (rv == ERR_CORRUPT) {
-        LOG_ERROR(store->logger, "damaged", "store=%llu error=\"%s\"",
-                  (unsigned long long)store->opt.store_id, err->msg);
-        store_move(store, STORE_DAMAGED);
-    }
-    if (rv != 0)
-        return rv == ERR_CORRUPT ? 0 : rv;
-    rv = open_rooms(store, err);
+    if (rv == ERR_CORRUPT)
+        return boot_damaged(store, err);
+    if (rv == 0)
+        rv = open_counted(store, err);
     if (rv != 0)
         return rv;
     if (!identity_is_bootstrapped(&store->identity))

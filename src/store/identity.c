@@ -210,20 +210,32 @@ int identity_open(struct env *env, const char *dir, uint64_t store_id, struct id
 {
     struct identity id;
     int rv = identity_load(env, dir, &id, err);
-    if (rv == ERR_NOT_FOUND)
+    if (rv == 0) /* what a life made that was killed before it could do that */
+        rv = env_dir_sync(env, dir, err);
+    else if (rv == ERR_NOT_FOUND) {
         rv = identity_make(env, dir, store_id, &id, err);
+        if (rv == 0)
+            rv = identity_save(env, dir, &id, err);
+    }
     if (rv != 0)
         return rv;
     if (store_id != 0 && id.store_id != store_id)
         return err_set(err, ERR_INVALID,
                        "folder '%s' belongs to store %llu, but the configuration says store %llu",
                        dir, (unsigned long long)id.store_id, (unsigned long long)store_id);
-    id.boot_number++;
-    rv = identity_save(env, dir, &id, err);
-    if (rv != 0)
-        return rv;
     *ret = id;
     return 0;
+}
+
+int identity_count_boot(struct env *env, const char *dir, struct identity *identity,
+                        struct err *err)
+{
+    struct identity next = *identity;
+    next.boot_number++;
+    int rv = identity_save(env, dir, &next, err);
+    if (rv == 0)
+        *identity = next;
+    return rv;
 }
 
 static bool member_equal(const struct identity_member *a, const struct identity_member *b)

@@ -45,7 +45,7 @@ struct identity {
     uint8_t uuid[IDENTITY_UUID_LEN];
     uint64_t store_id;    /* 0 until it has a cluster, unless it was told */
     uint64_t cluster_id;  /* 0 until then */
-    uint64_t boot_number; /* grows by one at each start */
+    uint64_t boot_number; /* grows by one at each start; 0: none yet */
     bool is_born;         /* engine and log were made */
     bool is_founder;      /* of identity_found(): born with range 1, too */
     /* of the first data range, if it is born here; none in a store that joined */
@@ -54,10 +54,15 @@ struct identity {
 };
 
 /* Load `dir`/STORE, or make it in a folder that holds nothing of a store yet.
- * Raises and saves the boot number. `store_id` 0: whatever the folder says; else
- * ERR_INVALID if it belongs to another one. */
+ * `store_id` 0: whatever the folder says; else ERR_INVALID if it belongs to another one.
+ * Writes nothing if it is there: a full disk does not keep from looking. */
 int identity_open(struct env *env, const char *dir, uint64_t store_id,
                   struct identity *ret_identity, struct err *err);
+
+/* Raise the boot number and save it. Until then it is the one of the life before, which
+ * nobody may be told. */
+int identity_count_boot(struct env *env, const char *dir, struct identity *identity,
+                        struct err *err);
 
 /* Record the cluster and its members for life. ERR_EXISTS if another cluster is
  * recorded already; 0 without writing if the very same is. */
