@@ -15,14 +15,15 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/json.h"
 #include "env/uv/env_uv.h"
 #include "server/config.h"
+#include "server/log_line.h"
 #include "server/options.h"
 #include "server/stores.h"
 #include "store/store.h"
 
 #define HOLDFAST_VERSION "0.1.0"
+_Static_assert((int)LOG_LINE_OUT_MAX <= (int)ENV_UV_LINE_MAX, "a line is written whole");
 enum { RETRY_PAUSE_MS = 100, HELP_MAX = 1 << 16, FILES_BESIDE = 1280 };
 
 /* The process: what all its stores read, and whether it is ending. */
@@ -32,6 +33,8 @@ struct node {
     size_t secret_len;
     atomic_bool is_stopping; /* a signal came */
     atomic_bool has_failed;  /* a store could not be opened */
+    struct env_uv_mutex log_mutex;
+    uint64_t lines_dropped; /* under log_mutex: standard error did not take them */
 };
 
 /* One store; all of it is its thread's own. */
@@ -60,64 +63,48 @@ static void format_time(char *out, size_t size)
     snprintf(out + n, size - n, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
-static void write_line(const char *line, size_t len)
-{
-    ssize_t n = write(STDERR_FILENO, line, len); /* one call a line: lines never mix */
-    (void)n; /* a log that cannot be written must not stop the store */
-}
-
 /* Its id in the cluster; 0 before it has one. */
 static uint64_t own_id(const struct server *s)
 {
     return s->store == NULL ? 0 : store_identity(s->store)->store_id;
 }
 
-static void sink_text(const struct server *s, const char *time, enum log_level level,
-                      const char *line)
+static bool write_line(const struct server *s, enum log_level level, const char *text)
 {
-    char out[LOG_LINE_MAX + 128];
-    int n = snprintf(out, sizeof out, "%s %-5s store=%llu %s\n", time, log_level_name(level),
-                     (unsigned long long)own_id(s), line);
-    write_line(out, MIN((size_t)n, sizeof out - 1));
+    char time[40];
+    char out[LOG_LINE_OUT_MAX];
+    format_time(time, sizeof time);
+    struct log_line line = {.time = time, .level = level, .store_id = own_id(s), .text = text};
+    size_t len = log_line_format(s->config.log_format, &line, out);
+    return len > 0 && env_uv_write_line(STDERR_FILENO, out, len, 0);
 }
 
-static void sink_json(const struct server *s, const char *time, enum log_level level,
-                      const char *line)
-{
-    struct buf out;
-    struct json_writer w;
-    const char *space = strchr(line, ' ');
-    size_t event_len = space == NULL ? strlen(line) : (size_t)(space - line);
-    buf_init(&out, LOG_LINE_MAX * 8);
-    buf_printf(&out, "{\"time\":\"%s\",\"level\":\"%s\",\"store\":%llu,\"event\":", time,
-               log_level_name(level), (unsigned long long)own_id(s));
-    json_begin(&w, &out);
-    json_string(&w, slice_of(line, event_len));
-    buf_append_str(&out, ",\"message\":");
-    json_begin(&w, &out);
-    json_text(&w, space == NULL ? "" : space + 1);
-    buf_append_str(&out, "}\n");
-    if (!out.failed)
-        write_line((const char *)out.data, out.len);
-    buf_fini(&out);
-}
-
+/* A log that cannot be written, or that nobody reads, must not stop the store: lines are dropped,
+ * and the next one that is taken is preceded by how many were. */
 static void log_sink_stderr(void *data, enum log_level level, const char *line)
 {
     const struct server *s = data;
-    char time[40];
-    format_time(time, sizeof time);
-    if (s->config.log_format == CONFIG_LOG_JSON)
-        sink_json(s, time, level, line);
-    else
-        sink_text(s, time, level, line);
+    struct node *node = s->node;
+    env_uv_mutex_lock(&node->log_mutex);
+    if (node->lines_dropped > 0) {
+        char text[64];
+        snprintf(text, sizeof text, "log_lines_dropped count=%llu",
+                 (unsigned long long)node->lines_dropped);
+        if (write_line(s, LOG_LEVEL_WARN, text))
+            node->lines_dropped = 0;
+    }
+    if (node->lines_dropped > 0 || !write_line(s, level, line))
+        node->lines_dropped++;
+    env_uv_mutex_unlock(&node->log_mutex);
 }
 
 /* ---- configuration ---------------------------------------------------------------- */
 
 static int fail(const struct err *err)
 {
-    fprintf(stderr, "holdfastd: %s\n", err->msg);
+    char line[ERR_MSG_MAX + 16];
+    int n = snprintf(line, sizeof line, "holdfastd: %s\n", err->msg);
+    env_uv_write_line(STDERR_FILENO, line, (size_t)n, ENV_UV_LAST_WORDS_MS);
     return 1;
 }
 
@@ -442,6 +429,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     struct buf out;
     env_uv_tune_memory();
+    env_uv_mutex_init(&node.log_mutex);
     buf_init(&out, HELP_MAX);
     if (config_command_parse(&command, argc - 1, (const char *const *)argv + 1, &err) != 0) {
         fprintf(stderr, "holdfastd: %s (see holdfastd --help)\n", err.msg);

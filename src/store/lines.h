@@ -9,7 +9,7 @@
 #ifndef STORE_LINES_H_
 #define STORE_LINES_H_
 
-#include "base/base.h"
+#include "base/hash.h"
 
 enum { LINES_MAX = 10, LINES_EVERY_US = 1000 * 1000 };
 
@@ -34,6 +34,18 @@ static inline bool lines_take(struct lines *l, uint64_t now_us, uint64_t *ret_un
     }
     l->told++;
     return true;
+}
+
+/* One of `count` for the lines that say `text`: a flood of one thing that is said does not hide
+ * another. Texts that differ in digits alone say the same; others may share one by chance. */
+static inline struct lines *lines_of_text(struct lines *all, size_t count, const char *text)
+{
+    uint64_t h = 0;
+    for (; *text != 0; text++) {
+        if (*text < '0' || *text > '9')
+            h = hash_mix(h, (uint8_t)*text);
+    }
+    return &all[h % count];
 }
 
 #endif

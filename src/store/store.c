@@ -205,9 +205,18 @@ static void on_log_damage(void *data, uint64_t group, const char *text)
         replica_damage(r, "log", &err);
 }
 
+/* Strangers need no more than a connection to make a store say this. */
 static void on_refused(void *data, const char *address, const char *reason)
 {
     struct store *store = data;
+    uint64_t untold;
+    struct lines *lines = lines_of_text(store->refused_lines, STORE_REFUSED_LINES, reason);
+    bool may_tell = lines_take(lines, env_now_us(store->env), &untold);
+    if (untold > 0)
+        LOG_WARN(store->logger, "connections_refused_untold", "count=%llu",
+                 (unsigned long long)untold);
+    if (!may_tell)
+        return;
     LOG_WARN(store->logger, "connection_refused", "peer=%s reason=\"%s\"", address, reason);
 }
 

@@ -81,6 +81,8 @@ enum {
     STORE_FIRST_REPLICA_ID = 2,  /* … and of the first data range */
 };
 
+enum { STORE_REFUSED_LINES = 8 };
+
 struct driver;
 struct recover;
 struct net_call;
@@ -162,9 +164,10 @@ struct store {
     struct env_timer care;
     struct lines slow_lines;     /* about slow requests */
     struct lines snapshot_lines; /* about streams that did not come to their end */
-    struct env_timer slow;       /* the engine is behind: no writes are proposed until it fires */
-    uint64_t slow_us;            /* to wait, but too short yet to be waited for */
-    uint64_t session_bytes;      /* rows of sessions of all ranges, as care.c found lately */
+    struct lines refused_lines[STORE_REFUSED_LINES]; /* about connections, by what is said */
+    struct env_timer slow;  /* the engine is behind: no writes are proposed until it fires */
+    uint64_t slow_us;       /* to wait, but too short yet to be waited for */
+    uint64_t session_bytes; /* rows of sessions of all ranges, as care.c found lately */
     uint64_t sessions_summed_ms;
     struct garbage_look garbage;
     enum watermark mark;

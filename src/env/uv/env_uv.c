@@ -113,8 +113,10 @@ static void op_fatal(struct env *env, const char *message)
     if (options->on_fatal != NULL) {
         options->on_fatal(options->data, message);
     } else {
-        fprintf(stderr, "fatal: %s\n", message);
-        fflush(stderr);
+        char line[ENV_UV_LINE_MAX];
+        int n = snprintf(line, sizeof line, "fatal: %s\n", message);
+        env_uv_write_line(STDERR_FILENO, line, MIN((size_t)n, sizeof line - 1),
+                          ENV_UV_LAST_WORDS_MS);
     }
     _exit(1);
 }

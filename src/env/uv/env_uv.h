@@ -35,6 +35,8 @@ enum {
     ENV_UV_CONNECT_MS = 5000,     /* then on_close(ERR_TIMEOUT) */
     ENV_UV_BACKLOG = 1024,        /* of each listener */
     ENV_UV_LANE_THREADS_MAX = 16, /* per lane */
+    ENV_UV_LINE_MAX = 4096,       /* bytes that are written as one line */
+    ENV_UV_LAST_WORDS_MS = 1000,  /* that a process which ends waits to say why */
 };
 
 /* `message` is one line without newline. Called on the thread that failed;
@@ -57,6 +59,12 @@ struct env_uv_options {
  * and memory grows to several times of what is in use. For mains of our own, first of all; it is
  * not for a library to decide. */
 void env_uv_tune_memory(void);
+
+/* Write `len` bytes (ENV_UV_LINE_MAX at most) to `fd`, as a line of a log, in one call, so that
+ * lines never mix; and wait `wait_ms` at most until it takes them: whoever reads a pipe may have
+ * stopped, which must not stop us. False: they were not written whole. Any thread, but where
+ * several write to the same descriptor only one of them at a time. */
+bool env_uv_write_line(int fd, const char *line, size_t len, int wait_ms);
 
 /* Cores that the process may use now: at least 1. */
 uint32_t env_uv_cores(void);
