@@ -3,6 +3,11 @@
 
 #include <stdio.h>
 
+#include "wire/frame.h"
+
+static const size_t REPLY_HARD_MIN = (size_t)64 << 20;
+static const size_t REPLY_MEMORY_MIN = (size_t)512 << 20;
+
 _Static_assert((int)CONFIG_JOIN_MAX <= (int)STORE_SEEDS_MAX, "addresses to join at fit");
 _Static_assert((int)CONFIG_ADDRESS_MAX <= (int)ENV_ADDRESS_MAX, "addresses fit");
 _Static_assert((int)CONFIG_LABELS_MAX <= (int)STORE_LABELS_MAX, "labels fit");
@@ -34,6 +39,19 @@ static void set_engine(const struct config *config, struct store_options *option
     options->snapshot_bytes_per_s = config->snapshot_bytes_per_s;
 }
 
+/* One answer may be longer than a queue that is short: who reads is not to be closed for it, nor
+ * for another one that was begun before the first was seen to wait. And two clients whose queues
+ * are full, with an answer each on top, are not too many for the memory of all. */
+static void set_replies(const struct config *config, struct store_options *options)
+{
+    size_t queue = config->client_queue_bytes;
+    ASSERT(REPLY_HARD_MIN > 2 * FRAME_BODY_MAX);
+    options->reply_bytes_max = queue;
+    options->reply_bytes_hard = MAX(8 * queue, REPLY_HARD_MIN);
+    options->reply_memory_max = MAX(2 * (queue + FRAME_BODY_MAX), REPLY_MEMORY_MIN);
+    options->reply_stall_ms = (uint32_t)(config->client_stall_us / 1000);
+}
+
 static void set_limits(const struct config *config, struct store_options *options)
 {
     options->limits.key_max = config->key_bytes_max;
@@ -43,10 +61,7 @@ static void set_limits(const struct config *config, struct store_options *option
     options->scan_bytes_max = (uint32_t)config->scan_page_bytes;
     options->connections_max = (uint32_t)config->connections_max;
     options->requests_max = (uint32_t)config->client_requests_max;
-    options->reply_bytes_max = config->client_queue_bytes;
-    options->reply_bytes_hard = config->client_queue_bytes * 8;
     options->slow_request_ms = (uint32_t)(config->slow_request_us / 1000);
-    options->reply_stall_ms = (uint32_t)(config->client_stall_us / 1000);
     options->queue_bytes_max = config->requests_bytes_max;
     options->requests_bytes_max = config->requests_bytes_max;
     options->requests_held_max = (uint32_t)config->requests_max;
@@ -75,4 +90,5 @@ void options_of_config(const struct config *config, struct slice secret,
     set_join(config, ret_options);
     set_engine(config, ret_options);
     set_limits(config, ret_options);
+    set_replies(config, ret_options);
 }

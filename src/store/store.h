@@ -122,6 +122,7 @@ struct store_options {
     uint32_t connections_max;   /* of clients: 16,384 */
     size_t reply_bytes_max;     /* waiting for one client before it is pushed back: 8 MiB */
     size_t reply_bytes_hard;    /* … before it is closed: 64 MiB */
+    size_t reply_memory_max;    /* held for all clients; then the greediest is closed: 512 MiB */
     uint32_t reply_stall_ms;    /* … and for how long it may be stuck: 30 s */
     uint32_t requests_max;      /* in flight on one connection: 4,096 */
     uint32_t requests_held_max; /* of all clients, not answered yet: 65,536 … */

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Memory stays inside its configured bounds, and one client's greed is its own harm."""
+import base64
 import json
+import random
 import subprocess
 
 import fill
@@ -64,5 +66,16 @@ def test_client_that_never_reads():
         check("reason" in c.log(leader), "no reason in the log")
 
 
+def test_value_longer_than_the_queue():
+    """What can be written can be read, however few bytes of answers may wait for a client."""
+    value = base64.b64encode(random.Random(1).randbytes(6_000_000)).decode()  # not compressible
+    with Cluster(nodes=1, conf=TIGHT.replace("client_queue_bytes = 4MiB",
+                                             "client_queue_bytes = 64KiB")) as c:
+        c.ok("put", "big", stdin=value)
+        for _ in range(3):
+            check(c.ok("get", "big").rstrip("\n") == value, "another value")
+        check("too many replies" not in c.log(1), "closed for its own answer")
+
+
 if __name__ == "__main__":
-    main(test_memory, test_client_that_never_reads)
+    main(test_memory, test_client_that_never_reads, test_value_longer_than_the_queue)
