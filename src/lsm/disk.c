@@ -28,18 +28,21 @@ int disk_path(const char *dir, enum disk_kind kind, uint64_t number, char out[EN
     return n > 0 && n < ENV_PATH_MAX ? 0 : ERR_INVALID;
 }
 
-/* Decimal digits at the front of `text`; how many, 0 for none or too many. */
+/* Decimal digits at the front of `text`, exactly as disk_name() prints them: a file that is not
+ * seen here may be one that was written. How many, 0 for what is no such number. */
 static size_t parse_digits(const char *text, uint64_t *ret_number)
 {
+    enum { WIDTH = 6 };
     uint64_t n = 0;
     size_t i = 0;
     for (; text[i] >= '0' && text[i] <= '9'; i++) {
-        if (i == 18)
+        uint64_t digit = (uint64_t)(text[i] - '0');
+        if (n > (UINT64_MAX - digit) / 10)
             return 0;
-        n = n * 10 + (uint64_t)(text[i] - '0');
+        n = n * 10 + digit;
     }
     *ret_number = n;
-    return i;
+    return i < WIDTH || (i > WIDTH && text[0] == '0') ? 0 : i;
 }
 
 enum disk_kind disk_parse(const char *name, uint64_t *ret_number)
@@ -71,6 +74,13 @@ enum disk_kind disk_parse(const char *name, uint64_t *ret_number)
     if (kind != DISK_OTHER)
         *ret_number = number;
     return kind;
+}
+
+int disk_check_number(const char *name, uint64_t number, struct err *err)
+{
+    if (number <= DISK_NUMBER_MAX)
+        return 0;
+    return err_set(err, ERR_INVALID, "file '%s': its number leaves no room to count on", name);
 }
 
 int disk_sync(struct env *env, struct env_file *file, const char *path, struct err *err)

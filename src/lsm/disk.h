@@ -37,6 +37,11 @@ int disk_path(const char *dir, enum disk_kind kind, uint64_t number, char out[EN
 /* What is a file of this name? *ret_number only for those that have one. */
 enum disk_kind disk_parse(const char *name, uint64_t *ret_number);
 
+/* Numbers are counted on from the greatest in the folder. From one above this, which no engine gets
+ * to by itself, they are not: ERR_INVALID, naming the file. */
+#define DISK_NUMBER_MAX UINT64_C(18000000000000000000)
+int disk_check_number(const char *name, uint64_t number, struct err *err);
+
 /* Status of work that met a failed sync: the process is dead (in the simulated world
  * the call returns) and nothing more may be relied on. */
 enum { DISK_FATAL = ERR_CANCELED };

@@ -36,6 +36,7 @@ static int list_files(struct folder *f, struct err *err)
         if (file->kind == DISK_OTHER ||
             env_file_stat(f->env, path, &file->size, &is_dir, NULL) != 0)
             continue;
+        rv = disk_check_number(names[i], file->number, err);
         f->number_max = MAX(f->number_max, file->number);
         f->count++;
     }

@@ -34,7 +34,8 @@ struct folder {
                               * ours have no table, or one with `damage` */
 };
 
-/* ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. What is damaged is no error here. */
+/* ERR_NOT_FOUND, ERR_IO, ERR_NOMEM; ERR_INVALID for a number too great to count on. What is damaged
+ * is no error here. */
 int folder_open(struct folder *folder, struct env *env, const char *dir, struct err *err);
 void folder_close(struct folder *folder); /* accepts zeroes */
 

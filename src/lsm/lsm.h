@@ -159,9 +159,10 @@ void lsm_options_init(struct lsm_options *options);
 
 /* Open the engine in folder `dir`, creating it if missing. Blocking: reads the
  * manifest, opens every table, removes what a crash left over and begins a new
- * manifest. ERR_INVALID: an option is out of its bounds; `err` names it. ERR_CORRUPT: the manifest
- * is damaged or a table is missing; ERR_IO: a read failed (never taken for the end of a log). A
- * table whose frame is damaged does not stop the open: reads inside it fail with ERR_CORRUPT. */
+ * manifest. ERR_INVALID: an option is out of its bounds, or the number of a file too great to
+ * count on; `err` names it. ERR_CORRUPT: the manifest is damaged or a table is missing; ERR_IO: a
+ * read failed (never taken for the end of a log). A table whose frame is damaged does not stop the
+ * open: reads inside it fail with ERR_CORRUPT. */
 int lsm_open(struct lsm **ret_lsm, struct env *env, const char *dir,
              const struct lsm_options *options, struct err *err);
 
@@ -462,7 +463,8 @@ int lsm_dump_manifest(struct env *env, const char *dir, lsm_line_fn on_line, voi
                       struct err *err);
 
 /* Is everything there that the manifest of a stopped engine names, and sound? A line for each
- * finding; ERR_CORRUPT if there was damage, ERR_NOT_FOUND if `dir` holds no engine. */
+ * finding; ERR_CORRUPT if there was damage, ERR_NOT_FOUND if `dir` holds no engine,
+ * ERR_INVALID if a file's number is too great to count on. */
 int lsm_verify_folder(struct env *env, const char *dir, lsm_line_fn on_line, void *data,
                       struct err *err);
 

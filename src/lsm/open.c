@@ -25,6 +25,7 @@ static int list_files(struct lsm *lsm, struct listing *out, struct err *err)
     for (size_t i = 0; rv == 0 && i < out->count; i++) {
         uint64_t number = 0;
         enum disk_kind kind = disk_parse(out->names[i], &number);
+        rv = disk_check_number(out->names[i], number, err);
         out->number_max = MAX(out->number_max, number);
         out->tables += kind == DISK_TABLE || kind == DISK_VALUES;
         out->has_current |= kind == DISK_CURRENT;
@@ -139,6 +140,11 @@ static int load(struct lsm *lsm, const struct listing *files, struct err *err)
     int rv = manifest_current(lsm->env, lsm->dir, &number, err);
     if (rv == 0)
         rv = manifest_load(lsm->env, lsm->dir, number, replay, lsm, NULL, err);
+    if (rv != 0)
+        return rv;
+    char name[DISK_NAME_MAX];
+    disk_name(DISK_MANIFEST, number, name);
+    rv = disk_check_number(name, atomic_load(&lsm->next_number), err);
     if (rv != 0)
         return rv;
     lsm->manifest.number = number;

@@ -10,6 +10,7 @@
 /* One segment file that has a good head, or none. */
 struct dump_file {
     char *name; /* borrowed from the listing */
+    uint32_t id;
     bool has_head;
     struct head head;
 };
@@ -34,7 +35,7 @@ static int dump_order(const void *a, const void *b)
     uint64_t n = y->has_head ? y->head.number : UINT64_MAX;
     if (m != n)
         return m < n ? -1 : 1;
-    return strcmp(x->name, y->name);
+    return (x->id > y->id) - (x->id < y->id);
 }
 
 /* All of a file in `ret_bytes`, from malloc. */
@@ -182,6 +183,7 @@ int raftlog_dump(struct env *env, const char *dir, raftlog_dump_cb cb, void *dat
         if (!segment_name_parse(names[i], &id))
             continue;
         files[n].name = names[i];
+        files[n].id = id;
         rv = dump_head(&d, &files[n++]);
     }
     if (rv == 0)

@@ -219,6 +219,10 @@ struct rewrite {
     uint64_t pause_us;      /* that it last waited; 0: no read has failed since one did not */
 };
 
+/* Numbers of files and segments that are found. What one process may count on from there fits in a
+ * u32, as in the references to entries. */
+#define LOG_NUMBER_MAX UINT32_C(4000000000)
+
 struct raftlog {
     struct env *env; /* borrowed */
     struct raftlog_options options;
@@ -355,7 +359,7 @@ const struct close_item *segment_item(const struct segment *s, uint64_t group);
 uint64_t segment_close_len(const struct segment *s, uint32_t more);
 void segment_path(const struct raftlog *log, uint32_t file_id, char *out);
 
-/* "00000017.raftlog" is file 17. */
+/* "00000017.raftlog" is file 17, "123456789.raftlog" is one of more digits. */
 bool segment_name_parse(const char *name, uint32_t *ret_id);
 void segment_pin(struct segment *s);
 void segment_unpin(struct raftlog *log, struct segment *s);

@@ -89,7 +89,8 @@ void raftlog_options_init(struct raftlog_options *options);
  * it marks the groups that lost something (raftlog_group_state()); raftlog_damage()
  * tells where. Refuses with ERR_IO when something cannot be read, ERR_CORRUPT when a
  * whole segment is missing or has an unreadable head, ERR_INVALID for options out of
- * bounds. A full disk does not refuse: raftlog_room() is 0. */
+ * bounds and for a file whose number is too great to count on. A full disk does not refuse:
+ * raftlog_room() is 0. */
 int raftlog_open(struct raftlog **ret_log, struct env *env, const char *dir,
                  const struct raftlog_options *options, struct err *err);
 

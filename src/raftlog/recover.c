@@ -8,7 +8,8 @@
  *   - zero what is behind a torn end, sync;
  *   - settle every group.
  * Ways to fail: something cannot be read (ERR_IO: never taken for an end), a segment is
- * missing or its head is unreadable (ERR_CORRUPT). Damage inside does not fail: it is
+ * missing or its head is unreadable (ERR_CORRUPT), a number is so great that none may follow it
+ * (ERR_INVALID). Damage inside does not fail: it is
  * reported, and the groups that it hit are marked. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,19 @@ static int found_order(const void *a, const void *b)
     return m < n ? -1 : m > n;
 }
 
+/* The numbers of files and segments are counted on from the greatest that is found. A log does not
+ * get there by itself: somebody else left the file. */
+static int found_check(struct recovery *rec, const struct found *f)
+{
+    bool is_segment = f->kind == FOUND_SEGMENT;
+    if (f->file_id <= LOG_NUMBER_MAX && (!is_segment || f->head.number <= LOG_NUMBER_MAX))
+        return 0;
+    char path[ENV_PATH_MAX];
+    segment_path(rec->log, f->file_id, path);
+    return err_set(rec->err, ERR_INVALID, "segment '%s': its number leaves no room to count on",
+                   path);
+}
+
 static int found_read(struct recovery *rec, struct found *f)
 {
     struct raftlog *log = rec->log;
@@ -103,11 +117,15 @@ static int recovery_list(struct recovery *rec)
         uint32_t id;
         if (!segment_name_parse(names[i], &id))
             continue;
-        log->next_file_id = MAX(log->next_file_id, id + 1);
         struct found *f = &rec->found[rec->n_found++];
         f->file_id = id;
         rv = found_read(rec, f);
-        if (rv == 0 && f->kind == FOUND_SEGMENT)
+        if (rv == 0)
+            rv = found_check(rec, f);
+        if (rv != 0)
+            break;
+        log->next_file_id = MAX(log->next_file_id, id + 1);
+        if (f->kind == FOUND_SEGMENT)
             rec->n_segments++;
     }
     free(names);

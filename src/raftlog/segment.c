@@ -9,16 +9,21 @@ void segment_path(const struct raftlog *log, uint32_t file_id, char *out)
     snprintf(out, ENV_PATH_MAX, "%s/%08u.raftlog", log->dir, file_id);
 }
 
+/* Exactly what segment_path() prints: a file that is not seen here may be one that was written. */
 bool segment_name_parse(const char *name, uint32_t *ret_id)
 {
-    uint32_t id = 0;
-    for (int i = 0; i < 8; i++) {
-        if (name[i] < '0' || name[i] > '9')
+    enum { WIDTH = 8 };
+    uint64_t id = 0;
+    size_t n = 0;
+    for (; name[n] >= '0' && name[n] <= '9'; n++) {
+        id = id * 10 + (uint64_t)(name[n] - '0');
+        if (id > UINT32_MAX)
             return false;
-        id = id * 10 + (uint32_t)(name[i] - '0');
     }
-    *ret_id = id;
-    return strcmp(name + 8, ".raftlog") == 0;
+    if (n < WIDTH || (n > WIDTH && name[0] == '0'))
+        return false;
+    *ret_id = (uint32_t)id;
+    return strcmp(name + n, ".raftlog") == 0;
 }
 
 struct segment *segment_find(const struct raftlog *log, uint64_t number)

@@ -199,6 +199,7 @@ static void spare_plan(struct raftlog *log, uint64_t size)
     p->room = s != NULL && !s->is_closed ? s->capacity - s->len : 0;
     p->batches = log->stats.batches;
     p->append_bytes = log->stats.append_bytes;
+    ASSERT(log->next_file_id < UINT32_MAX);
     p->file_id = log->next_file_id++;
     p->size = size;
     segment_path(log, p->file_id, p->path);
