@@ -53,7 +53,37 @@ const struct folder_file *folder_find(const struct folder *f, enum disk_kind kin
                          : bsearch(&want, f->files, f->count, sizeof *f->files, compare_file);
 }
 
+bool folder_is_unreadable(struct env *env, const char *path, struct err *err)
+{
+    enum { CHUNK = 64 << 10 };
+    struct env_file *file = NULL;
+    uint8_t *chunk = malloc(CHUNK);
+    struct err why = {0};
+    size_t got = 1;
+    int rv = 0;
+    if (chunk == NULL || env_file_open(env, path, ENV_OPEN_READ, &file, NULL) != 0)
+        got = 0;
+    for (uint64_t at = 0; rv == 0 && got > 0; at += got)
+        rv = env_file_read(file, at, chunk, CHUNK, &got, &why);
+    env_file_close(file);
+    free(chunk);
+    if (rv != ERR_IO)
+        return false;
+    err_set(err, rv, "%s", why.msg);
+    return true;
+}
+
 /* ---- the manifest ------------------------------------------------------- */
+
+/* What reading `kind` failed with, if no other file may stand in for it; else 0. */
+static int fatal_of(const struct folder *f, enum disk_kind kind, uint64_t number, int status)
+{
+    char path[ENV_PATH_MAX];
+    if (status == ERR_IO && disk_path(f->dir, kind, number, path) == 0 &&
+        folder_is_unreadable(f->env, path, NULL))
+        return 0;
+    return status == ERR_IO || status == ERR_NOMEM ? status : 0;
+}
 
 static int replay(void *data, uint64_t seq, struct slice payload, struct err *err)
 {
@@ -87,7 +117,7 @@ static int read_manifest(struct folder *f, uint64_t number)
     f->manifest_err = (struct err){0};
     f->manifest_status =
         manifest_load(f->env, f->dir, number, replay, f, &f->is_torn, &f->manifest_err);
-    return f->manifest_status == ERR_NOMEM || f->manifest_status == ERR_IO ? f->manifest_status : 0;
+    return fatal_of(f, DISK_MANIFEST, number, f->manifest_status);
 }
 
 /* The one that CURRENT names; when nothing can be had of that, the newest of which something
@@ -97,9 +127,11 @@ static int find_manifest(struct folder *f)
     struct err why = {0};
     uint64_t number = 0;
     int current = manifest_current(f->env, f->dir, &number, &why);
-    int rv = current == 0 ? read_manifest(f, number) : 0;
-    if (current == ERR_IO || rv != 0)
-        return rv != 0 ? rv : ERR_IO;
+    int rv = current == 0 ? read_manifest(f, number) : fatal_of(f, DISK_CURRENT, 0, current);
+    if (rv != 0 && current != 0)
+        f->manifest_err = why;
+    if (rv != 0)
+        return rv;
     if (current == 0 && f->records > 0)
         return 0;
     struct err first = current != 0 ? why : f->manifest_err;
@@ -108,25 +140,33 @@ static int find_manifest(struct folder *f)
         if (f->files[i].kind == DISK_MANIFEST && f->files[i].number != number)
             rv = read_manifest(f, f->files[i].number);
     }
+    if (rv != 0)
+        return rv;
     if (f->records == 0)
         f->manifest = 0;
     f->manifest_status = status;
     f->manifest_err = first;
-    return rv;
+    return 0;
 }
 
 /* ---- tables ------------------------------------------------------------- */
 
+/* Unlike in an engine that opens, what cannot be read is damage: something to go round. */
 static int open_file(struct folder *f, struct piece *p, bool is_values, struct err *err)
 {
     char path[ENV_PATH_MAX];
+    struct err why = {0};
     int rv = disk_path(f->dir, is_values ? DISK_VALUES : DISK_TABLE, p->file, path);
     if (rv != 0)
         return err_set(err, rv, "path too long under '%s'", f->dir);
     rv = is_values
-             ? table_open_values(&p->table, f->env, f->cache, path, p->file, p->file_size, err)
-             : table_open(&p->table, f->env, f->cache, path, p->file, p->file_size, err);
-    return rv == ERR_NOT_FOUND ? 0 : rv;
+             ? table_open_values(&p->table, f->env, f->cache, path, p->file, p->file_size, &why)
+             : table_open(&p->table, f->env, f->cache, path, p->file, p->file_size, &why);
+    if (rv == ERR_IO && folder_is_unreadable(f->env, path, &why)) {
+        p->table = table_unreadable(f->env, f->cache, path, is_values, p->file, why.msg);
+        return p->table == NULL ? err_set(err, ERR_NOMEM, "table") : 0;
+    }
+    return rv == 0 || rv == ERR_NOT_FOUND ? 0 : err_set(err, rv, "%s", why.msg);
 }
 
 static int open_files(struct folder *f, struct err *err)

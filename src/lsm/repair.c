@@ -237,14 +237,20 @@ static int adopt(struct repair *r, const struct folder_file *file, struct piece 
     struct table *t = NULL;
     char path[ENV_PATH_MAX];
     struct buf hi;
+    struct err why = {0};
     bool is_values = file->kind == DISK_VALUES;
     *ret_piece = NULL;
     int rv = disk_path(f->dir, file->kind, file->number, path);
     if (rv == 0)
-        rv = is_values ? table_open_values(&t, f->env, f->cache, path, file->number, 0, err)
-                       : table_open(&t, f->env, f->cache, path, file->number, 0, err);
+        rv = is_values ? table_open_values(&t, f->env, f->cache, path, file->number, 0, &why)
+                       : table_open(&t, f->env, f->cache, path, file->number, 0, &why);
+    if (rv == ERR_IO && folder_is_unreadable(f->env, path, &why)) {
+        say(r, "%06llu.%s cannot be used: %s", (unsigned long long)file->number,
+            is_values ? "val" : "tbl", why.msg);
+        return 0;
+    }
     if (rv != 0)
-        return rv;
+        return err_set(err, rv, "%s", why.msg);
     if (t->damage[0] != 0) {
         say(r, "%s cannot be used: %s", t->name, t->damage);
         table_unref(t);
@@ -272,12 +278,11 @@ static int adopt(struct repair *r, const struct folder_file *file, struct piece 
 }
 
 /* Of a value file's bytes, for a manifest that has not heard of it. */
-static int file_crc(struct repair *r, struct piece *p, struct err *err)
+static int file_crc(struct piece *p, struct err *err)
 {
     enum { CHUNK = 64 << 10 };
     uint8_t *chunk = malloc(CHUNK);
     int rv = chunk == NULL ? err_set(err, ERR_NOMEM, "value file") : 0;
-    (void)r;
     for (uint64_t at = 0; rv == 0 && at < p->file_size;) {
         size_t got = 0, len = (size_t)MIN(p->file_size - at, (uint64_t)CHUNK);
         rv = env_file_read(p->table->file, at, chunk, len, &got, err);
@@ -320,11 +325,16 @@ static int gather_file(struct repair *r, const struct folder_file *file, struct 
         return rv;
     if (file->kind == DISK_TABLE)
         return add_source(s, p);
-    rv = file_crc(r, p, err);
+    struct err why = {0};
+    rv = file_crc(p, &why);
     if (rv == 0)
         return edit_add(&s->values, VERSION_VALUES, p);
+    if (rv == ERR_IO || rv == ERR_CORRUPT) {
+        say(r, "%s cannot be used: %s", p->table->name, why.msg);
+        rv = 0;
+    }
     piece_unref(p);
-    return rv;
+    return rv == 0 ? 0 : err_set(err, rv, "%s", why.msg);
 }
 
 static int gather(struct repair *r, struct sources *s, struct err *err)

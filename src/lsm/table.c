@@ -85,13 +85,12 @@ static int check_size(struct table *t, uint64_t want, struct err *err)
     return 0;
 }
 
-static int open_as(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
-                   enum disk_kind kind, uint64_t number, uint64_t size, struct err *err)
+static struct table *table_new(struct env *env, struct cache *cache, const char *path,
+                               enum disk_kind kind, uint64_t number)
 {
-    struct err why = {0};
     struct table *t = calloc(1, sizeof *t);
     if (t == NULL)
-        return err_set(err, ERR_NOMEM, "table");
+        return NULL;
     atomic_init(&t->refs, 1);
     list_init(&t->in_dead);
     t->env = env;
@@ -105,14 +104,29 @@ static int open_as(struct table **ret_table, struct env *env, struct cache *cach
     else
         snprintf(t->name, sizeof t->name, "%.*s", DISK_NAME_MAX - 1,
                  slash != NULL ? slash + 1 : path);
+    return t;
+}
+
+static void set_damage(struct table *t, const char *text)
+{
+    snprintf(t->damage, sizeof t->damage, "%s", text);
+    atomic_store_explicit(&t->is_bad, true, memory_order_relaxed);
+}
+
+static int open_as(struct table **ret_table, struct env *env, struct cache *cache, const char *path,
+                   enum disk_kind kind, uint64_t number, uint64_t size, struct err *err)
+{
+    struct err why = {0};
+    struct table *t = table_new(env, cache, path, kind, number);
+    if (t == NULL)
+        return err_set(err, ERR_NOMEM, "table");
     int rv = env_file_open(env, path, ENV_OPEN_READ, &t->file, &why);
     if (rv == 0)
         rv = check_size(t, size, &why);
     if (rv == 0)
         rv = load_frame(t, &why);
     if (rv == ERR_CORRUPT) {
-        snprintf(t->damage, sizeof t->damage, "%s", why.msg);
-        atomic_store_explicit(&t->is_bad, true, memory_order_relaxed);
+        set_damage(t, why.msg);
     } else if (rv != 0) {
         table_unref(t);
         err_set(err, rv, "%s", why.msg);
@@ -132,6 +146,15 @@ int table_open_values(struct table **ret_table, struct env *env, struct cache *c
                       const char *path, uint64_t number, uint64_t size, struct err *err)
 {
     return open_as(ret_table, env, cache, path, DISK_VALUES, number, size, err);
+}
+
+struct table *table_unreadable(struct env *env, struct cache *cache, const char *path,
+                               bool is_values, uint64_t number, const char *text)
+{
+    struct table *t = table_new(env, cache, path, is_values ? DISK_VALUES : DISK_TABLE, number);
+    if (t != NULL)
+        set_damage(t, text);
+    return t;
 }
 
 struct table *table_ref(struct table *t)

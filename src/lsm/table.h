@@ -65,6 +65,10 @@ int table_open(struct table **ret_table, struct env *env, struct cache *cache, c
 /* The same for a value file: only verify, scrub and table_block() may be asked of it. */
 int table_open_values(struct table **ret_table, struct env *env, struct cache *cache,
                       const char *path, uint64_t number, uint64_t size, struct err *err);
+/* As one with a damaged frame, without its file: for who goes on where nothing of it can be read.
+ * NULL when memory is out. */
+struct table *table_unreadable(struct env *env, struct cache *cache, const char *path,
+                               bool is_values, uint64_t number, const char *text);
 struct table *table_ref(struct table *table);
 void table_unref(struct table *table); /* NULL is fine */
 

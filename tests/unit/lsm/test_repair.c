@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
+#include "env/env_ops.h"
 #include "env/sim/sim.h"
 #include "lsm/lsm.h"
 #include "support/check.h"
@@ -390,6 +391,169 @@ static void test_hostile(void **state)
     place_fini(&p);
 }
 
+/* A disk that cannot read a span of `path`, ever or once, or give out a handle of it. */
+static struct {
+    const struct env_ops *whole;
+    struct env_ops ops;
+    char path[64];
+    uint64_t from, to;
+    bool has_no_handle, is_once, is_over;
+    const struct env_file *files[64];
+} lost;
+
+static int open_lost(struct env *env, const char *path, int flags, struct env_file **ret_file,
+                     struct err *err)
+{
+    bool is_it = strcmp(path, lost.path) == 0;
+    if (is_it && lost.has_no_handle)
+        return err_set(err, ERR_IO, "open '%s': too many open files", path);
+    int rv = lost.whole->file_open(env, path, flags, ret_file, err);
+    size_t i = 0;
+    while (rv == 0 && is_it && lost.files[i] != NULL)
+        i++;
+    if (rv == 0 && is_it)
+        lost.files[i] = *ret_file;
+    return rv;
+}
+
+static void close_lost(struct env_file *file)
+{
+    for (size_t i = 0; i < ARRAY_LEN(lost.files); i++) {
+        if (lost.files[i] == file)
+            lost.files[i] = NULL;
+    }
+    lost.whole->file_close(file);
+}
+
+static int read_lost(struct env_file *file, uint64_t offset, void *data, size_t len,
+                     size_t *ret_len, struct err *err)
+{
+    bool is_over_it = offset < lost.to && offset + len > lost.from && !lost.is_over;
+    for (size_t i = 0; is_over_it && i < ARRAY_LEN(lost.files); i++) {
+        if (lost.files[i] == file) {
+            lost.is_over = lost.is_once;
+            return err_set(err, ERR_IO, "read '%s': a bad sector", lost.path);
+        }
+    }
+    return lost.whole->file_read(file, offset, data, len, ret_len, err);
+}
+
+static void lose(struct place *p, const char *path, uint64_t from, uint64_t to)
+{
+    memset(&lost, 0, sizeof lost);
+    lost.whole = p->env->ops;
+    lost.ops = *p->env->ops;
+    lost.ops.file_open = open_lost;
+    lost.ops.file_close = close_lost;
+    lost.ops.file_read = read_lost;
+    lost.from = from;
+    lost.to = to;
+    snprintf(lost.path, sizeof lost.path, "%s", path);
+    p->env->ops = &lost.ops;
+}
+
+static void found_again(struct place *p)
+{
+    p->env->ops = lost.whole;
+}
+
+/* Each kind of file, its last bytes or all of it: the engine does not open, and what can be had is
+ * as much as with wrong bytes there. */
+static void test_unreadable(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind, *said;
+        uint64_t tail; /* 0: all of it */
+        size_t right;
+    } cases[] = {
+        {".tbl", "keep: everything but", 40, KEYS - KEYS / 10}, /* the deletes */
+        {"CURRENT", "keep: ", 0, KEYS},
+        {"MANIFEST", "rebuild", 0, KEYS},
+        {"MANIFEST", "rebuild", 40, KEYS},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct place p;
+        fill(&p);
+        stop(&p);
+        struct find f = find(&p, cases[i].kind);
+        lose(&p, f.path, cases[i].tail == 0 ? 0 : f.size - cases[i].tail, f.size);
+        assert_int_equal(lsm_open(&p.lsm, p.env, "db", &p.options, NULL), ERR_IO);
+        assert_int_equal(verify(&p, "db"), ERR_CORRUPT);
+        must_say(&p, "a bad sector");
+        assert_int_equal(repair(&p, NULL), 0);
+        must_say(&p, cases[i].said);
+        repaired(&p, cases[i].right);
+        found_again(&p);
+        place_fini(&p);
+    }
+}
+
+/* The same of files that no manifest names. */
+static void test_unreadable_unnamed(void **state)
+{
+    (void)state;
+    struct place p;
+    fill(&p);
+    stop(&p);
+    struct find f = find(&p, ".tbl");
+    assert_int_equal(env_file_unlink(p.env, find(&p, "MANIFEST").path, NULL), 0);
+    lose(&p, f.path, f.size - 40, f.size);
+    repaired(&p, KEYS - KEYS / 10);
+    assert_int_equal(repair(&p, "again"), 0);
+    must_say(&p, ".tbl cannot be used: ");
+    found_again(&p);
+    place_fini(&p);
+
+    static const uint64_t to[] = {UINT64_MAX, 1}; /* its frame too, a value alone */
+    for (size_t i = 0; i < ARRAY_LEN(to); i++) {
+        place_init(&p);
+        stop(&p);
+        p.options.table_bytes = 64 << 10; /* one value file */
+        open_at(&p, "db");
+        write_round(&p, 1, 0, 1, false);
+        stop(&p);
+        assert_int_equal(env_file_unlink(p.env, find(&p, "MANIFEST").path, NULL), 0);
+        lose(&p, find(&p, ".val").path, 0, to[i]);
+        repaired(&p, KEYS - KEYS / 5);
+        assert_int_equal(repair(&p, "again"), 0);
+        must_say(&p, ".val cannot be used: ");
+        must_say(&p, "24 records have lost their value");
+        found_again(&p);
+        place_fini(&p);
+    }
+}
+
+/* What cannot be opened, for want of a descriptor, is not lost: nothing is written without it, and
+ * it is named. Nor is what can be read the next time. */
+static void test_no_handle(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {".tbl", ".val", "CURRENT", "MANIFEST"};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct place p;
+        fill(&p);
+        stop(&p);
+        struct find f = find(&p, kinds[i]);
+        lose(&p, f.path, 0, 0);
+        lost.has_no_handle = true;
+        assert_int_equal(verify(&p, "db"), ERR_IO);
+        assert_int_equal(repair(&p, "new"), ERR_IO);
+        must_say(&p, "too many open files");
+        must_say(&p, f.path);
+        found_again(&p);
+        assert_int_equal(verify(&p, "new"), ERR_NOT_FOUND);
+        lose(&p, f.path, 0, f.size);
+        lost.is_once = true;
+        assert_int_equal(repair(&p, "new"), ERR_IO);
+        must_say(&p, "a bad sector");
+        assert_int_equal(verify(&p, "db"), 0);
+        found_again(&p);
+        repaired(&p, KEYS);
+        place_fini(&p);
+    }
+}
+
 static void test_one_file(void **state)
 {
     (void)state;
@@ -416,11 +580,18 @@ static void test_one_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sound),      cmocka_unit_test(test_current),
-        cmocka_unit_test(test_record),     cmocka_unit_test(test_rebuild),
-        cmocka_unit_test(test_table_gone), cmocka_unit_test(test_values_gone),
-        cmocka_unit_test(test_block),      cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_current),
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_rebuild),
+        cmocka_unit_test(test_table_gone),
+        cmocka_unit_test(test_values_gone),
+        cmocka_unit_test(test_block),
+        cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_one_file),
+        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_unreadable_unnamed),
+        cmocka_unit_test(test_no_handle),
     };
     return cmocka_run_group_tests_name("repair", tests, NULL, NULL);
 }
