@@ -32,7 +32,10 @@ struct client_watch {
     struct progress progress;
     struct list polls;
     uint32_t poll_count;
-    size_t next; /* piece to begin with, in turn */
+    size_t next;      /* piece to begin with, in turn */
+    size_t next_late; /* likewise, of those that lag */
+    bool may_lag;     /* false: no piece does */
+    bool is_late_turn;
     struct env_task pump;
     struct env_timer hold; /* active: a request came to nothing, wait */
     uint32_t failures;     /* in a row */
@@ -163,6 +166,7 @@ static void on_page(struct client_watch *watch, const struct poll *poll,
         return;
     }
     watch->failures = 0;
+    watch->may_lag = watch->may_lag || (page->has_more && !page->is_range_end);
     watch->stats.pages++;
     watch->stats.changes += page->changes.count;
     struct client_watch_page told = {
@@ -258,22 +262,69 @@ static int ask(struct client_watch *watch, size_t i, uint32_t wait_ms)
     return 0;
 }
 
+/* The next piece in turn of which more is known to be there, and that may be asked for; p->count if
+ * there is none. */
+static size_t find_late(struct client_watch *watch, bool is_crowded)
+{
+    const struct progress *p = &watch->progress;
+    bool has_late = false;
+    for (size_t n = 0; n < p->count && watch->may_lag; n++) {
+        size_t i = (watch->next_late + n) % p->count;
+        bool is_late = progress_upto(p, i) > 0;
+        has_late = has_late || is_late || p->pieces[i].upto > 0;
+        if (is_late && progress_may_ask(p, i, is_crowded))
+            return i;
+    }
+    watch->may_lag = has_late;
+    return p->count;
+}
+
+static size_t find_next(const struct client_watch *watch, bool is_crowded)
+{
+    const struct progress *p = &watch->progress;
+    for (size_t n = 0; n < p->count; n++) {
+        size_t i = (watch->next + n) % p->count;
+        if (progress_may_ask(p, i, is_crowded))
+            return i;
+    }
+    return p->count;
+}
+
+/* Whom to ask, and how long to wait there; p->count: nobody. One that lags has every other request,
+ * or a range where much is written would fall ever further behind while others are waited for, of
+ * which nothing comes; and those between are not waited at. */
+static size_t choose(struct client_watch *watch, bool is_crowded, uint32_t *ret_wait_ms)
+{
+    const struct progress *p = &watch->progress;
+    size_t late = is_crowded ? find_late(watch, is_crowded) : p->count;
+    size_t next = find_next(watch, is_crowded);
+    bool is_late_turn = late < p->count && (watch->is_late_turn || next == p->count);
+    watch->is_late_turn = !is_late_turn;
+    *ret_wait_ms = 0;
+    if (is_late_turn) {
+        watch->next_late = late + 1;
+        return late;
+    }
+    watch->next = next < p->count ? next + 1 : watch->next;
+    if (next < p->count && late == p->count)
+        *ret_wait_ms = wait_of(&p->pieces[next],
+                               is_crowded ? (uint32_t)WAIT_MS_IN_TURN : watch->options.wait_ms);
+    return next;
+}
+
 static void pump(struct env_task *task)
 {
     struct client_watch *watch = task->data;
     const struct progress *p = &watch->progress;
     bool is_crowded = p->count > watch->options.polls_max;
-    uint32_t wait_ms = is_crowded ? (uint32_t)WAIT_MS_IN_TURN : watch->options.wait_ms;
     if (watch->is_over || watch->is_paused || env_timer_is_active(&watch->hold))
         return;
-    size_t first = watch->next;
-    for (size_t n = 0; n < p->count && watch->poll_count < watch->options.polls_max; n++) {
-        size_t i = (first + n) % p->count;
-        if (!progress_may_ask(p, i, is_crowded))
-            continue;
-        watch->next = i + 1;
-        if (ask(watch, i, wait_of(&p->pieces[i], wait_ms)) !=
-            0) { /* busy, or short of memory: not for long */
+    while (watch->poll_count < watch->options.polls_max) {
+        uint32_t wait_ms;
+        size_t i = choose(watch, is_crowded, &wait_ms);
+        if (i == p->count)
+            return;
+        if (ask(watch, i, wait_ms) != 0) { /* busy, or short of memory: not for long */
             env_timer_start(&watch->hold, backoff_us(watch->client, 1));
             return;
         }
@@ -322,6 +373,7 @@ int client_watch_open(struct client *client, const struct client_watch_options *
     o->wait_ms = or_default(o->wait_ms, WAIT_MS_DEFAULT);
     o->spare_ms = or_default(o->spare_ms, SPARE_MS_DEFAULT);
     watch->client = client;
+    watch->may_lag = true; /* a token may be of such a moment */
     list_init(&watch->polls);
     env_task_init(&watch->pump, pump, watch);
     env_timer_init(&watch->hold, client->env, hold_timer, watch);

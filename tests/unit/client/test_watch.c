@@ -343,6 +343,61 @@ static void test_in_turn(void **state)
     free(f);
 }
 
+static void put_one(struct fixture *f, const char *key)
+{
+    struct op op = {.kind = OP_PUT, .key = slice_str(key)};
+    f->cluster.version++;
+    fake_changes_add(&f->cluster, &op, slice_str("x"));
+}
+
+/* Much was written in one of many ranges, more than fits a page. The others, in which nothing
+ * happens, are not waited for between two pages; and what happens in them is told before the end of
+ * it. */
+static void test_much_in_one_of_many(void **state)
+{
+    enum { MANY = 200 };
+    (void)state;
+    struct fixture *f = malloc(sizeof *f);
+    start(f, 10);
+    f->cluster.seams[0] = "b";
+    f->cluster.seams[1] = "c";
+    f->cluster.seams[2] = "d";
+    f->cluster.seams[3] = "e";
+    f->cluster.watch_limit = 1;
+    struct client_watch_options options = {
+        .from_version = f->cluster.version + 1,
+        .polls_max = 1,
+        .wait_ms = 60000,
+        .page_cb = on_page,
+        .data = f,
+    };
+    uint64_t before = f->cluster.version;
+    assert_int_equal(client_watch_open(f->client, &options, &f->watch, NULL), 0);
+    run_ms(f, 5000); /* it knows the ranges */
+    for (int i = 0; i < MANY; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "e%03d", i);
+        put_one(f, key);
+    }
+    for (int i = 0; i < 5000 && f->seen_count < 5; i++)
+        run_ms(f, 1);
+    put_one(f, "a");
+    size_t told = f->cluster.change_count - 1;
+    bool is_told = false;
+    for (int i = 0; i < 1000 && !is_told; i++) {
+        run_ms(f, 1);
+        for (size_t k = 0; k < f->seen_count; k++)
+            is_told = is_told || f->seen[k] == told;
+    }
+    assert_true(is_told);
+    assert_true(f->seen_count < MANY / 2);
+    run_ms(f, 3000); /* one round of waiting for each page would be a hundred seconds and more */
+    assert_int_equal(f->seen_count, MANY + 1);
+    judge(f, "", "", before);
+    finish(f);
+    free(f);
+}
+
 /* By the watcher's clock. */
 static uint64_t now_us(struct fixture *f)
 {
@@ -569,6 +624,7 @@ int main(void)
         cmocka_unit_test(test_now_and_then),
         cmocka_unit_test(test_storms),
         cmocka_unit_test(test_in_turn),
+        cmocka_unit_test(test_much_in_one_of_many),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_younger_trouble),
         cmocka_unit_test(test_slow_page),
