@@ -215,18 +215,30 @@ class Cluster:
             pass
         return None
 
+    def has_operators(self):
+        return any(o["state"] == "running"
+                   for o in self.json("placement", "operators")["operators"])
+
+    def has_learners(self):
+        return any(m["role"] != "voter" for r in self.json("range", "list", "--system")["ranges"]
+                   for m in r["replicas"])
+
     def is_at_rest(self):
         """No operator runs, no range has a learner. Stays so where nothing begins by itself."""
-        running = [o for o in self.json("placement", "operators")["operators"]
-                   if o["state"] == "running"]
-        return not running and all(
-            m["role"] == "voter" for r in self.json("range", "list", "--system")["ranges"]
-            for m in r["replicas"])
+        return not self.has_operators() and not self.has_learners()
 
     def rest(self, *order):
-        """Placement gets an order with which nothing begins by itself, and ends what it began."""
+        """Placement gets an order with which nothing begins by itself, and ends what it began. What
+        ended with its host, half done, is left as it is by a paused one: then it may go on."""
+        until = time.monotonic() + 60
         self.ok("placement", *order)
-        wait_until("no operator runs", 60, self.is_at_rest)
+        while not self.is_at_rest():
+            check(time.monotonic() < until, "after 60 s still not: no operator runs")
+            if order == ("pause",) and not self.has_operators():
+                self.ok("placement", "resume")
+                wait_until("no learner is left", 60, lambda: not self.has_learners())
+                self.ok("placement", "pause")
+            time.sleep(0.05)
 
     def replica(self, i):
         """The id of the first range's replica on node i."""
