@@ -265,8 +265,8 @@ struct raftlog {
     struct rewrite rewrite;
     struct env_task task;
     uint64_t short_cost;  /* raftlog_has_room() said no to it; 0: nobody waits */
-    uint64_t beyond_from; /* bytes of files when room beyond the limit was first asked for since
-                             there was some below it; 0: it was not */
+    uint64_t beyond_from; /* bytes of files, large ones as usual ones, when room beyond the limit
+                             was first asked for since there was some below it; 0: it was not */
     bool wants_beyond;    /* raftlog_has_room_beyond() said no: one file more, whatever the limit */
     bool is_starved;      /* the last preparation of a file failed */
     bool was_over;

@@ -193,14 +193,30 @@ bool raftlog_has_room(struct raftlog *log, uint64_t cost)
     return false;
 }
 
+/* Bytes of files, of which one that was made for a large entry counts as a usual one: alone it may
+ * be more than the limit, and what overwrites its entry must still find room. */
+static uint64_t usual_file_bytes(const struct raftlog *log)
+{
+    uint64_t sum = 0, most = log->options.segment_bytes;
+    for (size_t i = 0; i < log->n_segments; i++)
+        sum += MIN(log->segments[i]->file_size, most);
+    for (size_t i = 0; i < log->n_spares; i++)
+        sum += MIN(log->spares[i].size, most);
+    LIST_FOREACH(it, &log->dying)
+    {
+        sum += MIN(list_entry(it, struct segment, in_dying)->file_size, most);
+    }
+    return sum + (log->prepare.is_active ? MIN(log->prepare.size, most) : 0);
+}
+
 bool raftlog_has_room_beyond(struct raftlog *log, uint64_t cost)
 {
     const struct raftlog_options *o = &log->options;
     uint64_t more = o->limit_bytes + LOG_BEYOND_FILES * (uint64_t)o->segment_bytes;
     if (log->beyond_from == 0)
-        log->beyond_from = log_file_bytes(log);
+        log->beyond_from = usual_file_bytes(log);
     bool is_large = cost > log_file_room(log); /* it has a file of its own, made behind it */
-    if (log->n_damaged > 0 || log_file_bytes(log) > log->beyond_from + more ||
+    if (log->n_damaged > 0 || usual_file_bytes(log) > log->beyond_from + more ||
         (is_large && log->is_starved))
         return false;
     if (log_room(log) >= MIN(cost, log_file_room(log)))

@@ -189,8 +189,9 @@ uint64_t raftlog_room(const struct raftlog *log);
 bool raftlog_has_room(struct raftlog *log, uint64_t cost);
 
 /* The same beyond the limit, for what alone can make room again: as much as the limit once more,
- * and a few files. A file is made for it first, so a full disk says no, and hard states keep their
- * reserve: ask again. No while something here is damaged: nothing is freed then. */
+ * and a few files, of which one for a large entry counts as a usual one. A file is made for it
+ * first, so a full disk says no, and hard states keep their reserve: ask again. No while something
+ * here is damaged: nothing is freed then. */
 bool raftlog_has_room_beyond(struct raftlog *log, uint64_t cost);
 
 /* Did the last attempt to make a file for the log fail? Then no room is on its way but

@@ -7,7 +7,7 @@
 #include "raftlog/internal.h"
 #include "support/check.h"
 
-enum { BATCH = 16 << 10, SEGMENT = 128 << 10, SMALL = 100, LARGE = 10000 };
+enum { BATCH = 16 << 10, SEGMENT = 128 << 10, SMALL = 100, LARGE = 10000, HUGE = 24 * SEGMENT };
 
 struct fixture {
     struct sim *sim;
@@ -55,7 +55,7 @@ static void teardown(struct fixture *f)
 
 static struct slice content_of(uint64_t index, size_t len)
 {
-    static uint8_t blob[LARGE];
+    static uint8_t blob[HUGE];
     memset(blob, (int)index, len);
     return slice_of(blob, len);
 }
@@ -221,6 +221,32 @@ static void test_beyond_the_limit(void **state)
     teardown(&f);
 }
 
+/* An entry that is larger than all that, and was let in by itself, is no reason to keep out what
+ * overwrites it. */
+static void test_beyond_a_huge_entry(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct raftlog_stats s;
+    fill_to_limit(&f);
+    for (int tries = 0; tries < 10 && !has_beyond(&f); tries++)
+        continue;
+    append(&f, HUGE);
+    sim_run_until(f.sim, sim_now_us(f.sim) + 1000000);
+    raftlog_stats(f.log, &s);
+    assert_int_equal(s.pending_bytes, 0);
+    assert_true(s.file_bytes > 2 * 8 * SEGMENT + HUGE / 2);
+    bool has = false;
+    for (int tries = 0; tries < 10 && !has; tries++)
+        has = has_beyond(&f);
+    assert_true(has);
+    f.last--;
+    append(&f, SMALL);
+    sim_run_until(f.sim, sim_now_us(f.sim) + 1000000);
+    check_all(&f);
+    teardown(&f);
+}
+
 /* A full disk has no file for it, and votes go on. */
 static void test_nothing_beyond_on_a_full_disk(void **state)
 {
@@ -266,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_no_zeroing_is_for_all),
         cmocka_unit_test(test_made_evenly),
         cmocka_unit_test(test_beyond_the_limit),
+        cmocka_unit_test(test_beyond_a_huge_entry),
         cmocka_unit_test(test_nothing_beyond_on_a_full_disk),
         cmocka_unit_test(test_no_descriptor_for_the_folder),
     };
