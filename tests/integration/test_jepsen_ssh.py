@@ -5,6 +5,7 @@ them, and a program named ssh goes into the one with that address. The harness r
 fourth one and knows nothing of it."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -98,10 +99,15 @@ def test_over_ssh():
         with open(f"{folder}/bin/ssh", "w", encoding="utf-8") as f:
             f.write(SSH.format(prefix=PREFIX))
         os.chmod(f"{folder}/bin/ssh", 0o755)
-        done = run_over_ssh(folder, "--nemesis", NEMESES, "--time", "40", "--pace", "1", "--out",
-                            f"{folder}/out")
-        check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
-        kinds = {fault["kind"] for fault in ends_of(f"{folder}/out")["timeline"]}
+        kinds = set()
+        for seconds in ("40", "100"):  # a slow machine comes to a few faults in the first
+            shutil.rmtree(f"{folder}/out", ignore_errors=True)
+            done = run_over_ssh(folder, "--nemesis", NEMESES, "--time", seconds, "--pace", "1",
+                                "--out", f"{folder}/out")
+            check(done.returncode == 0, "exit", done.returncode, done.stdout, done.stderr)
+            kinds = {fault["kind"] for fault in ends_of(f"{folder}/out")["timeline"]}
+            if len(kinds) >= 5:
+                break
         check(len(kinds) >= 5, "only these faults came:", kinds)
         for i in range(1, NODES + 1):
             check(os.path.getsize(f"{folder}/out/n{i}/log") > 0, "no log of node", i)
