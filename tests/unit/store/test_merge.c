@@ -105,6 +105,15 @@ static void assert_whole(void)
     }
 }
 
+/* The store hears of no other any more; they hear of it. */
+static void stop_hearing(size_t away)
+{
+    for (size_t k = 0; k < rig.count; k++) {
+        if (k != away)
+            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    }
+}
+
 static void test_one_range_again(void **state)
 {
     (void)state;
@@ -354,9 +363,7 @@ static void away_meanwhile(uint64_t kept_bytes)
         rig_run(&rig, RIG_MS);
         if (right->merges.frozen.attempt == 0)
             continue;
-        for (size_t k = 0; k < 3; k++) /* the others still hear that it has that */
-            if (k != away)
-                sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+        stop_hearing(away); /* the others still hear that it has that */
         break;
     }
     rig_run(&rig, 1000 * RIG_MS);
@@ -440,9 +447,7 @@ static void test_swallowed_with_a_write(void **state)
     struct rig_answer *answer = rig_ask(&rig, leader, &request);
     for (int i = 0; i < 2000 && !holds_frozen(away, leader); i++)
         rig_run(&rig, RIG_MS / 10);
-    for (size_t k = 0; k < 3; k++)
-        if (k != away)
-            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    stop_hearing(away);
     rig_run(&rig, 1000 * RIG_MS);
     assert_int_equal(answer->count, 1);
     assert_int_equal(answer->status, 0);
@@ -541,9 +546,7 @@ static void test_refused_before_a_snapshot(void **state)
     for (int i = 0; i < 1000 && right->state != REPLICA_ABSORBED; i++)
         rig_run(&rig, RIG_MS);
     assert_int_equal(right->state, REPLICA_ABSORBED);
-    for (size_t k = 0; k < 3; k++)
-        if (k != away)
-            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    stop_hearing(away);
     rig_run(&rig, 1000 * RIG_MS);
     assert_int_equal(answer->count, 1);
     assert_int_equal(answer->status, ERR_BUSY);
@@ -593,9 +596,7 @@ static size_t merge_without_one(uint64_t log_kept_bytes, size_t *ret_away)
     struct rig_answer *answer = rig_ask(&rig, leader, &request);
     for (int i = 0; i < 2000 && !holds_frozen(away, leader); i++)
         rig_run(&rig, RIG_MS / 10);
-    for (size_t k = 0; k < 3; k++)
-        if (k != away)
-            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    stop_hearing(away);
     rig_run(&rig, 1000 * RIG_MS);
     assert_int_equal(answer->count, 1);
     assert_int_equal(answer->status, 0);
@@ -780,9 +781,7 @@ static void test_refused_in_what_is_gone(void **state)
     answer = rig_ask(&rig, leader, &request);
     for (int i = 0; i < 20000 && !holds_frozen(away, leader); i++)
         rig_run(&rig, RIG_MS / 10);
-    for (size_t k = 0; k < 3; k++)
-        if (k != away)
-            sim_net_partition(rig.sim, rig.nodes[k], rig.nodes[away], true);
+    stop_hearing(away);
     rig_run(&rig, 3000 * RIG_MS);
     assert_int_equal(answer->count, 1);
     assert_int_equal(answer->status, 0);
