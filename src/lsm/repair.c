@@ -329,7 +329,11 @@ static int gather_file(struct repair *r, const struct folder_file *file, struct 
     rv = file_crc(p, &why);
     if (rv == 0)
         return edit_add(&s->values, VERSION_VALUES, p);
-    if (rv == ERR_IO || rv == ERR_CORRUPT) {
+    char path[ENV_PATH_MAX];
+    bool is_lost = rv == ERR_CORRUPT ||
+                   (rv == ERR_IO && disk_path(r->folder.dir, DISK_VALUES, p->file, path) == 0 &&
+                    folder_is_unreadable(r->folder.env, path, &why));
+    if (is_lost) {
         say(r, "%s cannot be used: %s", p->table->name, why.msg);
         rv = 0;
     }
