@@ -260,6 +260,10 @@ def placement_host(c):
     return int(rows["store"])
 
 
+def store_state(c, store_id):
+    return next(s["state"] for s in c.json("store", "list")["stores"] if s["store_id"] == store_id)
+
+
 def test_ctrl_c_of_orders():
     """An order that cannot be carried out: the store that should get a replica stands still."""
     with scratch() as folder, Cluster(nodes=4, conf=SMALL) as c:
@@ -282,6 +286,9 @@ def test_ctrl_c_of_orders():
         pid = c.local_status()["nodes"][node - 1]["pid"]
         said = ""
         while "step 1 of" not in said:
+            # One that was not up is so again once its heartbeats have been heard.
+            wait_until("the store is up", 60, lambda: store_state(c, idle) == "up")
+            shell.run("placement status")  # it knows the way: that costs none of the three seconds
             shell.type(f"range move 2 --from {min(stores)} --to {idle} --timeout 50s")
             os.kill(pid, signal.SIGSTOP)  # in three seconds it is suspect: no order is taken then
             shell.type("\n")
