@@ -14,9 +14,15 @@ set(HOLDFAST_SANITIZE "" CACHE STRING "comma separated -fsanitize= list, empty f
 option(HOLDFAST_FUZZ "build the libFuzzer targets (clang)" OFF)
 option(HOLDFAST_PLANTED "bugs can be switched on, for the test of the tests: never for use" OFF)
 
+# What is built says nothing of the folder that it was built in: the same commit makes the same
+# programs anywhere, and a cache of the compiler serves every checkout.
+file(RELATIVE_PATH HOLDFAST_TOP ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
+add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -ffile-prefix-map=${HOLDFAST_TOP}=
+                    -ffile-prefix-map=${CMAKE_BINARY_DIR}=.)
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
-    set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+    set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}
+                                  ${CCACHE_PROGRAM})
 endif()
 
 add_compile_definitions(_GNU_SOURCE)
