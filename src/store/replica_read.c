@@ -142,10 +142,30 @@ static void await_stamp(struct read_op *op)
     replica_wake(r);
 }
 
+/* The pages that follow will be read at the version of this one. Where nobody has written for long,
+ * it is an old one, and the next write would move the safe point past it: the range's time is to be
+ * moved first. Who follows answers while half of the retention is left; a stale read is answered
+ * always, and so is any that would wait for a disk or for a clock. */
+static bool is_page_to_be_young(struct read_op *op)
+{
+    const struct range_read *read = &op->read;
+    if (read->kind != RANGE_READ_SCAN || read->at_version != 0 || mode_of(op) == READ_STALE)
+        return false;
+    if (!read->has_more || read->is_range_end)
+        return false;
+    struct replica *r = op->replica;
+    const struct range_meta *meta = range_meta(r->range);
+    if (!replica_leads(r))
+        return read->now_ms > meta->time_ms + meta->retention_ms / 2;
+    return watch_time_is_old(r, read->now_ms) && !r->store->clock.is_off &&
+           lsm_stall(r->store->lsm) != LSM_STALL_STOP;
+}
+
 static void read_ended(struct read_op *op, int status)
 {
     struct replica *r = op->replica;
-    if (status == ERR_STATE && op->read.needs_stamp) {
+    bool needs_stamp = status == ERR_STATE && op->read.needs_stamp;
+    if (needs_stamp || (status == 0 && is_page_to_be_young(op))) {
         await_stamp(op);
         return;
     }

@@ -82,7 +82,10 @@ static void take_response(struct rig *rig, struct slice body)
         row_next(&cursor, &row);
         snprintf(a->value, sizeof a->value, "%.*s", (int)row.value.len,
                  (const char *)row.value.data);
+    }
+    if (r.kind == REQUEST_GET || r.kind == REQUEST_SCAN) {
         a->version = r.rows.version;
+        a->has_more = r.rows.has_more && !r.rows.is_range_end;
     }
 }
 
@@ -223,6 +226,16 @@ struct rig_answer *rig_read(struct rig *rig, size_t i, const char *key,
 struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms)
 {
     return rig_read(rig, i, key, &(struct request_read){0}, timeout_ms);
+}
+
+struct rig_answer *rig_scan(struct rig *rig, size_t i, const char *start, uint32_t limit_keys,
+                            const struct request_read *how)
+{
+    struct request request = {
+        .kind = REQUEST_SCAN,
+        .timeout_ms = 1000,
+        .scan = {.read = *how, .start = slice_str(start), .limit_keys = limit_keys}};
+    return rig_ask(rig, i, &request);
 }
 
 struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const char *end,

@@ -25,7 +25,8 @@ struct rig_answer {
     uint64_t time_ms;
     char text[RIG_TEXT_MAX];
     char value[RIG_TEXT_MAX];    /* of a GET's row; the cells of a table of placement's */
-    uint64_t version;            /* at which a GET was read */
+    uint64_t version;            /* at which a GET or a SCAN was read */
+    bool has_more;               /* of a SCAN's page, in its range */
     uint64_t written;            /* the version that a WRITE gave; of one with one operation … */
     int64_t number;              /* … what an increment came to */
     uint64_t expiry_ms;          /* of a WRITE's first key, in range time; 0: none */
@@ -110,6 +111,9 @@ struct rig_answer *rig_read(struct rig *rig, size_t i, const char *key,
 struct rig_answer *rig_read_key(struct rig *rig, size_t i, struct slice key,
                                 const struct request_read *how, uint32_t timeout_ms);
 struct rig_answer *rig_get(struct rig *rig, size_t i, const char *key, uint32_t timeout_ms);
+/* A page of what begins at `start`, of that many keys at most: one second. */
+struct rig_answer *rig_scan(struct rig *rig, size_t i, const char *start, uint32_t limit_keys,
+                            const struct request_read *how);
 /* A watch of [start, end) ("": no bound); after 0: from now on. */
 struct rig_answer *rig_watch(struct rig *rig, size_t i, const char *start, const char *end,
                              uint64_t after, uint32_t wait_ms);

@@ -202,6 +202,49 @@ static void test_expired_elsewhere(void **state)
     close(&m);
 }
 
+static struct rig_answer *scan_at(struct modes *m, size_t i, const char *start,
+                                  const struct request_read *how)
+{
+    struct rig_answer *answer = rig_scan(&m->rig, i, start, 1, how);
+    rig_run(&m->rig, 100 * RIG_MS);
+    assert_int_equal(answer->count, 1);
+    return answer;
+}
+
+/* Where nobody has written for longer than is retained, a scan's pages are of the present all the
+ * same: what is written meanwhile does not end it. */
+static void test_pages_of_an_idle_range(void **state)
+{
+    struct modes m;
+    struct request_read latest = {0}, minute = stale(60000);
+    (void)state;
+    rig_open(&m.rig, 3);
+    m.rig.options.retention_ms = 4000;
+    m.leader = rig_start_cluster(&m.rig);
+    m.other = (m.leader + 1) % 3;
+    rig_put(&m.rig, m.leader, "a", "one", 1000);
+    struct rig_answer *put = rig_put(&m.rig, m.leader, "b", "one", 1000);
+    rig_run(&m.rig, 20000 * RIG_MS);
+    /* nothing follows the last key, which is one page, and who follows moves no time */
+    assert_int_equal(scan_at(&m, m.leader, "b", &latest)->version, put->written);
+    assert_int_equal(scan_at(&m, m.other, "a", &anywhere)->status, ERR_NOT_LEADER);
+    struct rig_answer *old = scan_at(&m, m.other, "a", &minute);
+    assert_true(old->status == 0 && old->has_more && old->version == put->written);
+
+    struct rig_answer *first = scan_at(&m, m.leader, "a", &latest);
+    assert_true(first->status == 0 && first->has_more && first->version > put->written);
+    rig_put(&m.rig, m.leader, "b", "two", 1000);
+    rig_run(&m.rig, 1000 * RIG_MS);
+    struct request_read then = {.consistency = READ_AT, .at_version = first->version};
+    struct rig_answer *second = scan_at(&m, m.leader, "b", &then);
+    assert_true(second->status == 0 && second->version == first->version);
+    struct rig_answer *again = scan_at(&m, m.other, "a", &anywhere);
+    assert_true(again->status == 0 && again->has_more);
+    then.at_version = put->written;
+    assert_int_equal(scan_at(&m, m.leader, "b", &then)->status, ERR_VERSION_GONE);
+    close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_at_version),
         cmocka_unit_test(test_lease),
         cmocka_unit_test(test_expired_elsewhere),
+        cmocka_unit_test(test_pages_of_an_idle_range),
     };
     return cmocka_run_group_tests_name("store_modes", tests, NULL, NULL);
 }
