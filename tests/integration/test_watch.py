@@ -95,9 +95,10 @@ def test_kill_nodes():
         first = c.json("put", "first", "0")["version"]
         watcher = Watcher(c, "watch", "--prefix", "w:", "--from-version", str(first))
         acked = []
-        until = time.monotonic() + SECONDS
+        began = time.monotonic()
         kills = 0
-        while time.monotonic() < until:
+        # A machine that has much else to do takes its time, but not for ever.
+        while time.monotonic() < began + (SECONDS if len(acked) > 20 else 10 * SECONDS):
             for _ in range(RNG.randrange(1, 12)):
                 write_one(c, acked)
             victim = str(c.leader() if RNG.random() < 0.7 else RNG.randint(1, 3))
