@@ -12,7 +12,7 @@ enum {
     INLINE_MAX = 36,
     BUCKETS_MIN = 8,
     RESULTS_MIN = 4,
-    RESULTS_KEPT = 64, /* room that a row may keep whatever it holds */
+    RESULTS_KEPT = 8, /* room that a row may keep whatever it holds */
 };
 
 struct session_result {
@@ -48,6 +48,11 @@ static size_t result_cost(const struct session_result *r)
     return RESULT_HEAD_LEN + r->len;
 }
 
+static size_t result_heap(const struct session_result *r)
+{
+    return r->len > INLINE_MAX ? r->len : 0;
+}
+
 static void result_fini(struct session_result *r)
 {
     if (r->len > INLINE_MAX)
@@ -62,6 +67,14 @@ static void row_free(struct session_row *row)
         result_fini(&row->results[row->first + i]);
     free(row->results);
     free(row);
+}
+
+static size_t row_memory(const struct session_row *row)
+{
+    size_t bytes = sizeof *row + row->cap * sizeof *row->results;
+    for (uint32_t i = 0; i < row->count; i++)
+        bytes += result_heap(&row->results[row->first + i]);
+    return bytes;
 }
 
 /* Where `sequence` stands or would stand, counted from the first result. */
@@ -88,27 +101,43 @@ static const struct session_result *row_find(const struct session_row *row, uint
     return i < row->count && r->sequence == sequence ? r : NULL;
 }
 
-static int row_reserve(struct session_row *row, uint32_t more)
+/* What is there, to the beginning of the room. */
+static void row_pack(struct session_row *row)
 {
-    ASSERT(more <= 2 * SESSION_RESULTS_MAX);
-    if (row->first > 0 && row->first + row->count + more > row->cap) {
+    if (row->first > 0)
         memmove(row->results, row->results + row->first, row->count * sizeof *row->results);
-        row->first = 0;
-    }
-    if (row->first + row->count + more <= row->cap)
-        return 0;
-    uint32_t cap = MAX(MAX((uint32_t)RESULTS_MIN, row->cap * 2), row->count + more);
-    struct session_result *grown = realloc(row->results, cap * sizeof *grown);
-    if (grown == NULL)
+    row->first = 0;
+}
+
+static int row_resize(struct sessions *table, struct session_row *row, uint32_t cap)
+{
+    ASSERT(cap > 0);
+    ASSERT(cap >= row->count);
+    row_pack(row);
+    struct session_result *results = realloc(row->results, cap * sizeof *results);
+    if (results == NULL)
         return ERR_NOMEM;
-    row->results = grown;
+    table->memory -= row->cap * sizeof *results;
+    table->memory += cap * sizeof *results;
+    row->results = results;
     row->cap = cap;
     return 0;
 }
 
+static int row_reserve(struct sessions *table, struct session_row *row, uint32_t more)
+{
+    ASSERT(more <= 2 * SESSION_RESULTS_MAX);
+    if (row->first + row->count + more <= row->cap)
+        return 0;
+    row_pack(row);
+    if (row->count + more <= row->cap)
+        return 0;
+    return row_resize(table, row, MAX(MAX((uint32_t)RESULTS_MIN, row->cap * 2), row->count + more));
+}
+
 /* Room is there. `heap` is taken over where the result is too long to stand inline. */
-static void row_insert(struct session_row *row, uint64_t sequence, struct slice result,
-                       uint8_t *heap)
+static void row_insert(struct sessions *table, struct session_row *row, uint64_t sequence,
+                       struct slice result, uint8_t *heap)
 {
     uint32_t i = row_place(row, sequence);
     ASSERT(row->first + row->count < row->cap);
@@ -123,36 +152,30 @@ static void row_insert(struct session_row *row, uint64_t sequence, struct slice 
     else if (result.len > 0)
         memcpy(r->u.bytes, result.data, result.len);
     row->count++;
+    table->bytes += result_cost(r);
+    table->memory += result_heap(r);
 }
 
-/* Results below the lowest are no longer asked for; the bytes that they took. */
-static size_t row_trim(struct session_row *row)
+/* Results below the lowest are no longer asked for. */
+static void row_trim(struct sessions *table, struct session_row *row)
 {
-    size_t freed = 0;
     while (row->count > 0 && row->results[row->first].sequence < row->lowest) {
-        freed += result_cost(&row->results[row->first]);
+        table->bytes -= result_cost(&row->results[row->first]);
+        table->memory -= result_heap(&row->results[row->first]);
         result_fini(&row->results[row->first]);
         row->first++;
         row->count--;
     }
     if (row->count == 0)
         row->first = 0;
-    return freed;
 }
 
-/* Room for four times what is there is too much: a row was full once. */
-static void row_shrink(struct session_row *row)
+/* Room for four times what is there is too much: a row was full once. Half of what stays is free,
+ * at least: it grows again only after as many more as it holds, not with each command. */
+static void row_shrink(struct sessions *table, struct session_row *row)
 {
-    uint32_t cap = MAX((uint32_t)RESULTS_KEPT / 2, row->count * 2);
-    if (row->cap <= RESULTS_KEPT || row->count > row->cap / 4)
-        return;
-    memmove(row->results, row->results + row->first, row->count * sizeof *row->results);
-    row->first = 0;
-    struct session_result *less = realloc(row->results, cap * sizeof *less);
-    if (less == NULL)
-        return;
-    row->results = less;
-    row->cap = cap;
+    if (row->cap > RESULTS_KEPT && row->count <= row->cap / 4)
+        (void)row_resize(table, row, MAX((uint32_t)RESULTS_KEPT, row->count * 2));
 }
 
 /* ---- the table ---------------------------------------------------------------- */
@@ -218,15 +241,30 @@ static void table_spread(struct sessions *table, struct session_row **buckets, u
     free(old);
 }
 
-static int table_grow(struct sessions *table, uint32_t count)
+static int table_resize(struct sessions *table, uint32_t count)
 {
-    if (count <= table->bucket_count)
+    if (count == table->bucket_count)
         return 0;
     struct session_row **buckets = calloc(count, sizeof(struct session_row *));
     if (buckets == NULL)
         return ERR_NOMEM;
     table_spread(table, buckets, count);
     return 0;
+}
+
+/* Buckets for eight times what is there are too many likewise. */
+static void table_shrink(struct sessions *table)
+{
+    uint32_t want = table->bucket_count;
+    if (table->memory == 0) { /* not even a row that is only reserved */
+        free(table->buckets);
+        table->buckets = NULL;
+        table->bucket_count = 0;
+    } else if (table->count < want / 8) {
+        while (want > BUCKETS_MIN && table->count < want / 4)
+            want /= 2;
+        (void)table_resize(table, want);
+    }
 }
 
 void sessions_set_hash_key(struct sessions *table, const uint64_t hash_key[2])
@@ -257,11 +295,12 @@ static struct session_row *table_get(struct sessions *table, uint64_t session)
     if (table->count >= want)
         want *= 2;
     row = calloc(1, sizeof *row);
-    if (row == NULL || table_grow(table, want) != 0) {
+    if (row == NULL || table_resize(table, want) != 0) {
         free(row);
         return NULL;
     }
     row->session = session;
+    table->memory += sizeof *row;
     table_place(table, row);
     return row;
 }
@@ -304,6 +343,7 @@ static void table_drop(struct sessions *table, struct session_row *row)
     ASSERT(row->is_listed);
     ASSERT(table->count > 0);
     table->bytes -= row_cost(row);
+    table->memory -= row_memory(row);
     table->count--;
     table_unlist(table, row);
     table_unplace(table, row);
@@ -329,10 +369,11 @@ void sessions_forget(struct sessions *table, uint64_t *floor_ms)
     for (struct session_row *oldest; (oldest = table->oldest) != NULL;) {
         bool is_over = table->count > SESSIONS_MAX || table->bytes > SESSIONS_BYTES_MAX;
         if (oldest->used_ms > *floor_ms && !is_over)
-            return;
+            break;
         *floor_ms = MAX(*floor_ms, oldest->used_ms);
         table_drop(table, oldest);
     }
+    table_shrink(table);
 }
 
 bool sessions_knows(const struct sessions *table, uint64_t session)
@@ -363,15 +404,13 @@ enum session_verdict sessions_find(const struct sessions *table, uint64_t sessio
     return row->count < SESSION_RESULTS_MAX ? SESSION_NEW : SESSION_FULL;
 }
 
-size_t sessions_memory(const struct sessions *table)
+/* Of those that are only reserved too, which stand in no list. */
+static size_t memory_of_rows(const struct sessions *table)
 {
-    size_t bytes = table->bucket_count * sizeof table->buckets[0];
-    for (const struct session_row *row = table->oldest; row != NULL; row = row->newer) {
-        bytes += sizeof *row + row->cap * sizeof *row->results;
-        for (uint32_t i = 0; i < row->count; i++) {
-            const struct session_result *r = &row->results[row->first + i];
-            bytes += r->len > INLINE_MAX ? r->len : 0;
-        }
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < table->bucket_count; i++) {
+        for (const struct session_row *row = table->buckets[i]; row != NULL; row = row->next)
+            bytes += row_memory(row);
     }
     return bytes;
 }
@@ -395,6 +434,7 @@ void sessions_check(const struct sessions *table)
     }
     ASSERT(bytes == table->bytes);
     ASSERT(count == table->count);
+    ASSERT(memory_of_rows(table) == table->memory);
 }
 
 /* ---- copies --------------------------------------------------------------------- */
@@ -407,19 +447,18 @@ static uint8_t *copy_of(struct slice result)
     return heap;
 }
 
-/* Insert unless it is there, counting its bytes. */
+/* Insert unless it is there. */
 static int row_add_copy(struct sessions *table, struct session_row *row, uint64_t sequence,
                         struct slice result)
 {
     uint8_t *heap = NULL;
     if (sequence < row->lowest || row_find(row, sequence) != NULL)
         return 0;
-    if (row_reserve(row, 1) != 0)
+    if (row_reserve(table, row, 1) != 0)
         return ERR_NOMEM;
     if (result.len > INLINE_MAX && (heap = copy_of(result)) == NULL)
         return ERR_NOMEM;
-    row_insert(row, sequence, result, heap);
-    table->bytes += RESULT_HEAD_LEN + result.len;
+    row_insert(table, row, sequence, result, heap);
     return 0;
 }
 
@@ -470,7 +509,7 @@ static void row_bound(struct sessions *table, struct session_row *row)
         return;
     uint32_t most = row->first + row->count - SESSION_RESULTS_MAX;
     row->lowest = row->results[most].sequence;
-    table->bytes -= row_trim(row);
+    row_trim(table, row);
 }
 
 /* A row of either, or of both made one, at the end of the table. */
@@ -483,9 +522,10 @@ static int unite_row(struct sessions *table, const struct session_row *row,
     struct session_row *made = table_row(table, row->session);
     ASSERT(other->used_ms <= row->used_ms);
     made->lowest = MAX(made->lowest, other->lowest);
-    table->bytes -= row_trim(made);
+    row_trim(table, made);
     rv = row_add_all(table, made, other);
     row_bound(table, made);
+    row_shrink(table, made);
     return rv;
 }
 
@@ -742,7 +782,7 @@ int session_stage_reserve(struct session_stage *stage, struct sessions *table)
 {
     for (struct session_staged *row = stage->first; row != NULL; row = row->next) {
         row->row = table_get(table, row->session);
-        int rv = row->row == NULL ? ERR_NOMEM : row_reserve(row->row, row->count);
+        int rv = row->row == NULL ? ERR_NOMEM : row_reserve(table, row->row, row->count);
         for (struct staged_result *r = row->results; rv == 0 && r != NULL; r = r->next) {
             if (r->bytes.len > INLINE_MAX && (r->heap = copy_of(r->bytes)) == NULL)
                 rv = ERR_NOMEM;
@@ -761,17 +801,15 @@ static void commit_row(struct sessions *table, const struct session_staged *stag
     struct session_row *row = staged->row;
     table_use(table, row, time_ms);
     row->lowest = MAX(row->lowest, staged->lowest);
-    table->bytes -= row_trim(row);
+    row_trim(table, row);
     for (struct staged_result *r = staged->results; r != NULL; r = r->next) {
-        if (r->sequence < row->lowest) {
+        if (r->sequence < row->lowest)
             free(r->heap);
-        } else {
-            row_insert(row, r->sequence, r->bytes, r->heap);
-            table->bytes += RESULT_HEAD_LEN + r->bytes.len;
-        }
+        else
+            row_insert(table, row, r->sequence, r->bytes, r->heap);
         r->heap = NULL;
     }
-    row_shrink(row);
+    row_shrink(table, row);
 }
 
 void session_stage_end(struct session_stage *stage)

@@ -29,6 +29,7 @@
  *            (S2) each result's sequence is at least its row's lowest, and above the
  *            sequence before it.
  *            (S3) bytes == the length of the encoding <= SESSIONS_BYTES_MAX.
+ *            (S4) memory == what all rows take, with those that are only reserved.
  * Limits     SESSIONS_MAX rows, SESSION_RESULTS_MAX results a row, SESSION_RESULT_MAX
  *            bytes a result, SESSIONS_BYTES_MAX in all.
  */
@@ -58,6 +59,7 @@ struct sessions {
     uint32_t bucket_count; /* a power of two, or 0 */
     uint32_t count;
     size_t bytes;
+    size_t memory; /* of rows, their results and the room kept for more */
     uint64_t hash_key[2];
 };
 
@@ -84,8 +86,13 @@ static inline size_t sessions_len(const struct sessions *table)
     return table->bytes;
 }
 
-/* Bytes of memory that its rows take: in proportion to the encoding. Walks all of them. */
-size_t sessions_memory(const struct sessions *table);
+/* Bytes of memory that it takes; 0 once sessions_forget() left no row. In proportion to the
+ * encoding, though some ten times that where results are few and short, and not the same on all
+ * replicas: what bounds memory asks for this. */
+static inline size_t sessions_memory(const struct sessions *table)
+{
+    return table->memory + table->bucket_count * sizeof table->buckets[0];
+}
 
 static inline uint32_t sessions_count(const struct sessions *table)
 {
@@ -117,7 +124,7 @@ int sessions_unite(struct sessions *table, const struct sessions *from, uint64_t
  * is over its bounds, which raises *floor_ms. */
 void sessions_forget(struct sessions *table, uint64_t *floor_ms);
 
-/* Assert S1 to S3; for tests and after an install. */
+/* Assert S1 to S4; for tests and after an install. */
 void sessions_check(const struct sessions *table);
 
 /* ---- one entry ------------------------------------------------------------ */

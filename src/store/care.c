@@ -260,7 +260,7 @@ static void care_sessions(struct store *store)
         return;
     bool is_near = store->session_bytes > store->opt.sessions_bytes_max / 2;
     for (uint32_t i = 0; (r = replicas_by_span(&store->replicas, i)) != NULL; i++) {
-        bytes += sessions_len(&range_meta(r->range)->sessions) - SESSIONS_HEAD_LEN;
+        bytes += sessions_memory(&range_meta(r->range)->sessions);
         if (!is_near || moved == CARE_SESSIONS_MOVED_MAX || !is_full_of_old(r, wall_ms))
             continue;
         care_move_time(r);

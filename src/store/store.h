@@ -114,8 +114,8 @@ struct store_options {
     uint32_t garbage_pass_ms;      /* where nobody writes, each range is looked at so often for what
                                       old versions and expired values take on disk; what is flushed
                                       for that, if nothing else was in 30 times as long: 10,000 */
-    uint64_t sessions_bytes_max;   /* of rows of sessions in all ranges of the store; a session
-                                      new to its range waits: 256 MiB */
+    uint64_t sessions_bytes_max;   /* of memory for rows of sessions in all ranges of the store; a
+                                      session new to its range waits: 256 MiB */
     uint64_t check_bytes_per_s;    /* that all of `range check` reads at most: 256 MiB */
     uint64_t snapshot_bytes_per_s; /* that all snapshots together send at most: 64 MiB */
     struct watermark_limits water;

@@ -199,6 +199,109 @@ static void test_bounds(void **state)
     sessions_fini(&table);
 }
 
+/* ---- memory ------------------------------------------------------------------------ */
+
+/* Commands [first, last] in one entry, all of which say this lowest. */
+static void add_run(struct sessions *table, struct arena *arena, uint64_t session, uint64_t first,
+                    uint64_t last, uint64_t lowest)
+{
+    enum { LEN = 20 };
+    uint8_t raw[LEN];
+    struct session_stage stage;
+    session_stage_begin(&stage, arena);
+    for (uint64_t q = first; q <= last; q++) {
+        struct slice result = result_of(session, q, LEN, raw);
+        assert_int_equal(session_stage_add(&stage, session, q, lowest, result), 0);
+    }
+    assert_int_equal(session_stage_reserve(&stage, table), 0);
+    session_stage_commit(&stage, table, session);
+    arena_reset(arena);
+}
+
+/* What many sessions took once goes when they move their lowest on, and the rest with them. */
+static void test_memory(void **state)
+{
+    (void)state;
+    static const uint32_t counts[] = {5, 9, 17, 33, 64, 100}; /* results open at a time */
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        struct sessions table;
+        struct arena arena;
+        sessions_init(&table);
+        arena_init(&arena, 16 << 10, 1 << 20);
+        assert_int_equal(sessions_memory(&table), 0);
+        for (uint64_t s = 1; s <= SESSIONS_MAX; s++) {
+            add_run(&table, &arena, s, 1, counts[i], 1);
+            add_run(&table, &arena, s, counts[i] + 1, counts[i] + 1, counts[i] + 1);
+        }
+        sessions_check(&table);
+        assert_int_equal(sessions_count(&table), SESSIONS_MAX);
+        assert_true(sessions_memory(&table) < 10 * sessions_len(&table));
+        uint64_t floor_ms = SESSIONS_MAX - 10;
+        sessions_forget(&table, &floor_ms);
+        sessions_check(&table);
+        assert_int_equal(sessions_count(&table), 10);
+        assert_true(sessions_memory(&table) < 11 * sessions_len(&table));
+        floor_ms = SESSIONS_MAX;
+        sessions_forget(&table, &floor_ms);
+        assert_int_equal(sessions_memory(&table), 0);
+        sessions_fini(&table);
+        arena_fini(&arena);
+    }
+}
+
+/* A merge makes rows of which the other side's lowest leaves little. */
+static void test_memory_of_united(void **state)
+{
+    (void)state;
+    struct sessions left, right;
+    struct arena arena;
+    uint64_t floor_ms = 0;
+    sessions_init(&left);
+    sessions_init(&right);
+    arena_init(&arena, 16 << 10, 1 << 20);
+    add_run(&left, &arena, 7, 1001, 1001, 1001);
+    add_run(&right, &arena, 7, 1, 1000, 1); /* the later of the two, which is copied first */
+    assert_true(sessions_memory(&right) > 50000);
+    assert_int_equal(sessions_unite(&left, &right, &floor_ms), 0);
+    sessions_check(&left);
+    assert_true(sessions_memory(&left) < 11 * sessions_len(&left));
+    sessions_fini(&left);
+    sessions_fini(&right);
+    arena_fini(&arena);
+}
+
+/* How often the row of a session changes its room while it sends so many commands, each in an
+ * entry of its own, and moves its lowest on by `step` whenever it has `open` results there. */
+static unsigned resizes(uint64_t commands, uint64_t open, uint64_t step)
+{
+    struct sessions table;
+    struct arena arena;
+    unsigned count = 0;
+    uint64_t lowest = 1;
+    sessions_init(&table);
+    arena_init(&arena, 16 << 10, 1 << 20);
+    for (uint64_t q = 1; q <= commands; q++) {
+        size_t before = sessions_memory(&table);
+        lowest += q - lowest >= open ? step : 0;
+        add_run(&table, &arena, 1, q, q, lowest);
+        count += sessions_memory(&table) != before;
+    }
+    sessions_fini(&table);
+    arena_fini(&arena);
+    return count;
+}
+
+/* … which is seldom, whether its results are answered one by one or all at once. */
+static void test_busy_session(void **state)
+{
+    (void)state;
+    enum { COMMANDS = 2000 };
+    for (uint64_t open = 1; open <= 130; open++) {
+        assert_true(resizes(COMMANDS, open, 1) < 10);
+        assert_true(resizes(COMMANDS, open, open) <= COMMANDS / 4 + 1);
+    }
+}
+
 static void test_unite(void **state)
 {
     (void)state;
@@ -522,6 +625,8 @@ int main(void)
         cmocka_unit_test(test_long_results),    cmocka_unit_test(test_fence),
         cmocka_unit_test(test_floor),           cmocka_unit_test(test_crash),
         cmocka_unit_test(test_repeated_values), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_memory),          cmocka_unit_test(test_memory_of_united),
+        cmocka_unit_test(test_busy_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

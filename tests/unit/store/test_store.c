@@ -197,7 +197,7 @@ static void test_sessions_of_a_store(void **state)
     struct rig rig;
     (void)state;
     rig_open(&rig, 1);
-    rig.options.sessions_bytes_max = 64;
+    rig.options.sessions_bytes_max = 256; /* more than the row of one encoded, less than it takes */
     rig_start_cluster(&rig);
     struct env *env = sim_node_env(rig.nodes[0]);
     for (uint64_t sequence = 1; sequence <= 4; sequence++)
