@@ -638,10 +638,16 @@ int db_write(struct db *db, struct lsm_batch *batch, struct db_op *op)
 {
     size_t len = batch->buf.len;
     ASSERT(batch->borrowed == 0); /* its bytes go to the log as they stand */
-    if (batch->buf.failed || !turn_reserve(db) || buf_reserve(&db->bytes, len) != 0)
+    if (batch->buf.failed)
         return ERR_NOMEM;
     if (len > RAFTLOG_RECORD_MAX / 2 || !keys_are_sane(batch))
         return ERR_INVALID;
+    if (!turn_reserve(db))
+        return ERR_NOMEM;
+    if (buf_reserve(&db->bytes, len) != 0) {
+        db->bytes.failed = false; /* what the turn holds stays good, and the next write may fit */
+        return ERR_NOMEM;
+    }
     if (!db->is_ready || env_timer_is_active(&db->pace) || db->pending_bytes >= DB_PENDING_BYTES ||
         !log_has_room(db, len)) {
         db->was_refused = true;

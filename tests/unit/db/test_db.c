@@ -138,6 +138,15 @@ static int write_next(struct world *w)
     return rv;
 }
 
+/* The log's first file may still be made. */
+static void must_write_next(struct world *w)
+{
+    int rv = ERR_BUSY;
+    for (unsigned n = 0; n < 1000 && (rv = write_next(w)) == ERR_BUSY; n++)
+        run_us(w, 10000);
+    assert_int_equal(rv, 0);
+}
+
 /* 0 if it is not there. */
 static uint64_t read_number(struct db *db, struct slice key)
 {
@@ -459,7 +468,57 @@ static void test_bad_writes(void **state)
     wait_ready(&w);
     assert_int_equal(db_write(w.db, &batch, NULL), ERR_INVALID);
     lsm_batch_fini(&batch);
+    /* Too much for a write, and for the log: its bytes are not even looked at. */
+    static const size_t lens[] = {RAFTLOG_RECORD_MAX / 2 + 1, RAFTLOG_RECORD_MAX + 1};
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        lsm_batch_init(&batch);
+        assert_non_null(buf_extend(&batch.buf, lens[i]));
+        assert_int_equal(db_write(w.db, &batch, NULL), ERR_INVALID);
+        lsm_batch_fini(&batch);
+    }
+    must_write_next(&w);
     world_fini(&w);
+}
+
+void *__real_realloc(void *p, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static bool cannot_grow;
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    return cannot_grow ? NULL : __real_realloc(p, size);
+}
+
+/* There was no memory for a write, be it the first of its turn or not: only that one fails. */
+static void test_short_of_memory(void **state)
+{
+    (void)state;
+    enum { LARGE = 4000 }; /* more than the turn has room for so far */
+    static const uint8_t value[LARGE];
+    for (unsigned before = 0; before < 2; before++) {
+        struct world w;
+        struct lsm_batch batch;
+        world_init(&w, 1, DB_LOG_SYNCED);
+        must_open(&w);
+        wait_ready(&w);
+        must_write_next(&w);
+        run_us(&w, 1000000);
+        lsm_batch_init(&batch);
+        lsm_batch_put(&batch, slice_str("large"), 0, slice_of(value, sizeof value), 0);
+        for (unsigned n = 0; n < before; n++)
+            assert_int_equal(write_next(&w), 0);
+        cannot_grow = true;
+        assert_int_equal(db_write(w.db, &batch, NULL), ERR_NOMEM);
+        cannot_grow = false;
+        assert_int_equal(write_next(&w), 0);
+        assert_int_equal(db_write(w.db, &batch, NULL), 0);
+        run_us(&w, 1000000);
+        assert_int_equal(w.acked, w.written);
+        assert_int_equal(check_prefix(w.db), w.written);
+        lsm_batch_fini(&batch);
+        world_fini(&w);
+    }
 }
 
 /* Every mutating call of a run, several disks that a crash there might leave. */
@@ -520,11 +579,12 @@ static void test_crash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reopen),     cmocka_unit_test(test_open_twice),
-        cmocka_unit_test(test_no_log),     cmocka_unit_test(test_log_full),
-        cmocka_unit_test(test_bad_writes), cmocka_unit_test(test_pace),
-        cmocka_unit_test(test_pending),    cmocka_unit_test(test_crash),
-        cmocka_unit_test(test_lone_write), cmocka_unit_test(test_log_full_without_memory),
+        cmocka_unit_test(test_reopen),          cmocka_unit_test(test_open_twice),
+        cmocka_unit_test(test_no_log),          cmocka_unit_test(test_log_full),
+        cmocka_unit_test(test_bad_writes),      cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_pending),         cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_lone_write),      cmocka_unit_test(test_log_full_without_memory),
+        cmocka_unit_test(test_short_of_memory),
     };
     return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }
