@@ -45,6 +45,19 @@ const char *err_name(int code)
     return err_names[-code];
 }
 
+int err_from_wire(int code)
+{
+    ASSERT(code < 0);
+    switch (code) {
+    case ERR_SHORT:
+    case ERR_WOULD_BLOCK:
+    case ERR_EOF:
+        return ERR_CORRUPT;
+    default:
+        return code > ERR_LAST ? code : ERR_UNAVAILABLE;
+    }
+}
+
 PRINTF_LIKE(3, 0)
 static void err_fill(struct err *err, int code, const char *fmt, va_list args)
 {

@@ -75,6 +75,12 @@ int err_wrap(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
  * EEXIST ERR_EXISTS, ENOMEM ERR_NOMEM, everything else ERR_IO. */
 int err_set_errno(struct err *err, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* A code that another process sent, for our own use of it as an error. One that is not of this
+ * list, as a later version may say, is ERR_UNAVAILABLE. One that tells a caller how to go on
+ * (ERR_SHORT, ERR_WOULD_BLOCK, ERR_EOF) means nothing between processes and would be taken for the
+ * word of a function here: ERR_CORRUPT. `code` must be negative. */
+int err_from_wire(int code);
+
 /* Stable short name: "NOT_FOUND", or "OK" for 0; "UNKNOWN" for anything else. */
 const char *err_name(int code);
 

@@ -414,7 +414,8 @@ static int on_error_msg(struct slice body, struct err *err)
     int rv = error_msg_decode(body, &error, err);
     if (rv != 0)
         return rv;
-    return err_set(err, error.code, "%.*s", (int)error.text.len, (const char *)error.text.data);
+    return err_set(err, err_from_wire(error.code), "%.*s", (int)error.text.len,
+                   (const char *)error.text.data);
 }
 
 static int on_response(struct client_peer *peer, struct slice body, struct err *err)
@@ -489,13 +490,12 @@ static void on_read(void *data, struct slice bytes)
     }
     frame_reader_feed(&peer->reader, bytes);
     peer->is_pinned = true;
-    int rv;
-    do {
-        rv = frame_reader_next(&peer->reader, &body, &err);
-        if (rv == 0)
-            rv = on_body(peer, body, &err);
-    } while (rv == 0);
-    if (rv != ERR_SHORT)
+    int rv = 0, next = 0;
+    while (rv == 0 && (next = frame_reader_next(&peer->reader, &body, &err)) == 0)
+        rv = on_body(peer, body, &err);
+    if (rv == 0 && next != ERR_SHORT)
+        rv = next;
+    if (rv != 0)
         peer_fail(peer, rv, err.msg);
     peer->is_pinned = false;
 }

@@ -126,7 +126,7 @@ static int link_take_error(struct net_link *link, struct slice body, struct err 
         text[i] = (char)(c < ' ' || c == 0x7f ? '?' : c);
     }
     text[len] = '\0';
-    net_link_fail(link, error.code, false, "%s says: %s", link->address, text);
+    net_link_fail(link, err_from_wire(error.code), false, "%s says: %s", link->address, text);
     return 0;
 }
 
@@ -170,10 +170,12 @@ static void link_consume(struct net_link *link, struct slice bytes)
     struct err err = {0};
     struct slice body;
     bool has_completed = false;
+    bool is_used_up = false; /* said by the reader: of a handler, ERR_SHORT is an error as any */
     int code = 0;
     frame_reader_feed(&link->reader, bytes);
     while (link->state == LINK_OPEN && !link->is_paused) {
         code = frame_reader_next(&link->reader, &body, &err);
+        is_used_up = code == ERR_SHORT;
         if (code != 0)
             break;
         has_completed = true;
@@ -184,7 +186,7 @@ static void link_consume(struct net_link *link, struct slice bytes)
     struct slice rest = frame_reader_take_back(&link->reader);
     if (link->state != LINK_OPEN)
         return;
-    if (code != 0 && code != ERR_SHORT) {
+    if (code != 0 && !is_used_up) {
         net_link_fail(link, code, true, "%s", err.msg[0] != '\0' ? err.msg : err_name(code));
         return;
     }

@@ -503,7 +503,7 @@ static int on_frame(void *data, uint32_t kind, struct slice body, struct err *er
     if (ack.stream != o->number)
         return err_set(err, ERR_CORRUPT, "an answer for another stream");
     if (ack.status != 0)
-        return err_set(err, ack.status, "refused by the receiver");
+        return err_set(err, err_from_wire(ack.status), "refused by the receiver");
     if (ack.bytes > sent_bytes(o) || ack.bytes < o->acked)
         return err_set(err, ERR_CORRUPT, "an answer about what was not sent");
     if (o->state == OUT_ASKING)

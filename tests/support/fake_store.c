@@ -301,6 +301,18 @@ static void say(struct fake_conn *c, void (*encode)(struct buf *, const void *),
     env_conn_write(c->conn, bytes, len);
 }
 
+/* In one piece of input. */
+static void say_twice(struct fake_conn *c, void (*encode)(struct buf *, const void *),
+                      const void *what)
+{
+    size_t len;
+    uint8_t *bytes = frame_of(encode, what, &len);
+    bytes = realloc(bytes, 2 * len);
+    ASSERT(bytes != NULL);
+    memcpy(bytes + len, bytes, len);
+    env_conn_write(c->conn, bytes, 2 * len);
+}
+
 static void late_free(struct fake_late *late)
 {
     env_timer_stop(&late->timer);
@@ -338,6 +350,11 @@ static void encode_response(struct buf *buf, const void *what)
 static void encode_ack(struct buf *buf, const void *what)
 {
     hello_ack_encode(buf, what);
+}
+
+static void encode_error(struct buf *buf, const void *what)
+{
+    error_msg_encode(buf, what);
 }
 
 static void encode_pong(struct buf *buf, const void *what)
@@ -728,7 +745,11 @@ static void on_body(struct fake_conn *c, struct slice body, uint64_t *batch)
         ASSERT(!c->is_greeted && hello.purpose == HELLO_CLIENT);
         c->is_greeted = true;
         store->hellos++;
-        if (!store->is_deaf)
+        if (store->hello_error != 0)
+            say_twice(
+                c, encode_error,
+                &(struct error_msg){.code = store->hello_error, .text = slice_str("strange")});
+        else if (!store->is_deaf)
             say(c, encode_ack,
                 &(struct hello_ack){.protocol = 1,
                                     .cluster_id = store->was_unborn ? 0 : store->cluster_id,

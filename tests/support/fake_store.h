@@ -116,6 +116,7 @@ struct fake_store {
     bool is_ignorant;      /* as a follower, it names no leader */
     bool has_no_range;     /* so it says when asked for the status of one */
     bool is_deaf;          /* does not even answer the hello */
+    int hello_error;       /* it answers the hello with two errors of this code; 0: none */
     uint32_t asks_lost;    /* so many questions to placement it ends with the connection */
     fake_twist twist;      /* for all but STATUS, until it is NULL again */
     struct list conns;

@@ -36,6 +36,20 @@ static void test_wrap(void **state)
     assert_int_equal(err_wrap(NULL, ERR_IO, "x"), ERR_IO);
 }
 
+/* What others say is an error of ours, whatever it is, and never a word of our own functions. */
+static void test_from_wire(void **state)
+{
+    (void)state;
+    for (int code = -1; code >= -10000; code--) {
+        struct err err = {0};
+        int got = err_from_wire(code);
+        bool is_word = code == ERR_SHORT || code == ERR_WOULD_BLOCK || code == ERR_EOF;
+        int want = is_word ? ERR_CORRUPT : code <= ERR_LAST ? ERR_UNAVAILABLE : code;
+        assert_int_equal(got, want);
+        assert_int_equal(err_set(&err, got, "it says"), want);
+    }
+}
+
 /* A message longer than its room is cut, never overrun. */
 static void test_cut(void **state)
 {
@@ -76,9 +90,8 @@ static void test_errno(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_wrap),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_wrap),
+        cmocka_unit_test(test_from_wire), cmocka_unit_test(test_cut),
         cmocka_unit_test(test_errno),
     };
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);

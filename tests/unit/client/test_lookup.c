@@ -125,12 +125,35 @@ static void test_cluster_of_the_newly_born(void **state)
     finish(&w);
 }
 
+/* It refuses with a code that nobody here knows, or with a word of our own functions, twice at
+ * once: what it says is told, and the other store serves. */
+static void test_strange_refusals(void **state)
+{
+    static const int codes[] = {ERR_LAST, ERR_SHORT, ERR_WOULD_BLOCK, ERR_EOF, -10000};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct world w;
+        start(&w, FAKE_CLUSTER_ID, true);
+        w.stranger->hello_error = codes[i];
+        assert_int_equal(get(&w), ERR_UNAVAILABLE);
+        assert_non_null(strstr(w.text, "strange"));
+        assert_true(w.stranger->hellos > 1);
+        finish(&w);
+        start(&w, FAKE_CLUSTER_ID, false);
+        w.stranger->hello_error = codes[i];
+        fake_cluster_put(&w.clusters[0], slice_str("k"), slice_str("own"));
+        assert_int_equal(get(&w), 0);
+        finish(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stranger_is_not_believed),
         cmocka_unit_test(test_stranger_alone),
         cmocka_unit_test(test_cluster_of_the_newly_born),
+        cmocka_unit_test(test_strange_refusals),
     };
     return cmocka_run_group_tests_name("lookup", tests, NULL, NULL);
 }

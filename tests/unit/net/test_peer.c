@@ -440,6 +440,21 @@ static void test_a_message_that_the_store_refuses_ends_the_connection(void **sta
     assert_true(net_peer_is_up(peer));
 }
 
+/* Whatever it refuses with, though the frame reader uses the word for what is well. */
+static void test_a_refusal_is_not_the_end_of_the_input(void **state)
+{
+    struct rig *rig = *state;
+    struct net_peer *peer = connect_ab(rig);
+    struct rig_store *a = &rig->stores[0], *b = &rig->stores[1];
+    b->message_code = ERR_SHORT;
+    for (uint64_t seq = 1; seq <= 2; seq++)
+        assert_int_equal(rig_send(peer, NET_URGENT, MSG_PROBE, seq, 10), 0);
+    rig_run(rig, RIG_SECOND / 10);
+    assert_int_equal(b->seen_count, 1);
+    assert_int_equal(a->downs, 1);
+    assert_non_null(strstr(a->down_reason, "not a message for me"));
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -460,6 +475,7 @@ int main(void)
         TEST(test_a_peer_can_be_removed_and_moved),
         TEST(test_check_peer_may_remove_the_peer_that_it_judges),
         TEST(test_a_message_that_the_store_refuses_ends_the_connection),
+        TEST(test_a_refusal_is_not_the_end_of_the_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,6 +174,29 @@ static void test_either_side_tells_why_it_ends(void **state)
     assert_int_equal(sender.opens, 0);
 }
 
+/* A later version may say what is not known here, and anybody what only our functions say. */
+static void test_strange_reasons_are_heard(void **state)
+{
+    static const struct {
+        int said;
+        int want;
+    } rows[] = {{ERR_LAST, ERR_UNAVAILABLE}, {ERR_SHORT, ERR_CORRUPT}, {ERR_EOF, ERR_CORRUPT}};
+    struct rig *rig = *state;
+    struct rig_store *b = &rig->stores[1];
+    struct sender sender;
+    start_ab(rig);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        open_stream(rig, &sender);
+        rig_run(rig, RIG_SECOND / 100);
+        assert_non_null(b->stream);
+        net_stream_close(b->stream, rows[i].said, "strange");
+        b->stream = NULL;
+        rig_run(rig, 30 * RIG_SECOND);
+        assert_int_equal(sender.status, rows[i].want);
+        assert_non_null(strstr(sender.reason, "strange"));
+    }
+}
+
 static void test_ends_are_heard(void **state)
 {
     struct rig *rig = *state;
@@ -243,6 +266,7 @@ int main(void)
         TEST(test_chunks_flow_through_the_window_in_order),
         TEST(test_a_receiver_that_pauses_holds_the_sender),
         TEST(test_either_side_tells_why_it_ends),
+        TEST(test_strange_reasons_are_heard),
         TEST(test_ends_are_heard),
         TEST(test_a_dead_end_is_noticed_at_last),
         TEST(test_incoming_streams_are_bounded),

@@ -473,9 +473,9 @@ static struct liar {
     uint64_t bytes;
 } liar;
 
-static void liar_ack(uint64_t number, uint64_t bytes)
+static void liar_ack(uint64_t number, uint64_t bytes, int status)
 {
-    struct snapshot_ack ack = {.stream = number, .bytes = bytes};
+    struct snapshot_ack ack = {.stream = number, .bytes = bytes, .status = status};
     struct buf frames;
     buf_init(&frames, FRAME_BODY_MAX);
     size_t start = frame_begin(&frames);
@@ -543,18 +543,20 @@ static void run_until_stuck(uint32_t streams)
 }
 
 /* The sender takes the answer for what it is, and gives up. */
-static void must_be_caught(const char *what, uint64_t number, uint64_t bytes)
+static void must_be_caught(const char *what, uint64_t number, uint64_t bytes, int status)
 {
     given_up_bytes = 0;
     given_up_why[0] = 0;
-    liar_ack(number, bytes);
+    liar_ack(number, bytes, status);
     rig_run(&rig, 100 * RIG_MS);
     if (given_up_bytes == 0 || strstr(given_up_why, what) == NULL)
         fail_msg("%llu bytes: '%s'", (unsigned long long)bytes, given_up_why);
 }
 
 /* A receiver says that it has what its sender has not made, or made and not sent yet; takes back
- * what it said; answers for another stream. None of it is a word to go by. */
+ * what it said; answers for another stream; refuses with a word of our own functions, or with a
+ * code that nobody here knows, which is no more than a connection that ended. None of it is a word
+ * to go by. */
 static void test_a_receiver_that_lies(void **state)
 {
     size_t fed;
@@ -568,20 +570,26 @@ static void test_a_receiver_that_lies(void **state)
         rig.stores[i]->net->limits.stream_window = LIAR_WINDOW;
     must_change(MEMBER_ADD_LEARNER, 40, fed);
     run_until_stuck(1);
-    must_be_caught("not sent", liar.number, UINT64_MAX);
+    must_be_caught("not sent", liar.number, UINT64_MAX, 0);
     uint64_t made = given_up_bytes; /* and by far not all of it */
     assert_in_range(made, LIAR_WINDOW, PIECES * PIECE_LEN / 2);
     run_until_stuck(2);
     assert_true(liar.bytes < made);
-    must_be_caught("not sent", liar.number, made);
+    must_be_caught("not sent", liar.number, made, 0);
     assert_int_equal(given_up_bytes, made); /* all was as it had been */
     run_until_stuck(3);
-    liar_ack(liar.number, liar.bytes);
+    liar_ack(liar.number, liar.bytes, 0);
     rig_run(&rig, 100 * RIG_MS);
     assert_int_equal(given_up_bytes, made); /* as it was: that was true */
-    must_be_caught("not sent", liar.number, liar.bytes - 1);
+    must_be_caught("not sent", liar.number, liar.bytes - 1, 0);
     run_until_stuck(4);
-    must_be_caught("another stream", liar.number + 1, liar.bytes);
+    must_be_caught("another stream", liar.number + 1, liar.bytes, 0);
+    run_until_stuck(5);
+    must_be_caught("refused by the receiver", liar.number, liar.bytes, ERR_SHORT);
+    run_until_stuck(6);
+    liar_ack(liar.number, liar.bytes, ERR_LAST);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(rig.stores[leader]->snapshots_cut, 1);
     net->hooks = hooks;
     sim_net_heal(rig.sim, NULL, NULL);
     run_until_fed(fed, 30000);
