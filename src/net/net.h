@@ -74,7 +74,9 @@ struct net_limits {
     size_t peer_urgent_max;    /* [1 MiB] the rest, likewise */
     size_t stream_window;      /* [4 MiB] waiting in one outgoing stream; then ERR_BUSY */
     uint32_t ping_ms;          /* [1000] silence towards a peer before a ping */
-    uint32_t silence_ms;       /* [5000] silence of a peer before its connection is cut */
+    uint32_t silence_ms;       /* [5000] silence of a peer before its connection is cut; not
+                                  counted, for up to frame_ms, while a ping waits behind a large
+                                  message that leaves slowly */
     uint32_t redial_ms_min;    /* [50] first wait after a failure, doubled each time … */
     uint32_t redial_ms_max;    /* [2000] … up to this; half of each wait is random */
     uint32_t protocol_max;     /* [PROTOCOL_VERSION_MAX] the newest version that is spoken;

@@ -101,6 +101,10 @@ struct net_link {
     uint64_t frame_us;   /* since when a frame is incomplete; 0: none is */
     uint64_t drained_us; /* last time that nothing waited */
     uint64_t pinged_us;
+    uint64_t written; /* bytes, ever, to the env … */
+    uint64_t left;    /* … and of those, when it was looked at last, no longer here */
+    uint64_t left_us; /* some left, and a ping waited behind them */
+    uint64_t ping_at; /* of the bytes to be written, the end of a ping that waits, or waited last */
 
     struct env_task task;
     struct list in_links; /* until it is freed */
@@ -138,6 +142,10 @@ void net_link_write(struct net_link *link, uint8_t *bytes, size_t len);
 
 /* Queue a ping whose token is the time. */
 void net_link_ping(struct net_link *link);
+
+/* Since when is nothing heard that was to be? As heard_us; but as long as bytes leave and a ping
+ * waits behind them nothing can come, for up to a frame's time. Called by each sweep. */
+uint64_t net_link_alive_us(struct net_link *link, uint64_t now_us);
 
 /* Bytes queued here and in the env. */
 size_t net_link_pending(const struct net_link *link);

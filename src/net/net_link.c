@@ -290,7 +290,16 @@ void net_link_write(struct net_link *link, uint8_t *bytes, size_t len)
     ASSERT(link->conn != NULL);
     ASSERT(link->out.len == 0); /* else it would overtake */
     link->net->stats.bytes_out += len;
+    link->written += len;
     env_conn_write(link->conn, bytes, len);
+}
+
+/* Bytes that the system took, and perhaps the other side. */
+static uint64_t link_left(const struct net_link *link)
+{
+    size_t waiting = env_conn_pending(link->conn);
+    ASSERT(waiting <= link->written);
+    return link->written - waiting;
 }
 
 void net_link_ping(struct net_link *link)
@@ -300,7 +309,21 @@ void net_link_ping(struct net_link *link)
     size_t start = frame_begin(&link->out);
     ping_encode(&link->out, &ping);
     frame_end(&link->out, start, false);
+    if (link->ping_at <= link_left(link))
+        link->ping_at = link->written + link->out.len;
     net_link_sent(link);
+}
+
+/* Only while a ping waits: once all have left, that bytes leave shows no more than that the system
+ * has room for them, which it has for a while when nobody is there. */
+uint64_t net_link_alive_us(struct net_link *link, uint64_t now_us)
+{
+    uint64_t left = link_left(link);
+    if (left > link->left && left < link->ping_at)
+        link->left_us = now_us;
+    link->left = left;
+    uint64_t most_us = link->heard_us + (uint64_t)link->net->limits.frame_ms * 1000;
+    return MAX(link->heard_us, MIN(link->left_us, most_us));
 }
 
 size_t net_link_pending(const struct net_link *link)

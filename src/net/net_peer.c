@@ -263,7 +263,7 @@ void net_peer_dial_now(struct net_peer *peer)
 }
 
 /* Called with ping_ms and silence_ms of every peer in mind: a pong is due after each
- * ping, and nothing else flows towards us here. */
+ * ping that has left, and nothing else flows towards us here. */
 void net_peers_sweep(struct net *net, uint64_t now_us)
 {
     const struct net_limits *limits = &net->limits;
@@ -273,7 +273,7 @@ void net_peers_sweep(struct net *net, uint64_t now_us)
         struct net_link *link = peer->link;
         if (link == NULL || !link->is_standing || link->state != LINK_OPEN)
             continue;
-        if (net_is_over(net, link->heard_us, limits->silence_ms, now_us))
+        if (net_is_over(net, net_link_alive_us(link, now_us), limits->silence_ms, now_us))
             net_link_doom(link, ERR_TIMEOUT, "silent for %u ms", limits->silence_ms);
         else if (now_us - link->pinged_us >= (uint64_t)limits->ping_ms * 1000)
             net_link_ping(link);

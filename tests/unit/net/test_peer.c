@@ -213,6 +213,76 @@ static void test_silence_cuts_the_connection_and_healing_mends_it(void **state)
     assert_true(net_peer_is_up(peer));
 }
 
+/* Over a slow link to b so much takes some ten seconds, and pings wait behind it. */
+enum { LARGE = 16 << 20, SLOW_US = 150000 };
+
+static void test_a_large_message_over_a_slow_link_is_no_silence(void **state)
+{
+    struct rig *rig = *state;
+    struct net_peer *peer = connect_ab(rig);
+    struct rig_store *a = &rig->stores[0], *b = &rig->stores[1];
+    sim_net_slow(rig->sim, a->node, b->node, SLOW_US);
+    assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, 1, LARGE), 0);
+    rig_run(rig, 8 * RIG_SECOND);
+    assert_int_equal(b->seen_count, 0);
+    assert_int_equal(rig_send(peer, NET_URGENT, MSG_PROBE, 2, 10), 0);
+    rig_run(rig, 7 * RIG_SECOND);
+    assert_int_equal(b->seen_count, 2);
+    rig_run(rig, 20 * RIG_SECOND);
+    assert_int_equal(a->downs + b->refused, 0);
+    assert_true(net_peer_is_up(peer));
+}
+
+/* Nothing leaves any more in the middle of one. */
+static void test_a_large_message_that_gets_stuck_is_silence(void **state)
+{
+    struct rig *rig = *state;
+    struct net_peer *peer = connect_ab(rig);
+    struct rig_store *a = &rig->stores[0], *b = &rig->stores[1];
+    sim_net_slow(rig->sim, a->node, b->node, SLOW_US);
+    assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, 1, LARGE), 0);
+    rig_run(rig, 7 * RIG_SECOND);
+    assert_int_equal(a->downs, 0);
+    sim_net_partition(rig->sim, a->node, b->node, false);
+    rig_run(rig, 4 * RIG_SECOND);
+    assert_int_equal(a->downs, 0);
+    rig_run(rig, 2 * RIG_SECOND);
+    assert_int_equal(a->downs, 1);
+    assert_non_null(strstr(a->down_reason, "silent"));
+}
+
+/* Its pings have left, and so does what follows them, into a system that has room for it. */
+static void test_small_messages_to_nobody_are_no_life(void **state)
+{
+    struct rig *rig = *state;
+    struct net_peer *peer = connect_ab(rig);
+    struct rig_store *a = &rig->stores[0], *b = &rig->stores[1];
+    rig_run(rig, 5 * RIG_SECOND);
+    sim_net_partition(rig->sim, a->node, b->node, false);
+    for (uint64_t seq = 1; seq <= 240 && net_peer_is_up(peer); seq++) {
+        assert_int_equal(rig_send(peer, NET_URGENT, MSG_PROBE, seq, 10), 0);
+        rig_run(rig, RIG_SECOND / 40);
+    }
+    assert_false(net_peer_is_up(peer));
+    assert_int_equal(a->down_status, ERR_TIMEOUT);
+}
+
+/* It may take as long as a frame may, and no longer, without a word from the other side. */
+static void test_a_slow_link_has_a_frame_s_time(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0], *b = &rig->stores[1];
+    a->options.limits.frame_ms = 20000;
+    struct net_peer *peer = connect_ab(rig);
+    sim_net_slow(rig->sim, a->node, b->node, 10 * SLOW_US);
+    assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, 1, LARGE), 0);
+    rig_run(rig, 19 * RIG_SECOND);
+    assert_int_equal(a->downs, 0);
+    rig_run(rig, 7 * RIG_SECOND);
+    assert_int_equal(a->downs, 1);
+    assert_non_null(strstr(a->down_reason, "silent"));
+}
+
 static void test_our_own_pause_is_not_their_silence(void **state)
 {
     struct rig *rig = *state;
@@ -467,6 +537,10 @@ int main(void)
         TEST(test_memory_goes_with_what_is_large),
         TEST(test_it_dials_again_after_reset_and_restart),
         TEST(test_silence_cuts_the_connection_and_healing_mends_it),
+        TEST(test_a_large_message_over_a_slow_link_is_no_silence),
+        TEST(test_a_large_message_that_gets_stuck_is_silence),
+        TEST(test_small_messages_to_nobody_are_no_life),
+        TEST(test_a_slow_link_has_a_frame_s_time),
         TEST(test_our_own_pause_is_not_their_silence),
         cmocka_unit_test(test_strangers_are_refused_with_a_reason_at_both_ends),
         TEST(test_without_a_secret_loopback_may_come_in),
