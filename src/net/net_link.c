@@ -250,7 +250,9 @@ void net_link_resume(struct net_link *link)
     if (!link->is_paused || link->state != LINK_OPEN)
         return;
     link->is_paused = false;
-    link->heard_us = env_now_us(link->net->env); /* its silence was ours */
+    link->heard_us = env_now_us(link->net->env); /* its silence was ours … */
+    if (link->frame_us != 0)
+        link->frame_us = link->heard_us; /* … and that its frame did not get on */
     if (link->held.len > 0)
         env_task_post(link->net->env, &link->task);
     else

@@ -609,6 +609,47 @@ static void test_slow_greetings_and_frames_are_given_up(void **state)
     buf_fini(&buf);
 }
 
+/* A request came half before its connection was not read for long, and the rest of it meanwhile:
+ * that it did not end was not its client's doing. */
+static void test_a_frame_s_time_does_not_run_in_a_pause(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client client;
+    struct buf buf, reply;
+    a->options.limits.frame_ms = 2000;
+    a->options.limits.replies_pause = 2 * MIB;
+    rig_start(rig, 0);
+    rig_client_greet(&client, rig, 0);
+    buf_init(&buf, MIB);
+    rig_frame(&buf, MSG_REQUEST, 1, 100);
+    size_t first = buf.len;
+    rig_frame(&buf, MSG_REQUEST, 2, 1000);
+    struct buf begin = {.data = buf.data, .len = first + 200};
+    struct buf rest = {.data = buf.data + begin.len, .len = buf.len - begin.len};
+    rig_client_write(&client, &begin);
+    rig_run(rig, RIG_SECOND);
+    assert_int_equal(a->seen_count, 1);
+    env_conn_pause(client.conn);
+    buf_init(&reply, 8 * MIB);
+    rig_frame(&reply, MSG_RESPONSE, 1, 4 * MIB);
+    assert_int_equal(net_client_reply(a->net, a->seen[0].from, buf_slice(&reply)), 0);
+    assert_int_equal(stats_of(a).clients_paused, 1);
+    rig_client_write(&client, &rest);
+    rig_run(rig, 4 * RIG_SECOND);
+    assert_int_equal(stats_of(a).clients_paused, 1);
+    assert_int_equal(a->seen_count, 1);
+    sim_net_slow(rig->sim, a->node, rig->outside, RIG_SECOND / 2); /* the sweep finds room first */
+    env_conn_resume(client.conn);
+    rig_run(rig, 10 * RIG_SECOND);
+    assert_int_equal(stats_of(a).clients_paused, 0);
+    assert_int_equal(a->refused, 0);
+    assert_int_equal(a->seen_count, 2);
+    buf_fini(&buf);
+    buf_fini(&reply);
+    rig_client_close(&client);
+}
+
 static void test_idle_clients_are_let_go_and_busy_ones_kept(void **state)
 {
     struct rig *rig = *state;
@@ -774,6 +815,7 @@ int main(void)
         TEST(test_connections_are_bounded),
         TEST(test_silence_is_bounded),
         TEST(test_slow_greetings_and_frames_are_given_up),
+        TEST(test_a_frame_s_time_does_not_run_in_a_pause),
         TEST(test_idle_clients_are_let_go_and_busy_ones_kept),
         TEST(test_wrong_first_words_are_answered_and_closed),
         TEST(test_pings_are_answered_and_other_kinds_refused),
