@@ -156,6 +156,8 @@ int net_new(struct env *env, const struct net_options *options, struct net **ret
     net->env = env;
     net->client_next = 1;
     list_init(&net->links);
+    list_init(&net->greeting);
+    list_init(&net->ending);
     list_init(&net->dead);
     list_init(&net->streams);
     list_init(&net->calls);
@@ -251,7 +253,9 @@ void net_check(const struct net *net)
     {
         const struct net_link *link = list_entry(it, struct net_link, in_links);
         accepted += !link->is_dialled && link->state != LINK_CLOSED;
+        bool is_spare = link->state < LINK_ENDING ? !link->is_standing : link->state == LINK_ENDING;
         ASSERT((link->state == LINK_CLOSED) == list_is_linked(&link->in_dead));
+        ASSERT((!link->is_dialled && is_spare) == list_is_linked(&link->in_spare));
         ASSERT(link->state != LINK_CLOSED || link->conn == NULL);
     }
     ASSERT(accepted == net->stats.connections);

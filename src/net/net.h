@@ -55,7 +55,9 @@ struct net_identity {
                              until it returns */
 };
 
-enum { NET_BESIDE_MAX = 256 }; /* connections beyond connections_max that are no clients (yet) */
+/* Connections beyond connections_max that are no clients. Those that are not greeted yet, or end,
+ * count in the sum, too, and the oldest of them gives its place to whoever comes. */
+enum { NET_BESIDE_MAX = 256 };
 
 /* Zero stands for the default in brackets. */
 struct net_limits {

@@ -293,11 +293,25 @@ static int on_hello(struct net_link *link, uint32_t kind, struct slice body, str
 static const struct net_link_handler HELLO_HANDLER = {.on_frame = on_hello,
                                                       .on_end = on_greeting_end};
 
+/* When all places are taken, who is through gives up its own, or else who has been greeting for the
+ * longest: strangers who say nothing would have those that clients leave to stores. Whoever says
+ * hello at once stands long before its turn to go, be there a flood of others. */
+static bool make_room(struct net *net)
+{
+    if (net->stats.connections < net->limits.connections_max + NET_BESIDE_MAX)
+        return true;
+    struct list *from = list_is_empty(&net->ending) ? &net->greeting : &net->ending;
+    if (list_is_empty(from))
+        return false;
+    net_link_displace(list_first(from, struct net_link, in_spare));
+    return true;
+}
+
 void net_greet_accept(struct net *net, struct env_conn *conn, const char *address)
 {
     net->stats.accepted++;
     const char *refusal = NULL;
-    if (net->stats.connections >= net->limits.connections_max + NET_BESIDE_MAX)
+    if (!make_room(net))
         refusal = "too many connections";
     else if (net_link_accept(net, conn, address, &HELLO_HANDLER) == NULL)
         refusal = "out of memory";

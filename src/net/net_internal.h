@@ -108,6 +108,7 @@ struct net_link {
 
     struct env_task task;
     struct list in_links; /* until it is freed */
+    struct list in_spare; /* it came in, and greets or is ENDING */
     struct list in_dead;  /* once CLOSED */
 };
 
@@ -166,6 +167,9 @@ void net_link_doom(struct net_link *link, int status, const char *fmt, ...) PRIN
 
 /* The handler's own end, without on_end(). status 0: nothing is told. */
 void net_link_close(struct net_link *link, int status, const char *reason);
+
+/* It gives its place to another: one of net.greeting or net.ending. */
+void net_link_displace(struct net_link *link);
 
 /* Time-outs that all links have. */
 void net_link_sweep(struct net_link *link, uint64_t now_us);
@@ -249,13 +253,15 @@ struct net {
     /* state */
     struct env_listener *listener;
     char address[ENV_ADDRESS_MAX];
-    struct list links;   /* net_link.in_links, in order of birth */
-    struct list dead;    /* net_link.in_dead: to be freed */
-    struct map peers;    /* store id → net_peer */
-    struct map incoming; /* store id → net_incoming */
-    struct map clients;  /* client number → net_client */
-    struct list streams; /* net_stream.in_streams */
-    struct list calls;   /* net_call.in_calls */
+    struct list links;    /* net_link.in_links, in order of birth */
+    struct list greeting; /* net_link.in_spare, the oldest first: came in and do not stand … */
+    struct list ending;   /* … or are through, and what waits is to leave */
+    struct list dead;     /* net_link.in_dead: to be freed */
+    struct map peers;     /* store id → net_peer */
+    struct map incoming;  /* store id → net_incoming */
+    struct map clients;   /* client number → net_client */
+    struct list streams;  /* net_stream.in_streams */
+    struct list calls;    /* net_call.in_calls */
     uint32_t call_count;
     uint64_t client_next;   /* number of the next client */
     uint64_t turn;          /* grows with the loop's */

@@ -21,6 +21,10 @@ static void link_set_state(struct net_link *link, enum net_link_state state)
     ASSERT(state > link->state);
     link->state = state;
     link->since_us = env_now_us(link->net->env);
+    if (state >= LINK_ENDING)
+        list_remove(&link->in_spare);
+    if (state == LINK_ENDING && !link->is_dialled)
+        list_push_back(&link->net->ending, &link->in_spare);
     if (state != LINK_CLOSED)
         return;
     ASSERT(link->conn == NULL);
@@ -417,6 +421,7 @@ static struct net_link *link_new(struct net *net, const char *address,
     link->since_us = link->heard_us = link->drained_us = env_now_us(net->env);
     env_task_init(&link->task, on_task, link);
     list_init(&link->in_links);
+    list_init(&link->in_spare);
     list_init(&link->in_dead);
     list_push_back(&net->links, &link->in_links);
     return link;
@@ -430,6 +435,7 @@ struct net_link *net_link_accept(struct net *net, struct env_conn *conn, const c
         return NULL;
     link->conn = conn;
     net->stats.connections++;
+    list_push_back(&net->greeting, &link->in_spare);
     env_conn_accept(conn, &CONN_HANDLER, link);
     return link;
 }
@@ -456,6 +462,7 @@ void net_link_stand(struct net_link *link)
 {
     ASSERT(!link->is_standing);
     link->is_standing = true;
+    list_remove(&link->in_spare);
     frame_reader_limit(&link->reader, FRAME_BODY_MAX);
 }
 
@@ -464,6 +471,15 @@ void net_link_hand_over(struct net_link *link, const struct net_link_handler *ha
     ASSERT(link->state == LINK_OPEN);
     link->handler = handler;
     link->data = data;
+}
+
+void net_link_displace(struct net_link *link)
+{
+    ASSERT(list_is_linked(&link->in_spare));
+    if (link->state == LINK_ENDING)
+        link_hang_up(link);
+    else
+        net_link_fail(link, ERR_BUSY, false, "too many connections, and it is not greeted yet");
 }
 
 void net_link_sweep(struct net_link *link, uint64_t now_us)
@@ -489,6 +505,7 @@ void net_link_free(struct net_link *link)
 {
     env_task_cancel(&link->task);
     list_remove(&link->in_links);
+    list_remove(&link->in_spare);
     list_remove(&link->in_dead);
     frame_reader_fini(&link->reader);
     buf_fini(&link->held);

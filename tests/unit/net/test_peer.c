@@ -525,6 +525,75 @@ static void test_a_refusal_is_not_the_end_of_the_input(void **state)
     assert_non_null(strstr(a->down_reason, "not a message for me"));
 }
 
+/* They have all places there are, and each that is closed is opened again. */
+static void stay_silent(struct rig *rig, struct rig_client *clients, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (clients[i].conn != NULL)
+            continue;
+        rig_client_close(&clients[i]);
+        rig_client_open(&clients[i], rig, rig->outside, 0);
+    }
+}
+
+/* … or say what is wrong, and do not hang up when they are told. */
+static void talk_nonsense(struct rig *rig, struct rig_client *clients, size_t count)
+{
+    struct buf buf;
+    buf_init(&buf, 4096);
+    rig_frame(&buf, MSG_PROBE, 1, 10);
+    for (size_t i = 0; i < count; i++) {
+        if (clients[i].conn != NULL)
+            continue;
+        rig_client_close(&clients[i]);
+        rig_client_open(&clients[i], rig, rig->outside, 0);
+        rig_client_write(&clients[i], &buf);
+    }
+    buf_fini(&buf);
+}
+
+static void test_strangers_keep_no_store_out(void **state)
+{
+    enum { CLIENTS = 4, STRANGERS = CLIENTS + NET_BESIDE_MAX + 20 };
+    static void (*const floods[])(struct rig *, struct rig_client *, size_t) = {stay_silent,
+                                                                                talk_nonsense};
+    static struct rig_client strangers[STRANGERS];
+    struct rig *rig = *state;
+    struct rig_store *a = &rig->stores[0];
+    struct rig_client clients[CLIENTS];
+    struct net_stats stats;
+    a->options.limits.connections_max = CLIENTS;
+    rig_start(rig, 0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        rig_client_greet(&clients[i], rig, 0);
+    rig_start(rig, 1);
+    for (size_t k = 0; k < ARRAY_LEN(floods); k++) {
+        memset(strangers, 0, sizeof strangers);
+        floods[k](rig, strangers, STRANGERS);
+        rig_run(rig, RIG_SECOND / 100);
+        net_stats(a->net, &stats);
+        assert_int_equal(stats.connections, CLIENTS + NET_BESIDE_MAX);
+        struct net_peer *peer = rig_dial(rig, 1, 0);
+        rig_run(rig, RIG_SECOND / 10);
+        assert_true(net_peer_is_up(peer));
+        for (int i = 0; i < 20; i++) { /* who stands is not touched */
+            floods[k](rig, strangers, STRANGERS);
+            rig_run(rig, RIG_SECOND / 2);
+        }
+        assert_true(net_peer_is_up(peer));
+        assert_int_equal(rig->stores[1].downs, 0);
+        net_peer_remove(peer);
+        for (size_t i = 0; i < STRANGERS; i++)
+            rig_client_close(&strangers[i]);
+        rig_run(rig, 2 * RIG_SECOND);
+    }
+    net_stats(a->net, &stats);
+    assert_int_equal(stats.clients, CLIENTS);
+    assert_int_equal(stats.connections, CLIENTS);
+    for (size_t i = 0; i < CLIENTS; i++)
+        rig_client_close(&clients[i]);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -550,6 +619,7 @@ int main(void)
         TEST(test_check_peer_may_remove_the_peer_that_it_judges),
         TEST(test_a_message_that_the_store_refuses_ends_the_connection),
         TEST(test_a_refusal_is_not_the_end_of_the_input),
+        TEST(test_strangers_keep_no_store_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
