@@ -629,13 +629,30 @@ void service_serve(struct store *store, struct answer_to *to, const struct reque
     }
 }
 
+/* Of a later version, perhaps: it alone is refused, for there are others on its connection. What
+ * has no id cannot be answered, and ends that. */
+static int refuse_unread(struct store *store, uint64_t client, struct slice body, int rv,
+                         struct err *err)
+{
+    struct request_head head;
+    if (!request_head_decode(body, &head))
+        return rv;
+    struct answer_to to = {.client = client, .request_id = head.id, .trace_id = head.trace_id};
+    if (request_kind_is_known(head.kind))
+        service_answer_status(store, &to, ERR_INVALID, err->msg);
+    else
+        service_answer_status(store, &to, ERR_UNSUPPORTED, "no such kind of request is known here");
+    err_init(err);
+    return 0;
+}
+
 int service_on_request(void *data, uint64_t client, struct slice body, struct err *err)
 {
     struct store *store = data;
     struct request request;
     int rv = request_decode(body, &request, err);
     if (rv != 0)
-        return rv;
+        return refuse_unread(store, client, body, rv, err);
     struct answer_to to = {.client = client};
     describe(store, &to, &request);
     if (admit_request(store, &to, &request, body))

@@ -13,6 +13,13 @@ static const struct msg_field head_fields[] = {
     {5, MSG_U32, AT(timeout_ms), 0}, {6, MSG_ENUM, AT(kind), REQUEST_KIND_LAST},
 };
 static const struct msg_table head_table = MSG_TABLE("request", head_fields);
+
+#define HEAD_AT(m) offsetof(struct request_head, m)
+static const struct msg_field refused_fields[] = {{1, MSG_U64, HEAD_AT(id), 0},
+                                                  {2, MSG_U64, HEAD_AT(trace_id), 0},
+                                                  {6, MSG_U32, HEAD_AT(kind), 0}};
+static const struct msg_table refused_table = MSG_TABLE("request", refused_fields);
+
 enum { FIELD_DETAIL = 7, FIELD_CHILDREN = 13, FIELD_MEMBERS = 14, FIELD_MEMBER = 15 };
 
 #define READ_ROWS(m)                                                                               \
@@ -227,16 +234,14 @@ bool request_is_read_only(const struct request *request)
     return false;
 }
 
-static bool kind_is_known(enum request_kind kind)
+bool request_kind_is_known(uint32_t kind)
 {
-    return details[kind].name != NULL;
+    return kind < ARRAY_LEN(details) && details[kind].name != NULL;
 }
 
 const char *request_kind_name(uint32_t kind)
 {
-    if (kind < ARRAY_LEN(details) && details[kind].name != NULL)
-        return details[kind].name;
-    return "unknown";
+    return request_kind_is_known(kind) ? details[kind].name : "unknown";
 }
 
 void request_key_append(struct buf *raw, struct slice key)
@@ -470,7 +475,7 @@ int request_decode(struct slice body, struct request *ret_request, struct err *e
     bool has_detail = false;
     request_init(&request, 0);
     while (msg_read_fields(&u, &pairs, &head_table, &request, &key)) {
-        if (key == FIELD_DETAIL && kind_is_known(request.kind)) {
+        if (key == FIELD_DETAIL && request_kind_is_known(request.kind)) {
             detail_clear(&request);
             detail_read(&u, &request);
             has_detail = true;
@@ -481,7 +486,7 @@ int request_decode(struct slice body, struct request *ret_request, struct err *e
         }
     }
     int rv = unpack_finish(&u, "request", err);
-    if (rv == 0 && request.kind != 0 && !kind_is_known(request.kind))
+    if (rv == 0 && request.kind != 0 && !request_kind_is_known(request.kind))
         rv = err_set(err, ERR_CORRUPT, "request of kind %u", request.kind);
     if (rv != 0)
         return rv;
@@ -499,4 +504,13 @@ int request_decode(struct slice body, struct request *ret_request, struct err *e
     if (rv == 0)
         request_copy(ret_request, &request);
     return rv;
+}
+
+bool request_head_decode(struct slice body, struct request_head *ret_head)
+{
+    struct request_head head = {0};
+    if (msg_read(body, MSG_REQUEST, &refused_table, &head, NULL) != 0 || head.id == 0)
+        return false;
+    *ret_head = head;
+    return true;
 }

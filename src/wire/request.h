@@ -240,6 +240,18 @@ struct request {
  * which is far larger than most kinds need, is left as it is. */
 void request_encode(struct buf *buf, const struct request *request);
 int request_decode(struct slice body, struct request *ret_request, struct err *err);
+
+/* What is read of a request that request_decode() refused, so that it can be answered. */
+struct request_head {
+    uint64_t id;
+    uint64_t trace_id;
+    uint32_t kind; /* known or not */
+};
+
+/* False: it is no request at all, or has no id. */
+bool request_head_decode(struct slice body, struct request_head *ret_head);
+bool request_kind_is_known(uint32_t kind);
+
 void request_copy(struct request *to, const struct request *from);
 
 /* Empty it for one of that kind. */

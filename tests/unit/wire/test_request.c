@@ -429,6 +429,46 @@ static void test_which_only_read(void **state)
     assert_string_equal(request_kind_name(REQUEST_KIND_LAST + 1), "unknown");
 }
 
+/* What cannot be read has a head all the same, if it is a request. */
+static void test_head_of_what_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint8_t raw[24];
+        size_t len;
+        uint64_t want_id; /* 0: none */
+        uint32_t want_kind;
+        bool is_known;
+    } cases[] = {
+        {"kind 60", {0x85, 0, 48, 1, 7, 5, 9, 6, 60, 7, 0x80}, 11, 7, 60, false},
+        {"kind 18", {0x85, 0, 48, 1, 7, 5, 9, 6, 18, 7, 0x80}, 11, 7, 18, false},
+        {"kind 70000", {0x84, 0, 48, 6, 0xce, 0, 1, 0x11, 0x70, 1, 7, 5, 9}, 13, 7, 70000, false},
+        {"consistency 9", {0x85, 0, 48, 1, 7, 5, 9, 6, 2, 7, 0x81, 2, 9}, 13, 7, 2, true},
+        {"no deadline", {0x84, 0, 48, 1, 7, 6, 11, 7, 0x80}, 9, 7, 11, true},
+        {"no kind", {0x84, 0, 48, 1, 7, 5, 9, 7, 0x80}, 9, 7, 0, false},
+        {"no id", {0x84, 0, 48, 5, 9, 6, 60, 7, 0x80}, 9, 0, 0, false},
+        {"torn", {0x85, 0, 48, 1, 7, 5, 9, 6, 60, 7}, 10, 0, 0, false},
+        {"a tail", {0x84, 0, 48, 1, 7, 5, 9, 6, 60, 7}, 10, 0, 0, false},
+        {"a response", {0x82, 0, 49, 1, 7}, 5, 0, 0, false},
+        {"a large kind", {0x83, 0, 48, 1, 7, 6, 0xcf, 1, 0, 0, 0, 0, 0, 0, 0}, 15, 0, 0, false},
+        {"nothing", {0}, 0, 0, 0, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct request_head head = {.id = 99};
+        struct request request;
+        struct slice body = slice_of(cases[i].raw, cases[i].len);
+        assert_int_not_equal(request_decode(body, &request, NULL), 0);
+        bool is_read = request_head_decode(body, &head);
+        if (is_read != (cases[i].want_id != 0))
+            fail_msg("%s: %d", cases[i].name, is_read);
+        assert_int_equal(head.id, is_read ? cases[i].want_id : 99);
+        if (is_read)
+            assert_int_equal(head.kind, cases[i].want_kind);
+        assert_int_equal(is_read && request_kind_is_known(head.kind), cases[i].is_known);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_retain),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_head_of_what_is_refused),
         cmocka_unit_test(test_which_only_read),
     };
     return cmocka_run_group_tests_name("request", tests, NULL, NULL);
