@@ -7,8 +7,8 @@
  * own term is applied (T7b); one member each, order kept, a new one at the end
  * (TSIZE); alone in its SUBMIT (T15); every live voter holds the last one, or has not
  * taken it for so long that it counts as dead; a majority of the resulting voters is live
- * as the leader itself sees it; nobody is demoted; a leader never removes itself (TSELF):
- * it hands over, and its successor does.
+ * as the leader itself sees it, and has answered since it last woke; nobody is demoted; a leader
+ * never removes itself (TSELF): it hands over, and its successor does.
  */
 #include <stdlib.h>
 
@@ -196,7 +196,9 @@ static int change_check_live(const struct consensus *c, const struct cons_config
                              struct err *err)
 {
     const struct cons_config_at *at = configs_latest(&c->configs);
+    uint32_t voters = cons_config_voters(to);
     uint32_t live = 0;
+    uint32_t sure = 0;
 
     if (!guard_on(c, GUARD_LIVE))
         return 0;
@@ -209,13 +211,18 @@ static int change_check_live(const struct consensus *c, const struct cons_config
     }
     for (uint32_t i = 0; i < to->n; i++) {
         const struct cons_member *m = &to->members[i];
-        live += m->role == CONS_VOTER && peer_is_live(c, m->replica_id) &&
-                peer_match(c, m->replica_id) >= at->index;
+        bool counts = m->role == CONS_VOTER && peer_match(c, m->replica_id) >= at->index;
+        live += counts && peer_is_live(c, m->replica_id);
+        sure += counts && peer_is_surely_live(c, m->replica_id);
     }
-    if (live <= cons_config_voters(to) / 2)
+    if (live <= voters / 2)
         return err_set(err, ERR_BUSY,
                        "only %u of %u resulting voters live and hold the last change", live,
-                       cons_config_voters(to));
+                       voters);
+    if (sure <= voters / 2)
+        return err_set(err, ERR_BUSY,
+                       "only %u of %u resulting voters have answered since the group woke", sure,
+                       voters);
     return 0;
 }
 
@@ -246,7 +253,7 @@ static int change_promote(const struct consensus *c, struct cons_config *to, uin
         uint64_t match = peer_match(c, replica_id);
         bool is_near = match >= c->raft.trail.offset && /* and does not wait for a snapshot */
                        log_last_index(c) - match <= CONS_PROMOTE_LAG_MAX;
-        if (guard_on(c, GUARD_LIVE) && (!peer_is_live(c, replica_id) || !is_near))
+        if (guard_on(c, GUARD_LIVE) && (!peer_is_surely_live(c, replica_id) || !is_near))
             return err_set(err, ERR_BUSY, "learner is not caught up or not heard of");
         return 0;
     }

@@ -262,7 +262,8 @@ enum cons_change_kind { CONS_ADD_LEARNER = 1, CONS_PROMOTE = 2, CONS_REMOVE = 3 
 
 /* Change the membership by one member. `store_id` only for CONS_ADD_LEARNER. Refused:
  * ERR_NOT_LEADER; ERR_BUSY (try again later: another change or administrative entry
- * is not applied yet, the member is not caught up, too few live voters); ERR_EXISTS,
+ * is not applied yet, the member is not caught up, too few live voters, or too few of them have
+ * answered since the group woke: its heartbeats must go on for that); ERR_EXISTS,
  * ERR_NOT_FOUND; ERR_INVALID (would never be allowed: say, the last voter); `err`
  * tells which rule. A leader that is to be removed hands over first where the rules
  * ask for it (ERR_BUSY until then). */

@@ -93,6 +93,7 @@ struct cons_peer {
     uint64_t id;
     uint64_t heard_ms; /* virtual time of its last answer in this term */
     bool is_heard;
+    bool has_answered; /* in this term and since we last woke */
     bool is_streaming;
     uint64_t stream_index;    /* 0 until known */
     uint64_t whole_index;     /* of the last stream that is there as a whole; 0: none is */
@@ -363,6 +364,13 @@ void outbox_pay_all(struct consensus *c);
 
 struct cons_peer *peer_find(const struct consensus *c, uint64_t id);
 bool peer_is_live(const struct consensus *c, uint64_t id);
+
+/* The same, and not by what it said before we slept: it may have died in that time, of which our
+ * clock knows nothing. */
+bool peer_is_surely_live(const struct consensus *c, uint64_t id);
+
+/* We slept: who is live must answer anew. */
+void peers_doubt(struct consensus *c);
 
 /* Nothing was heard of it for an election timeout: it is sent heartbeats and no entries, which it
  * may drop one and all (damaged, or not begun yet, on a store that is up). */

@@ -24,6 +24,18 @@ bool peer_is_live(const struct consensus *c, uint64_t id)
     return p != NULL && p->is_heard && c->now_ms - p->heard_ms < c->opts.election_timeout_ms;
 }
 
+bool peer_is_surely_live(const struct consensus *c, uint64_t id)
+{
+    const struct cons_peer *p = peer_find(c, id);
+    return peer_is_live(c, id) && (p == NULL || p->has_answered);
+}
+
+void peers_doubt(struct consensus *c)
+{
+    for (uint32_t i = 0; i < c->n_peers; i++)
+        c->peers[i].has_answered = false;
+}
+
 /* The only place that changes sent_bytes: the budget goes with it. */
 static void peer_set_sent(struct cons_peer *p, uint64_t bytes)
 {
@@ -56,7 +68,7 @@ void peer_heard(struct consensus *c, uint64_t id)
     struct cons_peer *p = peer_find(c, id);
     if (p == NULL)
         return;
-    p->is_heard = true;
+    p->is_heard = p->has_answered = true;
     p->heard_ms = c->now_ms;
 }
 

@@ -8,7 +8,9 @@
  *     └── consensus_wake(), or any input that is work ┘
  *
  * While asleep no time passes for it: with the real clock all members would stand for
- * election when they wake, and those that sleep on would refuse them (R23).
+ * election when they wake, and those that sleep on would refuse them (R23). A leader that
+ * wakes therefore takes the others to be where they were, but for a CHANGE, which may need
+ * every one of those that it takes for live: for that they must answer first.
  *
  * What a leader at rest knows of the others is that they have all of the log. With term, vote
  * and configuration that makes a leader again: it was elected in that term, and as long as it
@@ -84,6 +86,7 @@ void sleep_end(struct consensus *c, uint64_t now_ms)
     c->is_asleep = false;
     if (guard_on(c, GUARD_FREEZE))
         c->shift_ms = (int64_t)(c->now_ms - now_ms);
+    peers_doubt(c);
     if (c->opts.ops->woken != NULL)
         c->opts.ops->woken(c->opts.ctx);
 }
@@ -192,6 +195,7 @@ static void lead_on(struct consensus *c, uint64_t now_ms, const struct cons_park
         ASSERT(rv == 0 || c->broken != NULL);
         ASSERT(peer_match(c, result.from) == p->index || c->broken != NULL);
     }
+    peers_doubt(c);
 }
 
 int consensus_unpark(struct consensus **ret_c, const struct cons_options *opts, uint64_t now_ms,

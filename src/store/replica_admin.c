@@ -192,6 +192,8 @@ void replica_change_member(struct replica *r, const struct answer_to *to,
     if (rv == 0)
         rv = consensus_propose_change(r->cons, replica_now_ms(r), kind_of(change->action), id,
                                       store_id, &index, &err);
+    if (rv == ERR_BUSY)
+        sleep_note_put_off(r);
     if (rv != 0)
         service_answer_status(r->store, to, rv, err.code != 0 ? err.msg : NULL);
     else

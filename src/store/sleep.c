@@ -163,7 +163,7 @@ static bool is_busy(struct replica *r, uint64_t now_us)
         r->nap.busy_us = now_us;
     r->nap.seen_index = last;
     uint64_t after_us = r->nap.is_quick ? 0 : (uint64_t)r->store->opt.hibernate_after_ms * 1000;
-    return is_working || now_us < r->nap.busy_us + after_us;
+    return is_working || now_us < MAX(r->nap.busy_us + after_us, r->nap.awake_until_us);
 }
 
 /* One of three heartbeats in an election time-out may be lost. */
@@ -231,6 +231,11 @@ void sleep_note_work(struct replica *r)
 {
     r->nap.busy_us = env_turn_us(r->store->env);
     r->nap.is_quick = false;
+}
+
+void sleep_note_put_off(struct replica *r)
+{
+    r->nap.awake_until_us = env_turn_us(r->store->env) + (uint64_t)SLEEP_PUT_OFF_MS * 1000;
 }
 
 bool sleep_is_rest(const struct replica *r, const struct cons_msg *msg)

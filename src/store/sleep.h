@@ -61,6 +61,8 @@ enum {
     SLEEP_TRIM_MIN = 500,     /* so many fell asleep since memory was last given back … */
     SLEEP_TRIM_MS = 2000,     /* … and none since then: it is time */
     SLEEP_COMPLAIN_MS = 1000, /* a damaged replica says so, that often */
+    SLEEP_PUT_OFF_MS = 10000, /* a leader stays awake for what it had to put off: a few times
+                               * what placement waits before it asks again */
 };
 
 /* Of a replica. */
@@ -76,6 +78,7 @@ struct nap {
     uint64_t busy_us;           /* leader: when there was something to do */
     bool is_quick;              /* woken for nobody's sake: it rests as soon as it can */
     bool is_calm;               /* leader: idle, but a member's store is lost */
+    uint64_t awake_until_us;    /* leader: at least */
     uint64_t seen_index;        /* leader: its last entry when it was looked at */
     uint64_t asked_us;          /* leader: it asks since then; 0: it does not */
     uint64_t not_before_us;     /* leader: it asks again */
@@ -138,6 +141,10 @@ void sleep_wake_leaders(struct store *store, enum sleep_end why);
 
 /* A client's request for data: it is busy. */
 void sleep_note_work(struct replica *r);
+
+/* A change of its members was put off. It will be asked for again, and a leader that woke for it
+ * must have heard of them by then: it stays awake, however soon it would sleep. */
+void sleep_note_put_off(struct replica *r);
 
 /* A message for it, which sleeps. True if it is done with and everybody sleeps on; `boot` not
  * 0: the heartbeat is a PULSE_REST of that life of its store. */

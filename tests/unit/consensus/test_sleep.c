@@ -410,6 +410,80 @@ static void test_leader_leads_on_alone(void **state)
     rig_close(&r);
 }
 
+static int remove_member(uint64_t id)
+{
+    uint64_t index = 0;
+    return consensus_propose_change(r.m.c, r.now, CONS_REMOVE, id, 0, &index, NULL);
+}
+
+/* Is a CHANGE of who sleeps, or slept, refused until a majority of those that it leaves has
+ * answered, heartbeat or probe? */
+static void check_change_waits(void)
+{
+    assert_int_equal(remove_member(2), ERR_BUSY); /* 3 may be dead: it would be needed for ever */
+    assert_int_equal(remove_member(3), ERR_BUSY);
+    rig_tick(&r, RIG_ET - 1); /* it still counts as live for the rest */
+    assert_int_equal(remove_member(2), ERR_BUSY);
+    assert_int_equal(consensus_last_index(r.m.c), 11);
+    rig_append_result(&r, 3, 6, 0, 11);
+    assert_int_equal(remove_member(3), ERR_BUSY);
+    assert_int_equal(remove_member(2), 0);
+}
+
+static void test_change_after_sleep(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_leader();
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    r.now += LONG_MS;
+    check_change_waits();
+    rig_close(&r);
+}
+
+static void test_change_after_park(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_leader();
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    park_and_lead_on();
+    check_change_waits();
+    rig_close(&r);
+}
+
+/* Who has answered between two sleeps may have died in the second. */
+static void test_change_after_two_sleeps(void **state)
+{
+    (void)state;
+    struct cons_rest rest = open_leader();
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    r.now += LONG_MS;
+    rig_append_result(&r, 3, 6, 0, 11);
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    r.now += LONG_MS;
+    check_change_waits();
+    rig_close(&r);
+}
+
+/* A learner, too, must have said that it is still there. */
+static void test_promote_after_sleep(void **state)
+{
+    (void)state;
+    struct cons_rest rest;
+    uint64_t index = 0;
+    rig_open(&r, 1, 0, "1V 2L", 5, 0, 0, 0);
+    rig_persist(&r);
+    member_apply(&r.m, r.now);
+    rig_append_result(&r, 2, 6, 0, 11);
+    assert_true(consensus_rest(r.m.c, &rest));
+    assert_int_equal(consensus_sleep(r.m.c, r.now, &rest), 0);
+    r.now += LONG_MS;
+    assert_int_equal(consensus_propose_change(r.m.c, r.now, CONS_PROMOTE, 2, 0, &index, NULL),
+                     ERR_BUSY);
+    rig_append_result(&r, 2, 6, 0, rest.index);
+    assert_int_equal(consensus_propose_change(r.m.c, r.now, CONS_PROMOTE, 2, 0, &index, NULL), 0);
+    rig_close(&r);
+}
+
 static uint32_t entries_sent(void)
 {
     uint32_t n = 0;
@@ -480,6 +554,10 @@ int main(void)
         cmocka_unit_test(test_leader_that_led_on_is_left),
         cmocka_unit_test(test_leader_parked_has_no_lease),
         cmocka_unit_test(test_leader_leads_on_alone),
+        cmocka_unit_test(test_change_after_sleep),
+        cmocka_unit_test(test_change_after_park),
+        cmocka_unit_test(test_change_after_two_sleeps),
+        cmocka_unit_test(test_promote_after_sleep),
         cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests_name("sleep", tests, NULL, NULL);

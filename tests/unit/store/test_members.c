@@ -142,8 +142,15 @@ static void test_a_sleeper_is_removed(void **state)
         rig_run(&rig, 20 * RIG_MS);
     assert_true(r->nap.is_asleep);
     struct rig_answer *answer = change(leader, MEMBER_REMOVE, gone + 1, 0);
-    rig_run(&rig, 2000 * RIG_MS);
+    sim_net_partition(rig.sim, rig.nodes[leader], rig.nodes[gone], true); /* nothing wakes it */
+    rig_run(&rig, 2 * rig.options.heartbeat_ms * RIG_MS);
+    assert_int_equal(answer->status, ERR_BUSY); /* the leader must hear of the other first */
+    answer = change(leader, MEMBER_REMOVE, gone + 1, 0);
+    rig_run(&rig, rig.options.heartbeat_ms * RIG_MS);
     assert_int_equal(answer->status, 0);
+    assert_true(r->nap.is_asleep);
+    sim_net_heal(rig.sim, NULL, NULL);
+    rig_run(&rig, 2000 * RIG_MS);
     assert_false(has_replica(gone));
     rig_assert_answered(&rig);
     rig_close(&rig);

@@ -549,8 +549,8 @@ static void test_start_of_all(void **state)
     rig_close(&rig);
 }
 
-/* Take the member on that store out of range `n`. */
-static void remove_member(struct rig *rig, size_t at, uint32_t n, size_t gone)
+/* Take the member on that store out of range `n`; what came of it. */
+static int try_to_remove(struct rig *rig, size_t at, uint32_t n, size_t gone)
 {
     const struct range_descriptor *d =
         range_descriptor(store_range_of(rig->stores[at], nth_range(n)));
@@ -564,7 +564,56 @@ static void remove_member(struct rig *rig, size_t at, uint32_t n, size_t gone)
     struct rig_answer *answer = rig_ask(rig, at, &request);
     for (int i = 0; i < 100 && answer->count == 0; i++)
         rig_run(rig, 20 * RIG_MS);
-    assert_int_equal(answer->status, 0);
+    return answer->status;
+}
+
+static void remove_member(struct rig *rig, size_t at, uint32_t n, size_t gone)
+{
+    int rv = try_to_remove(rig, at, n, gone);
+    if (rv == ERR_BUSY) { /* it slept */
+        rig_run(rig, 2 * rig->options.heartbeat_ms * RIG_MS);
+        rv = try_to_remove(rig, at, n, gone);
+    }
+    assert_int_equal(rv, 0);
+}
+
+/* What the leader knew when it fell asleep is not enough for a change, and it does not fall asleep
+ * again before it is asked for it again, as late as placement does. */
+static void test_change_asleep(void **state)
+{
+    enum { AGAIN_MS = 2000 + 1000 };
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    run_until_asleep(&rig, 3);
+    size_t gone = (leader + 1) % 3;
+    assert_int_equal(try_to_remove(&rig, leader, 0, gone), ERR_BUSY);
+    rig_run(&rig, AGAIN_MS * RIG_MS);
+    assert_int_equal(asleep(&rig), 0);
+    assert_int_equal(try_to_remove(&rig, leader, 0, gone), 0);
+    rig_run(&rig, SLEEP_PUT_OFF_MS * RIG_MS);
+    assert_int_equal(asleep(&rig), 2);
+    rig_close(&rig);
+}
+
+/* … and those that died meanwhile are not counted on: with one of them back the group goes on. */
+static void test_change_asleep_of_the_dead(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    assert_put(&rig, leader, "a", "1");
+    run_until_asleep(&rig, 3);
+    size_t one = (leader + 1) % 3;
+    rig_crash(&rig, one, SIM_CRASH_POWER);
+    rig_crash(&rig, (leader + 2) % 3, SIM_CRASH_POWER);
+    assert_int_equal(try_to_remove(&rig, leader, 0, one), ERR_BUSY);
+    rig_run(&rig, SETTLE_MS * RIG_MS);
+    assert_int_equal(rig_start(&rig, one, NULL), 0);
+    for (int i = 0; i < SETTLE_MS / 20 && rig_leader(&rig) == rig.count; i++)
+        rig_run(&rig, 20 * RIG_MS);
+    assert_put(&rig, rig_leader(&rig), "a", "2");
+    rig_close(&rig);
 }
 
 /* Of most ranges too few members start: they wait, and are in nobody's way. Of the others some
@@ -809,6 +858,8 @@ int main(void)
         cmocka_unit_test(test_older_store),
         cmocka_unit_test(test_start_with_older_store),
         cmocka_unit_test(test_looked_for),
+        cmocka_unit_test(test_change_asleep),
+        cmocka_unit_test(test_change_asleep_of_the_dead),
         cmocka_unit_test(test_damage_asleep),
         cmocka_unit_test(test_expired_asleep),
         cmocka_unit_test(test_agreed_in_an_earlier_life),
