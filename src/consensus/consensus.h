@@ -105,9 +105,9 @@ struct cons_ops {
      * would arrive: entries for it are dropped before they are read. */
     bool (*peer_ready)(void *ctx, uint64_t peer);
 
-    /* Optional (NULL: no bound). Bytes of entries that may be sent to `peer` now: more would be
-     * dropped. What does not fit is owed: it follows the next acknowledgement or tick that finds
-     * room. */
+    /* Optional (NULL: no bound). Bytes of entries that may be sent to `peer` now. While it is not
+     * 0 one message is taken, however large; with 0 it would be dropped, and is owed: it follows
+     * the next acknowledgement or tick that finds room. */
     size_t (*peer_room)(void *ctx, uint64_t peer);
 
     /* Optional (NULL: never). True if `peer` is to be spared: it hears heartbeats and

@@ -203,14 +203,16 @@ static size_t append_room(const struct consensus *c, const struct cons_peer *p)
     return c->opts.ops->peer_room == NULL ? SIZE_MAX : c->opts.ops->peer_room(c->opts.ctx, p->id);
 }
 
-/* How many of the entries, from the first on, there is room for on the way to this follower. */
+/* How many of the entries, from the first on, there is room for on the way to this follower: the
+ * last of them may be larger. If it had to fit, one that is large would wait for as long as the
+ * messages of other groups take what comes free. */
 static uint32_t append_fits(const struct consensus *c, const struct cons_peer *p,
                             const struct cons_entry *entries, uint32_t n)
 {
     size_t room = append_room(c, p);
     uint32_t fits = 0;
-    for (; fits < n && entries[fits].data.len <= room; fits++)
-        room -= entries[fits].data.len;
+    for (; fits < n && room > 0; fits++)
+        room -= MIN(room, entries[fits].data.len);
     return fits;
 }
 
@@ -220,17 +222,13 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
     while (n > 0) {
         struct cons_entry entries[CONS_FILL_MAX];
         uint32_t got = 0;
-        if (peer_is_laden(c, p)) {
-            append_owe(c, p, msg, n);
+        if (peer_is_laden(c, p) || append_room(c, p) == 0) {
+            append_owe(c, p, msg, n); /* without room it would be read in vain, again and again */
             return;
         }
         int rv = c->opts.ops->log_entries(c->opts.ctx, msg->append.prev_index + 1,
                                           MIN(n, (uint32_t)CONS_FILL_MAX), c->opts.append_bytes_max,
                                           entries, &got);
-        if (rv == ERR_WOULD_BLOCK && append_room(c, p) == 0) {
-            append_owe(c, p, msg, n); /* else it is read in vain, again and again */
-            return;
-        }
         if (rv == ERR_WOULD_BLOCK) {
             append_fetch(c, msg, n);
             append_beat(c, p, msg);
@@ -243,10 +241,6 @@ static void append_fill(struct consensus *c, struct cons_peer *p, struct cons_ms
         }
         ASSERT(got > 0);
         ASSERT(got <= n);
-        if (append_fits(c, p, entries, got) < got) {
-            append_owe(c, p, msg, n);
-            return;
-        }
         append_send(c, p, msg, entries, got);
         append_advance(msg, entries, got);
         n -= got;

@@ -72,7 +72,8 @@ struct net_limits {
                                   takes nothing of what waits, be it ever so little */
     size_t replies_max;        /* [64 MiB] waiting for one client: it is closed */
     size_t memory_max;         /* [512 MiB] held for all clients: the greediest is closed */
-    size_t peer_bulk_max;      /* [4 MiB] entries waiting for one peer; then ERR_BUSY */
+    size_t peer_bulk_max;      /* [4 MiB] entries waiting for one peer, but for the last message,
+                                  which may reach beyond it; then ERR_BUSY */
     size_t peer_urgent_max;    /* [1 MiB] the rest, likewise */
     size_t stream_window;      /* [4 MiB] waiting in one outgoing stream; then ERR_BUSY */
     uint32_t ping_ms;          /* [1000] silence towards a peer before a ping */

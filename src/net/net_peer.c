@@ -386,7 +386,7 @@ size_t net_peer_room(const struct net_peer *peer)
 
 static int send_bulk(struct net_peer *peer, struct slice frames, struct buf *owner)
 {
-    if (frames.len > net_peer_room(peer))
+    if (net_peer_room(peer) == 0)
         return ERR_BUSY;
     int code = bulk_push(peer, frames, owner);
     if (code == 0)

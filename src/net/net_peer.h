@@ -53,7 +53,8 @@ uint64_t net_peer_store_id(const struct net_peer *peer);
 const char *net_peer_address(const struct net_peer *peer);
 
 /* Queue whole frames (copied). ERR_UNAVAILABLE: not connected, dropped. ERR_BUSY:
- * the bound of its class is met, dropped; one message above the bound passes while
+ * the bound of its class is met, dropped. Bulk may reach beyond it with one message, so that
+ * a large one is not kept off by small ones; an urgent one passes above the bound while
  * nothing else of its class waits. */
 int net_peer_send(struct net_peer *peer, enum net_class class, struct slice frames);
 
@@ -61,7 +62,8 @@ int net_peer_send(struct net_peer *peer, enum net_class class, struct slice fram
  * memory goes, if they fill it by half or more, and `frames` is empty then. */
 int net_peer_send_off(struct net_peer *peer, enum net_class class, struct buf *frames);
 
-/* Bytes of bulk that net_peer_send() takes now. */
+/* Bytes of bulk up to its bound (SIZE_MAX while none waits). While it is not 0, net_peer_send()
+ * takes another message. */
 size_t net_peer_room(const struct net_peer *peer);
 
 /* Does the connection stand, accepted by the other side? */

@@ -20,7 +20,7 @@ static void keep(void *data, struct member *m, const struct cons_msg *msg)
     if (msg->type != CONS_MSG_APPEND || msg->to != 2)
         return;
     for (uint32_t i = 0; i < msg->append.n; i++)
-        room -= msg->append.entries[i].data.len; /* of one byte each */
+        room -= MIN(room, msg->append.entries[i].data.len); /* most are of one byte each */
 }
 
 static size_t room_of(void *data, struct member *m, uint64_t peer)
@@ -58,10 +58,10 @@ static void open_narrow(size_t bytes)
 static void test_owed_goes_with_room(void **state)
 {
     (void)state;
-    open_narrow(3);
+    open_narrow(2);
     rig_propose(&r, 2); /* 12, 13 */
     assert_int_equal(follows(12), 14);
-    rig_propose(&r, 2); /* do not fit … */
+    rig_propose(&r, 2); /* have no room … */
     rig_propose(&r, 1); /* … so this waits, too */
     assert_int_equal(follows(12), 14);
     rig_persist(&r);
@@ -74,6 +74,31 @@ static void test_owed_goes_with_room(void **state)
     assert_int_equal(rig_count(&r, CONS_MSG_SNAPSHOT), 0);
     rig_append_result(&r, 2, 6, 0, 16);
     assert_int_equal(consensus_commit(r.m.c), 16);
+    rig_close(&r);
+}
+
+/* Other groups take what comes free, but for a little: an entry that is larger than that goes all
+ * the same, and so does a message of several. */
+static void test_large_goes_with_little_room(void **state)
+{
+    enum { LARGE = 5 << 20, LITTLE = 100 };
+    static uint8_t bytes[LARGE];
+    struct slice several[] = {slice_of(bytes, LITTLE), slice_of(bytes, LITTLE)};
+    struct slice large = slice_of(bytes, LARGE);
+    uint64_t first = 0;
+    (void)state;
+    open_narrow(LITTLE);
+    assert_int_equal(consensus_propose(r.m.c, r.now, &large, 1, &first), 0);
+    rig_persist(&r);
+    assert_int_equal(follows(12), 13);
+    assert_int_equal(room, 0);
+    assert_int_equal(consensus_propose(r.m.c, r.now, several, 2, &first), 0);
+    rig_persist(&r);
+    rig_append_result(&r, 2, 6, 0, 12);
+    assert_int_equal(follows(12), 13);
+    room = LITTLE;
+    rig_tick(&r, RIG_HB);
+    assert_int_equal(follows(12), 15);
     rig_close(&r);
 }
 
@@ -152,6 +177,32 @@ static void test_what_was_read_needs_room_too(void **state)
     rig_tick(&r, RIG_HB);
     consensus_on_fetched(r.m.c, r.now, fetch_for_2(14, 1), 0, es, 1);
     assert_int_equal(follows(12), 15);
+    rig_close(&r);
+}
+
+/* … however large the first of it is. */
+static void test_large_that_was_read_goes_with_little_room(void **state)
+{
+    enum { LARGE = 5 << 20, LITTLE = 100 };
+    static uint8_t bytes[LARGE];
+    struct slice two[] = {slice_of(bytes, LARGE), slice_of(bytes, LITTLE)};
+    struct cons_entry es[2];
+    uint64_t first = 0;
+    (void)state;
+    fill(es, ARRAY_LEN(es));
+    es[0].data = two[0];
+    es[1].data = two[1];
+    open_narrow(LITTLE);
+    r.m.host = &far;
+    assert_int_equal(consensus_propose(r.m.c, r.now, two, 2, &first), 0);
+    rig_persist(&r);
+    consensus_on_fetched(r.m.c, r.now, fetch_for_2(12, 2), 0, es, 2);
+    assert_int_equal(follows(12), 13);
+    assert_int_equal(room, 0);
+    room = LITTLE;
+    rig_tick(&r, RIG_HB);
+    consensus_on_fetched(r.m.c, r.now, fetch_for_2(13, 1), 0, es + 1, 1);
+    assert_int_equal(follows(12), 14);
     rig_close(&r);
 }
 
@@ -379,8 +430,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_silent_follower_gets_heartbeats),
         cmocka_unit_test(test_owed_goes_with_room),
+        cmocka_unit_test(test_large_goes_with_little_room),
         cmocka_unit_test(test_owed_goes_at_a_tick),
         cmocka_unit_test(test_what_was_read_needs_room_too),
+        cmocka_unit_test(test_large_that_was_read_goes_with_little_room),
         cmocka_unit_test(test_slow_read_is_not_asked_again),
         cmocka_unit_test(test_rejection_takes_its_place),
         cmocka_unit_test(test_one_rejection_of_many_counts),

@@ -130,6 +130,26 @@ static void test_one_message_above_the_bound_passes_alone(void **state)
     assert_int_equal(rig->stores[1].seen[0].len > 16 << 20, 1);
 }
 
+/* Behind others, too: it need not wait for a moment in which none of them waits. */
+static void test_one_message_reaches_beyond_the_bound(void **state)
+{
+    struct rig *rig = *state;
+    struct net_peer *peer = connect_ab(rig);
+    size_t max = 4 << 20, len = 50000;
+    uint64_t seq = 0;
+    while (net_peer_pending(peer) + 2 * len < max)
+        assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, ++seq, len), 0);
+    assert_in_range(net_peer_room(peer), 1, 2 * len);
+    assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, ++seq, 16 << 20), 0);
+    assert_int_equal(net_peer_room(peer), 0);
+    assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, 99, 10), ERR_BUSY);
+    assert_in_range(net_peer_pending(peer), 16 << 20, max + (16 << 20) + len);
+    rig_run(rig, 60 * RIG_SECOND);
+    assert_int_equal(rig->stores[1].seen_count, seq);
+    assert_true(rig->stores[1].seen[seq - 1].len >= 16 << 20);
+    assert_true(net_peer_room(peer) == SIZE_MAX);
+}
+
 /* Sent off or copied, small or large, all come whole and in order; what is refused stays. */
 static void test_memory_goes_with_what_is_large(void **state)
 {
@@ -144,6 +164,7 @@ static void test_memory_goes_with_what_is_large(void **state)
         assert_int_equal(is_taken, LENS[i] >= 40000);
         assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, ++seq, LENS[i]), 0);
     }
+    assert_int_equal(rig_send(peer, NET_BULK, MSG_APPEND_ENTRIES, ++seq, 4 << 20), 0);
     assert_int_equal(rig_send_off(peer, NET_BULK, MSG_APPEND_ENTRIES, 99, 8 << 20, &is_taken),
                      ERR_BUSY);
     assert_false(is_taken);
@@ -603,6 +624,7 @@ int main(void)
         TEST(test_urgent_overtakes_bulk),
         TEST(test_full_queues_are_busy_and_free_themselves),
         TEST(test_one_message_above_the_bound_passes_alone),
+        TEST(test_one_message_reaches_beyond_the_bound),
         TEST(test_memory_goes_with_what_is_large),
         TEST(test_it_dials_again_after_reset_and_restart),
         TEST(test_silence_cuts_the_connection_and_healing_mends_it),
