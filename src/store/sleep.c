@@ -618,8 +618,12 @@ void sleep_check_replica(const struct replica *r)
     ASSERT(nap->parked == NULL || nap->is_asleep);
     if (!nap->is_asleep)
         return;
-    ASSERT(r->state == REPLICA_RUNNING);
     ASSERT((nap->parked != NULL) == (r->cons == NULL));
+    if (r->state == REPLICA_DAMAGED) { /* what found that may be in the middle of a call */
+        ASSERT(env_timer_is_active(&r->timer) || list_is_linked(&r->in_woken));
+        return; /* its turn comes, and ends it */
+    }
+    ASSERT(r->state == REPLICA_RUNNING);
     ASSERT(r->range_id != RANGE_ID_SYSTEM);
     ASSERT(!nap->is_dormant || (nap->parked != NULL && list_is_linked(&nap->roused.in_line)));
     if (r->cons != NULL && !consensus_is_asleep(r->cons)) {

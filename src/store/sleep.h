@@ -39,8 +39,9 @@
  *
  * Threads    loop only.
  * Invariants (Z1) a replica is in exactly one of the lists awake and asleep of its store.
- *            (Z2) parked ⇒ asleep, RUNNING, no consensus, nothing waits in it or is on its way.
+ *            (Z2) parked ⇒ asleep, no consensus, nothing waits in it or is on its way.
  *            (Z3) what is applied at a sleeper is all of its log.
+ *            (Z4) asleep ⇒ RUNNING, or DAMAGED and about to have the turn that ends it.
  */
 #ifndef STORE_SLEEP_H_
 #define STORE_SLEEP_H_

@@ -819,6 +819,26 @@ static void test_damage_asleep(void **state)
     rig_close(&rig);
 }
 
+/* The engine finds that what it has of them is damaged, in a call of its own: they sleep until
+ * their turn comes. */
+static void test_damage_before_its_turn(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct err err = {0};
+    size_t bad = open_sleepy(&rig, 300000);
+    struct replica *r = replicas_of_range(&rig.stores[bad]->replicas, STORE_FIRST_RANGE_ID);
+    run_until_asleep(&rig, 3);
+    err_set(&err, ERR_CORRUPT, "a block of a table is damaged");
+    replica_damage(r, "engine", &err);
+    assert_true(r->nap.is_asleep && r->nap.parked != NULL);
+    store_check(rig.stores[bad]);
+    rig_run(&rig, RIG_MS);
+    assert_false(r->nap.is_asleep);
+    store_check(rig.stores[bad]);
+    rig_close(&rig);
+}
+
 /* A read that may be old and finds what has expired since all fell asleep: the leader, asleep too,
  * has range time moved. It does not send its client to itself. */
 static void test_expired_asleep(void **state)
@@ -861,6 +881,7 @@ int main(void)
         cmocka_unit_test(test_change_asleep),
         cmocka_unit_test(test_change_asleep_of_the_dead),
         cmocka_unit_test(test_damage_asleep),
+        cmocka_unit_test(test_damage_before_its_turn),
         cmocka_unit_test(test_expired_asleep),
         cmocka_unit_test(test_agreed_in_an_earlier_life),
         cmocka_unit_test(test_all_stand_still),
