@@ -874,7 +874,7 @@ int hf_transfer_leader_async(struct hf_client *client, uint64_t replica_id,
 
 /* A range is cut in two: it keeps the keys below `place`, a new range gets the others. Where
  * placement gives ids (every cluster that nodes have joined) this is HF_ERR_INVALID: ask
- * placement for the split. */
+ * placement for the split. HF_ERR_TOO_LARGE: no key is as long as that place. */
 struct hf_split {
     size_t size; /* sizeof, set by the caller */
     uint64_t range_id;

@@ -212,8 +212,9 @@ static int do_split(struct word *w, struct err *err)
     struct slice key = w->c->key;
     if (w->r->id == PLACEMENT_SYSTEM_RANGE)
         return err_set(err, ERR_INVALID, "range 1 is never split");
-    if (key.len > DESCRIPTOR_KEY_MAX)
-        return err_set(err, ERR_TOO_LARGE, "a key of %zu bytes", key.len);
+    if (key.len > DESCRIPTOR_CUT_MAX)
+        return err_set(err, ERR_TOO_LARGE, "a key of %zu bytes to cut at, limit %d",
+                       key.len - DESCRIPTOR_PREFIX_LEN, DESCRIPTOR_CUT_MAX - DESCRIPTOR_PREFIX_LEN);
     if (key.len > 0 && key.len < DESCRIPTOR_PREFIX_LEN)
         return err_set(err, ERR_INVALID, "a place of %zu bytes: it begins with the keyspace, in %d",
                        key.len, DESCRIPTOR_PREFIX_LEN);

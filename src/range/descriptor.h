@@ -23,7 +23,7 @@
 
 enum {
     RANGE_REPLICAS_MAX = 16,
-    RANGE_KEY_MAX = 4096 + 7, /* longest user key behind 0x02, keyspace and hash slot */
+    RANGE_KEY_MAX = 4096 + 7, /* of a bound: two more than a key can have, and than is given now */
     RANGE_DESCRIPTOR_MAX = 2 * (RANGE_KEY_MAX + 4) + 64 + RANGE_REPLICAS_MAX * 24, /* bytes */
 };
 

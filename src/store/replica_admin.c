@@ -115,8 +115,9 @@ void replica_split(struct replica *r, const struct answer_to *to, const struct r
     struct err err = {0};
     fill_split(request, &admin);
     int rv = check_request(r, &err);
-    if (rv == 0 && admin.split.key.len > RANGE_KEY_MAX)
-        rv = err_set(&err, ERR_TOO_LARGE, "a key of %zu bytes", admin.split.key.len);
+    if (rv == 0 && admin.split.key.len > DESCRIPTOR_CUT_MAX)
+        rv = err_set(&err, ERR_TOO_LARGE, "a key of %zu bytes to cut at, limit %d",
+                     admin.split.key.len - RANGE_USER_KEY_PREFIX, KEY_WIRE_MAX);
     if (rv == 0 && admin.split.key.len < RANGE_USER_KEY_PREFIX)
         rv = err_set(&err, ERR_INVALID, "a place of %zu bytes: it begins with the keyspace, in %d",
                      admin.split.key.len, RANGE_USER_KEY_PREFIX);

@@ -4,7 +4,8 @@
  * epoch, members. Replicated in the range itself.
  *
  * Units      the span's keys are on-disk keys: 0x02 | keyspace u32be | user key.
- * Limits     DESCRIPTOR_MEMBERS_MAX members, DESCRIPTOR_KEY_MAX bytes a bound.
+ * Limits     DESCRIPTOR_MEMBERS_MAX members, DESCRIPTOR_KEY_MAX bytes a bound. None comes about any
+ *            more that has over DESCRIPTOR_CUT_MAX, but such as do are kept.
  */
 #ifndef WIRE_DESCRIPTOR_H_
 #define WIRE_DESCRIPTOR_H_
@@ -16,7 +17,10 @@
 enum {
     DESCRIPTOR_MEMBERS_MAX = 16,
     DESCRIPTOR_PREFIX_LEN = 5,      /* bytes that stand before a user key */
-    DESCRIPTOR_KEY_MAX = 4096 + 64, /* bytes of a bound: a user key and what stands before it */
+    DESCRIPTOR_KEY_MAX = 4096 + 64, /* bytes of a bound, as far as it is understood */
+    /* Bytes of a place where a range may be cut: of the longest user key, on disk. Pages of scans
+     * and of changes end where ranges do, and the next request begins there. */
+    DESCRIPTOR_CUT_MAX = DESCRIPTOR_PREFIX_LEN + 4096,
 };
 
 enum member_role {

@@ -4,6 +4,9 @@
 #include "wire/frame.h"
 #include "wire/msg_internal.h"
 
+_Static_assert((int)DESCRIPTOR_CUT_MAX == DESCRIPTOR_PREFIX_LEN + KEY_WIRE_MAX,
+               "where a range is cut a request may begin");
+
 /* The head is the same for all kinds; what the kind adds is a map of its own
  * (FIELD_DETAIL), read only when the kind is known. */
 #define AT(m) offsetof(struct request, m)

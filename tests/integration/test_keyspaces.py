@@ -142,6 +142,8 @@ def test_keys():
         for place, key, cut in (("users", "m", "m"), ("events", "slotted", "slotted")):
             said = c.ok("range", "split", "--keyspace", place, key)
             check(cut in said and f"{found[place]['keyspace']}/" in said, said)
+        done = c.run("range", "split", "--keyspace", "events", "k" * 4095)
+        check(done.returncode == 2 and "1 to 4094 bytes in a hashed" in done.stderr, done.stderr)
 
         begin = str(c.json("put", "mark", "1", "--keyspace", "events")["version"])
         c.ok("del", "mark", "--keyspace", "events")

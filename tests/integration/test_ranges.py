@@ -198,6 +198,7 @@ def test_refused():
                                  (["show", "77", "--timeout", "1s"], 1, "no range 77"),
                                  (["split"], 2, "either"),
                                  (["split", "a", "--range", "2"], 2, "either"),
+                                 (["split", "k" * 4097], 2, "1 to 4096 bytes"),
                                  (["split", "key00003"], 1, "not inside")):
             done = c.run("range", *args)
             check(done.returncode == want and said in done.stderr and done.stderr, args,

@@ -12,6 +12,7 @@
 #include "wire/keyspace.h"
 
 enum {
+    KEY_MAX = 4096, /* bytes, with the slot */
     AGAIN_MS = 20,
     SPLIT_WAIT_MS = 20000,
     SPLIT_AGAIN_MS = 1500,
@@ -140,11 +141,14 @@ static int split_key(struct cli *cli, const char *key)
     uint8_t raw[RANGES_PLACE_MAX];
     size_t len = strlen(key);
     size_t at = RANGES_PREFIX_LEN;
-    if (len == 0 || len > 4096)
-        return cli_usage(cli, "a key has 1 to 4096 bytes");
+    bool is_hashed = cli->keyspace_slots > 0;
+    size_t max = is_hashed ? KEY_MAX - KEYSPACE_SLOT_LEN : KEY_MAX;
+    if (len == 0 || len > max)
+        return cli_usage(cli, "a key has 1 to %zu bytes%s", max,
+                         is_hashed ? " in a hashed keyspace" : "");
     raw[0] = RANGES_USER_PREFIX;
     put_u32be(raw + 1, cli->keyspace_id);
-    if (cli->keyspace_slots > 0) {
+    if (is_hashed) {
         keyspace_put_slot(raw + at, keyspace_slot(slice_str(key), cli->keyspace_slots));
         at += KEYSPACE_SLOT_LEN;
     }

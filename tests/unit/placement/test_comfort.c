@@ -334,6 +334,8 @@ static void test_pause(void **state)
     rig_fini(&rig);
 }
 
+static const uint8_t long_place[DESCRIPTOR_CUT_MAX + 1] = "zzzzz";
+
 static const struct {
     const char *name;
     struct placement_command command;
@@ -374,6 +376,10 @@ static const struct {
      {.kind = PLACEMENT_CMD_SPLIT, .range_id = 2, .key = {(const uint8_t *)"zzzz", 4}},
      ERR_INVALID,
      "begins with the keyspace"},
+    {"no key is so long",
+     {.kind = PLACEMENT_CMD_SPLIT, .range_id = 2, .key = {long_place, sizeof long_place}},
+     ERR_TOO_LARGE,
+     "4097 bytes to cut at, limit 4096"},
     {"the last one",
      {.kind = PLACEMENT_CMD_MERGE, .range_id = 3},
      ERR_INVALID,

@@ -104,6 +104,15 @@ static void test_what_is_refused(void **state)
     struct rig_answer *used = rig_ask(&rig, leader, &request);
     request.split.key = slice_of("\x02\0\0\1", 4);
     struct rig_answer *too_short = rig_ask(&rig, leader, &request);
+    uint8_t long_key[RANGE_KEY_MAX];
+    memset(long_key, 'm', sizeof long_key);
+    memcpy(long_key, "\x02\0\0\0", RANGE_USER_KEY_PREFIX);
+    request.split.key = slice_of(long_key, RANGE_USER_KEY_PREFIX + KEY_WIRE_MAX + 1);
+    struct rig_answer *too_long = rig_ask(&rig, leader, &request);
+    request.split.key = slice_of(long_key, sizeof long_key);
+    struct rig_answer *longest = rig_ask(&rig, leader, &request);
+    request.split.key = slice_of(long_key, RANGE_USER_KEY_PREFIX + KEY_WIRE_MAX);
+    struct rig_answer *long_enough = rig_ask(&rig, leader, &request);
     request.split.key = slice_of("\x01zzzz", 5);
     struct rig_answer *outside = rig_ask(&rig, leader, &request);
     rig_run(&rig, 500 * RIG_MS);
@@ -115,6 +124,9 @@ static void test_what_is_refused(void **state)
     assert_int_equal(twice->status, ERR_INVALID);
     assert_int_equal(used->status, ERR_INVALID);
     assert_int_equal(too_short->status, ERR_INVALID);
+    assert_int_equal(too_long->status, ERR_TOO_LARGE);
+    assert_int_equal(longest->status, ERR_TOO_LARGE);
+    assert_int_equal(long_enough->status, ERR_INVALID); /* for the id */
     assert_int_equal(outside->status, ERR_RANGE_CHANGED);
     assert_int_equal(store_range_at(rig.stores[leader], 1), 0);
     rig_assert_answered(&rig);
