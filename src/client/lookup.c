@@ -88,20 +88,14 @@ void lookup_pause_timer(struct env_timer *timer)
     client_wake(client); /* those who still find no leader will want a lookup */
 }
 
-/* The key to ask for: `lost_key`, or the greatest one below it (of those that are not
- * longer than a key can be). */
+/* The key to ask for: `lost_key`, or the greatest one below it. */
 static size_t lost_place(const struct client *client, uint8_t *out)
 {
-    size_t len = client->lost_key_len;
-    memcpy(out, client->lost_key, len);
-    if (!client->is_lost_below || len == 0)
-        return len;
-    if (out[len - 1] == 0)
-        return len - 1;
-    out[len - 1]--;
-    while (len < sizeof client->lost_key)
-        out[len++] = 0xff;
-    return len;
+    struct slice key = slice_of(client->lost_key, client->lost_key_len);
+    if (client->is_lost_below)
+        return descriptor_key_below(key, out).len;
+    memcpy(out, key.data, key.len);
+    return key.len;
 }
 
 /* Ask one peer, unless it is known to be of no use now. */

@@ -79,15 +79,8 @@ struct route *route_find(struct route_cache *cache, struct slice key)
 
 struct route *route_find_below(struct route_cache *cache, struct slice key)
 {
-    size_t i = cache_seek(cache, key);
-    bool begins_there = i < cache->count && slice_compare(route_start(&cache->routes[i]), key) >= 0;
-    if (i == cache->count || begins_there) {
-        /* The one before, if it reaches up to the key. */
-        if (i == 0 || slice_compare(route_end(&cache->routes[i - 1]), key) != 0)
-            return NULL;
-        i--;
-    }
-    return &cache->routes[i];
+    uint8_t below[DESCRIPTOR_CUT_MAX];
+    return route_find(cache, descriptor_key_below(key, below));
 }
 
 static void cache_remove(struct route_cache *cache, size_t from, size_t to)

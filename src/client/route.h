@@ -46,7 +46,8 @@ struct slice route_key(uint32_t keyspace, struct slice key, uint8_t *out);
 /* The span that holds `key`, NULL if it is not known. Valid until the next put. */
 struct route *route_find(struct route_cache *cache, struct slice key);
 
-/* The span that holds the keys just below `key`, NULL if it is not known. */
+/* The span that holds the keys just below `key`, NULL if it is not known. Where it ends at more
+ * bytes than a key can have it may end below `key`. */
 struct route *route_find_below(struct route_cache *cache, struct slice key);
 
 /* The span of that range, NULL if it is not known. */

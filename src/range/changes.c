@@ -24,7 +24,7 @@ void range_changes_init(struct range_changes *op)
 {
     *op = (struct range_changes){.state = RANGE_READ_IDLE};
     buf_init(&op->changes, CHANGES_BYTES_MAX);
-    buf_init(&op->cursor, RANGE_KEY_MAX);
+    buf_init(&op->cursor, CURSOR_WIRE_MAX);
     buf_init(&op->lower, RANGE_KEY_MAX);
     buf_init(&op->upper, RANGE_KEY_MAX);
 }
@@ -82,11 +82,13 @@ static void end_span(struct range_changes *op)
     op->is_range_end = true;
 }
 
-/* Bounds on disk, as far as they are in this range. */
+/* Bounds on disk, as far as they are in this range: an end that is longer than keys can be would be
+ * no cursor, and the next place that is does as well. */
 static int set_bounds(const struct range *range, struct range_changes *op)
 {
-    uint8_t raw[RANGE_KEY_MAX];
+    uint8_t raw[RANGE_KEY_MAX], cut_raw[DESCRIPTOR_CUT_MAX];
     struct range_span span = range_descriptor_span(&range->meta.descriptor);
+    struct slice cut = descriptor_cut_at(span.end, cut_raw);
     size_t key_max = command_limits_default.key_max;
     if (op->end.len > 0 && slice_compare(op->start, op->end) >= 0)
         return err_set(&op->err, ERR_INVALID, "the span to watch is empty");
@@ -102,11 +104,11 @@ static int set_bounds(const struct range *range, struct range_changes *op)
         return ERR_NOMEM;
     if (!range_span_contains(span, buf_slice(&op->lower)))
         return ERR_RANGE_CHANGED;
-    op->is_cut = slice_compare(buf_slice(&op->upper), span.end) > 0 &&
-                 span.end.len >= RANGE_USER_KEY_PREFIX; /* else all of the keyspace is below it */
+    op->is_cut = slice_compare(buf_slice(&op->upper), cut) > 0 &&
+                 cut.len >= RANGE_USER_KEY_PREFIX; /* else all of the keyspace is below it */
     if (op->is_cut) {
         buf_clear(&op->upper);
-        buf_append_slice(&op->upper, span.end);
+        buf_append_slice(&op->upper, cut);
     }
     return op->upper.failed ? ERR_NOMEM : 0;
 }

@@ -32,7 +32,7 @@ void range_read_init(struct range_read *read)
 {
     *read = (struct range_read){.state = RANGE_READ_IDLE};
     buf_init(&read->rows, ROWS_BYTES_MAX);
-    buf_init(&read->cursor, RANGE_KEY_MAX + 1);
+    buf_init(&read->cursor, CURSOR_WIRE_MAX);
     buf_init(&read->lower, RANGE_KEY_MAX + 1);
     buf_init(&read->upper, RANGE_KEY_MAX + 1);
 }

@@ -2,8 +2,12 @@
 #include "base/plant.h"
 #include "range/range_internal.h"
 #include "range/read_internal.h"
+#include "wire/request.h"
 
 enum { INLINE_STEPS_MAX = 4 * RANGE_INLINE_MAX };
+
+_Static_assert((int)DESCRIPTOR_CUT_MAX - RANGE_USER_KEY_PREFIX <= KEY_WIRE_MAX,
+               "where a page ends with its range the next request may begin");
 
 /* On disk: the first key of the keyspace behind `keyspace`. */
 static void append_keyspace_end(struct buf *out, uint32_t keyspace)
@@ -12,15 +16,18 @@ static void append_keyspace_end(struct buf *out, uint32_t keyspace)
     buf_append(out, end, range_keyspace_end(keyspace, end));
 }
 
-/* A scan goes on from range to range: it must begin inside this one. */
+/* A scan goes on from range to range: it must begin inside this one. In reverse that is below where
+ * clamp() would cut the range to the right. */
 static bool begins_inside(const struct range *range, const struct range_read *read)
 {
     struct range_span span = range_descriptor_span(range_descriptor(range));
     struct slice lower = buf_slice(&read->lower);
     struct slice upper = buf_slice(&read->upper);
+    uint8_t start[DESCRIPTOR_CUT_MAX], end[DESCRIPTOR_CUT_MAX];
     if (!read->is_reverse)
         return range_span_contains(span, lower);
-    return slice_compare(span.start, upper) < 0 && slice_compare(upper, span.end) <= 0;
+    return slice_compare(descriptor_cut_at(span.start, start), upper) < 0 &&
+           slice_compare(upper, descriptor_cut_at(span.end, end)) <= 0;
 }
 
 /* A read at a version goes to where the range ended when it gave it. */
@@ -49,20 +56,23 @@ static int check_seam(const struct range *range, struct range_read *read)
 }
 
 /* What lies beyond the range is left for a next page, which another range answers. A bound that is
- * shorter than what stands before user keys has all of the keyspace below it. */
+ * shorter than what stands before user keys has all of the keyspace below it. One that is longer
+ * than keys can be would be no cursor: the page goes up to the next place that is. */
 static void clamp(const struct range *range, struct range_read *read)
 {
+    uint8_t raw[DESCRIPTOR_CUT_MAX];
     struct range_span span = span_at(range, read);
-    bool is_cut = read->is_reverse ? slice_compare(buf_slice(&read->lower), span.start) < 0
-                                   : slice_compare(buf_slice(&read->upper), span.end) > 0;
+    struct slice cut = descriptor_cut_at(read->is_reverse ? span.start : span.end, raw);
+    bool is_cut = read->is_reverse ? slice_compare(buf_slice(&read->lower), cut) < 0
+                                   : slice_compare(buf_slice(&read->upper), cut) > 0;
     struct buf *bound = read->is_reverse ? &read->lower : &read->upper;
-    if (!read->is_reverse && span.end.len < RANGE_USER_KEY_PREFIX)
+    if (!read->is_reverse && cut.len < RANGE_USER_KEY_PREFIX)
         is_cut = false;
     read->is_cut = is_cut;
     if (!is_cut)
         return;
     buf_clear(bound);
-    buf_append_slice(bound, read->is_reverse ? span.start : span.end);
+    buf_append_slice(bound, cut);
 }
 
 int read_scan_begin(const struct range *range, struct range_read *read)

@@ -280,7 +280,7 @@ struct place {
 
 static struct replica *replica_at(const struct store *store, const struct place *place)
 {
-    uint8_t raw[RANGE_USER_KEY_PREFIX + KEY_WIRE_MAX];
+    uint8_t raw[DESCRIPTOR_CUT_MAX], below[DESCRIPTOR_CUT_MAX];
     bool is_at_end = place->is_below && place->key.len == 0;
     if (place->key.len > KEY_WIRE_MAX)
         return NULL;
@@ -289,8 +289,9 @@ static struct replica *replica_at(const struct store *store, const struct place 
     if (is_at_end)
         len = range_keyspace_end(place->keyspace, raw);
     struct slice key = slice_of(raw, len);
-    return place->is_below ? replicas_below_key(&store->replicas, key)
-                           : replicas_at_key(&store->replicas, key);
+    if (place->is_below)
+        key = descriptor_key_below(key, below);
+    return replicas_at_key(&store->replicas, key);
 }
 
 /* The replica that the request names, or where it begins; NULL: not here. */

@@ -124,3 +124,30 @@ bool descriptor_has_key(const struct descriptor *descriptor, struct slice key)
     return slice_compare(key, descriptor->start) >= 0 &&
            (descriptor->end.len == 0 || slice_compare(key, descriptor->end) < 0);
 }
+
+struct slice descriptor_cut_at(struct slice bound, uint8_t *out)
+{
+    size_t len = DESCRIPTOR_CUT_MAX;
+    if (bound.len <= len)
+        return bound;
+    memcpy(out, bound.data, len);
+    while (len > 0 && out[len - 1] == 0xff)
+        len--;
+    if (len > 0)
+        out[len - 1]++;
+    return slice_of(out, len);
+}
+
+struct slice descriptor_key_below(struct slice place, uint8_t *out)
+{
+    size_t len = MIN(place.len, (size_t)DESCRIPTOR_CUT_MAX);
+    if (len > 0)
+        memcpy(out, place.data, len);
+    if (len == 0 || len < place.len)
+        return slice_of(out, len);
+    if (out[len - 1] == 0)
+        return slice_of(out, len - 1);
+    out[len - 1]--;
+    memset(out + len, 0xff, DESCRIPTOR_CUT_MAX - len);
+    return slice_of(out, DESCRIPTOR_CUT_MAX);
+}

@@ -73,4 +73,12 @@ const struct member *descriptor_member(const struct descriptor *descriptor, uint
 /* Is `key` in [start, end)? */
 bool descriptor_has_key(const struct descriptor *descriptor, struct slice key);
 
+/* The bound, or, if it has over DESCRIPTOR_CUT_MAX bytes, the least place above it that has not,
+ * in `out` of as many. No user key is between the two. Empty: there is no such place. */
+struct slice descriptor_cut_at(struct slice bound, uint8_t *out);
+
+/* The greatest place below `place` of at most DESCRIPTOR_CUT_MAX bytes, in `out` of as many; empty:
+ * there is none. */
+struct slice descriptor_key_below(struct slice place, uint8_t *out);
+
 #endif

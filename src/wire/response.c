@@ -29,7 +29,7 @@ static const struct msg_field rows_fields[] = {
     {1, MSG_LIST, AT(rows.rows), RESPONSE_ROWS_MAX},
     {2, MSG_U64, AT(rows.version), 0},
     {3, MSG_BOOL, AT(rows.has_more), 0},
-    {4, MSG_BIN, AT(rows.cursor), KEY_WIRE_MAX + 1},
+    {4, MSG_BIN, AT(rows.cursor), CURSOR_WIRE_MAX},
     {5, MSG_BOOL, AT(rows.is_range_end), 0},
 };
 static const struct msg_field watch_fields[] = {
@@ -37,7 +37,7 @@ static const struct msg_field watch_fields[] = {
     {2, MSG_U64, AT(watch.version), 0},
     {3, MSG_U64, AT(watch.range_id), 0},
     {4, MSG_BOOL, AT(watch.has_more), 0},
-    {5, MSG_BIN, AT(watch.cursor), KEY_WIRE_MAX + 1},
+    {5, MSG_BIN, AT(watch.cursor), CURSOR_WIRE_MAX},
     {6, MSG_U64, AT(watch.cursor_version), 0},
     {7, MSG_BOOL, AT(watch.is_range_end), 0},
 };

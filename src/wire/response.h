@@ -29,7 +29,8 @@ enum {
     RESPONSE_CHANGES_MAX = 65536,
     CHECK_PARTS_MAX = 256,
     CHECK_SUM_LEN = 16,
-    CHECK_KEY_MAX = KEY_WIRE_MAX + 7, /* as it stands on disk */
+    CHECK_KEY_MAX = KEY_WIRE_MAX + 7,   /* as it stands on disk */
+    CURSOR_WIRE_MAX = KEY_WIRE_MAX + 1, /* of which what the next request takes is KEY_WIRE_MAX */
 };
 
 /* Who leads, as far as the store that answers knows. */

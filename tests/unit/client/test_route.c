@@ -142,6 +142,43 @@ static void test_keys(void **state)
     assert_int_equal(key.len, ROUTE_KEY_PREFIX);
 }
 
+/* Downwards it is the range of the keys below. Where ranges meet behind more bytes than a key can
+ * have, there are none between the bound and the next place that can be asked for. */
+static void test_below(void **state)
+{
+    (void)state;
+    static uint8_t bound[DESCRIPTOR_CUT_MAX + 2], next[DESCRIPTOR_CUT_MAX];
+    struct route_cache cache = {0};
+    memset(bound, 'k', sizeof bound);
+    memset(next, 'k', sizeof next);
+    next[sizeof next - 1]++;
+    struct descriptor left = {.range_id = 2,
+                              .start = slice_str("d"),
+                              .end = slice_of(bound, sizeof bound),
+                              .conf_epoch = 1,
+                              .span_epoch = 1};
+    struct descriptor right = left;
+    right.range_id = 3;
+    right.start = left.end;
+    right.end = slice_str("x");
+    put(&cache, 1, "b", "d", 1);
+    assert_non_null(route_put(&cache, &left));
+    assert_int_equal(route_find_below(&cache, slice_of(next, sizeof next))->range_id, 2);
+    assert_non_null(route_put(&cache, &right));
+    static const struct {
+        const char *key;
+        uint64_t want; /* 0: none */
+    } rows[] = {{"b", 0}, {"b\1", 1}, {"d", 1}, {"e", 2}, {"l", 3}, {"x", 3}, {"x\1", 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct route *route = route_find_below(&cache, slice_str(rows[i].key));
+        if ((route != NULL ? route->range_id : 0) != rows[i].want)
+            fail_msg("below key '%s'", rows[i].key);
+    }
+    assert_int_equal(route_find_below(&cache, slice_of(next, sizeof next))->range_id, 2);
+    assert_int_equal(route_find(&cache, slice_of(next, sizeof next))->range_id, 3);
+    route_cache_fini(&cache);
+}
+
 /* Thousands of spans in disorder; the bound is kept, and all answers are right. */
 static void test_many(void **state)
 {
@@ -168,7 +205,7 @@ int main(void)
         cmocka_unit_test(test_forget),      cmocka_unit_test(test_split_and_merge),
         cmocka_unit_test(test_merged_away), cmocka_unit_test(test_overlaps),
         cmocka_unit_test(test_leader),      cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_below),       cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests_name("route", tests, NULL, NULL);
 }

@@ -401,6 +401,117 @@ static void test_short_bound(void **state)
     world_close(&w);
 }
 
+/* A page as it goes out, and as a client takes it. */
+static void check_is_sent(const struct response *page, struct slice cursor)
+{
+    struct response got;
+    struct buf out;
+    buf_init(&out, RESPONSE_AROUND_MAX);
+    response_encode(&out, page);
+    assert_int_equal(response_decode(buf_slice(&out), &got, NULL), 0);
+    assert_true(got.kind == REQUEST_WATCH ? got.watch.has_more : got.rows.has_more);
+    assert_true(
+        slice_equal(got.kind == REQUEST_WATCH ? got.watch.cursor : got.rows.cursor, cursor));
+    buf_fini(&out);
+}
+
+/* A scan of all, or in reverse of what is below `end`, has so many rows; and it goes on at the
+ * cursor, or nowhere. */
+static void check_scan_of(struct world *w, struct slice end, bool is_reverse, uint32_t count,
+                          struct slice cursor)
+{
+    struct range_read read;
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.end = end;
+    read.is_reverse = is_reverse;
+    read.is_keys_only = true;
+    assert_int_equal(world_read(w, &read), 0);
+    assert_int_equal(read.row_count, count);
+    assert_int_equal(read.has_more, cursor.len > 0);
+    assert_int_equal(read.is_range_end, cursor.len > 0);
+    struct response page = {.id = 1,
+                            .kind = REQUEST_SCAN,
+                            .rows = {.has_more = read.has_more, .cursor = buf_slice(&read.cursor)}};
+    if (cursor.len > 0)
+        check_is_sent(&page, cursor);
+    range_read_fini(&read);
+}
+
+static void check_changes_of(struct world *w, struct slice end, struct slice cursor)
+{
+    struct range_changes changes;
+    range_changes_init(&changes);
+    changes.keyspace = WORLD_KEYSPACE;
+    changes.end = end;
+    assert_int_equal(range_changes_now(w->range, &changes), 0);
+    assert_int_equal(changes.has_more, cursor.len > 0);
+    assert_int_equal(changes.is_range_end, cursor.len > 0);
+    struct response page = {
+        .id = 1,
+        .kind = REQUEST_WATCH,
+        .watch = {.has_more = changes.has_more, .cursor = buf_slice(&changes.cursor)}};
+    if (cursor.len > 0)
+        check_is_sent(&page, cursor);
+    range_changes_fini(&changes);
+}
+
+static int begin_reverse(struct world *w, struct slice end)
+{
+    struct range_read read;
+    range_read_init(&read);
+    read.kind = RANGE_READ_SCAN;
+    read.end = end;
+    read.is_reverse = true;
+    int rv = world_read(w, &read);
+    range_read_fini(&read);
+    return rv;
+}
+
+/* Where ranges were cut behind more bytes than a key can have, pages go up to the next place that a
+ * request can name, from either side. */
+static void test_long_bound(void **state)
+{
+    (void)state;
+    static char key[KEY_WIRE_MAX + 1]; /* the last before the bound */
+    static uint8_t user[RANGE_KEY_MAX - RANGE_USER_KEY_PREFIX], bound[RANGE_KEY_MAX];
+    static uint8_t next[KEY_WIRE_MAX]; /* the first behind it */
+    const struct slice none = {0}, behind = slice_of(next, sizeof next);
+    struct world w;
+    memset(key, 'k', KEY_WIRE_MAX);
+    memset(user, 'k', sizeof user);
+    memset(next, 'k', sizeof next);
+    next[sizeof next - 1]++;
+    world_open(&w, &(struct world_options){.seed = 1});
+    world_put(&w, T0, key, "1", 0);
+    world_put(&w, T0, "z", "1", 0);
+    for (size_t len = KEY_WIRE_MAX + 1; len <= sizeof user; len++) {
+        struct slice at =
+            slice_of(bound, range_user_key(WORLD_KEYSPACE, slice_of(user, len), bound));
+        set_span(&w, slice_of("\x02", 1), at);
+        check_scan_of(&w, none, false, 1, behind);
+        check_scan_of(&w, behind, false, 1, none);
+        check_scan_of(&w, behind, true, 1, none);
+        check_changes_of(&w, none, behind);
+        check_changes_of(&w, behind, none);
+        assert_int_equal(begin_reverse(&w, none), ERR_RANGE_CHANGED);
+        set_span(&w, at, slice_of("\x03", 1));
+        check_scan_of(&w, none, true, 1, behind);
+        assert_int_equal(begin_reverse(&w, behind), ERR_RANGE_CHANGED);
+    }
+    /* Nothing of the keyspace can be behind. */
+    memset(user, 0xff, sizeof user);
+    struct slice at =
+        slice_of(bound, range_user_key(WORLD_KEYSPACE, slice_of(user, sizeof user), bound));
+    set_span(&w, slice_of("\x02", 1), at);
+    check_scan_of(&w, none, false, 2, none);
+    check_scan_of(&w, none, true, 2, none);
+    check_changes_of(&w, none, none);
+    set_span(&w, at, slice_of("\x03", 1));
+    assert_int_equal(begin_reverse(&w, none), ERR_RANGE_CHANGED);
+    world_close(&w);
+}
+
 /* A page is bounded in the records it looks at, not only in what it returns. */
 static void test_expired_do_not_hold_up(void **state)
 {
@@ -484,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_scan_refusals),
         cmocka_unit_test(test_keyspaces),
         cmocka_unit_test(test_short_bound),
+        cmocka_unit_test(test_long_bound),
         cmocka_unit_test(test_expired_do_not_hold_up),
         cmocka_unit_test(test_torn_down_in_flight),
     };

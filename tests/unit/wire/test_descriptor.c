@@ -111,12 +111,73 @@ static void test_span(void **state)
     assert_true(descriptor_has_key(&d, slice_str("")));
 }
 
+/* A place of `len` bytes: that of `tail`, in front of it keyspace 7 and as many 'k' as it takes. */
+static struct slice place_of(uint8_t *raw, size_t len, const char *tail, size_t tail_len)
+{
+    memcpy(raw, "\x02\0\0\0\7", DESCRIPTOR_PREFIX_LEN);
+    memset(raw + DESCRIPTOR_PREFIX_LEN, 'k', len - DESCRIPTOR_PREFIX_LEN);
+    memcpy(raw + len - tail_len, tail, tail_len);
+    return slice_of(raw, len);
+}
+
+/* Each with the least place at or above it, and the greatest below it, among those that are not
+ * longer than keys can be. */
+static void test_places(void **state)
+{
+    enum { MAX = DESCRIPTOR_CUT_MAX };
+    static const struct {
+        size_t len;
+        const char *tail;
+        size_t tail_len, cut_len;
+        const char *cut;
+        size_t cut_tail_len, below_len;
+        const char *below;
+        size_t below_tail_len;
+    } rows[] = {
+        {MAX, "m", 1, MAX, "m", 1, MAX, "l", 1},
+        {MAX, "a\0", 2, MAX, "a\0", 2, MAX - 1, "a", 1},
+        {8, "ab", 2, 8, "ab", 2, 0, NULL, 0},
+        {8, "a\0", 2, 8, "a\0", 2, 7, "a", 1},
+        {MAX + 1, "m\0", 2, MAX, "n", 1, MAX, "m", 1},
+        {MAX + 1, "a\xff\0", 3, MAX - 1, "b", 1, MAX, "a\xff", 2},
+        {MAX + 2, "m\0\0", 3, MAX, "n", 1, MAX, "m", 1},
+        {MAX + 2, "m\xff\xff", 3, MAX, "n", 1, MAX, "m", 1},
+    };
+    static uint8_t raw[MAX + 2], want[MAX + 2], out[MAX];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct slice place = place_of(raw, rows[i].len, rows[i].tail, rows[i].tail_len);
+        struct slice cut = place_of(want, rows[i].cut_len, rows[i].cut, rows[i].cut_tail_len);
+        if (!slice_equal(descriptor_cut_at(place, out), cut))
+            fail_msg("row %zu: at or above", i);
+        if (rows[i].below == NULL)
+            continue;
+        struct slice below =
+            place_of(want, rows[i].below_len, rows[i].below, rows[i].below_tail_len);
+        if (!slice_equal(descriptor_key_below(place, out), below))
+            fail_msg("row %zu: below", i);
+    }
+    /* What is filled up, with what is greater than all that a key can go on with. */
+    struct slice below = descriptor_key_below(slice_of("\x02\0\0\0\x08", 5), out);
+    assert_int_equal(below.len, MAX);
+    assert_memory_equal(below.data, "\x02\0\0\0\x07\xff\xff", 7);
+    assert_int_equal(below.data[MAX - 1], 0xff);
+    /* Nothing of the keyspace is above: its end. */
+    memset(raw + DESCRIPTOR_PREFIX_LEN, 0xff, sizeof raw - DESCRIPTOR_PREFIX_LEN);
+    struct slice cut = descriptor_cut_at(slice_of(raw, MAX + 1), out);
+    assert_true(slice_equal(cut, slice_of("\x02\0\0\0\x08", 5)));
+    memset(raw, 0xff, DESCRIPTOR_PREFIX_LEN);
+    assert_int_equal(descriptor_cut_at(slice_of(raw, MAX + 1), out).len, 0);
+    assert_int_equal(descriptor_key_below((struct slice){0}, out).len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_what_cannot_be),
         cmocka_unit_test(test_span),
+        cmocka_unit_test(test_places),
     };
     return cmocka_run_group_tests_name("descriptor", tests, NULL, NULL);
 }
