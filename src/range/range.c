@@ -13,6 +13,9 @@
 #include "range/feed.h"
 #include "range/range_internal.h"
 
+_Static_assert((int)DESCRIPTOR_CUT_MAX <= RANGE_KEY_MAX && (int)RANGE_KEY_MAX <= DESCRIPTOR_KEY_MAX,
+               "what may be a bound is one, and can be told");
+
 enum { SYSTEM_PREFIX = 0x01, USER_PREFIX = 0x02, PREFETCH_BYTES_MAX = 16 << 20 };
 
 struct range_span range_span_all(void)

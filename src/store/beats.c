@@ -80,7 +80,7 @@ static void smooth(struct range_load *load, uint64_t now_us)
 }
 
 /* How long ago the member was last seen alive, or since when we lead without seeing it. */
-static uint64_t contact_age_ms(struct range_load *load, uint64_t replica_id, bool is_live,
+static uint32_t contact_age_ms(struct range_load *load, uint64_t replica_id, bool is_live,
                                uint64_t now_us)
 {
     struct range_contact *c = NULL;
@@ -100,7 +100,7 @@ static uint64_t contact_age_ms(struct range_load *load, uint64_t replica_id, boo
     }
     if (is_live)
         c->heard_us = now_us;
-    return MIN((now_us - c->heard_us) / 1000, (uint64_t)UINT32_MAX - 1);
+    return (uint32_t)MIN((now_us - c->heard_us) / 1000, (uint64_t)UINT32_MAX - 1);
 }
 
 /* As it is applied: a change that is only appended may be taken back, with its epoch, and

@@ -27,6 +27,10 @@ struct check {
     char why[128];
 };
 
+_Static_assert((int)RANGE_DIGEST_SPANS_MAX <= CHECK_PARTS_MAX &&
+                   (int)RANGE_KEY_MAX <= CHECK_KEY_MAX,
+               "the sums of all parts can be told");
+
 static const uint32_t check_successors[] = {
     [CHECK_RUNNING] = BIT(CHECK_DONE) | BIT(CHECK_FAILED),
     [CHECK_DONE] = 0,

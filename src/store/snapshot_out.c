@@ -34,6 +34,11 @@ enum {
     OUT_CUT_MAX = 4,
 };
 
+_Static_assert((int)RANGE_META_MAX <= SNAPSHOT_META_MAX &&
+                   (int)RANGE_CONF_MAX <= SNAPSHOT_CONFIGURATION_MAX &&
+                   (size_t)SNAPSHOT_META_MAX + SNAPSHOT_CONFIGURATION_MAX < FRAME_BODY_MAX,
+               "a stream begins with all that a range keeps beside its keys");
+
 enum out_state {
     OUT_WANTED,
     OUT_OPENING,

@@ -122,7 +122,7 @@ static void members_of(struct unpack *u, struct range_state *range)
         m->store_id = unpack_uint(u);
         m->role = (enum member_role)unpack_uint_max(u, MEMBER_ROLE_LAST);
         m->match = unpack_uint(u);
-        m->age_ms = unpack_uint_max(u, UINT32_MAX);
+        m->age_ms = (uint32_t)unpack_uint_max(u, UINT32_MAX);
         if (m->replica_id == 0 || m->store_id == 0 || m->role == 0)
             u->bad = true;
     }

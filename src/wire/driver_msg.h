@@ -89,7 +89,7 @@ struct range_member {
     uint64_t store_id;
     enum member_role role;
     uint64_t match;
-    uint64_t age_ms; /* since it was last heard of; UINT32_MAX: not yet */
+    uint32_t age_ms; /* since it was last heard of; UINT32_MAX: not yet */
 };
 
 struct range_state {

@@ -102,6 +102,33 @@ static void test_ranges_have_a_span(void **state)
     }
 }
 
+/* Whatever age can be said is understood. */
+static void test_members_of_any_age(void **state)
+{
+    static const uint32_t ages[] = {0, 1, UINT32_MAX - 1, UINT32_MAX};
+    struct range_state out, range = {.range_id = 1,
+                                     .replica_id = 2,
+                                     .conf_epoch = 1,
+                                     .span_epoch = 1,
+                                     .start = slice_str("a"),
+                                     .end = slice_str("b"),
+                                     .member_count = ARRAY_LEN(ages)};
+    struct buf raw;
+    (void)state;
+    _Static_assert(sizeof range.members[0].age_ms == sizeof ages[0], "no age is greater");
+    for (uint32_t i = 0; i < ARRAY_LEN(ages); i++)
+        range.members[i] = (struct range_member){
+            .replica_id = i + 1, .store_id = i + 1, .role = MEMBER_VOTER, .age_ms = ages[i]};
+    buf_init(&raw, 4096);
+    range_state_append(&raw, &range);
+    struct unpack u = unpack_of(buf_slice(&raw));
+    range_state_next(&u, &out);
+    assert_int_equal(out.member_count, ARRAY_LEN(ages));
+    for (uint32_t i = 0; i < ARRAY_LEN(ages); i++)
+        assert_true(out.members[i].age_ms == ages[i]);
+    buf_fini(&raw);
+}
+
 /* A table is made of whole rows. */
 static void test_tables(void **state)
 {
@@ -137,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_steps_are_whole),
         cmocka_unit_test(test_words_have_a_verdict),
         cmocka_unit_test(test_ranges_have_a_span),
+        cmocka_unit_test(test_members_of_any_age),
         cmocka_unit_test(test_tables),
     };
     return cmocka_run_group_tests_name("driver_msg", tests, NULL, NULL);
