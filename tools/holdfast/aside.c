@@ -5,10 +5,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define SUFFIX ".new"
+
+enum { TRIES_MAX = 100 };
 
 /* May a new file take this name, so that all who know the old one see it? */
 static bool is_replaceable(const char *path, mode_t *ret_mode)
@@ -30,12 +33,99 @@ static char *name_beside(const char *path)
     return name;
 }
 
-static int open_in_place(struct aside *aside, const char *path, struct err *err)
+/* Is the file of `fd` still called so? Whoever had the lock may have renamed or removed it. */
+static bool is_still(const char *name, int fd)
 {
-    FILE *file = fopen(path, "wb");
+    struct stat st, now;
+    return fstat(fd, &st) == 0 && stat(name, &now) == 0 && st.st_dev == now.st_dev &&
+           st.st_ino == now.st_ino;
+}
+
+/* The file that only we write, whatever it has: -1 with errno, EWOULDBLOCK if another command does.
+ * The lock ends with the descriptor, so what a killed command left is free. Devices and pipes have
+ * none, and some network file systems: those are gone on with, as are such that number their files
+ * anew each time. */
+static int open_alone(const char *name, int flags)
+{
+    for (int tries = 1;; tries++) {
+        struct stat st;
+        int fd = open(name, flags | O_CLOEXEC, 0666);
+        if (fd < 0 || (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)))
+            return fd;
+        bool is_taken = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        if (!is_taken && (is_still(name, fd) || tries == TRIES_MAX))
+            return fd;
+        close(fd);
+        if (!is_taken)
+            continue;
+        errno = EWOULDBLOCK;
+        return -1;
+    }
+}
+
+/* What was there goes once nobody else can be writing it. Closes `fd` on failure, with errno. */
+static FILE *stream_of(int fd, const char *mode, bool is_emptied)
+{
+    struct stat st;
+    bool is_good = fstat(fd, &st) == 0;
+    is_good = is_good && (!is_emptied || !S_ISREG(st.st_mode) || ftruncate(fd, 0) == 0);
+    FILE *file = is_good ? fdopen(fd, mode) : NULL;
+    if (file == NULL) {
+        int why = errno;
+        close(fd);
+        errno = why;
+    }
+    return file;
+}
+
+static int fail_open(const char *path, const char *name, int why, struct err *err)
+{
+    if (why == EWOULDBLOCK)
+        return err_set(err, ERR_BUSY, "open '%s': another command writes it", path);
+    return err_set(err, ERR_IO, "open '%s': %s", name, strerror(why));
+}
+
+int aside_open_in_place(const char *path, bool is_new, FILE **ret_file, struct err *err)
+{
+    int fd = open_alone(path, is_new ? O_WRONLY | O_CREAT : O_RDWR);
+    FILE *file = fd >= 0 ? stream_of(fd, is_new ? "wb" : "r+b", is_new) : NULL;
     if (file == NULL)
-        return err_set(err, ERR_IO, "open '%s': %s", path, strerror(errno));
-    *aside = (struct aside){.file = file, .path = path};
+        return fail_open(path, path, errno, err);
+    *ret_file = file;
+    return 0;
+}
+
+static int open_as_it_is(struct aside *aside, const char *path, struct err *err)
+{
+    FILE *file = NULL;
+    int rv = aside_open_in_place(path, true, &file, err);
+    if (rv == 0)
+        *aside = (struct aside){.file = file, .path = path};
+    return rv;
+}
+
+/* Takes `name`. The lock is of a descriptor of its own: it is held until the name is given away,
+ * when the stream is closed already. */
+static int open_beside(struct aside *aside, const char *path, char *name, mode_t mode,
+                       struct err *err)
+{
+    int lock = open_alone(name, O_WRONLY | O_CREAT);
+    if (lock < 0 && (errno == EACCES || errno == EPERM || errno == ENAMETOOLONG)) {
+        free(name);
+        return open_as_it_is(aside, path, err);
+    }
+    int fd = lock >= 0 ? fcntl(lock, F_DUPFD_CLOEXEC, 0) : -1;
+    FILE *file = fd >= 0 ? stream_of(fd, "wb", true) : NULL;
+    if (file == NULL) {
+        int rv = fail_open(path, name, errno, err);
+        if (lock >= 0)
+            close(lock);
+        free(name);
+        return rv;
+    }
+    if (mode != 0)
+        (void)fchmod(fd, mode); /* who may not is no better off with none of it */
+    *aside = (struct aside){.file = file, .path = path, .name = name, .lock = lock};
     return 0;
 }
 
@@ -44,23 +134,11 @@ int aside_open(struct aside *aside, const char *path, struct err *err)
     mode_t mode;
     ASSERT(aside->file == NULL);
     if (!is_replaceable(path, &mode))
-        return open_in_place(aside, path, err);
+        return open_as_it_is(aside, path, err);
     char *name = name_beside(path);
     if (name == NULL)
         return err_set(err, ERR_NOMEM, "open '%s': out of memory", path);
-    FILE *file = fopen(name, "wb");
-    if (file == NULL) {
-        int why = errno;
-        bool is_impossible = why == EACCES || why == EPERM || why == ENAMETOOLONG;
-        int rv = is_impossible ? open_in_place(aside, path, err)
-                               : err_set(err, ERR_IO, "open '%s': %s", name, strerror(why));
-        free(name);
-        return rv;
-    }
-    if (mode != 0)
-        (void)fchmod(fileno(file), mode); /* who may not is no better off with none of it */
-    *aside = (struct aside){.file = file, .path = path, .name = name};
-    return 0;
+    return open_beside(aside, path, name, mode, err);
 }
 
 /* The name, too, is on the disk. Where folders cannot be synced there is nothing to be done. */
@@ -83,6 +161,14 @@ static bool sync_file(FILE *file, bool must_sync)
     return fflush(file) == 0 && (!must_sync || fdatasync(fileno(file)) == 0);
 }
 
+/* The name is given away: whoever wants it next may begin. */
+static void let_go(struct aside *done)
+{
+    if (done->name != NULL)
+        close(done->lock);
+    free(done->name);
+}
+
 int aside_finish(struct aside *aside, struct err *err)
 {
     struct aside done = *aside;
@@ -98,7 +184,7 @@ int aside_finish(struct aside *aside, struct err *err)
         (void)unlink(done.name);
     if (is_good && done.name != NULL && !sync_folder(done.path))
         rv = err_set(err, ERR_IO, "sync the folder of '%s': %s", done.path, strerror(errno));
-    free(done.name);
+    let_go(&done);
     return rv;
 }
 
@@ -109,6 +195,6 @@ void aside_drop(struct aside *aside)
     fclose(aside->file);
     if (aside->name != NULL)
         (void)unlink(aside->name);
-    free(aside->name);
+    let_go(aside);
     *aside = (struct aside){0};
 }

@@ -493,9 +493,8 @@ static int export_resume(struct export *ex, const struct hf_span *span)
         return EXIT_DONE;
     if (rv != 0)
         return fail_cursor(ex->cli, rv, &err);
-    ex->to = fopen(ex->path, "r+b");
-    if (ex->to == NULL)
-        return cli_error(ex->cli, "open '%s': %s", ex->path, strerror(errno));
+    if (aside_open_in_place(ex->path, false, &ex->to, &err) != 0)
+        return cli_error(ex->cli, "%s", err.msg);
     ex->records = ex->done.records;
     ex->bytes = ex->done.bytes;
     ex->saved = ex->done.offset;
@@ -513,8 +512,7 @@ static bool export_open(struct export *ex, struct err *err)
         off_t end = (off_t)ex->done.offset;
         is_good = fseeko(ex->to, end, SEEK_SET) == 0 && ftruncate(fileno(ex->to), end) == 0;
     } else if (ex->cursor_path != NULL) {
-        ex->to = fopen(ex->path, "wb");
-        is_good = ex->to != NULL;
+        return aside_open_in_place(ex->path, true, &ex->to, err) == 0;
     } else if (aside_open(&ex->aside, ex->path, err) == 0) {
         ex->to = ex->aside.file;
     } else {

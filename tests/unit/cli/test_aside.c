@@ -159,12 +159,61 @@ static void test_devices_and_what_cannot_be(void **state)
     finish(&f);
 }
 
+/* The second of two commands writes nothing, neither beside the file nor in place. */
+static void test_one_at_a_time(void **state)
+{
+    struct fixture f;
+    struct aside second = {0};
+    FILE *file = NULL;
+    (void)state;
+    start(&f);
+    begin(&f);
+    assert_int_equal(aside_open(&second, f.path, &f.err), ERR_BUSY);
+    assert_non_null(strstr(f.err.msg, f.path));
+    assert_null(second.file);
+    assert_true(says(f.beside, "new"));
+    assert_int_equal(aside_finish(&f.aside, &f.err), 0);
+    assert_true(says(f.path, "new"));
+    assert_int_equal(aside_open(&second, f.path, &f.err), 0);
+    assert_int_equal(aside_open(&f.aside, f.path, &f.err), ERR_BUSY);
+    aside_drop(&second);
+
+    assert_int_equal(aside_open_in_place(f.path, false, &file, &f.err), 0);
+    assert_true(says(f.path, "new"));
+    FILE *other = NULL;
+    for (int is_new = 0; is_new < 2; is_new++)
+        assert_int_equal(aside_open_in_place(f.path, is_new, &other, &f.err), ERR_BUSY);
+    assert_null(other);
+    assert_true(says(f.path, "new"));
+    fclose(file);
+    assert_int_equal(aside_open_in_place(f.path, true, &file, &f.err), 0);
+    assert_true(says(f.path, ""));
+    fclose(file);
+    finish(&f);
+}
+
+/* What a killed command left is nobody's. */
+static void test_what_was_left_is_written_over(void **state)
+{
+    struct fixture f;
+    (void)state;
+    start(&f);
+    write_text(f.beside, "half of what a killed one wrote");
+    begin(&f);
+    assert_true(says(f.beside, "new"));
+    assert_int_equal(aside_finish(&f.aside, &f.err), 0);
+    assert_true(says(f.path, "new"));
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_new_file),
         cmocka_unit_test(test_the_old_one_stays),
         cmocka_unit_test(test_what_fails_at_its_end),
+        cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_what_was_left_is_written_over),
         cmocka_unit_test(test_links_are_followed),
         cmocka_unit_test(test_devices_and_what_cannot_be),
     };
