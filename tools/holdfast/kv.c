@@ -42,13 +42,12 @@ static bool check_key(struct cli *cli, const char *key, int *ret_exit)
     return false;
 }
 
-/* One key of several: a line "key<TAB>value", or what is known of it. */
+/* One key of several: a line "key<TAB>value", or that it is not there (`item` is NULL). */
 static void say_one_of(struct cli *cli, struct json_writer *w, const char *key,
                        const struct hf_item *item)
 {
-    bool is_there = item->status == HF_OK;
     if (!cli->is_json) {
-        if (!is_there) {
+        if (item == NULL) {
             fprintf(stderr, "holdfast: not found: %s\n", key);
             return;
         }
@@ -61,8 +60,8 @@ static void say_one_of(struct cli *cli, struct json_writer *w, const char *key,
     json_object_begin(w);
     json_bytes_member(w, "key", slice_str(key));
     json_key(w, "found");
-    json_bool(w, is_there);
-    if (is_there) {
+    json_bool(w, item != NULL);
+    if (item != NULL) {
         json_key(w, "version");
         json_u64(w, item->version);
         json_bytes_member(w, "value", cli_slice(item->value));
@@ -72,22 +71,38 @@ static void say_one_of(struct cli *cli, struct json_writer *w, const char *key,
     json_object_end(w);
 }
 
-/* Several keys at once; EXIT_NO if one of them is not there. */
-static int get_many(struct cli *cli, struct hf_client *client, const struct cli_words *words,
+/* Returns an exit code. What was too large beside the others (`item` says so, or is NULL) is asked
+ * for alone. */
+static int get_one_of(struct cli *cli, struct json_writer *w, const char *key,
+                      const struct hf_item *item, const struct hf_call *call)
+{
+    struct hf_result *alone = NULL;
+    int rv = item != NULL ? item->status : HF_ERR_TOO_LARGE;
+    if (rv == HF_ERR_TOO_LARGE) {
+        rv = hf_get(cli->client, hf_str(key), call, &alone);
+        item = rv == HF_OK ? &alone->items[0] : NULL;
+    }
+    int exit_code = cli_exit_of(rv);
+    if (rv == HF_OK || rv == HF_ERR_NOT_FOUND) {
+        say_one_of(cli, w, key, rv == HF_OK ? item : NULL);
+    } else {
+        bool has_words = alone != NULL && alone->message[0] != 0;
+        if (cli->is_json)
+            buf_clear(&cli->out); /* of an answer that is not whole nothing is shown */
+        exit_code =
+            cli_fail_as(cli, rv, "key '%s': %s", key, has_words ? alone->message : hf_strerror(rv));
+    }
+    hf_result_free(alone);
+    return exit_code;
+}
+
+/* `found` is what was told of all of them; NULL: they were too large together. Ends with the first
+ * that can not be read. */
+static int get_each(struct cli *cli, const struct cli_words *words, const struct hf_result *found,
                     const struct hf_call *call)
 {
-    struct hf_bytes keys[CLI_WORDS_MAX];
-    struct hf_result *result = NULL;
     struct json_writer w;
     int exit_code = EXIT_DONE;
-    for (size_t i = 0; i < words->count; i++)
-        keys[i] = hf_str(words->at[i]);
-    int rv = hf_multi_get(client, keys, words->count, call, &result);
-    if (rv != HF_OK) {
-        exit_code = cli_fail(cli, rv, result);
-        hf_result_free(result);
-        return exit_code;
-    }
     json_begin(&w, &cli->out);
     if (cli->is_json) {
         json_object_begin(&w);
@@ -96,16 +111,36 @@ static int get_many(struct cli *cli, struct hf_client *client, const struct cli_
         json_key(&w, "items");
         json_array_begin(&w);
     }
-    for (size_t i = 0; i < result->count; i++) {
-        say_one_of(cli, &w, words->at[i], &result->items[i]);
-        if (result->items[i].status != HF_OK)
-            exit_code = EXIT_NO;
+    for (size_t i = 0; i < words->count; i++) {
+        const struct hf_item *item = found != NULL ? &found->items[i] : NULL;
+        int its_exit = get_one_of(cli, &w, words->at[i], item, call);
+        if (its_exit != EXIT_DONE && its_exit != EXIT_NO)
+            return its_exit;
+        exit_code = its_exit == EXIT_NO ? EXIT_NO : exit_code;
+        if (!cli->is_json && !cli_flush(cli, false))
+            return EXIT_ERROR;
     }
     if (cli->is_json) {
         json_array_end(&w);
         json_object_end(&w);
         buf_append_u8(&cli->out, '\n');
     }
+    return exit_code;
+}
+
+/* Several keys at once; EXIT_NO if one of them is not there. */
+static int get_many(struct cli *cli, const struct cli_words *words, const struct hf_call *call)
+{
+    struct hf_bytes keys[CLI_WORDS_MAX];
+    struct hf_result *result = NULL;
+    int exit_code;
+    for (size_t i = 0; i < words->count; i++)
+        keys[i] = hf_str(words->at[i]);
+    int rv = hf_multi_get(cli->client, keys, words->count, call, &result);
+    if (rv == HF_OK || rv == HF_ERR_TOO_LARGE)
+        exit_code = get_each(cli, words, rv == HF_OK ? result : NULL, call);
+    else
+        exit_code = cli_fail(cli, rv, result);
     hf_result_free(result);
     return exit_code;
 }
@@ -131,7 +166,7 @@ int kv_get(struct cli *cli, int argc, const char *const *argv)
         return EXIT_USAGE;
     call.keyspace = cli->keyspace_id;
     if (words.count > 1)
-        return get_many(cli, client, &words, &call);
+        return get_many(cli, &words, &call);
     struct hf_result *result = NULL;
     int rv = hf_get(client, hf_str(words.at[0]), &call, &result);
     if (rv != HF_OK) {

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the program `holdfast` makes of its words, flags and files: each command over a store in a
+folder of its own (embedded:)."""
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+from cluster import BIN, check, main
+
+MIB = 1 << 20
+
+
+class Store:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def run(self, *args, stdin="", code=0, said="", endpoints=None):
+        """Run `holdfast ARGS`, which must end so and say that on standard error."""
+        env = dict(os.environ, HOLDFAST_ENDPOINTS=endpoints or f"embedded:{self.folder}/store")
+        done = subprocess.run([f"{BIN}/holdfast", *args], input=stdin, capture_output=True,
+                              text=True, timeout=120, env=env, check=False, cwd=self.folder)
+        check(done.returncode == code and said in done.stderr, args, "exit", done.returncode,
+              "want", code, said, "said", done.stdout[-500:], done.stderr[-500:])
+        return done
+
+    def json(self, *args, **more):
+        return json.loads(self.run(*args, "--json", **more).stdout)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def read(self, name):
+        with open(self.path(name), encoding="utf-8") as f:
+            return f.read()
+
+
+@contextlib.contextmanager
+def store():
+    folder = tempfile.mkdtemp(prefix="holdfast-words-")
+    try:
+        yield Store(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_values_too_large_together():
+    """More than one answer holds: each key is shown all the same."""
+    with store() as s:
+        keys = ["a", "b", "c"]
+        for key in keys:
+            s.run("put", key, stdin=key * (7 * MIB))
+        out = s.run("get", *keys).stdout
+        check([line[:3] for line in out.splitlines()] == ["a\ta", "b\tb", "c\tc"], out[:20])
+        check(len(out) == 3 * (7 * MIB + 3), len(out))
+        items = s.json("get", "c", "none", "b", "a", code=3)["items"]
+        check([i["found"] for i in items] == [True, False, True, True])
+        check([len(i.get("value", "")) for i in items] == [7 * MIB, 0, 7 * MIB, 7 * MIB])
+
+
+if __name__ == "__main__":
+    main(test_values_too_large_together)
