@@ -24,8 +24,9 @@ class Store:
     def run(self, *args, stdin="", code=0, said="", endpoints=None):
         """Run `holdfast ARGS`, which must end so and say that on standard error."""
         env = dict(os.environ, HOLDFAST_ENDPOINTS=endpoints or f"embedded:{self.folder}/store")
-        done = subprocess.run([f"{BIN}/holdfast", *args], input=stdin, capture_output=True,
-                              text=True, timeout=120, env=env, check=False, cwd=self.folder)
+        given = {"input": stdin} if isinstance(stdin, str) else {"stdin": stdin}
+        done = subprocess.run([f"{BIN}/holdfast", *args], capture_output=True, text=True,
+                              timeout=120, env=env, check=False, cwd=self.folder, **given)
         check(done.returncode == code and said in done.stderr, args, "exit", done.returncode,
               "want", code, said, "said", done.stdout[-500:], done.stderr[-500:])
         return done
@@ -65,5 +66,23 @@ def test_values_too_large_together():
         check([len(i.get("value", "")) for i in items] == [7 * MIB, 0, 7 * MIB, 7 * MIB])
 
 
+def test_a_cursor_over_its_own_stream():
+    with store() as s:
+        s.run("put", "a", "1")
+        said = "would be one file"
+        for file, cursor in (("c", "c"), ("c.new", "c"), ("c", "./c.new")):
+            s.run("export", file, "--cursor", cursor, code=2, said=said)
+        line = '{"key":"b","value":"2"}\n'
+        s.write("dump.new", line)
+        s.run("import", "dump.new", "--cursor", "dump", code=2, said=said)
+        with open(s.path("dump.new"), encoding="utf-8") as f:
+            s.run("import", "--cursor", "dump", stdin=f, code=2, said=said)
+        check(s.read("dump.new") == line, "the input was touched")
+        s.run("import", "dump.new", "--cursor", "dump.cursor")
+        s.run("export", "c", "--cursor", "c.cursor")
+        check(len(s.read("c").splitlines()) == 2 and sorted(os.listdir(s.folder)) ==
+              ["c", "dump.new", "store"], os.listdir(s.folder))
+
+
 if __name__ == "__main__":
-    main(test_values_too_large_together)
+    main(test_values_too_large_together, test_a_cursor_over_its_own_stream)

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/coding.h"
@@ -17,6 +18,7 @@ enum { TEXT_LEN = 512, PATH_LEN = 4096 };
 #define STANDS                                                                                     \
     "%s offset=%" PRIu64 " line=%" PRIu64 " records=%" PRIu64 " bytes=%" PRIu64 " sum=%08" PRIx32  \
     "\n"
+#define SUFFIX ".new" /* of what takes the cursor's place */
 #define OF "of cluster=%016" PRIx64 " keyspace=%" PRIu32 " span=%08" PRIx32 "\n"
 
 uint32_t cursor_span_sum(struct slice start, struct slice end)
@@ -93,7 +95,7 @@ int cursor_save(const char *path, const struct cursor_of *of, const struct curso
                 struct err *err)
 {
     char name[PATH_LEN], text[TEXT_LEN];
-    int len = snprintf(name, sizeof name, "%s.new", path);
+    int len = snprintf(name, sizeof name, "%s" SUFFIX, path);
     if (len < 0 || (size_t)len >= sizeof name)
         return err_set(err, ERR_INVALID, "the cursor's name is too long");
     FILE *file = fopen(name, "wb");
@@ -106,4 +108,50 @@ int cursor_save(const char *path, const struct cursor_of *of, const struct curso
     if (!is_good || rename(name, path) != 0)
         return err_set(err, ERR_IO, "write '%s': %s", path, strerror(errno));
     return 0;
+}
+
+/* ---- a cursor and its stream ------------------------------------------------------ */
+
+static bool is_one_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Where it is, or would be: false if there is no such folder. */
+static bool stat_folder(const char *path, struct stat *ret_st, const char **ret_name)
+{
+    char folder[PATH_LEN];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash != NULL ? (size_t)(slash + 1 - path) : 0;
+    if (len >= sizeof folder)
+        return false;
+    memcpy(folder, path, len);
+    folder[len] = 0;
+    *ret_name = path + len;
+    return stat(len > 0 ? folder : ".", ret_st) == 0;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+    struct stat a_st, b_st;
+    const char *a_name, *b_name;
+    bool has_a = stat(a, &a_st) == 0;
+    bool has_b = stat(b, &b_st) == 0;
+    if (has_a || has_b)
+        return has_a && has_b && is_one_file(&a_st, &b_st);
+    return stat_folder(a, &a_st, &a_name) && stat_folder(b, &b_st, &b_name) &&
+           is_one_file(&a_st, &b_st) && strcmp(a_name, b_name) == 0;
+}
+
+/* Is `path` what `of` is written as first? */
+static bool is_beside(const char *path, const char *of)
+{
+    char name[PATH_LEN];
+    int len = snprintf(name, sizeof name, "%s" SUFFIX, of);
+    return len > 0 && (size_t)len < sizeof name && is_same(path, name);
+}
+
+bool cursor_clashes(const char *path, const char *stream)
+{
+    return is_same(path, stream) || is_beside(path, stream) || is_beside(stream, path);
 }

@@ -48,4 +48,8 @@ int cursor_load(const char *path, const struct cursor_of *of, struct cursor *ret
 int cursor_save(const char *path, const struct cursor_of *of, const struct cursor *cursor,
                 struct err *err);
 
+/* Would the cursor and its stream, or what either is written as first, be the same file? There may
+ * be none yet. */
+bool cursor_clashes(const char *path, const char *stream);
+
 #endif

@@ -110,6 +110,18 @@ static int identify(struct cli *cli, const char *kind, uint64_t retry_us,
     return EXIT_DONE;
 }
 
+/* A cursor over its own stream would leave neither. Returns an exit code. */
+static int check_cursor(struct cli *cli, const char *cursor_path, const char *path)
+{
+    if (cursor_path == NULL || path == NULL)
+        return EXIT_DONE;
+    const char *stream = strcmp(path, "-") == 0 ? "/dev/stdin" : path;
+    if (!cursor_clashes(cursor_path, stream))
+        return EXIT_DONE;
+    return cli_usage(cli, "the cursor '%s' and '%s' would be one file, or be written as the same",
+                     cursor_path, path);
+}
+
 /* The cursor cannot be gone on with. */
 static int fail_cursor(struct cli *cli, int rv, const struct err *err)
 {
@@ -371,6 +383,9 @@ int records_import(struct cli *cli, int argc, const char *const *argv)
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 1, &words, &exit_code))
         return exit_code;
     const char *path = cli_input(cli, &words);
+    exit_code = check_cursor(cli, im.cursor_path, path);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
     im.client = path != NULL ? cli_client(cli) : NULL;
     if (im.client == NULL)
         return EXIT_USAGE;
@@ -692,6 +707,11 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
         return exit_code;
     if (prefix != NULL && (start != NULL || end != NULL))
         return cli_usage(cli, "a prefix, or start and end");
+    if (words.count == 1 && strcmp(words.at[0], "-") != 0)
+        ex.path = words.at[0];
+    exit_code = check_cursor(cli, ex.cursor_path, ex.path);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
@@ -707,8 +727,6 @@ int records_export(struct cli *cli, int argc, const char *const *argv)
     }
     if (prefix != NULL)
         span.end = hf_bytes(behind.data, behind.len);
-    if (words.count == 1 && strcmp(words.at[0], "-") != 0)
-        ex.path = words.at[0];
     exit_code = export_to(&ex, client, &span);
     buf_fini(&behind);
     return exit_code;

@@ -124,6 +124,48 @@ static void test_span_sum(void **state)
     assert_true(sum != cursor_span_sum((struct slice){0}, slice_str("abc")));
 }
 
+/* A path in the folder, by one of its names. */
+static char *in_folder(char text[96], const char *name)
+{
+    snprintf(text, 96, "%s/%s", folder, name);
+    return text;
+}
+
+static bool clashes(const char *cursor, const char *stream)
+{
+    char a[96], b[96];
+    return cursor_clashes(in_folder(a, cursor), in_folder(b, stream));
+}
+
+static const struct {
+    const char *cursor;
+    const char *stream;
+    bool want;
+} pairs[] = {
+    {"c", "c", true},          {"c", "./c", true},     {"c", "c.new", true},
+    {"c", ".//c.new", true},   {"c.new", "c", true},   {"c", "d", false},
+    {"c", "c.new.new", false}, {"c", "none/c", false}, {"c", "d.new", false},
+};
+
+/* Whether they are there or not. */
+static void test_cursor_and_stream_are_two(void **state)
+{
+    char a[96];
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        for (size_t p = 0; p < ARRAY_LEN(pairs); p++)
+            assert_int_equal(clashes(pairs[p].cursor, pairs[p].stream), pairs[p].want);
+        FILE *file = fopen(in_folder(a, i == 0 ? "c" : "c.new"), "wb");
+        assert_non_null(file);
+        fclose(file);
+    }
+    assert_int_equal(symlink("c", in_folder(a, "link")), 0);
+    assert_true(clashes("c", "link") && !clashes("link", "c.new"));
+    unlink(in_folder(a, "link"));
+    unlink(in_folder(a, "c"));
+    unlink(in_folder(a, "c.new"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_span_sum),
+        cmocka_unit_test(test_cursor_and_stream_are_two),
     };
     if (mkdtemp(folder) == NULL)
         return 1;
