@@ -84,5 +84,18 @@ def test_a_cursor_over_its_own_stream():
               ["c", "dump.new", "store"], os.listdir(s.folder))
 
 
+def test_recover_in_the_shell():
+    """It is another program that does it: the shell waits for that, and goes on."""
+    with store() as s:
+        s.run("put", "a", "1")
+        recover = f"range recover --unsafe --lost 9 --data {s.path('none')}"
+        done = s.run("shell", stdin=f"get a\n{recover}\nget a\n", code=1)
+        check(done.stdout.splitlines().count("1") == 2, "lines were left out:", done.stdout)
+        alone = s.run(*recover.split(), code=1)
+        last = alone.stderr.strip().splitlines()[-1].split(": ", 1)[-1]
+        check(last in done.stderr, "it said nothing of", last)
+
+
 if __name__ == "__main__":
-    main(test_values_too_large_together, test_a_cursor_over_its_own_stream)
+    main(test_values_too_large_together, test_a_cursor_over_its_own_stream,
+         test_recover_in_the_shell)

@@ -4,9 +4,12 @@
  * lost their majority for good (store/recover.h). Without --yes it only says what that would be.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ranges.h"
@@ -26,6 +29,39 @@ static bool find_server(char path[PATH_SIZE])
         *slash = 0;
     snprintf(path, PATH_SIZE, "%s/holdfastd", self);
     return access(path, X_OK) == 0;
+}
+
+/* Not the shell's own input: that has the next commands. */
+static int start(const char *path, const char *const *run, pid_t *ret_pid)
+{
+    posix_spawn_file_actions_t actions;
+    int errnum = posix_spawn_file_actions_init(&actions);
+    if (errnum != 0)
+        return errnum;
+    errnum = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (errnum == 0)
+        errnum = posix_spawn(ret_pid, path, &actions, NULL, (char *const *)run, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return errnum;
+}
+
+/* The shell goes on behind it. Returns what holdfastd ended with. */
+static int run_and_wait(struct cli *cli, const char *path, const char *const *run)
+{
+    pid_t pid;
+    int status = 0;
+    if (!cli_flush(cli, true))
+        return EXIT_ERROR;
+    int errnum = start(path, run, &pid);
+    if (errnum != 0)
+        return cli_error(cli, "run '%s': %s", path, strerror(errnum));
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) /* Ctrl-C ends it, and not the shell */
+            return cli_error(cli, "wait for '%s': %s", path, strerror(errno));
+    }
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status);
+    return cli_error(cli, "'%s' was ended by signal %d", path, WTERMSIG(status));
 }
 
 int range_recover_run(struct cli *cli, int argc, const char *const *argv)
@@ -63,6 +99,8 @@ int range_recover_run(struct cli *cli, int argc, const char *const *argv)
     if (!is_yes)
         run[n++] = "--plan";
     ASSERT(n < WORDS_MAX_HERE);
+    if (cli->is_shell)
+        return run_and_wait(cli, path, run);
     execv(path, (char *const *)run);
     return cli_error(cli, "run '%s': %s", path, strerror(errno));
 }
