@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 from cluster import BIN, check, main
 
@@ -96,6 +97,19 @@ def test_recover_in_the_shell():
         check(last in done.stderr, "it said nothing of", last)
 
 
+def test_a_watch_of_nobody():
+    """It ends in time, and does not say that all went well."""
+    with store() as s:
+        s.run("watch", "--for", "7s", code=1, said="UNAVAILABLE: at its end",
+              endpoints="127.0.0.1:1")
+        began = time.monotonic()
+        s.run("watch", "--timeout", "1s", code=1, said="longer than --timeout",
+              endpoints="127.0.0.1:1")
+        check(time.monotonic() - began < 4.5, "it took", time.monotonic() - began)
+        s.run("watch", "--for", "1s")
+
+
 if __name__ == "__main__":
     main(test_values_too_large_together, test_a_cursor_over_its_own_stream,
-         test_recover_in_the_shell)
+         test_recover_in_the_shell,
+         test_a_watch_of_nobody)

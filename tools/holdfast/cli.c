@@ -585,6 +585,8 @@ struct hf_client *cli_client(struct cli *cli)
     struct hf_options options;
     hf_options_init(&options);
     options.name = "holdfast-cli";
+    if (cli->is_timeout_given)
+        options.timeout_ms = (uint32_t)(cli->timeout_us / 1000); /* also where a call says none */
     if (cli->client == NULL) {
         if (!cli_open(cli, &options, &cli->client))
             cli->client = NULL;

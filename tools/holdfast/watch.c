@@ -102,8 +102,9 @@ static bool show_batch(struct cli *cli, struct hf_watch *watch, const struct wat
 }
 
 /* Nothing comes, and that has a reason: the person hears of it once, and of its end; that is for
- * standard error, also where changes are JSON. With --timeout nobody waits longer than that: then
- * *ret_exit is set, and false. */
+ * standard error, also where changes are JSON. With --timeout it ends once nobody has answered for
+ * that long, which shows when the request that was under way comes to nothing: then *ret_exit is
+ * set, and false. */
 static bool look_after(struct cli *cli, struct hf_watch *watch, bool *is_lost, int *ret_exit)
 {
     uint64_t ms = 0;
@@ -126,6 +127,18 @@ static bool look_after(struct cli *cli, struct hf_watch *watch, bool *is_lost, i
     return true;
 }
 
+/* The time of --for is over. What is not followed may have changes that nobody was told of. */
+static int end_in_time(struct cli *cli, struct hf_watch *watch, bool is_lost)
+{
+    uint64_t ms = 0;
+    if (!is_lost || hf_watch_trouble(watch, &ms) == HF_OK)
+        return EXIT_DONE;
+    return cli_fail_as(cli, HF_ERR_UNAVAILABLE,
+                       "at its end some of the keys, or all, had not been followed for %" PRIu64
+                       " s (%s)",
+                       ms / 1000, hf_watch_message(watch));
+}
+
 static int show_all(struct cli *cli, struct hf_watch *watch, const struct watch_flags *f)
 {
     uint64_t shown = 0, begin_us = cli_now_us();
@@ -145,7 +158,7 @@ static int show_all(struct cli *cli, struct hf_watch *watch, const struct watch_
         if (!look_after(cli, watch, &is_lost, &exit_code))
             return exit_code;
         if (f->is_for_given && cli_now_us() - begin_us >= f->for_us)
-            break;
+            return end_in_time(cli, watch, is_lost);
     }
     return EXIT_DONE;
 }
@@ -229,7 +242,8 @@ int kv_watch(struct cli *cli, int argc, const char *const *argv)
         {"resume", 0, ARGS_TEXT, &f.resume, NULL, "FILE",
          "go on from where FILE says, and write there how far it is"},
         {"limit", 0, ARGS_U64, &f.limit, NULL, "N", "end after this many changes, or a few more"},
-        {"for", 0, ARGS_DURATION, &f.for_us, &f.is_for_given, "TIME", "end after this time"},
+        {"for", 0, ARGS_DURATION, &f.for_us, &f.is_for_given, "TIME",
+         "end after this time; if the keys are not followed then, with an error"},
         {"marks", 0, ARGS_SWITCH, &f.has_marks, NULL, NULL,
          "also say up to which version everything was shown"},
     };
