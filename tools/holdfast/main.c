@@ -79,8 +79,10 @@ static const struct cli_command commands[] = {
      "\n  {\"key\":\"name\",\"value\":\"Ada\"}\n"
      "  {\"key_b64\":\"/wA=\",\"value_b64\":\"3q2+7w==\",\"ttl_ms\":60000}\n"
      "\nwith key and value as text, or as base64 of any bytes. ttl_ms is how many milliseconds\n"
-     "the record lives from when it is put; without it, or with 0, it does not expire. Empty\n"
-     "lines are passed by. Of lines with the same key the last one wins."},
+     "the record lives from when it is put; without it, or with 0, it does not expire. What\n"
+     "else get --json and scan --json print of a key (version, found, ok) is passed by; any other\n"
+     "member is refused, and a second one of the same name. Empty lines are passed by. Of lines\n"
+     "with the same key the last one wins."},
     {"export", records_export, NULL, "[FILE]", "write records as lines of JSON, in order of keys",
      "  holdfast export all.ndjson\n  holdfast export --prefix user: | gzip > users.gz\n"
      "\nThis is no cut through the whole cluster: each range (in a hashed keyspace: each slot) is\n"

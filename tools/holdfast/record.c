@@ -9,6 +9,12 @@ enum {
     KEY_MAX = 4096,
     VALUE_MAX = 8 << 20,
     FRAME_MAX = 128, /* names of members, signs, a number */
+    NAME_SHOWN_MAX = 40,
+};
+
+/* Of a line of export, and of what scan and get print as JSON. */
+static const char *const members[] = {
+    "key", "key_b64", "value", "value_b64", "ttl_ms", "version", "found", "ok",
 };
 
 _Static_assert(2 * (KEY_MAX + VALUE_MAX) + FRAME_MAX <= RECORD_LINE_MAX,
@@ -51,6 +57,25 @@ int record_bytes_member(const struct json_node *nodes, const char *name, struct 
     return 0;
 }
 
+/* A name that is not known was meant for something, and of two of one name either may be meant. */
+static int check_members(const struct json_node *nodes, struct err *err)
+{
+    bool is_there[ARRAY_LEN(members)] = {false};
+    for (size_t i = 1; i < nodes[0].next; i = nodes[nodes[i].next].next) {
+        struct slice name = nodes[i].raw;
+        size_t m = 0;
+        while (m < ARRAY_LEN(members) && !slice_equal(name, slice_str(members[m])))
+            m++;
+        if (m == ARRAY_LEN(members))
+            return err_set(err, ERR_INVALID, "unknown member \"%.*s\"",
+                           (int)MIN(name.len, (size_t)NAME_SHOWN_MAX), (const char *)name.data);
+        if (is_there[m])
+            return err_set(err, ERR_INVALID, "\"%s\" comes twice", members[m]);
+        is_there[m] = true;
+    }
+    return 0;
+}
+
 int record_parse(struct record *record, struct slice line, struct err *err)
 {
     struct json_node nodes[RECORD_NODES_MAX];
@@ -63,6 +88,9 @@ int record_parse(struct record *record, struct slice line, struct err *err)
         return ERR_INVALID;
     if (nodes[0].type != JSON_OBJECT)
         return err_set(err, ERR_INVALID, "no JSON object");
+    rv = check_members(nodes, err);
+    if (rv != 0)
+        return rv;
     rv = record_bytes_member(nodes, "key", &record->key, err);
     if (rv == ERR_NOT_FOUND)
         return err_set(err, ERR_INVALID, "no \"key\"");

@@ -5,7 +5,9 @@
  *   {"key":"name","value":"Ada"}        both UTF-8
  *   {"key_b64":"/wA=","value_b64":"…"}  bytes that are not, or that escapes would make too long
  *
- * Other members are ignored when reading, but for "ttl_ms".
+ * "ttl_ms" may be there, and when reading what else `get --json` and `scan --json` print of a key
+ * ("version", "found", "ok"), which is ignored. Any other member is refused, and so is a second one
+ * of the same name.
  *
  * Ownership  a record owns its two bufs; reuse one for many lines.
  */

@@ -80,7 +80,14 @@ static void test_forms(void **state)
         const char *want; /* NULL: fine */
     } rows[] = {
         {"{\"key\":\"a\",\"value\":\"b\"}", NULL},
-        {"{\"value\":\"b\",\"more\":[1,{}],\"key\":\"a\"}", NULL},
+        {"{\"ok\":true,\"key\":\"a\",\"version\":3,\"value\":\"b\",\"ttl_ms\":0}", NULL},
+        {"{\"key\":\"a\",\"found\":true,\"version\":3,\"value_b64\":\"/w==\"}", NULL},
+        {"{\"value\":\"b\",\"more\":[1,{}],\"key\":\"a\"}", "unknown member \"more\""},
+        {"{\"key\":\"a\",\"value\":\"b\",\"ttl\":60}", "unknown member \"ttl\""},
+        {"{\"\":1,\"key\":\"a\",\"value\":\"b\"}", "unknown member \"\""},
+        {"{\"key\":\"a\",\"value\":\"v\",\"key\":\"b\"}", "\"key\" comes twice"},
+        {"{\"key\":\"a\",\"value_b64\":\"\",\"value_b64\":\"\"}", "\"value_b64\" comes twice"},
+        {"{\"key\":\"a\",\"value\":\"v\",\"ttl_ms\":5,\"ttl_ms\":6}", "\"ttl_ms\" comes twice"},
         {"{\"key_b64\":\"/w==\",\"value_b64\":\"\"}", NULL},
         {"{\"key\":\"a\",\"value\":\"b\",\"ttl_ms\":5}", NULL},
         {"{\"key\":\"a\",\"value\":\"b\",\"ttl_ms\":\"5\"}", "\"ttl_ms\" is no number"},
