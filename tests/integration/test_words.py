@@ -109,7 +109,30 @@ def test_a_watch_of_nobody():
         s.run("watch", "--for", "1s")
 
 
+def test_records_over_a_limit():
+    """The line is named, and what would have been right; what stands before it is in."""
+    def line(key, **more):
+        return json.dumps({"key": key, "value": "v", **more}) + "\n"
+
+    with store() as s:
+        s.run("keyspace", "create", "h", "--partition", "hash", "--slots", "4")
+        space = ["--keyspace", "h"]
+        text = line("a") + line("k" * 4094) + "\n" + line("k" * 4095) + line("z")
+        s.run("import", *space, stdin=text, code=1,
+              said="line 4: in a hashed keyspace: a key of 4095 bytes, limit 4094 "
+                   "(2 records are in)")
+        s.run("import", stdin=text)
+        century = 100 * 366 * 86400 * 1000
+        for more in (space, []):
+            text = line("t", ttl_ms=century) + line("u", ttl_ms=century + 1)
+            s.run("import", *more, stdin=text, code=1,
+                  said=f"line 2: a TTL of {century + 1} ms, limit {century}")
+            s.run("get", "t", *more)
+            s.run("get", "u", *more, code=3)
+        s.run("import", stdin=line("x", ttl=60), code=1, said='line 1: unknown member "ttl"')
+
+
 if __name__ == "__main__":
     main(test_values_too_large_together, test_a_cursor_over_its_own_stream,
          test_recover_in_the_shell,
-         test_a_watch_of_nobody)
+         test_a_watch_of_nobody, test_records_over_a_limit)

@@ -34,6 +34,8 @@
 #include "place.h"
 #include "record.h"
 #include "singles.h"
+#include "wire/command.h"
+#include "wire/keyspace.h"
 
 enum {
     IMPORT_BATCH_OPS = SINGLES_MAX,
@@ -243,8 +245,31 @@ static int fail_line(struct import *im, const char *why)
                      im->records);
 }
 
+/* What the cluster takes of a record. Of a batch that it refuses nobody could tell which line it
+ * was. */
+static int check_record(const struct import *im, const struct record *record, struct err *err)
+{
+    struct command_limits limits = command_limits_default;
+    struct op op = {
+        .kind = OP_PUT,
+        .key = buf_slice(&record->key),
+        .value = buf_slice(&record->value),
+        .ttl_ms = record->ttl_ms,
+    };
+    bool is_hashed = im->cli->keyspace_slots > 0;
+    if (is_hashed)
+        limits.key_max -= KEYSPACE_SLOT_LEN;
+    int rv = op_check(&op, &limits, err);
+    if (rv != 0 && is_hashed && op.key.len > limits.key_max)
+        return err_wrap(err, rv, "in a hashed keyspace");
+    return rv;
+}
+
 static int import_add(struct import *im, const struct record *record)
 {
+    struct err err = {0};
+    if (check_record(im, record, &err) != 0)
+        return fail_line(im, err.msg);
     struct hf_change change;
     hf_change_init(&change);
     change.ttl_ms = record->ttl_ms;
