@@ -132,7 +132,17 @@ def test_records_over_a_limit():
         s.run("import", stdin=line("x", ttl=60), code=1, said='line 1: unknown member "ttl"')
 
 
+def test_a_bad_key_among_others():
+    with store() as s:
+        s.run("put", "a", "1")
+        for verb in ("del", "get"):
+            done = s.run(verb, "a", "", "b", code=1, said="the key is empty")
+            check(done.stdout == "", done.stdout)
+        s.run("get", "a")
+
+
 if __name__ == "__main__":
     main(test_values_too_large_together, test_a_cursor_over_its_own_stream,
          test_recover_in_the_shell,
-         test_a_watch_of_nobody, test_records_over_a_limit)
+         test_a_watch_of_nobody, test_records_over_a_limit,
+         test_a_bad_key_among_others)

@@ -42,6 +42,16 @@ static bool check_key(struct cli *cli, const char *key, int *ret_exit)
     return false;
 }
 
+/* All of them, before anything is done with one. */
+static bool check_keys(struct cli *cli, const struct cli_words *words, int *ret_exit)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        if (!check_key(cli, words->at[i], ret_exit))
+            return false;
+    }
+    return true;
+}
+
 /* One key of several: a line "key<TAB>value", or that it is not there (`item` is NULL). */
 static void say_one_of(struct cli *cli, struct json_writer *w, const char *key,
                        const struct hf_item *item)
@@ -157,10 +167,8 @@ int kv_get(struct cli *cli, int argc, const char *const *argv)
                    &exit_code) ||
         !reading_call(cli, &reading, &call, &exit_code))
         return exit_code;
-    for (size_t i = 0; i < words.count; i++) {
-        if (!check_key(cli, words.at[i], &exit_code))
-            return exit_code;
-    }
+    if (!check_keys(cli, &words, &exit_code))
+        return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
         return EXIT_USAGE;
@@ -389,7 +397,7 @@ int kv_delete(struct cli *cli, int argc, const char *const *argv)
     struct hf_change change;
     int exit_code;
     if (!cli_parse(cli, argc, argv, flags, flags_count, 1, CLI_WORDS_MAX, &words, &exit_code) ||
-        !change_from_flags(cli, &c, &change, &exit_code))
+        !change_from_flags(cli, &c, &change, &exit_code) || !check_keys(cli, &words, &exit_code))
         return exit_code;
     struct hf_client *client = cli_client(cli);
     if (client == NULL)
@@ -398,8 +406,6 @@ int kv_delete(struct cli *cli, int argc, const char *const *argv)
     exit_code = EXIT_DONE;
     for (size_t i = 0; i < words.count && exit_code == EXIT_DONE; i++) {
         struct hf_result *result = NULL;
-        if (!check_key(cli, words.at[i], &exit_code))
-            break;
         int rv = hf_delete(client, hf_str(words.at[i]), &change, &call, &result);
         exit_code = finish_change(cli, words.at[i], rv, result, false);
     }
