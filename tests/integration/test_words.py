@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from cluster import BIN, check, main
+from cluster import BIN, Cluster, check, main
 
 MIB = 1 << 20
 
@@ -141,8 +141,23 @@ def test_a_bad_key_among_others():
         s.run("get", "a")
 
 
+def test_ids_that_are_none():
+    with Cluster(nodes=1) as c:
+        for args in (["store", "show", "0"], ["node", "show", "0"], ["node", "drain", "0"],
+                     ["placement", "operators", "0"], ["placement", "explain", "0"],
+                     ["placement", "plan", "--if-down", "0"]):
+            done = c.run(*args)
+            check(done.returncode == 2 and done.stdout == "", args, done.returncode, done.stdout)
+        done = c.run("placement", "operators", "999999", "--timeout", "20s")
+        check(done.returncode == 3 and "NOT_FOUND: no operator 999999" in done.stderr, done)
+        done = c.run("placement", "operators", "999999", "--json")
+        check(done.returncode == 3 and json.loads(done.stdout)["code"] == "NOT_FOUND", done)
+        check(c.run("store", "show", "999").returncode == 3)
+        check("OPERATOR" in c.ok("placement", "operators"))
+
+
 if __name__ == "__main__":
     main(test_values_too_large_together, test_a_cursor_over_its_own_stream,
          test_recover_in_the_shell,
          test_a_watch_of_nobody, test_records_over_a_limit,
-         test_a_bad_key_among_others)
+         test_a_bad_key_among_others, test_ids_that_are_none)

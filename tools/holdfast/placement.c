@@ -117,6 +117,13 @@ const char *placement_cell(const struct hf_table *table, size_t row, const char 
     return "";
 }
 
+/* One of operators was asked for, and the table is empty. */
+static bool is_unknown_operator(const struct hf_placement_ask *ask, const struct hf_table *table)
+{
+    return ask->verb == HF_PLACEMENT_OPERATORS && ask->id != 0 &&
+           (table == NULL || table->row_count == 0);
+}
+
 int placement_ask(struct cli *cli, struct hf_placement_ask *ask, const char *name)
 {
     struct hf_client *client = cli_client(cli);
@@ -128,7 +135,9 @@ int placement_ask(struct cli *cli, struct hf_placement_ask *ask, const char *nam
     int rv = hf_placement(client, ask, &call, &result);
     int exit_code = rv == HF_OK ? EXIT_DONE : cli_fail(cli, rv, result);
     const struct hf_table *table = rv == HF_OK ? result->table : NULL;
-    if (rv == HF_OK && cli->is_json)
+    if (rv == HF_OK && is_unknown_operator(ask, table))
+        exit_code = cli_fail_as(cli, HF_ERR_NOT_FOUND, "no operator %" PRIu64, ask->id);
+    else if (rv == HF_OK && cli->is_json)
         json_rows(cli, table, name);
     else if (table != NULL && table->column_count > 0)
         show_rows(cli, table);
@@ -153,9 +162,11 @@ static bool parse_id(struct cli *cli, int argc, const char *const *argv,
     cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, flags_count, is_needed, 1, &words, ret_exit))
         return false;
-    if (words.count == 0 || text_parse_u64(slice_str(words.at[0]), ret_id) == 0)
+    if (words.count == 0)
         return true;
-    *ret_exit = cli_usage(cli, "an id is a number, not '%s'", words.at[0]);
+    if (text_parse_u64(slice_str(words.at[0]), ret_id) == 0 && *ret_id != 0)
+        return true; /* 0 would ask for all */
+    *ret_exit = cli_usage(cli, "an id is a number from 1 on, not '%s'", words.at[0]);
     return false;
 }
 
@@ -409,11 +420,12 @@ static int run_plan(struct cli *cli, int argc, const char *const *argv)
     struct hf_placement_ask ask = {.verb = HF_PLACEMENT_PLAN};
     struct cli_words words;
     uint64_t down = 0, gone = 0;
+    bool is_down = false, is_gone = false;
     struct imagined add = {0};
     int exit_code;
     const struct args_flag flags[] = {
-        {"if-down", 0, ARGS_U64, &down, NULL, "STORE", "as if that store were down"},
-        {"if-gone", 0, ARGS_U64, &gone, NULL, "STORE", "as if it were decommissioned"},
+        {"if-down", 0, ARGS_U64, &down, &is_down, "STORE", "as if that store were down"},
+        {"if-gone", 0, ARGS_U64, &gone, &is_gone, "STORE", "as if it were decommissioned"},
         {"if-add", 0, ARGS_TEXT, &add.add, NULL, "[LABELS:]SIZE",
          "as if there were another one of that size, with these labels"},
         {"labels", 0, ARGS_TEXT, &add.labels, NULL, "LABELS", "its labels, said apart"},
@@ -421,14 +433,16 @@ static int run_plan(struct cli *cli, int argc, const char *const *argv)
     cli->is_keyless = true;
     if (!cli_parse(cli, argc, argv, flags, ARRAY_LEN(flags), 0, 0, &words, &exit_code))
         return exit_code;
-    if ((down != 0) + (gone != 0) + (add.add != NULL) > 1)
+    if (is_down + is_gone + (add.add != NULL) > 1)
         return cli_usage(cli, "imagine one thing at a time");
+    if ((is_down && down == 0) || (is_gone && gone == 0))
+        return cli_usage(cli, "stores are numbered from 1 on");
     if (add.labels != NULL && add.add == NULL)
         return cli_usage(cli, "--labels are those of --if-add");
     if (add.add != NULL && !parse_imagined(cli, &add, &ask, &exit_code))
         return exit_code;
-    if (down != 0 || gone != 0) {
-        ask.name = down != 0 ? "down" : "gone";
+    if (is_down || is_gone) {
+        ask.name = is_down ? "down" : "gone";
         ask.id = down + gone;
     }
     return placement_ask(cli, &ask, "plan");
