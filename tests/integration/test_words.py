@@ -156,8 +156,29 @@ def test_ids_that_are_none():
         check("OPERATOR" in c.ok("placement", "operators"))
 
 
+def test_usage_as_json():
+    """Whoever asked for JSON gets it, also where his flags are not understood."""
+    with store() as s:
+        for args in (["put", "--bogus", "--json"], ["nosuch", "--json"], ["range", "--json"],
+                     ["--json"], ["range", "nosuch", "--json"], ["get", "--json", "--timeout"],
+                     ["get", "--json"], ["scan", "--limit", "x", "--json"]):
+            done = s.run(*args, code=2)
+            said = json.loads(done.stdout)
+            check(said["code"] == "USAGE" and not said["ok"] and done.stderr == "", args, said)
+        for args in (["put", "--bogus", "--", "--json"], ["put", "--bogus"]):
+            check(s.run(*args, code=2, said="unknown flag").stdout == "", args)
+        check(s.run("put", "--", "a", "--json").stdout == "OK\n", "a word")
+        check(s.run("get", "--if-value", "--json", code=2).stdout != "", "it looks so")
+        check(s.run("put", "a", "b", "--if-value", "--json").stdout == "OK\n", "a value of a flag")
+        done = s.run("shell", code=2, stdin="get a --json\nget --bogus\nget 'a\nget a\n")
+        lines = done.stdout.splitlines()
+        check(json.loads(lines[0])["value"] == "b" and lines[1:] == ["b"], lines)
+        lines = s.run("shell", "--json", code=2, stdin="get --bogus\nget 'a\nget a\n").stdout
+        check([json.loads(line)["ok"] for line in lines.splitlines()] == [False, False, True])
+
+
 if __name__ == "__main__":
     main(test_values_too_large_together, test_a_cursor_over_its_own_stream,
          test_recover_in_the_shell,
          test_a_watch_of_nobody, test_records_over_a_limit,
-         test_a_bad_key_among_others, test_ids_that_are_none)
+         test_a_bad_key_among_others, test_ids_that_are_none, test_usage_as_json)

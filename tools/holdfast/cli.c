@@ -339,12 +339,15 @@ bool cli_parse(struct cli *cli, int argc, const char *const *argv, const struct 
     if (flags_count > 0)
         memcpy(all, flags, flags_count * sizeof all[0]);
     size_t hidden;
+    bool was_json = cli->is_json;
+    cli->is_json = cli->is_json_ever;
     cli->is_keyspace_given = false;
     size_t count =
         flags_count + common_flags(cli, all + flags_count, &cli->is_keyspace_given, &hidden);
     int rv = args_parse(all, count, argc, argv, words->at, words_max, &words->count, &err);
     count -= hidden;
     if (rv != 0) {
+        cli->is_json = was_json;
         *ret_exit = cli_usage(cli, "%s", err.msg);
         return false;
     }
@@ -431,10 +434,21 @@ static bool wants_help(int argc, const char *const *argv)
     return false;
 }
 
+/* What is wrong before the flags are understood is told as they ask for, too. */
+static bool looks_json(int argc, const char *const *argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
 int cli_dispatch(struct cli *cli, const struct cli_command *table, int argc,
                  const char *const *argv)
 {
     int lead = leading_flags(argc, argv);
+    cli->is_json = cli->is_json || looks_json(argc, argv);
     if (cli->root == NULL)
         cli->root = table;
     if (lead == argc) {

@@ -59,7 +59,8 @@ typedef void (*cli_list)(struct cli *cli, const struct args_flag *flag);
 struct cli {
     /* flags that every command has */
     const char *endpoints; /* --endpoints, else HOLDFAST_ENDPOINTS */
-    bool is_json;
+    bool is_json;          /* until cli_parse() knows: what it looks like */
+    bool is_json_ever;     /* the shell's: also where a line does not say so */
     bool is_help;
     const char *keyspace;   /* --keyspace: a name or a number; NULL: 0 */
     bool is_keyspace_given; /* on this line; else it is the shell's */

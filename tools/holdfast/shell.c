@@ -56,7 +56,6 @@ static int run_words(struct cli *cli, const char **words, size_t count,
         words[0] = "--help";
     cli->is_help = false;
     cli->endpoints = defaults->endpoints;
-    cli->is_json = defaults->is_json;
     cli->timeout_us = defaults->timeout_us;
     cli->is_timeout_given = defaults->is_timeout_given;
     cli->keyspace = defaults->keyspace;
@@ -78,6 +77,7 @@ static bool run_line(struct cli *cli, char *line, const struct defaults *default
     size_t count;
     struct err err = {0};
     cli->path[0] = 0;
+    cli->is_json = cli->is_json_ever = defaults->is_json;
     *ret_exit = EXIT_DONE;
     if (split_words(line, words, ARRAY_LEN(words), &count, &err) != 0)
         *ret_exit = cli_usage(cli, "%s", err.msg);
