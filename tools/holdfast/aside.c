@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,6 +13,46 @@
 #define SUFFIX ".new"
 
 enum { TRIES_MAX = 100 };
+
+static const int ends[] = {SIGHUP, SIGINT, SIGTERM};
+
+/* What a signal that ends the program removes: the name of the one that is open; NULL: none is. */
+static char *volatile unfinished;
+
+static void remove_unfinished(int number)
+{
+    if (unfinished != NULL)
+        (void)unlink(unfinished);
+    (void)signal(number, SIG_DFL);
+    (void)raise(number); /* it comes when this returns, and ends us as it would have */
+}
+
+/* Only where it would end us: what is ignored, or somebody else's, stays so. */
+static void replace_handler(void (*from)(int), void (*to)(int))
+{
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        struct sigaction was, action = {.sa_handler = to};
+        sigfillset(&action.sa_mask);
+        if (sigaction(ends[i], NULL, &was) == 0 && was.sa_handler == from)
+            (void)sigaction(ends[i], &action, NULL);
+    }
+}
+
+static void remember(char *name)
+{
+    if (unfinished != NULL)
+        return;
+    unfinished = name;
+    replace_handler(SIG_DFL, remove_unfinished);
+}
+
+static void forget(const char *name)
+{
+    if (name == NULL || unfinished != name)
+        return;
+    replace_handler(remove_unfinished, SIG_DFL);
+    unfinished = NULL;
+}
 
 /* May a new file take this name, so that all who know the old one see it? */
 static bool is_replaceable(const char *path, mode_t *ret_mode)
@@ -126,6 +167,7 @@ static int open_beside(struct aside *aside, const char *path, char *name, mode_t
     if (mode != 0)
         (void)fchmod(fd, mode); /* who may not is no better off with none of it */
     *aside = (struct aside){.file = file, .path = path, .name = name, .lock = lock};
+    remember(name);
     return 0;
 }
 
@@ -177,6 +219,7 @@ int aside_finish(struct aside *aside, struct err *err)
     *aside = (struct aside){0};
     bool is_good = sync_file(done.file, done.name != NULL);
     is_good = fclose(done.file) == 0 && is_good;
+    forget(done.name); /* who has the name next may be another command */
     is_good = is_good && (done.name == NULL || rename(done.name, done.path) == 0);
     if (!is_good)
         rv = err_set(err, ERR_IO, "write '%s': %s", done.path, strerror(errno));
@@ -193,6 +236,7 @@ void aside_drop(struct aside *aside)
     if (aside->file == NULL)
         return;
     fclose(aside->file);
+    forget(aside->name);
     if (aside->name != NULL)
         (void)unlink(aside->name);
     let_go(aside);

@@ -5,6 +5,9 @@
  *   aside_open() ─▶ PATH.new ─▶ aside_finish() ─▶ PATH, on the disk
  *                      └──────▶ aside_drop()   ─▶ gone; PATH is as it was
  *
+ * SIGHUP, SIGINT and SIGTERM, where they would end the program, do the same on the way (of one such
+ * file at a time).
+ *
  * Written in place is what cannot be replaced under its name: devices, pipes, links (the other
  * names of the file would keep what was), and files in a folder where this person may make none.
  *

@@ -3,10 +3,12 @@
 #include "support/check.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../tools/holdfast/aside.h"
@@ -206,6 +208,63 @@ static void test_what_was_left_is_written_over(void **state)
     finish(&f);
 }
 
+/* In a child: it is ended in the middle, or, where the signal is ignored, goes on. */
+static int end_in_the_middle(struct fixture *f, int number, bool is_ignored)
+{
+    int status = 0;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)signal(number, is_ignored ? SIG_IGN : SIG_DFL);
+        if (aside_open(&f->aside, f->path, &f->err) != 0 || fputs("new", f->aside.file) < 0 ||
+            fflush(f->aside.file) != 0)
+            _exit(1);
+        (void)raise(number);
+        _exit(aside_finish(&f->aside, &f->err) == 0 && raise(number) == 0 ? 0 : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void test_signals_that_end_it(void **state)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+    struct fixture f;
+    (void)state;
+    start(&f);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        write_text(f.path, "old");
+        int status = end_in_the_middle(&f, numbers[i], false);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == numbers[i]);
+        assert_true(access(f.beside, F_OK) != 0 && says(f.path, "old"));
+        status = end_in_the_middle(&f, numbers[i], true);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_true(says(f.path, "new"));
+    }
+    finish(&f);
+}
+
+/* Once it is whole or gone, signals are as before. */
+static void test_signals_are_given_back(void **state)
+{
+    struct fixture f;
+    struct sigaction now;
+    (void)state;
+    start(&f);
+    for (int is_dropped = 0; is_dropped < 2; is_dropped++) {
+        begin(&f);
+        assert_int_equal(sigaction(SIGTERM, NULL, &now), 0);
+        assert_true(now.sa_handler != SIG_DFL);
+        if (is_dropped)
+            aside_drop(&f.aside);
+        else
+            assert_int_equal(aside_finish(&f.aside, &f.err), 0);
+        assert_int_equal(sigaction(SIGTERM, NULL, &now), 0);
+        assert_true(now.sa_handler == SIG_DFL);
+    }
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +273,8 @@ int main(void)
         cmocka_unit_test(test_what_fails_at_its_end),
         cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_what_was_left_is_written_over),
+        cmocka_unit_test(test_signals_that_end_it),
+        cmocka_unit_test(test_signals_are_given_back),
         cmocka_unit_test(test_links_are_followed),
         cmocka_unit_test(test_devices_and_what_cannot_be),
     };
