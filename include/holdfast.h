@@ -433,8 +433,9 @@ int hf_get_async(struct hf_client *client, struct hf_bytes key, const struct hf_
 
 /* Several keys (1 to 10,000). HF_OK also if some are absent: each item has its own status, which
  * is HF_ERR_TOO_LARGE for a value that does not go into 16 MiB of its range's together with those
- * before it: get that key alone. Those of one range are read at one version; of several ranges each is asked at the same
- * time, each read is linearizable at a version of its own, and result->version is 0. */
+ * before it: get that key alone. Those of one range are read at one version; of several ranges
+ * each is asked at the same time, each read is linearizable at a version of its own, and
+ * result->version is 0. */
 int hf_multi_get(struct hf_client *client, const struct hf_bytes *keys, size_t count,
                  const struct hf_call *call, struct hf_result **ret_result);
 int hf_multi_get_async(struct hf_client *client, const struct hf_bytes *keys, size_t count,
