@@ -93,7 +93,7 @@ struct cons_peer {
     uint64_t id;
     uint64_t heard_ms; /* virtual time of its last answer in this term */
     bool is_heard;
-    bool has_answered; /* in this term and since we last woke */
+    bool has_answered; /* in this term and since we last woke, or stood still */
     bool is_streaming;
     uint64_t stream_index;    /* 0 until known */
     uint64_t whole_index;     /* of the last stream that is there as a whole; 0: none is */

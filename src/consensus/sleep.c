@@ -128,6 +128,8 @@ void consensus_hold_back(struct consensus *c, uint64_t now_ms, uint64_t late_ms)
         held_ms = MIN(held_ms, max_ms - c->excused_ms);
     c->excused_ms = MIN(c->excused_ms + held_ms, max_ms);
     c->shift_ms -= (int64_t)held_ms;
+    if (held_ms >= max_ms) /* as of a sleep: who died in that time is not known to be dead */
+        peers_doubt(c);
 }
 
 bool consensus_is_asleep(const struct consensus *c)
