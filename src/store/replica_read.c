@@ -136,6 +136,8 @@ static void await_stamp(struct read_op *op)
         read_finish(op, ERR_NOT_LEADER, NULL);
         return;
     }
+    buf_fini(&op->made); /* an answer of before: it is read again */
+    op->made = (struct buf){0};
     list_push_back(&r->stamp_reads, &op->in_reads);
     r->needs_stamp = true;
     r->stamp_ms = MAX(r->stamp_ms, op->read.now_ms);
@@ -157,8 +159,9 @@ static bool is_page_to_be_young(struct read_op *op)
     const struct range_meta *meta = range_meta(r->range);
     if (!replica_leads(r))
         return read->now_ms > meta->time_ms + meta->retention_ms / 2;
-    return watch_time_is_old(r, read->now_ms) && !r->store->clock.is_off &&
-           lsm_stall(r->store->lsm) != LSM_STALL_STOP;
+    bool is_full = MAX(r->store->mark, r->space) >= WATERMARK_READ_ONLY;
+    bool is_stopped = is_full || lsm_stall(r->store->lsm) == LSM_STALL_STOP;
+    return !is_stopped && !r->store->clock.is_off && watch_time_is_old(r, read->now_ms);
 }
 
 static void read_ended(struct read_op *op, int status)

@@ -2,6 +2,8 @@
  *
  * Reads at replicas that do not lead, reads that may be old, of the past, and by lease.
  */
+#include <stdio.h>
+
 #include "store/store_internal.h"
 #include "store_rig.h"
 #include "support/check.h"
@@ -245,6 +247,49 @@ static void test_pages_of_an_idle_range(void **state)
     close(&m);
 }
 
+/* The page of before it waited was made off the loop, with its answer: that one is not sent. */
+static void test_large_page_of_an_idle_range(void **state)
+{
+    enum { KEYS = 300, PAGE = 200 };
+    struct modes m;
+    struct rig_answer *put = NULL;
+    (void)state;
+    rig_open(&m.rig, 3);
+    m.rig.options.retention_ms = 4000;
+    m.rig.options.read_aside_bytes = 256;
+    m.leader = rig_start_cluster(&m.rig);
+    for (int i = 0; i < KEYS; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%03d", i);
+        put = rig_put(&m.rig, m.leader, key, "one", 1000);
+        rig_run(&m.rig, 20 * RIG_MS);
+    }
+    rig_run(&m.rig, 20000 * RIG_MS);
+    struct rig_answer *page = rig_scan(&m.rig, m.leader, "", PAGE, &(struct request_read){0});
+    rig_run(&m.rig, 500 * RIG_MS);
+    assert_int_equal(page->count, 1);
+    assert_int_equal(page->status, 0);
+    assert_true(page->has_more && page->version > put->written);
+    close(&m);
+}
+
+/* No entry is written for a scan where the disk is full: its page is of then. */
+static void test_page_of_a_full_disk(void **state)
+{
+    struct modes m;
+    (void)state;
+    rig_open(&m.rig, 3);
+    m.rig.options.retention_ms = 4000;
+    m.leader = rig_start_cluster(&m.rig);
+    rig_put(&m.rig, m.leader, "a", "one", 1000);
+    struct rig_answer *put = rig_put(&m.rig, m.leader, "b", "one", 1000);
+    rig_run(&m.rig, 20000 * RIG_MS);
+    m.rig.stores[m.leader]->mark = WATERMARK_READ_ONLY;
+    struct rig_answer *page = scan_at(&m, m.leader, "a", &(struct request_read){0});
+    assert_true(page->status == 0 && page->has_more && page->version == put->written);
+    close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +301,8 @@ int main(void)
         cmocka_unit_test(test_lease),
         cmocka_unit_test(test_expired_elsewhere),
         cmocka_unit_test(test_pages_of_an_idle_range),
+        cmocka_unit_test(test_large_page_of_an_idle_range),
+        cmocka_unit_test(test_page_of_a_full_disk),
     };
     return cmocka_run_group_tests_name("store_modes", tests, NULL, NULL);
 }
