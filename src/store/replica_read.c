@@ -159,9 +159,11 @@ static bool is_page_to_be_young(struct read_op *op)
     const struct range_meta *meta = range_meta(r->range);
     if (!replica_leads(r))
         return read->now_ms > meta->time_ms + meta->retention_ms / 2;
+    uint64_t after_ms =
+        MIN(meta->retention_ms / STORE_WATCH_STAMP_PART, (uint64_t)STORE_WATCH_STAMP_MS);
     bool is_full = MAX(r->store->mark, r->space) >= WATERMARK_READ_ONLY;
     bool is_stopped = is_full || lsm_stall(r->store->lsm) == LSM_STALL_STOP;
-    return !is_stopped && !r->store->clock.is_off && watch_time_is_old(r, read->now_ms);
+    return !is_stopped && !r->store->clock.is_off && read->now_ms > meta->time_ms + after_ms;
 }
 
 static void read_ended(struct read_op *op, int status)
