@@ -23,9 +23,11 @@ static bool is_next_row(const struct request_scan *asked, struct slice last, str
     return last.len == 0 || (asked->is_reverse ? order < 0 : order > 0);
 }
 
-/* Is the next page behind the last row, and smaller than this one? */
+/* Is the next page behind the last row, and smaller than this one? And can it be asked for? */
 static bool cursor_gets_on(const struct request_scan *asked, struct slice last, struct slice cursor)
 {
+    if (cursor.len > KEY_WIRE_MAX)
+        return false;
     if (asked->is_reverse)
         return slice_compare(cursor, asked->start) >= 0 &&
                (last.len > 0 ? slice_compare(cursor, last) <= 0

@@ -3,7 +3,8 @@
  * A read: all that come in one turn are confirmed together by one ReadIndex
  * (consensus.md, Linearizable reads), then each reads the engine. A read that finds
  * a record whose expiry the wall clock has passed, but range time has not, waits
- * until an entry has moved range time.
+ * until an entry has moved range time; so does a scan's first page of several where
+ * nobody has written for long.
  *
  *   linearizable  confirmed by the majority; on a replica that follows: by its leader
  *   lease         by the leader's lease where it stands (consensus/lease.c), else as above

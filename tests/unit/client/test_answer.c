@@ -120,6 +120,23 @@ static void test_a_scan(void **state)
     }
 }
 
+/* What no request can begin at leads nowhere, nor into a cursor that is kept. */
+static void test_a_cursor_longer_than_keys(void **state)
+{
+    static uint8_t key[CURSOR_WIRE_MAX];
+    struct request request = {.kind = REQUEST_SCAN};
+    struct err err = {0};
+    (void)state;
+    memset(key, 'k', sizeof key);
+    for (size_t len = KEY_WIRE_MAX; len <= sizeof key; len++) {
+        struct response response = {
+            .kind = REQUEST_SCAN,
+            .rows = {.has_more = true, .cursor = slice_of(key, len), .is_range_end = true}};
+        int want = len <= KEY_WIRE_MAX ? 0 : ERR_CORRUPT;
+        assert_int_equal(check(&request, &response, &err), want);
+    }
+}
+
 static void test_changes(void **state)
 {
     (void)state;
@@ -326,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_row_for_each_key),
         cmocka_unit_test(test_a_scan),
+        cmocka_unit_test(test_a_cursor_longer_than_keys),
         cmocka_unit_test(test_changes),
         cmocka_unit_test(test_the_rest),
         cmocka_unit_test(test_a_store_that_lies_once),
