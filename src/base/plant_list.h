@@ -94,6 +94,7 @@
     X(older_store_pulsed, "sim", "a store of an older build is told what it does not know")        \
     X(wiped_store_welcome, "sim", "a store with an empty folder is let in under its old id")       \
     X(clock_not_watched, "hours", "a store whose clock is hours off leads")                        \
+    X(doubts_nobody, "ranges", "what members said before their leader slept counts as said now")   \
     X(commit_counts_learners, "consensus", "learners count when a commit is counted")              \
     X(votes_at_start, "consensus", "who starts again votes at once, whatever it promised before")  \
     X(two_operators, "placement", "a second operator is begun for a range that has one")           \

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "base/plant.h"
 #include "consensus/consensus_internal.h"
 
 struct cons_peer *peer_find(const struct consensus *c, uint64_t id)
@@ -27,7 +28,8 @@ bool peer_is_live(const struct consensus *c, uint64_t id)
 bool peer_is_surely_live(const struct consensus *c, uint64_t id)
 {
     const struct cons_peer *p = peer_find(c, id);
-    return peer_is_live(c, id) && (p == NULL || p->has_answered);
+    bool has_answered = p == NULL || p->has_answered || PLANTED(doubts_nobody);
+    return peer_is_live(c, id) && has_answered;
 }
 
 void peers_doubt(struct consensus *c)

@@ -232,11 +232,27 @@ bool hit_swizzle(struct cluster *c)
     return true;
 }
 
+/* In a quarter of the runs half of the slow links carry little instead. Nothing is drawn for it
+ * that would change what other seeds mean. */
+static bool narrow_links(struct cluster *c, struct cluster_node *n, struct sim_node *to)
+{
+    struct rng own = c->rng;
+    if (c->opt.seed % 4 != 3 || rng_chance(&own, 1, 2))
+        return false;
+    uint64_t rate = UINT64_C(1) << rng_between(&own, 11, 18);
+    cluster_note(c, n, "its links carry %llu bytes a second", (unsigned long long)rate);
+    sim_net_narrow(c->sim, n->node, to, rate);
+    cover_add(&c->cover, "net: narrow links", 1);
+    return true;
+}
+
 bool hit_slow_links(struct cluster *c)
 {
     struct cluster_node *n = pick_node(c);
     struct sim_node *to = rng_chance(&c->rng, 1, 2) ? NULL : pick_node(c)->node;
     uint64_t extra_us = rng_between(&c->rng, 1000, 500000);
+    if (narrow_links(c, n, to))
+        return heal_later(c);
     cluster_note(c, n, "its links are %llu ms slower", (unsigned long long)(extra_us / 1000));
     sim_net_slow(c->sim, n->node, to, extra_us);
     return heal_later(c);

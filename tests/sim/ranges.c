@@ -442,6 +442,7 @@ static void clear_run(uint64_t seed)
     run.rig.options.has_leases = true;
     if (seed % 5 == 2) /* not drawn: what the other seeds mean stays */
         run.rig.options.read_aside_bytes = 64;
+    run.has_later = seed % 4 == 2;
     if (below(2) == 0) /* slower to elect than a merge is patient */
         run.rig.options.election_timeout_ms = 1500;
     run.rig.options.log.cache_bytes = below(2) * 4096;

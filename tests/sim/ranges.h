@@ -103,6 +103,7 @@ struct run {
     bool says_all;               /* the stores' log lines too */
     bool is_sleepy;              /* no watchers, and times without load: ranges sleep */
     bool is_aimed;               /* now and then all stops in the middle of one thing */
+    bool has_later;              /* what came to the simulator later, in a quarter of the runs */
     bool has_skew;               /* wall clocks jump */
     uint64_t leap_us;            /* when all of them leap; 0: they do not, or have … */
     uint64_t leap_ms;            /* … by so much … */

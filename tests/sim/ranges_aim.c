@@ -810,6 +810,53 @@ static void the_leader_of_sleepers_is_cut_off(void)
     settle_reads();
 }
 
+/* Written, by whoever leads the range by then, while those start whose time has come. */
+static bool is_written_within(const struct aim *aim, uint32_t number, uint64_t ms)
+{
+    uint64_t end_us = sim_now_us(run.rig.sim) + ms * RIG_MS;
+    bool is_done = false;
+    while (!is_done && sim_now_us(run.rig.sim) < end_us) {
+        ranges_start(false);
+        reconnect();
+        rig_run(&run.rig, AGAIN_MS * RIG_MS);
+        check_now();
+        is_done = write_now(number, place_of_leader(aim->range_id));
+    }
+    return is_done;
+}
+
+/* All but the leader of a range that sleeps die, and it is told to remove one of them before it
+ * has missed anybody. It must not: with that one back nobody could commit. */
+static void the_members_of_a_sleeping_leader_die(void)
+{
+    uint8_t raw[16];
+    struct aim aim = {0};
+    uint32_t number = (uint32_t)below(KEYS);
+    size_t at = lull_to_sleep(key_of(number, raw), &aim), back = run.rig.count;
+    const struct range_descriptor *d = at == run.rig.count ? NULL : descriptor_on(at, aim.range_id);
+    if (d == NULL || d->replica_count != 3 || run.rig.conns[at].conn == NULL)
+        return;
+    struct range_descriptor was = *d;
+    for (uint32_t i = 0; i < was.replica_count; i++) {
+        size_t place = place_of(was.replicas[i].store_id);
+        if (place == at || place == run.rig.count)
+            continue;
+        back = place;
+        aim.replica_id = was.replicas[i].replica_id;
+        ranges_crash(place, below(2) == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL, 4 * SLOW_MS);
+    }
+    for (int i = 0; i < 4; i++) {
+        operate_member(at, aim.range_id, MEMBER_REMOVE, aim.replica_id, 0, NULL);
+        rig_run(&run.rig, below(2 * AGAIN_MS) * RIG_MS);
+    }
+    ranges_met("asleep: members died, one to be removed");
+    run.restart_us[back] = sim_now_us(run.rig.sim) + below(2000) * RIG_MS;
+    if (!is_written_within(&aim, number, 2 * SLOW_MS) && !run.has_full_logs)
+        die("a majority is there, and cannot write");
+    for (size_t i = 0; i < run.rig.count; i++)
+        run.restart_us[i] = MIN(run.restart_us[i], sim_now_us(run.rig.sim) + below(1000) * RIG_MS);
+}
+
 static bool is_removed(const struct aim *aim)
 {
     const struct range_descriptor *d =
@@ -887,8 +934,12 @@ void ranges_aim(void)
     static void (*const asleep[])(void) = {
         the_leader_of_sleepers_goes, a_sleeper_is_in_trouble, the_leader_of_sleepers_is_cut_off,
         a_sleeper_is_removed_unheard, the_clock_of_a_leader_of_sleepers_jumps};
-    if (run.is_sleepy && below(2) == 0)
-        asleep[below(ARRAY_LEN(asleep))]();
+    bool is_asleep = run.is_sleepy && below(2) == 0;
+    size_t k = is_asleep ? below(ARRAY_LEN(asleep)) : 0;
+    if (is_asleep && k < 2 && run.has_later)
+        the_members_of_a_sleeping_leader_die();
+    else if (is_asleep)
+        asleep[k]();
     else
         scenes[below(ARRAY_LEN(scenes))]();
     ranges_start(false);
@@ -915,6 +966,7 @@ void ranges_aim_expect(struct cover *cover)
         "asleep: a member in trouble",
         "asleep: leader's clock off",
         "asleep: removed unheard",
+        "asleep: members died, one to be removed",
         "sleep: woken by silence",
         "sleep: woken by a boot number",
         "sleep: woken by doubt",

@@ -171,10 +171,17 @@ static void reset(size_t i)
     sim_net_reset(run.rig.sim, run.rig.nodes[i], NULL);
 }
 
+/* It takes long, or carries little. */
 static void slow_link(size_t i)
 {
-    sim_net_slow(run.rig.sim, run.rig.nodes[i], run.rig.nodes[below(run.rig.count)],
-                 (1 + below(300)) * RIG_MS);
+    struct sim_node *to = run.rig.nodes[below(run.rig.count)];
+    uint64_t ms = 1 + below(300);
+    if (!run.has_later || ms % 2 == 0) {
+        sim_net_slow(run.rig.sim, run.rig.nodes[i], to, ms * RIG_MS);
+        return;
+    }
+    sim_net_narrow(run.rig.sim, run.rig.nodes[i], to, UINT64_C(1) << (10 + ms % 8));
+    ranges_met("weather: a narrow link");
 }
 
 static const struct {
@@ -219,4 +226,5 @@ void weather_expect(struct cover *cover)
 {
     for (size_t k = 0; k < ARRAY_LEN(events); k++)
         cover_expect(cover, events[k].met);
+    cover_expect(cover, "weather: a narrow link");
 }

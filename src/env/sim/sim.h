@@ -239,12 +239,16 @@ void sim_node_crash_after(struct sim_node *node, uint64_t n);
  * connects hang until their time-out. A NULL stands for every other node. */
 void sim_net_partition(struct sim *sim, struct sim_node *a, struct sim_node *b, bool one_way);
 
-/* Undo partitions and slowness between `a` and `b`, both ways; NULL as above, so
+/* Undo partitions, slowness and narrowness between `a` and `b`, both ways; NULL as above, so
  * sim_net_heal(sim, NULL, NULL) heals everything. What waited goes on. */
 void sim_net_heal(struct sim *sim, struct sim_node *a, struct sim_node *b);
 
 /* Each segment from `a` to `b` takes `extra_us` longer; 0 for normal. */
 void sim_net_slow(struct sim *sim, struct sim_node *a, struct sim_node *b, uint64_t extra_us);
+
+/* No more than so many bytes a second pass from `a` to `b`, those of all connections together,
+ * and half a second's wait in the network for their turn; 0 for as many as come. NULL as above. */
+void sim_net_narrow(struct sim *sim, struct sim_node *a, struct sim_node *b, uint64_t bytes_per_s);
 
 /* Reset every connection between the two: bytes in flight are cut anywhere, and
  * both ends hear ERR_IO. NULL as above. */

@@ -100,6 +100,8 @@ struct sim_env {
 struct sim_link {
     uint64_t base_us; /* latency; 0: not drawn yet */
     uint64_t extra_us;
+    uint64_t bytes_per_s; /* 0: as many as come */
+    uint64_t free_us;     /* what departs before then waits until then */
     bool is_cut;
 };
 

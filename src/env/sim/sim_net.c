@@ -7,8 +7,10 @@
 
 #include "env/sim/wire_internal.h"
 
-/* Latency inside one node. */
-enum { LOOPBACK_US = 20 };
+enum {
+    LOOPBACK_US = 20,       /* latency inside one node */
+    LINK_PIECES_PER_S = 50, /* what a narrow link carries comes bit by bit */
+};
 
 static struct sim_link *link_of(const struct sim_node *from, const struct sim_node *to)
 {
@@ -38,6 +40,27 @@ uint64_t sim_link_delay(struct sim *sim, struct sim_node *from, struct sim_node 
     uint64_t quantum_us = MAX(options->quantum_us, UINT64_C(1));
     uint64_t arrive_us = sim->now_us + delay_us;
     return (arrive_us + quantum_us - 1) / quantum_us * quantum_us - sim->now_us;
+}
+
+uint64_t sim_link_depart(struct sim *sim, struct sim_node *from, struct sim_node *to, size_t len)
+{
+    struct sim_link *link = link_of(from, to);
+    if (link->bytes_per_s == 0 || len == 0)
+        return sim->now_us;
+    uint64_t begin_us = MAX(sim->now_us, link->free_us);
+    link->free_us = begin_us + (uint64_t)len * 1000000 / link->bytes_per_s;
+    return link->free_us;
+}
+
+size_t sim_link_window(const struct sim *sim, const struct sim_node *from,
+                       const struct sim_node *to, size_t *ret_piece)
+{
+    uint64_t rate = link_of(from, to)->bytes_per_s;
+    *ret_piece = sim->options.window_max;
+    if (rate == 0)
+        return sim->options.window_max;
+    *ret_piece = (size_t)MAX(rate / LINK_PIECES_PER_S, UINT64_C(1));
+    return (size_t)MIN(MAX(rate / 2, UINT64_C(1)), (uint64_t)sim->options.window_max);
 }
 
 /* ---- addresses ---- */
@@ -335,6 +358,12 @@ static void link_slow(struct sim_link *link, uint64_t value)
     link->extra_us = value;
 }
 
+static void link_narrow(struct sim_link *link, uint64_t value)
+{
+    link->bytes_per_s = value;
+    link->free_us = 0;
+}
+
 void sim_net_partition(struct sim *sim, struct sim_node *a, struct sim_node *b, bool one_way)
 {
     each_pair(sim, a, b, !one_way, link_cut, 1);
@@ -344,12 +373,18 @@ void sim_net_heal(struct sim *sim, struct sim_node *a, struct sim_node *b)
 {
     each_pair(sim, a, b, true, link_cut, 0);
     each_pair(sim, a, b, true, link_slow, 0);
+    each_pair(sim, a, b, true, link_narrow, 0);
     sim_wires_kick(sim);
 }
 
 void sim_net_slow(struct sim *sim, struct sim_node *a, struct sim_node *b, uint64_t extra_us)
 {
     each_pair(sim, a, b, false, link_slow, extra_us);
+}
+
+void sim_net_narrow(struct sim *sim, struct sim_node *a, struct sim_node *b, uint64_t bytes_per_s)
+{
+    each_pair(sim, a, b, false, link_narrow, bytes_per_s);
 }
 
 static bool pair_matches(const struct sim_node *x, const struct sim_node *y,

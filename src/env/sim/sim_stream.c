@@ -35,7 +35,8 @@ static void seg_depart(struct sim_end *end, struct sim_seg *seg)
 {
     struct sim *sim = end->wire->sim;
     struct sim_end *from = sim_end_peer(end);
-    uint64_t arrive_us = sim->now_us + sim_link_delay(sim, from->node, end->node);
+    uint64_t depart_us = sim_link_depart(sim, from->node, end->node, seg->len - seg->pos);
+    uint64_t arrive_us = depart_us + sim_link_delay(sim, from->node, end->node);
     seg->arrive_us = MAX(arrive_us, end->last_arrive_us);
     end->last_arrive_us = seg->arrive_us;
     end->inflight_bytes += seg->len - seg->pos;
@@ -133,9 +134,11 @@ void sim_end_pump(struct sim_end *end)
     struct sim_end *peer = sim_end_peer(end);
     if (end->state != SIM_END_OPEN || list_is_empty(&end->sendq))
         return;
+    size_t piece;
+    size_t window = sim_link_window(sim, end->node, peer->node, &piece);
     stall_watch(end);
-    while (!list_is_empty(&end->sendq) && end->uncredited < sim->options.window_max) {
-        struct sim_seg *seg = sendq_take(end, sim->options.window_max - end->uncredited);
+    while (!list_is_empty(&end->sendq) && end->uncredited < window) {
+        struct sim_seg *seg = sendq_take(end, MIN(piece, window - end->uncredited));
         end->uncredited += seg->len - seg->pos;
         seg_depart(peer, seg);
         uint32_t ppm = sim->options.reset_ppm;

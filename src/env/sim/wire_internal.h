@@ -188,6 +188,13 @@ void sim_stream_kick(struct sim_end *end);
 uint64_t sim_link_delay(struct sim *sim, struct sim_node *from, struct sim_node *to);
 bool sim_link_is_cut(const struct sim_node *from, const struct sim_node *to);
 
+/* When do `len` bytes that are sent now have left, behind what waits for that link? */
+uint64_t sim_link_depart(struct sim *sim, struct sim_node *from, struct sim_node *to, size_t len);
+
+/* Bytes that may be on their way there, and as many as arrive together at most. */
+size_t sim_link_window(const struct sim *sim, const struct sim_node *from,
+                       const struct sim_node *to, size_t *ret_piece);
+
 void sim_net_syn(struct sim_wire *wire);
 void sim_net_accept(struct sim_end *end);
 void sim_net_open(struct sim_end *end);

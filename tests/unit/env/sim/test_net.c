@@ -324,6 +324,38 @@ static void test_partition(void **state)
     sim_free(f.sim);
 }
 
+/* A narrow link carries bit by bit what all connections send together; most of it waits with
+ * the sender. Healed, it carries the rest at once. */
+static void test_narrow(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, 15);
+    run(&f, SECOND);
+    sim_net_narrow(f.sim, f.a, f.b, 10000);
+    send_bytes(&f.client, 100000);
+    send_bytes(f.server, 100000);
+    run(&f, SECOND);
+    assert_int_equal(f.client.got, 100000); /* the way back is wide */
+    assert_in_range(f.server->got, 8000, 10000);
+    assert_true(f.server->reads > 20);
+    assert_in_range(env_conn_pending(f.client.conn), 80000, 90000);
+    struct end other = {0}, *first = f.server;
+    struct env *env = sim_node_env(f.a);
+    assert_int_equal(env_connect(env, "b:7000", &handler, &other, &other.conn, NULL), 0);
+    run(&f, SECOND);
+    send_bytes(&other, 100000);
+    uint64_t before = first->got;
+    run(&f, 4 * (uint64_t)SECOND);
+    assert_in_range(first->got - before + f.server->got, 36000, 42000);
+    assert_true(f.server->got > 8000);
+    sim_net_heal(f.sim, NULL, NULL);
+    run(&f, 2 * (uint64_t)SECOND);
+    assert_int_equal(first->got, 100000);
+    assert_int_equal(f.server->got, 100000);
+    sim_free(f.sim);
+}
+
 static void test_one_way(void **state)
 {
     (void)state;
@@ -603,23 +635,15 @@ static void test_storm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_ways),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_segmentation),
-        cmocka_unit_test(test_room),
-        cmocka_unit_test(test_back_pressure),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_partition),
-        cmocka_unit_test(test_one_way),
-        cmocka_unit_test(test_dial_into_cut),
-        cmocka_unit_test(test_reset),
-        cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_half_open),
-        cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_pause_resume),
-        cmocka_unit_test(test_stop_and_return),
-        cmocka_unit_test(test_close_inside),
-        cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_both_ways),     cmocka_unit_test(test_order),
+        cmocka_unit_test(test_segmentation),  cmocka_unit_test(test_room),
+        cmocka_unit_test(test_back_pressure), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_partition),     cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_one_way),       cmocka_unit_test(test_dial_into_cut),
+        cmocka_unit_test(test_reset),         cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_half_open),     cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_pause_resume),  cmocka_unit_test(test_stop_and_return),
+        cmocka_unit_test(test_close_inside),  cmocka_unit_test(test_storm),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }
