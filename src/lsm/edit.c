@@ -2,7 +2,8 @@
  *
  * lsm_edit(): orders itself behind a freeze when the active memtable holds something
  * of its spans or puts; then, at the head of the order:
- *   take in   rename the staged files, sync the folder, open them (background)
+ *   take in   rename the staged files, sync the folder, open them (background); what is
+ *             damaged, or cannot be read for long, ends the edit
  *   build     the puts, as one table, sorted through a memtable of their own
  *   prepare   against the version in force: cut the pieces that the spans touch, find
  *             the level of each new file, add the puts on top of L0
@@ -174,7 +175,7 @@ static int take_in_file(struct lsm *lsm, struct staged *s, struct err *err)
 }
 
 /* Value files have their names already. */
-static int take_in_values(struct lsm *lsm, struct lsm_edit_item *item, struct err *err)
+static int open_values(struct lsm *lsm, struct lsm_edit_item *item, struct err *err)
 {
     size_t at = 0;
     int rv = 0;
@@ -191,22 +192,11 @@ static int take_in_values(struct lsm *lsm, struct lsm_edit_item *item, struct er
     return rv;
 }
 
-/* Repeatable: what is renamed stays so, pieces are opened once. */
-int edit_take_in(struct lsm *lsm, struct step *step, struct err *err)
+static int open_tables(struct lsm *lsm, struct lsm_edit_item *item, struct err *err)
 {
-    struct lsm_edit_item *item = step->edit;
     struct build_env with = lsm_build_env(lsm);
-    size_t at = 0, files = 0;
+    size_t at = 0;
     int rv = 0;
-    for (size_t i = 0; rv == 0 && i < item->builder_count; i++) {
-        struct lsm_builder *b = item->builders[i];
-        for (size_t j = 0; rv == 0 && j < b->staged_count; j++, files++)
-            rv = take_in_file(lsm, &b->staged[j], err);
-    }
-    if (rv == 0 && files > 0 && item->ingest_count < files)
-        rv = disk_sync_dir(lsm->env, lsm->dir, err);
-    if (rv == 0)
-        rv = take_in_values(lsm, item, err);
     for (size_t i = 0; rv == 0 && i < item->builder_count; i++) {
         struct lsm_builder *b = item->builders[i];
         for (size_t j = 0; rv == 0 && j < b->staged_count; j++, at++) {
@@ -218,6 +208,44 @@ int edit_take_in(struct lsm *lsm, struct step *step, struct err *err)
         }
     }
     return rv;
+}
+
+/* The next file cannot be read, try after try, for as long as makes a place of a table damaged:
+ * this edit holds up all memtables behind it, and its owner can have the file made again. */
+static int note_unread(struct lsm *lsm, struct lsm_edit_item *item, int status, struct err *err)
+{
+    size_t opened = item->value_count + item->ingest_count;
+    uint64_t now_us = env_now_us(lsm->env);
+    if (item->unread_tries == 0 || item->unread_at != opened) {
+        item->unread_tries = 0;
+        item->unread_at = opened;
+        item->unread_since_us = now_us;
+    }
+    item->unread_tries++;
+    if (item->unread_tries < TABLE_UNREAD_TRIES || now_us - item->unread_since_us < TABLE_UNREAD_US)
+        return status;
+    return err_wrap(err, ERR_CORRUPT, "a staged file cannot be read");
+}
+
+/* Repeatable: what is renamed stays so, pieces are opened once. */
+int edit_take_in(struct lsm *lsm, struct step *step, struct err *err)
+{
+    struct lsm_edit_item *item = step->edit;
+    size_t files = 0;
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < item->builder_count; i++) {
+        struct lsm_builder *b = item->builders[i];
+        for (size_t j = 0; rv == 0 && j < b->staged_count; j++, files++)
+            rv = take_in_file(lsm, &b->staged[j], err);
+    }
+    if (rv == 0 && files > 0 && item->ingest_count < files)
+        rv = disk_sync_dir(lsm->env, lsm->dir, err);
+    if (rv != 0)
+        return rv;
+    rv = open_values(lsm, item, err);
+    if (rv == 0)
+        rv = open_tables(lsm, item, err);
+    return rv == ERR_IO ? note_unread(lsm, item, rv, err) : rv;
 }
 
 /* ---- prepare ------------------------------------------------------------ */

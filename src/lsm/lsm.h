@@ -381,8 +381,8 @@ struct lsm_edit_op {
  * before it and before all frozen later. Until `cb` (status 0) reads of the files
  * show the old state; writes made meanwhile are later than the edit and survive
  * it. An error return (ERR_NOMEM, ERR_IO after env_fatal()) leaves builders with
- * the caller and calls nothing. ERR_CORRUPT in `cb`: a staged file was damaged;
- * nothing was changed. */
+ * the caller and calls nothing. ERR_CORRUPT in `cb`: a staged file was damaged, or
+ * could not be read for half a minute; nothing was changed. */
 int lsm_edit(struct lsm *lsm, struct lsm_edit_op *op);
 
 /* ---- care -------------------------------------------------------------- */

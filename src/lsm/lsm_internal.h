@@ -91,6 +91,9 @@ struct lsm_edit_item {
     size_t ingest_count;
     struct piece **values; /* the same for value files */
     size_t value_count;
+    unsigned unread_tries; /* to open the next file, that the disk failed … */
+    size_t unread_at;      /* … with so many open … */
+    uint64_t unread_since_us;
 };
 
 void step_init(struct lsm *lsm);

@@ -27,6 +27,9 @@
 #include "lsm/table_format.h"
 #include "lsm/table_top.h"
 
+/* A place that the disk fails to read at so many tries over so long is damage like any other. */
+enum { TABLE_UNREAD_TRIES = 4, TABLE_UNREAD_US = 30 * 1000 * 1000 };
+
 /* A place that the disk failed to read, and did not read since; any thread. */
 struct table_unread {
     atomic_uint tries;             /* one not long after the other; 0: there is no such place */

@@ -35,15 +35,14 @@ int table_bad_block(struct table *t, uint64_t offset, const char *what, struct e
  * other, which compaction goes round and the owner hears of. (Where the whole device is away for
  * so long the log cannot be written either, and the process ends.) One place of a table is looked
  * at at a time: who fails at another meanwhile says nothing of this one. */
-enum { UNREAD_TRIES = 4, UNREAD_SECONDS = 30, UNREAD_GAP_SECONDS = 60 };
+enum { UNREAD_GAP_US = 60 * 1000 * 1000 };
 
 static int note_unread(struct table *t, uint64_t offset, int status, struct err *err)
 {
     struct table_unread *u = &t->unread;
-    uint64_t now_us = env_now_us(t->env), second_us = 1000000;
+    uint64_t now_us = env_now_us(t->env);
     uint64_t last_us = atomic_load(&u->last_us);
-    bool is_watched = atomic_load(&u->tries) > 0 &&
-                      now_us - MIN(last_us, now_us) <= UNREAD_GAP_SECONDS * second_us;
+    bool is_watched = atomic_load(&u->tries) > 0 && now_us - MIN(last_us, now_us) <= UNREAD_GAP_US;
     if (is_watched && atomic_load(&u->offset) != offset)
         return status;
     atomic_store(&u->last_us, now_us);
@@ -53,7 +52,7 @@ static int note_unread(struct table *t, uint64_t offset, int status, struct err 
         atomic_store(&u->tries, 0);
     }
     unsigned tries = atomic_fetch_add(&u->tries, 1) + 1;
-    if (tries < UNREAD_TRIES || now_us - atomic_load(&u->since_us) < UNREAD_SECONDS * second_us)
+    if (tries < TABLE_UNREAD_TRIES || now_us - atomic_load(&u->since_us) < TABLE_UNREAD_US)
         return status;
     return table_bad_block(t, offset, "cannot be read", err);
 }
