@@ -217,6 +217,11 @@ struct rewrite {
     struct raftlog_write barrier;
     struct env_timer again; /* while STUCK by a failed read */
     uint64_t pause_us;      /* that it last waited; 0: no read has failed since one did not */
+    uint32_t unread_tries;  /* at one read that the disk failed, while its room was missed: … */
+    uint64_t unread_group;  /* … at this one */
+    uint64_t unread_first;
+    uint64_t unread_last;
+    uint64_t unread_since_us;
 };
 
 /* Numbers of files and segments that are found. What one process may count on from there fits in a

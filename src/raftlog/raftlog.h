@@ -57,7 +57,8 @@ struct raftlog_callbacks {
     void (*on_room)(void *data);
     /* Reading back found damage in `group`, of a disk that was fine at open: what could
      * not be read is not served, the rest works on, but the replica must be replaced:
-     * until its group is removed no old segment goes. */
+     * until its group is removed no old segment goes. So, too, what the disk fails to read for half
+     * a minute and keeps an old segment, once the log is over its budget or refuses room. */
     void (*on_damage)(void *data, uint64_t group, const char *text);
 };
 

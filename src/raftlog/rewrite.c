@@ -13,8 +13,10 @@
 #include "raftlog/internal.h"
 
 enum {
-    REWRITE_STATE_LEN = 96, /* bytes of a record with state alone, about */
-    REWRITE_PAUSES_MAX = 64 /* the longest wait after a failed read, in retry_us */
+    REWRITE_STATE_LEN = 96,  /* bytes of a record with state alone, about */
+    REWRITE_PAUSES_MAX = 64, /* the longest wait after a failed read, in retry_us */
+    REWRITE_UNREAD_TRIES = 4,
+    REWRITE_UNREAD_US = 30 * 1000 * 1000,
 };
 
 /* What would be copied of all segments. */
@@ -172,6 +174,44 @@ static void rewrite_is_stuck(struct raftlog *log)
     env_timer_start(&rw->again, rw->pause_us);
 }
 
+/* What was to be read is all still there: a log is cut at its ends. */
+static bool rewrite_is_live(const struct raftlog *log, const struct raftlog_read *read)
+{
+    const struct group *g = group_find(log, read->group);
+    const struct ref *first = g == NULL ? NULL : group_ref(g, read->first);
+    const struct ref *last = g == NULL ? NULL : group_ref(g, read->last);
+    return first != NULL && last != NULL && ref_equal(first, read_refs(read)) &&
+           last->segment == first->segment;
+}
+
+/* What the disk fails to read at so many tries over so long is damage, as with a bad checksum: it
+ * holds up the whole log, and its owner alone can help. While nobody misses the room there is time,
+ * for the owner may have no other copy and may compact it yet: beyond the budget it does what it
+ * can for that. */
+static void rewrite_note_unread(struct raftlog *log, const struct raftlog_read *read)
+{
+    struct rewrite *rw = &log->rewrite;
+    uint64_t now_us = env_now_us(log->env);
+    bool is_missed = raftlog_is_over_budget(log) || log->short_cost > 0;
+    if (read->status != ERR_IO || !is_missed || !rewrite_is_live(log, read)) {
+        rw->unread_tries = 0;
+        return;
+    }
+    if (rw->unread_group != read->group || rw->unread_first != read->first ||
+        rw->unread_last != read->last)
+        rw->unread_tries = 0;
+    if (rw->unread_tries == 0) {
+        rw->unread_group = read->group;
+        rw->unread_first = read->first;
+        rw->unread_last = read->last;
+        rw->unread_since_us = now_us;
+    }
+    rw->unread_tries++;
+    if (rw->unread_tries >= REWRITE_UNREAD_TRIES &&
+        now_us - rw->unread_since_us >= REWRITE_UNREAD_US)
+        read_damage(log, read->group, read->err.msg);
+}
+
 static void rewrite_on_again(struct env_timer *timer)
 {
     rewrite_wake(timer->data);
@@ -183,9 +223,11 @@ static void rewrite_on_read(struct raftlog_read *read)
     struct rewrite *rw = &log->rewrite;
     ASSERT(rw->state == REWRITE_READ);
     if (read->status != 0) {
+        rewrite_note_unread(log, read);
         rewrite_is_stuck(log);
     } else {
         rw->pause_us = 0;
+        rw->unread_tries = 0;
         rewrite_copy(log, read);
         rw->index = read->first + read->n - 1;
         rw->state = REWRITE_COPY;

@@ -2,6 +2,7 @@
 /* Old segments are emptied wherever what is copied is little against the room that it gives. */
 #include <stdlib.h>
 
+#include "env/env_ops.h"
 #include "env/sim/sim.h"
 #include "raftlog/internal.h"
 #include "support/check.h"
@@ -243,6 +244,109 @@ static void test_full_disk_and_the_reserve(void **state)
     }
 }
 
+/* ---- what cannot be read ------------------------------------------------- */
+
+static const struct env_ops *whole;
+
+static int read_nothing(struct env_file *file, uint64_t offset, void *data, size_t len,
+                        size_t *ret_len, struct err *err)
+{
+    (void)file;
+    (void)data;
+    (void)len;
+    (void)ret_len;
+    return err_set(err, ERR_IO, "read at %llu: a bad sector", (unsigned long long)offset);
+}
+
+static void on_damage(void *data, uint64_t group, const char *text)
+{
+    int *heard = data;
+    assert_int_equal(group, IDLE);
+    assert_non_null(strstr(text, "a bad sector"));
+    ++*heard;
+}
+
+/* The first file has an entry of an idle group, which is not in memory any more, and is worth
+ * emptying. */
+static void setup_unread(struct fixture *f, struct env_ops *ops, int *heard)
+{
+    setup(f);
+    f->log->options.callbacks.on_damage = on_damage;
+    f->log->options.data = heard;
+    whole = sim_node_env(f->node)->ops;
+    *ops = *whole;
+    ops->file_read = read_nothing;
+    sim_node_env(f->node)->ops = ops;
+    append(f, IDLE, 300);
+    for (int i = 0; i < 5; i++) {
+        append(f, BUSY, 1000);
+        compact(f, BUSY);
+    }
+    assert_int_equal(f->log->rewrite.state, REWRITE_STUCK);
+}
+
+static void fill_to_the_budget(struct fixture *f)
+{
+    while (!raftlog_is_over_budget(f->log)) {
+        append(f, BUSY, 1000);
+        compact(f, BUSY);
+    }
+}
+
+static void wait(struct fixture *f, unsigned seconds)
+{
+    sim_run_until(f->sim, sim_now_us(f->sim) + seconds * UINT64_C(1000000));
+}
+
+/* Whoever misses the room hears why there is none, and gets it by replacing the replica. */
+static void test_unreadable(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct env_ops ops;
+    int heard = 0;
+    setup_unread(&f, &ops, &heard);
+    wait(&f, 300);
+    assert_int_equal(heard, 0); /* there is room enough */
+    fill_to_the_budget(&f);
+    wait(&f, 25);
+    assert_int_equal(heard, 0);
+    wait(&f, 35);
+    assert_int_equal(heard, 1);
+    assert_true(raftlog_is_over_budget(f.log));
+    raftlog_remove_group(f.log, IDLE);
+    wait(&f, 1);
+    assert_false(raftlog_is_over_budget(f.log));
+    wait(&f, 100);
+    assert_int_equal(heard, 1);
+    sim_node_env(f.node)->ops = whole;
+    teardown(&f);
+}
+
+/* Not so what can be read again in time, or is not needed any more. */
+static void test_unreadable_for_a_while(void **state)
+{
+    (void)state;
+    for (int may_read = 0; may_read < 2; may_read++) {
+        struct fixture f;
+        struct env_ops ops;
+        int heard = 0;
+        setup_unread(&f, &ops, &heard);
+        fill_to_the_budget(&f);
+        wait(&f, 20);
+        if (may_read)
+            ops.file_read = whole->file_read;
+        else
+            compact(&f, IDLE);
+        wait(&f, 20);
+        assert_false(raftlog_is_over_budget(f.log));
+        wait(&f, 100);
+        assert_int_equal(heard, 0);
+        sim_node_env(f.node)->ops = whole;
+        teardown(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +356,8 @@ int main(void)
         cmocka_unit_test(test_copies_come_to_an_end),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_full_disk_and_the_reserve),
+        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_unreadable_for_a_while),
     };
     return cmocka_run_group_tests_name("raftlog rewrite", tests, NULL, NULL);
 }
