@@ -23,6 +23,9 @@ enum {
      * is estimated by, and few records of large values are in few blocks. */
     PART_VALUE_BYTES = 4 << 20,
     TOP_BYTES = 16 << 20, /* of the top index: half of what a block may have */
+    /* A partition beyond that, of one key with very many versions, which no other table may begin
+     * in: the other half of the top index is enough for a hundred times what the first tells. */
+    PART_BYTES_BEYOND = 1 << 20,
 };
 
 struct table_builder {
@@ -68,6 +71,14 @@ static int cut_partition(struct table_builder *b, struct err *err)
     return 0;
 }
 
+static bool partition_is_full(const struct table_builder *b)
+{
+    size_t bytes = block_builder_bytes(&b->part);
+    if (table_builder_is_full(b))
+        return bytes >= MAX(b->options.block_bytes, (size_t)PART_BYTES_BEYOND);
+    return bytes >= b->options.block_bytes || b->part_value_bytes >= PART_VALUE_BYTES;
+}
+
 /* Enter the pending data block into the partition under `separator`. */
 static int index_pending(struct table_builder *b, struct slice separator, struct err *err)
 {
@@ -80,10 +91,7 @@ static int index_pending(struct table_builder *b, struct slice separator, struct
     b->part_records += b->block_records;
     b->block_records = 0;
     b->index_is_pending = false;
-    if (block_builder_bytes(&b->part) < b->options.block_bytes &&
-        b->part_value_bytes < PART_VALUE_BYTES)
-        return 0;
-    return cut_partition(b, err);
+    return partition_is_full(b) ? cut_partition(b, err) : 0;
 }
 
 /* A short encoded key >= last_ikey and < every key from `next` on: cut behind the

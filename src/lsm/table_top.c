@@ -39,16 +39,25 @@ void table_parts_fini(struct table_parts *parts, struct cache *cache)
     *parts = (struct table_parts){0};
 }
 
-/* Entries, and bytes of all keys; ERR_CORRUPT if it is no top index; ERR_NOMEM. */
+/* The key of the entry before, of `len` bytes, once more, with another version: in memory it stands
+ * once, or an index of one long key would be four times its block. */
+static bool is_key_again(const struct block_iter *it, size_t len)
+{
+    return it->shared >= len && ikey_key(block_iter_key(it)).len == len;
+}
+
+/* Entries, and bytes of their keys; ERR_CORRUPT if it is no top index; ERR_NOMEM. */
 static int measure(struct slice top, size_t *ret_count, size_t *ret_bytes)
 {
     struct block_iter it;
     struct table_top at;
+    size_t len = 0;
     bool ok = block_iter_init(&it, top) == 0;
     for (block_iter_first(&it); ok && it.is_valid; block_iter_next(&it)) {
         ok = table_top_decode(it.value, &at);
         *ret_count += 1;
-        *ret_bytes += it.key_len;
+        *ret_bytes += len > 0 && is_key_again(&it, len) ? 0 : ikey_key(block_iter_key(&it)).len;
+        len = ikey_key(block_iter_key(&it)).len;
     }
     ok = ok && it.status == 0 && *ret_count > 0;
     int rv = it.status == ERR_NOMEM ? ERR_NOMEM : ERR_CORRUPT;
@@ -77,12 +86,16 @@ int table_parts_load(struct table_parts *parts, struct slice top, struct err *er
     for (block_iter_first(&it); it.is_valid; block_iter_next(&it)) {
         struct table_part *part = &parts->items[n++];
         struct slice key = ikey_key(block_iter_key(&it));
-        memcpy(at, key.data, key.len);
-        part->key = slice_of(at, key.len);
+        if (n > 1 && is_key_again(&it, part[-1].key.len)) {
+            part->key = part[-1].key;
+        } else {
+            memcpy(at, key.data, key.len);
+            part->key = slice_of(at, key.len);
+            at += key.len;
+        }
         part->version = ikey_version(block_iter_key(&it));
         bool ok = table_top_decode(it.value, &part->at);
         ASSERT(ok);
-        at += key.len;
     }
     rv = it.status;
     block_iter_fini(&it);
@@ -92,6 +105,7 @@ int table_parts_load(struct table_parts *parts, struct slice top, struct err *er
     }
     parts->count = n;
     ASSERT(n == count);
+    ASSERT(at == parts->keys + bytes);
     parts->skip = prefix_common(parts->items[0].key, parts->items[count - 1].key);
     for (size_t i = 0; i < count; i++)
         parts->prefixes[i] = prefix_of(parts->items[i].key, parts->skip);

@@ -46,7 +46,7 @@ struct table_parts {
     size_t count;
     size_t skip; /* bytes that all keys begin with */
     uint64_t *prefixes;
-    uint8_t *keys; /* one behind the other, as in `items` */
+    uint8_t *keys; /* one behind the other, as in `items`; one with many versions seldom repeated */
 };
 
 /* Decode the plain content of a top index block. ERR_CORRUPT, ERR_NOMEM. */

@@ -592,6 +592,63 @@ static void test_short_of_memory(void **state)
     place_fini(&p);
 }
 
+enum { HOT_VERSIONS = 36000 };
+
+static int get_hot(struct table *t, struct slice key, uint64_t version)
+{
+    struct block *pin = NULL;
+    struct entry e = {0};
+    int rv = table_get(t, key, version, 0, &e, &pin, NULL);
+    block_unref(pin);
+    assert_true(rv != 0 || e.version == version);
+    return rv;
+}
+
+/* One long key with so many versions that entries for all of its partitions, were they small as
+ * ever, would not fit in the top index. No other table may begin in it. */
+static void test_one_hot_key(void **state)
+{
+    (void)state;
+    const struct table_options options = {1, 4, 10, false, 0};
+    struct place p;
+    struct table_builder *b = NULL;
+    static char name[LSM_KEY_MAX];
+    struct slice key = slice_of(name, sizeof name);
+    uint64_t version = HOT_VERSIONS;
+    memset(name, 'x', sizeof name);
+    begin(&p, &b);
+    table_builder_free(b, false);
+    assert_int_equal(table_builder_open(&b, p.env, "t.tbl", &options, NULL), 0);
+    for (; version > 0; version--) {
+        struct entry e = {.key = key, .version = version, .kind = ENTRY_PUT};
+        assert_int_equal(table_builder_add(b, &e, NULL), 0);
+    }
+    assert_true(table_builder_is_full(b));
+    assert_int_equal(table_builder_finish(b, &p.info, NULL), 0);
+    table_builder_free(b, false);
+    struct table *t = must_open(&p);
+    size_t keys = 0;
+    for (size_t i = 0; i < t->parts.count; i++) {
+        struct slice at = t->parts.items[i].key;
+        assert_true(slice_equal(at, key));
+        keys += i == 0 || at.data != t->parts.items[i - 1].key.data;
+    }
+    assert_in_range(keys, 1, t->parts.count / 4 + 1);
+    for (version = 1; version <= HOT_VERSIONS; version += 1111)
+        assert_int_equal(get_hot(t, key, version), 0);
+    assert_int_equal(get_hot(t, key, 0), ERR_NOT_FOUND);
+    struct cursor *c = table_cursor(t, (struct slice){0}, (struct slice){0}, 0, NULL);
+    version = HOT_VERSIONS;
+    for (cursor_first(c); c->is_valid; cursor_next(c), version--)
+        assert_true(c->at->version == version);
+    assert_int_equal(c->status, 0);
+    assert_int_equal(version, 0);
+    cursor_free(c);
+    assert_int_equal(table_verify(t, &p.info.crc, NULL, NULL, NULL), 0);
+    table_unref(t);
+    place_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -609,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_footer_damage),
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_writes_are_paced),
+        cmocka_unit_test(test_one_hot_key),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }
