@@ -679,6 +679,8 @@ static bool tc_begin(struct table_cursor *c)
 {
     c->base.is_valid = false;
     c->base.status = 0;
+    drop_part(c);
+    c->data.status = 0; /* what failed before says nothing of what comes */
     int rv = frame_status(c->table, c->base.err);
     if (rv != 0)
         tc_fail(c, rv);
