@@ -23,7 +23,8 @@ enum {
     LOG_CACHE_BYTES = 4 << 20,
     META_LEN = 16,          /* index u64 | version u64 */
     REPLAY_BYTES = 4 << 20, /* of log read at a time */
-    FREEZES_MAX = 64,       /* frozen and not flushed; lsm bounds them far below */
+    /* Frozen and not flushed: the lsm bounds those of writes, its owner those of flushes. */
+    FREEZES_MAX = 2 * DB_MEMTABLES_MAX,
 };
 
 static const uint8_t META_KEY[] = {0, 'd', 'b'};
@@ -552,6 +553,9 @@ static void db_setup(struct db *db, struct env *env, const struct db_options *op
 int db_open(struct db **ret_db, struct env *env, const char *dir, const struct db_options *options,
             struct err *err)
 {
+    if (options->lsm.memtables_max > DB_MEMTABLES_MAX)
+        return err_set(err, ERR_INVALID, "memtables_max is %u: at most %d may be",
+                       options->lsm.memtables_max, DB_MEMTABLES_MAX);
     struct db *db = calloc(1, sizeof *db);
     if (db == NULL)
         return err_set(err, ERR_NOMEM, "db");

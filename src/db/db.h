@@ -35,6 +35,7 @@ struct db;
 enum {
     DB_TURN_BYTES = 1 << 20,
     DB_PENDING_BYTES = 16 << 20, /* on their way to the log; then ERR_BUSY */
+    DB_MEMTABLES_MAX = 32,       /* that lsm.memtables_max may be; flushes may freeze some more */
 };
 
 /* What a write waits for. */
@@ -67,9 +68,9 @@ struct db_options {
 void db_options_init(struct db_options *options);
 
 /* Open `dir`/lsm and `dir`/log, made if missing, and lock `dir`. Blocking; what the log has
- * beyond the lsm is applied on the loop afterwards: on_ready() tells. ERR_INVALID: DB_LOG_NONE
- * on a folder with a log; ERR_LOCKED: it is open already; ERR_CORRUPT, ERR_IO as of the two
- * rooms, and ERR_CORRUPT for a log that lost synced data. */
+ * beyond the lsm is applied on the loop afterwards: on_ready() tells. ERR_INVALID: options out of
+ * bounds, DB_LOG_NONE on a folder with a log; ERR_LOCKED: it is open already; ERR_CORRUPT, ERR_IO
+ * as of the two rooms, and ERR_CORRUPT for a log that lost synced data. */
 int db_open(struct db **ret_db, struct env *env, const char *dir, const struct db_options *options,
             struct err *err);
 

@@ -576,6 +576,29 @@ static void test_crash(void **state)
     }
 }
 
+/* As many memtables as may be: the slowest disk lets them all be frozen. More are refused. */
+static void test_many_memtables(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err err = {0};
+    world_init(&w, 1, DB_LOG_NONE);
+    w.options.lsm.memtables_max = DB_MEMTABLES_MAX + 1;
+    assert_int_equal(db_open(&w.db, sim_node_env(w.node), "db", &w.options, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "memtables_max"));
+    w.options.lsm.memtables_max = DB_MEMTABLES_MAX;
+    must_open(&w);
+    wait_ready(&w);
+    while (write_next(&w) == 0) /* nothing is flushed: no time goes by */
+        continue;
+    struct lsm_stats stats;
+    lsm_stats(db_lsm(w.db), &stats);
+    assert_int_equal(stats.memtables_frozen, DB_MEMTABLES_MAX);
+    run_us(&w, 10 * 1000000);
+    assert_int_equal(w.acked, w.written);
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -584,7 +607,7 @@ int main(void)
         cmocka_unit_test(test_bad_writes),      cmocka_unit_test(test_pace),
         cmocka_unit_test(test_pending),         cmocka_unit_test(test_crash),
         cmocka_unit_test(test_lone_write),      cmocka_unit_test(test_log_full_without_memory),
-        cmocka_unit_test(test_short_of_memory),
+        cmocka_unit_test(test_short_of_memory), cmocka_unit_test(test_many_memtables),
     };
     return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }
