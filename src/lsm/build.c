@@ -206,7 +206,7 @@ static int write_value(struct build *b, struct entry *e, uint8_t room[ENTRY_REF_
 {
     struct value_ref ref;
     int rv = 0;
-    if (b->has_value_file && value_builder_bytes(&b->value_file) >= b->with.value_file_bytes)
+    if (b->has_value_file && value_builder_is_full(&b->value_file, b->with.value_file_bytes))
         rv = close_values(b);
     if (rv == 0 && !b->has_value_file) {
         uint64_t number = atomic_fetch_add(b->with.number, 1);

@@ -78,7 +78,7 @@ static int place_value(struct lsm_builder *b, struct entry *e, uint8_t room[ENTR
     b->large += e->value.len;
     if (!lsm_values_pay(b->lsm, b->large - e->value.len))
         return 0;
-    if (b->has_value_file && value_builder_bytes(&b->value_file) >= b->with.value_file_bytes)
+    if (b->has_value_file && value_builder_is_full(&b->value_file, b->with.value_file_bytes))
         rv = values_close(b, err);
     if (rv == 0 && !b->has_value_file) {
         uint64_t number = atomic_fetch_add(b->with.number, 1);

@@ -6,8 +6,6 @@
 #include "lsm/table_read.h"
 #include "lsm/version.h"
 
-enum { DIRECTORY_MAX = 1 << 30 };
-
 void value_ref_encode(const struct value_ref *ref, uint8_t out[ENTRY_REF_BYTES])
 {
     put_u64(out, ref->file);
@@ -79,7 +77,7 @@ int value_builder_open(struct value_builder *b, struct env *env, const char *dir
         return err_wrap(err, rv, "build '%s'", path);
     block_writer_go_past(&writer, bytes);
     *b = (struct value_builder){.writer = writer, .number = number};
-    buf_init(&b->directory, DIRECTORY_MAX);
+    buf_init(&b->directory, VALUES_DIRECTORY_BYTES + VARINT_MAX);
     return 0;
 }
 
@@ -107,6 +105,11 @@ int value_builder_add(struct value_builder *b, struct slice value, struct value_
     b->records++;
     *ret_ref = ref;
     return b->directory.failed ? err_set(err, ERR_NOMEM, "directory of values") : 0;
+}
+
+bool value_builder_is_full(const struct value_builder *b, uint64_t bytes_max)
+{
+    return value_builder_bytes(b) >= bytes_max || b->directory.len >= VALUES_DIRECTORY_BYTES;
 }
 
 int value_builder_finish(struct value_builder *b, struct value_info *ret_info, struct err *err)

@@ -77,6 +77,8 @@ struct value_info {
  * and more: values of one kind come together. */
 enum { VALUES_UNTRIED_MAX = 15 };
 
+enum { VALUES_DIRECTORY_BYTES = 16 << 20 }; /* more than so many make a file full */
+
 struct value_builder {
     struct block_writer writer;
     uint64_t number;
@@ -95,6 +97,10 @@ static inline uint64_t value_builder_bytes(const struct value_builder *b)
 {
     return block_writer_offset(&b->writer);
 }
+
+/* Should another value begin another file? It has `bytes_max`, or its directory, one block, is as
+ * long as it may be. */
+bool value_builder_is_full(const struct value_builder *b, uint64_t bytes_max);
 
 /* At least one value (asserted). Synced; its name is not. */
 int value_builder_finish(struct value_builder *b, struct value_info *ret_info, struct err *err);

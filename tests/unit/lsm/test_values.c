@@ -13,6 +13,8 @@
 #include "env/env_ops.h"
 #include "env/sim/sim.h"
 #include "lsm/lsm.h"
+#include "lsm/table_read.h"
+#include "lsm/version.h"
 #include "support/check.h"
 
 enum { LARGE = 600, KEYS = 40 };
@@ -760,6 +762,39 @@ static void test_compression_is_tried_where_it_pays(void **state)
     sim_free(sim);
 }
 
+/* Tiny values in large files have long directories, and these are blocks, which have a bound. */
+static void test_directory_is_full(void **state)
+{
+    (void)state;
+    struct sim *sim = sim_new(NULL, 1);
+    struct env *env = sim_node_env(sim_node_new(sim, "n1"));
+    struct cache *cache = cache_new(1 << 20);
+    struct value_builder b;
+    struct value_info info;
+    struct value_ref ref;
+    struct piece *p = NULL;
+    struct block *block = NULL;
+    struct err err = {0};
+    assert_int_equal(value_builder_open(&b, env, ".", 1, 1 << 20, false, NULL), 0);
+    assert_int_equal(value_builder_add(&b, slice_str("a value"), &ref, NULL), 0);
+    assert_true(value_builder_is_full(&b, value_builder_bytes(&b)));
+    while (b.directory.len < VALUES_DIRECTORY_BYTES) { /* as if of many more like it */
+        assert_false(value_builder_is_full(&b, UINT64_MAX));
+        buf_append_varint(&b.directory, ref.at.len);
+    }
+    assert_true(value_builder_is_full(&b, UINT64_MAX));
+    assert_int_equal(value_builder_finish(&b, &info, NULL), 0);
+    value_builder_fini(&b, true);
+    if (values_open_piece(env, cache, ".", &info, &p, &err) != 0 ||
+        table_read_block(p->table, p->table->footer.top, &block, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(block->len, VALUES_DIRECTORY_BYTES);
+    block_unref(block);
+    piece_unref(p);
+    cache_free(cache);
+    sim_free(sim);
+}
+
 /* A file system that refuses to be written past the page cache from some call on. */
 static const struct env_ops *willing;
 static unsigned past_most, past_calls;
@@ -832,6 +867,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_compression_is_tried_where_it_pays),
+        cmocka_unit_test(test_directory_is_full),
         cmocka_unit_test(test_past_the_page_cache),
         cmocka_unit_test(test_where_they_go),
         cmocka_unit_test(test_no_io),
