@@ -5,8 +5,10 @@
  */
 #include "range_model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "env/env_ops.h"
 #include "range/snapshot.h"
 #include "range/stream.h"
 
@@ -314,6 +316,84 @@ static void test_damaged_and_misplaced(void **state)
     world_close(&s.w);
 }
 
+/* ---- a disk that cannot read what it took in -------------------------------------------- */
+
+static const struct env_ops *whole;
+static char taken_in[ENV_PATH_MAX]; /* a staged file's name in the tree; "": none yet */
+static struct env_file *unreadable; /* … while it is open */
+
+static int rename_noted(struct env *env, const char *from, const char *to, struct err *err)
+{
+    if (strstr(from, ".stage") != NULL)
+        snprintf(taken_in, sizeof taken_in, "%s", to);
+    return whole->file_rename(env, from, to, err);
+}
+
+static int open_noted(struct env *env, const char *path, int flags, struct env_file **ret_file,
+                      struct err *err)
+{
+    int rv = whole->file_open(env, path, flags, ret_file, err);
+    if (rv == 0 && strcmp(path, taken_in) == 0)
+        unreadable = *ret_file;
+    return rv;
+}
+
+static void close_noted(struct env_file *file)
+{
+    if (file == unreadable)
+        unreadable = NULL;
+    whole->file_close(file);
+}
+
+static int read_the_others(struct env_file *file, uint64_t offset, void *data, size_t len,
+                           size_t *ret_len, struct err *err)
+{
+    if (file == unreadable)
+        return err_set(err, ERR_IO, "read '%s': a bad sector", taken_in);
+    return whole->file_read(file, offset, data, len, ret_len, err);
+}
+
+/* The install ends after a while, the receiver is what it was, and takes in the next. */
+static void test_unreadable(void **state)
+{
+    (void)state;
+    for (int is_blank = 0; is_blank < 2; is_blank++) {
+        struct source s;
+        struct world to;
+        struct stream stream;
+        source_open(&s, 3, 0);
+        world_open(&to, &(struct world_options){.seed = 4, .replica_id = 2, .is_blank = is_blank});
+        if (!is_blank)
+            source_grow(&s, 30, &to);
+        uint64_t before = is_blank ? 0 : hash_of(&to);
+        source_grow(&s, 60, NULL);
+        stream_make(&stream, &s.w);
+        struct env_ops ops = *to.env->ops;
+        whole = to.env->ops;
+        ops.file_rename = rename_noted;
+        ops.file_open = open_noted;
+        ops.file_close = close_noted;
+        ops.file_read = read_the_others;
+        to.env->ops = &ops;
+        struct range_install *in = install_begin(&to, &stream);
+        for (uint32_t i = 0; i < stream.count; i++)
+            assert_int_equal(install_give(&to, in, buf_slice(&stream.chunks[i])), 0);
+        assert_int_equal(install_end(&to, in), ERR_CORRUPT);
+        range_install_free(in);
+        to.env->ops = whole;
+        taken_in[0] = 0;
+        if (is_blank)
+            assert_null(to.range);
+        else
+            assert_true(hash_of(&to) == before);
+        install_all(&to, &stream);
+        assert_true(hash_of(&to) == hash_of(&s.w));
+        stream_fini(&stream);
+        world_close(&to);
+        world_close(&s.w);
+    }
+}
+
 static void test_old_or_foreign(void **state)
 {
     (void)state;
@@ -423,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_large_values),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_damaged_and_misplaced),
+        cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_old_or_foreign),
         cmocka_unit_test(test_crash_at_every_step),
         cmocka_unit_test(test_crash_at_every_disk_call),
