@@ -554,8 +554,13 @@ void admin_tick(struct store *store)
         if (!is_done && !is_over)
             continue;
         list_remove(&op->in_transfers);
-        service_answer_status(store, &op->to, is_done ? 0 : ERR_TIMEOUT,
-                              is_done ? NULL : "the hand-over did not happen in time");
+        if (is_done)
+            service_answer_status(store, &op->to, 0, NULL);
+        else if (s.transferee == 0)
+            service_answer_status(store, &op->to, ERR_TIMEOUT, "the hand-over was given up");
+        else /* the other one may stand for election yet */
+            service_answer_status(store, &op->to, ERR_UNDETERMINED,
+                                  "the hand-over has not happened in time, and goes on");
         free(op);
     }
 }

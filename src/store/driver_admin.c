@@ -501,7 +501,6 @@ static void command(struct driver *d, const struct answer_to *to,
                     const struct request_placement *asked)
 {
     struct err err = {0};
-    struct buf text;
     uint64_t operator_id = 0;
     int rv = err_set(&err, ERR_UNSUPPORTED, "no such command: %.*s", (int)asked->name.len,
                      (const char *)asked->name.data);
@@ -523,10 +522,10 @@ static void command(struct driver *d, const struct answer_to *to,
         answer_done(d->store, to, rv, &err);
         return;
     }
-    buf_init(&text, 64);
-    buf_printf(&text, "%" PRIu64, operator_id);
-    answer_text(d->store, to, &text);
-    buf_fini(&text);
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, operator_id);
+    struct response response = {.kind = REQUEST_PLACEMENT, .placement = {.text = slice_str(text)}};
+    service_answer(d->store, to, &response);
 }
 
 static void do_verb(struct driver *d, const struct answer_to *to,

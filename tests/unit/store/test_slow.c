@@ -216,6 +216,29 @@ static void test_no_room_for_no_entry(void **state)
     rig_close(&rig);
 }
 
+/* Whose deadline passes while leadership is handed over hears that it may happen yet: the one it
+ * goes to has been told to stand, and does as soon as it hears of it. */
+static void test_a_hand_over_that_takes_long(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 3);
+    size_t first = rig_start_cluster(&rig);
+    size_t second = (first + 1) % 3;
+    struct request hand_over = {.kind = REQUEST_TRANSFER_LEADER,
+                                .timeout_ms = 100,
+                                .transfer_leader = {.target_replica = second + 1}};
+    sim_net_slow(rig.sim, rig.nodes[first], rig.nodes[second], 200 * RIG_MS);
+    struct rig_answer *over = rig_ask(&rig, first, &hand_over);
+    rig_run(&rig, 190 * RIG_MS);
+    assert_int_equal(over->count, 1);
+    assert_int_equal(over->status, ERR_UNDETERMINED);
+    assert_int_equal(rig_leader(&rig), first);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(rig_leader(&rig), second);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_slow_requests_are_told),
         cmocka_unit_test(test_zero_tells_none),
         cmocka_unit_test(test_stopped_engine_hands_over),
+        cmocka_unit_test(test_a_hand_over_that_takes_long),
     };
     return cmocka_run_group_tests_name("slow", tests, NULL, NULL);
 }
