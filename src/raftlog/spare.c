@@ -20,10 +20,12 @@ enum {
     SPARE_LEAST = 8 << 20, /* bytes a second, while nobody wants it */
 };
 
-static int spare_zero(struct prepare *p, const uint8_t *zeroes, size_t piece, uint64_t until)
+static const uint8_t zeroes[SPARE_PIECE];
+
+static int spare_zero(struct prepare *p, uint64_t until)
 {
     while (p->at < until) {
-        size_t len = (size_t)MIN((uint64_t)piece, until - p->at);
+        size_t len = (size_t)MIN((uint64_t)SPARE_PIECE, until - p->at);
         p->is_sync = false;
         int rv = env_file_write(p->file, p->at, zeroes, len, &p->err);
         if (rv != 0)
@@ -46,13 +48,8 @@ static uint64_t spare_slice_bytes(const struct prepare *p)
 /* A slice of it; 1: there is more. */
 static int spare_write(struct prepare *p)
 {
-    size_t piece = (size_t)MIN((uint64_t)SPARE_PIECE, p->size);
-    uint8_t *zeroes = calloc(1, piece);
-    if (zeroes == NULL)
-        return err_set(&p->err, ERR_NOMEM, "%zu bytes", piece);
     ASSERT(p->at < p->size);
-    int rv = spare_zero(p, zeroes, piece, MIN(p->at + spare_slice_bytes(p), p->size));
-    free(zeroes);
+    int rv = spare_zero(p, MIN(p->at + spare_slice_bytes(p), p->size));
     return rv == 0 && p->at < p->size ? 1 : rv;
 }
 

@@ -186,8 +186,8 @@ static bool model_matches(struct raftlog *log, const struct model *m, const stru
 uint64_t log_world_match(const struct log_world *world, struct raftlog *log, char *ret_why,
                          size_t why_len)
 {
-    struct model *m = malloc(sizeof *m);
-    assert_non_null(m);
+    static struct model model; /* large, and needed for each of a hundred thousand images */
+    struct model *m = &model;
     *m = world->acked;
     char first[256] = "";
     uint64_t k = world->n_acked;
@@ -196,7 +196,6 @@ uint64_t log_world_match(const struct log_world *world, struct raftlog *log, cha
         if (first[0] == 0)
             snprintf(first, sizeof first, "%s", ret_why);
         if (same || k == world->n_ops) {
-            free(m);
             if (!same)
                 snprintf(ret_why, why_len, "acked %llu of %llu: %s",
                          (unsigned long long)world->n_acked, (unsigned long long)world->n_ops,
