@@ -176,27 +176,29 @@ static struct read_run read_run(const struct read_plan *plan, uint32_t i, bool m
     return run;
 }
 
-/* By way of `room`, for they stand closer together in memory. */
-static int read_spread(const struct raftlog_read *read, uint32_t i, const struct read_run *run,
-                       uint8_t *room)
+/* By way of room of its own, for they stand closer together in memory. */
+static int read_spread(const struct raftlog_read *read, uint32_t i, const struct read_run *run)
 {
     const struct read_plan *plan = read->plan;
     const struct read_item *item = &plan->items[i];
     uint32_t from = plan->refs[i].offset;
     ASSERT(run->len <= LOG_READ_ROOM);
+    uint8_t *room = malloc(run->len);
+    if (room == NULL)
+        return ERR_NOMEM;
     int rv = read_file(read->log, item->file, item->file_id, from, room, run->len, NULL);
     for (uint32_t j = i; rv == 0 && j < i + run->n; j++) {
         ASSERT(plan->refs[j].offset - from + ref_bytes(&plan->refs[j]) <= run->len);
         memcpy(plan->items[j].out, room + (plan->refs[j].offset - from), ref_bytes(&plan->refs[j]));
     }
+    free(room);
     return rv;
 }
 
 static int read_fetch(struct raftlog_read *read)
 {
     struct read_plan *plan = read->plan;
-    uint8_t *room = malloc(LOG_READ_ROOM); /* without it none are joined */
-    uint32_t apart_until = 0;              /* nor before this one: a run up to it failed */
+    uint32_t apart_until = 0; /* none are joined before this one: a run up to it failed */
     struct read_run run;
     int rv = 0;
     for (uint32_t i = 0; rv == 0 && i < plan->n; i += run.n) {
@@ -204,17 +206,16 @@ static int read_fetch(struct raftlog_read *read)
         run = (struct read_run){.n = 1};
         if (item->segment == NULL)
             continue;
-        run = read_run(plan, i, room != NULL && i >= apart_until);
-        if (run.has_gaps && read_spread(read, i, &run, room) == 0)
+        run = read_run(plan, i, i >= apart_until);
+        if (run.has_gaps && read_spread(read, i, &run) == 0)
             continue;
-        if (run.has_gaps) { /* what cannot be read may lie between */
+        if (run.has_gaps) { /* what cannot be read may lie between, or memory is short */
             apart_until = i + run.n;
             run = read_run(plan, i, false);
         }
         rv = read_file(read->log, item->file, item->file_id, plan->refs[i].offset, item->out,
                        run.len, &read->err);
     }
-    free(room);
     if (rv != 0)
         return rv;
     for (uint32_t i = 0; i < plan->n; i++) {
