@@ -168,6 +168,13 @@ static void host_send(void *data, struct member *m, const struct cons_msg *msg)
         }
         world_push(w, at, EVENT_DELIVER, (uint32_t)to)->net = net;
     }
+    bool is_rejection = msg->type == CONS_MSG_APPEND_RESULT && msg->append_result.rejected > 0;
+    if (is_rejection && w->k.reject_late > 0 && !w->is_healed &&
+        rng_below(&w->own, 100) < w->k.reject_late) {
+        uint64_t at = w->now + world_delay(w) + rng_below(&w->own, (uint64_t)w->k.et * 3);
+        world_push(w, at, EVENT_DELIVER, (uint32_t)to)->net = net_copy(msg);
+        w->report.late_rejections++;
+    }
 }
 
 static const struct member_host world_host = {

@@ -72,6 +72,7 @@ static void sum_add(struct world_report *sum, const struct world_report *r)
     sum->leader_parks += r->leader_parks;
     sum->strikes += r->strikes;
     sum->late_answers += r->late_answers;
+    sum->late_rejections += r->late_rejections;
     sum->usurped += r->usurped;
     sum->born_learners += r->born_learners;
     sum->paced += r->paced;
@@ -267,6 +268,7 @@ static bool report_sum(const struct options *o, const struct world_report *r)
         {"leader_parks", r->leader_parks},
         {"strikes", r->strikes},
         {"late_answers", r->late_answers},
+        {"late_rejections", r->late_rejections},
         {"usurped", r->usurped},
         {"born_learners", r->born_learners},
         {"paced", r->paced},

@@ -342,6 +342,7 @@ void world_run(uint64_t seed, uint64_t guards_off, bool is_verbose, struct world
     w->guards_off = guards_off;
     w->is_verbose = is_verbose;
     world_knobs(w);
+    w->k.reject_late = seed % 4 == 1 ? 50 : 0; /* not drawn: what other seeds mean stays */
     world_bear(w);
     world_push(w, w->now, EVENT_CHAOS, 0);
     world_push(w, w->now, EVENT_CLIENT, 0);

@@ -44,7 +44,8 @@ struct world_report {
     uint64_t leader_parks;
     uint64_t strikes;      /* leaders that died, or were cut off, right after their election */
     uint64_t late_answers; /* to probes */
-    uint64_t usurped;      /* leaders with a lease, cut off while another stood at once */
+    uint64_t late_rejections;
+    uint64_t usurped; /* leaders with a lease, cut off while another stood at once */
     uint64_t born_learners;
     uint64_t paced; /* entries that had to leave at once, and did */
 };

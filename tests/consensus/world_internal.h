@@ -85,9 +85,10 @@ struct knobs {
     uint32_t hb;
     uint32_t lease_ms;
     uint32_t delay_max;
-    uint32_t probe_late; /* percent of a probe's answers that come election time-outs later */
-    uint32_t drop;       /* per mille */
-    uint32_t duplicate;  /* per mille */
+    uint32_t probe_late;  /* percent of a probe's answers that come election time-outs later */
+    uint32_t reject_late; /* percent of rejections that come once more, so late */
+    uint32_t drop;        /* per mille */
+    uint32_t duplicate;   /* per mille */
     uint32_t disk_max;
     uint32_t stall;      /* per mille of writes that take election timeouts */
     uint32_t apply_late; /* percent */
