@@ -20,6 +20,7 @@
 enum {
     STEP_TIME_MS = 60000, /* for a step without data */
     BYTES_PER_MS = 1024,  /* so fast come replicas, or slower if that was too short before */
+    LATE_MAX = 16,        /* how often longer is waited for the next */
 };
 
 const char *pl_cause_name(enum pl_cause cause)
@@ -161,10 +162,25 @@ bool pl_op_bring(struct placement *p, struct pl_op *op, struct pl_store *store,
     return true;
 }
 
+/* Whose learner is waited for, be it to remove another voter first; NULL: for none. */
+static struct pl_range *awaits_learner(const struct pl_op *op)
+{
+    for (uint32_t i = op->step; i < op->step_count; i++) {
+        const struct pl_step *step = &op->steps[i];
+        struct pl_range *r = step->on_partner ? op->partner : op->range;
+        if (step->kind == PLACEMENT_PROMOTE && r != NULL &&
+            pl_range_member(r, step->replica_id) != NULL)
+            return r;
+    }
+    return NULL;
+}
+
 /* A new limit for the step that comes next. */
 static void renew(struct placement *p, struct pl_op *op)
 {
-    op->deadline_ms = p->now_ms + STEP_TIME_MS + op->bytes / BYTES_PER_MS * (1 + op->range->fails);
+    const struct pl_range *r = awaits_learner(op);
+    uint32_t late = r == NULL ? 0 : r->late;
+    op->deadline_ms = p->now_ms + STEP_TIME_MS + op->bytes / BYTES_PER_MS * (1 + late);
     op->sent_ms = 0;
     op->said[0] = 0;
 }
@@ -232,10 +248,11 @@ static void remember(struct placement *p, const struct pl_op *op, enum placement
 }
 
 /* A range whose operator failed rests a while, longer each time. One that ended as nothing was
- * left to do says nothing: neither is that a failure, nor would it have gone well now. */
+ * left to do says nothing: neither is that a failure, nor would it have gone well now. Nor does
+ * that the learner is gone which a failure left: what failed has not gone well since. */
 static void rest(struct placement *p, const struct pl_op *op, struct pl_range *r, bool is_failed)
 {
-    if (op->is_needless)
+    if (op->is_needless || (op->cause == PL_LEARNER && !is_failed))
         return;
     r->fails = is_failed ? MIN(r->fails + 1, 16) : 0;
     if (is_failed)
@@ -332,13 +349,23 @@ static void end_disturbed(struct placement *p, struct pl_op *op)
     pl_op_end(p, op, PLACEMENT_CANCELLED, said);
 }
 
+/* What a learner took that came is what the next is given. */
+static void note_step_done(struct placement *p, struct pl_op *op, const struct pl_step *step)
+{
+    struct pl_range *r = step->on_partner ? op->partner : op->range;
+    if (step->kind == PLACEMENT_TRANSFER)
+        p->sums.leaders_moved++;
+    if (step->kind == PLACEMENT_PROMOTE && r != NULL)
+        r->late =
+            (uint32_t)MIN(r->late, (p->now_ms - op->began_ms) / (op->bytes / BYTES_PER_MS + 1));
+}
+
 void pl_op_advance(struct placement *p, struct pl_op *op)
 {
     bool is_moved = false;
     pl_op_account(op, false);
     while (op->step < op->step_count && pl_step_is_done(op, &op->steps[op->step])) {
-        if (op->steps[op->step].kind == PLACEMENT_TRANSFER)
-            p->sums.leaders_moved++;
+        note_step_done(p, op, &op->steps[op->step]);
         op->steps[op->step++].is_done = true;
         is_moved = true;
     }
@@ -360,19 +387,26 @@ void pl_op_advance(struct placement *p, struct pl_op *op)
     }
 }
 
+static void time_out(struct placement *p, struct pl_op *op)
+{
+    struct pl_range *r = awaits_learner(op);
+    char said[PLACEMENT_REASON_MAX];
+    if (r != NULL)
+        r->late = MIN(r->late + 1, LATE_MAX);
+    snprintf(said, sizeof said, "its time was over%s%.120s", op->said[0] != 0 ? ": " : "",
+             op->said);
+    pl_op_end(p, op, PLACEMENT_TIMED_OUT, said);
+}
+
 void pl_ops_tick(struct placement *p)
 {
     LIST_FOREACH(it, &p->ops)
     {
         struct pl_op *op = list_entry(it, struct pl_op, in_all);
-        if (p->now_ms >= op->deadline_ms) {
-            char said[PLACEMENT_REASON_MAX];
-            snprintf(said, sizeof said, "its time was over%s%.120s", op->said[0] != 0 ? ": " : "",
-                     op->said);
-            pl_op_end(p, op, PLACEMENT_TIMED_OUT, said);
-        } else if (p->now_ms - op->sent_ms >= PL_RESEND_MS && !list_is_linked(&op->in_sends)) {
+        if (p->now_ms >= op->deadline_ms)
+            time_out(p, op);
+        else if (p->now_ms - op->sent_ms >= PL_RESEND_MS && !list_is_linked(&op->in_sends))
             list_push_back(&p->sends, &op->in_sends);
-        }
     }
 }
 

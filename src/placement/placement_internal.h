@@ -86,6 +86,7 @@ struct pl_range {
     struct pl_member *members; /* owned */
     uint32_t member_count;
     uint32_t fails;  /* operators that failed in a row */
+    uint32_t late;   /* times longer that a learner is waited for, as others took too long */
     uint64_t leader; /* replica id; 0: not known */
     uint64_t leader_term;
     uint64_t last_index;

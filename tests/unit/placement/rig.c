@@ -197,6 +197,7 @@ static void carry_out(struct rig *rig, const struct placement_step *step)
         r->d.members[r->d.member_count].address = slice_str("a:1");
         r->d.member_count++;
         r->d.conf_epoch++;
+        r->learner_ms = rig->now_ms;
         break;
     case PLACEMENT_PROMOTE:
         m->role = MEMBER_VOTER;
@@ -244,8 +245,9 @@ static void beat_range(struct rig *rig, struct rig_range *r)
     for (uint32_t i = 0; i < r->d.member_count; i++) {
         const struct member *m = &r->d.members[i];
         bool is_lost = is_silent(rig, m->store_id);
-        bool is_stuck =
-            m->replica_id == r->stuck || (r->is_lagging && m->replica_id != leader->replica_id);
+        bool is_learning = m->role == MEMBER_LEARNER && rig->now_ms < r->learner_ms + r->learns_ms;
+        bool is_stuck = m->replica_id == r->stuck || is_learning ||
+                        (r->is_lagging && m->replica_id != leader->replica_id);
         peers[i] = (struct placement_peer){
             .replica_id = m->replica_id,
             .match_index = is_stuck      ? 0

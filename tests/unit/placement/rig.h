@@ -23,6 +23,8 @@ struct rig_range {
     uint64_t retention_ms; /* 0: its leader does not say */
     uint64_t stuck;        /* a member that never catches up: its replica id */
     bool is_lagging;       /* so does none but the leader */
+    uint64_t learns_ms;    /* that a learner takes until it has caught up, … */
+    uint64_t learner_ms;   /* … and when the last one came */
     uint64_t mute;         /* a replica that does not answer, and for how long */
     uint32_t mute_ms;
     bool is_young; /* its log is short */

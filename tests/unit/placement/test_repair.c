@@ -553,6 +553,54 @@ static void test_stuck_learner(void **state)
     stuck_learner(true);
 }
 
+/* Data comes slower than the first limit allows: each try is given longer, whatever goes well in
+ * between, and the last one is long enough. */
+static void test_slow_learner(void **state)
+{
+    enum { BYTES = 64 << 20, FIRST_MS = 60000 + BYTES / 1024 };
+    struct rig_range *r;
+    struct placement_operator_status status;
+    struct placement_command hand_over = {.kind = PLACEMENT_CMD_TRANSFER, .range_id = 2};
+    (void)state;
+    make_five(&r);
+    r->bytes = BYTES;
+    r->learns_ms = 3 * FIRST_MS;
+    assert_int_equal(placement_wish(rig.p, 1, PLACEMENT_WISH_DECOMMISSION, NULL), 0);
+    uint32_t tries = 0;
+    for (uint64_t came_ms = r->learner_ms; rig_has(r, 1) && tries < 10; came_ms = r->learner_ms) {
+        rig_run(&rig, 1);
+        tries += r->learner_ms != came_ms;
+        hand_over.to_store = r->leader == r->d.members[1].replica_id ? 3 : 2;
+        if (!placement_operator_at(rig.p, rig.now_ms, 0, &status) && rig_has(r, 1))
+            assert_int_equal(rig_command(&rig, hand_over, NULL), 0);
+    }
+    assert_false(rig_has(r, 1));
+    assert_int_equal(rig_voters(r), 3);
+    assert_in_range(tries, 4, 6);
+    rig_run(&rig, 10);
+    /* one that comes soon: the next is given as long as the first was */
+    uint64_t from = 0;
+    uint64_t to = 0;
+    for (uint64_t id = 2; id <= 5; id++)
+        *(rig_has(r, id) ? &from : &to) = id;
+    struct placement_command move = {
+        .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = from, .to_store = to};
+    r->learns_ms = 0;
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    rig_run(&rig, 10);
+    assert_true(rig_has(r, to) && !rig_has(r, from));
+    r->learns_ms = 3 * (uint64_t)FIRST_MS;
+    move.from_store = to;
+    move.to_store = from;
+    assert_int_equal(rig_command(&rig, move, NULL), 0);
+    rig_run(&rig, FIRST_MS / 1000 - 5);
+    assert_true(placement_operator_at(rig.p, rig.now_ms, 0, &status));
+    rig_run(&rig, 10);
+    assert_true(placement_operator_status(rig.p, rig.now_ms, status.id, &status));
+    assert_int_equal(status.outcome, PLACEMENT_TIMED_OUT);
+    rig_fini(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -579,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_two_stay_two),
         cmocka_unit_test(test_full_learner),
         cmocka_unit_test(test_stuck_learner),
+        cmocka_unit_test(test_slow_learner),
     };
     return cmocka_run_group_tests_name("repair", tests, NULL, NULL);
 }
