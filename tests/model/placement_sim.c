@@ -19,6 +19,9 @@
 
 #define U(x) ((unsigned long long)(x))
 
+/* From this seed on replicas come more slowly than an operator allows at first. */
+enum { SLOW_FROM = 1000000, SLOW_BYTES_S = 256 << 10 };
+
 static void set(struct world *w, const char *name, const char *value)
 {
     struct err err = {0};
@@ -58,6 +61,9 @@ static void draw_knobs(struct world *w)
     k->split_bytes = UINT64_C(64) << 20;
     k->range_bytes = rng_between(rng, 1, 60) << 20;
     k->send_bytes_s = rng_between(rng, 1, 64) << 20;
+    w->is_slow = w->seed >= SLOW_FROM;
+    if (w->is_slow) /* … and what was drawn is not used */
+        k->send_bytes_s = SLOW_BYTES_S;
     k->report_chunk = (uint32_t)rng_between(rng, 1, 64);
 }
 
@@ -71,6 +77,8 @@ static void set_all(struct world *w)
     set_number(w, "sends-per-store", rng_between(&w->rng, 1, 4), "");
     if (rng_chance(&w->rng, 1, 4))
         set(w, "merge", "off");
+    if (w->is_slow) /* what must be moved takes long enough */
+        set(w, "balance", "off");
 }
 
 /* Ranges on up to three nodes, wherever that is. */

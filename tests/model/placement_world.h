@@ -125,6 +125,7 @@ struct world {
     uint64_t hash;
     bool is_verbose;
     bool is_scale;
+    bool is_slow; /* replicas come more slowly than the driver expects */
     struct w_knobs knobs;
     struct w_event **heap;
     uint32_t heap_count, heap_cap;
