@@ -76,8 +76,8 @@ static bool split_for_size(struct placement *p, struct pl_range *r)
 static bool split_for_load(struct placement *p, struct pl_range *r)
 {
     char why[PLACEMENT_REASON_MAX];
-    if (r->hot_since_ms == 0 || p->now_ms - r->hot_since_ms < HOT_FOR_MS || r->no_split_key ||
-        (was_shaped_lately(p, r) && r->was_merged))
+    if (r->hot_since_ms == 0 || p->now_ms - r->hot_since_ms < HOT_FOR_MS ||
+        p->now_ms < r->no_split_until_ms || (was_shaped_lately(p, r) && r->was_merged))
         return false;
     snprintf(why, sizeof why, "it is asked %u times a second, more than %llu (setting split-qps)",
              r->qps, (unsigned long long)p->settings.split_qps);
@@ -218,7 +218,7 @@ static const char *split_obstacle(const struct placement *p, const struct pl_ran
         return "splitting is switched off (setting split)";
     if (r->id == PLACEMENT_SYSTEM_RANGE)
         return "range 1 is never split";
-    if (is_hot && r->no_split_key)
+    if (is_hot && p->now_ms < r->no_split_until_ms)
         return "its leader found no key to split at: one key alone may be what is asked for";
     if (was_shaped_lately(p, r) && r->was_merged && r->bytes < 2 * p->settings.split_bytes)
         return "it was merged lately, and rests (setting merge-after)";

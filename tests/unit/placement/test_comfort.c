@@ -135,14 +135,66 @@ static void test_splits_by_size_and_load(void **state)
     assert_int_equal(living(), 3);
     rig_run(&rig, 30);
     assert_int_equal(living(), 4);
-    /* a leader that finds no key is not asked again for this load */
+    rig_fini(&rig);
+}
+
+static uint64_t splits_refused(void)
+{
+    struct placement_operator_status s;
+    uint64_t count = 0;
+    for (uint32_t i = 0; placement_history_at(rig.p, rig.now_ms, i, &s); i++)
+        count += s.outcome == PLACEMENT_REFUSED && s.kinds[0] == PLACEMENT_SPLIT;
+    return count;
+}
+
+/* A leader that finds no key is not asked again for a while, and nothing else waits for that,
+ * however often it was asked. */
+static void test_no_key_for_a_while(void **state)
+{
+    (void)state;
+    begin(3, 2, 30 << 20);
+    rig_run(&rig, 30);
+    struct rig_range *r = &rig.ranges[1];
     rig.refuse = ERR_NOT_FOUND;
-    rig.ranges[1].qps = 40000;
-    rig_run(&rig, 100);
+    r->qps = 40000;
+    for (int i = 0; i < 60 && splits_refused() == 0; i++)
+        rig_run(&rig, 1);
+    assert_int_equal(splits_refused(), 1);
+    rig_run(&rig, 595);
+    assert_int_equal(splits_refused(), 1);
+    for (uint64_t n = 2; n <= 10; n++) {
+        rig_run(&rig, 600);
+        assert_int_equal(splits_refused(), n);
+    }
+    for (int i = 0; i < 20 && splits_refused() == 10; i++)
+        rig_run(&rig, 1);
+    assert_int_equal(splits_refused(), 11);
     rig.refuse = 0;
-    uint32_t steps = rig.steps;
-    rig_run(&rig, 100);
-    assert_int_equal(rig.steps, steps);
+    uint64_t leader = r->leader;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (r->d.members[i].replica_id == leader)
+            placement_wish(rig.p, r->d.members[i].store_id, PLACEMENT_WISH_DRAIN, NULL);
+    }
+    rig_run(&rig, 10);
+    assert_true(r->leader != leader);
+    rig_run(&rig, 602);
+    assert_int_equal(living(), 3);
+    rig_fini(&rig);
+}
+
+/* One that refuses for another reason is asked again soon, but seldom, if that goes on. */
+static void test_refused_for_another_reason(void **state)
+{
+    (void)state;
+    begin(3, 2, 30 << 20);
+    rig_run(&rig, 30);
+    rig.refuse = ERR_EXISTS;
+    rig.ranges[1].qps = 40000;
+    rig_run(&rig, 300);
+    assert_in_range(splits_refused(), 3, 10);
+    rig.refuse = 0;
+    rig_run(&rig, 300);
+    assert_int_equal(living(), 3);
     rig_fini(&rig);
 }
 
@@ -482,6 +534,8 @@ int main(void)
         cmocka_unit_test(test_balances_by_capacity),
         cmocka_unit_test(test_balances_load),
         cmocka_unit_test(test_splits_by_size_and_load),
+        cmocka_unit_test(test_no_key_for_a_while),
+        cmocka_unit_test(test_refused_for_another_reason),
         cmocka_unit_test(test_splits_without_a_member),
         cmocka_unit_test(test_splits_for_load_one_by_one),
         cmocka_unit_test(test_merges_what_is_small_and_cold),
