@@ -152,6 +152,8 @@ void merge_right_turn(struct replica *r)
     uint64_t now_us = env_turn_us(r->store->env);
     if (frozen_of(r)->attempt == 0) {
         r->merge.frozen_us = 0;
+        if (!merge_is_freezing(r))
+            r->merge.left_store = 0; /* given up before all held it: it need not hear */
         return;
     }
     if (r->merge.frozen_us == 0)

@@ -616,6 +616,47 @@ static void test_change_asleep_of_the_dead(void **state)
     rig_close(&rig);
 }
 
+static struct rig_answer *merge(struct rig *rig, size_t at, uint32_t left, uint32_t right)
+{
+    struct range_epoch l =
+        range_descriptor(store_range_of(rig->stores[at], nth_range(left)))->epoch;
+    struct range_epoch r =
+        range_descriptor(store_range_of(rig->stores[at], nth_range(right)))->epoch;
+    struct request request = {
+        .kind = REQUEST_MERGE,
+        .range_id = nth_range(left),
+        .span_epoch = l.span,
+        .merge = {.conf_epoch = l.conf,
+                  .right_range = nth_range(right),
+                  .right_conf = r.conf,
+                  .right_span = r.span},
+    };
+    return rig_ask(rig, at, &request);
+}
+
+/* A merge is given up as a member of the right one is away: both sleep when it is back. */
+static void test_after_a_merge_given_up(void **state)
+{
+    (void)state;
+    struct rig rig;
+    size_t leader = open_sleepy(&rig, 300000);
+    split_off(&rig, leader, 1);
+    size_t away = (leader + 1) % 3;
+    rig_crash(&rig, away, SIM_CRASH_KILL);
+    struct rig_answer *answer = merge(&rig, leader, 0, 1);
+    rig_run(&rig, 500 * RIG_MS);
+    struct replica *right = replicas_of_range(&rig.stores[leader]->replicas, nth_range(1));
+    assert_true(range_meta(right->range)->merges.frozen.attempt != 0);
+    rig_run(&rig, 4000 * RIG_MS);
+    assert_int_equal(answer->status, ERR_TIMEOUT);
+    assert_int_equal(range_meta(right->range)->merges.frozen.attempt, 0);
+    assert_int_equal(rig_start(&rig, away, NULL), 0);
+    rig_run(&rig, SETTLE_MS * RIG_MS);
+    assert_true(replica_leads(right)); /* as before: nothing was forgotten with a term */
+    run_until_asleep(&rig, 3 * 2);
+    rig_close(&rig);
+}
+
 /* Of most ranges too few members start: they wait, and are in nobody's way. Of the others some
  * have their first on a store that does not start, and go all the same. */
 static void test_start_of_a_part(void **state)
@@ -878,6 +919,7 @@ int main(void)
         cmocka_unit_test(test_older_store),
         cmocka_unit_test(test_start_with_older_store),
         cmocka_unit_test(test_looked_for),
+        cmocka_unit_test(test_after_a_merge_given_up),
         cmocka_unit_test(test_change_asleep),
         cmocka_unit_test(test_change_asleep_of_the_dead),
         cmocka_unit_test(test_damage_asleep),
