@@ -20,7 +20,7 @@
 enum {
     STEP_TIME_MS = 60000, /* for a step without data */
     BYTES_PER_MS = 1024,  /* so fast come replicas, or slower if that was too short before */
-    LATE_MAX = 16,        /* how often longer is waited for the next */
+    LATE_MAX = 63,        /* times longer that the next is waited for: it doubles */
 };
 
 const char *pl_cause_name(enum pl_cause cause)
@@ -393,7 +393,7 @@ static void time_out(struct placement *p, struct pl_op *op)
     struct pl_range *r = awaits_learner(op);
     char said[PLACEMENT_REASON_MAX];
     if (r != NULL)
-        r->late = MIN(r->late + 1, LATE_MAX);
+        r->late = MIN(2 * r->late + 1, LATE_MAX);
     snprintf(said, sizeof said, "its time was over%s%.120s", op->said[0] != 0 ? ": " : "",
              op->said);
     pl_op_end(p, op, PLACEMENT_TIMED_OUT, said);
