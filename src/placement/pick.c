@@ -68,9 +68,11 @@ static bool may_stay_on_node(const struct placement *p, const struct pl_range *r
            p->nodes_with_silent <= r->member_count;
 }
 
-static bool is_node_taken(const struct placement *p, const struct pl_range *r,
-                          const struct pl_store *without, const struct pl_store *s)
+bool pl_node_is_taken(const struct placement *p, const struct pl_range *r,
+                      const struct pl_store *without, const struct pl_store *s)
 {
+    if (PLANTED(node_shared))
+        return false;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct pl_store *other = r->members[i].store;
         if (other->level[PL_LEVELS - 1] == s->level[PL_LEVELS - 1] &&
@@ -100,7 +102,7 @@ enum pl_no pl_pick_judge(const struct placement *p, const struct pl_range *r,
         return PL_NO_WISH;
     if (pl_range_on(r, s) != NULL)
         return PL_NO_HAS_ONE;
-    if (is_node_taken(p, r, without, s) && !PLANTED(node_shared))
+    if (pl_node_is_taken(p, r, without, s))
         return PL_NO_NODE;
     if (!pl_store_has_label(s, p->settings.require))
         return PL_NO_REQUIRE;

@@ -440,6 +440,10 @@ struct pl_closeness pl_closeness_of(const struct placement *p, const struct pl_r
                                     const struct pl_store *without, const struct pl_store *with,
                                     const struct pl_store *with2);
 
+/* Does the store's node have a replica of the range, other than the one on `without` if that may
+ * be replaced within its node? */
+bool pl_node_is_taken(const struct placement *p, const struct pl_range *r,
+                      const struct pl_store *without, const struct pl_store *s);
 /* May the store get a replica of the range, in place of the one on `without`? */
 enum pl_no pl_pick_judge(const struct placement *p, const struct pl_range *r,
                          const struct pl_store *without, const struct pl_store *s);

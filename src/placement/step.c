@@ -5,6 +5,8 @@
  *
  * Rules (consensus.md, Membership policy)
  *  - a learner is promoted when it is caught up and heard of;
+ *  - a learner comes to a node without a replica of the range, as things are by then, or in place
+ *    of one that may be replaced within its node;
  *  - a dead voter is removed when what replaces it is caught up, and that is promoted at once;
  *  - a live voter is removed when there are enough healthy ones without it;
  *  - of one voter three are made at once: both learners are caught up first;
@@ -78,12 +80,21 @@ static bool are_replacements_ready(const struct pl_op *op, const struct pl_range
     return true;
 }
 
+/* Whose replica goes for the one that `step` brings: the next that leaves its range; NULL: none. */
+static const struct pl_store *replaced_by(const struct pl_op *op, const struct pl_step *step)
+{
+    for (const struct pl_step *s = step + 1; s < op->steps + op->step_count; s++) {
+        if (s->kind == PLACEMENT_REMOVE && s->on_partner == step->on_partner)
+            return s->store;
+    }
+    return NULL;
+}
+
 static enum pl_ready ready_add(const struct placement *p, const struct pl_op *op,
                                const struct pl_range *r, const struct pl_step *step,
                                const char **ret_why)
 {
     const struct pl_store *s = step->store;
-    (void)p;
     if (pl_range_on(r, s) != NULL) {
         *ret_why = "its store has another replica of the range";
         return PL_IMPOSSIBLE;
@@ -91,6 +102,11 @@ static enum pl_ready ready_add(const struct placement *p, const struct pl_op *op
     bool is_welcome = s->wish == PLACEMENT_WISH_NONE || op->cause == PL_COMMAND;
     if (!is_welcome || s->is_ghost || pl_store_is_dead(s)) {
         *ret_why = "its store is not fit any more";
+        return PL_IMPOSSIBLE;
+    }
+    /* what its node had is to go first, since another node came that can have it */
+    if (pl_node_is_taken(p, r, replaced_by(op, step), s)) {
+        *ret_why = "its node has another replica of the range";
         return PL_IMPOSSIBLE;
     }
     if (r->member_count == DESCRIPTOR_MEMBERS_MAX) {

@@ -16,6 +16,7 @@
 enum {
     KNOWS_AFTER_MS = 25000, /* the driver may take a store for healthy that died since */
     KNOWS_DAMAGE_AFTER_MS = 60000,
+    DRIVER_TURN_MS = 500, /* within that it counts a new store's node */
     QUIET_WITHIN_MS = 4 * 3600000,
     SLOW_QUIET_WITHIN_MS = 24 * 3600000, /* where replicas come slowly */
     QUIET_FOR_MS = 600000,
@@ -99,13 +100,16 @@ static bool seems_healthy(const struct world *w, const struct w_member *m)
     return !m->is_damaged || w->now_ms - m->damaged_ms < KNOWS_DAMAGE_AFTER_MS + knows_after_ms(w);
 }
 
-/* Nodes with a store that nobody gave up, alive or not. */
+/* Nodes with a store that nobody gave up, alive or not. A step may have been on its way as one
+ * joined. */
 static uint32_t nodes_that_stay(const struct world *w)
 {
+    uint64_t on_way_ms = DRIVER_TURN_MS + 6 * (uint64_t)w->knobs.delay_max_ms;
     uint32_t n = 0;
     for (uint32_t node = 0; node < w->knobs.nodes; node++) {
         uint32_t i = 0;
         while (i < w->store_count && (w->stores[i].node != node || w->stores[i].id == 0 ||
+                                      w->now_ms - w->stores[i].joined_ms <= on_way_ms ||
                                       w->stores[i].is_gone || w->stores[i].is_leaving))
             i++;
         n += i < w->store_count;

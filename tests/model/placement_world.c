@@ -471,6 +471,7 @@ static void try_join(struct world *w, struct w_store *s)
     if (world_store(w, id) != NULL)
         w_fail(w, "store id %llu is given out twice", (unsigned long long)id);
     s->id = id;
+    s->joined_ms = w->now_ms;
     s->seen_term = s->believes = w->term; /* who gave the id is known: older ones are not heard */
     w_say(w, "store %llu joins on node %u zone %u", (unsigned long long)id, s->node, s->zone);
 }

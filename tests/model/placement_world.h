@@ -75,6 +75,7 @@ struct w_store {
     bool is_gone;    /* removed from the cluster */
     bool is_leaving; /* an operator said so */
     uint64_t boot;
+    uint64_t joined_ms;
     uint64_t died_ms;
     uint64_t heard_ms;        /* by a driver, last */
     uint64_t driver_heard_ms; /* by the present one, last, or when that began */

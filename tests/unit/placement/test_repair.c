@@ -311,6 +311,37 @@ static void test_never_two_on_a_node(void **state)
     rig_fini(&rig);
 }
 
+/* Three nodes of two stores each have a replica of the range each: one may be moved within its
+ * node. A fourth node joins before that has begun, and the move is not begun any more. */
+static void test_no_second_on_a_node_by_then(void **state)
+{
+    (void)state;
+    static const char *const labels[] = {"node=1", "node=2", "node=3", "node=1"};
+    struct placement_operator_status status;
+    for (int has_another = 0; has_another < 2; has_another++) {
+        rig_init(&rig);
+        for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+            rig_join(&rig, labels[i]);
+        struct rig_range *r = rig_range(&rig, 2, "a", "b", STORES(1, 2, 3), 3);
+        rig_run(&rig, 10);
+        struct placement_command move = {
+            .kind = PLACEMENT_CMD_MOVE, .range_id = 2, .from_store = 1, .to_store = 4};
+        assert_int_equal(rig_command(&rig, move, NULL), 0);
+        assert_true(placement_operator_at(rig.p, rig.now_ms, 0, &status));
+        rig.refuse = ERR_BUSY; /* the other node is there before the step is done */
+        if (has_another)
+            rig_join(&rig, "node=4");
+        rig_run(&rig, 5);
+        rig.refuse = 0;
+        rig_run(&rig, 30);
+        assert_true(placement_operator_status(rig.p, rig.now_ms, status.id, &status));
+        assert_int_equal(status.outcome, has_another ? PLACEMENT_CANCELLED : PLACEMENT_DONE);
+        assert_true(!has_another || strstr(status.said, "its node") != NULL);
+        assert_int_equal(rig_has(r, 4), !has_another);
+        rig_fini(&rig);
+    }
+}
+
 /* Of one voter on a node with two stores one is moved within it, and then other nodes come: three
  * are wanted, and the move, which would take one, does not stand in their way. */
 static void overtaken_move(bool is_promoted)
@@ -618,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_spares_what_must_leave),
         cmocka_unit_test(test_spreads_over_places),
         cmocka_unit_test(test_never_two_on_a_node),
+        cmocka_unit_test(test_no_second_on_a_node_by_then),
         cmocka_unit_test(test_overtaken_move),
         cmocka_unit_test(test_moves_one_of_two_nodes),
         cmocka_unit_test(test_back_before_it_is_replaced),
