@@ -82,6 +82,7 @@ static void account_step(struct pl_op *op, const struct pl_step *step, bool is_a
     if (step->is_done)
         return;
     if (step->kind == PLACEMENT_ADD_LEARNER) {
+        count(&s->comes, is_added); /* until it is a member, which is counted as such */
         s->add_bytes += bytes;
     } else if (step->kind == PLACEMENT_PROMOTE) {
         count(&s->adds, is_added); /* until the learner has caught up */

@@ -18,7 +18,7 @@ double pl_store_weight(const struct placement *p, const struct pl_store *s)
 double pl_store_load(const struct pl_store *s)
 {
     double bytes = (double)s->bytes + (double)s->add_bytes - (double)s->remove_bytes;
-    double count = (double)s->count + s->adds - s->removes;
+    double count = (double)s->count + s->comes - s->removes;
     return bytes + count * PL_RANGE_OVERHEAD;
 }
 

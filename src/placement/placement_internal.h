@@ -59,7 +59,8 @@ struct pl_store {
     uint64_t qps;           /* of the ranges it leads */
     uint64_t write_bytes_s; /* of all its replicas */
     /* operator.c: what runs */
-    uint32_t adds;
+    uint32_t adds;  /* not caught up yet … */
+    uint32_t comes; /* … of them not members yet */
     uint32_t removes;
     uint32_t sends; /* adds of ranges that it leads */
     uint64_t add_bytes;

@@ -513,7 +513,7 @@ void judge_end(struct world *w)
         if (!w->ranges[i]->is_ended)
             judge_range(w, w->ranges[i], nodes);
     }
-    if (is_uniform(w) && !w->is_slow)
+    if (is_uniform(w))
         judge_balance(w);
     placement_check(w->drivers[0].p);
 }

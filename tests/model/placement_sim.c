@@ -77,8 +77,6 @@ static void set_all(struct world *w)
     set_number(w, "sends-per-store", rng_between(&w->rng, 1, 4), "");
     if (rng_chance(&w->rng, 1, 4))
         set(w, "merge", "off");
-    if (w->is_slow) /* what must be moved takes long enough */
-        set(w, "balance", "off");
 }
 
 /* Ranges on up to three nodes, wherever that is. */
