@@ -64,9 +64,24 @@ static bool has_majority_after(const struct placement *p, const struct pl_range 
     return healthy > voters / 2;
 }
 
-/* Are the learners caught up that the operator promotes next, before it brings others? */
-static bool are_replacements_ready(const struct pl_op *op, const struct pl_range *r)
+/* Why a learner will not catch up; NULL: it may. It is not waited for until the time of its step is
+ * over, which may be long where learners come slowly. */
+static const char *why_lost(const struct pl_range *r, const struct pl_member *m)
 {
+    if (m == NULL)
+        return "the learner was removed";
+    if (pl_store_is_dead(m->store))
+        return "the learner's store is down";
+    if (m->store->last.space == PLACEMENT_SPACE_FULL && !pl_member_is_caught_up(r, m))
+        return "the learner's disk is full";
+    return NULL;
+}
+
+/* How far are the learners that the operator promotes next, before it brings others? */
+static enum pl_ready ready_replacements(const struct pl_op *op, const struct pl_range *r,
+                                        const char **ret_why)
+{
+    enum pl_ready ready = PL_READY;
     for (uint32_t i = op->step; i < op->step_count; i++) {
         const struct pl_step *step = &op->steps[i];
         if (step->kind == PLACEMENT_ADD_LEARNER)
@@ -74,10 +89,13 @@ static bool are_replacements_ready(const struct pl_op *op, const struct pl_range
         if (step->kind != PLACEMENT_PROMOTE || range_of(op, step) != r)
             continue;
         const struct pl_member *m = pl_range_member(r, step->replica_id);
-        if (m == NULL || !pl_member_is_caught_up(r, m))
-            return false;
+        *ret_why = why_lost(r, m);
+        if (*ret_why != NULL)
+            return PL_IMPOSSIBLE;
+        if (!pl_member_is_caught_up(r, m))
+            ready = PL_WAIT;
     }
-    return true;
+    return ready;
 }
 
 /* Whose replica goes for the one that `step` brings: the next that leaves its range; NULL: none. */
@@ -121,23 +139,21 @@ static enum pl_ready ready_promote(const struct placement *p, const struct pl_op
                                    const char **ret_why)
 {
     const struct pl_member *m = pl_range_member(r, step->replica_id);
-    if (m == NULL) {
-        *ret_why = "the learner was removed";
+    *ret_why = why_lost(r, m);
+    if (*ret_why != NULL)
         return PL_IMPOSSIBLE;
-    }
-    if (pl_store_is_dead(m->store)) {
-        *ret_why = "the learner's store is down";
-        return PL_IMPOSSIBLE;
-    }
     if (PLANTED(learner_promoted_early))
         return PL_READY;
     if (!pl_member_is_caught_up(r, m)) {
         *ret_why = "waits until the learner has caught up";
         return PL_WAIT;
     }
-    if (pl_range_health(p, r).voters == 1 && !are_replacements_ready(op, r)) {
-        *ret_why = "waits until both learners have caught up";
-        return PL_WAIT;
+    if (pl_range_health(p, r).voters == 1) {
+        enum pl_ready ready = ready_replacements(op, r, ret_why);
+        if (ready == PL_WAIT)
+            *ret_why = "waits until both learners have caught up";
+        if (ready != PL_READY)
+            return ready;
     }
     if (!has_majority_after(p, r, m, true)) {
         *ret_why = "waits for a majority of the voters";
@@ -182,10 +198,11 @@ static enum pl_ready ready_remove(const struct placement *p, const struct pl_op 
     const struct pl_member *m = pl_range_member(r, step->replica_id);
     if (m == NULL || m->role == MEMBER_LEARNER)
         return PL_READY;
-    if (!are_replacements_ready(op, r) && !PLANTED(removed_before_caught_up)) {
+    enum pl_ready ready = ready_replacements(op, r, ret_why);
+    if (ready == PL_WAIT)
         *ret_why = "waits until what replaces it has caught up";
-        return PL_WAIT;
-    }
+    if (ready != PL_READY && !PLANTED(removed_before_caught_up))
+        return ready;
     struct pl_health h = pl_range_health(p, r);
     if (h.voters == 1) {
         *ret_why = "it is the only voter";

@@ -553,6 +553,34 @@ static void test_full_learner(void **state)
     rig_fini(&rig);
 }
 
+/* One that replaces a dead voter is not waited for once its own store is down: another comes long
+ * before the time of the step is over. */
+static void test_lost_learner(void **state)
+{
+    struct rig_range *r;
+    struct placement_operator_status status;
+    (void)state;
+    make_five(&r);
+    assert_int_equal(placement_set(rig.p, slice_str("split"), slice_str("off"), NULL), 0);
+    r->bytes = UINT64_C(8) << 30;
+    rig_run(&rig, 5);
+    rig.stores[2].is_silent = true;
+    for (int i = 0; i < 1000 && r->d.member_count == 3; i++)
+        rig_run(&rig, 1);
+    assert_int_equal(r->d.member_count, 4);
+    uint64_t lost = r->d.members[3].store_id;
+    assert_true(lost == 4 || lost == 5);
+    r->stuck = r->d.members[3].replica_id;
+    assert_true(placement_operator_at(rig.p, rig.now_ms, 0, &status));
+    rig.stores[lost - 1].is_silent = true;
+    rig_run(&rig, 1200);
+    assert_true(placement_operator_status(rig.p, rig.now_ms, status.id, &status));
+    assert_int_equal(status.outcome, PLACEMENT_CANCELLED);
+    assert_non_null(strstr(status.said, "store is down"));
+    assert_true(rig_is_on(r, STORES(1, 2, 9 - lost), 3));
+    rig_fini(&rig);
+}
+
 /* A learner that never catches up: the operator's time is over, and what it left goes. That the
  * log of a range which was just made is short does not make up for its data. */
 static void stuck_learner(bool is_young)
@@ -658,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_learner_left_behind),
         cmocka_unit_test(test_two_stay_two),
         cmocka_unit_test(test_full_learner),
+        cmocka_unit_test(test_lost_learner),
         cmocka_unit_test(test_stuck_learner),
         cmocka_unit_test(test_slow_learner),
     };
