@@ -358,6 +358,7 @@ void transfer_advance(struct consensus *c)
         struct raft_event event = step_make(c, RAFT_TRANSFER);
         event.transfer.server_id = t->target;
         t->is_stepped = true;
+        c->told_term = c->term;
         if (step_event(c, &event, NULL) != 0)
             *t = (struct cons_transfer){0};
         return;

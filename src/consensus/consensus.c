@@ -569,6 +569,7 @@ void consensus_status(const struct consensus *c, struct cons_status *ret_status)
         .config_index = configs_latest(&c->configs)->index,
         .config_committed_index = configs_at(&c->configs, c->commit)->index,
         .transferee = c->transfer.target,
+        .has_told_to_stand = c->term > 0 && c->told_term == c->term,
         .is_installing = c->is_installing,
         .is_ready = leader_is_ready(c),
         .reads_waiting = c->reads.n,

@@ -474,6 +474,7 @@ struct cons_status {
     uint64_t config_index;           /* of the latest configuration */
     uint64_t config_committed_index; /* of the last committed */
     uint64_t transferee;             /* 0: no hand-over going on */
+    bool has_told_to_stand;          /* another member in this term, who may do so late */
     bool is_installing;
     bool is_ready; /* leader that has committed an entry of its own term */
     uint32_t reads_waiting;

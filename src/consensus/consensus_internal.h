@@ -211,6 +211,7 @@ struct consensus {
     struct cons_peer *peers;   /* owned; while leading: every member but ourselves */
     uint32_t n_peers;
     struct cons_transfer transfer;
+    uint64_t told_term; /* the last one in which another member was told to stand */
     struct cons_writes writes;
     struct cons_configs configs;
     struct cons_outbox outbox;

@@ -556,11 +556,11 @@ void admin_tick(struct store *store)
         list_remove(&op->in_transfers);
         if (is_done)
             service_answer_status(store, &op->to, 0, NULL);
-        else if (s.transferee == 0)
+        else if (s.transferee == 0 && !s.has_told_to_stand)
             service_answer_status(store, &op->to, ERR_TIMEOUT, "the hand-over was given up");
         else /* the other one may stand for election yet */
             service_answer_status(store, &op->to, ERR_UNDETERMINED,
-                                  "the hand-over has not happened in time, and goes on");
+                                  "the hand-over has not happened in time, and may yet");
         free(op);
     }
 }
