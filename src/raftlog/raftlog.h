@@ -57,9 +57,12 @@ struct raftlog_callbacks {
     void (*on_room)(void *data);
     /* Reading back found damage in `group`, of a disk that was fine at open: what could
      * not be read is not served, the rest works on, but the replica must be replaced:
-     * until its group is removed no old segment goes. So, too, what the disk fails to read for half
-     * a minute and keeps an old segment, once the log is over its budget or refuses room. */
+     * until its group is removed no old segment goes. */
     void (*on_damage)(void *data, uint64_t group, const char *text);
+    /* Something of `group` keeps an old segment, the disk has failed to read it for half a minute,
+     * and the log is over its budget or refuses room. True: take it for damage. False (or NULL):
+     * it is tried on, and asked about again; there is no other copy, or it may be compacted yet. */
+    bool (*may_give_up)(void *data, uint64_t group);
 };
 
 struct raftlog_options {

@@ -187,7 +187,7 @@ static bool rewrite_is_live(const struct raftlog *log, const struct raftlog_read
 /* What the disk fails to read at so many tries over so long is damage, as with a bad checksum: it
  * holds up the whole log, and its owner alone can help. While nobody misses the room there is time,
  * for the owner may have no other copy and may compact it yet: beyond the budget it does what it
- * can for that. */
+ * can for that, and then it is asked. */
 static void rewrite_note_unread(struct raftlog *log, const struct raftlog_read *read)
 {
     struct rewrite *rw = &log->rewrite;
@@ -207,8 +207,10 @@ static void rewrite_note_unread(struct raftlog *log, const struct raftlog_read *
         rw->unread_since_us = now_us;
     }
     rw->unread_tries++;
+    const struct raftlog_callbacks *cb = &log->options.callbacks;
     if (rw->unread_tries >= REWRITE_UNREAD_TRIES &&
-        now_us - rw->unread_since_us >= REWRITE_UNREAD_US)
+        now_us - rw->unread_since_us >= REWRITE_UNREAD_US && cb->may_give_up != NULL &&
+        cb->may_give_up(log->options.data, read->group))
         read_damage(log, read->group, read->err.msg);
 }
 

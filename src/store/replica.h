@@ -365,6 +365,9 @@ void replica_on_replayed(struct replica *r);
 /* Damage at rest: never vote, answer or apply again under this id. */
 void replica_damage(struct replica *r, const char *what, const struct err *err);
 
+/* Are there other voters, who may go on without this replica? */
+bool replica_has_others(const struct replica *r);
+
 /* ---- replica_end.c: leaving the store ------------------------------------------------------ */
 
 /* This id is a member no more, and will never be again: data, log and meta go, and a

@@ -92,9 +92,8 @@ static void read_finish(struct read_op *op, int status, const char *text)
     read_op_free(op);
 }
 
-/* Are there other voters, who may go on without this replica? The only one that has the
- * rest of the data goes on serving that (storage.md, Torn or rotten). */
-static bool has_others(const struct replica *r)
+/* The only one that has the rest of the data goes on serving that (storage.md, Torn or rotten). */
+bool replica_has_others(const struct replica *r)
 {
     if (r->cons != NULL)
         return cons_config_voters(consensus_config(r->cons, NULL)) > 1;
@@ -179,7 +178,7 @@ static void read_ended(struct read_op *op, int status)
     if (status == ERR_CORRUPT || status == ERR_IO)
         LOG_ERROR(r->store->logger, "read_failed", "range=%llu error=\"%s\"",
                   (unsigned long long)r->range_id, op->read.err.msg);
-    if (status == ERR_CORRUPT && has_others(r))
+    if (status == ERR_CORRUPT && replica_has_others(r))
         replica_damage(r, "read", &op->read.err);
     read_finish(op, status, text);
 }

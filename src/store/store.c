@@ -205,6 +205,14 @@ static void on_log_damage(void *data, uint64_t group, const char *text)
         replica_damage(r, "log", &err);
 }
 
+/* What can be flushed was, and others have what it is about: nothing else makes room. */
+static bool may_give_up(void *data, uint64_t group)
+{
+    const struct store *store = data;
+    const struct replica *r = replicas_get(&store->replicas, group);
+    return r != NULL && replica_has_others(r) && store->is_log_clean && !store->is_flush_forced;
+}
+
 /* Strangers need no more than a connection to make a store say this. */
 static void on_refused(void *data, const char *address, const char *reason)
 {
@@ -473,8 +481,8 @@ static int copy_options(struct store *store, const struct store_options *options
                                                       .on_corrupt = on_corrupt,
                                                       .on_stall = on_stall};
     store->opt.lsm.data = store;
-    store->opt.log.callbacks =
-        (struct raftlog_callbacks){.on_room = on_log_room, .on_damage = on_log_damage};
+    store->opt.log.callbacks = (struct raftlog_callbacks){
+        .on_room = on_log_room, .on_damage = on_log_damage, .may_give_up = may_give_up};
     store->opt.log.data = store;
     return 0;
 }

@@ -449,7 +449,8 @@ static void draw_knobs(struct run *run, struct log_world_options *o)
     o->log.batch_bytes_max = (size_t)rng_between(rng, 1, 4000);
     o->log.retry_us = rng_between(rng, 1000, 300000);
     o->log.no_rewrite = rng_chance(rng, 1, 10);
-    o->log.callbacks = (struct raftlog_callbacks){run_on_room, run_on_damage};
+    o->log.callbacks =
+        (struct raftlog_callbacks){.on_room = run_on_room, .on_damage = run_on_damage};
     o->log.data = run;
     o->len_max = (uint32_t)rng_between(rng, 1, 600);
     o->big_percent = (uint32_t)rng_below(rng, 10);

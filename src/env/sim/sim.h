@@ -246,8 +246,8 @@ void sim_net_heal(struct sim *sim, struct sim_node *a, struct sim_node *b);
 /* Each segment from `a` to `b` takes `extra_us` longer; 0 for normal. */
 void sim_net_slow(struct sim *sim, struct sim_node *a, struct sim_node *b, uint64_t extra_us);
 
-/* No more than so many bytes a second pass from `a` to `b`, those of all connections together,
- * and half a second's wait in the network for their turn; 0 for as many as come. NULL as above. */
+/* No more than so many bytes a second pass from `a` to `b`, those of all connections together; of
+ * each half a second's wait in the network for their turn. 0 for as many as come. NULL as above. */
 void sim_net_narrow(struct sim *sim, struct sim_node *a, struct sim_node *b, uint64_t bytes_per_s);
 
 /* Reset every connection between the two: bytes in flight are cut anywhere, and
