@@ -251,7 +251,7 @@ static void remember(struct placement *p, const struct pl_op *op, enum placement
 /* A range whose operator failed rests a while, longer each time. One that ended as nothing was
  * left to do says nothing: neither is that a failure, nor would it have gone well now. Nor does
  * that the learner is gone which a failure left: what failed has not gone well since. That there is
- * no key to split at for load keeps back nothing else. */
+ * no key to split at keeps back nothing else. */
 static void rest(struct placement *p, const struct pl_op *op, struct pl_range *r, bool is_failed)
 {
     if (op->is_needless || op->has_no_key || (op->cause == PL_LEARNER && !is_failed))
@@ -285,8 +285,10 @@ void pl_op_end(struct placement *p, struct pl_op *op, enum placement_outcome out
         p->sums.operators_failed++;
     else
         p->sums.operators_done++;
-    if (op->has_no_key)
+    if (op->has_no_key && op->split_by == PLACEMENT_SPLIT_BY_LOAD)
         op->range->no_split_until_ms = p->now_ms + PL_NO_KEY_MS;
+    else if (op->has_no_key)
+        op->range->no_cut_until_ms = p->now_ms + PL_NO_CUT_MS;
     let_go(p, op, op->range, rests);
     let_go(p, op, op->partner, rests);
     list_remove(&op->in_all);
@@ -442,7 +444,7 @@ void placement_on_step_result(struct placement *p, uint64_t now_ms, uint64_t ope
         char said[PLACEMENT_REASON_MAX];
         memcpy(said, op->said, sizeof said);
         op->has_no_key = status == ERR_NOT_FOUND && op->cause == PL_SPLIT &&
-                         op->split_by == PLACEMENT_SPLIT_BY_LOAD;
+                         op->split_by != PLACEMENT_SPLIT_BY_KEY;
         pl_op_end(p, op, PLACEMENT_REFUSED, said);
     }
 }

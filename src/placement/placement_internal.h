@@ -24,7 +24,8 @@ enum {
     PL_TICK_SCAN_MAX = 256,    /* … in turn */
     PL_RETRY_FIRST_MS = 2000,
     PL_RETRY_MAX_MS = 300000,
-    PL_NO_KEY_MS = 600000,       /* a range without a key to split at for load is left alone */
+    PL_NO_KEY_MS = 600000,       /* a range without a key to split at for load is left alone; */
+    PL_NO_CUT_MS = 300000,       /* … for size */
     PL_RANGE_OVERHEAD = 1 << 20, /* bytes that each replica counts more than it has */
 };
 
@@ -96,16 +97,18 @@ struct pl_range {
     uint64_t keys_count;
     uint32_t qps;
     uint32_t write_bytes_s;
-    uint64_t heard_ms;          /* its leader's last word */
-    uint64_t small_since_ms;    /* below merge_bytes; 0: is not */
-    uint64_t hot_since_ms;      /* above split_qps; 0: is not */
-    uint64_t shaped_ms;         /* last split or merge, or first seen in this term */
-    uint64_t load_moved_ms;     /* last move for its load; 0: never */
-    uint64_t no_split_until_ms; /* for load, as the leader found no key; 0: or was shaped since */
-    uint64_t retry_ms;          /* nothing is begun before */
-    uint64_t heir_lags_ms;      /* since when, or the last try, all heirs lag; 0: one does not */
-    uint64_t retention_ms;      /* as its leader told last; 0: it did not */
-    struct pl_op *op;           /* the one that runs; NULL */
+    uint64_t heard_ms;       /* its leader's last word */
+    uint64_t small_since_ms; /* below merge_bytes; 0: is not */
+    uint64_t hot_since_ms;   /* above split_qps; 0: is not */
+    uint64_t shaped_ms;      /* last split or merge, or first seen in this term */
+    uint64_t load_moved_ms;  /* last move for its load; 0: never */
+    /* As its leader found no key: for load, for size. 0: it has not, or was shaped since. */
+    uint64_t no_split_until_ms;
+    uint64_t no_cut_until_ms;
+    uint64_t retry_ms;     /* nothing is begun before */
+    uint64_t heir_lags_ms; /* since when, or the last try, all heirs lag; 0: one does not */
+    uint64_t retention_ms; /* as its leader told last; 0: it did not */
+    struct pl_op *op;      /* the one that runs; NULL */
     bool is_asleep;
     bool has_heartbeat; /* of its leader, in this term */
     bool is_route_dirty;
@@ -166,7 +169,7 @@ struct pl_op {
     bool is_told;      /* of a plan */
     bool is_overtaken; /* more is wanted of its range than it was begun for (step.c) */
     bool is_needless;  /* what it was begun for is mended without it (step.c) */
-    bool has_no_key;   /* the leader has none to split at for load */
+    bool has_no_key;   /* the leader has none to split at, for load or for size */
     uint64_t bytes;    /* that an add moves, as accounted */
     struct pl_store *sender;
     uint64_t retention_ms; /* of a RETAIN */

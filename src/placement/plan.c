@@ -64,6 +64,7 @@ static int copy_range(struct placement *to, const struct pl_range *r)
     t->shaped_ms = r->shaped_ms;
     t->was_merged = r->was_merged;
     t->no_split_until_ms = r->no_split_until_ms;
+    t->no_cut_until_ms = r->no_cut_until_ms;
     for (uint32_t i = 0; i < r->member_count; i++) {
         /* whoever lags is waited for */
         bool is_voter = r->members[i].role == MEMBER_VOTER;

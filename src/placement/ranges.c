@@ -211,7 +211,7 @@ static int update(struct placement *p, struct pl_range *r, const struct descript
         r->end_len = (uint32_t)d->end.len;
         r->shaped_ms = p->now_ms;
         r->hot_since_ms = 0; /* what was hot was another shape */
-        r->no_split_until_ms = 0;
+        r->no_split_until_ms = r->no_cut_until_ms = 0;
         pl_tree_insert(p, r);
     }
     free(r->members);

@@ -64,7 +64,7 @@ bool pl_begin_split(struct placement *p, struct pl_range *r, enum pl_cause cause
 static bool split_for_size(struct placement *p, struct pl_range *r)
 {
     char why[PLACEMENT_REASON_MAX];
-    if (r->bytes < p->settings.split_bytes ||
+    if (r->bytes < p->settings.split_bytes || p->now_ms < r->no_cut_until_ms ||
         (was_shaped_lately(p, r) && r->bytes < 2 * p->settings.split_bytes && r->was_merged))
         return false;
     snprintf(why, sizeof why, "it has %llu MiB, more than %llu (setting split-bytes)",
@@ -220,6 +220,8 @@ static const char *split_obstacle(const struct placement *p, const struct pl_ran
         return "range 1 is never split";
     if (is_hot && p->now_ms < r->no_split_until_ms)
         return "its leader found no key to split at: one key alone may be what is asked for";
+    if (!is_hot && p->now_ms < r->no_cut_until_ms)
+        return "its leader found no key to split at: one key alone may have it all";
     if (was_shaped_lately(p, r) && r->was_merged && r->bytes < 2 * p->settings.split_bytes)
         return "it was merged lately, and rests (setting merge-after)";
     if (p->now_ms < r->retry_ms)

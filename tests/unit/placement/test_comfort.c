@@ -182,6 +182,38 @@ static void test_no_key_for_a_while(void **state)
     rig_fini(&rig);
 }
 
+/* So it is with one that is large, and is one key. */
+static void test_no_key_in_a_large_one(void **state)
+{
+    (void)state;
+    begin(3, 2, 30 << 20);
+    rig_run(&rig, 30);
+    rig.refuse = ERR_NOT_FOUND;
+    struct rig_range *r = &rig.ranges[1];
+    r->bytes = UINT64_C(150) << 20;
+    for (int i = 0; i < 60 && splits_refused() == 0; i++)
+        rig_run(&rig, 1);
+    assert_int_equal(splits_refused(), 1);
+    rig_run(&rig, 290);
+    assert_int_equal(splits_refused(), 1);
+    for (uint64_t n = 2; n <= 6; n++) {
+        for (int i = 0; i < 310 && splits_refused() < n; i++)
+            rig_run(&rig, 1);
+        assert_int_equal(splits_refused(), n);
+    }
+    rig.refuse = 0;
+    uint64_t leader = r->leader;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (r->d.members[i].replica_id == leader)
+            placement_wish(rig.p, r->d.members[i].store_id, PLACEMENT_WISH_DRAIN, NULL);
+    }
+    rig_run(&rig, 10);
+    assert_true(r->leader != leader);
+    rig_run(&rig, 302);
+    assert_int_equal(living(), 3);
+    rig_fini(&rig);
+}
+
 /* One that refuses for another reason is asked again soon, but seldom, if that goes on. */
 static void test_refused_for_another_reason(void **state)
 {
@@ -535,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_balances_load),
         cmocka_unit_test(test_splits_by_size_and_load),
         cmocka_unit_test(test_no_key_for_a_while),
+        cmocka_unit_test(test_no_key_in_a_large_one),
         cmocka_unit_test(test_refused_for_another_reason),
         cmocka_unit_test(test_splits_without_a_member),
         cmocka_unit_test(test_splits_for_load_one_by_one),
