@@ -681,6 +681,15 @@ static void learner_begins(struct world *w, struct w_range *r, uint64_t replica_
     event_at(w, ev, w->now_ms + 50 + ms + rng_below(&w->rng, 1000));
 }
 
+/* Those who had not caught up as their range was split get the right half from its own leader. */
+static void split_learners_begin(struct world *w, struct w_range *right)
+{
+    for (uint32_t i = 0; i < right->member_count; i++) {
+        if (!right->members[i].is_caught_up)
+            learner_begins(w, right, right->members[i].replica_id);
+    }
+}
+
 static void on_step(struct world *w, struct w_event *ev)
 {
     struct w_store *s = &w->stores[ev->store];
@@ -694,6 +703,8 @@ static void on_step(struct world *w, struct w_event *ev)
     result->status = world_apply(w, s, &ev->step);
     if (result->status == 0 && ev->step.kind == PLACEMENT_ADD_LEARNER)
         learner_begins(w, world_range(w, ev->step.range_id), ev->step.member.replica_id);
+    if (result->status == 0 && ev->step.kind == PLACEMENT_SPLIT)
+        split_learners_begin(w, world_range(w, ev->step.split.range_id));
     w->hash = hash_mix(w->hash, ev->step.operator_id * 64 + ev->step.kind);
     send_message(w, result);
 }
